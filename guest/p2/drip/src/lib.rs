@@ -1,0 +1,24 @@
+//! Head at once, then `?n=N` chunks, one every `&ms=M`: `tick I`, or `&bytes=B` times `x`.
+//! With `&log=1` it also prints `drip: tick I` to stdout after each.
+//! Learnt from it: a slow stream is handed on as it comes, and when a peer that left is noticed.
+
+use kit::{Done, Reply, Request};
+
+kit::serve!(handle);
+
+fn handle(request: Request, reply: Reply) -> Done {
+    let mut answer = reply.send(200, kit::fields(&[]));
+    let ms = request.number("ms", 0);
+    let bytes = request.number("bytes", 0) as usize;
+    for tick in 1..=request.number("n", 0) {
+        kit::sleep(ms);
+        match bytes {
+            0 => answer.write(format!("tick {tick}\n"))?,
+            _ => answer.write("x".repeat(bytes))?,
+        }
+        if request.text("log") == Some("1") {
+            kit::print(&format!("drip: tick {tick}"));
+        }
+    }
+    answer.finish()
+}

@@ -1,0 +1,25 @@
+//! Head at once, then `?n=N` chunks, one every `&ms=M`: `tick I`, or `&bytes=B` times `x`.
+//! With `&log=1` it also prints `drip: tick I` to stdout after each.
+//! Learnt from it: a slow stream is handed on as it comes, and when a peer that left is noticed.
+
+use kit::{Answer, Request};
+
+kit::serve!(handle);
+
+async fn handle(request: Request) -> Answer {
+    kit::stream(kit::fields(&[]), async move |mut answer| {
+        let ms = request.number("ms", 0);
+        let bytes = request.number("bytes", 0) as usize;
+        for tick in 1..=request.number("n", 0) {
+            kit::sleep(ms).await;
+            match bytes {
+                0 => answer.write(format!("tick {tick}\n")).await?,
+                _ => answer.write("x".repeat(bytes)).await?,
+            }
+            if request.text("log") == Some("1") {
+                kit::print(&format!("drip: tick {tick}")).await;
+            }
+        }
+        answer.finish().await
+    })
+}

@@ -1,0 +1,232 @@
+//! The engine: how guests are compiled, where their memory comes from, and its clock.
+//!
+//! A fresh instance per request is cheap only if its memory is: slots are made once, and after a
+//! request the pages that it wrote are found by a scan and set back in place. The scan of wasmtime
+//! 48 overlooks pages that the kernel has swapped out (wasmtime pull request 14357), so it is used
+//! only where nothing can be swapped; elsewhere the kernel takes all pages back, which is slower.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use tracing::{info, warn};
+use wasmtime::component::Component;
+use wasmtime::{
+    Cache as CodeCache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy,
+    PoolingAllocationConfig,
+};
+
+use super::{Cache, Limits};
+
+/// Guests on a busy core let go of it this often.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+
+/// Instances beside those that serve: the trial at load.
+const SPARE_INSTANCES: usize = 8;
+
+/// Core instances are only counted, so the bound per component may be generous: a Rust component
+/// has 3, a JavaScript one 4.
+const CORE_INSTANCES_EACH: u32 = 64;
+
+/// What a table may grow to; a table of a guest holds its function pointers.
+const TABLE_ELEMENTS: usize = 100_000;
+
+/// Pages of a slot that are set back in place instead of being given to the kernel: at least what
+/// a small guest writes, at most what a JavaScript engine does.
+const KEEP_RESIDENT: std::ops::RangeInclusive<usize> = 2 << 20..=16 << 20;
+
+/// All slots together keep at most this.
+const KEEP_RESIDENT_IN_ALL: usize = 4 << 30;
+
+const TABLE_KEEP_RESIDENT: usize = 64 << 10;
+
+const WASM_PAGE: u64 = 64 << 10;
+
+/// What one instance of a component takes from the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Needs {
+    pub(super) memories: u32,
+    pub(super) tables: u32,
+    pub(super) initial_memory: u64,
+}
+
+impl Needs {
+    /// What a component built by Rust's toolchain takes; others are measured and get a second try.
+    pub(super) const TYPICAL: Self = Self { memories: 1, tables: 2, initial_memory: 17 << 16 };
+
+    pub(super) fn of(component: &Component) -> Option<Self> {
+        let required = component.resources_required()?;
+        Some(Self {
+            memories: required.num_memories,
+            tables: required.num_tables,
+            initial_memory: required.max_initial_memory_size.unwrap_or(0) * WASM_PAGE,
+        })
+    }
+
+    /// Whether a pool made for `self` serves `other` as well as one made for it.
+    pub(super) fn serves(&self, other: &Self) -> bool {
+        self.memories == other.memories
+            && self.tables >= other.tables
+            && keep_resident(self, 1) == keep_resident(other, 1)
+    }
+}
+
+/// Makes an engine with a pool of the right size, and starts its clock.
+pub(super) fn engine(
+    needs: &Needs,
+    concurrency: bool,
+    limits: &Limits,
+    cache: &Cache,
+) -> wasmtime::Result<Engine> {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .concurrency_support(concurrency)
+        .wasm_component_model_async(concurrency)
+        // Compiled in, because builds without them have aborts of their own (hardening.md), but
+        // off: guests that need them are rare, and each is surface.
+        .gc_support(false)
+        .wasm_gc(false)
+        .wasm_threads(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .native_unwind_info(false)
+        .cache(open_cache(cache));
+    let instances = limits.instances + SPARE_INSTANCES;
+    let scan = if memory_can_be_swapped() { None } else { Some(()) };
+    if let Some(()) = scan {
+        let keep = keep_resident(needs, instances);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
+            needs,
+            instances,
+            limits.memory,
+            Some(keep),
+        )));
+        match Engine::new(&config) {
+            Ok(engine) => {
+                info!(instances, keep_resident = keep, "memory: reset by scan of dirty pages");
+                tick(&engine)?;
+                return Ok(engine);
+            }
+            Err(why) => info!(%why, "memory: no scan of dirty pages on this kernel"),
+        }
+    } else {
+        info!("memory: swap is on, so pages go back to the kernel after each request");
+    }
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
+        needs,
+        instances,
+        limits.memory,
+        None,
+    )));
+    let engine = Engine::new(&config)?;
+    info!(instances, "memory: reset by the kernel");
+    tick(&engine)?;
+    Ok(engine)
+}
+
+fn pool(
+    needs: &Needs,
+    instances: usize,
+    memory: usize,
+    keep_resident: Option<usize>,
+) -> PoolingAllocationConfig {
+    let instances = u32::try_from(instances).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))
+        .max_core_instances_per_component(CORE_INSTANCES_EACH)
+        .total_memories(instances.saturating_mul(needs.memories))
+        .max_memories_per_component(needs.memories)
+        .total_tables(instances.saturating_mul(needs.tables))
+        .max_tables_per_component(needs.tables)
+        .max_tables_per_module(needs.tables.max(1))
+        .table_elements(TABLE_ELEMENTS)
+        .total_stacks(instances)
+        .max_memory_size(memory)
+        .max_unused_warm_slots(instances);
+    if let Some(keep) = keep_resident {
+        pool.pagemap_scan(Enabled::Yes)
+            .linear_memory_keep_resident(keep)
+            .table_keep_resident(TABLE_KEEP_RESIDENT);
+    }
+    pool
+}
+
+fn keep_resident(needs: &Needs, instances: usize) -> usize {
+    let (least, most) = (*KEEP_RESIDENT.start(), *KEEP_RESIDENT.end());
+    let initial = usize::try_from(needs.initial_memory).unwrap_or(most).min(most);
+    initial.next_power_of_two().max(least).min(KEEP_RESIDENT_IN_ALL / instances.max(1))
+}
+
+/// Whether the kernel may write pages of ours to a disk. Unknown counts as yes.
+fn memory_can_be_swapped() -> bool {
+    match fs::read_to_string("/proc/swaps") {
+        Ok(table) => swap_is_on(&table),
+        Err(_) => true,
+    }
+}
+
+/// The first line of /proc/swaps is a heading; every other one is an active swap area.
+fn swap_is_on(table: &str) -> bool {
+    table.lines().skip(1).any(|line| !line.trim().is_empty())
+}
+
+fn open_cache(cache: &Cache) -> Option<CodeCache> {
+    let directory = match cache {
+        Cache::Off => return None,
+        Cache::Directory(directory) => directory,
+    };
+    let opened = fs::create_dir_all(directory)
+        .and_then(|()| directory.canonicalize())
+        .map_err(wasmtime::Error::from)
+        .and_then(|directory| {
+            let mut config = CacheConfig::new();
+            config.with_directory(directory);
+            CodeCache::new(config)
+        });
+    match opened {
+        Ok(cache) => Some(cache),
+        Err(why) => {
+            let directory = directory.display();
+            warn!(%why, %directory, "no code cache: every start compiles; set --cache-dir");
+            None
+        }
+    }
+}
+
+/// Starts the clock of an engine: a thread of its own, so that guests which spin on every core
+/// cannot stop it. It ends when the engine is gone.
+fn tick(engine: &Engine) -> wasmtime::Result<()> {
+    let engine = engine.weak();
+    thread::Builder::new().name("epoch".into()).spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            thread::sleep(TICK);
+        }
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_table_without_areas_means_no_swap() {
+        let heading = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+        assert!(!swap_is_on(heading));
+        assert!(swap_is_on(&format!("{heading}/dev/sda2 partition 1 0 -2\n")));
+    }
+
+    #[test]
+    fn resident_memory_follows_the_component_within_bounds() {
+        let of = |initial_memory| Needs { memories: 1, tables: 2, initial_memory };
+        assert_eq!(keep_resident(&of(0), 1), 2 << 20);
+        assert_eq!(keep_resident(&of(10 << 20), 1), 16 << 20);
+        assert_eq!(keep_resident(&Needs::TYPICAL, 1), 2 << 20);
+        assert_eq!(keep_resident(&of(100 << 20), 1), 16 << 20);
+        assert_eq!(keep_resident(&of(100 << 20), 1 << 12), 1 << 20);
+    }
+}

@@ -1,0 +1,201 @@
+//! What guests print: lines in the log under the component's name.
+//!
+//! Our own stream, because wasmtime 48.0.8's adapter keeps a buffer that empty writes grow without
+//! bound (advisory 5m8g), and its built-in stdout blocks the thread. This one holds one line of
+//! bounded length per stream and never blocks.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+/// A longer line is cut here and goes on in the next.
+const LINE_BYTES: usize = 4096;
+
+/// Lines of one instance and stream; a guest that prints more is heard no longer.
+const MAX_LINES: usize = 1000;
+
+/// What one write may bring; more has to be offered again.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// Which stream of a guest.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// One output stream of one instance. Dropping it logs an unfinished line.
+#[derive(Clone)]
+pub(super) struct GuestOutput(Arc<Mutex<Lines>>);
+
+struct Lines {
+    component: Arc<str>,
+    stream: Stream,
+    line: Vec<u8>,
+    printed: usize,
+    swallowed: usize,
+}
+
+impl GuestOutput {
+    pub(super) fn new(component: Arc<str>, stream: Stream) -> Self {
+        Self(Arc::new(Mutex::new(Lines {
+            component,
+            stream,
+            line: Vec::new(),
+            printed: 0,
+            swallowed: 0,
+        })))
+    }
+
+    fn take(&self, bytes: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+    }
+}
+
+impl Lines {
+    fn take(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            for part in piece.chunks(LINE_BYTES) {
+                if self.line.len() + part.len() > LINE_BYTES {
+                    self.print();
+                }
+                self.line.extend_from_slice(part);
+            }
+            if piece.ends_with(b"\n") {
+                self.print();
+            }
+        }
+    }
+
+    fn print(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        if self.printed >= MAX_LINES {
+            self.swallowed += 1;
+            return;
+        }
+        self.printed += 1;
+        let component = &*self.component;
+        let text = harmless(&line);
+        match self.stream {
+            Stream::Stdout => {
+                tracing::info!(target: "guest", component, stream = "stdout", "{text}")
+            }
+            Stream::Stderr => {
+                tracing::info!(target: "guest", component, stream = "stderr", "{text}")
+            }
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.print();
+        }
+        if self.swallowed > 0 {
+            let (component, lines) = (&*self.component, self.swallowed);
+            tracing::warn!(target: "guest", component, lines, "guest printed too much; the rest is not shown");
+        }
+    }
+}
+
+/// The line as text, with everything that a terminal could take for a command made visible.
+fn harmless(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end_matches(['\n', '\r']);
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() && letter != '\t' {
+            out.extend(letter.escape_default());
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
+impl IsTerminal for GuestOutput {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for GuestOutput {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl AsyncWrite for GuestOutput {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let part = &bytes[..bytes.len().min(WRITE_BYTES)];
+        self.take(part);
+        Poll::Ready(Ok(part.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl OutputStream for GuestOutput {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for GuestOutput {
+    async fn ready(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_made_visible() {
+        assert_eq!(harmless(b"\x1b[31mred\0\r\n"), "\\u{1b}[31mred\\u{0}");
+        assert_eq!(harmless("tab\tand umlaut ü\n".as_bytes()), "tab\tand umlaut ü");
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_whatever_is_written() {
+        let output = GuestOutput::new("test".into(), Stream::Stdout);
+        for _ in 0..100_000 {
+            output.take(b"");
+        }
+        output.take(&vec![b'x'; 10 << 20]);
+        let lines = output.0.lock().unwrap();
+        assert!(lines.line.capacity() <= 2 * LINE_BYTES);
+        assert_eq!(lines.printed, MAX_LINES);
+        assert!(lines.swallowed > 0);
+    }
+}

@@ -1,0 +1,172 @@
+//! What a component says of itself, read from its bytes before anything is compiled.
+
+use std::fmt;
+
+use wasmparser::{Encoding, Parser, Payload};
+
+/// Which interface a component serves requests through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// wasi:http/incoming-handler@0.2
+    P2,
+    /// wasi:http/handler@0.3
+    P3,
+}
+
+/// Imports and exports of a component.
+#[derive(Clone, Debug, Default)]
+pub struct Survey {
+    /// Names of what it imports, in its order.
+    pub imports: Vec<String>,
+    /// Names of what it exports, in its order.
+    pub exports: Vec<String>,
+}
+
+impl Kind {
+    /// The interface, as a component exports it.
+    #[must_use]
+    pub fn interface(self) -> &'static str {
+        match self {
+            Self::P2 => "wasi:http/incoming-handler@0.2",
+            Self::P3 => "wasi:http/handler@0.3",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::P2 => "wasi:http 0.2",
+            Self::P3 => "wasi:http 0.3",
+        })
+    }
+}
+
+/// Why bytes cannot be surveyed.
+#[derive(Debug)]
+pub(super) enum NotAComponent {
+    /// A core module: the step that makes a component of it is missing.
+    CoreModule,
+    /// Not WebAssembly, or broken.
+    Malformed(String),
+}
+
+impl Survey {
+    /// Reads the top level of a component. Does not validate what lies below.
+    pub(super) fn of(bytes: &[u8]) -> Result<Self, NotAComponent> {
+        let malformed =
+            |why: wasmparser::BinaryReaderError| NotAComponent::Malformed(why.message().to_owned());
+        let mut survey = Self::default();
+        let mut depth = 0_usize;
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload.map_err(malformed)? {
+                Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+                    return Err(NotAComponent::CoreModule);
+                }
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::ComponentImportSection(section) if depth == 0 => {
+                    for import in section {
+                        survey.imports.push(import.map_err(malformed)?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(section) if depth == 0 => {
+                    for export in section {
+                        survey.exports.push(export.map_err(malformed)?.name.name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(survey)
+    }
+
+    /// The interface that requests go through; the newer one if there are both.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        [Kind::P3, Kind::P2]
+            .into_iter()
+            .find(|kind| self.exports.iter().any(|name| is_of_version(name, kind.interface())))
+    }
+
+    /// Whether anything of it needs an engine with component-model async.
+    #[must_use]
+    pub(super) fn needs_concurrency(&self) -> bool {
+        self.kind() == Some(Kind::P3)
+            || self.imports.iter().any(|name| name.starts_with("wasi:") && is_p3(name))
+    }
+
+    /// The grants that it would need for all of its imports to be of use. Nothing is granted
+    /// unless an operator does so, and every import is there all the same.
+    #[must_use]
+    pub fn useful_grants(&self) -> Vec<&'static str> {
+        let grants = [
+            ("wasi:cli/environment", "environment variables"),
+            ("wasi:filesystem/preopens", "directories"),
+            ("wasi:sockets/", "network"),
+            ("wasi:http/outgoing-handler", "outgoing HTTP"),
+            ("wasi:http/client", "outgoing HTTP"),
+        ];
+        let mut useful: Vec<&'static str> = grants
+            .iter()
+            .filter(|(prefix, _)| self.imports.iter().any(|name| name.starts_with(prefix)))
+            .map(|(_, grant)| *grant)
+            .collect();
+        useful.dedup();
+        useful
+    }
+}
+
+/// Whether `name` is the interface of `wanted`, whatever its patch version.
+fn is_of_version(name: &str, wanted: &str) -> bool {
+    name.strip_prefix(wanted).is_some_and(|rest| {
+        // A pre-release is another interface under the same number.
+        rest.is_empty() || (rest.starts_with('.') && !rest.contains('-'))
+    })
+}
+
+fn is_p3(name: &str) -> bool {
+    name.split_once('@').is_some_and(|(_, version)| version.starts_with("0.3."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn survey(text: &str) -> Result<Survey, NotAComponent> {
+        Survey::of(&wat::parse_str(text).unwrap())
+    }
+
+    #[test]
+    fn the_kind_is_found_in_the_exports_whatever_the_patch_version() {
+        for (name, kind) in [
+            ("wasi:http/incoming-handler@0.2.0", Some(Kind::P2)),
+            ("wasi:http/incoming-handler@0.2.12", Some(Kind::P2)),
+            ("wasi:http/handler@0.3.0", Some(Kind::P3)),
+            ("wasi:http/handler@0.3.0-rc-2026-01-06", None),
+            ("wasi:http/incoming-handler@0.21.0", None),
+            ("wasi:cli/run@0.2.0", None),
+        ] {
+            let component = format!("(component (instance $i) (export \"{name}\" (instance $i)))");
+            let survey = survey(&component).unwrap();
+            assert_eq!(survey.exports, [name]);
+            assert_eq!(survey.kind(), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_inside_nested_components_do_not_count() {
+        let survey = survey(
+            "(component (component (instance $i) \
+             (export \"wasi:http/incoming-handler@0.2.0\" (instance $i))))",
+        )
+        .unwrap();
+        assert_eq!(survey.kind(), None);
+    }
+
+    #[test]
+    fn a_core_module_and_garbage_are_told_apart() {
+        assert!(matches!(survey("(module)"), Err(NotAComponent::CoreModule)));
+        assert!(matches!(Survey::of(b"#!/bin/sh"), Err(NotAComponent::Malformed(_))));
+    }
+}

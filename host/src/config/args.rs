@@ -1,0 +1,328 @@
+//! The command line, as clap sees it.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{
+    Address, Cache, ConnectionLimits, ExchangeLimits, GuestLimits, Limit, Serve, Size, Span, Stop,
+    defaults,
+};
+
+/// Version of this program and of the wasmtime in it.
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (wasmtime ", env!("WASMTIME_VERSION"), ")");
+
+/// What the process was asked to do.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// `host serve`
+    Serve(Box<Serve>),
+    /// `host check`
+    Check(PathBuf),
+}
+
+/// Parses and checks a command line.
+///
+/// # Errors
+/// A clap error, which knows whether it is help for stdout or a complaint for stderr.
+pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Job, clap::Error> {
+    match Cli::try_parse_from(line)?.command {
+        Command::Serve(raw) => raw.checked().map(|serve| Job::Serve(Box::new(serve))),
+        Command::Check { app } => Ok(Job::Check(app)),
+    }
+}
+
+/// Serves WebAssembly components over HTTP and does not lose requests.
+#[derive(Debug, Parser)]
+#[command(name = "host", version = VERSION, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a component: a fresh, sandboxed instance per request
+    Serve(Box<ServeArgs>),
+    /// Say whether a component would serve, what it imports and which grants it would need
+    Check {
+        /// The component: a .wasm or .wat file
+        #[arg(value_name = "APP.wasm")]
+        app: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// The component to serve: a .wasm or .wat file that exports wasi:http/incoming-handler@0.2 or
+    /// wasi:http/handler@0.3
+    #[arg(value_name = "APP.wasm")]
+    app: PathBuf,
+
+    /// Where to listen: HOST:PORT, [IPv6]:PORT or unix:PATH; may be given several times; port 0
+    /// lets the kernel choose. Loopback by default: being reachable from outside is your decision
+    #[arg(long = "addr", value_name = "ADDR", default_value = defaults::ADDRESS)]
+    addresses: Vec<Address>,
+
+    /// Worker threads for connections and guests [default: one per core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    #[command(flatten)]
+    stop: StopArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Stopping")]
+struct StopArgs {
+    /// After SIGTERM, keep accepting for this long while saying `Connection: close`. Kubernetes
+    /// needs about 5s, because it withdraws endpoints beside the signal; part of --drain-timeout
+    #[arg(long, value_name = "TIME", default_value = defaults::DRAIN_DELAY)]
+    drain_delay: Span,
+
+    /// From SIGTERM to the moment when what is still running is cut. Keep it below the time that
+    /// the supervisor grants (Kubernetes 30s, systemd 90s)
+    #[arg(long, value_name = "TIME", default_value = defaults::DRAIN_TIMEOUT)]
+    drain_timeout: Span,
+
+    /// During a stop an idle kept-alive HTTP/1 connection may still send its next request for this
+    /// long; it is served. Longer than a client's pause between requests is best
+    #[arg(long, value_name = "TIME", default_value = defaults::LINGER)]
+    linger: Span,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArgs {
+    /// Instances at once; each takes 4 GiB of address space, memory only as it is used
+    #[arg(long, value_name = "N", default_value = defaults::MAX_INSTANCES)]
+    max_instances: usize,
+
+    /// Requests that may wait for an instance; the next one gets 503
+    #[arg(long, value_name = "N", default_value = defaults::MAX_QUEUE)]
+    max_queue: usize,
+
+    /// How long a request waits for an instance before it gets 503 with Retry-After
+    #[arg(long, value_name = "TIME", default_value = defaults::QUEUE_TIMEOUT)]
+    queue_timeout: Span,
+
+    /// Linear memory of one instance; a guest that wants more is refused the growth
+    #[arg(long, value_name = "SIZE", default_value = defaults::MAX_MEMORY)]
+    max_memory: Size,
+
+    /// CPU time of one instance; then 504, or a broken stream
+    #[arg(long, value_name = "TIME", default_value = defaults::CPU_TIME)]
+    cpu_time: Span,
+
+    /// From the request's head to the head of the guest's answer; then 504
+    #[arg(long, value_name = "TIME", default_value = defaults::RESPONSE_HEAD_TIMEOUT)]
+    response_head_timeout: Span,
+
+    /// Longest pause between two frames of a body, in either direction; then the stream is broken
+    #[arg(long, value_name = "TIME", default_value = defaults::BODY_IDLE_TIMEOUT)]
+    body_idle_timeout: Span,
+
+    /// The whole exchange, or `off`: a stream may be meant to last
+    #[arg(long, value_name = "TIME", default_value = defaults::EXCHANGE_TIMEOUT)]
+    exchange_timeout: Limit,
+
+    /// Work of a guest after its answer has ended
+    #[arg(long, value_name = "TIME", default_value = defaults::AFTER_TIMEOUT)]
+    after_timeout: Span,
+
+    /// Size of a request body; then 413. Bodies are streamed, never held
+    #[arg(long, value_name = "SIZE", default_value = defaults::MAX_REQUEST_BODY)]
+    max_request_body: Size,
+
+    /// Size of a request head; then 431 (at least 8KiB)
+    #[arg(long, value_name = "SIZE", default_value = defaults::MAX_HEADER_SIZE)]
+    max_header_size: Size,
+
+    /// Headers in a request; then 431
+    #[arg(long, value_name = "N", default_value = defaults::MAX_HEADERS)]
+    max_headers: usize,
+
+    /// Time to receive a request's head; then 408
+    #[arg(long, value_name = "TIME", default_value = defaults::REQUEST_HEAD_TIMEOUT)]
+    request_head_timeout: Span,
+
+    /// Connections at once; more wait in the kernel's queue
+    #[arg(long, value_name = "N", default_value = defaults::MAX_CONNECTIONS)]
+    max_connections: usize,
+
+    /// How long a connection may be idle between requests. Longer than your load balancer's (60s
+    /// for most), so that it closes first
+    #[arg(long, value_name = "TIME", default_value = defaults::KEEP_ALIVE_TIMEOUT)]
+    keep_alive_timeout: Span,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cache")]
+struct CacheArgs {
+    /// Where compiled code is kept between starts [default: the user's cache directory]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
+    cache_dir: Option<PathBuf>,
+
+    /// Compile at every start
+    #[arg(long)]
+    no_cache: bool,
+}
+
+impl ServeArgs {
+    fn checked(self) -> Result<Serve, clap::Error> {
+        let stop = self.stop.checked()?;
+        let limits = &self.limits;
+        limits.check()?;
+        let threads = self
+            .threads
+            .or_else(|| std::thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN);
+        Ok(Serve {
+            app: self.app,
+            addresses: self.addresses,
+            stop,
+            connection: limits.connection()?,
+            exchange: limits.exchange(),
+            guest: limits.guest()?,
+            cache: self.cache.checked(),
+            threads,
+        })
+    }
+}
+
+impl StopArgs {
+    fn checked(&self) -> Result<Stop, clap::Error> {
+        if self.drain_delay.0 > self.drain_timeout.0 {
+            return Err(complaint(
+                "--drain-delay is part of --drain-timeout and cannot be longer; raise \
+                 --drain-timeout or lower --drain-delay",
+            ));
+        }
+        Ok(Stop { delay: self.drain_delay.0, timeout: self.drain_timeout.0, linger: self.linger.0 })
+    }
+}
+
+/// Deadlines that make no sense at nothing.
+const NOT_ZERO: &str = "must be longer than 0s: nothing could be answered in no time";
+
+/// hyper's smallest buffer for a head.
+const SMALLEST_HEADER_SIZE: u64 = 8192;
+
+/// hyper h2 counts the list in a u32; nobody needs more.
+const LARGEST_HEADER_SIZE: u64 = 16 * 1024 * 1024;
+
+/// Each instance reserves 4 GiB of a 47-bit address space, and a swap needs room for both.
+const MOST_INSTANCES: usize = 15_000;
+
+/// A WebAssembly memory has at most 4 GiB.
+const LARGEST_MEMORY: u64 = 4 * 1024 * 1024 * 1024;
+
+impl LimitArgs {
+    fn check(&self) -> Result<(), clap::Error> {
+        let spans = [
+            ("--cpu-time", self.cpu_time),
+            ("--response-head-timeout", self.response_head_timeout),
+            ("--body-idle-timeout", self.body_idle_timeout),
+            ("--request-head-timeout", self.request_head_timeout),
+            ("--keep-alive-timeout", self.keep_alive_timeout),
+        ];
+        for (flag, span) in spans {
+            if span.0 == Duration::ZERO {
+                return Err(complaint(&format!("{flag} {NOT_ZERO}")));
+            }
+        }
+        let counts = [
+            ("--max-instances", self.max_instances),
+            ("--max-headers", self.max_headers),
+            ("--max-connections", self.max_connections),
+        ];
+        for (flag, count) in counts {
+            if count == 0 {
+                return Err(complaint(&format!("{flag} must be at least 1")));
+            }
+        }
+        if self.max_instances > MOST_INSTANCES {
+            return Err(complaint(&format!(
+                "--max-instances can be at most {MOST_INSTANCES}: each instance reserves 4 GiB of \
+                 address space"
+            )));
+        }
+        Ok(())
+    }
+
+    fn connection(&self) -> Result<ConnectionLimits, clap::Error> {
+        let size = self.max_header_size.0;
+        if !(SMALLEST_HEADER_SIZE..=LARGEST_HEADER_SIZE).contains(&size) {
+            return Err(complaint("--max-header-size must lie between 8KiB and 16MiB"));
+        }
+        Ok(ConnectionLimits {
+            connections: self.max_connections,
+            head: self.request_head_timeout.0,
+            keep_alive: self.keep_alive_timeout.0,
+            body_idle: self.body_idle_timeout.0,
+            header_size: usize::try_from(size).unwrap_or(usize::MAX),
+            headers: self.max_headers,
+        })
+    }
+
+    fn exchange(&self) -> ExchangeLimits {
+        ExchangeLimits {
+            response_head: self.response_head_timeout.0,
+            body_idle: self.body_idle_timeout.0,
+            total: self.exchange_timeout.0,
+            after: self.after_timeout.0,
+            request_body: self.max_request_body.0,
+            queue: self.max_queue,
+            queue_wait: self.queue_timeout.0,
+        }
+    }
+
+    fn guest(&self) -> Result<GuestLimits, clap::Error> {
+        let memory = self.max_memory.0;
+        if memory == 0 || memory > LARGEST_MEMORY {
+            return Err(complaint("--max-memory must lie between 1 byte and 4GiB"));
+        }
+        Ok(GuestLimits {
+            instances: self.max_instances,
+            memory: usize::try_from(memory).unwrap_or(usize::MAX),
+            cpu: self.cpu_time.0,
+        })
+    }
+}
+
+impl CacheArgs {
+    fn checked(self) -> Cache {
+        match (self.no_cache, self.cache_dir) {
+            (true, _) => Cache::Off,
+            (false, None) => Cache::Default,
+            (false, Some(directory)) => Cache::Directory(directory),
+        }
+    }
+}
+
+fn complaint(text: &str) -> clap::Error {
+    clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{text}\n"))
+}
+
+/// The limits of a guest that `host serve` has when it is asked for nothing else.
+#[must_use]
+pub fn default_guest_limits() -> GuestLimits {
+    let limits = |memory: Size, cpu: Span| GuestLimits {
+        instances: 1,
+        memory: usize::try_from(memory.0).unwrap_or(usize::MAX),
+        cpu: cpu.0,
+    };
+    // Both are constants that a test parses.
+    limits(
+        defaults::MAX_MEMORY.parse().unwrap_or(Size(128 << 20)),
+        defaults::CPU_TIME.parse().unwrap_or(Span(Duration::from_secs(10))),
+    )
+}

@@ -1,0 +1,92 @@
+//! The only place with exit numbers.
+
+use std::process;
+
+use crate::lifecycle::{Ending, Report};
+
+/// How the process ends. `docs/stopping.md` and the README print this table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Stopped on request, everything in flight finished.
+    Clean,
+    /// Stopped, but work was cut at the drain timeout.
+    Cut,
+    /// Wrong usage or configuration; nothing was bound.
+    Usage,
+    /// Could not start: component refused, port taken, …
+    NoStart,
+    /// Failed while running.
+    Failed,
+    /// Cut short by the signal of this number.
+    Signal(u8),
+}
+
+impl Exit {
+    /// The number that the parent process sees.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Clean => 0,
+            Self::Cut => 1,
+            Self::Usage => 2,
+            Self::NoStart => 3,
+            Self::Failed => 4,
+            Self::Signal(number) => 128 + number,
+        }
+    }
+
+    /// Ends the process at once: nothing may hang here, and the drop of a runtime with a spinning
+    /// guest in it would.
+    pub fn leave(self) -> ! {
+        process::exit(self.code().into())
+    }
+}
+
+impl From<&Ending> for Exit {
+    fn from(ending: &Ending) -> Self {
+        match ending {
+            Ending::BeforeReady => Self::Clean,
+            Ending::Stopped(report) => report.into(),
+        }
+    }
+}
+
+impl From<&Report> for Exit {
+    fn from(report: &Report) -> Self {
+        match report {
+            Report { cut_short_by: Some(signal), .. } => Self::Signal(signal.number()),
+            Report { cut: 0, dropped: 0, .. } => Self::Clean,
+            Report { .. } => Self::Cut,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::lifecycle::Signal;
+
+    fn report(cut: u64, dropped: u64, cut_short_by: Option<Signal>) -> Report {
+        Report { took: Duration::ZERO, finished: 7, cut, dropped, cut_short_by }
+    }
+
+    #[test]
+    fn every_ending_has_its_number() {
+        for (ending, code) in [
+            (Ending::BeforeReady, 0),
+            (Ending::Stopped(report(0, 0, None)), 0),
+            (Ending::Stopped(report(1, 0, None)), 1),
+            (Ending::Stopped(report(0, 1, None)), 1),
+            (Ending::Stopped(report(0, 0, Some(Signal::Terminate))), 143),
+            (Ending::Stopped(report(5, 0, Some(Signal::Interrupt))), 130),
+            (Ending::Stopped(report(0, 0, Some(Signal::Quit))), 131),
+        ] {
+            assert_eq!(Exit::from(&ending).code(), code, "{ending:?}");
+        }
+        assert_eq!(Exit::Usage.code(), 2);
+        assert_eq!(Exit::NoStart.code(), 3);
+        assert_eq!(Exit::Failed.code(), 4);
+    }
+}

@@ -1,0 +1,288 @@
+//! The response body: what the guest writes, with the guest itself inside.
+//!
+//! The message ends well only if the guest ended it well. A guest that traps, is cut or runs out of
+//! time closes its end like one that has finished, and only here is the difference known: then the
+//! body ends in an error, and hyper breaks the message on the wire.
+
+use std::error::Error;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::{debug, warn};
+
+use super::admission::Permit;
+use super::afterwork::Afterwork;
+use super::exchange::Label;
+use crate::component::{Generation, GuestFailure, Running, WasiBody};
+use crate::lifecycle::{Guard, Phase};
+
+/// Empty frames taken from a guest in one go, before others get their turn. They are dropped:
+/// forwarded over HTTP/2 they would grow the heap (wasmtime advisory f8mm).
+const EMPTY_FRAMES: usize = 32;
+
+/// A response body, of the guest or of the host. Dropping it ends the exchange, and the guest with
+/// it unless all of the body was delivered.
+pub struct Answer(Inner);
+
+enum Inner {
+    Fixed(Option<Bytes>),
+    Guest(Box<Stream>),
+}
+
+impl Answer {
+    /// A body of the host's own.
+    pub(super) fn fixed(text: &'static str) -> Self {
+        Self(Inner::Fixed(
+            Some(Bytes::from_static(text.as_bytes())).filter(|text| !text.is_empty()),
+        ))
+    }
+
+    /// The body of a guest.
+    pub(super) fn stream(stream: Stream) -> Self {
+        Self(Inner::Guest(Box::new(stream)))
+    }
+}
+
+/// A guest's body with everything that lives as long as it.
+pub(super) struct Stream {
+    pub(super) body: WasiBody,
+    /// Taken when the body ends.
+    pub(super) work: Option<Work>,
+    pub(super) body_idle: Duration,
+    pub(super) deadline: Option<Instant>,
+    /// What is still owed of a declared length.
+    pub(super) owed: Option<u64>,
+    pub(super) timers: Timers,
+}
+
+/// A guest at work, and what it holds.
+pub(super) struct Work {
+    pub(super) running: Running,
+    pub(super) permit: Permit,
+    pub(super) generation: Arc<Generation>,
+    pub(super) guard: Guard,
+    pub(super) label: Label,
+    pub(super) afterwork: Afterwork,
+}
+
+/// Made when first needed: most bodies are there at once.
+#[derive(Default)]
+pub(super) struct Timers {
+    idle: Option<Pin<Box<Sleep>>>,
+    total: Option<Pin<Box<Sleep>>>,
+    cut: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// Why a message was broken off. hyper only needs to know that it was.
+#[derive(Debug)]
+pub struct Broken(Why);
+
+#[derive(Clone, Debug)]
+enum Why {
+    Guest(GuestFailure),
+    Body(String),
+    Idle(Duration),
+    Total,
+    Cut,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Why::Guest(why) => why.fmt(f),
+            Why::Body(why) => write!(f, "guest broke off its body: {why}"),
+            Why::Idle(patience) => write!(f, "guest sent nothing for {patience:?}"),
+            Why::Total => f.write_str("the exchange took too long"),
+            Why::Cut => f.write_str("cut by the stop"),
+        }
+    }
+}
+
+impl Error for Broken {}
+
+impl Work {
+    /// The answer is delivered: a guest with nothing left to do is dropped, another works on.
+    pub(super) fn finish(mut self, cx: Option<&mut Context<'_>>) {
+        self.running.release();
+        let mut noop = Context::from_waker(std::task::Waker::noop());
+        let exchange = self.guard.id();
+        match self.running.poll_work(cx.unwrap_or(&mut noop)) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(why)) => {
+                let component = self.generation.name();
+                warn!(exchange, component, %why, "guest failed after its answer");
+            }
+            Poll::Pending => {
+                let Self { running, permit, generation, guard, label, afterwork } = self;
+                afterwork.begin(running, permit, generation, exchange, label);
+                drop(guard);
+            }
+        }
+    }
+
+    /// The message is broken: the guest ends here.
+    fn break_off(mut self, why: Why) -> Broken {
+        let broken = Broken(why);
+        let (exchange, label) = (self.guard.id(), &self.label);
+        let (component, generation) = (self.generation.name(), self.generation.number());
+        if matches!(broken.0, Why::Cut) {
+            self.guard.mark_cut();
+        }
+        warn!(exchange, component, generation, why = %broken, "answer broken off: {label}");
+        broken
+    }
+}
+
+impl Stream {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Some(work) = &mut self.work else { return Poll::Ready(None) };
+        if work.afterwork.phase.now() == Phase::Cut {
+            return self.fail(Why::Cut);
+        }
+        let worked = work.running.poll_work(cx);
+        for _ in 0..EMPTY_FRAMES {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if frame.data_ref().is_some_and(Bytes::is_empty) {
+                        continue;
+                    }
+                    return self.pass(frame);
+                }
+                Poll::Ready(Some(Err(why))) => return self.fail(Why::Body(format!("{why:?}"))),
+                Poll::Ready(None) => return self.end(cx, worked),
+                Poll::Pending => {
+                    return match worked {
+                        Poll::Ready(Err(why)) => self.fail(Why::Guest(why)),
+                        Poll::Ready(Ok(())) => self.fail(Why::Guest(GuestFailure::BodyLeaked)),
+                        Poll::Pending => self.wait(cx),
+                    };
+                }
+            }
+        }
+        // Nothing but empty frames: that is silence, and others get their turn.
+        cx.waker().wake_by_ref();
+        self.wait(cx)
+    }
+
+    fn pass(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        self.timers.idle = None;
+        if let (Some(owed), Some(data)) = (&mut self.owed, frame.data_ref()) {
+            *owed = owed.saturating_sub(data.len() as u64);
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// The guest's end of the body is closed. Only a guest that has not failed closed it itself.
+    fn end(
+        &mut self,
+        cx: &mut Context<'_>,
+        worked: Poll<Result<(), GuestFailure>>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Poll::Ready(Err(why)) = worked {
+            return self.fail(Why::Guest(why));
+        }
+        if let Some(work) = self.work.take() {
+            work.finish(Some(cx));
+        }
+        Poll::Ready(None)
+    }
+
+    fn fail(&mut self, why: Why) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.work.take() {
+            Some(work) => Poll::Ready(Some(Err(work.break_off(why)))),
+            None => Poll::Ready(None),
+        }
+    }
+
+    /// Waits for the guest, as long as it may be waited for.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let Some(work) = &self.work else { return Poll::Ready(None) };
+        let timers = &mut self.timers;
+        let cut = timers.cut.get_or_insert_with(|| {
+            let phase = work.afterwork.phase.clone();
+            Box::pin(async move { phase.reached(Phase::Cut).await })
+        });
+        if cut.as_mut().poll(cx).is_ready() {
+            timers.cut = None;
+            return self.fail(Why::Cut);
+        }
+        let body_idle = self.body_idle;
+        let idle =
+            timers.idle.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + body_idle)));
+        if idle.as_mut().poll(cx).is_ready() {
+            return self.fail(Why::Idle(body_idle));
+        }
+        if let Some(deadline) = self.deadline {
+            let total = timers.total.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+            if total.as_mut().poll(cx).is_ready() {
+                return self.fail(Why::Total);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let Some(work) = self.work.take() else { return };
+        // hyper asks for no more once a declared length is delivered.
+        if self.owed == Some(0) {
+            work.finish(None);
+            return;
+        }
+        let mut work = work;
+        if work.afterwork.phase.now() == Phase::Cut {
+            work.guard.mark_cut();
+        }
+        debug!(exchange = work.guard.id(), "peer gone before the end: {}", work.label);
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match &mut self.0 {
+            Inner::Fixed(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Inner::Guest(stream) => stream.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Inner::Fixed(text) => text.is_none(),
+            // A guest may still fail before it has said that this was all.
+            Inner::Guest(stream) => stream.work.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Fixed(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+            Inner::Guest(stream) => {
+                stream.owed.map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Inner::Fixed(_) => "Answer::Fixed",
+            Inner::Guest(_) => "Answer::Guest",
+        })
+    }
+}

@@ -1,0 +1,209 @@
+//! What must be true of a request before a guest sees it, where hyper does not make sure.
+//!
+//! Requests that two servers on the way could read in two ways are refused (RFC 9112 §11.2).
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Method, Request, Uri, Version};
+
+use super::failure::Failure;
+
+/// The authority of an HTTP/1.0 request that names none.
+const NAMELESS: Authority = Authority::from_static("localhost");
+
+/// What the edge made of a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// For a guest; its URI is absolute now.
+    Pass,
+    /// `OPTIONS *`: for the server as a whole.
+    ServerOptions,
+}
+
+/// Checks a request and makes its URI absolute, so that guests see scheme and authority.
+pub(super) fn check<B>(request: &mut Request<B>) -> Result<Verdict, Failure> {
+    if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
+        return Err(Failure::Method);
+    }
+    check_framing(request)?;
+    let authority = authority(request)?;
+    let path = match path(request)? {
+        Some(path) => path,
+        None => return Ok(Verdict::ServerOptions),
+    };
+    let uri = Uri::builder()
+        .scheme(Scheme::HTTP)
+        .authority(authority)
+        .path_and_query(path)
+        .build()
+        .map_err(|_| Failure::Malformed("bad request target\n"))?;
+    *request.uri_mut() = uri;
+    Ok(Verdict::Pass)
+}
+
+/// One `Transfer-Encoding: chunked` and nothing odder; not beside a length (RFC 9112 §6.1).
+fn check_framing<B>(request: &Request<B>) -> Result<(), Failure> {
+    let headers = request.headers();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(Failure::Malformed("bad transfer-encoding\n"));
+    }
+    if headers.contains_key(CONTENT_LENGTH) {
+        return Err(Failure::Malformed("both content-length and transfer-encoding\n"));
+    }
+    Ok(())
+}
+
+/// The one authority that all parts of the request agree on (RFC 9112 §3.2, RFC 9113 §8.3.1).
+fn authority<B>(request: &Request<B>) -> Result<Authority, Failure> {
+    let host = host(request.headers())?;
+    let target = request.uri().authority().cloned();
+    if target.as_ref().is_some_and(|authority| !is_host(authority.as_str())) {
+        return Err(Failure::Malformed("bad authority\n"));
+    }
+    match (target, host, request.version()) {
+        (Some(target), Some(host), _) if same(&target, &host) => Ok(host),
+        (Some(_), Some(_), _) => Err(Failure::Malformed("host and request target differ\n")),
+        (Some(target), None, Version::HTTP_2 | Version::HTTP_10) => Ok(target),
+        (None, Some(host), _) => Ok(host),
+        (None, None, Version::HTTP_10) => Ok(NAMELESS),
+        (_, None, _) => Err(Failure::Malformed("no host\n")),
+    }
+}
+
+fn host(headers: &HeaderMap) -> Result<Option<Authority>, Failure> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let Some(host) = hosts.next() else { return Ok(None) };
+    if hosts.next().is_some() {
+        return Err(Failure::Malformed("more than one host\n"));
+    }
+    host.to_str()
+        .ok()
+        .filter(|host| is_host(host))
+        .and_then(|host| host.parse().ok())
+        .map(Some)
+        .ok_or(Failure::Malformed("bad host\n"))
+}
+
+/// Host and optional port (RFC 9110 §7.2); no user, and not nothing.
+fn is_host(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let port_is_good = match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => true,
+        Some(port) => port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()),
+        None => false,
+    };
+    !authority.host().is_empty() && port_is_good
+}
+
+fn same(one: &Authority, other: &Authority) -> bool {
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(80);
+    one.host().eq_ignore_ascii_case(other.host()) && port(one) == port(other)
+}
+
+/// The path of the request, or none for `OPTIONS *`.
+fn path<B>(request: &Request<B>) -> Result<Option<PathAndQuery>, Failure> {
+    let uri = request.uri();
+    if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+        return Err(Failure::Malformed("bad scheme\n"));
+    }
+    match uri.path_and_query() {
+        Some(path) if path.as_str() == "*" && *request.method() == Method::OPTIONS => Ok(None),
+        Some(path) if path.as_str().starts_with('/') => Ok(Some(path.clone())),
+        None if uri.authority().is_some() => Ok(Some(PathAndQuery::from_static("/"))),
+        Some(_) | None => Err(Failure::Malformed("bad request target\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(version: Version, method: &str, uri: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::builder().version(version).method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    }
+
+    fn h1(method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<String, Failure> {
+        let mut request = request(Version::HTTP_11, method, uri, headers);
+        check(&mut request).map(|verdict| match verdict {
+            Verdict::Pass => request.uri().to_string(),
+            Verdict::ServerOptions => "*".into(),
+        })
+    }
+
+    #[test]
+    fn a_good_request_gets_an_absolute_uri() {
+        let host = [("host", "a.example:8080")];
+        assert_eq!(h1("GET", "/x?y=1", &host).unwrap(), "http://a.example:8080/x?y=1");
+        assert_eq!(h1("GET", "http://A.example:8080/x", &host).unwrap(), "http://a.example:8080/x");
+        assert_eq!(h1("GET", "/", &[("host", "[::1]:80")]).unwrap(), "http://[::1]:80/");
+        assert_eq!(h1("OPTIONS", "*", &host).unwrap(), "*");
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for (method, uri, headers) in [
+            ("GET", "/", &[][..]),
+            ("GET", "/", &[("host", "a"), ("host", "b")]),
+            ("GET", "/", &[("host", "a"), ("host", "a")]),
+            ("GET", "/", &[("host", "a b")]),
+            ("GET", "/", &[("host", "")]),
+            ("GET", "/", &[("host", "user@a")]),
+            ("GET", "/", &[("host", "a:port")]),
+            ("GET", "/", &[("host", "a:99999")]),
+            ("GET", "/", &[("host", "a/b")]),
+            ("GET", "http://b/", &[("host", "a")]),
+            ("GET", "http://a:81/", &[("host", "a")]),
+            ("GET", "ftp://a/", &[("host", "a")]),
+            ("GET", "*", &[("host", "a")]),
+            ("POST", "/", &[("host", "a"), ("transfer-encoding", "identity, chunked")]),
+            ("POST", "/", &[("host", "a"), ("transfer-encoding", "gzip")]),
+            (
+                "POST",
+                "/",
+                &[
+                    ("host", "a"),
+                    ("transfer-encoding", "chunked"),
+                    ("transfer-encoding", "chunked"),
+                ],
+            ),
+            (
+                "POST",
+                "/",
+                &[("host", "a"), ("transfer-encoding", "chunked"), ("content-length", "3")],
+            ),
+        ] {
+            let answer = h1(method, uri, headers);
+            assert!(
+                matches!(answer, Err(Failure::Malformed(_))),
+                "{method} {uri} {headers:?}: {answer:?}"
+            );
+        }
+        assert_eq!(h1("TRACE", "/", &[("host", "a")]), Err(Failure::Method));
+        assert_eq!(h1("CONNECT", "a:80", &[("host", "a:80")]), Err(Failure::Method));
+    }
+
+    #[test]
+    fn old_clients_need_no_host() {
+        let mut request = request(Version::HTTP_10, "GET", "/x", &[]);
+        assert_eq!(check(&mut request), Ok(Verdict::Pass));
+        assert_eq!(request.uri(), "http://localhost/x");
+    }
+
+    #[test]
+    fn in_http2_the_authority_may_stand_in_either_place_but_not_in_two_ways() {
+        let check = |uri: &str, headers: &[(&str, &str)]| {
+            let mut request = request(Version::HTTP_2, "GET", uri, headers);
+            check(&mut request).map(|_| request.uri().to_string())
+        };
+        assert_eq!(check("http://a/x", &[]).unwrap(), "http://a/x");
+        assert_eq!(check("/x", &[("host", "a")]).unwrap(), "http://a/x");
+        assert!(check("http://a/x", &[("host", "b")]).is_err());
+        assert!(check("/x", &[]).is_err());
+    }
+}

@@ -1,0 +1,261 @@
+//! One exchange, from the request's head to the response's.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::Limits;
+use super::admission::{Admission, Permit};
+use super::afterwork::Afterwork;
+use super::answer::{Answer, Stream, Timers, Work};
+use super::edge;
+use super::failure::{self, Failure};
+use super::upload::{self, Upload};
+use crate::component::{Generation, GuestFailure, Running, Slot, WasiBody};
+use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Work as InFlight};
+use crate::net;
+
+/// Serves exchanges: the service that the network is handed. Cloning gives another handle.
+#[derive(Clone, Debug)]
+pub struct Exchanges(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    slot: Slot,
+    admission: Admission,
+    phase: PhaseWatch,
+    exchanges: Tracker,
+    afterwork: Afterwork,
+    limits: Limits,
+}
+
+/// What an exchange is called in logs and among the survivors of a drain.
+#[derive(Clone, Debug)]
+pub(super) struct Label {
+    method: Method,
+    uri: Uri,
+    generation: u64,
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { method, uri, generation } = self;
+        let path = uri.path_and_query().map_or("*", |path| path.as_str());
+        write!(f, "{method} {path} generation={generation}")
+    }
+}
+
+/// Why an exchange failed before its head was out: for the peer, and for the log.
+enum Fault {
+    Host(Failure),
+    Guest(GuestFailure),
+}
+
+impl From<Failure> for Fault {
+    fn from(failure: Failure) -> Self {
+        Self::Host(failure)
+    }
+}
+
+impl Exchanges {
+    /// Serves the component in `slot`.
+    #[must_use]
+    pub fn new(slot: Slot, phase: PhaseWatch, in_flight: &InFlight, limits: Limits) -> Self {
+        let afterwork = Afterwork {
+            tracker: in_flight.afterwork.clone(),
+            phase: phase.clone(),
+            limit: limits.after,
+        };
+        let admission = Admission::new(limits.instances, limits.queue, limits.queue_wait);
+        let exchanges = in_flight.exchanges.clone();
+        Self(Arc::new(Shared { slot, admission, phase, exchanges, afterwork, limits }))
+    }
+
+    async fn answer(self, mut request: Request<Incoming>) -> Response<Answer> {
+        match edge::check(&mut request) {
+            Ok(edge::Verdict::Pass) => {}
+            Ok(edge::Verdict::ServerOptions) => return failure::server_options(),
+            Err(failure) => return failure.response(),
+        }
+        let shared = &*self.0;
+        let generation = shared.slot.current();
+        let label = Label {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            generation: generation.number(),
+        };
+        let mut guard = shared.exchanges.enter(label.clone());
+        match shared.run(request, &generation).await {
+            Ok(begun) => shared.respond(begun, generation, guard, label),
+            Err(fault) => {
+                let failure = report(&fault, &generation, &guard, &label);
+                if failure == Failure::Cut {
+                    guard.mark_cut();
+                }
+                failure.response()
+            }
+        }
+    }
+}
+
+/// A guest that has sent the head of its answer.
+struct Begun {
+    response: Response<WasiBody>,
+    running: Running,
+    permit: Permit,
+    deadline: Option<Instant>,
+    /// HEAD, 204, 304: no body follows, whatever the guest writes.
+    bodyless: bool,
+}
+
+impl Shared {
+    /// Runs a guest until the head of its answer is there.
+    async fn run(
+        &self,
+        request: Request<Incoming>,
+        generation: &Generation,
+    ) -> Result<Begun, Fault> {
+        let began = Instant::now();
+        let limits = &self.limits;
+        if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.request_body) {
+            return Err(Failure::BodyTooLarge.into());
+        }
+        let permit = self.admit().await?;
+        let is_head = *request.method() == Method::HEAD;
+        let (request, verdict) = self.receive(request);
+        let mut running = generation.start(request);
+        let deadline = limits.total.map(|total| began + total);
+        let head_by = Instant::now() + limits.response_head;
+        let head_by = deadline.map_or(head_by, |deadline| deadline.min(head_by));
+        let head = tokio::select! {
+            biased;
+            head = self.head(&mut running, &verdict) => head,
+            () = self.phase.reached(Phase::Cut) => Err(Failure::Cut.into()),
+            () = sleep_until(head_by) => Err(Failure::GuestTooSlow.into()),
+        };
+        let response = head?;
+        let bodyless = is_head
+            || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        Ok(Begun { response, running, permit, deadline, bodyless })
+    }
+
+    async fn admit(&self) -> Result<Permit, Fault> {
+        tokio::select! {
+            biased;
+            permit = self.admission.enter() => permit.map_err(|_| Failure::AtLimit.into()),
+            () = self.phase.reached(Phase::Cut) => Err(Failure::Cut.into()),
+        }
+    }
+
+    /// The request as the guest will see it, and what became of its body.
+    fn receive(&self, request: Request<Incoming>) -> (Request<WasiBody>, upload::Verdict) {
+        let (parts, body) = request.into_parts();
+        if body.is_end_stream() {
+            let none = http_body_util::Empty::<Bytes>::new().map_err(|never| match never {});
+            return (Request::from_parts(parts, none.boxed_unsync()), upload::Verdict::default());
+        }
+        let (upload, verdict) = Upload::new(body, self.limits.request_body, self.limits.body_idle);
+        (Request::from_parts(parts, upload.boxed_unsync()), verdict)
+    }
+
+    /// Drives the guest to its head. Looks at the phase first, so that a guest which is to be cut
+    /// gets no further turn.
+    async fn head(
+        &self,
+        running: &mut Running,
+        verdict: &upload::Verdict,
+    ) -> Result<Response<WasiBody>, Fault> {
+        poll_fn(|cx| {
+            if self.phase.now() == Phase::Cut {
+                return Poll::Ready(Err(Failure::Cut.into()));
+            }
+            let head = running.poll_head(cx);
+            if let (Some(failure), false) = (verdict.failure(), matches!(head, Poll::Ready(Ok(_))))
+            {
+                return Poll::Ready(Err(failure.into()));
+            }
+            head.map_err(Fault::Guest)
+        })
+        .await
+    }
+
+    /// Makes the response that hyper sends: the guest goes on inside its body.
+    fn respond(
+        &self,
+        begun: Begun,
+        generation: Arc<Generation>,
+        guard: Guard,
+        label: Label,
+    ) -> Response<Answer> {
+        let Begun { response, running, permit, deadline, bodyless } = begun;
+        let afterwork = self.afterwork.clone();
+        let work = Work { running, permit, generation, guard, label, afterwork };
+        let (parts, body) = response.into_parts();
+        if bodyless {
+            drop(body);
+            work.finish(None);
+            return Response::from_parts(parts, Answer::fixed(""));
+        }
+        let owed = declared_length(&parts.headers);
+        let stream = Stream {
+            body,
+            work: Some(work),
+            body_idle: self.limits.body_idle,
+            deadline,
+            owed,
+            timers: Timers::default(),
+        };
+        Response::from_parts(parts, Answer::stream(stream))
+    }
+}
+
+/// Writes the cause into the log and gives what the peer is told.
+fn report(fault: &Fault, generation: &Generation, guard: &Guard, label: &Label) -> Failure {
+    let failure = match fault {
+        Fault::Host(failure) => *failure,
+        Fault::Guest(why) => why.into(),
+    };
+    let (exchange, component, number) = (guard.id(), generation.name(), generation.number());
+    let status = failure.status().as_u16();
+    match fault {
+        Fault::Guest(why) => {
+            warn!(exchange, component, generation = number, status, %why, "guest failed: {label}");
+        }
+        Fault::Host(why) => {
+            info!(exchange, component, generation = number, status, ?why, "refused: {label}");
+        }
+    }
+    failure
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+impl net::Service for Exchanges {
+    type Body = Answer;
+
+    fn call(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Answer>> + Send + 'static {
+        self.clone().answer(request)
+    }
+
+    fn refusal(&self, why: net::Refusal) -> Bytes {
+        match why {
+            net::Refusal::HeadTooSlow => Failure::HeadTooSlow.bytes(),
+            net::Refusal::Stopping => Failure::Cut.bytes(),
+        }
+    }
+}

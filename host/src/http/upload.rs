@@ -1,0 +1,105 @@
+//! The request body on its way to the guest: counted, timed, never held.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::failure::Failure;
+use crate::component::BodyError;
+
+/// What went wrong with an upload, if anything did; shared with the exchange, which answers for it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Verdict(Arc<AtomicU8>);
+
+const FINE: u8 = 0;
+const TOO_LARGE: u8 = 1;
+const TOO_SLOW: u8 = 2;
+
+impl Verdict {
+    /// The answer that the peer is owed for its upload.
+    pub(super) fn failure(&self) -> Option<Failure> {
+        match self.0.load(Ordering::Acquire) {
+            FINE => None,
+            TOO_LARGE => Some(Failure::BodyTooLarge),
+            _ => Some(Failure::BodyTooSlow),
+        }
+    }
+
+    fn set(&self, verdict: u8) {
+        self.0.store(verdict, Ordering::Release);
+    }
+}
+
+/// A request body with its limits. The guest sees an error where one is passed.
+pub(super) struct Upload {
+    body: Incoming,
+    left: u64,
+    patience: Duration,
+    silence: Option<Pin<Box<Sleep>>>,
+    verdict: Verdict,
+}
+
+impl Upload {
+    /// `limit` in bytes; `patience` between two frames while the guest waits for one.
+    pub(super) fn new(body: Incoming, limit: u64, patience: Duration) -> (Self, Verdict) {
+        let verdict = Verdict::default();
+        let upload = Self { body, left: limit, patience, silence: None, verdict: verdict.clone() };
+        (upload, verdict)
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyError> {
+        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+        match self.left.checked_sub(bytes) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => {
+                self.verdict.set(TOO_LARGE);
+                Err(BodyError::HttpRequestBodySize(None))
+            }
+        }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.silence = None;
+            return Poll::Ready(frame.map(|frame| {
+                let frame = frame.map_err(BodyError::from)?;
+                self.count(&frame)?;
+                Ok(frame)
+            }));
+        }
+        let patience = self.patience;
+        let silence =
+            self.silence.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
+        if silence.as_mut().poll(cx).is_ready() {
+            self.verdict.set(TOO_SLOW);
+            return Poll::Ready(Some(Err(BodyError::ConnectionReadTimeout)));
+        }
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,21 @@
+//! `host` serves WebAssembly components over HTTP and does not lose requests.
+//!
+//! ```text
+//! signal ─→ lifecycle ─→ phase ─→ drain
+//! socket ─→ net ─→ http ─→ component ─→ response body
+//! ```
+//!
+//! `ARCHITECTURE.md` draws both ways and says which folder may know which.
+
+pub mod check;
+pub mod component;
+pub mod config;
+pub mod exit;
+pub mod http;
+pub mod lifecycle;
+pub mod log;
+pub mod net;
+pub mod serve;
+
+#[cfg(test)]
+mod layers;

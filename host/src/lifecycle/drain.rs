@@ -1,0 +1,348 @@
+//! The order of a stop, written once (design.md, "How a stop goes", steps 1 to 5).
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, interval_at, sleep_until, timeout_at};
+use tracing::{info, warn};
+
+use super::Work;
+use super::guard::Counts;
+use super::phase::{Phase, PhaseSetter};
+use super::signals::{Command, Signal};
+
+/// How a stop is to go. One budget: the delay lies inside the timeout.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How long to be a lame duck before the door closes.
+    pub delay: Duration,
+    /// From the first signal to the cut.
+    pub timeout: Duration,
+}
+
+/// How the process came to its end.
+#[derive(Clone, Copy, Debug)]
+pub enum Ending {
+    /// Asked to stop before it was ready: nothing had been accepted.
+    BeforeReady,
+    /// Drained, cut or both.
+    Stopped(Report),
+}
+
+/// What a stop did: the numbers of its last line.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// From the first signal to the end.
+    pub took: Duration,
+    /// Exchanges that finished since the stop began.
+    pub finished: u64,
+    /// Exchanges, and instances at work after their answer, that were cut.
+    pub cut: u64,
+    /// Connections that were closed by force while bytes were owed on them.
+    pub dropped: u64,
+    /// The signal that cut the stop short, if one did.
+    pub cut_short_by: Option<Signal>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "stopped in {:.3} s: {} exchanges finished, {} cut, {} connections dropped",
+            self.took.as_secs_f64(),
+            self.finished,
+            self.cut,
+            self.dropped
+        )
+    }
+}
+
+/// Who is left is said this often while a stop waits.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// On a terminal the line of progress is drawn this often.
+const REDRAW_EVERY: Duration = Duration::from_millis(200);
+
+/// After the cut, this long for the last 503s and resets to leave, then the process ends.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// At most this many survivors are named; the rest is counted.
+const NAMED_AT_MOST: usize = 100;
+
+/// Lives from armed signals to the end of the process.
+pub(super) async fn live(
+    phase: &PhaseSetter,
+    work: &Work,
+    plan: Plan,
+    commands: &mut UnboundedReceiver<Command>,
+) -> Ending {
+    let first = next_stop(commands).await;
+    if phase.watch().now() < Phase::Ready {
+        return Ending::BeforeReady;
+    }
+    let mut stop = Stop::begin(phase, work, plan);
+    let cut_short_by = stop.run(first, commands).await;
+    Ending::Stopped(stop.report(cut_short_by))
+}
+
+struct Stop<'a> {
+    phase: &'a PhaseSetter,
+    work: &'a Work,
+    plan: Plan,
+    began: Instant,
+    deadline: Instant,
+    before: Before,
+}
+
+/// What had ended before the stop began.
+struct Before {
+    exchanges: Counts,
+    afterwork: Counts,
+    connections: Counts,
+}
+
+/// Why a wait of the drain ended.
+enum Wait {
+    Done,
+    TimedOut,
+    CutBy(Signal),
+}
+
+impl<'a> Stop<'a> {
+    fn begin(phase: &'a PhaseSetter, work: &'a Work, plan: Plan) -> Self {
+        let began = Instant::now();
+        let before = Before {
+            exchanges: work.exchanges.counts(),
+            afterwork: work.afterwork.counts(),
+            connections: work.connections.counts(),
+        };
+        Self { phase, work, plan, began, deadline: began + plan.timeout, before }
+    }
+
+    /// Runs the steps. Gives the signal that cut the stop short, if one did.
+    async fn run(
+        &mut self,
+        first: Command,
+        commands: &mut UnboundedReceiver<Command>,
+    ) -> Option<Signal> {
+        let cut_by = match first {
+            Command::Cut(signal) => Some(signal),
+            Command::Stop(signal) => {
+                self.say_plan(signal);
+                match self.drain(commands).await {
+                    Wait::Done => return None,
+                    Wait::TimedOut => None,
+                    Wait::CutBy(signal) => Some(signal),
+                }
+            }
+            Command::Ignored(_) => None,
+        };
+        self.cut(cut_by).await;
+        cut_by
+    }
+
+    async fn drain(&self, commands: &mut UnboundedReceiver<Command>) -> Wait {
+        if !self.plan.delay.is_zero() {
+            self.phase.set(Phase::LameDuck);
+            info!(step = "lame-duck", delay = ?self.plan.delay, "stop: lame duck, still accepting");
+            let wait = self.wait(sleep_until(self.began + self.plan.delay), commands).await;
+            if !matches!(wait, Wait::Done) {
+                return wait;
+            }
+        }
+        info!(step = "close-door", at = ?self.began.elapsed(), "stop: closing the door");
+        self.phase.set(Phase::Draining);
+        let wait = self.wait(self.doors_closed(), commands).await;
+        if !matches!(wait, Wait::Done) {
+            return wait;
+        }
+        info!(
+            step = "drain",
+            at = ?self.began.elapsed(),
+            exchanges = self.work.exchanges.in_flight(),
+            connections = self.work.connections.in_flight(),
+            "stop: door closed, draining"
+        );
+        let wait = self.wait(self.everything_ended(), commands).await;
+        if matches!(wait, Wait::Done) {
+            info!(step = "drained", at = ?self.began.elapsed(), "stop: drained");
+        }
+        wait
+    }
+
+    async fn doors_closed(&self) {
+        self.work.doors.close();
+        self.work.doors.wait().await;
+    }
+
+    /// Exchanges live inside connections, so connections and work after the answer are all.
+    async fn everything_ended(&self) {
+        self.work.connections.idle().await;
+        self.work.afterwork.idle().await;
+    }
+
+    /// Waits for `done`, the deadline or a second signal, and says meanwhile who is left.
+    async fn wait(
+        &self,
+        done: impl Future<Output = ()>,
+        commands: &mut UnboundedReceiver<Command>,
+    ) -> Wait {
+        let mut progress = Progress::new(self.began);
+        let mut done = std::pin::pin!(done);
+        let wait = loop {
+            tokio::select! {
+                biased;
+                () = &mut done => break Wait::Done,
+                command = next_stop(commands) => match command {
+                    Command::Stop(signal) | Command::Cut(signal) => break Wait::CutBy(signal),
+                    Command::Ignored(_) => {}
+                },
+                () = sleep_until(self.deadline) => break Wait::TimedOut,
+                () = progress.tick() => progress.show(self),
+            }
+        };
+        progress.clear();
+        wait
+    }
+
+    /// Step 5: names the survivors, ends them by force, and waits a moment for the last bytes.
+    async fn cut(&self, by: Option<Signal>) {
+        let why = by.map_or("drain timeout", Signal::name);
+        warn!(
+            step = "cut",
+            at = ?self.began.elapsed(),
+            why,
+            exchanges = self.work.exchanges.in_flight(),
+            afterwork = self.work.afterwork.in_flight(),
+            connections = self.work.connections.in_flight(),
+            "stop: cutting what is left"
+        );
+        for (kind, tracker) in
+            [("exchange", &self.work.exchanges), ("after the answer", &self.work.afterwork)]
+        {
+            let survivors = tracker.survivors();
+            for who in survivors.iter().take(NAMED_AT_MOST) {
+                warn!(kind, "stop: cut {who}");
+            }
+            if survivors.len() > NAMED_AT_MOST {
+                warn!(kind, more = survivors.len() - NAMED_AT_MOST, "stop: and more");
+            }
+        }
+        self.phase.set(Phase::Cut);
+        let last_bytes = async {
+            self.doors_closed().await;
+            self.everything_ended().await;
+        };
+        if timeout_at(Instant::now() + CUT_GRACE, last_bytes).await.is_err() {
+            warn!(connections = self.work.connections.in_flight(), "stop: left behind at exit");
+        }
+    }
+
+    fn report(&self, cut_short_by: Option<Signal>) -> Report {
+        let exchanges = self.work.exchanges.counts();
+        let afterwork = self.work.afterwork.counts();
+        let connections = self.work.connections.counts();
+        let left = self.work.exchanges.in_flight() + self.work.afterwork.in_flight();
+        Report {
+            took: self.began.elapsed(),
+            finished: exchanges.finished - self.before.exchanges.finished,
+            cut: exchanges.cut - self.before.exchanges.cut + afterwork.cut
+                - self.before.afterwork.cut
+                + left as u64,
+            dropped: connections.cut - self.before.connections.cut
+                + self.work.connections.in_flight() as u64,
+            cut_short_by,
+        }
+    }
+
+    fn say_plan(&self, signal: Signal) {
+        info!(
+            step = "stop",
+            signal = signal.name(),
+            drain_delay = ?self.plan.delay,
+            drain_timeout = ?self.plan.timeout,
+            exchanges = self.work.exchanges.in_flight(),
+            connections = self.work.connections.in_flight(),
+            "stop: asked; a second signal cuts at once"
+        );
+    }
+
+    fn who_is_left(&self) -> String {
+        format!(
+            "{} exchanges, {} connections, {} at work after their answer",
+            self.work.exchanges.in_flight(),
+            self.work.connections.in_flight(),
+            self.work.afterwork.in_flight()
+        )
+    }
+}
+
+/// Says who is left: a log line every 5 s, and on a terminal a line that is drawn over itself.
+struct Progress {
+    ticks: tokio::time::Interval,
+    terminal: bool,
+    said: Instant,
+    drawn: bool,
+}
+
+impl Progress {
+    fn new(began: Instant) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let every = if terminal { REDRAW_EVERY } else { REPORT_EVERY };
+        let now = Instant::now();
+        Self { ticks: interval_at(now + every, every), terminal, said: began, drawn: false }
+    }
+
+    async fn tick(&mut self) {
+        self.ticks.tick().await;
+    }
+
+    fn show(&mut self, stop: &Stop<'_>) {
+        let elapsed = stop.began.elapsed();
+        if self.terminal {
+            self.drawn = true;
+            let total = stop.plan.timeout.as_secs_f64();
+            let line = format!("draining {:.1} s of {total:.0} s: ", elapsed.as_secs_f64());
+            write_stderr(&format!("\r\x1b[2K{line}{}", stop.who_is_left()));
+        }
+        if self.said.elapsed() >= REPORT_EVERY {
+            self.said = Instant::now();
+            info!(at = ?elapsed, "stop: waiting for {}", stop.who_is_left());
+            for who in stop.work.exchanges.survivors().into_iter().take(NAMED_AT_MOST) {
+                info!("stop: waiting for {who}");
+            }
+        }
+    }
+
+    fn clear(&self) {
+        if self.drawn {
+            write_stderr("\r\x1b[2K");
+        }
+    }
+}
+
+/// A terminal that has gone away must not end a stop, so errors are of no interest here.
+fn write_stderr(text: &str) {
+    let mut stderr = io::stderr().lock();
+    drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
+}
+
+/// The next command that asks for a stop or a cut. Never ends once the signal tasks are gone, so
+/// callers wait beside it under their own deadline.
+async fn next_stop(commands: &mut UnboundedReceiver<Command>) -> Command {
+    loop {
+        match commands.recv().await {
+            Some(Command::Ignored(signal)) => {
+                warn!(signal = signal.name(), "signal ignored: this version has no use for it yet");
+            }
+            Some(command) => return command,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "drain_tests.rs"]
+mod tests;

@@ -1,0 +1,172 @@
+//! Every deadline of a stop, on the paused clock.
+
+use super::*;
+use tokio::sync::mpsc;
+
+struct World {
+    phase: PhaseSetter,
+    work: Work,
+    send: mpsc::UnboundedSender<Command>,
+    commands: Option<mpsc::UnboundedReceiver<Command>>,
+}
+
+fn world() -> World {
+    let (send, commands) = mpsc::unbounded_channel();
+    let phase = PhaseSetter::new();
+    phase.set(Phase::Ready);
+    World { phase, work: Work::default(), send, commands: Some(commands) }
+}
+
+impl World {
+    fn live(&mut self, delay: u64, timeout: u64) -> tokio::task::JoinHandle<Ending> {
+        let (phase, work) = (self.phase.clone(), self.work.clone());
+        let mut commands = self.commands.take().expect("one life per world");
+        let plan =
+            Plan { delay: Duration::from_secs(delay), timeout: Duration::from_secs(timeout) };
+        tokio::spawn(async move { live(&phase, &work, plan, &mut commands).await })
+    }
+
+    fn say(&self, command: Command) {
+        self.send.send(command).unwrap();
+    }
+}
+
+fn report(ending: Ending) -> Report {
+    match ending {
+        Ending::Stopped(report) => report,
+        Ending::BeforeReady => panic!("was ready"),
+    }
+}
+
+const TERM: Command = Command::Stop(Signal::Terminate);
+
+#[tokio::test(start_paused = true)]
+async fn drain_with_nothing_in_flight_is_immediate() {
+    let mut world = world();
+    let life = world.live(0, 25);
+    world.say(TERM);
+    let report = report(life.await.unwrap());
+    assert_eq!(report.took, Duration::ZERO);
+    assert_eq!((report.finished, report.cut, report.dropped), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_ends_with_the_last_guard_and_not_at_the_deadline() {
+    let mut world = world();
+    let connection = world.work.connections.enter("peer");
+    let exchange = world.work.exchanges.enter("GET /");
+    let life = world.live(0, 25);
+    world.say(TERM);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    drop(exchange);
+    drop(connection);
+    let report = report(life.await.unwrap());
+    assert_eq!(report.took, Duration::from_secs(3));
+    assert_eq!((report.finished, report.cut), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_drain_delay_lies_inside_the_drain_timeout() {
+    let mut world = world();
+    let _stuck = world.work.connections.enter("peer");
+    let watch = world.phase.watch();
+    let life = world.live(5, 25);
+    world.say(TERM);
+    watch.reached(Phase::LameDuck).await;
+    let began = Instant::now();
+    watch.reached(Phase::Draining).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(5));
+    watch.reached(Phase::Cut).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(25));
+    assert_eq!(report(life.await.unwrap()).took, Duration::from_secs(25) + CUT_GRACE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_at_the_deadline_is_counted_as_cut() {
+    let mut world = world();
+    let connection = world.work.connections.enter("peer");
+    let exchange = world.work.exchanges.enter("GET /slow");
+    let watch = world.phase.watch();
+    let life = world.live(0, 2);
+    world.say(TERM);
+    watch.reached(Phase::Cut).await;
+    exchange.cut();
+    connection.cut();
+    let report = report(life.await.unwrap());
+    assert_eq!((report.took, report.cut, report.dropped), (Duration::from_secs(2), 1, 1));
+    assert!(report.cut_short_by.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_signal_cuts_at_once_in_every_step() {
+    for (delay, second) in [(5, Signal::Terminate), (0, Signal::Interrupt), (0, Signal::Quit)] {
+        let mut world = world();
+        let connection = world.work.connections.enter("peer");
+        let watch = world.phase.watch();
+        let life = world.live(delay, 25);
+        world.say(TERM);
+        watch.reached(if delay > 0 { Phase::LameDuck } else { Phase::Draining }).await;
+        world.say(second.command_for_tests());
+        watch.reached(Phase::Cut).await;
+        drop(connection);
+        let report = report(life.await.unwrap());
+        assert_eq!(report.took, Duration::ZERO);
+        assert_eq!(report.cut_short_by, Some(second));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sigquit_cuts_without_draining() {
+    let mut world = world();
+    let watch = world.phase.watch();
+    let life = world.live(5, 25);
+    world.say(Command::Cut(Signal::Quit));
+    let report = report(life.await.unwrap());
+    assert_eq!(watch.now(), Phase::Cut);
+    assert_eq!(report.cut_short_by, Some(Signal::Quit));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_after_the_answer_is_waited_for() {
+    let mut world = world();
+    let after = world.work.afterwork.enter("after GET /");
+    let life = world.live(0, 25);
+    world.say(TERM);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    drop(after);
+    assert_eq!(report(life.await.unwrap()).took, Duration::from_secs(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_door_that_does_not_close_is_bounded_by_the_deadline() {
+    let mut world = world();
+    let _door = world.work.doors.token();
+    let life = world.live(0, 25);
+    world.say(TERM);
+    assert_eq!(report(life.await.unwrap()).took, Duration::from_secs(25) + CUT_GRACE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_before_ready_ends_at_once() {
+    let (send, mut commands) = mpsc::unbounded_channel();
+    let phase = PhaseSetter::new();
+    let plan = Plan { delay: Duration::from_secs(5), timeout: Duration::from_secs(25) };
+    send.send(TERM).unwrap();
+    let ending = live(&phase, &Work::default(), plan, &mut commands).await;
+    assert!(matches!(ending, Ending::BeforeReady));
+}
+
+#[test]
+fn the_last_line_reads_as_documented() {
+    let report = Report {
+        took: Duration::from_millis(1204),
+        finished: 812,
+        cut: 0,
+        dropped: 0,
+        cut_short_by: None,
+    };
+    assert_eq!(
+        report.to_string(),
+        "stopped in 1.204 s: 812 exchanges finished, 0 cut, 0 connections dropped"
+    );
+}

@@ -1,0 +1,222 @@
+//! Guards: something is in flight because a guard exists, and for no other reason.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slab::Slab;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// Threads take a shard each, so that requests on different threads share no lock. More shards
+/// than any sensible number of worker threads only cost memory.
+const SHARDS: usize = 16;
+
+/// Counts and names what is in flight. Cloning gives another handle to the same tracker.
+#[derive(Clone)]
+pub struct Tracker {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    shards: [Mutex<Shard>; SHARDS],
+    tokens: TaskTracker,
+}
+
+#[derive(Default)]
+struct Shard {
+    here: Slab<Entry>,
+    sequence: u64,
+    finished: u64,
+    cut: u64,
+}
+
+struct Entry {
+    what: Box<dyn fmt::Display + Send + Sync>,
+    since: Instant,
+}
+
+/// One thing in flight. Made by [`Tracker::enter`]; dropping it ends the thing and counts it as
+/// finished, [`Guard::cut`] counts it as cut.
+#[must_use = "a guard that is dropped at once guards nothing"]
+pub struct Guard {
+    shared: Arc<Shared>,
+    _token: TaskTrackerToken,
+    shard: usize,
+    key: usize,
+    id: u64,
+    cut: bool,
+}
+
+/// How many things ended in which way since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) finished: u64,
+    pub(super) cut: u64,
+}
+
+impl Tracker {
+    /// Takes note of something that begins now. `what` names it, should it survive to a cut.
+    pub fn enter(&self, what: impl fmt::Display + Send + Sync + 'static) -> Guard {
+        let shard = my_shard();
+        let entry = Entry { what: Box::new(what), since: Instant::now() };
+        let (key, sequence) = {
+            let mut here = self.shared.shard(shard);
+            here.sequence += 1;
+            (here.here.insert(entry), here.sequence)
+        };
+        Guard {
+            shared: self.shared.clone(),
+            _token: self.shared.tokens.token(),
+            shard,
+            key,
+            id: sequence * SHARDS as u64 + shard as u64,
+            cut: false,
+        }
+    }
+
+    /// How many are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        (0..SHARDS).map(|shard| self.shared.shard(shard).here.len()).sum()
+    }
+
+    /// Waits until none is in flight. Cancel-safe; bounded by whoever calls.
+    pub(super) async fn idle(&self) {
+        self.shared.tokens.close();
+        self.shared.tokens.wait().await;
+    }
+
+    /// Names of what is in flight, oldest first, with their ages.
+    pub(super) fn survivors(&self) -> Vec<String> {
+        let now = Instant::now();
+        let mut all: Vec<(Instant, String)> = Vec::new();
+        for shard in 0..SHARDS {
+            let here = self.shared.shard(shard);
+            all.extend(here.here.iter().map(|(_, entry)| (entry.since, entry.what.to_string())));
+        }
+        all.sort_by_key(|(since, _)| *since);
+        all.into_iter()
+            .map(|(since, what)| format!("{what} age={:.3}s", (now - since).as_secs_f64()))
+            .collect()
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for shard in 0..SHARDS {
+            let here = self.shared.shard(shard);
+            sum.finished += here.finished;
+            sum.cut += here.cut;
+        }
+        sum
+    }
+}
+
+impl Guard {
+    /// Number of the thing, unique in its tracker: what the log and an operator name it by.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Ends the thing as cut by force.
+    pub fn cut(mut self) {
+        self.cut = true;
+    }
+
+    /// Marks the thing as cut by force; it ends when the guard drops.
+    pub fn mark_cut(&mut self) {
+        self.cut = true;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let mut here = self.shared.shard(self.shard);
+        here.here.remove(self.key);
+        if self.cut {
+            here.cut += 1;
+        } else {
+            here.finished += 1;
+        }
+    }
+}
+
+impl Shared {
+    fn shard(&self, index: usize) -> MutexGuard<'_, Shard> {
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The shard of this thread: handed out in turn, kept for the thread's life.
+fn my_shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local!(static MINE: Cell<Option<usize>> = const { Cell::new(None) });
+    MINE.with(|mine| {
+        mine.get().unwrap_or_else(|| {
+            let shard = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
+            mine.set(Some(shard));
+            shard
+        })
+    })
+}
+
+impl Default for Tracker {
+    fn default() -> Self {
+        let shards = std::array::from_fn(|_| Mutex::default());
+        Self { shared: Arc::new(Shared { shards, tokens: TaskTracker::new() }) }
+    }
+}
+
+impl fmt::Debug for Tracker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracker").field("in_flight", &self.in_flight()).finish()
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_tracker_is_idle_when_the_last_guard_drops_on_whatever_thread() {
+        let tracker = Tracker::default();
+        let first = tracker.enter("first");
+        let second = tracker.enter("second");
+        assert_eq!(tracker.in_flight(), 2);
+        drop(first);
+        let waiting = tracker.clone();
+        let idle = tokio::spawn(async move { waiting.idle().await });
+        std::thread::spawn(move || second.cut()).join().unwrap();
+        idle.await.unwrap();
+        assert_eq!(tracker.counts(), Counts { finished: 1, cut: 1 });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn survivors_are_named_oldest_first() {
+        let tracker = Tracker::default();
+        let _old = tracker.enter("GET /old");
+        tokio::time::advance(std::time::Duration::from_secs(2)).await;
+        let _new = tracker.enter("GET /new");
+        let names = tracker.survivors();
+        assert_eq!(names, ["GET /old age=2.000s", "GET /new age=0.000s"]);
+    }
+
+    #[test]
+    fn ids_are_unique() {
+        let tracker = Tracker::default();
+        let guards: Vec<_> = (0..100).map(|_| tracker.enter("x")).collect();
+        let mut ids: Vec<_> = guards.iter().map(Guard::id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 100);
+    }
+}

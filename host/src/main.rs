@@ -1,0 +1,25 @@
+//! The thin shell around the library: arguments in, exit code out.
+
+use std::env;
+use std::io::{self, Write as _};
+
+use host::config::args::{self, Job};
+use host::exit::Exit;
+use host::{check, serve};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let exit = match args::parse(env::args_os()) {
+        Ok(Job::Serve(config)) => serve::run(&config),
+        Ok(Job::Check(app)) => check::run(&app),
+        Err(why) => {
+            // Whoever closed our stdout or stderr does not want to read it.
+            drop(why.print());
+            if why.use_stderr() { Exit::Usage } else { Exit::Clean }
+        }
+    };
+    drop(io::stdout().flush());
+    exit.leave()
+}

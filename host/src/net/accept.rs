@@ -1,0 +1,200 @@
+//! Accepting: one loop per listener, which nothing but the drain ends.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{SockRef, Socket as RawSocket};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::{debug, info, warn};
+
+use super::listen::{Listener, OwnedPath};
+use super::socket::Socket;
+use super::{Context, Service, connection, door};
+use crate::lifecycle::{Phase, Tracker};
+
+/// When the process or the machine is out of something that connections need, accepting again at
+/// once would only spin.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Accepts connections of one listener and starts their tasks.
+#[derive(Debug)]
+pub struct Acceptor<S> {
+    queue: Queue,
+    name: String,
+    context: Context,
+    service: S,
+    permits: Arc<Semaphore>,
+}
+
+/// The listening socket, and the path of one that has a path.
+#[derive(Debug)]
+enum Queue {
+    Tcp(TcpListener),
+    Unix(UnixListener, OwnedPath),
+}
+
+impl<S: Service> Acceptor<S> {
+    /// Takes over a listener. `permits` bounds the connections of all listeners together. To be
+    /// called inside the runtime that will run it.
+    ///
+    /// # Errors
+    /// When the reactor does not take the socket.
+    pub fn new(
+        listener: Listener,
+        context: Context,
+        service: S,
+        permits: Arc<Semaphore>,
+    ) -> io::Result<Self> {
+        let name = listener.address();
+        let queue = match listener {
+            Listener { socket, path: None } => Queue::Tcp(TcpListener::from_std(socket.into())?),
+            Listener { socket, path: Some(path) } => {
+                Queue::Unix(UnixListener::from_std(socket.into())?, path)
+            }
+        };
+        Ok(Self { queue, name, context, service, permits })
+    }
+
+    /// Accepts until the drain begins, then closes the door without losing who is in the queue.
+    /// `open` is dropped when the door is closed.
+    pub async fn run(self, open: TaskTrackerToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.context.phase.reached(Phase::Draining) => break,
+                next = self.next() => match next {
+                    Ok((socket, permit)) => self.start(socket, Some(permit)),
+                    Err(why) => self.pause(&why).await,
+                },
+            }
+        }
+        self.close().await;
+        drop(open);
+    }
+
+    async fn next(&self) -> io::Result<(Socket, OwnedSemaphorePermit)> {
+        // Never closed, so this only waits: for a connection of ours to end.
+        let permit = self.permits.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let socket = match &self.queue {
+            Queue::Tcp(listener) => Socket::Tcp(listener.accept().await?.0),
+            Queue::Unix(listener, _) => Socket::Unix(listener.accept().await?.0),
+        };
+        Ok((socket, permit))
+    }
+
+    /// Starts a connection's task. Its guard in the tracker says that it is alive; the task owns
+    /// the socket and ends with the connection.
+    fn start(&self, socket: Socket, permit: Option<OwnedSemaphorePermit>) {
+        if let Err(why) = socket.no_delay() {
+            debug!(%why, "a connection was gone before it began");
+            return;
+        }
+        let guard = enter(&self.context.connections, &socket, &self.name);
+        let (context, service) = (self.context.clone(), self.service.clone());
+        tokio::spawn(async move {
+            connection::serve(socket, context, service, guard).await;
+            drop(permit);
+        });
+    }
+
+    /// Starts one that was taken from the queue past the reactor.
+    fn start_raw(&self, socket: io::Result<Socket>) {
+        match socket {
+            Ok(socket) => self.start(socket, None),
+            Err(why) => warn!(%why, "a connection from the queue cannot be served"),
+        }
+    }
+
+    async fn pause(&self, why: &io::Error) {
+        if is_of_one_connection(why) {
+            debug!(%why, "a connection was gone before it was accepted");
+            return;
+        }
+        warn!(%why, addr = self.name, "cannot accept; trying again in {EXHAUSTED_PAUSE:?}");
+        tokio::select! {
+            () = sleep(EXHAUSTED_PAUSE) => {}
+            () = self.context.phase.reached(Phase::Draining) => {}
+        }
+    }
+
+    async fn close(&self) {
+        let mut admitted = 0_usize;
+        match &self.queue {
+            Queue::Tcp(listener) => {
+                let admit = |socket| {
+                    admitted += 1;
+                    self.start_raw(tcp(socket));
+                };
+                door::empty_tcp(&SockRef::from(listener), admit).await;
+            }
+            Queue::Unix(listener, path) => {
+                path.remove();
+                let admit = |socket| {
+                    admitted += 1;
+                    self.start_raw(unix(socket));
+                };
+                door::empty_unix(&SockRef::from(listener), admit);
+            }
+        }
+        info!(addr = self.name, from_queue = admitted, "stop: listener closed");
+    }
+}
+
+/// Hands a raw socket to tokio.
+fn tcp(socket: RawSocket) -> io::Result<Socket> {
+    socket.set_nonblocking(true)?;
+    TcpStream::from_std(socket.into()).map(Socket::Tcp)
+}
+
+fn unix(socket: RawSocket) -> io::Result<Socket> {
+    socket.set_nonblocking(true)?;
+    UnixStream::from_std(socket.into()).map(Socket::Unix)
+}
+
+fn enter(tracker: &Tracker, socket: &Socket, listener: &str) -> crate::lifecycle::Guard {
+    let peer = match socket {
+        Socket::Tcp(stream) => stream.peer_addr().map(|address| address.to_string()).ok(),
+        Socket::Unix(_) => None,
+    };
+    let peer = peer.unwrap_or_else(|| "unix".into());
+    tracker.enter(format!("connection from {peer} on {listener}"))
+}
+
+/// Errors of accept(2) that belong to the connection, not to us.
+fn is_of_one_connection(why: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted,
+        NetworkDown, NetworkUnreachable, PermissionDenied, TimedOut,
+    };
+    matches!(
+        why.kind(),
+        ConnectionAborted
+            | ConnectionRefused
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | PermissionDenied
+            | TimedOut
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_out_of_descriptors_pauses_and_a_vanished_peer_does_not() {
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            assert!(!is_of_one_connection(&io::Error::from_raw_os_error(errno)));
+        }
+        for errno in [libc::ECONNABORTED, libc::EPERM, libc::ENETDOWN, libc::EHOSTUNREACH] {
+            assert!(is_of_one_connection(&io::Error::from_raw_os_error(errno)));
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! One connection, from its first byte to its close.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::debug;
+
+use super::preface::{self, Opening};
+use super::socket::Socket;
+use super::{Context, Refusal, Service, close, h1, h2};
+use crate::lifecycle::{Guard, Phase};
+
+/// How a protocol left its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Everything owed is written: close politely.
+    Finished,
+    /// A request's head has only half arrived; it is told why and closed politely.
+    Refused(Refusal),
+    /// An answer was broken off; nothing more can be said.
+    Broken,
+    /// The peer has left or is unreachable.
+    Gone,
+    /// Ended by force with bytes owed.
+    Dropped,
+}
+
+/// A peer that reads nothing may hold up an answer of ours this long, when we want to be rid of it.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Serves a connection until its end. `guard` keeps it registered; dropping the future drops the
+/// socket.
+pub(super) async fn serve<S: Service>(
+    socket: Socket,
+    context: Context,
+    service: S,
+    mut guard: Guard,
+) {
+    let socket = Arc::new(socket);
+    let end = match preface::detect(&socket, &context).await {
+        Opening::Http1(bytes) => h1::serve(&socket, bytes, &context, &service).await,
+        Opening::Http2(bytes) => h2::serve(&socket, bytes, &context, &service).await,
+        Opening::Nothing => End::Finished,
+        Opening::Stuck => End::Gone,
+    };
+    debug!(connection = guard.id(), ?end, "connection ended");
+    match end {
+        End::Finished => close::politely(&socket, &context.phase).await,
+        End::Refused(why) => {
+            close::write_all(&socket, &service.refusal(why), LAST_WORDS).await;
+            close::politely(&socket, &context.phase).await;
+        }
+        End::Broken if context.phase.now() == Phase::Cut => guard.mark_cut(),
+        End::Dropped => guard.mark_cut(),
+        End::Broken | End::Gone => {}
+    }
+}

@@ -1,0 +1,139 @@
+//! Closing the door without losing what is in the queue.
+//!
+//! A close of a listening socket resets every connection that the kernel has completed and nobody
+//! has accepted yet. So first nothing new is let in, then the queue is emptied, then it is closed.
+
+use std::fs;
+use std::io;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use socket2::{SockFilter, SockRef, Socket};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, warn};
+
+/// A handshake whose last packet is on its way needs one round trip; more is a lost packet.
+const HANDSHAKES_AT_MOST: Duration = Duration::from_secs(1);
+
+/// Between two looks at handshakes under way.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// Drops every packet with SYN and without ACK, that is every new handshake; whoever sends it asks
+/// again a second later and is refused then. The filter sees the TCP header; its flags are byte 13.
+/// Connections accepted from the socket inherit the filter and never receive such a packet.
+fn drop_new_handshakes() -> [SockFilter; 5] {
+    let statement = |code: u32, k: u32| jump(code, k, 0, 0);
+    [
+        statement(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 13),
+        statement(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, SYN | ACK),
+        jump(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, SYN, 0, 1),
+        statement(libc::BPF_RET | libc::BPF_K, 0),
+        statement(libc::BPF_RET | libc::BPF_K, u32::MAX),
+    ]
+}
+
+const SYN: u32 = 0x02;
+const ACK: u32 = 0x10;
+
+fn jump(code: u32, k: u32, jt: u8, jf: u8) -> SockFilter {
+    SockFilter::new(u16::try_from(code).unwrap_or_default(), jt, jf, k)
+}
+
+/// Lets nobody new into a TCP listener, hands over everybody who is already on the way, and
+/// returns when the queue is empty. The caller closes the socket.
+///
+/// Bounded: handshakes that do not finish within a second are given up.
+pub(super) async fn empty_tcp(listener: &Socket, mut admit: impl FnMut(Socket)) {
+    let filtered = SockRef::from(listener).attach_filter(&drop_new_handshakes());
+    if let Err(why) = filtered {
+        warn!(%why, "no filter on the listener: connections arriving in this instant may be reset");
+    }
+    let port = listener.local_addr().ok().and_then(|address| address.as_socket()).map(|a| a.port());
+    let deadline = Instant::now() + HANDSHAKES_AT_MOST;
+    let mut quiet = 0;
+    loop {
+        let under_way = handshakes_under_way(port).await;
+        let admitted = take_all(listener, &mut admit);
+        // Twice in a row: a SYN may have passed the filter in the instant in which it came.
+        quiet = if under_way == 0 && admitted == 0 { quiet + 1 } else { 0 };
+        if quiet == 2 {
+            return;
+        }
+        if Instant::now() >= deadline {
+            debug!(under_way, "handshakes given up");
+            return;
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// The same for a Unix listener, whose path has been removed by the caller. After the shutdown the
+/// kernel refuses whoever had already found the path, and still hands out who is queued.
+pub(super) fn empty_unix(listener: &Socket, mut admit: impl FnMut(Socket)) {
+    if let Err(why) = listener.shutdown(Shutdown::Read) {
+        warn!(%why, "the listener cannot be shut down: connections of this instant may be reset");
+    }
+    take_all(listener, &mut admit);
+}
+
+/// Accepts until the queue is empty, past everything that the reactor may not have said yet.
+fn take_all(listener: &Socket, admit: &mut impl FnMut(Socket)) -> usize {
+    let mut admitted = 0;
+    loop {
+        match listener.accept() {
+            Ok((socket, _)) => {
+                admitted += 1;
+                admit(socket);
+            }
+            Err(why) if retry_at_once(&why) => {}
+            Err(_) => return admitted,
+        }
+    }
+}
+
+fn retry_at_once(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
+}
+
+/// How many handshakes with `port` have begun and not finished (state SYN_RECV).
+async fn handshakes_under_way(port: Option<u16>) -> usize {
+    let Some(port) = port else { return 0 };
+    let count = move || {
+        ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
+            .iter()
+            .filter_map(|table| fs::read_to_string(table).ok())
+            .map(|table| count_half_open(&table, port))
+            .sum()
+    };
+    tokio::task::spawn_blocking(count).await.unwrap_or(0)
+}
+
+/// Counts the lines of a /proc/net/tcp table (proc(5)) in state 03 on a local port.
+fn count_half_open(table: &str, port: u16) -> usize {
+    let suffix = format!(":{port:04X}");
+    table
+        .lines()
+        .filter(|line| {
+            let mut fields = line.split_ascii_whitespace().skip(1);
+            fields.next().is_some_and(|local| local.ends_with(&suffix))
+                && fields.nth(1) == Some("03")
+        })
+        .count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handshakes_are_counted_by_port_and_state() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue\n   \
+            0: 0100007F:1F90 00000000:0000 0A 00000000:00000000\n   \
+            1: 0100007F:1F90 0100007F:D431 03 00000000:00000000\n   \
+            2: 0100007F:1F91 0100007F:D432 03 00000000:00000000\n   \
+            3: 0100007F:1F90 0100007F:D433 01 00000000:00000000\n";
+        assert_eq!(count_half_open(table, 8080), 1);
+        assert_eq!(count_half_open(table, 8081), 1);
+        assert_eq!(count_half_open(table, 80), 0);
+    }
+}

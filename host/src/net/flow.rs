@@ -1,0 +1,240 @@
+//! What one connection is doing at the moment: shared by its wire, its service and its driver.
+//!
+//! hyper does not say whether a connection is idle, has half a head, or owes an answer. The wire
+//! sees the bytes and the service sees the exchanges; put together here they tell.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use bytes::BytesMut;
+use tokio::time::Instant;
+
+/// The state of one connection.
+#[derive(Debug)]
+pub(super) struct Flow {
+    /// Exchanges whose answer has not been handed over whole.
+    active: AtomicUsize,
+    /// An answer had to be broken off.
+    broken: AtomicBool,
+    /// The answer being written has no end but the close (HTTP/1.0).
+    ends_by_close: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// The part that the wire changes with every read and write.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) reading: Reading,
+    /// Bytes that came behind the head which hyper is working on.
+    pub(super) ahead: BytesMut,
+    pub(super) idle_since: Instant,
+    /// Since when the kernel takes no more bytes.
+    pub(super) write_blocked: Option<Instant>,
+    /// hyper asked for bytes that it is not due yet.
+    pub(super) parked: Option<Waker>,
+    pub(super) served: u64,
+}
+
+/// What the next bytes on the wire belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// A request head, of which bytes have come since the given moment.
+    Head { since: Option<Instant>, scan: HeadScan },
+    /// A body of known length, of which so much is still to come; 0 once it is complete.
+    Body { left: u64 },
+    /// A chunked body, or HTTP/2 frames: the wire cannot tell where they end.
+    Free,
+}
+
+impl Flow {
+    pub(super) fn new(reading: Reading, ahead: BytesMut) -> Arc<Self> {
+        Arc::new(Self {
+            active: AtomicUsize::new(0),
+            broken: AtomicBool::new(false),
+            ends_by_close: AtomicBool::new(false),
+            state: Mutex::new(State {
+                reading,
+                ahead,
+                idle_since: Instant::now(),
+                write_blocked: None,
+                parked: None,
+                served: 0,
+            }),
+        })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An exchange begins; it is in flight until the guard drops.
+    pub(super) fn begin(self: &Arc<Self>, body: Reading) -> Active {
+        self.active.fetch_add(1, Ordering::AcqRel);
+        let mut state = self.state();
+        state.reading = body;
+        state.served += 1;
+        drop(state);
+        Active(self.clone())
+    }
+
+    pub(super) fn active(&self) -> usize {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// Whether bytes are owed to the peer: an unfinished exchange, or an answer not yet written.
+    pub(super) fn owes(&self) -> bool {
+        self.active() > 0 || self.state().write_blocked.is_some()
+    }
+
+    pub(super) fn mark_broken(&self) {
+        self.broken.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_ends_by_close(&self, yes: bool) {
+        self.ends_by_close.store(yes, Ordering::Release);
+    }
+
+    pub(super) fn ends_by_close(&self) -> bool {
+        self.ends_by_close.load(Ordering::Acquire)
+    }
+
+    fn end(&self) {
+        if self.active.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        let mut state = self.state();
+        state.idle_since = Instant::now();
+        if !matches!(state.reading, Reading::Body { left: 1.. }) {
+            state.next_head();
+        }
+    }
+}
+
+impl State {
+    /// The next bytes begin a new request.
+    pub(super) fn next_head(&mut self) {
+        self.reading = Reading::fresh_head();
+        if let Some(waker) = self.parked.take() {
+            waker.wake();
+        }
+    }
+
+    /// Since when half a request head has been here, if one is.
+    pub(super) fn half_head_since(&self) -> Option<Instant> {
+        match self.reading {
+            Reading::Head { since, .. } => since,
+            Reading::Body { .. } | Reading::Free => None,
+        }
+    }
+
+    /// Whether the request being served has been read to its end, as far as the wire can tell.
+    pub(super) fn request_is_complete(&self) -> bool {
+        self.reading == (Reading::Body { left: 0 })
+    }
+}
+
+impl Reading {
+    pub(super) fn fresh_head() -> Self {
+        Self::Head { since: None, scan: HeadScan::default() }
+    }
+}
+
+/// An exchange in flight on a connection. Dropping it ends the exchange.
+#[derive(Debug)]
+#[must_use = "the exchange ends when this drops"]
+pub(super) struct Active(Arc<Flow>);
+
+impl Active {
+    pub(super) fn flow(&self) -> &Flow {
+        &self.0
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Finds the end of a request head in bytes that come piece by piece: an empty line after at least
+/// one that is not. Only used to hand hyper one head at a time; hyper alone decides what it means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct HeadScan {
+    line: Line,
+    any_line: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Line {
+    #[default]
+    Empty,
+    JustCr,
+    Text,
+}
+
+impl HeadScan {
+    /// Length of `bytes` up to and including the end of the head, if it ends in them.
+    pub(super) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        for (at, byte) in bytes.iter().enumerate() {
+            match (byte, self.line) {
+                (b'\n', Line::Empty | Line::JustCr) => {
+                    self.line = Line::Empty;
+                    if self.any_line {
+                        self.any_line = false;
+                        return Some(at + 1);
+                    }
+                }
+                (b'\n', Line::Text) => {
+                    self.line = Line::Empty;
+                    self.any_line = true;
+                }
+                (b'\r', Line::Empty) => self.line = Line::JustCr,
+                _ => self.line = Line::Text,
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end_of(text: &str) -> Option<usize> {
+        HeadScan::default().end(text.as_bytes())
+    }
+
+    #[test]
+    fn a_head_ends_at_its_empty_line() {
+        assert_eq!(end_of("GET / HTTP/1.1\r\nHost: a\r\n\r\nrest"), Some(27));
+        assert_eq!(end_of("GET / HTTP/1.1\n\nrest"), Some(16));
+        assert_eq!(end_of("\r\n\r\nGET / HTTP/1.1\r\n\r\n"), Some(22));
+        assert_eq!(end_of("GET / HTTP/1.1\r\nHost: a\r\n"), None);
+        assert_eq!(end_of("\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn a_head_that_comes_byte_by_byte_ends_at_the_same_place() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let mut scan = HeadScan::default();
+        for (at, byte) in head.iter().enumerate() {
+            let end = scan.end(std::slice::from_ref(byte));
+            assert_eq!(end.is_some(), at + 1 == head.len(), "at {at}");
+        }
+    }
+
+    #[test]
+    fn the_last_exchange_to_end_makes_the_connection_idle() {
+        let flow = Flow::new(Reading::fresh_head(), BytesMut::new());
+        let first = flow.begin(Reading::Body { left: 0 });
+        assert!(flow.owes());
+        drop(first);
+        assert!(!flow.owes());
+        assert_eq!(flow.state().reading, Reading::fresh_head());
+    }
+}

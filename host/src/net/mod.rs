@@ -1,0 +1,91 @@
+//! Sockets: listeners, accept, and one connection from its first byte to its close.
+//!
+//! ```text
+//! listen ─→ accept ─→ connection ─→ preface ─┬→ h1 ─┐
+//!   ▲          │                             └→ h2 ─┴→ close
+//! bind        door (a stop closes it           │
+//!              without losing the queue)    Service (handed in)
+//! ```
+//!
+//! May not know wasmtime, components or what the service does with a request.
+
+mod accept;
+mod close;
+mod connection;
+mod door;
+mod flow;
+mod h1;
+mod h2;
+mod listen;
+mod preface;
+mod socket;
+mod tracked;
+mod wire;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+
+pub use accept::Acceptor;
+pub use listen::{Address, BindError, Listener, bind};
+
+use crate::lifecycle::{PhaseWatch, Tracker};
+
+/// Answers requests. Handed to the network by whoever composes the process.
+pub trait Service: Clone + Send + Sync + Unpin + 'static {
+    /// The body of an answer. An error of it breaks the message on the wire.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static;
+
+    /// Answers one request. Dropping the future abandons the request: the peer has gone.
+    fn call(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
+
+    /// The whole HTTP/1 answer, as bytes, to a request that never became one.
+    fn refusal(&self, why: Refusal) -> Bytes;
+}
+
+/// Why a request that has only half arrived is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Its head did not arrive in time.
+    HeadTooSlow,
+    /// The stop cut it.
+    Stopping,
+}
+
+/// What a connection may do and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at once, over all listeners.
+    pub connections: usize,
+    /// From the first byte of a head, or from accept for the first one, to its end.
+    pub head: Duration,
+    /// Idle between two requests.
+    pub keep_alive: Duration,
+    /// A peer that takes no byte of an answer for this long is given up.
+    pub stall: Duration,
+    /// During a stop, an idle HTTP/1 connection may still send its next request for this long.
+    pub linger: Duration,
+    /// Bytes of one request head.
+    pub header_size: usize,
+    /// Headers in one request.
+    pub headers: usize,
+}
+
+/// What every connection of the process shares.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Tells when to leave.
+    pub phase: PhaseWatch,
+    /// Where connections are registered.
+    pub connections: Tracker,
+    /// What they may do.
+    pub limits: Limits,
+}

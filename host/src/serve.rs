@@ -1,0 +1,209 @@
+//! `host serve`, composed: reads like the list of what happens.
+
+use std::io::{self, Write as _};
+use std::process;
+use std::sync::{Arc, mpsc};
+
+use anyhow::Context as _;
+use tokio::sync::Semaphore;
+use tracing::{error, info, warn};
+
+use crate::component::{self, Cache, Generation, Slot};
+use crate::config::{self, Address, Serve};
+use crate::exit::Exit;
+use crate::http::{self, Exchanges};
+use crate::lifecycle::{Ending, Lifecycle, Plan, Ready};
+use crate::log;
+use crate::net::{self, Acceptor, Listener};
+
+/// How the process may come to its end.
+enum Outcome {
+    Ended(Ending),
+    NoStart(anyhow::Error),
+}
+
+/// Serves until stopped. Returns what the process should exit with, and leaves runtimes running:
+/// their drop could wait for a guest that spins.
+#[must_use]
+pub fn run(config: &Serve) -> Exit {
+    let log = log::start();
+    let outcome = live(config).unwrap_or_else(Outcome::NoStart);
+    let (exit, last_line) = match &outcome {
+        Outcome::Ended(ending @ Ending::Stopped(report)) => (ending.into(), report.to_string()),
+        Outcome::Ended(ending) => (ending.into(), "stopped before it was ready".to_owned()),
+        Outcome::NoStart(why) => (Exit::NoStart, format!("host: cannot start: {why:#}")),
+    };
+    // What has been logged comes before the last line.
+    drop(log);
+    drop(writeln!(io::stderr(), "{last_line}"));
+    exit
+}
+
+fn live(config: &Serve) -> anyhow::Result<Outcome> {
+    let lifecycle = Lifecycle::arm().context("arming the signal handlers")?;
+    let (watch, work) = (lifecycle.watch(), lifecycle.work());
+    let (ended, outcome) = mpsc::channel();
+    let ready = lifecycle.run(plan(&config.stop), {
+        let ended = ended.clone();
+        // The main thread may have left with another outcome.
+        move |ending| drop(ended.send(Outcome::Ended(ending)))
+    })?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.threads.get())
+        .thread_name("worker")
+        .enable_all()
+        .build()?;
+    let start = start(config.clone(), ready, watch, work);
+    runtime.spawn(async move {
+        if let Err(why) = start.await {
+            drop(ended.send(Outcome::NoStart(why)));
+        }
+    });
+    let outcome = outcome.recv().context("the lifecycle is gone")?;
+    // Its threads may be in a guest that never yields.
+    runtime.shutdown_background();
+    Ok(outcome)
+}
+
+/// Step 0 of the design: bind, load, prove, listen, and say so.
+async fn start(
+    config: Serve,
+    ready: Ready,
+    phase: crate::lifecycle::PhaseWatch,
+    work: crate::lifecycle::Work,
+) -> anyhow::Result<()> {
+    let listeners = bind(&config.addresses)?;
+    check_descriptors(config.connection.connections);
+    let generation = load(&config).await?;
+    let slot = Slot::new(generation);
+    let service = Exchanges::new(slot, phase.clone(), &work, exchange_limits(&config));
+    let context = net::Context {
+        phase,
+        connections: work.connections.clone(),
+        limits: connection_limits(&config),
+    };
+    for listener in &listeners {
+        listener.listen()?;
+    }
+    let line = ready_line(&listeners);
+    let permits = Arc::new(Semaphore::new(config.connection.connections));
+    for listener in listeners {
+        let acceptor = Acceptor::new(listener, context.clone(), service.clone(), permits.clone())?;
+        // Owned by the drain: its token is what the closing of the door waits for.
+        tokio::spawn(acceptor.run(work.doors.token()));
+    }
+    ready.announce();
+    say(&line)
+}
+
+fn bind(addresses: &[Address]) -> anyhow::Result<Vec<Listener>> {
+    addresses
+        .iter()
+        .map(|address| {
+            let address = match address {
+                Address::Tcp(address) => net::Address::Tcp(*address),
+                Address::Unix(path) => net::Address::Unix(path),
+            };
+            Ok(net::bind(&address)?)
+        })
+        .collect()
+}
+
+/// Compiles off the threads that serve, then proves that an instance can be made.
+async fn load(config: &Serve) -> anyhow::Result<Generation> {
+    let (app, limits, cache) = (config.app.clone(), guest_limits(config), cache(&config.cache));
+    let generation =
+        tokio::task::spawn_blocking(move || component::load(&app, &limits, &cache)).await??;
+    generation.prove().await.with_context(|| format!("{} does not start", config.app.display()))?;
+    let (component, kind) = (generation.name(), generation.kind());
+    info!(component, %kind, generation = generation.number(), "component is ready");
+    Ok(generation)
+}
+
+/// `ready addr=127.0.0.1:8080 pid=4242`, with one `addr=` per listener.
+fn ready_line(listeners: &[Listener]) -> String {
+    let addresses: String =
+        listeners.iter().map(|listener| format!("addr={} ", listener.address())).collect();
+    format!("ready {addresses}pid={}", process::id())
+}
+
+/// The one line on stdout. Nobody reading it is no reason not to serve.
+fn say(line: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    if let Err(why) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        error!(%why, "the ready line could not be written");
+    }
+    info!("{line}");
+    Ok(())
+}
+
+/// Descriptors beside those of connections: listeners, log, epoll, the cache.
+const DESCRIPTORS_OF_OUR_OWN: u64 = 64;
+
+/// Warns when connections would run out of file descriptors before they reach their limit.
+fn check_descriptors(connections: usize) {
+    let limit = std::fs::read_to_string("/proc/self/limits").ok().and_then(|limits| {
+        let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+        line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok()
+    });
+    if let Some(limit) = limit
+        && limit < connections as u64 + DESCRIPTORS_OF_OUR_OWN
+    {
+        warn!(
+            limit,
+            connections,
+            "fewer file descriptors than connections allowed: raise `ulimit -n` (systemd: \
+             LimitNOFILE=) or lower --max-connections"
+        );
+    }
+}
+
+fn plan(stop: &config::Stop) -> Plan {
+    Plan { delay: stop.delay, timeout: stop.timeout }
+}
+
+fn guest_limits(config: &Serve) -> component::Limits {
+    let config::GuestLimits { instances, memory, cpu } = config.guest;
+    component::Limits { instances, memory, cpu, start: config.exchange.response_head }
+}
+
+fn exchange_limits(config: &Serve) -> http::Limits {
+    let exchange = &config.exchange;
+    http::Limits {
+        instances: config.guest.instances,
+        queue: exchange.queue,
+        queue_wait: exchange.queue_wait,
+        response_head: exchange.response_head,
+        body_idle: exchange.body_idle,
+        total: exchange.total,
+        after: exchange.after,
+        request_body: exchange.request_body,
+    }
+}
+
+fn connection_limits(config: &Serve) -> net::Limits {
+    let connection = &config.connection;
+    net::Limits {
+        connections: connection.connections,
+        head: connection.head,
+        keep_alive: connection.keep_alive,
+        stall: connection.body_idle,
+        linger: config.stop.linger,
+        header_size: connection.header_size,
+        headers: connection.headers,
+    }
+}
+
+/// The directory of the code cache: the one asked for, or the user's, or the system's for root
+/// without a home.
+fn cache(cache: &config::Cache) -> Cache {
+    let directory = match cache {
+        config::Cache::Off => return Cache::Off,
+        config::Cache::Directory(directory) => return Cache::Directory(directory.clone()),
+        config::Cache::Default => std::env::var_os("XDG_CACHE_HOME")
+            .map(std::path::PathBuf::from)
+            .or_else(|| Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache"))),
+    };
+    Cache::Directory(directory.unwrap_or_else(|| "/var/cache".into()).join("host"))
+}

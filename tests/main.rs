@@ -1,0 +1,23 @@
+//! End-to-end tests: the real binary serves real guests, and clients look at it from outside.
+//!
+//! One target, so that the harness is compiled once. A file here is a subject, a test's name is
+//! a promise. How to write one: the head of `support/mod.rs`.
+
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    reason = "a test crate has no outside: `pub` here means: for the tests"
+)]
+#![allow(
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::tests_outside_test_module,
+    clippy::unwrap_used,
+    reason = "a test crate panics to fail, prints what it found, and lives on the real clock"
+)]
+
+mod guests;
+mod harness;
+mod loss;
+mod support;

@@ -1,0 +1,273 @@
+//! The real binary, from its command line to its exit code.
+
+use std::ffi::{OsStr, OsString};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use std::{env, process};
+
+use rustix::process::Signal;
+
+use super::PATIENCE;
+use super::exit::{Exit, OUTPUT_PATIENCE};
+use super::http1::Response;
+use super::lines::{Mark, Missed};
+use super::process::{Process, TempPath};
+use super::raw::Conn;
+use super::target::Target;
+
+/// The file of the guest called `name` (`hello_p2`), which `make guests` has built.
+///
+/// # Panics
+/// When there is none.
+pub fn guest(name: &str) -> PathBuf {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests");
+    let folder = env::var_os("HOST_GUESTS").map_or_else(|| PathBuf::from(built), PathBuf::from);
+    let path = folder.join(name).with_extension("wasm");
+    assert!(path.exists(), "no guest {}: run `make guests` first", path.display());
+    path
+}
+
+/// A host to be started: `Host::serve("hello_p2").args([...]).start()`.
+#[derive(Debug)]
+#[must_use = "nothing runs before `start`"]
+pub struct Serve {
+    app: PathBuf,
+    tcp: bool,
+    unix: Option<TempPath>,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Serve {
+    /// Adds arguments.
+    pub fn args<S: Into<OsString>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds an environment variable.
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Listens on a Unix socket too. Its path is new, short, and removed in the end.
+    pub fn unix(mut self) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("host-e2e-{}-{n}.sock", process::id());
+        self.unix = Some(TempPath(env::temp_dir().join(name)));
+        self
+    }
+
+    /// Does not listen on TCP.
+    pub fn no_tcp(mut self) -> Self {
+        self.tcp = false;
+        self
+    }
+
+    /// Starts the host and waits for its ready line.
+    ///
+    /// # Panics
+    /// When it ends or stays silent instead; its stderr is in the message.
+    #[track_caller]
+    pub fn start(self) -> Host {
+        let mut command = binary();
+        command.arg("serve").arg(&self.app);
+        if self.tcp {
+            command.args(["--addr", "127.0.0.1:0"]);
+        }
+        if let Some(path) = &self.unix {
+            command.arg("--addr").arg(format!("unix:{}", path.0.display()));
+        }
+        let caches = |arg: &OsString| {
+            let arg = arg.to_string_lossy();
+            arg == "--no-cache" || arg.starts_with("--cache-dir")
+        };
+        if !self.args.iter().any(caches) {
+            // Ours, so that a test neither fills nor depends on the cache of the user.
+            command.args(["--cache-dir", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache")]);
+        }
+        command.args(&self.args).envs(self.env);
+        let process = Process::spawn(&mut command);
+        let mut host =
+            Host { process, targets: Vec::new(), unix: self.unix, told: Mutex::default() };
+        let ready = host.wait_ready();
+        host.targets = ready;
+        host
+    }
+}
+
+/// A running host. Dropping it kills it with all that it started.
+#[derive(Debug)]
+pub struct Host {
+    process: Process,
+    targets: Vec<Target>,
+    unix: Option<TempPath>,
+    /// When it got its latest signal.
+    told: Mutex<Option<Instant>>,
+}
+
+impl Host {
+    /// A host that will serve the guest called `name`, or the file at `name` if that is a path.
+    pub fn serve(name: &str) -> Serve {
+        let app = if name.contains('/') { PathBuf::from(name) } else { guest(name) };
+        Serve { app, tcp: true, unix: None, args: Vec::new(), env: Vec::new() }
+    }
+
+    /// Runs `host ARGS...` to its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[track_caller]
+    pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Exit {
+        let process = Process::spawn(binary().args(args));
+        Exit::of(process, None, Instant::now(), PATIENCE)
+    }
+
+    /// The first TCP address.
+    #[track_caller]
+    pub fn addr(&self) -> SocketAddr {
+        let tcp = |target: &Target| match target {
+            Target::Tcp(addr) => Some(*addr),
+            Target::Unix(_) => None,
+        };
+        self.targets.iter().find_map(tcp).expect("the host listens on TCP")
+    }
+
+    /// Every address, in the order of the ready line.
+    pub fn addrs(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// The path of the Unix socket that [`Serve::unix`] asked for.
+    #[track_caller]
+    pub fn unix_path(&self) -> &Path {
+        &self.unix.as_ref().expect("the host was started with `.unix()`").0
+    }
+
+    /// Its process number.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// A new connection to its first address.
+    #[track_caller]
+    pub fn connect(&self) -> Conn {
+        let target = &self.targets[0];
+        match Conn::connect(target) {
+            Ok(conn) => conn,
+            Err(e) => panic!("cannot connect to {target}: {e}"),
+        }
+    }
+
+    /// One whole `GET` on a connection of its own.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Response {
+        match self.connect().get(path) {
+            Ok(response) => response,
+            Err(e) => panic!("GET {path}: {e}"),
+        }
+    }
+
+    /// Sends `signal`. [`Exit::took`] counts from the latest one.
+    pub fn signal(&self, signal: Signal) {
+        *self.told.lock().expect("held for one store") = Some(Instant::now());
+        self.process.signal(signal);
+    }
+
+    /// The place in the log after its last line so far.
+    pub fn mark(&self) -> Mark {
+        self.process.stderr.mark()
+    }
+
+    /// Waits for the first log line with `text`, be it there already, and returns it.
+    #[track_caller]
+    pub fn wait_log(&self, text: &str) -> String {
+        self.wait_line(text, Mark::START, 1)
+    }
+
+    /// Waits for a log line with `text` after `mark`.
+    #[track_caller]
+    pub fn wait_log_after(&self, mark: Mark, text: &str) -> String {
+        self.wait_line(text, mark, 1)
+    }
+
+    /// Waits for the `nth` log line with `text`, counted from 1.
+    #[track_caller]
+    pub fn wait_log_nth(&self, text: &str, nth: usize) -> String {
+        self.wait_line(text, Mark::START, nth)
+    }
+
+    #[track_caller]
+    fn wait_line(&self, text: &str, mark: Mark, nth: usize) -> String {
+        match self.process.stderr.wait_for(text, mark, nth, Instant::now() + PATIENCE) {
+            Ok(line) => line,
+            Err(Missed::Closed) => panic!("the host ended without logging {text:?} (number {nth})"),
+            Err(Missed::TimedOut) => {
+                panic!("no {text:?} (number {nth}) in the log in {PATIENCE:?}")
+            }
+        }
+    }
+
+    /// The log so far.
+    pub fn log(&self) -> String {
+        self.process.stderr.text()
+    }
+
+    /// The stdout so far: the ready line and nothing else.
+    pub fn stdout(&self) -> String {
+        self.process.stdout.text()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not come within [`PATIENCE`].
+    #[track_caller]
+    pub fn wait_exit(self) -> Exit {
+        self.wait_exit_within(PATIENCE)
+    }
+
+    /// Waits for its end, which may take longer than usual.
+    #[track_caller]
+    pub fn wait_exit_within(self, patience: Duration) -> Exit {
+        let told = *self.told.lock().expect("held for one store");
+        Exit::of(self.process, self.unix, told.unwrap_or_else(Instant::now), patience)
+    }
+
+    #[track_caller]
+    fn wait_ready(&self) -> Vec<Target> {
+        let stdout = &self.process.stdout;
+        let line = stdout.wait_for("", Mark::START, 1, Instant::now() + PATIENCE);
+        let Ok(line) = line else {
+            // Its stderr is printed by the drop.
+            let code = self.process.wait(Instant::now() + OUTPUT_PATIENCE);
+            panic!("the host did not become ready: {line:?}, exit {code:?}");
+        };
+        let fields: Vec<&str> = line.split(' ').collect();
+        let pid = format!("pid={}", self.pid());
+        assert!(
+            fields.first() == Some(&"ready") && fields.last() == Some(&pid.as_str()),
+            "not a ready line with {pid}: {line:?}"
+        );
+        let addrs = fields.iter().filter_map(|field| field.strip_prefix("addr="));
+        let target = |text| Target::parse(text).unwrap_or_else(|| panic!("address in {line:?}"));
+        addrs.map(target).collect()
+    }
+}
+
+/// The binary, with none of our own settings in its environment.
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("HOST_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}

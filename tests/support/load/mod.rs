@@ -1,0 +1,195 @@
+//! The load for the claim itself: clients that follow the RFCs, never retry, and forgive nothing.
+//!
+//! A request is **lost** when bytes of it were sent and its whole answer did not come: reset, early
+//! end, wrong status, wrong body, no `FIN` after `Connection: close`. So is a connection that was
+//! reset, be it idle or just made. **Not** lost is what a client could see *before* it sent:
+//! a refused connect once the stop has begun, a FIN on an idle connection (each looks before it
+//! sends its next request, but not before its first), and in HTTP/2 what GOAWAY says was not
+//! looked at. The ledger counts each kind, so that a run explains itself.
+
+mod client;
+mod h1;
+mod h2;
+mod ledger;
+
+use std::env;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use self::client::Client;
+pub use self::ledger::Ledger;
+use super::exit::Exit;
+use super::host::Host;
+use super::raw::Conn;
+use super::{PATIENCE, says};
+
+/// How many answers each client must have got before the stop.
+const WARM: u64 = 3;
+/// How many clients share a connection in [`Mode::H2Kept`].
+const STREAMS: usize = 8;
+/// How much of a host's log is printed when a stop went wrong.
+const LOG_TAIL: usize = 40;
+
+/// How the clients use connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// HTTP/1.1, one connection per client, kept while the host keeps it.
+    H1Kept,
+    /// HTTP/1.1, a connection for each request; every other client asks to close it.
+    H1Fresh,
+    /// HTTP/2, one connection for eight clients, each with one stream at a time.
+    H2Kept,
+    /// HTTP/2, a connection for each request.
+    H2Fresh,
+}
+
+/// How many stops a loss test makes: `HOST_SOAK_STOPS`, or 20.
+///
+/// # Panics
+/// When it is not a number.
+pub fn stops_per_test() -> usize {
+    match env::var("HOST_SOAK_STOPS") {
+        Ok(stops) => stops.parse().expect("HOST_SOAK_STOPS is a number"),
+        Err(_) => 20,
+    }
+}
+
+/// Starts a host with `guest` and stops it while `clients` clients in `mode` are busy; `stops`
+/// times. The guest answers `/?ms=5`.
+///
+/// # Panics
+/// When a host does not exit with 0, or says that it cut or dropped something. What the clients
+/// lost does not panic: that is for the caller to see in the ledger.
+#[track_caller]
+pub fn stop_under_load(guest: &str, mode: Mode, clients: usize, stops: usize) -> Ledger {
+    let mut total = Ledger::default();
+    for stop in 1..=stops {
+        // Shorter than the patience, so that a drain that hangs ends by its own report.
+        let host = Host::serve(guest).args(["--drain-timeout", "10s"]).start();
+        let load = Load::of(host.addr(), "/?ms=5");
+        let (mut ledger, exit) = load.drive(mode, clients, move || {
+            host.signal(Signal::TERM);
+            host.wait_exit()
+        });
+        ledger.stops = 1;
+        ledger.slowest = exit.took;
+        explain(stop, &ledger, &exit);
+        exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
+        total.merge(ledger);
+    }
+    println!("{mode:?}, {guest}, {clients} clients: {total}");
+    total
+}
+
+fn explain(stop: usize, ledger: &Ledger, exit: &Exit) {
+    if ledger.lost.is_empty() && exit.code == 0 {
+        return;
+    }
+    let lines: Vec<&str> = exit.stderr.lines().collect();
+    let tail = lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n");
+    eprintln!("stop {stop}: {ledger}\n---- the end of its log, exit {} ----\n{tail}", exit.code);
+}
+
+/// What the clients of one run share.
+#[derive(Debug)]
+pub struct Load {
+    addr: SocketAddr,
+    path: String,
+    expected: Vec<u8>,
+    stopping: AtomicBool,
+    warm: Mutex<usize>,
+    warmed: Condvar,
+}
+
+impl Load {
+    /// A load of `GET path` on `addr`. One request now tells what every answer must be.
+    ///
+    /// # Panics
+    /// When the answer to it is not 200 with a body.
+    #[track_caller]
+    pub fn of(addr: SocketAddr, path: &str) -> Arc<Self> {
+        let mut conn = Conn::connect(addr).expect("the first connection");
+        let answer = conn.get(path).expect("the first answer");
+        assert_eq!(answer.status(), 200, "to GET {path}");
+        assert!(!answer.body.bytes.is_empty(), "no body to compare with, to GET {path}");
+        Self::expecting(addr, path, answer.body.bytes)
+    }
+
+    /// A load of `GET path` on `addr` that must always be answered with 200 and `expected`.
+    pub fn expecting(addr: SocketAddr, path: &str, expected: impl Into<Vec<u8>>) -> Arc<Self> {
+        Arc::new(Self {
+            addr,
+            path: path.to_owned(),
+            expected: expected.into(),
+            stopping: AtomicBool::new(false),
+            warm: Mutex::new(0),
+            warmed: Condvar::new(),
+        })
+    }
+
+    /// Runs `clients` clients, calls `stop` as soon as each has got [`WARM`] answers (or has lost
+    /// a request before), and waits until all have been refused.
+    ///
+    /// # Panics
+    /// When the clients get no answers, or `stop` does.
+    pub fn drive<T>(
+        self: &Arc<Self>,
+        mode: Mode,
+        clients: usize,
+        stop: impl FnOnce() -> T,
+    ) -> (Ledger, T) {
+        thread::scope(move |scope| {
+            // Owned by this closure: a panic drops it, and with it the host, before the clients
+            // are joined, so they end.
+            let stop = stop;
+            let mut everyone = (1..=clients).map(|who| Client::new(who, Arc::clone(self)));
+            let mut threads = Vec::new();
+            while let Some(first) = everyone.next() {
+                threads.push(match mode {
+                    Mode::H1Kept => scope.spawn(move || h1::kept(first)),
+                    Mode::H1Fresh => scope.spawn(move || h1::fresh(first)),
+                    Mode::H2Fresh => scope.spawn(move || h2::fresh(first)),
+                    Mode::H2Kept => {
+                        let mut group = vec![first];
+                        group.extend(everyone.by_ref().take(STREAMS - 1));
+                        scope.spawn(move || h2::kept(group))
+                    }
+                });
+            }
+            self.wait_warm(clients);
+            // Before the signal, so that a client that is refused because of it sees this.
+            self.stopping.store(true, Ordering::SeqCst);
+            let stopped = stop();
+            let mut ledger = Ledger::default();
+            for thread in threads {
+                ledger.merge(thread.join().expect("a client does not panic"));
+            }
+            (ledger, stopped)
+        })
+    }
+
+    fn wait_warm(&self, clients: usize) {
+        let until = Instant::now() + PATIENCE;
+        let mut warm = self.warm.lock().expect("held for one addition");
+        while *warm < clients {
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "only {warm} of {clients} clients got {WARM} answers");
+            (warm, _) = self.warmed.wait_timeout(warm, left).expect("as above");
+        }
+    }
+
+    fn one_more_is_warm(&self) {
+        *self.warm.lock().expect("held for one addition") += 1;
+        self.warmed.notify_all();
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+}

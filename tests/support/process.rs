@@ -1,0 +1,119 @@
+//! A child process: signals that cannot hit a stranger, an end that is awaited without polling,
+//! and no way to leave it behind. When a test panics, the drop prints the child's stderr.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fmt, fs, io, thread};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
+    pidfd_send_signal, waitid,
+};
+
+use super::lines::Lines;
+
+/// A child in a process group of its own.
+///
+/// It is reaped by the drop only, which kills the whole group first: until then nobody else can
+/// get its number, so neither a signal nor the kill can hit another process.
+pub struct Process {
+    child: Child,
+    pidfd: OwnedFd,
+    /// What it has written to stdout.
+    pub stdout: Lines,
+    /// What it has written to stderr.
+    pub stderr: Lines,
+}
+
+impl Process {
+    /// Starts `command` with no stdin and both outputs collected.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn spawn(command: &mut Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0);
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {:?}: {e}", command.get_program()));
+        let stdout = Lines::collect(child.stdout.take().expect("piped"));
+        let stderr = Lines::collect(child.stderr.take().expect("piped"));
+        let pidfd = pidfd_open(pid(&child), PidfdFlags::empty()).expect("the child is ours");
+        Self { child, pidfd, stdout, stderr }
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends `signal` to it alone. One that has ended already is no error: the exit tells.
+    pub fn signal(&self, signal: Signal) {
+        match pidfd_send_signal(&self.pidfd, signal) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(e) => panic!("cannot send {signal:?}: {e}"),
+        }
+    }
+
+    /// Waits for its end: its exit code, or minus the number of the signal that killed it.
+    /// Nothing when `until` passes first.
+    pub fn wait(&self, until: Instant) -> Option<i32> {
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).expect("a wait is short");
+            let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+            match poll(&mut fds, Some(&timeout)) {
+                Ok(0) => return None,
+                Ok(_) => return Some(self.status().expect("its end can be read").expect("ended")),
+                Err(Errno::INTR) => {}
+                Err(e) => panic!("cannot wait for the child: {e}"),
+            }
+        }
+    }
+
+    /// Its end if it has ended, without reaping it.
+    fn status(&self) -> io::Result<Option<i32>> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), options)?;
+        Ok(status.and_then(|s| s.exit_status().or_else(|| s.terminating_signal().map(|n| -n))))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Not reaped yet, so the number is still its own. Both can only fail when it is gone.
+        kill_process_group(pid(&self.child), Signal::KILL).ok();
+        self.child.wait().ok();
+        if thread::panicking() {
+            self.stderr.wait_closed(Instant::now() + Duration::from_secs(1));
+            let log = self.stderr.text();
+            eprintln!("---- stderr of process {} ----\n{log}----", self.child.id());
+        }
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Process").field(&self.pid()).finish()
+    }
+}
+
+/// A file that is removed, should it be there, when this is dropped.
+#[derive(Debug)]
+pub struct TempPath(pub PathBuf);
+
+impl Drop for TempPath {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).ok();
+    }
+}
+
+fn pid(child: &Child) -> Pid {
+    let raw = i32::try_from(child.id()).expect("a process number is small");
+    Pid::from_raw(raw).expect("a process number is not 0")
+}

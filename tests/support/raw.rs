@@ -1,0 +1,291 @@
+//! A client that sends exactly the bytes it is given and reads HTTP/1.1 answers strictly.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use socket2::Socket;
+
+use super::broken::{Broken, Ended, Glance, broken, malformed};
+use super::http1::{Body, Framing, Head, Response, chunk_size, field};
+use super::target::Target;
+use super::{CONNECT_PATIENCE, PATIENCE};
+
+/// The largest head and the longest chunk line that is still waited for.
+const MAX_HEAD: usize = 256 << 10;
+
+/// One connection. Dropping it closes it.
+#[derive(Debug)]
+pub struct Conn {
+    socket: Socket,
+    /// Read from the socket, not yet asked for.
+    buffer: Vec<u8>,
+    trailers: Vec<(String, String)>,
+    patience: Duration,
+}
+
+impl Conn {
+    /// Connects within [`CONNECT_PATIENCE`].
+    ///
+    /// # Errors
+    /// Those of the system: refused, timed out, for a Unix socket also not found.
+    pub fn connect(target: impl Into<Target>) -> io::Result<Self> {
+        let socket = target.into().connect(CONNECT_PATIENCE)?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { socket, buffer: Vec::new(), trailers: Vec::new(), patience: PATIENCE })
+    }
+
+    /// Two connections joined to each other, to try the client itself.
+    pub fn pair() -> io::Result<(Self, UnixStream)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        let (buffer, trailers) = (Vec::new(), Vec::new());
+        Ok((Self { socket: ours.into(), buffer, trailers, patience: PATIENCE }, theirs))
+    }
+
+    /// Waits at most `patience` in each of the calls that follow.
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Sends all of `bytes`.
+    ///
+    /// # Errors
+    /// When the peer has reset or does not read for too long.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Broken> {
+        self.socket.write_all(bytes.as_ref()).map_err(|e| broken(e, "room to send"))
+    }
+
+    /// Sends FIN: no byte follows, but answers are still read.
+    pub fn half_close(&self) {
+        self.socket.shutdown(Shutdown::Write).expect("a connected socket can be half closed");
+    }
+
+    /// Closes with RST.
+    pub fn reset(self) {
+        self.socket.set_linger(Some(Duration::ZERO)).expect("linger can be set");
+    }
+
+    /// Sends a bare `GET` and reads the whole answer.
+    ///
+    /// # Errors
+    /// As [`Self::send`] and [`Self::read_response`].
+    pub fn get(&mut self, path: &str) -> Result<Response, Broken> {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"))?;
+        self.read_response("GET")
+    }
+
+    /// Reads one head, be it interim (1xx) or final.
+    ///
+    /// # Errors
+    /// When it does not come whole, or is malformed.
+    pub fn read_head(&mut self) -> Result<Head, Broken> {
+        let until = self.deadline();
+        loop {
+            if let Some(head) = Head::parse(&self.buffer).map_err(Broken::Malformed)? {
+                self.buffer.drain(..head.raw.len());
+                return Ok(head);
+            }
+            self.refuse_endless("a head")?;
+            self.fill(until, "a whole head")?;
+        }
+    }
+
+    /// Reads the body that belongs to `head`, the answer to a request with `method`.
+    ///
+    /// # Errors
+    /// When it does not come whole: fewer bytes than promised, a bad chunk, no last chunk, or a
+    /// reset where the close marks the end.
+    pub fn read_body(&mut self, head: &Head, method: &str) -> Result<Body, Broken> {
+        match Framing::of(head, method).map_err(Broken::Malformed)? {
+            Framing::None => Ok(Body::default()),
+            Framing::Length(length) => {
+                let length = usize::try_from(length).map_err(|e| malformed(&e))?;
+                Ok(Body { bytes: self.read_exact(length)?, trailers: Vec::new() })
+            }
+            Framing::Chunked => {
+                let mut bytes = Vec::new();
+                while let Some(chunk) = self.read_chunk()? {
+                    bytes.extend(chunk);
+                }
+                Ok(Body { bytes, trailers: self.take_trailers() })
+            }
+            Framing::Close => match self.read_to_end()? {
+                (bytes, Ended::Fin) => Ok(Body { bytes, trailers: Vec::new() }),
+                (_, Ended::Reset) => Err(Broken::Reset),
+            },
+        }
+    }
+
+    /// Reads one whole final answer to a request with `method`.
+    ///
+    /// # Errors
+    /// As [`Self::read_head`] and [`Self::read_body`].
+    pub fn read_response(&mut self, method: &str) -> Result<Response, Broken> {
+        loop {
+            let head = self.read_head()?;
+            if head.status >= 200 || head.status == 101 {
+                let body = self.read_body(&head, method)?;
+                return Ok(Response { head, body });
+            }
+        }
+    }
+
+    /// Reads one chunk of a chunked body, as the peer cut it; nothing for the last one, whose
+    /// trailers [`Self::take_trailers`] then gives.
+    ///
+    /// # Errors
+    /// When it does not come whole, or is malformed.
+    pub fn read_chunk(&mut self) -> Result<Option<Vec<u8>>, Broken> {
+        let size = chunk_size(&self.read_line()?).map_err(Broken::Malformed)?;
+        if size > 0 {
+            let mut chunk =
+                self.read_exact(size.checked_add(2).ok_or_else(|| malformed(&size))?)?;
+            return match chunk.split_off(size).as_slice() {
+                b"\r\n" => Ok(Some(chunk)),
+                other => Err(malformed(&format!("{other:?} behind a chunk"))),
+            };
+        }
+        loop {
+            let line = self.read_line()?;
+            if line.is_empty() {
+                return Ok(None);
+            }
+            self.trailers.push(field(&line).map_err(Broken::Malformed)?);
+        }
+    }
+
+    /// The trailers of the latest chunked body.
+    pub fn take_trailers(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.trailers)
+    }
+
+    /// Reads exactly `length` bytes.
+    ///
+    /// # Errors
+    /// When they do not come.
+    pub fn read_exact(&mut self, length: usize) -> Result<Vec<u8>, Broken> {
+        let until = self.deadline();
+        while self.buffer.len() < length {
+            let missing = length - self.buffer.len();
+            self.fill(until, &format!("{missing} of {length} bytes"))?;
+        }
+        Ok(self.buffer.drain(..length).collect())
+    }
+
+    /// Reads up to the end of the connection, whichever way it ends.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn read_to_end(&mut self) -> Result<(Vec<u8>, Ended), Broken> {
+        let until = self.deadline();
+        loop {
+            let ended = match self.fill(until, "the end") {
+                Ok(()) => continue,
+                Err(Broken::Fin(_)) => Ended::Fin,
+                Err(Broken::Reset) => Ended::Reset,
+                Err(other) => return Err(other),
+            };
+            return Ok((std::mem::take(&mut self.buffer), ended));
+        }
+    }
+
+    /// Waits for the peer's FIN, with no byte before it.
+    ///
+    /// # Errors
+    /// When bytes come, a reset, or nothing.
+    pub fn wait_fin(&mut self) -> Result<(), Broken> {
+        match self.read_to_end()? {
+            (bytes, Ended::Fin) if bytes.is_empty() => Ok(()),
+            (bytes, Ended::Fin) => {
+                Err(malformed(&format!("unasked {:?}", String::from_utf8_lossy(&bytes))))
+            }
+            (_, Ended::Reset) => Err(Broken::Reset),
+        }
+    }
+
+    /// Fails unless the peer closes with FIN, with no byte before it.
+    #[track_caller]
+    pub fn expect_fin(&mut self) {
+        if let Err(e) = self.wait_fin() {
+            panic!("a clean FIN was due: {e}");
+        }
+    }
+
+    /// Fails unless the connection ends, and gives the bytes before the end.
+    #[track_caller]
+    pub fn expect_reset_or_eof(&mut self) -> (Vec<u8>, Ended) {
+        match self.read_to_end() {
+            Ok(end) => end,
+            Err(e) => panic!("the end of the connection was due: {e}"),
+        }
+    }
+
+    /// What the connection holds right now. Does not wait, takes nothing away.
+    pub fn glance(&self) -> Glance {
+        if !self.buffer.is_empty() {
+            return Glance::Bytes;
+        }
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        match recv(&self.socket, &mut [0_u8; 1][..], flags) {
+            Ok((_, 0)) => Glance::Fin,
+            Ok(_) => Glance::Bytes,
+            Err(Errno::AGAIN | Errno::INTR) => Glance::Quiet,
+            Err(_) => Glance::Reset,
+        }
+    }
+
+    /// Whether it is open and no byte waits, right now.
+    pub fn is_quiet(&self) -> bool {
+        self.glance() == Glance::Quiet
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
+    fn read_line(&mut self) -> Result<String, Broken> {
+        let until = self.deadline();
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|two| two == b"\r\n") {
+                let line = self.buffer.drain(..end + 2).take(end).collect();
+                return String::from_utf8(line).map_err(|e| malformed(&e));
+            }
+            self.refuse_endless("a line")?;
+            self.fill(until, "the end of a line")?;
+        }
+    }
+
+    fn refuse_endless(&self, what: &str) -> Result<(), Broken> {
+        if self.buffer.len() > MAX_HEAD {
+            return Err(malformed(&format!("{what} of more than {MAX_HEAD} bytes")));
+        }
+        Ok(())
+    }
+
+    /// Reads what there is, at least one byte, by `until`; `what` is what is missing.
+    fn fill(&mut self, until: Instant, what: &str) -> Result<(), Broken> {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = left.max(Duration::from_millis(1));
+        self.socket.set_read_timeout(Some(left)).map_err(Broken::Io)?;
+        let mut bytes = [0; 16 << 10];
+        loop {
+            match self.socket.read(&mut bytes) {
+                Ok(0) => return Err(Broken::Fin(self.missing(what))),
+                Ok(n) => {
+                    self.buffer.extend_from_slice(&bytes[..n]);
+                    return Ok(());
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(broken(e, &self.missing(what))),
+            }
+        }
+    }
+
+    fn missing(&self, what: &str) -> String {
+        format!("{what} (unread: {:?})", String::from_utf8_lossy(&self.buffer))
+    }
+}
