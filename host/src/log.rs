@@ -14,7 +14,6 @@ const BUFFERED_LINES: usize = 16_384;
 const DEFAULT_FILTER: &str = "info,wasmtime_wasi_http=error,wasmtime_wasi=error";
 
 /// Starts logging. Dropping the guard writes what is left and ends the log's thread.
-#[must_use]
 pub fn start() -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(BUFFERED_LINES)

@@ -3,6 +3,8 @@
 use std::io::{self, Write as _};
 use std::process;
 use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::Semaphore;
@@ -35,8 +37,24 @@ pub fn run(config: &Serve) -> Exit {
     };
     // What has been logged comes before the last line.
     drop(log);
-    drop(writeln!(io::stderr(), "{last_line}"));
+    say_last(last_line);
     exit
+}
+
+/// The last line waits this long for a reader of stderr who does not read.
+const LAST_LINE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Writes the last line, on a thread that is left behind should nobody read it: the exit may not
+/// hang.
+fn say_last(line: String) {
+    let (written, done) = mpsc::channel();
+    let writer = thread::Builder::new().name("last-line".into()).spawn(move || {
+        drop(writeln!(io::stderr(), "{line}"));
+        written.send(()).ok();
+    });
+    if writer.is_ok() {
+        done.recv_timeout(LAST_LINE_PATIENCE).ok();
+    }
 }
 
 fn live(config: &Serve) -> anyhow::Result<Outcome> {

@@ -30,6 +30,15 @@ pub(super) enum Stream {
     Stderr,
 }
 
+impl Stream {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
 /// One output stream of one instance. Dropping it logs an unfinished line.
 #[derive(Clone)]
 pub(super) struct GuestOutput(Arc<Mutex<Lines>>);
@@ -82,14 +91,8 @@ impl Lines {
         self.printed += 1;
         let component = &*self.component;
         let text = harmless(&line);
-        match self.stream {
-            Stream::Stdout => {
-                tracing::info!(target: "guest", component, stream = "stdout", "{text}")
-            }
-            Stream::Stderr => {
-                tracing::info!(target: "guest", component, stream = "stderr", "{text}")
-            }
-        }
+        let stream = self.stream.name();
+        tracing::info!(target: "guest", component, stream, "{text}");
     }
 }
 

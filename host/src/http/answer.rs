@@ -145,6 +145,9 @@ impl Stream {
         if work.afterwork.phase.now() == Phase::Cut {
             return self.fail(Why::Cut);
         }
+        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return self.fail(Why::Total);
+        }
         let worked = work.running.poll_work(cx);
         for _ in 0..EMPTY_FRAMES {
             match Pin::new(&mut self.body).poll_frame(cx) {

@@ -27,10 +27,7 @@ pub(super) fn check<B>(request: &mut Request<B>) -> Result<Verdict, Failure> {
     }
     check_framing(request)?;
     let authority = authority(request)?;
-    let path = match path(request)? {
-        Some(path) => path,
-        None => return Ok(Verdict::ServerOptions),
-    };
+    let Some(path) = path(request)? else { return Ok(Verdict::ServerOptions) };
     let uri = Uri::builder()
         .scheme(Scheme::HTTP)
         .authority(authority)

@@ -144,6 +144,9 @@ impl Shared {
             () = sleep_until(head_by) => Err(Failure::GuestTooSlow.into()),
         };
         let response = head?;
+        if response.status().is_informational() {
+            return Err(Fault::Guest(GuestFailure::Interim(response.status().as_u16())));
+        }
         let bodyless = is_head
             || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         Ok(Begun { response, running, permit, deadline, bodyless })

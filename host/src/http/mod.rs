@@ -19,7 +19,7 @@ mod upload;
 
 use std::time::Duration;
 
-pub use answer::Answer;
+pub use answer::{Answer, Broken};
 pub use exchange::Exchanges;
 
 /// What one exchange may do.

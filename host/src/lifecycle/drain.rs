@@ -82,7 +82,7 @@ pub(super) async fn live(
     if phase.watch().now() < Phase::Ready {
         return Ending::BeforeReady;
     }
-    let mut stop = Stop::begin(phase, work, plan);
+    let stop = Stop::begin(phase, work, plan);
     let cut_short_by = stop.run(first, commands).await;
     Ending::Stopped(stop.report(cut_short_by))
 }
@@ -123,7 +123,7 @@ impl<'a> Stop<'a> {
 
     /// Runs the steps. Gives the signal that cut the stop short, if one did.
     async fn run(
-        &mut self,
+        &self,
         first: Command,
         commands: &mut UnboundedReceiver<Command>,
     ) -> Option<Signal> {

@@ -7,7 +7,7 @@ struct World {
     phase: PhaseSetter,
     work: Work,
     send: mpsc::UnboundedSender<Command>,
-    commands: Option<mpsc::UnboundedReceiver<Command>>,
+    commands: Option<UnboundedReceiver<Command>>,
 }
 
 fn world() -> World {

@@ -109,9 +109,12 @@ impl<S: Service> Acceptor<S> {
         }
     }
 
+    /// An error of accept(2) is that of one connection, which is gone, or of the whole process,
+    /// which needs a moment; none ends the loop.
     async fn pause(&self, why: &io::Error) {
-        if is_of_one_connection(why) {
+        if !door::is_exhaustion(why) {
             debug!(%why, "a connection was gone before it was accepted");
+            tokio::task::yield_now().await;
             return;
         }
         warn!(%why, addr = self.name, "cannot accept; trying again in {EXHAUSTED_PAUSE:?}");
@@ -121,8 +124,21 @@ impl<S: Service> Acceptor<S> {
         }
     }
 
+    /// Empties the queue and closes. A cut ends the wait for what cannot be reached.
     async fn close(&self) {
-        let mut admitted = 0_usize;
+        tokio::select! {
+            biased;
+            from_queue = self.empty() => {
+                info!(addr = self.name, from_queue, "stop: listener closed");
+            }
+            () = self.context.phase.reached(Phase::Cut) => {
+                warn!(addr = self.name, "stop: listener closed with its queue out of reach");
+            }
+        }
+    }
+
+    async fn empty(&self) -> usize {
+        let mut admitted = 0;
         match &self.queue {
             Queue::Tcp(listener) => {
                 let admit = |socket| {
@@ -137,10 +153,10 @@ impl<S: Service> Acceptor<S> {
                     admitted += 1;
                     self.start_raw(unix(socket));
                 };
-                door::empty_unix(&SockRef::from(listener), admit);
+                door::empty_unix(&SockRef::from(listener), admit).await;
             }
         }
-        info!(addr = self.name, from_queue = admitted, "stop: listener closed");
+        admitted
     }
 }
 
@@ -162,39 +178,4 @@ fn enter(tracker: &Tracker, socket: &Socket, listener: &str) -> crate::lifecycle
     };
     let peer = peer.unwrap_or_else(|| "unix".into());
     tracker.enter(format!("connection from {peer} on {listener}"))
-}
-
-/// Errors of accept(2) that belong to the connection, not to us.
-fn is_of_one_connection(why: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted,
-        NetworkDown, NetworkUnreachable, PermissionDenied, TimedOut,
-    };
-    matches!(
-        why.kind(),
-        ConnectionAborted
-            | ConnectionRefused
-            | ConnectionReset
-            | HostUnreachable
-            | Interrupted
-            | NetworkDown
-            | NetworkUnreachable
-            | PermissionDenied
-            | TimedOut
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn running_out_of_descriptors_pauses_and_a_vanished_peer_does_not() {
-        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
-            assert!(!is_of_one_connection(&io::Error::from_raw_os_error(errno)));
-        }
-        for errno in [libc::ECONNABORTED, libc::EPERM, libc::ENETDOWN, libc::EHOSTUNREACH] {
-            assert!(is_of_one_connection(&io::Error::from_raw_os_error(errno)));
-        }
-    }
 }

@@ -55,3 +55,7 @@ pub(super) async fn serve<S: Service>(
         End::Broken | End::Gone => {}
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 use socket2::{SockFilter, SockRef, Socket};
@@ -42,64 +42,82 @@ fn jump(code: u32, k: u32, jt: u8, jf: u8) -> SockFilter {
 /// Lets nobody new into a TCP listener, hands over everybody who is already on the way, and
 /// returns when the queue is empty. The caller closes the socket.
 ///
-/// Bounded: handshakes that do not finish within a second are given up.
+/// Handshakes that do not finish within a second are given up. A queue that cannot be emptied,
+/// because the process is out of descriptors, is waited for: the caller bounds that.
 pub(super) async fn empty_tcp(listener: &Socket, mut admit: impl FnMut(Socket)) {
     let filtered = SockRef::from(listener).attach_filter(&drop_new_handshakes());
     if let Err(why) = filtered {
         warn!(%why, "no filter on the listener: connections arriving in this instant may be reset");
     }
-    let port = listener.local_addr().ok().and_then(|address| address.as_socket()).map(|a| a.port());
+    let address = listener.local_addr().ok().and_then(|address| address.as_socket());
     let deadline = Instant::now() + HANDSHAKES_AT_MOST;
-    let mut quiet = 0;
     loop {
-        let under_way = handshakes_under_way(port).await;
-        let admitted = take_all(listener, &mut admit);
-        // Twice in a row: a SYN may have passed the filter in the instant in which it came.
-        quiet = if under_way == 0 && admitted == 0 { quiet + 1 } else { 0 };
-        if quiet == 2 {
-            return;
-        }
-        if Instant::now() >= deadline {
-            debug!(under_way, "handshakes given up");
-            return;
-        }
+        // A SYN that passed the filter in the instant in which it came has been dealt with by then.
         sleep(LOOK_AGAIN).await;
+        let under_way = handshakes_under_way(address).await;
+        let queue = take_all(listener, &mut admit);
+        let given_up = Instant::now() >= deadline;
+        if queue == Queue::Emptied && (under_way == 0 || given_up) {
+            debug!(under_way, "the queue is empty");
+            return;
+        }
     }
 }
 
 /// The same for a Unix listener, whose path has been removed by the caller. After the shutdown the
 /// kernel refuses whoever had already found the path, and still hands out who is queued.
-pub(super) fn empty_unix(listener: &Socket, mut admit: impl FnMut(Socket)) {
+pub(super) async fn empty_unix(listener: &Socket, mut admit: impl FnMut(Socket)) {
     if let Err(why) = listener.shutdown(Shutdown::Read) {
         warn!(%why, "the listener cannot be shut down: connections of this instant may be reset");
     }
-    take_all(listener, &mut admit);
+    while take_all(listener, &mut admit) == Queue::OutOfReach {
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// What became of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    Emptied,
+    /// Somebody is in it, but the process has no descriptor or the kernel no memory left.
+    OutOfReach,
 }
 
 /// Accepts until the queue is empty, past everything that the reactor may not have said yet.
-fn take_all(listener: &Socket, admit: &mut impl FnMut(Socket)) -> usize {
-    let mut admitted = 0;
+fn take_all(listener: &Socket, admit: &mut impl FnMut(Socket)) -> Queue {
     loop {
         match listener.accept() {
-            Ok((socket, _)) => {
-                admitted += 1;
-                admit(socket);
+            Ok((socket, _)) => admit(socket),
+            Err(why) if is_exhaustion(&why) => return Queue::OutOfReach,
+            // A Unix listener that was shut down says EINVAL when its queue is empty.
+            Err(why)
+                if matches!(
+                    why.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::InvalidInput
+                ) =>
+            {
+                return Queue::Emptied;
             }
-            Err(why) if retry_at_once(&why) => {}
-            Err(_) => return admitted,
+            Err(why) => debug!(%why, "a connection was gone before it was accepted"),
         }
     }
 }
 
-fn retry_at_once(why: &io::Error) -> bool {
-    matches!(why.kind(), io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted)
+/// The process or the machine is out of something that every connection needs (accept(2)).
+pub(super) fn is_exhaustion(why: &io::Error) -> bool {
+    matches!(why.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-/// How many handshakes with `port` have begun and not finished (state SYN_RECV).
-async fn handshakes_under_way(port: Option<u16>) -> usize {
-    let Some(port) = port else { return 0 };
+/// How many handshakes with `address` have begun and not finished (state SYN_RECV). A socket of
+/// IPv6 may have peers of IPv4, which stand in the other table.
+async fn handshakes_under_way(address: Option<SocketAddr>) -> usize {
+    let (port, tables) = match address {
+        None => return 0,
+        Some(SocketAddr::V4(address)) => (address.port(), &TABLES[..1]),
+        Some(SocketAddr::V6(address)) => (address.port(), TABLES),
+    };
     let count = move || {
-        ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"]
+        tables
             .iter()
             .filter_map(|table| fs::read_to_string(table).ok())
             .map(|table| count_half_open(&table, port))
@@ -107,6 +125,9 @@ async fn handshakes_under_way(port: Option<u16>) -> usize {
     };
     tokio::task::spawn_blocking(count).await.unwrap_or(0)
 }
+
+/// Of the network namespace that this thread is in (proc(5)).
+const TABLES: &[&str] = &["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
 
 /// Counts the lines of a /proc/net/tcp table (proc(5)) in state 03 on a local port.
 fn count_half_open(table: &str, port: u16) -> usize {
@@ -124,6 +145,16 @@ fn count_half_open(table: &str, port: u16) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn running_out_of_descriptors_is_told_from_a_vanished_peer() {
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM] {
+            assert!(is_exhaustion(&io::Error::from_raw_os_error(errno)));
+        }
+        for errno in [libc::ECONNABORTED, libc::EPERM, libc::ENETDOWN, libc::EHOSTUNREACH] {
+            assert!(!is_exhaustion(&io::Error::from_raw_os_error(errno)));
+        }
+    }
 
     #[test]
     fn handshakes_are_counted_by_port_and_state() {

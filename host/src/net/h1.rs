@@ -65,7 +65,9 @@ pub(super) async fn serve<S: Service>(
                 if rest.is_empty() {
                     return End::Finished;
                 }
-                flow.state().ahead.extend_from_slice(&rest);
+                let mut state = flow.state();
+                state.ahead.extend_from_slice(&rest);
+                state.reading = Reading::fresh_head();
             }
         }
     }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use thiserror::Error;
@@ -42,12 +43,27 @@ pub struct Listener {
     pub(super) path: Option<OwnedPath>,
 }
 
-/// The path of a Unix socket that we made, and its inode: a successor may have put its own there.
+/// The path of a Unix socket that we made, and which file that is: a successor may have put its
+/// own there.
 #[derive(Debug)]
 pub(super) struct OwnedPath {
     path: PathBuf,
+    file: FileId,
+}
+
+/// Which file it is. The inode alone does not say: its number is used again at once.
+#[derive(Debug, PartialEq, Eq)]
+struct FileId {
     device: u64,
     inode: u64,
+    born: Option<SystemTime>,
+}
+
+impl FileId {
+    fn of(path: &Path) -> io::Result<Self> {
+        let meta = fs::symlink_metadata(path)?;
+        Ok(Self { device: meta.dev(), inode: meta.ino(), born: meta.created().ok() })
+    }
 }
 
 /// Binds an address without listening on it yet.
@@ -106,8 +122,7 @@ impl Drop for OwnedPath {
 impl OwnedPath {
     /// Removes the path, if it is still ours. Doing so twice is harmless.
     pub(super) fn remove(&self) {
-        let ours = fs::symlink_metadata(&self.path)
-            .is_ok_and(|meta| meta.dev() == self.device && meta.ino() == self.inode);
+        let ours = FileId::of(&self.path).is_ok_and(|file| file == self.file);
         if ours {
             let gone_already = fs::remove_file(&self.path);
             drop(gone_already);
@@ -129,8 +144,8 @@ fn bind_unix(path: &Path) -> Result<Listener, BindError> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(refused)?;
     socket.set_nonblocking(true).map_err(refused)?;
     socket.bind(&SockAddr::unix(path).map_err(refused)?).map_err(refused)?;
-    let meta = fs::symlink_metadata(path).map_err(refused)?;
-    let owned = OwnedPath { path: path.to_owned(), device: meta.dev(), inode: meta.ino() };
+    let file = FileId::of(path).map_err(refused)?;
+    let owned = OwnedPath { path: path.to_owned(), file };
     Ok(Listener { socket, path: Some(owned) })
 }
 
@@ -161,9 +176,10 @@ mod tests {
         first.listen().unwrap();
         assert!(matches!(bind(&Address::Unix(&path)), Err(BindError::UnixTaken(_))));
         // As after a kill -9: the socket is closed, its path stays.
-        std::mem::drop(first.socket);
+        let Listener { socket, path: first_path } = first;
+        drop(socket);
         let second = bind(&Address::Unix(&path)).unwrap();
-        drop(first.path);
+        drop(first_path);
         assert!(path.exists(), "a predecessor may not remove its successor's path");
         drop(second);
         assert!(!path.exists());

@@ -1,0 +1,253 @@
+//! Every deadline of a connection, on the paused clock: real sockets, a stub in place of guests.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::*;
+use crate::lifecycle::{PhaseWatch, Tracker};
+use crate::net::Limits;
+
+/// Answers `ok` to everything.
+#[derive(Clone)]
+struct Ok200;
+
+impl Service for Ok200 {
+    type Body = Full<Bytes>;
+
+    fn call(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + 'static {
+        drop(request);
+        std::future::ready(Response::new(Full::from("ok")))
+    }
+
+    fn refusal(&self, why: Refusal) -> Bytes {
+        match why {
+            Refusal::HeadTooSlow => Bytes::from_static(b"HTTP/1.1 408 x\r\n\r\n"),
+            Refusal::Stopping => Bytes::from_static(b"HTTP/1.1 503 x\r\n\r\n"),
+        }
+    }
+}
+
+const LIMITS: Limits = Limits {
+    connections: 1,
+    head: Duration::from_secs(10),
+    keep_alive: Duration::from_secs(75),
+    stall: Duration::from_secs(30),
+    linger: Duration::from_secs(1),
+    header_size: 8192,
+    headers: 100,
+};
+
+struct Peer {
+    stream: UnixStream,
+    served: JoinHandle<()>,
+    began: Instant,
+    tracker: Tracker,
+}
+
+fn connect(phase: PhaseWatch) -> Peer {
+    let (stream, ours) = UnixStream::pair().unwrap();
+    let tracker = Tracker::default();
+    let guard = tracker.enter("test");
+    let context = Context { phase, connections: tracker.clone(), limits: LIMITS };
+    let served = tokio::spawn(serve(Socket::Unix(ours), context, Ok200, guard));
+    Peer { stream, served, began: Instant::now(), tracker }
+}
+
+impl Peer {
+    async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Everything until the host's FIN, and when it came.
+    async fn rest(&mut self) -> (String, Duration) {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).await.unwrap();
+        (String::from_utf8_lossy(&rest).into_owned(), self.began.elapsed())
+    }
+
+    async fn answer(&mut self) -> String {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"ok") {
+            assert_ne!(self.stream.read_buf(&mut answer).await.unwrap(), 0, "{answer:?}");
+        }
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// Waits until the connection has ended on our side too.
+    async fn gone(self) -> Tracker {
+        drop(self.stream);
+        self.served.await.unwrap();
+        self.tracker
+    }
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn ready() -> (impl Fn(Phase), PhaseWatch) {
+    let (set, phase) = PhaseWatch::by_hand();
+    set(Phase::Ready);
+    (set, phase)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sends_nothing_is_closed_after_the_head_timeout() {
+    let (_set, phase) = ready();
+    let mut peer = connect(phase);
+    assert_eq!(peer.rest().await, (String::new(), LIMITS.head));
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_head_is_answered_408_after_the_head_timeout() {
+    let (_set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send("GET / HT").await;
+    let (answer, at) = peer.rest().await;
+    assert_eq!((answer.as_str(), at), ("HTTP/1.1 408 x\r\n\r\n", LIMITS.head));
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_second_head_has_the_head_timeout_and_not_that_of_an_idle_connection() {
+    let (_set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send(GET).await;
+    peer.answer().await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    peer.send("GET / HT").await;
+    let (answer, at) = peer.rest().await;
+    assert_eq!(answer, "HTTP/1.1 408 x\r\n\r\n");
+    assert_eq!(at, Duration::from_secs(20) + LIMITS.head);
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_after_the_keep_alive_timeout() {
+    let (_set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send(GET).await;
+    peer.answer().await;
+    assert_eq!(peer.rest().await, (String::new(), LIMITS.keep_alive));
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_idle_connection_lingers_from_the_moment_of_the_drain() {
+    let (set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send(GET).await;
+    peer.answer().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    set(Phase::Draining);
+    assert_eq!(peer.rest().await, (String::new(), Duration::from_secs(5) + LIMITS.linger));
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_within_the_linger_is_served_and_told_to_close() {
+    let (set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send(GET).await;
+    assert!(!peer.answer().await.contains("connection: close"));
+    set(Phase::Draining);
+    tokio::time::sleep(LIMITS.linger - Duration::from_millis(1)).await;
+    peer.send(GET).await;
+    let (answer, _) = peer.rest().await;
+    assert!(answer.contains("connection: close") && answer.ends_with("ok"), "{answer}");
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_fresh_connection_has_the_linger_too() {
+    let (set, phase) = ready();
+    set(Phase::Draining);
+    let mut peer = connect(phase);
+    assert_eq!(peer.rest().await, (String::new(), LIMITS.linger));
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_begun_during_the_linger_is_not_idle() {
+    let (set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send(GET).await;
+    peer.answer().await;
+    set(Phase::Draining);
+    tokio::time::sleep(Duration::from_millis(999)).await;
+    peer.send("GET / HTTP/1.1\r\n").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    peer.send("Host: a\r\n\r\n").await;
+    let (answer, _) = peer.rest().await;
+    assert!(answer.ends_with("ok"), "{answer}");
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_head_is_told_503_when_the_stop_cuts() {
+    let (set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send("GET / HT").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    set(Phase::Cut);
+    assert_eq!(peer.rest().await.0, "HTTP/1.1 503 x\r\n\r\n");
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_close_is_closed_after_the_lingering_close() {
+    let (set, phase) = ready();
+    set(Phase::Draining);
+    let mut peer = connect(phase);
+    peer.send(GET).await;
+    peer.answer().await;
+    let began = Instant::now();
+    let Peer { stream, served, tracker, .. } = peer;
+    served.await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    assert_eq!(tracker.in_flight(), 0);
+    drop(stream);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_peer_that_never_acknowledges_the_ping_is_closed_when_it_owes_nothing() {
+    let (set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    // An empty SETTINGS frame (RFC 9113 §6.5).
+    peer.stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    set(Phase::Draining);
+    let (_, at) = peer.rest().await;
+    assert_eq!(at, Duration::from_secs(1) + Duration::from_secs(1));
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_preface_is_bounded_by_the_head_timeout() {
+    let (_set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send("PRI * HTTP/2.0\r\n").await;
+    assert_eq!(peer.rest().await.1, LIMITS.head);
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_peer_that_asks_nothing_is_told_after_the_head_timeout() {
+    let (_set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    let (_, at) = peer.rest().await;
+    assert!(at >= LIMITS.head && at <= LIMITS.head + Duration::from_secs(1), "{at:?}");
+    peer.gone().await;
+}
