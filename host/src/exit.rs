@@ -55,6 +55,7 @@ impl From<&Report> for Exit {
     fn from(report: &Report) -> Self {
         match report {
             Report { cut_short_by: Some(signal), .. } => Self::Signal(signal.number()),
+            Report { failed: true, .. } => Self::Failed,
             Report { cut: 0, dropped: 0, .. } => Self::Clean,
             Report { .. } => Self::Cut,
         }
@@ -69,7 +70,7 @@ mod tests {
     use crate::lifecycle::Signal;
 
     fn report(cut: u64, dropped: u64, cut_short_by: Option<Signal>) -> Report {
-        Report { took: Duration::ZERO, finished: 7, cut, dropped, cut_short_by }
+        Report { took: Duration::ZERO, finished: 7, cut, dropped, cut_short_by, failed: false }
     }
 
     #[test]
@@ -85,6 +86,8 @@ mod tests {
         ] {
             assert_eq!(Exit::from(&ending).code(), code, "{ending:?}");
         }
+        let failed = Report { failed: true, ..report(1, 0, None) };
+        assert_eq!(Exit::from(&failed).code(), 4);
         assert_eq!(Exit::Usage.code(), 2);
         assert_eq!(Exit::NoStart.code(), 3);
         assert_eq!(Exit::Failed.code(), 4);

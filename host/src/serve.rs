@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::component::{self, Cache, Generation, Slot};
 use crate::config::{self, Address, Serve};
 use crate::exit::Exit;
 use crate::http::{self, Exchanges};
-use crate::lifecycle::{Ending, Lifecycle, Plan, Ready};
+use crate::lifecycle::{self, Alarm, Ending, Lifecycle, PhaseWatch, Plan, Ready};
 use crate::log;
 use crate::net::{self, Acceptor, Listener};
 
@@ -61,6 +62,7 @@ fn live(config: &Serve) -> anyhow::Result<Outcome> {
     let lifecycle = Lifecycle::arm().context("arming the signal handlers")?;
     let (watch, work) = (lifecycle.watch(), lifecycle.work());
     let (ended, outcome) = mpsc::channel();
+    let alarm = lifecycle.alarm();
     let ready = lifecycle.run(plan(&config.stop), {
         let ended = ended.clone();
         // The main thread may have left with another outcome.
@@ -74,8 +76,10 @@ fn live(config: &Serve) -> anyhow::Result<Outcome> {
         .build()?;
     let start = start(config.clone(), ready, watch, work);
     runtime.spawn(async move {
-        if let Err(why) = start.await {
-            drop(ended.send(Outcome::NoStart(why)));
+        match tokio::spawn(start).await {
+            Ok(Ok(doors)) => watch_over(doors, &alarm).await,
+            Ok(Err(why)) => drop(ended.send(Outcome::NoStart(why))),
+            Err(why) => drop(ended.send(Outcome::NoStart(why.into()))),
         }
     });
     let outcome = outcome.recv().context("the lifecycle is gone")?;
@@ -84,13 +88,23 @@ fn live(config: &Serve) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-/// Step 0 of the design: bind, load, prove, listen, and say so.
+/// Raises the alarm when a listener's task has failed: nothing else ends one before a drain does.
+async fn watch_over(mut doors: JoinSet<()>, alarm: &Alarm) {
+    while let Some(door) = doors.join_next().await {
+        if let Err(why) = door {
+            error!(%why, "a listener has failed; stopping");
+            alarm.raise();
+        }
+    }
+}
+
+/// Bind, load, prove, listen, and say so. Gives the tasks of the listeners.
 async fn start(
     config: Serve,
     ready: Ready,
-    phase: crate::lifecycle::PhaseWatch,
-    work: crate::lifecycle::Work,
-) -> anyhow::Result<()> {
+    phase: PhaseWatch,
+    work: lifecycle::Work,
+) -> anyhow::Result<JoinSet<()>> {
     let listeners = bind(&config.addresses)?;
     check_descriptors(config.connection.connections);
     let generation = load(&config).await?;
@@ -101,18 +115,19 @@ async fn start(
         connections: work.connections.clone(),
         limits: connection_limits(&config),
     };
-    for listener in &listeners {
-        listener.listen()?;
-    }
-    let line = ready_line(&listeners);
     let permits = Arc::new(Semaphore::new(config.connection.connections));
-    for listener in listeners {
-        let acceptor = Acceptor::new(listener, context.clone(), service.clone(), permits.clone())?;
-        // Owned by the drain: its token is what the closing of the door waits for.
-        tokio::spawn(acceptor.run(work.doors.token()));
-    }
+    let line = ready_line(&listeners);
+    let tokens: Vec<_> = listeners.iter().map(|_| work.doors.token()).collect();
+    // Before the first handshake is completed for us: from here on a stop drains.
     ready.announce();
-    say(&line)
+    let mut doors = JoinSet::new();
+    for (listener, token) in listeners.into_iter().zip(tokens) {
+        listener.listen()?;
+        let acceptor = Acceptor::new(listener, context.clone(), service.clone(), permits.clone())?;
+        doors.spawn(acceptor.run(token));
+    }
+    say(&line);
+    Ok(doors)
 }
 
 fn bind(addresses: &[Address]) -> anyhow::Result<Vec<Listener>> {
@@ -147,13 +162,12 @@ fn ready_line(listeners: &[Listener]) -> String {
 }
 
 /// The one line on stdout. Nobody reading it is no reason not to serve.
-fn say(line: &str) -> anyhow::Result<()> {
+fn say(line: &str) {
     let mut stdout = io::stdout().lock();
     if let Err(why) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
         error!(%why, "the ready line could not be written");
     }
     info!("{line}");
-    Ok(())
 }
 
 /// Descriptors beside those of connections: listeners, log, epoll, the cache.

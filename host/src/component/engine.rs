@@ -83,8 +83,8 @@ pub(super) fn engine(
         .epoch_interruption(true)
         .concurrency_support(concurrency)
         .wasm_component_model_async(concurrency)
-        // Compiled in, because builds without them have aborts of their own (hardening.md), but
-        // off: guests that need them are rare, and each is surface.
+        // Compiled in, because builds of 48.0.8 without them have aborts of their own (advisories
+        // rc4p and 2674), but off: guests that need them are rare, and each is surface.
         .gc_support(false)
         .wasm_gc(false)
         .wasm_threads(false)

@@ -16,6 +16,7 @@ use http::Response;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiBody;
@@ -58,6 +59,9 @@ impl GuestFailure {
     pub(super) fn of(why: &wasmtime::Error) -> Self {
         if why.is::<PoolConcurrencyLimitError>() {
             return Self::PoolFull;
+        }
+        if why.is::<Elapsed>() {
+            return Self::StartTooSlow;
         }
         if let Some(exit) = why.downcast_ref::<I32Exit>() {
             return Self::Exited(exit.0);

@@ -222,6 +222,9 @@ const LARGEST_HEADER_SIZE: u64 = 16 * 1024 * 1024;
 /// Each instance reserves 4 GiB of a 47-bit address space, and a swap needs room for both.
 const MOST_INSTANCES: usize = 15_000;
 
+/// More connections or waiting requests than any machine of today holds.
+const MOST_OF_ALL: usize = 10_000_000;
+
 /// A WebAssembly memory has at most 4 GiB.
 const LARGEST_MEMORY: u64 = 4 * 1024 * 1024 * 1024;
 
@@ -247,6 +250,13 @@ impl LimitArgs {
         for (flag, count) in counts {
             if count == 0 {
                 return Err(complaint(&format!("{flag} must be at least 1")));
+            }
+        }
+        for (flag, count) in
+            [("--max-queue", self.max_queue), ("--max-connections", self.max_connections)]
+        {
+            if count > MOST_OF_ALL {
+                return Err(complaint(&format!("{flag} can be at most {MOST_OF_ALL}")));
             }
         }
         if self.max_instances > MOST_INSTANCES {

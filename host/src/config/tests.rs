@@ -56,6 +56,8 @@ fn what_cannot_be_is_refused_with_what_to_write() {
         ("--cpu-time 0s", "--cpu-time must be longer than 0s"),
         ("--max-instances 0", "--max-instances must be at least 1"),
         ("--max-instances 99999", "at most 15000"),
+        ("--max-queue 18446744073709551615", "--max-queue can be at most"),
+        ("--max-connections 18446744073709551615", "--max-connections can be at most"),
         ("--max-header-size 1KiB", "between 8KiB and 16MiB"),
         ("--exchange-timeout never", "or off"),
         ("--threads 0", "--threads"),

@@ -1,7 +1,9 @@
-//! The order of a stop, written once (design.md, "How a stop goes", steps 1 to 5).
+//! The order of a stop, written once: lame duck, close the door, drain, cut, report.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -44,6 +46,8 @@ pub struct Report {
     pub dropped: u64,
     /// The signal that cut the stop short, if one did.
     pub cut_short_by: Option<Signal>,
+    /// The stop was not asked for: something had failed.
+    pub failed: bool,
 }
 
 impl fmt::Display for Report {
@@ -84,7 +88,7 @@ pub(super) async fn live(
     }
     let stop = Stop::begin(phase, work, plan);
     let cut_short_by = stop.run(first, commands).await;
-    Ending::Stopped(stop.report(cut_short_by))
+    Ending::Stopped(stop.report(cut_short_by, first == Command::Fail))
 }
 
 struct Stop<'a> {
@@ -129,8 +133,8 @@ impl<'a> Stop<'a> {
     ) -> Option<Signal> {
         let cut_by = match first {
             Command::Cut(signal) => Some(signal),
-            Command::Stop(signal) => {
-                self.say_plan(signal);
+            Command::Stop(_) | Command::Fail => {
+                self.say_plan(first);
                 match self.drain(commands).await {
                     Wait::Done => return None,
                     Wait::TimedOut => None,
@@ -197,7 +201,7 @@ impl<'a> Stop<'a> {
                 () = &mut done => break Wait::Done,
                 command = next_stop(commands) => match command {
                     Command::Stop(signal) | Command::Cut(signal) => break Wait::CutBy(signal),
-                    Command::Ignored(_) => {}
+                    Command::Ignored(_) | Command::Fail => {}
                 },
                 () = sleep_until(self.deadline) => break Wait::TimedOut,
                 () = progress.tick() => progress.show(self),
@@ -240,7 +244,7 @@ impl<'a> Stop<'a> {
         }
     }
 
-    fn report(&self, cut_short_by: Option<Signal>) -> Report {
+    fn report(&self, cut_short_by: Option<Signal>, failed: bool) -> Report {
         let exchanges = self.work.exchanges.counts();
         let afterwork = self.work.afterwork.counts();
         let connections = self.work.connections.counts();
@@ -254,13 +258,14 @@ impl<'a> Stop<'a> {
             dropped: connections.cut - self.before.connections.cut
                 + self.work.connections.in_flight() as u64,
             cut_short_by,
+            failed,
         }
     }
 
-    fn say_plan(&self, signal: Signal) {
+    fn say_plan(&self, why: Command) {
         info!(
             step = "stop",
-            signal = signal.name(),
+            ?why,
             drain_delay = ?self.plan.delay,
             drain_timeout = ?self.plan.timeout,
             exchanges = self.work.exchanges.in_flight(),
@@ -282,17 +287,16 @@ impl<'a> Stop<'a> {
 /// Says who is left: a log line every 5 s, and on a terminal a line that is drawn over itself.
 struct Progress {
     ticks: tokio::time::Interval,
-    terminal: bool,
+    terminal: Option<Terminal>,
     said: Instant,
-    drawn: bool,
 }
 
 impl Progress {
     fn new(began: Instant) -> Self {
-        let terminal = io::stderr().is_terminal();
-        let every = if terminal { REDRAW_EVERY } else { REPORT_EVERY };
+        let terminal = io::stderr().is_terminal().then(Terminal::new).flatten();
+        let every = if terminal.is_some() { REDRAW_EVERY } else { REPORT_EVERY };
         let now = Instant::now();
-        Self { ticks: interval_at(now + every, every), terminal, said: began, drawn: false }
+        Self { ticks: interval_at(now + every, every), terminal, said: began }
     }
 
     async fn tick(&mut self) {
@@ -301,11 +305,9 @@ impl Progress {
 
     fn show(&mut self, stop: &Stop<'_>) {
         let elapsed = stop.began.elapsed();
-        if self.terminal {
-            self.drawn = true;
-            let total = stop.plan.timeout.as_secs_f64();
-            let line = format!("draining {:.1} s of {total:.0} s: ", elapsed.as_secs_f64());
-            write_stderr(&format!("\r\x1b[2K{line}{}", stop.who_is_left()));
+        if let Some(terminal) = &self.terminal {
+            let (at, of) = (elapsed.as_secs_f64(), stop.plan.timeout.as_secs_f64());
+            terminal.draw(format!("draining {at:.1} s of {of:.0} s: {}", stop.who_is_left()));
         }
         if self.said.elapsed() >= REPORT_EVERY {
             self.said = Instant::now();
@@ -317,16 +319,37 @@ impl Progress {
     }
 
     fn clear(&self) {
-        if self.drawn {
-            write_stderr("\r\x1b[2K");
+        if let Some(terminal) = &self.terminal {
+            terminal.draw(String::new());
         }
     }
 }
 
-/// A terminal that has gone away must not end a stop, so errors are of no interest here.
-fn write_stderr(text: &str) {
-    let mut stderr = io::stderr().lock();
-    drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
+/// One line of a terminal, drawn over itself by a thread of its own: a terminal that is held
+/// (Ctrl-S) or gone must not hold up a stop.
+struct Terminal(SyncSender<String>);
+
+impl Terminal {
+    /// None where there is no thread to be had: then there is no line either.
+    fn new() -> Option<Self> {
+        let (lines, drawn) = sync_channel::<String>(1);
+        let draw = move || {
+            for line in drawn {
+                let mut stderr = io::stderr().lock();
+                let written = write!(stderr, "\r\x1b[2K{line}").and_then(|()| stderr.flush());
+                if written.is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("progress".into()).spawn(draw).ok()?;
+        Some(Self(lines))
+    }
+
+    /// Draws unless the line before is still being drawn.
+    fn draw(&self, line: String) {
+        self.0.try_send(line).ok();
+    }
 }
 
 /// The next command that asks for a stop or a cut. Never ends once the signal tasks are gone, so

@@ -127,6 +127,19 @@ async fn sigquit_cuts_without_draining() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_drains_like_a_signal_and_is_reported_as_one() {
+    let mut world = world();
+    let connection = world.work.connections.enter("peer");
+    let life = world.live(0, 25);
+    world.say(Command::Fail);
+    world.phase.watch().reached(Phase::Draining).await;
+    drop(connection);
+    let report = report(life.await.unwrap());
+    assert!(report.failed);
+    assert_eq!((report.finished, report.cut), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn work_after_the_answer_is_waited_for() {
     let mut world = world();
     let after = world.work.afterwork.enter("after GET /");
@@ -164,6 +177,7 @@ fn the_last_line_reads_as_documented() {
         cut: 0,
         dropped: 0,
         cut_short_by: None,
+        failed: false,
     };
     assert_eq!(
         report.to_string(),

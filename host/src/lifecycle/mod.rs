@@ -22,10 +22,11 @@ pub use signals::{Command, Signal};
 
 use std::{io, thread};
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::task::TaskTracker;
 
 use phase::PhaseSetter;
+use signals::Commands;
 
 /// What is in flight, by kind. Cloning gives another handle to the same trackers.
 ///
@@ -48,7 +49,7 @@ pub struct Work {
 #[derive(Debug)]
 pub struct Lifecycle {
     setter: PhaseSetter,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: Commands,
     runtime: tokio::runtime::Runtime,
     work: Work,
 }
@@ -82,19 +83,38 @@ impl Lifecycle {
         self.work.clone()
     }
 
+    /// The right to say that something has failed which the process cannot do without.
+    #[must_use]
+    pub fn alarm(&self) -> Alarm {
+        Alarm(self.commands.0.clone())
+    }
+
     /// Starts the lifecycle's thread: waits for commands, runs the stop, and hands over how it
     /// ended. `ended` is called exactly once, on that thread.
     ///
     /// # Errors
     /// When the thread cannot be made.
     pub fn run(self, plan: Plan, ended: impl FnOnce(Ending) + Send + 'static) -> io::Result<Ready> {
-        let Self { setter, mut commands, runtime, work } = self;
+        let Self { setter, commands: (_sender, mut commands), runtime, work } = self;
         let ready = Ready(setter.clone());
         thread::Builder::new().name("lifecycle".into()).spawn(move || {
             let ending = runtime.block_on(drain::live(&setter, &work, plan, &mut commands));
             ended(ending);
         })?;
         Ok(ready)
+    }
+}
+
+/// Reports a failure of the process itself: it drains and exits with the code for that. Dropping it
+/// says nothing.
+#[derive(Clone, Debug)]
+pub struct Alarm(UnboundedSender<Command>);
+
+impl Alarm {
+    /// Something has failed that the process cannot do without.
+    pub fn raise(&self) {
+        // Nobody listens any more when the stop is over: then the process ends anyway.
+        self.0.send(Command::Fail).ok();
     }
 }
 

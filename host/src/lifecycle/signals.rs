@@ -12,6 +12,8 @@ pub enum Command {
     Stop(Signal),
     /// Cut at once and print what was running.
     Cut(Signal),
+    /// Something that the process cannot do without has failed: drain, and say so.
+    Fail,
     /// A signal that is kept from killing the process and does nothing yet.
     Ignored(Signal),
 }
@@ -27,11 +29,16 @@ pub enum Signal {
     Quit,
     /// SIGTERM
     Terminate,
+    /// SIGUSR1
+    User1,
     /// SIGUSR2
     User2,
 }
 
 impl Signal {
+    const ALL: [Self; 6] =
+        [Self::Hangup, Self::Interrupt, Self::Quit, Self::Terminate, Self::User1, Self::User2];
+
     /// Number of the signal on Linux (signal(7), x86 and ARM); an exit code is 128 more.
     #[must_use]
     pub fn number(self) -> u8 {
@@ -39,6 +46,7 @@ impl Signal {
             Self::Hangup => 1,
             Self::Interrupt => 2,
             Self::Quit => 3,
+            Self::User1 => 10,
             Self::User2 => 12,
             Self::Terminate => 15,
         }
@@ -51,6 +59,7 @@ impl Signal {
             Self::Hangup => "SIGHUP",
             Self::Interrupt => "SIGINT",
             Self::Quit => "SIGQUIT",
+            Self::User1 => "SIGUSR1",
             Self::User2 => "SIGUSR2",
             Self::Terminate => "SIGTERM",
         }
@@ -65,17 +74,19 @@ impl Signal {
         match self {
             Self::Terminate | Self::Interrupt => Command::Stop(self),
             Self::Quit => Command::Cut(self),
-            Self::Hangup | Self::User2 => Command::Ignored(self),
+            Self::Hangup | Self::User1 | Self::User2 => Command::Ignored(self),
         }
     }
 }
 
+/// Who may give commands, and who carries them out.
+pub(super) type Commands = (mpsc::UnboundedSender<Command>, mpsc::UnboundedReceiver<Command>);
+
 /// Installs the handlers and gives the stream of commands. Each signal has a task on the current
 /// runtime, which lives as long as the runtime.
-pub(super) fn listen() -> io::Result<mpsc::UnboundedReceiver<Command>> {
+pub(super) fn listen() -> io::Result<Commands> {
     let (sender, receiver) = mpsc::unbounded_channel();
-    for name in [Signal::Hangup, Signal::Interrupt, Signal::Quit, Signal::Terminate, Signal::User2]
-    {
+    for name in Signal::ALL {
         let mut stream = signal(SignalKind::from_raw(i32::from(name.number())))?;
         let sender = sender.clone();
         tokio::spawn(async move {
@@ -86,7 +97,7 @@ pub(super) fn listen() -> io::Result<mpsc::UnboundedReceiver<Command>> {
             }
         });
     }
-    Ok(receiver)
+    Ok((sender, receiver))
 }
 
 #[cfg(test)]
@@ -99,6 +110,7 @@ mod tests {
         assert_eq!(i32::from(Signal::Interrupt.number()), libc::SIGINT);
         assert_eq!(i32::from(Signal::Quit.number()), libc::SIGQUIT);
         assert_eq!(i32::from(Signal::Terminate.number()), libc::SIGTERM);
+        assert_eq!(i32::from(Signal::User1.number()), libc::SIGUSR1);
         assert_eq!(i32::from(Signal::User2.number()), libc::SIGUSR2);
     }
 }

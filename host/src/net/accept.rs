@@ -66,8 +66,11 @@ impl<S: Service> Acceptor<S> {
             tokio::select! {
                 biased;
                 () = self.context.phase.reached(Phase::Draining) => break,
-                next = self.next() => match next {
-                    Ok((socket, permit)) => self.start(socket, Some(permit)),
+                accepted = self.accept() => match accepted {
+                    Ok(socket) => {
+                        let permit = self.place().await;
+                        self.start(socket, permit);
+                    }
                     Err(why) => self.pause(&why).await,
                 },
             }
@@ -76,14 +79,22 @@ impl<S: Service> Acceptor<S> {
         drop(open);
     }
 
-    async fn next(&self) -> io::Result<(Socket, OwnedSemaphorePermit)> {
-        // Never closed, so this only waits: for a connection of ours to end.
-        let permit = self.permits.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let socket = match &self.queue {
+    /// Takes the next connection from the queue. Cancel-safe.
+    async fn accept(&self) -> io::Result<Socket> {
+        Ok(match &self.queue {
             Queue::Tcp(listener) => Socket::Tcp(listener.accept().await?.0),
             Queue::Unix(listener, _) => Socket::Unix(listener.accept().await?.0),
-        };
-        Ok((socket, permit))
+        })
+    }
+
+    /// Waits for a connection to end, if there are as many as there may be. A drain asks for no
+    /// place: everybody who is in is served.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::select! {
+            biased;
+            permit = self.permits.clone().acquire_owned() => permit.ok(),
+            () = self.context.phase.reached(Phase::Draining) => None,
+        }
     }
 
     /// Starts a connection's task. Its guard in the tracker says that it is alive; the task owns

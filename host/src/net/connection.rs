@@ -47,6 +47,9 @@ pub(super) async fn serve<S: Service>(
     match end {
         End::Finished => close::politely(&socket, &context.phase).await,
         End::Refused(why) => {
+            if why == Refusal::Stopping {
+                guard.mark_cut();
+            }
             close::write_all(&socket, &service.refusal(why), LAST_WORDS).await;
             close::politely(&socket, &context.phase).await;
         }

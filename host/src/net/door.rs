@@ -3,14 +3,15 @@
 //! A close of a listening socket resets every connection that the kernel has completed and nobody
 //! has accepted yet. So first nothing new is let in, then the queue is emptied, then it is closed.
 
-use std::fs;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use socket2::{SockFilter, SockRef, Socket};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
+
+use super::handshakes;
 
 /// A handshake whose last packet is on its way needs one round trip; more is a lost packet.
 const HANDSHAKES_AT_MOST: Duration = Duration::from_secs(1);
@@ -54,7 +55,7 @@ pub(super) async fn empty_tcp(listener: &Socket, mut admit: impl FnMut(Socket)) 
     loop {
         // A SYN that passed the filter in the instant in which it came has been dealt with by then.
         sleep(LOOK_AGAIN).await;
-        let under_way = handshakes_under_way(address).await;
+        let under_way = handshakes::under_way(address).await;
         let queue = take_all(listener, &mut admit);
         let given_up = Instant::now() >= deadline;
         if queue == Queue::Emptied && (under_way == 0 || given_up) {
@@ -108,40 +109,6 @@ pub(super) fn is_exhaustion(why: &io::Error) -> bool {
     matches!(why.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-/// How many handshakes with `address` have begun and not finished (state SYN_RECV). A socket of
-/// IPv6 may have peers of IPv4, which stand in the other table.
-async fn handshakes_under_way(address: Option<SocketAddr>) -> usize {
-    let (port, tables) = match address {
-        None => return 0,
-        Some(SocketAddr::V4(address)) => (address.port(), &TABLES[..1]),
-        Some(SocketAddr::V6(address)) => (address.port(), TABLES),
-    };
-    let count = move || {
-        tables
-            .iter()
-            .filter_map(|table| fs::read_to_string(table).ok())
-            .map(|table| count_half_open(&table, port))
-            .sum()
-    };
-    tokio::task::spawn_blocking(count).await.unwrap_or(0)
-}
-
-/// Of the network namespace that this thread is in (proc(5)).
-const TABLES: &[&str] = &["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
-
-/// Counts the lines of a /proc/net/tcp table (proc(5)) in state 03 on a local port.
-fn count_half_open(table: &str, port: u16) -> usize {
-    let suffix = format!(":{port:04X}");
-    table
-        .lines()
-        .filter(|line| {
-            let mut fields = line.split_ascii_whitespace().skip(1);
-            fields.next().is_some_and(|local| local.ends_with(&suffix))
-                && fields.nth(1) == Some("03")
-        })
-        .count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,17 +121,5 @@ mod tests {
         for errno in [libc::ECONNABORTED, libc::EPERM, libc::ENETDOWN, libc::EHOSTUNREACH] {
             assert!(!is_exhaustion(&io::Error::from_raw_os_error(errno)));
         }
-    }
-
-    #[test]
-    fn handshakes_are_counted_by_port_and_state() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue\n   \
-            0: 0100007F:1F90 00000000:0000 0A 00000000:00000000\n   \
-            1: 0100007F:1F90 0100007F:D431 03 00000000:00000000\n   \
-            2: 0100007F:1F91 0100007F:D432 03 00000000:00000000\n   \
-            3: 0100007F:1F90 0100007F:D433 01 00000000:00000000\n";
-        assert_eq!(count_half_open(table, 8080), 1);
-        assert_eq!(count_half_open(table, 8081), 1);
-        assert_eq!(count_half_open(table, 80), 0);
     }
 }

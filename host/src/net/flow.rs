@@ -10,6 +10,8 @@ use std::task::Waker;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
+use super::scan::{ChunkScan, HeadScan};
+
 /// The state of one connection.
 #[derive(Debug)]
 pub(super) struct Flow {
@@ -43,7 +45,9 @@ pub(super) enum Reading {
     Head { since: Option<Instant>, scan: HeadScan },
     /// A body of known length, of which so much is still to come; 0 once it is complete.
     Body { left: u64 },
-    /// A chunked body, or HTTP/2 frames: the wire cannot tell where they end.
+    /// A chunked body.
+    Chunked { scan: ChunkScan },
+    /// HTTP/2 frames.
     Free,
 }
 
@@ -109,7 +113,7 @@ impl Flow {
         }
         let mut state = self.state();
         state.idle_since = Instant::now();
-        if !matches!(state.reading, Reading::Body { left: 1.. }) {
+        if !matches!(state.reading, Reading::Body { left: 1.. } | Reading::Chunked { .. }) {
             state.next_head();
         }
     }
@@ -128,11 +132,11 @@ impl State {
     pub(super) fn half_head_since(&self) -> Option<Instant> {
         match self.reading {
             Reading::Head { since, .. } => since,
-            Reading::Body { .. } | Reading::Free => None,
+            Reading::Body { .. } | Reading::Chunked { .. } | Reading::Free => None,
         }
     }
 
-    /// Whether the request being served has been read to its end, as far as the wire can tell.
+    /// Whether the request being served has been read to its end.
     pub(super) fn request_is_complete(&self) -> bool {
         self.reading == (Reading::Body { left: 0 })
     }
@@ -141,6 +145,19 @@ impl State {
 impl Reading {
     pub(super) fn fresh_head() -> Self {
         Self::Head { since: None, scan: HeadScan::default() }
+    }
+
+    pub(super) fn chunked() -> Self {
+        Self::Chunked { scan: ChunkScan::default() }
+    }
+
+    /// Length of `bytes` up to the end of what is being read, if it ends in them.
+    pub(super) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+        match self {
+            Self::Head { scan, .. } => scan.end(bytes),
+            Self::Chunked { scan } => scan.end(bytes),
+            Self::Body { .. } | Self::Free => None,
+        }
     }
 }
 
@@ -161,72 +178,9 @@ impl Drop for Active {
     }
 }
 
-/// Finds the end of a request head in bytes that come piece by piece: an empty line after at least
-/// one that is not. Only used to hand hyper one head at a time; hyper alone decides what it means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct HeadScan {
-    line: Line,
-    any_line: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Line {
-    #[default]
-    Empty,
-    JustCr,
-    Text,
-}
-
-impl HeadScan {
-    /// Length of `bytes` up to and including the end of the head, if it ends in them.
-    pub(super) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
-        for (at, byte) in bytes.iter().enumerate() {
-            match (byte, self.line) {
-                (b'\n', Line::Empty | Line::JustCr) => {
-                    self.line = Line::Empty;
-                    if self.any_line {
-                        self.any_line = false;
-                        return Some(at + 1);
-                    }
-                }
-                (b'\n', Line::Text) => {
-                    self.line = Line::Empty;
-                    self.any_line = true;
-                }
-                (b'\r', Line::Empty) => self.line = Line::JustCr,
-                _ => self.line = Line::Text,
-            }
-        }
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn end_of(text: &str) -> Option<usize> {
-        HeadScan::default().end(text.as_bytes())
-    }
-
-    #[test]
-    fn a_head_ends_at_its_empty_line() {
-        assert_eq!(end_of("GET / HTTP/1.1\r\nHost: a\r\n\r\nrest"), Some(27));
-        assert_eq!(end_of("GET / HTTP/1.1\n\nrest"), Some(16));
-        assert_eq!(end_of("\r\n\r\nGET / HTTP/1.1\r\n\r\n"), Some(22));
-        assert_eq!(end_of("GET / HTTP/1.1\r\nHost: a\r\n"), None);
-        assert_eq!(end_of("\r\n\r\n"), None);
-    }
-
-    #[test]
-    fn a_head_that_comes_byte_by_byte_ends_at_the_same_place() {
-        let head = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-        let mut scan = HeadScan::default();
-        for (at, byte) in head.iter().enumerate() {
-            let end = scan.end(std::slice::from_ref(byte));
-            assert_eq!(end.is_some(), at + 1 == head.len(), "at {at}");
-        }
-    }
 
     #[test]
     fn the_last_exchange_to_end_makes_the_connection_idle() {

@@ -60,7 +60,8 @@ pub(super) async fn serve<S: Service>(
         match driver.drive(&mut connection).await {
             Turn::Ended(end) => return end,
             Turn::Idle => {
-                // hyper may hold the beginning of a request that came behind a chunked body.
+                // The wire gives hyper one request at a time, so this is empty unless hyper and our
+                // reading of a body's end differ.
                 let rest = connection.into_parts().read_buf;
                 if rest.is_empty() {
                     return End::Finished;
@@ -235,7 +236,7 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let body = match request.body().size_hint().exact() {
             Some(left) => Reading::Body { left },
-            None => Reading::Free,
+            None => Reading::chunked(),
         };
         let old = request.version() == Version::HTTP_10;
         let active = self.flow.begin(body);

@@ -20,7 +20,7 @@ const BACKLOG: i32 = 4096;
 #[non_exhaustive]
 pub enum BindError {
     /// The kernel refuses the address.
-    #[error("cannot listen on {address}: {why}")]
+    #[error("cannot listen on {address}")]
     Refused {
         /// The address as it was asked for.
         address: String,

@@ -11,6 +11,7 @@ use bytes::BufMut;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::sleep;
 
 /// A connected stream socket. Dropping the last handle closes it.
 #[derive(Debug)]
@@ -29,6 +30,9 @@ pub(super) enum Unread {
     /// The connection is broken.
     Broken,
 }
+
+/// How often the peer of a Unix socket is looked after, while it waits for an answer.
+const LOOK_AT_UNIX_PEER: Duration = Duration::from_millis(500);
 
 /// Calls the same method on whichever stream it is.
 macro_rules! on_stream {
@@ -74,8 +78,23 @@ impl Socket {
     /// Waits until the peer has reset the connection. A peer that only has finished sending may
     /// still wait for its answer (RFC 9112 §9.6), so its FIN does not count. Cancel-safe.
     pub(super) async fn broken(&self) {
-        let ready = on_stream!(self, stream => stream.ready(Interest::ERROR).await);
-        drop(ready);
+        match self {
+            Self::Tcp(stream) => drop(stream.ready(Interest::ERROR).await),
+            // The kernel says it with a hang-up, which the reactor does not pass on by itself.
+            Self::Unix(_) => {
+                while !self.refuses_bytes() {
+                    sleep(LOOK_AT_UNIX_PEER).await;
+                }
+            }
+        }
+    }
+
+    /// Whether the peer of a Unix socket has closed it, so that nothing can reach it any more.
+    /// Sends nothing.
+    fn refuses_bytes(&self) -> bool {
+        self.sock_ref()
+            .send_with_flags(&[], libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            .is_err_and(|why| why.kind() == io::ErrorKind::BrokenPipe)
     }
 
     /// Looks into the kernel's buffer, past everything that the reactor may not have said yet.

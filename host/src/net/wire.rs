@@ -1,5 +1,4 @@
-//! The byte stream as hyper sees it: one request head at a time, never more of a body than belongs
-//! to it. So what the next request has already sent is known, and never thrown away unseen.
+//! The byte stream as hyper sees it: one request at a time, never a byte of the next. So what the next request has already sent is known, and never thrown away unseen.
 
 use std::io;
 use std::pin::Pin;
@@ -78,14 +77,15 @@ impl AsyncRead for Wire {
             Reading::Body { left } => {
                 buffer.remaining().min(usize::try_from(left).unwrap_or(usize::MAX))
             }
-            Reading::Head { .. } | Reading::Free => buffer.remaining(),
+            Reading::Head { .. } | Reading::Chunked { .. } | Reading::Free => buffer.remaining(),
         };
         if !state.ahead.is_empty() {
             let take = state.ahead.len().min(allowance);
-            let take = head_end(&mut state.reading, &state.ahead[..take]).unwrap_or(take);
+            let end = state.reading.end(&state.ahead[..take]);
+            let take = end.unwrap_or(take);
             buffer.put_slice(&state.ahead[..take]);
             state.ahead.advance(take);
-            account(state, take, self.flow.active());
+            account(state, take, end.is_some(), self.flow.active());
             return Poll::Ready(Ok(()));
         }
         drop(guard);
@@ -93,34 +93,27 @@ impl AsyncRead for Wire {
         let read = ready!(self.poll_socket(cx, buffer, allowance))?;
         let mut state = self.flow.state();
         let fresh = &buffer.filled()[before..];
-        let keep = head_end(&mut state.reading, fresh).unwrap_or(read);
+        let end = state.reading.end(fresh);
+        let keep = end.unwrap_or(read);
         state.ahead.extend_from_slice(&fresh[keep..]);
         buffer.set_filled(before + keep);
-        account(&mut state, keep, self.flow.active());
+        account(&mut state, keep, end.is_some(), self.flow.active());
         Poll::Ready(Ok(()))
     }
 }
 
-/// Where the head ends in `bytes`, when it is a head that is being read.
-fn head_end(reading: &mut Reading, bytes: &[u8]) -> Option<usize> {
-    match reading {
-        Reading::Head { scan, .. } => scan.end(bytes),
-        Reading::Body { .. } | Reading::Free => None,
-    }
-}
-
-fn account(state: &mut State, bytes: usize, active: usize) {
+/// Takes note of `bytes` given to hyper; `ended` says that what was being read ends with them.
+fn account(state: &mut State, bytes: usize, ended: bool, active: usize) {
     match &mut state.reading {
-        Reading::Head { since, .. } if bytes > 0 => {
+        Reading::Head { since, scan } if scan.has_begun() => {
             since.get_or_insert_with(Instant::now);
         }
-        Reading::Body { left } => {
-            *left = left.saturating_sub(bytes as u64);
-            if *left == 0 && active == 0 {
-                state.next_head();
-            }
-        }
-        Reading::Head { .. } | Reading::Free => {}
+        Reading::Body { left } => *left = left.saturating_sub(bytes as u64),
+        Reading::Chunked { .. } if ended => state.reading = Reading::Body { left: 0 },
+        Reading::Head { .. } | Reading::Chunked { .. } | Reading::Free => {}
+    }
+    if active == 0 && state.request_is_complete() {
+        state.next_head();
     }
 }
 
