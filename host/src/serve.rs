@@ -210,6 +210,7 @@ fn exchange_limits(config: &Serve) -> http::Limits {
         body_idle: exchange.body_idle,
         total: exchange.total,
         after: exchange.after,
+        headers: config.connection.headers,
         request_body: exchange.request_body,
     }
 }

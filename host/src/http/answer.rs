@@ -4,6 +4,7 @@
 //! time closes its end like one that has finished, and only here is the difference known: then the
 //! body ends in an error, and hyper breaks the message on the wire.
 
+use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
@@ -19,6 +20,7 @@ use tracing::{debug, warn};
 use super::admission::Permit;
 use super::afterwork::Afterwork;
 use super::exchange::Label;
+use super::failure::Failure;
 use crate::component::{Generation, GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Guard, Phase};
 
@@ -31,16 +33,22 @@ const EMPTY_FRAMES: usize = 32;
 pub struct Answer(Inner);
 
 enum Inner {
-    Fixed(Option<Bytes>),
+    /// All of it is here; of a guest's, the exchange lasts until it is handed over.
+    Whole {
+        bytes: Option<Bytes>,
+        _guard: Option<Guard>,
+    },
     Guest(Box<Stream>),
 }
 
 impl Answer {
     /// A body of the host's own.
     pub(super) fn fixed(text: &'static str) -> Self {
-        Self(Inner::Fixed(
-            Some(Bytes::from_static(text.as_bytes())).filter(|text| !text.is_empty()),
-        ))
+        Self::whole(Bytes::from_static(text.as_bytes()), None)
+    }
+
+    fn whole(bytes: Bytes, guard: Option<Guard>) -> Self {
+        Self(Inner::Whole { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), _guard: guard })
     }
 
     /// The body of a guest.
@@ -58,6 +66,10 @@ pub(super) struct Stream {
     pub(super) deadline: Option<Instant>,
     /// What is still owed of a declared length.
     pub(super) owed: Option<u64>,
+    /// Taken before the head went out.
+    pub(super) early: VecDeque<Frame<Bytes>>,
+    /// The exchange's, once the guest is done with it.
+    pub(super) guard: Option<Guard>,
     pub(super) timers: Timers,
 }
 
@@ -107,21 +119,23 @@ impl fmt::Display for Broken {
 impl Error for Broken {}
 
 impl Work {
-    /// The answer is delivered: a guest with nothing left to do is dropped, another works on.
-    pub(super) fn finish(mut self, cx: Option<&mut Context<'_>>) {
+    /// The answer is delivered, or all of it is in our hands: a guest with nothing left to do is
+    /// dropped, another works on. Gives back the exchange's guard.
+    pub(super) fn finish(mut self, cx: Option<&mut Context<'_>>) -> Guard {
         self.running.release();
         let mut noop = Context::from_waker(std::task::Waker::noop());
         let exchange = self.guard.id();
         match self.running.poll_work(cx.unwrap_or(&mut noop)) {
-            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Ok(())) => self.guard,
             Poll::Ready(Err(why)) => {
                 let component = self.generation.name();
                 warn!(exchange, component, %why, "guest failed after its answer");
+                self.guard
             }
             Poll::Pending => {
                 let Self { running, permit, generation, guard, label, afterwork } = self;
                 afterwork.begin(running, permit, generation, exchange, label);
-                drop(guard);
+                guard
             }
         }
     }
@@ -139,8 +153,50 @@ impl Work {
     }
 }
 
+impl Broken {
+    /// What the peer is told, if its head has not gone out yet.
+    pub(super) fn failure(&self) -> Failure {
+        match &self.0 {
+            Why::Guest(why) => why.into(),
+            Why::Body(_) => Failure::Guest,
+            Why::Idle(_) | Why::Total => Failure::GuestTooSlow,
+            Why::Cut => Failure::Cut,
+        }
+    }
+}
+
 impl Stream {
+    /// Looks, before the head goes out, at what the guest has already written: a guest that has
+    /// failed by now gets an answer of the host's, and a body that is whole is sent as one.
+    pub(super) fn begin(&mut self, cx: &mut Context<'_>) -> Result<Option<Answer>, Broken> {
+        let first = match self.poll_frame(cx) {
+            Poll::Ready(Some(first)) => first?,
+            Poll::Ready(None) | Poll::Pending => return Ok(None),
+        };
+        let data = match first.into_data() {
+            Ok(data) => data,
+            Err(trailers) => {
+                self.early.push_back(trailers);
+                return Ok(None);
+            }
+        };
+        match self.poll_frame(cx) {
+            Poll::Ready(None) => Ok(Some(Answer::whole(data, self.guard.take()))),
+            Poll::Ready(Some(second)) => {
+                self.early.extend([Frame::data(data), second?]);
+                Ok(None)
+            }
+            Poll::Pending => {
+                self.early.push_back(Frame::data(data));
+                Ok(None)
+            }
+        }
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(early) = self.early.pop_front() {
+            return Poll::Ready(Some(Ok(early)));
+        }
         let Some(work) = &mut self.work else { return Poll::Ready(None) };
         if work.afterwork.phase.now() == Phase::Cut {
             return self.fail(Why::Cut);
@@ -191,7 +247,7 @@ impl Stream {
             return self.fail(Why::Guest(why));
         }
         if let Some(work) = self.work.take() {
-            work.finish(Some(cx));
+            self.guard = Some(work.finish(Some(cx)));
         }
         Poll::Ready(None)
     }
@@ -236,7 +292,7 @@ impl Drop for Stream {
         let Some(work) = self.work.take() else { return };
         // hyper asks for no more once a declared length is delivered.
         if self.owed == Some(0) {
-            work.finish(None);
+            drop(work.finish(None));
             return;
         }
         let mut work = work;
@@ -256,23 +312,25 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match &mut self.0 {
-            Inner::Fixed(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Inner::Whole { bytes, .. } => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
             Inner::Guest(stream) => stream.poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Inner::Fixed(text) => text.is_none(),
+            Inner::Whole { bytes, .. } => bytes.is_none(),
             // A guest may still fail before it has said that this was all.
-            Inner::Guest(stream) => stream.work.is_none(),
+            Inner::Guest(stream) => stream.work.is_none() && stream.early.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Inner::Fixed(text) => {
-                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            Inner::Whole { bytes, .. } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Inner::Guest(stream) => {
                 stream.owed.map_or_else(SizeHint::default, SizeHint::with_exact)
@@ -284,7 +342,7 @@ impl Body for Answer {
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Inner::Fixed(_) => "Answer::Fixed",
+            Inner::Whole { .. } => "Answer::Whole",
             Inner::Guest(_) => "Answer::Guest",
         })
     }

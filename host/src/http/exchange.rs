@@ -1,5 +1,6 @@
 //! One exchange, from the request's head to the response's.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Limits;
 use super::admission::{Admission, Permit};
@@ -82,7 +83,7 @@ impl Exchanges {
     }
 
     async fn answer(self, mut request: Request<Incoming>) -> Response<Answer> {
-        match edge::check(&mut request) {
+        match edge::check(&mut request, self.0.limits.headers) {
             Ok(edge::Verdict::Pass) => {}
             Ok(edge::Verdict::ServerOptions) => return failure::server_options(),
             Err(failure) => return failure.response(),
@@ -96,7 +97,7 @@ impl Exchanges {
         };
         let mut guard = shared.exchanges.enter(label.clone());
         match shared.run(request, &generation).await {
-            Ok(begun) => shared.respond(begun, generation, guard, label),
+            Ok(begun) => shared.respond(begun, generation, guard, label).await,
             Err(fault) => {
                 let failure = report(&fault, &generation, &guard, &label);
                 if failure == Failure::Cut {
@@ -193,7 +194,7 @@ impl Shared {
     }
 
     /// Makes the response that hyper sends: the guest goes on inside its body.
-    fn respond(
+    async fn respond(
         &self,
         begun: Begun,
         generation: Arc<Generation>,
@@ -206,19 +207,25 @@ impl Shared {
         let (parts, body) = response.into_parts();
         if bodyless {
             drop(body);
-            work.finish(None);
+            drop(work.finish(None));
             return Response::from_parts(parts, Answer::fixed(""));
         }
         let owed = declared_length(&parts.headers);
-        let stream = Stream {
+        let mut stream = Stream {
             body,
             work: Some(work),
             body_idle: self.limits.body_idle,
             deadline,
             owed,
+            early: VecDeque::new(),
+            guard: None,
             timers: Timers::default(),
         };
-        Response::from_parts(parts, Answer::stream(stream))
+        match poll_fn(|cx| Poll::Ready(stream.begin(cx))).await {
+            Ok(Some(whole)) => Response::from_parts(parts, whole),
+            Ok(None) => Response::from_parts(parts, Answer::stream(stream)),
+            Err(broken) => broken.failure().response(),
+        }
     }
 }
 
@@ -234,6 +241,7 @@ fn report(fault: &Fault, generation: &Generation, guard: &Guard, label: &Label) 
         Fault::Guest(why) => {
             warn!(exchange, component, generation = number, status, %why, "guest failed: {label}");
         }
+        Fault::Host(Failure::PeerGone) => debug!(exchange, component, "peer gone: {label}"),
         Fault::Host(why) => {
             info!(exchange, component, generation = number, status, ?why, "refused: {label}");
         }

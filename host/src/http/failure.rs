@@ -17,6 +17,8 @@ pub(super) enum Failure {
     Malformed(&'static str),
     /// TRACE and CONNECT are not for guests (RFC 9110 §9.3.6, §9.3.8).
     Method,
+    /// The head is larger than allowed.
+    HeadTooLarge,
     /// The body is larger than allowed.
     BodyTooLarge,
     /// The head did not arrive in time.
@@ -31,6 +33,8 @@ pub(super) enum Failure {
     AtLimit,
     /// The stop cut it.
     Cut,
+    /// The peer has gone: nobody is there to read the answer.
+    PeerGone,
 }
 
 /// One row of the table.
@@ -51,6 +55,9 @@ impl Failure {
         let (status, text, close) = match self {
             Self::Malformed(text) => (StatusCode::BAD_REQUEST, text, true),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n", true),
+            Self::HeadTooLarge => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request head too large\n", true)
+            }
             Self::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n", true),
             Self::HeadTooSlow => (StatusCode::REQUEST_TIMEOUT, "request head too slow\n", true),
             Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "request body too slow\n", true),
@@ -58,6 +65,7 @@ impl Failure {
             Self::GuestTooSlow => (StatusCode::GATEWAY_TIMEOUT, "took too long\n", false),
             Self::AtLimit => (StatusCode::SERVICE_UNAVAILABLE, "too busy\n", false),
             Self::Cut => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n", true),
+            Self::PeerGone => (StatusCode::BAD_REQUEST, "request body broken off\n", true),
         };
         Row { status, text, close }
     }
@@ -130,6 +138,7 @@ mod tests {
         for (failure, status) in [
             (Failure::Malformed("x"), 400),
             (Failure::Method, 405),
+            (Failure::HeadTooLarge, 431),
             (Failure::BodyTooLarge, 413),
             (Failure::HeadTooSlow, 408),
             (Failure::BodyTooSlow, 408),

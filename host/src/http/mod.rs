@@ -39,6 +39,8 @@ pub struct Limits {
     pub total: Option<Duration>,
     /// Work after the answer.
     pub after: Duration,
+    /// Headers in a request.
+    pub headers: usize,
     /// Bytes of a request body.
     pub request_body: u64,
 }

@@ -21,6 +21,7 @@ pub(super) struct Verdict(Arc<AtomicU8>);
 const FINE: u8 = 0;
 const TOO_LARGE: u8 = 1;
 const TOO_SLOW: u8 = 2;
+const BROKEN_OFF: u8 = 3;
 
 impl Verdict {
     /// The answer that the peer is owed for its upload.
@@ -28,7 +29,8 @@ impl Verdict {
         match self.0.load(Ordering::Acquire) {
             FINE => None,
             TOO_LARGE => Some(Failure::BodyTooLarge),
-            _ => Some(Failure::BodyTooSlow),
+            TOO_SLOW => Some(Failure::BodyTooSlow),
+            _ => Some(Failure::PeerGone),
         }
     }
 
@@ -80,7 +82,7 @@ impl Body for Upload {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             self.silence = None;
             return Poll::Ready(frame.map(|frame| {
-                let frame = frame.map_err(BodyError::from)?;
+                let frame = frame.inspect_err(|_| self.verdict.set(BROKEN_OFF))?;
                 self.count(&frame)?;
                 Ok(frame)
             }));

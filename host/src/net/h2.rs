@@ -24,7 +24,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::connection::End;
 use super::flow::{Active, Flow, Reading};
 use super::socket::Socket;
-use super::tracked::Tracked;
 use super::wire::Wire;
 use super::{Context, Service};
 use crate::lifecycle::Phase;
@@ -113,7 +112,7 @@ impl Driver<'_> {
                 timer.as_mut().reset(Instant::now() + CUT_FLUSH);
             }
             if self.is_cut {
-                return self.cut(task, timer.as_mut());
+                return self.cut(connection.as_mut(), task, timer.as_mut());
             }
             self.check_deadline(connection.as_mut(), task, timer.as_mut())
         })
@@ -126,11 +125,31 @@ impl Driver<'_> {
         task.waker().wake_by_ref();
     }
 
-    fn cut(&self, task: &mut Task<'_>, timer: Pin<&mut Sleep>) -> Poll<End> {
-        if !self.flow.owes() {
-            return Poll::Ready(End::Finished);
+    fn cut<S: Service>(
+        &self,
+        connection: Pin<&mut Connection<S>>,
+        task: &mut Task<'_>,
+        timer: Pin<&mut Sleep>,
+    ) -> Poll<End> {
+        if self.flow.active() == 0 {
+            if let Poll::Ready(end) = self.leave(connection, task) {
+                return Poll::Ready(end);
+            }
         }
         timer.poll(task).map(|()| End::Dropped)
+    }
+
+    /// Leaves a connection on which nothing is in flight, once the last frames are written: a
+    /// stream may have ended between hyper's turn and ours, so hyper has another one.
+    fn leave<S: Service>(
+        &self,
+        connection: Pin<&mut Connection<S>>,
+        task: &mut Task<'_>,
+    ) -> Poll<End> {
+        if let Poll::Ready(result) = connection.poll(task) {
+            return Poll::Ready(self.ended(&result));
+        }
+        if self.flow.owes() { Poll::Pending } else { Poll::Ready(End::Finished) }
     }
 
     /// When to look again. A connection that owes something has the deadlines of its exchanges,
@@ -173,7 +192,7 @@ impl Driver<'_> {
                 return Poll::Ready(End::Dropped);
             }
             if self.told.is_some() {
-                return Poll::Ready(End::Finished);
+                return self.leave(connection, task);
             }
             // Idle for too long: GOAWAY first, so that a request crossing it is safe to send again.
             self.tell(connection, task);
@@ -205,28 +224,36 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let active: Active = self.flow.begin(Reading::Free);
         let taken = Arc::new(AtomicBool::new(true));
-        self.newest.put(taken.clone());
+        let active = self.flow.begin(Reading::Free);
+        self.newest.put(Mark { taken: taken.clone(), _active: active });
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = answer.await;
-            Ok(response.map(|body| Watched { body: Tracked::new(body, active), taken }))
+            Ok(response.map(|body| Watched { body, taken }))
         })
     }
+}
+
+/// What is known of a stream beside hyper's future of it.
+struct Mark {
+    /// Whether the peer has taken what the body gave last.
+    taken: Arc<AtomicBool>,
+    /// In flight until hyper's future has handed over the end of the stream.
+    _active: Active,
 }
 
 /// The mark of the stream whose service was called last: hyper calls the service and hands the
 /// stream to the executor one right after the other, on the same task.
 #[derive(Clone, Default)]
-struct Newest(Arc<Mutex<Option<Arc<AtomicBool>>>>);
+struct Newest(Arc<Mutex<Option<Mark>>>);
 
 impl Newest {
-    fn put(&self, mark: Arc<AtomicBool>) {
+    fn put(&self, mark: Mark) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark);
     }
 
-    fn take(&self) -> Option<Arc<AtomicBool>> {
+    fn take(&self) -> Option<Mark> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -235,7 +262,7 @@ pin_project_lite::pin_project! {
     /// A response body that marks whether the peer has taken what it gave.
     struct Watched<B> {
         #[pin]
-        body: Tracked<B>,
+        body: B,
         taken: Arc<AtomicBool>,
     }
 }
@@ -279,7 +306,7 @@ where
 {
     fn execute(&self, stream: F) {
         let stream =
-            Stream { stream, taken: self.newest.take(), patience: self.patience, stalled: None };
+            Stream { stream, mark: self.newest.take(), patience: self.patience, stalled: None };
         // Owned by the connection: it ends when the connection's future has ended.
         tokio::spawn(stream);
     }
@@ -291,7 +318,7 @@ pin_project_lite::pin_project! {
     struct Stream<F> {
         #[pin]
         stream: F,
-        taken: Option<Arc<AtomicBool>>,
+        mark: Option<Mark>,
         patience: Duration,
         stalled: Option<Pin<Box<Sleep>>>,
     }
@@ -305,7 +332,7 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
         if this.stream.poll(task).is_ready() {
             return Poll::Ready(());
         }
-        let taken = this.taken.as_ref().is_none_or(|taken| taken.load(Ordering::Acquire));
+        let taken = this.mark.as_ref().is_none_or(|mark| mark.taken.load(Ordering::Acquire));
         if taken {
             *this.stalled = None;
             return Poll::Pending;
