@@ -17,7 +17,21 @@
     reason = "a test crate panics to fail, prints what it found, and lives on the real clock"
 )]
 
+mod bodies;
+mod cli;
+mod edge;
+mod exit;
+mod gone;
 mod guests;
 mod harness;
+mod limits;
 mod loss;
+mod peers;
+mod sandbox;
+mod serving;
+mod stopping;
 mod support;
+mod truth;
+mod windows_door;
+mod windows_h1;
+mod windows_h2;

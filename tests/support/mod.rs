@@ -41,7 +41,9 @@ pub mod load;
 pub mod process;
 pub mod raw;
 pub mod says;
+pub mod stop;
 pub mod target;
+pub mod wire;
 
 /// How long any single wait may take before the test fails. No test waits this long and passes.
 pub const PATIENCE: Duration = Duration::from_secs(15);

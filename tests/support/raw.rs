@@ -35,7 +35,12 @@ impl Conn {
     pub fn connect(target: impl Into<Target>) -> io::Result<Self> {
         let socket = target.into().connect(CONNECT_PATIENCE)?;
         socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { socket, buffer: Vec::new(), trailers: Vec::new(), patience: PATIENCE })
+        Ok(Self::over(socket))
+    }
+
+    /// Speaks over a socket that is connected already.
+    pub fn over(socket: Socket) -> Self {
+        Self { socket, buffer: Vec::new(), trailers: Vec::new(), patience: PATIENCE }
     }
 
     /// Two connections joined to each other, to try the client itself.
@@ -57,6 +62,11 @@ impl Conn {
     /// When the peer has reset or does not read for too long.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Broken> {
         self.socket.write_all(bytes.as_ref()).map_err(|e| broken(e, "room to send"))
+    }
+
+    /// A second handle to send with, from another thread.
+    pub fn writer(&self) -> Socket {
+        self.socket.try_clone().expect("a socket can be cloned")
     }
 
     /// Sends FIN: no byte follows, but answers are still read.

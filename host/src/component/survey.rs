@@ -55,7 +55,7 @@ impl Survey {
     /// Reads the top level of a component. Does not validate what lies below.
     pub(super) fn of(bytes: &[u8]) -> Result<Self, NotAComponent> {
         let malformed =
-            |why: wasmparser::BinaryReaderError| NotAComponent::Malformed(why.message().to_owned());
+            |why: wasmparser::BinaryReaderError| NotAComponent::Malformed(one_line(why.message()));
         let mut survey = Self::default();
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -115,6 +115,11 @@ impl Survey {
         useful.dedup();
         useful
     }
+}
+
+/// The parser's text, which may be a table over many lines.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whether `name` is the interface of `wanted`, whatever its patch version.

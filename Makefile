@@ -1,0 +1,87 @@
+# The front door. CI calls only this. `make` alone prints the list.
+#
+# Everything is built in the release profile, for the whole workspace at once: so dependencies are
+# compiled once, whatever is asked for first.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+# `make CARGO_FLAGS= build` after a change of the dependencies.
+CARGO_FLAGS ?= --locked
+BUILD := --release --workspace $(CARGO_FLAGS)
+
+# Where `make run` listens, and which guest it serves: greet_p2 is written against wasi:http 0.2,
+# greet_p3 against 0.3.
+ADDR ?= 127.0.0.1:8080
+GUEST ?= greet_p2
+
+# Tests, guests and the bench look here, whatever the environment says.
+export CARGO_TARGET_DIR := $(CURDIR)/target
+
+# For guest/build.sh, whose head says what the two toolchains are.
+export GUEST_TOOLCHAIN ?= auto
+
+.PHONY: help
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: guests
+guests: ## Build the guests into target/guests (GUEST_TOOLCHAIN=rustup|debian|auto)
+	@guest/build.sh
+
+.PHONY: build
+build: ## Build the host: target/release/host
+	$(CARGO) build $(BUILD)
+
+.PHONY: run
+run: build guests ## Build and serve an example guest (GUEST=greet_p3 ADDR=HOST:PORT)
+	@echo
+	@echo "Try, in another terminal:  curl http://$(ADDR)/world"
+	@echo "Stop with Ctrl-C: what is in flight finishes first."
+	@echo
+	@exec target/release/host serve target/guests/$(GUEST).wasm --addr $(ADDR)
+
+.PHONY: test
+test: guests ## Run all tests
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then set -x; \
+	    $(CARGO) nextest run --cargo-profile release --workspace --no-fail-fast $(CARGO_FLAGS); \
+	else set -x; \
+	    $(CARGO) test --no-fail-fast $(BUILD); \
+	fi
+
+.PHONY: test-unit
+test-unit: ## Run the tests inside the library only: no guests, no processes
+	$(CARGO) test --release $(CARGO_FLAGS) --package host --lib
+
+.PHONY: lint
+lint: ## Check formatting, clippy and docs; a warning fails
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --all --check --manifest-path guest/Cargo.toml
+	$(CARGO) clippy --all-targets $(BUILD) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items $(BUILD)
+	@echo "README.md shows guest/examples/greet"
+	@awk '/^```rust$$/ { on = 1; next } /^```$$/ { on = 0 } on' README.md \
+	    | diff - guest/examples/greet/src/lib.rs
+
+.PHONY: doc
+doc: ## Build the documentation of the code: target/doc/host/index.html
+	$(CARGO) doc --no-deps --document-private-items $(BUILD)
+
+# Eight loss tests, 125 stops each.
+.PHONY: soak
+soak: guests ## Stop the host 1,000 times under load and print what was lost
+	HOST_SOAK_STOPS=125 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	    loss:: --test-threads=1 --nocapture
+
+.PHONY: bench
+bench: build guests ## Measure against the native server (BENCH="--write": into bench/README.md)
+	bench/run.py $(BENCH)
+
+.PHONY: ci
+ci: ## What CI runs, and nothing else
+	.ci/run
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf target

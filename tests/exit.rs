@@ -1,0 +1,361 @@
+//! How the process ends: its exit code, its last line, and the signals that ask for it.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{self, Command};
+use std::time::{Duration, Instant};
+
+use crate::support::lines::Mark;
+use crate::support::prelude::*;
+use crate::support::process::{Process, TempPath};
+use crate::support::stop::{GET, Held, OPEN, POST_HEAD, Told, expect_last, stop};
+
+/// A path of its own for `what`, removed in the end.
+fn temp(what: &str) -> TempPath {
+    TempPath(std::env::temp_dir().join(format!("host-exit-{}-{what}", process::id())))
+}
+
+/// A host with one exchange whose head is held back.
+#[track_caller]
+fn one_in_flight(guest: &str) -> (Host, Conn) {
+    let host = Host::serve(guest).start();
+    let mut conn = host.connect();
+    conn.send(POST_HEAD).unwrap();
+    host.wait_log(says::GATE_STARTED);
+    (host, conn)
+}
+
+#[test]
+fn stop_with_everything_finished_exits_with_0_and_counts_what_finished_since_the_signal() {
+    for guest in ["gate_p2", "gate_p3"] {
+        let host = Host::serve(guest).start();
+        assert_eq!(host.get("/").status(), 200, "finished before the stop: not counted");
+        let held: Vec<Held> = (0..5).map(|_| Held::on(&host)).collect();
+        stop(&host);
+        for held in held {
+            drop(held.open());
+        }
+        let exit = host.wait_exit();
+        exit.expect_code(0);
+        let Told { finished, cut, dropped, .. } = Told::by(&exit);
+        assert_eq!((finished, cut, dropped), (5, 0, 0));
+    }
+}
+
+#[test]
+fn stop_that_cuts_exits_with_1_and_counts_what_it_cut() {
+    for guest in ["gate_p2", "gate_p3"] {
+        let host = Host::serve(guest).args(["--drain-timeout", "1s"]).start();
+        let held: Vec<Held> = (0..5).map(|_| Held::on(&host)).collect();
+        stop(&host);
+        let mut cut = Vec::new();
+        for (n, held) in held.into_iter().enumerate() {
+            if n < 2 { drop(held.open()) } else { cut.push(held) }
+        }
+        let exit = host.wait_exit();
+        exit.expect_code(1);
+        let told = Told::by(&exit);
+        assert_eq!((told.finished, told.cut), (2, 3));
+    }
+}
+
+#[test]
+fn last_line_tells_the_time_from_the_signal_to_the_end() {
+    let (host, mut conn) = one_in_flight("gate_p2");
+    let before = Instant::now();
+    host.signal(Signal::TERM);
+    host.wait_log(says::DRAINING);
+    let least = before.elapsed();
+    conn.send(OPEN).unwrap();
+    expect_last(&mut conn);
+    drop(conn);
+    let exit = host.wait_exit();
+    let told = Duration::from_secs_f64(Told::by(&exit).took);
+    assert!(told <= before.elapsed(), "{told:?}");
+    assert!(told + Duration::from_millis(100) >= least, "{told:?} but it took {least:?}");
+    assert_eq!(exit.stderr.matches(says::STOPPED).count(), 1, "said once");
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    for args in [&["serve"][..], &["serve", "--no-such-flag", "x.wasm"], &["no-such-command"]] {
+        Host::run(args).expect_code(2);
+    }
+}
+
+#[test]
+fn component_that_cannot_be_served_exits_with_3() {
+    let missing = Host::run(["serve", "--addr", "127.0.0.1:0", "/nowhere/app.wasm"]);
+    missing.expect_code(3).expect_last_line("/nowhere/app.wasm");
+    let garbage = temp("garbage.wasm");
+    fs::write(&garbage.0, "not a component").unwrap();
+    let path = garbage.0.to_str().unwrap();
+    let exit = Host::run(["serve", "--addr", "127.0.0.1:0", path]);
+    exit.expect_code(3);
+    assert_eq!(exit.stdout, "", "never ready");
+}
+
+#[test]
+fn taken_port_exits_with_3_and_names_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let exit = Host::run(["serve", "--addr", &addr, guest("hello_p2").to_str().unwrap()]);
+    exit.expect_code(3).expect_last_line(&addr);
+    assert_eq!(exit.stdout, "", "never ready");
+}
+
+#[test]
+fn sigint_alone_drains_like_sigterm() {
+    for guest in ["gate_p2", "gate_p3"] {
+        let (host, mut conn) = one_in_flight(guest);
+        host.signal(Signal::INT);
+        host.wait_log(says::DRAINING);
+        conn.send(OPEN).unwrap();
+        expect_last(&mut conn);
+        drop(conn);
+        let exit = host.wait_exit();
+        exit.expect_code(0).expect_last_line(" s: 1 exchanges finished, 0 cut, 0 conn");
+    }
+}
+
+/// Drains after `first`, then sends `second`: the exit that follows at once.
+#[track_caller]
+fn cut_short(guest: &str, first: Signal, second: Signal) -> Exit {
+    let (host, mut conn) = one_in_flight(guest);
+    host.signal(first);
+    host.wait_log(says::DRAINING);
+    host.signal(second);
+    let answer = conn.read_response("POST").expect("a cut is told");
+    assert_eq!(answer.status(), 503);
+    assert!(answer.head.says_close());
+    let exit = host.wait_exit();
+    assert!(exit.took < Duration::from_secs(2), "{:?}", exit.took);
+    exit.expect_last_line(", 1 cut, ");
+    exit
+}
+
+#[test]
+fn second_sigterm_cuts_at_once_and_exits_with_143() {
+    for guest in ["gate_p2", "gate_p3"] {
+        cut_short(guest, Signal::TERM, Signal::TERM).expect_code(143);
+    }
+}
+
+#[test]
+fn sigint_after_sigterm_cuts_at_once_and_exits_with_130() {
+    cut_short("gate_p2", Signal::TERM, Signal::INT).expect_code(130);
+    cut_short("gate_p2", Signal::INT, Signal::INT).expect_code(130);
+}
+
+#[test]
+fn sigterm_after_sigint_cuts_at_once_and_exits_with_143() {
+    cut_short("gate_p2", Signal::INT, Signal::TERM).expect_code(143);
+}
+
+#[test]
+fn sigquit_after_sigterm_cuts_at_once_and_exits_with_131() {
+    let exit = cut_short("gate_p3", Signal::TERM, Signal::QUIT);
+    exit.expect_code(131);
+}
+
+#[test]
+fn second_signal_during_the_drain_delay_cuts_at_once() {
+    let host = Host::serve("gate_p2").args(["--drain-delay", "20s"]).start();
+    let held = Held::on(&host);
+    host.signal(Signal::TERM);
+    host.wait_log(says::LAME_DUCK);
+    host.signal(Signal::TERM);
+    let (mut conn, head) = held.into_conn();
+    let end = conn.read_body(&head, "POST").expect_err("the answer was not whole");
+    assert!(matches!(end, Broken::Fin(_) | Broken::Reset), "{end}");
+    let exit = host.wait_exit();
+    exit.expect_code(143).expect_last_line(", 1 cut, ");
+    assert!(exit.took < Duration::from_secs(2), "{:?}", exit.took);
+}
+
+#[test]
+fn sigquit_cuts_at_once_prints_what_was_running_and_exits_with_131() {
+    for guest in ["gate_p2", "gate_p3"] {
+        let (host, mut conn) = one_in_flight(guest);
+        host.signal(Signal::QUIT);
+        assert_eq!(conn.read_response("POST").expect("a cut is told").status(), 503);
+        let exit = host.wait_exit();
+        exit.expect_code(131);
+        assert!(exit.took < Duration::from_secs(2), "{:?}", exit.took);
+        assert_eq!(Told::by(&exit).cut, 1);
+        let mut lines = exit.stderr.lines();
+        let named = lines.find(|line| line.contains(says::SURVIVOR)).expect("it is named");
+        assert!(named.contains("POST") && named.contains("/head"), "{named}");
+    }
+}
+
+#[test]
+fn sigquit_with_nothing_running_exits_with_131() {
+    let host = Host::serve("hello_p2").start();
+    host.signal(Signal::QUIT);
+    let exit = host.wait_exit();
+    exit.expect_code(131).expect_last_line(" s: 0 exchanges finished, 0 cut, 0 conn");
+}
+
+#[test]
+fn signals_for_reload_and_upgrade_do_not_end_the_process() {
+    let host = Host::serve("hello_p2").start();
+    for (nth, signal) in [(1, Signal::HUP), (2, Signal::USR2)] {
+        host.signal(signal);
+        host.wait_log_nth(says::IGNORED, nth);
+        assert_eq!(host.get("/").status(), 200);
+    }
+    host.signal(Signal::TERM);
+    host.wait_exit().expect_code(0);
+}
+
+#[test]
+fn signal_for_reload_during_a_drain_does_not_cut_it_short() {
+    let (host, mut conn) = one_in_flight("gate_p2");
+    stop(&host);
+    host.signal(Signal::HUP);
+    host.wait_log(says::IGNORED);
+    conn.send(OPEN).unwrap();
+    expect_last(&mut conn);
+    drop(conn);
+    host.wait_exit().expect_code(0);
+}
+
+/// A peer that resets does not turn the end of a stop into a failure.
+#[test]
+fn exchange_whose_client_leaves_during_the_drain_is_not_counted_as_cut() {
+    let (host, conn) = one_in_flight("gate_p2");
+    stop(&host);
+    conn.reset();
+    host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+}
+
+/// Starts `host serve` on an app that never becomes ready, and returns the process.
+#[track_caller]
+fn starting(app: &Path, socket: &Path) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
+    command.arg("serve").arg("--no-cache").arg("--addr");
+    command.arg(format!("unix:{}", socket.display())).arg(app);
+    Process::spawn(&mut command)
+}
+
+/// Expects `process` to end with 0 at once, never ready, with its path removed.
+#[track_caller]
+fn expect_stopped_before_ready(process: &Process, told: Instant, socket: &Path) {
+    let code = process.wait(told + Duration::from_secs(2));
+    assert_eq!(code, Some(0), "{}", process.stderr.text());
+    assert!(process.stdout.wait_closed(Instant::now() + PATIENCE));
+    assert_eq!(process.stdout.text(), "", "never ready");
+    assert!(!socket.exists(), "nothing stays bound");
+}
+
+#[test]
+fn stop_before_ready_exits_at_once_with_0() {
+    let (fifo, socket) = (temp("fifo.wasm"), temp("fifo.sock"));
+    assert!(Command::new("mkfifo").arg(&fifo.0).status().unwrap().success());
+    for signal in [Signal::TERM, Signal::INT] {
+        let process = starting(&fifo.0, &socket.0);
+        // Opening it to write returns when the host has opened it to read: it has begun to start,
+        // and will not come further, because nothing is ever written.
+        let writer = fs::OpenOptions::new().write(true).open(&fifo.0).unwrap();
+        let told = Instant::now();
+        process.signal(signal);
+        expect_stopped_before_ready(&process, told, &socket.0);
+        drop(writer);
+    }
+}
+
+#[test]
+fn stop_while_compiling_exits_at_once_with_0() {
+    let (app, socket) = (temp("huge.wat"), temp("huge.sock"));
+    fs::write(&app.0, huge_component()).unwrap();
+    let process = starting(&app.0, &socket.0);
+    let until = Instant::now() + PATIENCE;
+    // Said by the engine that the component is then compiled for, which takes many seconds.
+    process.stderr.wait_for("memory:", Mark::START, 1, until).expect("the engine is there");
+    let told = Instant::now();
+    process.signal(Signal::TERM);
+    expect_stopped_before_ready(&process, told, &socket.0);
+    assert!(!process.stderr.text().contains("component compiled"), "it was too quick to test");
+}
+
+/// A component that takes long to compile: a great many functions that differ.
+fn huge_component() -> String {
+    let step = |n| format!("local.get 0 i64.const {n} i64.mul local.get 0 i64.xor local.set 0 ");
+    let functions: String = (0..4_000)
+        .map(|f| {
+            let body: String = (0..60).map(|n| step(f * 60 + n)).collect();
+            format!("(func (param i64) (result i64) {body} local.get 0)\n")
+        })
+        .collect();
+    format!(
+        "(component (core module {functions}) (instance $i) \
+         (export \"wasi:http/incoming-handler@0.2.0\" (instance $i)))"
+    )
+}
+
+/// Starts `host serve` through a shell that redirects as `redirect` says; its Unix socket.
+#[track_caller]
+fn redirected(redirect: &str, guest_name: &str, what: &str) -> (Process, TempPath) {
+    let socket = temp(what);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("exec \"$0\" \"$@\" {redirect}"), env!("CARGO_BIN_EXE_host")]);
+    command.arg("serve").arg(guest(guest_name)).arg("--addr");
+    command.arg(format!("unix:{}", socket.0.display()));
+    command.args(["--cache-dir", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache")]);
+    (Process::spawn(&mut command), socket)
+}
+
+#[track_caller]
+fn expect_serves_and_stops(process: &Process, socket: &Path, path: &str) {
+    for _ in 0..3 {
+        let mut conn = Conn::connect(socket).expect("it listens");
+        assert_eq!(conn.get(path).expect("it serves").status(), 200);
+    }
+    process.signal(Signal::TERM);
+    assert_eq!(process.wait(Instant::now() + PATIENCE), Some(0), "{}", process.stderr.text());
+}
+
+#[test]
+fn host_whose_stdout_is_closed_serves_and_stops() {
+    let (process, socket) = redirected(">&-", "hello_p2", "stdout.sock");
+    let ready = process.stderr.wait_for("ready addr=", Mark::START, 1, Instant::now() + PATIENCE);
+    ready.expect("the log says it too");
+    expect_serves_and_stops(&process, &socket.0, "/");
+}
+
+#[test]
+fn host_whose_stderr_is_closed_serves_and_stops() {
+    let (process, socket) = redirected("2>&-", "chatty_p2", "stderr.sock");
+    let ready = process.stdout.wait_for("ready", Mark::START, 1, Instant::now() + PATIENCE);
+    ready.expect("the ready line");
+    expect_serves_and_stops(&process, &socket.0, "/?n=10");
+}
+
+#[test]
+fn host_whose_log_nobody_reads_serves_and_stops() {
+    let fifo = temp("log.fifo");
+    assert!(Command::new("mkfifo").arg(&fifo.0).status().unwrap().success());
+    // Open for both, so that opening does not wait; nothing is ever read from it.
+    let unread = fs::OpenOptions::new().read(true).write(true).open(&fifo.0).unwrap();
+    let redirect = format!("2>{}", fifo.0.display());
+    let (process, socket) = redirected(&redirect, "chatty_p3", "flood.sock");
+    let ready = process.stdout.wait_for("ready", Mark::START, 1, Instant::now() + PATIENCE);
+    ready.expect("the ready line");
+    // Each prints far more than a pipe holds.
+    expect_serves_and_stops(&process, &socket.0, "/?n=4000&len=200");
+    drop(unread);
+}
+
+/// The control: nobody is told to leave while nothing stops.
+#[test]
+fn without_a_stop_no_answer_says_close() {
+    let host = Host::serve("hello_p2").start();
+    let mut conn = host.connect();
+    for _ in 0..3 {
+        conn.send(GET).unwrap();
+        let response = conn.read_response("GET").unwrap();
+        assert!(!response.head.says_close(), "{response}");
+    }
+}

@@ -1,0 +1,169 @@
+//! What tests of a stop do again and again.
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
+
+use super::exit::Exit;
+use super::host::Host;
+use super::http1::{Head, Response};
+use super::raw::Conn;
+use super::says;
+
+/// A bare request.
+pub const GET: &str = "GET / HTTP/1.1\r\nHost: t\r\n\r\n";
+/// The head of a request to `gate` that sends its own head at once and then waits.
+pub const POST: &str = "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+/// The same to `gate` before its head.
+pub const POST_HEAD: &str = "POST /head HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
+/// The end of a chunked body: what `gate` waits for.
+pub const OPEN: &str = "0\r\n\r\n";
+
+/// An exchange with `gate` whose head is out, without `Connection: close`, and whose body waits.
+#[derive(Debug)]
+pub struct Held {
+    conn: Conn,
+    head: Head,
+}
+
+impl Held {
+    /// Begins one on a connection of its own.
+    #[track_caller]
+    pub fn on(host: &Host) -> Self {
+        Self::over(host.connect())
+    }
+
+    /// Begins one over `conn`.
+    #[track_caller]
+    pub fn over(mut conn: Conn) -> Self {
+        conn.send(POST).expect("the host reads");
+        let head = conn.read_head().expect("a head before the gate opens");
+        assert_eq!(head.status, 200);
+        assert!(!head.says_close(), "no stop has begun, so nobody is told to leave");
+        Self { conn, head }
+    }
+
+    /// Lets it end, expects the whole answer and gives the connection back.
+    #[track_caller]
+    pub fn open(mut self) -> Conn {
+        self.conn.send(OPEN).expect("the host reads");
+        let body = self.conn.read_body(&self.head, "POST").expect("the whole body");
+        assert_eq!(body.text(), "started\ndone\n");
+        self.conn
+    }
+
+    /// The connection, to see how it ends.
+    pub fn into_conn(self) -> (Conn, Head) {
+        (self.conn, self.head)
+    }
+}
+
+/// A connection to each address of `host`.
+#[track_caller]
+pub fn connections(host: &Host) -> Vec<Conn> {
+    let connect = |target| Conn::connect(target).expect("the host listens");
+    host.addrs().iter().map(connect).collect()
+}
+
+/// Returns when every connection that `host` had before has been accepted: each listener accepts
+/// in order, and a later connection has been served.
+#[track_caller]
+pub fn wait_accepted(host: &Host) {
+    for mut conn in connections(host) {
+        assert_eq!(conn.get("/").expect("an answer").status(), 200);
+    }
+}
+
+/// Stops every thread of `host`, and returns when they stand. The kernel goes on: it completes
+/// handshakes, takes bytes, and keeps signals for later.
+pub fn freeze(host: &Host) {
+    host.signal(Signal::STOP);
+    let raw = i32::try_from(host.pid()).expect("a process number is small");
+    let pid = Pid::from_raw(raw).expect("a process number is not 0");
+    let stands = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::Pid(pid), stands).expect("the host is our child");
+    assert!(status.is_some_and(|status| status.stopped()), "the host ended instead");
+}
+
+/// Sends `signal` to a frozen `host` and lets it go on.
+pub fn thaw_with(host: &Host, signal: Signal) {
+    host.signal(signal);
+    host.signal(Signal::CONT);
+}
+
+/// Sends SIGTERM and waits until the door is closed and everybody is being told.
+#[track_caller]
+pub fn stop(host: &Host) {
+    host.signal(Signal::TERM);
+    host.wait_log(says::DRAINING);
+}
+
+/// Expects a whole 200 that is not the last on its connection.
+#[track_caller]
+pub fn expect_served(conn: &mut Conn) -> Response {
+    let response = conn.read_response("GET").expect("a whole answer");
+    assert_eq!(response.status(), 200, "{response}");
+    response
+}
+
+/// Expects a whole 200 that says `Connection: close`, and then FIN.
+#[track_caller]
+pub fn expect_last(conn: &mut Conn) -> Response {
+    let response = expect_served(conn);
+    assert!(response.head.says_close(), "not told to leave: {response}");
+    conn.expect_fin();
+    response
+}
+
+/// Expects the 503 of a cut: whole, with what a client needs to know, and FIN after it.
+#[track_caller]
+pub fn expect_cut(conn: &mut Conn) {
+    let response = conn.read_response("GET").expect("a whole answer");
+    assert_eq!(response.status(), 503, "{response}");
+    assert!(response.head.says_close(), "{response}");
+    assert!(response.header("retry-after").is_some(), "{response}");
+    conn.expect_fin();
+}
+
+/// The numbers of the last line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Told {
+    /// Seconds from the first signal to the end.
+    pub took: f64,
+    /// Exchanges that finished since the stop began.
+    pub finished: u64,
+    /// Exchanges and work after an answer that were cut.
+    pub cut: u64,
+    /// Connections that were dropped with bytes owed.
+    pub dropped: u64,
+}
+
+impl Told {
+    /// Reads the last line of `exit`.
+    ///
+    /// # Panics
+    /// When it is not exactly of the form that the design gives it.
+    #[track_caller]
+    pub fn by(exit: &Exit) -> Self {
+        Self::parse(&exit.last_line)
+            .unwrap_or_else(|| panic!("not a last line: {:?}", exit.last_line))
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let (took, rest) = line.strip_prefix(says::STOPPED)?.split_once(" s: ")?;
+        let (finished, rest) = rest.split_once(" exchanges finished, ")?;
+        let (cut, rest) = rest.split_once(" cut, ")?;
+        let dropped = rest.strip_suffix(" connections dropped")?;
+        let (whole, part) = took.split_once('.')?;
+        let exact =
+            part.len() == 3 && [whole, part, finished, cut, dropped].into_iter().all(digits);
+        exact.then_some(Self {
+            took: took.parse().ok()?,
+            finished: finished.parse().ok()?,
+            cut: cut.parse().ok()?,
+            dropped: dropped.parse().ok()?,
+        })
+    }
+}
+
+fn digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}

@@ -1,0 +1,55 @@
+//! Requests as bytes, and what every test asks of answers.
+
+use std::fmt::Debug;
+use std::{fs, thread};
+
+use super::broken::Broken;
+use super::host::Host;
+use super::raw::Conn;
+
+/// The end of a chunked body without trailers.
+pub const LAST_CHUNK: &str = "0\r\n\r\n";
+
+/// A `GET`.
+pub fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")
+}
+
+/// The head of a `POST` whose body comes in chunks.
+pub fn chunked(path: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")
+}
+
+/// The head of a `POST` whose body has `length` bytes.
+pub fn sized(path: &str, length: usize) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n")
+}
+
+/// One chunk with its framing.
+pub fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let bytes = bytes.as_ref();
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+/// Fails unless the message was broken off: by a close before its end, or by a reset.
+#[track_caller]
+pub fn assert_broken<T: Debug>(message: Result<T, Broken>) {
+    match message {
+        Err(Broken::Fin(_) | Broken::Reset) => {}
+        other => panic!("a broken message was due, not {other:?}"),
+    }
+}
+
+/// Sends all of `bytes` from a thread of its own, for a peer that answers meanwhile. Bytes that a
+/// peer refuses are no error here: its answer tells.
+pub fn send_beside(conn: &Conn, bytes: Vec<u8>) -> thread::JoinHandle<()> {
+    let mut writer = conn.writer();
+    thread::spawn(move || drop(std::io::Write::write_all(&mut writer, &bytes)))
+}
+
+/// The memory of `host` that is resident now, in KiB.
+pub fn resident_kib(host: &Host) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_ascii_whitespace().nth(1).expect("a number").parse().expect("a number")
+}

@@ -1,0 +1,338 @@
+//! The door: who stands before it, in it or just behind it when the stop comes.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, SockFilter, Socket, Type};
+
+use crate::support::prelude::*;
+use crate::support::stop::{
+    GET, Held, OPEN, Told, connections, expect_last, expect_served, freeze, stop, thaw_with,
+    wait_accepted,
+};
+
+/// W1. The load balancer still sends traffic for a while after SIGTERM.
+#[test]
+fn during_the_drain_delay_new_connections_are_served_and_told_to_close() {
+    for guest in ["hello_p2", "hello_p3"] {
+        let host = Host::serve(guest).unix().args(["--drain-delay", "15s"]).start();
+        host.signal(Signal::TERM);
+        host.wait_log(says::LAME_DUCK);
+        for mut conn in connections(&host) {
+            conn.send(GET).unwrap();
+            expect_last(&mut conn);
+        }
+        assert!(!host.log().contains(says::CLOSING_DOOR), "the delay is not over");
+    }
+}
+
+/// W1, for who was connected before.
+#[test]
+fn during_the_drain_delay_a_kept_alive_connection_is_told_to_close_by_its_next_answer() {
+    let host = Host::serve("gate_p2").unix().args(["--drain-delay", "15s"]).start();
+    let mut kept = connections(&host);
+    for conn in &mut kept {
+        assert!(!conn.get("/").unwrap().head.says_close());
+    }
+    let mut held = host.connect();
+    held.send("POST /head HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    host.wait_log(says::GATE_STARTED);
+    host.signal(Signal::TERM);
+    host.wait_log(says::LAME_DUCK);
+    for conn in &mut kept {
+        assert!(conn.is_quiet(), "an idle connection is not closed during the delay");
+        conn.send(GET).unwrap();
+        expect_last(conn);
+    }
+    held.send(OPEN).unwrap();
+    expect_last(&mut held);
+}
+
+/// W1, over HTTP/2: nobody is sent away before the door closes.
+#[test]
+fn during_the_drain_delay_http2_streams_are_served_as_before() {
+    let host = Host::serve("hello_p2").args(["--drain-delay", "15s"]).start();
+    let mut old = H2::connect(host.addr());
+    old.get(1, "/");
+    assert_eq!(old.expect_answer(1).status, 200);
+    host.signal(Signal::TERM);
+    host.wait_log(says::LAME_DUCK);
+    let mut new = H2::connect(host.addr());
+    for (h2, stream) in [(&mut old, 3), (&mut new, 1)] {
+        h2.get(stream, "/");
+        assert_eq!(h2.expect_answer(stream).status, 200);
+    }
+}
+
+/// W1: the delay ends, and then the stop goes on by itself.
+#[test]
+fn after_the_drain_delay_the_door_closes() {
+    let host = Host::serve("hello_p2").args(["--drain-delay", "300ms"]).start();
+    let addr = host.addr();
+    host.signal(Signal::TERM);
+    let exit = host.wait_exit();
+    exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
+    let took = Told::by(&exit).took;
+    assert!((0.3..1.3).contains(&took), "{took} s");
+    assert_eq!(Conn::connect(addr).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+}
+
+/// W23. One clock: were the delay added to the timeout, this would take 4 s.
+#[test]
+fn drain_delay_lies_inside_the_drain_timeout() {
+    let args = ["--drain-delay", "1900ms", "--drain-timeout", "2s"];
+    let host = Host::serve("gate_p2").args(args).start();
+    let held = Held::on(&host);
+    host.signal(Signal::TERM);
+    let exit = host.wait_exit();
+    exit.expect_code(1);
+    let took = Told::by(&exit).took;
+    assert!((2.0..3.5).contains(&took), "{took} s");
+    drop(held);
+}
+
+/// W2. The kernel has completed the handshakes and taken the requests; the host has accepted
+/// none of them when it learns of the stop.
+#[test]
+fn connections_in_the_accept_queue_are_served_when_the_stop_comes() {
+    for guest in ["hello_p2", "hello_p3"] {
+        let host = Host::serve(guest).unix().start();
+        freeze(&host);
+        let mut queue: Vec<Conn> = (0..64).flat_map(|_| connections(&host)).collect();
+        for conn in &mut queue {
+            conn.send(GET).unwrap();
+        }
+        thaw_with(&host, Signal::TERM);
+        for conn in &mut queue {
+            expect_served(conn);
+            conn.expect_fin();
+        }
+        host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+    }
+}
+
+/// W2, where nobody can have been accepted before the stop: the only place is taken.
+#[test]
+fn connections_kept_in_the_queue_by_the_connection_limit_are_served_when_the_stop_comes() {
+    for guest in ["gate_p2", "gate_p3"] {
+        let host = Host::serve(guest).unix().args(["--max-connections", "1"]).start();
+        let held = Held::on(&host);
+        let mut queue: Vec<Conn> = (0..64).flat_map(|_| connections(&host)).collect();
+        for conn in &mut queue {
+            conn.send(GET).unwrap();
+        }
+        stop(&host);
+        for conn in &mut queue {
+            assert_eq!(expect_last(conn).text(), "started\ndone\n");
+        }
+        drop(held.open());
+        drop(queue);
+        let exit = host.wait_exit();
+        exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
+        assert_eq!(Told::by(&exit).finished, 129);
+    }
+}
+
+/// W2, over HTTP/2: preface and request wait in the queue.
+#[test]
+fn http2_connections_in_the_accept_queue_are_served_when_the_stop_comes() {
+    let host = Host::serve("hello_p2").unix().start();
+    freeze(&host);
+    let targets: Vec<Target> = (0..16).flat_map(|_| host.addrs()).cloned().collect();
+    let mut queue: Vec<H2> = targets.into_iter().map(H2::connect).collect();
+    for h2 in &mut queue {
+        h2.get(1, "/");
+    }
+    thaw_with(&host, Signal::TERM);
+    for h2 in &mut queue {
+        assert_eq!(h2.expect_answer(1).body, b"hello world\n");
+        h2.expect_fin();
+    }
+    host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+}
+
+/// W3. The host's SYN-ACK is lost, so the handshake is not finished when the stop comes; the
+/// kernel repeats it a second after the first.
+#[test]
+fn handshake_under_way_when_the_stop_comes_is_finished_and_served() {
+    let host = Host::serve("hello_p2").args(["--addr", "[::1]:0"]).start();
+    let sockets: Vec<(Socket, SocketAddr)> = host.addrs().iter().map(deaf).collect();
+    thread::scope(|scope| {
+        let connect = |(socket, addr): &(Socket, SocketAddr)| {
+            socket.connect_timeout(&(*addr).into(), PATIENCE).expect("the handshake is finished");
+        };
+        for pair in &sockets {
+            scope.spawn(move || connect(pair));
+        }
+        // Not a wait for the host: the moment of the stop, half way between the two SYN-ACKs.
+        thread::sleep(Duration::from_millis(500));
+        host.signal(Signal::TERM);
+        host.wait_log(says::CLOSING_DOOR);
+        for (socket, _) in &sockets {
+            socket.detach_filter().unwrap();
+        }
+    });
+    for (socket, _) in sockets {
+        let mut conn = Conn::over(socket);
+        conn.send(GET).unwrap();
+        expect_last(&mut conn);
+    }
+    host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+}
+
+/// A socket that will hear nothing of what comes from `target`, and so not of the SYN-ACK either.
+#[track_caller]
+fn deaf(target: &Target) -> (Socket, SocketAddr) {
+    let Target::Tcp(addr) = target else { panic!("a TCP address") };
+    let socket = Socket::new(Domain::for_address(*addr), Type::STREAM, None).unwrap();
+    // What a filter that returns 0 sees is dropped.
+    socket.attach_filter(&[SockFilter::new(0x06, 0, 0, 0)]).unwrap();
+    (socket, *addr)
+}
+
+/// W2, W3. Whoever has connected is answered, whoever comes later is refused; nothing between.
+#[test]
+fn signal_in_the_same_instant_as_connect_loses_nothing() {
+    for round in 0..50 {
+        let host = Host::serve("hello_p2").unix().start();
+        let target = host.addrs()[round % 2].clone();
+        let together = Barrier::new(2);
+        thread::scope(|scope| {
+            let client = scope.spawn(|| {
+                let mut early = Conn::connect(&target).expect("the stop has not begun");
+                early.send(GET).unwrap();
+                together.wait();
+                if let Ok(mut late) = Conn::connect(&target) {
+                    late.send(GET).unwrap();
+                    expect_served(&mut late);
+                }
+                expect_served(&mut early);
+            });
+            together.wait();
+            host.signal(Signal::TERM);
+            client.join().unwrap_or_else(|_| panic!("lost in round {round}: {}", host.log()));
+        });
+        host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+    }
+}
+
+/// The kernel drops a SYN while the queue is emptied and hears the next a second later.
+#[test]
+fn after_the_door_is_closed_new_connections_are_refused_and_old_work_goes_on() {
+    let host = Host::serve("gate_p2").unix().start();
+    let held = Held::on(&host);
+    stop(&host);
+    let [tcp, unix] = host.addrs() else { panic!("two listeners") };
+    assert_eq!(Conn::connect(tcp).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    assert_eq!(Conn::connect(unix).unwrap_err().kind(), io::ErrorKind::NotFound);
+    drop(held.open());
+    host.wait_exit().expect_code(0);
+}
+
+/// A successor may bind the path while the old process still drains.
+#[test]
+fn unix_path_is_removed_by_the_stop_and_left_to_a_successor_who_binds_it_then() {
+    let host = Host::serve("gate_p2").unix().start();
+    let held = Held::on(&host);
+    let path = host.unix_path().to_owned();
+    assert!(path.exists());
+    stop(&host);
+    assert!(!path.exists(), "the door is closed, so its path is gone");
+    let successor = UnixListener::bind(&path).unwrap();
+    drop(held.open());
+    let exit = host.wait_exit();
+    exit.expect_code(0);
+    Conn::connect(&*path).expect("the successor's path is still there");
+    drop(successor);
+}
+
+/// A successor may also have taken the path before the stop.
+#[test]
+fn unix_path_that_a_successor_has_bound_anew_is_not_removed_by_the_stop() {
+    let host = Host::serve("hello_p2").unix().start();
+    let path = host.unix_path().to_owned();
+    let mut old = Conn::connect(&*path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let successor = UnixListener::bind(&path).unwrap();
+    host.signal(Signal::TERM);
+    old.send(GET).unwrap();
+    expect_served(&mut old);
+    drop(old);
+    let exit = host.wait_exit();
+    exit.expect_code(0);
+    Conn::connect(&*path).expect("the successor's path is still there");
+    drop(successor);
+}
+
+/// W5. Accepted, and its request lies in the kernel: nobody in the process knows of it yet.
+#[test]
+fn request_of_an_accepted_connection_that_is_still_in_the_kernel_is_served() {
+    for guest in ["hello_p2", "hello_p3"] {
+        let host = Host::serve(guest).unix().start();
+        let mut fresh = connections(&host);
+        wait_accepted(&host);
+        freeze(&host);
+        for conn in &mut fresh {
+            conn.send(GET).unwrap();
+        }
+        thaw_with(&host, Signal::TERM);
+        for conn in &mut fresh {
+            expect_served(conn);
+            conn.expect_fin();
+        }
+        host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+    }
+}
+
+/// EMFILE: accepting fails until some leave; those who waited in the queue are served then.
+#[test]
+fn host_without_file_descriptors_serves_again_when_some_close_and_stops_well() {
+    let host = Host::serve("hello_p2").start();
+    let pid = host.pid().to_string();
+    let limited = Command::new("prlimit").args(["--nofile=40", "--pid", &pid]).status();
+    assert!(limited.expect("util-linux is there").success());
+    let mut crowd: Vec<Conn> = (0..80).map(|_| host.connect()).collect();
+    host.wait_log(says::CANNOT_ACCEPT);
+    let mut queued = crowd.split_off(70);
+    drop(crowd);
+    for conn in &mut queued {
+        assert_eq!(conn.get("/").unwrap().status(), 200);
+    }
+    drop(queued);
+    assert_eq!(host.get("/").status(), 200);
+    host.signal(Signal::TERM);
+    host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+}
+
+/// EMFILE and W2 together: the queue is long just because nobody could be accepted.
+#[test]
+fn connections_kept_in_the_queue_by_a_lack_of_descriptors_are_served_when_the_stop_comes() {
+    let host = Host::serve("hello_p2").unix().start();
+    let pid = host.pid().to_string();
+    let limited = Command::new("prlimit").args(["--nofile=40", "--pid", &pid]).status();
+    assert!(limited.expect("util-linux is there").success());
+    let mut crowd: Vec<Conn> = (0..40).flat_map(|_| connections(&host)).collect();
+    for conn in &mut crowd {
+        conn.send(GET).unwrap();
+    }
+    host.wait_log(says::CANNOT_ACCEPT);
+    host.signal(Signal::TERM);
+    // Those who were accepted are answered first, and leave: so there is room for the others.
+    let mut lost = Vec::new();
+    while !crowd.is_empty() {
+        let (ready, waiting): (Vec<Conn>, Vec<Conn>) =
+            crowd.into_iter().partition(|conn| conn.glance() != Glance::Quiet);
+        crowd = waiting;
+        for mut conn in ready {
+            lost.extend(conn.read_response("GET").err());
+        }
+    }
+    assert!(lost.is_empty(), "{} lost, the first: {}", lost.len(), lost[0]);
+    host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+}
