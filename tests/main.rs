@@ -24,6 +24,7 @@ mod exit;
 mod gone;
 mod guests;
 mod harness;
+mod leftovers;
 mod limits;
 mod loss;
 mod peers;

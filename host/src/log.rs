@@ -7,7 +7,7 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 /// Lines that may wait to be written; more are dropped rather than waited for.
-const BUFFERED_LINES: usize = 16_384;
+const BUFFERED_LINES: usize = 8192;
 
 /// What is logged unless `HOST_LOG` says otherwise. wasmtime-wasi-http warns of every peer that
 /// goes away, which is nobody's fault.

@@ -119,10 +119,14 @@ async fn start(
     let line = ready_line(&listeners);
     let tokens: Vec<_> = listeners.iter().map(|_| work.doors.token()).collect();
     // Before the first handshake is completed for us: from here on a stop drains.
-    ready.announce();
     let mut doors = JoinSet::new();
-    for (listener, token) in listeners.into_iter().zip(tokens) {
+    if !ready.announce() {
+        return Ok(doors);
+    }
+    for listener in &listeners {
         listener.listen()?;
+    }
+    for (listener, token) in listeners.into_iter().zip(tokens) {
         let acceptor = Acceptor::new(listener, context.clone(), service.clone(), permits.clone())?;
         doors.spawn(acceptor.run(token));
     }

@@ -93,34 +93,29 @@ pub(super) fn engine(
         .native_unwind_info(false)
         .cache(open_cache(cache));
     let instances = limits.instances + SPARE_INSTANCES;
-    let scan = if memory_can_be_swapped() { None } else { Some(()) };
-    if let Some(()) = scan {
-        let keep = keep_resident(needs, instances);
-        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
-            needs,
-            instances,
-            limits.memory,
-            Some(keep),
-        )));
-        match Engine::new(&config) {
-            Ok(engine) => {
-                info!(instances, keep_resident = keep, "memory: reset by scan of dirty pages");
-                tick(&engine)?;
-                return Ok(engine);
-            }
-            Err(why) => info!(%why, "memory: no scan of dirty pages on this kernel"),
-        }
+    let mut make = |keep_resident: Option<usize>| {
+        let pool = pool(needs, instances, limits.memory, keep_resident);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+        Engine::new(&config)
+    };
+    let keep = keep_resident(needs, instances);
+    let scanned = if memory_can_be_swapped() {
+        info!("memory: swap is on, so the scan of dirty pages is not used");
+        None
     } else {
-        info!("memory: swap is on, so pages go back to the kernel after each request");
-    }
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
-        needs,
-        instances,
-        limits.memory,
-        None,
-    )));
-    let engine = Engine::new(&config)?;
-    info!(instances, "memory: reset by the kernel");
+        make(Some(keep)).inspect_err(|why| info!(%why, "memory: no scan of dirty pages here")).ok()
+    };
+    let engine = match scanned {
+        Some(engine) => {
+            info!(instances, keep_resident = keep, "memory: reset by scan of dirty pages");
+            engine
+        }
+        None => {
+            let engine = make(None)?;
+            info!(instances, "memory: reset by the kernel");
+            engine
+        }
+    };
     tick(&engine)?;
     Ok(engine)
 }

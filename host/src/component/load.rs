@@ -13,7 +13,7 @@ use wasmtime::component::Component;
 
 use super::engine::{self, Needs};
 use super::generation::Generation;
-use super::survey::{Kind, NotAComponent, Survey};
+use super::survey::{Kind, NotAComponent, Survey, one_line};
 use super::{Cache, Limits};
 
 /// A larger file is taken for a mistake. The largest components seen, JavaScript and Python, have
@@ -178,9 +178,10 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     if !is_text {
         return Ok(bytes);
     }
-    wat::parse_bytes(&bytes)
-        .map(std::borrow::Cow::into_owned)
-        .map_err(|why| LoadError::BadText { path: path.to_owned(), why: why.to_string() })
+    wat::parse_bytes(&bytes).map(std::borrow::Cow::into_owned).map_err(|why| LoadError::BadText {
+        path: path.to_owned(),
+        why: one_line(&why.to_string()),
+    })
 }
 
 fn survey(path: &Path, bytes: &[u8]) -> Result<Survey, LoadError> {

@@ -15,7 +15,7 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 /// A longer line is cut here and goes on in the next.
-const LINE_BYTES: usize = 4096;
+const LINE_BYTES: usize = 1024;
 
 /// Lines of one instance and stream; a guest that prints more is heard no longer.
 const MAX_LINES: usize = 1000;

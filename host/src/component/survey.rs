@@ -118,7 +118,7 @@ impl Survey {
 }
 
 /// The parser's text, which may be a table over many lines.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -222,6 +222,9 @@ const LARGEST_HEADER_SIZE: u64 = 16 * 1024 * 1024;
 /// Each instance reserves 4 GiB of a 47-bit address space, and a swap needs room for both.
 const MOST_INSTANCES: usize = 15_000;
 
+/// hyper makes room for all of them with every request.
+const MOST_HEADERS: usize = 10_000;
+
 /// More connections or waiting requests than any machine of today holds.
 const MOST_OF_ALL: usize = 10_000_000;
 
@@ -258,6 +261,9 @@ impl LimitArgs {
             if count > MOST_OF_ALL {
                 return Err(complaint(&format!("{flag} can be at most {MOST_OF_ALL}")));
             }
+        }
+        if self.max_headers > MOST_HEADERS {
+            return Err(complaint(&format!("--max-headers can be at most {MOST_HEADERS}")));
         }
         if self.max_instances > MOST_INSTANCES {
             return Err(complaint(&format!(

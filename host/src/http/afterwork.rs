@@ -1,17 +1,18 @@
 //! Work of a guest after its answer: in flight under a limit of its own.
 
-use std::fmt;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http_body::Body as _;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::admission::Permit;
-use crate::component::{Generation, Running};
-use crate::lifecycle::{Phase, PhaseWatch, Tracker};
+use crate::component::{Generation, Running, WasiBody};
+use crate::lifecycle::{Name, Phase, PhaseWatch, Tracker};
 
 /// What it takes to let a guest work on.
 #[derive(Clone, Debug)]
@@ -24,19 +25,18 @@ pub(super) struct Afterwork {
 impl Afterwork {
     /// Lets a guest whose answer has ended work on until it has nothing more to do. Its instance
     /// keeps its permit and its generation; its guard in the tracker is what a stop waits for.
-    pub(super) fn begin(
-        &self,
-        mut running: Running,
-        permit: Permit,
-        generation: Arc<Generation>,
-        exchange: u64,
-        what: impl fmt::Display + Send + Sync + 'static,
-    ) {
+    pub(super) fn begin(&self, rest: Rest, what: Name) {
         let Self { tracker, phase, limit } = self.clone();
         let mut guard = tracker.enter(what);
         tokio::spawn(async move {
+            let Rest { mut running, mut unwanted, permit, generation, exchange } = rest;
             let work = poll_fn(|cx| {
-                if phase.now() == Phase::Cut { Poll::Pending } else { running.poll_work(cx) }
+                if phase.now() == Phase::Cut {
+                    return Poll::Pending;
+                }
+                let worked = running.poll_work(cx);
+                discard(&mut unwanted, cx);
+                worked
             });
             let component = generation.name();
             tokio::select! {
@@ -58,4 +58,34 @@ impl Afterwork {
             drop(guard);
         });
     }
+}
+
+/// What is left of an exchange whose answer has ended.
+pub(super) struct Rest {
+    pub(super) running: Running,
+    /// A body that the guest writes and nobody reads: of an answer to HEAD.
+    pub(super) unwanted: Option<WasiBody>,
+    pub(super) permit: Permit,
+    pub(super) generation: Arc<Generation>,
+    /// Number of the exchange that it was.
+    pub(super) exchange: u64,
+}
+
+/// Frames taken in one go before others get their turn.
+const FRAMES: usize = 32;
+
+/// Takes what there is of a body and throws it away, so that the guest gets on.
+fn discard(unwanted: &mut Option<WasiBody>, cx: &mut Context<'_>) {
+    let Some(body) = unwanted else { return };
+    for _ in 0..FRAMES {
+        match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(_))) => {}
+            Poll::Ready(Some(Err(_)) | None) => {
+                *unwanted = None;
+                return;
+            }
+            Poll::Pending => return,
+        }
+    }
+    cx.waker().wake_by_ref();
 }

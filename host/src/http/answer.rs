@@ -9,7 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,8 +18,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{debug, warn};
 
 use super::admission::Permit;
-use super::afterwork::Afterwork;
-use super::exchange::Label;
+use super::afterwork::Rest;
+use super::exchange::{Exchanges, Label};
 use super::failure::Failure;
 use crate::component::{Generation, GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Guard, Phase};
@@ -79,8 +79,8 @@ pub(super) struct Work {
     pub(super) permit: Permit,
     pub(super) generation: Arc<Generation>,
     pub(super) guard: Guard,
-    pub(super) label: Label,
-    pub(super) afterwork: Afterwork,
+    pub(super) label: Arc<Label>,
+    pub(super) exchanges: Exchanges,
 }
 
 /// Made when first needed: most bodies are there at once.
@@ -121,9 +121,15 @@ impl Error for Broken {}
 impl Work {
     /// The answer is delivered, or all of it is in our hands: a guest with nothing left to do is
     /// dropped, another works on. Gives back the exchange's guard.
-    pub(super) fn finish(mut self, cx: Option<&mut Context<'_>>) -> Guard {
+    ///
+    /// `unwanted` is a body that nobody is going to read.
+    pub(super) fn finish(
+        mut self,
+        unwanted: Option<WasiBody>,
+        cx: Option<&mut Context<'_>>,
+    ) -> Guard {
         self.running.release();
-        let mut noop = Context::from_waker(std::task::Waker::noop());
+        let mut noop = Context::from_waker(Waker::noop());
         let exchange = self.guard.id();
         match self.running.poll_work(cx.unwrap_or(&mut noop)) {
             Poll::Ready(Ok(())) => self.guard,
@@ -133,8 +139,9 @@ impl Work {
                 self.guard
             }
             Poll::Pending => {
-                let Self { running, permit, generation, guard, label, afterwork } = self;
-                afterwork.begin(running, permit, generation, exchange, label);
+                let Self { running, permit, generation, guard, label, exchanges } = self;
+                let rest = Rest { running, unwanted, permit, generation, exchange };
+                exchanges.afterwork().begin(rest, label);
                 guard
             }
         }
@@ -193,12 +200,25 @@ impl Stream {
         }
     }
 
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(early) = self.early.pop_front() {
-            return Poll::Ready(Some(Ok(early)));
+    /// Gives hyper the next frame. Only what it has been given counts as delivered: hyper writes
+    /// the head by what is owed then.
+    fn hand_over(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let frame = match self.early.pop_front() {
+            Some(early) => Poll::Ready(Some(Ok(early))),
+            None => self.poll_frame(cx),
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let (Some(owed), Some(data)) = (&mut self.owed, frame.data_ref())
+        {
+            *owed = owed.saturating_sub(data.len() as u64);
         }
+        frame
+    }
+
+    /// Takes the next frame from the guest.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let Some(work) = &mut self.work else { return Poll::Ready(None) };
-        if work.afterwork.phase.now() == Phase::Cut {
+        if work.exchanges.phase().now() == Phase::Cut {
             return self.fail(Why::Cut);
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -231,9 +251,6 @@ impl Stream {
 
     fn pass(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.timers.idle = None;
-        if let (Some(owed), Some(data)) = (&mut self.owed, frame.data_ref()) {
-            *owed = owed.saturating_sub(data.len() as u64);
-        }
         Poll::Ready(Some(Ok(frame)))
     }
 
@@ -247,7 +264,7 @@ impl Stream {
             return self.fail(Why::Guest(why));
         }
         if let Some(work) = self.work.take() {
-            self.guard = Some(work.finish(Some(cx)));
+            self.guard = Some(work.finish(None, Some(cx)));
         }
         Poll::Ready(None)
     }
@@ -264,7 +281,7 @@ impl Stream {
         let Some(work) = &self.work else { return Poll::Ready(None) };
         let timers = &mut self.timers;
         let cut = timers.cut.get_or_insert_with(|| {
-            let phase = work.afterwork.phase.clone();
+            let phase = work.exchanges.phase().clone();
             Box::pin(async move { phase.reached(Phase::Cut).await })
         });
         if cut.as_mut().poll(cx).is_ready() {
@@ -290,13 +307,17 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         let Some(work) = self.work.take() else { return };
+        // While unwinding, a guest that panics again would end the process.
+        if std::thread::panicking() {
+            return;
+        }
         // hyper asks for no more once a declared length is delivered.
         if self.owed == Some(0) {
-            drop(work.finish(None));
+            drop(work.finish(None, None));
             return;
         }
         let mut work = work;
-        if work.afterwork.phase.now() == Phase::Cut {
+        if work.exchanges.phase().now() == Phase::Cut {
             work.guard.mark_cut();
         }
         debug!(exchange = work.guard.id(), "peer gone before the end: {}", work.label);
@@ -315,7 +336,7 @@ impl Body for Answer {
             Inner::Whole { bytes, .. } => {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
-            Inner::Guest(stream) => stream.poll_frame(cx),
+            Inner::Guest(stream) => stream.hand_over(cx),
         }
     }
 

@@ -41,7 +41,7 @@ struct Shared {
 }
 
 /// What an exchange is called in logs and among the survivors of a drain.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Label {
     method: Method,
     uri: Uri,
@@ -88,16 +88,15 @@ impl Exchanges {
             Ok(edge::Verdict::ServerOptions) => return failure::server_options(),
             Err(failure) => return failure.response(),
         }
-        let shared = &*self.0;
-        let generation = shared.slot.current();
-        let label = Label {
+        let generation = self.0.slot.current();
+        let label = Arc::new(Label {
             method: request.method().clone(),
             uri: request.uri().clone(),
             generation: generation.number(),
-        };
-        let mut guard = shared.exchanges.enter(label.clone());
-        match shared.run(request, &generation).await {
-            Ok(begun) => shared.respond(begun, generation, guard, label).await,
+        });
+        let mut guard = self.0.exchanges.enter(label.clone());
+        match self.0.run(request, &generation).await {
+            Ok(begun) => self.respond(begun, generation, guard, label).await,
             Err(fault) => {
                 let failure = report(&fault, &generation, &guard, &label);
                 if failure == Failure::Cut {
@@ -106,6 +105,48 @@ impl Exchanges {
                 failure.response()
             }
         }
+    }
+
+    /// Makes the response that hyper sends: the guest goes on inside its body.
+    async fn respond(
+        self,
+        begun: Begun,
+        generation: Arc<Generation>,
+        guard: Guard,
+        label: Arc<Label>,
+    ) -> Response<Answer> {
+        let Begun { response, running, permit, deadline, bodyless } = begun;
+        let body_idle = self.0.limits.body_idle;
+        let work = Work { running, permit, generation, guard, label, exchanges: self };
+        let (parts, body) = response.into_parts();
+        if bodyless {
+            drop(work.finish(Some(body), None));
+            return Response::from_parts(parts, Answer::fixed(""));
+        }
+        let owed = declared_length(&parts.headers);
+        let mut stream = Stream {
+            body,
+            work: Some(work),
+            body_idle,
+            deadline,
+            owed,
+            early: VecDeque::new(),
+            guard: None,
+            timers: Timers::default(),
+        };
+        match poll_fn(|cx| Poll::Ready(stream.begin(cx))).await {
+            Ok(Some(whole)) => Response::from_parts(parts, whole),
+            Ok(None) => Response::from_parts(parts, Answer::stream(stream)),
+            Err(broken) => broken.failure().response(),
+        }
+    }
+
+    pub(super) fn phase(&self) -> &PhaseWatch {
+        &self.0.phase
+    }
+
+    pub(super) fn afterwork(&self) -> &Afterwork {
+        &self.0.afterwork
     }
 }
 
@@ -131,9 +172,9 @@ impl Shared {
         if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.request_body) {
             return Err(Failure::BodyTooLarge.into());
         }
-        let permit = self.admit().await?;
         let is_head = *request.method() == Method::HEAD;
         let (request, verdict) = self.receive(request);
+        let permit = self.admit().await?;
         let mut running = generation.start(request);
         let deadline = limits.total.map(|total| began + total);
         let head_by = Instant::now() + limits.response_head;
@@ -191,41 +232,6 @@ impl Shared {
             head.map_err(Fault::Guest)
         })
         .await
-    }
-
-    /// Makes the response that hyper sends: the guest goes on inside its body.
-    async fn respond(
-        &self,
-        begun: Begun,
-        generation: Arc<Generation>,
-        guard: Guard,
-        label: Label,
-    ) -> Response<Answer> {
-        let Begun { response, running, permit, deadline, bodyless } = begun;
-        let afterwork = self.afterwork.clone();
-        let work = Work { running, permit, generation, guard, label, afterwork };
-        let (parts, body) = response.into_parts();
-        if bodyless {
-            drop(body);
-            drop(work.finish(None));
-            return Response::from_parts(parts, Answer::fixed(""));
-        }
-        let owed = declared_length(&parts.headers);
-        let mut stream = Stream {
-            body,
-            work: Some(work),
-            body_idle: self.limits.body_idle,
-            deadline,
-            owed,
-            early: VecDeque::new(),
-            guard: None,
-            timers: Timers::default(),
-        };
-        match poll_fn(|cx| Poll::Ready(stream.begin(cx))).await {
-            Ok(Some(whole)) => Response::from_parts(parts, whole),
-            Ok(None) => Response::from_parts(parts, Answer::stream(stream)),
-            Err(broken) => broken.failure().response(),
-        }
     }
 }
 

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::failure::Failure;
 use crate::component::BodyError;
@@ -41,7 +43,8 @@ impl Verdict {
 
 /// A request body with its limits. The guest sees an error where one is passed.
 pub(super) struct Upload {
-    body: Incoming,
+    /// Taken by the drop.
+    body: Option<Incoming>,
     left: u64,
     patience: Duration,
     silence: Option<Pin<Box<Sleep>>>,
@@ -52,7 +55,13 @@ impl Upload {
     /// `limit` in bytes; `patience` between two frames while the guest waits for one.
     pub(super) fn new(body: Incoming, limit: u64, patience: Duration) -> (Self, Verdict) {
         let verdict = Verdict::default();
-        let upload = Self { body, left: limit, patience, silence: None, verdict: verdict.clone() };
+        let upload = Self {
+            body: Some(body),
+            left: limit,
+            patience,
+            silence: None,
+            verdict: verdict.clone(),
+        };
         (upload, verdict)
     }
 
@@ -79,7 +88,8 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             self.silence = None;
             return Poll::Ready(frame.map(|frame| {
                 let frame = frame.inspect_err(|_| self.verdict.set(BROKEN_OFF))?;
@@ -98,10 +108,36 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+/// A guest need not read what it was sent. Then the rest is read for it, so that the connection can
+/// go on: hyper would close it, behind an answer that did not say so.
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let Some(body) = self.body.take() else { return };
+        if body.is_end_stream() || self.verdict.failure().is_some() {
+            return;
+        }
+        // Ends with the connection, whose end of the body then fails, or with its patience. A peer
+        // that is still sending then has no other request under way.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(timeout(self.patience, discard(body, self.left)));
+        }
+    }
+}
+
+async fn discard(mut body: Incoming, mut left: u64) {
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+        match left.checked_sub(bytes) {
+            Some(rest) => left = rest,
+            None => return,
+        }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, interval_at, sleep_until, timeout_at};
+use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use super::Work;
@@ -72,6 +73,9 @@ const REDRAW_EVERY: Duration = Duration::from_millis(200);
 /// After the cut, this long for the last 503s and resets to leave, then the process ends.
 const CUT_GRACE: Duration = Duration::from_secs(1);
 
+/// Between two looks at exchanges whose connections have ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 /// At most this many survivors are named; the rest is counted.
 const NAMED_AT_MOST: usize = 100;
 
@@ -83,12 +87,12 @@ pub(super) async fn live(
     commands: &mut UnboundedReceiver<Command>,
 ) -> Ending {
     let first = next_stop(commands).await;
-    if phase.watch().now() < Phase::Ready {
+    if phase.give_up_start() {
         return Ending::BeforeReady;
     }
     let stop = Stop::begin(phase, work, plan);
     let cut_short_by = stop.run(first, commands).await;
-    Ending::Stopped(stop.report(cut_short_by, first == Command::Fail))
+    Ending::Stopped(stop.report(cut_short_by))
 }
 
 struct Stop<'a> {
@@ -98,6 +102,7 @@ struct Stop<'a> {
     began: Instant,
     deadline: Instant,
     before: Before,
+    failed: AtomicBool,
 }
 
 /// What had ended before the stop began.
@@ -122,7 +127,15 @@ impl<'a> Stop<'a> {
             afterwork: work.afterwork.counts(),
             connections: work.connections.counts(),
         };
-        Self { phase, work, plan, began, deadline: began + plan.timeout, before }
+        Self {
+            phase,
+            work,
+            plan,
+            began,
+            deadline: began + plan.timeout,
+            before,
+            failed: AtomicBool::new(false),
+        }
     }
 
     /// Runs the steps. Gives the signal that cut the stop short, if one did.
@@ -134,6 +147,7 @@ impl<'a> Stop<'a> {
         let cut_by = match first {
             Command::Cut(signal) => Some(signal),
             Command::Stop(_) | Command::Fail => {
+                self.failed.store(first == Command::Fail, Ordering::Relaxed);
                 self.say_plan(first);
                 match self.drain(commands).await {
                     Wait::Done => return None,
@@ -181,9 +195,13 @@ impl<'a> Stop<'a> {
         self.work.doors.wait().await;
     }
 
-    /// Exchanges live inside connections, so connections and work after the answer are all.
+    /// Exchanges live inside connections; only the task of an HTTP/2 stream may take a moment
+    /// longer to see that its connection has ended.
     async fn everything_ended(&self) {
         self.work.connections.idle().await;
+        while self.work.exchanges.in_flight() > 0 {
+            sleep(LOOK_AGAIN).await;
+        }
         self.work.afterwork.idle().await;
     }
 
@@ -201,7 +219,8 @@ impl<'a> Stop<'a> {
                 () = &mut done => break Wait::Done,
                 command = next_stop(commands) => match command {
                     Command::Stop(signal) | Command::Cut(signal) => break Wait::CutBy(signal),
-                    Command::Ignored(_) | Command::Fail => {}
+                    Command::Fail => self.failed.store(true, Ordering::Relaxed),
+                    Command::Ignored(_) => {}
                 },
                 () = sleep_until(self.deadline) => break Wait::TimedOut,
                 () = progress.tick() => progress.show(self),
@@ -244,7 +263,7 @@ impl<'a> Stop<'a> {
         }
     }
 
-    fn report(&self, cut_short_by: Option<Signal>, failed: bool) -> Report {
+    fn report(&self, cut_short_by: Option<Signal>) -> Report {
         let exchanges = self.work.exchanges.counts();
         let afterwork = self.work.afterwork.counts();
         let connections = self.work.connections.counts();
@@ -258,14 +277,14 @@ impl<'a> Stop<'a> {
             dropped: connections.cut - self.before.connections.cut
                 + self.work.connections.in_flight() as u64,
             cut_short_by,
-            failed,
+            failed: self.failed.load(Ordering::Relaxed),
         }
     }
 
     fn say_plan(&self, why: Command) {
         info!(
             step = "stop",
-            ?why,
+            why = why.name(),
             drain_delay = ?self.plan.delay,
             drain_timeout = ?self.plan.timeout,
             exchanges = self.work.exchanges.in_flight(),

@@ -1,5 +1,7 @@
 //! Every deadline of a stop, on the paused clock.
 
+use std::sync::Arc;
+
 use super::*;
 use tokio::sync::mpsc;
 
@@ -53,11 +55,11 @@ async fn drain_with_nothing_in_flight_is_immediate() {
 #[tokio::test(start_paused = true)]
 async fn drain_ends_with_the_last_guard_and_not_at_the_deadline() {
     let mut world = world();
-    let connection = world.work.connections.enter("peer");
-    let exchange = world.work.exchanges.enter("GET /");
+    let connection = world.work.connections.enter(Arc::new("peer"));
+    let exchange = world.work.exchanges.enter(Arc::new("GET /"));
     let life = world.live(0, 25);
     world.say(TERM);
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    sleep(Duration::from_secs(3)).await;
     drop(exchange);
     drop(connection);
     let report = report(life.await.unwrap());
@@ -68,7 +70,7 @@ async fn drain_ends_with_the_last_guard_and_not_at_the_deadline() {
 #[tokio::test(start_paused = true)]
 async fn the_drain_delay_lies_inside_the_drain_timeout() {
     let mut world = world();
-    let _stuck = world.work.connections.enter("peer");
+    let _stuck = world.work.connections.enter(Arc::new("peer"));
     let watch = world.phase.watch();
     let life = world.live(5, 25);
     world.say(TERM);
@@ -84,8 +86,8 @@ async fn the_drain_delay_lies_inside_the_drain_timeout() {
 #[tokio::test(start_paused = true)]
 async fn what_is_left_at_the_deadline_is_counted_as_cut() {
     let mut world = world();
-    let connection = world.work.connections.enter("peer");
-    let exchange = world.work.exchanges.enter("GET /slow");
+    let connection = world.work.connections.enter(Arc::new("peer"));
+    let exchange = world.work.exchanges.enter(Arc::new("GET /slow"));
     let watch = world.phase.watch();
     let life = world.live(0, 2);
     world.say(TERM);
@@ -101,7 +103,7 @@ async fn what_is_left_at_the_deadline_is_counted_as_cut() {
 async fn a_second_signal_cuts_at_once_in_every_step() {
     for (delay, second) in [(5, Signal::Terminate), (0, Signal::Interrupt), (0, Signal::Quit)] {
         let mut world = world();
-        let connection = world.work.connections.enter("peer");
+        let connection = world.work.connections.enter(Arc::new("peer"));
         let watch = world.phase.watch();
         let life = world.live(delay, 25);
         world.say(TERM);
@@ -129,7 +131,7 @@ async fn sigquit_cuts_without_draining() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_drains_like_a_signal_and_is_reported_as_one() {
     let mut world = world();
-    let connection = world.work.connections.enter("peer");
+    let connection = world.work.connections.enter(Arc::new("peer"));
     let life = world.live(0, 25);
     world.say(Command::Fail);
     world.phase.watch().reached(Phase::Draining).await;
@@ -142,10 +144,10 @@ async fn a_failure_drains_like_a_signal_and_is_reported_as_one() {
 #[tokio::test(start_paused = true)]
 async fn work_after_the_answer_is_waited_for() {
     let mut world = world();
-    let after = world.work.afterwork.enter("after GET /");
+    let after = world.work.afterwork.enter(Arc::new("after GET /"));
     let life = world.live(0, 25);
     world.say(TERM);
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    sleep(Duration::from_secs(4)).await;
     drop(after);
     assert_eq!(report(life.await.unwrap()).took, Duration::from_secs(4));
 }

@@ -14,6 +14,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// than any sensible number of worker threads only cost memory.
 const SHARDS: usize = 16;
 
+/// What something in flight is called, should it survive to a cut.
+pub type Name = Arc<dyn fmt::Display + Send + Sync>;
+
 /// Counts and names what is in flight. Cloning gives another handle to the same tracker.
 #[derive(Clone)]
 pub struct Tracker {
@@ -22,7 +25,8 @@ pub struct Tracker {
 
 struct Shared {
     shards: [Mutex<Shard>; SHARDS],
-    tokens: TaskTracker,
+    /// What a wait for the last guard rests on; its counter is shared by all threads.
+    tokens: Option<TaskTracker>,
 }
 
 #[derive(Default)]
@@ -34,16 +38,16 @@ struct Shard {
 }
 
 struct Entry {
-    what: Box<dyn fmt::Display + Send + Sync>,
+    what: Name,
     since: Instant,
 }
 
 /// One thing in flight. Made by [`Tracker::enter`]; dropping it ends the thing and counts it as
-/// finished, [`Guard::cut`] counts it as cut.
+/// finished, unless it was marked as cut.
 #[must_use = "a guard that is dropped at once guards nothing"]
 pub struct Guard {
     shared: Arc<Shared>,
-    _token: TaskTrackerToken,
+    _token: Option<TaskTrackerToken>,
     shard: usize,
     key: usize,
     id: u64,
@@ -58,10 +62,27 @@ pub(super) struct Counts {
 }
 
 impl Tracker {
-    /// Takes note of something that begins now. `what` names it, should it survive to a cut.
-    pub fn enter(&self, what: impl fmt::Display + Send + Sync + 'static) -> Guard {
+    /// A tracker whose last guard can be waited for.
+    #[must_use]
+    pub fn awaited() -> Self {
+        Self::with(Some(TaskTracker::new()))
+    }
+
+    /// A tracker that only counts and names: nothing in it is shared by all threads.
+    #[must_use]
+    pub fn named() -> Self {
+        Self::with(None)
+    }
+
+    fn with(tokens: Option<TaskTracker>) -> Self {
+        let shards = std::array::from_fn(|_| Mutex::default());
+        Self { shared: Arc::new(Shared { shards, tokens }) }
+    }
+
+    /// Takes note of something that begins now.
+    pub fn enter(&self, what: Name) -> Guard {
         let shard = my_shard();
-        let entry = Entry { what: Box::new(what), since: Instant::now() };
+        let entry = Entry { what, since: Instant::now() };
         let (key, sequence) = {
             let mut here = self.shared.shard(shard);
             here.sequence += 1;
@@ -69,7 +90,7 @@ impl Tracker {
         };
         Guard {
             shared: self.shared.clone(),
-            _token: self.shared.tokens.token(),
+            _token: self.shared.tokens.as_ref().map(TaskTracker::token),
             shard,
             key,
             id: sequence * SHARDS as u64 + shard as u64,
@@ -83,10 +104,13 @@ impl Tracker {
         (0..SHARDS).map(|shard| self.shared.shard(shard).here.len()).sum()
     }
 
-    /// Waits until none is in flight. Cancel-safe; bounded by whoever calls.
+    /// Waits until none is in flight; not at all for a tracker that only names. Cancel-safe;
+    /// bounded by whoever calls.
     pub(super) async fn idle(&self) {
-        self.shared.tokens.close();
-        self.shared.tokens.wait().await;
+        if let Some(tokens) = &self.shared.tokens {
+            tokens.close();
+            tokens.wait().await;
+        }
     }
 
     /// Names of what is in flight, oldest first, with their ages.
@@ -122,7 +146,8 @@ impl Guard {
     }
 
     /// Ends the thing as cut by force.
-    pub fn cut(mut self) {
+    #[cfg(test)]
+    pub(crate) fn cut(mut self) {
         self.cut = true;
     }
 
@@ -136,7 +161,8 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let mut here = self.shared.shard(self.shard);
         here.here.remove(self.key);
-        if self.cut {
+        // A panic has lost what it was about.
+        if self.cut || std::thread::panicking() {
             here.cut += 1;
         } else {
             here.finished += 1;
@@ -163,13 +189,6 @@ fn my_shard() -> usize {
     })
 }
 
-impl Default for Tracker {
-    fn default() -> Self {
-        let shards = std::array::from_fn(|_| Mutex::default());
-        Self { shared: Arc::new(Shared { shards, tokens: TaskTracker::new() }) }
-    }
-}
-
 impl fmt::Debug for Tracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tracker").field("in_flight", &self.in_flight()).finish()
@@ -188,9 +207,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_tracker_is_idle_when_the_last_guard_drops_on_whatever_thread() {
-        let tracker = Tracker::default();
-        let first = tracker.enter("first");
-        let second = tracker.enter("second");
+        let tracker = Tracker::awaited();
+        let first = tracker.enter(Arc::new("first"));
+        let second = tracker.enter(Arc::new("second"));
         assert_eq!(tracker.in_flight(), 2);
         drop(first);
         let waiting = tracker.clone();
@@ -202,18 +221,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn survivors_are_named_oldest_first() {
-        let tracker = Tracker::default();
-        let _old = tracker.enter("GET /old");
+        let tracker = Tracker::awaited();
+        let _old = tracker.enter(Arc::new("GET /old"));
         tokio::time::advance(std::time::Duration::from_secs(2)).await;
-        let _new = tracker.enter("GET /new");
+        let _new = tracker.enter(Arc::new("GET /new"));
         let names = tracker.survivors();
         assert_eq!(names, ["GET /old age=2.000s", "GET /new age=0.000s"]);
     }
 
     #[test]
     fn ids_are_unique() {
-        let tracker = Tracker::default();
-        let guards: Vec<_> = (0..100).map(|_| tracker.enter("x")).collect();
+        let tracker = Tracker::awaited();
+        let guards: Vec<_> = (0..100).map(|_| tracker.enter(Arc::new("x"))).collect();
         let mut ids: Vec<_> = guards.iter().map(Guard::id).collect();
         ids.sort_unstable();
         ids.dedup();

@@ -16,7 +16,7 @@ mod phase;
 mod signals;
 
 pub use drain::{Ending, Plan, Report};
-pub use guard::{Guard, Tracker};
+pub use guard::{Guard, Name, Tracker};
 pub use phase::{Phase, PhaseWatch};
 pub use signals::{Command, Signal};
 
@@ -32,7 +32,7 @@ use signals::Commands;
 ///
 /// Doors close first, connections end next and exchanges live inside connections; only work that
 /// an instance does after its answer outlives its connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Work {
     /// Listeners that still accept. A token per listener, dropped when its queue is empty and it
     /// is closed.
@@ -43,6 +43,17 @@ pub struct Work {
     pub exchanges: Tracker,
     /// Instances that work on after their answer.
     pub afterwork: Tracker,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            doors: TaskTracker::new(),
+            connections: Tracker::awaited(),
+            exchanges: Tracker::named(),
+            afterwork: Tracker::awaited(),
+        }
+    }
 }
 
 /// Handle to the lifecycle for the rest of the process.
@@ -123,8 +134,10 @@ impl Alarm {
 pub struct Ready(PhaseSetter);
 
 impl Ready {
-    /// Listeners are bound and components loaded: a stop from now on drains.
-    pub fn announce(self) {
-        self.0.set(Phase::Ready);
+    /// Listeners are bound and components loaded: a stop from now on drains. False if a stop came
+    /// first: then nobody may be let in any more.
+    #[must_use]
+    pub fn announce(self) -> bool {
+        self.0.set(Phase::Ready)
     }
 }

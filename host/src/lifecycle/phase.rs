@@ -46,16 +46,26 @@ impl PhaseSetter {
         Self { level: Arc::new(AtomicU8::new(Phase::Starting as u8)), sender }
     }
 
-    /// Moves on to `phase`; going back is ignored.
-    pub(super) fn set(&self, phase: Phase) {
+    /// Moves on to `phase`; going back is ignored. Whether it moved.
+    pub(super) fn set(&self, phase: Phase) -> bool {
+        self.set_if(phase, |now| phase > now)
+    }
+
+    /// Ends a process that is not ready, for good: it cannot become ready any more. False if it
+    /// is ready already.
+    pub(super) fn give_up_start(&self) -> bool {
+        self.set_if(Phase::Cut, |now| now < Phase::Ready)
+    }
+
+    fn set_if(&self, phase: Phase, may: impl FnOnce(Phase) -> bool) -> bool {
         self.sender.send_if_modified(|now| {
-            let forward = phase > *now;
-            if forward {
+            let moves = may(*now);
+            if moves {
                 *now = phase;
                 self.level.store(phase as u8, Ordering::Release);
             }
-            forward
-        });
+            moves
+        })
     }
 
     pub(super) fn watch(&self) -> PhaseWatch {
@@ -97,7 +107,12 @@ impl PhaseWatch {
     pub(crate) fn by_hand() -> (impl Fn(Phase), Self) {
         let setter = PhaseSetter::new();
         let watch = setter.watch();
-        (move |phase| setter.set(phase), watch)
+        (
+            move |phase| {
+                setter.set(phase);
+            },
+            watch,
+        )
     }
 }
 

@@ -18,6 +18,17 @@ pub enum Command {
     Ignored(Signal),
 }
 
+impl Command {
+    /// What the log calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stop(signal) | Self::Cut(signal) | Self::Ignored(signal) => signal.name(),
+            Self::Fail => "failure",
+        }
+    }
+}
+
 /// The signals that have a meaning here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {

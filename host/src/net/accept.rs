@@ -20,6 +20,9 @@ use crate::lifecycle::{Phase, Tracker};
 /// once would only spin.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
+/// After an error of one connection: nothing to a server, and enough not to spin if it lasts.
+const FAILED_PAUSE: Duration = Duration::from_millis(1);
+
 /// Accepts connections of one listener and starts their tasks.
 #[derive(Debug)]
 pub struct Acceptor<S> {
@@ -125,7 +128,7 @@ impl<S: Service> Acceptor<S> {
     async fn pause(&self, why: &io::Error) {
         if !door::is_exhaustion(why) {
             debug!(%why, "a connection was gone before it was accepted");
-            tokio::task::yield_now().await;
+            sleep(FAILED_PAUSE).await;
             return;
         }
         warn!(%why, addr = self.name, "cannot accept; trying again in {EXHAUSTED_PAUSE:?}");
@@ -188,5 +191,5 @@ fn enter(tracker: &Tracker, socket: &Socket, listener: &str) -> crate::lifecycle
         Socket::Unix(_) => None,
     };
     let peer = peer.unwrap_or_else(|| "unix".into());
-    tracker.enter(format!("connection from {peer} on {listener}"))
+    tracker.enter(Arc::new(format!("connection from {peer} on {listener}")))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::preface::{self, Opening};
@@ -36,10 +37,11 @@ pub(super) async fn serve<S: Service>(
     service: S,
     mut guard: Guard,
 ) {
+    let accepted = Instant::now();
     let socket = Arc::new(socket);
     let end = match preface::detect(&socket, &context).await {
-        Opening::Http1(bytes) => h1::serve(&socket, bytes, &context, &service).await,
-        Opening::Http2(bytes) => h2::serve(&socket, bytes, &context, &service).await,
+        Opening::Http1(bytes) => h1::serve(&socket, bytes, accepted, &context, &service).await,
+        Opening::Http2(bytes) => h2::serve(&socket, bytes, accepted, &context, &service).await,
         Opening::Nothing => End::Finished,
         Opening::Stuck => End::Gone,
     };

@@ -9,7 +9,6 @@ use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::*;
 use crate::lifecycle::{PhaseWatch, Tracker};
@@ -57,8 +56,8 @@ struct Peer {
 
 fn connect(phase: PhaseWatch) -> Peer {
     let (stream, ours) = UnixStream::pair().unwrap();
-    let tracker = Tracker::default();
-    let guard = tracker.enter("test");
+    let tracker = Tracker::awaited();
+    let guard = tracker.enter(Arc::new("test"));
     let context = Context { phase, connections: tracker.clone(), limits: LIMITS };
     let served = tokio::spawn(serve(Socket::Unix(ours), context, Ok200, guard));
     Peer { stream, served, began: Instant::now(), tracker }

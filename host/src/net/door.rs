@@ -84,8 +84,12 @@ enum Queue {
     OutOfReach,
 }
 
+/// Errors in one go, before others get their turn.
+const FAILED_AT_MOST: usize = 64;
+
 /// Accepts until the queue is empty, past everything that the reactor may not have said yet.
 fn take_all(listener: &Socket, admit: &mut impl FnMut(Socket)) -> Queue {
+    let mut failed = 0;
     loop {
         match listener.accept() {
             Ok((socket, _)) => admit(socket),
@@ -99,7 +103,13 @@ fn take_all(listener: &Socket, admit: &mut impl FnMut(Socket)) -> Queue {
             {
                 return Queue::Emptied;
             }
-            Err(why) => debug!(%why, "a connection was gone before it was accepted"),
+            Err(why) => {
+                debug!(%why, "a connection was gone before it was accepted");
+                failed += 1;
+                if failed > FAILED_AT_MOST {
+                    return Queue::OutOfReach;
+                }
+            }
         }
     }
 }

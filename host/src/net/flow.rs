@@ -3,6 +3,7 @@
 //! hyper does not say whether a connection is idle, has half a head, or owes an answer. The wire
 //! sees the bytes and the service sees the exchanges; put together here they tell.
 
+use std::io::IoSlice;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -10,6 +11,7 @@ use std::task::Waker;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
+use super::frames::Streams;
 use super::scan::{ChunkScan, HeadScan};
 
 /// The state of one connection.
@@ -31,6 +33,12 @@ pub(super) struct State {
     /// Bytes that came behind the head which hyper is working on.
     pub(super) ahead: BytesMut,
     pub(super) idle_since: Instant,
+    /// When bytes last went either way.
+    pub(super) moved: Instant,
+    /// Of an HTTP/2 connection.
+    pub(super) streams: Option<Streams>,
+    /// Since when answers should say that this is the end.
+    pub(super) leaving: Option<Instant>,
     /// Since when the kernel takes no more bytes.
     pub(super) write_blocked: Option<Instant>,
     /// hyper asked for bytes that it is not due yet.
@@ -52,7 +60,9 @@ pub(super) enum Reading {
 }
 
 impl Flow {
-    pub(super) fn new(reading: Reading, ahead: BytesMut) -> Arc<Self> {
+    /// A connection that was accepted at `accepted`, and has sent `ahead` since.
+    pub(super) fn new(reading: Reading, ahead: BytesMut, accepted: Instant) -> Arc<Self> {
+        let streams = (reading == Reading::Free).then(Streams::new);
         Arc::new(Self {
             active: AtomicUsize::new(0),
             broken: AtomicBool::new(false),
@@ -60,7 +70,10 @@ impl Flow {
             state: Mutex::new(State {
                 reading,
                 ahead,
-                idle_since: Instant::now(),
+                idle_since: accepted,
+                moved: accepted,
+                streams,
+                leaving: None,
                 write_blocked: None,
                 parked: None,
                 served: 0,
@@ -88,7 +101,8 @@ impl Flow {
 
     /// Whether bytes are owed to the peer: an unfinished exchange, or an answer not yet written.
     pub(super) fn owes(&self) -> bool {
-        self.active() > 0 || self.state().write_blocked.is_some()
+        let state = self.state();
+        self.active() > 0 || state.write_blocked.is_some() || state.open_streams() > 0
     }
 
     pub(super) fn mark_broken(&self) {
@@ -120,6 +134,27 @@ impl Flow {
 }
 
 impl State {
+    /// HTTP/2 streams whose end has not left yet.
+    pub(super) fn open_streams(&self) -> usize {
+        self.streams.as_ref().map_or(0, Streams::open)
+    }
+
+    /// Takes note of bytes that the kernel took.
+    pub(super) fn wrote(&mut self, written: &[IoSlice<'_>], mut length: usize) {
+        let now = Instant::now();
+        self.moved = now;
+        // What is owed counts as delivered when the kernel has it, not when we did.
+        if self.write_blocked.take().is_some() {
+            self.idle_since = now;
+        }
+        let Some(streams) = &mut self.streams else { return };
+        for slice in written {
+            let part = slice.get(..length.min(slice.len())).unwrap_or_default();
+            streams.send(part);
+            length -= part.len();
+        }
+    }
+
     /// The next bytes begin a new request.
     pub(super) fn next_head(&mut self) {
         self.reading = Reading::fresh_head();
@@ -128,10 +163,15 @@ impl State {
         }
     }
 
+    /// Whether the next bytes, if there are any, begin a request.
+    pub(super) fn awaits_head(&self) -> bool {
+        matches!(self.reading, Reading::Head { .. })
+    }
+
     /// Since when half a request head has been here, if one is.
     pub(super) fn half_head_since(&self) -> Option<Instant> {
         match self.reading {
-            Reading::Head { since, .. } => since,
+            Reading::Head { since, scan } => since.filter(|_| scan.has_begun()),
             Reading::Body { .. } | Reading::Chunked { .. } | Reading::Free => None,
         }
     }
@@ -145,6 +185,11 @@ impl State {
 impl Reading {
     pub(super) fn fresh_head() -> Self {
         Self::Head { since: None, scan: HeadScan::default() }
+    }
+
+    /// The first head of a connection, whose time runs from accept.
+    pub(super) fn first_head(accepted: Instant) -> Self {
+        Self::Head { since: Some(accepted), scan: HeadScan::default() }
     }
 
     pub(super) fn chunked() -> Self {
@@ -184,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_last_exchange_to_end_makes_the_connection_idle() {
-        let flow = Flow::new(Reading::fresh_head(), BytesMut::new());
+        let flow = Flow::new(Reading::fresh_head(), BytesMut::new(), Instant::now());
         let first = flow.begin(Reading::Body { left: 0 });
         assert!(flow.owes());
         drop(first);

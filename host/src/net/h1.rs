@@ -34,14 +34,17 @@ const CUT_FLUSH: Duration = Duration::from_millis(500);
 
 type Connection<S> = http1::Connection<TokioIo<Wire>, Adapter<S>>;
 
-/// Serves HTTP/1 on a socket of which `first` has already been read.
+/// Serves HTTP/1 on a socket that was accepted at `accepted` and of which `first` has already been
+/// read.
 pub(super) async fn serve<S: Service>(
     socket: &Arc<Socket>,
     first: BytesMut,
+    accepted: Instant,
     context: &Context,
     service: &S,
 ) -> End {
-    let flow = Flow::new(Reading::fresh_head(), first);
+    let flow = Flow::new(Reading::first_head(accepted), first, accepted);
+    let mut drain_began = None;
     loop {
         let wire = TokioIo::new(Wire::new(socket.clone(), flow.clone()));
         let adapter = Adapter {
@@ -57,15 +60,19 @@ pub(super) async fn serve<S: Service>(
             .max_buf_size(context.limits.header_size.max(SMALLEST_BUFFER))
             .serve_connection(wire, adapter);
         let driver = Driver { socket, flow: &flow, context };
-        match driver.drive(&mut connection).await {
+        match driver.drive(&mut connection, &mut drain_began).await {
             Turn::Ended(end) => return end,
             Turn::Idle => {
-                // The wire gives hyper one request at a time, so this is empty unless hyper and our
-                // reading of a body's end differ.
                 let rest = connection.into_parts().read_buf;
-                if rest.is_empty() {
+                // Empty lines belong to no request (RFC 9112 §2.2), and hyper keeps them.
+                if rest.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
                     return End::Finished;
                 }
+                if context.phase.now() == Phase::Cut {
+                    return End::Refused(Refusal::Stopping);
+                }
+                // The wire gives hyper one request at a time, so there is nothing else unless
+                // hyper and our reading of a body's end differ.
                 let mut state = flow.state();
                 state.ahead.extend_from_slice(&rest);
                 state.reading = Reading::fresh_head();
@@ -100,19 +107,22 @@ struct Driver<'a> {
 
 impl Driver<'_> {
     /// Polls hyper until the connection ends or a deadline of ours passes.
-    async fn drive<S: Service>(&self, connection: &mut Connection<S>) -> Turn {
+    async fn drive<S: Service>(
+        &self,
+        connection: &mut Connection<S>,
+        drain_began: &mut Option<Instant>,
+    ) -> Turn {
         let mut draining = std::pin::pin!(self.context.phase.reached(Phase::Draining));
         let mut cut = std::pin::pin!(self.context.phase.reached(Phase::Cut));
         let mut broken = std::pin::pin!(self.socket.broken());
-        let mut drain_began = None;
         let mut is_cut = false;
-        let mut timer = std::pin::pin!(sleep_until(self.deadline(None).0));
+        let mut timer = std::pin::pin!(sleep_until(self.deadline(*drain_began).0));
         std::future::poll_fn(|task| {
             if let Poll::Ready(result) = Pin::new(&mut *connection).poll(task) {
                 return Poll::Ready(Turn::Ended(self.ended(result)));
             }
             if drain_began.is_none() && draining.as_mut().poll(task).is_ready() {
-                drain_began = Some(Instant::now());
+                *drain_began = Some(Instant::now());
             }
             is_cut = is_cut || cut.as_mut().poll(task).is_ready();
             if is_cut {
@@ -121,7 +131,7 @@ impl Driver<'_> {
             if self.flow.active() > 0 && broken.as_mut().poll(task).is_ready() {
                 return Poll::Ready(Turn::Ended(End::Gone));
             }
-            self.check_deadline(task, timer.as_mut(), drain_began)
+            self.check_deadline(task, timer.as_mut(), *drain_began)
         })
         .await
     }
@@ -198,7 +208,12 @@ impl Driver<'_> {
             }
             return timer.poll(task).map(|()| Turn::Ended(End::Dropped));
         }
-        if self.flow.state().half_head_since().is_some() {
+        let state = self.flow.state();
+        let begun = state.half_head_since().is_some()
+            || (state.awaits_head()
+                && (!state.ahead.is_empty() || self.socket.unread() == Unread::Bytes));
+        drop(state);
+        if begun {
             return Poll::Ready(Turn::Ended(End::Refused(Refusal::Stopping)));
         }
         Poll::Ready(Turn::Idle)
@@ -245,13 +260,25 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
         Box::pin(async move {
             let mut response = answer.await;
             let flow = active.flow();
-            if phase.is_leaving() && !next_request_waits(flow, &socket) {
+            let says_close = phase.is_leaving()
+                && (pipelined_enough(flow) || !next_request_waits(flow, &socket));
+            if says_close {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             flow.set_ends_by_close(old);
             Ok(response.map(|body| Tracked::new(body, active)))
         })
     }
+}
+
+/// A peer that always has its next request under way is told all the same after this.
+const PIPELINED_AT_MOST: Duration = Duration::from_secs(1);
+
+/// Whether a peer has had its time for requests under way. What it has sent behind the answer that
+/// says `Connection: close` it may send again (RFC 9112 §9.6).
+fn pipelined_enough(flow: &Flow) -> bool {
+    let mut state = flow.state();
+    state.leaving.get_or_insert_with(Instant::now).elapsed() > PIPELINED_AT_MOST
 }
 
 /// Whether the peer has already sent its next request behind this one. It may not be answered any

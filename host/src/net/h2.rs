@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context as Task, Poll};
+use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -61,10 +61,11 @@ type Connection<S> = http2::Connection<TokioIo<Wire>, Adapter<S>, Streams>;
 pub(super) async fn serve<S: Service>(
     socket: &Arc<Socket>,
     first: BytesMut,
+    accepted: Instant,
     context: &Context,
     service: &S,
 ) -> End {
-    let flow = Flow::new(Reading::Free, first);
+    let flow = Flow::new(Reading::Free, first, accepted);
     let newest = Newest::default();
     let streams = Streams { newest: newest.clone(), patience: context.limits.stall };
     let wire = TokioIo::new(Wire::new(socket.clone(), flow.clone()));
@@ -131,10 +132,10 @@ impl Driver<'_> {
         task: &mut Task<'_>,
         timer: Pin<&mut Sleep>,
     ) -> Poll<End> {
-        if self.flow.active() == 0 {
-            if let Poll::Ready(end) = self.leave(connection, task) {
-                return Poll::Ready(end);
-            }
+        if !self.flow.owes()
+            && let Poll::Ready(end) = self.leave(connection, task)
+        {
+            return Poll::Ready(end);
         }
         timer.poll(task).map(|()| End::Dropped)
     }
@@ -163,6 +164,10 @@ impl Driver<'_> {
         if self.flow.active() > 0 {
             return Instant::now() + limits.keep_alive;
         }
+        if state.open_streams() > 0 {
+            // All is handed over, and the peer gives no window for the rest.
+            return state.moved + limits.stall;
+        }
         if let Some(told) = self.told {
             return told + GOAWAY_PATIENCE;
         }
@@ -188,7 +193,7 @@ impl Driver<'_> {
                 timer.as_mut().reset(deadline);
                 continue;
             }
-            if self.flow.state().write_blocked.is_some() {
+            if self.flow.owes() {
                 return Poll::Ready(End::Dropped);
             }
             if self.told.is_some() {
@@ -230,7 +235,7 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = answer.await;
-            Ok(response.map(|body| Watched { body, taken }))
+            Ok(response.map(|body| Watched { body, rest: Bytes::new(), taken }))
         })
     }
 }
@@ -263,6 +268,7 @@ pin_project_lite::pin_project! {
     struct Watched<B> {
         #[pin]
         body: B,
+        rest: Bytes,
         taken: Arc<AtomicBool>,
     }
 }
@@ -271,26 +277,43 @@ impl<B: Body<Data = Bytes>> Body for Watched<B> {
     type Data = Bytes;
     type Error = B::Error;
 
-    /// hyper asks for a frame only when the peer has room for it, so being asked means that the
-    /// last one is taken.
+    /// Gives slices, so that a peer which takes few bytes at a time is seen to take some.
     fn poll_frame(
         self: Pin<&mut Self>,
         task: &mut Task<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
-        let frame = this.body.poll_frame(task);
-        this.taken.store(!matches!(frame, Poll::Ready(Some(Ok(_)))), Ordering::Release);
-        frame
+        if this.rest.is_empty() {
+            // Asked for more, so what was given is taken; from here on it is the guest's turn.
+            this.taken.store(true, Ordering::Release);
+            let frame = ready!(this.body.poll_frame(task));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => *this.rest = data,
+                Some(Ok(Err(other))) => return Poll::Ready(Some(Ok(other))),
+                Some(Err(why)) => return Poll::Ready(Some(Err(why))),
+                None => return Poll::Ready(None),
+            }
+        }
+        this.taken.store(false, Ordering::Release);
+        let slice = this.rest.split_to(this.rest.len().min(SLICE));
+        Poll::Ready(Some(Ok(Frame::data(slice))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let rest = self.rest.len() as u64;
+        match self.body.size_hint().exact() {
+            Some(exact) => SizeHint::with_exact(exact + rest),
+            None => SizeHint::default(),
+        }
     }
 }
+
+/// One HTTP/2 frame of the usual size (RFC 9113 §6.5.2).
+const SLICE: usize = 16 * 1024;
 
 /// Runs the streams of one connection, each as a task, and gives up one whose peer takes nothing.
 /// A stream's task ends with its connection: hyper's future sees the connection go.

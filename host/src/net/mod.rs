@@ -14,6 +14,7 @@ mod close;
 mod connection;
 mod door;
 mod flow;
+mod frames;
 mod h1;
 mod h2;
 mod handshakes;

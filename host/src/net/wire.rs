@@ -1,11 +1,11 @@
 //! The byte stream as hyper sees it: one request at a time, never a byte of the next. So what the next request has already sent is known, and never thrown away unseen.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BufMut as _};
+use bytes::BufMut as _;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -40,22 +40,23 @@ impl Wire {
         }
     }
 
-    /// Takes note of whether the kernel takes our bytes, and waits until it does.
+    /// Takes note of what the kernel takes of our bytes, and waits until it takes some.
     fn poll_write_with(
         &self,
         cx: &mut Context<'_>,
-        mut write: impl FnMut(&Socket) -> io::Result<usize>,
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            match write(&self.socket) {
+            match self.socket.try_write_vectored(slices) {
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
                     self.flow.state().write_blocked.get_or_insert_with(Instant::now);
                     ready!(self.socket.poll_write_ready(cx))?;
                 }
-                done => {
-                    self.flow.state().write_blocked = None;
-                    return Poll::Ready(done);
+                Ok(written) => {
+                    self.flow.state().wrote(slices, written);
+                    return Poll::Ready(Ok(written));
                 }
+                Err(why) => return Poll::Ready(Err(why)),
             }
         }
     }
@@ -83,9 +84,9 @@ impl AsyncRead for Wire {
             let take = state.ahead.len().min(allowance);
             let end = state.reading.end(&state.ahead[..take]);
             let take = end.unwrap_or(take);
-            buffer.put_slice(&state.ahead[..take]);
-            state.ahead.advance(take);
-            account(state, take, end.is_some(), self.flow.active());
+            let piece = state.ahead.split_to(take);
+            buffer.put_slice(&piece);
+            account(state, &piece, end.is_some(), self.flow.active());
             return Poll::Ready(Ok(()));
         }
         drop(guard);
@@ -97,18 +98,22 @@ impl AsyncRead for Wire {
         let keep = end.unwrap_or(read);
         state.ahead.extend_from_slice(&fresh[keep..]);
         buffer.set_filled(before + keep);
-        account(&mut state, keep, end.is_some(), self.flow.active());
+        account(&mut state, &buffer.filled()[before..], end.is_some(), self.flow.active());
         Poll::Ready(Ok(()))
     }
 }
 
 /// Takes note of `bytes` given to hyper; `ended` says that what was being read ends with them.
-fn account(state: &mut State, bytes: usize, ended: bool, active: usize) {
+fn account(state: &mut State, bytes: &[u8], ended: bool, active: usize) {
+    state.moved = Instant::now();
+    if let Some(streams) = &mut state.streams {
+        streams.receive(bytes);
+    }
     match &mut state.reading {
         Reading::Head { since, scan } if scan.has_begun() => {
             since.get_or_insert_with(Instant::now);
         }
-        Reading::Body { left } => *left = left.saturating_sub(bytes as u64),
+        Reading::Body { left } => *left = left.saturating_sub(bytes.len() as u64),
         Reading::Chunked { .. } if ended => state.reading = Reading::Body { left: 0 },
         Reading::Head { .. } | Reading::Chunked { .. } | Reading::Free => {}
     }
@@ -123,15 +128,15 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |socket| socket.try_write(bytes))
+        self.poll_write_with(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(cx, |socket| socket.try_write_vectored(slices))
+        self.poll_write_with(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
