@@ -63,7 +63,7 @@ struct ServeArgs {
     #[arg(value_name = "APP.wasm")]
     app: PathBuf,
 
-    /// Where to listen: HOST:PORT, [IPv6]:PORT or unix:PATH; may be given several times; port 0
+    /// Where to listen: HOST:PORT (IPv6 in brackets) or unix:PATH; may be given several times; port 0
     /// lets the kernel choose. Loopback by default: being reachable from outside is your decision
     #[arg(long = "addr", value_name = "ADDR", default_value = defaults::ADDRESS)]
     addresses: Vec<Address>,
