@@ -74,6 +74,23 @@ fn body_that_the_guest_does_not_read_costs_the_connection_nothing() {
     }
 }
 
+/// A body that was held back and not asked for may never come, so it is not waited for: the answer
+/// says that this is the end, and what comes next is no body.
+#[test]
+fn body_that_was_not_asked_for_ends_the_connection_and_the_answer_says_so() {
+    for guest in ["reader_p2", "reader_p3"] {
+        let host = Host::serve(guest).start();
+        let mut conn = host.connect();
+        let head =
+            "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n";
+        conn.send(head).unwrap();
+        let answer = conn.read_response("POST").unwrap();
+        assert_eq!((answer.status(), answer.text()), (200, "ignored\n".into()), "{guest}");
+        assert!(answer.head.says_close());
+        conn.expect_fin();
+    }
+}
+
 /// The stream's task has ended and its frames wait in our buffer for the peer's window. A peer that
 /// answered no PING was taken for one that is owed nothing, and its answer ended with a FIN.
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -209,7 +209,9 @@ impl Shared {
             let none = http_body_util::Empty::<Bytes>::new().map_err(|never| match never {});
             return (Request::from_parts(parts, none.boxed_unsync()), upload::Verdict::default());
         }
-        let (upload, verdict) = Upload::new(body, self.limits.request_body, self.limits.body_idle);
+        let limits = &self.limits;
+        let expected = parts.headers.contains_key(EXPECT);
+        let (upload, verdict) = Upload::new(body, limits.request_body, limits.body_idle, expected);
         (Request::from_parts(parts, upload.boxed_unsync()), verdict)
     }
 

@@ -49,11 +49,19 @@ pub(super) struct Upload {
     patience: Duration,
     silence: Option<Pin<Box<Sleep>>>,
     verdict: Verdict,
+    expected: bool,
 }
 
 impl Upload {
     /// `limit` in bytes; `patience` between two frames while the guest waits for one.
-    pub(super) fn new(body: Incoming, limit: u64, patience: Duration) -> (Self, Verdict) {
+    ///
+    /// `expected` is a body that its peer holds back until it is asked for (RFC 9110 §10.1.1).
+    pub(super) fn new(
+        body: Incoming,
+        limit: u64,
+        patience: Duration,
+        expected: bool,
+    ) -> (Self, Verdict) {
         let verdict = Verdict::default();
         let upload = Self {
             body: Some(body),
@@ -61,6 +69,7 @@ impl Upload {
             patience,
             silence: None,
             verdict: verdict.clone(),
+            expected,
         };
         (upload, verdict)
     }
@@ -91,6 +100,9 @@ impl Body for Upload {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             self.silence = None;
+            if frame.is_none() {
+                self.body = None;
+            }
             return Poll::Ready(frame.map(|frame| {
                 let frame = frame.inspect_err(|_| self.verdict.set(BROKEN_OFF))?;
                 self.count(&frame)?;
@@ -121,7 +133,8 @@ impl Body for Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         let Some(body) = self.body.take() else { return };
-        if body.is_end_stream() || self.verdict.failure().is_some() {
+        // A peer that was not asked for its body may send another request in its place.
+        if body.is_end_stream() || self.verdict.failure().is_some() || self.expected {
             return;
         }
         // Ends with the connection, whose end of the body then fails, or with its patience. A peer

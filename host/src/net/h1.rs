@@ -13,7 +13,7 @@ use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -255,6 +255,7 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
         };
         let old = request.version() == Version::HTTP_10;
         let active = self.flow.begin(body);
+        let expects = request.headers().contains_key(EXPECT);
         let answer = self.inner.call(request);
         let (socket, phase) = (self.socket.clone(), self.phase.clone());
         Box::pin(async move {
@@ -262,7 +263,9 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
             let flow = active.flow();
             let says_close = phase.is_leaving()
                 && (pipelined_enough(flow) || !next_request_waits(flow, &socket));
-            if says_close {
+            // What a peer holds back until it is asked for may never come: hyper closes then.
+            let held_back = expects && !flow.state().request_is_complete();
+            if says_close || held_back {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             flow.set_ends_by_close(old);
