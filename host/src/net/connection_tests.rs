@@ -1,5 +1,6 @@
 //! Every deadline of a connection, on the paused clock: real sockets, a stub in place of guests.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -54,12 +55,36 @@ struct Peer {
     tracker: Tracker,
 }
 
+/// Answers at once and holds on to what it was sent, unread, as a guest at work after its answer may.
+#[derive(Clone, Default)]
+struct Keeper(Arc<Mutex<Vec<Incoming>>>);
+
+impl Service for Keeper {
+    type Body = Full<Bytes>;
+
+    fn call(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + 'static {
+        self.0.lock().unwrap().push(request.into_body());
+        std::future::ready(Response::new(Full::from("ok")))
+    }
+
+    fn refusal(&self, why: Refusal) -> Bytes {
+        Ok200.refusal(why)
+    }
+}
+
 fn connect(phase: PhaseWatch) -> Peer {
+    connect_to(Ok200, phase)
+}
+
+fn connect_to(service: impl Service, phase: PhaseWatch) -> Peer {
     let (stream, ours) = UnixStream::pair().unwrap();
     let tracker = Tracker::awaited();
     let guard = tracker.enter(Arc::new("test"));
     let context = Context { phase, connections: tracker.clone(), limits: LIMITS };
-    let served = tokio::spawn(serve(Socket::Unix(ours), context, Ok200, guard));
+    let served = tokio::spawn(serve(Socket::Unix(ours), context, service, guard));
     Peer { stream, served, began: Instant::now(), tracker }
 }
 
@@ -137,6 +162,19 @@ async fn an_idle_connection_is_closed_after_the_keep_alive_timeout() {
     let mut peer = connect(phase);
     peer.send(GET).await;
     peer.answer().await;
+    assert_eq!(peer.rest().await, (String::new(), LIMITS.keep_alive));
+    peer.gone().await;
+}
+
+/// Bytes of a body that nobody reads were taken for a request that has begun, and the driver looked
+/// for it again and again without a pause.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_held_unread_does_not_keep_its_connection() {
+    let (_set, phase) = ready();
+    let mut peer = connect_to(Keeper::default(), phase);
+    peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").await;
+    peer.answer().await;
+    peer.send("01234").await;
     assert_eq!(peer.rest().await, (String::new(), LIMITS.keep_alive));
     peer.gone().await;
 }

@@ -190,8 +190,7 @@ impl Driver<'_> {
     /// Closes an idle connection, unless the kernel has a request that the reactor has not told us
     /// about yet: then hyper gets to see it first.
     fn close_idle(&self, task: &Task<'_>) -> Poll<Turn> {
-        let begun = !self.flow.state().ahead.is_empty();
-        if begun || self.socket.unread() == Unread::Bytes {
+        if self.request_has_begun() {
             task.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -208,15 +207,19 @@ impl Driver<'_> {
             }
             return timer.poll(task).map(|()| Turn::Ended(End::Dropped));
         }
-        let state = self.flow.state();
-        let begun = state.half_head_since().is_some()
-            || (state.awaits_head()
-                && (!state.ahead.is_empty() || self.socket.unread() == Unread::Bytes));
-        drop(state);
-        if begun {
+        if self.request_has_begun() {
             return Poll::Ready(Turn::Ended(End::Refused(Refusal::Stopping)));
         }
         Poll::Ready(Turn::Idle)
+    }
+
+    /// Whether part of a request is here: in hyper, in the wire or in the kernel. What is left of a
+    /// body that was answered already is none.
+    fn request_has_begun(&self) -> bool {
+        let state = self.flow.state();
+        state.half_head_since().is_some()
+            || (state.awaits_head()
+                && (!state.ahead.is_empty() || self.socket.unread() == Unread::Bytes))
     }
 
     fn ended(&self, result: Result<(), hyper::Error>) -> End {
