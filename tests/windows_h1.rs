@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::support::prelude::*;
 use crate::support::stop::{
-    GET, Held, OPEN, POST_HEAD, Told, connections, expect_cut, expect_last, expect_served, stop,
-    wait_accepted,
+    GET, Held, OPEN, POST_HEAD, connections, expect_clean_exit, expect_cut, expect_last,
+    expect_served, stop, wait_accepted,
 };
 
 /// No time for an idle connection, so whatever is held open is held for its own sake.
@@ -22,13 +22,6 @@ fn stop_and_see_idle_closed(host: &Host) {
     for witness in &mut witnesses {
         witness.expect_fin();
     }
-}
-
-#[track_caller]
-fn expect_clean_exit(host: Host) -> Told {
-    let exit = host.wait_exit();
-    exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
-    Told::by(&exit)
 }
 
 /// W5. Nothing of it has come yet, but it was let in, so it may speak.

@@ -4,7 +4,9 @@ use crate::support::h2frame::{PREFACE, bytes};
 use crate::support::h2raw::fields;
 use crate::support::hpack;
 use crate::support::prelude::*;
-use crate::support::stop::{Told, connections, freeze, stop, thaw_with, wait_accepted};
+use crate::support::stop::{
+    Told, connections, expect_clean_exit, freeze, stop, thaw_with, wait_accepted,
+};
 
 /// Both addresses of a host that has two.
 #[track_caller]
@@ -23,13 +25,6 @@ fn rest(h2: &mut H2, stream: u32) -> Vec<u8> {
             return body;
         }
     }
-}
-
-#[track_caller]
-fn expect_clean_exit(host: Host) -> Told {
-    let exit = host.wait_exit();
-    exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
-    Told::by(&exit)
 }
 
 /// W11. A round trip lies between the two GOAWAYs, and what the client sent in it is served.

@@ -123,6 +123,14 @@ pub fn expect_cut(conn: &mut Conn) {
     conn.expect_fin();
 }
 
+/// Waits for a stop that cut and dropped nothing, and gives its numbers.
+#[track_caller]
+pub fn expect_clean_exit(host: Host) -> Told {
+    let exit = host.wait_exit();
+    exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
+    Told::by(&exit)
+}
+
 /// The numbers of the last line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Told {

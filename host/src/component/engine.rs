@@ -26,10 +26,10 @@ const SPARE_INSTANCES: usize = 8;
 
 /// Core instances are only counted, so the bound per component may be generous: a Rust component
 /// has 3, a JavaScript one 4.
-const CORE_INSTANCES_EACH: u32 = 64;
+pub(super) const CORE_INSTANCES_EACH: u32 = 64;
 
 /// What a table may grow to; a table of a guest holds its function pointers.
-const TABLE_ELEMENTS: usize = 100_000;
+pub(super) const TABLE_ELEMENTS: usize = 100_000;
 
 /// Pages of a slot that are set back in place instead of being given to the kernel: at least what
 /// a small guest writes, at most what a JavaScript engine does.

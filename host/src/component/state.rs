@@ -11,6 +11,7 @@ use wasmtime_wasi_http::{
 };
 
 use super::Limits;
+use super::engine::{CORE_INSTANCES_EACH, TABLE_ELEMENTS};
 use super::stdio::{GuestOutput, Stream};
 
 /// Handles of one instance to host resources; streams and headers of a few requests fit.
@@ -26,11 +27,8 @@ const MAX_RANDOM: u64 = 64 << 10;
 /// counts the map's own overhead too.
 const FIELDS_BYTES: usize = 128 << 10;
 
-/// Core instances, memories and tables of one component.
-const MAX_PARTS: usize = 64;
-
-/// Elements of one table.
-const MAX_TABLE: usize = 100_000;
+/// Core instances, memories and tables of one component: what the pool has for one.
+const MAX_PARTS: usize = CORE_INSTANCES_EACH as usize;
 
 /// The data of a store. Nothing in it grants anything.
 pub(super) struct GuestState {
@@ -118,7 +116,7 @@ impl ResourceLimiter for Budget {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= MAX_TABLE)
+        Ok(desired <= TABLE_ELEMENTS)
     }
 
     fn instances(&self) -> usize {

@@ -26,6 +26,9 @@ pub(super) enum End {
     Dropped,
 }
 
+/// After the cut, answers of 503 and broken streams have this long to leave the process.
+pub(super) const CUT_FLUSH: Duration = Duration::from_millis(500);
+
 /// A peer that reads nothing may hold up an answer of ours this long, when we want to be rid of it.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 

@@ -21,16 +21,13 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connection::End;
+use super::connection::{CUT_FLUSH, End};
 use super::flow::{Flow, Reading};
 use super::socket::{Socket, Unread};
 use super::tracked::Tracked;
 use super::wire::Wire;
 use super::{Context, Refusal, Service};
 use crate::lifecycle::{Phase, PhaseWatch};
-
-/// After the cut, answers of 503 and broken streams have this long to leave the process.
-const CUT_FLUSH: Duration = Duration::from_millis(500);
 
 type Connection<S> = http1::Connection<TokioIo<Wire>, Adapter<S>>;
 

@@ -21,7 +21,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connection::End;
+use super::connection::{CUT_FLUSH, End};
 use super::flow::{Active, Flow, Reading};
 use super::socket::Socket;
 use super::wire::Wire;
@@ -51,9 +51,6 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// After the first GOAWAY, a peer that answers no PING is closed when it owes nothing and this has
 /// passed. Longer than any round trip that matters.
 const GOAWAY_PATIENCE: Duration = Duration::from_secs(1);
-
-/// After the cut, answers of 503 and resets of streams have this long to leave the process.
-const CUT_FLUSH: Duration = Duration::from_millis(500);
 
 type Connection<S> = http2::Connection<TokioIo<Wire>, Adapter<S>, Streams>;
 
