@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout_at};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::Work;
@@ -226,7 +227,7 @@ impl<'a> Stop<'a> {
                 () = progress.tick() => progress.show(self),
             }
         };
-        progress.clear();
+        progress.end().await;
         wait
     }
 
@@ -337,38 +338,59 @@ impl Progress {
         }
     }
 
-    fn clear(&self) {
-        if let Some(terminal) = &self.terminal {
-            terminal.draw(String::new());
+    async fn end(self) {
+        if let Some(terminal) = self.terminal {
+            terminal.clear().await;
         }
     }
 }
 
 /// One line of a terminal, drawn over itself by a thread of its own: a terminal that is held
 /// (Ctrl-S) or gone must not hold up a stop.
-struct Terminal(SyncSender<String>);
+struct Terminal {
+    lines: SyncSender<String>,
+    cleared: oneshot::Receiver<()>,
+}
+
+/// What follows on the terminal waits this long for the line to be cleared.
+const CLEAR_PATIENCE: Duration = Duration::from_millis(200);
 
 impl Terminal {
     /// None where there is no thread to be had: then there is no line either.
     fn new() -> Option<Self> {
         let (lines, drawn) = sync_channel::<String>(1);
+        let (done, cleared) = oneshot::channel();
         let draw = move || {
             for line in drawn {
-                let mut stderr = io::stderr().lock();
-                let written = write!(stderr, "\r\x1b[2K{line}").and_then(|()| stderr.flush());
-                if written.is_err() {
+                if draw_over(&line).is_err() {
                     return;
                 }
             }
+            if draw_over("").is_ok() {
+                done.send(()).ok();
+            }
         };
         thread::Builder::new().name("progress".into()).spawn(draw).ok()?;
-        Some(Self(lines))
+        Some(Self { lines, cleared })
     }
 
     /// Draws unless the line before is still being drawn.
     fn draw(&self, line: String) {
-        self.0.try_send(line).ok();
+        self.lines.try_send(line).ok();
     }
+
+    /// Clears the line before anything else is written, unless the terminal is held.
+    async fn clear(self) {
+        let Self { lines, cleared } = self;
+        drop(lines);
+        timeout(CLEAR_PATIENCE, cleared).await.ok();
+    }
+}
+
+fn draw_over(line: &str) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "\r\x1b[2K{line}")?;
+    stderr.flush()
 }
 
 /// The next command that asks for a stop or a cut. Never ends once the signal tasks are gone, so
