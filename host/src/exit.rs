@@ -2,14 +2,14 @@
 
 use std::process;
 
-use crate::lifecycle::{Ending, Report};
+use crate::lifecycle::{Cause, Ending, Report};
 
 /// How the process ends. `docs/stopping.md` and the README print this table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Stopped on request, everything in flight finished.
     Clean,
-    /// Stopped, but work was cut at the drain timeout.
+    /// Stopped, but work was cut: at the drain timeout, or by an operator over the control socket.
     Cut,
     /// Wrong usage or configuration; nothing was bound.
     Usage,
@@ -54,7 +54,9 @@ impl From<&Ending> for Exit {
 impl From<&Report> for Exit {
     fn from(report: &Report) -> Self {
         match report {
-            Report { cut_short_by: Some(signal), .. } => Self::Signal(signal.number()),
+            Report { cut_short_by: Some(Cause::Signal(signal)), .. } => {
+                Self::Signal(signal.number())
+            }
             Report { failed: true, .. } => Self::Failed,
             Report { cut: 0, dropped: 0, .. } => Self::Clean,
             Report { .. } => Self::Cut,
@@ -69,7 +71,7 @@ mod tests {
     use super::*;
     use crate::lifecycle::Signal;
 
-    fn report(cut: u64, dropped: u64, cut_short_by: Option<Signal>) -> Report {
+    fn report(cut: u64, dropped: u64, cut_short_by: Option<Cause>) -> Report {
         Report { took: Duration::ZERO, finished: 7, cut, dropped, cut_short_by, failed: false }
     }
 
@@ -80,9 +82,9 @@ mod tests {
             (Ending::Stopped(report(0, 0, None)), 0),
             (Ending::Stopped(report(1, 0, None)), 1),
             (Ending::Stopped(report(0, 1, None)), 1),
-            (Ending::Stopped(report(0, 0, Some(Signal::Terminate))), 143),
-            (Ending::Stopped(report(5, 0, Some(Signal::Interrupt))), 130),
-            (Ending::Stopped(report(0, 0, Some(Signal::Quit))), 131),
+            (Ending::Stopped(report(0, 0, Some(Cause::Signal(Signal::Terminate)))), 143),
+            (Ending::Stopped(report(5, 0, Some(Cause::Signal(Signal::Interrupt)))), 130),
+            (Ending::Stopped(report(0, 0, Some(Cause::Signal(Signal::Quit)))), 131),
         ] {
             assert_eq!(Exit::from(&ending).code(), code, "{ending:?}");
         }

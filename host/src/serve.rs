@@ -15,7 +15,7 @@ use crate::component::{self, Cache, Generation, Slot};
 use crate::config::{self, Address, Serve};
 use crate::exit::Exit;
 use crate::http::{self, Exchanges};
-use crate::lifecycle::{self, Alarm, Ending, Lifecycle, PhaseWatch, Plan, Ready};
+use crate::lifecycle::{self, Commander, Ending, Lifecycle, PhaseWatch, Plan, Ready};
 use crate::log;
 use crate::net::{self, Acceptor, Listener};
 
@@ -62,7 +62,7 @@ fn live(config: &Serve) -> anyhow::Result<Outcome> {
     let lifecycle = Lifecycle::arm().context("arming the signal handlers")?;
     let (watch, work) = (lifecycle.watch(), lifecycle.work());
     let (ended, outcome) = mpsc::channel();
-    let alarm = lifecycle.alarm();
+    let commander = lifecycle.commander();
     let ready = lifecycle.run(plan(&config.stop), {
         let ended = ended.clone();
         // The main thread may have left with another outcome.
@@ -77,7 +77,7 @@ fn live(config: &Serve) -> anyhow::Result<Outcome> {
     let start = start(config.clone(), ready, watch, work);
     runtime.spawn(async move {
         match tokio::spawn(start).await {
-            Ok(Ok(doors)) => watch_over(doors, &alarm).await,
+            Ok(Ok(doors)) => watch_over(doors, &commander).await,
             Ok(Err(why)) => drop(ended.send(Outcome::NoStart(why))),
             Err(why) => drop(ended.send(Outcome::NoStart(why.into()))),
         }
@@ -89,11 +89,11 @@ fn live(config: &Serve) -> anyhow::Result<Outcome> {
 }
 
 /// Raises the alarm when a listener's task has failed: nothing else ends one before a drain does.
-async fn watch_over(mut doors: JoinSet<()>, alarm: &Alarm) {
+async fn watch_over(mut doors: JoinSet<()>, commander: &Commander) {
     while let Some(door) = doors.join_next().await {
         if let Err(why) = door {
             error!(%why, "a listener has failed; stopping");
-            alarm.raise();
+            commander.fail();
         }
     }
 }

@@ -14,8 +14,8 @@ use tracing::{info, warn};
 
 use super::Work;
 use super::guard::Counts;
-use super::phase::{Phase, PhaseSetter};
-use super::signals::{Command, Signal};
+use super::phase::{Phase, PhaseSetter, Stopping};
+use super::signals::{Cause, Command};
 
 /// How a stop is to go. One budget: the delay lies inside the timeout.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +46,8 @@ pub struct Report {
     pub cut: u64,
     /// Connections that were closed by force while bytes were owed on them.
     pub dropped: u64,
-    /// The signal that cut the stop short, if one did.
-    pub cut_short_by: Option<Signal>,
+    /// Who cut the stop short, if somebody did.
+    pub cut_short_by: Option<Cause>,
     /// The stop was not asked for: something had failed.
     pub failed: bool,
 }
@@ -102,8 +102,12 @@ struct Stop<'a> {
     plan: Plan,
     began: Instant,
     deadline: Instant,
+    /// Since when a lame duck by hand has told peers to leave.
+    leaving: Option<Instant>,
     before: Before,
     failed: AtomicBool,
+    /// A signal has asked for it.
+    signalled: AtomicBool,
 }
 
 /// What had ended before the stop began.
@@ -117,7 +121,7 @@ struct Before {
 enum Wait {
     Done,
     TimedOut,
-    CutBy(Signal),
+    CutBy(Cause),
 }
 
 impl<'a> Stop<'a> {
@@ -128,32 +132,38 @@ impl<'a> Stop<'a> {
             afterwork: work.afterwork.counts(),
             connections: work.connections.counts(),
         };
+        let deadline = began + plan.timeout;
+        let leaving = phase.begin_stop(Stopping { began, deadline });
         Self {
             phase,
             work,
             plan,
             began,
-            deadline: began + plan.timeout,
+            deadline,
+            leaving,
             before,
             failed: AtomicBool::new(false),
+            signalled: AtomicBool::new(false),
         }
     }
 
-    /// Runs the steps. Gives the signal that cut the stop short, if one did.
+    /// Runs the steps. Gives who cut the stop short, if somebody did.
     async fn run(
         &self,
         first: Command,
         commands: &mut UnboundedReceiver<Command>,
-    ) -> Option<Signal> {
+    ) -> Option<Cause> {
         let cut_by = match first {
-            Command::Cut(signal) => Some(signal),
+            Command::Cut(cause) => Some(cause),
             Command::Stop(_) | Command::Fail => {
                 self.failed.store(first == Command::Fail, Ordering::Relaxed);
+                let by_signal = matches!(first, Command::Stop(Cause::Signal(_)));
+                self.signalled.store(by_signal, Ordering::Relaxed);
                 self.say_plan(first);
                 match self.drain(commands).await {
                     Wait::Done => return None,
                     Wait::TimedOut => None,
-                    Wait::CutBy(signal) => Some(signal),
+                    Wait::CutBy(cause) => Some(cause),
                 }
             }
             Command::Ignored(_) => None,
@@ -166,7 +176,9 @@ impl<'a> Stop<'a> {
         if !self.plan.delay.is_zero() {
             self.phase.set(Phase::LameDuck);
             info!(step = "lame-duck", delay = ?self.plan.delay, "stop: lame duck, still accepting");
-            let wait = self.wait(sleep_until(self.began + self.plan.delay), commands).await;
+            // A lame duck by hand has had that time already, or some of it.
+            let until = self.leaving.unwrap_or(self.began) + self.plan.delay;
+            let wait = self.wait(sleep_until(until), commands).await;
             if !matches!(wait, Wait::Done) {
                 return wait;
             }
@@ -189,6 +201,12 @@ impl<'a> Stop<'a> {
             info!(step = "drained", at = ?self.began.elapsed(), "stop: drained");
         }
         wait
+    }
+
+    /// Whether somebody has lost patience. Who asks again over the control socket or from a guest
+    /// has not, and a supervisor that sends its first SIGTERM behind `host ctl stop` neither.
+    fn is_second_signal(&self, cause: Cause) -> bool {
+        matches!(cause, Cause::Signal(_)) && self.signalled.swap(true, Ordering::Relaxed)
     }
 
     async fn doors_closed(&self) {
@@ -219,7 +237,10 @@ impl<'a> Stop<'a> {
                 biased;
                 () = &mut done => break Wait::Done,
                 command = next_stop(commands) => match command {
-                    Command::Stop(signal) | Command::Cut(signal) => break Wait::CutBy(signal),
+                    Command::Cut(cause) => break Wait::CutBy(cause),
+                    Command::Stop(cause) => if self.is_second_signal(cause) {
+                        break Wait::CutBy(cause);
+                    },
                     Command::Fail => self.failed.store(true, Ordering::Relaxed),
                     Command::Ignored(_) => {}
                 },
@@ -232,8 +253,8 @@ impl<'a> Stop<'a> {
     }
 
     /// Step 5: names the survivors, ends them by force, and waits a moment for the last bytes.
-    async fn cut(&self, by: Option<Signal>) {
-        let why = by.map_or("drain timeout", Signal::name);
+    async fn cut(&self, by: Option<Cause>) {
+        let why = by.map_or("drain timeout", Cause::name);
         warn!(
             step = "cut",
             at = ?self.began.elapsed(),
@@ -264,7 +285,7 @@ impl<'a> Stop<'a> {
         }
     }
 
-    fn report(&self, cut_short_by: Option<Signal>) -> Report {
+    fn report(&self, cut_short_by: Option<Cause>) -> Report {
         let exchanges = self.work.exchanges.counts();
         let afterwork = self.work.afterwork.counts();
         let connections = self.work.connections.counts();

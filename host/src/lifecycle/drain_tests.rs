@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::lifecycle::Signal;
 use tokio::sync::mpsc;
 
 struct World {
@@ -40,7 +41,7 @@ fn report(ending: Ending) -> Report {
     }
 }
 
-const TERM: Command = Command::Stop(Signal::Terminate);
+const TERM: Command = Command::Stop(Cause::Signal(Signal::Terminate));
 
 #[tokio::test(start_paused = true)]
 async fn drain_with_nothing_in_flight_is_immediate() {
@@ -108,12 +109,12 @@ async fn a_second_signal_cuts_at_once_in_every_step() {
         let life = world.live(delay, 25);
         world.say(TERM);
         watch.reached(if delay > 0 { Phase::LameDuck } else { Phase::Draining }).await;
-        world.say(second.command_for_tests());
+        world.say(second.command().unwrap());
         watch.reached(Phase::Cut).await;
         drop(connection);
         let report = report(life.await.unwrap());
         assert_eq!(report.took, Duration::ZERO);
-        assert_eq!(report.cut_short_by, Some(second));
+        assert_eq!(report.cut_short_by, Some(Cause::Signal(second)));
     }
 }
 
@@ -122,10 +123,10 @@ async fn sigquit_cuts_without_draining() {
     let mut world = world();
     let watch = world.phase.watch();
     let life = world.live(5, 25);
-    world.say(Command::Cut(Signal::Quit));
+    world.say(Command::Cut(Cause::Signal(Signal::Quit)));
     let report = report(life.await.unwrap());
     assert_eq!(watch.now(), Phase::Cut);
-    assert_eq!(report.cut_short_by, Some(Signal::Quit));
+    assert_eq!(report.cut_short_by, Some(Cause::Signal(Signal::Quit)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,4 +186,39 @@ fn the_last_line_reads_as_documented() {
         report.to_string(),
         "stopped in 1.204 s: 812 exchanges finished, 0 cut, 0 connections dropped"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_again_is_no_second_signal() {
+    let mut world = world();
+    let _stuck = world.work.connections.enter(Arc::new("peer"));
+    let watch = world.phase.watch();
+    let life = world.live(0, 25);
+    world.say(Command::Stop(Cause::Operator));
+    watch.reached(Phase::Draining).await;
+    for again in [Command::Stop(Cause::Operator), Command::Stop(Cause::Guest), TERM] {
+        world.say(again);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(watch.now(), Phase::Draining, "{again:?}");
+    }
+    world.say(TERM);
+    watch.reached(Phase::Cut).await;
+    let report = report(life.await.unwrap());
+    assert_eq!(report.cut_short_by, Some(Cause::Signal(Signal::Terminate)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lame_duck_by_hand_counts_towards_the_drain_delay() {
+    let mut world = world();
+    world.phase.drain().unwrap();
+    sleep(Duration::from_secs(3)).await;
+    let watch = world.phase.watch();
+    let life = world.live(5, 25);
+    let began = Instant::now();
+    world.say(TERM);
+    watch.reached(Phase::Draining).await;
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    let stopping = watch.stopping().unwrap();
+    assert_eq!(stopping.deadline - stopping.began, Duration::from_secs(25));
+    life.await.unwrap();
 }

@@ -1,10 +1,10 @@
 //! The life of the process: signals, phases, the drain, and the guards of what is in flight.
 //!
 //! ```text
-//! signal ─→ Command ─→ Phase ─→ drain ─→ Report
-//!              ▲          │         ▲
-//!           signals.rs    ▼         │ guards drop
-//!                     everybody who holds a PhaseWatch
+//! signal, Commander ─→ Command ─→ Phase ─→ drain ─→ Report
+//!                         ▲         │         ▲
+//!                     signals.rs    ▼         │ guards drop
+//!                           everybody who holds a PhaseWatch
 //! ```
 //!
 //! Pure tokio: may not know hyper, HTTP, wasmtime or sockets. It runs on a thread and a small
@@ -17,11 +17,12 @@ mod signals;
 
 pub use drain::{Ending, Plan, Report};
 pub use guard::{Guard, Name, Tracker};
-pub use phase::{Phase, PhaseWatch};
-pub use signals::{Command, Signal};
+pub use phase::{NotNow, Phase, PhaseWatch, Stopping};
+pub use signals::{Cause, Command, Hangups, Signal};
 
 use std::{io, thread};
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::task::TaskTracker;
 
@@ -94,38 +95,88 @@ impl Lifecycle {
         self.work.clone()
     }
 
-    /// The right to say that something has failed which the process cannot do without.
+    /// The right to ask for what signals ask for, and for a lame duck by hand.
     #[must_use]
-    pub fn alarm(&self) -> Alarm {
-        Alarm(self.commands.0.clone())
+    pub fn commander(&self) -> Commander {
+        Commander { sender: self.commands.sender.clone(), setter: self.setter.clone() }
+    }
+
+    /// Is told of SIGHUP.
+    #[must_use]
+    pub fn hangups(&self) -> Hangups {
+        self.commands.hangups.clone()
+    }
+
+    /// The lifecycle's own runtime, for what must answer beside guests that spin on every core. Its
+    /// one thread runs from [`Self::run`] to the end of the process; never block it.
+    #[must_use]
+    pub fn runtime(&self) -> Handle {
+        self.runtime.handle().clone()
     }
 
     /// Starts the lifecycle's thread: waits for commands, runs the stop, and hands over how it
-    /// ended. `ended` is called exactly once, on that thread.
+    /// ended. `ended` is called exactly once, on that thread, which then goes on to run what was
+    /// spawned on its runtime until the process ends.
     ///
     /// # Errors
     /// When the thread cannot be made.
     pub fn run(self, plan: Plan, ended: impl FnOnce(Ending) + Send + 'static) -> io::Result<Ready> {
-        let Self { setter, commands: (_sender, mut commands), runtime, work } = self;
+        let Self { setter, mut commands, runtime, work } = self;
         let ready = Ready(setter.clone());
         thread::Builder::new().name("lifecycle".into()).spawn(move || {
-            let ending = runtime.block_on(drain::live(&setter, &work, plan, &mut commands));
-            ended(ending);
+            runtime.block_on(async {
+                ended(drain::live(&setter, &work, plan, &mut commands.receiver).await);
+                std::future::pending::<()>().await;
+            });
         })?;
         Ok(ready)
     }
 }
 
-/// Reports a failure of the process itself: it drains and exits with the code for that. Dropping it
-/// says nothing.
+/// Asks the lifecycle for what signals ask for. Cheap to clone; dropping it asks for nothing.
 #[derive(Clone, Debug)]
-pub struct Alarm(UnboundedSender<Command>);
+pub struct Commander {
+    sender: UnboundedSender<Command>,
+    setter: PhaseSetter,
+}
 
-impl Alarm {
-    /// Something has failed that the process cannot do without.
-    pub fn raise(&self) {
+impl Commander {
+    /// Asks for a stop. Asking again changes nothing.
+    pub fn stop(&self, cause: Cause) {
+        self.say(Command::Stop(cause));
+    }
+
+    /// Asks for a stop that cuts at once, or cuts the one under way.
+    pub fn cut(&self, cause: Cause) {
+        self.say(Command::Cut(cause));
+    }
+
+    /// Says that something has failed which the process cannot do without: it drains and exits with
+    /// the code for that.
+    pub fn fail(&self) {
+        self.say(Command::Fail);
+    }
+
+    /// Begins a lame duck by hand: not ready, still accepting, answers say `Connection: close`. One
+    /// that has begun goes on.
+    ///
+    /// # Errors
+    /// Before the process is ready, and once a stop has been asked for.
+    pub fn drain(&self) -> Result<(), NotNow> {
+        self.setter.drain()
+    }
+
+    /// Takes a lame duck by hand back.
+    ///
+    /// # Errors
+    /// Before the process is ready, and once a stop has been asked for.
+    pub fn undrain(&self) -> Result<(), NotNow> {
+        self.setter.undrain()
+    }
+
+    fn say(&self, command: Command) {
         // Nobody listens any more when the stop is over: then the process ends anyway.
-        self.0.send(Command::Fail).ok();
+        self.sender.send(command).ok();
     }
 }
 

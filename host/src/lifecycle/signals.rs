@@ -1,21 +1,45 @@
 //! Signals become commands. Handlers are installed when [`listen`] returns, not when first awaited.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
-/// What an operator asks of the process.
+/// What is asked of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Drain; asked a second time, cut at once.
-    Stop(Signal),
+    Stop(Cause),
     /// Cut at once and print what was running.
-    Cut(Signal),
+    Cut(Cause),
     /// Something that the process cannot do without has failed: drain, and say so.
     Fail,
     /// A signal that is kept from killing the process and does nothing yet.
     Ignored(Signal),
+}
+
+/// Who asked for a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A signal.
+    Signal(Signal),
+    /// An operator, over the control socket.
+    Operator,
+    /// A guest with the grant to do so.
+    Guest,
+}
+
+impl Cause {
+    /// What the log calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Signal(signal) => signal.name(),
+            Self::Operator => "host ctl stop",
+            Self::Guest => "request-shutdown",
+        }
+    }
 }
 
 impl Command {
@@ -23,9 +47,21 @@ impl Command {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Stop(signal) | Self::Cut(signal) | Self::Ignored(signal) => signal.name(),
+            Self::Stop(cause) | Self::Cut(cause) => cause.name(),
+            Self::Ignored(signal) => signal.name(),
             Self::Fail => "failure",
         }
+    }
+}
+
+/// SIGHUP, for whoever reloads. Several that come while nobody waits are one.
+#[derive(Clone, Debug, Default)]
+pub struct Hangups(Arc<Notify>);
+
+impl Hangups {
+    /// Waits for the next one. Cancel-safe.
+    pub async fn next(&self) {
+        self.0.notified().await;
     }
 }
 
@@ -76,39 +112,44 @@ impl Signal {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn command_for_tests(self) -> Command {
-        self.command()
-    }
-
-    fn command(self) -> Command {
+    /// What it asks of the lifecycle; SIGHUP is for another.
+    pub(super) fn command(self) -> Option<Command> {
         match self {
-            Self::Terminate | Self::Interrupt => Command::Stop(self),
-            Self::Quit => Command::Cut(self),
-            Self::Hangup | Self::User1 | Self::User2 => Command::Ignored(self),
+            Self::Terminate | Self::Interrupt => Some(Command::Stop(Cause::Signal(self))),
+            Self::Quit => Some(Command::Cut(Cause::Signal(self))),
+            Self::User1 | Self::User2 => Some(Command::Ignored(self)),
+            Self::Hangup => None,
         }
     }
 }
 
-/// Who may give commands, and who carries them out.
-pub(super) type Commands = (mpsc::UnboundedSender<Command>, mpsc::UnboundedReceiver<Command>);
+/// Who may give commands, who carries them out, and who is told of SIGHUP.
+#[derive(Debug)]
+pub(super) struct Commands {
+    pub(super) sender: mpsc::UnboundedSender<Command>,
+    pub(super) receiver: mpsc::UnboundedReceiver<Command>,
+    pub(super) hangups: Hangups,
+}
 
 /// Installs the handlers and gives the stream of commands. Each signal has a task on the current
 /// runtime, which lives as long as the runtime.
 pub(super) fn listen() -> io::Result<Commands> {
     let (sender, receiver) = mpsc::unbounded_channel();
+    let hangups = Hangups::default();
     for name in Signal::ALL {
         let mut stream = signal(SignalKind::from_raw(i32::from(name.number())))?;
-        let sender = sender.clone();
+        let (sender, hangups) = (sender.clone(), hangups.clone());
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
-                if sender.send(name.command()).is_err() {
-                    return;
+                match name.command() {
+                    Some(command) if sender.send(command).is_err() => return,
+                    Some(_) => {}
+                    None => hangups.0.notify_one(),
                 }
             }
         });
     }
-    Ok((sender, receiver))
+    Ok(Commands { sender, receiver, hangups })
 }
 
 #[cfg(test)]
