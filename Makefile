@@ -30,6 +30,10 @@ help: ## Print this list
 guests: ## Build the guests into target/guests (GUEST_TOOLCHAIN=rustup|debian|auto)
 	@guest/build.sh
 
+.PHONY: guests-js
+guests-js: ## Build two large guests from JavaScript, if npm is here and reaches its registry
+	@guest/js/build.sh
+
 .PHONY: build
 build: ## Build the host: target/release/host
 	$(CARGO) build $(BUILD)
@@ -63,6 +67,12 @@ lint: ## Check formatting, clippy and docs; a warning fails
 	@echo "README.md shows guest/examples/greet"
 	@awk '/^```rust$$/ { on = 1; next } /^```$$/ { on = 0 } on' README.md \
 	    | diff - guest/examples/greet/src/lib.rs
+	@echo "docs/guests.md shows guest/examples"
+	@for example in events events_p3 tally tally_p3; do \
+	    awk -v start="<!-- guest/examples/$$example -->" \
+	        '$$0 == start { here = 1 } here && /^```$$/ { exit } on; here && /^```rust$$/ { on = 1 }' \
+	        docs/guests.md | diff - guest/examples/$$example/src/lib.rs || exit 1; \
+	done
 
 .PHONY: doc
 doc: ## Build the documentation of the code: target/doc/host/index.html
@@ -77,6 +87,10 @@ soak: guests ## Stop the host 1,000 times under load and print what was lost
 .PHONY: bench
 bench: build guests ## Measure against the native server (BENCH="--write": into bench/README.md)
 	bench/run.py $(BENCH)
+
+.PHONY: bench-swap
+bench-swap: build guests guests-js ## Measure what a swap costs (BENCH="--write": into bench/README.md)
+	bench/swap.py $(BENCH)
 
 .PHONY: ci
 ci: ## What CI runs, and nothing else

@@ -67,6 +67,12 @@ pub fn outcome<T>(tried: Result<T, String>) -> String {
     }
 }
 
+/// What `host:lifecycle/control` says of an instance, on a line that a test can read.
+pub fn life(draining: bool, deadline: Option<u64>) -> String {
+    let deadline = deadline.map_or_else(|| "none".into(), |left| left.to_string());
+    format!("draining={draining} deadline={deadline}")
+}
+
 /// Takes memory and touches each page of it, MiB by MiB. The error is how many there were.
 pub fn eat(mib: u64) -> Result<(), u64> {
     const MIB: usize = 1 << 20;

@@ -1,6 +1,9 @@
 //! What every wasi:http 0.2 guest would otherwise repeat.
 
-pub use common::{case, eat, leak, octets, outcome, spin};
+pub mod lifecycle;
+pub mod version;
+
+pub use common::{case, eat, leak, life, octets, outcome, spin};
 pub use wasip2;
 pub use wasip2::http::types;
 

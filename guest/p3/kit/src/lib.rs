@@ -1,6 +1,9 @@
 //! What every wasi:http 0.3 guest would otherwise repeat.
 
-pub use common::{case, eat, leak, octets, outcome, spin};
+pub mod lifecycle;
+pub mod version;
+
+pub use common::{case, eat, leak, life, octets, outcome, spin};
 pub use wasip3;
 pub use wasip3::http::types;
 
