@@ -47,7 +47,7 @@ fn refused(app: &Path, words: &[&str]) {
 fn help_names_the_commands() {
     let exit = Host::run(["--help"]);
     exit.expect_code(0);
-    for word in ["serve", "check", "--version"] {
+    for word in ["serve", "check", "ctl", "--version"] {
         assert!(exit.stdout.contains(word), "no {word} in {}", exit.stdout);
     }
 }
@@ -67,7 +67,7 @@ fn help_of_serve_gives_every_flag_its_default() {
         assert!(text.contains("[default: ") || switch, "no default: --{text}");
         assert!(text.split_whitespace().count() > 3, "no reason: --{text}");
     }
-    assert!(flags >= 21, "only {flags} flags in:\n{}", exit.stdout);
+    assert!(flags >= 23, "only {flags} flags in:\n{}", exit.stdout);
 }
 
 #[test]
@@ -101,7 +101,12 @@ fn wrong_usage_is_exit_2_with_a_sentence() {
         &["serve", app, "--addr", "127.0.0.1:99999"],
         &["serve", app, "--addr", "unix:"],
         &["serve", app, "--drain-delay", "30s", "--drain-timeout", "10s"],
+        &["serve", app, "--health-addr", "8081"],
         &["check"],
+        &["ctl"],
+        &["ctl", "restart"],
+        &["ctl", "swap"],
+        &["ctl", "status", "--pid", "1", "--socket", "/a"],
     ] {
         let exit = Host::run(args);
         assert_eq!(exit.code, 2, "{args:?}: {}{}", exit.stdout, exit.stderr);

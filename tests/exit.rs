@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{self, Command};
 use std::time::{Duration, Instant};
 
+use crate::support::app::slow_to_compile;
 use crate::support::lines::Mark;
 use crate::support::prelude::*;
 use crate::support::process::{Process, TempPath};
@@ -201,9 +202,9 @@ fn sigquit_with_nothing_running_exits_with_131() {
 #[test]
 fn signals_for_reload_and_upgrade_do_not_end_the_process() {
     let host = Host::serve("hello_p2").start();
-    for (nth, signal) in [(1, Signal::HUP), (2, Signal::USR2)] {
+    for (signal, taken) in [(Signal::HUP, says::UNCHANGED), (Signal::USR2, says::IGNORED)] {
         host.signal(signal);
-        host.wait_log_nth(says::IGNORED, nth);
+        host.wait_log(taken);
         assert_eq!(host.get("/").status(), 200);
     }
     host.signal(Signal::TERM);
@@ -215,7 +216,7 @@ fn signal_for_reload_during_a_drain_does_not_cut_it_short() {
     let (host, mut conn) = one_in_flight("gate_p2");
     stop(&host);
     host.signal(Signal::HUP);
-    host.wait_log(says::IGNORED);
+    host.wait_log(says::REJECTED);
     conn.send(OPEN).unwrap();
     expect_last(&mut conn);
     drop(conn);
@@ -235,7 +236,7 @@ fn exchange_whose_client_leaves_during_the_drain_is_not_counted_as_cut() {
 #[track_caller]
 fn starting(app: &Path, socket: &Path) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
-    command.arg("serve").arg("--no-cache").arg("--addr");
+    command.args(["serve", "--no-cache", "--control", "off", "--hook-timeout", "1m", "--addr"]);
     command.arg(format!("unix:{}", socket.display())).arg(app);
     Process::spawn(&mut command)
 }
@@ -250,26 +251,24 @@ fn expect_stopped_before_ready(process: &Process, told: Instant, socket: &Path) 
     assert!(!socket.exists(), "nothing stays bound");
 }
 
+/// A guest whose start never ends: the host is never ready.
 #[test]
 fn stop_before_ready_exits_at_once_with_0() {
-    let (fifo, socket) = (temp("fifo.wasm"), temp("fifo.sock"));
-    assert!(Command::new("mkfifo").arg(&fifo.0).status().unwrap().success());
+    let socket = temp("before.sock");
     for signal in [Signal::TERM, Signal::INT] {
-        let process = starting(&fifo.0, &socket.0);
-        // Opening it to write returns when the host has opened it to read: it has begun to start,
-        // and will not come further, because nothing is ever written.
-        let writer = fs::OpenOptions::new().write(true).open(&fifo.0).unwrap();
+        let process = starting(&guest("start_spin_p2"), &socket.0);
+        let until = Instant::now() + PATIENCE;
+        process.stderr.wait_for("component compiled", Mark::START, 1, until).expect("it starts");
         let told = Instant::now();
         process.signal(signal);
         expect_stopped_before_ready(&process, told, &socket.0);
-        drop(writer);
     }
 }
 
 #[test]
 fn stop_while_compiling_exits_at_once_with_0() {
-    let (app, socket) = (temp("huge.wat"), temp("huge.sock"));
-    fs::write(&app.0, huge_component()).unwrap();
+    let (app, socket) = (temp("huge.wasm"), temp("huge.sock"));
+    fs::write(&app.0, slow_to_compile()).unwrap();
     let process = starting(&app.0, &socket.0);
     let until = Instant::now() + PATIENCE;
     // Said by the engine that the component is then compiled for, which takes many seconds.
@@ -278,21 +277,6 @@ fn stop_while_compiling_exits_at_once_with_0() {
     process.signal(Signal::TERM);
     expect_stopped_before_ready(&process, told, &socket.0);
     assert!(!process.stderr.text().contains("component compiled"), "it was too quick to test");
-}
-
-/// A component that takes long to compile: a great many functions that differ.
-fn huge_component() -> String {
-    let step = |n| format!("local.get 0 i64.const {n} i64.mul local.get 0 i64.xor local.set 0 ");
-    let functions: String = (0..4_000)
-        .map(|f| {
-            let body: String = (0..60).map(|n| step(f * 60 + n)).collect();
-            format!("(func (param i64) (result i64) {body} local.get 0)\n")
-        })
-        .collect();
-    format!(
-        "(component (core module {functions}) (instance $i) \
-         (export \"wasi:http/incoming-handler@0.2.0\" (instance $i)))"
-    )
 }
 
 /// Starts `host serve` through a shell that redirects as `redirect` says; its Unix socket.

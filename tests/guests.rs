@@ -5,6 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::prelude::*;
+use crate::support::wire;
+
 /// The root of the repository.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -25,6 +28,29 @@ fn every_guest_is_used_by_a_test() {
         .collect();
     assert!(!guests.is_empty(), "guest/build.sh --list names no guest");
     assert!(unused.is_empty(), "no test serves {unused:?}");
+}
+
+/// Tests of swaps stand on it: an answer shows its version in every byte, and one can be held.
+#[test]
+fn version_guests_differ_by_their_letter_and_can_be_held_within_an_answer() {
+    for (guest, letter) in
+        [("version_a_p2", "a"), ("version_a_p3", "a"), ("version_b_p2", "b"), ("version_b_p3", "b")]
+    {
+        let host = Host::serve(guest).start();
+        assert_eq!(host.get("/").text(), letter.repeat(1000));
+        let mut conn = host.connect();
+        conn.send(wire::chunked("/gate?bytes=250")).unwrap();
+        let head = conn.read_head().unwrap();
+        assert_eq!(head.header("x-version"), Some(letter), "{guest}");
+        assert_eq!(conn.read_chunk().unwrap(), Some(letter.repeat(100).into_bytes()));
+        assert!(conn.is_quiet(), "{guest} did not wait at its gate");
+        conn.send("0\r\n\r\n").unwrap();
+        let mut rest = Vec::new();
+        while let Some(chunk) = conn.read_chunk().unwrap() {
+            rest.extend(chunk);
+        }
+        assert_eq!(rest, letter.repeat(150).into_bytes(), "{guest}");
+    }
 }
 
 /// The names that `guest/build.sh --list` prints, one in a line.

@@ -48,6 +48,14 @@ fn one_port_speaks_http_1_0_and_1_1_and_2() {
 }
 
 #[test]
+fn error_that_a_guest_answers_with_is_passed_on_as_it_is() {
+    for guest in ["broken_smoke_p2", "broken_smoke_p3"] {
+        let answer = Host::serve(guest).start().get("/");
+        assert_eq!((answer.status(), answer.text().as_str()), (500, "broken\n"), "{guest}");
+    }
+}
+
+#[test]
 fn old_connection_is_kept_when_the_client_asks_for_it() {
     let host = Host::serve("hello_p2").start();
     let mut conn = host.connect();

@@ -3,9 +3,12 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use crate::component::{self, Cache, Kind, Limits, LoadError, Survey};
-use crate::config::args;
+use crate::component::{
+    self, Cache, Grants, Kind, Limits, Loader, Pace, Rejected, Settings, Survey,
+};
+use crate::config::args::{self, Job};
 use crate::exit::Exit;
+use crate::serve;
 
 /// Surveys, compiles, links and starts a component once, and prints what was found.
 #[must_use]
@@ -23,28 +26,20 @@ pub fn run(app: &Path) -> Exit {
 }
 
 fn examine(app: &Path) -> Result<String, anyhow::Error> {
-    let (kind, survey) = component::survey_file(app).map_err(with_cause)?;
-    let limits = limits();
-    let generation = component::load(app, &limits, &Cache::Off).map_err(with_cause)?;
+    // The survey comes first, because what it says of a wrong file is the better sentence.
+    let (kind, survey) = component::survey_file(app).map_err(Rejected::from)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(generation.prove()).map_err(|why| {
-        anyhow::anyhow!("{} does not start: {why}; see its start function", app.display())
-    })?;
+    runtime.block_on(Loader::new(settings()?).load(app, Pace::Start))?;
     Ok(describe(app, kind, &survey))
 }
 
-/// An error of loading with its cause, in one sentence.
-fn with_cause(why: LoadError) -> anyhow::Error {
-    match std::error::Error::source(&why) {
-        Some(cause) => anyhow::anyhow!("{why}: {cause}"),
-        None => why.into(),
-    }
-}
-
 /// One instance, with the limits that `host serve` has by default.
-fn limits() -> Limits {
-    let guest = args::default_guest_limits();
-    Limits { instances: 1, memory: guest.memory, cpu: guest.cpu, start: guest.cpu }
+fn settings() -> Result<Settings, anyhow::Error> {
+    let Job::Serve(serve) = args::parse(["host", "serve", "-"].map(Into::into))? else {
+        anyhow::bail!("the command line is read wrongly");
+    };
+    let limits = Limits { instances: 1, ..serve::guest_limits(&serve) };
+    Ok(Settings { cache: Cache::Off, ..serve::settings(&serve, Grants::default(), limits)? })
 }
 
 fn describe(app: &Path, kind: Kind, survey: &Survey) -> String {

@@ -4,7 +4,8 @@ use std::process;
 
 use crate::lifecycle::{Cause, Ending, Report};
 
-/// How the process ends. `docs/stopping.md` and the README print this table.
+/// How the process ends. `docs/stopping.md` and the README print this table; `docs/control.md` the
+/// part of `host ctl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Stopped on request, everything in flight finished.
@@ -19,6 +20,16 @@ pub enum Exit {
     Failed,
     /// Cut short by the signal of this number.
     Signal(u8),
+    /// `host ctl`: the host said no.
+    Refused,
+    /// `host ctl`: several hosts are running, and none was named.
+    Several,
+    /// `host ctl`: no host to ask.
+    NoHost,
+    /// `host ctl`: the connection broke before there was an answer.
+    Lost,
+    /// `host ctl stop --wait`: the code that the host exits with.
+    Same(u8),
 }
 
 impl Exit {
@@ -27,11 +38,12 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Clean => 0,
-            Self::Cut => 1,
-            Self::Usage => 2,
-            Self::NoStart => 3,
-            Self::Failed => 4,
+            Self::Cut | Self::Refused => 1,
+            Self::Usage | Self::Several => 2,
+            Self::NoStart | Self::NoHost => 3,
+            Self::Failed | Self::Lost => 4,
             Self::Signal(number) => 128 + number,
+            Self::Same(code) => code,
         }
     }
 
@@ -93,5 +105,7 @@ mod tests {
         assert_eq!(Exit::Usage.code(), 2);
         assert_eq!(Exit::NoStart.code(), 3);
         assert_eq!(Exit::Failed.code(), 4);
+        let ctl = [Exit::Refused, Exit::Several, Exit::NoHost, Exit::Lost, Exit::Same(143)];
+        assert_eq!(ctl.map(Exit::code), [1, 2, 3, 4, 143]);
     }
 }

@@ -36,6 +36,14 @@ const RULES: &[(&str, &[&str])] = &[
             "crate::config",
         ],
     ),
+    (
+        "control",
+        &["wasmtime", "clap", "crate::net", "crate::http", "crate::component", "crate::config"],
+    ),
+    (
+        "ctl",
+        &["wasmtime", "clap", "crate::net", "crate::http", "crate::component", "crate::lifecycle"],
+    ),
     ("config", &["crate::", "tokio", "hyper", "wasmtime::"]),
 ];
 

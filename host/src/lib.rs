@@ -10,12 +10,17 @@
 pub mod check;
 pub mod component;
 pub mod config;
+pub mod control;
+pub mod ctl;
 pub mod exit;
 pub mod http;
 pub mod lifecycle;
 pub mod log;
 pub mod net;
+mod operate;
 pub mod serve;
+mod unix_socket;
+mod watch;
 
 #[cfg(test)]
 mod layers;

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 
 use host::config::args::{self, Job};
 use host::exit::Exit;
-use host::{check, serve};
+use host::{check, ctl, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -14,6 +14,7 @@ fn main() {
     let exit = match args::parse(env::args_os()) {
         Ok(Job::Serve(config)) => serve::run(&config),
         Ok(Job::Check(app)) => check::run(&app),
+        Ok(Job::Ctl(ask)) => ctl::run(&ask),
         Err(why) => {
             // Whoever closed our stdout or stderr does not want to read it.
             drop(why.print());

@@ -9,15 +9,23 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::component::{self, Cache, Generation, Slot};
+use crate::component::{
+    self, Ask, Cache, Generation, Grants, Keeper, Loader, Pace, Retirement, Settings,
+    ShutdownGrant, Slot, Swaps, Trigger,
+};
 use crate::config::{self, Address, Serve};
 use crate::exit::Exit;
 use crate::http::{self, Exchanges};
-use crate::lifecycle::{self, Commander, Ending, Lifecycle, PhaseWatch, Plan, Ready};
+use crate::lifecycle::{
+    self, Cause, Commander, Ending, Hangups, Lifecycle, Phase, PhaseWatch, Plan, Ready, Tracker,
+};
 use crate::log;
 use crate::net::{self, Acceptor, Listener};
+use crate::operate::{self, Operations, Operator};
+use crate::watch;
 
 /// How the process may come to its end.
 enum Outcome {
@@ -30,7 +38,8 @@ enum Outcome {
 #[must_use]
 pub fn run(config: &Serve) -> Exit {
     let log = log::start();
-    let outcome = live(config).unwrap_or_else(Outcome::NoStart);
+    let mut operations = None;
+    let outcome = live(config, &mut operations).unwrap_or_else(Outcome::NoStart);
     let (exit, last_line) = match &outcome {
         Outcome::Ended(ending @ Ending::Stopped(report)) => (ending.into(), report.to_string()),
         Outcome::Ended(ending) => (ending.into(), "stopped before it was ready".to_owned()),
@@ -38,7 +47,10 @@ pub fn run(config: &Serve) -> Exit {
     };
     // What has been logged comes before the last line.
     drop(log);
-    say_last(last_line);
+    say_last(last_line.clone());
+    if let Some(operations) = operations {
+        operations.end(exit, last_line);
+    }
     exit
 }
 
@@ -58,11 +70,22 @@ fn say_last(line: String) {
     }
 }
 
-fn live(config: &Serve) -> anyhow::Result<Outcome> {
+/// A start that is given up lets go of what it has bound within this time: a guest yields every few
+/// milliseconds.
+const UNSTART_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Lives from armed signals to the outcome. What operators use is left in `operations`, open.
+fn live(config: &Serve, operations: &mut Option<Operations>) -> anyhow::Result<Outcome> {
     let lifecycle = Lifecycle::arm().context("arming the signal handlers")?;
-    let (watch, work) = (lifecycle.watch(), lifecycle.work());
+    let process = Process {
+        phase: lifecycle.watch(),
+        work: lifecycle.work(),
+        commander: lifecycle.commander(),
+        hangups: lifecycle.hangups(),
+    };
     let (ended, outcome) = mpsc::channel();
     let commander = lifecycle.commander();
+    let operator = operations.insert(operate::open(config, &lifecycle)?).operator();
     let ready = lifecycle.run(plan(&config.stop), {
         let ended = ended.clone();
         // The main thread may have left with another outcome.
@@ -74,42 +97,60 @@ fn live(config: &Serve) -> anyhow::Result<Outcome> {
         .thread_name("worker")
         .enable_all()
         .build()?;
-    let start = start(config.clone(), ready, watch, work);
+    let start = runtime.spawn(start(config.clone(), ready, process, operator));
+    let unstarted = start.abort_handle();
     runtime.spawn(async move {
-        match tokio::spawn(start).await {
+        match start.await {
             Ok(Ok(doors)) => watch_over(doors, &commander).await,
             Ok(Err(why)) => drop(ended.send(Outcome::NoStart(why))),
             Err(why) => drop(ended.send(Outcome::NoStart(why.into()))),
         }
     });
-    let outcome = outcome.recv().context("the lifecycle is gone")?;
+    let ending = outcome.recv().context("the lifecycle is gone")?;
+    if matches!(ending, Outcome::Ended(Ending::BeforeReady)) {
+        // Paths of Unix sockets go with the listeners, and those with what was to serve them.
+        unstarted.abort();
+        drop(outcome.recv_timeout(UNSTART_PATIENCE));
+    }
     // Its threads may be in a guest that never yields.
     runtime.shutdown_background();
-    Ok(outcome)
+    Ok(ending)
 }
 
-/// Raises the alarm when a listener's task has failed: nothing else ends one before a drain does.
+/// Raises the alarm when the task of a listener or of swaps has failed: nothing else ends one before
+/// a drain does.
 async fn watch_over(mut doors: JoinSet<()>, commander: &Commander) {
     while let Some(door) = doors.join_next().await {
         if let Err(why) = door {
-            error!(%why, "a listener has failed; stopping");
+            error!(%why, "a task has failed that the process cannot do without; stopping");
             commander.fail();
         }
     }
 }
 
-/// Bind, load, prove, listen, and say so. Gives the tasks of the listeners.
+/// What the rest of the process has of the lifecycle.
+#[derive(Clone)]
+struct Process {
+    phase: PhaseWatch,
+    work: lifecycle::Work,
+    commander: Commander,
+    hangups: Hangups,
+}
+
+/// Bind, load, prove, listen, and say so. Gives the tasks of the listeners and of swaps.
 async fn start(
     config: Serve,
     ready: Ready,
-    phase: PhaseWatch,
-    work: lifecycle::Work,
+    process: Process,
+    operator: Arc<Operator>,
 ) -> anyhow::Result<JoinSet<()>> {
     let listeners = bind(&config.addresses)?;
     check_descriptors(config.connection.connections);
-    let generation = load(&config).await?;
-    let slot = Slot::new(generation);
-    let service = Exchanges::new(slot, phase.clone(), &work, exchange_limits(&config));
+    let Process { phase, work, .. } = process.clone();
+    let settings = settings(&config, grants(&config, &process), guest_limits(&config))?;
+    let loader = Loader::new(Settings { keeper: keeper(work.instances.clone()), ..settings });
+    let slot = Arc::new(Slot::new(load(&loader, &config).await?));
+    let service = Exchanges::new(slot.clone(), phase.clone(), &work, exchange_limits(&config));
     let context = net::Context {
         phase,
         connections: work.connections.clone(),
@@ -117,6 +158,7 @@ async fn start(
     };
     let permits = Arc::new(Semaphore::new(config.connection.connections));
     let line = ready_line(&listeners);
+    operator.listens(listeners.iter().map(Listener::address).collect());
     let tokens: Vec<_> = listeners.iter().map(|_| work.doors.token()).collect();
     // Before the first handshake is completed for us: from here on a stop drains.
     let mut doors = JoinSet::new();
@@ -130,8 +172,53 @@ async fn start(
         let acceptor = Acceptor::new(listener, context.clone(), service.clone(), permits.clone())?;
         doors.spawn(acceptor.run(token));
     }
+    operator.serves(service);
+    operator.swaps(swap_when_asked(slot, loader, &config, &process, &mut doors));
     say(&line);
     Ok(doors)
+}
+
+/// Lets components be in flight without knowing what that means.
+fn keeper(tracker: Tracker) -> Keeper {
+    Keeper::new(move |what| Box::new(tracker.enter(Arc::new(what))))
+}
+
+/// Starts what carries out swaps, and what asks for them, among the `tasks` that are watched over.
+fn swap_when_asked(
+    slot: Arc<Slot>,
+    loader: Loader,
+    config: &Serve,
+    process: &Process,
+    tasks: &mut JoinSet<()>,
+) -> Swaps {
+    let retirement = Retirement { timeout: config.swap.retire, at_most: config.swap.retired };
+    let stopping = CancellationToken::new();
+    let keeper = keeper(process.work.swaps.clone());
+    let (swaps, swapper) = Swaps::new(slot, loader, retirement, stopping.clone(), keeper);
+    tasks.spawn(swapper.run());
+    tasks.spawn(tell_guests_of_the_stop(swaps.clone(), process.phase.clone(), stopping));
+    tasks.spawn(reload_on_hangup(swaps.clone(), process.hangups.clone()));
+    if config.swap.watch {
+        tasks.spawn(watch::run(swaps.clone()));
+    }
+    swaps
+}
+
+async fn tell_guests_of_the_stop(swaps: Swaps, phase: PhaseWatch, stopping: CancellationToken) {
+    let stop = phase.stop_asked().await;
+    stopping.cancel();
+    phase.reached(Phase::Draining).await;
+    swaps.end_all(stop.deadline);
+    phase.reached(Phase::Cut).await;
+    swaps.cut_all();
+}
+
+async fn reload_on_hangup(swaps: Swaps, hangups: Hangups) {
+    loop {
+        hangups.next().await;
+        // The outcome is in the log.
+        drop(swaps.ask(Ask::Reload, Trigger::Hangup).await);
+    }
 }
 
 fn bind(addresses: &[Address]) -> anyhow::Result<Vec<Listener>> {
@@ -147,12 +234,9 @@ fn bind(addresses: &[Address]) -> anyhow::Result<Vec<Listener>> {
         .collect()
 }
 
-/// Compiles off the threads that serve, then proves that an instance can be made.
-async fn load(config: &Serve) -> anyhow::Result<Generation> {
-    let (app, limits, cache) = (config.app.clone(), guest_limits(config), cache(&config.cache));
-    let generation =
-        tokio::task::spawn_blocking(move || component::load(&app, &limits, &cache)).await??;
-    generation.prove().await.with_context(|| format!("{} does not start", config.app.display()))?;
+/// Loads the first generation, with everything that a swap would ask of it.
+async fn load(loader: &Loader, config: &Serve) -> anyhow::Result<Generation> {
+    let generation = loader.load(&config.app, Pace::Start).await?;
     let (component, kind) = (generation.name(), generation.kind());
     info!(component, %kind, generation = generation.number(), "component is ready");
     Ok(generation)
@@ -199,9 +283,39 @@ fn plan(stop: &config::Stop) -> Plan {
     Plan { delay: stop.delay, timeout: stop.timeout }
 }
 
-fn guest_limits(config: &Serve) -> component::Limits {
-    let config::GuestLimits { instances, memory, cpu } = config.guest;
-    component::Limits { instances, memory, cpu, start: config.exchange.response_head }
+/// What a loader needs to know of a configuration.
+pub(crate) fn settings(
+    config: &Serve,
+    grants: Grants,
+    limits: component::Limits,
+) -> anyhow::Result<Settings> {
+    let smoke = |config::Smoke { method, path, status }: &config::Smoke| {
+        component::Smoke::new(method, path, *status)
+            .with_context(|| format!("--smoke '{method} {path} {status}'"))
+    };
+    Ok(Settings {
+        limits,
+        grants,
+        reuse: config.reuse.map(|config::Reuse { exchanges, concurrency, idle }| {
+            component::Reuse { exchanges, concurrency, idle }
+        }),
+        keeper: Keeper::none(),
+        cache: cache(&config.cache),
+        compile: config.swap.compile,
+        smoke: config.swap.smoke.iter().map(smoke).collect::<Result<_, _>>()?,
+    })
+}
+
+fn grants(config: &Serve, process: &Process) -> Grants {
+    let commander = process.commander.clone();
+    let stop = || ShutdownGrant::new(move || commander.stop(Cause::Guest));
+    let granted = config.grants.contains(&config::Grant::RequestShutdown);
+    Grants { request_shutdown: granted.then(stop) }
+}
+
+pub(crate) fn guest_limits(config: &Serve) -> component::Limits {
+    let config::GuestLimits { instances, memory, cpu, hook } = config.guest;
+    component::Limits { instances, memory, cpu, hook, start: config.exchange.response_head }
 }
 
 fn exchange_limits(config: &Serve) -> http::Limits {

@@ -38,6 +38,7 @@ pub struct Serve {
     app: PathBuf,
     tcp: bool,
     unix: Option<TempPath>,
+    control: Option<TempPath>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
 }
@@ -57,10 +58,15 @@ impl Serve {
 
     /// Listens on a Unix socket too. Its path is new, short, and removed in the end.
     pub fn unix(mut self) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("host-e2e-{}-{n}.sock", process::id());
-        self.unix = Some(TempPath(env::temp_dir().join(name)));
+        self.unix = Some(new_socket());
+        self
+    }
+
+    /// Has a control socket, for [`Host::ctl`]. Its path is new, short, and removed in the end. Without
+    /// this, without `--control` and without a runtime directory of the test's own there is none: a
+    /// test may not meet the hosts of others.
+    pub fn control(mut self) -> Self {
+        self.control = Some(new_socket());
         self
     }
 
@@ -92,10 +98,17 @@ impl Serve {
             // Ours, so that a test neither fills nor depends on the cache of the user.
             command.args(["--cache-dir", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache")]);
         }
+        if let Some(path) = &self.control {
+            command.arg("--control").arg(&path.0);
+        } else if !self.args.iter().any(|arg| arg == "--control")
+            && !self.env.iter().any(|(name, _)| name == "XDG_RUNTIME_DIR")
+        {
+            command.args(["--control", "off"]);
+        }
         command.args(&self.args).envs(self.env);
         let process = Process::spawn(&mut command);
-        let mut host =
-            Host { process, targets: Vec::new(), unix: self.unix, told: Mutex::default() };
+        let Self { unix, control, .. } = self;
+        let mut host = Host { process, targets: Vec::new(), unix, control, told: Mutex::default() };
         let ready = host.wait_ready();
         host.targets = ready;
         host
@@ -108,6 +121,7 @@ pub struct Host {
     process: Process,
     targets: Vec<Target>,
     unix: Option<TempPath>,
+    control: Option<TempPath>,
     /// When it got its latest signal.
     told: Mutex<Option<Instant>>,
 }
@@ -116,7 +130,7 @@ impl Host {
     /// A host that will serve the guest called `name`, or the file at `name` if that is a path.
     pub fn serve(name: &str) -> Serve {
         let app = if name.contains('/') { PathBuf::from(name) } else { guest(name) };
-        Serve { app, tcp: true, unix: None, args: Vec::new(), env: Vec::new() }
+        Serve { app, tcp: true, unix: None, control: None, args: Vec::new(), env: Vec::new() }
     }
 
     /// Runs `host ARGS...` to its end.
@@ -127,6 +141,35 @@ impl Host {
     pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Exit {
         let process = Process::spawn(binary().args(args));
         Exit::of(process, None, Instant::now(), PATIENCE)
+    }
+
+    /// The same with an environment variable.
+    #[track_caller]
+    pub fn run_with<S: AsRef<OsStr>>(
+        (name, value): (&str, &Path),
+        args: impl IntoIterator<Item = S>,
+    ) -> Exit {
+        let process = Process::spawn(binary().env(name, value).args(args));
+        Exit::of(process, None, Instant::now(), PATIENCE)
+    }
+
+    /// Runs `host ctl ARGS...` about this host to its end.
+    #[track_caller]
+    pub fn ctl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Exit {
+        self.start_ctl(args).wait_exit()
+    }
+
+    /// Starts `host ctl ARGS...` about this host.
+    pub fn start_ctl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ctl {
+        let mut command = binary();
+        command.arg("ctl").arg("--socket").arg(self.control_path()).args(args);
+        Ctl { process: Process::spawn(&mut command), began: Instant::now() }
+    }
+
+    /// The path of the control socket that [`Serve::control`] asked for.
+    #[track_caller]
+    pub fn control_path(&self) -> &Path {
+        &self.control.as_ref().expect("the host was started with `.control()`").0
     }
 
     /// The first TCP address.
@@ -203,6 +246,12 @@ impl Host {
         self.wait_line(text, Mark::START, nth)
     }
 
+    /// Waits for the `nth` log line with `text` after `mark`, counted from 1.
+    #[track_caller]
+    pub fn wait_log_nth_after(&self, mark: Mark, text: &str, nth: usize) -> String {
+        self.wait_line(text, mark, nth)
+    }
+
     #[track_caller]
     fn wait_line(&self, text: &str, mark: Mark, nth: usize) -> String {
         match self.process.stderr.wait_for(text, mark, nth, Instant::now() + PATIENCE) {
@@ -259,6 +308,43 @@ impl Host {
         let target = |text| Target::parse(text).unwrap_or_else(|| panic!("address in {line:?}"));
         addrs.map(target).collect()
     }
+}
+
+/// A `host ctl` that runs. Dropping it kills it.
+#[derive(Debug)]
+pub struct Ctl {
+    process: Process,
+    began: Instant,
+}
+
+impl Ctl {
+    /// Waits for a line on its stdout with `text`.
+    #[track_caller]
+    pub fn wait_line(&self, text: &str) -> String {
+        let line = self.process.stdout.wait_for(text, Mark::START, 1, Instant::now() + PATIENCE);
+        line.unwrap_or_else(|missed| panic!("host ctl has not said {text:?}: {missed:?}"))
+    }
+
+    /// Whether it has ended by now.
+    pub fn has_ended(&self) -> bool {
+        self.process.wait(Instant::now()).is_some()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not come within [`PATIENCE`].
+    #[track_caller]
+    pub fn wait_exit(self) -> Exit {
+        Exit::of(self.process, None, self.began, PATIENCE)
+    }
+}
+
+/// A path for a socket that nobody else uses.
+fn new_socket() -> TempPath {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    TempPath(env::temp_dir().join(format!("host-e2e-{}-{n}.sock", process::id())))
 }
 
 /// The binary, with none of our own settings in its environment.

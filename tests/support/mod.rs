@@ -29,6 +29,7 @@
 
 use std::time::Duration;
 
+pub mod app;
 pub mod broken;
 pub mod exit;
 pub mod h2frame;

@@ -31,3 +31,36 @@ pub const GATE_STARTED: &str = "gate: started";
 pub const AFTER_DONE: &str = "after: done";
 /// Printed by `busy` when it begins to spin.
 pub const SPINNING: &str = "busy: spinning";
+
+/// Each line of a swap: one when it begins, one with its outcome.
+pub const SWAP: &str = "swap: ";
+/// In both lines of a swap that SIGHUP asked for.
+pub const BY_HANGUP: &str = "asked=\"SIGHUP\"";
+/// A swap begins: its turn has come.
+pub const SWAP_BEGINS: &str = "swap: begins";
+/// How the outcome of a swap that was carried out begins; two numbers follow.
+pub const SWAPPED: &str = "swap: swapped from generation ";
+/// The file holds what is served already.
+pub const UNCHANGED: &str = "swap: unchanged";
+/// How the outcome of a swap that was refused begins; the step and the reason follow.
+pub const REJECTED: &str = "swap: rejected at step ";
+/// The last exchange on a generation that was replaced has ended.
+pub const RETIRED_GONE: &str = "retired generation is gone";
+/// What still ran on a generation that was replaced is ended by force.
+pub const RETIRED_CUT: &str = "retired generation is cut";
+/// A file is watched from here on.
+pub const WATCHING: &str = "watch: watching";
+
+/// A hook trapped or did not return in time.
+pub const HOOK_FAILED: &str = "guest failed in its hook";
+/// A guest has asked for a stop without the grant.
+pub const MAY_NOT_STOP: &str = "guest asks for a stop and may not";
+/// An instance that serves several exchanges is no more (only with `HOST_LOG=host=debug`).
+pub const INSTANCE_ENDED: &str = "reusable instance ended";
+
+/// Printed by `hooks` in each of its hooks; in the last two the milliseconds that are left follow.
+pub const ON_START: &str = "hooks: on-start";
+/// See [`ON_START`].
+pub const ON_DRAIN: &str = "hooks: on-drain ";
+/// See [`ON_START`].
+pub const ON_SHUTDOWN: &str = "hooks: on-shutdown ";

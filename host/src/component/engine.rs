@@ -5,15 +5,17 @@
 //! 48 overlooks pages that the kernel has swapped out (wasmtime pull request 14357), so it is used
 //! only where nothing can be swapped; elsewhere the kernel takes all pages back, which is slower.
 
+use std::fmt;
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tracing::{info, warn};
 use wasmtime::component::Component;
 use wasmtime::{
-    Cache as CodeCache, CacheConfig, Config, Enabled, Engine, InstanceAllocationStrategy,
-    PoolingAllocationConfig,
+    Cache as CodeCache, CacheConfig, Config, Enabled, Engine, EngineWeak,
+    InstanceAllocationStrategy, PoolingAllocationConfig,
 };
 
 use super::{Cache, Limits};
@@ -71,8 +73,62 @@ impl Needs {
     }
 }
 
+/// The engines of the process: one for each kind of pool that is in use. A component has the engine
+/// of its kind and needs, so most swaps find theirs there; an engine goes with the last generation
+/// that uses it.
+pub(super) struct Engines {
+    limits: Limits,
+    cache: Cache,
+    made: Mutex<Vec<Made>>,
+}
+
+struct Made {
+    needs: Needs,
+    concurrency: bool,
+    engine: EngineWeak,
+}
+
+impl fmt::Debug for Engines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Engines")
+    }
+}
+
+impl Engines {
+    pub(super) fn new(limits: Limits, cache: Cache) -> Self {
+        Self { limits, cache, made: Mutex::default() }
+    }
+
+    /// The one that was last asked for among those of a kind, and what its pool is made for.
+    pub(super) fn last(&self, concurrency: bool) -> Option<(Needs, Engine)> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.iter()
+            .rev()
+            .filter(|made| made.concurrency == concurrency)
+            .find_map(|made| Some((made.needs, made.engine.upgrade()?)))
+    }
+
+    /// The engine for components with these needs, made if there is none.
+    pub(super) fn get(&self, needs: Needs, concurrency: bool) -> wasmtime::Result<Engine> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.retain(|made| made.engine.upgrade().is_some());
+        let fitting = |made: &Made| made.concurrency == concurrency && made.needs.serves(&needs);
+        if let Some(position) = made.iter().position(fitting) {
+            let last = made.remove(position);
+            let engine = last.engine.upgrade();
+            made.push(last);
+            if let Some(engine) = engine {
+                return Ok(engine);
+            }
+        }
+        let engine = engine(&needs, concurrency, &self.limits, &self.cache)?;
+        made.push(Made { needs, concurrency, engine: engine.weak() });
+        Ok(engine)
+    }
+}
+
 /// Makes an engine with a pool of the right size, and starts its clock.
-pub(super) fn engine(
+fn engine(
     needs: &Needs,
     concurrency: bool,
     limits: &Limits,

@@ -1,45 +1,58 @@
 //! One loaded, linked, immutable version of a component with its grants and limits.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::Request;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 
+use super::fate::Fate;
+use super::hooks::Hooks;
 use super::instance::{GuestFailure, Running};
-use super::state::GuestState;
+use super::reuse::{Crew, Keeper, Reuse};
+use super::source::Source;
+use super::state::{GuestState, Identity};
 use super::survey::Kind;
-use super::{Limits, p2, p3};
+use super::trial::Trial;
+use super::{Grants, Limits, Settings, imports, p2, p3};
 
-/// A version of a component, ready to serve. Immutable; dropped with the last exchange that runs
-/// on it, and its compiled code with it.
-pub struct Generation {
-    number: u64,
-    name: Arc<str>,
-    entry: Entry,
-    pre: InstancePre<GuestState>,
-    limits: Limits,
+/// What generations of the same bytes share: compiled, linked code. Kept by the generations made of
+/// it, and by whoever may want to make another.
+pub(super) struct Blueprint {
+    pub(super) name: Arc<str>,
+    pub(super) path: PathBuf,
+    pub(super) digest: Arc<str>,
+    pub(super) entry: Entry,
+    pub(super) hooks: Hooks,
+    pub(super) pre: InstancePre<GuestState>,
+    pub(super) limits: Limits,
+    pub(super) grants: Grants,
+    pub(super) reuse: Option<Reuse>,
+    pub(super) keeper: Keeper,
 }
 
 /// How a request enters an instance.
-enum Entry {
+#[derive(Clone)]
+pub(super) enum Entry {
     P2(Arc<ProxyIndices>),
     P3(Arc<ServiceIndices>),
 }
 
-impl Generation {
+impl Blueprint {
     /// Links a compiled component. Everything of WASI is there, nothing is granted.
     pub(super) fn link(
-        number: u64,
-        name: &str,
+        source: &Source,
         kind: Kind,
         component: &Component,
-        limits: Limits,
         concurrency: bool,
+        settings: &Settings,
     ) -> wasmtime::Result<Self> {
         let linker = linker(component.engine(), concurrency)?;
         let pre = linker.instantiate_pre(component)?;
@@ -47,62 +60,173 @@ impl Generation {
             Kind::P2 => Entry::P2(Arc::new(ProxyIndices::new(&pre)?)),
             Kind::P3 => Entry::P3(Arc::new(ServiceIndices::new(&pre)?)),
         };
-        Ok(Self { number, name: name.into(), entry, pre, limits })
+        Ok(Self {
+            name: source.name().into(),
+            path: source.path.clone(),
+            digest: source.digest.clone(),
+            entry,
+            hooks: Hooks::find(&pre, kind)?,
+            pre,
+            limits: settings.limits,
+            grants: settings.grants.clone(),
+            reuse: settings.reuse,
+            keeper: settings.keeper.clone(),
+        })
+    }
+}
+
+/// A version of a component, ready to serve. Immutable but for its fate; dropped with the last
+/// exchange that runs on it, and its compiled code with it unless somebody keeps the blueprint.
+pub struct Generation {
+    blueprint: Arc<Blueprint>,
+    identity: Identity,
+    /// Where instances are reused.
+    crew: Option<Arc<Crew>>,
+    fate: Fate,
+    since: Instant,
+    gone: CancellationToken,
+    _gone: DropGuard,
+}
+
+impl Generation {
+    pub(super) fn new(number: u64, blueprint: Arc<Blueprint>) -> Self {
+        let fate = Fate::new();
+        let identity = Identity::new(number, &blueprint, fate.watch());
+        let gone = CancellationToken::new();
+        let _gone = gone.clone().drop_guard();
+        let crew =
+            blueprint.reuse.map(|reuse| Crew::new(blueprint.clone(), identity.clone(), reuse));
+        Self { blueprint, identity, crew, fate, since: Instant::now(), gone, _gone }
     }
 
     /// Counts up from 1 in the life of the process.
     #[must_use]
     pub fn number(&self) -> u64 {
-        self.number
+        self.identity.number
     }
 
     /// The component's name in logs.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.blueprint.name
+    }
+
+    /// The same, to be kept.
+    #[must_use]
+    pub fn component(&self) -> Arc<str> {
+        self.blueprint.name.clone()
+    }
+
+    /// The file that it was read from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.blueprint.path
+    }
+
+    /// SHA-256 of that file, in hex.
+    #[must_use]
+    pub fn digest(&self) -> &Arc<str> {
+        &self.blueprint.digest
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub fn since(&self) -> Instant {
+        self.since
     }
 
     /// The interface that requests go through.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        match self.entry {
+        match self.blueprint.entry {
             Entry::P2(_) => Kind::P2,
             Entry::P3(_) => Kind::P3,
         }
     }
 
-    /// Starts an instance for one request. Nothing runs until the result is polled, and dropping
+    /// Whether what runs on it is to end at once.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.identity.fate.is_cut()
+    }
+
+    /// Waits for that. Cancel-safe, and holds nothing of the generation.
+    pub fn cut(&self) -> impl Future<Output = ()> + Send + 'static {
+        let identity = self.identity.clone();
+        async move { identity.fate.cut().await }
+    }
+
+    /// When what still runs on it is cut, if its end has been decided.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.identity.fate.deadline()
+    }
+
+    /// Serves one request, on an instance of its own unless they are reused. Nothing runs until the result is polled, and dropping
     /// that ends the guest.
     #[must_use]
     pub fn start(&self, request: Request<WasiBody>) -> Running {
-        let (store, pre) = (self.store(), self.pre.clone());
-        match &self.entry {
-            Entry::P2(indices) => p2::start(store, pre, indices.clone(), request, &self.limits),
-            Entry::P3(indices) => p3::start(store, pre, indices.clone(), request, &self.limits),
+        match &self.crew {
+            Some(crew) => crew.start(request),
+            None => self.start_in(self.store(), request),
         }
     }
 
-    /// Makes one instance and drops it, so that a component which cannot start is refused before
-    /// it serves a request.
+    /// Serves one request on an instance that serves no other: nothing of it stays for a client.
+    pub(super) fn start_alone(&self, request: Request<WasiBody>) -> Running {
+        self.start_in(self.trial_store(), request)
+    }
+
+    fn start_in(&self, store: Store<GuestState>, request: Request<WasiBody>) -> Running {
+        let shared = self.blueprint.clone();
+        match &self.blueprint.entry {
+            Entry::P2(indices) => p2::start(store, shared, indices.clone(), request),
+            Entry::P3(indices) => p3::start(store, shared, indices.clone(), request),
+        }
+    }
+
+    /// Makes one instance that serves no request, so that a component which cannot start is refused
+    /// before it serves one.
     ///
     /// # Errors
     /// When the instance traps or takes longer than it may.
-    pub async fn prove(&self) -> Result<(), GuestFailure> {
-        let mut store = self.store();
-        let made = self.pre.instantiate_async(&mut store);
-        let instance = tokio::time::timeout(self.limits.start, made)
+    pub(super) async fn instantiate(&self) -> Result<Trial, GuestFailure> {
+        let mut store = self.trial_store();
+        let made = self.blueprint.pre.instantiate_async(&mut store);
+        let instance = timeout(self.blueprint.limits.start, made)
             .await
             .map_err(|_| GuestFailure::StartTooSlow)?
             .map_err(|why| GuestFailure::of(&why))?;
-        match &self.entry {
+        match &self.blueprint.entry {
             Entry::P2(indices) => indices.load(&mut store, &instance).map(drop),
             Entry::P3(indices) => indices.load(&mut store, &instance).map(drop),
         }
-        .map_err(|why| GuestFailure::of(&why))
+        .map_err(|why| GuestFailure::of(&why))?;
+        Ok(Trial { store, instance, blueprint: self.blueprint.clone() })
+    }
+
+    pub(super) fn blueprint(&self) -> &Arc<Blueprint> {
+        &self.blueprint
+    }
+
+    pub(super) fn fate(&self) -> &Fate {
+        &self.fate
+    }
+
+    /// Resolves when the generation is gone: with the last exchange on it.
+    pub(super) fn gone(&self) -> CancellationToken {
+        self.gone.clone()
+    }
+
+    /// A store for what comes before a generation serves: it may not stop the process.
+    fn trial_store(&self) -> Store<GuestState> {
+        let mut store = self.store();
+        store.data_mut().deny_shutdown();
+        store
     }
 
     fn store(&self) -> Store<GuestState> {
-        GuestState::store(self.pre.engine(), &self.name, &self.limits)
+        GuestState::store(&self.blueprint, &self.identity)
     }
 }
 
@@ -110,9 +234,11 @@ fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Linker<GuestSt
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    imports::add_p2(&mut linker)?;
     if concurrency {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+        imports::add_p3(&mut linker)?;
     }
     Ok(linker)
 }
@@ -120,9 +246,18 @@ fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Linker<GuestSt
 impl fmt::Debug for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Generation")
-            .field("number", &self.number)
-            .field("name", &self.name)
+            .field("number", &self.number())
+            .field("name", &self.name())
             .field("kind", &self.kind())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Blueprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blueprint")
+            .field("path", &self.path)
+            .field("digest", &self.digest)
             .finish_non_exhaustive()
     }
 }

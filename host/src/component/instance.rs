@@ -15,6 +15,7 @@ use std::time::Duration;
 use http::Response;
 use thiserror::Error;
 use tokio::sync::oneshot;
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
@@ -43,12 +44,21 @@ pub enum GuestFailure {
     /// It used up its CPU time.
     #[error("guest used more than {0:?} of CPU time")]
     CpuTime(Duration),
+    /// Its hook `on-start` gave an error.
+    #[error("on-start gave an error: {0}")]
+    StartRefused(String),
+    /// Its hook did not return in time.
+    #[error("{0} did not return within {1:?}")]
+    HookTooSlow(&'static str, Duration),
     /// Its instance took too long to be made.
     #[error("instance took too long to start")]
     StartTooSlow,
     /// The pool has no room, although admission said so.
     #[error("no room in the instance pool")]
     PoolFull,
+    /// The instance that it shared was lost.
+    #[error("its instance was lost to the failure of another exchange on it")]
+    InstanceLost,
     /// It returned and left its body unfinished, for ever.
     #[error("guest returned without finishing the response body")]
     BodyLeaked,
@@ -63,6 +73,9 @@ impl GuestFailure {
         if why.is::<Elapsed>() {
             return Self::StartTooSlow;
         }
+        if let Some(known) = why.downcast_ref::<Self>() {
+            return known.clone();
+        }
         if let Some(exit) = why.downcast_ref::<I32Exit>() {
             return Self::Exited(exit.0);
         }
@@ -71,6 +84,13 @@ impl GuestFailure {
         }
         Self::Trapped(why.root_cause().to_string())
     }
+}
+
+/// Whether a channel that gave nothing is really empty. A task that has used up its turn finds every
+/// channel of tokio empty (`tokio::task::coop`), and has been woken for another turn: until then a
+/// guest that has returned may not be judged by what did not come.
+fn poll_verdict() -> Poll<()> {
+    if has_budget_remaining() { Poll::Ready(()) } else { Poll::Pending }
 }
 
 /// What a guest sends as the head of its answer.
@@ -84,7 +104,8 @@ pub(super) type Guest =
 /// guest wherever it is.
 pub struct Running {
     guest: State,
-    head: oneshot::Receiver<Head>,
+    /// Taken when it has given what it had, or that nothing comes.
+    head: Option<oneshot::Receiver<Head>>,
     cpu: Duration,
     cpu_limit: Duration,
     release: Release,
@@ -106,16 +127,22 @@ impl Running {
         cpu_limit: Duration,
         release: Release,
     ) -> Self {
-        Self { guest: State::Working(guest), head, cpu: Duration::ZERO, cpu_limit, release }
+        let guest = State::Working(guest);
+        Self { guest, head: Some(head), cpu: Duration::ZERO, cpu_limit, release }
     }
 
     /// Drives the guest until the head of its answer is there. Poll no more after it was.
     pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Head> {
         let work = self.poll_work(cx);
-        if let Poll::Ready(Ok(head)) = Pin::new(&mut self.head).poll(cx) {
-            return Poll::Ready(head);
+        if let Some(head) = &mut self.head
+            && let Poll::Ready(head) = Pin::new(head).poll(cx)
+        {
+            self.head = None;
+            if let Ok(head) = head {
+                return Poll::Ready(head);
+            }
         }
-        ready!(work)?;
+        ready!(self.handled(work))?;
         Poll::Ready(Err(GuestFailure::NoResponse))
     }
 
@@ -144,6 +171,20 @@ impl Running {
         }
     }
 
+    /// Ready when nothing more comes for this answer, given what [`Self::poll_work`] said: the
+    /// handler has returned, though the guest may have hooks to run. To be asked when a channel of
+    /// the answer was found empty.
+    pub(crate) fn handled(
+        &self,
+        work: Poll<Result<(), GuestFailure>>,
+    ) -> Poll<Result<(), GuestFailure>> {
+        match work {
+            Poll::Pending if !self.release.has_returned() => Poll::Pending,
+            Poll::Ready(Err(why)) => Poll::Ready(Err(why)),
+            Poll::Ready(Ok(())) | Poll::Pending => poll_verdict().map(Ok),
+        }
+    }
+
     /// Tells the guest's driver that the answer has ended: a guest without work of its own is done
     /// now.
     pub fn release(&self) {
@@ -165,10 +206,20 @@ pub(super) struct Release(Arc<ReleaseInner>);
 #[derive(Debug, Default)]
 struct ReleaseInner {
     done: AtomicBool,
+    returned: AtomicBool,
     waker: std::sync::Mutex<Option<Waker>>,
 }
 
 impl Release {
+    /// The handler has returned; what comes after it is no part of the answer.
+    pub(super) fn mark_returned(&self) {
+        self.0.returned.store(true, Ordering::Release);
+    }
+
+    fn has_returned(&self) -> bool {
+        self.0.returned.load(Ordering::Acquire)
+    }
+
     fn let_go(&self) {
         self.0.done.store(true, Ordering::Release);
         let waker = self.0.waker.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
@@ -181,5 +232,45 @@ impl Release {
         *self.0.waker.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
             Some(cx.waker().clone());
         if self.0.done.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guest that drops its `response-outparam` unset and works on: failed once with a panic.
+    #[test]
+    fn an_answer_that_cannot_come_any_more_is_asked_for_as_often_as_you_like() {
+        let (send, head) = oneshot::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        let guest: Guest = Box::pin(async move {
+            ended.await.ok();
+            Ok(Box::new(()) as _)
+        });
+        let second = Duration::from_secs(1);
+        let mut running = Running::new(guest, head, second, Release::default());
+        drop(send);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(running.poll_head(&mut cx).is_pending());
+        assert!(running.poll_head(&mut cx).is_pending());
+        end.send(()).unwrap();
+        let head = running.poll_head(&mut cx);
+        assert!(matches!(head, Poll::Ready(Err(GuestFailure::NoResponse))), "{head:?}");
+    }
+
+    /// One with hooks is judged by its handler's return, not by its end.
+    #[test]
+    fn a_handler_that_returned_without_an_answer_is_not_waited_for() {
+        let (_send, head) = oneshot::channel();
+        let release = Release::default();
+        let running = std::future::pending();
+        let second = Duration::from_secs(1);
+        let mut running = Running::new(Box::pin(running), head, second, release.clone());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(running.poll_head(&mut cx).is_pending());
+        release.mark_returned();
+        let head = running.poll_head(&mut cx);
+        assert!(matches!(head, Poll::Ready(Err(GuestFailure::NoResponse))), "{head:?}");
     }
 }

@@ -1,49 +1,71 @@
 //! Calling a guest of wasi:http 0.2 (`wasi:http/incoming-handler`).
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use http::Request;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use wasmtime::Store;
-use wasmtime::component::InstancePre;
-use wasmtime_wasi_http::p2::bindings::ProxyIndices;
+use wasmtime::{AsContextMut, Store};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView as _};
 
-use super::Limits;
-use super::instance::{GuestFailure, Release, Running};
+use super::generation::Blueprint;
+use super::instance::{GuestFailure, Head, Release, Running};
 use super::state::GuestState;
+use super::stdio::quote;
 
-/// Makes the future that instantiates the component and calls its handler.
+/// Makes the future that instantiates the component, calls its handler and lets it end.
 pub(super) fn start(
     mut store: Store<GuestState>,
-    pre: InstancePre<GuestState>,
+    shared: Arc<Blueprint>,
     indices: Arc<ProxyIndices>,
     request: Request<WasiBody>,
-    limits: &Limits,
 ) -> Running {
     let (send, head) = oneshot::channel();
-    let start = limits.start;
+    let cpu = shared.limits.cpu;
+    let release = Release::default();
+    let released = release.clone();
     let guest = async move {
-        let instance = timeout(start, pre.instantiate_async(&mut store))
+        let Blueprint { pre, hooks, limits, .. } = &*shared;
+        let told = store.data().identity().fate.is_ending();
+        let instance = timeout(limits.start, pre.instantiate_async(&mut store))
             .await
             .map_err(wasmtime::Error::from)??;
+        hooks.start(&mut store, &instance, limits.hook).await?;
         let proxy = indices.load(&mut store, &instance)?;
-        let scheme = match request.uri().scheme_str() {
-            Some("https") => Scheme::Https,
-            _ => Scheme::Http,
-        };
-        let mut view = store.data_mut().http();
-        let request = view.new_incoming_request(scheme, request)?;
-        let out = view.new_response_outparam_from_callback(move |answer| {
-            let head = answer.map_err(|code| GuestFailure::Refused(format!("{code:?}")));
-            // Nobody waits any more when the exchange has ended: its limits or its peer did that.
-            drop(send.send(head));
-        })?;
-        proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await?;
+        call(&mut store, &proxy, request, send).await?;
+        if hooks.has_end() {
+            released.mark_returned();
+            // The client has its answer before the guest has its last words.
+            poll_fn(|cx| released.poll(cx)).await;
+            hooks.end(&mut store, &instance, limits.hook, told).await;
+        }
         // The store outlives the call: a body that the guest leaked must not look finished.
         Ok(Box::new(store) as _)
     };
-    Running::new(Box::pin(guest), head, limits.cpu, Release::default())
+    Running::new(Box::pin(guest), head, cpu, release)
+}
+
+/// Calls the handler and waits for its return. The head goes to `send` when the guest sets it.
+pub(super) async fn call(
+    mut store: impl AsContextMut<Data = GuestState>,
+    proxy: &Proxy,
+    request: Request<WasiBody>,
+    send: oneshot::Sender<Head>,
+) -> wasmtime::Result<()> {
+    let scheme = match request.uri().scheme_str() {
+        Some("https") => Scheme::Https,
+        _ => Scheme::Http,
+    };
+    let mut context = store.as_context_mut();
+    let mut view = context.data_mut().http();
+    let request = view.new_incoming_request(scheme, request)?;
+    let out = view.new_response_outparam_from_callback(move |answer| {
+        let head = answer.map_err(|code| GuestFailure::Refused(quote(&format!("{code:?}"))));
+        // Nobody waits any more when the exchange has ended: its limits or its peer did that.
+        drop(send.send(head));
+    })?;
+    proxy.wasi_http_incoming_handler().call_handle(context, request, out).await
 }

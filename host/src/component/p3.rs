@@ -9,52 +9,78 @@ use http::Request;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use wasmtime::Store;
-use wasmtime::component::{Accessor, InstancePre};
+use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::Request as GuestRequest;
 use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
 use wasmtime_wasi_http::{Error as HttpError, WasiBody, WasiHttpView as _};
 
-use super::Limits;
+use super::generation::Blueprint;
 use super::instance::{GuestFailure, Head, Release, Running};
 use super::state::GuestState;
+use super::stdio::quote;
 
-/// Makes the future that instantiates the component, calls its handler, and goes on until all of
-/// its tasks have ended and the answer has been released.
+/// Makes the future that instantiates the component, calls its handler, goes on until all of its
+/// tasks have ended and the answer has been released, and lets it end.
 pub(super) fn start(
     mut store: Store<GuestState>,
-    pre: InstancePre<GuestState>,
+    shared: Arc<Blueprint>,
     indices: Arc<ServiceIndices>,
     request: Request<WasiBody>,
-    limits: &Limits,
 ) -> Running {
     let (send, head) = oneshot::channel();
-    let start = limits.start;
+    let cpu = shared.limits.cpu;
     let release = Release::default();
     let released = release.clone();
     let guest = async move {
-        let instance = timeout(start, pre.instantiate_async(&mut store))
+        let Blueprint { pre, hooks, limits, .. } = &*shared;
+        let told = store.data().identity().fate.is_ending();
+        let instance = timeout(limits.start, pre.instantiate_async(&mut store))
             .await
             .map_err(wasmtime::Error::from)??;
+        hooks.start(&mut store, &instance, limits.hook).await?;
         let service = indices.load(&mut store, &instance)?;
+        let beside = if told { None } else { hooks.beside(&mut store, &instance)? };
         store
             .run_concurrent(async |accessor| -> wasmtime::Result<()> {
-                let head = call(accessor, &service, request).await?;
-                // Nobody waits any more when the exchange has ended.
-                drop(send.send(head));
-                poll_fn(|cx| {
-                    let quiet = accessor.poll_no_interesting_tasks(cx);
-                    if released.poll(cx).is_ready() { quiet } else { Poll::Pending }
-                })
-                .await;
-                Ok(())
+                let serve = async {
+                    let head = call(accessor, &service, request).await?;
+                    // Nobody waits any more when the exchange has ended.
+                    drop(send.send(head));
+                    poll_fn(|cx| {
+                        let quiet = accessor.poll_no_interesting_tasks(cx);
+                        if released.poll(cx).is_ready() { quiet } else { Poll::Pending }
+                    })
+                    .await;
+                    Ok(())
+                };
+                match beside {
+                    None => serve.await,
+                    Some(beside) => tell_beside(serve, beside.tell(accessor, limits.hook)).await,
+                }
             })
             .await??;
+        hooks.end(&mut store, &instance, limits.hook, told).await;
         Ok(Box::new(store) as _)
     };
-    Running::new(Box::pin(guest), head, limits.cpu, release)
+    Running::new(Box::pin(guest), head, cpu, release)
 }
 
-async fn call(
+/// Serves, and tells the guest meanwhile when its end is decided.
+async fn tell_beside(
+    serve: impl Future<Output = wasmtime::Result<()>>,
+    tell: impl Future<Output = wasmtime::Result<()>>,
+) -> wasmtime::Result<()> {
+    let mut serve = std::pin::pin!(serve);
+    tokio::select! {
+        biased;
+        served = &mut serve => return served,
+        told = tell => told?,
+    }
+    serve.await
+}
+
+/// Calls the handler and waits for the head of its answer.
+pub(super) async fn call(
     accessor: &Accessor<GuestState>,
     service: &Service,
     request: Request<WasiBody>,
@@ -69,7 +95,7 @@ async fn call(
             let response = access.get().table().delete(response)?;
             Ok(Ok(response.into_http(access, processed)?))
         }),
-        Err(code) => Ok(Err(GuestFailure::Refused(format!("{code:?}")))),
+        Err(code) => Ok(Err(GuestFailure::Refused(quote(&format!("{code:?}"))))),
     }
 }
 

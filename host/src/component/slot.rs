@@ -22,4 +22,10 @@ impl Slot {
     pub fn current(&self) -> Arc<Generation> {
         self.0.load_full()
     }
+
+    /// Puts another generation in its place: exchanges that begin from now on run on that one.
+    /// Gives the one before.
+    pub(super) fn swap(&self, next: Arc<Generation>) -> Arc<Generation> {
+        self.0.swap(next)
+    }
 }

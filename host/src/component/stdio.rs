@@ -17,7 +17,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 /// A longer line is cut here and goes on in the next.
 const LINE_BYTES: usize = 1024;
 
-/// Lines of one instance and stream; a guest that prints more is heard no longer.
+/// Lines of one exchange and stream; a guest that prints more is heard no longer.
 const MAX_LINES: usize = 1000;
 
 /// What one write may bring; more has to be offered again.
@@ -60,6 +60,11 @@ impl GuestOutput {
             printed: 0,
             swallowed: 0,
         })))
+    }
+
+    /// Allows as many lines again.
+    pub(super) fn renew(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).printed = 0;
     }
 
     fn take(&self, bytes: &[u8]) {
@@ -106,6 +111,17 @@ impl Drop for Lines {
             tracing::warn!(target: "guest", component, lines, "guest printed too much; the rest is not shown");
         }
     }
+}
+
+/// What a guest may add to a line of the host's own.
+const QUOTED: usize = 1024;
+
+/// Text of a guest, made fit to stand in a line of the host's: one line, bounded, harmless.
+pub(super) fn quote(text: &str) -> String {
+    let end = text.floor_char_boundary(QUOTED);
+    let (text, rest) = text.split_at(end);
+    let more = if rest.is_empty() { "" } else { "…" };
+    format!("{}{more}", harmless(text.as_bytes()))
 }
 
 /// The line as text, with everything that a terminal could take for a command made visible.
@@ -187,6 +203,13 @@ mod tests {
     fn escapes_are_made_visible() {
         assert_eq!(harmless(b"\x1b[31mred\0\r\n"), "\\u{1b}[31mred\\u{0}");
         assert_eq!(harmless("tab\tand umlaut ü\n".as_bytes()), "tab\tand umlaut ü");
+    }
+
+    #[test]
+    fn quoted_text_is_one_bounded_line() {
+        assert_eq!(quote("no\nINFO ready\x1b[2K"), "no\\nINFO ready\\u{1b}[2K");
+        let long = quote(&"ü".repeat(QUOTED));
+        assert!(long.len() <= QUOTED + 3 && long.ends_with('…'), "{}", long.len());
     }
 
     #[test]

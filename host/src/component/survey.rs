@@ -4,6 +4,8 @@ use std::fmt;
 
 use wasmparser::{Encoding, Parser, Payload};
 
+use super::stdio::quote;
+
 /// Which interface a component serves requests through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -12,6 +14,19 @@ pub enum Kind {
     /// wasi:http/handler@0.3
     P3,
 }
+
+/// Packages that components may import from. Whether each interface is there, with the very type,
+/// is the linker's to say.
+const PACKAGES: [&str; 8] = [
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:http/",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+    "host:lifecycle/",
+];
 
 /// Imports and exports of a component.
 #[derive(Clone, Debug, Default)]
@@ -67,12 +82,12 @@ impl Survey {
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::ComponentImportSection(section) if depth == 0 => {
                     for import in section {
-                        survey.imports.push(import.map_err(malformed)?.name.name.to_owned());
+                        survey.imports.push(quote(import.map_err(malformed)?.name.name));
                     }
                 }
                 Payload::ComponentExportSection(section) if depth == 0 => {
                     for export in section {
-                        survey.exports.push(export.map_err(malformed)?.name.name.to_owned());
+                        survey.exports.push(quote(export.map_err(malformed)?.name.name));
                     }
                 }
                 _ => {}
@@ -93,7 +108,17 @@ impl Survey {
     #[must_use]
     pub(super) fn needs_concurrency(&self) -> bool {
         self.kind() == Some(Kind::P3)
-            || self.imports.iter().any(|name| name.starts_with("wasi:") && is_p3(name))
+            || self.imports.iter().any(|name| {
+                (name.starts_with("wasi:") && is_p3(name))
+                    || name.starts_with("host:lifecycle/drain-async@")
+            })
+    }
+
+    /// The first import of a package that the host knows nothing of.
+    #[must_use]
+    pub(super) fn unknown_import(&self) -> Option<&str> {
+        let known = |name: &&String| PACKAGES.iter().any(|package| name.starts_with(package));
+        self.imports.iter().find(|name| !known(name)).map(String::as_str)
     }
 
     /// The grants that it would need for all of its imports to be of use. Nothing is granted

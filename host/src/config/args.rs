@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::ctl::{Ctl, CtlArgs};
+use super::units::Health;
 use super::{
-    Address, Cache, ConnectionLimits, ExchangeLimits, GuestLimits, Limit, Serve, Size, Span, Stop,
-    defaults,
+    Address, Cache, ConnectionLimits, Control, ExchangeLimits, Grant, GuestLimits, Limit, Reuse,
+    Serve, Size, Smoke, Span, Stop, Swap, defaults,
 };
 
 /// Version of this program and of the wasmtime in it.
@@ -23,6 +25,8 @@ pub enum Job {
     Serve(Box<Serve>),
     /// `host check`
     Check(PathBuf),
+    /// `host ctl`
+    Ctl(Ctl),
 }
 
 /// Parses and checks a command line.
@@ -33,6 +37,7 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Job, clap::Erro
     match Cli::try_parse_from(line)?.command {
         Command::Serve(raw) => raw.checked().map(|serve| Job::Serve(Box::new(serve))),
         Command::Check { app } => Ok(Job::Check(app)),
+        Command::Ctl(raw) => raw.checked().map(Job::Ctl),
     }
 }
 
@@ -54,6 +59,8 @@ enum Command {
         #[arg(value_name = "APP.wasm")]
         app: PathBuf,
     },
+    /// Ask or command a host that is running, over its control socket
+    Ctl(CtlArgs),
 }
 
 #[derive(Debug, Args)]
@@ -75,9 +82,95 @@ struct ServeArgs {
     #[command(flatten)]
     stop: StopArgs,
     #[command(flatten)]
+    swap: SwapArgs,
+    #[command(flatten)]
+    guest: GuestArgs,
+    #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
     cache: CacheArgs,
+    #[command(flatten)]
+    operating: OperatingArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Operating")]
+struct OperatingArgs {
+    /// Path of the control socket, for `host ctl` and scripts of the same user, or `off`
+    /// [default: $XDG_RUNTIME_DIR/host/PID.sock, for root without it /run/host/PID.sock]
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+
+    /// HOST:PORT for GET /livez (200 until the end) and /readyz (200 only while serving), or `off`.
+    /// Apart from --addr, so that whoever asks stands in no queue
+    #[arg(long, value_name = "ADDR", default_value = defaults::HEALTH_ADDRESS)]
+    health_addr: Health,
+}
+
+impl OperatingArgs {
+    fn control(&self) -> Control {
+        match &self.control {
+            None => Control::Default,
+            Some(path) if path.as_os_str() == "off" => Control::Off,
+            Some(path) => Control::Path(path.clone()),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Swapping")]
+struct SwapArgs {
+    /// Swap by itself when the component's file changes: replaced, written in place, or behind a
+    /// symbolic link that is turned. In production a deploy had better ask for its swap and read the
+    /// outcome [default: off]
+    #[arg(long)]
+    watch: bool,
+
+    /// A request that a new version must answer with this status before it serves; may be given
+    /// several times. It is made without a socket, on an instance of its own [default: none]
+    #[arg(long, value_name = "'METHOD PATH STATUS'")]
+    smoke: Vec<Smoke>,
+
+    /// How long compiling may take; then the component is refused
+    #[arg(long, value_name = "TIME", default_value = defaults::COMPILE_TIMEOUT)]
+    compile_timeout: Span,
+
+    /// From a swap to the moment when what still runs on the version before is cut
+    #[arg(long, value_name = "TIME", default_value = defaults::RETIRE_TIMEOUT)]
+    retire_timeout: Span,
+
+    /// Replaced versions that may linger until their last exchange ends; one more, and the oldest
+    /// is cut
+    #[arg(long, value_name = "N", default_value = defaults::MAX_RETIRED)]
+    max_retired: usize,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Guests")]
+struct GuestArgs {
+    /// Give guests something that they do not have by default; may be given several times.
+    /// request-shutdown: the import of that name in host:lifecycle stops the process
+    /// [default: none]
+    #[arg(long = "grant", value_name = "GRANT")]
+    grants: Vec<Grant>,
+
+    /// Requests that one instance serves in its life. 1, the default, is a fresh instance for each
+    /// request: nothing of one is left for the next, and a guest that breaks breaks one. More is
+    /// for guests that are slow to start and to be trusted that far
+    #[arg(long, value_name = "N", default_value = defaults::REUSE)]
+    reuse: u32,
+
+    /// Requests that one instance serves at once: for wasi:http 0.3, with --reuse
+    #[arg(long, value_name = "N", default_value = defaults::REUSE_CONCURRENCY)]
+    reuse_concurrency: u32,
+
+    /// How long an instance waits for its next request before it ends, with --reuse
+    #[arg(long, value_name = "TIME", default_value = defaults::REUSE_IDLE)]
+    reuse_idle: Span,
+
+    /// How long a lifecycle hook of a guest may take: on-start, on-drain, on-shutdown
+    #[arg(long, value_name = "TIME", default_value = defaults::HOOK_TIMEOUT)]
+    hook_timeout: Span,
 }
 
 #[derive(Debug, Args)]
@@ -191,9 +284,48 @@ impl ServeArgs {
             stop,
             connection: limits.connection()?,
             exchange: limits.exchange(),
-            guest: limits.guest()?,
+            guest: limits.guest(self.guest.hook_timeout.0)?,
+            swap: self.swap.checked()?,
+            reuse: self.guest.reuse()?,
+            grants: self.guest.grants,
             cache: self.cache.checked(),
             threads,
+            control: self.operating.control(),
+            health: self.operating.health_addr.0,
+        })
+    }
+}
+
+impl GuestArgs {
+    fn reuse(&self) -> Result<Option<Reuse>, clap::Error> {
+        let Self { reuse, reuse_concurrency, reuse_idle, .. } = *self;
+        if reuse == 0 || reuse_concurrency == 0 {
+            return Err(complaint(
+                "--reuse and --reuse-concurrency must be at least 1, which is no reuse",
+            ));
+        }
+        if reuse == 1 && reuse_concurrency > 1 {
+            return Err(complaint("--reuse-concurrency takes --reuse N with N above 1"));
+        }
+        if reuse_idle.0 == Duration::ZERO {
+            return Err(complaint("--reuse-idle must be longer than 0s"));
+        }
+        let reuse = Reuse { exchanges: reuse, concurrency: reuse_concurrency, idle: reuse_idle.0 };
+        Ok((reuse.exchanges > 1).then_some(reuse))
+    }
+}
+
+impl SwapArgs {
+    fn checked(&self) -> Result<Swap, clap::Error> {
+        if self.compile_timeout.0 == Duration::ZERO {
+            return Err(complaint("--compile-timeout must be longer than 0s"));
+        }
+        Ok(Swap {
+            watch: self.watch,
+            smoke: self.smoke.clone(),
+            compile: self.compile_timeout.0,
+            retire: self.retire_timeout.0,
+            retired: self.max_retired,
         })
     }
 }
@@ -219,8 +351,9 @@ const SMALLEST_HEADER_SIZE: u64 = 8192;
 /// hyper h2 counts the list in a u32; nobody needs more.
 const LARGEST_HEADER_SIZE: u64 = 16 * 1024 * 1024;
 
-/// Each instance reserves 4 GiB of a 47-bit address space, and a swap needs room for both.
-const MOST_INSTANCES: usize = 15_000;
+/// Each instance reserves 4 GiB of a 47-bit address space, which holds 32,000. A swap from 0.2 to
+/// 0.3 needs a pool for each, and reuse one of twice the size.
+const MOST_INSTANCES: usize = 7_500;
 
 /// hyper makes room for all of them with every request.
 const MOST_HEADERS: usize = 10_000;
@@ -301,7 +434,7 @@ impl LimitArgs {
         }
     }
 
-    fn guest(&self) -> Result<GuestLimits, clap::Error> {
+    fn guest(&self, hook: Duration) -> Result<GuestLimits, clap::Error> {
         let memory = self.max_memory.0;
         if memory == 0 || memory > LARGEST_MEMORY {
             return Err(complaint("--max-memory must lie between 1 byte and 4GiB"));
@@ -310,6 +443,7 @@ impl LimitArgs {
             instances: self.max_instances,
             memory: usize::try_from(memory).unwrap_or(usize::MAX),
             cpu: self.cpu_time.0,
+            hook,
         })
     }
 }
@@ -324,21 +458,6 @@ impl CacheArgs {
     }
 }
 
-fn complaint(text: &str) -> clap::Error {
+pub(super) fn complaint(text: &str) -> clap::Error {
     clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{text}\n"))
-}
-
-/// The limits of a guest that `host serve` has when it is asked for nothing else.
-#[must_use]
-pub fn default_guest_limits() -> GuestLimits {
-    let limits = |memory: Size, cpu: Span| GuestLimits {
-        instances: 1,
-        memory: usize::try_from(memory.0).unwrap_or(usize::MAX),
-        cpu: cpu.0,
-    };
-    // Both are constants that a test parses.
-    limits(
-        defaults::MAX_MEMORY.parse().unwrap_or(Size(128 << 20)),
-        defaults::CPU_TIME.parse().unwrap_or(Span(Duration::from_secs(10))),
-    )
 }

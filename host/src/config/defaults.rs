@@ -57,3 +57,27 @@ pub const MAX_CONNECTIONS: &str = "10000";
 
 /// What nginx keeps; longer than the 60 s of most load balancers, so that they close first.
 pub const KEEP_ALIVE_TIMEOUT: &str = "75s";
+
+/// An 11 MB JavaScript component took 25 s beside other builds; ten times that is a hang.
+pub const COMPILE_TIMEOUT: &str = "5m";
+
+/// Longer than a request takes; streams that last end at their next event or are cut.
+pub const RETIRE_TIMEOUT: &str = "60s";
+
+/// Deploys in quick succession, each with streams that linger; beyond that something is wrong.
+pub const MAX_RETIRED: &str = "4";
+
+/// Room for opening or flushing something, well within the drain timeout.
+pub const HOOK_TIMEOUT: &str = "5s";
+
+/// A fresh instance for each request.
+pub const REUSE: &str = "1";
+
+/// One at a time.
+pub const REUSE_CONCURRENCY: &str = "1";
+
+/// Longer than a pause within a burst; an idle instance holds memory.
+pub const REUSE_IDLE: &str = "10s";
+
+/// Nowhere: health on a port is for who has a supervisor or load balancer that asks.
+pub const HEALTH_ADDRESS: &str = "off";

@@ -3,14 +3,17 @@
 //! Knows no other part of the host: everybody else is handed what they need.
 
 pub mod args;
+mod ctl;
 pub mod defaults;
 mod units;
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use units::{Address, Limit, Size, Span};
+pub use ctl::{Ctl, CtlCommand, CtlTarget};
+pub use units::{Address, Grant, Limit, Size, Smoke, Span};
 
 /// Everything `host serve` needs to know, checked before any socket, file or compile.
 #[derive(Clone, Debug)]
@@ -27,10 +30,31 @@ pub struct Serve {
     pub exchange: ExchangeLimits,
     /// What guests may use.
     pub guest: GuestLimits,
+    /// How a swap goes.
+    pub swap: Swap,
+    /// How far instances are reused; not at all without.
+    pub reuse: Option<Reuse>,
+    /// What guests are given beyond the sandbox.
+    pub grants: Vec<Grant>,
     /// Where compiled code is kept.
     pub cache: Cache,
     /// Worker threads for connections and guests.
     pub threads: NonZeroUsize,
+    /// Where operators give commands.
+    pub control: Control,
+    /// Where health is answered, if anywhere.
+    pub health: Option<SocketAddr>,
+}
+
+/// Where operators give commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Nowhere: signals are all there is.
+    Off,
+    /// In the user's runtime directory, if there is one.
+    Default,
+    /// At this path.
+    Path(PathBuf),
 }
 
 /// Deadlines of a stop.
@@ -42,6 +66,21 @@ pub struct Stop {
     pub timeout: Duration,
     /// An idle kept-alive connection may still send its next request for this long.
     pub linger: Duration,
+}
+
+/// How a swap goes.
+#[derive(Clone, Debug)]
+pub struct Swap {
+    /// Swap when the file changes.
+    pub watch: bool,
+    /// What a new version must answer before it serves, in this order.
+    pub smoke: Vec<Smoke>,
+    /// How long compiling may take.
+    pub compile: Duration,
+    /// From the swap to the cut of what still runs on the version before.
+    pub retire: Duration,
+    /// Replaced versions that may linger.
+    pub retired: usize,
 }
 
 /// Limits of a connection.
@@ -89,6 +128,19 @@ pub struct GuestLimits {
     pub memory: usize,
     /// CPU time of one instance.
     pub cpu: Duration,
+    /// How long a lifecycle hook may take.
+    pub hook: Duration,
+}
+
+/// How far instances are reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reuse {
+    /// Requests that one instance serves in its life.
+    pub exchanges: u32,
+    /// Requests that one instance of 0.3 serves at once.
+    pub concurrency: u32,
+    /// How long one waits for its next request.
+    pub idle: Duration,
 }
 
 /// Where compiled code is kept between starts.

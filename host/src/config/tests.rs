@@ -7,7 +7,7 @@ fn serve(line: &str) -> Result<Serve, String> {
     let words = format!("host serve app.wasm {line}");
     match parse(words.split_whitespace().map(Into::into)) {
         Ok(Job::Serve(serve)) => Ok(*serve),
-        Ok(Job::Check(_)) => Err("check".into()),
+        Ok(other @ (Job::Check(_) | Job::Ctl(_))) => Err(format!("{other:?}")),
         Err(why) => Err(why.to_string()),
     }
 }
@@ -55,15 +55,62 @@ fn what_cannot_be_is_refused_with_what_to_write() {
         ("--drain-delay 30s", "raise --drain-timeout or lower --drain-delay"),
         ("--cpu-time 0s", "--cpu-time must be longer than 0s"),
         ("--max-instances 0", "--max-instances must be at least 1"),
-        ("--max-instances 99999", "at most 15000"),
+        ("--max-instances 99999", "at most 7500"),
         ("--max-queue 18446744073709551615", "--max-queue can be at most"),
         ("--max-connections 18446744073709551615", "--max-connections can be at most"),
         ("--max-header-size 1KiB", "between 8KiB and 16MiB"),
         ("--exchange-timeout never", "or off"),
         ("--threads 0", "--threads"),
+        ("--health-addr 8081", "write 127.0.0.1:8081"),
+        ("--health-addr unix:/run/h.sock", "or off"),
         ("--no-cache --cache-dir /tmp", "cannot be used with"),
     ] {
         let why = serve(line).expect_err(line);
+        assert!(why.contains(says), "{line}: {why}");
+    }
+}
+
+#[test]
+fn control_and_health_are_where_they_are_asked_for() {
+    let serve = |line| serve(line).unwrap();
+    assert_eq!(serve("").control, Control::Default);
+    assert_eq!(serve("--control off").control, Control::Off);
+    assert_eq!(serve("--control /run/c.sock").control, Control::Path("/run/c.sock".into()));
+    assert_eq!(serve("").health, None);
+    assert_eq!(serve("--health-addr off").health, None);
+    assert_eq!(serve("--health-addr [::1]:81").health, "[::1]:81".parse().ok());
+}
+
+fn ctl(line: &str) -> Result<Ctl, String> {
+    let words = format!("host ctl {line}");
+    match parse(words.split_whitespace().map(Into::into)) {
+        Ok(Job::Ctl(ctl)) => Ok(ctl),
+        Ok(other @ (Job::Check(_) | Job::Serve(_))) => Err(format!("{other:?}")),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
+#[test]
+fn options_of_ctl_stand_before_or_behind_its_command() {
+    for line in ["--pid 7 --json stop --now", "stop --json --now --pid 7"] {
+        let ctl = ctl(line).unwrap();
+        assert_eq!(ctl.target, CtlTarget::Pid(7), "{line}");
+        assert!(ctl.json, "{line}");
+        assert_eq!(ctl.command, CtlCommand::Stop { now: true, wait: false }, "{line}");
+    }
+}
+
+#[test]
+fn ctl_refuses_what_it_cannot_do_with_what_it_can() {
+    for (line, says) in [
+        ("", "Usage"),
+        ("status --pid 1 --socket /a", "cannot be used with"),
+        ("--socket /a status --pid 1", "cannot be used with"),
+        ("swap", "NEW.wasm"),
+        ("stop --pid me", "--pid"),
+        ("restart", "restart"),
+    ] {
+        let why = ctl(line).expect_err(line);
         assert!(why.contains(says), "{line}: {why}");
     }
 }

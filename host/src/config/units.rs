@@ -85,11 +85,77 @@ impl FromStr for Address {
     }
 }
 
+/// A TCP address, or `off` for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Health(pub(super) Option<SocketAddr>);
+
+impl FromStr for Health {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "off" => Ok(Self(None)),
+            Ok(Address::Tcp(address)) => Ok(Self(Some(address))),
+            Ok(Address::Unix(_)) | Err(_) => {
+                Err("not an address; write 127.0.0.1:8081, [::1]:8081, 0.0.0.0:0 or off".into())
+            }
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A request and the status of its answer: `GET /health 200`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Smoke {
+    /// A method of HTTP, in capitals.
+    pub method: String,
+    /// A path, perhaps with a query.
+    pub path: String,
+    /// 200 to 599.
+    pub status: u16,
+}
+
+impl FromStr for Smoke {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write METHOD /PATH STATUS, for example 'GET /health 200'".to_owned();
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let [method, path, status] = words[..] else { return Err(wrong()) };
+        let is_method = method.bytes().all(|byte| byte.is_ascii_uppercase());
+        let is_path = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
+        let status = status.parse().ok().filter(|status| (200..600).contains(status));
+        match status {
+            Some(status) if is_method && is_path => {
+                Ok(Self { method: method.into(), path: path.into(), status })
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// Something that guests do not have unless an operator gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// The import `request-shutdown` of `host:lifecycle`.
+    RequestShutdown,
+}
+
+impl FromStr for Grant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "request-shutdown" => Ok(Self::RequestShutdown),
+            _ => Err("the only grant there is is `request-shutdown`".into()),
         }
     }
 }

@@ -26,6 +26,11 @@ impl Admission {
         Self { instances: Arc::new(Semaphore::new(instances)), queue: Semaphore::new(queue), wait }
     }
 
+    /// Rights that nobody has.
+    pub(super) fn free(&self) -> usize {
+        self.instances.available_permits()
+    }
+
     /// Waits for the right to run an instance, if there is room to wait. Bounded by the queue's
     /// wait; cancel-safe.
     pub(super) async fn enter(&self) -> Result<Permit, Full> {

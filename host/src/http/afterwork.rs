@@ -31,7 +31,7 @@ impl Afterwork {
         tokio::spawn(async move {
             let Rest { mut running, mut unwanted, permit, generation, exchange } = rest;
             let work = poll_fn(|cx| {
-                if phase.now() == Phase::Cut {
+                if phase.now() == Phase::Cut || generation.is_cut() {
                     return Poll::Pending;
                 }
                 let worked = running.poll_work(cx);
@@ -44,6 +44,10 @@ impl Afterwork {
                 () = phase.reached(Phase::Cut) => {
                     guard.mark_cut();
                     warn!(exchange, component, "work after the answer cut by the stop");
+                }
+                () = generation.cut() => {
+                    guard.mark_cut();
+                    warn!(exchange, component, "work after the answer cut with its generation");
                 }
                 done = work => if let Err(why) = done {
                     warn!(exchange, component, %why, "guest failed after its answer");

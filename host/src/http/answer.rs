@@ -88,7 +88,7 @@ pub(super) struct Work {
 pub(super) struct Timers {
     idle: Option<Pin<Box<Sleep>>>,
     total: Option<Pin<Box<Sleep>>>,
-    cut: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    cut: Option<Pin<Box<dyn Future<Output = Why> + Send>>>,
 }
 
 /// Why a message was broken off. hyper only needs to know that it was.
@@ -102,6 +102,7 @@ enum Why {
     Idle(Duration),
     Total,
     Cut,
+    Retired,
 }
 
 impl fmt::Display for Broken {
@@ -112,6 +113,7 @@ impl fmt::Display for Broken {
             Why::Idle(patience) => write!(f, "guest sent nothing for {patience:?}"),
             Why::Total => f.write_str("the exchange took too long"),
             Why::Cut => f.write_str("cut by the stop"),
+            Why::Retired => f.write_str("cut with its retired generation"),
         }
     }
 }
@@ -152,7 +154,7 @@ impl Work {
         let broken = Broken(why);
         let (exchange, label) = (self.guard.id(), &self.label);
         let (component, generation) = (self.generation.name(), self.generation.number());
-        if matches!(broken.0, Why::Cut) {
+        if matches!(broken.0, Why::Cut | Why::Retired) {
             self.guard.mark_cut();
         }
         warn!(exchange, component, generation, why = %broken, "answer broken off: {label}");
@@ -168,6 +170,7 @@ impl Broken {
             Why::Body(_) => Failure::Guest,
             Why::Idle(_) | Why::Total => Failure::GuestTooSlow,
             Why::Cut => Failure::Cut,
+            Why::Retired => Failure::Retired,
         }
     }
 }
@@ -221,6 +224,9 @@ impl Stream {
         if work.exchanges.phase().now() == Phase::Cut {
             return self.fail(Why::Cut);
         }
+        if work.generation.is_cut() {
+            return self.fail(Why::Retired);
+        }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return self.fail(Why::Total);
         }
@@ -236,7 +242,7 @@ impl Stream {
                 Poll::Ready(Some(Err(why))) => return self.fail(Why::Body(format!("{why:?}"))),
                 Poll::Ready(None) => return self.end(cx, worked),
                 Poll::Pending => {
-                    return match worked {
+                    return match work.running.handled(worked) {
                         Poll::Ready(Err(why)) => self.fail(Why::Guest(why)),
                         Poll::Ready(Ok(())) => self.fail(Why::Guest(GuestFailure::BodyLeaked)),
                         Poll::Pending => self.wait(cx),
@@ -260,6 +266,11 @@ impl Stream {
         cx: &mut Context<'_>,
         worked: Poll<Result<(), GuestFailure>>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let worked = match (&mut self.work, worked) {
+            // An instance that others share runs in another task: it may have been lost since.
+            (Some(work), Poll::Pending) => work.running.poll_work(cx),
+            (_, worked) => worked,
+        };
         if let Poll::Ready(Err(why)) = worked {
             return self.fail(Why::Guest(why));
         }
@@ -281,12 +292,17 @@ impl Stream {
         let Some(work) = &self.work else { return Poll::Ready(None) };
         let timers = &mut self.timers;
         let cut = timers.cut.get_or_insert_with(|| {
-            let phase = work.exchanges.phase().clone();
-            Box::pin(async move { phase.reached(Phase::Cut).await })
+            let (phase, retired) = (work.exchanges.phase().clone(), work.generation.cut());
+            Box::pin(async move {
+                tokio::select! {
+                    () = phase.reached(Phase::Cut) => Why::Cut,
+                    () = retired => Why::Retired,
+                }
+            })
         });
-        if cut.as_mut().poll(cx).is_ready() {
+        if let Poll::Ready(why) = cut.as_mut().poll(cx) {
             timers.cut = None;
-            return self.fail(Why::Cut);
+            return self.fail(why);
         }
         let body_idle = self.body_idle;
         let idle =

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -32,7 +32,7 @@ pub struct Exchanges(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    slot: Slot,
+    slot: Arc<Slot>,
     admission: Admission,
     phase: PhaseWatch,
     exchanges: Tracker,
@@ -45,14 +45,26 @@ struct Shared {
 pub(super) struct Label {
     method: Method,
     uri: Uri,
-    generation: u64,
+    /// Once it has an instance: who waits for one may get one of a newer generation.
+    server: OnceLock<(Arc<str>, u64)>,
+}
+
+impl Label {
+    fn component(&self) -> Option<&str> {
+        self.server.get().map(|(component, _)| &**component)
+    }
+
+    fn generation(&self) -> Option<u64> {
+        self.server.get().map(|(_, generation)| *generation)
+    }
 }
 
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { method, uri, generation } = self;
+        let Self { method, uri, .. } = self;
         let path = uri.path_and_query().map_or("*", |path| path.as_str());
-        write!(f, "{method} {path} generation={generation}")
+        write!(f, "{method} {path}")?;
+        self.generation().map_or(Ok(()), |generation| write!(f, " generation={generation}"))
     }
 }
 
@@ -71,7 +83,7 @@ impl From<Failure> for Fault {
 impl Exchanges {
     /// Serves the component in `slot`.
     #[must_use]
-    pub fn new(slot: Slot, phase: PhaseWatch, in_flight: &InFlight, limits: Limits) -> Self {
+    pub fn new(slot: Arc<Slot>, phase: PhaseWatch, in_flight: &InFlight, limits: Limits) -> Self {
         let afterwork = Afterwork {
             tracker: in_flight.afterwork.clone(),
             phase: phase.clone(),
@@ -88,18 +100,17 @@ impl Exchanges {
             Ok(edge::Verdict::ServerOptions) => return failure::server_options(),
             Err(failure) => return failure.response(),
         }
-        let generation = self.0.slot.current();
         let label = Arc::new(Label {
             method: request.method().clone(),
             uri: request.uri().clone(),
-            generation: generation.number(),
+            server: OnceLock::new(),
         });
         let mut guard = self.0.exchanges.enter(label.clone());
-        match self.0.run(request, &generation).await {
-            Ok(begun) => self.respond(begun, generation, guard, label).await,
+        match self.0.run(request, &label).await {
+            Ok(begun) => self.respond(begun, guard, label).await,
             Err(fault) => {
-                let failure = report(&fault, &generation, &guard, &label);
-                if failure == Failure::Cut {
+                let failure = report(&fault, &guard, &label);
+                if matches!(failure, Failure::Cut | Failure::Retired) {
                     guard.mark_cut();
                 }
                 failure.response()
@@ -108,14 +119,8 @@ impl Exchanges {
     }
 
     /// Makes the response that hyper sends: the guest goes on inside its body.
-    async fn respond(
-        self,
-        begun: Begun,
-        generation: Arc<Generation>,
-        guard: Guard,
-        label: Arc<Label>,
-    ) -> Response<Answer> {
-        let Begun { response, running, permit, deadline, bodyless } = begun;
+    async fn respond(self, begun: Begun, guard: Guard, label: Arc<Label>) -> Response<Answer> {
+        let Begun { response, running, permit, generation, deadline, bodyless } = begun;
         let body_idle = self.0.limits.body_idle;
         let work = Work { running, permit, generation, guard, label, exchanges: self };
         let (parts, body) = response.into_parts();
@@ -141,6 +146,12 @@ impl Exchanges {
         }
     }
 
+    /// Instances that serve an exchange or work after its answer.
+    #[must_use]
+    pub fn instances_in_use(&self) -> usize {
+        self.0.limits.instances.saturating_sub(self.0.admission.free())
+    }
+
     pub(super) fn phase(&self) -> &PhaseWatch {
         &self.0.phase
     }
@@ -155,6 +166,7 @@ struct Begun {
     response: Response<WasiBody>,
     running: Running,
     permit: Permit,
+    generation: Arc<Generation>,
     deadline: Option<Instant>,
     /// HEAD, 204, 304: no body follows, whatever the guest writes.
     bodyless: bool,
@@ -162,11 +174,7 @@ struct Begun {
 
 impl Shared {
     /// Runs a guest until the head of its answer is there.
-    async fn run(
-        &self,
-        request: Request<Incoming>,
-        generation: &Generation,
-    ) -> Result<Begun, Fault> {
+    async fn run(&self, request: Request<Incoming>, label: &Label) -> Result<Begun, Fault> {
         let began = Instant::now();
         let limits = &self.limits;
         if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.request_body) {
@@ -175,14 +183,18 @@ impl Shared {
         let is_head = *request.method() == Method::HEAD;
         let (request, verdict) = self.receive(request);
         let permit = self.admit().await?;
+        // Once, and now that it begins: what waited does not run on code that was replaced since.
+        let generation = self.slot.current();
+        label.server.get_or_init(|| (generation.component(), generation.number()));
         let mut running = generation.start(request);
         let deadline = limits.total.map(|total| began + total);
         let head_by = Instant::now() + limits.response_head;
         let head_by = deadline.map_or(head_by, |deadline| deadline.min(head_by));
         let head = tokio::select! {
             biased;
-            head = self.head(&mut running, &verdict) => head,
+            head = self.head(&mut running, &verdict, &generation) => head,
             () = self.phase.reached(Phase::Cut) => Err(Failure::Cut.into()),
+            () = generation.cut() => Err(Failure::Retired.into()),
             () = sleep_until(head_by) => Err(Failure::GuestTooSlow.into()),
         };
         let response = head?;
@@ -191,7 +203,7 @@ impl Shared {
         }
         let bodyless = is_head
             || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        Ok(Begun { response, running, permit, deadline, bodyless })
+        Ok(Begun { response, running, permit, generation, deadline, bodyless })
     }
 
     async fn admit(&self) -> Result<Permit, Fault> {
@@ -221,10 +233,14 @@ impl Shared {
         &self,
         running: &mut Running,
         verdict: &upload::Verdict,
+        generation: &Generation,
     ) -> Result<Response<WasiBody>, Fault> {
         poll_fn(|cx| {
             if self.phase.now() == Phase::Cut {
                 return Poll::Ready(Err(Failure::Cut.into()));
+            }
+            if generation.is_cut() {
+                return Poll::Ready(Err(Failure::Retired.into()));
             }
             let head = running.poll_head(cx);
             if let (Some(failure), false) = (verdict.failure(), matches!(head, Poll::Ready(Ok(_))))
@@ -238,20 +254,20 @@ impl Shared {
 }
 
 /// Writes the cause into the log and gives what the peer is told.
-fn report(fault: &Fault, generation: &Generation, guard: &Guard, label: &Label) -> Failure {
+fn report(fault: &Fault, guard: &Guard, label: &Label) -> Failure {
     let failure = match fault {
         Fault::Host(failure) => *failure,
         Fault::Guest(why) => why.into(),
     };
-    let (exchange, component, number) = (guard.id(), generation.name(), generation.number());
+    let (exchange, component, generation) = (guard.id(), label.component(), label.generation());
     let status = failure.status().as_u16();
     match fault {
         Fault::Guest(why) => {
-            warn!(exchange, component, generation = number, status, %why, "guest failed: {label}");
+            warn!(exchange, component, generation, status, %why, "guest failed: {label}");
         }
-        Fault::Host(Failure::PeerGone) => debug!(exchange, component, "peer gone: {label}"),
+        Fault::Host(Failure::PeerGone) => debug!(exchange, "peer gone: {label}"),
         Fault::Host(why) => {
-            info!(exchange, component, generation = number, status, ?why, "refused: {label}");
+            info!(exchange, component, generation, status, ?why, "refused: {label}");
         }
     }
     failure

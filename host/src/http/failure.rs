@@ -33,6 +33,8 @@ pub(super) enum Failure {
     AtLimit,
     /// The stop cut it.
     Cut,
+    /// Its generation was replaced, and its time was up.
+    Retired,
     /// The peer has gone: nobody is there to read the answer.
     PeerGone,
 }
@@ -65,6 +67,7 @@ impl Failure {
             Self::GuestTooSlow => (StatusCode::GATEWAY_TIMEOUT, "took too long\n", false),
             Self::AtLimit => (StatusCode::SERVICE_UNAVAILABLE, "too busy\n", false),
             Self::Cut => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n", true),
+            Self::Retired => (StatusCode::SERVICE_UNAVAILABLE, "replaced; try again\n", false),
             Self::PeerGone => (StatusCode::BAD_REQUEST, "request body broken off\n", true),
         };
         Row { status, text, close }
@@ -114,7 +117,9 @@ impl Failure {
 impl From<&GuestFailure> for Failure {
     fn from(why: &GuestFailure) -> Self {
         match why {
-            GuestFailure::CpuTime(_) | GuestFailure::StartTooSlow => Self::GuestTooSlow,
+            GuestFailure::CpuTime(_)
+            | GuestFailure::StartTooSlow
+            | GuestFailure::HookTooSlow(..) => Self::GuestTooSlow,
             GuestFailure::PoolFull => Self::AtLimit,
             _ => Self::Guest,
         }
@@ -146,10 +151,12 @@ mod tests {
             (Failure::GuestTooSlow, 504),
             (Failure::AtLimit, 503),
             (Failure::Cut, 503),
+            (Failure::Retired, 503),
         ] {
             assert_eq!(failure.response().status(), status, "{failure:?}");
         }
         assert_eq!(Failure::AtLimit.response().headers()[RETRY_AFTER], "1");
+        assert_eq!(Failure::Retired.response().headers()[RETRY_AFTER], "1");
         assert_eq!(Failure::Cut.response().headers()[CONNECTION], "close");
     }
 

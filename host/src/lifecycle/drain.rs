@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -42,7 +42,7 @@ pub struct Report {
     pub took: Duration,
     /// Exchanges that finished since the stop began.
     pub finished: u64,
-    /// Exchanges, and instances at work after their answer, that were cut.
+    /// Exchanges, and instances at work after their answer or reused, that were cut.
     pub cut: u64,
     /// Connections that were closed by force while bytes were owed on them.
     pub dropped: u64,
@@ -108,6 +108,8 @@ struct Stop<'a> {
     failed: AtomicBool,
     /// A signal has asked for it.
     signalled: AtomicBool,
+    /// Reusable instances that were there at the cut.
+    cut_instances: AtomicU64,
 }
 
 /// What had ended before the stop began.
@@ -144,6 +146,7 @@ impl<'a> Stop<'a> {
             before,
             failed: AtomicBool::new(false),
             signalled: AtomicBool::new(false),
+            cut_instances: AtomicU64::new(0),
         }
     }
 
@@ -222,6 +225,8 @@ impl<'a> Stop<'a> {
             sleep(LOOK_AGAIN).await;
         }
         self.work.afterwork.idle().await;
+        self.work.instances.idle().await;
+        self.work.swaps.idle().await;
     }
 
     /// Waits for `done`, the deadline or a second signal, and says meanwhile who is left.
@@ -264,9 +269,11 @@ impl<'a> Stop<'a> {
             connections = self.work.connections.in_flight(),
             "stop: cutting what is left"
         );
-        for (kind, tracker) in
-            [("exchange", &self.work.exchanges), ("after the answer", &self.work.afterwork)]
-        {
+        for (kind, tracker) in [
+            ("exchange", &self.work.exchanges),
+            ("after the answer", &self.work.afterwork),
+            ("instance", &self.work.instances),
+        ] {
             let survivors = tracker.survivors();
             for who in survivors.iter().take(NAMED_AT_MOST) {
                 warn!(kind, "stop: cut {who}");
@@ -275,6 +282,8 @@ impl<'a> Stop<'a> {
                 warn!(kind, more = survivors.len() - NAMED_AT_MOST, "stop: and more");
             }
         }
+        let instances = self.work.instances.in_flight() as u64;
+        self.cut_instances.store(instances, Ordering::Relaxed);
         self.phase.set(Phase::Cut);
         let last_bytes = async {
             self.doors_closed().await;
@@ -295,7 +304,8 @@ impl<'a> Stop<'a> {
             finished: exchanges.finished - self.before.exchanges.finished,
             cut: exchanges.cut - self.before.exchanges.cut + afterwork.cut
                 - self.before.afterwork.cut
-                + left as u64,
+                + left as u64
+                + self.cut_instances.load(Ordering::Relaxed),
             dropped: connections.cut - self.before.connections.cut
                 + self.work.connections.in_flight() as u64,
             cut_short_by,
@@ -316,12 +326,17 @@ impl<'a> Stop<'a> {
     }
 
     fn who_is_left(&self) -> String {
-        format!(
+        let mut left = format!(
             "{} exchanges, {} connections, {} at work after their answer",
             self.work.exchanges.in_flight(),
             self.work.connections.in_flight(),
             self.work.afterwork.in_flight()
-        )
+        );
+        let instances = self.work.instances.in_flight();
+        if instances > 0 {
+            left += &format!(", {instances} reusable instances");
+        }
+        left
     }
 }
 

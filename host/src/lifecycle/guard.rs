@@ -1,5 +1,6 @@
 //! Guards: something is in flight because a guard exists, and for no other reason.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,8 +15,28 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// than any sensible number of worker threads only cost memory.
 const SHARDS: usize = 16;
 
-/// What something in flight is called, should it survive to a cut.
-pub type Name = Arc<dyn fmt::Display + Send + Sync>;
+/// What something in flight is called: text for people, and for whoever knows the type behind it
+/// the thing itself.
+///
+/// Everything that can be printed is one. Upcast a `&dyn Named` to `&dyn Any` to ask for its type.
+pub trait Named: Any + fmt::Display + Send + Sync {}
+
+impl<T: Any + fmt::Display + Send + Sync> Named for T {}
+
+/// A name that its tracker and whoever lists the tracker share. It may outlive the thing.
+pub type Name = Arc<dyn Named>;
+
+/// One thing in flight, as it stood at the moment of looking: see [`Tracker::list`]. Holds nothing in
+/// flight: it may end meanwhile.
+#[derive(Clone)]
+pub struct InFlight {
+    /// The number of its guard.
+    pub id: u64,
+    /// What it is called.
+    pub name: Name,
+    /// When it began.
+    pub since: Instant,
+}
 
 /// Counts and names what is in flight. Cloning gives another handle to the same tracker.
 #[derive(Clone)]
@@ -39,6 +60,7 @@ struct Shard {
 
 struct Entry {
     what: Name,
+    id: u64,
     since: Instant,
 }
 
@@ -82,18 +104,19 @@ impl Tracker {
     /// Takes note of something that begins now.
     pub fn enter(&self, what: Name) -> Guard {
         let shard = my_shard();
-        let entry = Entry { what, since: Instant::now() };
-        let (key, sequence) = {
+        let since = Instant::now();
+        let (key, id) = {
             let mut here = self.shared.shard(shard);
             here.sequence += 1;
-            (here.here.insert(entry), here.sequence)
+            let id = here.sequence * SHARDS as u64 + shard as u64;
+            (here.here.insert(Entry { what, id, since }), id)
         };
         Guard {
             shared: self.shared.clone(),
             _token: self.shared.tokens.as_ref().map(TaskTracker::token),
             shard,
             key,
-            id: sequence * SHARDS as u64 + shard as u64,
+            id,
             cut: false,
         }
     }
@@ -113,18 +136,29 @@ impl Tracker {
         }
     }
 
+    /// What is in flight, oldest first. No lock is held when it returns, so looking at many takes
+    /// nothing from who begins or ends.
+    #[must_use]
+    pub fn list(&self) -> Vec<InFlight> {
+        let mut all = Vec::new();
+        for shard in 0..SHARDS {
+            let here = self.shared.shard(shard);
+            all.extend(here.here.iter().map(|(_, entry)| InFlight {
+                id: entry.id,
+                name: entry.what.clone(),
+                since: entry.since,
+            }));
+        }
+        all.sort_by_key(|one| one.since);
+        all
+    }
+
     /// Names of what is in flight, oldest first, with their ages.
     pub(super) fn survivors(&self) -> Vec<String> {
         let now = Instant::now();
-        let mut all: Vec<(Instant, String)> = Vec::new();
-        for shard in 0..SHARDS {
-            let here = self.shared.shard(shard);
-            all.extend(here.here.iter().map(|(_, entry)| (entry.since, entry.what.to_string())));
-        }
-        all.sort_by_key(|(since, _)| *since);
-        all.into_iter()
-            .map(|(since, what)| format!("{what} age={:.3}s", (now - since).as_secs_f64()))
-            .collect()
+        let line =
+            |one: InFlight| format!("{} age={:.3}s", one.name, (now - one.since).as_secs_f64());
+        self.list().into_iter().map(line).collect()
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -201,6 +235,18 @@ impl fmt::Debug for Guard {
     }
 }
 
+impl fmt::Debug for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, name, since } = self;
+        let name = format_args!("{name}");
+        f.debug_struct("InFlight")
+            .field("id", id)
+            .field("name", &name)
+            .field("since", since)
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,6 +273,18 @@ mod tests {
         let _new = tracker.enter(Arc::new("GET /new"));
         let names = tracker.survivors();
         assert_eq!(names, ["GET /old age=2.000s", "GET /new age=0.000s"]);
+    }
+
+    #[tokio::test]
+    async fn a_listed_name_is_known_by_its_type_and_its_guard_by_its_number() {
+        let tracker = Tracker::named();
+        let guard = tracker.enter(Arc::new(String::from("here")));
+        let listed = tracker.list();
+        let name: &dyn Any = &*listed[0].name;
+        assert_eq!(name.downcast_ref::<String>().unwrap(), "here");
+        assert_eq!(listed[0].id, guard.id());
+        drop(guard);
+        assert_eq!(tracker.in_flight(), 0, "a list keeps nothing in flight");
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod phase;
 mod signals;
 
 pub use drain::{Ending, Plan, Report};
-pub use guard::{Guard, Name, Tracker};
+pub use guard::{Guard, InFlight, Name, Named, Tracker};
 pub use phase::{NotNow, Phase, PhaseWatch, Stopping};
 pub use signals::{Cause, Command, Hangups, Signal};
 
@@ -44,6 +44,10 @@ pub struct Work {
     pub exchanges: Tracker,
     /// Instances that work on after their answer.
     pub afterwork: Tracker,
+    /// Instances that outlive their exchanges, because an operator lets them be reused.
+    pub instances: Tracker,
+    /// Swaps that have been asked for and whose outcome has not been told.
+    pub swaps: Tracker,
 }
 
 impl Default for Work {
@@ -53,6 +57,8 @@ impl Default for Work {
             connections: Tracker::awaited(),
             exchanges: Tracker::named(),
             afterwork: Tracker::awaited(),
+            instances: Tracker::awaited(),
+            swaps: Tracker::awaited(),
         }
     }
 }

@@ -180,6 +180,12 @@ impl PhaseWatch {
         self.now() >= Phase::LameDuck
     }
 
+    /// Since when peers are told to leave, if they are.
+    #[must_use]
+    pub fn leaving_since(&self) -> Option<Instant> {
+        self.receiver.borrow().leaving
+    }
+
     /// The stop that has been asked for, if one has.
     #[must_use]
     pub fn stopping(&self) -> Option<Stopping> {

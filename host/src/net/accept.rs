@@ -11,10 +11,12 @@ use tokio::time::sleep;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, info, warn};
 
-use super::listen::{Listener, OwnedPath};
+use super::info::Info;
+use super::listen::Listener;
 use super::socket::Socket;
 use super::{Context, Service, connection, door};
-use crate::lifecycle::{Phase, Tracker};
+use crate::lifecycle::Phase;
+use crate::unix_socket::OwnedPath;
 
 /// When the process or the machine is out of something that connections need, accepting again at
 /// once would only spin.
@@ -27,7 +29,7 @@ const FAILED_PAUSE: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct Acceptor<S> {
     queue: Queue,
-    name: String,
+    name: Arc<str>,
     context: Context,
     service: S,
     permits: Arc<Semaphore>,
@@ -52,7 +54,7 @@ impl<S: Service> Acceptor<S> {
         service: S,
         permits: Arc<Semaphore>,
     ) -> io::Result<Self> {
-        let name = listener.address();
+        let name = listener.address().into();
         let queue = match listener {
             Listener { socket, path: None } => Queue::Tcp(TcpListener::from_std(socket.into())?),
             Listener { socket, path: Some(path) } => {
@@ -107,10 +109,11 @@ impl<S: Service> Acceptor<S> {
             debug!(%why, "a connection was gone before it began");
             return;
         }
-        let guard = enter(&self.context.connections, &socket, &self.name);
+        let info = info(&socket, &self.name);
+        let guard = self.context.connections.enter(info.clone());
         let (context, service) = (self.context.clone(), self.service.clone());
         tokio::spawn(async move {
-            connection::serve(socket, context, service, guard).await;
+            connection::serve(socket, context, service, info, guard).await;
             drop(permit);
         });
     }
@@ -131,7 +134,7 @@ impl<S: Service> Acceptor<S> {
             sleep(FAILED_PAUSE).await;
             return;
         }
-        warn!(%why, addr = self.name, "cannot accept; trying again in {EXHAUSTED_PAUSE:?}");
+        warn!(%why, addr = &*self.name, "cannot accept; trying again in {EXHAUSTED_PAUSE:?}");
         tokio::select! {
             () = sleep(EXHAUSTED_PAUSE) => {}
             () = self.context.phase.reached(Phase::Draining) => {}
@@ -143,10 +146,10 @@ impl<S: Service> Acceptor<S> {
         tokio::select! {
             biased;
             from_queue = self.empty() => {
-                info!(addr = self.name, from_queue, "stop: listener closed");
+                info!(addr = &*self.name, from_queue, "stop: listener closed");
             }
             () = self.context.phase.reached(Phase::Cut) => {
-                warn!(addr = self.name, "stop: listener closed with its queue out of reach");
+                warn!(addr = &*self.name, "stop: listener closed with its queue out of reach");
             }
         }
     }
@@ -185,11 +188,11 @@ fn unix(socket: RawSocket) -> io::Result<Socket> {
     UnixStream::from_std(socket.into()).map(Socket::Unix)
 }
 
-fn enter(tracker: &Tracker, socket: &Socket, listener: &str) -> crate::lifecycle::Guard {
+/// The entry of a connection in the registry.
+fn info(socket: &Socket, listener: &Arc<str>) -> Arc<Info> {
     let peer = match socket {
-        Socket::Tcp(stream) => stream.peer_addr().map(|address| address.to_string()).ok(),
+        Socket::Tcp(stream) => stream.peer_addr().ok(),
         Socket::Unix(_) => None,
     };
-    let peer = peer.unwrap_or_else(|| "unix".into());
-    tracker.enter(Arc::new(format!("connection from {peer} on {listener}")))
+    Info::new(peer, listener.clone())
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::flow::{Flow, Reading};
+use super::info::{Info, Protocol};
 use super::preface::{self, Opening};
 use super::socket::Socket;
 use super::{Context, Refusal, Service, close, h1, h2};
@@ -33,18 +35,27 @@ pub(super) const CUT_FLUSH: Duration = Duration::from_millis(500);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Serves a connection until its end. `guard` keeps it registered; dropping the future drops the
-/// socket.
+/// socket. `info` is the entry under which the guard is registered.
 pub(super) async fn serve<S: Service>(
     socket: Socket,
     context: Context,
     service: S,
+    info: Arc<Info>,
     mut guard: Guard,
 ) {
     let accepted = Instant::now();
     let socket = Arc::new(socket);
     let end = match preface::detect(&socket, &context).await {
-        Opening::Http1(bytes) => h1::serve(&socket, bytes, accepted, &context, &service).await,
-        Opening::Http2(bytes) => h2::serve(&socket, bytes, accepted, &context, &service).await,
+        Opening::Http1(bytes) => {
+            let flow = Flow::new(Reading::first_head(accepted), bytes, accepted);
+            info.opened(Protocol::Http1, &flow);
+            h1::serve(&socket, &flow, &context, &service).await
+        }
+        Opening::Http2(bytes) => {
+            let flow = Flow::new(Reading::Free, bytes, accepted);
+            info.opened(Protocol::Http2, &flow);
+            h2::serve(&socket, &flow, &context, &service).await
+        }
         Opening::Nothing => End::Finished,
         Opening::Stuck => End::Gone,
     };

@@ -82,9 +82,10 @@ fn connect(phase: PhaseWatch) -> Peer {
 fn connect_to(service: impl Service, phase: PhaseWatch) -> Peer {
     let (stream, ours) = UnixStream::pair().unwrap();
     let tracker = Tracker::awaited();
-    let guard = tracker.enter(Arc::new("test"));
+    let info = Info::new(None, "test".into());
+    let guard = tracker.enter(info.clone());
     let context = Context { phase, connections: tracker.clone(), limits: LIMITS };
-    let served = tokio::spawn(serve(Socket::Unix(ours), context, service, guard));
+    let served = tokio::spawn(serve(Socket::Unix(ours), context, service, info, guard));
     Peer { stream, served, began: Instant::now(), tracker }
 }
 

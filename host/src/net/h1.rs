@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
 use http_body::Body as _;
@@ -31,16 +30,13 @@ use crate::lifecycle::{Phase, PhaseWatch};
 
 type Connection<S> = http1::Connection<TokioIo<Wire>, Adapter<S>>;
 
-/// Serves HTTP/1 on a socket that was accepted at `accepted` and of which `first` has already been
-/// read.
+/// Serves HTTP/1 on a socket whose first bytes are in `flow` already.
 pub(super) async fn serve<S: Service>(
     socket: &Arc<Socket>,
-    first: BytesMut,
-    accepted: Instant,
+    flow: &Arc<Flow>,
     context: &Context,
     service: &S,
 ) -> End {
-    let flow = Flow::new(Reading::first_head(accepted), first, accepted);
     let mut drain_began = None;
     loop {
         let wire = TokioIo::new(Wire::new(socket.clone(), flow.clone()));
@@ -56,7 +52,7 @@ pub(super) async fn serve<S: Service>(
             .max_header_size(context.limits.header_size)
             .max_buf_size(context.limits.header_size.max(SMALLEST_BUFFER))
             .serve_connection(wire, adapter);
-        let driver = Driver { socket, flow: &flow, context };
+        let driver = Driver { socket, flow, context };
         match driver.drive(&mut connection, &mut drain_began).await {
             Turn::Ended(end) => return end,
             Turn::Idle => {
@@ -262,7 +258,7 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
             let mut response = answer.await;
             let flow = active.flow();
             let says_close = phase.is_leaving()
-                && (pipelined_enough(flow) || !next_request_waits(flow, &socket));
+                && (pipelined_enough(flow, &phase) || !next_request_waits(flow, &socket));
             // What a peer holds back until it is asked for may never come: hyper closes then.
             let held_back = expects && !flow.state().request_is_complete();
             if says_close || held_back {
@@ -279,9 +275,12 @@ const PIPELINED_AT_MOST: Duration = Duration::from_secs(1);
 
 /// Whether a peer has had its time for requests under way. What it has sent behind the answer that
 /// says `Connection: close` it may send again (RFC 9112 §9.6).
-fn pipelined_enough(flow: &Flow) -> bool {
+fn pipelined_enough(flow: &Flow, phase: &PhaseWatch) -> bool {
     let mut state = flow.state();
-    state.leaving.get_or_insert_with(Instant::now).elapsed() > PIPELINED_AT_MOST
+    // A lame duck before this one, taken back since, is not counted.
+    let since = phase.leaving_since();
+    let leaving = state.leaving.filter(|leaving| since.is_none_or(|since| *leaving >= since));
+    state.leaving.insert(leaving.unwrap_or_else(Instant::now)).elapsed() > PIPELINED_AT_MOST
 }
 
 /// Whether the peer has already sent its next request behind this one. It may not be answered any

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -54,15 +54,13 @@ const GOAWAY_PATIENCE: Duration = Duration::from_secs(1);
 
 type Connection<S> = http2::Connection<TokioIo<Wire>, Adapter<S>, Streams>;
 
-/// Serves HTTP/2 on a socket of which `first`, the preface, has already been read.
+/// Serves HTTP/2 on a socket whose preface is in `flow` already.
 pub(super) async fn serve<S: Service>(
     socket: &Arc<Socket>,
-    first: BytesMut,
-    accepted: Instant,
+    flow: &Arc<Flow>,
     context: &Context,
     service: &S,
 ) -> End {
-    let flow = Flow::new(Reading::Free, first, accepted);
     let newest = Newest::default();
     let streams = Streams { newest: newest.clone(), patience: context.limits.stall };
     let wire = TokioIo::new(Wire::new(socket.clone(), flow.clone()));
@@ -82,7 +80,7 @@ pub(super) async fn serve<S: Service>(
             .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(wire, adapter)
     );
-    Driver { flow: &flow, context, told: None, is_cut: false }.drive(connection.as_mut()).await
+    Driver { flow, context, told: None, is_cut: false }.drive(connection.as_mut()).await
 }
 
 struct Driver<'a> {

@@ -1,16 +1,14 @@
 //! Listening sockets: bound early so that a taken port is found before anything is compiled,
 //! listening late so that nobody waits for a process that may not come up.
 
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
+
+use crate::unix_socket::{self, OwnedPath, PathError};
 
 /// Connections that the kernel holds for us; capped by net.core.somaxconn (4096 by default).
 const BACKLOG: i32 = 4096;
@@ -41,29 +39,6 @@ pub enum BindError {
 pub struct Listener {
     pub(super) socket: Socket,
     pub(super) path: Option<OwnedPath>,
-}
-
-/// The path of a Unix socket that we made, and which file that is: a successor may have put its
-/// own there.
-#[derive(Debug)]
-pub(super) struct OwnedPath {
-    path: PathBuf,
-    file: FileId,
-}
-
-/// Which file it is. The inode alone does not say: its number is used again at once.
-#[derive(Debug, PartialEq, Eq)]
-struct FileId {
-    device: u64,
-    inode: u64,
-    born: Option<SystemTime>,
-}
-
-impl FileId {
-    fn of(path: &Path) -> io::Result<Self> {
-        let meta = fs::symlink_metadata(path)?;
-        Ok(Self { device: meta.dev(), inode: meta.ino(), born: meta.created().ok() })
-    }
 }
 
 /// Binds an address without listening on it yet.
@@ -102,30 +77,13 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> String {
         match &self.path {
-            Some(owned) => format!("unix:{}", owned.path.display()),
+            Some(owned) => format!("unix:{}", owned.path().display()),
             None => self
                 .socket
                 .local_addr()
                 .ok()
                 .and_then(|address| address.as_socket())
                 .map_or_else(|| "?".into(), |address| address.to_string()),
-        }
-    }
-}
-
-impl Drop for OwnedPath {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
-
-impl OwnedPath {
-    /// Removes the path, if it is still ours. Doing so twice is harmless.
-    pub(super) fn remove(&self) {
-        let ours = FileId::of(&self.path).is_ok_and(|file| file == self.file);
-        if ours {
-            let gone_already = fs::remove_file(&self.path);
-            drop(gone_already);
         }
     }
 }
@@ -139,32 +97,20 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
 }
 
 fn bind_unix(path: &Path) -> Result<Listener, BindError> {
-    let refused = |why| BindError::Refused { address: format!("unix:{}", path.display()), why };
-    clear_stale(path)?;
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(refused)?;
-    socket.set_nonblocking(true).map_err(refused)?;
-    socket.bind(&SockAddr::unix(path).map_err(refused)?).map_err(refused)?;
-    let file = FileId::of(path).map_err(refused)?;
-    let owned = OwnedPath { path: path.to_owned(), file };
+    let (socket, owned) = unix_socket::bind(path, None).map_err(|why| match why {
+        PathError::Taken => BindError::UnixTaken(path.to_owned()),
+        PathError::NotASocket => BindError::NotASocket(path.to_owned()),
+        PathError::Refused(why) => {
+            BindError::Refused { address: format!("unix:{}", path.display()), why }
+        }
+    })?;
     Ok(Listener { socket, path: Some(owned) })
-}
-
-/// Removes a socket file that nobody listens on any more.
-fn clear_stale(path: &Path) -> Result<(), BindError> {
-    let Ok(meta) = fs::symlink_metadata(path) else { return Ok(()) };
-    if !meta.file_type().is_socket() {
-        return Err(BindError::NotASocket(path.to_owned()));
-    }
-    match StdUnixStream::connect(path) {
-        Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
-            .map_err(|why| BindError::Refused { address: format!("unix:{}", path.display()), why }),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(_) | Err(_) => Err(BindError::UnixTaken(path.to_owned())),
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

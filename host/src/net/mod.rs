@@ -18,6 +18,7 @@ mod frames;
 mod h1;
 mod h2;
 mod handshakes;
+mod info;
 mod listen;
 mod preface;
 mod scan;
@@ -33,6 +34,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 pub use accept::Acceptor;
+pub use info::{ConnectionState, Doing, Protocol, connections};
 pub use listen::{Address, BindError, Listener, bind};
 
 use crate::lifecycle::{PhaseWatch, Tracker};

@@ -1,0 +1,121 @@
+//! A host of tests: says what it is told to say, and takes note of what it is asked.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+
+use super::schema::{
+    Connection, ConnectionCounts, Doing, Ended, Generation, Instances, Outcome, Phase, Progress,
+    Protocol, Refused, SCHEMA, Status,
+};
+use super::{Host, Pending};
+
+pub(super) struct Fake {
+    pub(super) asked: Mutex<Vec<String>>,
+    pub(super) ended: watch::Sender<Option<Ended>>,
+}
+
+impl Fake {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { asked: Mutex::default(), ended: watch::Sender::new(None) })
+    }
+
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn note(&self, what: impl Into<String>) {
+        self.asked.lock().unwrap().push(what.into());
+    }
+}
+
+impl Host for Fake {
+    fn status(&self) -> Status {
+        Status {
+            schema: SCHEMA.into(),
+            version: "0".into(),
+            pid: 1,
+            uptime_ms: 1,
+            phase: Phase::Ready,
+            stopping: None,
+            addresses: vec!["127.0.0.1:1".into()],
+            connections: ConnectionCounts::default(),
+            exchanges_in_flight: 0,
+            afterwork_in_flight: 0,
+            instances: Instances { in_use: 0, limit: 1 },
+            generations: self.generations(),
+            last_swap: None,
+            limits: [("linger".into(), "1s".into())].into(),
+        }
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        vec![Connection {
+            id: 1,
+            peer: "unix".into(),
+            listener: "unix:/a".into(),
+            protocol: Protocol::Http1,
+            state: Doing::Idle,
+            age_ms: 1,
+            idle_ms: 1,
+            exchanges_served: 1,
+            exchanges_in_flight: 0,
+        }]
+    }
+
+    fn generations(&self) -> Vec<Generation> {
+        Vec::new()
+    }
+
+    fn reload(&self) -> Pending {
+        self.note("reload");
+        Box::pin(async { Outcome::Unchanged { generation: 1 } })
+    }
+
+    /// Panics for one path and rejects another.
+    fn swap(&self, path: PathBuf) -> Pending {
+        self.note(format!("swap {}", path.display()));
+        Box::pin(async move {
+            assert!(path != *"/panic", "as it was told");
+            if path == *"/bad" {
+                return Outcome::Rejected { step: "load".into(), why: "it is bad".into() };
+            }
+            Outcome::Swapped { from: 1, to: 2, took_ms: 3 }
+        })
+    }
+
+    fn rollback(&self) -> Pending {
+        self.note("rollback");
+        Box::pin(async { Outcome::Swapped { from: 2, to: 1, took_ms: 0 } })
+    }
+
+    fn drain(&self) -> Result<(), Refused> {
+        self.note("drain");
+        Ok(())
+    }
+
+    fn undrain(&self) -> Result<(), Refused> {
+        self.note("undrain");
+        Err(Refused { error: "it is stopping".into() })
+    }
+
+    fn stop(&self, now: bool) {
+        self.note(format!("stop now={now}"));
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            phase: Phase::Draining,
+            elapsed_ms: 1,
+            deadline_ms: Some(25_000),
+            exchanges: 1,
+            connections: 1,
+            afterwork: 0,
+        }
+    }
+
+    fn ended(&self) -> watch::Receiver<Option<Ended>> {
+        self.ended.subscribe()
+    }
+}

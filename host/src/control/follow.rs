@@ -1,0 +1,55 @@
+//! A stop, followed to its end: a line of progress several times a second, and one that says how it
+//! ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Host;
+use super::reply::line;
+use super::schema::{Ended, Line};
+
+/// Smooth for the eye.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// Lines that a slow reader may be behind; after that it gets fewer.
+const BEHIND: usize = 4;
+
+/// Sends progress until the process has ended, then how. Ends before that when nobody reads any
+/// more. Bounded by the stop, which has a deadline.
+pub(super) async fn report(host: Arc<dyn Host>, lines: mpsc::Sender<Bytes>) {
+    let mut ended = host.ended();
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let last = loop {
+        tokio::select! {
+            biased;
+            last = ended.wait_for(Option::is_some) => break last.ok().and_then(|last| last.clone()),
+            () = lines.closed() => return,
+            _ = ticks.tick() => {
+                let progress = host.progress();
+                // Asked for, and not begun yet: the next look sees it.
+                if progress.deadline_ms.is_some() {
+                    // A full channel is a slow reader: it sees the next one.
+                    lines.try_send(line(&Line::Progress(progress))).ok();
+                }
+            }
+        }
+    };
+    if let Some(last) = last {
+        say_last(&lines, last).await;
+    }
+}
+
+/// Waits for a reader to take what came before; bounded by the reader's connection.
+async fn say_last(lines: &mpsc::Sender<Bytes>, last: Ended) {
+    lines.send(line(&Line::Ended(last))).await.ok();
+}
+
+/// The two ends of a report.
+pub(super) fn channel() -> (mpsc::Sender<Bytes>, mpsc::Receiver<Bytes>) {
+    mpsc::channel(BEHIND)
+}

@@ -1,0 +1,98 @@
+//! Health for load balancers and supervisors: alive until the very end, ready only while serving.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tracing::info;
+
+use super::accept::{self, Tasks};
+use super::connection;
+use super::reply::{self, Reply};
+use crate::lifecycle::{Phase, PhaseWatch};
+
+/// Probes come one at a time from a few places; more wait.
+const MOST_CONNECTIONS: usize = 64;
+
+/// The server of `/livez` and `/readyz`. Dropping it ends its connections.
+#[derive(Debug)]
+pub struct Health {
+    tasks: Tasks,
+    address: SocketAddr,
+}
+
+impl Health {
+    /// Binds `address` and answers there, on `runtime`, from now on: before anything is loaded the
+    /// host is alive and not ready.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub fn start(address: SocketAddr, phase: PhaseWatch, runtime: &Handle) -> io::Result<Self> {
+        let listener = StdTcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let listener = {
+            let _inside = runtime.enter();
+            TcpListener::from_std(listener)?
+        };
+        let tasks = Tasks::default();
+        let serve = move |io| {
+            let phase = phase.clone();
+            connection::serve(io, move |request| std::future::ready(answer(&request, phase.now())))
+        };
+        tasks.all.spawn_on(accept::run(listener, MOST_CONNECTIONS, tasks.clone(), serve), runtime);
+        info!(health = %address, "health is answered");
+        Ok(Self { tasks, address })
+    }
+
+    /// Where it is answered.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Health {
+    fn drop(&mut self) {
+        self.tasks.end.cancel();
+    }
+}
+
+fn answer(request: &Request<Incoming>, phase: Phase) -> Response<Reply> {
+    let status = match request.uri().path() {
+        "/livez" => StatusCode::OK,
+        "/readyz" if phase == Phase::Ready => StatusCode::OK,
+        "/readyz" => StatusCode::SERVICE_UNAVAILABLE,
+        _ => {
+            let there = "there are /livez and /readyz\n";
+            return reply::text(StatusCode::NOT_FOUND, there.into());
+        }
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let error = "asked for with GET or HEAD\n";
+        return reply::allowing(
+            reply::text(StatusCode::METHOD_NOT_ALLOWED, error.into()),
+            "GET, HEAD",
+        );
+    }
+    reply::text(status, format!("{}\n", super::schema::Phase::from(phase).name()))
+}
+
+impl From<Phase> for super::schema::Phase {
+    fn from(phase: Phase) -> Self {
+        match phase {
+            Phase::Starting => Self::Starting,
+            Phase::Ready => Self::Ready,
+            Phase::LameDuck => Self::LameDuck,
+            Phase::Draining => Self::Draining,
+            Phase::Cut => Self::Cut,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "health_tests.rs"]
+mod tests;

@@ -1,0 +1,61 @@
+//! What a load balancer is told in each phase.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::*;
+
+/// One request on a connection of its own: status line and body.
+async fn ask(health: &Health, line: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(health.address()).await.unwrap();
+    let request = format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn alive_in_every_phase_and_ready_in_one() {
+    let (set, phase) = PhaseWatch::by_hand();
+    let health = Health::start(([127, 0, 0, 1], 0).into(), phase, &Handle::current()).unwrap();
+    for (phase, ready, name) in [
+        (Phase::Starting, "503", "starting\n"),
+        (Phase::Ready, "200", "ready\n"),
+        (Phase::LameDuck, "503", "lame-duck\n"),
+        (Phase::Draining, "503", "draining\n"),
+        (Phase::Cut, "503", "cut\n"),
+    ] {
+        set(phase);
+        for (path, status) in [("/livez", "200"), ("/readyz", ready)] {
+            let (head, body) = ask(&health, &format!("GET {path}")).await;
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {head}");
+            assert_eq!(body, name);
+            let (head, body) = ask(&health, &format!("HEAD {path}")).await;
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {head}");
+            assert_eq!(body, "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_are_refused() {
+    let (_set, phase) = PhaseWatch::by_hand();
+    let health = Health::start(([127, 0, 0, 1], 0).into(), phase, &Handle::current()).unwrap();
+    let (head, body) = ask(&health, "GET /").await;
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    assert!(body.contains("/readyz"), "{body}");
+    let (head, _) = ask(&health, "POST /livez").await;
+    assert!(head.starts_with("HTTP/1.1 405 "), "{head}");
+    assert!(head.contains("allow: GET, HEAD"), "{head}");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_an_error() {
+    let (_set, phase) = PhaseWatch::by_hand();
+    let first =
+        Health::start(([127, 0, 0, 1], 0).into(), phase.clone(), &Handle::current()).unwrap();
+    let why = Health::start(first.address(), phase, &Handle::current()).unwrap_err();
+    assert_eq!(why.kind(), io::ErrorKind::AddrInUse);
+}

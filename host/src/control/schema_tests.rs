@@ -1,0 +1,103 @@
+//! The examples of `docs/control.md` are what goes over the socket.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::*;
+
+const DOCS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/control.md"));
+
+/// Every block that begins with ```` ```json TYPE ````, as its type and its text.
+fn examples() -> Vec<(&'static str, &'static str)> {
+    DOCS.split("```json ")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```"))
+        .filter_map(|(block, _)| block.split_once('\n'))
+        .collect()
+}
+
+/// Text to type to text again.
+fn there_and_back<T: DeserializeOwned + Serialize>(text: &str) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(serde_json::from_str::<T>(text)?)
+}
+
+fn parse(name: &str, text: &str) -> Result<Value, serde_json::Error> {
+    match name {
+        "Status" => there_and_back::<Status>(text),
+        "Connections" => there_and_back::<Connections>(text),
+        "Generations" => there_and_back::<Generations>(text),
+        "Outcome" => there_and_back::<Outcome>(text),
+        "Swap" => there_and_back::<Swap>(text),
+        "Stop" => there_and_back::<Stop>(text),
+        "Nothing" => there_and_back::<Nothing>(text),
+        "Progress" => there_and_back::<Progress>(text),
+        "Ended" => there_and_back::<Ended>(text),
+        "Refused" => there_and_back::<Refused>(text),
+        other => panic!("docs/control.md shows a {other}, which is no type of the schema"),
+    }
+}
+
+#[test]
+fn every_example_of_the_docs_is_a_type_of_the_schema_and_back_the_same() {
+    let examples = examples();
+    for (name, text) in &examples {
+        let again = parse(name, text).unwrap_or_else(|why| panic!("{name}: {why} in\n{text}"));
+        let shown: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(again, shown, "{name}");
+    }
+    for needed in [
+        "Status",
+        "Connections",
+        "Generations",
+        "Outcome",
+        "Swap",
+        "Stop",
+        "Progress",
+        "Ended",
+        "Refused",
+    ] {
+        assert!(examples.iter().any(|(name, _)| *name == needed), "no example of {needed}");
+    }
+}
+
+#[test]
+fn every_block_of_json_in_the_docs_names_its_type() {
+    assert_eq!(DOCS.matches("```json").count(), examples().len());
+}
+
+#[test]
+fn a_request_with_a_field_that_nobody_knows_is_refused() {
+    assert!(serde_json::from_str::<Stop>(r#"{"now":true,"fast":true}"#).is_err());
+    assert!(serde_json::from_str::<Swap>(r#"{"path":"/a","force":true}"#).is_err());
+    assert!(serde_json::from_str::<Nothing>(r#"{"x":1}"#).is_err());
+}
+
+#[test]
+fn a_line_of_a_followed_stop_is_progress_or_the_end() {
+    let ended = Ended { exit: 143, report: "stopped in 0.100 s".into() };
+    let line = serde_json::to_string(&Line::Ended(ended.clone())).unwrap();
+    assert_eq!(serde_json::from_str::<Line>(&line).unwrap(), Line::Ended(ended));
+    let progress = Progress {
+        phase: Phase::Draining,
+        elapsed_ms: 1,
+        deadline_ms: Some(2),
+        exchanges: 3,
+        connections: 4,
+        afterwork: 5,
+    };
+    let line = serde_json::to_string(&Line::Progress(progress)).unwrap();
+    assert_eq!(serde_json::from_str::<Line>(&line).unwrap(), Line::Progress(progress));
+}
+
+#[test]
+fn names_are_those_of_the_json() {
+    for phase in [Phase::Starting, Phase::Ready, Phase::LameDuck, Phase::Draining, Phase::Cut] {
+        assert_eq!(serde_json::to_value(phase).unwrap(), phase.name());
+    }
+    for doing in [Doing::Idle, Doing::Reading, Doing::Serving, Doing::Writing] {
+        assert_eq!(serde_json::to_value(doing).unwrap(), doing.name());
+    }
+    for protocol in [Protocol::Unknown, Protocol::Http1, Protocol::Http2] {
+        assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.name());
+    }
+}

@@ -1,0 +1,313 @@
+//! The control socket's HTTP: which path does what, and what it is answered.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixListener;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::{info, warn};
+
+use super::accept::{self, Private, Tasks};
+use super::connection::{self, REQUEST_IN};
+use super::follow;
+use super::reply::{self, Reply};
+use super::schema::{Connections, Generations, Nothing, Outcome, Refused, Stop, Swap};
+use super::socket::ControlSocket;
+use super::{Host, Pending};
+
+/// Operators at once: a few terminals, and scripts that poll.
+const MOST_CONNECTIONS: usize = 32;
+
+/// Requests name one file at most.
+const LARGEST_BODY: usize = 64 * 1024;
+
+/// What there is, in the order of the docs.
+const ROUTES: &[(&str, Route)] = &[
+    ("/v1/status", Route::Status),
+    ("/v1/connections", Route::Connections),
+    ("/v1/generations", Route::Generations),
+    ("/v1/reload", Route::Reload),
+    ("/v1/swap", Route::Swap),
+    ("/v1/rollback", Route::Rollback),
+    ("/v1/drain", Route::Drain),
+    ("/v1/undrain", Route::Undrain),
+    ("/v1/stop", Route::Stop),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Status,
+    Connections,
+    Generations,
+    Reload,
+    Swap,
+    Rollback,
+    Drain,
+    Undrain,
+    Stop,
+}
+
+impl Route {
+    fn method(self) -> &'static str {
+        match self {
+            Self::Status | Self::Connections | Self::Generations => "GET",
+            Self::Reload
+            | Self::Swap
+            | Self::Rollback
+            | Self::Drain
+            | Self::Undrain
+            | Self::Stop => "POST",
+        }
+    }
+}
+
+/// The server of the control socket. Dropping it ends its connections and removes the socket's path,
+/// if it is still ours.
+#[derive(Debug)]
+pub struct Server {
+    tasks: Tasks,
+    leaving: TaskTracker,
+    runtime: Handle,
+    socket: ControlSocket,
+}
+
+impl Server {
+    /// Starts to serve `socket` on `runtime`.
+    ///
+    /// # Errors
+    /// When the reactor does not take the socket.
+    pub fn start(socket: ControlSocket, host: Arc<dyn Host>, runtime: &Handle) -> io::Result<Self> {
+        let (tasks, leaving) = (Tasks::default(), TaskTracker::new());
+        let door = {
+            let _inside = runtime.enter();
+            let listener = UnixListener::from_std(socket.listener()?)?;
+            Private { listener, uid: rustix::process::geteuid().as_raw() }
+        };
+        let serve = {
+            let (tasks, leaving) = (tasks.clone(), leaving.clone());
+            move |io| {
+                let (host, tasks, leaving) = (host.clone(), tasks.clone(), leaving.clone());
+                let session = Arc::new(Session { host, tasks, leaving, last: Mutex::default() });
+                connection::serve(io, move |request| answer(session.clone(), request))
+            }
+        };
+        tasks.all.spawn_on(accept::run(door, MOST_CONNECTIONS, tasks.clone(), serve), runtime);
+        info!(control = %socket.path().display(), "control socket is open");
+        Ok(Self { tasks, leaving, runtime: runtime.clone(), socket })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.socket.path()
+    }
+
+    /// Ends it once who has asked for the stop or a swap has been told how it went, or `patience` has passed.
+    /// Blocks; not to be called on the runtime that serves.
+    pub fn close(self, patience: Duration) {
+        let (told, all_told) = mpsc::channel();
+        self.leaving.close();
+        let leaving = self.leaving.clone();
+        let wait = async move {
+            leaving.wait().await;
+            told.send(()).ok();
+        };
+        drop(self.runtime.spawn(wait));
+        all_told.recv_timeout(patience).ok();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.tasks.end.cancel();
+    }
+}
+
+/// What the requests of one connection share.
+struct Session {
+    host: Arc<dyn Host>,
+    tasks: Tasks,
+    leaving: TaskTracker,
+    /// Held from a request whose answer a stop may overtake to the end of the connection.
+    last: Mutex<Option<TaskTrackerToken>>,
+}
+
+/// Why a request is not carried out.
+struct No {
+    status: StatusCode,
+    error: String,
+    /// The only method that the path has.
+    allow: Option<&'static str>,
+    /// Nothing more can be read on this connection.
+    last: bool,
+}
+
+impl No {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into(), allow: None, last: false }
+    }
+
+    fn response(self) -> Response<Reply> {
+        let mut response = reply::refused(self.status, self.error);
+        if let Some(method) = self.allow {
+            response = reply::allowing(response, method);
+        }
+        if self.last { reply::closing(response) } else { response }
+    }
+}
+
+async fn answer(session: Arc<Session>, request: Request<Incoming>) -> Response<Reply> {
+    let answer = async {
+        let route = route(&request)?;
+        let body =
+            if request.method() == Method::GET { Bytes::new() } else { body(request).await? };
+        session.carry_out(route, &body).await
+    };
+    answer.await.unwrap_or_else(No::response)
+}
+
+fn route(request: &Request<Incoming>) -> Result<Route, No> {
+    let (method, path) = (request.method(), request.uri().path());
+    let Some((_, route)) = ROUTES.iter().find(|(there, _)| *there == path) else {
+        let there: Vec<_> =
+            ROUTES.iter().map(|(path, route)| format!("{} {path}", route.method())).collect();
+        let error = format!("no such path; there are {}", there.join(", "));
+        return Err(No::new(StatusCode::NOT_FOUND, error));
+    };
+    let right = route.method();
+    if method.as_str() == right {
+        return Ok(*route);
+    }
+    let error = format!("{path} is asked for with {right}, not with {method}");
+    Err(No { allow: Some(right), ..No::new(StatusCode::METHOD_NOT_ALLOWED, error) })
+}
+
+/// The whole body, within its bounds. What is left of one that is refused is not read, so that
+/// connection ends.
+async fn body(request: Request<Incoming>) -> Result<Bytes, No> {
+    let whole = Limited::new(request.into_body(), LARGEST_BODY).collect();
+    let (status, error) = match timeout(REQUEST_IN, whole).await {
+        Ok(Ok(body)) => return Ok(body.to_bytes()),
+        Ok(Err(why)) if why.is::<LengthLimitError>() => {
+            (StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {LARGEST_BODY} bytes"))
+        }
+        Ok(Err(why)) => (StatusCode::BAD_REQUEST, format!("the body is broken: {why}")),
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, format!("a body comes within {REQUEST_IN:?}")),
+    };
+    Err(No { last: true, ..No::new(status, error) })
+}
+
+/// The body as what it is to be; none at all counts as `{}`.
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, No> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body.trim_ascii() };
+    // serde takes a list for a struct.
+    if body.first() != Some(&b'{') {
+        return Err(No::new(StatusCode::BAD_REQUEST, "the body must be a JSON object"));
+    }
+    serde_json::from_slice(body)
+        .map_err(|why| No::new(StatusCode::BAD_REQUEST, format!("the body: {why}")))
+}
+
+/// Where an absolute path is asked for.
+fn parse_swap(body: &[u8]) -> Result<PathBuf, No> {
+    let Swap { path } = parse(body)?;
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    let error = "path must be absolute: the host runs in another directory";
+    Err(No::new(StatusCode::BAD_REQUEST, error))
+}
+
+impl Session {
+    async fn carry_out(&self, route: Route, body: &[u8]) -> Result<Response<Reply>, No> {
+        let host = &self.host;
+        match route {
+            Route::Status => Ok(reply::json(StatusCode::OK, &host.status())),
+            Route::Connections => {
+                let connections = host.connections();
+                Ok(reply::json(StatusCode::OK, &Connections { connections }))
+            }
+            Route::Generations => {
+                let generations = host.generations();
+                Ok(reply::json(StatusCode::OK, &Generations { generations }))
+            }
+            Route::Swap => {
+                let path = parse_swap(body)?;
+                self.finish(host.swap(path)).await
+            }
+            Route::Stop => Ok(self.stop(parse(body)?)),
+            Route::Reload => {
+                let Nothing {} = parse(body)?;
+                self.finish(host.reload()).await
+            }
+            Route::Rollback => {
+                let Nothing {} = parse(body)?;
+                self.finish(host.rollback()).await
+            }
+            Route::Drain => {
+                let Nothing {} = parse(body)?;
+                self.done(host.drain())
+            }
+            Route::Undrain => {
+                let Nothing {} = parse(body)?;
+                self.done(host.undrain())
+            }
+        }
+    }
+
+    /// Runs a command to its end, in a task of its own: who asked for it may leave before. A stop
+    /// may overtake it, so the process waits for the end of this connection before it exits.
+    async fn finish(&self, command: Pending) -> Result<Response<Reply>, No> {
+        self.keep_until_told();
+        match self.tasks.all.spawn(command).await {
+            Ok(outcome @ Outcome::Rejected { .. }) => {
+                let answer = reply::json(StatusCode::UNPROCESSABLE_ENTITY, &outcome);
+                Ok(reply::closing(answer))
+            }
+            Ok(outcome) => Ok(reply::closing(reply::json(StatusCode::OK, &outcome))),
+            Err(why) => {
+                warn!(%why, "control: a command has failed");
+                let error = "the command has failed inside the host; its log says more";
+                Err(No::new(StatusCode::INTERNAL_SERVER_ERROR, error))
+            }
+        }
+    }
+
+    fn keep_until_told(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.leaving.token());
+    }
+
+    fn done(&self, result: Result<(), Refused>) -> Result<Response<Reply>, No> {
+        match result {
+            Ok(()) => Ok(reply::json(StatusCode::OK, &self.host.progress())),
+            Err(refused) => Err(No::new(StatusCode::CONFLICT, refused.error)),
+        }
+    }
+
+    /// Asks for a stop. The process waits for the end of this connection before it exits, so that
+    /// the answer is not lost.
+    fn stop(&self, Stop { now, follow }: Stop) -> Response<Reply> {
+        self.keep_until_told();
+        self.host.stop(now);
+        if !follow {
+            return reply::closing(reply::json(StatusCode::ACCEPTED, &self.host.progress()));
+        }
+        let (sender, lines) = follow::channel();
+        self.tasks.all.spawn(follow::report(self.host.clone(), sender));
+        reply::closing(reply::lines(lines))
+    }
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

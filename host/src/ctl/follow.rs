@@ -1,0 +1,114 @@
+//! A stop, followed to its end.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout};
+
+use super::client::{Ask, Client, Gone};
+use super::{ANSWER, Failure, print, reason, show};
+use crate::control::schema::{Line, Progress};
+use crate::exit::Exit;
+
+/// Without a terminal, a line this often.
+const SAY_EVERY: Duration = Duration::from_secs(5);
+
+/// The stop has a deadline of its own; after it the host has this long for its last words.
+const PAST_THE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Asks for a stop and follows it. Gives the host's own exit code.
+pub(super) async fn to_the_end(client: &mut Client, ask: Ask, json: bool) -> Result<Exit, Failure> {
+    let answer = timeout(ANSWER, client.begin(ask)).await.map_err(|_| Gone::TooLate(ANSWER))??;
+    let status = answer.status();
+    if !status.is_success() {
+        let body = timeout(ANSWER, answer.into_body().collect()).await;
+        let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+        return Err(Failure::Refused(reason(status, &body)));
+    }
+    let mut lines = Lines { body: answer.into_body(), waiting: Vec::new() };
+    let mut screen = Screen::new(json);
+    let mut patience = ANSWER;
+    loop {
+        let line = timeout(patience, lines.next()).await.map_err(|_| Gone::TooLate(patience));
+        let line = line.and_then(|line| line).inspect_err(|_| screen.clear())?;
+        match screen.show(&line)? {
+            Line::Ended(ended) => return Ok(Exit::Same(ended.exit)),
+            Line::Progress(progress) => patience = time_left(&progress),
+        }
+    }
+}
+
+/// How long the next line may take. Lines come several times a second, but a host that is short of
+/// CPU may be late: until its own deadline and a while longer.
+fn time_left(progress: &Progress) -> Duration {
+    let left = progress.deadline_ms.unwrap_or(0).saturating_sub(progress.elapsed_ms);
+    Duration::from_millis(left) + PAST_THE_DEADLINE
+}
+
+/// The lines of an answer.
+struct Lines {
+    body: Incoming,
+    waiting: Vec<u8>,
+}
+
+impl Lines {
+    /// The next whole line. An answer that ends without one is broken: the last line says how the
+    /// host ended.
+    async fn next(&mut self) -> Result<Vec<u8>, Gone> {
+        loop {
+            if let Some(end) = self.waiting.iter().position(|byte| *byte == b'\n') {
+                return Ok(self.waiting.drain(..=end).collect());
+            }
+            let frame = match self.body.frame().await {
+                Some(Ok(frame)) => frame,
+                Some(Err(why)) => return Err(Gone::Broken(why.to_string())),
+                None => return Err(Gone::Broken("it ended without its last line".into())),
+            };
+            self.waiting.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        }
+    }
+}
+
+/// Where progress is shown.
+struct Screen {
+    json: bool,
+    terminal: bool,
+    said: Option<Instant>,
+}
+
+impl Screen {
+    fn new(json: bool) -> Self {
+        Self { json, terminal: io::stdout().is_terminal(), said: None }
+    }
+
+    fn show(&mut self, line: &[u8]) -> Result<Line, Gone> {
+        let parsed = serde_json::from_slice(line).map_err(Gone::not_ours)?;
+        match &parsed {
+            _ if self.json => print(line),
+            Line::Progress(progress) => self.progress(progress),
+            Line::Ended(ended) => {
+                self.clear();
+                print(format!("{}\n", ended.report).as_bytes());
+            }
+        }
+        Ok(parsed)
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        let text = show::progress(progress);
+        if self.terminal {
+            print(format!("\r\x1b[2K{}", text.trim_end()).as_bytes());
+        } else if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+            self.said = Some(Instant::now());
+            print(text.as_bytes());
+        }
+    }
+
+    fn clear(&self) {
+        if self.terminal && !self.json {
+            drop(io::stdout().write_all(b"\r\x1b[2K"));
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Answers for people: aligned, with times as people write them.
+
+use std::fmt::Write as _;
+
+use crate::control::schema::{
+    Connections, Doing, Generation, GenerationState, Generations, Outcome, Phase, Progress, Status,
+};
+
+/// `host ctl status`
+pub(super) fn status(status: &Status) -> String {
+    let Status { connections: open, instances, .. } = status;
+    let mut rows = vec![
+        [
+            "host".into(),
+            format!("{} pid {}, up {}", status.version, status.pid, age(status.uptime_ms)),
+        ],
+        ["phase".into(), phase(status)],
+        ["listening".into(), or_dash(status.addresses.join(" "))],
+        [
+            "connections".into(),
+            format!(
+                "{} open: {} idle, {} reading, {} serving, {} writing",
+                open.open, open.idle, open.reading, open.serving, open.writing
+            ),
+        ],
+        [
+            "in flight".into(),
+            format!(
+                "{} exchanges, {} at work after their answer",
+                status.exchanges_in_flight, status.afterwork_in_flight
+            ),
+        ],
+        ["instances".into(), format!("{} of {}", instances.in_use, instances.limit)],
+    ];
+    if let Some(swap) = &status.last_swap {
+        let what = outcome(&swap.outcome);
+        let what = what.trim_end();
+        rows.push([
+            "last swap".into(),
+            format!("{} ago by {}: {what}", age(swap.ago_ms), swap.trigger),
+        ]);
+    }
+    let mut text = table(&rows);
+    if !status.generations.is_empty() {
+        text += "\n";
+        text += &list(&status.generations);
+    }
+    let limits: Vec<_> =
+        status.limits.iter().map(|(name, value)| [format!("--{name}"), value.clone()]).collect();
+    if !limits.is_empty() {
+        text += "\n";
+        text += &table(&limits);
+    }
+    text
+}
+
+fn phase(status: &Status) -> String {
+    let name = status.phase.name();
+    match &status.stopping {
+        None => name.into(),
+        Some(stop) => {
+            let (asked, deadline) = (age(stop.asked_ms_ago), age(stop.deadline_ms));
+            format!("{name}, stop asked for {asked} ago, cut at {deadline}")
+        }
+    }
+}
+
+/// `host ctl connections`
+pub(super) fn connections(list: &Connections) -> String {
+    let head =
+        ["ID", "PEER", "LISTENER", "PROTOCOL", "STATE", "AGE", "QUIET", "REQUESTS", "IN FLIGHT"];
+    let mut rows = vec![head.map(String::from)];
+    rows.extend(list.connections.iter().map(|connection| {
+        [
+            connection.id.to_string(),
+            connection.peer.clone(),
+            connection.listener.clone(),
+            connection.protocol.name().into(),
+            Doing::name(connection.state).into(),
+            age(connection.age_ms),
+            age(connection.idle_ms),
+            connection.exchanges_served.to_string(),
+            connection.exchanges_in_flight.to_string(),
+        ]
+    }));
+    table(&rows)
+}
+
+/// `host ctl generations`
+pub(super) fn generations(generations: &Generations) -> String {
+    list(&generations.generations)
+}
+
+fn list(generations: &[Generation]) -> String {
+    let head = ["GENERATION", "STATE", "SINCE", "IN FLIGHT", "CUT IN", "KIND", "DIGEST", "PATH"];
+    let mut rows = vec![head.map(String::from)];
+    rows.extend(generations.iter().map(|generation| {
+        let state = match generation.state {
+            GenerationState::Current => "current",
+            GenerationState::Previous => "previous",
+            GenerationState::Retired => "retired",
+        };
+        [
+            generation.number.to_string(),
+            state.into(),
+            age(generation.since_ms),
+            generation.in_flight.to_string(),
+            generation.deadline_ms.map_or_else(|| "-".into(), age),
+            generation.kind.clone(),
+            generation.digest.chars().take(DIGEST).collect(),
+            generation.path.display().to_string(),
+        ]
+    }));
+    table(&rows)
+}
+
+/// Enough of a digest to tell two files apart.
+const DIGEST: usize = 12;
+
+/// What became of a swap, as one line.
+pub(super) fn outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Swapped { from, to, took_ms } => {
+            format!("swapped: generation {from} to {to} in {}\n", age(*took_ms))
+        }
+        Outcome::Unchanged { generation } => {
+            format!("unchanged: generation {generation} is what the file holds\n")
+        }
+        Outcome::Rejected { step, why } => format!("rejected ({step}): {why}\n"),
+    }
+}
+
+/// What is in flight, as one line.
+pub(super) fn progress(progress: &Progress) -> String {
+    let phase = Phase::name(progress.phase);
+    let elapsed = age(progress.elapsed_ms);
+    let time = progress
+        .deadline_ms
+        .map_or_else(String::new, |deadline| format!(" {elapsed} of {}", age(deadline)));
+    format!("{phase}{time}: {}\n", in_flight(progress))
+}
+
+/// The answer to a stop that is not followed. It may come before the phase has changed.
+pub(super) fn asked_to_stop(progress: &Progress) -> String {
+    format!("asked to stop: {}\n", in_flight(progress))
+}
+
+fn in_flight(progress: &Progress) -> String {
+    let Progress { exchanges, connections, afterwork, .. } = progress;
+    format!(
+        "{exchanges} exchanges, {connections} connections, {afterwork} at work after their answer"
+    )
+}
+
+/// A time as people write it, with two figures at most.
+fn age(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let two = |most: u64, first: &str, rest: u64, second: &str| match rest {
+        0 => format!("{most}{first}"),
+        rest => format!("{most}{first} {rest}{second}"),
+    };
+    match seconds {
+        0 => format!("{ms}ms"),
+        1..60 => format!("{seconds}.{}s", ms % 1000 / 100),
+        60..3600 => two(seconds / 60, "m", seconds % 60, "s"),
+        3600..86400 => two(seconds / 3600, "h", seconds % 3600 / 60, "m"),
+        _ => two(seconds / 86400, "d", seconds % 86400 / 3600, "h"),
+    }
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() { "-".into() } else { text }
+}
+
+/// Columns as wide as their widest cell, two spaces apart.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            // Writing to text cannot fail.
+            write!(line, "{cell:width$}  ").ok();
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_as_people_write_them() {
+        for (ms, text) in [
+            (0, "0ms"),
+            (999, "999ms"),
+            (1000, "1.0s"),
+            (59_999, "59.9s"),
+            (60_000, "1m"),
+            (61_000, "1m 1s"),
+            (3_600_000, "1h"),
+            (3_660_000, "1h 1m"),
+            (90_000_000, "1d 1h"),
+            (u64::MAX, "213503982334d 14h"),
+        ] {
+            assert_eq!(age(ms), text);
+        }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["ID", "STATE"], ["1", "idle"], ["1000", ""]].map(|row| row.map(String::from));
+        assert_eq!(table(&rows), "ID    STATE\n1     idle\n1000\n");
+    }
+
+    #[test]
+    fn progress_of_a_stop_says_how_much_time_it_has() {
+        let progress = Progress {
+            phase: Phase::Draining,
+            elapsed_ms: 1500,
+            deadline_ms: Some(25_000),
+            exchanges: 1,
+            connections: 2,
+            afterwork: 0,
+        };
+        let line = super::progress(&progress);
+        assert_eq!(
+            line,
+            "draining 1.5s of 25.0s: 1 exchanges, 2 connections, 0 at work after their answer\n"
+        );
+        let line = super::progress(&Progress { deadline_ms: None, ..progress });
+        assert!(line.starts_with("draining: "), "{line}");
+    }
+}

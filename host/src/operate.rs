@@ -1,0 +1,363 @@
+//! The process as operators see it: what the control socket asks, answered by the lifecycle, the
+//! network and the configuration.
+
+use std::collections::BTreeMap;
+use std::future::ready;
+use std::path::PathBuf;
+use std::process;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::component::{self, Ask, Listed, Rejected, Standing, Swaps, Trigger};
+use crate::config::{self, Serve};
+use crate::control::schema::{
+    Connection, ConnectionCounts, Doing, Ended, Generation, GenerationState, Instances, LastSwap,
+    Outcome, Progress, Protocol, Refused, SCHEMA, Status, Stopping,
+};
+use crate::control::{self, Choice, Health, Host, Pending, Server};
+use crate::exit::Exit;
+use crate::http::Exchanges;
+use crate::lifecycle::{Cause, Commander, Lifecycle, NotNow, PhaseWatch, Work};
+use crate::net;
+
+/// Who follows the stop over the control socket has this long to read how it ended.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The control socket and health, open. Dropping it closes both.
+#[derive(Debug)]
+pub(crate) struct Operations {
+    operator: Arc<Operator>,
+    server: Option<Server>,
+    _health: Option<Health>,
+}
+
+/// Opens what operators use, before anything is loaded.
+pub(crate) fn open(config: &Serve, lifecycle: &Lifecycle) -> anyhow::Result<Operations> {
+    let runtime = lifecycle.runtime();
+    let operator = Operator::new(config, lifecycle);
+    let health = config.health.map(|address| {
+        Health::start(address, lifecycle.watch(), &runtime)
+            .with_context(|| format!("cannot answer health on {address}"))
+    });
+    let health = health.transpose()?;
+    let choice = match &config.control {
+        config::Control::Off => Choice::Off,
+        config::Control::Default => Choice::Default,
+        config::Control::Path(path) => Choice::Path(path.clone()),
+    };
+    let server = control::open(&choice)?
+        .map(|socket| Server::start(socket, operator.clone(), &runtime))
+        .transpose()
+        .context("serving the control socket")?;
+    Ok(Operations { operator, server, _health: health })
+}
+
+impl Operations {
+    /// The process as operators see it, to be told what becomes known later.
+    pub(crate) fn operator(&self) -> Arc<Operator> {
+        self.operator.clone()
+    }
+
+    /// Tells who follows the stop how it ended, and closes. Blocks for at most [`LAST_WORDS`].
+    pub(crate) fn end(self, exit: Exit, report: String) {
+        self.operator.ended.send_replace(Some(Ended { exit: exit.code(), report }));
+        if let Some(server) = self.server {
+            server.close(LAST_WORDS);
+        }
+    }
+}
+
+/// Answers for the process.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    began: Instant,
+    phase: PhaseWatch,
+    work: Work,
+    commander: Commander,
+    instances: u64,
+    limits: BTreeMap<String, String>,
+    addresses: OnceLock<Vec<String>>,
+    exchanges: OnceLock<Exchanges>,
+    swaps: OnceLock<(Swaps, Handle)>,
+    ended: watch::Sender<Option<Ended>>,
+}
+
+impl Operator {
+    fn new(config: &Serve, lifecycle: &Lifecycle) -> Arc<Self> {
+        Arc::new(Self {
+            began: Instant::now(),
+            phase: lifecycle.watch(),
+            work: lifecycle.work(),
+            commander: lifecycle.commander(),
+            instances: config.guest.instances as u64,
+            limits: limits(config),
+            addresses: OnceLock::new(),
+            exchanges: OnceLock::new(),
+            swaps: OnceLock::new(),
+            ended: watch::Sender::new(None),
+        })
+    }
+
+    /// Takes note of where the process listens.
+    pub(crate) fn listens(&self, addresses: Vec<String>) {
+        self.addresses.get_or_init(|| addresses);
+    }
+
+    /// Takes note of what serves exchanges.
+    pub(crate) fn serves(&self, exchanges: Exchanges) {
+        self.exchanges.get_or_init(|| exchanges);
+    }
+
+    /// Takes note of what swaps the component. Called on the runtime where swaps run.
+    pub(crate) fn swaps(&self, swaps: Swaps) {
+        self.swaps.get_or_init(|| (swaps, Handle::current()));
+    }
+
+    /// Has a swap carried out. It goes on when nobody waits for its outcome any more.
+    fn ask(&self, ask: Ask) -> Pending {
+        let Some((swaps, runtime)) = self.swaps.get() else {
+            let why = "the host is not ready yet; ask again when it is".into();
+            return Box::pin(ready(Outcome::Rejected { step: "ask".into(), why }));
+        };
+        let swaps = swaps.clone();
+        let asked = runtime.spawn(async move { swaps.ask(ask, Trigger::Operator).await });
+        Box::pin(async move {
+            match asked.await {
+                Ok(done) => outcome(done),
+                Err(why) if why.is_cancelled() => {
+                    Outcome::Rejected { step: "ask".into(), why: "the host is ending".into() }
+                }
+                Err(why) => Outcome::Rejected { step: "ask".into(), why: why.to_string() },
+            }
+        })
+    }
+
+    fn stopping(&self) -> Option<Stopping> {
+        self.phase.stopping().map(|stop| Stopping {
+            asked_ms_ago: millis(stop.began.elapsed()),
+            deadline_ms: millis(stop.deadline - stop.began),
+        })
+    }
+}
+
+impl Host for Operator {
+    fn status(&self) -> Status {
+        let exchanges = self.work.exchanges.in_flight() as u64;
+        let afterwork = self.work.afterwork.in_flight() as u64;
+        Status {
+            schema: SCHEMA.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: process::id(),
+            uptime_ms: millis(self.began.elapsed()),
+            phase: self.phase.now().into(),
+            stopping: self.stopping(),
+            addresses: self.addresses.get().cloned().unwrap_or_default(),
+            connections: count(&self.connections()),
+            exchanges_in_flight: exchanges,
+            afterwork_in_flight: afterwork,
+            instances: Instances {
+                in_use: self.exchanges.get().map_or(0, Exchanges::instances_in_use) as u64,
+                limit: self.instances,
+            },
+            generations: self.generations(),
+            last_swap: self.swaps.get().and_then(|(swaps, _)| swaps.last()).map(last_swap),
+            limits: self.limits.clone(),
+        }
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        net::connections(&self.work.connections).into_iter().map(connection).collect()
+    }
+
+    fn generations(&self) -> Vec<Generation> {
+        let Some((swaps, _)) = self.swaps.get() else { return Vec::new() };
+        swaps.generations().into_iter().map(generation).collect()
+    }
+
+    fn reload(&self) -> Pending {
+        self.ask(Ask::Reload)
+    }
+
+    fn swap(&self, path: PathBuf) -> Pending {
+        self.ask(Ask::Swap(path))
+    }
+
+    fn rollback(&self) -> Pending {
+        self.ask(Ask::Rollback)
+    }
+
+    fn drain(&self) -> Result<(), Refused> {
+        self.commander.drain().map_err(refused)
+    }
+
+    fn undrain(&self) -> Result<(), Refused> {
+        self.commander.undrain().map_err(refused)
+    }
+
+    fn stop(&self, now: bool) {
+        if now {
+            self.commander.cut(Cause::Operator);
+        } else {
+            self.commander.stop(Cause::Operator);
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let stopping = self.stopping();
+        Progress {
+            phase: self.phase.now().into(),
+            elapsed_ms: stopping.map_or(0, |stop| stop.asked_ms_ago),
+            deadline_ms: stopping.map(|stop| stop.deadline_ms),
+            exchanges: self.work.exchanges.in_flight() as u64,
+            connections: self.work.connections.in_flight() as u64,
+            afterwork: self.work.afterwork.in_flight() as u64,
+        }
+    }
+
+    fn ended(&self) -> watch::Receiver<Option<Ended>> {
+        self.ended.subscribe()
+    }
+}
+
+fn refused(why: NotNow) -> Refused {
+    Refused { error: why.to_string() }
+}
+
+fn outcome(done: component::Outcome) -> Outcome {
+    match done {
+        component::Outcome::Swapped { from, to, took } => {
+            Outcome::Swapped { from, to, took_ms: millis(took) }
+        }
+        component::Outcome::Unchanged { generation } => Outcome::Unchanged { generation },
+        component::Outcome::Rejected(Rejected { step, why }) => {
+            Outcome::Rejected { step: step.name().into(), why }
+        }
+    }
+}
+
+fn last_swap(last: component::LastSwap) -> LastSwap {
+    LastSwap {
+        ago_ms: millis(last.at.elapsed()),
+        outcome: outcome(last.outcome),
+        trigger: last.trigger.name().into(),
+    }
+}
+
+fn generation(listed: Listed) -> Generation {
+    Generation {
+        number: listed.number,
+        component: listed.component,
+        path: listed.path.into(),
+        digest: listed.digest,
+        kind: listed.kind.to_string(),
+        state: match listed.standing {
+            Standing::Current => GenerationState::Current,
+            Standing::Previous => GenerationState::Previous,
+            Standing::Retired => GenerationState::Retired,
+        },
+        in_flight: listed.in_flight as u64,
+        since_ms: millis(listed.since.elapsed()),
+        deadline_ms: listed
+            .deadline
+            .map(|deadline| millis(deadline.saturating_duration_since(Instant::now()))),
+    }
+}
+
+fn connection(state: net::ConnectionState) -> Connection {
+    Connection {
+        id: state.id,
+        peer: state.peer,
+        listener: state.listener,
+        protocol: match state.protocol {
+            net::Protocol::Unknown => Protocol::Unknown,
+            net::Protocol::Http1 => Protocol::Http1,
+            net::Protocol::Http2 => Protocol::Http2,
+        },
+        state: match state.doing {
+            net::Doing::Idle => Doing::Idle,
+            net::Doing::Reading => Doing::Reading,
+            net::Doing::Serving => Doing::Serving,
+            net::Doing::Writing => Doing::Writing,
+        },
+        age_ms: millis(state.age),
+        idle_ms: millis(state.idle),
+        exchanges_served: state.served,
+        exchanges_in_flight: state.in_flight as u64,
+    }
+}
+
+fn count(connections: &[Connection]) -> ConnectionCounts {
+    let mut counts = ConnectionCounts { open: connections.len() as u64, ..Default::default() };
+    for connection in connections {
+        *match connection.state {
+            Doing::Idle => &mut counts.idle,
+            Doing::Reading => &mut counts.reading,
+            Doing::Serving => &mut counts.serving,
+            Doing::Writing => &mut counts.writing,
+        } += 1;
+    }
+    counts
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Bytes as the flags take them: in the largest unit that says it exactly.
+fn size(bytes: u64) -> String {
+    let exact = |(shift, _): &(u32, &str)| bytes != 0 && bytes.trailing_zeros() >= *shift;
+    let (shift, unit) =
+        [(30, "GiB"), (20, "MiB"), (10, "KiB")].into_iter().find(exact).unwrap_or((0, "B"));
+    format!("{}{unit}", bytes >> shift)
+}
+
+/// The limits in force, by their flags.
+fn limits(config: &Serve) -> BTreeMap<String, String> {
+    let time = |span: Duration| humantime::format_duration(span).to_string();
+    let Serve { stop, connection, exchange, guest, swap, .. } = config;
+    [
+        ("drain-delay", time(stop.delay)),
+        ("drain-timeout", time(stop.timeout)),
+        ("linger", time(stop.linger)),
+        ("retire-timeout", time(swap.retire)),
+        ("max-retired", swap.retired.to_string()),
+        ("compile-timeout", time(swap.compile)),
+        ("hook-timeout", time(guest.hook)),
+        ("reuse", config.reuse.map_or(1, |reuse| reuse.exchanges).to_string()),
+        ("max-instances", guest.instances.to_string()),
+        ("max-queue", exchange.queue.to_string()),
+        ("queue-timeout", time(exchange.queue_wait)),
+        ("max-memory", size(guest.memory as u64)),
+        ("cpu-time", time(guest.cpu)),
+        ("response-head-timeout", time(exchange.response_head)),
+        ("body-idle-timeout", time(exchange.body_idle)),
+        ("exchange-timeout", exchange.total.map_or_else(|| "off".into(), time)),
+        ("after-timeout", time(exchange.after)),
+        ("max-request-body", size(exchange.request_body)),
+        ("max-header-size", size(connection.header_size as u64)),
+        ("max-headers", connection.headers.to_string()),
+        ("request-head-timeout", time(connection.head)),
+        ("max-connections", connection.connections.to_string()),
+        ("keep-alive-timeout", time(connection.keep_alive)),
+    ]
+    .map(|(flag, value)| (flag.to_owned(), value))
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_printed_as_the_flags_take_them() {
+        for text in ["0B", "1B", "1025B", "32KiB", "128MiB", "1536MiB", "4GiB"] {
+            let bytes: config::Size = text.parse().unwrap();
+            assert_eq!(size(bytes.0), text);
+        }
+    }
+}

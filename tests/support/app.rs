@@ -1,0 +1,175 @@
+//! A component's file that is replaced while it is served, and what swaps say.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs, process};
+
+use rustix::process::Signal;
+
+use super::h2raw::Answer;
+use super::host::{Host, Serve, guest};
+use super::http1::Response;
+use super::says;
+
+/// A folder of one test's own, removed with all that is in it.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// A new one, empty.
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("host-e2e-app-{}-{n}", process::id()));
+        fs::create_dir_all(&path).expect("a folder can be made");
+        Self(path)
+    }
+
+    /// The path of `name` in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// A component's file, `app.wasm` in a folder of its own.
+#[derive(Debug)]
+pub struct App {
+    /// Where it is, for files beside it.
+    pub folder: Folder,
+    path: PathBuf,
+}
+
+impl App {
+    /// A copy of the guest called `name`.
+    pub fn of(name: &str) -> Self {
+        let folder = Folder::new();
+        let path = folder.join("app.wasm");
+        let app = Self { folder, path };
+        app.put(name);
+        app
+    }
+
+    /// A host that will serve it.
+    pub fn serve(&self) -> Serve {
+        Host::serve(self.text())
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its path as text.
+    pub fn text(&self) -> &str {
+        text(&self.path)
+    }
+
+    /// Puts a copy of the guest called `name` in its place, by a rename: no reader sees half of it.
+    pub fn put(&self, name: &str) {
+        self.put_bytes(&bytes(name));
+    }
+
+    /// The same with these bytes.
+    pub fn put_bytes(&self, bytes: &[u8]) {
+        let new = self.folder.join("app.wasm.new");
+        fs::write(&new, bytes).expect("the folder takes files");
+        fs::rename(&new, &self.path).expect("a file can be replaced");
+    }
+}
+
+/// A path of ours as text.
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of ours is text")
+}
+
+/// The bytes of the guest called `name`.
+pub fn bytes(name: &str) -> Vec<u8> {
+    fs::read(guest(name)).expect("a guest can be read")
+}
+
+/// The guest called `name` as other bytes: one of 256 custom sections more, which mean nothing.
+pub fn variant(name: &str, number: u8) -> Vec<u8> {
+    // Section 0, of five bytes, with a name of three.
+    [bytes(name), b"\0\x05\x03new".to_vec(), vec![number]].concat()
+}
+
+/// A component that takes long to compile: a great many functions that differ.
+pub fn slow_to_compile() -> Vec<u8> {
+    let step = |n| format!("local.get 0 i64.const {n} i64.mul local.get 0 i64.xor local.set 0 ");
+    let functions: String = (0..4_000)
+        .map(|f| {
+            let body: String = (0..60).map(|n| step(f * 60 + n)).collect();
+            format!("(func (param i64) (result i64) {body} local.get 0)\n")
+        })
+        .collect();
+    component(&format!(
+        "(component (core module {functions}) (instance $i) \
+         (export \"wasi:http/incoming-handler@0.2.0\" (instance $i)))"
+    ))
+}
+
+/// The bytes of a component that is written as text.
+pub fn component(text: &str) -> Vec<u8> {
+    wat::parse_str(text).expect("text of ours is right")
+}
+
+/// Asks for a reload by SIGHUP and waits for its outcome, as the log has it. Nobody else may send
+/// one meanwhile.
+#[track_caller]
+pub fn reload(host: &Host) -> String {
+    let mark = host.mark();
+    host.signal(Signal::HUP);
+    // One line when it begins, one with the outcome.
+    host.wait_log_nth_after(mark, says::BY_HANGUP, 2)
+}
+
+/// Puts the guest called `name` in place, and returns when it serves.
+#[track_caller]
+pub fn swap_to(host: &Host, app: &App, name: &str) {
+    app.put(name);
+    expect_swapped(&reload(host));
+}
+
+/// Fails unless `outcome` is that of a swap that was carried out; gives the numbers of the
+/// generation before and of the new one.
+#[track_caller]
+pub fn expect_swapped(outcome: &str) -> (u64, u64) {
+    let numbers = outcome.split_once(says::SWAPPED).and_then(|(_, rest)| {
+        let mut words = rest.split_ascii_whitespace();
+        let from = words.next()?.parse().ok()?;
+        let to = words.nth(1)?.parse().ok()?;
+        Some((from, to))
+    });
+    numbers.unwrap_or_else(|| panic!("not swapped: {outcome}"))
+}
+
+/// The version that answered. Fails unless the answer is whole, of one version, and 200.
+#[track_caller]
+pub fn version(answer: &Response) -> String {
+    assert_eq!(answer.status(), 200, "{answer}");
+    one_version(answer.header("x-version"), &answer.body.bytes)
+}
+
+/// The same over HTTP/2.
+#[track_caller]
+pub fn version_h2(answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let header = answer.headers.iter().find(|(name, _)| name == "x-version");
+    one_version(header.map(|(_, value)| value.as_str()), &answer.body)
+}
+
+#[track_caller]
+fn one_version(header: Option<&str>, body: &[u8]) -> String {
+    let version = header.expect("an answer names its version");
+    let &[letter] = version.as_bytes() else { panic!("a version is a letter: {version:?}") };
+    assert!(!body.is_empty(), "the body shows the version too");
+    let other = body.iter().find(|byte| **byte != letter);
+    assert_eq!(other, None, "an answer of version {version} has a byte of another");
+    version.to_owned()
+}

@@ -1,0 +1,210 @@
+//! `--watch`: a file that changes is swapped in, however it changes, once, and whole.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+
+use crate::support::app::{App, Folder, bytes, expect_swapped, text, variant, version};
+use crate::support::prelude::*;
+
+/// A host that watches version a in `path`.
+#[track_caller]
+fn watching(path: &str) -> Host {
+    let host = Host::serve(path).args(["--watch"]).start();
+    host.wait_log(says::WATCHING);
+    assert_eq!(version(&host.get("/")), "a");
+    host
+}
+
+/// How many swaps have begun.
+fn begun(host: &Host) -> usize {
+    host.log().matches(says::SWAP_BEGINS).count()
+}
+
+/// Returns when version b serves, by the first swap that there was.
+#[track_caller]
+fn expect_the_first_swap(host: &Host) {
+    assert_eq!(expect_swapped(&host.wait_log(says::SWAPPED)), (1, 2));
+    assert_eq!(version(&host.get("/")), "b");
+}
+
+const PAIRS: [[&str; 2]; 2] = [["version_a_p2", "version_b_p2"], ["version_a_p3", "version_b_p3"]];
+
+#[test]
+fn file_that_is_renamed_over_is_swapped_in() {
+    for [a, b] in PAIRS {
+        let app = App::of(a);
+        let host = watching(app.text());
+        app.put(b);
+        expect_the_first_swap(&host);
+        let line = host.wait_log(says::SWAP_BEGINS);
+        assert!(line.contains("--watch"), "who asked: {line}");
+        app.put(a);
+        host.wait_log_nth(says::SWAPPED, 2);
+        assert_eq!(version(&host.get("/")), "a", "it goes on watching");
+    }
+}
+
+#[test]
+fn file_that_is_written_in_place_is_swapped_in() {
+    for [a, b] in PAIRS {
+        let app = App::of(a);
+        let host = watching(app.text());
+        fs::write(app.path(), bytes(b)).unwrap();
+        expect_the_first_swap(&host);
+    }
+}
+
+#[test]
+fn file_that_is_removed_and_made_again_is_swapped_in() {
+    let app = App::of("version_a_p2");
+    let host = watching(app.text());
+    fs::remove_file(app.path()).unwrap();
+    let rejected = host.wait_log(says::REJECTED);
+    assert!(rejected.contains("step read: "), "{rejected}");
+    assert_eq!(version(&host.get("/")), "a");
+    fs::write(app.path(), bytes("version_b_p2")).unwrap();
+    expect_the_first_swap(&host);
+}
+
+/// As Kubernetes mounts a ConfigMap: the file and its folder are links, and one of them is turned.
+#[test]
+fn symbolic_link_that_is_turned_is_swapped_in() {
+    for [a, b] in PAIRS {
+        let folder = Folder::new();
+        for (version, guest) in [("..v1", a), ("..v2", b), ("..v3", a)] {
+            fs::create_dir(folder.join(version)).unwrap();
+            fs::write(folder.join(version).join("app.wasm"), bytes(guest)).unwrap();
+        }
+        symlink("..v1", folder.join("..data")).unwrap();
+        symlink("..data/app.wasm", folder.join("app.wasm")).unwrap();
+        let turn = |version: &str| {
+            symlink(version, folder.join("..data_tmp")).unwrap();
+            fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+        };
+        let host = watching(text(&folder.join("app.wasm")));
+        turn("..v2");
+        expect_the_first_swap(&host);
+        fs::remove_dir_all(folder.join("..v1")).unwrap();
+        turn("..v3");
+        host.wait_log_nth(says::SWAPPED, 2);
+        assert_eq!(version(&host.get("/")), "a", "where the link points to now is watched too");
+    }
+}
+
+#[test]
+fn file_that_is_half_written_is_refused_and_swapped_in_when_the_rest_has_come() {
+    for [a, b] in PAIRS {
+        let app = App::of(a);
+        let host = watching(app.text());
+        let mut conn = host.connect();
+        let whole = bytes(b);
+        let (half, rest) = whole.split_at(whole.len() / 2);
+        fs::write(app.path(), half).unwrap();
+        let rejected = host.wait_log(says::REJECTED);
+        assert!(rejected.contains("is the file complete?"), "{rejected}");
+        assert_eq!(version(&conn.get("/").unwrap()), "a", "the old one serves on");
+        let mut file = OpenOptions::new().append(true).open(app.path()).unwrap();
+        file.write_all(rest).unwrap();
+        drop(file);
+        expect_the_first_swap(&host);
+        assert_eq!(version(&conn.get("/").unwrap()), "b");
+    }
+}
+
+#[test]
+fn burst_of_writes_is_one_swap() {
+    let app = App::of("version_a_p2");
+    let host = watching(app.text());
+    // Elsewhere, so that making them is not seen.
+    let elsewhere = Folder::new();
+    let path = |number: u8| elsewhere.join(&number.to_string());
+    for number in 0..20 {
+        fs::write(path(number), variant("version_b_p2", number)).unwrap();
+    }
+    for number in 0..20 {
+        fs::rename(path(number), app.path()).unwrap();
+    }
+    expect_the_first_swap(&host);
+    // Were another one to come for the burst, it would be before that of the next change.
+    app.put("version_a_p3");
+    host.wait_log_nth(says::SWAPPED, 2);
+    assert_eq!(begun(&host), 2);
+    assert_eq!(version(&host.get("/")), "a");
+}
+
+/// Other files in its folder change nothing: the log of the host itself may be one of them, and what
+/// an operator has rolled back stays so.
+#[test]
+fn file_beside_it_swaps_nothing_and_undoes_no_rollback() {
+    let app = App::of("version_a_p2");
+    let args = ["--watch"];
+    let host = app.serve().control().args(args).env("HOST_LOG", "host=debug").start();
+    host.wait_log(says::WATCHING);
+    app.put("version_b_p2");
+    host.wait_log(says::SWAPPED);
+    host.ctl(["rollback"]).expect_code(0);
+    let swaps = begun(&host);
+    fs::write(app.folder.join("other.wasm"), bytes("version_b_p2")).unwrap();
+    host.wait_log("watch: the file has not changed");
+    assert_eq!((begun(&host), version(&host.get("/")).as_str()), (swaps, "a"));
+    app.put("version_b_p3");
+    host.wait_log_nth(says::SWAPPED, 3);
+    assert_eq!(version(&host.get("/")), "b");
+}
+
+/// As a build does that begins with `rm -rf dist`.
+#[test]
+fn file_in_a_folder_that_was_made_anew_is_swapped_in() {
+    let folder = Folder::new();
+    let (dist, file) = (folder.join("dist"), folder.join("dist/app.wasm"));
+    let make = |guest: &str| {
+        fs::create_dir(&dist).unwrap();
+        fs::write(folder.join("new"), bytes(guest)).unwrap();
+        fs::rename(folder.join("new"), &file).unwrap();
+    };
+    make("version_a_p2");
+    let host = watching(text(&file));
+    fs::remove_dir_all(&dist).unwrap();
+    make("version_b_p2");
+    host.wait_log(says::SWAPPED);
+    assert_eq!(version(&host.get("/")), "b");
+    fs::remove_dir_all(&dist).unwrap();
+    make("version_a_p3");
+    host.wait_log_nth(says::SWAPPED, 2);
+    assert_eq!(version(&host.get("/")), "a");
+}
+
+#[test]
+fn without_the_flag_nothing_is_watched() {
+    let app = App::of("version_a_p2");
+    let host = app.serve().start();
+    app.put("version_b_p2");
+    assert_eq!(version(&host.get("/")), "a");
+    host.signal(Signal::TERM);
+    let exit = host.wait_exit();
+    exit.expect_code(0);
+    assert!(!exit.stderr.contains(says::WATCHING) && !exit.stderr.contains(says::SWAP));
+}
+
+/// What an operator swaps in is what is watched from then on.
+#[test]
+fn file_of_another_swap_is_watched_in_place_of_the_first() {
+    let (first, second) = (App::of("version_a_p2"), App::of("version_b_p2"));
+    let host = first.serve().control().args(["--watch"]).start();
+    host.wait_log(says::WATCHING);
+    host.ctl(["swap", second.text()]).expect_code(0);
+    host.wait_log_nth(says::WATCHING, 2);
+    second.put("version_a_p3");
+    host.wait_log_nth(says::SWAPPED, 2);
+    assert_eq!(version(&host.get("/")), "a");
+    assert!(host.stdout().starts_with("ready "), "{}", host.stdout());
+}
+
+#[test]
+fn stop_of_a_host_that_watches_ends_at_once() {
+    let app = App::of("version_a_p2");
+    let host = watching(app.text());
+    host.signal(Signal::TERM);
+    host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+}
