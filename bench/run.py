@@ -250,13 +250,13 @@ def machine(args, version, load):
     )
 
 
-def write(text):
+def write(text, begin=BEGIN, end=END):
     readme = README.read_text()
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
+    if readme.count(begin) != 1 or readme.count(end) != 1:
         raise Failed(f"{README} lacks its two markers")
-    before, rest = readme.split(BEGIN)
-    after = rest.split(END)[1]
-    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    before, rest = readme.split(begin)
+    after = rest.split(end)[1]
+    README.write_text(f"{before}{begin}\n{text}\n{end}{after}")
     print(f"bench: written into {README}")
 
 
