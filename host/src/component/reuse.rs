@@ -297,6 +297,7 @@ impl Lease {
         if !self.crew.blueprint.hooks.has_shutdown() || !self.crew.is_last(&self.seat) {
             return Box::new(self);
         }
+        released.mark_returned();
         poll_fn(|cx| released.poll(cx)).await;
         let shared = self.seat.shared.clone();
         drop(self);
