@@ -260,15 +260,20 @@ def write(text, begin=BEGIN, end=END):
     print(f"bench: written into {README}")
 
 
-def main():
+def arguments(doc, seconds):
+    """The flags that every benchmark has."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each server (3)")
-    parser.add_argument("--seconds", type=int, default=10, help="of one measurement (10)")
-    parser.add_argument("--warm", type=int, default=2, help="seconds before it (2)")
-    parser.add_argument("--write", action="store_true", help="put the table into bench/README.md")
-    args = parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each (3)")
+    parser.add_argument("--seconds", type=int, default=seconds, help=f"of one ({seconds})")
+    parser.add_argument("--warm", type=int, default=2, help="seconds before the first (2)")
+    parser.add_argument("--write", action="store_true", help="put it into bench/README.md")
+    return parser
+
+
+def main():
+    args = arguments(__doc__, 10).parse_args()
     need_wrk()
     load = os.getloadavg()[0]
     if load > 0.5:
@@ -281,10 +286,15 @@ def main():
         write(text)
 
 
-if __name__ == "__main__":
+def enter(main):
+    """Runs a benchmark; what goes wrong is a sentence."""
     try:
         main()
     except Failed as failure:
         sys.exit(f"bench: {failure}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    enter(main)

@@ -9,13 +9,11 @@ The load is half of what the host can do, at a fixed rate, so that a pause shows
 as fewer requests. Steady and swapping stretches alternate within one run.
 """
 
-import argparse
 import pathlib
 import re
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -198,15 +196,9 @@ def memory(count):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="pairs of stretches (3)")
-    parser.add_argument("--seconds", type=int, default=8, help="of one stretch (8)")
-    parser.add_argument("--warm", type=int, default=2, help="seconds before the first (2)")
+    parser = run.arguments(__doc__, 8)
     parser.add_argument("--pause", type=float, default=0.25, help="seconds between swaps (0.25)")
     parser.add_argument("--swaps", type=int, default=200, help="for the look at memory (200)")
-    parser.add_argument("--write", action="store_true", help="put it into bench/README.md")
     args = parser.parse_args()
     run.need_wrk()
     if not shutil.which("h2load"):
@@ -244,9 +236,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Failed as failure:
-        sys.exit(f"bench: {failure}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run.enter(main)

@@ -121,7 +121,7 @@ impl Operator {
     /// Has a swap carried out. It goes on when nobody waits for its outcome any more.
     fn ask(&self, ask: Ask) -> Pending {
         let Some((swaps, runtime)) = self.swaps.get() else {
-            let why = "the host is not ready yet; ask again when it is".into();
+            let why = NotNow::Starting.to_string();
             return Box::pin(ready(Outcome::Rejected { step: "ask".into(), why }));
         };
         let swaps = swaps.clone();

@@ -84,7 +84,7 @@ fn live(config: &Serve, operations: &mut Option<Operations>) -> anyhow::Result<O
         hangups: lifecycle.hangups(),
     };
     let (ended, outcome) = mpsc::channel();
-    let commander = lifecycle.commander();
+    let commander = process.commander.clone();
     let operator = operations.insert(operate::open(config, &lifecycle)?).operator();
     let ready = lifecycle.run(plan(&config.stop), {
         let ended = ended.clone();

@@ -72,20 +72,14 @@ pub(crate) async fn run(swaps: Swaps) {
 
 /// Which file it is and which of its contents, as far as can be told without reading.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen(Option<[i64; 5]>);
+struct Seen(Option<(u64, u64, u64, i64, i64)>);
 
 impl Seen {
     fn at(path: &Path) -> Self {
         let meta = std::fs::metadata(path).ok();
-        Self(meta.map(|meta| {
-            [
-                meta.dev().cast_signed(),
-                meta.ino().cast_signed(),
-                meta.size().cast_signed(),
-                meta.mtime(),
-                meta.mtime_nsec(),
-            ]
-        }))
+        Self(
+            meta.map(|meta| (meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec())),
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Request;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::{Component, Instance, InstancePre, Linker};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi_http::WasiBody;
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
@@ -39,7 +39,6 @@ pub(super) struct Blueprint {
 }
 
 /// How a request enters an instance.
-#[derive(Clone)]
 pub(super) enum Entry {
     P2(Arc<ProxyIndices>),
     P3(Arc<ServiceIndices>),
@@ -72,6 +71,27 @@ impl Blueprint {
             reuse: settings.reuse,
             keeper: settings.keeper.clone(),
         })
+    }
+
+    /// Makes an instance, start functions and all.
+    ///
+    /// # Errors
+    /// When it traps, or takes longer than it may.
+    pub(super) async fn instantiate(
+        &self,
+        store: &mut Store<GuestState>,
+    ) -> wasmtime::Result<Instance> {
+        timeout(self.limits.start, self.pre.instantiate_async(store)).await?
+    }
+
+    /// Makes an instance that may serve: its hook `on-start` has run.
+    ///
+    /// # Errors
+    /// As [`Self::instantiate`], and when the hook fails.
+    pub(super) async fn start(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Instance> {
+        let instance = self.instantiate(store).await?;
+        self.hooks.start(store, &instance, self.limits.hook).await?;
+        Ok(instance)
     }
 }
 
@@ -162,8 +182,8 @@ impl Generation {
         self.identity.fate.deadline()
     }
 
-    /// Serves one request, on an instance of its own unless they are reused. Nothing runs until the result is polled, and dropping
-    /// that ends the guest.
+    /// Serves one request, on an instance of its own unless they are reused. Nothing runs until the
+    /// result is polled, and dropping that ends the guest.
     #[must_use]
     pub fn start(&self, request: Request<WasiBody>) -> Running {
         match &self.crew {
@@ -192,11 +212,8 @@ impl Generation {
     /// When the instance traps or takes longer than it may.
     pub(super) async fn instantiate(&self) -> Result<Trial, GuestFailure> {
         let mut store = self.trial_store();
-        let made = self.blueprint.pre.instantiate_async(&mut store);
-        let instance = timeout(self.blueprint.limits.start, made)
-            .await
-            .map_err(|_| GuestFailure::StartTooSlow)?
-            .map_err(|why| GuestFailure::of(&why))?;
+        let made = self.blueprint.instantiate(&mut store).await;
+        let instance = made.map_err(|why| GuestFailure::of(&why))?;
         match &self.blueprint.entry {
             Entry::P2(indices) => indices.load(&mut store, &instance).map(drop),
             Entry::P3(indices) => indices.load(&mut store, &instance).map(drop),

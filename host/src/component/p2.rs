@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use http::Request;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 use wasmtime::{AsContextMut, Store};
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
@@ -28,12 +27,9 @@ pub(super) fn start(
     let release = Release::default();
     let released = release.clone();
     let guest = async move {
-        let Blueprint { pre, hooks, limits, .. } = &*shared;
+        let Blueprint { hooks, limits, .. } = &*shared;
         let told = store.data().identity().fate.is_ending();
-        let instance = timeout(limits.start, pre.instantiate_async(&mut store))
-            .await
-            .map_err(wasmtime::Error::from)??;
-        hooks.start(&mut store, &instance, limits.hook).await?;
+        let instance = shared.start(&mut store).await?;
         let proxy = indices.load(&mut store, &instance)?;
         call(&mut store, &proxy, request, send).await?;
         if hooks.has_end() {

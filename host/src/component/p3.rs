@@ -7,7 +7,6 @@ use std::task::Poll;
 
 use http::Request;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
 use wasmtime::Store;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::Request as GuestRequest;
@@ -32,12 +31,9 @@ pub(super) fn start(
     let release = Release::default();
     let released = release.clone();
     let guest = async move {
-        let Blueprint { pre, hooks, limits, .. } = &*shared;
+        let Blueprint { hooks, limits, .. } = &*shared;
         let told = store.data().identity().fate.is_ending();
-        let instance = timeout(limits.start, pre.instantiate_async(&mut store))
-            .await
-            .map_err(wasmtime::Error::from)??;
-        hooks.start(&mut store, &instance, limits.hook).await?;
+        let instance = shared.start(&mut store).await?;
         let service = indices.load(&mut store, &instance)?;
         let beside = if told { None } else { hooks.beside(&mut store, &instance)? };
         store

@@ -28,7 +28,7 @@ use wasmtime_wasi_http::WasiBody;
 use super::generation::{Blueprint, Entry};
 use super::instance::{GuestFailure, Head, Release, Running};
 use super::state::Identity;
-use super::worker;
+use super::{Grants, worker};
 
 /// How far instances are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +100,16 @@ pub(super) struct Shared {
     /// The guest wants the process to stop.
     pub(super) shutdown: Arc<AtomicBool>,
     pub(super) meter: Meter,
+}
+
+impl Shared {
+    /// Stops the process if the guest asked for it and may.
+    pub(super) fn pass_on_wish(&self, grants: &Grants) {
+        let asked = self.shutdown.swap(false, Ordering::Relaxed);
+        if let (true, Some(grant)) = (asked, &grants.request_shutdown) {
+            grant.use_it();
+        }
+    }
 }
 
 /// CPU time of an instance: each exchange brings its own.
@@ -326,10 +336,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.crew.give_back(&self.seat, self.done);
         // The answer of the exchange that asked has been delivered.
-        let asked = self.seat.shared.shutdown.swap(false, Ordering::Relaxed);
-        if let (true, Some(grant)) = (asked, &self.crew.blueprint.grants.request_shutdown) {
-            grant.use_it();
-        }
+        self.seat.shared.pass_on_wish(&self.crew.blueprint.grants);
     }
 }
 

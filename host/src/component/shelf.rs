@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::fate::Fate;
 use super::generation::Blueprint;
 use super::survey::Kind;
 use super::{Generation, Slot};
@@ -153,24 +154,14 @@ impl Shelf {
     pub(super) fn end_all(&self, slot: &Slot, deadline: Instant) {
         let mut state = self.state();
         state.ending = Some(deadline);
-        slot.current().fate().end_by(deadline);
-        for retired in &state.retired {
-            if let Some(generation) = retired.generation.upgrade() {
-                generation.fate().end_by(deadline);
-            }
-        }
+        state.each(slot, |fate| fate.end_by(deadline));
     }
 
     /// Cuts everything that still runs.
     pub(super) fn cut_all(&self, slot: &Slot) {
         let mut state = self.state();
         state.cut = true;
-        slot.current().fate().cut();
-        for retired in &state.retired {
-            if let Some(generation) = retired.generation.upgrade() {
-                generation.fate().cut();
-            }
-        }
+        state.each(slot, Fate::cut);
     }
 
     /// All generations that there are, newest first.
@@ -197,6 +188,16 @@ impl Shelf {
             all.insert(1, previous.listed.clone());
         }
         all
+    }
+}
+
+impl State {
+    /// Decides about every generation that there is.
+    fn each(&self, slot: &Slot, decide: impl Fn(&Fate)) {
+        decide(slot.current().fate());
+        for generation in self.retired.iter().filter_map(|retired| retired.generation.upgrade()) {
+            decide(generation.fate());
+        }
     }
 }
 

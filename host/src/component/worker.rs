@@ -4,12 +4,11 @@ use std::any::Any;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::debug;
 use wasmtime::Store;
 use wasmtime::component::{Accessor, Instance};
@@ -57,19 +56,12 @@ impl Worker {
             // Jobs that were dropped with the store look for it there.
             shared.failure.set(GuestFailure::of(&why)).ok();
         }
-        self.pass_on_wish();
+        // The guest may have asked for a stop when no exchange was there to pass it on.
+        shared.pass_on_wish(&self.blueprint.grants);
         self.leave();
         debug!(generation = identity.number, "reusable instance ended");
         shared.ended.cancel();
         drop(kept);
-    }
-
-    /// The guest asked for a stop when no exchange was there to pass it on.
-    fn pass_on_wish(&self) {
-        let asked = self.shared.shutdown.swap(false, Ordering::Relaxed);
-        if let (true, Some(grant)) = (asked, &self.blueprint.grants.request_shutdown) {
-            grant.use_it();
-        }
     }
 
     /// Takes no more jobs, and gives those back with which it has not begun.
@@ -90,7 +82,7 @@ impl Worker {
 
     async fn serve(&mut self) -> wasmtime::Result<()> {
         let blueprint = self.blueprint.clone();
-        let Blueprint { pre, hooks, limits, entry, .. } = &*blueprint;
+        let Blueprint { hooks, limits, entry, .. } = &*blueprint;
         let mut store = GuestState::store(&blueprint, &self.identity);
         store.data_mut().share_shutdown(self.shared.shutdown.clone());
         let born_late = self.identity.fate.is_ending();
@@ -98,10 +90,7 @@ impl Worker {
             self.post.withdraw();
         }
         self.shared.meter.allow(limits.cpu, true);
-        let instance = timeout(limits.start, pre.instantiate_async(&mut store))
-            .await
-            .map_err(wasmtime::Error::from)??;
-        hooks.start(&mut store, &instance, limits.hook).await?;
+        let instance = blueprint.start(&mut store).await?;
         self.born = true;
         match entry {
             Entry::P2(indices) => {
