@@ -8,10 +8,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use super::ctl::{Ctl, CtlArgs};
-use super::units::Health;
 use super::{
-    Address, Cache, ConnectionLimits, Control, ExchangeLimits, Grant, GuestLimits, Limit, Reuse,
-    Serve, Size, Smoke, Span, Stop, Swap, defaults,
+    Address, Cache, ConnectionLimits, Control, ExchangeLimits, Grant, GuestLimits, Health, Limit,
+    Reuse, Serve, Size, Smoke, Span, Stop, Swap, defaults,
 };
 
 /// Version of this program and of the wasmtime in it.

@@ -4,8 +4,6 @@
 
 pub mod args;
 mod ctl;
-pub mod defaults;
-mod units;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -13,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use ctl::{Ctl, CtlCommand, CtlTarget};
-pub use units::{Address, Grant, Limit, Size, Smoke, Span};
+pub use host_manifest::{Address, Grant, Health, Limit, Size, Smoke, Span, defaults};
 
 /// Everything `host serve` needs to know, checked before any socket, file or compile.
 #[derive(Clone, Debug)]

@@ -87,7 +87,7 @@ impl FromStr for Address {
 
 /// A TCP address, or `off` for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Health(pub(super) Option<SocketAddr>);
+pub struct Health(pub Option<SocketAddr>);
 
 impl FromStr for Health {
     type Err = String;
