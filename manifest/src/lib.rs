@@ -11,7 +11,9 @@ pub mod defaults;
 mod model;
 pub mod outgoing;
 pub mod routes;
+mod stub;
 mod units;
 
 pub use model::*;
+pub use stub::*;
 pub use units::{Address, Grant, Health, Limit, Size, Smoke, Span};

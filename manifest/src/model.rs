@@ -186,6 +186,40 @@ pub struct Grants {
     pub buckets: BTreeMap<String, Bucket>,
 }
 
+impl Grants {
+    /// What is granted, by the manifest's word for it, and in words. Values of the environment and
+    /// of the configuration may be secret, so only their names are in it.
+    #[must_use]
+    pub fn words(&self) -> Vec<(&'static str, String)> {
+        let names = |pairs: &[(String, String)]| -> String {
+            pairs.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let directories = self.directories.iter().map(|directory| {
+            let how = if directory.writable { "rw" } else { "ro" };
+            format!("{} as {} ({how})", directory.host.display(), directory.guest)
+        });
+        let list = |words: Vec<String>| words.join(", ");
+        let mut tcp: Vec<String> = self.tcp.iter().map(ToString::to_string).collect();
+        if self.lookup {
+            tcp.push("name look-up".into());
+        }
+        let shutdown = if self.request_shutdown { "yes" } else { "" };
+        [
+            ("env", names(&self.env)),
+            ("args", self.args.join(" ")),
+            ("config", names(&self.config)),
+            ("directories", list(directories.collect())),
+            ("outgoing", list(self.outgoing.iter().map(ToString::to_string).collect())),
+            ("tcp", list(tcp)),
+            ("keyvalue", list(self.buckets.keys().cloned().collect())),
+            ("request-shutdown", shutdown.to_owned()),
+        ]
+        .into_iter()
+        .filter(|(_, what)| !what.is_empty())
+        .collect()
+    }
+}
+
 /// A directory of the host that a guest sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {

@@ -52,3 +52,9 @@ impl<T> Table<T> {
         self.routes.first().map_or(Found::Nothing, |(_, target)| Found::Route(target))
     }
 }
+
+/// A path with query, without `prefix` in front.
+pub fn strip(path: &str, prefix: &str) -> String {
+    let rest = path.strip_prefix(prefix.trim_end_matches('/')).unwrap_or(path);
+    if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") }
+}

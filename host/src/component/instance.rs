@@ -50,6 +50,9 @@ pub enum GuestFailure {
     /// Its hook did not return in time.
     #[error("{0} did not return within {1:?}")]
     HookTooSlow(&'static str, Duration),
+    /// There was no memory for another instance, of its component or of all.
+    #[error("no memory for another instance: memory-total, or [total] memory, is used up")]
+    NoMemory,
     /// Its instance took too long to be made.
     #[error("instance took too long to start")]
     StartTooSlow,

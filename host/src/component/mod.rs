@@ -10,6 +10,7 @@
 //! May not know sockets, hyper's server, the lifecycle or the command line. Errors of wasmtime end
 //! here.
 
+mod budget;
 mod compile;
 mod engine;
 mod fate;
@@ -18,52 +19,38 @@ mod hooks;
 mod imports;
 mod instance;
 mod load;
+mod memory;
+mod outgoing;
 mod p2;
 mod p3;
 mod reuse;
-mod shelf;
-mod slot;
 mod smoke;
 mod source;
 mod state;
 mod stdio;
 mod survey;
-mod swap;
 mod trial;
 mod worker;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+
+use http::{Request, Response};
 
 pub use compile::Pace;
-pub use generation::Generation;
+pub use fate::Fate;
+pub use generation::{Blueprint, Generation};
+pub use host_manifest::{Limits, Reuse};
 pub use instance::{GuestFailure, Running};
-pub use load::{Loader, Rejected, Settings, Step};
-pub use reuse::{Keeper, Reuse};
-pub use shelf::{Listed, Retirement, Standing};
-pub use slot::Slot;
+pub use load::{Loader, Rejected, Settings, Step, Workshop};
+pub use memory::MemoryBudget;
+pub use reuse::Keeper;
 pub use smoke::Smoke;
-pub use source::{LoadError, survey_file};
+pub use source::{LoadError, Source, survey_file};
 pub use survey::{Kind, Survey};
-pub use swap::{Ask, LastSwap, Outcome, Swapper, Swaps, Trigger};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
-
-/// What guests may use.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Instances at once.
-    pub instances: usize,
-    /// Bytes of linear memory of one instance.
-    pub memory: usize,
-    /// CPU time of one instance.
-    pub cpu: Duration,
-    /// How long an instance may take to be made, start functions and all.
-    pub start: Duration,
-    /// How long a lifecycle hook may take.
-    pub hook: Duration,
-}
 
 /// What guests are given beyond the sandbox. Nothing by default.
 #[derive(Clone, Debug, Default)]
@@ -93,6 +80,16 @@ impl fmt::Debug for ShutdownGrant {
         f.write_str("ShutdownGrant")
     }
 }
+
+/// What a plugin passes requests on to. Called from its store; what comes back is polled there.
+pub trait Next: Send + Sync {
+    /// Passes a request on. Dropping the future, or the body of the response, ends what was passed
+    /// on.
+    fn pass(self: Arc<Self>, request: Request<WasiBody>) -> Passing;
+}
+
+/// The answer to what was passed on.
+pub type Passing = Pin<Box<dyn Future<Output = Result<Response<WasiBody>, BodyError>> + Send>>;
 
 /// Where compiled code is kept between starts.
 #[derive(Clone, Debug)]

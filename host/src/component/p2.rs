@@ -23,11 +23,11 @@ pub(super) fn start(
     request: Request<WasiBody>,
 ) -> Running {
     let (send, head) = oneshot::channel();
-    let cpu = shared.limits.cpu;
+    let cpu = shared.limits().cpu;
     let release = Release::default();
     let released = release.clone();
     let guest = async move {
-        let Blueprint { hooks, limits, .. } = &*shared;
+        let (hooks, limits) = (&shared.code.hooks, shared.limits());
         let told = store.data().identity().fate.is_ending();
         let instance = shared.start(&mut store).await?;
         let proxy = indices.load(&mut store, &instance)?;

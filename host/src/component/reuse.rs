@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use host_manifest::Reuse;
 use http::Request;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::coop::unconstrained;
@@ -29,17 +30,6 @@ use super::generation::{Blueprint, Entry};
 use super::instance::{GuestFailure, Head, Release, Running};
 use super::state::Identity;
 use super::{Grants, worker};
-
-/// How far instances are reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reuse {
-    /// Exchanges that one instance serves in its life.
-    pub exchanges: u32,
-    /// Exchanges that one instance of 0.3 serves at once; one of 0.2 serves one.
-    pub concurrency: u32,
-    /// How long one waits for its next exchange.
-    pub idle: Duration,
-}
 
 /// Keeps a stop waiting for as long as what it gives lives: an instance that outlives its exchange
 /// is in flight too.
@@ -58,7 +48,9 @@ impl Keeper {
         Self::new(|_| Box::new(()))
     }
 
-    pub(super) fn keep(&self, what: String) -> Box<dyn Any + Send> {
+    /// Keeps a stop waiting until what comes back is dropped.
+    #[must_use]
+    pub fn keep(&self, what: String) -> Box<dyn Any + Send> {
         (self.0)(what)
     }
 }
@@ -170,7 +162,7 @@ struct Lease {
 
 impl Crew {
     pub(super) fn new(blueprint: Arc<Blueprint>, identity: Identity, reuse: Reuse) -> Arc<Self> {
-        let concurrency = match blueprint.entry {
+        let concurrency = match blueprint.code.entry {
             // A 0.2 instance runs one call at a time.
             Entry::P2(_) => 1,
             Entry::P3(_) => reuse.concurrency.max(1),
@@ -304,7 +296,7 @@ impl Lease {
     /// Gives what is to be kept until the answer has been delivered. The last exchange of an
     /// instance waits for its last words too, so that they hold its place among the instances.
     async fn end(self, released: &Release) -> Box<dyn Any + Send> {
-        if !self.crew.blueprint.hooks.has_shutdown() || !self.crew.is_last(&self.seat) {
+        if !self.crew.blueprint.code.hooks.has_shutdown() || !self.crew.is_last(&self.seat) {
             return Box::new(self);
         }
         released.mark_returned();
@@ -336,7 +328,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.crew.give_back(&self.seat, self.done);
         // The answer of the exchange that asked has been delivered.
-        self.seat.shared.pass_on_wish(&self.crew.blueprint.grants);
+        self.seat.shared.pass_on_wish(self.crew.blueprint.grants());
     }
 }
 

@@ -5,17 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::component::ResourceTable;
-use wasmtime::{ResourceLimiter, Store};
+use wasmtime::Store;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
-    WasiHttpView,
-};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::ShutdownGrant;
-use super::engine::{CORE_INSTANCES_EACH, TABLE_ELEMENTS};
+use super::{Next, ShutdownGrant};
+use super::budget::Budget;
 use super::fate::FateWatch;
 use super::generation::Blueprint;
+use super::outgoing::Outgoing;
 use super::stdio::{GuestOutput, Stream};
 
 /// Handles of one instance to host resources; streams and headers of a few requests fit.
@@ -31,14 +29,11 @@ const MAX_RANDOM: u64 = 64 << 10;
 /// counts the map's own overhead too.
 const FIELDS_BYTES: usize = 128 << 10;
 
-/// Core instances, memories and tables of one component: what the pool has for one.
-const MAX_PARTS: usize = CORE_INSTANCES_EACH as usize;
-
 /// The data of a store. Nothing in it grants anything.
 pub(super) struct GuestState {
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    denied: Denied,
+    outgoing: Outgoing,
     table: ResourceTable,
     budget: Budget,
     identity: Identity,
@@ -72,7 +67,7 @@ const DIGITS: usize = 8;
 
 impl Identity {
     pub(super) fn new(number: u64, blueprint: &Blueprint, fate: FateWatch) -> Self {
-        let label = format!("{number}-{:.DIGITS$}", blueprint.digest);
+        let label = format!("{number}-{:.DIGITS$}", blueprint.code.digest);
         Self(Arc::new(Inner { number, label, component: blueprint.name.clone(), fate }))
     }
 }
@@ -114,12 +109,12 @@ impl GuestState {
         Self {
             wasi,
             http,
-            denied: Denied,
+            outgoing: Outgoing::new(identity),
             table,
-            budget: Budget { left: blueprint.limits.memory },
+            budget: Budget::new(blueprint.limits().memory, &blueprint.settings.memory),
             identity: identity.clone(),
             shutdown: Shutdown {
-                grant: blueprint.grants.request_shutdown.clone(),
+                grant: blueprint.grants().request_shutdown.clone(),
                 said: false,
                 asked: false,
                 shared: None,
@@ -130,7 +125,7 @@ impl GuestState {
 
     /// A store with this sandbox, all limits set. Dropping it ends the guest.
     pub(super) fn store(blueprint: &Blueprint, identity: &Identity) -> Store<Self> {
-        let mut store = Store::new(blueprint.pre.engine(), Self::new(blueprint, identity));
+        let mut store = Store::new(blueprint.code.pre.engine(), Self::new(blueprint, identity));
         store.limiter(|state| &mut state.budget);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
         store.set_max_component_handles(MAX_HANDLES);
@@ -174,6 +169,11 @@ impl GuestState {
         self.shutdown.shared = Some(shared);
     }
 
+    /// What the guest may pass its request on to.
+    pub(super) fn lead_to(&mut self, next: Option<Arc<dyn Next>>) {
+        self.outgoing.lead_to(next);
+    }
+
     /// Another exchange begins: what one may print, each may.
     pub(super) fn renew(&self) {
         self.outputs.iter().for_each(GuestOutput::renew);
@@ -188,72 +188,6 @@ impl WasiView for GuestState {
 
 impl WasiHttpView for GuestState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.denied, table: &mut self.table, ctx: &mut self.http }
-    }
-}
-
-/// Linear memory of one instance, all its memories together.
-struct Budget {
-    left: usize,
-}
-
-impl ResourceLimiter for Budget {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let more = desired.saturating_sub(current);
-        let granted = more <= self.left;
-        if granted {
-            self.left -= more;
-        }
-        Ok(granted)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS)
-    }
-
-    fn instances(&self) -> usize {
-        MAX_PARTS
-    }
-
-    fn tables(&self) -> usize {
-        MAX_PARTS
-    }
-
-    fn memories(&self) -> usize {
-        MAX_PARTS
-    }
-}
-
-/// Outgoing HTTP without a grant.
-struct Denied;
-
-/// What wasmtime's hook for outgoing requests gives back.
-type Outgoing = Box<
-    dyn Future<
-            Output = Result<
-                (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>),
-                HttpError,
-            >,
-        > + Send,
->;
-
-impl WasiHttpHooks for Denied {
-    fn send_request(
-        &mut self,
-        _request: http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _processed: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
-    ) -> Outgoing {
-        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
+        WasiHttpCtxView { hooks: &mut self.outgoing, table: &mut self.table, ctx: &mut self.http }
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Worker {
 /// for it.
 pub(super) fn spawn(worker: Worker) {
     let what = format!("instance generation={}", worker.identity.number);
-    let kept = worker.blueprint.keeper.keep(what);
+    let kept = worker.blueprint.settings.keeper.keep(what);
     tokio::spawn(worker.live(kept));
 }
 
@@ -57,7 +57,7 @@ impl Worker {
             shared.failure.set(GuestFailure::of(&why)).ok();
         }
         // The guest may have asked for a stop when no exchange was there to pass it on.
-        shared.pass_on_wish(&self.blueprint.grants);
+        shared.pass_on_wish(self.blueprint.grants());
         self.leave();
         debug!(generation = identity.number, "reusable instance ended");
         shared.ended.cancel();
@@ -82,7 +82,8 @@ impl Worker {
 
     async fn serve(&mut self) -> wasmtime::Result<()> {
         let blueprint = self.blueprint.clone();
-        let Blueprint { hooks, limits, entry, .. } = &*blueprint;
+        let (code, limits) = (&blueprint.code, blueprint.limits());
+        let (hooks, entry) = (&code.hooks, &code.entry);
         let mut store = GuestState::store(&blueprint, &self.identity);
         store.data_mut().share_shutdown(self.shared.shutdown.clone());
         let born_late = self.identity.fate.is_ending();
@@ -113,7 +114,7 @@ impl Worker {
         indices: &ProxyIndices,
         mut told: bool,
     ) -> wasmtime::Result<bool> {
-        let limits = self.blueprint.limits;
+        let limits = *self.blueprint.limits();
         let proxy = indices.load(&mut *store, instance)?;
         loop {
             tokio::select! {
@@ -134,7 +135,7 @@ impl Worker {
                 () = self.identity.fate.ending(), if !told => {
                     told = true;
                     self.post.withdraw();
-                    self.blueprint.hooks.drain(&mut *store, instance, limits.hook).await?;
+                    self.blueprint.code.hooks.drain(&mut *store, instance, limits.hook).await?;
                 }
                 () = sleep(self.idle) => if self.post.leave_if_idle() {
                     break;
@@ -152,9 +153,9 @@ impl Worker {
         indices: &ServiceIndices,
         told: bool,
     ) -> wasmtime::Result<()> {
-        let limits = self.blueprint.limits;
+        let limits = *self.blueprint.limits();
         let service = indices.load(&mut *store, instance)?;
-        let beside = self.blueprint.hooks.beside(store, instance)?;
+        let beside = self.blueprint.code.hooks.beside(store, instance)?;
         let shared = self.shared.clone();
         let served = store.run_concurrent(async |accessor| {
             self.loop_p3(accessor, &service, beside.as_ref(), told).await
@@ -169,7 +170,7 @@ impl Worker {
         beside: Option<&Beside>,
         told: bool,
     ) -> wasmtime::Result<()> {
-        let limits = self.blueprint.limits;
+        let limits = *self.blueprint.limits();
         let mut bench = Bench::default();
         let mut telling = std::pin::pin!(async {
             match beside {

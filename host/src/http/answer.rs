@@ -17,11 +17,10 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{debug, warn};
 
-use super::admission::Permit;
 use super::afterwork::Rest;
-use super::exchange::{Exchanges, Label};
+use super::exchange::{Admitted, Exchanges, Label};
 use super::failure::Failure;
-use crate::component::{Generation, GuestFailure, Running, WasiBody};
+use crate::component::{BodyError, GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Guard, Phase};
 
 /// Empty frames taken from a guest in one go, before others get their turn. They are dropped:
@@ -39,9 +38,21 @@ enum Inner {
         _guard: Option<Guard>,
     },
     Guest(Box<Stream>),
+    /// Of those behind a plugin that has failed.
+    Passed(WasiBody, Guard),
 }
 
 impl Answer {
+    /// The answer of those behind a plugin that has failed, with the exchange's guard.
+    pub(super) fn passed(body: WasiBody, guard: Guard) -> Self {
+        Self(Inner::Passed(body, guard))
+    }
+
+    /// Whether all of it is here.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.0, Inner::Whole { .. })
+    }
+
     /// A body of the host's own.
     pub(super) fn fixed(text: &'static str) -> Self {
         Self::whole(Bytes::from_static(text.as_bytes()), None)
@@ -66,6 +77,8 @@ pub(super) struct Stream {
     pub(super) deadline: Option<Instant>,
     /// What is still owed of a declared length.
     pub(super) owed: Option<u64>,
+    /// What it may still be, if that is bounded.
+    pub(super) room: Option<u64>,
     /// Taken before the head went out.
     pub(super) early: VecDeque<Frame<Bytes>>,
     /// The exchange's, once the guest is done with it.
@@ -76,8 +89,7 @@ pub(super) struct Stream {
 /// A guest at work, and what it holds.
 pub(super) struct Work {
     pub(super) running: Running,
-    pub(super) permit: Permit,
-    pub(super) generation: Arc<Generation>,
+    pub(super) admitted: Admitted,
     pub(super) guard: Guard,
     pub(super) label: Arc<Label>,
     pub(super) exchanges: Exchanges,
@@ -101,6 +113,7 @@ enum Why {
     Body(String),
     Idle(Duration),
     Total,
+    TooLarge,
     Cut,
     Retired,
 }
@@ -112,6 +125,7 @@ impl fmt::Display for Broken {
             Why::Body(why) => write!(f, "guest broke off its body: {why}"),
             Why::Idle(patience) => write!(f, "guest sent nothing for {patience:?}"),
             Why::Total => f.write_str("the exchange took too long"),
+            Why::TooLarge => f.write_str("guest sent more than its limit, response-body"),
             Why::Cut => f.write_str("cut by the stop"),
             Why::Retired => f.write_str("cut with its retired generation"),
         }
@@ -136,13 +150,13 @@ impl Work {
         match self.running.poll_work(cx.unwrap_or(&mut noop)) {
             Poll::Ready(Ok(())) => self.guard,
             Poll::Ready(Err(why)) => {
-                let component = self.generation.name();
+                let component = self.admitted.generation.name();
                 warn!(exchange, component, %why, "guest failed after its answer");
                 self.guard
             }
             Poll::Pending => {
-                let Self { running, permit, generation, guard, label, exchanges } = self;
-                let rest = Rest { running, unwanted, permit, generation, exchange };
+                let Self { running, admitted, guard, label, exchanges } = self;
+                let rest = Rest { running, unwanted, admitted, exchange };
                 exchanges.afterwork().begin(rest, label);
                 guard
             }
@@ -153,7 +167,11 @@ impl Work {
     fn break_off(mut self, why: Why) -> Broken {
         let broken = Broken(why);
         let (exchange, label) = (self.guard.id(), &self.label);
-        let (component, generation) = (self.generation.name(), self.generation.number());
+        let generation = &self.admitted.generation;
+        let (component, generation) = (generation.name(), generation.number());
+        if matches!(broken.0, Why::Guest(_) | Why::Idle(_) | Why::Total) {
+            self.admitted.failed();
+        }
         if matches!(broken.0, Why::Cut | Why::Retired) {
             self.guard.mark_cut();
         }
@@ -167,7 +185,7 @@ impl Broken {
     pub(super) fn failure(&self) -> Failure {
         match &self.0 {
             Why::Guest(why) => why.into(),
-            Why::Body(_) => Failure::Guest,
+            Why::Body(_) | Why::TooLarge => Failure::Guest,
             Why::Idle(_) | Why::Total => Failure::GuestTooSlow,
             Why::Cut => Failure::Cut,
             Why::Retired => Failure::Retired,
@@ -224,7 +242,7 @@ impl Stream {
         if work.exchanges.phase().now() == Phase::Cut {
             return self.fail(Why::Cut);
         }
-        if work.generation.is_cut() {
+        if work.admitted.generation.is_cut() {
             return self.fail(Why::Retired);
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -257,6 +275,12 @@ impl Stream {
 
     fn pass(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.timers.idle = None;
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match self.room.map(|room| room.checked_sub(bytes)) {
+            Some(None) => return self.fail(Why::TooLarge),
+            Some(room) => self.room = room,
+            None => {}
+        }
         Poll::Ready(Some(Ok(frame)))
     }
 
@@ -292,7 +316,7 @@ impl Stream {
         let Some(work) = &self.work else { return Poll::Ready(None) };
         let timers = &mut self.timers;
         let cut = timers.cut.get_or_insert_with(|| {
-            let (phase, retired) = (work.exchanges.phase().clone(), work.generation.cut());
+            let (phase, retired) = (work.exchanges.phase().clone(), work.admitted.generation.cut());
             Box::pin(async move {
                 tokio::select! {
                     () = phase.reached(Phase::Cut) => Why::Cut,
@@ -353,6 +377,10 @@ impl Body for Answer {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             Inner::Guest(stream) => stream.hand_over(cx),
+            Inner::Passed(body, _) => {
+                let broken = |why: BodyError| Broken(Why::Body(why.to_string()));
+                Pin::new(body).poll_frame(cx).map_err(broken)
+            }
         }
     }
 
@@ -361,6 +389,7 @@ impl Body for Answer {
             Inner::Whole { bytes, .. } => bytes.is_none(),
             // A guest may still fail before it has said that this was all.
             Inner::Guest(stream) => stream.work.is_none() && stream.early.is_empty(),
+            Inner::Passed(body, _) => body.is_end_stream(),
         }
     }
 
@@ -372,6 +401,7 @@ impl Body for Answer {
             Inner::Guest(stream) => {
                 stream.owed.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
+            Inner::Passed(body, _) => body.size_hint(),
         }
     }
 }
@@ -381,6 +411,7 @@ impl fmt::Debug for Answer {
         f.write_str(match self.0 {
             Inner::Whole { .. } => "Answer::Whole",
             Inner::Guest(_) => "Answer::Guest",
+            Inner::Passed(..) => "Answer::Passed",
         })
     }
 }

@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
+use host_manifest::routes::Found;
+use host_manifest::{Component, Fail};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
@@ -15,16 +18,16 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::Limits;
-use super::admission::{Admission, Permit};
 use super::afterwork::Afterwork;
 use super::answer::{Answer, Stream, Timers, Work};
+use super::chain::{Pass, Recovered, Way};
 use super::edge;
 use super::failure::{self, Failure};
 use super::upload::{self, Upload};
-use crate::component::{Generation, GuestFailure, Running, Slot, WasiBody};
+use crate::component::{Generation, GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Work as InFlight};
 use crate::net;
+use crate::site::{Breaker, BreakerStanding, Permit, Slot};
 
 /// Serves exchanges: the service that the network is handed. Cloning gives another handle.
 #[derive(Clone, Debug)]
@@ -32,12 +35,13 @@ pub struct Exchanges(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    slot: Arc<Slot>,
-    admission: Admission,
+    site: Arc<Slot>,
     phase: PhaseWatch,
     exchanges: Tracker,
+    /// Parts of exchanges that run in a chain: each is inside an exchange that a stop waits for.
+    hops: Tracker,
     afterwork: Afterwork,
-    limits: Limits,
+    headers: usize,
 }
 
 /// What an exchange is called in logs and among the survivors of a drain.
@@ -45,17 +49,28 @@ struct Shared {
 pub(super) struct Label {
     method: Method,
     uri: Uri,
+    /// Of which exchange it is a part, in a chain.
+    of: Option<u64>,
     /// Once it has an instance: who waits for one may get one of a newer generation.
-    server: OnceLock<(Arc<str>, u64)>,
+    server: Mutex<Option<(Arc<str>, u64)>>,
 }
 
 impl Label {
-    fn component(&self) -> Option<&str> {
-        self.server.get().map(|(component, _)| &**component)
+    fn new<B>(request: &Request<B>, of: Option<u64>) -> Self {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Self { method, uri, of, server: Mutex::default() }
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<(Arc<str>, u64)>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn component(&self) -> Option<Arc<str>> {
+        self.server().as_ref().map(|(component, _)| component.clone())
     }
 
     fn generation(&self) -> Option<u64> {
-        self.server.get().map(|(_, generation)| *generation)
+        self.server().as_ref().map(|(_, generation)| *generation)
     }
 }
 
@@ -64,6 +79,9 @@ impl fmt::Display for Label {
         let Self { method, uri, .. } = self;
         let path = uri.path_and_query().map_or("*", |path| path.as_str());
         write!(f, "{method} {path}")?;
+        if let Some(exchange) = self.of {
+            write!(f, " of exchange={exchange}")?;
+        }
         self.generation().map_or(Ok(()), |generation| write!(f, " generation={generation}"))
     }
 }
@@ -74,6 +92,24 @@ enum Fault {
     Guest(GuestFailure),
 }
 
+impl Fault {
+    /// Whether the guest did it.
+    fn is_of_the_guest(&self) -> bool {
+        match self {
+            Self::Guest(why) => !matches!(why, GuestFailure::PoolFull | GuestFailure::NoMemory),
+            Self::Host(failure) => *failure == Failure::GuestTooSlow,
+        }
+    }
+
+    /// Whether the component cannot serve, for whatever reason; not the peer, nor a stop.
+    fn is_of_the_component(&self) -> bool {
+        match self {
+            Self::Guest(_) => true,
+            Self::Host(failure) => failure.is_of_the_component(),
+        }
+    }
+}
+
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
         Self::Host(failure)
@@ -81,48 +117,98 @@ impl From<Failure> for Fault {
 }
 
 impl Exchanges {
-    /// Serves the component in `slot`.
+    /// Serves the site in `site`; `headers` is the most that a request may have.
     #[must_use]
-    pub fn new(slot: Arc<Slot>, phase: PhaseWatch, in_flight: &InFlight, limits: Limits) -> Self {
-        let afterwork = Afterwork {
-            tracker: in_flight.afterwork.clone(),
-            phase: phase.clone(),
-            limit: limits.after,
-        };
-        let admission = Admission::new(limits.instances, limits.queue, limits.queue_wait);
-        let exchanges = in_flight.exchanges.clone();
-        Self(Arc::new(Shared { slot, admission, phase, exchanges, afterwork, limits }))
+    pub fn new(site: Arc<Slot>, phase: PhaseWatch, in_flight: &InFlight, headers: usize) -> Self {
+        let afterwork = Afterwork { tracker: in_flight.afterwork.clone(), phase: phase.clone() };
+        let (exchanges, hops) = (in_flight.exchanges.clone(), Tracker::named());
+        Self(Arc::new(Shared { site, phase, exchanges, hops, afterwork, headers }))
     }
 
     async fn answer(self, mut request: Request<Incoming>) -> Response<Answer> {
-        match edge::check(&mut request, self.0.limits.headers) {
+        match edge::check(&mut request, self.0.headers) {
             Ok(edge::Verdict::Pass) => {}
             Ok(edge::Verdict::ServerOptions) => return failure::server_options(),
             Err(failure) => return failure.response(),
         }
-        let label = Arc::new(Label {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            server: OnceLock::new(),
-        });
-        let mut guard = self.0.exchanges.enter(label.clone());
-        match self.0.run(request, &label).await {
-            Ok(begun) => self.respond(begun, guard, label).await,
-            Err(fault) => {
-                let failure = report(&fault, &guard, &label);
-                if matches!(failure, Failure::Cut | Failure::Retired) {
-                    guard.mark_cut();
+        let way = match self.0.route(&request) {
+            Ok(way) => way,
+            Err(refusal) => return refusal,
+        };
+        let label = Arc::new(Label::new(&request, None));
+        let guard = self.0.exchanges.enter(label.clone());
+        let limits = self.0.upload_limits(&way);
+        if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
+            return refuse(&Failure::BodyTooLarge.into(), guard, &label);
+        }
+        let (request, verdict) = receive(request, &limits);
+        self.serve(request, verdict, way, guard, label).await
+    }
+
+    /// Serves the rest of a chain: a part of the exchange with this number.
+    pub(super) async fn hop(
+        self,
+        request: Request<WasiBody>,
+        way: Way,
+        of: u64,
+    ) -> Response<Answer> {
+        let label = Arc::new(Label::new(&request, Some(of)));
+        let guard = self.0.hops.enter(label.clone());
+        self.serve(request, upload::Verdict::default(), way, guard, label).await
+    }
+
+    /// Serves a request by the first component on its way. An open plugin that fails is left out.
+    async fn serve(
+        self,
+        mut request: Request<WasiBody>,
+        verdict: upload::Verdict,
+        mut way: Way,
+        guard: Guard,
+        label: Arc<Label>,
+    ) -> Response<Answer> {
+        let began = Instant::now();
+        loop {
+            let pass = way.rest().map(|rest| Pass::new(self.clone(), rest, &guard));
+            if let Some(pass) = &pass
+                && self.0.fails_open(&way)
+            {
+                request = pass.keep(request);
+            }
+            let fault = match self.0.run(request, &verdict, &way, pass.as_ref(), &label, began).await
+            {
+                Ok(begun) => {
+                    if let Some(pass) = pass {
+                        pass.forget();
+                    }
+                    return self.respond(begun, guard, label).await;
                 }
-                failure.response()
+                Err(fault) => fault,
+            };
+            let Some(pass) = pass.filter(|_| fault.is_of_the_component()) else {
+                return refuse(&fault, guard, &label);
+            };
+            let failure = report(&fault, &guard, &label);
+            match pass.recover().await {
+                Recovered::Request(kept) => {
+                    info!(exchange = guard.id(), plugin = %way.name(), "passed by: fail = open");
+                    request = kept;
+                    way = pass.into_rest();
+                    *label.server() = None;
+                }
+                Recovered::Response(response) => {
+                    info!(exchange = guard.id(), plugin = %way.name(), "passed by: fail = open");
+                    return response.map(|body| Answer::passed(body, guard));
+                }
+                Recovered::Nothing => return failure.of_plugin().response(),
             }
         }
     }
 
     /// Makes the response that hyper sends: the guest goes on inside its body.
     async fn respond(self, begun: Begun, guard: Guard, label: Arc<Label>) -> Response<Answer> {
-        let Begun { response, running, permit, generation, deadline, bodyless } = begun;
-        let body_idle = self.0.limits.body_idle;
-        let work = Work { running, permit, generation, guard, label, exchanges: self };
+        let Begun { response, running, admitted, deadline, body_idle, bodyless } = begun;
+        let room = admitted.entry.limits.response_body;
+        let work = Work { running, admitted, guard, label, exchanges: self };
         let (parts, body) = response.into_parts();
         if bodyless {
             drop(work.finish(Some(body), None));
@@ -135,6 +221,7 @@ impl Exchanges {
             body_idle,
             deadline,
             owed,
+            room,
             early: VecDeque::new(),
             guard: None,
             timers: Timers::default(),
@@ -144,12 +231,6 @@ impl Exchanges {
             Ok(None) => Response::from_parts(parts, Answer::stream(stream)),
             Err(broken) => broken.failure().response(),
         }
-    }
-
-    /// Instances that serve an exchange or work after its answer.
-    #[must_use]
-    pub fn instances_in_use(&self) -> usize {
-        self.0.limits.instances.saturating_sub(self.0.admission.free())
     }
 
     pub(super) fn phase(&self) -> &PhaseWatch {
@@ -165,66 +246,149 @@ impl Exchanges {
 struct Begun {
     response: Response<WasiBody>,
     running: Running,
-    permit: Permit,
-    generation: Arc<Generation>,
+    admitted: Admitted,
     deadline: Option<Instant>,
+    body_idle: Duration,
     /// HEAD, 204, 304: no body follows, whatever the guest writes.
     bodyless: bool,
 }
 
-impl Shared {
-    /// Runs a guest until the head of its answer is there.
-    async fn run(&self, request: Request<Incoming>, label: &Label) -> Result<Begun, Fault> {
-        let began = Instant::now();
-        let limits = &self.limits;
-        if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.request_body) {
-            return Err(Failure::BodyTooLarge.into());
+/// The right to an instance of a component, and what it was at that moment.
+pub(super) struct Admitted {
+    pub(super) permit: Permit,
+    pub(super) generation: Arc<Generation>,
+    pub(super) entry: Arc<Component>,
+    breaker: Option<Arc<Breaker>>,
+}
+
+impl Admitted {
+    /// The guest has failed: that counts where somebody counts.
+    pub(super) fn failed(&self) {
+        if let Some(breaker) = &self.breaker
+            && breaker.failed()
+        {
+            warn!(component = %self.entry.name, "component keeps failing and is put aside");
         }
+    }
+}
+
+/// What a request body may be, for all on its way.
+struct UploadLimits {
+    bytes: u64,
+    idle: Duration,
+}
+
+impl Shared {
+    fn route(&self, request: &Request<Incoming>) -> Result<Way, Response<Answer>> {
+        let uri = request.uri();
+        let host = uri.host().unwrap_or_default();
+        match self.site.current().route(host, uri.path(), request.method()) {
+            Found::Route(target) => Ok(Way::new(target)),
+            Found::Methods(allowed) => Err(failure::other_methods(&allowed)),
+            Found::Nothing => Err(Failure::NoRoute.response()),
+        }
+    }
+
+    fn upload_limits(&self, way: &Way) -> UploadLimits {
+        let site = self.site.current();
+        let mut limits = UploadLimits { bytes: u64::MAX, idle: Duration::ZERO };
+        for app in way.names().filter_map(|name| site.app(name)) {
+            limits.bytes = limits.bytes.min(app.limits().request_body);
+            limits.idle = limits.idle.max(app.limits().body_idle);
+        }
+        limits
+    }
+
+    /// The longest pause in an answer that anybody on the way may make.
+    fn body_idle(&self, way: &Way) -> Duration {
+        let site = self.site.current();
+        let apps = way.names().filter_map(|name| site.app(name));
+        apps.map(|app| app.limits().body_idle).max().unwrap_or_default()
+    }
+
+    fn fails_open(&self, way: &Way) -> bool {
+        let site = self.site.current();
+        site.app(way.name()).is_some_and(|app| app.manifest.fail == Fail::Open)
+    }
+
+    /// Runs a guest until the head of its answer is there.
+    async fn run(
+        &self,
+        request: Request<WasiBody>,
+        verdict: &upload::Verdict,
+        way: &Way,
+        pass: Option<&Pass>,
+        label: &Label,
+        began: Instant,
+    ) -> Result<Begun, Fault> {
         let is_head = *request.method() == Method::HEAD;
-        let (request, verdict) = self.receive(request);
-        let permit = self.admit().await?;
-        // Once, and now that it begins: what waited does not run on code that was replaced since.
-        let generation = self.slot.current();
-        label.server.get_or_init(|| (generation.component(), generation.number()));
-        let mut running = generation.start(request);
+        let request = way.enter(request);
+        let admitted = self.admit(way).await?;
+        let Admitted { generation, entry, .. } = &admitted;
+        *label.server() = Some((generation.component(), generation.number()));
+        let limits = &entry.limits;
+        let mut running = generation.start(request, pass.map(Pass::handle));
         let deadline = limits.total.map(|total| began + total);
-        let head_by = Instant::now() + limits.response_head;
-        let head_by = deadline.map_or(head_by, |deadline| deadline.min(head_by));
+        let clock = async {
+            let by = async |patience| match deadline {
+                Some(deadline) => sleep_until(deadline.min(Instant::now() + patience)).await,
+                None => sleep_until(Instant::now() + patience).await,
+            };
+            by(limits.response_head).await;
+            // What others take is not its time.
+            while let Some(pass) = pass
+                && pass.is_waiting()
+                && deadline.is_none_or(|deadline| Instant::now() < deadline)
+            {
+                pass.answered(deadline).await;
+                by(limits.response_head).await;
+            }
+        };
         let head = tokio::select! {
             biased;
-            head = self.head(&mut running, &verdict, &generation) => head,
+            head = self.head(&mut running, verdict, generation) => head,
             () = self.phase.reached(Phase::Cut) => Err(Failure::Cut.into()),
             () = generation.cut() => Err(Failure::Retired.into()),
-            () = sleep_until(head_by) => Err(Failure::GuestTooSlow.into()),
+            () = clock => Err(Failure::GuestTooSlow.into()),
         };
-        let response = head?;
+        let response = head.inspect_err(|fault| {
+            if fault.is_of_the_guest() {
+                admitted.failed();
+            }
+        })?;
         if response.status().is_informational() {
             return Err(Fault::Guest(GuestFailure::Interim(response.status().as_u16())));
         }
         let bodyless = is_head
             || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        Ok(Begun { response, running, permit, generation, deadline, bodyless })
+        let body_idle = self.body_idle(way);
+        Ok(Begun { response, running, admitted, deadline, body_idle, bodyless })
     }
 
-    async fn admit(&self) -> Result<Permit, Fault> {
-        tokio::select! {
+    /// Waits for the right to an instance of the first component on the way.
+    async fn admit(&self, way: &Way) -> Result<Admitted, Fault> {
+        let was = self.site.current().app(way.name()).cloned();
+        let was = was.ok_or(Failure::NoRoute)?;
+        if let Some(breaker) = &was.breaker
+            && let BreakerStanding::Open(left) = breaker.standing()
+        {
+            return Err(Failure::put_aside(left).into());
+        }
+        let permit = tokio::select! {
             biased;
-            permit = self.admission.enter() => permit.map_err(|_| Failure::AtLimit.into()),
-            () = self.phase.reached(Phase::Cut) => Err(Failure::Cut.into()),
-        }
-    }
-
-    /// The request as the guest will see it, and what became of its body.
-    fn receive(&self, request: Request<Incoming>) -> (Request<WasiBody>, upload::Verdict) {
-        let (parts, body) = request.into_parts();
-        if body.is_end_stream() {
-            let none = http_body_util::Empty::<Bytes>::new().map_err(|never| match never {});
-            return (Request::from_parts(parts, none.boxed_unsync()), upload::Verdict::default());
-        }
-        let limits = &self.limits;
-        let expected = parts.headers.contains_key(EXPECT);
-        let (upload, verdict) = Upload::new(body, limits.request_body, limits.body_idle, expected);
-        (Request::from_parts(parts, upload.boxed_unsync()), verdict)
+            permit = was.bulkhead.enter() => permit.map_err(|_| Failure::AtLimit)?,
+            () = self.phase.reached(Phase::Cut) => return Err(Failure::Cut.into()),
+        };
+        // Now that it begins: what waited does not run on code that was replaced since.
+        // One that was removed serves those who stood in its queue.
+        let site = self.site.current();
+        let app = site.app(way.name()).unwrap_or(&was);
+        Ok(Admitted {
+            permit,
+            generation: app.generation.clone(),
+            entry: app.manifest.clone(),
+            breaker: app.breaker.clone(),
+        })
     }
 
     /// Drives the guest to its head. Looks at the phase first, so that a guest which is to be cut
@@ -251,6 +415,30 @@ impl Shared {
         })
         .await
     }
+}
+
+/// The request as the guest will see it, and what became of its body.
+fn receive(
+    request: Request<Incoming>,
+    limits: &UploadLimits,
+) -> (Request<WasiBody>, upload::Verdict) {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        let none = http_body_util::Empty::<Bytes>::new().map_err(|never| match never {});
+        return (Request::from_parts(parts, none.boxed_unsync()), upload::Verdict::default());
+    }
+    let expected = parts.headers.contains_key(EXPECT);
+    let (upload, verdict) = Upload::new(body, limits.bytes, limits.idle, expected);
+    (Request::from_parts(parts, upload.boxed_unsync()), verdict)
+}
+
+/// The answer to an exchange that has failed before its head was out.
+fn refuse(fault: &Fault, mut guard: Guard, label: &Label) -> Response<Answer> {
+    let failure = report(fault, &guard, label);
+    if matches!(failure, Failure::Cut | Failure::Retired) {
+        guard.mark_cut();
+    }
+    failure.response()
 }
 
 /// Writes the cause into the log and gives what the peer is told.

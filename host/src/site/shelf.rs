@@ -1,6 +1,6 @@
 //! Generations that no longer take new exchanges, and the one that may come back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -8,10 +8,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::fate::Fate;
-use super::generation::Blueprint;
-use super::survey::Kind;
-use super::{Generation, Slot};
+use super::{Site, Slot};
+use crate::component::{Blueprint, Fate, Generation, Kind};
 
 /// How long generations may linger that have been replaced.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +54,7 @@ pub struct Listed {
     pub deadline: Option<Instant>,
 }
 
-/// What an exchange and the slot hold is the generation itself, so that it is gone with the last of
+/// What an exchange and the site hold is the generation itself, so that it is gone with the last of
 /// them. The shelf only knows of it.
 #[derive(Debug)]
 pub(super) struct Shelf {
@@ -66,7 +64,8 @@ pub(super) struct Shelf {
 
 #[derive(Debug, Default)]
 struct State {
-    previous: Option<Previous>,
+    /// By the name of the component.
+    previous: BTreeMap<Arc<str>, Previous>,
     retired: VecDeque<Retired>,
     /// The process drains, and cuts then.
     ending: Option<Instant>,
@@ -83,6 +82,8 @@ struct Previous {
 
 #[derive(Clone, Debug)]
 struct Retired {
+    /// Of which component.
+    app: Arc<str>,
     generation: Weak<Generation>,
     listed: Listed,
     gone: CancellationToken,
@@ -100,35 +101,45 @@ impl Shelf {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one moment of a swap: exchanges that begin from now on run on `next`. The generation
-    /// before is retired: its instances are told, its code is kept for a rollback, and the future
-    /// that comes back sees it off and cuts it when its time is up.
-    #[must_use = "the deadline is kept by whoever awaits this"]
+    /// The one moment of a change: exchanges that begin from now on see `next`. Generations that are
+    /// not in it any more are retired: their instances are told, their code is kept for a rollback,
+    /// and the futures that come back see each off and cut it when its time is up.
+    #[must_use = "the deadlines are kept by whoever awaits these"]
     pub(super) fn replace(
         &self,
         slot: &Slot,
-        next: Arc<Generation>,
-    ) -> impl Future<Output = ()> + Send + 'static {
+        next: Site,
+    ) -> Vec<impl Future<Output = ()> + Send + 'static> {
         let deadline = Instant::now() + self.retirement.timeout;
         let mut state = self.state();
-        if let Some(ending) = state.ending {
-            next.fate().end_by(ending);
-        }
-        if state.cut {
-            next.fate().cut();
+        for app in next.apps() {
+            if let Some(ending) = state.ending {
+                app.generation.fate().end_by(ending);
+            }
+            if state.cut {
+                app.generation.fate().cut();
+            }
         }
         let old = slot.swap(next);
-        old.fate().end_by(deadline);
-        let listed = listed(&old, Standing::Previous, 0);
-        let retired =
-            Retired { generation: Arc::downgrade(&old), listed: listed.clone(), gone: old.gone() };
-        state.previous = Some(Previous {
-            blueprint: old.blueprint().clone(),
-            listed: Listed { deadline: None, ..listed },
-        });
-        let leaves = retired.clone().see_off(deadline);
-        state.retired.push_back(retired);
+        let now = slot.current();
+        let mut leaves = Vec::new();
+        for (name, app) in &old.apps {
+            let stays = now.app(name).map(|app| &app.generation);
+            if stays.is_some_and(|stays| Arc::ptr_eq(stays, &app.generation)) {
+                continue;
+            }
+            let retired = Retired::new(name, &app.generation, deadline);
+            if stays.is_some() {
+                let blueprint = app.generation.blueprint().clone();
+                let listed = Listed { deadline: None, ..retired.listed.clone() };
+                state.previous.insert(name.clone(), Previous { blueprint, listed });
+            }
+            leaves.push(retired.clone().see_off(deadline));
+            state.retired.push_back(retired);
+        }
+        state.previous.retain(|name, _| now.app(name).is_some());
         drop(state);
+        drop(now);
         // What is dropped here may be the last of it, and may take a while.
         drop(old);
         for oldest in self.excess() {
@@ -137,17 +148,28 @@ impl Shelf {
         leaves
     }
 
-    /// Takes out the oldest of those on which something still runs, as far as they are too many.
+    /// Takes out the oldest of those on which something still runs, as far as a component has too
+    /// many of them.
     fn excess(&self) -> Vec<Retired> {
         let mut state = self.state();
         state.retired.retain(|retired| retired.generation.strong_count() > 0);
-        let excess = state.retired.len().saturating_sub(self.retirement.at_most);
-        state.retired.drain(..excess).collect()
+        let mut of_each: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+        let mut excess = Vec::new();
+        // From the newest on.
+        for index in (0..state.retired.len()).rev() {
+            let Some(retired) = state.retired.get(index) else { continue };
+            let count = of_each.entry(retired.app.clone()).or_default();
+            *count += 1;
+            if *count > self.retirement.at_most {
+                excess.extend(state.retired.remove(index));
+            }
+        }
+        excess
     }
 
-    /// The code that a rollback brings back.
-    pub(super) fn previous(&self) -> Option<Arc<Blueprint>> {
-        self.state().previous.as_ref().map(|previous| previous.blueprint.clone())
+    /// The code that a rollback of a component brings back.
+    pub(super) fn previous(&self, name: &str) -> Option<Arc<Blueprint>> {
+        self.state().previous.get(name).map(|previous| previous.blueprint.clone())
     }
 
     /// Tells everything that still runs that the process drains and cuts at `deadline`.
@@ -167,34 +189,40 @@ impl Shelf {
     /// All generations that there are, newest first.
     pub(super) fn list(&self, slot: &Slot) -> Vec<Listed> {
         let state = self.state();
-        let current = slot.current();
-        // This handle and the slot's own are no exchanges.
-        let in_flight = Arc::strong_count(&current).saturating_sub(2);
-        let mut all = vec![listed(&current, Standing::Current, in_flight)];
-        let previous = state.previous.as_ref().map(|previous| previous.listed.number);
-        for retired in state.retired.iter().rev() {
-            // Only looked at: whoever drops the last of it frees its code, which takes a while.
+        let mut list: Vec<Listed> = Vec::new();
+        for app in slot.current().apps() {
+            // One is the site's own.
+            let in_flight = Arc::strong_count(&app.generation).saturating_sub(1);
+            list.push(listed(&app.generation, Standing::Current, in_flight));
+        }
+        let is_previous = |number: u64| {
+            state.previous.values().any(|previous| previous.listed.number == number)
+        };
+        for retired in &state.retired {
             let in_flight = retired.generation.strong_count();
-            if in_flight == 0 {
-                continue;
+            if in_flight > 0 {
+                let number = retired.listed.number;
+                let standing =
+                    if is_previous(number) { Standing::Previous } else { Standing::Retired };
+                list.push(Listed { in_flight, standing, ..retired.listed.clone() });
             }
-            let is_previous = previous == Some(retired.listed.number);
-            let standing = if is_previous { Standing::Previous } else { Standing::Retired };
-            all.push(Listed { standing, in_flight, ..retired.listed.clone() });
         }
-        if let Some(previous) = &state.previous
-            && !all.iter().any(|listed| listed.number == previous.listed.number)
-        {
-            all.insert(1, previous.listed.clone());
+        for previous in state.previous.values() {
+            if list.iter().all(|listed| listed.number != previous.listed.number) {
+                list.push(previous.listed.clone());
+            }
         }
-        all
+        list.sort_by_key(|listed| std::cmp::Reverse(listed.number));
+        list
     }
 }
 
 impl State {
     /// Decides about every generation that there is.
     fn each(&self, slot: &Slot, decide: impl Fn(&Fate)) {
-        decide(slot.current().fate());
+        for app in slot.current().apps() {
+            decide(app.generation.fate());
+        }
         for generation in self.retired.iter().filter_map(|retired| retired.generation.upgrade()) {
             decide(generation.fate());
         }
@@ -216,6 +244,17 @@ fn listed(generation: &Generation, standing: Standing, in_flight: usize) -> List
 }
 
 impl Retired {
+    /// Decides the end of a generation that has been replaced.
+    fn new(app: &Arc<str>, generation: &Arc<Generation>, deadline: Instant) -> Self {
+        generation.fate().end_by(deadline);
+        Self {
+            app: app.clone(),
+            generation: Arc::downgrade(generation),
+            listed: listed(generation, Standing::Previous, 0),
+            gone: generation.gone(),
+        }
+    }
+
     /// Waits until it is gone, and cuts it when its time is up. Holds nothing of it.
     async fn see_off(self, deadline: Instant) {
         let generation = self.listed.number;

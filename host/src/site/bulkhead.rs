@@ -1,4 +1,5 @@
-//! Admission: so many exchanges have an instance, so many wait, the rest is told to come again.
+//! The bulkhead of a component: so many exchanges have an instance, so many wait, the rest is told to
+//! come again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,32 +9,38 @@ use tokio::time::timeout;
 
 /// Hands out the right to run an instance.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub struct Bulkhead {
     instances: Arc<Semaphore>,
     queue: Semaphore,
     wait: Duration,
 }
 
 /// The right to run one instance; dropping it lets the next one in.
-pub(super) type Permit = OwnedSemaphorePermit;
+pub type Permit = OwnedSemaphorePermit;
 
 /// There is no instance, and no hope for one soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Full;
+pub struct Full;
 
-impl Admission {
-    pub(super) fn new(instances: usize, queue: usize, wait: Duration) -> Self {
+impl Bulkhead {
+    /// `instances` run at once, `queue` wait, each for at most `wait`.
+    #[must_use]
+    pub fn new(instances: usize, queue: usize, wait: Duration) -> Self {
         Self { instances: Arc::new(Semaphore::new(instances)), queue: Semaphore::new(queue), wait }
     }
 
     /// Rights that nobody has.
-    pub(super) fn free(&self) -> usize {
+    #[must_use]
+    pub fn free(&self) -> usize {
         self.instances.available_permits()
     }
 
     /// Waits for the right to run an instance, if there is room to wait. Bounded by the queue's
     /// wait; cancel-safe.
-    pub(super) async fn enter(&self) -> Result<Permit, Full> {
+    ///
+    /// # Errors
+    /// When the queue is full, or the wait was too long.
+    pub async fn enter(&self) -> Result<Permit, Full> {
         if let Ok(permit) = self.instances.clone().try_acquire_owned() {
             return Ok(permit);
         }
@@ -50,21 +57,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_queue_is_bounded_in_length_and_in_time() {
-        let admission = Arc::new(Admission::new(1, 1, Duration::from_secs(1)));
-        let first = admission.enter().await.unwrap();
+        let bulkhead = Arc::new(Bulkhead::new(1, 1, Duration::from_secs(1)));
+        let first = bulkhead.enter().await.unwrap();
         let began = tokio::time::Instant::now();
         let waiting = tokio::spawn({
-            let admission = admission.clone();
-            async move { admission.enter().await.map(drop) }
+            let bulkhead = bulkhead.clone();
+            async move { bulkhead.enter().await.map(drop) }
         });
         tokio::task::yield_now().await;
-        assert_eq!(admission.enter().await.map(drop), Err(Full), "the queue has one place");
+        assert_eq!(bulkhead.enter().await.map(drop), Err(Full), "the queue has one place");
         assert_eq!(began.elapsed(), Duration::ZERO, "who finds no place is told at once");
         assert_eq!(waiting.await.unwrap(), Err(Full));
         assert_eq!(began.elapsed(), Duration::from_secs(1));
         let waiting = tokio::spawn({
-            let admission = admission.clone();
-            async move { admission.enter().await.map(drop) }
+            let bulkhead = bulkhead.clone();
+            async move { bulkhead.enter().await.map(drop) }
         });
         tokio::task::yield_now().await;
         drop(first);

@@ -1,9 +1,10 @@
-//! Swaps, one after the other: whoever asks, the same code answers.
+//! Changes of what is served, one after the other: whoever asks, the same code answers.
 
 use std::any::Any;
 use std::fmt;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -12,23 +13,24 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::load::{Loader, Rejected, Step};
-use super::reuse::Keeper;
+use super::reload::{Outfitter, Reloaded};
 use super::shelf::{Listed, Retirement, Shelf};
-use super::{Pace, Slot};
+use super::{App, Site, Slot};
+use crate::component::{Generation, Keeper, Loader, Pace, Rejected, Settings, Step};
 
 /// Swaps that may wait for the one under way; who comes later is told to come again.
 const WAITING_AT_MOST: usize = 16;
 
-/// What is asked for.
+/// What is asked for. A component need not be named where there is only one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// Read the same path again.
+    /// Read again what is served: the manifest and all of its files, or the file of the one
+    /// component where there is no manifest.
     Reload,
-    /// Serve this file from now on.
-    Swap(PathBuf),
-    /// Put the previous generation's code back.
-    Rollback,
+    /// Have a component served from this file from now on.
+    Swap(Option<String>, PathBuf),
+    /// Put the code of a component's previous generation back.
+    Rollback(Option<String>),
 }
 
 /// Who asked.
@@ -71,6 +73,8 @@ pub enum Outcome {
         /// Number of the generation that goes on.
         generation: u64,
     },
+    /// A manifest is in force.
+    Reloaded(Reloaded),
     /// The generation that served goes on.
     Rejected(Rejected),
 }
@@ -84,6 +88,7 @@ impl fmt::Display for Outcome {
             Self::Unchanged { generation } => {
                 write!(f, "unchanged: generation {generation} is of the same bytes")
             }
+            Self::Reloaded(reloaded) => reloaded.fmt(f),
             Self::Rejected(Rejected { step, why }) => {
                 write!(f, "rejected at step {}: {why}", step.name())
             }
@@ -121,8 +126,7 @@ pub struct Swaps {
 struct Shared {
     slot: Arc<Slot>,
     shelf: Shelf,
-    /// What a reload reads.
-    path: Mutex<PathBuf>,
+    outfitter: Outfitter,
     keeper: Keeper,
     last: watch::Sender<Option<LastSwap>>,
 }
@@ -147,14 +151,14 @@ impl Swaps {
     pub fn new(
         slot: Arc<Slot>,
         loader: Loader,
+        outfitter: Outfitter,
         retirement: Retirement,
         stopping: CancellationToken,
         keeper: Keeper,
     ) -> (Self, Swapper) {
         let (sender, receiver) = mpsc::channel(WAITING_AT_MOST);
-        let path = Mutex::new(slot.current().path().to_owned());
         let (last, _) = watch::channel(None);
-        let shared = Arc::new(Shared { slot, shelf: Shelf::new(retirement), path, keeper, last });
+        let shared = Arc::new(Shared { slot, shelf: Shelf::new(retirement), outfitter, keeper, last });
         let retiring = TaskTracker::new();
         let swapper = Swapper { receiver, shared: shared.clone(), loader, stopping, retiring };
         (Self { sender, shared }, swapper)
@@ -195,8 +199,10 @@ impl Swaps {
 
     /// What a reload reads.
     #[must_use]
-    pub fn path(&self) -> PathBuf {
-        self.shared.path().clone()
+    pub fn paths(&self) -> BTreeSet<PathBuf> {
+        let current = self.shared.slot.current();
+        let manifest = self.shared.outfitter.manifest().map(Path::to_owned);
+        current.apps().map(|app| app.path.clone()).chain(manifest).collect()
     }
 
     /// Tells all guests that the process drains and cuts at `deadline`.
@@ -207,12 +213,6 @@ impl Swaps {
     /// Cuts everything: the process ends.
     pub fn cut_all(&self) {
         self.shared.shelf.cut_all(&self.shared.slot);
-    }
-}
-
-impl Shared {
-    fn path(&self) -> MutexGuard<'_, PathBuf> {
-        self.path.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -252,38 +252,128 @@ impl Swapper {
     }
 
     async fn swap(&self, ask: Ask) -> Result<Outcome, Rejected> {
+        match ask {
+            Ask::Reload if self.shared.outfitter.manifest().is_some() => {
+                self.reload_manifest().await.map(Outcome::Reloaded)
+            }
+            Ask::Reload => {
+                let app = self.shared.app(None)?;
+                self.swap_to(&app.path.clone(), &app).await
+            }
+            Ask::Swap(name, path) => {
+                let app = self.shared.app(name.as_deref())?;
+                self.swap_to(&path, &app).await
+            }
+            Ask::Rollback(name) => {
+                let app = self.shared.app(name.as_deref())?;
+                let previous = self.shared.shelf.previous(&app.manifest.name).ok_or_else(|| {
+                    Rejected::at(Step::Ask, "there is no previous generation to go back to")
+                })?;
+                let began = Instant::now();
+                let previous = self.loader.remake(&previous, &app.settings);
+                let next = self.loader.prove(previous).await?;
+                Ok(self.put(&app, next, began))
+            }
+        }
+    }
+
+    /// Has `app` served from the file at `path`.
+    async fn swap_to(&self, path: &Path, app: &Candidate) -> Result<Outcome, Rejected> {
         let began = Instant::now();
+        let source = self.loader.read(path).await?;
+        if *source.digest() == app.digest {
+            if path != app.path {
+                self.shared.aim(app, path);
+            }
+            return Ok(Outcome::Unchanged { generation: app.number });
+        }
+        let blueprint = self.loader.make(source, &app.settings, Pace::BesideTraffic).await?;
+        let next = self.loader.prove(blueprint).await?;
+        Ok(self.put(app, next, began))
+    }
+
+    /// Puts a proven generation in the place of an app's.
+    fn put(&self, app: &Candidate, next: Generation, began: Instant) -> Outcome {
+        let to = next.number();
         let current = self.shared.slot.current();
-        let (from, digest) = (current.number(), current.digest().clone());
-        // Only exchanges may hold a generation.
+        // Changes are serial, and this is the one: what was there a moment ago is there still.
+        let site = match current.app(&app.manifest.name) {
+            Some(app) => current.with(app.on(Arc::new(next))),
+            None => return Outcome::Unchanged { generation: app.number },
+        };
         drop(current);
-        let blueprint = match ask {
-            Ask::Rollback => self.shared.shelf.previous().ok_or_else(|| {
-                Rejected::at(Step::Ask, "there is no previous generation to go back to")
+        self.commit(site);
+        Outcome::Swapped { from: app.number, to, took: began.elapsed() }
+    }
+
+    async fn reload_manifest(&self) -> Result<Reloaded, Rejected> {
+        let Shared { slot, outfitter, .. } = &*self.shared;
+        let (site, reloaded) = outfitter.rebuild(slot, &self.loader).await?;
+        if reloaded.changes_something() {
+            self.commit(site);
+        }
+        Ok(reloaded)
+    }
+
+    fn commit(&self, site: Site) {
+        for leaves in self.shared.shelf.replace(&self.shared.slot, site) {
+            self.retiring.spawn(leaves);
+        }
+    }
+}
+
+/// A component that is to be changed, as it is now. Holds nothing of its generation: only exchanges
+/// may.
+struct Candidate {
+    manifest: Arc<host_manifest::Component>,
+    settings: Arc<Settings>,
+    path: PathBuf,
+    digest: Arc<str>,
+    number: u64,
+}
+
+impl Shared {
+    /// The component of this name, or the only one.
+    fn app(&self, name: Option<&str>) -> Result<Candidate, Rejected> {
+        let current = self.slot.current();
+        let names = || {
+            let names: Vec<&str> = current.apps().map(|app| &*app.manifest.name).collect();
+            names.join(", ")
+        };
+        let refused = |why: String| Rejected::at(Step::Ask, why);
+        let app = match name {
+            Some(name) => current.app(name).ok_or_else(|| {
+                refused(format!("there is no component {name}; there are: {}", names()))
             })?,
-            Ask::Reload | Ask::Swap(_) => {
-                let path = match ask {
-                    Ask::Swap(path) => path,
-                    Ask::Reload | Ask::Rollback => self.shared.path().clone(),
+            None => {
+                let mut apps = current.apps();
+                let (Some(only), None) = (apps.next(), apps.next()) else {
+                    return Err(refused(format!(
+                        "there is more than one component; name one with --component: {}",
+                        names()
+                    )));
                 };
-                let source = self.loader.read(&path).await?;
-                if source.digest == digest {
-                    *self.shared.path() = path;
-                    return Ok(Outcome::Unchanged { generation: from });
-                }
-                match self.shared.shelf.previous() {
-                    Some(kept) if kept.digest == source.digest && kept.path == source.path => kept,
-                    _ => self.loader.make(source, Pace::BesideTraffic).await?,
-                }
+                only
             }
         };
-        let next = Arc::new(self.loader.prove(blueprint).await?);
-        let to = next.number();
-        *self.shared.path() = next.path().to_owned();
-        let leaves = self.shared.shelf.replace(&self.shared.slot, next);
-        let took = began.elapsed();
-        self.retiring.spawn(leaves);
-        Ok(Outcome::Swapped { from, to, took })
+        Ok(Candidate {
+            manifest: app.manifest.clone(),
+            settings: app.settings.clone(),
+            path: app.path.clone(),
+            digest: app.generation.digest().clone(),
+            number: app.generation.number(),
+        })
+    }
+
+    /// Takes note that an app's bytes are at another path too: a reload reads that from now on.
+    fn aim(&self, app: &Candidate, path: &Path) {
+        let current = self.slot.current();
+        if let Some(app) = current.app(&app.manifest.name) {
+            let app = App { path: path.to_owned(), ..(**app).clone() };
+            let site = current.with(app);
+            drop(current);
+            drop(self.slot.swap(site));
+        }
     }
 }
 

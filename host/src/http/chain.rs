@@ -1,0 +1,413 @@
+//! Plugins before a component: each handles a request by answering it or by passing it on.
+//!
+//! ```text
+//! exchange ─→ plugin ─→ Pass ─→ task: the rest of the way, an exchange in the exchange
+//!                ▲                 │
+//!                └── response ←────┘   its body through a channel of a few frames
+//! ```
+//!
+//! What is passed on runs in a task of its own, so a plugin that dies does not take it along: where
+//! the manifest says `fail = "open"`, the exchange goes on with what the plugin has not touched.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::response::Parts as Head;
+use http::uri::PathAndQuery;
+use http::{Request, Response, Uri};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::Answer;
+use super::exchange::Exchanges;
+use crate::component::{BodyError, Next, Passing, WasiBody};
+use crate::lifecycle::Guard;
+use crate::site::Target;
+
+/// Frames that wait between two instances. One, so that who writes goes no faster than who reads.
+const FRAMES: usize = 1;
+
+/// The components that a request goes through: plugins, then the one that is to answer.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    stops: Arc<[Arc<str>]>,
+    at: usize,
+    /// What the last one does not see of the path.
+    strip: Option<Arc<str>>,
+}
+
+impl Way {
+    pub(super) fn new(target: &Target) -> Self {
+        let stops = target.chain.iter().chain([&target.component]).cloned().collect();
+        Self { stops, at: 0, strip: target.strip.clone() }
+    }
+
+    /// Whose turn it is.
+    pub(super) fn name(&self) -> &str {
+        self.stops.get(self.at).map_or("", |name| name)
+    }
+
+    /// Everybody from here on.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.stops.iter().skip(self.at)
+    }
+
+    /// What comes after, unless this is the last one.
+    pub(super) fn rest(&self) -> Option<Self> {
+        let rest = Self { at: self.at + 1, ..self.clone() };
+        (rest.at < rest.stops.len()).then_some(rest)
+    }
+
+    /// The request as this one sees it.
+    pub(super) fn enter<B>(&self, mut request: Request<B>) -> Request<B> {
+        if let (Some(prefix), None) = (&self.strip, self.rest()) {
+            strip(request.uri_mut(), prefix);
+        }
+        request
+    }
+}
+
+fn strip(uri: &mut Uri, prefix: &str) {
+    let Some(path) = uri.path_and_query() else { return };
+    let path = host_manifest::routes::strip(path.as_str(), prefix);
+    let mut parts = uri.clone().into_parts();
+    if let Ok(path) = PathAndQuery::try_from(path) {
+        parts.path_and_query = Some(path);
+        if let Ok(stripped) = Uri::from_parts(parts) {
+            *uri = stripped;
+        }
+    }
+}
+
+/// What the exchange and its plugin have in common. Dropping the last handle ends what was passed on
+/// and not yet answered.
+pub(super) struct Pass(Arc<Shared>);
+
+struct Shared {
+    exchanges: Exchanges,
+    rest: Way,
+    exchange: u64,
+    /// Requests passed on that have no answer yet.
+    waiting: AtomicUsize,
+    answered: Notify,
+    kept: Mutex<Kept>,
+}
+
+/// What is needed to go on without the plugin.
+#[derive(Default)]
+struct Kept {
+    request: Option<(Parts, Arc<Shelter>)>,
+    passed: Option<Passed>,
+}
+
+/// A request that was passed on: its answer, sooner or later.
+#[derive(Clone)]
+struct Passed {
+    answer: watch::Receiver<Option<(Head, Arc<Shelter>)>>,
+    _task: Arc<Owned>,
+}
+
+/// How an exchange goes on whose plugin has failed.
+pub(super) enum Recovered {
+    /// Nothing of the request was taken: the next one gets it.
+    Request(Request<WasiBody>),
+    /// The plugin had passed it on, and nothing of the answer was taken.
+    Response(Response<WasiBody>),
+    /// What the plugin has taken is gone.
+    Nothing,
+}
+
+impl Pass {
+    /// To pass on what comes to the first one of `rest`, within the exchange of this guard.
+    pub(super) fn new(exchanges: Exchanges, rest: Way, guard: &Guard) -> Self {
+        Self(Arc::new(Shared {
+            exchanges,
+            rest,
+            exchange: guard.id(),
+            waiting: AtomicUsize::new(0),
+            answered: Notify::new(),
+            kept: Mutex::default(),
+        }))
+    }
+
+    /// What the plugin is given.
+    pub(super) fn handle(&self) -> Arc<dyn Next> {
+        self.0.clone()
+    }
+
+    /// Keeps what is needed of a request to go on without the plugin.
+    pub(super) fn keep(&self, request: Request<WasiBody>) -> Request<WasiBody> {
+        let (parts, body) = request.into_parts();
+        let shelter = Shelter::new(body);
+        self.0.kept().request = Some((parts.clone(), shelter.clone()));
+        Request::from_parts(parts, Sheltered(shelter).boxed_unsync())
+    }
+
+    /// Whether the plugin waits for those behind it.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.0.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Waits until it does not, or until `deadline`. Those behind have their own deadlines.
+    pub(super) async fn answered(&self, deadline: Option<Instant>) {
+        let answered = async {
+            loop {
+                let told = self.0.answered.notified();
+                if !self.is_waiting() {
+                    return;
+                }
+                told.await;
+            }
+        };
+        match deadline {
+            Some(deadline) => drop(timeout_at(deadline, answered).await),
+            None => answered.await,
+        }
+    }
+
+    /// What is left of the request when the plugin has failed: nothing unless [`Self::keep`] was
+    /// called. Waits for an answer that is under way; whoever makes it has deadlines.
+    pub(super) async fn recover(&self) -> Recovered {
+        let Kept { request, passed } = std::mem::take(&mut *self.0.kept());
+        let Some((parts, body)) = request else { return Recovered::Nothing };
+        if let Some(mut passed) = passed {
+            let answer = passed.answer.wait_for(Option::is_some).await;
+            let answer = answer.ok().and_then(|answer| answer.clone());
+            return match answer.and_then(|(head, body)| Some((head, body.take()?))) {
+                Some((head, body)) => {
+                    let body = Guarded { body, _task: passed._task };
+                    Recovered::Response(Response::from_parts(head, body.boxed_unsync()))
+                }
+                None => Recovered::Nothing,
+            };
+        }
+        match body.take() {
+            Some(body) => Recovered::Request(Request::from_parts(parts, body)),
+            None => Recovered::Nothing,
+        }
+    }
+
+    /// The plugin has answered: there is no going on without it any more.
+    pub(super) fn forget(&self) {
+        drop(std::mem::take(&mut *self.0.kept()));
+    }
+
+    /// Those behind the plugin.
+    pub(super) fn into_rest(self) -> Way {
+        self.0.rest.clone()
+    }
+}
+
+impl Shared {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts a request as waiting for its answer.
+struct Waits(Arc<Shared>);
+
+impl Waits {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.waiting.fetch_add(1, Ordering::AcqRel);
+        Self(shared)
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.0.answered.notify_waiters();
+    }
+}
+
+impl Next for Shared {
+    fn pass(self: Arc<Self>, request: Request<WasiBody>) -> Passing {
+        let waits = Waits::new(self.clone());
+        let (send, answer) = watch::channel(None);
+        let (exchanges, rest, of) = (self.exchanges.clone(), self.rest.clone(), self.exchange);
+        let task = tokio::spawn(async move {
+            let response = exchanges.hop(request, rest, of).await;
+            let (head, body) = response.into_parts();
+            let (body, pump) = piped(body);
+            // Nobody waits any more: then the body is dropped, and the guest with it.
+            drop(send.send(Some((head, Shelter::new(body)))));
+            if let Some(pump) = pump {
+                pump.await;
+            }
+        });
+        let passed = Passed { answer, _task: Arc::new(Owned(task.abort_handle())) };
+        let mut kept = self.kept();
+        if kept.request.is_some() {
+            // A plugin that passes on twice is answered twice; the latest is what can be gone on with.
+            kept.passed = Some(passed.clone());
+        }
+        drop(kept);
+        Box::pin(async move {
+            let Passed { mut answer, _task } = passed;
+            let answer = answer.wait_for(Option::is_some).await.ok().and_then(|it| it.clone());
+            drop(waits);
+            let (head, body) = answer.ok_or(BodyError::HttpResponseIncomplete)?;
+            let body = Guarded { body: Sheltered(body), _task };
+            Ok(Response::from_parts(head, body.boxed_unsync()))
+        })
+    }
+}
+
+/// Ends a task with its last owner.
+struct Owned(AbortHandle);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A body that may be taken back as long as nobody has begun to read it.
+struct Shelter {
+    body: Mutex<Option<WasiBody>>,
+    touched: AtomicBool,
+}
+
+impl Shelter {
+    fn new(body: WasiBody) -> Arc<Self> {
+        Arc::new(Self { body: Mutex::new(Some(body)), touched: AtomicBool::new(false) })
+    }
+
+    fn body(&self) -> MutexGuard<'_, Option<WasiBody>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<WasiBody> {
+        let body = self.body().take();
+        body.filter(|_| !self.touched.load(Ordering::Acquire))
+    }
+}
+
+struct Sheltered(Arc<Shelter>);
+
+impl Body for Sheltered {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0.touched.store(true, Ordering::Release);
+        match &mut *self.0.body() {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(Some(Err(BodyError::HttpResponseIncomplete))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.body().as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.body().as_ref().map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+/// A body with the task that writes it.
+struct Guarded<B> {
+    body: B,
+    _task: Arc<Owned>,
+}
+
+impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for Guarded<B> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What goes through the pipe. An end without [`Piece::End`] is a break.
+enum Piece {
+    Frame(Frame<Bytes>),
+    End,
+    Broken(String),
+}
+
+/// An answer as a body for another instance, and what has to be awaited for it to get its frames.
+/// An answer that is there whole needs nobody.
+fn piped(answer: Answer) -> (WasiBody, Option<impl Future<Output = ()> + Send>) {
+    if answer.is_whole() {
+        let whole = answer.map_err(|why| BodyError::InternalError(Some(why.to_string())));
+        return (whole.boxed_unsync(), None);
+    }
+    let size = answer.size_hint();
+    let (send, pieces) = mpsc::channel(FRAMES);
+    let pipe = Pipe { pieces, size, ended: false };
+    (pipe.boxed_unsync(), Some(pump(answer, send)))
+}
+
+async fn pump(mut answer: Answer, send: mpsc::Sender<Piece>) {
+    loop {
+        let (piece, last) = match answer.frame().await {
+            Some(Ok(frame)) => (Piece::Frame(frame), false),
+            None => (Piece::End, true),
+            Some(Err(why)) => (Piece::Broken(why.to_string()), true),
+        };
+        if send.send(piece).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+struct Pipe {
+    pieces: mpsc::Receiver<Piece>,
+    size: SizeHint,
+    ended: bool,
+}
+
+impl Body for Pipe {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let piece = ready!(self.pieces.poll_recv(cx));
+        self.ended = !matches!(piece, Some(Piece::Frame(_)));
+        Poll::Ready(match piece {
+            Some(Piece::Frame(frame)) => Some(Ok(frame)),
+            Some(Piece::End) => None,
+            Some(Piece::Broken(why)) => Some(Err(BodyError::InternalError(Some(why)))),
+            None => Some(Err(BodyError::HttpResponseIncomplete)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.size.clone()
+    }
+}
