@@ -1,1 +1,27 @@
-//! Backends of `wasi:keyvalue`.
+//! Backends of `wasi:keyvalue`: memory, a database file, Redis.
+//!
+//! ```text
+//! manifest ─→ Stores::open ─→ Buckets ─→ Bucket ─┬→ memory.rs   ┐
+//!             (at load)       (per generation)   ├→ disk.rs     ├ write.rs: what a write does
+//!                                                │  commit.rs   ┘ usage.rs: who has how much room
+//!                                                └→ redis.rs
+//! ```
+//!
+//! A crate of its own, because it needs nothing of the host: it is tested without a guest.
+//! Nothing here knows who asks. A [`Bucket`] reaches the pairs of its own space and no others.
+
+mod bucket;
+mod error;
+mod limits;
+mod memory;
+mod stores;
+mod usage;
+mod write;
+
+pub use bucket::{Bucket, Buckets, Page};
+pub use error::{Failure, OpenError};
+pub use limits::{MAX_ANSWER, MAX_BATCH, MAX_KEY, MAX_PAGE, PAIR_OVERHEAD};
+pub use stores::Stores;
+
+#[cfg(test)]
+mod tests;
