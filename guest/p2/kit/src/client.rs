@@ -47,3 +47,16 @@ pub fn wait(answer: &FutureIncomingResponse) -> Result<IncomingResponse, ErrorCo
 pub fn body(answer: &IncomingResponse) -> Incoming {
     Incoming::new(answer.consume().expect("body taken once"))
 }
+
+/// The method of this name.
+pub fn method(name: &str) -> Method {
+    match name {
+        "GET" => Method::Get,
+        "HEAD" => Method::Head,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        "DELETE" => Method::Delete,
+        "OPTIONS" => Method::Options,
+        other => Method::Other(other.into()),
+    }
+}
