@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use crate::component::{self, Loader, Rejected, Survey};
+use crate::config::Serve;
 use crate::config::args::{self, Job};
-use crate::config::{Cache, Serve};
 use crate::exit::Exit;
 use crate::outfit::Outfit;
 use crate::serve;

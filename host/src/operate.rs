@@ -16,8 +16,8 @@ use tokio::time::Instant;
 use crate::component::Rejected;
 use crate::config::{self, Manifest, Serve};
 use crate::control::schema::{
-    Component, Connection, ConnectionCounts, Doing, Ended, Generation, GenerationState, Instances, LastSwap,
-    Outcome, Progress, Protocol, Refused, SCHEMA, Status, Stopping,
+    Component, Connection, ConnectionCounts, Doing, Ended, Generation, GenerationState, Instances,
+    LastSwap, Outcome, Progress, Protocol, Refused, SCHEMA, Status, Stopping,
 };
 use crate::control::{self, Choice, Health, Host, Pending, Server};
 use crate::exit::Exit;

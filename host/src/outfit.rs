@@ -62,8 +62,6 @@ impl Outfit {
 
     fn grants(&self, component: &Component) -> Result<Grants, String> {
         let granted = &component.grants;
-        Ok(Grants {
-            request_shutdown: granted.request_shutdown.then(|| self.shutdown.clone()),
-        })
+        Ok(Grants { request_shutdown: granted.request_shutdown.then(|| self.shutdown.clone()) })
     }
 }

@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::component::{Cache, Keeper, Loader, MemoryBudget, ShutdownGrant, Workshop};
 use crate::config::{self, Address, Manifest, Serve};
 use crate::exit::Exit;
-use crate::http::{self, Exchanges};
+use crate::http::Exchanges;
 use crate::lifecycle::{
     self, Cause, Commander, Ending, Hangups, Lifecycle, Phase, PhaseWatch, Plan, Ready, Tracker,
 };

@@ -179,11 +179,7 @@ fn engine(
     Ok(engine)
 }
 
-fn pool(
-    needs: &Needs,
-    instances: usize,
-    keep_resident: Option<usize>,
-) -> PoolingAllocationConfig {
+fn pool(needs: &Needs, instances: usize, keep_resident: Option<usize>) -> PoolingAllocationConfig {
     let instances = u32::try_from(instances).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)

@@ -59,7 +59,9 @@ impl WasiHttpHooks for Outgoing {
             return match &self.next {
                 Some(next) => pass(next.clone(), request),
                 None => {
-                    self.deny("next.host is for plugins of a chain, and nothing comes after this one");
+                    self.deny(
+                        "next.host is for plugins of a chain, and nothing comes after this one",
+                    );
                     Box::new(std::future::ready(Err(HttpError::DestinationNotFound)))
                 }
             };

@@ -4,17 +4,17 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wasmtime::component::ResourceTable;
 use wasmtime::Store;
+use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::{Next, ShutdownGrant};
 use super::budget::Budget;
 use super::fate::FateWatch;
 use super::generation::Blueprint;
 use super::outgoing::Outgoing;
 use super::stdio::{GuestOutput, Stream};
+use super::{Next, ShutdownGrant};
 
 /// Handles of one instance to host resources; streams and headers of a few requests fit.
 const MAX_HANDLES: usize = 10_000;

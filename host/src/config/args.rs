@@ -14,7 +14,9 @@ use host_manifest::{
 
 use super::ctl::{Ctl, CtlArgs};
 use super::file::{is_manifest, read};
-use super::{Address, Cache, Control, Grant, Health, Limit, Over, Serve, Size, Smoke, Span, defaults};
+use super::{
+    Address, Cache, Control, Grant, Health, Limit, Over, Serve, Size, Smoke, Span, defaults,
+};
 
 /// Version of this program and of the wasmtime in it.
 const VERSION: &str =
@@ -296,11 +298,7 @@ impl ServeArgs {
         if addresses.is_empty() {
             addresses.push(defaults::ADDRESS.parse().map_err(|why: String| complaint(&why))?);
         }
-        let listen = Listen {
-            addresses,
-            control: None,
-            health: self.operating.health_addr.0,
-        };
+        let listen = Listen { addresses, control: None, health: self.operating.health_addr.0 };
         let component = self.component()?;
         let route = Route {
             pattern: Pattern { host: None, path: Path::Prefix("/".into()), methods: Vec::new() },
@@ -367,7 +365,14 @@ impl ServeArgs {
 
 /// Flags that say something of the process, whatever it serves.
 const OF_THE_PROCESS: [&str; 9] = [
-    "app", "dry_run", "addresses", "threads", "watch", "cache_dir", "no_cache", "control",
+    "app",
+    "dry_run",
+    "addresses",
+    "threads",
+    "watch",
+    "cache_dir",
+    "no_cache",
+    "control",
     "health_addr",
 ];
 

@@ -1,7 +1,7 @@
 //! The control socket's HTTP: which path does what, and what it is answered.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::accept::{self, Private, Tasks};
 use super::connection::{self, REQUEST_IN};
 use super::follow;
 use super::reply::{self, Reply};
-use super::schema::{Connections, Generations, Nothing, Outcome, Refused, Stop, Swap};
+use super::schema::{Connections, Generations, Nothing, Outcome, Refused, Rollback, Stop, Swap};
 use super::socket::ControlSocket;
 use super::{Host, Pending};
 

@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use crate::config::{Ctl, CtlCommand};
 use crate::control::schema::{
-    Connections, Generations, Nothing, Outcome, Progress, Refused, Status, Stop, Swap,
+    Connections, Generations, Nothing, Outcome, Progress, Refused, Rollback, Status, Stop, Swap,
 };
 use crate::exit::Exit;
 use client::{Ask, Client, Gone};

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::control::schema::{
-    Component, Connections, Doing, Generation, GenerationState, Generations, Outcome, Phase, Progress, Status,
+    Component, Connections, Doing, Generation, GenerationState, Generations, Outcome, Phase,
+    Progress, Status,
 };
 
 /// `host ctl status`
@@ -112,7 +113,15 @@ pub(super) fn generations(generations: &Generations) -> String {
 
 fn list(generations: &[Generation]) -> String {
     let head = [
-        "GENERATION", "COMPONENT", "STATE", "SINCE", "IN FLIGHT", "CUT IN", "KIND", "DIGEST", "PATH",
+        "GENERATION",
+        "COMPONENT",
+        "STATE",
+        "SINCE",
+        "IN FLIGHT",
+        "CUT IN",
+        "KIND",
+        "DIGEST",
+        "PATH",
     ];
     let mut rows = vec![head.map(String::from)];
     rows.extend(generations.iter().map(|generation| {

@@ -39,13 +39,13 @@ enum Inner {
     },
     Guest(Box<Stream>),
     /// Of those behind a plugin that has failed.
-    Passed(WasiBody, Guard),
+    Passed { body: WasiBody, _guard: Guard },
 }
 
 impl Answer {
     /// The answer of those behind a plugin that has failed, with the exchange's guard.
     pub(super) fn passed(body: WasiBody, guard: Guard) -> Self {
-        Self(Inner::Passed(body, guard))
+        Self(Inner::Passed { body, _guard: guard })
     }
 
     /// Whether all of it is here.
@@ -377,7 +377,7 @@ impl Body for Answer {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             Inner::Guest(stream) => stream.hand_over(cx),
-            Inner::Passed(body, _) => {
+            Inner::Passed { body, .. } => {
                 let broken = |why: BodyError| Broken(Why::Body(why.to_string()));
                 Pin::new(body).poll_frame(cx).map_err(broken)
             }
@@ -389,7 +389,7 @@ impl Body for Answer {
             Inner::Whole { bytes, .. } => bytes.is_none(),
             // A guest may still fail before it has said that this was all.
             Inner::Guest(stream) => stream.work.is_none() && stream.early.is_empty(),
-            Inner::Passed(body, _) => body.is_end_stream(),
+            Inner::Passed { body, .. } => body.is_end_stream(),
         }
     }
 
@@ -401,7 +401,7 @@ impl Body for Answer {
             Inner::Guest(stream) => {
                 stream.owed.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
-            Inner::Passed(body, _) => body.size_hint(),
+            Inner::Passed { body, .. } => body.size_hint(),
         }
     }
 }
@@ -411,7 +411,7 @@ impl fmt::Debug for Answer {
         f.write_str(match self.0 {
             Inner::Whole { .. } => "Answer::Whole",
             Inner::Guest(_) => "Answer::Guest",
-            Inner::Passed(..) => "Answer::Passed",
+            Inner::Passed { .. } => "Answer::Passed",
         })
     }
 }

@@ -174,16 +174,16 @@ impl Exchanges {
             {
                 request = pass.keep(request);
             }
-            let fault = match self.0.run(request, &verdict, &way, pass.as_ref(), &label, began).await
-            {
-                Ok(begun) => {
-                    if let Some(pass) = pass {
-                        pass.forget();
+            let fault =
+                match self.0.run(request, &verdict, &way, pass.as_ref(), &label, began).await {
+                    Ok(begun) => {
+                        if let Some(pass) = pass {
+                            pass.forget();
+                        }
+                        return self.respond(begun, guard, label).await;
                     }
-                    return self.respond(begun, guard, label).await;
-                }
-                Err(fault) => fault,
-            };
+                    Err(fault) => fault,
+                };
             let Some(pass) = pass.filter(|_| fault.is_of_the_component()) else {
                 return refuse(&fault, guard, &label);
             };
@@ -255,7 +255,7 @@ struct Begun {
 
 /// The right to an instance of a component, and what it was at that moment.
 pub(super) struct Admitted {
-    pub(super) permit: Permit,
+    _permit: Permit,
     pub(super) generation: Arc<Generation>,
     pub(super) entry: Arc<Component>,
     breaker: Option<Arc<Breaker>>,
@@ -384,7 +384,7 @@ impl Shared {
         let site = self.site.current();
         let app = site.app(way.name()).unwrap_or(&was);
         Ok(Admitted {
-            permit,
+            _permit: permit,
             generation: app.generation.clone(),
             entry: app.manifest.clone(),
             breaker: app.breaker.clone(),
@@ -447,7 +447,9 @@ fn report(fault: &Fault, guard: &Guard, label: &Label) -> Failure {
         Fault::Host(failure) => *failure,
         Fault::Guest(why) => why.into(),
     };
-    let (exchange, component, generation) = (guard.id(), label.component(), label.generation());
+    let (exchange, generation) = (guard.id(), label.generation());
+    let component = label.component();
+    let component = component.as_deref();
     let status = failure.status().as_u16();
     match fault {
         Fault::Guest(why) => {

@@ -213,7 +213,10 @@ mod tests {
         }
         assert_eq!(Failure::AtLimit.response().headers()[RETRY_AFTER], "1");
         assert_eq!(Failure::Retired.response().headers()[RETRY_AFTER], "1");
-        assert_eq!(Failure::put_aside(Duration::from_millis(6100)).response().headers()[RETRY_AFTER], "7");
+        assert_eq!(
+            Failure::put_aside(Duration::from_millis(6100)).response().headers()[RETRY_AFTER],
+            "7"
+        );
         assert_eq!(Failure::Cut.response().headers()[CONNECTION], "close");
     }
 

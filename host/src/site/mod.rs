@@ -151,9 +151,7 @@ fn table(routes: &[Route]) -> Table<Target> {
             _ => None,
         },
     };
-    let entry = |route: &Route| -> (Pattern, Target) {
-        (route.pattern.clone(), target(route))
-    };
+    let entry = |route: &Route| -> (Pattern, Target) { (route.pattern.clone(), target(route)) };
     Table::new(routes.iter().map(entry))
 }
 

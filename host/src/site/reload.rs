@@ -130,8 +130,11 @@ impl Outfitter {
                 _ => Some(self.load(component, loader, Pace::BesideTraffic).await?),
             };
             if app.is_some() {
-                let list =
-                    if old.contains_key(name) { &mut reloaded.changed } else { &mut reloaded.added };
+                let list = if old.contains_key(name) {
+                    &mut reloaded.changed
+                } else {
+                    &mut reloaded.added
+                };
                 list.push(name.to_string());
             }
             apps.push((name, app));
@@ -142,9 +145,9 @@ impl Outfitter {
             .map(ToString::to_string)
             .collect();
         let current = slot.current();
-        let apps = apps.into_iter().filter_map(|(name, app)| {
-            app.map(Arc::new).or_else(|| current.app(name).cloned())
-        });
+        let apps = apps
+            .into_iter()
+            .filter_map(|(name, app)| app.map(Arc::new).or_else(|| current.app(name).cloned()));
         let site = Site::of(apps, &manifest.routes);
         reloaded.routes = site.ways != current.ways;
         reloaded.took = began.elapsed();
@@ -193,9 +196,8 @@ impl Outfitter {
         loader: &Loader,
         pace: Pace,
     ) -> Result<App, Rejected> {
-        let settings = (self.outfit)(component).map_err(|why| {
-            of(component, &Rejected::at(Step::Grants, why))
-        })?;
+        let settings = (self.outfit)(component)
+            .map_err(|why| of(component, &Rejected::at(Step::Grants, why)))?;
         let settings = Arc::new(settings);
         let generation = loader
             .load(&component.source, &settings, pace)

@@ -195,9 +195,8 @@ impl Shelf {
             let in_flight = Arc::strong_count(&app.generation).saturating_sub(1);
             list.push(listed(&app.generation, Standing::Current, in_flight));
         }
-        let is_previous = |number: u64| {
-            state.previous.values().any(|previous| previous.listed.number == number)
-        };
+        let is_previous =
+            |number: u64| state.previous.values().any(|previous| previous.listed.number == number);
         for retired in &state.retired {
             let in_flight = retired.generation.strong_count();
             if in_flight > 0 {

@@ -1,8 +1,8 @@
 //! Changes of what is served, one after the other: whoever asks, the same code answers.
 
 use std::any::Any;
-use std::fmt;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,7 +158,8 @@ impl Swaps {
     ) -> (Self, Swapper) {
         let (sender, receiver) = mpsc::channel(WAITING_AT_MOST);
         let (last, _) = watch::channel(None);
-        let shared = Arc::new(Shared { slot, shelf: Shelf::new(retirement), outfitter, keeper, last });
+        let shared =
+            Arc::new(Shared { slot, shelf: Shelf::new(retirement), outfitter, keeper, last });
         let retiring = TaskTracker::new();
         let swapper = Swapper { receiver, shared: shared.clone(), loader, stopping, retiring };
         (Self { sender, shared }, swapper)
