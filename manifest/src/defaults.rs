@@ -81,3 +81,22 @@ pub const REUSE_IDLE: &str = "10s";
 
 /// Nowhere: health on a port is for who has a supervisor or load balancer that asks.
 pub const HEALTH_ADDRESS: &str = "off";
+
+/// A tenth of wasmtime's own bound; a request takes a dozen.
+pub const MAX_HANDLES: &str = "10000";
+
+/// Eight requests that use all of the 32 that Fastly grants to each; far below the sockets that the
+/// process may open, so that one slow upstream does not take them all.
+pub const MAX_OUTGOING_REQUESTS: &str = "256";
+
+/// Half of the memory of one instance: sessions and counters, not files.
+pub const MAX_KEYVALUE: &str = "64MiB";
+
+/// More than bad luck.
+pub const BREAKER_FAILURES: &str = "10";
+
+/// As long as a pause: failures that are rarer than that do not tire anybody.
+pub const BREAKER_WITHIN: &str = "10s";
+
+/// A client that obeys Retry-After comes back after this.
+pub const BREAKER_PAUSE: &str = "10s";

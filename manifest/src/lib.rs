@@ -7,13 +7,17 @@
 //!
 //! A crate of its own, because it needs nothing of the host: it is tested and fuzzed in seconds.
 
+mod checks;
 pub mod defaults;
 mod model;
 pub mod outgoing;
+mod parse;
+mod report;
 pub mod routes;
-mod stub;
 mod units;
 
+pub use checks::Fault;
 pub use model::*;
-pub use stub::*;
+pub use parse::{load, parse, schema};
+pub use report::{Problem, Report};
 pub use units::{Address, Grant, Health, Limit, Size, Smoke, Span};

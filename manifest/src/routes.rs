@@ -14,7 +14,7 @@ pub struct Pattern {
 }
 
 /// Paths that a route is for. Compared byte by byte, as they stand in the request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Path {
     /// `/shop` itself and what lies below it, `/shop/x`, but not `/shopping`. `/` is everything.
     Prefix(String),
