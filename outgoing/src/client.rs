@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use host_manifest::outgoing::{Origin, Reach};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
@@ -18,8 +19,8 @@ use crate::connect::Connector;
 use crate::error::{Other, SendError};
 use crate::exchange::Exchange;
 use crate::head;
+use crate::judge::Judge;
 use crate::limits::{Limits, Timeouts, after};
-use crate::policy::{Judge, Policy};
 use crate::resolve::{Resolve, System};
 use crate::target::Target;
 use crate::trust::Trust;
@@ -54,20 +55,23 @@ struct Inner {
 }
 
 impl Client {
-    /// A client that resolves names as the system does and believes the roots of the process.
-    pub fn new(policy: impl Policy, limits: Limits) -> Self {
-        Self::with(policy, limits, System::new(), Trust::process())
+    /// A client that may send to these origins. It resolves names as the system does, and believes the
+    /// roots of the process.
+    #[must_use]
+    pub fn new(origins: Vec<Origin>, reach: Reach, limits: Limits) -> Self {
+        Self::with_parts((origins, reach), limits, System::new(), Trust::process())
     }
 
-    /// A client with its own resolver and roots.
-    pub fn with(
-        policy: impl Policy,
+    /// The same with another resolver and other roots.
+    #[must_use]
+    pub fn with_parts(
+        (origins, reach): (Vec<Origin>, Reach),
         mut limits: Limits,
         resolver: impl Resolve,
         trust: Trust,
     ) -> Self {
         limits.requests = limits.requests.min(Semaphore::MAX_PERMITS);
-        let judge = Judge::new(Arc::new(policy), limits.forbidden.clone());
+        let judge = Judge::new(origins, reach, limits.forbidden.clone());
         let bounds = (limits.connections, limits.connect);
         let connector = Connector::new(judge.clone(), Arc::new(resolver), trust, bounds);
         let http = pool(&limits).build(connector.clone());
@@ -100,9 +104,7 @@ impl Client {
     {
         let inner = &*self.0;
         let target = Target::of(request.uri())?;
-        if !inner.judge.admits_name(&target.scheme, &target.host, target.port) {
-            return Err(SendError::Denied { origin: target.to_string() });
-        }
+        inner.judge.name(&target)?;
         let permit = inner.permit()?;
         let (mut parts, body) = request.into_parts();
         head::sendable(&mut parts, &target)?;

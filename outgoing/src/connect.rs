@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use host_manifest::outgoing::Host;
 use http::Uri;
 use http::uri::Scheme;
 use hyper_rustls::{DefaultServerNameResolver, HttpsConnector, MaybeHttpsStream};
@@ -20,7 +21,7 @@ use tokio::time;
 use tower_service::Service;
 
 use crate::error::{Other, SendError};
-use crate::policy::{Judge, canonical};
+use crate::judge::Judge;
 use crate::resolve::Resolve;
 use crate::target::Target;
 use crate::trust::Trust;
@@ -134,26 +135,28 @@ impl Shared {
     /// not looked up again.
     async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, SendError> {
         let Target { host, port, .. } = target;
-        let found = match target.literal() {
-            Some(ip) => vec![SocketAddr::new(ip, *port)],
-            None => self
-                .resolver
-                .resolve(host, *port)
-                .await
-                .map_err(|why| SendError::Dns { host: host.clone(), why: why.to_string() })?,
+        let dns = |why| SendError::Dns { host: host.to_string(), why };
+        let found = match host {
+            Host::Address(ip) => vec![SocketAddr::new(*ip, *port)],
+            Host::Name(name) => {
+                self.resolver.resolve(name, *port).await.map_err(|why| dns(why.to_string()))?
+            }
         };
-        // Whatever a resolver says of the port, the granted one is meant.
-        let found: Vec<_> =
-            found.iter().map(|found| canonical(SocketAddr::new(found.ip(), *port))).collect();
         if found.is_empty() {
-            return Err(SendError::Dns { host: host.clone(), why: "it has no address".into() });
+            return Err(dns("it has no address".into()));
         }
-        let admitted: Vec<_> =
-            found.iter().copied().filter(|&it| self.judge.admits_address(host, it)).collect();
+        // Whatever a resolver says of the port, the granted one is meant.
+        let found = found.iter().map(|it| SocketAddr::new(it.ip(), *port));
+        let (admitted, refused): (Vec<_>, Vec<_>) =
+            found.partition(|&address| self.judge.admits(target, address));
         if admitted.is_empty() {
-            let found: Vec<_> = found.iter().map(|it| it.ip().to_string()).collect();
-            let addresses = found.join(", ");
-            return Err(SendError::AddressDenied { host: host.clone(), port: *port, addresses });
+            let refused: Vec<_> = refused.iter().map(|it| it.ip().to_string()).collect();
+            let addresses = refused.join(", ");
+            return Err(SendError::AddressDenied {
+                host: host.to_string(),
+                port: *port,
+                addresses,
+            });
         }
         Ok(by_turns(admitted))
     }
@@ -203,7 +206,7 @@ async fn dial(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
 }
 
 fn unreachable(target: &Target, error: &io::Error) -> SendError {
-    let (host, port) = (target.host.clone(), target.port);
+    let (host, port) = (target.host.to_string(), target.port);
     match error.kind() {
         io::ErrorKind::ConnectionRefused => SendError::ConnectRefused { host, port },
         io::ErrorKind::TimedOut => SendError::ConnectTimeout,

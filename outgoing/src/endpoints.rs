@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use host_manifest::outgoing::{Endpoint, Host, Reach};
 use tokio::sync::Mutex;
 use tokio::time::{self, Instant};
 
+use crate::judge::Forbidden;
 use crate::limits::after;
-use crate::policy::{Forbidden, canonical};
 use crate::resolve::Resolve;
 
 /// How long an answer of the resolver is believed: a guest looks a name up, then connects to what it
@@ -24,57 +25,47 @@ const LOOK_UP: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Endpoints(Arc<Inner>);
 
-/// Whether a granted host may be an address.
-type Reaches = dyn Fn(&str, SocketAddr) -> bool + Send + Sync;
-
 struct Inner {
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<Known>,
+    reach: Reach,
     resolver: Arc<dyn Resolve>,
-    reaches: Box<Reaches>,
     forbidden: Forbidden,
 }
 
-struct Endpoint {
-    host: String,
-    port: u16,
-    known: Mutex<Option<Known>>,
-}
-
+/// An endpoint with what its name resolved to, until when it is believed.
 struct Known {
-    addresses: Vec<IpAddr>,
-    until: Instant,
+    endpoint: Endpoint,
+    addresses: Mutex<Option<(Vec<IpAddr>, Instant)>>,
 }
 
 impl Endpoints {
-    /// Endpoints, hosts in lower case and IPv6 addresses without brackets. `reaches` says whether a
-    /// granted host may be that address, like [`crate::Policy::admits_address`]; `forbidden` is as in
-    /// [`crate::Limits`].
+    /// These endpoints. `forbidden` is as in [`crate::Limits`].
     pub fn new(
-        endpoints: impl IntoIterator<Item = (String, u16)>,
-        reaches: impl Fn(&str, SocketAddr) -> bool + Send + Sync + 'static,
+        endpoints: Vec<Endpoint>,
+        reach: Reach,
         forbidden: Vec<SocketAddr>,
         resolver: impl Resolve,
     ) -> Self {
-        let endpoint = |(host, port)| Endpoint { host, port, known: Mutex::new(None) };
+        let unknown = |endpoint| Known { endpoint, addresses: Mutex::new(None) };
         Self(Arc::new(Inner {
-            endpoints: endpoints.into_iter().map(endpoint).collect(),
+            endpoints: endpoints.into_iter().map(unknown).collect(),
+            reach,
             resolver: Arc::new(resolver),
-            reaches: Box::new(reaches),
             forbidden: Forbidden::new(forbidden),
         }))
     }
 
-    /// Whether a connection to this address may be made: a granted endpoint has the port, and its
-    /// host resolves to the address now, or did less than 5 s ago. Ends after 5 s for each granted
-    /// name with that port, at the latest. Cancel-safe.
+    /// Whether a connection to this address may be made: a granted endpoint has the port, its host
+    /// resolves to the address now, or did less than 5 s ago, and may be there. Ends after 5 s for
+    /// each granted name with that port, at the latest. Cancel-safe.
     pub async fn admits(&self, address: SocketAddr) -> bool {
-        let Inner { endpoints, resolver, reaches, forbidden } = &*self.0;
-        let address = canonical(address);
+        let Inner { endpoints, reach, resolver, forbidden } = &*self.0;
         if forbidden.has(address) {
             return false;
         }
-        for endpoint in endpoints.iter().filter(|endpoint| endpoint.port == address.port()) {
-            if endpoint.is_at(address.ip(), &**resolver).await && reaches(&endpoint.host, address) {
+        let ip = address.ip().to_canonical();
+        for known in endpoints.iter().filter(|known| known.endpoint.port == address.port()) {
+            if known.endpoint.admits_address(reach, ip) && known.is_at(ip, &**resolver).await {
                 return true;
             }
         }
@@ -82,31 +73,32 @@ impl Endpoints {
     }
 }
 
-impl Endpoint {
+impl Known {
     async fn is_at(&self, ip: IpAddr, resolver: &dyn Resolve) -> bool {
-        if let Ok(literal) = self.host.parse::<IpAddr>() {
-            return literal.to_canonical() == ip;
-        }
+        let name = match &self.endpoint.host {
+            Host::Address(own) => return *own == ip,
+            Host::Name(name) => name,
+        };
         // Held while it is looked up: those who come meanwhile wait for the same answer.
-        let mut known = self.known.lock().await;
-        match &*known {
-            Some(known) if Instant::now() < known.until => known.addresses.contains(&ip),
-            _ => {
-                let found = time::timeout(LOOK_UP, resolver.resolve(&self.host, self.port)).await;
-                // A name that does not resolve is nowhere, and is not asked again at once either.
-                let found = found.ok().and_then(Result::ok).unwrap_or_default();
-                let addresses: Vec<_> = found.iter().map(|it| it.ip().to_canonical()).collect();
-                let is_there = addresses.contains(&ip);
-                *known = Some(Known { addresses, until: after(Instant::now(), FRESH) });
-                is_there
-            }
+        let mut addresses = self.addresses.lock().await;
+        if let Some((addresses, until)) = &*addresses
+            && Instant::now() < *until
+        {
+            return addresses.contains(&ip);
         }
+        let found = time::timeout(LOOK_UP, resolver.resolve(name, self.endpoint.port)).await;
+        // A name that does not resolve is nowhere, and is not asked again at once either.
+        let found = found.ok().and_then(Result::ok).unwrap_or_default();
+        let found: Vec<_> = found.iter().map(|it| it.ip().to_canonical()).collect();
+        let is_there = found.contains(&ip);
+        *addresses = Some((found, after(Instant::now(), FRESH)));
+        is_there
     }
 }
 
 impl fmt::Debug for Endpoints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of = |endpoint: &Endpoint| format!("{}:{}", endpoint.host, endpoint.port);
-        f.debug_list().entries(self.0.endpoints.iter().map(of)).finish()
+        let endpoints = self.0.endpoints.iter().map(|known| known.endpoint.to_string());
+        f.debug_list().entries(endpoints).finish()
     }
 }

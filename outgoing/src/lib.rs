@@ -1,8 +1,8 @@
 //! The one way in which guests reach the network: HTTP requests, and the check of TCP endpoints.
 //!
 //! ```text
-//! request ─→ target ─→ policy (name) ─→ head.rs ─→ pool ─→ connect.rs ─→ wire ─→ response body
-//!            (where)                    (clean)            resolve, policy (address), dial, TLS
+//! request ─→ target ─→ grants (name) ─→ head.rs ─→ pool ─→ connect.rs ─→ wire ─→ response body
+//!            (where)                    (clean)            resolve, grants (address), dial, TLS
 //! ```
 //!
 //! A name is judged before anything is done for it, and every address that it resolves to is judged
@@ -20,8 +20,8 @@ mod endpoints;
 mod error;
 mod exchange;
 mod head;
+mod judge;
 mod limits;
-mod policy;
 mod resolve;
 mod target;
 #[cfg(test)]
@@ -35,6 +35,5 @@ pub use client::Client;
 pub use endpoints::Endpoints;
 pub use error::SendError;
 pub use limits::{Limits, Timeouts};
-pub use policy::Policy;
 pub use resolve::{Resolve, Resolved, System};
 pub use trust::Trust;

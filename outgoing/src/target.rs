@@ -1,8 +1,8 @@
 //! Where a request goes: scheme, host and port, in one spelling.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
 
+use host_manifest::outgoing::Host;
 use http::Uri;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 
@@ -12,8 +12,7 @@ use crate::SendError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) scheme: Scheme,
-    /// In lower case; an IPv6 address without brackets.
-    pub(crate) host: String,
+    pub(crate) host: Host,
     pub(crate) port: u16,
 }
 
@@ -30,17 +29,16 @@ impl Target {
         if authority.as_str().contains('@') {
             return Err(SendError::Uri("it has a user or a password before the host"));
         }
-        let host = host(authority.host())?;
+        let host = Host::of_uri(authority.host()).ok_or(SendError::Uri("its host is not one"))?;
         let port = port(authority)?.unwrap_or_else(|| default_port(&scheme));
         Ok(Self { scheme, host, port })
     }
 
     /// The URI in the one spelling: what the pool knows connections by, and what `Host` says.
     pub(crate) fn uri(&self, path: Option<PathAndQuery>) -> Result<Uri, SendError> {
-        let host =
-            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let Self { host, .. } = self;
         let authority = match self.port {
-            port if port == default_port(&self.scheme) => host,
+            port if port == default_port(&self.scheme) => host.to_string(),
             port => format!("{host}:{port}"),
         };
         let mut parts = Parts::default();
@@ -50,35 +48,13 @@ impl Target {
         parts.path_and_query = Some(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
         Uri::from_parts(parts).map_err(|_| SendError::Uri("its parts do not fit together"))
     }
-
-    /// The address, if the host is written as one.
-    pub(crate) fn literal(&self) -> Option<IpAddr> {
-        self.host.parse().ok()
-    }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scheme, host, port } = self;
-        if host.contains(':') {
-            write!(f, "{scheme}://[{host}]:{port}")
-        } else {
-            write!(f, "{scheme}://{host}:{port}")
-        }
+        write!(f, "{scheme}://{host}:{port}")
     }
-}
-
-fn host(written: &str) -> Result<String, SendError> {
-    let inside = written.strip_prefix('[').map(|rest| rest.strip_suffix(']').unwrap_or(rest));
-    if let Some(inside) = inside {
-        let ip: Ipv6Addr =
-            inside.parse().map_err(|_| SendError::Uri("its host is not an IPv6 address"))?;
-        return Ok(ip.to_canonical().to_string());
-    }
-    if written.is_empty() || written.contains(':') {
-        return Err(SendError::Uri("its host is not one"));
-    }
-    Ok(written.to_ascii_lowercase())
 }
 
 /// `http` says None to a port that does not fit into 16 bits, as it does to none at all.
@@ -114,10 +90,7 @@ mod tests {
             ("https://example.com:80/", "https://example.com:80"),
             ("http://[::1]:9000/", "http://[::1]:9000"),
             ("http://[0:0:0:0:0:0:0:1]/", "http://[::1]:80"),
-            ("http://[::ffff:127.0.0.1]/", "http://127.0.0.1:80"),
-            ("http://[::ffff:7f00:1]/", "http://127.0.0.1:80"),
-            ("http://127.1/", "http://127.1:80"),
-            ("http://0X7F.1/", "http://0x7f.1:80"),
+            ("http://example.com./", "http://example.com:80"),
         ] {
             assert_eq!(target(uri).unwrap(), expected, "{uri}");
         }
@@ -133,6 +106,9 @@ mod tests {
             "http://example.com:0/",
             "http://example.com:65536/",
             "http://example.com:99999/",
+            "http://127.1/",
+            "http://0X7F.1/",
+            "http://2130706433/",
         ] {
             assert!(matches!(target(uri), Err(SendError::Uri(_))), "{uri}");
         }
@@ -144,7 +120,6 @@ mod tests {
             ("http://Example.COM:80/x?y", "http://example.com/x?y"),
             ("https://example.com:443", "https://example.com/"),
             ("https://example.com:80/", "https://example.com:80/"),
-            ("http://[::FFFF:127.0.0.1]:81/", "http://127.0.0.1:81/"),
             ("http://[0:0::1]/", "http://[::1]/"),
         ] {
             let uri: Uri = uri.parse().unwrap();
