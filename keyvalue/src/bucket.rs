@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::error::Failure;
 use crate::limits::{MAX_ANSWER, check_keys};
-use crate::memory;
 use crate::stores::Lease;
 use crate::write::{Reply, Write};
+use crate::{disk, memory};
 
 /// The buckets of one generation. None by default. Clones are the same ones; the last of them to
 /// drop lets go of the stores.
@@ -54,7 +54,7 @@ pub struct Page {
 pub struct Bucket {
     // Before the lease: what lies in a store is let go of before the store is closed.
     place: Place,
-    _lease: Arc<Lease>,
+    lease: Arc<Lease>,
     limit: u64,
 }
 
@@ -62,12 +62,14 @@ pub struct Bucket {
 #[derive(Clone)]
 pub(crate) enum Place {
     Memory(Arc<memory::Space>),
+    Disk(Arc<disk::Space>),
 }
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.place {
             Place::Memory(_) => "memory",
+            Place::Disk(_) => "disk",
         };
         f.debug_struct("Bucket").field("kind", &kind).field("limit", &self.limit).finish()
     }
@@ -76,7 +78,7 @@ impl fmt::Debug for Bucket {
 #[expect(clippy::missing_errors_doc, reason = "said once, of the type")]
 impl Bucket {
     pub(crate) fn new(place: Place, lease: Arc<Lease>, limit: u64) -> Self {
-        Self { place, _lease: lease, limit }
+        Self { place, lease, limit }
     }
 
     /// The value of a key.
@@ -95,6 +97,9 @@ impl Bucket {
         check_keys(std::iter::once(&*key))?;
         match &self.place {
             Place::Memory(space) => Ok(space.exists(&key)),
+            Place::Disk(space) => {
+                disk::read(space, &self.lease, move |space| space.exists(&key)).await
+            }
         }
     }
 
@@ -104,6 +109,9 @@ impl Bucket {
         let from = cursor.unwrap_or_default();
         match &self.place {
             Place::Memory(space) => Ok(space.list(from)),
+            Place::Disk(space) => {
+                disk::read(space, &self.lease, move |space| space.list(from)).await
+            }
         }
     }
 
@@ -162,12 +170,16 @@ impl Bucket {
         check_keys(keys.iter().map(|key| &**key))?;
         match &self.place {
             Place::Memory(space) => space.values(&keys, limit),
+            Place::Disk(space) => {
+                disk::read(space, &self.lease, move |space| space.values(&keys, limit)).await
+            }
         }
     }
 
     async fn write(&self, write: Write) -> Result<Reply, Failure> {
         match &self.place {
-            Place::Memory(space) => space.write(write, self.limit),
+            Place::Memory(space) => space.write(&write, self.limit),
+            Place::Disk(space) => disk::write(space, &self.lease, write, self.limit).await,
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use host_manifest::Store;
 
 use crate::bucket::{Bucket, Buckets, Place};
+use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::memory::Memory;
 use crate::usage::Accounts;
@@ -146,21 +147,22 @@ impl Drop for Hold {
 /// A store of one kind.
 enum Backend {
     Memory(Memory),
+    Disk(Arc<Disk>),
 }
 
 impl Backend {
     fn open(store: &Store) -> Result<Self, OpenError> {
         match store {
             Store::Memory(_) => Ok(Self::Memory(Memory::default())),
-            Store::Disk(_) | Store::Redis(_) => {
-                Err(OpenError::Redis("only memory is there yet".to_owned()))
-            }
+            Store::Disk(path) => Ok(Self::Disk(Arc::new(Disk::open(path)?))),
+            Store::Redis(_) => Err(OpenError::Redis("only memory is there yet".to_owned())),
         }
     }
 
     fn place(&self, space: &host_manifest::Space, accounts: &Accounts) -> Result<Place, OpenError> {
         match self {
             Self::Memory(memory) => Ok(Place::Memory(memory.space(space, accounts))),
+            Self::Disk(disk) => Ok(Place::Disk(disk.space(space, accounts)?)),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Promises of the crate, each on every kind of store that can be had here.
 
 mod atomic;
+mod disk;
 mod model;
 mod open;
 mod pages;
 mod sizes;
-mod support;
+pub(crate) mod support;

@@ -9,13 +9,13 @@ use host_manifest::{Space, Store};
 use crate::{Bucket, Buckets, Stores};
 
 /// Room for whatever a test does not count.
-pub(super) const ROOM: u64 = 64 << 20;
+pub(crate) const ROOM: u64 = 64 << 20;
 
 /// A folder that is gone with the test.
-pub(super) struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path =
@@ -24,7 +24,7 @@ impl Folder {
         Self(path)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -36,12 +36,12 @@ impl Drop for Folder {
 }
 
 /// The bucket `name` of a component.
-pub(super) fn own(component: &str, name: &str) -> Space {
+pub(crate) fn own(component: &str, name: &str) -> Space {
     Space::Own(component.into(), name.to_owned())
 }
 
 /// Opens spaces of one store, under their numbers.
-pub(super) fn open(stores: &Stores, store: &Store, spaces: &[Space], limit: u64) -> Buckets {
+pub(crate) fn open(stores: &Stores, store: &Store, spaces: &[Space], limit: u64) -> Buckets {
     let named = spaces.iter().enumerate().map(|(number, space)| {
         let bucket = host_manifest::Bucket { store: store.clone(), space: space.clone() };
         (number.to_string(), bucket)
@@ -50,32 +50,32 @@ pub(super) fn open(stores: &Stores, store: &Store, spaces: &[Space], limit: u64)
 }
 
 /// Opens one bucket of a component of its own.
-pub(super) fn one(stores: &Stores, store: &Store, limit: u64) -> Bucket {
+pub(crate) fn one(stores: &Stores, store: &Store, limit: u64) -> Bucket {
     open(stores, store, &[own("app", "data")], limit).get("0").unwrap()
 }
 
-pub(super) fn memory() -> Store {
+pub(crate) fn memory() -> Store {
     Store::Memory("test".to_owned())
 }
 
 /// Stores of each kind, for what holds for all of them.
-pub(super) struct Kinds {
-    pub(super) stores: Vec<Store>,
+pub(crate) struct Kinds {
+    pub(crate) stores: Vec<Store>,
     _folder: Folder,
 }
 
 impl Kinds {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = Folder::new();
-        let stores = vec![memory()];
+        let stores = vec![memory(), Store::Disk(folder.path().join("data.redb"))];
         Self { stores, _folder: folder }
     }
 }
 
-pub(super) fn keys<const N: usize>(keys: [&str; N]) -> Vec<String> {
+pub(crate) fn keys<const N: usize>(keys: [&str; N]) -> Vec<String> {
     keys.map(str::to_owned).to_vec()
 }
 
-pub(super) fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
