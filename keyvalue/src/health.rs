@@ -19,10 +19,6 @@ impl Health {
         Self { store, failing: AtomicBool::new(false) }
     }
 
-    pub(crate) fn store(&self) -> &str {
-        &self.store
-    }
-
     /// Takes note of how an operation went.
     pub(crate) fn saw<T>(&self, result: &Result<T, Failure>) {
         let store = &*self.store;

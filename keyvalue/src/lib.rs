@@ -4,7 +4,7 @@
 //! manifest ─→ Stores::open ─→ Buckets ─→ Bucket ─┬→ memory.rs   ┐
 //!             (at load)       (per generation)   ├→ disk/       ┴ write.rs: what a write does
 //!                                                │                usage.rs: who has how much room
-//!                                                └→ redis.rs
+//!                                                └→ redis/
 //! ```
 //!
 //! A crate of its own, because it needs nothing of the host: it is tested without a guest.
@@ -17,6 +17,7 @@ mod health;
 mod limits;
 mod memory;
 mod names;
+mod redis;
 mod stores;
 mod usage;
 mod write;

@@ -11,6 +11,7 @@ use crate::bucket::{Bucket, Buckets, Place};
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::memory::Memory;
+use crate::redis::{self, Redis};
 use crate::usage::Accounts;
 
 /// The stores of a process. One for all components and generations; clones are the same one.
@@ -148,6 +149,7 @@ impl Drop for Hold {
 enum Backend {
     Memory(Memory),
     Disk(Arc<Disk>),
+    Redis(Arc<Redis>),
 }
 
 impl Backend {
@@ -155,7 +157,7 @@ impl Backend {
         match store {
             Store::Memory(_) => Ok(Self::Memory(Memory::default())),
             Store::Disk(path) => Ok(Self::Disk(Arc::new(Disk::open(path)?))),
-            Store::Redis(_) => Err(OpenError::Redis("only memory is there yet".to_owned())),
+            Store::Redis(url) => Ok(Self::Redis(Arc::new(Redis::open(url)?))),
         }
     }
 
@@ -163,6 +165,9 @@ impl Backend {
         match self {
             Self::Memory(memory) => Ok(Place::Memory(memory.space(space, accounts))),
             Self::Disk(disk) => Ok(Place::Disk(disk.space(space, accounts)?)),
+            Self::Redis(redis) => {
+                Ok(Place::Redis(Arc::new(redis::Space::new(redis.clone(), space))))
+            }
         }
     }
 }

@@ -5,5 +5,6 @@ mod disk;
 mod model;
 mod open;
 mod pages;
+mod redis;
 mod sizes;
 pub(crate) mod support;

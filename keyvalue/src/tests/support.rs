@@ -1,10 +1,14 @@
 //! Stores to test with.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use host_manifest::{Space, Store};
+use rustix::process::{Pid, Signal};
 
 use crate::{Bucket, Buckets, Stores};
 
@@ -61,15 +65,100 @@ pub(crate) fn memory() -> Store {
 /// Stores of each kind, for what holds for all of them.
 pub(crate) struct Kinds {
     pub(crate) stores: Vec<Store>,
+    // Before the folder: its socket is in there.
+    _server: Option<Server>,
     _folder: Folder,
 }
 
 impl Kinds {
     pub(crate) fn new() -> Self {
         let folder = Folder::new();
-        let stores = vec![memory(), Store::Disk(folder.path().join("data.redb"))];
-        Self { stores, _folder: folder }
+        let server = Server::start(&folder);
+        let mut stores = vec![memory(), Store::Disk(folder.path().join("data.redb"))];
+        stores.extend(server.as_ref().map(Server::store));
+        Self { stores, _server: server, _folder: folder }
     }
+}
+
+/// A Redis server of this test alone. Dropping it kills it.
+pub(crate) struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    /// Starts one and waits until it is ready; none if there is no such program.
+    pub(crate) fn start(folder: &Folder) -> Option<Self> {
+        Self::start_with(folder, &[])
+    }
+
+    pub(crate) fn start_with(folder: &Folder, more: &[&str]) -> Option<Self> {
+        let started = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .arg(Self::socket(folder))
+            .arg("--dir")
+            .arg(folder.path())
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut child = match started {
+            Ok(child) => child,
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
+                skip();
+                return None;
+            }
+            Err(why) => panic!("redis-server: {why}"),
+        };
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = lines.any(|line| line.unwrap().contains("eady to accept connections"));
+        assert!(ready, "redis-server ended at once");
+        // It must not be stopped by a full pipe.
+        std::thread::spawn(move || lines.count());
+        Some(Self { child, url: Self::url_in(folder) })
+    }
+
+    fn socket(folder: &Folder) -> PathBuf {
+        folder.path().join("redis.sock")
+    }
+
+    fn url_in(folder: &Folder) -> String {
+        format!("unix://{}", Self::socket(folder).display())
+    }
+
+    /// Where a server of this folder will be.
+    pub(crate) fn store_in(folder: &Folder) -> Store {
+        Store::Redis(Self::url_in(folder))
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Store::Redis(self.url.clone())
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a test that did not run says so")]
+fn skip() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        eprintln!(
+            "redis-server is not installed: nothing is tested with Redis (apt install redis-server)"
+        );
+    });
 }
 
 pub(crate) fn keys<const N: usize>(keys: [&str; N]) -> Vec<String> {
