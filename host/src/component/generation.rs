@@ -21,7 +21,7 @@ use super::source::Source;
 use super::state::{GuestState, Identity};
 use super::survey::Kind;
 use super::trial::Trial;
-use super::{Grants, Limits, Settings, imports, p2, p3};
+use super::{Grants, Limits, Settings, imports, keyvalue, p2, p3};
 
 /// What generations of the same bytes share: compiled, linked code. Kept by the generations made of
 /// it, and by whoever may want to make another.
@@ -252,6 +252,7 @@ fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Linker<GuestSt
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     imports::add_p2(&mut linker)?;
+    keyvalue::add(&mut linker)?;
     if concurrency {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;

@@ -17,6 +17,7 @@ mod generation;
 mod hooks;
 mod imports;
 mod instance;
+mod keyvalue;
 mod load;
 mod p2;
 mod p3;

@@ -12,11 +12,11 @@ use wasmtime_wasi_http::{
     WasiHttpView,
 };
 
-use super::ShutdownGrant;
 use super::engine::{CORE_INSTANCES_EACH, TABLE_ELEMENTS};
 use super::fate::FateWatch;
 use super::generation::Blueprint;
 use super::stdio::{GuestOutput, Stream};
+use super::{ShutdownGrant, keyvalue};
 
 /// Handles of one instance to host resources; streams and headers of a few requests fit.
 const MAX_HANDLES: usize = 10_000;
@@ -43,6 +43,7 @@ pub(super) struct GuestState {
     budget: Budget,
     identity: Identity,
     shutdown: Shutdown,
+    keyvalue: keyvalue::Granted,
     outputs: [GuestOutput; 2],
 }
 
@@ -124,6 +125,7 @@ impl GuestState {
                 asked: false,
                 shared: None,
             },
+            keyvalue: keyvalue::Granted::default(),
             outputs,
         }
     }
@@ -172,6 +174,16 @@ impl GuestState {
     /// Makes the instance one of several exchanges: who ends one looks there for its wish.
     pub(super) fn share_shutdown(&mut self, shared: Arc<AtomicBool>) {
         self.shutdown.shared = Some(shared);
+    }
+
+    /// What its key-value imports see of it.
+    pub(super) fn keyvalue(&mut self) -> keyvalue::View<'_> {
+        keyvalue::View {
+            granted: &mut self.keyvalue,
+            table: &mut self.table,
+            component: &self.identity.component,
+            generation: self.identity.number,
+        }
     }
 
     /// Another exchange begins: what one may print, each may.
