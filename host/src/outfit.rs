@@ -1,9 +1,15 @@
 //! From what the manifest says of a component to what it is loaded with: its limits, and its grants
 //! made real.
 
-use host_manifest::Component;
+use std::net::SocketAddr;
 
-use crate::component::{Grants, Keeper, MemoryBudget, Settings, ShutdownGrant, Smoke};
+use host_keyvalue::Stores;
+use host_manifest::Component;
+use host_outgoing::{Client, Endpoints, System};
+
+use crate::component::{
+    ConfigGrant, Directories, Grants, Keeper, MemoryBudget, Settings, ShutdownGrant, Smoke, Sockets,
+};
 use crate::config::{self, Serve};
 use crate::site::Outfitter;
 
@@ -18,6 +24,10 @@ pub(crate) struct Outfit {
     pub(crate) memory: MemoryBudget,
     /// The right to stop the process.
     pub(crate) shutdown: ShutdownGrant,
+    /// Where buckets are kept.
+    pub(crate) stores: Stores,
+    /// Listeners of the process that no guest may reach.
+    pub(crate) forbidden: Vec<SocketAddr>,
 }
 
 impl Outfit {
@@ -28,6 +38,8 @@ impl Outfit {
             keeper: Keeper::none(),
             memory: MemoryBudget::new(None, None),
             shutdown: ShutdownGrant::new(|| {}),
+            stores: Stores::default(),
+            forbidden: Vec::new(),
         }
     }
 
@@ -62,6 +74,40 @@ impl Outfit {
 
     fn grants(&self, component: &Component) -> Result<Grants, String> {
         let granted = &component.grants;
-        Ok(Grants { request_shutdown: granted.request_shutdown.then(|| self.shutdown.clone()) })
+        let buckets = self.stores.open(&granted.buckets, component.limits.keyvalue);
+        Ok(Grants {
+            request_shutdown: granted.request_shutdown.then(|| self.shutdown.clone()),
+            env: granted.env.clone(),
+            args: granted.args.clone(),
+            config: ConfigGrant::new(&granted.config),
+            stdio: granted.stdio,
+            outgoing: self.client(component),
+            directories: Directories::open(&granted.directories)?,
+            sockets: self.sockets(component),
+            buckets: buckets.map_err(|why| why.to_string())?,
+        })
+    }
+
+    fn client(&self, component: &Component) -> Option<Client> {
+        let (granted, limits) = (&component.grants, &component.limits);
+        let client = || {
+            let limits = host_outgoing::Limits {
+                requests: limits.outgoing,
+                connections: limits.outgoing,
+                forbidden: self.forbidden.clone(),
+                ..host_outgoing::Limits::default()
+            };
+            Client::new(granted.outgoing.clone(), granted.reach, limits)
+        };
+        (!granted.outgoing.is_empty()).then(client)
+    }
+
+    fn sockets(&self, component: &Component) -> Sockets {
+        let granted = &component.grants;
+        let endpoints = (!granted.tcp.is_empty()).then(|| {
+            let (tcp, forbidden) = (granted.tcp.clone(), self.forbidden.clone());
+            Endpoints::new(tcp, granted.reach, forbidden, System::new())
+        });
+        Sockets::new(&component.name, endpoints, granted.lookup)
     }
 }

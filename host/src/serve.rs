@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use host_keyvalue::Stores;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -317,6 +318,8 @@ fn outfitter(config: &Serve, process: &Process) -> Outfitter {
         keeper: keeper(process.work.instances.clone()),
         memory: MemoryBudget::new(config.manifest.total.memory, None),
         shutdown: ShutdownGrant::new(move || commander.stop(Cause::Guest)),
+        stores: Stores::default(),
+        forbidden: config.manifest.listen.health.into_iter().collect(),
     };
     outfit.outfitter(config)
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use crate::error::Failure;
 use crate::limits::{MAX_ANSWER, check_keys};
-use crate::memory;
 use crate::stores::Lease;
-use crate::write::{Reply, Write};
+use crate::write::{LARGEST, Reply, Write};
+use crate::{disk, memory, redis};
 
 /// The buckets of one generation. None by default. Clones are the same ones; the last of them to
 /// drop lets go of the stores.
@@ -54,7 +54,7 @@ pub struct Page {
 pub struct Bucket {
     // Before the lease: what lies in a store is let go of before the store is closed.
     place: Place,
-    _lease: Arc<Lease>,
+    lease: Arc<Lease>,
     limit: u64,
 }
 
@@ -62,12 +62,16 @@ pub struct Bucket {
 #[derive(Clone)]
 pub(crate) enum Place {
     Memory(Arc<memory::Space>),
+    Disk(Arc<disk::Space>),
+    Redis(Arc<redis::Space>),
 }
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.place {
             Place::Memory(_) => "memory",
+            Place::Disk(_) => "disk",
+            Place::Redis(_) => "Redis",
         };
         f.debug_struct("Bucket").field("kind", &kind).field("limit", &self.limit).finish()
     }
@@ -76,11 +80,15 @@ impl fmt::Debug for Bucket {
 #[expect(clippy::missing_errors_doc, reason = "said once, of the type")]
 impl Bucket {
     pub(crate) fn new(place: Place, lease: Arc<Lease>, limit: u64) -> Self {
-        Self { place, _lease: lease, limit }
+        Self { place, lease, limit }
     }
 
     /// The value of a key.
     pub async fn get(&self, key: String) -> Result<Option<Vec<u8>>, Failure> {
+        if let Place::Redis(space) = &self.place {
+            check_keys(std::iter::once(&*key))?;
+            return space.value(&key).await;
+        }
         let values = self.values(vec![key], u64::MAX).await?;
         Ok(values.into_iter().next().flatten())
     }
@@ -95,6 +103,10 @@ impl Bucket {
         check_keys(std::iter::once(&*key))?;
         match &self.place {
             Place::Memory(space) => Ok(space.exists(&key)),
+            Place::Disk(space) => {
+                disk::read(space, &self.lease, move |space| space.exists(&key)).await
+            }
+            Place::Redis(space) => space.exists(&key).await,
         }
     }
 
@@ -104,6 +116,10 @@ impl Bucket {
         let from = cursor.unwrap_or_default();
         match &self.place {
             Place::Memory(space) => Ok(space.list(from)),
+            Place::Disk(space) => {
+                disk::read(space, &self.lease, move |space| space.list(from)).await
+            }
+            Place::Redis(space) => space.list(from).await,
         }
     }
 
@@ -118,6 +134,9 @@ impl Bucket {
         for (key, value) in &entries {
             self.check_value(key, value)?;
         }
+        if entries.is_empty() {
+            return Ok(());
+        }
         self.write(Write::Set(entries)).await.map(drop)
     }
 
@@ -129,6 +148,9 @@ impl Bucket {
     /// Removes keys, those that are there: all or none.
     pub async fn delete_many(&self, keys: Vec<String>) -> Result<(), Failure> {
         check_keys(keys.iter().map(|key| &**key))?;
+        if keys.is_empty() {
+            return Ok(());
+        }
         self.write(Write::Delete(keys)).await.map(drop)
     }
 
@@ -136,6 +158,9 @@ impl Bucket {
     /// as decimal text, up to 2^63 - 1. Atomic: of N that add 1, each gets another sum.
     pub async fn increment(&self, key: String, delta: u64) -> Result<u64, Failure> {
         check_keys(std::iter::once(&*key))?;
+        if delta > LARGEST {
+            return Err(Failure::Overflow);
+        }
         match self.write(Write::Increment { key, delta }).await? {
             Reply::Number(sum) => Ok(sum),
             Reply::Done | Reply::Swapped(_) => Err(unexpected()),
@@ -160,14 +185,23 @@ impl Bucket {
 
     async fn values(&self, keys: Vec<String>, limit: u64) -> Result<Vec<Option<Vec<u8>>>, Failure> {
         check_keys(keys.iter().map(|key| &**key))?;
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
         match &self.place {
             Place::Memory(space) => space.values(&keys, limit),
+            Place::Disk(space) => {
+                disk::read(space, &self.lease, move |space| space.values(&keys, limit)).await
+            }
+            Place::Redis(space) => space.values(&keys, limit).await,
         }
     }
 
     async fn write(&self, write: Write) -> Result<Reply, Failure> {
         match &self.place {
-            Place::Memory(space) => space.write(write, self.limit),
+            Place::Memory(space) => space.write(&write, self.limit),
+            Place::Disk(space) => disk::write(space, &self.lease, write, self.limit).await,
+            Place::Redis(space) => space.write(write).await,
         }
     }
 

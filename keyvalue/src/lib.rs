@@ -2,18 +2,22 @@
 //!
 //! ```text
 //! manifest ─→ Stores::open ─→ Buckets ─→ Bucket ─┬→ memory.rs   ┐
-//!             (at load)       (per generation)   ├→ disk.rs     ├ write.rs: what a write does
-//!                                                │  commit.rs   ┘ usage.rs: who has how much room
-//!                                                └→ redis.rs
+//!             (at load)       (per generation)   ├→ disk/       ┴ write.rs: what a write does
+//!                                                │                usage.rs: who has how much room
+//!                                                └→ redis/
 //! ```
 //!
 //! A crate of its own, because it needs nothing of the host: it is tested without a guest.
 //! Nothing here knows who asks. A [`Bucket`] reaches the pairs of its own space and no others.
 
 mod bucket;
+mod disk;
 mod error;
+mod health;
 mod limits;
 mod memory;
+mod names;
+mod redis;
 mod stores;
 mod usage;
 mod write;

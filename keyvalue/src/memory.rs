@@ -1,6 +1,7 @@
 //! Buckets in memory. They last as long as somebody uses their store.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::bucket::Page;
@@ -82,27 +83,32 @@ impl Space {
         page
     }
 
-    pub(crate) fn write(&self, write: Write, limit: u64) -> Result<Reply, Failure> {
+    pub(crate) fn write(&self, write: &Write, limit: u64) -> Result<Reply, Failure> {
         let mut pairs = self.pairs.write().unwrap_or_else(PoisonError::into_inner);
-        apply(write, &mut *pairs, &self.usage, limit)
+        match apply(write, &mut *pairs, &self.usage, limit) {
+            Ok(reply) => reply,
+            Err(never) => match never {},
+        }
     }
 }
 
 impl Pairs for Tree {
-    fn value(&self, key: &str) -> Result<Option<Vec<u8>>, Failure> {
+    type Broken = Infallible;
+
+    fn value(&self, key: &str) -> Result<Option<Vec<u8>>, Infallible> {
         Ok(self.get(&place(key)).map(|value| value.to_vec()))
     }
 
-    fn len(&self, key: &str) -> Result<Option<u64>, Failure> {
+    fn length(&self, key: &str) -> Result<Option<u64>, Infallible> {
         Ok(self.get(&place(key)).map(|value| value.len() as u64))
     }
 
-    fn put(&mut self, key: &str, value: &[u8]) -> Result<(), Failure> {
+    fn put(&mut self, key: &str, value: &[u8]) -> Result<(), Infallible> {
         self.insert(place(key), value.into());
         Ok(())
     }
 
-    fn remove(&mut self, key: &str) -> Result<(), Failure> {
+    fn remove(&mut self, key: &str) -> Result<(), Infallible> {
         Self::remove(self, &place(key));
         Ok(())
     }

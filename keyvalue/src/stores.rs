@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use host_manifest::Store;
 
 use crate::bucket::{Bucket, Buckets, Place};
+use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::memory::Memory;
+use crate::redis::{self, Redis};
 use crate::usage::Accounts;
 
 /// The stores of a process. One for all components and generations; clones are the same one.
@@ -146,21 +148,26 @@ impl Drop for Hold {
 /// A store of one kind.
 enum Backend {
     Memory(Memory),
+    Disk(Arc<Disk>),
+    Redis(Arc<Redis>),
 }
 
 impl Backend {
     fn open(store: &Store) -> Result<Self, OpenError> {
         match store {
             Store::Memory(_) => Ok(Self::Memory(Memory::default())),
-            Store::Disk(_) | Store::Redis(_) => {
-                Err(OpenError::Redis("only memory is there yet".to_owned()))
-            }
+            Store::Disk(path) => Ok(Self::Disk(Arc::new(Disk::open(path)?))),
+            Store::Redis(url) => Ok(Self::Redis(Arc::new(Redis::open(url)?))),
         }
     }
 
     fn place(&self, space: &host_manifest::Space, accounts: &Accounts) -> Result<Place, OpenError> {
         match self {
             Self::Memory(memory) => Ok(Place::Memory(memory.space(space, accounts))),
+            Self::Disk(disk) => Ok(Place::Disk(disk.space(space, accounts)?)),
+            Self::Redis(redis) => {
+                Ok(Place::Redis(Arc::new(redis::Space::new(redis.clone(), space))))
+            }
         }
     }
 }

@@ -21,7 +21,7 @@ use super::source::stem;
 use super::state::{GuestState, Identity};
 use super::survey::Kind;
 use super::trial::Trial;
-use super::{Grants, Limits, Next, Settings, imports, p2, p3};
+use super::{Grants, Limits, Next, Settings, imports, keyvalue, next, p2, p3};
 
 /// Compiled, linked code. Shared by all blueprints of the same bytes.
 pub(super) struct Code {
@@ -279,10 +279,13 @@ fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Linker<GuestSt
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     imports::add_p2(&mut linker)?;
+    keyvalue::add(&mut linker)?;
+    wasmtime_wasi_config::add_to_linker(&mut linker, GuestState::config)?;
     if concurrency {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         imports::add_p3(&mut linker)?;
+        next::add(&mut linker)?;
     }
     Ok(linker)
 }

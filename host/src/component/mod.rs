@@ -15,11 +15,14 @@ mod compile;
 mod engine;
 mod fate;
 mod generation;
+mod grants;
 mod hooks;
 mod imports;
 mod instance;
+mod keyvalue;
 mod load;
 mod memory;
+mod next;
 mod outgoing;
 mod p2;
 mod p3;
@@ -32,7 +35,6 @@ mod survey;
 mod trial;
 mod worker;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use http::{Request, Response};
 pub use compile::Pace;
 pub use fate::Fate;
 pub use generation::{Blueprint, Generation};
+pub use grants::{ConfigGrant, Directories, Grants, ShutdownGrant, Sockets};
 pub use host_manifest::{Limits, Reuse};
 pub use instance::{GuestFailure, Running};
 pub use load::{Loader, Rejected, Settings, Step, Workshop};
@@ -52,34 +55,8 @@ pub use source::{LoadError, Source, survey_file};
 pub use survey::{Kind, Survey};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 
-/// What guests are given beyond the sandbox. Nothing by default.
-#[derive(Clone, Debug, Default)]
-pub struct Grants {
-    /// The import `request-shutdown`.
-    pub request_shutdown: Option<ShutdownGrant>,
-}
-
-/// The right to stop the process.
-#[derive(Clone)]
-pub struct ShutdownGrant(Arc<dyn Fn() + Send + Sync>);
-
-impl ShutdownGrant {
-    /// What is called when a guest has asked and its answer is delivered. May be called from any
-    /// thread and more than once; must not block.
-    pub fn new(stop: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Arc::new(stop))
-    }
-
-    fn use_it(&self) {
-        (self.0)();
-    }
-}
-
-impl fmt::Debug for ShutdownGrant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ShutdownGrant")
-    }
-}
+/// The authority through which a guest of wasi:http 0.2 passes a request on.
+pub const NEXT_HOST: &str = "next.host";
 
 /// What a plugin passes requests on to. Called from its store; what comes back is polled there.
 pub trait Next: Send + Sync {

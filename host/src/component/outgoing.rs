@@ -1,81 +1,151 @@
 //! Requests that a guest sends: on to the next of its chain, or out.
 
+use std::future::ready;
 use std::sync::Arc;
 
+use host_outgoing::{Client, SendError, Timeouts};
+use http::Uri;
+use http_body_util::BodyExt as _;
 use tracing::warn;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::Next;
 use super::state::Identity;
 use super::stdio::quote;
-
-/// The authority through which a guest of wasi:http 0.2 passes a request on.
-const NEXT: &str = "next.host";
+use super::{NEXT_HOST, Next};
 
 /// What a guest may send, and where.
 pub(super) struct Outgoing {
     identity: Identity,
+    client: Option<Client>,
     next: Option<Arc<dyn Next>>,
+    /// The request that comes is passed on, whatever its authority.
+    passes: bool,
     /// One line of the log is enough.
     said: bool,
 }
 
 impl Outgoing {
-    pub(super) fn new(identity: &Identity) -> Self {
-        Self { identity: identity.clone(), next: None, said: false }
+    pub(super) fn new(identity: &Identity, client: Option<Client>) -> Self {
+        Self { identity: identity.clone(), client, next: None, passes: false, said: false }
     }
 
     pub(super) fn lead_to(&mut self, next: Option<Arc<dyn Next>>) {
         self.next = next;
     }
 
+    /// Whether the next request to be sent is passed on, whatever its authority.
+    pub(super) fn pass_next(&mut self, passes: bool) {
+        self.passes = passes;
+    }
+
     fn deny(&mut self, why: &str) {
-        if std::mem::replace(&mut self.said, true) {
-            return;
+        if !std::mem::replace(&mut self.said, true) {
+            say(&self.identity, why);
         }
-        let (component, generation) = (&*self.identity.component, self.identity.number);
-        warn!(component, generation, "outgoing request refused: {why}");
+    }
+
+    fn pass(&mut self, request: http::Request<WasiBody>) -> Sending {
+        let Some(next) = self.next.clone() else {
+            self.deny("nothing comes after this component: it is no plugin of a chain here");
+            return refuse(HttpError::DestinationNotFound);
+        };
+        let passing = next.pass(request);
+        Box::new(async move { Ok((passing.await?, done())) })
     }
 }
 
+fn say(identity: &Identity, why: &str) {
+    let (component, generation) = (&*identity.component, identity.number);
+    warn!(component, generation, "outgoing request refused: {why}");
+}
+
 /// What wasmtime's hook for outgoing requests gives back.
-type Sending = Box<
-    dyn Future<
-            Output = Result<
-                (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>),
-                HttpError,
-            >,
-        > + Send,
->;
+type Sending = Box<dyn Future<Output = Result<Sent, HttpError>> + Send>;
+
+/// A response, and what is left to be done for the request.
+type Sent = (http::Response<WasiBody>, Rest);
+
+type Rest = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
+
+fn done() -> Rest {
+    Box::new(ready(Ok(())))
+}
+
+fn refuse(why: HttpError) -> Sending {
+    Box::new(ready(Err(why)))
+}
 
 impl WasiHttpHooks for Outgoing {
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _processed: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
+        options: Option<RequestOptions>,
+        _processed: Rest,
     ) -> Sending {
-        if request.uri().host() == Some(NEXT) {
-            return match &self.next {
-                Some(next) => pass(next.clone(), request),
-                None => {
-                    self.deny(
-                        "next.host is for plugins of a chain, and nothing comes after this one",
-                    );
-                    Box::new(std::future::ready(Err(HttpError::DestinationNotFound)))
-                }
-            };
+        if std::mem::take(&mut self.passes) || request.uri().host() == Some(NEXT_HOST) {
+            return self.pass(request);
         }
-        let to = quote(request.uri().authority().map_or("", |authority| authority.as_str()));
-        self.deny(&format!("{to} is not granted"));
-        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
+        let Some(client) = self.client.clone() else {
+            let to = origin(request.uri());
+            self.deny(&format!("{to} is not granted; nothing is (grants.outgoing)"));
+            return refuse(HttpError::HttpRequestDenied);
+        };
+        let options = options.unwrap_or_default();
+        let timeouts = Timeouts {
+            connect: options.connect_timeout,
+            head: options.first_byte_timeout,
+            between_bytes: options.between_bytes_timeout,
+        };
+        let identity = self.identity.clone();
+        Box::new(async move {
+            let sent = client.send(request, timeouts).await;
+            let response = sent.map_err(|why| {
+                let refused = matches!(
+                    why,
+                    SendError::Denied { .. }
+                        | SendError::AddressDenied { .. }
+                        | SendError::TooMany { .. }
+                );
+                if refused {
+                    say(&identity, &why.to_string());
+                }
+                error(why)
+            })?;
+            Ok((response.map(|body| body.map_err(error).boxed_unsync()), done()))
+        })
     }
 }
 
-fn pass(next: Arc<dyn Next>, request: http::Request<WasiBody>) -> Sending {
-    let passing = next.pass(request);
-    Box::new(async move {
-        let response = passing.await?;
-        Ok((response, Box::new(std::future::ready(Ok(()))) as Box<_>))
-    })
+/// Scheme and authority, for the log.
+fn origin(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or("http");
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    quote(&format!("{scheme}://{authority}"))
+}
+
+/// What a guest is told: as much as the interface has words for, and nothing of the log's text.
+fn error(why: SendError) -> HttpError {
+    match why {
+        SendError::Denied { .. } => HttpError::HttpRequestDenied,
+        SendError::AddressDenied { .. } => HttpError::DestinationIpProhibited,
+        SendError::Uri(_) => HttpError::HttpRequestUriInvalid,
+        SendError::Method => HttpError::HttpRequestMethodInvalid,
+        SendError::Header(_) => {
+            HttpError::HttpRequestHeaderSize { field_name: None, field_size: None }
+        }
+        SendError::TooMany { .. } => HttpError::ConnectionLimitReached,
+        SendError::Dns { .. } => HttpError::DnsError { rcode: None, info_code: None },
+        SendError::ConnectRefused { .. } => HttpError::ConnectionRefused,
+        SendError::Connect { .. } => HttpError::DestinationUnavailable,
+        SendError::ConnectTimeout => HttpError::ConnectionTimeout,
+        SendError::Certificate(_) => HttpError::TlsCertificateError,
+        SendError::Tls(_) => HttpError::TlsProtocolError,
+        SendError::HeadTimeout => HttpError::HttpResponseTimeout,
+        SendError::HeadTooLarge => HttpError::HttpResponseHeaderSectionSize(None),
+        SendError::BodyTimeout => HttpError::ConnectionReadTimeout,
+        SendError::ResponseTooLarge { limit } => HttpError::HttpResponseBodySize(Some(limit)),
+        SendError::Incomplete(_) => HttpError::ConnectionTerminated,
+        SendError::Protocol(_) => HttpError::HttpProtocolError,
+        _ => HttpError::InternalError(None),
+    }
 }

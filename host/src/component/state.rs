@@ -4,9 +4,11 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use host_manifest::Stdio;
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_config::WasiConfig;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::budget::Budget;
@@ -14,10 +16,7 @@ use super::fate::FateWatch;
 use super::generation::Blueprint;
 use super::outgoing::Outgoing;
 use super::stdio::{GuestOutput, Stream};
-use super::{Next, ShutdownGrant};
-
-/// Handles of one instance to host resources; streams and headers of a few requests fit.
-const MAX_HANDLES: usize = 10_000;
+use super::{ConfigGrant, Next, ShutdownGrant, keyvalue};
 
 /// What one host call may copy out of a guest. A body chunk is at most 1 MiB.
 const HOSTCALL_BYTES: usize = 8 << 20;
@@ -29,7 +28,7 @@ const MAX_RANDOM: u64 = 64 << 10;
 /// counts the map's own overhead too.
 const FIELDS_BYTES: usize = 128 << 10;
 
-/// The data of a store. Nothing in it grants anything.
+/// The data of a store. Nothing in it grants anything but what its blueprint does.
 pub(super) struct GuestState {
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -38,6 +37,8 @@ pub(super) struct GuestState {
     budget: Budget,
     identity: Identity,
     shutdown: Shutdown,
+    keyvalue: keyvalue::Granted,
+    config: ConfigGrant,
     outputs: [GuestOutput; 2],
 }
 
@@ -93,32 +94,41 @@ impl Drop for Shutdown {
 }
 
 impl GuestState {
-    /// A sandbox with nothing in it: no environment, arguments, files, network or outgoing HTTP;
-    /// stdin closed, stdout and stderr into the log under the component's name.
+    /// A sandbox with nothing in it but what is granted: no environment, arguments, files, network or
+    /// outgoing HTTP; stdin closed, stdout and stderr into the log under the component's name.
     fn new(blueprint: &Blueprint, identity: &Identity) -> Self {
         let component = &blueprint.name;
+        let grants = blueprint.grants();
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_HANDLES);
+        table.set_max_capacity(blueprint.limits().handles);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS_BYTES);
         let outputs = [Stream::Stdout, Stream::Stderr]
             .map(|stream| GuestOutput::new(component.clone(), stream));
-        let [stdout, stderr] = outputs.clone();
-        let wasi =
-            WasiCtx::builder().stdout(stdout).stderr(stderr).max_random_size(MAX_RANDOM).build();
+        let mut builder = WasiCtx::builder();
+        builder.max_random_size(MAX_RANDOM);
+        if grants.stdio == Stdio::Log {
+            let [stdout, stderr] = outputs.clone();
+            builder.stdout(stdout).stderr(stderr);
+        }
+        grants.fill(&mut builder);
+        let mut wasi = builder.build();
+        grants.furnish(&mut wasi);
         Self {
             wasi,
             http,
-            outgoing: Outgoing::new(identity),
+            outgoing: Outgoing::new(identity, grants.outgoing.clone()),
             table,
             budget: Budget::new(blueprint.limits().memory, &blueprint.settings.memory),
             identity: identity.clone(),
             shutdown: Shutdown {
-                grant: blueprint.grants().request_shutdown.clone(),
+                grant: grants.request_shutdown.clone(),
                 said: false,
                 asked: false,
                 shared: None,
             },
+            keyvalue: keyvalue::Granted::new(grants.buckets.clone()),
+            config: grants.config.clone(),
             outputs,
         }
     }
@@ -128,7 +138,7 @@ impl GuestState {
         let mut store = Store::new(blueprint.code.pre.engine(), Self::new(blueprint, identity));
         store.limiter(|state| &mut state.budget);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
-        store.set_max_component_handles(MAX_HANDLES);
+        store.set_max_component_handles(blueprint.limits().handles);
         // tokio's yield lets the reactor be polled, so that a spinning guest delays nobody's bytes.
         store.epoch_deadline_callback(|_| {
             Ok(wasmtime::UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
@@ -172,6 +182,25 @@ impl GuestState {
     /// What the guest may pass its request on to.
     pub(super) fn lead_to(&mut self, next: Option<Arc<dyn Next>>) {
         self.outgoing.lead_to(next);
+    }
+
+    pub(super) fn outgoing(&mut self) -> &mut Outgoing {
+        &mut self.outgoing
+    }
+
+    /// What its import `wasi:config` answers.
+    pub(super) fn config(&mut self) -> WasiConfig<'_> {
+        WasiConfig::new(&self.config.0)
+    }
+
+    /// What its key-value imports see of it.
+    pub(super) fn keyvalue(&mut self) -> keyvalue::View<'_> {
+        keyvalue::View {
+            granted: &mut self.keyvalue,
+            table: &mut self.table,
+            component: &self.identity.component,
+            generation: self.identity.number,
+        }
     }
 
     /// Another exchange begins: what one may print, each may.

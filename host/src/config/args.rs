@@ -534,7 +534,6 @@ impl LimitArgs {
             return Err(complaint("--max-memory must lie between 1 byte and 4GiB"));
         }
         Ok(Limits {
-            instances: self.max_instances,
             queue: self.max_queue,
             queue_wait: self.queue_timeout.0,
             memory: usize::try_from(memory).unwrap_or(usize::MAX),
@@ -545,7 +544,7 @@ impl LimitArgs {
             after: self.after_timeout.0,
             hook,
             request_body: self.max_request_body.0,
-            ..Limits::default()
+            ..Limits::with_instances(self.max_instances)
         })
     }
 }

@@ -39,7 +39,10 @@ enum Inner {
     },
     Guest(Box<Stream>),
     /// Of those behind a plugin that has failed.
-    Passed { body: WasiBody, _guard: Guard },
+    Passed {
+        body: WasiBody,
+        _guard: Guard,
+    },
 }
 
 impl Answer {

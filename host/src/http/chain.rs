@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::HOST;
 use http::request::Parts;
 use http::response::Parts as Head;
-use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::sync::{Notify, mpsc, watch};
@@ -27,9 +28,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
 use super::exchange::Exchanges;
-use crate::component::{BodyError, Next, Passing, WasiBody};
-use crate::lifecycle::Guard;
+use crate::component::{BodyError, NEXT_HOST, Next, Passing, WasiBody};
 use crate::site::Target;
+
+/// The authority of a request that had none.
+const NAMELESS: Authority = Authority::from_static("localhost");
 
 /// Frames that wait between two instances. One, so that who writes goes no faster than who reads.
 const FRAMES: usize = 1;
@@ -94,6 +97,9 @@ struct Shared {
     exchanges: Exchanges,
     rest: Way,
     exchange: u64,
+    /// Those of the request as it came.
+    scheme: Scheme,
+    authority: Authority,
     /// Requests passed on that have no answer yet.
     waiting: AtomicUsize,
     answered: Notify,
@@ -125,12 +131,15 @@ pub(super) enum Recovered {
 }
 
 impl Pass {
-    /// To pass on what comes to the first one of `rest`, within the exchange of this guard.
-    pub(super) fn new(exchanges: Exchanges, rest: Way, guard: &Guard) -> Self {
+    /// To pass on to the first one of `rest`, within the exchange of that number, what came with this
+    /// URI.
+    pub(super) fn new(exchanges: Exchanges, rest: Way, exchange: u64, uri: &Uri) -> Self {
         Self(Arc::new(Shared {
             exchanges,
             rest,
-            exchange: guard.id(),
+            exchange,
+            scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTP),
+            authority: uri.authority().cloned().unwrap_or(NAMELESS),
             waiting: AtomicUsize::new(0),
             answered: Notify::new(),
             kept: Mutex::default(),
@@ -206,6 +215,24 @@ impl Pass {
 }
 
 impl Shared {
+    /// Gives a request its authority back that was sent to the name of the next one, and the header
+    /// that belongs to it.
+    fn restore(&self, request: &mut Request<WasiBody>) {
+        let mut parts = request.uri().clone().into_parts();
+        if request.uri().host().is_none_or(|host| host == NEXT_HOST) {
+            parts.authority = Some(self.authority.clone());
+            parts.scheme = Some(self.scheme.clone());
+        }
+        parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        let host = parts.authority.as_ref().map(|it| HeaderValue::from_str(it.as_str()));
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+        if let Some(Ok(host)) = host {
+            request.headers_mut().insert(HOST, host);
+        }
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -229,7 +256,8 @@ impl Drop for Waits {
 }
 
 impl Next for Shared {
-    fn pass(self: Arc<Self>, request: Request<WasiBody>) -> Passing {
+    fn pass(self: Arc<Self>, mut request: Request<WasiBody>) -> Passing {
+        self.restore(&mut request);
         let waits = Waits::new(self.clone());
         let (send, answer) = watch::channel(None);
         let (exchanges, rest, of) = (self.exchanges.clone(), self.rest.clone(), self.exchange);

@@ -168,7 +168,10 @@ impl Exchanges {
     ) -> Response<Answer> {
         let began = Instant::now();
         loop {
-            let pass = way.rest().map(|rest| Pass::new(self.clone(), rest, &guard));
+            let pass = way.rest().map(|rest| {
+                let (exchange, uri) = (label.of.unwrap_or(guard.id()), request.uri());
+                Pass::new(self.clone(), rest, exchange, uri)
+            });
             if let Some(pass) = &pass
                 && self.0.fails_open(&way)
             {

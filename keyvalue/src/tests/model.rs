@@ -116,6 +116,9 @@ impl Model {
             Op::Set(key, value) => self.set(vec![(key, value)])?,
             Op::Delete(key) => self.delete(&[key]),
             Op::Increment(key, delta) => {
+                if delta > i64::MAX.cast_unsigned() {
+                    return Err(Failure::Overflow);
+                }
                 let now = self.pairs.get(&key).map_or(Ok(0), |value| number(value))?;
                 let sum = u128::from(now) + u128::from(delta);
                 if sum > i64::MAX.cast_unsigned().into() {

@@ -43,8 +43,8 @@ fn no_space_reaches_the_keys_of_another_whatever_their_names() {
             let spaces = look_alikes();
             let buckets = open(&stores, store, &spaces, ROOM);
             let bucket = |number: usize| buckets.get(&number.to_string()).unwrap();
-            for number in 0..spaces.len() {
-                assert_eq!(read(&bucket(number)).await, None, "{:?}", spaces[number]);
+            for (number, space) in spaces.iter().enumerate() {
+                assert_eq!(read(&bucket(number)).await, None, "{space:?}");
                 write(&bucket(number), &number.to_string()).await;
                 write_odd_keys(&bucket(number)).await;
             }

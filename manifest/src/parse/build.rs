@@ -216,6 +216,14 @@ fn shared_limits(reading: &mut Reading<'_>, raw: &raw::Raw, total: &Total) -> Li
     shared
 }
 
+impl Limits {
+    /// The limits of a component about which nobody says anything else.
+    #[must_use]
+    pub fn with_instances(instances: usize) -> Self {
+        default_limits(instances)
+    }
+}
+
 /// The limits of a component about which nobody says anything, with so many instances.
 fn default_limits(instances: usize) -> Limits {
     let duration = |text| default::<Span>(text).0;
