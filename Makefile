@@ -67,11 +67,12 @@ lint: ## Check formatting, clippy and docs; a warning fails
 	@echo "README.md shows guest/examples/greet"
 	@awk '/^```rust$$/ { on = 1; next } /^```$$/ { on = 0 } on' README.md \
 	    | diff - guest/examples/greet/src/lib.rs
-	@echo "docs/guests.md shows guest/examples"
-	@for example in events events_p3 tally tally_p3; do \
+	@echo "docs/guests.md and docs/plugins.md show guest/examples"
+	@for shown in guests/{events,events_p3,tally,tally_p3} plugins/{headers,apikey_p2}; do \
+	    example=$${shown#*/}; \
 	    awk -v start="<!-- guest/examples/$$example -->" \
 	        '$$0 == start { here = 1 } here && /^```$$/ { exit } on; here && /^```rust$$/ { on = 1 }' \
-	        docs/guests.md | diff - guest/examples/$$example/src/lib.rs || exit 1; \
+	        docs/$${shown%/*}.md | diff - guest/examples/$$example/src/lib.rs || exit 1; \
 	done
 
 .PHONY: doc
