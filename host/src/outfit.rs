@@ -8,7 +8,7 @@ use host_manifest::Component;
 use host_outgoing::{Client, Endpoints, System};
 
 use crate::component::{
-    ConfigGrant, Directories, Grants, Keeper, MemoryBudget, Settings, ShutdownGrant, Smoke, Sockets,
+    ConfigGrant, Directories, Grants, Keeper, MemoryBudget, Settings, ShutdownGrant, Smoke, Sockets, Turns,
 };
 use crate::config::{self, Serve};
 use crate::site::Outfitter;
@@ -22,6 +22,8 @@ pub(crate) struct Outfit {
     pub(crate) keeper: Keeper,
     /// Of all guests together.
     pub(crate) memory: MemoryBudget,
+    /// The workers, shared by all components.
+    pub(crate) turns: Turns,
     /// The right to stop the process.
     pub(crate) shutdown: ShutdownGrant,
     /// Where buckets are kept.
@@ -37,6 +39,7 @@ impl Outfit {
             named: false,
             keeper: Keeper::none(),
             memory: MemoryBudget::new(None, None),
+            turns: Turns::new(1),
             shutdown: ShutdownGrant::new(|| {}),
             stores: Stores::default(),
             forbidden: Vec::new(),
@@ -65,6 +68,7 @@ impl Outfit {
             name: self.named.then(|| component.name.clone()),
             limits,
             memory: MemoryBudget::new(limits.memory_total, Some(self.memory.clone())),
+            share: self.turns.share(),
             grants: self.grants(component)?,
             reuse: component.reuse,
             keeper: self.keeper.clone(),

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::component::{Cache, Keeper, Loader, MemoryBudget, ShutdownGrant, Workshop};
+use crate::component::{Cache, Keeper, Loader, MemoryBudget, ShutdownGrant, Turns, Workshop};
 use crate::config::{self, Address, Manifest, Serve};
 use crate::exit::Exit;
 use crate::http::Exchanges;
@@ -317,6 +317,7 @@ fn outfitter(config: &Serve, process: &Process) -> Outfitter {
         named: config.file.is_some(),
         keeper: keeper(process.work.instances.clone()),
         memory: MemoryBudget::new(config.manifest.total.memory, None),
+        turns: Turns::new(config.threads.get()),
         shutdown: ShutdownGrant::new(move || commander.stop(Cause::Guest)),
         stores: Stores::default(),
         forbidden: config.manifest.listen.health.into_iter().collect(),

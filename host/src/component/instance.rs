@@ -16,11 +16,12 @@ use http::Response;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::task::coop::has_budget_remaining;
-use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiBody;
+
+use super::turns::Turn;
 
 /// Why a guest did not do its work. Text for the log, never for the wire.
 #[derive(Clone, Debug, Error)]
@@ -112,6 +113,8 @@ pub struct Running {
     cpu: Duration,
     cpu_limit: Duration,
     release: Release,
+    /// None where somebody else polls the guest.
+    turn: Option<Turn>,
 }
 
 enum State {
@@ -129,9 +132,10 @@ impl Running {
         head: oneshot::Receiver<Head>,
         cpu_limit: Duration,
         release: Release,
+        turn: Option<Turn>,
     ) -> Self {
         let guest = State::Working(guest);
-        Self { guest, head: Some(head), cpu: Duration::ZERO, cpu_limit, release }
+        Self { guest, head: Some(head), cpu: Duration::ZERO, cpu_limit, release, turn }
     }
 
     /// Drives the guest until the head of its answer is there. Poll no more after it was.
@@ -159,9 +163,14 @@ impl Running {
             State::Done { .. } => return Poll::Ready(Ok(())),
             State::Failed(why) => return Poll::Ready(Err(why.clone())),
         };
-        let began = Instant::now();
-        let polled = guest.as_mut().poll(cx);
-        self.cpu += began.elapsed();
+        let polled = match &self.turn {
+            None => guest.as_mut().poll(cx),
+            Some(turn) => {
+                let (polled, took) = turn.poll(|| guest.as_mut().poll(cx));
+                self.cpu += took;
+                polled
+            }
+        };
         self.guest = match polled {
             Poll::Pending if self.cpu <= self.cpu_limit => return Poll::Pending,
             Poll::Pending => State::Failed(GuestFailure::CpuTime(self.cpu_limit)),
@@ -252,7 +261,7 @@ mod tests {
             Ok(Box::new(()) as _)
         });
         let second = Duration::from_secs(1);
-        let mut running = Running::new(guest, head, second, Release::default());
+        let mut running = Running::new(guest, head, second, Release::default(), None);
         drop(send);
         let mut cx = Context::from_waker(Waker::noop());
         assert!(running.poll_head(&mut cx).is_pending());
@@ -269,7 +278,7 @@ mod tests {
         let release = Release::default();
         let running = std::future::pending();
         let second = Duration::from_secs(1);
-        let mut running = Running::new(Box::pin(running), head, second, release.clone());
+        let mut running = Running::new(Box::pin(running), head, second, release.clone(), None);
         let mut cx = Context::from_waker(Waker::noop());
         assert!(running.poll_head(&mut cx).is_pending());
         release.mark_returned();

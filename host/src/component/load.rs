@@ -18,7 +18,7 @@ use super::memory::MemoryBudget;
 use super::reuse::Keeper;
 use super::smoke::Smoke;
 use super::source::{LoadError, Source, stem};
-use super::{Cache, Grants, Limits, Pace, Reuse};
+use super::{Cache, Grants, Limits, Pace, Reuse, Share};
 
 /// Reading a file takes no longer, unless the file system has gone.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
@@ -120,6 +120,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where their memory is counted beside that of each.
     pub memory: MemoryBudget,
+    /// Its part of the workers.
+    pub share: Share,
     /// What they are given beyond the sandbox.
     pub grants: Grants,
     /// How far instances are reused; not at all without.

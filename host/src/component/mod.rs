@@ -33,6 +33,7 @@ mod state;
 mod stdio;
 mod survey;
 mod trial;
+mod turns;
 mod worker;
 
 use std::path::PathBuf;
@@ -53,6 +54,7 @@ pub use reuse::Keeper;
 pub use smoke::Smoke;
 pub use source::{LoadError, Source, survey_file};
 pub use survey::{Kind, Survey};
+pub use turns::{Share, Turns};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 
 /// The authority through which a guest of wasi:http 0.2 passes a request on.

@@ -23,7 +23,7 @@ pub(super) fn start(
     request: Request<WasiBody>,
 ) -> Running {
     let (send, head) = oneshot::channel();
-    let cpu = shared.limits().cpu;
+    let (cpu, turn) = (shared.limits().cpu, store.data().turn().clone());
     let release = Release::default();
     let released = release.clone();
     let guest = async move {
@@ -41,7 +41,7 @@ pub(super) fn start(
         // The store outlives the call: a body that the guest leaked must not look finished.
         Ok(Box::new(store) as _)
     };
-    Running::new(Box::pin(guest), head, cpu, release)
+    Running::new(Box::pin(guest), head, cpu, release, Some(turn))
 }
 
 /// Calls the handler and waits for its return. The head goes to `send` when the guest sets it.

@@ -27,7 +27,7 @@ pub(super) fn start(
     request: Request<WasiBody>,
 ) -> Running {
     let (send, head) = oneshot::channel();
-    let cpu = shared.limits().cpu;
+    let (cpu, turn) = (shared.limits().cpu, store.data().turn().clone());
     let release = Release::default();
     let released = release.clone();
     let guest = async move {
@@ -58,7 +58,7 @@ pub(super) fn start(
         hooks.end(&mut store, &instance, limits.hook, told).await;
         Ok(Box::new(store) as _)
     };
-    Running::new(Box::pin(guest), head, cpu, release)
+    Running::new(Box::pin(guest), head, cpu, release, Some(turn))
 }
 
 /// Serves, and tells the guest meanwhile when its end is decided.

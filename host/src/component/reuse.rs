@@ -29,6 +29,7 @@ use wasmtime_wasi_http::WasiBody;
 use super::generation::{Blueprint, Entry};
 use super::instance::{GuestFailure, Head, Release, Running};
 use super::state::Identity;
+use super::turns::Turn;
 use super::{Grants, worker};
 
 /// Keeps a stop waiting for as long as what it gives lives: an instance that outlives its exchange
@@ -194,7 +195,7 @@ impl Crew {
             }
         };
         // The worker meters the guest itself.
-        Running::new(Box::pin(guest), head, Duration::MAX, release)
+        Running::new(Box::pin(guest), head, Duration::MAX, release, None)
     }
 
     fn free(&self) -> MutexGuard<'_, Vec<Arc<Seat>>> {
@@ -370,14 +371,14 @@ impl Post {
 /// Measures what polling `future` costs, and ends it when that is too much.
 pub(super) async fn metered<T>(
     shared: &Shared,
+    turn: &Turn,
     limit: Duration,
     future: impl Future<Output = wasmtime::Result<T>>,
 ) -> wasmtime::Result<T> {
     let mut future = std::pin::pin!(future);
     poll_fn(|cx| {
-        let began = Instant::now();
-        let polled = future.as_mut().poll(cx);
-        let within = shared.meter.spend(began.elapsed());
+        let (polled, took) = turn.poll(|| future.as_mut().poll(cx));
+        let within = shared.meter.spend(took);
         if polled.is_pending() && !within {
             // Before its jobs are dropped with it.
             shared.failure.set(GuestFailure::CpuTime(limit)).ok();

@@ -16,6 +16,7 @@ use super::fate::FateWatch;
 use super::generation::Blueprint;
 use super::outgoing::Outgoing;
 use super::stdio::{GuestOutput, Stream};
+use super::turns::Turn;
 use super::{ConfigGrant, Next, ShutdownGrant, keyvalue};
 
 /// What one host call may copy out of a guest. A body chunk is at most 1 MiB.
@@ -35,6 +36,7 @@ pub(super) struct GuestState {
     outgoing: Outgoing,
     table: ResourceTable,
     budget: Budget,
+    turn: Turn,
     identity: Identity,
     shutdown: Shutdown,
     keyvalue: keyvalue::Granted,
@@ -120,6 +122,7 @@ impl GuestState {
             outgoing: Outgoing::new(identity, grants.outgoing.clone()),
             table,
             budget: Budget::new(blueprint.limits().memory, &blueprint.settings.memory),
+            turn: Turn::new(&blueprint.settings.share),
             identity: identity.clone(),
             shutdown: Shutdown {
                 grant: grants.request_shutdown.clone(),
@@ -139,9 +142,8 @@ impl GuestState {
         store.limiter(|state| &mut state.budget);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
         store.set_max_component_handles(blueprint.limits().handles);
-        // tokio's yield lets the reactor be polled, so that a spinning guest delays nobody's bytes.
-        store.epoch_deadline_callback(|_| {
-            Ok(wasmtime::UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        store.epoch_deadline_callback(|context| {
+            Ok(wasmtime::UpdateDeadline::YieldCustom(1, context.data().turn.give_way()))
         });
         store.set_epoch_deadline(1);
         store
@@ -149,6 +151,11 @@ impl GuestState {
 
     pub(super) fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
+    }
+
+    /// Its turn on a worker; whoever polls the guest does so through it.
+    pub(super) fn turn(&self) -> &Turn {
+        &self.turn
     }
 
     pub(super) fn identity(&self) -> &Identity {

@@ -116,6 +116,7 @@ impl Worker {
     ) -> wasmtime::Result<bool> {
         let limits = *self.blueprint.limits();
         let proxy = indices.load(&mut *store, instance)?;
+        let turn = store.data().turn().clone();
         loop {
             tokio::select! {
                 biased;
@@ -124,7 +125,7 @@ impl Worker {
                     store.data().renew();
                     self.shared.meter.allow(limits.cpu, true);
                     let call = p2::call(&mut *store, &proxy, request, head);
-                    match metered(&self.shared, limits.cpu, call).await {
+                    match metered(&self.shared, &turn, limits.cpu, call).await {
                         Ok(()) => drop(done.send(Ok(()))),
                         Err(why) => {
                             drop(done.send(Err(Lost::Failed(GuestFailure::of(&why)))));
@@ -156,11 +157,11 @@ impl Worker {
         let limits = *self.blueprint.limits();
         let service = indices.load(&mut *store, instance)?;
         let beside = self.blueprint.code.hooks.beside(store, instance)?;
-        let shared = self.shared.clone();
+        let (shared, turn) = (self.shared.clone(), store.data().turn().clone());
         let served = store.run_concurrent(async |accessor| {
             self.loop_p3(accessor, &service, beside.as_ref(), told).await
         });
-        metered(&shared, limits.cpu, served).await?
+        metered(&shared, &turn, limits.cpu, served).await?
     }
 
     async fn loop_p3(

@@ -86,7 +86,7 @@ struct ServeArgs {
     #[arg(value_name = "APP.wasm|host.toml")]
     app: PathBuf,
 
-    /// Load and prove everything, with its smoke requests, as a start would; then exit
+    /// Load and prove everything, with its smoke requests, as a start would; then exit [default: off]
     #[arg(long)]
     dry_run: bool,
 
