@@ -116,6 +116,12 @@ impl Client {
         let between = Timeouts::within(timeouts.between_bytes, inner.limits.between_bytes);
         inner.receive(response, exchange, between)
     }
+
+    /// Connections that are open now, idle ones among them, or about to be.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.0.connector.open()
+    }
 }
 
 impl Inner {
