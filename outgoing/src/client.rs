@@ -146,6 +146,10 @@ impl Inner {
             () = exchange.connected() => {}
             () = time::sleep(connect) => return Err(SendError::ConnectTimeout),
         }
+        // Now, because with the response it may already be back in the pool.
+        if self.idle() > self.limits.idle_total {
+            exchange.spoil_connection();
+        }
         let mut since = Instant::now();
         loop {
             tokio::select! {
@@ -172,9 +176,6 @@ impl Inner {
         // Nobody asked: `Upgrade` is never sent.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(SendError::Protocol("it switches protocols unasked".into()));
-        }
-        if self.idle() > self.limits.idle_total {
-            exchange.spoil_connection();
         }
         let (mut parts, incoming) = response.into_parts();
         head::received(&mut parts);
