@@ -116,6 +116,12 @@ impl Client {
         let between = Timeouts::within(timeouts.between_bytes, inner.limits.between_bytes);
         inner.receive(response, exchange, between)
     }
+
+    /// Connections that are open now, idle ones among them, or about to be.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.0.connector.open()
+    }
 }
 
 impl Inner {
@@ -139,6 +145,10 @@ impl Inner {
             response = &mut response => return response.map_err(|error| SendError::of(&error)),
             () = exchange.connected() => {}
             () = time::sleep(connect) => return Err(SendError::ConnectTimeout),
+        }
+        // Now, because with the response it may already be back in the pool.
+        if self.idle() > self.limits.idle_total {
+            exchange.spoil_connection();
         }
         let mut since = Instant::now();
         loop {
@@ -166,9 +176,6 @@ impl Inner {
         // Nobody asked: `Upgrade` is never sent.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(SendError::Protocol("it switches protocols unasked".into()));
-        }
-        if self.idle() > self.limits.idle_total {
-            exchange.spoil_connection();
         }
         let (mut parts, incoming) = response.into_parts();
         head::received(&mut parts);

@@ -56,7 +56,7 @@ pub struct Limits {
     pub idle: Duration,
     /// Idle connections to one host.
     pub idle_per_host: usize,
-    /// Idle connections to all hosts; with more, those whose response comes are not kept.
+    /// Idle connections to all hosts. With more, a connection is not kept after its request.
     pub idle_total: usize,
     /// Listeners of this process that no guest may reach, whatever is granted: health, and a control
     /// socket should it ever be TCP. One on an unspecified address stands for its port on every
