@@ -17,6 +17,7 @@ mod bindings {
         unreachable_pub,
         trivial_numeric_casts,
         unused_qualifications,
+        clippy::error_impl_error,
         reason = "generated"
     )]
     wasmtime::component::bindgen!({

@@ -123,6 +123,32 @@ fn a_password_is_needed_and_never_told() {
     });
 }
 
+/// What docs/keyvalue.md asks of an operator.
+const ACL: [&str; 8] =
+    ["app", "on", ">secret", "~host:*", "+@hash", "+@scripting", "+hello", "+client"];
+
+#[test]
+fn a_user_with_the_rights_that_the_docs_name_can_do_everything() {
+    let folder = Folder::new();
+    let acl = folder.path().join("users.acl");
+    std::fs::write(&acl, format!("user default off\nuser {}\n", ACL.join(" "))).unwrap();
+    let Some(server) = Server::start_with(&folder, &["--aclfile", acl.to_str().unwrap()]) else {
+        return;
+    };
+    runtime().block_on(async {
+        let store = Store::Redis(format!("{}?user=app&pass=secret", server.url()));
+        let bucket = one(&Stores::default(), &store, ROOM);
+        bucket.set(key(), b"1".to_vec()).await.unwrap();
+        assert_eq!(bucket.increment(key(), 1).await, Ok(2));
+        assert_eq!(bucket.get_many(vec![key()]).await, Ok(vec![Some(b"2".to_vec())]));
+        assert_eq!(bucket.get(key()).await, Ok(Some(b"2".to_vec())));
+        assert_eq!(bucket.exists(key()).await, Ok(true));
+        assert_eq!(bucket.list_keys(None).await.unwrap().keys, [key()]);
+        assert_eq!(bucket.swap(key(), None, Vec::new()).await, Ok(false));
+        bucket.delete(key()).await.unwrap();
+    });
+}
+
 #[test]
 fn the_tests_know_whether_there_is_a_server() {
     let there = Command::new("redis-server").arg("--version").output().is_ok();
