@@ -22,7 +22,6 @@ use host_manifest::Reuse;
 use http::Request;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::coop::unconstrained;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime_wasi_http::WasiBody;
 

@@ -79,7 +79,7 @@ impl Way {
 
 fn strip(uri: &mut Uri, prefix: &str) {
     let Some(path) = uri.path_and_query() else { return };
-    let path = host_manifest::routes::strip(path.as_str(), prefix);
+    let path = host_manifest::routes::strip(path.as_str(), prefix).into_owned();
     let mut parts = uri.clone().into_parts();
     if let Ok(path) = PathAndQuery::try_from(path) {
         parts.path_and_query = Some(path);
