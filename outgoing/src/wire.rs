@@ -45,7 +45,8 @@ impl Wire {
     /// hyper reads before it begins a request. If it learns of the end only after that, the request
     /// is lost, because it may have been sent; if it learns of it there, the request, its body
     /// untouched, goes over another connection. tokio asks the kernel only after the reactor has
-    /// said that there is something, which may be a whole tick of a busy guest later.
+    /// said that there is something, which may be a whole tick of a busy guest later. (Under TLS the end
+    /// stands behind a farewell, and is not seen here; that takes the reactor.)
     fn has_ended(&self) -> io::Result<bool> {
         let mut byte = [MaybeUninit::uninit()];
         match SockRef::from(self.io.inner()).peek(&mut byte) {
