@@ -62,6 +62,7 @@ test-unit: ## Run the tests inside the library only: no guests, no processes
 lint: ## Check formatting, clippy and docs; a warning fails
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --all --check --manifest-path guest/Cargo.toml
+	$(CARGO) fmt --all --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --all-targets $(BUILD) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items $(BUILD)
 	@echo "README.md shows guest/examples/greet"
@@ -78,6 +79,25 @@ lint: ## Check formatting, clippy and docs; a warning fails
 .PHONY: doc
 doc: ## Build the documentation of the code: target/doc/host/index.html
 	$(CARGO) doc --no-deps --document-private-items $(BUILD)
+
+# A quarter of the time for each target. What is found goes below target/; fuzz/corpus has the seeds.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := manifest routes authority allow_list
+CARGO_FUZZ := target/tools/bin/cargo-fuzz
+
+$(CARGO_FUZZ):
+	$(CARGO) install cargo-fuzz --version '^0.13' --locked --root target/tools
+
+.PHONY: fuzz
+fuzz: $(CARGO_FUZZ) ## Fuzz what reads text from outside, with a nightly toolchain (FUZZ_SECONDS=60 in all)
+	@for target in $(FUZZ_TARGETS); do \
+	    mkdir -p target/fuzz/$$target || exit 1; \
+	    echo "fuzz $$target"; \
+	    RUSTUP_TOOLCHAIN=nightly PATH="$(CURDIR)/target/tools/bin:$$PATH" \
+	        $(CARGO) fuzz run $$target target/fuzz/$$target fuzz/corpus/$$target -- \
+	        -max_total_time=$$(( $(FUZZ_SECONDS) / $(words $(FUZZ_TARGETS)) )) \
+	        -max_len=16384 -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
 
 # Eight loss tests, 125 stops each.
 .PHONY: soak

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::at::At;
+use super::bucket;
 use super::raw;
 use super::reading::Reading;
 use super::words::{Backend, Reached};
@@ -149,7 +150,7 @@ fn directories(reading: &mut Reading<'_>, raw: &[At<raw::Directory>]) -> Vec<Dir
 fn buckets(
     reading: &mut Reading<'_>,
     component: &Arc<str>,
-    raw: &BTreeMap<At<String>, raw::Bucket>,
+    raw: &BTreeMap<At<String>, bucket::Bucket>,
     stores: &Stores<'_>,
 ) -> BTreeMap<String, Bucket> {
     let mut out = BTreeMap::new();

@@ -7,6 +7,7 @@
 //! ```
 
 mod at;
+mod bucket;
 mod build;
 mod grants;
 mod interpolate;
@@ -88,7 +89,7 @@ fn examine(text: &str, file: &Path, env: Env<'_>, look: bool) -> Result<Manifest
             return Err(report(walk.problems));
         }
     };
-    let directory = file.parent().unwrap_or(Path::new(""));
+    let directory = file.parent().unwrap_or_else(|| Path::new(""));
     let mut reading = Reading::new(text, directory, env, look, spans, walk);
     let manifest = build::manifest(&mut reading, &raw);
     match reading.problems {

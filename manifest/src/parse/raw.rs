@@ -1,18 +1,15 @@
 //! The file as it is written. The comments here are the descriptions in the schema.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use schemars::{JsonSchema, Schema};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::at::{At, Written};
+use super::bucket::Bucket;
 use super::words::{Backend, Reached, Verb};
 use crate::outgoing::{Endpoint, Origin};
 use crate::{Address, Fail, Health, Limit, Size, Smoke, Span, Stdio, defaults};
@@ -276,25 +273,6 @@ pub(super) struct Directory {
     pub(super) write: bool,
 }
 
-/// The name of a store, or a table with it.
-#[derive(Debug)]
-pub(super) struct Bucket {
-    pub(super) store: Option<At<String>>,
-    pub(super) shared: Option<At<String>>,
-}
-
-/// A bucket in a store.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-#[schemars(extend("required" = ["store"]))]
-struct BucketTable {
-    /// The name of a store.
-    #[schemars(with = "String")]
-    store: Option<At<String>>,
-    /// Components that say the same word here share what is in it.
-    shared: Option<At<String>>,
-}
-
 /// Where key-value buckets are kept.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
@@ -331,62 +309,6 @@ pub(super) struct Route {
     /// The component sees the path without what stands in path.
     #[schemars(extend("default" = false))]
     pub(super) strip_prefix: bool,
-}
-
-impl<'de> Deserialize<'de> for Bucket {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Both forms stand in a span; `Spanned` of an untagged enum would lose those within.
-        let at = At::<EitherForm>::deserialize(deserializer)?;
-        Ok(match at.value {
-            EitherForm::Name(value) => {
-                Self { store: Some(At { value, span: at.span }), shared: None }
-            }
-            EitherForm::Table(BucketTable { store, shared }) => Self { store, shared },
-        })
-    }
-}
-
-enum EitherForm {
-    Name(String),
-    Table(BucketTable),
-}
-
-impl<'de> Deserialize<'de> for EitherForm {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-
-        impl<'de> Visitor<'de> for Either {
-            type Value = EitherForm;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a store, or a table with `store`")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<EitherForm, E> {
-                Ok(EitherForm::Name(text.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EitherForm, A::Error> {
-                BucketTable::deserialize(MapAccessDeserializer::new(map)).map(EitherForm::Table)
-            }
-        }
-
-        deserializer.deserialize_any(Either)
-    }
-}
-
-impl JsonSchema for Bucket {
-    fn schema_name() -> Cow<'static, str> {
-        "Bucket".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let table = generator.subschema_for::<BucketTable>();
-        json_schema!({
-            "description": "The name of a store; or a table with it.",
-            "anyOf": [{ "type": "string" }, table]
-        })
-    }
 }
 
 /// A default that is a number, for the schema.

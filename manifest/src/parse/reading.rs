@@ -76,7 +76,7 @@ impl<'a> Reading<'a> {
     /// Where `part` stands in the source within `span`; all of it if it is written otherwise.
     fn within(&self, span: &Range<usize>, part: &str) -> Range<usize> {
         let at = self.text.get(span.clone()).and_then(|text| text.find(part));
-        at.map_or(span.clone(), |at| span.start + at..span.start + at + part.len())
+        at.map_or_else(|| span.clone(), |at| span.start + at..span.start + at + part.len())
     }
 
     /// What a short text means. The complaint does not show it: a variable in it may be a secret.

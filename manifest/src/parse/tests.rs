@@ -39,9 +39,13 @@ fn one_component_is_enough() {
     assert_eq!(&*route.component, "app");
 }
 
+fn full() -> Manifest {
+    read(include_str!("../../tests/full.toml")).expect("right")
+}
+
 #[test]
-fn everything_can_be_said() {
-    let manifest = read(include_str!("../../tests/full.toml")).expect("right");
+fn the_process_is_as_it_is_said() {
+    let manifest = full();
     assert_eq!(
         manifest.listen.addresses,
         [
@@ -55,17 +59,27 @@ fn everything_can_be_said() {
     assert_eq!(manifest.stop.timeout, Duration::from_secs(40));
     assert!(manifest.swap.watch);
     assert_eq!(manifest.total.memory, Some(2 << 30));
+    assert_eq!(manifest.connection.body_idle, Duration::from_secs(120), "that of the most patient");
+}
+
+#[test]
+fn limits_are_those_of_the_component_then_those_of_all() {
+    let manifest = full();
     let shop = &manifest.components["shop"];
     assert_eq!(shop.limits.memory, 64 << 20, "its own");
     assert_eq!(shop.limits.cpu, Duration::from_secs(2), "that of all");
     assert_eq!(shop.limits.instances, 100, "a quarter");
     assert_eq!(shop.limits.total, Some(Duration::from_secs(60)));
     assert_eq!(shop.limits.body_idle, Duration::from_secs(120));
-    assert_eq!(manifest.connection.body_idle, Duration::from_secs(120), "that of the most patient");
     let reuse = Reuse { exchanges: 50, concurrency: 4, idle: Duration::from_secs(10) };
     assert_eq!(shop.reuse, Some(reuse));
     assert_eq!(shop.breaker.map(|breaker| breaker.failures), Some(5));
-    let grants = &shop.grants;
+}
+
+#[test]
+fn grants_are_as_they_are_said() {
+    let manifest = full();
+    let grants = &manifest.components["shop"].grants;
     assert_eq!(grants.env, [("API_TOKEN".into(), "secret".into()), ("MODE".into(), "$5".into())]);
     assert_eq!(grants.args, ["shop", "--fast"]);
     assert_eq!(grants.outgoing.len(), 2);
@@ -81,6 +95,11 @@ fn everything_can_be_said() {
     let carts = Bucket { store: Store::Disk("/etc/host/data.redb".into()), space: own };
     assert_eq!(grants.buckets["carts"], carts);
     assert_eq!(grants.buckets["rates"].space, Space::Shared("rates".into()));
+}
+
+#[test]
+fn routes_are_in_the_order_of_the_file() {
+    let manifest = full();
     assert_eq!(manifest.components["auth"].fail, Fail::Open);
     let [first, second, third] = &manifest.routes[..] else { panic!("three routes") };
     assert_eq!(first.pattern.host.as_deref(), Some("*.shop.example"));

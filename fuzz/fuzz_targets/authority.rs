@@ -1,0 +1,31 @@
+//! A host has one spelling, and no name is an address in disguise.
+#![no_main]
+
+use std::net::IpAddr;
+
+use host_manifest::outgoing::{Endpoint, Host, Origin};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    if let Some(host) = Host::of_uri(text) {
+        assert_eq!(Host::of_uri(&host.to_string()), Some(host.clone()));
+        if let Host::Name(name) = &host {
+            assert!(name.parse::<IpAddr>().is_err());
+            assert!(
+                name.bytes().all(|byte| byte.is_ascii_graphic() && !b"@:/?#[]%".contains(&byte))
+            );
+            let last = name.rsplit('.').next().unwrap_or_default();
+            assert!(!last.bytes().all(|byte| byte.is_ascii_digit()) && !last.starts_with("0x"));
+        }
+        // What we take for a host, the parser of URIs takes for the same.
+        let authority: http::uri::Authority = text.parse().expect("a host is an authority");
+        assert_eq!(Host::of_uri(authority.host()), Some(host));
+        assert!(authority.port().is_none());
+    }
+    if let Ok(origin) = text.parse::<Origin>() {
+        assert_eq!(origin.to_string().parse(), Ok(origin));
+    }
+    if let Ok(endpoint) = text.parse::<Endpoint>() {
+        assert_eq!(endpoint.to_string().parse(), Ok(endpoint));
+    }
+});
