@@ -8,7 +8,8 @@ use host_manifest::Component;
 use host_outgoing::{Client, Endpoints, System};
 
 use crate::component::{
-    ConfigGrant, Directories, Grants, Keeper, MemoryBudget, Settings, ShutdownGrant, Smoke, Sockets, Turns,
+    ConfigGrant, Directories, Grants, Keeper, MemoryBudget, Settings, ShutdownGrant, Smoke,
+    Sockets, Turns,
 };
 use crate::config::{self, Serve};
 use crate::site::Outfitter;

@@ -93,6 +93,14 @@ enum Fault {
 }
 
 impl Fault {
+    /// What the peer is told.
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Host(failure) => *failure,
+            Self::Guest(why) => why.into(),
+        }
+    }
+
     /// Whether the guest did it.
     fn is_of_the_guest(&self) -> bool {
         match self {
@@ -190,7 +198,8 @@ impl Exchanges {
             let Some(pass) = pass.filter(|_| fault.is_of_the_component()) else {
                 return refuse(&fault, guard, &label);
             };
-            let failure = report(&fault, &guard, &label);
+            let failure = fault.failure().of_plugin();
+            report(&fault, failure, &guard, &label);
             match pass.recover().await {
                 Recovered::Request(kept) => {
                     info!(exchange = guard.id(), plugin = %way.name(), "passed by: fail = open");
@@ -202,7 +211,7 @@ impl Exchanges {
                     info!(exchange = guard.id(), plugin = %way.name(), "passed by: fail = open");
                     return response.map(|body| Answer::passed(body, guard));
                 }
-                Recovered::Nothing => return failure.of_plugin().response(),
+                Recovered::Nothing => return failure.response(),
             }
         }
     }
@@ -437,19 +446,16 @@ fn receive(
 
 /// The answer to an exchange that has failed before its head was out.
 fn refuse(fault: &Fault, mut guard: Guard, label: &Label) -> Response<Answer> {
-    let failure = report(fault, &guard, label);
+    let failure = fault.failure();
+    report(fault, failure, &guard, label);
     if matches!(failure, Failure::Cut | Failure::Retired) {
         guard.mark_cut();
     }
     failure.response()
 }
 
-/// Writes the cause into the log and gives what the peer is told.
-fn report(fault: &Fault, guard: &Guard, label: &Label) -> Failure {
-    let failure = match fault {
-        Fault::Host(failure) => *failure,
-        Fault::Guest(why) => why.into(),
-    };
+/// Writes the cause into the log, with what the peer is told.
+fn report(fault: &Fault, failure: Failure, guard: &Guard, label: &Label) {
     let (exchange, generation) = (guard.id(), label.generation());
     let component = label.component();
     let component = component.as_deref();
@@ -463,7 +469,6 @@ fn report(fault: &Fault, guard: &Guard, label: &Label) -> Failure {
             info!(exchange, component, generation, status, ?why, "refused: {label}");
         }
     }
-    failure
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {

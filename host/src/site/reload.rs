@@ -24,7 +24,7 @@ type Read = Box<dyn Fn() -> Result<Manifest, String> + Send + Sync>;
 pub struct Outfitter {
     /// In force since the start.
     first: Manifest,
-    outfit: Outfit,
+    outfit: Arc<Outfit>,
     manifest: Option<(PathBuf, Arc<Read>)>,
 }
 
@@ -82,7 +82,7 @@ impl Outfitter {
         manifest: Manifest,
         outfit: impl Fn(&Component) -> Result<Settings, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { first: manifest, outfit: Box::new(outfit), manifest: None }
+        Self { first: manifest, outfit: Arc::new(Box::new(outfit)), manifest: None }
     }
 
     /// For one that is read from `path` at every reload.
@@ -173,7 +173,8 @@ impl Outfitter {
         component: &Component,
         loader: &Loader,
     ) -> Result<Option<App>, Rejected> {
-        let source = loader.read(&component.source).await.map_err(|why| of(component, &why))?;
+        let source =
+            loader.read(&component.source).await.map_err(|why| self.of(component, &why))?;
         let settings = {
             let current = slot.current();
             let Some(app) = current.app(&component.name) else { return Ok(None) };
@@ -185,8 +186,8 @@ impl Outfitter {
         let blueprint = loader
             .make(source, &settings, Pace::BesideTraffic)
             .await
-            .map_err(|why| of(component, &why))?;
-        let next = loader.prove(blueprint).await.map_err(|why| of(component, &why))?;
+            .map_err(|why| self.of(component, &why))?;
+        let next = loader.prove(blueprint).await.map_err(|why| self.of(component, &why))?;
         Ok(slot.current().app(&component.name).map(|app| app.on(Arc::new(next))))
     }
 
@@ -196,14 +197,26 @@ impl Outfitter {
         loader: &Loader,
         pace: Pace,
     ) -> Result<App, Rejected> {
-        let settings = (self.outfit)(component)
-            .map_err(|why| of(component, &Rejected::at(Step::Grants, why)))?;
+        let (outfit, entry) = (self.outfit.clone(), component.clone());
+        // Opens files.
+        let settings = tokio::task::spawn_blocking(move || outfit(&entry))
+            .await
+            .unwrap_or_else(|why| Err(why.to_string()))
+            .map_err(|why| self.of(component, &Rejected::at(Step::Grants, why)))?;
         let settings = Arc::new(settings);
         let generation = loader
             .load(&component.source, &settings, pace)
             .await
-            .map_err(|why| of(component, &why))?;
+            .map_err(|why| self.of(component, &why))?;
         Ok(App::new(Arc::new(component.clone()), settings, Arc::new(generation)))
+    }
+
+    /// In a manifest there may be several: a refusal says which one it is about.
+    fn of(&self, component: &Component, why: &Rejected) -> Rejected {
+        match &self.manifest {
+            None => why.clone(),
+            Some(_) => Rejected::at(why.step, format!("component {}: {}", component.name, why.why)),
+        }
     }
 
     /// What differs from the first manifest and takes a restart.
@@ -223,11 +236,6 @@ impl Outfitter {
 fn entries(slot: &Slot) -> BTreeMap<Arc<str>, Arc<Component>> {
     let entry = |app: &Arc<App>| (app.manifest.name.clone(), app.manifest.clone());
     slot.current().apps().map(entry).collect()
-}
-
-/// Where there are several, a refusal says which one it is about.
-fn of(component: &Component, why: &Rejected) -> Rejected {
-    Rejected::at(why.step, format!("component {}: {}", component.name, why.why))
 }
 
 impl fmt::Debug for Outfitter {
