@@ -113,6 +113,10 @@ bench: build guests ## Measure against the native server (BENCH="--write": into 
 bench-swap: build guests guests-js ## Measure what a swap costs (BENCH="--write": into bench/README.md)
 	bench/swap.py $(BENCH)
 
+.PHONY: bench-plugins
+bench-plugins: build guests ## Measure chains, routes, idle components, neighbours (BENCH="--write")
+	bench/plugins.py $(BENCH)
+
 .PHONY: ci
 ci: ## What CI runs, and nothing else
 	.ci/run
