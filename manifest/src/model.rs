@@ -35,7 +35,7 @@ pub struct Manifest {
 pub struct Listen {
     /// At least one.
     pub addresses: Vec<Address>,
-    /// The control socket; none if the manifest does not say.
+    /// The control socket; none if the manifest does not say, the path `off` if there shall be none.
     pub control: Option<PathBuf>,
     /// Where health is answered, if it is.
     pub health: Option<SocketAddr>,

@@ -326,6 +326,9 @@ pub(super) fn schema(inline: bool) -> Schema {
 
 /// What may be left out is not null: TOML has none.
 fn without_null(schema: &mut Schema) {
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
     let Some(Value::Array(types)) = schema.get_mut("type") else { return };
     types.retain(|one| one != "null");
     if let [only] = types.as_slice() {
