@@ -27,7 +27,7 @@ use super::upload::{self, Upload};
 use crate::component::{Generation, GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Work as InFlight};
 use crate::net;
-use crate::site::{Breaker, BreakerStanding, Permit, Slot};
+use crate::site::{Breaker, BreakerStanding, Permit, Slot, Target};
 
 /// Serves exchanges: the service that the network is handed. Cloning gives another handle.
 #[derive(Clone, Debug)]
@@ -292,9 +292,16 @@ struct UploadLimits {
 
 impl Shared {
     fn route(&self, request: &Request<Incoming>) -> Result<Way, Response<Answer>> {
-        let uri = request.uri();
+        let (uri, method) = (request.uri(), request.method());
         let host = uri.host().unwrap_or_default();
-        match self.site.current().route(host, uri.path(), request.method()) {
+        let site = self.site.current();
+        let found = site.route(host, uri.path(), method);
+        if let Some(read) = edge::other_reading(uri.path())
+            && !same(&found, &site.route(host, &read, method))
+        {
+            return Err(Failure::Malformed("path can be read in two ways\n").response());
+        }
+        match found {
             Found::Route(target) => Ok(Way::new(target)),
             Found::Methods(allowed) => Err(failure::other_methods(&allowed)),
             Found::Nothing => Err(Failure::NoRoute.response()),
@@ -426,6 +433,15 @@ impl Shared {
             head.map_err(Fault::Guest)
         })
         .await
+    }
+}
+
+/// Whether both lead to the same route, or neither to any.
+fn same(one: &Found<'_, Target>, other: &Found<'_, Target>) -> bool {
+    match (one, other) {
+        (Found::Route(one), Found::Route(other)) => std::ptr::eq(*one, *other),
+        (Found::Route(_), _) | (_, Found::Route(_)) => false,
+        _ => true,
     }
 }
 
