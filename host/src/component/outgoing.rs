@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_outgoing::{Client, SendError, Timeouts};
 use http::Uri;
@@ -20,13 +21,13 @@ pub(super) struct Outgoing {
     next: Option<Arc<dyn Next>>,
     /// The request that comes is passed on, whatever its authority.
     passes: bool,
-    /// One line of the log is enough.
-    said: bool,
+    /// One line of the log for each instance is enough: a guest may try in a loop.
+    said: Arc<AtomicBool>,
 }
 
 impl Outgoing {
     pub(super) fn new(identity: &Identity, client: Option<Client>) -> Self {
-        Self { identity: identity.clone(), client, next: None, passes: false, said: false }
+        Self { identity: identity.clone(), client, next: None, passes: false, said: Arc::default() }
     }
 
     pub(super) fn lead_to(&mut self, next: Option<Arc<dyn Next>>) {
@@ -38,13 +39,11 @@ impl Outgoing {
         self.passes = passes;
     }
 
-    fn deny(&mut self, why: &str) {
-        if !std::mem::replace(&mut self.said, true) {
-            say(&self.identity, why);
-        }
+    fn deny(&self, why: &str) {
+        say(&self.said, &self.identity, why);
     }
 
-    fn pass(&mut self, request: http::Request<WasiBody>) -> Sending {
+    fn pass(&self, request: http::Request<WasiBody>) -> Sending {
         let Some(next) = self.next.clone() else {
             self.deny("nothing comes after this component: it is no plugin of a chain here");
             return refuse(HttpError::DestinationNotFound);
@@ -54,7 +53,10 @@ impl Outgoing {
     }
 }
 
-fn say(identity: &Identity, why: &str) {
+fn say(said: &AtomicBool, identity: &Identity, why: &str) {
+    if said.swap(true, Ordering::Relaxed) {
+        return;
+    }
     let (component, generation) = (&*identity.component, identity.number);
     warn!(component, generation, "outgoing request refused: {why}");
 }
@@ -96,7 +98,7 @@ impl WasiHttpHooks for Outgoing {
             head: options.first_byte_timeout,
             between_bytes: options.between_bytes_timeout,
         };
-        let identity = self.identity.clone();
+        let (identity, said) = (self.identity.clone(), self.said.clone());
         Box::new(async move {
             let sent = client.send(request, timeouts).await;
             let response = sent.map_err(|why| {
@@ -107,11 +109,11 @@ impl WasiHttpHooks for Outgoing {
                         | SendError::TooMany { .. }
                 );
                 if refused {
-                    say(&identity, &why.to_string());
+                    say(&said, &identity, &why.to_string());
                 }
-                error(why)
+                error(&why)
             })?;
-            Ok((response.map(|body| body.map_err(error).boxed_unsync()), done()))
+            Ok((response.map(|body| body.map_err(|why| error(&why)).boxed_unsync()), done()))
         })
     }
 }
@@ -124,7 +126,7 @@ fn origin(uri: &Uri) -> String {
 }
 
 /// What a guest is told: as much as the interface has words for, and nothing of the log's text.
-fn error(why: SendError) -> HttpError {
+fn error(why: &SendError) -> HttpError {
     match why {
         SendError::Denied { .. } => HttpError::HttpRequestDenied,
         SendError::AddressDenied { .. } => HttpError::DestinationIpProhibited,
@@ -143,7 +145,7 @@ fn error(why: SendError) -> HttpError {
         SendError::HeadTimeout => HttpError::HttpResponseTimeout,
         SendError::HeadTooLarge => HttpError::HttpResponseHeaderSectionSize(None),
         SendError::BodyTimeout => HttpError::ConnectionReadTimeout,
-        SendError::ResponseTooLarge { limit } => HttpError::HttpResponseBodySize(Some(limit)),
+        SendError::ResponseTooLarge { limit } => HttpError::HttpResponseBodySize(Some(*limit)),
         SendError::Incomplete(_) => HttpError::ConnectionTerminated,
         SendError::Protocol(_) => HttpError::HttpProtocolError,
         _ => HttpError::InternalError(None),

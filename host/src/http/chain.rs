@@ -10,7 +10,7 @@
 //! the manifest says `fail = "open"`, the exchange goes on with what the plugin has not touched.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -22,7 +22,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -101,8 +101,7 @@ struct Shared {
     scheme: Scheme,
     authority: Authority,
     /// Requests passed on that have no answer yet.
-    waiting: AtomicUsize,
-    answered: Notify,
+    waiting: watch::Sender<usize>,
     kept: Mutex<Kept>,
 }
 
@@ -140,8 +139,7 @@ impl Pass {
             exchange,
             scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTP),
             authority: uri.authority().cloned().unwrap_or(NAMELESS),
-            waiting: AtomicUsize::new(0),
-            answered: Notify::new(),
+            waiting: watch::Sender::new(0),
             kept: Mutex::default(),
         }))
     }
@@ -161,23 +159,16 @@ impl Pass {
 
     /// Whether the plugin waits for those behind it.
     pub(super) fn is_waiting(&self) -> bool {
-        self.0.waiting.load(Ordering::Acquire) > 0
+        *self.0.waiting.borrow() > 0
     }
 
     /// Waits until it does not, or until `deadline`. Those behind have their own deadlines.
     pub(super) async fn answered(&self, deadline: Option<Instant>) {
-        let answered = async {
-            loop {
-                let told = self.0.answered.notified();
-                if !self.is_waiting() {
-                    return;
-                }
-                told.await;
-            }
-        };
+        let mut waiting = self.0.waiting.subscribe();
+        let answered = waiting.wait_for(|waiting| *waiting == 0);
         match deadline {
             Some(deadline) => drop(timeout_at(deadline, answered).await),
-            None => answered.await,
+            None => drop(answered.await),
         }
     }
 
@@ -243,15 +234,14 @@ struct Waits(Arc<Shared>);
 
 impl Waits {
     fn new(shared: Arc<Shared>) -> Self {
-        shared.waiting.fetch_add(1, Ordering::AcqRel);
+        shared.waiting.send_modify(|waiting| *waiting += 1);
         Self(shared)
     }
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-        self.0.answered.notify_waiters();
+        self.0.waiting.send_modify(|waiting| *waiting -= 1);
     }
 }
 
@@ -436,6 +426,6 @@ impl Body for Pipe {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
     }
 }

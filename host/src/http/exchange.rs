@@ -141,7 +141,7 @@ impl Exchanges {
         }
         let way = match self.0.route(&request) {
             Ok(way) => way,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let label = Arc::new(Label::new(&request, None));
         let guard = self.0.exchanges.enter(label.clone());
@@ -177,7 +177,7 @@ impl Exchanges {
         let began = Instant::now();
         loop {
             let pass = way.rest().map(|rest| {
-                let (exchange, uri) = (label.of.unwrap_or(guard.id()), request.uri());
+                let (exchange, uri) = (label.of.unwrap_or_else(|| guard.id()), request.uri());
                 Pass::new(self.clone(), rest, exchange, uri)
             });
             if let Some(pass) = &pass
@@ -185,16 +185,16 @@ impl Exchanges {
             {
                 request = pass.keep(request);
             }
-            let fault =
-                match self.0.run(request, &verdict, &way, pass.as_ref(), &label, began).await {
-                    Ok(begun) => {
-                        if let Some(pass) = pass {
-                            pass.forget();
-                        }
-                        return self.respond(begun, guard, label).await;
+            let turn = Turn { way: &way, pass: pass.as_ref(), label: &label, began };
+            let fault = match self.0.run(request, &verdict, turn).await {
+                Ok(begun) => {
+                    if let Some(pass) = pass {
+                        pass.forget();
                     }
-                    Err(fault) => fault,
-                };
+                    return self.respond(begun, guard, label).await;
+                }
+                Err(fault) => fault,
+            };
             let Some(pass) = pass.filter(|_| fault.is_of_the_component()) else {
                 return refuse(&fault, guard, &label);
             };
@@ -254,6 +254,18 @@ impl Exchanges {
     }
 }
 
+/// The turn of one component on the way of a request.
+#[derive(Clone, Copy)]
+struct Turn<'a> {
+    /// From this component on.
+    way: &'a Way,
+    /// What it passes on to, unless it is the last one.
+    pass: Option<&'a Pass>,
+    label: &'a Label,
+    /// When the exchange began.
+    began: Instant,
+}
+
 /// A guest that has sent the head of its answer.
 struct Begun {
     response: Response<WasiBody>,
@@ -291,7 +303,7 @@ struct UploadLimits {
 }
 
 impl Shared {
-    fn route(&self, request: &Request<Incoming>) -> Result<Way, Response<Answer>> {
+    fn route(&self, request: &Request<Incoming>) -> Result<Way, Box<Response<Answer>>> {
         let (uri, method) = (request.uri(), request.method());
         let host = uri.host().unwrap_or_default();
         let site = self.site.current();
@@ -299,12 +311,12 @@ impl Shared {
         if let Some(read) = edge::other_reading(uri.path())
             && !same(&found, &site.route(host, &read, method))
         {
-            return Err(Failure::Malformed("path can be read in two ways\n").response());
+            return Err(Box::new(Failure::Malformed("path can be read in two ways\n").response()));
         }
         match found {
             Found::Route(target) => Ok(Way::new(target)),
-            Found::Methods(allowed) => Err(failure::other_methods(&allowed)),
-            Found::Nothing => Err(Failure::NoRoute.response()),
+            Found::Methods(allowed) => Err(Box::new(failure::other_methods(&allowed))),
+            Found::Nothing => Err(Box::new(Failure::NoRoute.response())),
         }
     }
 
@@ -335,11 +347,9 @@ impl Shared {
         &self,
         request: Request<WasiBody>,
         verdict: &upload::Verdict,
-        way: &Way,
-        pass: Option<&Pass>,
-        label: &Label,
-        began: Instant,
+        turn: Turn<'_>,
     ) -> Result<Begun, Fault> {
+        let Turn { way, pass, label, began } = turn;
         let is_head = *request.method() == Method::HEAD;
         let request = way.enter(request);
         let admitted = self.admit(way).await?;
