@@ -321,6 +321,7 @@ fn outfitter(config: &Serve, process: &Process) -> Outfitter {
         shutdown: ShutdownGrant::new(move || commander.stop(Cause::Guest)),
         stores: Stores::default(),
         forbidden: config.manifest.listen.health.into_iter().collect(),
+        look: false,
     };
     outfit.outfitter(config)
 }
