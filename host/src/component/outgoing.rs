@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use tracing::warn;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::sent::Gone;
 use super::state::Identity;
 use super::stdio::quote;
 use super::{NEXT_HOST, Next};
@@ -21,13 +22,22 @@ pub(super) struct Outgoing {
     next: Option<Arc<dyn Next>>,
     /// The request that comes is passed on, whatever its authority.
     passes: bool,
+    /// Of the store that this is in.
+    gone: Gone,
     /// One line of the log for each instance is enough: a guest may try in a loop.
     said: Arc<AtomicBool>,
 }
 
 impl Outgoing {
     pub(super) fn new(identity: &Identity, client: Option<Client>) -> Self {
-        Self { identity: identity.clone(), client, next: None, passes: false, said: Arc::default() }
+        Self {
+            identity: identity.clone(),
+            client,
+            next: None,
+            passes: false,
+            gone: Gone::default(),
+            said: Arc::default(),
+        }
     }
 
     pub(super) fn lead_to(&mut self, next: Option<Arc<dyn Next>>) {
@@ -37,6 +47,11 @@ impl Outgoing {
     /// Whether the next request to be sent is passed on, whatever its authority.
     pub(super) fn pass_next(&mut self, passes: bool) {
         self.passes = passes;
+    }
+
+    /// Says when the guest is gone.
+    pub(super) fn gone(&self) -> &Gone {
+        &self.gone
     }
 
     fn deny(&self, why: &str) {
@@ -59,6 +74,13 @@ fn say(said: &AtomicBool, identity: &Identity, why: &str) {
     }
     let (component, generation) = (&*identity.component, identity.number);
     warn!(component, generation, "outgoing request refused: {why}");
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        // Before the table is, where bodies have their other ends.
+        self.gone.set();
+    }
 }
 
 /// What wasmtime's hook for outgoing requests gives back.
@@ -84,6 +106,7 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _processed: Rest,
     ) -> Sending {
+        let request = request.map(|body| self.gone.watch(body));
         if std::mem::take(&mut self.passes) || request.uri().host() == Some(NEXT_HOST) {
             return self.pass(request);
         }

@@ -174,8 +174,9 @@ impl Exchanges {
         guard: Guard,
         label: Arc<Label>,
     ) -> Response<Answer> {
-        let began = Instant::now();
         loop {
+            // What a plugin has wasted is not the time of the next one.
+            let began = Instant::now();
             let pass = way.rest().map(|rest| {
                 let (exchange, uri) = (label.of.unwrap_or_else(|| guard.id()), request.uri());
                 Pass::new(self.clone(), rest, exchange, uri)
@@ -188,10 +189,15 @@ impl Exchanges {
             let turn = Turn { way: &way, pass: pass.as_ref(), label: &label, began };
             let fault = match self.0.run(request, &verdict, turn).await {
                 Ok(begun) => {
-                    if let Some(pass) = pass {
+                    if let Some(pass) = &pass {
                         pass.forget();
                     }
-                    return self.respond(begun, guard, label).await;
+                    let answer = self.respond(begun, guard, label).await;
+                    let told = |failure: Failure| match pass {
+                        Some(_) => failure.of_plugin().response(),
+                        None => failure.response(),
+                    };
+                    return answer.unwrap_or_else(told);
                 }
                 Err(fault) => fault,
             };
@@ -216,15 +222,21 @@ impl Exchanges {
         }
     }
 
-    /// Makes the response that hyper sends: the guest goes on inside its body.
-    async fn respond(self, begun: Begun, guard: Guard, label: Arc<Label>) -> Response<Answer> {
+    /// Makes the response that hyper sends: the guest goes on inside its body. A guest that has failed
+    /// by now has failed before its head is out.
+    async fn respond(
+        self,
+        begun: Begun,
+        guard: Guard,
+        label: Arc<Label>,
+    ) -> Result<Response<Answer>, Failure> {
         let Begun { response, running, admitted, deadline, body_idle, bodyless } = begun;
         let room = admitted.entry.limits.response_body;
         let work = Work { running, admitted, guard, label, exchanges: self };
         let (parts, body) = response.into_parts();
         if bodyless {
             drop(work.finish(Some(body), None));
-            return Response::from_parts(parts, Answer::fixed(""));
+            return Ok(Response::from_parts(parts, Answer::fixed("")));
         }
         let owed = declared_length(&parts.headers);
         let mut stream = Stream {
@@ -239,9 +251,9 @@ impl Exchanges {
             timers: Timers::default(),
         };
         match poll_fn(|cx| Poll::Ready(stream.begin(cx))).await {
-            Ok(Some(whole)) => Response::from_parts(parts, whole),
-            Ok(None) => Response::from_parts(parts, Answer::stream(stream)),
-            Err(broken) => broken.failure().response(),
+            Ok(Some(whole)) => Ok(Response::from_parts(parts, whole)),
+            Ok(None) => Ok(Response::from_parts(parts, Answer::stream(stream))),
+            Err(broken) => Err(broken.failure()),
         }
     }
 
