@@ -98,8 +98,12 @@ fn route_with_the_most_exact_host_and_then_the_most_exact_path_gets_the_request(
         ("any", "/a/deep/one", "hello"),
         ("any", "/a/deep/one?q", "hello"),
         ("any", "/a/deep/one/", "b"),
-        ("any", "/%61", "404"),
-        ("any", "//a", "404"),
+        // Who normalises it would read `/a`.
+        ("any", "/%61", "400"),
+        ("any", "//a", "400"),
+        ("any", "/x/../a", "400"),
+        ("any", "/a/%78", "a"),
+        ("any", "/x//y", "404"),
         ("any", "/A", "404"),
         ("shop.example", "/a/deep/one", "info"),
         ("SHOP.example:8080", "/", "info"),
@@ -203,8 +207,8 @@ fn component_sees_the_path_without_the_prefix_only_where_that_is_asked_for() {
             ("/shop/x/y?a=/shop", "/x/y?a=/shop"),
             ("/shop/shop", "/shop"),
             ("/shop//x", "//x"),
-            ("/shop/%2F..%2f", "/%2F..%2f"),
-            ("/shop/../x", "/../x"),
+            ("/shop/%2F%78", "/%2F%78"),
+            ("/shop/x/../y", "/x/../y"),
             ("/shop/deep", "/deep"),
             ("/shop/deep/er/1", "/1"),
             ("/shopping", "/shopping"),
@@ -274,14 +278,15 @@ fn flags_about_the_process_win_over_the_manifest() {
     );
     let site = Site::of(&(listen + &component("a")), &FOUR);
     let free = "127.0.0.1:0";
-    let host = site.serve().control().args(["--health-addr", free, "--threads", "3"]).start();
+    let host = site.serve().control().args(["--health-addr", free, "--threads", "9"]).start();
     assert_ne!(host.addr(), addr);
     assert_eq!(who(&host.get("/")), "a");
     host.ctl(["status"]).expect_code(0);
     assert!(!site.has("from-file.sock"));
     let tasks = fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap();
     let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
-    assert_eq!(names.filter(|name| name.trim() == "worker").count(), 3);
+    // Those that read files are called so too.
+    assert!(names.filter(|name| name.trim() == "worker").count() >= 9);
     // Nor does a reload come back to it.
     let reloaded = host.ctl(["reload"]);
     reloaded.expect_code(0);
@@ -360,18 +365,21 @@ fn time_and_memory_are_bounded_by_each_component_for_itself() {
         for which in ["1", "2"] {
             let name = format!("{guest}-{which}");
             let source = format!("source = \"{name}.wasm\"\n");
-            manifest += &format!("[component.{name}]\n{source}{}", route(&format!("/{name}"), &name));
+            let route = route(&format!("/{name}"), &name);
+            manifest += &format!("[component.{name}]\n{source}{route}strip-prefix = true\n");
             files.push((format!("{name}.wasm"), format!("{guest}_p2")));
         }
     }
     let files: Vec<_> = files.iter().map(|(file, guest)| (&**file, &**guest)).collect();
-    let host = Site::of(&manifest, &files).serve().start();
+    let site = Site::of(&manifest, &files);
+    let host = site.serve().start();
     assert_eq!(host.get("/sleep-1?ms=60000").status(), 504);
     assert_eq!(host.get("/sleep-2?ms=200").status(), 200);
     assert_eq!(host.get("/busy-1?ms=60000").status(), 504);
     assert_eq!(host.get("/busy-2?ms=200").status(), 200);
-    let (few, all) = (host.get("/hungry-1?mib=16").text(), host.get("/hungry-2?mib=16").text());
-    assert_ne!(few, all, "4 MiB are not 16");
+    let few = host.get("/hungry-1?mib=16").text();
+    assert!(few.starts_with("refused at "), "{few}");
+    assert_eq!(host.get("/hungry-2?mib=16").text(), "got 16 MiB\n");
     assert_eq!(host.get("/hungry-1/abort?mib=16").status(), 500);
     assert_eq!(host.get("/hungry-2/abort?mib=16").status(), 200);
 }

@@ -41,6 +41,7 @@ pub mod lines;
 pub mod load;
 pub mod process;
 pub mod raw;
+pub mod rounds;
 pub mod says;
 pub mod site;
 pub mod stop;
