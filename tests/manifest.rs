@@ -175,7 +175,8 @@ fn where_only_the_method_does_not_fit_the_answer_is_405_with_those_that_do() {
     }
     for (path, expected) in [("/x", "GET, HEAD, PUT"), ("/own", "DELETE, GET, HEAD, PUT")] {
         let mut conn = host.connect();
-        conn.send(format!("PATCH {path} HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n")).unwrap();
+        conn.send(format!("PATCH {path} HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n"))
+            .unwrap();
         let answer = conn.read_response("PATCH").unwrap();
         assert_eq!((answer.status(), answer.text().as_str()), (405, "method not allowed\n"));
         let allow = answer.header("allow").expect("RFC 9110 §15.5.6 wants it");
@@ -191,12 +192,8 @@ fn where_only_the_method_does_not_fit_the_answer_is_405_with_those_that_do() {
 fn component_sees_the_path_without_the_prefix_only_where_that_is_asked_for() {
     for guest in ["info_p2", "info_p3"] {
         let stripped = |path| format!("{}strip-prefix = true\n", route(path, "info"));
-        let routes = [
-            stripped("/shop"),
-            stripped("/shop/deep/er"),
-            route("/kept", "info"),
-            stripped("/"),
-        ];
+        let routes =
+            [stripped("/shop"), stripped("/shop/deep/er"), route("/kept", "info"), stripped("/")];
         let site = Site::of(&(component("info") + &routes.concat()), &[("info.wasm", guest)]);
         let host = site.serve().start();
         for (path, expected) in [

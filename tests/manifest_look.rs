@@ -31,8 +31,7 @@ fn check_prints_for_each_component_what_it_imports_what_it_is_granted_and_what_i
         + "[keyvalue.main]\nbackend = \"memory\"\n"
         + &route("/", "all");
     for guest in ["grants_p2", "grants_p3"] {
-        let files =
-            [("all.wasm", guest), ("none.wasm", guest), ("hello.wasm", "hello_p3")];
+        let files = [("all.wasm", guest), ("none.wasm", guest), ("hello.wasm", "hello_p3")];
         let site = Site::of(&manifest, &files);
         let exit = Host::run(["check", site.text()]);
         exit.expect_code(0);
@@ -42,24 +41,34 @@ fn check_prints_for_each_component_what_it_imports_what_it_is_granted_and_what_i
         }
         for granted in [
             "env: A, B",
-            "args: ",
+            "args: x",
             "config: k",
+            &format!("directories: {} as /here (ro)", site.file(".")),
             "outgoing: https://api.example.com:443, *.svc.local:8080",
-            "tcp: 127.0.0.1:5432",
-            "name-lookup",
-            "directories: /here",
+            "tcp: tcp://127.0.0.1:5432, name look-up",
             "keyvalue: keys",
+            "request-shutdown: yes",
         ] {
-            assert!(all.contains(&format!("\ngranted: {granted}")), "no {granted:?} in {all}");
+            assert!(all.contains(&format!("\ngranted: {granted}\n")), "no {granted:?} in {all}");
         }
         assert!(!all.contains("secret"), "values of variables may be secrets: {all}");
         let none = section(&exit.stdout, "none");
         assert!(none.contains("  wasi:keyvalue/store@0.2.0-draft\n"), "{none}");
-        assert!(none.contains("grants: could use ") && none.contains("nothing is granted"), "{none}");
-        for what in ["outgoing", "key-value", "environment", "director"] {
-            assert!(none.contains(what), "no {what} in {none}");
-        }
-        assert!(!none.contains("granted: "), "{none}");
+        assert!(
+            none.contains("grants: could use ") && none.contains("nothing is granted"),
+            "{none}"
+        );
+        let (env, others) = (
+            "environment variables",
+            "directories, network, outgoing HTTP, configuration, key-value buckets",
+        );
+        assert!(none.contains(env) && none.contains(others), "{none}");
+        assert!(!none.contains("\ngranted: "), "{none}");
+        site.write(&(component("none") + "env = { A = \"\" }\n"));
+        let exit = Host::run(["check", site.text()]);
+        let lacks = format!("\ngranted: env: A\nlacks: {others}; it finds none there\n");
+        assert!(exit.stdout.contains(&lacks), "no {lacks} in {}", exit.stdout);
+        site.write(&manifest);
         let hello = section(&exit.stdout, "hello");
         assert!(hello.contains("would serve: wasi:http 0.3 (wasi:http/handler@0.3"), "{hello}");
         assert!(hello.contains("grants: needs none"), "{hello}");
@@ -141,7 +150,8 @@ fn dry_run_of_a_component_takes_the_flags_of_a_component() {
 #[test]
 fn smoke_request_that_traps_or_never_ends_fails_a_dry_run() {
     let limits = "[limits]\ncpu-time = \"300ms\"\n";
-    for (guest, word) in [("trap_p2", "GET / 200"), ("trap_p3", "GET / 200"), ("busy_p2", "GET / 200")]
+    for (guest, word) in
+        [("trap_p2", "GET / 200"), ("trap_p3", "GET / 200"), ("busy_p2", "GET / 200")]
     {
         let manifest = limits.to_owned() + &component("bad") + "smoke = [\"GET / 200\"]\n";
         let site = Site::of(&manifest, &[("bad.wasm", guest)]);
@@ -183,8 +193,12 @@ fn schema_is_json_that_names_every_table_and_refuses_other_keys() {
     assert_eq!(exit.stderr, "");
     let schema: Value = serde_json::from_str(&exit.stdout).expect("it is JSON");
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    let tables: Vec<&str> =
-        schema["properties"].as_object().expect("it is of an object").keys().map(|k| &**k).collect();
+    let tables: Vec<&str> = schema["properties"]
+        .as_object()
+        .expect("it is of an object")
+        .keys()
+        .map(|k| &**k)
+        .collect();
     let all = ["component", "keyvalue", "limits", "listen", "route", "stop", "swap", "total"];
     assert_eq!(tables, all);
     assert_eq!(schema["additionalProperties"], false);

@@ -40,8 +40,7 @@ fn refused(site: &Site, (wrong, at, words): Wrong<'_>) {
 }
 
 /// Listens at paths of which a test sees whether they were bound. Three lines.
-const LISTEN: &str =
-    "[listen]\naddr = [\"unix:bound.sock\"]\ncontrol = \"control.sock\"\n";
+const LISTEN: &str = "[listen]\naddr = [\"unix:bound.sock\"]\ncontrol = \"control.sock\"\n";
 
 /// Expects that each text, behind the lines of [`LISTEN`] and of a component called `shop` (which
 /// makes six lines), is refused.
@@ -58,7 +57,11 @@ fn all_refused(all: &[Wrong<'_>]) {
 fn unknown_key_is_refused_with_the_nearest_one() {
     all_refused(&[
         ("[sotp]\n", Some((7, 2)), &["there is no key `sotp`", "did you mean `stop`?"]),
-        ("[stop]\ndrian-timeout = \"1s\"\n", Some((8, 1)), &["`stop`", "did you mean `drain-timeout`?"]),
+        (
+            "[stop]\ndrian-timeout = \"1s\"\n",
+            Some((8, 1)),
+            &["`stop`", "did you mean `drain-timeout`?"],
+        ),
         (
             "[component.shop.limits]\ncpu_time = \"1s\"\n",
             Some((8, 1)),
@@ -86,7 +89,9 @@ fn unknown_key_is_refused_with_the_nearest_one() {
 #[test]
 fn route_that_makes_no_sense_is_refused() {
     let two = |first: &str, second: &str| {
-        format!("[[route]]\n{first}\ncomponent = \"shop\"\n[[route]]\n{second}\ncomponent = \"shop\"\n")
+        format!(
+            "[[route]]\n{first}\ncomponent = \"shop\"\n[[route]]\n{second}\ncomponent = \"shop\"\n"
+        )
     };
     let alike = "two routes are for the same requests";
     for (first, second) in [
@@ -116,7 +121,11 @@ fn route_that_makes_no_sense_is_refused() {
         ),
         ("[[route]]\ncomponent = \"shop\"\n", Some((7, 1)), &["this route has no path"]),
         ("[[route]]\npath = \"/\"\n", Some((7, 1)), &["has no `component`"]),
-        ("[[route]]\npath = \"x\"\ncomponent = \"shop\"\n", Some((8, 8)), &["a path begins with /"]),
+        (
+            "[[route]]\npath = \"x\"\ncomponent = \"shop\"\n",
+            Some((8, 8)),
+            &["a path begins with /"],
+        ),
         ("[[route]]\npath = \"/x/\"\ncomponent = \"shop\"\n", Some((8, 8)), &["write /x:"]),
         ("[[route]]\npath = \"/x*\"\ncomponent = \"shop\"\n", Some((8, 8)), &["`*` means nothing"]),
         (
@@ -161,7 +170,11 @@ fn value_that_makes_no_sense_is_refused() {
             Some((8, 13)),
             &["instances is more than total.instances, 10"],
         ),
-        ("[component.shop.limits]\nmemory-total = \"1MiB\"\n", Some((8, 16)), &["no instance could start"]),
+        (
+            "[component.shop.limits]\nmemory-total = \"1MiB\"\n",
+            Some((8, 16)),
+            &["no instance could start"],
+        ),
         ("[component.shop.reuse]\nexchanges = 0\n", Some((8, 13)), &["must be at least 1"]),
         ("[component.shop.breaker]\nfailures = 0\n", Some((8, 12)), &["must be at least 1"]),
         (
@@ -169,8 +182,16 @@ fn value_that_makes_no_sense_is_refused() {
             Some((9, 8)),
             &["open", "closed"],
         ),
-        ("[component.two]\nsource = \"app.wasm\"\nsmoke = [\"GET /\"]\n", Some((9, 10)), &["GET / 200"]),
-        ("[component.Two]\nsource = \"app.wasm\"\n", Some((7, 12)), &["no name for a component", "small letters"]),
+        (
+            "[component.two]\nsource = \"app.wasm\"\nsmoke = [\"GET /\"]\n",
+            Some((9, 10)),
+            &["METHOD /PATH STATUS"],
+        ),
+        (
+            "[component.Two]\nsource = \"app.wasm\"\n",
+            Some((7, 12)),
+            &["no name for a component", "small letters"],
+        ),
         ("[total]\ninstances = 8000\n", Some((8, 13)), &["at most 7500"]),
     ]);
 }
@@ -241,7 +262,7 @@ fn what_is_no_manifest_is_refused() {
     for (text, at, words) in [
         ("", None, &["the manifest has no component"][..]),
         ("[[route]\n", Some((1, 9)), &["the file is TOML"]),
-        ("[listen]\naddr = [\n", Some((2, 8)), &["the file is TOML"]),
+        ("[listen]\naddr = [\n", Some((2, 9)), &["the file is TOML"]),
         ("a = 1\na = 2\n", Some((2, 1)), &["duplicate"]),
         ("[component.a]\n", Some((1, 1)), &["`component.a` has no `source`"]),
     ] {

@@ -102,8 +102,7 @@ fn reload_adds_removes_swaps_limits_and_routes_as_one() {
         expect_before(&host);
         if by_signal {
             let outcome = reload(&host);
-            let words =
-                "; added: added; changed: file, limits; removed: gone; routes changed";
+            let words = "; added: added; changed: file, limits; removed: gone; routes changed";
             assert!(outcome.contains("swap: reloaded in ") && outcome.contains(words), "{outcome}");
             assert!(!outcome.contains("restart"), "{outcome}");
         } else {
@@ -144,7 +143,9 @@ fn watch_takes_a_manifest_that_changes_and_the_files_that_it_names_then() {
     host.wait_log(says::WATCHING);
     site.put("file.wasm", "version_b_p2");
     let swapped = host.wait_log("swap: reloaded in ");
-    assert!(swapped.contains("asked=\"--watch\"; changed: file") || swapped.contains("; changed: file"));
+    assert!(
+        swapped.contains("asked=\"--watch\"; changed: file") || swapped.contains("; changed: file")
+    );
     let mark = host.mark();
     site.write(&after());
     host.wait_log_after(mark, "; added: added; changed: limits; removed: gone; routes changed");
@@ -206,7 +207,8 @@ fn component_that_does_not_start_or_fails_its_smoke_request_stops_the_reload() {
         let site = Site::of(&before(), &FILES);
         let host = site.serve().control().start();
         site.put("added.wasm", guest);
-        let manifest = after().replacen("[component.kept]\n", &format!("{smoke}[component.kept]\n"), 1);
+        let manifest =
+            after().replacen("[component.kept]\n", &format!("{smoke}[component.kept]\n"), 1);
         site.write(&manifest);
         let exit = host.ctl(["reload"]);
         exit.expect_code(1).expect_last_line(&format!("rejected ({step}): component added: "));
@@ -290,7 +292,11 @@ fn what_takes_a_restart_is_said_and_stays_as_it_was() {
     site.write(&both);
     assert_eq!(restart(), (json!(["[listen]", "[stop]"]), json!(true)));
     let conns: Vec<Conn> = (0..3).map(|_| host.connect()).collect();
-    assert_eq!(get(&host, "/added"), served("b"), "the rest is in force, and so are the limits before");
+    assert_eq!(
+        get(&host, "/added"),
+        served("b"),
+        "the rest is in force, and so are the limits before"
+    );
     drop(conns);
     site.write(&after());
     assert_eq!(restart().0, json!([]));

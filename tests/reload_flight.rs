@@ -171,7 +171,8 @@ fn request_that_waits_for_a_plugin_reaches_its_component_though_that_is_removed(
     for (plugin, guest) in [("mark_p2", "gate_p2"), ("mark_p3", "gate_p3")] {
         let limits = "[component.mark.limits]\ninstances = 1\nqueue-timeout = \"30s\"\n";
         let chain = "chain = [\"mark\"]\n";
-        let manifest = component("mark") + limits + &two("").replacen("[[route]]\n", "[[route]]\nXX", 1);
+        let manifest =
+            component("mark") + limits + &two("").replacen("[[route]]\n", "[[route]]\nXX", 1);
         let manifest = manifest.replace("XX", chain);
         let files = [("mark.wasm", plugin), ("gate.wasm", guest), ("other.wasm", "version_a_p2")];
         let site = Site::of(&manifest, &files);
@@ -192,8 +193,9 @@ fn request_that_waits_for_a_plugin_reaches_its_component_though_that_is_removed(
 #[test]
 fn reuse_that_a_reload_grants_takes_no_instances_from_the_other_components() {
     let total = "[total]\ninstances = 2\n[limits]\ninstances = 2\nqueue-timeout = \"30s\"\n";
-    let manifest =
-        |reuse: &str| total.to_owned() + &component("one") + reuse + &only_other() + &route("/", "one");
+    let manifest = |reuse: &str| {
+        total.to_owned() + &component("one") + reuse + &only_other() + &route("/", "one")
+    };
     let files = [("one.wasm", "gate_p3"), ("other.wasm", "version_a_p3")];
     let site = Site::of(&manifest(""), &files);
     let host = site.serve().start();

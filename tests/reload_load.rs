@@ -131,7 +131,8 @@ fn lose_nothing([a, b]: [&str; 2], limits: &str) {
         ("one.wasm", a),
     ];
     // Two files of each version: the one before is kept for a rollback, and would not be loaded.
-    let ones: Vec<_> = (0..2).flat_map(|number| [a, b].map(|guest| variant(guest, number))).collect();
+    let ones: Vec<_> =
+        (0..2).flat_map(|number| [a, b].map(|guest| variant(guest, number))).collect();
     let write = |n: usize| limits.to_owned() + &manifest(n);
     let site = Site::of(&write(0), &files);
     let host = site.serve().start();
@@ -147,9 +148,13 @@ fn lose_nothing([a, b]: [&str; 2], limits: &str) {
             site.write(&write(n));
             let outcome = reload(&host);
             let (from, to) = (format!("removed: moves-{}", n - 1), "added: ");
-            let whole = outcome.contains("swap: reloaded in ") && outcome.contains("routes changed");
+            let whole =
+                outcome.contains("swap: reloaded in ") && outcome.contains("routes changed");
             assert!(whole && outcome.contains(to), "{outcome}");
-            assert!(outcome.contains(&from) || outcome.contains("removed: comes, moves-"), "{outcome}");
+            assert!(
+                outcome.contains(&from) || outcome.contains("removed: comes, moves-"),
+                "{outcome}"
+            );
         });
         clients.into_iter().map(|client| client.join().expect("a client that failed")).collect()
     });
