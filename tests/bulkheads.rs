@@ -74,23 +74,20 @@ fn component_with_all_its_instances_busy_refuses_for_itself_alone() {
             conn.send(wire::chunked("/app/head")).unwrap();
         }
         host.wait_log_nth(says::GATE_STARTED, 2);
-        assert_eq!(status(&host)["instances"]["in_use"], 2);
-        assert_eq!(status(&host)["instances"]["limit"], 2);
+        let instances = status(&host)["instances"].clone();
+        assert_eq!((&instances["in_use"], &instances["limit"]), (&2.into(), &2.into()));
         // One of these two waits, the other finds the queue full.
         let mut h2 = H2::connect(host.addr());
         h2.get(1, "/app/head");
         h2.get(3, "/app/head");
-        let refused = loop {
-            match h2.read_frame() {
-                Frame::Headers { stream, status, headers, .. } => {
-                    assert_eq!(status, Some(503));
-                    let again = ("retry-after".to_owned(), "1".to_owned());
-                    assert!(headers.contains(&again), "{headers:?}");
-                    break stream;
-                }
-                _ => {}
+        let (refused, status, headers) = h2.wait("an answer", |frame| match frame {
+            Frame::Headers { stream, status, headers, .. } => {
+                Some((*stream, *status, headers.clone()))
             }
-        };
+            _ => None,
+        });
+        assert_eq!(status, Some(503));
+        assert!(headers.contains(&("retry-after".to_owned(), "1".to_owned())), "{headers:?}");
         expect_come_again(&host.get("/app/head"));
         neighbour.expect_well();
         for conn in &mut held {
@@ -254,8 +251,7 @@ fn open_directories_of_one_instance_are_bounded() {
 }
 
 /// Puts aside after three failures, for two seconds.
-const BREAKER: &str =
-    "[component.app.breaker]\nfailures = 3\nwithin = \"60s\"\npause = \"2s\"\n\
+const BREAKER: &str = "[component.app.breaker]\nfailures = 3\nwithin = \"60s\"\npause = \"2s\"\n\
      [component.app.limits]\nrequest-body = \"10B\"\nresponse-head-timeout = \"500ms\"";
 
 #[track_caller]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::support::prelude::*;
-use crate::support::site::{Site, escaped};
+use crate::support::site::Site;
 use crate::support::upstream::Upstream;
 
 const GUESTS: [&str; 2] = ["grants_p2", "grants_p3"];
@@ -18,7 +18,7 @@ fn granted(guest: &str, grants: &str) -> Site {
 /// What the guest says of a request to `url`.
 #[track_caller]
 fn fetch(host: &Host, url: &str) -> String {
-    let answer = host.get(&format!("/fetch?url={}", escaped(url)));
+    let answer = host.get(&format!("/fetch?url={url}"));
     assert_eq!(answer.status(), 200, "{answer}");
     answer.text()
 }
@@ -81,21 +81,19 @@ fn granted_origin_is_reached_and_no_other() {
 }
 
 #[test]
-fn guest_cannot_smuggle_a_second_request_into_its_own() {
-    let upstream = Upstream::start();
-    let port = upstream.port();
-    let host = granted("grants_p2", &format!("outgoing = [\"http://127.0.0.1:{port}\"]"));
-    let host = host.serve().start();
-    for path in ["/ HTTP/1.1\r\nx-evil: 1\r\n\r\nGET /2", "/a b", "/a\nb", "/a\0b"] {
-        let text = fetch(&host, &format!("http://127.0.0.1:{port}{path}"));
-        assert_eq!(text, "error: http-request-uri-invalid\n", "{path:?}");
+fn guest_cannot_open_a_tunnel_through_an_origin() {
+    for guest in GUESTS {
+        let upstream = Upstream::start();
+        let port = upstream.port();
+        let host = granted(guest, &format!("outgoing = [\"http://127.0.0.1:{port}\"]"));
+        let host = host.serve().start();
+        let url = format!("http://127.0.0.1:{port}/");
+        let text = host.get(&format!("/fetch?method=CONNECT&url={url}")).text();
+        assert_eq!(text, "error: http-request-method-invalid\n");
+        assert_eq!(upstream.requests(), 0);
+        let text = host.get(&format!("/fetch?method=POST&url={url}&data=body")).text();
+        assert!(text.starts_with("200\nPOST / at "), "{text}");
     }
-    let url = escaped(&format!("http://127.0.0.1:{port}/"));
-    for method in ["GE T", "GET / HTTP/1.1\r\nx: y\r\n\r\nGET", "CONNECT"] {
-        let text = host.get(&format!("/fetch?method={}&url={url}", escaped(method))).text();
-        assert!(text.starts_with("error: http-request-"), "{method:?}: {text}");
-    }
-    assert_eq!(upstream.requests(), 0, "{:?}", upstream.heads());
 }
 
 #[test]
@@ -127,7 +125,8 @@ fn wildcard_stands_for_names_below_and_not_for_addresses() {
     for guest in GUESTS {
         let upstream = Upstream::start();
         let port = upstream.port();
-        let grant = format!("outgoing = [\"*.localhost:{port}\"]\noutgoing-addresses = [\"loopback\"]");
+        let grant =
+            format!("outgoing = [\"*.localhost:{port}\"]\noutgoing-addresses = [\"loopback\"]");
         let host = granted(guest, &grant).serve().start();
         for denied in ["localhost", "127.0.0.1", "xlocalhost", "localhost.evil.test"] {
             let text = refused(&host, &format!("http://{denied}:{port}/"), "no grant for");
@@ -210,7 +209,8 @@ fn health_on_a_port_of_the_kernels_choice_is_not_for_guests_either() {
 
 #[test]
 fn control_socket_of_the_host_is_out_of_reach() {
-    let site = granted("hostile_p2", "directories = [{ host = \".\", guest = \"/\", write = true }]");
+    let site =
+        granted("hostile_p2", "directories = [{ host = \".\", guest = \"/\", write = true }]");
     let socket = site.folder.join("control.sock");
     let path = socket.to_str().unwrap();
     let host = site.serve().args(["--control", path]).start();

@@ -1,8 +1,8 @@
 //! A good neighbour of a hostile guest, and a client that asks for it all the while.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use super::PATIENCE;

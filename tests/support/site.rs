@@ -60,11 +60,3 @@ fn filled(manifest: &str) -> String {
     }
     all
 }
-
-/// What a query cannot hold as it is, escaped.
-pub fn escaped(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/:".contains(&byte);
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).into() } else { format!("%{byte:02X}") })
-        .collect()
-}
