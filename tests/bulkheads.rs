@@ -114,7 +114,7 @@ fn memory_of_a_component_is_bounded_together_and_comes_back() {
     let line = host.wait_log("GET /app/");
     assert!(line.contains("component=\"app\"") && line.contains("status=503"), "{line}");
     neighbour.expect_well();
-    drop(holds);
+    holds.reset();
     wait_status(&host, "free again", |app| app["memory"] == 0);
     assert_eq!(host.get("/app/hold?mib=30").text(), "held\n");
     neighbour.expect_well();
@@ -132,7 +132,7 @@ fn memory_of_all_guests_is_bounded_together_and_comes_back() {
     let held = |app: &Value| app["memory"].as_u64().unwrap() >= 40 << 20;
     wait_status(&host, "holding its memory", held);
     expect_come_again(&host.get("/good"));
-    drop(holds);
+    holds.reset();
     wait_status(&host, "free again", |app| app["memory"] == 0);
     assert_eq!(host.get("/good").status(), 200);
 }
@@ -202,12 +202,12 @@ fn requests_that_guests_send_at_once_are_bounded() {
         let line = host.wait_log("outgoing request refused");
         assert!(line.contains("2 outgoing requests are under way already"), "{line}");
         // Another instance has no room either.
-        let told = host.get(&format!("/app/calls?n=1&url={url}")).text();
+        let told = host.get(&format!("/app/flood?n=1&url={url}")).text();
         assert_eq!(told, "connection-limit-reached: 1\n");
         upstream.release();
         let told = conn.read_response("GET").unwrap().text();
         assert_eq!(told, "200: 2\nconnection-limit-reached: 3\n");
-        let told = host.get(&format!("/app/calls?n=1&url={url}")).text();
+        let told = host.get(&format!("/app/flood?n=1&url={url}")).text();
         assert_eq!(told, "200: 1\n", "there is room again");
         assert_eq!(upstream.requests(), 3);
     }
