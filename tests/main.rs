@@ -18,15 +18,23 @@
 )]
 
 mod bodies;
+mod bulkheads;
 mod cli;
 mod control;
 mod edge;
 mod exit;
 mod gone;
+mod grants;
+mod grants_files;
+mod grants_network;
 mod guests;
 mod harness;
 mod hooks;
+mod hostile;
+mod hostile_wire;
 mod instances;
+mod keyvalue;
+mod keyvalue_redis;
 mod leftovers;
 mod limits;
 mod loss;

@@ -39,13 +39,16 @@ pub mod hpack;
 pub mod http1;
 pub mod lines;
 pub mod load;
+pub mod neighbour;
 pub mod process;
 pub mod raw;
 pub mod rounds;
+pub mod redis;
 pub mod says;
 pub mod site;
 pub mod stop;
 pub mod target;
+pub mod upstream;
 pub mod wire;
 
 /// How long any single wait may take before the test fails. No test waits this long and passes.
