@@ -18,6 +18,9 @@
 )]
 
 mod bodies;
+mod chain_bodies;
+mod chain_failures;
+mod chains;
 mod cli;
 mod control;
 mod edge;

@@ -42,6 +42,7 @@ pub mod load;
 pub mod process;
 pub mod raw;
 pub mod says;
+pub mod site;
 pub mod stop;
 pub mod target;
 pub mod wire;
