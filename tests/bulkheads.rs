@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::neighbour::Neighbour;
 use crate::support::prelude::*;
-use crate::support::site::Site;
+use crate::support::granted::Site;
 use crate::support::upstream::Upstream;
 use crate::support::wire;
 

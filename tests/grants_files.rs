@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::thread;
 
 use crate::support::prelude::*;
-use crate::support::site::Site;
+use crate::support::granted::Site;
 
 const ONE: &str = r#"
     [component.app]

@@ -4,7 +4,7 @@ use std::thread;
 
 use crate::support::app::{reload, variant};
 use crate::support::prelude::*;
-use crate::support::site::Site;
+use crate::support::granted::Site;
 
 /// Components `a` and `b` with own and shared buckets in one store, and `c` with nothing.
 pub const THREE: &str = r#"

@@ -19,6 +19,9 @@
 
 mod bodies;
 mod bulkheads;
+mod chain_bodies;
+mod chain_failures;
+mod chains;
 mod cli;
 mod control;
 mod edge;

@@ -46,6 +46,8 @@ pub mod rounds;
 pub mod redis;
 pub mod says;
 pub mod site;
+pub mod granted;
+pub mod chain;
 pub mod stop;
 pub mod target;
 pub mod upstream;
