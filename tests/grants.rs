@@ -1,7 +1,7 @@
 //! What a guest is given of words and switches: each off by default, exact where it is on.
 
-use crate::support::prelude::*;
 use crate::support::granted::Site;
+use crate::support::prelude::*;
 
 /// One component with grants under `/given`, the same one without under `/bare`.
 fn both(guest: &str, given: &str) -> Site {

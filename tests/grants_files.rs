@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::thread;
 
-use crate::support::prelude::*;
 use crate::support::granted::Site;
+use crate::support::prelude::*;
 
 const ONE: &str = r#"
     [component.app]

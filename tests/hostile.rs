@@ -3,9 +3,9 @@
 
 use crate::support::app::bytes;
 use crate::support::broken::Ended;
+use crate::support::granted::Site;
 use crate::support::neighbour::Neighbour;
 use crate::support::prelude::*;
-use crate::support::granted::Site;
 use crate::support::upstream::Upstream;
 use crate::support::wire;
 

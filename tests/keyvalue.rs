@@ -3,8 +3,8 @@
 use std::thread;
 
 use crate::support::app::{reload, variant};
-use crate::support::prelude::*;
 use crate::support::granted::Site;
+use crate::support::prelude::*;
 
 /// Components `a` and `b` with own and shared buckets in one store, and `c` with nothing.
 pub const THREE: &str = r#"

@@ -99,7 +99,10 @@ impl Chain {
         let plugins = &self.stops[..self.stops.len() - 1];
         let chain: Vec<_> = plugins.iter().map(|(name, ..)| format!("{name:?}")).collect();
         let chain = chain.join(", ");
-        format!("{toml}[[route]]\npath = \"/\"\ncomponent = \"app\"\nchain = [{chain}]\n{}", self.rest)
+        format!(
+            "{toml}[[route]]\npath = \"/\"\ncomponent = \"app\"\nchain = [{chain}]\n{}",
+            self.rest
+        )
     }
 
     /// A host that serves it.

@@ -145,7 +145,7 @@ impl Exchanges {
         };
         let label = Arc::new(Label::new(&request, None));
         let guard = self.0.exchanges.enter(label.clone());
-        let limits = self.0.upload_limits(&way);
+        let limits = UploadLimits::of(&way);
         if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
             return refuse(&Failure::BodyTooLarge.into(), guard, &label);
         }
@@ -182,11 +182,11 @@ impl Exchanges {
                 Pass::new(self.clone(), rest, exchange, uri)
             });
             if let Some(pass) = &pass
-                && self.0.fails_open(&way)
+                && way.first().is_some_and(|plugin| plugin.fail == Fail::Open)
             {
                 request = pass.keep(request);
             }
-            let turn = Turn { way: &way, pass: pass.as_ref(), label: &label, began };
+            let turn = Turn { way: &mut way, pass: pass.as_ref(), label: &label, began };
             let fault = match self.0.run(request, &verdict, turn).await {
                 Ok(begun) => {
                     if let Some(pass) = &pass {
@@ -208,13 +208,21 @@ impl Exchanges {
             report(&fault, failure, &guard, &label);
             match pass.recover().await {
                 Recovered::Request(kept) => {
-                    info!(exchange = guard.id(), plugin = %way.name(), "passed by: fail = open");
+                    info!(
+                        exchange = guard.id(),
+                        plugin = way.first().map(|plugin| &*plugin.name),
+                        "passed by: fail = open"
+                    );
                     request = kept;
                     way = pass.into_rest();
                     *label.server() = None;
                 }
                 Recovered::Response(response) => {
-                    info!(exchange = guard.id(), plugin = %way.name(), "passed by: fail = open");
+                    info!(
+                        exchange = guard.id(),
+                        plugin = way.first().map(|plugin| &*plugin.name),
+                        "passed by: fail = open"
+                    );
                     return response.map(|body| Answer::passed(body, guard));
                 }
                 Recovered::Nothing => return failure.response(),
@@ -267,10 +275,9 @@ impl Exchanges {
 }
 
 /// The turn of one component on the way of a request.
-#[derive(Clone, Copy)]
 struct Turn<'a> {
     /// From this component on.
-    way: &'a Way,
+    way: &'a mut Way,
     /// What it passes on to, unless it is the last one.
     pass: Option<&'a Pass>,
     label: &'a Label,
@@ -314,6 +321,17 @@ struct UploadLimits {
     idle: Duration,
 }
 
+impl UploadLimits {
+    fn of(way: &Way) -> Self {
+        let mut all = Self { bytes: u64::MAX, idle: Duration::ZERO };
+        for limits in way.limits() {
+            all.bytes = all.bytes.min(limits.request_body);
+            all.idle = all.idle.max(limits.body_idle);
+        }
+        all
+    }
+}
+
 impl Shared {
     fn route(&self, request: &Request<Incoming>) -> Result<Way, Box<Response<Answer>>> {
         let (uri, method) = (request.uri(), request.method());
@@ -326,32 +344,12 @@ impl Shared {
             return Err(Box::new(Failure::Malformed("path can be read in two ways\n").response()));
         }
         match found {
-            Found::Route(target) => Ok(Way::new(target)),
+            Found::Route(target) => {
+                Way::new(&site, target).ok_or_else(|| Box::new(Failure::NoRoute.response()))
+            }
             Found::Methods(allowed) => Err(Box::new(failure::other_methods(&allowed))),
             Found::Nothing => Err(Box::new(Failure::NoRoute.response())),
         }
-    }
-
-    fn upload_limits(&self, way: &Way) -> UploadLimits {
-        let site = self.site.current();
-        let mut limits = UploadLimits { bytes: u64::MAX, idle: Duration::ZERO };
-        for app in way.names().filter_map(|name| site.app(name)) {
-            limits.bytes = limits.bytes.min(app.limits().request_body);
-            limits.idle = limits.idle.max(app.limits().body_idle);
-        }
-        limits
-    }
-
-    /// The longest pause in an answer that anybody on the way may make.
-    fn body_idle(&self, way: &Way) -> Duration {
-        let site = self.site.current();
-        let apps = way.names().filter_map(|name| site.app(name));
-        apps.map(|app| app.limits().body_idle).max().unwrap_or_default()
-    }
-
-    fn fails_open(&self, way: &Way) -> bool {
-        let site = self.site.current();
-        site.app(way.name()).is_some_and(|app| app.manifest.fail == Fail::Open)
     }
 
     /// Runs a guest until the head of its answer is there.
@@ -365,6 +363,7 @@ impl Shared {
         let is_head = *request.method() == Method::HEAD;
         let request = way.enter(request);
         let admitted = self.admit(way).await?;
+        way.arrive();
         let Admitted { generation, entry, .. } = &admitted;
         *label.server() = Some((generation.component(), generation.number()));
         let limits = &entry.limits;
@@ -402,14 +401,14 @@ impl Shared {
         }
         let bodyless = is_head
             || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let body_idle = self.body_idle(way);
+        // The longest pause in an answer that anybody on the way may make.
+        let body_idle = way.limits().map(|limits| limits.body_idle).max().unwrap_or_default();
         Ok(Begun { response, running, admitted, deadline, body_idle, bodyless })
     }
 
     /// Waits for the right to an instance of the first component on the way.
     async fn admit(&self, way: &Way) -> Result<Admitted, Fault> {
-        let was = self.site.current().app(way.name()).cloned();
-        let was = was.ok_or(Failure::NoRoute)?;
+        let was = way.latest(&self.site.current()).cloned().ok_or(Failure::NoRoute)?;
         if let Some(breaker) = &was.breaker
             && let BreakerStanding::Open(left) = breaker.standing()
         {
@@ -421,9 +420,8 @@ impl Shared {
             () = self.phase.reached(Phase::Cut) => return Err(Failure::Cut.into()),
         };
         // Now that it begins: what waited does not run on code that was replaced since.
-        // One that was removed serves those who stood in its queue.
         let site = self.site.current();
-        let app = site.app(way.name()).unwrap_or(&was);
+        let app = way.latest(&site).unwrap_or(&was);
         Ok(Admitted {
             _permit: permit,
             generation: app.generation.clone(),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_manifest::{Component, Manifest};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::{App, Site, Slot};
@@ -25,6 +26,8 @@ pub struct Outfitter {
     /// In force since the start.
     first: Manifest,
     outfit: Arc<Outfit>,
+    /// Instances of all components together.
+    total: Arc<Semaphore>,
     manifest: Option<(PathBuf, Arc<Read>)>,
 }
 
@@ -82,7 +85,8 @@ impl Outfitter {
         manifest: Manifest,
         outfit: impl Fn(&Component) -> Result<Settings, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { first: manifest, outfit: Arc::new(Box::new(outfit)), manifest: None }
+        let total = Arc::new(Semaphore::new(manifest.total.instances));
+        Self { first: manifest, outfit: Arc::new(Box::new(outfit)), total, manifest: None }
     }
 
     /// For one that is read from `path` at every reload.
@@ -108,16 +112,18 @@ impl Outfitter {
     pub async fn build(&self, loader: &Loader) -> Result<Site, Rejected> {
         let mut apps = Vec::new();
         for component in self.first.components.values() {
-            apps.push(self.load(component, loader, Pace::Start).await?);
+            apps.push(Arc::new(self.load(component, None, loader, Pace::Start).await?));
         }
         Ok(Site::new(apps, &self.first.routes))
     }
 
-    /// The site that the manifest says now, and how it differs. Nothing of it serves yet.
+    /// The site that the manifest says now, and how it differs. Nothing of it serves yet. What was
+    /// rolled back, or swapped by hand, stays so where `only_new` and its file is as it was.
     pub(super) async fn rebuild(
         &self,
         slot: &Slot,
         loader: &Loader,
+        only_new: bool,
     ) -> Result<(Site, Reloaded), Rejected> {
         let began = Instant::now();
         let manifest = self.read().await?;
@@ -126,8 +132,14 @@ impl Outfitter {
         let mut apps = Vec::new();
         for (name, component) in &manifest.components {
             let app = match old.get(name) {
-                Some(kept) if **kept == *component => self.refresh(slot, component, loader).await?,
-                _ => Some(self.load(component, loader, Pace::BesideTraffic).await?),
+                Some(kept) if **kept == *component => {
+                    self.refresh(slot, component, loader, only_new).await?
+                }
+                _ => {
+                    let before = slot.current().app(name).cloned();
+                    let pace = Pace::BesideTraffic;
+                    Some(self.load(component, before, loader, pace).await?)
+                }
             };
             if app.is_some() {
                 let list = if old.contains_key(name) {
@@ -148,8 +160,11 @@ impl Outfitter {
         let apps = apps
             .into_iter()
             .filter_map(|(name, app)| app.map(Arc::new).or_else(|| current.app(name).cloned()));
-        let site = Site::of(apps, &manifest.routes);
-        reloaded.routes = site.ways != current.ways;
+        reloaded.routes = *current.ways != *manifest.routes;
+        let site = match reloaded.routes {
+            true => Site::new(apps, &manifest.routes),
+            false => current.with_all(apps),
+        };
         reloaded.took = began.elapsed();
         Ok((site, reloaded))
     }
@@ -172,13 +187,15 @@ impl Outfitter {
         slot: &Slot,
         component: &Component,
         loader: &Loader,
+        only_new: bool,
     ) -> Result<Option<App>, Rejected> {
         let source =
             loader.read(&component.source).await.map_err(|why| self.of(component, &why))?;
         let settings = {
             let current = slot.current();
             let Some(app) = current.app(&component.name) else { return Ok(None) };
-            if app.generation.digest() == source.digest() && app.path == component.source {
+            let serves = app.generation.digest() == source.digest() && app.path == component.source;
+            if serves || (only_new && app.looked == *source.digest()) {
                 return Ok(None);
             }
             app.settings.clone()
@@ -188,12 +205,15 @@ impl Outfitter {
             .await
             .map_err(|why| self.of(component, &why))?;
         let next = loader.prove(blueprint).await.map_err(|why| self.of(component, &why))?;
-        Ok(slot.current().app(&component.name).map(|app| app.on(Arc::new(next))))
+        let looked = next.digest().clone();
+        let app = slot.current().app(&component.name).cloned();
+        Ok(app.map(|app| App { looked, ..app.on(Arc::new(next)) }))
     }
 
     async fn load(
         &self,
         component: &Component,
+        before: Option<Arc<App>>,
         loader: &Loader,
         pace: Pace,
     ) -> Result<App, Rejected> {
@@ -208,7 +228,8 @@ impl Outfitter {
             .load(&component.source, &settings, pace)
             .await
             .map_err(|why| self.of(component, &why))?;
-        Ok(App::new(Arc::new(component.clone()), settings, Arc::new(generation)))
+        let (component, generation) = (Arc::new(component.clone()), Arc::new(generation));
+        Ok(App::new(component, settings, generation, &self.total, before.as_deref()))
     }
 
     /// In a manifest there may be several: a refusal says which one it is about.

@@ -120,8 +120,7 @@ pub(super) struct Total {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Instances at once. By default a quarter of total.instances; all of them if there is one
-    /// component only.
+    /// Instances at once. By default a quarter of total.instances, however many components there are.
     pub(super) instances: Option<u64>,
     /// Requests that may wait for an instance; the next one gets 503.
     #[schemars(extend("default" = number(defaults::MAX_QUEUE)))]
