@@ -31,7 +31,7 @@ fn check_prints_for_each_component_what_it_imports_what_it_is_granted_and_what_i
         + "[keyvalue.main]\nbackend = \"memory\"\n"
         + &route("/", "all");
     for guest in ["grants_p2", "grants_p3"] {
-        let files = [("all.wasm", guest), ("none.wasm", guest), ("hello.wasm", "hello_p3")];
+        let files = [("all.wasm", guest), ("none.wasm", guest), ("hello.wasm", "hello_p2")];
         let site = Site::of(&manifest, &files);
         let exit = Host::run(["check", site.text()]);
         exit.expect_code(0);
@@ -65,12 +65,14 @@ fn check_prints_for_each_component_what_it_imports_what_it_is_granted_and_what_i
         assert!(none.contains(env) && none.contains(others), "{none}");
         assert!(!none.contains("\ngranted: "), "{none}");
         site.write(&(component("none") + "env = { A = \"\" }\n"));
-        let exit = Host::run(["check", site.text()]);
+        let partly = Host::run(["check", site.text()]);
         let lacks = format!("\ngranted: env: A\nlacks: {others}; it finds none there\n");
-        assert!(exit.stdout.contains(&lacks), "no {lacks} in {}", exit.stdout);
-        site.write(&manifest);
+        assert!(partly.stdout.contains(&lacks), "no {lacks} in {}", partly.stdout);
         let hello = section(&exit.stdout, "hello");
-        assert!(hello.contains("would serve: wasi:http 0.3 (wasi:http/handler@0.3"), "{hello}");
+        assert!(
+            hello.contains("would serve: wasi:http 0.2 (wasi:http/incoming-handler@0.2)"),
+            "{hello}"
+        );
         assert!(hello.contains("grants: needs none"), "{hello}");
     }
 }
