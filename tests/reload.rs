@@ -304,7 +304,8 @@ fn what_takes_a_restart_is_said_and_stays_as_it_was() {
 
 #[test]
 fn stop_wins_over_a_reload_that_compiles() {
-    let site = Site::of(&before(), &FILES);
+    // One to compile before it is ready, none of which is in a cache.
+    let site = Site::of(&component("gone"), &FILES);
     let host = site.serve().control().args(["--no-cache"]).start();
     site.put_bytes("added.wasm", &slow_to_compile());
     site.write(&after());
