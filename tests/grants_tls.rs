@@ -1,6 +1,5 @@
 //! Outgoing requests over TLS: to a server that is trusted, and to no other.
 
-use crate::support::prelude::*;
 use crate::support::site::Site;
 use crate::support::tls::Tls;
 
