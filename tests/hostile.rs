@@ -1,7 +1,7 @@
 //! Guests that mean harm, each beside a good neighbour that must not notice: what they do is
 //! answered or broken off, and logged, and the host lives.
 
-use crate::support::app::bytes;
+use crate::support::app::{App, bytes, component, expect_swapped, reload, swap_to};
 use crate::support::broken::Ended;
 use crate::support::granted::Site;
 use crate::support::neighbour::Neighbour;
@@ -275,12 +275,27 @@ fn component_of_any_shape_is_loaded_after_one_of_another() {
     let host = site.serve().start();
     for bad in [table, "guest:trap_p2", table] {
         site.write(&manifest(bad, ""));
-        let outcome = crate::support::app::reload(&host);
+        let outcome = reload(&host);
         assert!(outcome.contains("changed: bad "), "{outcome}");
         assert_eq!(host.get("/bad").status(), 500);
         assert_eq!(host.get("/good").text(), "hello world\n");
     }
     beside_a_good_one(table, "").serve().start();
+}
+
+#[test]
+fn component_without_a_memory_can_be_replaced_by_one_with() {
+    let app = App::of("hello_p2");
+    let table = component(include_str!("../guest/wat/table.wat"));
+    app.put_bytes(&table);
+    let host = app.serve().start();
+    assert_eq!(host.get("/").status(), 500);
+    swap_to(&host, &app, "hello_p2");
+    assert_eq!(host.get("/").text(), "hello world\n");
+    app.put_bytes(&table);
+    expect_swapped(&reload(&host));
+    swap_to(&host, &app, "hello_p3");
+    assert_eq!(host.get("/").status(), 200);
 }
 
 #[test]
@@ -301,7 +316,7 @@ fn loop_at_the_start_is_refused_and_nothing_else_changes() {
         let host = site.serve().start();
         let neighbour = Neighbour::at(&host, "/good");
         std::fs::write(site.folder.join("bad.wasm"), bytes(guest)).unwrap();
-        let outcome = crate::support::app::reload(&host);
+        let outcome = reload(&host);
         assert!(outcome.contains(says::REJECTED), "{outcome}");
         assert_eq!(host.get("/bad").text(), "hello world\n", "the one before serves on");
         expect_clean_stop(host, neighbour);

@@ -30,6 +30,7 @@ mod gone;
 mod grants;
 mod grants_files;
 mod grants_network;
+mod grants_tls;
 mod guests;
 mod harness;
 mod hooks;

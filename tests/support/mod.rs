@@ -50,6 +50,7 @@ pub mod says;
 pub mod site;
 pub mod stop;
 pub mod target;
+pub mod tls;
 pub mod upstream;
 pub mod wire;
 
