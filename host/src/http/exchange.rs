@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use host_manifest::routes::Found;
 use host_manifest::{Component, Fail};
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::{CONTENT_LENGTH, EXPECT, TE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -391,14 +391,16 @@ impl Shared {
             () = generation.cut() => Err(Failure::Retired.into()),
             () = clock => Err(Failure::GuestTooSlow.into()),
         };
-        let response = head.inspect_err(|fault| {
+        let mut response = head.inspect_err(|fault| {
             if fault.is_of_the_guest() {
                 admitted.failed();
             }
         })?;
-        if response.status().is_informational() {
-            return Err(Fault::Guest(GuestFailure::Interim(response.status().as_u16())));
+        if !(200..600).contains(&response.status().as_u16()) {
+            return Err(Fault::Guest(GuestFailure::Status(response.status().as_u16())));
         }
+        // Said to one connection only (RFC 9110 §10.1.4), and no guest knows ours.
+        response.headers_mut().remove(TE);
         let bodyless = is_head
             || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         // The longest pause in an answer that anybody on the way may make.
