@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use host_manifest::{Component, Manifest};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{App, Site, Slot};
 use crate::component::{Loader, Pace, Rejected, Settings, Step};
@@ -175,10 +175,7 @@ impl Outfitter {
             return Err(refused("there is no manifest to read".into()));
         };
         let read = read.clone();
-        tokio::task::spawn_blocking(move || read())
-            .await
-            .map_err(|why| refused(why.to_string()))?
-            .map_err(refused)
+        in_time("reading the manifest", move || read()).await.map_err(refused)
     }
 
     /// A component whose entry is the same: another generation of it if its file has changed.
@@ -218,10 +215,8 @@ impl Outfitter {
         pace: Pace,
     ) -> Result<App, Rejected> {
         let (outfit, entry) = (self.outfit.clone(), component.clone());
-        // Opens files.
-        let settings = tokio::task::spawn_blocking(move || outfit(&entry))
+        let settings = in_time("opening what it is granted", move || outfit(&entry))
             .await
-            .unwrap_or_else(|why| Err(why.to_string()))
             .map_err(|why| self.of(component, &Rejected::at(Step::Grants, why)))?;
         let settings = Arc::new(settings);
         let generation = loader
@@ -250,6 +245,20 @@ impl Outfitter {
             ("[total]", first.total != now.total),
         ];
         parts.iter().filter(|(_, differs)| *differs).map(|(part, _)| (*part).to_owned()).collect()
+    }
+}
+
+/// Files take no longer, unless the file system has gone.
+const FILE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Does what waits for files on a thread of its own, which is left behind if it hangs.
+async fn in_time<T: Send + 'static>(
+    what: &str,
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    match timeout(FILE_PATIENCE, tokio::task::spawn_blocking(work)).await {
+        Ok(done) => done.unwrap_or_else(|why| Err(why.to_string())),
+        Err(_) => Err(format!("{what} took longer than {FILE_PATIENCE:?}")),
     }
 }
 
