@@ -20,10 +20,13 @@
 mod bodies;
 mod chain_bodies;
 mod chain_failures;
+mod chain_swap;
 mod chains;
 mod cli;
 mod control;
 mod edge;
+mod example_proxy;
+mod examples;
 mod exit;
 mod gone;
 mod guests;
