@@ -266,6 +266,20 @@ fn expect_put_aside(answer: &Response, longest: u64) {
     assert!((1..=longest).contains(&seconds), "{seconds} s");
 }
 
+/// Asks until it answers again: only an answer says when that is.
+#[track_caller]
+fn expect_closed_by_itself(host: &Host, opened: Instant) {
+    let answer = loop {
+        let answer = host.get("/app/");
+        if answer.status() == 200 {
+            break answer;
+        }
+        expect_put_aside(&answer, 2);
+        assert!(opened.elapsed() < PATIENCE, "it stays open");
+    };
+    assert!(opened.elapsed() >= Duration::from_millis(1900), "{answer}");
+}
+
 #[test]
 fn component_that_keeps_failing_is_put_aside_for_a_while() {
     for guest in ["counter_p2", "counter_p3"] {
@@ -288,16 +302,7 @@ fn component_that_keeps_failing_is_put_aside_for_a_while() {
         let left = status(&host)["put_aside_ms"].as_u64().expect("it is put aside");
         assert!((1..=2000).contains(&left), "{left} ms");
         neighbour.expect_well();
-        // It closes by itself: an answer says when.
-        let answer = loop {
-            let answer = host.get("/app/");
-            if answer.status() == 200 {
-                break answer;
-            }
-            expect_put_aside(&answer, 2);
-            assert!(opened.elapsed() < PATIENCE, "it stays open");
-        };
-        assert!(opened.elapsed() >= Duration::from_millis(1900), "{answer}");
+        expect_closed_by_itself(&host, opened);
         assert_eq!(status(&host)["put_aside_ms"], Value::Null);
         for _ in 0..3 {
             assert_eq!(host.get("/app/trap").status(), 500, "failures count anew");

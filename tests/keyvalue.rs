@@ -55,28 +55,31 @@ const DISK: &str = "backend = \"disk\"\npath = \"data.redb\"";
 /// What every backend does alike.
 #[track_caller]
 pub fn expect_operations(host: &Host) {
-    let a = |operation: &str| kv(host, "a", operation);
-    assert_eq!(a("get?bucket=own&key=k"), "none\n");
-    assert_eq!(a("exists?bucket=own&key=k"), "false\n");
-    assert_eq!(a("set?bucket=own&key=k&value=v"), "set\n");
-    assert_eq!(a("get?bucket=own&key=k"), "v\n");
-    assert_eq!(a("exists?bucket=own&key=k"), "true\n");
-    assert_eq!(a("delete?bucket=own&key=k"), "deleted\n");
-    assert_eq!(a("delete?bucket=own&key=k"), "deleted\n");
-    assert_eq!(a("get?bucket=own&key=k"), "none\n");
-    assert_eq!(a("incr?bucket=own&key=n"), "1\n");
-    assert_eq!(a("incr?bucket=own&key=n&value=41"), "42\n");
-    assert_eq!(a("get?bucket=own&key=n"), "42\n");
-    assert_eq!(a("set?bucket=own&key=n&value=x"), "set\n");
-    assert_eq!(a("incr?bucket=own&key=n"), "error: other: the value is not a number\n");
-    assert_eq!(a("many/set?bucket=own&key=p,q&value=1,2"), "set\n");
-    assert_eq!(a("many/get?bucket=own&key=q,none,p"), "2\nnone\n1\n");
-    assert_eq!(a("list?bucket=own"), "n\np\nq\n");
-    assert_eq!(a("many/delete?bucket=own&key=n,p,none"), "deleted\n");
-    assert_eq!(a("list?bucket=own"), "q\n");
-    assert_eq!(a("delete?bucket=own&key=q"), "deleted\n");
+    for (operation, says) in [
+        ("get?bucket=own&key=k", "none\n"),
+        ("exists?bucket=own&key=k", "false\n"),
+        ("set?bucket=own&key=k&value=v", "set\n"),
+        ("get?bucket=own&key=k", "v\n"),
+        ("exists?bucket=own&key=k", "true\n"),
+        ("delete?bucket=own&key=k", "deleted\n"),
+        ("delete?bucket=own&key=k", "deleted\n"),
+        ("get?bucket=own&key=k", "none\n"),
+        ("incr?bucket=own&key=n", "1\n"),
+        ("incr?bucket=own&key=n&value=41", "42\n"),
+        ("get?bucket=own&key=n", "42\n"),
+        ("set?bucket=own&key=n&value=x", "set\n"),
+        ("incr?bucket=own&key=n", "error: other: the value is not a number\n"),
+        ("many/set?bucket=own&key=p,q&value=1,2", "set\n"),
+        ("many/get?bucket=own&key=q,none,p", "2\nnone\n1\n"),
+        ("list?bucket=own", "n\np\nq\n"),
+        ("many/delete?bucket=own&key=n,p,none", "deleted\n"),
+        ("list?bucket=own", "q\n"),
+        ("delete?bucket=own&key=q", "deleted\n"),
+    ] {
+        assert_eq!(kv(host, "a", operation), says, "{operation}");
+    }
     let long = "k".repeat(1025);
-    let told = a(&format!("set?bucket=own&key={long}&value=v"));
+    let told = kv(host, "a", &format!("set?bucket=own&key={long}&value=v"));
     assert_eq!(told, "error: other: the key is too long\n");
 }
 
@@ -106,7 +109,7 @@ pub fn expect_walls(host: &Host) {
 pub fn expect_exact_increments(host: &Host) {
     let mut sums: Vec<u64> = thread::scope(|scope| {
         let one = |n: usize| {
-            let (name, bucket) = if n % 2 == 0 { ("a", "both") } else { ("b", "ours") };
+            let (name, bucket) = if n.is_multiple_of(2) { ("a", "both") } else { ("b", "ours") };
             let operation = format!("incr?bucket={bucket}&key=sum");
             scope.spawn(move || kv(host, name, &operation).trim_end().parse().expect("a sum"))
         };
