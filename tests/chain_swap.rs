@@ -205,11 +205,11 @@ fn no_request_is_lost_while_plugins_and_application_are_swapped() {
             let other = send.clone();
             scope.spawn(|| {
                 let send = send;
-                http1(&host, &over, &send)
+                http1(&host, &over, &send);
             });
             scope.spawn(|| {
                 let other = other;
-                http2(&host, &over, &other)
+                http2(&host, &over, &other);
             });
         }
         let _alarm = Alarm(&over);
