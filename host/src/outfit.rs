@@ -108,10 +108,12 @@ impl Outfit {
         let client = || {
             let limits = host_outgoing::Limits {
                 requests: limits.outgoing,
-                connections: limits.outgoing,
                 forbidden: self.forbidden.clone(),
                 ..host_outgoing::Limits::default()
             };
+            // Idle ones stay beside those that are in use.
+            let connections = limits.requests.saturating_mul(2).saturating_add(limits.idle_total);
+            let limits = host_outgoing::Limits { connections, ..limits };
             Client::new(granted.outgoing.clone(), granted.reach, limits)
         };
         (!granted.outgoing.is_empty()).then(client)

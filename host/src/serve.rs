@@ -306,8 +306,10 @@ fn plan(stop: &host_manifest::Stop) -> Plan {
 /// What all loads have in common.
 pub(crate) fn workshop(config: &Serve) -> Workshop {
     let manifest = &config.manifest;
-    // Idle instances stay in the pool beside those that bulkheads count.
-    let reuses = manifest.components.values().any(|component| component.reuse.is_some());
+    // Idle instances stay in the pool beside those that bulkheads count. A manifest may come to say so
+    // at a reload.
+    let reuses = config.file.is_some()
+        || manifest.components.values().any(|component| component.reuse.is_some());
     let times = if reuses { 2 } else { 1 };
     Workshop {
         instances: manifest.total.instances.saturating_mul(times),

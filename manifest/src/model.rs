@@ -188,8 +188,8 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// What is granted, by the manifest's word for it, and in words. Values of the environment and
-    /// of the configuration may be secret, so only their names are in it.
+    /// What is granted, by the manifest's word for it, and in words. Values of the environment, of the
+    /// configuration and of arguments may be secret, so only their names or their number are in it.
     #[must_use]
     pub fn words(&self) -> Vec<(&'static str, String)> {
         let names = |pairs: &[(String, String)]| -> String {
@@ -204,10 +204,11 @@ impl Grants {
         if self.lookup {
             tcp.push("name look-up".into());
         }
+        let count = |number: usize| if number == 0 { String::new() } else { number.to_string() };
         let shutdown = if self.request_shutdown { "yes" } else { "" };
         [
             ("env", names(&self.env)),
-            ("args", self.args.join(" ")),
+            ("args", count(self.args.len())),
             ("config", names(&self.config)),
             ("directories", list(directories.collect())),
             ("outgoing", list(self.outgoing.iter().map(ToString::to_string).collect())),

@@ -64,7 +64,20 @@ impl Code {
     }
 }
 
+/// Code to go back to, without limits or grants: nothing of those is kept open for it.
+#[derive(Clone)]
+pub struct Kept {
+    pub(super) path: PathBuf,
+    pub(super) code: Arc<Code>,
+}
+
 impl Blueprint {
+    /// What is needed to make it again.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        Kept { path: self.path.clone(), code: self.code.clone() }
+    }
+
     pub(super) fn new(path: &Path, code: Arc<Code>, settings: &Arc<Settings>) -> Self {
         let name = settings.name.clone().unwrap_or_else(|| stem(path).into());
         Self { name, path: path.to_owned(), code, settings: settings.clone() }
@@ -297,6 +310,12 @@ impl fmt::Debug for Generation {
             .field("name", &self.name())
             .field("kind", &self.kind())
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("path", &self.path).finish_non_exhaustive()
     }
 }
 

@@ -177,7 +177,8 @@ impl Said {
     fn now(&self) -> bool {
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let now = millis(self.born.elapsed()) + 1;
-        let due = |last: u64| (last == 0 || now - last >= millis(SAY_EVERY)).then_some(now);
+        let due =
+            |last: u64| (last == 0 || now.saturating_sub(last) >= millis(SAY_EVERY)).then_some(now);
         self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
     }
 }

@@ -13,7 +13,7 @@ use wasmtime::component::Component;
 
 use super::compile::{Compiler, NotDone};
 use super::engine::{Engines, Needs};
-use super::generation::{Blueprint, Code, Generation};
+use super::generation::{Blueprint, Code, Generation, Kept};
 use super::memory::MemoryBudget;
 use super::reuse::Keeper;
 use super::smoke::Smoke;
@@ -223,9 +223,9 @@ impl Loader {
         Ok(Arc::new(Blueprint::new(&path, code, settings)))
     }
 
-    /// The same code with other settings, or at another path.
+    /// Code that was kept, with these settings.
     #[must_use]
-    pub fn remake(&self, of: &Blueprint, settings: &Arc<Settings>) -> Arc<Blueprint> {
+    pub fn remake(&self, of: &Kept, settings: &Arc<Settings>) -> Arc<Blueprint> {
         Arc::new(Blueprint::new(&of.path, of.code.clone(), settings))
     }
 

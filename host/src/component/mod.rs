@@ -1,8 +1,9 @@
-//! Guests: the engine, loading, generations, swaps and instances, with their grants and limits.
+//! Guests: the engine, loading, generations and instances, with their grants and limits.
 //!
 //! ```text
-//! path ─→ source ─→ survey ─→ engine ─→ Blueprint ─→ Generation ─→ smoke ─→ Slot ─→ shelf
-//!         └──────────────────── load ────────────────────────────┘   swap   (retired ones)
+//! path ─→ source ─→ survey ─→ engine ─→ Code ─→ Blueprint ─→ Generation ─→ smoke
+//!         └──────────────────────────── load ───────────────────────────────┘
+//!                                  grants, limits ┘
 //!
 //!                        request ─→ start ─→ Running (one instance) ─→ head, body
 //! ```
@@ -45,7 +46,7 @@ use http::{Request, Response};
 
 pub use compile::Pace;
 pub use fate::Fate;
-pub use generation::{Blueprint, Generation};
+pub use generation::{Blueprint, Generation, Kept};
 pub use grants::{ConfigGrant, Directories, Grants, ShutdownGrant, Sockets};
 pub use host_manifest::{Limits, Reuse};
 pub use instance::{GuestFailure, Running};

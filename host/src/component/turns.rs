@@ -13,14 +13,17 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::engine::TICK;
 
 /// A component that has run within this time is busy.
 const BUSY: Duration = Duration::from_millis(50);
+
+/// Who waits for a turn and is not told looks this often.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The workers of a process, shared by its components. Cheap to clone.
 #[derive(Clone)]
@@ -43,6 +46,8 @@ struct Part {
     workers: Arc<Workers>,
     number: u32,
     turns: Arc<Semaphore>,
+    /// Somebody has had a turn.
+    free: Notify,
 }
 
 /// An instance's turn, if it has one. Shared by its store and by whoever polls it.
@@ -76,7 +81,7 @@ impl Turns {
     pub fn share(&self) -> Share {
         let number = self.0.components.fetch_add(1, Ordering::Relaxed) + 1;
         let turns = Arc::new(Semaphore::new(self.0.each));
-        Share(Arc::new(Part { workers: self.0.clone(), number, turns }))
+        Share(Arc::new(Part { workers: self.0.clone(), number, turns, free: Notify::new() }))
     }
 }
 
@@ -134,13 +139,13 @@ impl Turn {
         let outer = BEGAN.replace(Some(began));
         let polled = poll();
         BEGAN.set(outer);
-        drop(self.permit().take());
+        self.end();
         (polled, began.elapsed())
     }
 
     /// Gives way to others, for as long as it takes. To be asked for from within [`Self::poll`].
     pub(super) fn give_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        drop(self.permit().take());
+        self.end();
         let computed = BEGAN.get().map_or(Duration::ZERO, |began| began.elapsed());
         // tokio's yield lets the reactor be polled, so that a spinning guest delays nobody's bytes.
         if computed < TICK / 2 || !self.0.share.0.has_company() {
@@ -149,9 +154,24 @@ impl Turn {
         let seat = self.0.clone();
         Box::pin(async move {
             yield_now().await;
-            let turn = seat.share.0.turns.clone().acquire_owned().await;
-            *seat.permit.lock().unwrap_or_else(PoisonError::into_inner) = turn.ok();
+            let part = &seat.share.0;
+            // Taken when it is polled, never kept for it: nobody may poll it for long, because its
+            // client does not read. Whoever is told in its place may be such a one too.
+            let turn = loop {
+                match part.turns.clone().try_acquire_owned() {
+                    Ok(turn) => break turn,
+                    Err(_) => drop(timeout(LOOK_AGAIN, part.free.notified()).await),
+                }
+            };
+            *seat.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
         })
+    }
+
+    fn end(&self) {
+        if let Some(turn) = self.permit().take() {
+            drop(turn);
+            self.0.share.0.free.notify_one();
+        }
     }
 
     fn permit(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -21,7 +22,7 @@ use super::afterwork::Rest;
 use super::exchange::{Admitted, Exchanges, Label};
 use super::failure::Failure;
 use crate::component::{BodyError, GuestFailure, Running, WasiBody};
-use crate::lifecycle::{Guard, Phase};
+use crate::lifecycle::{Guard, Phase, PhaseWatch};
 
 /// Empty frames taken from a guest in one go, before others get their turn. They are dropped:
 /// forwarded over HTTP/2 they would grow the heap (wasmtime advisory f8mm).
@@ -41,14 +42,36 @@ enum Inner {
     /// Of those behind a plugin that has failed.
     Passed {
         body: WasiBody,
-        _guard: Guard,
+        guard: Guard,
+        phase: PhaseWatch,
     },
 }
 
 impl Answer {
     /// The answer of those behind a plugin that has failed, with the exchange's guard.
-    pub(super) fn passed(body: WasiBody, guard: Guard) -> Self {
-        Self(Inner::Passed { body, _guard: guard })
+    pub(super) fn passed(body: WasiBody, guard: Guard, phase: PhaseWatch) -> Self {
+        Self(Inner::Passed { body, guard, phase })
+    }
+
+    /// Waits for the moment when it is not to be held back any longer: whoever takes its frames has
+    /// stood still for too long, or its end was decided. Holds nothing of it.
+    pub(super) fn is_overdue(&self) -> impl Future<Output = ()> + Send + 'static {
+        let waits = match &self.0 {
+            Inner::Guest(stream) => stream.work.as_ref().map(|work| {
+                let idle = Instant::now() + stream.body_idle;
+                let by = stream.deadline.map_or(idle, |deadline| deadline.min(idle));
+                (work.exchanges.phase().clone(), work.admitted.generation.cut(), by)
+            }),
+            Inner::Whole { .. } | Inner::Passed { .. } => None,
+        };
+        async move {
+            let Some((phase, cut, by)) = waits else { return pending().await };
+            tokio::select! {
+                () = phase.reached(Phase::Cut) => {}
+                () = cut => {}
+                () = sleep_until(by) => {}
+            }
+        }
     }
 
     /// Whether all of it is here.
@@ -149,7 +172,7 @@ impl Work {
     ) -> Guard {
         self.running.release();
         let mut noop = Context::from_waker(Waker::noop());
-        let exchange = self.guard.id();
+        let exchange = self.exchange();
         match self.running.poll_work(cx.unwrap_or(&mut noop)) {
             Poll::Ready(Ok(())) => self.guard,
             Poll::Ready(Err(why)) => {
@@ -166,10 +189,15 @@ impl Work {
         }
     }
 
+    /// What the log calls it: in a chain, all parts go by the exchange that they are of.
+    fn exchange(&self) -> u64 {
+        self.label.exchange(&self.guard)
+    }
+
     /// The message is broken: the guest ends here.
     fn break_off(mut self, why: Why) -> Broken {
         let broken = Broken(why);
-        let (exchange, label) = (self.guard.id(), &self.label);
+        let (exchange, label) = (self.exchange(), &self.label);
         let generation = &self.admitted.generation;
         let (component, generation) = (generation.name(), generation.number());
         if matches!(broken.0, Why::Guest(_) | Why::Idle(_) | Why::Total) {
@@ -363,7 +391,7 @@ impl Drop for Stream {
         if work.exchanges.phase().now() == Phase::Cut {
             work.guard.mark_cut();
         }
-        debug!(exchange = work.guard.id(), "peer gone before the end: {}", work.label);
+        debug!(exchange = work.exchange(), "peer gone before the end: {}", work.label);
     }
 }
 
@@ -380,9 +408,13 @@ impl Body for Answer {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             Inner::Guest(stream) => stream.hand_over(cx),
-            Inner::Passed { body, .. } => {
-                let broken = |why: BodyError| Broken(Why::Body(why.to_string()));
-                Pin::new(body).poll_frame(cx).map_err(broken)
+            Inner::Passed { body, guard, phase } => {
+                Pin::new(body).poll_frame(cx).map_err(|why: BodyError| {
+                    if phase.now() == Phase::Cut {
+                        guard.mark_cut();
+                    }
+                    Broken(Why::Body(why.to_string()))
+                })
             }
         }
     }

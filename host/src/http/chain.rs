@@ -10,10 +10,11 @@
 //! the manifest says `fail = "open"`, the exchange goes on with what the plugin has not touched.
 
 use std::collections::VecDeque;
+use std::future::ready;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use host_manifest::{Component, Limits, Route};
@@ -21,20 +22,27 @@ use http::header::HOST;
 use http::request::Parts;
 use http::response::Parts as Head;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Request, Response, Uri};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
 use super::exchange::Exchanges;
+use super::upload::Verdict;
 use crate::component::{BodyError, NEXT_HOST, Next, Passing, WasiBody};
 use crate::site::{App, Site, Target};
 
 /// The authority of a request that had none.
 const NAMELESS: Authority = Authority::from_static("localhost");
+
+/// Requests that a plugin passes on at once: one, and a few that it asks for itself.
+const AT_ONCE: usize = 16;
+
+/// And in all: its clock begins anew after each.
+const IN_ALL: usize = 64;
 
 /// Frames that wait between two instances. One, so that who writes goes no faster than who reads.
 const FRAMES: usize = 1;
@@ -77,8 +85,16 @@ impl Way {
 
     /// Whose turn it is, in the site that is served now.
     pub(super) fn latest<'a>(&'a self, site: &'a Site) -> Option<&'a Arc<App>> {
-        let app = self.stops.front()?.app.as_ref()?;
-        Some(site.latest(app, &self.ways))
+        let stop = self.stops.front()?;
+        match &stop.app {
+            Some(app) => Some(site.latest(app, &self.ways)),
+            None => site.app(&stop.entry.name),
+        }
+    }
+
+    /// Nobody waits on this way any more.
+    fn let_go(&mut self) {
+        self.stops.iter_mut().for_each(|stop| stop.app = None);
     }
 
     /// The request is there.
@@ -127,14 +143,46 @@ pub(super) struct Pass(Arc<Shared>);
 
 struct Shared {
     exchanges: Exchanges,
-    rest: Way,
-    exchange: u64,
-    /// Those of the request as it came.
-    scheme: Scheme,
-    authority: Authority,
+    rest: Mutex<Way>,
+    origin: Origin,
+    /// Rights to pass on.
+    rights: Arc<Semaphore>,
+    /// Requests passed on, in all.
+    passed: AtomicUsize,
     /// Requests passed on that have no answer yet.
     waiting: watch::Sender<usize>,
     kept: Mutex<Kept>,
+}
+
+/// The request as it came to the plugin.
+pub(super) struct Origin {
+    exchange: u64,
+    method: Method,
+    path: PathAndQuery,
+    scheme: Scheme,
+    authority: Authority,
+    /// What became of its body on the way from the client.
+    verdict: Verdict,
+}
+
+impl Origin {
+    /// Of a request in the exchange of this number.
+    pub(super) fn of<B>(request: &Request<B>, exchange: u64, verdict: Verdict) -> Self {
+        let uri = request.uri();
+        Self {
+            exchange,
+            method: request.method().clone(),
+            path: uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
+            scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTP),
+            authority: uri.authority().cloned().unwrap_or(NAMELESS),
+            verdict,
+        }
+    }
+
+    /// Whether a request asks for the same: what a plugin asks for itself is no answer for a client.
+    fn is<B>(&self, request: &Request<B>) -> bool {
+        *request.method() == self.method && request.uri().path_and_query() == Some(&self.path)
+    }
 }
 
 /// What is needed to go on without the plugin.
@@ -162,15 +210,14 @@ pub(super) enum Recovered {
 }
 
 impl Pass {
-    /// To pass on to the first one of `rest`, within the exchange of that number, what came with this
-    /// URI.
-    pub(super) fn new(exchanges: Exchanges, rest: Way, exchange: u64, uri: &Uri) -> Self {
+    /// To pass on to the first one of `rest`.
+    pub(super) fn new(exchanges: Exchanges, rest: Way, origin: Origin) -> Self {
         Self(Arc::new(Shared {
             exchanges,
-            rest,
-            exchange,
-            scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTP),
-            authority: uri.authority().cloned().unwrap_or(NAMELESS),
+            rest: Mutex::new(rest),
+            origin,
+            rights: Arc::new(Semaphore::new(AT_ONCE)),
+            passed: AtomicUsize::new(0),
             waiting: watch::Sender::new(0),
             kept: Mutex::default(),
         }))
@@ -189,19 +236,15 @@ impl Pass {
         Request::from_parts(parts, Sheltered(shelter).boxed_unsync())
     }
 
-    /// Whether the plugin waits for those behind it.
-    pub(super) fn is_waiting(&self) -> bool {
-        *self.0.waiting.borrow() > 0
+    /// Waits until the plugin waits for those behind it.
+    pub(super) async fn is_waiting(&self) {
+        // The sender is here.
+        drop(self.0.waiting.subscribe().wait_for(|waiting| *waiting > 0).await);
     }
 
-    /// Waits until it does not, or until `deadline`. Those behind have their own deadlines.
-    pub(super) async fn answered(&self, deadline: Option<Instant>) {
-        let mut waiting = self.0.waiting.subscribe();
-        let answered = waiting.wait_for(|waiting| *waiting == 0);
-        match deadline {
-            Some(deadline) => drop(timeout_at(deadline, answered).await),
-            None => drop(answered.await),
-        }
+    /// Waits until it does not. Those behind have their own deadlines.
+    pub(super) async fn is_answered(&self) {
+        drop(self.0.waiting.subscribe().wait_for(|waiting| *waiting == 0).await);
     }
 
     /// What is left of the request when the plugin has failed: nothing unless [`Self::keep`] was
@@ -229,11 +272,13 @@ impl Pass {
     /// The plugin has answered: there is no going on without it any more.
     pub(super) fn forget(&self) {
         drop(std::mem::take(&mut *self.0.kept()));
+        // It may stream for hours: who comes after it is looked up then.
+        self.0.rest().let_go();
     }
 
     /// Those behind the plugin.
     pub(super) fn into_rest(self) -> Way {
-        self.0.rest.clone()
+        self.0.rest().clone()
     }
 }
 
@@ -243,8 +288,8 @@ impl Shared {
     fn restore(&self, request: &mut Request<WasiBody>) {
         let mut parts = request.uri().clone().into_parts();
         if request.uri().host().is_none_or(|host| host == NEXT_HOST) {
-            parts.authority = Some(self.authority.clone());
-            parts.scheme = Some(self.scheme.clone());
+            parts.authority = Some(self.origin.authority.clone());
+            parts.scheme = Some(self.origin.scheme.clone());
         }
         parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
         let host = parts.authority.as_ref().map(|it| HeaderValue::from_str(it.as_str()));
@@ -254,6 +299,10 @@ impl Shared {
         if let Some(Ok(host)) = host {
             request.headers_mut().insert(HOST, host);
         }
+    }
+
+    fn rest(&self) -> MutexGuard<'_, Way> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -279,12 +328,19 @@ impl Drop for Waits {
 
 impl Next for Shared {
     fn pass(self: Arc<Self>, mut request: Request<WasiBody>) -> Passing {
+        let in_all = self.passed.fetch_add(1, Ordering::Relaxed);
+        let right = self.rights.clone().try_acquire_owned().ok().filter(|_| in_all < IN_ALL);
+        let Some(right) = right else {
+            return Box::pin(ready(Err(BodyError::ConnectionLimitReached)));
+        };
         self.restore(&mut request);
+        let answers_the_client = self.origin.is(&request);
         let waits = Waits::new(self.clone());
         let (send, answer) = watch::channel(None);
-        let (exchanges, rest, of) = (self.exchanges.clone(), self.rest.clone(), self.exchange);
+        let (exchanges, rest) = (self.exchanges.clone(), self.rest().clone());
+        let (of, verdict) = (self.origin.exchange, self.origin.verdict.clone());
         let task = tokio::spawn(async move {
-            let response = exchanges.hop(request, rest, of).await;
+            let response = exchanges.hop(request, rest, of, verdict).await;
             let (head, body) = response.into_parts();
             let (body, pump) = piped(body);
             // Nobody waits any more: then the body is dropped, and the guest with it.
@@ -293,9 +349,9 @@ impl Next for Shared {
                 pump.await;
             }
         });
-        let passed = Passed { answer, _task: Arc::new(Owned(task.abort_handle())) };
+        let passed = Passed { answer, _task: Arc::new(Owned(task.abort_handle(), right)) };
         let mut kept = self.kept();
-        if kept.request.is_some() {
+        if kept.request.is_some() && answers_the_client {
             // A plugin that passes on twice is answered twice; the latest is what can be gone on with.
             kept.passed = Some(passed.clone());
         }
@@ -312,7 +368,7 @@ impl Next for Shared {
 }
 
 /// Ends a task with its last owner.
-struct Owned(AbortHandle);
+struct Owned(AbortHandle, #[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
 
 impl Drop for Owned {
     fn drop(&mut self) {
@@ -397,14 +453,14 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for Guarded<B> {
 enum Piece {
     Frame(Frame<Bytes>),
     End,
-    Broken(String),
+    Broken,
 }
 
 /// An answer as a body for another instance, and what has to be awaited for it to get its frames.
 /// An answer that is there whole needs nobody.
 fn piped(answer: Answer) -> (WasiBody, Option<impl Future<Output = ()> + Send>) {
     if answer.is_whole() {
-        let whole = answer.map_err(|why| BodyError::InternalError(Some(why.to_string())));
+        let whole = answer.map_err(|_| BodyError::HttpResponseIncomplete);
         return (whole.boxed_unsync(), None);
     }
     let size = answer.size_hint();
@@ -418,9 +474,18 @@ async fn pump(mut answer: Answer, send: mpsc::Sender<Piece>) {
         let (piece, last) = match answer.frame().await {
             Some(Ok(frame)) => (Piece::Frame(frame), false),
             None => (Piece::End, true),
-            Some(Err(why)) => (Piece::Broken(why.to_string()), true),
+            Some(Err(_)) => (Piece::Broken, true),
         };
-        if send.send(piece).await.is_err() || last {
+        let open = match send.try_send(piece) {
+            Ok(()) => true,
+            Err(TrySendError::Closed(_)) => false,
+            Err(TrySendError::Full(piece)) => tokio::select! {
+                biased;
+                sent = send.send(piece) => sent.is_ok(),
+                () = answer.is_overdue() => false,
+            },
+        };
+        if !open || last {
             return;
         }
     }
@@ -443,13 +508,12 @@ impl Body for Pipe {
         if self.ended {
             return Poll::Ready(None);
         }
-        let piece = ready!(self.pieces.poll_recv(cx));
+        let piece = std::task::ready!(self.pieces.poll_recv(cx));
         self.ended = !matches!(piece, Some(Piece::Frame(_)));
         Poll::Ready(match piece {
             Some(Piece::Frame(frame)) => Some(Ok(frame)),
             Some(Piece::End) => None,
-            Some(Piece::Broken(why)) => Some(Err(BodyError::InternalError(Some(why)))),
-            None => Some(Err(BodyError::HttpResponseIncomplete)),
+            Some(Piece::Broken) | None => Some(Err(BodyError::HttpResponseIncomplete)),
         })
     }
 

@@ -116,51 +116,69 @@ fn path<B>(request: &Request<B>) -> Result<Option<PathAndQuery>, Failure> {
     }
 }
 
-/// How somebody who decodes and normalises would read a path (RFC 3986 §6.2.2), if that is another way
-/// than byte by byte. Routes are found by the bytes: a request for which the two readings lead to
-/// different places would reach a component past the plugins that stand before that path.
-pub(super) fn other_reading(path: &str) -> Option<String> {
-    if !path.contains('%') && !path.contains("/.") && !path.contains("//") && !path.contains('\\') {
-        return None;
+/// The other ways in which a path can be read: percent-encoding undone once or twice, dots resolved,
+/// empty segments left out, backslashes taken for slashes (RFC 3986 §6.2.2), each by itself and all
+/// together. Routes are found by the bytes: a request for which a reading leads to another place could
+/// reach a component past the plugins that stand before that path.
+pub(super) fn other_readings(path: &str) -> Vec<String> {
+    let plain = !path.contains('%') && !path.contains("/.") && !path.contains("//");
+    if plain && !path.contains('\\') {
+        return Vec::new();
     }
-    let decoded = decode(path.as_bytes());
-    let decoded = String::from_utf8_lossy(&decoded).replace('\\', "/");
-    let mut segments: Vec<&str> = Vec::new();
-    for segment in decoded.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => drop(segments.pop()),
-            segment => segments.push(segment),
+    let once = decode(path);
+    let twice = decode(&once);
+    let mut readings = Vec::new();
+    for decoded in [path, &once, &twice] {
+        let slashes = decoded.replace('\\', "/");
+        for text in [decoded, &slashes] {
+            readings.push(text.to_owned());
+            readings.push(resolved(text, false));
+            readings.push(resolved(text, true));
         }
     }
-    let mut read = format!("/{}", segments.join("/"));
-    if decoded.ends_with('/') && !segments.is_empty() {
-        read.push('/');
-    }
-    (read != path).then_some(read)
+    readings.sort();
+    readings.dedup();
+    readings.retain(|reading| reading != path);
+    readings
 }
 
-/// Percent-encoding undone (RFC 3986 §2.1), twice, as two servers in a row might.
-fn decode(bytes: &[u8]) -> Vec<u8> {
-    let once = |bytes: &[u8]| {
-        let mut decoded = Vec::with_capacity(bytes.len());
-        let mut rest = bytes;
-        while let Some((byte, behind)) = rest.split_first() {
-            let hex = behind.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-            match hex.filter(|_| *byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-                Some(value) => {
-                    decoded.push(value);
-                    rest = &behind[2..];
-                }
-                None => {
-                    decoded.push(*byte);
-                    rest = behind;
-                }
+/// A path without its dots (RFC 3986 §5.2.4), and without empty segments if they are merged.
+fn resolved(path: &str, merged: bool) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    let mut rest = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
+    while let Some(segment) = rest.next() {
+        let last = rest.peek().is_none();
+        match segment {
+            ".." => drop(segments.pop()),
+            "." => {}
+            "" if merged && !last => {}
+            segment => segments.push(segment),
+        }
+        if last && matches!(segment, "." | "..") {
+            segments.push("");
+        }
+    }
+    format!("/{}", segments.join("/"))
+}
+
+/// Percent-encoding undone, once (RFC 3986 §2.1).
+fn decode(text: &str) -> String {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, behind)) = rest.split_first() {
+        let hex = behind.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.filter(|_| *byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(value) => {
+                decoded.push(value);
+                rest = behind.get(2..).unwrap_or_default();
+            }
+            None => {
+                decoded.push(*byte);
+                rest = behind;
             }
         }
-        decoded
-    };
-    once(&once(bytes))
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]
@@ -231,26 +249,30 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_can_be_read_in_two_ways_are_seen_as_the_other_reader_would() {
-        for plain in ["/", "/shop", "/shop/a.b/..c", "/a/", "/shop/x-y_z~"] {
-            assert_eq!(other_reading(plain), None, "{plain}");
+    fn paths_that_can_be_read_in_other_ways_are_seen_as_other_readers_would() {
+        for plain in ["/", "/shop", "/shop/a.b/x..c", "/a/", "/shop/x-y_z~"] {
+            assert_eq!(other_readings(plain), [""; 0], "{plain}");
         }
         for (path, read) in [
             ("/x/../admin", "/admin"),
             ("/x/%2e%2E/admin", "/admin"),
             ("/%61dmin", "/admin"),
             ("/%2561dmin", "/admin"),
+            ("/%61dmin/../x", "/admin/../x"),
+            ("/admin/%2e%2e/x", "/x"),
             ("//admin/", "/admin/"),
             ("/./admin", "/admin"),
             ("/x%2f..%2fadmin", "/admin"),
             ("/x\\..\\admin", "/admin"),
+            ("/x//../admin", "/admin"),
+            ("/x//../admin", "/x/admin"),
+            ("/admin/..", "/"),
             ("/../..", "/"),
-            ("/a%", "/a%"),
-            ("/a%zz", "/a%zz"),
         ] {
-            let other = other_reading(path);
-            assert_eq!(other.as_deref().unwrap_or(path), read, "{path}");
+            let others = other_readings(path);
+            assert!(others.iter().any(|other| other == read), "{path}: {others:?}");
         }
+        assert_eq!(other_readings("/a%zz"), [""; 0], "no encoding");
     }
 
     #[test]

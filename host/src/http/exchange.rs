@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::afterwork::Afterwork;
 use super::answer::{Answer, Stream, Timers, Work};
-use super::chain::{Pass, Recovered, Way};
+use super::chain::{Origin, Pass, Recovered, Way};
 use super::edge;
 use super::failure::{self, Failure};
 use super::upload::{self, Upload};
@@ -63,6 +63,11 @@ impl Label {
 
     fn server(&self) -> MutexGuard<'_, Option<(Arc<str>, u64)>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of its exchange: of the one around it, in a chain.
+    pub(super) fn exchange(&self, guard: &Guard) -> u64 {
+        self.of.unwrap_or_else(|| guard.id())
     }
 
     fn component(&self) -> Option<Arc<str>> {
@@ -159,10 +164,16 @@ impl Exchanges {
         request: Request<WasiBody>,
         way: Way,
         of: u64,
+        verdict: upload::Verdict,
     ) -> Response<Answer> {
         let label = Arc::new(Label::new(&request, Some(of)));
         let guard = self.0.hops.enter(label.clone());
-        self.serve(request, upload::Verdict::default(), way, guard, label).await
+        let most = UploadLimits::of(&way).bytes;
+        if declared_length(request.headers()).is_some_and(|bytes| bytes > most) {
+            return refuse(&Failure::BodyTooLarge.into(), guard, &label);
+        }
+        let request = request.map(|body| upload::limited(body, most));
+        self.serve(request, verdict, way, guard, label).await
     }
 
     /// Serves a request by the first component on its way. An open plugin that fails is left out.
@@ -178,8 +189,9 @@ impl Exchanges {
             // What a plugin has wasted is not the time of the next one.
             let began = Instant::now();
             let pass = way.rest().map(|rest| {
-                let (exchange, uri) = (label.of.unwrap_or_else(|| guard.id()), request.uri());
-                Pass::new(self.clone(), rest, exchange, uri)
+                let exchange = label.exchange(&guard);
+                let origin = Origin::of(&request, exchange, verdict.clone());
+                Pass::new(self.clone(), rest, origin)
             });
             if let Some(pass) = &pass
                 && way.first().is_some_and(|plugin| plugin.fail == Fail::Open)
@@ -206,24 +218,22 @@ impl Exchanges {
             };
             let failure = fault.failure().of_plugin();
             report(&fault, failure, &guard, &label);
+            let (exchange, plugin) = (label.exchange(&guard), way.first().map(|it| &*it.name));
             match pass.recover().await {
                 Recovered::Request(kept) => {
-                    info!(
-                        exchange = guard.id(),
-                        plugin = way.first().map(|plugin| &*plugin.name),
-                        "passed by: fail = open"
-                    );
+                    info!(exchange, plugin, "goes on without the plugin: fail = open");
                     request = kept;
                     way = pass.into_rest();
                     *label.server() = None;
                 }
                 Recovered::Response(response) => {
-                    info!(
-                        exchange = guard.id(),
-                        plugin = way.first().map(|plugin| &*plugin.name),
-                        "passed by: fail = open"
-                    );
-                    return response.map(|body| Answer::passed(body, guard));
+                    info!(exchange, plugin, "goes on without the plugin: fail = open");
+                    let mut guard = guard;
+                    if self.0.phase.now() == Phase::Cut {
+                        guard.mark_cut();
+                    }
+                    let phase = self.0.phase.clone();
+                    return response.map(|body| Answer::passed(body, guard, phase));
                 }
                 Recovered::Nothing => return failure.response(),
             }
@@ -338,9 +348,8 @@ impl Shared {
         let host = uri.host().unwrap_or_default();
         let site = self.site.current();
         let found = site.route(host, uri.path(), method);
-        if let Some(read) = edge::other_reading(uri.path())
-            && !same(&found, &site.route(host, &read, method))
-        {
+        let elsewhere = |read: &String| !same(&found, &site.route(host, read, method));
+        if edge::other_readings(uri.path()).iter().any(elsewhere) {
             return Err(Box::new(Failure::Malformed("path can be read in two ways\n").response()));
         }
         match found {
@@ -362,28 +371,14 @@ impl Shared {
         let Turn { way, pass, label, began } = turn;
         let is_head = *request.method() == Method::HEAD;
         let request = way.enter(request);
-        let admitted = self.admit(way).await?;
+        let admitted = self.admit(way, label).await?;
         way.arrive();
         let Admitted { generation, entry, .. } = &admitted;
         *label.server() = Some((generation.component(), generation.number()));
         let limits = &entry.limits;
         let mut running = generation.start(request, pass.map(Pass::handle));
         let deadline = limits.total.map(|total| began + total);
-        let clock = async {
-            let by = async |patience| match deadline {
-                Some(deadline) => sleep_until(deadline.min(Instant::now() + patience)).await,
-                None => sleep_until(Instant::now() + patience).await,
-            };
-            by(limits.response_head).await;
-            // What others take is not its time.
-            while let Some(pass) = pass
-                && pass.is_waiting()
-                && deadline.is_none_or(|deadline| Instant::now() < deadline)
-            {
-                pass.answered(deadline).await;
-                by(limits.response_head).await;
-            }
-        };
+        let clock = head_is_late(limits.response_head, deadline, pass);
         let head = tokio::select! {
             biased;
             head = self.head(&mut running, verdict, generation) => head,
@@ -391,14 +386,15 @@ impl Shared {
             () = generation.cut() => Err(Failure::Retired.into()),
             () = clock => Err(Failure::GuestTooSlow.into()),
         };
-        let mut response = head.inspect_err(|fault| {
+        let response = head.and_then(|response| match response.status().as_u16() {
+            200..600 => Ok(response),
+            status => Err(Fault::Guest(GuestFailure::Status(status))),
+        });
+        let mut response = response.inspect_err(|fault| {
             if fault.is_of_the_guest() {
                 admitted.failed();
             }
         })?;
-        if !(200..600).contains(&response.status().as_u16()) {
-            return Err(Fault::Guest(GuestFailure::Status(response.status().as_u16())));
-        }
         // Said to one connection only (RFC 9110 §10.1.4), and no guest knows ours.
         response.headers_mut().remove(TE);
         let bodyless = is_head
@@ -409,16 +405,19 @@ impl Shared {
     }
 
     /// Waits for the right to an instance of the first component on the way.
-    async fn admit(&self, way: &Way) -> Result<Admitted, Fault> {
+    async fn admit(&self, way: &Way, label: &Label) -> Result<Admitted, Fault> {
         let was = way.latest(&self.site.current()).cloned().ok_or(Failure::NoRoute)?;
         if let Some(breaker) = &was.breaker
             && let BreakerStanding::Open(left) = breaker.standing()
         {
             return Err(Failure::put_aside(left).into());
         }
+        // An exchange takes what its whole way needs at once: those that hold one each and wait for
+        // another could wait for each other.
+        let of_all = if label.of.is_some() { 0 } else { way.limits().count() };
         let permit = tokio::select! {
             biased;
-            permit = was.bulkhead.enter() => permit.map_err(|_| Failure::AtLimit)?,
+            permit = was.bulkhead.enter(of_all) => permit.map_err(|_| Failure::AtLimit)?,
             () = self.phase.reached(Phase::Cut) => return Err(Failure::Cut.into()),
         };
         // Now that it begins: what waited does not run on code that was replaced since.
@@ -458,6 +457,31 @@ impl Shared {
     }
 }
 
+/// Waits until the head of an answer is late. What those behind a plugin take is not its time: its
+/// clock stands still meanwhile, and begins anew after that.
+async fn head_is_late(patience: Duration, deadline: Option<Instant>, pass: Option<&Pass>) {
+    let total = async {
+        match deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => pending().await,
+        }
+    };
+    let own = async {
+        loop {
+            let Some(pass) = pass else { return sleep(patience).await };
+            pass.is_answered().await;
+            tokio::select! {
+                () = pass.is_waiting() => {}
+                () = sleep(patience) => return,
+            }
+        }
+    };
+    tokio::select! {
+        () = total => {}
+        () = own => {}
+    }
+}
+
 /// Whether both lead to the same route, or neither to any.
 fn same(one: &Found<'_, Target>, other: &Found<'_, Target>) -> bool {
     match (one, other) {
@@ -494,7 +518,7 @@ fn refuse(fault: &Fault, mut guard: Guard, label: &Label) -> Response<Answer> {
 
 /// Writes the cause into the log, with what the peer is told.
 fn report(fault: &Fault, failure: Failure, guard: &Guard, label: &Label) {
-    let (exchange, generation) = (guard.id(), label.generation());
+    let (exchange, generation) = (label.exchange(guard), label.generation());
     let component = label.component();
     let component = component.as_deref();
     let status = failure.status().as_u16();

@@ -43,14 +43,15 @@ impl Bulkhead {
         self.instances.available_permits()
     }
 
-    /// Waits for the right to run an instance, if there is room to wait. Bounded by the queue's
-    /// wait; cancel-safe.
+    /// Waits for the right to run an instance, if there is room to wait, and for `of_all` of those of
+    /// all components. Bounded by the queue's wait; cancel-safe.
     ///
     /// # Errors
     /// When the queue is full, or the wait was too long.
-    pub async fn enter(&self) -> Result<Permit, Full> {
+    pub async fn enter(&self, of_all: usize) -> Result<Permit, Full> {
+        let of_all = u32::try_from(of_all).unwrap_or(u32::MAX);
         if let Ok(own) = self.instances.clone().try_acquire_owned()
-            && let Ok(of_all) = self.total.clone().try_acquire_owned()
+            && let Ok(of_all) = self.total.clone().try_acquire_many_owned(of_all)
         {
             return Ok(Permit { _own: own, _of_all: of_all });
         }
@@ -58,7 +59,7 @@ impl Bulkhead {
         // Its own first: who waits for all has a right that no other component could use.
         let both = timeout(self.wait, async {
             let own = self.instances.clone().acquire_owned().await?;
-            let of_all = self.total.clone().acquire_owned().await?;
+            let of_all = self.total.clone().acquire_many_owned(of_all).await?;
             Ok(Permit { _own: own, _of_all: of_all })
         });
         let permit: Result<Permit, AcquireError> = both.await.map_err(|_| Full)?;
@@ -75,20 +76,20 @@ mod tests {
     async fn the_queue_is_bounded_in_length_and_in_time() {
         let bulkhead =
             Arc::new(Bulkhead::new(1, 1, Duration::from_secs(1), Arc::new(Semaphore::new(1))));
-        let first = bulkhead.enter().await.unwrap();
+        let first = bulkhead.enter(1).await.unwrap();
         let began = tokio::time::Instant::now();
         let waiting = tokio::spawn({
             let bulkhead = bulkhead.clone();
-            async move { bulkhead.enter().await.map(drop) }
+            async move { bulkhead.enter(1).await.map(drop) }
         });
         tokio::task::yield_now().await;
-        assert_eq!(bulkhead.enter().await.map(drop), Err(Full), "the queue has one place");
+        assert_eq!(bulkhead.enter(1).await.map(drop), Err(Full), "the queue has one place");
         assert_eq!(began.elapsed(), Duration::ZERO, "who finds no place is told at once");
         assert_eq!(waiting.await.unwrap(), Err(Full));
         assert_eq!(began.elapsed(), Duration::from_secs(1));
         let waiting = tokio::spawn({
             let bulkhead = bulkhead.clone();
-            async move { bulkhead.enter().await.map(drop) }
+            async move { bulkhead.enter(1).await.map(drop) }
         });
         tokio::task::yield_now().await;
         drop(first);
@@ -100,11 +101,11 @@ mod tests {
         let (total, second) = (Arc::new(Semaphore::new(1)), Duration::from_secs(1));
         let one = Bulkhead::new(1, 1, second, total.clone());
         let other = Arc::new(Bulkhead::new(1, 1, second, total));
-        let permit = one.enter().await.unwrap();
-        assert_eq!(other.enter().await.map(drop), Err(Full));
+        let permit = one.enter(1).await.unwrap();
+        assert_eq!(other.enter(1).await.map(drop), Err(Full));
         let waiting = tokio::spawn({
             let other = other.clone();
-            async move { other.enter().await.map(drop) }
+            async move { other.enter(1).await.map(drop) }
         });
         tokio::task::yield_now().await;
         drop(permit);

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Site, Slot};
-use crate::component::{Blueprint, Fate, Generation, Kind};
+use crate::component::{Fate, Generation, Kept, Kind};
 
 /// How long generations may linger that have been replaced.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +76,7 @@ struct State {
 /// What a rollback needs, and what the list shows of it when nothing runs on it any more.
 #[derive(Debug)]
 struct Previous {
-    blueprint: Arc<Blueprint>,
+    kept: Kept,
     listed: Listed,
 }
 
@@ -131,9 +131,9 @@ impl Shelf {
             let retired = Retired::new(name, &app.generation, deadline);
             // Other limits on the same code are nothing to go back to.
             if stays.is_some_and(|stays| stays.digest() != app.generation.digest()) {
-                let blueprint = app.generation.blueprint().clone();
+                let kept = app.generation.blueprint().kept();
                 let listed = Listed { deadline: None, ..retired.listed.clone() };
-                state.previous.insert(name.clone(), Previous { blueprint, listed });
+                state.previous.insert(name.clone(), Previous { kept, listed });
             }
             leaves.push(retired.clone().see_off(deadline));
             state.retired.push_back(retired);
@@ -169,8 +169,8 @@ impl Shelf {
     }
 
     /// The code that a rollback of a component brings back.
-    pub(super) fn previous(&self, name: &str) -> Option<Arc<Blueprint>> {
-        self.state().previous.get(name).map(|previous| previous.blueprint.clone())
+    pub(super) fn previous(&self, name: &str) -> Option<Kept> {
+        self.state().previous.get(name).map(|previous| previous.kept.clone())
     }
 
     /// Tells everything that still runs that the process drains and cuts at `deadline`.
