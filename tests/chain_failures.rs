@@ -83,7 +83,7 @@ fn a_request_without_a_body_goes_on_without_an_open_plugin_and_not_without_a_clo
                     assert_eq!(ask(&host, &get(mode)), answer(due), "{kind} {app} {fail} {mode}");
                     if due == 200 {
                         let line = host.wait_log_after(mark, says::PASSED_BY);
-                        assert!(line.contains("plugin=one"), "{line}");
+                        assert!(line.contains("plugin=\"one\""), "{line}");
                     }
                 }
                 let passed_by = if fail == "open" { 4 } else { 0 };
