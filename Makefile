@@ -81,20 +81,22 @@ doc: ## Build the documentation of the code: target/doc/host/index.html
 	$(CARGO) doc --no-deps --document-private-items $(BUILD)
 
 # A quarter of the time for each target. What is found goes below target/; fuzz/corpus has the seeds.
+# Without a sanitizer: there is no unsafe code of ours to watch, and inputs go through much faster.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := manifest routes authority allow_list
 CARGO_FUZZ := target/tools/bin/cargo-fuzz
+FUZZ := RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ)
 
 $(CARGO_FUZZ):
 	$(CARGO) install cargo-fuzz --version '^0.13' --locked --root target/tools
 
 .PHONY: fuzz
 fuzz: $(CARGO_FUZZ) ## Fuzz what reads text from outside, with a nightly toolchain (FUZZ_SECONDS=60 in all)
+	$(FUZZ) build --sanitizer none
 	@for target in $(FUZZ_TARGETS); do \
 	    mkdir -p target/fuzz/$$target || exit 1; \
 	    echo "fuzz $$target"; \
-	    RUSTUP_TOOLCHAIN=nightly PATH="$(CURDIR)/target/tools/bin:$$PATH" \
-	        $(CARGO) fuzz run $$target target/fuzz/$$target fuzz/corpus/$$target -- \
+	    $(FUZZ) run --sanitizer none $$target target/fuzz/$$target fuzz/corpus/$$target -- \
 	        -max_total_time=$$(( $(FUZZ_SECONDS) / $(words $(FUZZ_TARGETS)) )) \
 	        -max_len=16384 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
@@ -112,6 +114,10 @@ bench: build guests ## Measure against the native server (BENCH="--write": into 
 .PHONY: bench-swap
 bench-swap: build guests guests-js ## Measure what a swap costs (BENCH="--write": into bench/README.md)
 	bench/swap.py $(BENCH)
+
+.PHONY: bench-plugins
+bench-plugins: build guests ## Measure chains, routes, idle components, neighbours (BENCH="--write")
+	bench/plugins.py $(BENCH)
 
 .PHONY: ci
 ci: ## What CI runs, and nothing else

@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use crate::support::chain::{Chain, in_use, wait_nobody_left};
 use crate::support::prelude::*;
-use crate::support::site::{Chain, in_use, wait_nobody_left};
 use crate::support::stop::Held;
 use crate::support::wire;
 
@@ -119,7 +119,11 @@ fn trailers_go_through_in_both_directions() {
         )
         .unwrap();
         let answer = conn.read_response("POST").unwrap();
-        assert_eq!((answer.text().as_str(), &answer.body.trailers[..]), ("abc", &sum[..]), "{chain:?}");
+        assert_eq!(
+            (answer.text().as_str(), &answer.body.trailers[..]),
+            ("abc", &sum[..]),
+            "{chain:?}"
+        );
         let mut h2 = H2::connect(host.addr());
         h2.send_headers(1, "POST", "/", false);
         h2.send_data(1, b"abc", false);
@@ -161,7 +165,11 @@ fn a_head_request_gets_the_head_that_a_get_would_get() {
         for _ in 0..2 {
             conn.send("HEAD /?n=3&bytes=10&declare=1 HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
             let head = conn.read_head().unwrap();
-            assert_eq!((head.status, head.header("content-length")), (200, Some("30")), "{chain:?}");
+            assert_eq!(
+                (head.status, head.header("content-length")),
+                (200, Some("30")),
+                "{chain:?}"
+            );
         }
         let answer = conn.get("/?n=3&bytes=10&declare=1").unwrap();
         assert_eq!((answer.text(), answer.header("content-length")), ("x".repeat(30), Some("30")));
@@ -298,7 +306,10 @@ fn a_client_that_does_not_read_stops_the_application_behind_its_plugins() {
         slow.send(wire::get("/?kib=65536")).unwrap();
         let head = slow.read_head().unwrap();
         // A client that reads gets as much meanwhile, so the first has had its time.
-        assert_eq!(host.connect().patient(LONG).get("/?kib=64512").unwrap().body.bytes.len(), 63 * MIB);
+        assert_eq!(
+            host.connect().patient(LONG).get("/?kib=64512").unwrap().body.bytes.len(),
+            63 * MIB
+        );
         host.wait_log("big: wrote 64512 KiB");
         assert!(!host.log().contains("big: wrote 65536 KiB"), "it was not stopped: {chain:?}");
         assert!(in_use(&host).iter().all(|(_, count)| *count >= 1));

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::chain::{Chain, status, wait_nobody_left};
 use crate::support::prelude::*;
-use crate::support::site::{Chain, status, wait_nobody_left};
 use crate::support::wire::{self, assert_broken};
 
 const KINDS: [&str; 2] = ["p2", "p3"];
@@ -119,7 +119,8 @@ fn a_request_body_that_no_plugin_has_read_reaches_the_application_whole() {
 #[test]
 fn a_request_body_that_a_plugin_has_begun_to_read_is_gone_with_it() {
     for kind in KINDS {
-        for (fail, guest) in FAILS.into_iter().flat_map(|fail| [(fail, "gate"), (fail, "counter")]) {
+        for (fail, guest) in FAILS.into_iter().flat_map(|fail| [(fail, "gate"), (fail, "counter")])
+        {
             let host = Chain::of(&[&format!("{guest}_{kind}")], "hello_p2")
                 .say("one", &format!("fail = {fail:?}"))
                 .say("one", "limits.response-head-timeout = \"500ms\"")
@@ -348,7 +349,11 @@ fn each_of_several_open_plugins_is_left_out_by_itself() {
             conn = mixed.connect();
             conn.send(get(mode)).unwrap();
             let answer = conn.read_response("GET").unwrap();
-            assert_eq!((answer.status(), answer.header("x-chain")), (status, Some("two")), "{mode}");
+            assert_eq!(
+                (answer.status(), answer.header("x-chain")),
+                (status, Some("two")),
+                "{mode}"
+            );
         }
     }
 }
@@ -370,7 +375,8 @@ fn a_plugin_that_returns_no_answer_is_502_closed_and_left_out_open() {
 #[test]
 fn a_plugin_whose_answer_is_refused_before_its_head_is_out_is_a_502() {
     for guest in ["hello_p2", "hello_p3"] {
-        let host = Chain::of(&[guest], "hello_p2").say("one", "limits.response-body = \"4B\"").start();
+        let host =
+            Chain::of(&[guest], "hello_p2").say("one", "limits.response-body = \"4B\"").start();
         assert_eq!(ask(&host, &wire::get("/")), answer(502), "{guest}");
     }
 }

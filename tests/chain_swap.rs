@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Instant;
 
 use crate::support::app::{reload, text, version, version_h2};
+use crate::support::chain::{Chain, Site, status, wait_nobody_left};
 use crate::support::prelude::*;
-use crate::support::site::{Chain, Site, status, wait_nobody_left};
 use crate::support::stop::{Held, OPEN, POST_HEAD, Told, expect_cut, stop};
 use crate::support::wire::{self, assert_broken};
 
@@ -124,7 +124,10 @@ fn a_request_that_waits_for_its_plugin_still_finds_those_behind_it_after_a_reloa
         assert_eq!((answer.status(), answer.text().as_str()), (200, "started\ndone\n"), "{kind}");
         assert_eq!(marks(&answer.head), "two one");
         let answer = host.get("/");
-        assert_eq!((answer.text().as_str(), marks(&answer.head).as_str()), ("hello world\n", "one"));
+        assert_eq!(
+            (answer.text().as_str(), marks(&answer.head).as_str()),
+            ("hello world\n", "one")
+        );
     }
 }
 
@@ -152,7 +155,7 @@ impl Over {
 }
 
 /// Asks until it is over, on one connection, and tells of each answer.
-fn http1(host: &Host, over: &Over, answers: Sender<()>) {
+fn http1(host: &Host, over: &Over, answers: &Sender<()>) {
     let mut conn = host.connect();
     while !over.yet() {
         let answer = conn.get("/?bytes=350").expect("no request fails");
@@ -164,7 +167,7 @@ fn http1(host: &Host, over: &Over, answers: Sender<()>) {
 }
 
 /// The same over HTTP/2, with one stream at a time.
-fn http2(host: &Host, over: &Over, answers: Sender<()>) {
+fn http2(host: &Host, over: &Over, answers: &Sender<()>) {
     let mut h2 = H2::connect(host.addr());
     for stream in (1..).step_by(2) {
         if over.yet() {
@@ -200,8 +203,14 @@ fn no_request_is_lost_while_plugins_and_application_are_swapped() {
     thread::scope(|scope| {
         for send in vec![send; CLIENTS] {
             let other = send.clone();
-            scope.spawn(|| http1(&host, &over, send));
-            scope.spawn(|| http2(&host, &over, other));
+            scope.spawn(|| {
+                let send = send;
+                http1(&host, &over, &send);
+            });
+            scope.spawn(|| {
+                let other = other;
+                http2(&host, &over, &other);
+            });
         }
         let _alarm = Alarm(&over);
         for number in 0..SWAPS {
@@ -268,7 +277,8 @@ fn chains_that_outlast_the_drain_are_cut_and_each_is_counted_once() {
 #[test]
 fn an_exchange_whose_open_plugin_has_failed_is_drained_and_cut_like_any_other() {
     for (kind, mode) in [("p2", "trap"), ("p3", "trap"), ("p3", "after")] {
-        let chain = Chain::of(&[&format!("plugin_bad_{kind}")], "gate_p2").say("one", "fail = \"open\"");
+        let chain =
+            Chain::of(&[&format!("plugin_bad_{kind}")], "gate_p2").say("one", "fail = \"open\"");
         let request = format!(
             "POST / HTTP/1.1\r\nHost: t\r\nx-fail: {mode}\r\nTransfer-Encoding: chunked\r\n\r\n"
         );
@@ -291,7 +301,12 @@ fn an_exchange_whose_open_plugin_has_failed_is_drained_and_cut_like_any_other() 
             };
             let exit = host.wait_exit();
             let told = Told::by(&exit);
-            assert_eq!((exit.code, told.finished, told.cut), due, "{kind} {mode}: {}", exit.last_line);
+            assert_eq!(
+                (exit.code, told.finished, told.cut),
+                due,
+                "{kind} {mode}: {}",
+                exit.last_line
+            );
         }
     }
 }

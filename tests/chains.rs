@@ -1,8 +1,8 @@
 //! Plugins before a component: who is asked, in which order, and what each of them sees.
 
+use crate::support::chain::{Chain, Site, in_use, wait_nobody_left};
 use crate::support::h2raw::fields;
 use crate::support::prelude::*;
-use crate::support::site::{Chain, Site, in_use, wait_nobody_left};
 use crate::support::wire;
 
 /// Plugins of one kind, of the other, and of both.
@@ -67,8 +67,10 @@ fn a_plugin_that_answers_keeps_the_request_from_all_behind_it() {
 /// What `app` says of a request, asked over HTTP/1 and over HTTP/2.
 fn told(host: &Host) -> [String; 2] {
     let mut conn = host.connect();
-    conn.send("PUT /a%20b/c?d=e&f HTTP/1.1\r\nHost: shop.example:81\r\nX-Own: 1\r\nx-own: 2\r\n\r\n")
-        .unwrap();
+    conn.send(
+        "PUT /a%20b/c?d=e&f HTTP/1.1\r\nHost: shop.example:81\r\nX-Own: 1\r\nx-own: 2\r\n\r\n",
+    )
+    .unwrap();
     let first = conn.read_response("PUT").unwrap();
     assert_eq!(first.status(), 200, "{first}");
     let mut h2 = H2::connect(host.addr());
@@ -86,9 +88,12 @@ fn the_application_sees_of_a_request_what_it_would_see_without_plugins() {
     for app in ["info_p2", "info_p3"] {
         let alone = told(&Chain::of(&[], app).start());
         for text in &alone {
-            for line in
-                ["method: PUT", "authority: shop.example:81", "path: /a%20b/c?d=e&f", "header.x-own: 2"]
-            {
+            for line in [
+                "method: PUT",
+                "authority: shop.example:81",
+                "path: /a%20b/c?d=e&f",
+                "header.x-own: 2",
+            ] {
                 assert!(text.lines().any(|l| l == line), "no {line:?} in {text}");
             }
         }

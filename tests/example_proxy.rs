@@ -4,8 +4,8 @@ use std::net::TcpListener;
 
 use socket2::Socket;
 
+use crate::support::chain::{Chain, wait_nobody_left};
 use crate::support::prelude::*;
-use crate::support::site::{Chain, wait_nobody_left};
 use crate::support::wire;
 
 /// A server that the test plays itself.
@@ -73,7 +73,9 @@ fn a_request_and_its_answer_go_through_in_pieces_as_they_come() {
         assert_eq!(value(&fields, "host"), Some(authority.as_str()));
         assert_eq!(value(&fields, "x-forwarded-host"), Some("test"));
         assert_eq!(server.read_chunk().unwrap().as_deref(), Some(&b"one"[..]));
-        server.send("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\nX-Own: 1\r\n\r\n").unwrap();
+        server
+            .send("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\nX-Own: 1\r\n\r\n")
+            .unwrap();
         server.send(wire::chunk("uno")).unwrap();
         let head = client.read_head().unwrap();
         assert_eq!((head.status, head.header("x-own")), (201, Some("1")), "{plugins:?}");
@@ -143,7 +145,9 @@ fn a_server_that_is_down_or_breaks_off_is_a_502_or_a_broken_answer() {
         drop(server);
         assert_eq!(client.read_response("GET").unwrap().status(), 502);
 
-        for head in ["Content-Length: 10\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"] {
+        for head in
+            ["Content-Length: 10\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"]
+        {
             let mut client = host.connect();
             client.send(wire::get("/")).unwrap();
             let mut server = upstream.accept();

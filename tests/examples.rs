@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::chain::{Chain, Site};
 use crate::support::prelude::*;
-use crate::support::site::{Chain, Site};
 use crate::support::wire;
 
 #[track_caller]
@@ -64,8 +64,11 @@ fn keys(plugin: &str, store: &str) -> String {
 #[track_caller]
 fn with_key(host: &Host, key: &[u8]) -> Response {
     let mut conn = host.connect();
-    conn.send([b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\nx-api-key: ", key, b"\r\n\r\nhi"].concat())
-        .unwrap();
+    conn.send(
+        [b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\nx-api-key: ", key, b"\r\n\r\nhi"]
+            .concat(),
+    )
+    .unwrap();
     conn.read_response("POST").unwrap()
 }
 
@@ -156,7 +159,8 @@ fn ratelimit_refills_with_time_and_not_faster() {
 #[test]
 fn ratelimit_whose_store_fails_does_as_the_operator_says() {
     for (fail, status) in [("open", 200), ("closed", 502)] {
-        let host = Chain::of(&["ratelimit_p3"], "info_p2").say("one", &format!("fail = {fail:?}")).start();
+        let host =
+            Chain::of(&["ratelimit_p3"], "info_p2").say("one", &format!("fail = {fail:?}")).start();
         assert_eq!(ask(&host, "").status(), status);
         host.wait_log("component=\"one\"");
     }

@@ -18,6 +18,7 @@
 )]
 
 mod bodies;
+mod bulkheads;
 mod chain_bodies;
 mod chain_failures;
 mod chain_swap;
@@ -29,14 +30,28 @@ mod example_proxy;
 mod examples;
 mod exit;
 mod gone;
+mod grants;
+mod grants_files;
+mod grants_network;
+mod grants_tls;
 mod guests;
 mod harness;
 mod hooks;
+mod hostile;
+mod hostile_wire;
 mod instances;
+mod keyvalue;
+mod keyvalue_redis;
 mod leftovers;
 mod limits;
 mod loss;
+mod manifest;
+mod manifest_look;
+mod manifest_refused;
 mod peers;
+mod reload;
+mod reload_flight;
+mod reload_load;
 mod reuse;
 mod sandbox;
 mod serving;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::ready;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process;
 use std::sync::{Arc, OnceLock};
@@ -33,7 +34,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub(crate) struct Operations {
     operator: Arc<Operator>,
     server: Option<Server>,
-    _health: Option<Health>,
+    health: Option<Health>,
 }
 
 /// Opens what operators use, before anything is loaded.
@@ -54,10 +55,15 @@ pub(crate) fn open(config: &Serve, lifecycle: &Lifecycle) -> anyhow::Result<Oper
         .map(|socket| Server::start(socket, operator.clone(), &runtime))
         .transpose()
         .context("serving the control socket")?;
-    Ok(Operations { operator, server, _health: health })
+    Ok(Operations { operator, server, health })
 }
 
 impl Operations {
+    /// Where health is answered, if it is.
+    pub(crate) fn health(&self) -> Option<SocketAddr> {
+        self.health.as_ref().map(Health::address)
+    }
+
     /// The process as operators see it, to be told what becomes known later.
     pub(crate) fn operator(&self) -> Arc<Operator> {
         self.operator.clone()

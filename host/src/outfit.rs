@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 
 use host_keyvalue::Stores;
-use host_manifest::Component;
+use host_manifest::{Component, Store};
 use host_outgoing::{Client, Endpoints, System};
 
 use crate::component::{
-    ConfigGrant, Directories, Grants, Keeper, MemoryBudget, Settings, ShutdownGrant, Smoke, Sockets, Turns,
+    ConfigGrant, Directories, Grants, Keeper, MemoryBudget, Settings, ShutdownGrant, Smoke,
+    Sockets, Turns,
 };
 use crate::config::{self, Serve};
 use crate::site::Outfitter;
@@ -30,10 +31,13 @@ pub(crate) struct Outfit {
     pub(crate) stores: Stores,
     /// Listeners of the process that no guest may reach.
     pub(crate) forbidden: Vec<SocketAddr>,
+    /// Nothing is to be left behind: buckets are in memory, wherever the manifest has them.
+    pub(crate) look: bool,
 }
 
 impl Outfit {
-    /// For who only looks: nothing waits, nobody is stopped.
+    /// For who only looks, maybe beside a host that serves the same: nothing waits, nobody is stopped,
+    /// and no database is opened.
     pub(crate) fn for_a_look() -> Self {
         Self {
             named: false,
@@ -43,6 +47,7 @@ impl Outfit {
             shutdown: ShutdownGrant::new(|| {}),
             stores: Stores::default(),
             forbidden: Vec::new(),
+            look: true,
         }
     }
 
@@ -78,7 +83,13 @@ impl Outfit {
 
     fn grants(&self, component: &Component) -> Result<Grants, String> {
         let granted = &component.grants;
-        let buckets = self.stores.open(&granted.buckets, component.limits.keyvalue);
+        let mut wanted = granted.buckets.clone();
+        if self.look {
+            for bucket in wanted.values_mut() {
+                bucket.store = Store::Memory(String::new());
+            }
+        }
+        let buckets = self.stores.open(&wanted, component.limits.keyvalue);
         Ok(Grants {
             request_shutdown: granted.request_shutdown.then(|| self.shutdown.clone()),
             env: granted.env.clone(),

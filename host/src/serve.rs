@@ -1,6 +1,7 @@
 //! `host serve`, composed: reads like the list of what happens.
 
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::process;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -77,7 +78,8 @@ const UNSTART_PATIENCE: Duration = Duration::from_secs(1);
 /// Lives from armed signals to the outcome. What operators use is left in `operations`, open.
 fn live(config: &Serve, operations: &mut Option<Operations>) -> anyhow::Result<Outcome> {
     let lifecycle = Lifecycle::arm().context("arming the signal handlers")?;
-    let process = Process {
+    let mut process = Process {
+        health: None,
         phase: lifecycle.watch(),
         work: lifecycle.work(),
         commander: lifecycle.commander(),
@@ -85,7 +87,9 @@ fn live(config: &Serve, operations: &mut Option<Operations>) -> anyhow::Result<O
     };
     let (ended, outcome) = mpsc::channel();
     let commander = process.commander.clone();
-    let operator = operations.insert(operate::open(config, &lifecycle)?).operator();
+    let operations = operations.insert(operate::open(config, &lifecycle)?);
+    process.health = operations.health();
+    let operator = operations.operator();
     let ready = lifecycle.run(plan(&config.manifest.stop), {
         let ended = ended.clone();
         // The main thread may have left with another outcome.
@@ -131,6 +135,8 @@ async fn watch_over(mut doors: JoinSet<()>, commander: &Commander) {
 /// What the rest of the process has of the lifecycle.
 #[derive(Clone)]
 struct Process {
+    /// Where health is answered: no guest may ask there.
+    health: Option<SocketAddr>,
     phase: PhaseWatch,
     work: lifecycle::Work,
     commander: Commander,
@@ -320,7 +326,8 @@ fn outfitter(config: &Serve, process: &Process) -> Outfitter {
         turns: Turns::new(config.threads.get()),
         shutdown: ShutdownGrant::new(move || commander.stop(Cause::Guest)),
         stores: Stores::default(),
-        forbidden: config.manifest.listen.health.into_iter().collect(),
+        forbidden: process.health.into_iter().collect(),
+        look: false,
     };
     outfit.outfitter(config)
 }

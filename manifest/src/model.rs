@@ -1,6 +1,7 @@
 //! What is served, checked: every default filled in, every reference resolved.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub struct Manifest {
 pub struct Listen {
     /// At least one.
     pub addresses: Vec<Address>,
-    /// The control socket; none if the manifest does not say.
+    /// The control socket; none if the manifest does not say, the path `off` if there shall be none.
     pub control: Option<PathBuf>,
     /// Where health is answered, if it is.
     pub health: Option<SocketAddr>,
@@ -261,14 +262,26 @@ pub enum Space {
 }
 
 /// Where buckets are kept. Two that are equal are one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Store {
-    /// In memory, until the process ends; by the name of the store.
+    /// In memory, for as long as something that is served has a bucket there; by the name of the
+    /// store.
     Memory(String),
     /// In a database file.
     Disk(PathBuf),
     /// In a Redis server, by its URL.
     Redis(String),
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(name) => f.debug_tuple("Memory").field(name).finish(),
+            Self::Disk(path) => f.debug_tuple("Disk").field(path).finish(),
+            // A password may stand in it.
+            Self::Redis(_) => f.write_str("Redis(..)"),
+        }
+    }
 }
 
 /// When a component that keeps failing is put aside.

@@ -90,6 +90,7 @@ impl Report {
         for problem in self.problems.iter().take(MOST_SHOWN) {
             let picture = Picture {
                 problem,
+                file: &self.file,
                 source: NamedSource::new(self.file.display().to_string(), self.text.clone()),
             };
             if handler.render_report(&mut out, &picture).is_err() {
@@ -145,11 +146,16 @@ impl std::error::Error for Report {}
 #[derive(Debug)]
 struct Picture<'a> {
     problem: &'a Problem,
+    /// Named in words where no place names it.
+    file: &'a Path,
     source: NamedSource<String>,
 }
 
 impl fmt::Display for Picture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.problem.places.is_empty() {
+            write!(f, "{}: ", self.file.display())?;
+        }
         f.write_str(&self.problem.message)
     }
 }

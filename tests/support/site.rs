@@ -1,148 +1,76 @@
-//! Manifests that are written for one test.
+//! A manifest with its components' files, in a folder of its own.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use super::app::{Folder, bytes, text};
+use super::host::{Host, Serve};
 
-use super::PATIENCE;
-use super::app::{Folder, text};
-use super::host::{Host, Serve, guest};
-
-/// A `host.toml` in a folder of its own.
+/// A manifest, `host.toml` in a folder with the files that it names.
 #[derive(Debug)]
 pub struct Site {
-    /// Where it is, for what it names by relative paths.
+    /// Where it is, for files beside it.
     pub folder: Folder,
+    path: PathBuf,
 }
 
 impl Site {
-    /// One with this text, in which `@hello_p2` stands for the path of that guest, in quotes.
-    pub fn of(toml: &str) -> Self {
-        let site = Self { folder: Folder::new() };
-        site.put(toml);
+    /// The manifest with this text, and for each of `files` its name and the guest that is in it.
+    pub fn of(manifest: &str, files: &[(&str, &str)]) -> Self {
+        let folder = Folder::new();
+        let path = folder.join("host.toml");
+        let site = Self { folder, path };
+        files.iter().for_each(|(file, guest)| site.put(file, guest));
+        site.write(manifest);
         site
     }
 
-    /// Puts other text in its place, by a rename: no reader sees half of it.
-    pub fn put(&self, toml: &str) {
-        let new = self.folder.join("host.toml.new");
-        fs::write(&new, with_guests(toml)).expect("the folder takes files");
-        fs::rename(&new, self.path()).expect("a file can be replaced");
-    }
-
-    /// A host that will serve it.
+    /// A host that will serve it. It listens where the harness says: its `addr` does not count
+    /// without [`Serve::no_tcp`].
     pub fn serve(&self) -> Serve {
-        Host::serve(text(&self.path()))
+        Host::serve(self.text())
     }
 
-    /// Its path.
-    pub fn path(&self) -> PathBuf {
-        self.folder.join("host.toml")
-    }
-}
-
-/// `text` with each `@NAME` replaced by the quoted path of that guest.
-fn with_guests(toml: &str) -> String {
-    let mut parts = toml.split('@');
-    let mut all = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let (name, rest) = part.split_at(end.unwrap_or(part.len()));
-        write!(all, "{:?}{rest}", text(&guest(name))).expect("a string takes all");
-    }
-    all
-}
-
-/// A manifest of one chain, for every path. The plugins are called `one`, `two` and `three`, what
-/// stands behind them `app`; each has its own name as the value `mark` of its configuration.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct Chain {
-    stops: Vec<(&'static str, String, String)>,
-    rest: String,
-}
-
-const NAMES: [&str; 3] = ["one", "two", "three"];
-
-impl Chain {
-    /// Of these guests.
-    pub fn of(plugins: &[&str], app: &str) -> Self {
-        let named = NAMES.into_iter().zip(plugins).chain([("app", &app)]);
-        let stop = |(name, guest): (&'static str, &&str)| {
-            (name, (*guest).to_owned(), format!("config.mark = \"{name}\"\n"))
-        };
-        Self { stops: named.map(stop).collect(), rest: String::new() }
+    /// The path of the manifest as text.
+    pub fn text(&self) -> &str {
+        text(&self.path)
     }
 
-    /// Adds a line to the table of the component called `name`.
-    pub fn say(mut self, name: &str, line: &str) -> Self {
-        let stop = self.stops.iter_mut().find(|stop| stop.0 == name).expect("a name of ours");
-        writeln!(stop.2, "{line}").expect("a string takes all");
-        self
+    /// The path of the file `name` as text.
+    pub fn file(&self, name: &str) -> String {
+        text(&self.folder.join(name)).to_owned()
     }
 
-    /// Adds tables of its own to the end.
-    pub fn and(mut self, tables: &str) -> Self {
-        writeln!(self.rest, "{tables}").expect("a string takes all");
-        self
+    /// Replaces the manifest by one with this text.
+    pub fn write(&self, manifest: &str) {
+        self.put_bytes("host.toml", manifest.as_bytes());
     }
 
-    /// Its text, for [`Site::of`].
-    pub fn toml(&self) -> String {
-        let mut toml = String::new();
-        for (name, guest, lines) in &self.stops {
-            writeln!(toml, "[component.{name}]\nsource = @{guest}\n{lines}").expect("text");
-        }
-        let plugins = &self.stops[..self.stops.len() - 1];
-        let chain: Vec<_> = plugins.iter().map(|(name, ..)| format!("{name:?}")).collect();
-        let chain = chain.join(", ");
-        format!("{toml}[[route]]\npath = \"/\"\ncomponent = \"app\"\nchain = [{chain}]\n{}", self.rest)
+    /// Puts the guest called `guest` into the file `name`.
+    pub fn put(&self, name: &str, guest: &str) {
+        self.put_bytes(name, &bytes(guest));
     }
 
-    /// A host that serves it.
-    #[track_caller]
-    pub fn start(&self) -> Host {
-        Site::of(&self.toml()).serve().start()
+    /// Puts these bytes into the file `name`, by a rename: no reader sees half of it.
+    pub fn put_bytes(&self, name: &str, bytes: &[u8]) {
+        // No component's, and in a place that --watch takes for no change of one.
+        let new = self.folder.join(&format!("{name}.new"));
+        fs::write(&new, bytes).expect("the folder takes files");
+        fs::rename(&new, self.folder.join(name)).expect("a file can be replaced");
     }
 
-    /// The same with a control socket.
-    #[track_caller]
-    pub fn start_with_control(&self) -> Host {
-        Site::of(&self.toml()).serve().control().start()
+    /// Whether a file `name` is there, of whatever kind.
+    pub fn has(&self, name: &str) -> bool {
+        Path::new(&self.file(name)).symlink_metadata().is_ok()
     }
 }
 
-/// What `host ctl --json status` says.
-#[track_caller]
-pub fn status(host: &Host) -> Value {
-    let exit = host.ctl(["--json", "status"]);
-    exit.expect_code(0);
-    serde_json::from_str(&exit.stdout).expect("JSON")
+/// The table of a component that is served from `NAME.wasm`.
+pub fn component(name: &str) -> String {
+    format!("[component.{name}]\nsource = \"{name}.wasm\"\n")
 }
 
-/// The instances of each component that are in use, by name.
-pub fn in_use(host: &Host) -> Vec<(String, u64)> {
-    let status = status(host);
-    let components = status["components"].as_array().expect("a list");
-    let of = |one: &Value| {
-        let name = one["name"].as_str().expect("a name").to_owned();
-        (name, one["instances"]["in_use"].as_u64().expect("a number"))
-    };
-    components.iter().map(of).collect()
-}
-
-/// Returns when no component has an instance in use. Asks again and again: nobody tells.
-#[track_caller]
-pub fn wait_nobody_left(host: &Host) {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let in_use = in_use(host);
-        if in_use.iter().all(|(_, count)| *count == 0) {
-            return;
-        }
-        assert!(Instant::now() < until, "still in use: {in_use:?}");
-    }
+/// The route of a path and all below it.
+pub fn route(path: &str, component: &str) -> String {
+    format!("[[route]]\npath = \"{path}\"\ncomponent = \"{component}\"\n")
 }

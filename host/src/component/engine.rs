@@ -128,15 +128,15 @@ impl Engines {
         made.push(Made { needs, concurrency, engine: engine.weak() });
         Ok(engine)
     }
+
+    /// An engine that takes components of any size, to find out theirs. It is not kept.
+    pub(super) fn without_pool(&self, concurrency: bool) -> wasmtime::Result<Engine> {
+        Engine::new(&config(concurrency, &self.cache))
+    }
 }
 
-/// Makes an engine with a pool of the right size, and starts its clock.
-fn engine(
-    needs: &Needs,
-    concurrency: bool,
-    instances: usize,
-    cache: &Cache,
-) -> wasmtime::Result<Engine> {
+/// How guests are compiled, whatever pool they come from.
+fn config(concurrency: bool, cache: &Cache) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -151,6 +151,17 @@ fn engine(
         .wasm_multi_memory(false)
         .native_unwind_info(false)
         .cache(open_cache(cache));
+    config
+}
+
+/// Makes an engine with a pool of the right size, and starts its clock.
+fn engine(
+    needs: &Needs,
+    concurrency: bool,
+    instances: usize,
+    cache: &Cache,
+) -> wasmtime::Result<Engine> {
+    let mut config = config(concurrency, cache);
     let instances = instances + SPARE_INSTANCES;
     let mut make = |keep_resident: Option<usize>| {
         let pool = pool(needs, instances, keep_resident);

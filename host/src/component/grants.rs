@@ -128,7 +128,11 @@ impl Sockets {
             let said = said.clone();
             Box::pin(async move {
                 let connects = matches!(what, SocketAddrUse::TcpConnect);
+                // A connect binds to whatever the kernel chooses first.
+                let any = address.ip().is_unspecified() && address.port() == 0;
+                let binds = matches!(what, SocketAddrUse::TcpBind) && any;
                 let granted = match endpoints {
+                    Some(_) if binds => true,
                     // In a task, because wasmtime wants a future that may be shared.
                     Some(endpoints) if connects => {
                         let asked = tokio::spawn(async move { endpoints.admits(address).await });

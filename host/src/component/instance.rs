@@ -36,9 +36,10 @@ pub enum GuestFailure {
     /// It returned and never set a response.
     #[error("guest returned without a response")]
     NoResponse,
-    /// It answered with a status that is no answer (RFC 9110 §15.2).
-    #[error("guest answered with the interim status {0}")]
-    Interim(u16),
+    /// It answered with a status that is no answer: an interim one (RFC 9110 §15.2), or none of HTTP
+    /// (above 599).
+    #[error("guest answered with the status {0}, which ends no exchange")]
+    Status(u16),
     /// It answered with an error instead of a response.
     #[error("guest answered with an error: {0}")]
     Refused(String),

@@ -321,9 +321,25 @@ fn compile(source: &Source, concurrency: bool, engines: &Engines) -> Result<Comp
         Some(last) => last,
         None => (Needs::TYPICAL, engine(Needs::TYPICAL)?),
     };
-    let mut component = compile(&first)?;
-    let needs = Needs::of(&component).unwrap_or(Needs::TYPICAL);
-    if !guess.serves(&needs) {
+    let fits = |component: &Component| {
+        let needs = Needs::of(component).unwrap_or(Needs::TYPICAL);
+        (needs, guess.serves(&needs))
+    };
+    let (mut component, needs, fitting) = match compile(&first) {
+        Ok(component) => {
+            let (needs, fitting) = fits(&component);
+            (component, needs, fitting)
+        }
+        // A pool refuses what is too large for it before it can be asked how large that is.
+        Err(_) => {
+            let ruler = engines.without_pool(concurrency);
+            let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
+            let component = compile(&ruler)?;
+            let (needs, _) = fits(&component);
+            (component, needs, false)
+        }
+    };
+    if !fitting {
         info!(?needs, "component needs a pool made to measure");
         drop((component, first));
         component = compile(&engine(needs)?)?;

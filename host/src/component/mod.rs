@@ -27,6 +27,7 @@ mod outgoing;
 mod p2;
 mod p3;
 mod reuse;
+mod sent;
 mod smoke;
 mod source;
 mod state;

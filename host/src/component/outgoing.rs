@@ -2,6 +2,7 @@
 
 use std::future::ready;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_outgoing::{Client, SendError, Timeouts};
 use http::Uri;
@@ -9,6 +10,7 @@ use http_body_util::BodyExt as _;
 use tracing::warn;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::sent::Gone;
 use super::state::Identity;
 use super::stdio::quote;
 use super::{NEXT_HOST, Next};
@@ -20,13 +22,22 @@ pub(super) struct Outgoing {
     next: Option<Arc<dyn Next>>,
     /// The request that comes is passed on, whatever its authority.
     passes: bool,
-    /// One line of the log is enough.
-    said: bool,
+    /// Of the store that this is in.
+    gone: Gone,
+    /// One line of the log for each instance is enough: a guest may try in a loop.
+    said: Arc<AtomicBool>,
 }
 
 impl Outgoing {
     pub(super) fn new(identity: &Identity, client: Option<Client>) -> Self {
-        Self { identity: identity.clone(), client, next: None, passes: false, said: false }
+        Self {
+            identity: identity.clone(),
+            client,
+            next: None,
+            passes: false,
+            gone: Gone::default(),
+            said: Arc::default(),
+        }
     }
 
     pub(super) fn lead_to(&mut self, next: Option<Arc<dyn Next>>) {
@@ -38,13 +49,16 @@ impl Outgoing {
         self.passes = passes;
     }
 
-    fn deny(&mut self, why: &str) {
-        if !std::mem::replace(&mut self.said, true) {
-            say(&self.identity, why);
-        }
+    /// Says when the guest is gone.
+    pub(super) fn gone(&self) -> &Gone {
+        &self.gone
     }
 
-    fn pass(&mut self, request: http::Request<WasiBody>) -> Sending {
+    fn deny(&self, why: &str) {
+        say(&self.said, &self.identity, why);
+    }
+
+    fn pass(&self, request: http::Request<WasiBody>) -> Sending {
         let Some(next) = self.next.clone() else {
             self.deny("nothing comes after this component: it is no plugin of a chain here");
             return refuse(HttpError::DestinationNotFound);
@@ -54,9 +68,19 @@ impl Outgoing {
     }
 }
 
-fn say(identity: &Identity, why: &str) {
+fn say(said: &AtomicBool, identity: &Identity, why: &str) {
+    if said.swap(true, Ordering::Relaxed) {
+        return;
+    }
     let (component, generation) = (&*identity.component, identity.number);
     warn!(component, generation, "outgoing request refused: {why}");
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        // Before the table is, where bodies have their other ends.
+        self.gone.set();
+    }
 }
 
 /// What wasmtime's hook for outgoing requests gives back.
@@ -82,6 +106,7 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _processed: Rest,
     ) -> Sending {
+        let request = request.map(|body| self.gone.watch(body));
         if std::mem::take(&mut self.passes) || request.uri().host() == Some(NEXT_HOST) {
             return self.pass(request);
         }
@@ -96,7 +121,7 @@ impl WasiHttpHooks for Outgoing {
             head: options.first_byte_timeout,
             between_bytes: options.between_bytes_timeout,
         };
-        let identity = self.identity.clone();
+        let (identity, said) = (self.identity.clone(), self.said.clone());
         Box::new(async move {
             let sent = client.send(request, timeouts).await;
             let response = sent.map_err(|why| {
@@ -107,11 +132,11 @@ impl WasiHttpHooks for Outgoing {
                         | SendError::TooMany { .. }
                 );
                 if refused {
-                    say(&identity, &why.to_string());
+                    say(&said, &identity, &why.to_string());
                 }
-                error(why)
+                error(&why)
             })?;
-            Ok((response.map(|body| body.map_err(error).boxed_unsync()), done()))
+            Ok((response.map(|body| body.map_err(|why| error(&why)).boxed_unsync()), done()))
         })
     }
 }
@@ -124,7 +149,7 @@ fn origin(uri: &Uri) -> String {
 }
 
 /// What a guest is told: as much as the interface has words for, and nothing of the log's text.
-fn error(why: SendError) -> HttpError {
+fn error(why: &SendError) -> HttpError {
     match why {
         SendError::Denied { .. } => HttpError::HttpRequestDenied,
         SendError::AddressDenied { .. } => HttpError::DestinationIpProhibited,
@@ -143,7 +168,7 @@ fn error(why: SendError) -> HttpError {
         SendError::HeadTimeout => HttpError::HttpResponseTimeout,
         SendError::HeadTooLarge => HttpError::HttpResponseHeaderSectionSize(None),
         SendError::BodyTimeout => HttpError::ConnectionReadTimeout,
-        SendError::ResponseTooLarge { limit } => HttpError::HttpResponseBodySize(Some(limit)),
+        SendError::ResponseTooLarge { limit } => HttpError::HttpResponseBodySize(Some(*limit)),
         SendError::Incomplete(_) => HttpError::ConnectionTerminated,
         SendError::Protocol(_) => HttpError::HttpProtocolError,
         _ => HttpError::InternalError(None),

@@ -28,6 +28,7 @@ pub(super) fn start(
     let released = release.clone();
     let guest = async move {
         let (hooks, limits) = (&shared.code.hooks, shared.limits());
+        let gone = store.data_mut().outgoing().gone().on_drop();
         let told = store.data().identity().fate.is_ending();
         let instance = shared.start(&mut store).await?;
         let proxy = indices.load(&mut store, &instance)?;
@@ -38,6 +39,7 @@ pub(super) fn start(
             poll_fn(|cx| released.poll(cx)).await;
             hooks.end(&mut store, &instance, limits.hook, told).await;
         }
+        gone.defuse();
         // The store outlives the call: a body that the guest leaked must not look finished.
         Ok(Box::new(store) as _)
     };

@@ -32,6 +32,7 @@ pub(super) fn start(
     let released = release.clone();
     let guest = async move {
         let (hooks, limits) = (&shared.code.hooks, shared.limits());
+        let gone = store.data_mut().outgoing().gone().on_drop();
         let told = store.data().identity().fate.is_ending();
         let instance = shared.start(&mut store).await?;
         let service = indices.load(&mut store, &instance)?;
@@ -56,6 +57,7 @@ pub(super) fn start(
             })
             .await??;
         hooks.end(&mut store, &instance, limits.hook, told).await;
+        gone.defuse();
         Ok(Box::new(store) as _)
     };
     Running::new(Box::pin(guest), head, cpu, release, Some(turn))

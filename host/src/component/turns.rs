@@ -86,17 +86,17 @@ fn stamp(number: u32, millis: u32) -> u64 {
 }
 
 fn number(stamp: u64) -> u32 {
-    (stamp >> 32) as u32
+    u32::try_from(stamp >> 32).unwrap_or(0)
 }
 
 fn millis(stamp: u64) -> u32 {
-    (stamp & u64::from(u32::MAX)) as u32
+    u32::try_from(stamp & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 impl Workers {
     /// Milliseconds since the start; wraps after seven weeks.
     fn now(&self) -> u32 {
-        (self.born.elapsed().as_millis() & u128::from(u32::MAX)) as u32
+        u32::try_from(self.born.elapsed().as_millis() & u128::from(u32::MAX)).unwrap_or(0)
     }
 }
 

@@ -86,6 +86,7 @@ impl Worker {
         let (hooks, entry) = (&code.hooks, &code.entry);
         let mut store = GuestState::store(&blueprint, &self.identity);
         store.data_mut().share_shutdown(self.shared.shutdown.clone());
+        let gone = store.data_mut().outgoing().gone().on_drop();
         let born_late = self.identity.fate.is_ending();
         if born_late {
             self.post.withdraw();
@@ -103,6 +104,7 @@ impl Worker {
             Entry::P3(indices) => self.serve_p3(&mut store, &instance, indices, born_late).await?,
         }
         hooks.shutdown(&mut store, &instance, limits.hook).await;
+        gone.defuse();
         Ok(())
     }
 

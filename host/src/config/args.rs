@@ -123,9 +123,9 @@ struct OperatingArgs {
     control: Option<PathBuf>,
 
     /// HOST:PORT for GET /livez (200 until the end) and /readyz (200 only while serving), or `off`.
-    /// Apart from --addr, so that whoever asks stands in no queue
-    #[arg(long, value_name = "ADDR", default_value = defaults::HEALTH_ADDRESS)]
-    health_addr: Health,
+    /// Apart from --addr, so that whoever asks stands in no queue [default: off, or the manifest's]
+    #[arg(long, value_name = "ADDR")]
+    health_addr: Option<Health>,
 }
 
 impl OperatingArgs {
@@ -298,7 +298,8 @@ impl ServeArgs {
         if addresses.is_empty() {
             addresses.push(defaults::ADDRESS.parse().map_err(|why: String| complaint(&why))?);
         }
-        let listen = Listen { addresses, control: None, health: self.operating.health_addr.0 };
+        let health = self.operating.health_addr.and_then(|health| health.0);
+        let listen = Listen { addresses, control: None, health };
         let component = self.component()?;
         let route = Route {
             pattern: Pattern { host: None, path: Path::Prefix("/".into()), methods: Vec::new() },
@@ -329,7 +330,7 @@ impl ServeArgs {
         };
         let over = Over {
             addresses: self.addresses.clone(),
-            health: self.operating.health_addr.0,
+            health: self.operating.health_addr,
             watch: self.swap.watch,
         };
         let (threads, dry_run) = (self.threads(), self.dry_run);

@@ -7,7 +7,6 @@ pub mod args;
 mod ctl;
 mod file;
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -39,8 +38,8 @@ pub struct Serve {
 pub struct Over {
     /// Where to listen instead, unless it is empty.
     pub addresses: Vec<Address>,
-    /// Where health is answered instead, if anywhere.
-    pub health: Option<SocketAddr>,
+    /// Where health is answered instead, or that it is not.
+    pub health: Option<Health>,
     /// Swap when a file changes.
     pub watch: bool,
 }
@@ -52,7 +51,9 @@ impl Over {
         if !self.addresses.is_empty() {
             manifest.listen.addresses.clone_from(&self.addresses);
         }
-        manifest.listen.health = self.health.or(manifest.listen.health);
+        if let Some(health) = self.health {
+            manifest.listen.health = health.0;
+        }
         manifest.swap.watch |= self.watch;
         manifest
     }

@@ -9,12 +9,14 @@
 //! What is passed on runs in a task of its own, so a plugin that dies does not take it along: where
 //! the manifest says `fail = "open"`, the exchange goes on with what the plugin has not touched.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use host_manifest::{Component, Limits, Route};
 use http::header::HOST;
 use http::request::Parts;
 use http::response::Parts as Head;
@@ -22,14 +24,14 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::Answer;
 use super::exchange::Exchanges;
 use crate::component::{BodyError, NEXT_HOST, Next, Passing, WasiBody};
-use crate::site::Target;
+use crate::site::{App, Site, Target};
 
 /// The authority of a request that had none.
 const NAMELESS: Authority = Authority::from_static("localhost");
@@ -40,37 +42,67 @@ const FRAMES: usize = 1;
 /// The components that a request goes through: plugins, then the one that is to answer.
 #[derive(Clone, Debug)]
 pub(super) struct Way {
-    stops: Arc<[Arc<str>]>,
-    at: usize,
+    stops: VecDeque<Stop>,
+    ways: Arc<[Route]>,
     /// What the last one does not see of the path.
     strip: Option<Arc<str>>,
 }
 
+/// One of them.
+#[derive(Clone, Debug)]
+struct Stop {
+    entry: Arc<Component>,
+    /// As it was when the request was routed: one that is removed meanwhile serves it yet. None once
+    /// the request is there: only its exchange may hold a generation.
+    app: Option<Arc<App>>,
+}
+
 impl Way {
-    pub(super) fn new(target: &Target) -> Self {
-        let stops = target.chain.iter().chain([&target.component]).cloned().collect();
-        Self { stops, at: 0, strip: target.strip.clone() }
+    /// None where the site lacks one of them, which a checked manifest does not.
+    pub(super) fn new(site: &Site, target: &Target) -> Option<Self> {
+        let names = target.chain.iter().chain([&target.component]);
+        let stop = |name: &Arc<str>| {
+            let app = site.app(name)?;
+            Some(Stop { entry: app.manifest.clone(), app: Some(app.clone()) })
+        };
+        let stops: Option<VecDeque<_>> = names.map(stop).collect();
+        let (ways, strip) = (site.ways().clone(), target.strip.clone());
+        Some(Self { stops: stops.filter(|stops| !stops.is_empty())?, ways, strip })
     }
 
-    /// Whose turn it is.
-    pub(super) fn name(&self) -> &str {
-        self.stops.get(self.at).map_or("", |name| name)
+    /// Whose turn it is, as the manifest had it when the request was routed.
+    pub(super) fn first(&self) -> Option<&Component> {
+        self.stops.front().map(|stop| &*stop.entry)
     }
 
-    /// Everybody from here on.
-    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.stops.iter().skip(self.at)
+    /// Whose turn it is, in the site that is served now.
+    pub(super) fn latest<'a>(&'a self, site: &'a Site) -> Option<&'a Arc<App>> {
+        let app = self.stops.front()?.app.as_ref()?;
+        Some(site.latest(app, &self.ways))
+    }
+
+    /// The request is there.
+    pub(super) fn arrive(&mut self) {
+        if let Some(stop) = self.stops.front_mut() {
+            stop.app = None;
+        }
+    }
+
+    /// What is said of everybody from here on.
+    pub(super) fn limits(&self) -> impl Iterator<Item = &Limits> {
+        self.stops.iter().map(|stop| &stop.entry.limits)
     }
 
     /// What comes after, unless this is the last one.
     pub(super) fn rest(&self) -> Option<Self> {
-        let rest = Self { at: self.at + 1, ..self.clone() };
-        (rest.at < rest.stops.len()).then_some(rest)
+        let mut rest = self.clone();
+        rest.stops.pop_front();
+        (!rest.stops.is_empty()).then_some(rest)
     }
 
     /// The request as this one sees it.
     pub(super) fn enter<B>(&self, mut request: Request<B>) -> Request<B> {
-        if let (Some(prefix), None) = (&self.strip, self.rest()) {
+        if let (Some(prefix), 1) = (&self.strip, self.stops.len()) {
             strip(request.uri_mut(), prefix);
         }
         request
@@ -101,8 +133,7 @@ struct Shared {
     scheme: Scheme,
     authority: Authority,
     /// Requests passed on that have no answer yet.
-    waiting: AtomicUsize,
-    answered: Notify,
+    waiting: watch::Sender<usize>,
     kept: Mutex<Kept>,
 }
 
@@ -140,8 +171,7 @@ impl Pass {
             exchange,
             scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTP),
             authority: uri.authority().cloned().unwrap_or(NAMELESS),
-            waiting: AtomicUsize::new(0),
-            answered: Notify::new(),
+            waiting: watch::Sender::new(0),
             kept: Mutex::default(),
         }))
     }
@@ -161,23 +191,16 @@ impl Pass {
 
     /// Whether the plugin waits for those behind it.
     pub(super) fn is_waiting(&self) -> bool {
-        self.0.waiting.load(Ordering::Acquire) > 0
+        *self.0.waiting.borrow() > 0
     }
 
     /// Waits until it does not, or until `deadline`. Those behind have their own deadlines.
     pub(super) async fn answered(&self, deadline: Option<Instant>) {
-        let answered = async {
-            loop {
-                let told = self.0.answered.notified();
-                if !self.is_waiting() {
-                    return;
-                }
-                told.await;
-            }
-        };
+        let mut waiting = self.0.waiting.subscribe();
+        let answered = waiting.wait_for(|waiting| *waiting == 0);
         match deadline {
             Some(deadline) => drop(timeout_at(deadline, answered).await),
-            None => answered.await,
+            None => drop(answered.await),
         }
     }
 
@@ -243,15 +266,14 @@ struct Waits(Arc<Shared>);
 
 impl Waits {
     fn new(shared: Arc<Shared>) -> Self {
-        shared.waiting.fetch_add(1, Ordering::AcqRel);
+        shared.waiting.send_modify(|waiting| *waiting += 1);
         Self(shared)
     }
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-        self.0.answered.notify_waiters();
+        self.0.waiting.send_modify(|waiting| *waiting -= 1);
     }
 }
 
@@ -436,6 +458,6 @@ impl Body for Pipe {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.size.clone()
+        self.size
     }
 }

@@ -116,6 +116,53 @@ fn path<B>(request: &Request<B>) -> Result<Option<PathAndQuery>, Failure> {
     }
 }
 
+/// How somebody who decodes and normalises would read a path (RFC 3986 §6.2.2), if that is another way
+/// than byte by byte. Routes are found by the bytes: a request for which the two readings lead to
+/// different places would reach a component past the plugins that stand before that path.
+pub(super) fn other_reading(path: &str) -> Option<String> {
+    if !path.contains('%') && !path.contains("/.") && !path.contains("//") && !path.contains('\\') {
+        return None;
+    }
+    let decoded = decode(path.as_bytes());
+    let decoded = String::from_utf8_lossy(&decoded).replace('\\', "/");
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in decoded.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    let mut read = format!("/{}", segments.join("/"));
+    if decoded.ends_with('/') && !segments.is_empty() {
+        read.push('/');
+    }
+    (read != path).then_some(read)
+}
+
+/// Percent-encoding undone (RFC 3986 §2.1), twice, as two servers in a row might.
+fn decode(bytes: &[u8]) -> Vec<u8> {
+    let once = |bytes: &[u8]| {
+        let mut decoded = Vec::with_capacity(bytes.len());
+        let mut rest = bytes;
+        while let Some((byte, behind)) = rest.split_first() {
+            let hex = behind.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+            match hex.filter(|_| *byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+                Some(value) => {
+                    decoded.push(value);
+                    rest = &behind[2..];
+                }
+                None => {
+                    decoded.push(*byte);
+                    rest = behind;
+                }
+            }
+        }
+        decoded
+    };
+    once(&once(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +228,29 @@ mod tests {
         }
         assert_eq!(h1("TRACE", "/", &[("host", "a")]), Err(Failure::Method));
         assert_eq!(h1("CONNECT", "a:80", &[("host", "a:80")]), Err(Failure::Method));
+    }
+
+    #[test]
+    fn paths_that_can_be_read_in_two_ways_are_seen_as_the_other_reader_would() {
+        for plain in ["/", "/shop", "/shop/a.b/..c", "/a/", "/shop/x-y_z~"] {
+            assert_eq!(other_reading(plain), None, "{plain}");
+        }
+        for (path, read) in [
+            ("/x/../admin", "/admin"),
+            ("/x/%2e%2E/admin", "/admin"),
+            ("/%61dmin", "/admin"),
+            ("/%2561dmin", "/admin"),
+            ("//admin/", "/admin/"),
+            ("/./admin", "/admin"),
+            ("/x%2f..%2fadmin", "/admin"),
+            ("/x\\..\\admin", "/admin"),
+            ("/../..", "/"),
+            ("/a%", "/a%"),
+            ("/a%zz", "/a%zz"),
+        ] {
+            let other = other_reading(path);
+            assert_eq!(other.as_deref().unwrap_or(path), read, "{path}");
+        }
     }
 
     #[test]

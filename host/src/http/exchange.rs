@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use host_manifest::routes::Found;
 use host_manifest::{Component, Fail};
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::{CONTENT_LENGTH, EXPECT, TE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -27,7 +27,7 @@ use super::upload::{self, Upload};
 use crate::component::{Generation, GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Work as InFlight};
 use crate::net;
-use crate::site::{Breaker, BreakerStanding, Permit, Slot};
+use crate::site::{Breaker, BreakerStanding, Permit, Slot, Target};
 
 /// Serves exchanges: the service that the network is handed. Cloning gives another handle.
 #[derive(Clone, Debug)]
@@ -93,6 +93,14 @@ enum Fault {
 }
 
 impl Fault {
+    /// What the peer is told.
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Host(failure) => *failure,
+            Self::Guest(why) => why.into(),
+        }
+    }
+
     /// Whether the guest did it.
     fn is_of_the_guest(&self) -> bool {
         match self {
@@ -133,11 +141,11 @@ impl Exchanges {
         }
         let way = match self.0.route(&request) {
             Ok(way) => way,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let label = Arc::new(Label::new(&request, None));
         let guard = self.0.exchanges.enter(label.clone());
-        let limits = self.0.upload_limits(&way);
+        let limits = UploadLimits::of(&way);
         if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
             return refuse(&Failure::BodyTooLarge.into(), guard, &label);
         }
@@ -166,56 +174,77 @@ impl Exchanges {
         guard: Guard,
         label: Arc<Label>,
     ) -> Response<Answer> {
-        let began = Instant::now();
         loop {
+            // What a plugin has wasted is not the time of the next one.
+            let began = Instant::now();
             let pass = way.rest().map(|rest| {
-                let (exchange, uri) = (label.of.unwrap_or(guard.id()), request.uri());
+                let (exchange, uri) = (label.of.unwrap_or_else(|| guard.id()), request.uri());
                 Pass::new(self.clone(), rest, exchange, uri)
             });
             if let Some(pass) = &pass
-                && self.0.fails_open(&way)
+                && way.first().is_some_and(|plugin| plugin.fail == Fail::Open)
             {
                 request = pass.keep(request);
             }
-            let fault =
-                match self.0.run(request, &verdict, &way, pass.as_ref(), &label, began).await {
-                    Ok(begun) => {
-                        if let Some(pass) = pass {
-                            pass.forget();
-                        }
-                        return self.respond(begun, guard, label).await;
+            let turn = Turn { way: &mut way, pass: pass.as_ref(), label: &label, began };
+            let fault = match self.0.run(request, &verdict, turn).await {
+                Ok(begun) => {
+                    if let Some(pass) = &pass {
+                        pass.forget();
                     }
-                    Err(fault) => fault,
-                };
+                    let answer = self.respond(begun, guard, label).await;
+                    let told = |failure: Failure| match pass {
+                        Some(_) => failure.of_plugin().response(),
+                        None => failure.response(),
+                    };
+                    return answer.unwrap_or_else(told);
+                }
+                Err(fault) => fault,
+            };
             let Some(pass) = pass.filter(|_| fault.is_of_the_component()) else {
                 return refuse(&fault, guard, &label);
             };
-            let failure = report(&fault, &guard, &label);
+            let failure = fault.failure().of_plugin();
+            report(&fault, failure, &guard, &label);
             match pass.recover().await {
                 Recovered::Request(kept) => {
-                    info!(exchange = guard.id(), plugin = %way.name(), "passed by: fail = open");
+                    info!(
+                        exchange = guard.id(),
+                        plugin = way.first().map(|plugin| &*plugin.name),
+                        "passed by: fail = open"
+                    );
                     request = kept;
                     way = pass.into_rest();
                     *label.server() = None;
                 }
                 Recovered::Response(response) => {
-                    info!(exchange = guard.id(), plugin = %way.name(), "passed by: fail = open");
+                    info!(
+                        exchange = guard.id(),
+                        plugin = way.first().map(|plugin| &*plugin.name),
+                        "passed by: fail = open"
+                    );
                     return response.map(|body| Answer::passed(body, guard));
                 }
-                Recovered::Nothing => return failure.of_plugin().response(),
+                Recovered::Nothing => return failure.response(),
             }
         }
     }
 
-    /// Makes the response that hyper sends: the guest goes on inside its body.
-    async fn respond(self, begun: Begun, guard: Guard, label: Arc<Label>) -> Response<Answer> {
+    /// Makes the response that hyper sends: the guest goes on inside its body. A guest that has failed
+    /// by now has failed before its head is out.
+    async fn respond(
+        self,
+        begun: Begun,
+        guard: Guard,
+        label: Arc<Label>,
+    ) -> Result<Response<Answer>, Failure> {
         let Begun { response, running, admitted, deadline, body_idle, bodyless } = begun;
         let room = admitted.entry.limits.response_body;
         let work = Work { running, admitted, guard, label, exchanges: self };
         let (parts, body) = response.into_parts();
         if bodyless {
             drop(work.finish(Some(body), None));
-            return Response::from_parts(parts, Answer::fixed(""));
+            return Ok(Response::from_parts(parts, Answer::fixed("")));
         }
         let owed = declared_length(&parts.headers);
         let mut stream = Stream {
@@ -230,9 +259,9 @@ impl Exchanges {
             timers: Timers::default(),
         };
         match poll_fn(|cx| Poll::Ready(stream.begin(cx))).await {
-            Ok(Some(whole)) => Response::from_parts(parts, whole),
-            Ok(None) => Response::from_parts(parts, Answer::stream(stream)),
-            Err(broken) => broken.failure().response(),
+            Ok(Some(whole)) => Ok(Response::from_parts(parts, whole)),
+            Ok(None) => Ok(Response::from_parts(parts, Answer::stream(stream))),
+            Err(broken) => Err(broken.failure()),
         }
     }
 
@@ -243,6 +272,17 @@ impl Exchanges {
     pub(super) fn afterwork(&self) -> &Afterwork {
         &self.0.afterwork
     }
+}
+
+/// The turn of one component on the way of a request.
+struct Turn<'a> {
+    /// From this component on.
+    way: &'a mut Way,
+    /// What it passes on to, unless it is the last one.
+    pass: Option<&'a Pass>,
+    label: &'a Label,
+    /// When the exchange began.
+    began: Instant,
 }
 
 /// A guest that has sent the head of its answer.
@@ -281,37 +321,35 @@ struct UploadLimits {
     idle: Duration,
 }
 
+impl UploadLimits {
+    fn of(way: &Way) -> Self {
+        let mut all = Self { bytes: u64::MAX, idle: Duration::ZERO };
+        for limits in way.limits() {
+            all.bytes = all.bytes.min(limits.request_body);
+            all.idle = all.idle.max(limits.body_idle);
+        }
+        all
+    }
+}
+
 impl Shared {
-    fn route(&self, request: &Request<Incoming>) -> Result<Way, Response<Answer>> {
-        let uri = request.uri();
+    fn route(&self, request: &Request<Incoming>) -> Result<Way, Box<Response<Answer>>> {
+        let (uri, method) = (request.uri(), request.method());
         let host = uri.host().unwrap_or_default();
-        match self.site.current().route(host, uri.path(), request.method()) {
-            Found::Route(target) => Ok(Way::new(target)),
-            Found::Methods(allowed) => Err(failure::other_methods(&allowed)),
-            Found::Nothing => Err(Failure::NoRoute.response()),
+        let site = self.site.current();
+        let found = site.route(host, uri.path(), method);
+        if let Some(read) = edge::other_reading(uri.path())
+            && !same(&found, &site.route(host, &read, method))
+        {
+            return Err(Box::new(Failure::Malformed("path can be read in two ways\n").response()));
         }
-    }
-
-    fn upload_limits(&self, way: &Way) -> UploadLimits {
-        let site = self.site.current();
-        let mut limits = UploadLimits { bytes: u64::MAX, idle: Duration::ZERO };
-        for app in way.names().filter_map(|name| site.app(name)) {
-            limits.bytes = limits.bytes.min(app.limits().request_body);
-            limits.idle = limits.idle.max(app.limits().body_idle);
+        match found {
+            Found::Route(target) => {
+                Way::new(&site, target).ok_or_else(|| Box::new(Failure::NoRoute.response()))
+            }
+            Found::Methods(allowed) => Err(Box::new(failure::other_methods(&allowed))),
+            Found::Nothing => Err(Box::new(Failure::NoRoute.response())),
         }
-        limits
-    }
-
-    /// The longest pause in an answer that anybody on the way may make.
-    fn body_idle(&self, way: &Way) -> Duration {
-        let site = self.site.current();
-        let apps = way.names().filter_map(|name| site.app(name));
-        apps.map(|app| app.limits().body_idle).max().unwrap_or_default()
-    }
-
-    fn fails_open(&self, way: &Way) -> bool {
-        let site = self.site.current();
-        site.app(way.name()).is_some_and(|app| app.manifest.fail == Fail::Open)
     }
 
     /// Runs a guest until the head of its answer is there.
@@ -319,14 +357,13 @@ impl Shared {
         &self,
         request: Request<WasiBody>,
         verdict: &upload::Verdict,
-        way: &Way,
-        pass: Option<&Pass>,
-        label: &Label,
-        began: Instant,
+        turn: Turn<'_>,
     ) -> Result<Begun, Fault> {
+        let Turn { way, pass, label, began } = turn;
         let is_head = *request.method() == Method::HEAD;
         let request = way.enter(request);
         let admitted = self.admit(way).await?;
+        way.arrive();
         let Admitted { generation, entry, .. } = &admitted;
         *label.server() = Some((generation.component(), generation.number()));
         let limits = &entry.limits;
@@ -354,24 +391,26 @@ impl Shared {
             () = generation.cut() => Err(Failure::Retired.into()),
             () = clock => Err(Failure::GuestTooSlow.into()),
         };
-        let response = head.inspect_err(|fault| {
+        let mut response = head.inspect_err(|fault| {
             if fault.is_of_the_guest() {
                 admitted.failed();
             }
         })?;
-        if response.status().is_informational() {
-            return Err(Fault::Guest(GuestFailure::Interim(response.status().as_u16())));
+        if !(200..600).contains(&response.status().as_u16()) {
+            return Err(Fault::Guest(GuestFailure::Status(response.status().as_u16())));
         }
+        // Said to one connection only (RFC 9110 §10.1.4), and no guest knows ours.
+        response.headers_mut().remove(TE);
         let bodyless = is_head
             || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let body_idle = self.body_idle(way);
+        // The longest pause in an answer that anybody on the way may make.
+        let body_idle = way.limits().map(|limits| limits.body_idle).max().unwrap_or_default();
         Ok(Begun { response, running, admitted, deadline, body_idle, bodyless })
     }
 
     /// Waits for the right to an instance of the first component on the way.
     async fn admit(&self, way: &Way) -> Result<Admitted, Fault> {
-        let was = self.site.current().app(way.name()).cloned();
-        let was = was.ok_or(Failure::NoRoute)?;
+        let was = way.latest(&self.site.current()).cloned().ok_or(Failure::NoRoute)?;
         if let Some(breaker) = &was.breaker
             && let BreakerStanding::Open(left) = breaker.standing()
         {
@@ -383,9 +422,8 @@ impl Shared {
             () = self.phase.reached(Phase::Cut) => return Err(Failure::Cut.into()),
         };
         // Now that it begins: what waited does not run on code that was replaced since.
-        // One that was removed serves those who stood in its queue.
         let site = self.site.current();
-        let app = site.app(way.name()).unwrap_or(&was);
+        let app = way.latest(&site).unwrap_or(&was);
         Ok(Admitted {
             _permit: permit,
             generation: app.generation.clone(),
@@ -420,6 +458,15 @@ impl Shared {
     }
 }
 
+/// Whether both lead to the same route, or neither to any.
+fn same(one: &Found<'_, Target>, other: &Found<'_, Target>) -> bool {
+    match (one, other) {
+        (Found::Route(one), Found::Route(other)) => std::ptr::eq(*one, *other),
+        (Found::Route(_), _) | (_, Found::Route(_)) => false,
+        _ => true,
+    }
+}
+
 /// The request as the guest will see it, and what became of its body.
 fn receive(
     request: Request<Incoming>,
@@ -437,19 +484,16 @@ fn receive(
 
 /// The answer to an exchange that has failed before its head was out.
 fn refuse(fault: &Fault, mut guard: Guard, label: &Label) -> Response<Answer> {
-    let failure = report(fault, &guard, label);
+    let failure = fault.failure();
+    report(fault, failure, &guard, label);
     if matches!(failure, Failure::Cut | Failure::Retired) {
         guard.mark_cut();
     }
     failure.response()
 }
 
-/// Writes the cause into the log and gives what the peer is told.
-fn report(fault: &Fault, guard: &Guard, label: &Label) -> Failure {
-    let failure = match fault {
-        Fault::Host(failure) => *failure,
-        Fault::Guest(why) => why.into(),
-    };
+/// Writes the cause into the log, with what the peer is told.
+fn report(fault: &Fault, failure: Failure, guard: &Guard, label: &Label) {
     let (exchange, generation) = (guard.id(), label.generation());
     let component = label.component();
     let component = component.as_deref();
@@ -463,7 +507,6 @@ fn report(fault: &Fault, guard: &Guard, label: &Label) -> Failure {
             info!(exchange, component, generation, status, ?why, "refused: {label}");
         }
     }
-    failure
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {

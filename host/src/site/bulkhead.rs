@@ -4,32 +4,40 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// Hands out the right to run an instance.
+/// Hands out the right to run an instance of one component.
 #[derive(Debug)]
 pub struct Bulkhead {
     instances: Arc<Semaphore>,
     queue: Semaphore,
     wait: Duration,
+    /// Of all components together.
+    total: Arc<Semaphore>,
 }
 
 /// The right to run one instance; dropping it lets the next one in.
-pub type Permit = OwnedSemaphorePermit;
+#[derive(Debug)]
+pub struct Permit {
+    _own: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
 
 /// There is no instance, and no hope for one soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
 impl Bulkhead {
-    /// `instances` run at once, `queue` wait, each for at most `wait`.
+    /// `instances` run at once, `queue` wait, each for at most `wait`. `total` bounds all components
+    /// together.
     #[must_use]
-    pub fn new(instances: usize, queue: usize, wait: Duration) -> Self {
-        Self { instances: Arc::new(Semaphore::new(instances)), queue: Semaphore::new(queue), wait }
+    pub fn new(instances: usize, queue: usize, wait: Duration, total: Arc<Semaphore>) -> Self {
+        let instances = Arc::new(Semaphore::new(instances));
+        Self { instances, queue: Semaphore::new(queue), wait, total }
     }
 
-    /// Rights that nobody has.
+    /// Rights of this component that nobody has.
     #[must_use]
     pub fn free(&self) -> usize {
         self.instances.available_permits()
@@ -41,13 +49,21 @@ impl Bulkhead {
     /// # Errors
     /// When the queue is full, or the wait was too long.
     pub async fn enter(&self) -> Result<Permit, Full> {
-        if let Ok(permit) = self.instances.clone().try_acquire_owned() {
-            return Ok(permit);
+        if let Ok(own) = self.instances.clone().try_acquire_owned()
+            && let Ok(of_all) = self.total.clone().try_acquire_owned()
+        {
+            return Ok(Permit { _own: own, _of_all: of_all });
         }
         let place = self.queue.try_acquire().map_err(|_| Full)?;
-        let permit = timeout(self.wait, self.instances.clone().acquire_owned()).await;
+        // Its own first: who waits for all has a right that no other component could use.
+        let both = timeout(self.wait, async {
+            let own = self.instances.clone().acquire_owned().await?;
+            let of_all = self.total.clone().acquire_owned().await?;
+            Ok(Permit { _own: own, _of_all: of_all })
+        });
+        let permit: Result<Permit, AcquireError> = both.await.map_err(|_| Full)?;
         drop(place);
-        permit.map_err(|_| Full)?.map_err(|_| Full)
+        permit.map_err(|_| Full)
     }
 }
 
@@ -57,7 +73,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_queue_is_bounded_in_length_and_in_time() {
-        let bulkhead = Arc::new(Bulkhead::new(1, 1, Duration::from_secs(1)));
+        let bulkhead =
+            Arc::new(Bulkhead::new(1, 1, Duration::from_secs(1), Arc::new(Semaphore::new(1))));
         let first = bulkhead.enter().await.unwrap();
         let began = tokio::time::Instant::now();
         let waiting = tokio::spawn({
@@ -76,5 +93,21 @@ mod tests {
         tokio::task::yield_now().await;
         drop(first);
         assert_eq!(waiting.await.unwrap(), Ok(()), "who leaves lets the next one in");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_all_instances_taken_by_others_waits_like_anybody() {
+        let (total, second) = (Arc::new(Semaphore::new(1)), Duration::from_secs(1));
+        let one = Bulkhead::new(1, 1, second, total.clone());
+        let other = Arc::new(Bulkhead::new(1, 1, second, total));
+        let permit = one.enter().await.unwrap();
+        assert_eq!(other.enter().await.map(drop), Err(Full));
+        let waiting = tokio::spawn({
+            let other = other.clone();
+            async move { other.enter().await.map(drop) }
+        });
+        tokio::task::yield_now().await;
+        drop(permit);
+        assert_eq!(waiting.await.unwrap(), Ok(()));
     }
 }

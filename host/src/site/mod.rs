@@ -25,6 +25,7 @@ use arc_swap::{ArcSwap, Guard};
 use host_manifest::routes::{Found, Pattern, Table};
 use host_manifest::{Component, Limits, Route};
 use http::Method;
+use tokio::sync::Semaphore;
 
 use crate::component::{Generation, Settings};
 
@@ -64,6 +65,9 @@ pub struct App {
     pub settings: Arc<Settings>,
     /// What a reload reads.
     pub path: PathBuf,
+    /// Digest of the manifest's file as it was last read for this: a rollback, or a swap to another
+    /// file, is not undone before that changes.
+    looked: Arc<str>,
     /// What exchanges run on.
     pub generation: Arc<Generation>,
     /// How many run at once. The same for all its generations.
@@ -73,18 +77,27 @@ pub struct App {
 }
 
 impl App {
-    /// A component with its first generation.
-    #[must_use]
-    pub fn new(
+    /// A component with its first generation. `total` bounds the instances of all components; what
+    /// bounds this one is that of `before` where the manifest says the same of it.
+    fn new(
         manifest: Arc<Component>,
         settings: Arc<Settings>,
         generation: Arc<Generation>,
+        total: &Arc<Semaphore>,
+        before: Option<&Self>,
     ) -> Self {
-        let limits = &manifest.limits;
-        let bulkhead = Bulkhead::new(limits.instances, limits.queue, limits.queue_wait);
-        let breaker = manifest.breaker.map(|breaker| Arc::new(Breaker::new(breaker)));
-        let path = generation.path().to_owned();
-        Self { manifest, settings, path, generation, bulkhead: Arc::new(bulkhead), breaker }
+        let bounds = |limits: &Limits| (limits.instances, limits.queue, limits.queue_wait);
+        let wanted = bounds(&manifest.limits);
+        let bulkhead = match before {
+            Some(before) if bounds(before.limits()) == wanted => before.bulkhead.clone(),
+            _ => Arc::new(Bulkhead::new(wanted.0, wanted.1, wanted.2, total.clone())),
+        };
+        let breaker = match before {
+            Some(before) if before.manifest.breaker == manifest.breaker => before.breaker.clone(),
+            _ => manifest.breaker.map(|breaker| Arc::new(Breaker::new(breaker))),
+        };
+        let (path, looked) = (generation.path().to_owned(), generation.digest().clone());
+        Self { manifest, settings, path, looked, generation, bulkhead, breaker }
     }
 
     /// The same component on another generation.
@@ -101,18 +114,20 @@ impl App {
 
 impl Site {
     /// Everything that is served.
-    #[must_use]
-    pub fn new(apps: impl IntoIterator<Item = App>, routes: &[Route]) -> Self {
-        Self::of(apps.into_iter().map(Arc::new), routes)
-    }
-
-    fn of(apps: impl IntoIterator<Item = Arc<App>>, routes: &[Route]) -> Self {
+    fn new(apps: impl IntoIterator<Item = Arc<App>>, routes: &[Route]) -> Self {
         let named = |app: Arc<App>| (app.manifest.name.clone(), app);
         Self {
             apps: apps.into_iter().map(named).collect(),
             routes: Arc::new(table(routes)),
             ways: routes.into(),
         }
+    }
+
+    /// These components, with the routes of this site.
+    fn with_all(&self, apps: impl IntoIterator<Item = Arc<App>>) -> Self {
+        let named = |app: Arc<App>| (app.manifest.name.clone(), app);
+        let (routes, ways) = (self.routes.clone(), self.ways.clone());
+        Self { apps: apps.into_iter().map(named).collect(), routes, ways }
     }
 
     /// The same routes with one component changed.
@@ -131,6 +146,21 @@ impl Site {
     /// All components, by name.
     pub fn apps(&self) -> impl Iterator<Item = &Arc<App>> {
         self.apps.values()
+    }
+
+    /// The component that serves a request which was routed to `app` before it had to wait: its latest
+    /// version, unless routes have changed since. Then it is the one that the request was meant for,
+    /// and so it is for one that was removed.
+    #[must_use]
+    pub fn latest<'a>(&'a self, app: &'a Arc<App>, ways: &Arc<[Route]>) -> &'a Arc<App> {
+        let same = Arc::ptr_eq(&self.ways, ways);
+        self.app(&app.manifest.name).filter(|_| same).unwrap_or(app)
+    }
+
+    /// The routes in force, to be compared by pointer.
+    #[must_use]
+    pub fn ways(&self) -> &Arc<[Route]> {
+        &self.ways
     }
 
     /// Where a request goes: by its host without port, its path without query, and its method.

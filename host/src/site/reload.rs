@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_manifest::{Component, Manifest};
-use tokio::time::Instant;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 
 use super::{App, Site, Slot};
 use crate::component::{Loader, Pace, Rejected, Settings, Step};
@@ -24,7 +25,9 @@ type Read = Box<dyn Fn() -> Result<Manifest, String> + Send + Sync>;
 pub struct Outfitter {
     /// In force since the start.
     first: Manifest,
-    outfit: Outfit,
+    outfit: Arc<Outfit>,
+    /// Instances of all components together.
+    total: Arc<Semaphore>,
     manifest: Option<(PathBuf, Arc<Read>)>,
 }
 
@@ -82,7 +85,8 @@ impl Outfitter {
         manifest: Manifest,
         outfit: impl Fn(&Component) -> Result<Settings, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { first: manifest, outfit: Box::new(outfit), manifest: None }
+        let total = Arc::new(Semaphore::new(manifest.total.instances));
+        Self { first: manifest, outfit: Arc::new(Box::new(outfit)), total, manifest: None }
     }
 
     /// For one that is read from `path` at every reload.
@@ -108,16 +112,18 @@ impl Outfitter {
     pub async fn build(&self, loader: &Loader) -> Result<Site, Rejected> {
         let mut apps = Vec::new();
         for component in self.first.components.values() {
-            apps.push(self.load(component, loader, Pace::Start).await?);
+            apps.push(Arc::new(self.load(component, None, loader, Pace::Start).await?));
         }
         Ok(Site::new(apps, &self.first.routes))
     }
 
-    /// The site that the manifest says now, and how it differs. Nothing of it serves yet.
+    /// The site that the manifest says now, and how it differs. Nothing of it serves yet. What was
+    /// rolled back, or swapped by hand, stays so where `only_new` and its file is as it was.
     pub(super) async fn rebuild(
         &self,
         slot: &Slot,
         loader: &Loader,
+        only_new: bool,
     ) -> Result<(Site, Reloaded), Rejected> {
         let began = Instant::now();
         let manifest = self.read().await?;
@@ -126,8 +132,14 @@ impl Outfitter {
         let mut apps = Vec::new();
         for (name, component) in &manifest.components {
             let app = match old.get(name) {
-                Some(kept) if **kept == *component => self.refresh(slot, component, loader).await?,
-                _ => Some(self.load(component, loader, Pace::BesideTraffic).await?),
+                Some(kept) if **kept == *component => {
+                    self.refresh(slot, component, loader, only_new).await?
+                }
+                _ => {
+                    let before = slot.current().app(name).cloned();
+                    let pace = Pace::BesideTraffic;
+                    Some(self.load(component, before, loader, pace).await?)
+                }
             };
             if app.is_some() {
                 let list = if old.contains_key(name) {
@@ -148,8 +160,11 @@ impl Outfitter {
         let apps = apps
             .into_iter()
             .filter_map(|(name, app)| app.map(Arc::new).or_else(|| current.app(name).cloned()));
-        let site = Site::of(apps, &manifest.routes);
-        reloaded.routes = site.ways != current.ways;
+        reloaded.routes = *current.ways != *manifest.routes;
+        let site = match reloaded.routes {
+            true => Site::new(apps, &manifest.routes),
+            false => current.with_all(apps),
+        };
         reloaded.took = began.elapsed();
         Ok((site, reloaded))
     }
@@ -160,10 +175,7 @@ impl Outfitter {
             return Err(refused("there is no manifest to read".into()));
         };
         let read = read.clone();
-        tokio::task::spawn_blocking(move || read())
-            .await
-            .map_err(|why| refused(why.to_string()))?
-            .map_err(refused)
+        in_time("reading the manifest", move || read()).await.map_err(refused)
     }
 
     /// A component whose entry is the same: another generation of it if its file has changed.
@@ -172,12 +184,15 @@ impl Outfitter {
         slot: &Slot,
         component: &Component,
         loader: &Loader,
+        only_new: bool,
     ) -> Result<Option<App>, Rejected> {
-        let source = loader.read(&component.source).await.map_err(|why| of(component, &why))?;
+        let source =
+            loader.read(&component.source).await.map_err(|why| self.of(component, &why))?;
         let settings = {
             let current = slot.current();
             let Some(app) = current.app(&component.name) else { return Ok(None) };
-            if app.generation.digest() == source.digest() && app.path == component.source {
+            let serves = app.generation.digest() == source.digest() && app.path == component.source;
+            if serves || (only_new && app.looked == *source.digest()) {
                 return Ok(None);
             }
             app.settings.clone()
@@ -185,25 +200,39 @@ impl Outfitter {
         let blueprint = loader
             .make(source, &settings, Pace::BesideTraffic)
             .await
-            .map_err(|why| of(component, &why))?;
-        let next = loader.prove(blueprint).await.map_err(|why| of(component, &why))?;
-        Ok(slot.current().app(&component.name).map(|app| app.on(Arc::new(next))))
+            .map_err(|why| self.of(component, &why))?;
+        let next = loader.prove(blueprint).await.map_err(|why| self.of(component, &why))?;
+        let looked = next.digest().clone();
+        let app = slot.current().app(&component.name).cloned();
+        Ok(app.map(|app| App { looked, ..app.on(Arc::new(next)) }))
     }
 
     async fn load(
         &self,
         component: &Component,
+        before: Option<Arc<App>>,
         loader: &Loader,
         pace: Pace,
     ) -> Result<App, Rejected> {
-        let settings = (self.outfit)(component)
-            .map_err(|why| of(component, &Rejected::at(Step::Grants, why)))?;
+        let (outfit, entry) = (self.outfit.clone(), component.clone());
+        let settings = in_time("opening what it is granted", move || outfit(&entry))
+            .await
+            .map_err(|why| self.of(component, &Rejected::at(Step::Grants, why)))?;
         let settings = Arc::new(settings);
         let generation = loader
             .load(&component.source, &settings, pace)
             .await
-            .map_err(|why| of(component, &why))?;
-        Ok(App::new(Arc::new(component.clone()), settings, Arc::new(generation)))
+            .map_err(|why| self.of(component, &why))?;
+        let (component, generation) = (Arc::new(component.clone()), Arc::new(generation));
+        Ok(App::new(component, settings, generation, &self.total, before.as_deref()))
+    }
+
+    /// In a manifest there may be several: a refusal says which one it is about.
+    fn of(&self, component: &Component, why: &Rejected) -> Rejected {
+        match &self.manifest {
+            None => why.clone(),
+            Some(_) => Rejected::at(why.step, format!("component {}: {}", component.name, why.why)),
+        }
     }
 
     /// What differs from the first manifest and takes a restart.
@@ -219,15 +248,24 @@ impl Outfitter {
     }
 }
 
+/// Files take no longer, unless the file system has gone.
+const FILE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Does what waits for files on a thread of its own, which is left behind if it hangs.
+async fn in_time<T: Send + 'static>(
+    what: &str,
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    match timeout(FILE_PATIENCE, tokio::task::spawn_blocking(work)).await {
+        Ok(done) => done.unwrap_or_else(|why| Err(why.to_string())),
+        Err(_) => Err(format!("{what} took longer than {FILE_PATIENCE:?}")),
+    }
+}
+
 /// The entries of what is served.
 fn entries(slot: &Slot) -> BTreeMap<Arc<str>, Arc<Component>> {
     let entry = |app: &Arc<App>| (app.manifest.name.clone(), app.manifest.clone());
     slot.current().apps().map(entry).collect()
-}
-
-/// Where there are several, a refusal says which one it is about.
-fn of(component: &Component, why: &Rejected) -> Rejected {
-    Rejected::at(why.step, format!("component {}: {}", component.name, why.why))
 }
 
 impl fmt::Debug for Outfitter {

@@ -129,7 +129,8 @@ impl Shelf {
                 continue;
             }
             let retired = Retired::new(name, &app.generation, deadline);
-            if stays.is_some() {
+            // Other limits on the same code are nothing to go back to.
+            if stays.is_some_and(|stays| stays.digest() != app.generation.digest()) {
                 let blueprint = app.generation.blueprint().clone();
                 let listed = Listed { deadline: None, ..retired.listed.clone() };
                 state.previous.insert(name.clone(), Previous { blueprint, listed });

@@ -240,7 +240,7 @@ impl Swapper {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => Err(Rejected::at(self.loader.step(), STOPPING)),
-                outcome = self.swap(ask) => outcome,
+                outcome = self.swap(ask, trigger) => outcome,
             }
         };
         let outcome = outcome.unwrap_or_else(Outcome::Rejected);
@@ -252,10 +252,11 @@ impl Swapper {
         outcome
     }
 
-    async fn swap(&self, ask: Ask) -> Result<Outcome, Rejected> {
+    async fn swap(&self, ask: Ask, trigger: Trigger) -> Result<Outcome, Rejected> {
         match ask {
             Ask::Reload if self.shared.outfitter.manifest().is_some() => {
-                self.reload_manifest().await.map(Outcome::Reloaded)
+                let only_new = trigger == Trigger::Watch;
+                self.reload_manifest(only_new).await.map(Outcome::Reloaded)
             }
             Ask::Reload => {
                 let app = self.shared.app(None)?;
@@ -307,9 +308,9 @@ impl Swapper {
         Outcome::Swapped { from: app.number, to, took: began.elapsed() }
     }
 
-    async fn reload_manifest(&self) -> Result<Reloaded, Rejected> {
+    async fn reload_manifest(&self, only_new: bool) -> Result<Reloaded, Rejected> {
         let Shared { slot, outfitter, .. } = &*self.shared;
-        let (site, reloaded) = outfitter.rebuild(slot, &self.loader).await?;
+        let (site, reloaded) = outfitter.rebuild(slot, &self.loader, only_new).await?;
         if reloaded.changes_something() {
             self.commit(site);
         }

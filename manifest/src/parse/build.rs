@@ -199,11 +199,9 @@ fn total(reading: &mut Reading<'_>, raw: &raw::Total) -> Total {
 }
 
 fn shared_limits(reading: &mut Reading<'_>, raw: &raw::Raw, total: &Total) -> Limits {
-    let instances = match raw.component.len() {
-        0 | 1 => total.instances,
-        // Four can be busy at once before one takes from another.
-        _ => (total.instances / 4).max(1),
-    };
+    // Four can be busy at once before one takes from another; however many there are, so that one more
+    // changes nothing for the others.
+    let instances = (total.instances / 4).max(1);
     let shared = limits(reading, &raw.limits, &default_limits(instances));
     let mut faults = shared.faults();
     // The bound of all has been refused already.

@@ -54,13 +54,13 @@ fn store(reading: &mut Reading<'_>, name: &At<String>, raw: &At<raw::Store>) -> 
 
 fn redis(reading: &mut Reading<'_>, written: &At<String>) -> Option<String> {
     let url = reading.text(written)?;
-    let schemes = ["redis://", "rediss://", "redis+unix://", "unix://"];
+    let schemes = ["redis://", "redis+unix://", "unix://"];
     let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
     let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if !rest.is_some_and(plain) {
         reading.wrong(
             Problem::new(written.span.clone(), "this is no URL of a Redis server")
-                .help("write redis://HOST:PORT, rediss://HOST:PORT or redis+unix:///PATH"),
+                .help("write redis://HOST:PORT or redis+unix:///PATH; there is no TLS to Redis"),
         );
         return None;
     }

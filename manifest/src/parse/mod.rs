@@ -21,7 +21,9 @@ mod words;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::LazyLock;
 
+use schemars::Schema;
 use serde::Deserialize as _;
 use toml::de::DeTable;
 
@@ -32,6 +34,9 @@ use walk::Walk;
 
 /// Where variables come from.
 pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// In one piece, as the walk wants it.
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| raw::schema(true));
 
 /// Ten thousand routes take one; a file that is larger is another file.
 const LARGEST: u64 = 16 * 1024 * 1024;
@@ -80,7 +85,7 @@ fn examine(text: &str, file: &Path, env: Env<'_>, look: bool) -> Result<Manifest
     if !errors.is_empty() {
         return Err(report(errors.iter().map(|error| syntax(error, text)).collect()));
     }
-    let mut walk = Walk::over(raw::schema(true).as_value(), &mut table);
+    let mut walk = Walk::over(SCHEMA.as_value(), &mut table);
     let spans = table.get_ref().clone();
     let raw = match raw::Raw::deserialize(toml::Deserializer::from(table)) {
         Ok(raw) => raw,

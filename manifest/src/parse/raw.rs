@@ -120,8 +120,7 @@ pub(super) struct Total {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Instances at once. By default a quarter of total.instances; all of them if there is one
-    /// component only.
+    /// Instances at once. By default a quarter of total.instances, however many components there are.
     pub(super) instances: Option<u64>,
     /// Requests that may wait for an instance; the next one gets 503.
     #[schemars(extend("default" = number(defaults::MAX_QUEUE)))]
@@ -326,6 +325,9 @@ pub(super) fn schema(inline: bool) -> Schema {
 
 /// What may be left out is not null: TOML has none.
 fn without_null(schema: &mut Schema) {
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
     let Some(Value::Array(types)) = schema.get_mut("type") else { return };
     types.retain(|one| one != "null");
     if let [only] = types.as_slice() {

@@ -81,7 +81,7 @@ impl<'a> Reading<'a> {
 
     /// What a short text means. The complaint does not show it: a variable in it may be a secret.
     pub(super) fn word<T: FromStr<Err = String>>(&mut self, written: &Written<T>) -> Option<T> {
-        let text = self.text(&written.text)?;
+        let text = self.plain(&written.text)?;
         match text.parse() {
             Ok(value) => Some(value),
             Err(why) => {

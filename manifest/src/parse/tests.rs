@@ -30,7 +30,7 @@ fn one_component_is_enough() {
     assert_eq!(manifest.total.instances, 1000);
     let app = &manifest.components["app"];
     assert_eq!(app.source, Path::new("/etc/host/app.wasm"));
-    assert_eq!(app.limits.instances, 1000, "all of them are for the only one");
+    assert_eq!(app.limits.instances, 250, "a quarter of all");
     assert_eq!(app.limits.cpu, Duration::from_secs(10));
     assert_eq!((app.reuse, app.breaker, app.fail), (None, None, Fail::Closed));
     assert_eq!(app.grants, crate::Grants::default());
