@@ -40,7 +40,7 @@ fn check_prints_for_each_component_what_it_imports_what_it_is_granted_and_what_i
     }
     for granted in [
         "env: A, B",
-        "args: x",
+        "args: 1",
         "config: k",
         &format!("directories: {} as /here (ro)", site.file(".")),
         "outgoing: https://api.example.com:443, *.svc.local:8080",

@@ -221,6 +221,10 @@ impl Generation {
             Some(crew) if next.is_none() => crew.start(request),
             _ => {
                 let mut store = self.store();
+                let request = match &next {
+                    Some(_) => request.map(|body| store.data_mut().outgoing().gone().give(body)),
+                    None => request,
+                };
                 store.data_mut().lead_to(next);
                 self.start_in(store, request)
             }

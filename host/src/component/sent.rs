@@ -15,21 +15,37 @@ use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
 /// Says that a guest is gone. Cheap to clone: all clones are one.
 #[derive(Clone, Default)]
-pub(super) struct Gone(Arc<AtomicBool>);
+pub(super) struct Gone(Arc<Flags>);
+
+#[derive(Default)]
+struct Flags {
+    gone: AtomicBool,
+    /// The body that the guest was given has come to its end.
+    given_ended: AtomicBool,
+}
 
 impl Gone {
     /// From now on, what the guest has not ended is broken.
     pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.gone.store(true, Ordering::Release);
     }
 
     fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.gone.load(Ordering::Acquire)
     }
 
     /// Sets it when it is dropped. To be made behind the store, so that it goes before the store does.
     pub(super) fn on_drop(&self) -> Fuse {
         Fuse(Some(self.clone()))
+    }
+
+    fn has_given_ended(&self) -> bool {
+        self.0.given_ended.load(Ordering::Acquire)
+    }
+
+    /// A body that the guest is given, and may hand over as it is: then its end is its own.
+    pub(super) fn give(&self, body: WasiBody) -> WasiBody {
+        Given { body, gone: self.clone() }.boxed_unsync()
     }
 
     /// A body of the guest's, which ends well only if the guest is there to end it.
@@ -72,9 +88,12 @@ impl Body for Sent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let before = self.gone.has_given_ended();
         let polled = Pin::new(&mut self.body).poll_frame(cx);
+        // What ended in this very poll is what was handed over: no guest ended it, or did not.
+        let own = !before && self.gone.has_given_ended();
         match &polled {
-            Poll::Ready(None) if self.left != Some(0) && self.gone.is_set() => {
+            Poll::Ready(None) if self.left != Some(0) && !own && self.gone.is_set() => {
                 Poll::Ready(Some(Err(HttpError::ConnectionTerminated)))
             }
             Poll::Ready(Some(Ok(frame))) => {
@@ -84,6 +103,35 @@ impl Body for Sent {
             }
             _ => polled,
         }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+struct Given {
+    body: WasiBody,
+    gone: Gone,
+}
+
+impl Body for Given {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None)) {
+            self.gone.0.given_ended.store(true, Ordering::Release);
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -123,6 +171,17 @@ mod tests {
         assert!(body().collect().await.is_ok());
         drop(gone.on_drop());
         assert!(body().collect().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_handed_over_ends_by_itself() {
+        let gone = Gone::default();
+        let given = gone.give(Half(Some(Bytes::from_static(b"all"))).boxed_unsync());
+        let body = gone.watch(given);
+        gone.set();
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "all");
+        let copied = gone.watch(Half(Some(Bytes::from_static(b"half"))).boxed_unsync());
+        assert!(copied.collect().await.is_err(), "that of another is no end of this one");
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! Requests that two servers on the way could read in two ways are refused (RFC 9112 §11.2).
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
@@ -40,7 +40,24 @@ pub(super) fn check<B>(request: &mut Request<B>, headers: usize) -> Result<Verdi
         .build()
         .map_err(|_| Failure::Malformed("bad request target\n"))?;
     *request.uri_mut() = uri;
+    drop_fields_of_the_connection(request.headers_mut());
     Ok(Verdict::Pass)
+}
+
+/// Removes the fields that `Connection` names: they were for this host only (RFC 9110 §7.6.1). What
+/// frames the message stays, whatever is said of it.
+fn drop_fields_of_the_connection(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].contains(name))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
 }
 
 /// One `Transfer-Encoding: chunked` and nothing odder. Beside a length, hyper goes by the coding,
@@ -273,6 +290,22 @@ mod tests {
             assert!(others.iter().any(|other| other == read), "{path}: {others:?}");
         }
         assert_eq!(other_readings("/a%zz"), [""; 0], "no encoding");
+    }
+
+    #[test]
+    fn fields_that_are_for_this_connection_go_no_further() {
+        let headers = [
+            ("host", "a"),
+            ("connection", "close, X-Own"),
+            ("connection", "host, content-length"),
+            ("x-own", "1"),
+            ("x-other", "2"),
+            ("content-length", "0"),
+        ];
+        let mut request = request(Version::HTTP_11, "GET", "/", &headers);
+        assert_eq!(check(&mut request, 100), Ok(Verdict::Pass));
+        let left: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["host", "connection", "x-other", "content-length"]);
     }
 
     #[test]

@@ -221,13 +221,13 @@ impl Exchanges {
             let (exchange, plugin) = (label.exchange(&guard), way.first().map(|it| &*it.name));
             match pass.recover().await {
                 Recovered::Request(kept) => {
-                    info!(exchange, plugin, "goes on without the plugin: fail = open");
+                    info!(exchange, plugin, "passed by: fail = open");
                     request = kept;
                     way = pass.into_rest();
                     *label.server() = None;
                 }
                 Recovered::Response(response) => {
-                    info!(exchange, plugin, "goes on without the plugin: fail = open");
+                    info!(exchange, plugin, "passed by: fail = open");
                     let mut guard = guard;
                     if self.0.phase.now() == Phase::Cut {
                         guard.mark_cut();
