@@ -239,6 +239,36 @@ fn a_request_body_may_be_as_large_as_every_component_on_its_way_allows() {
     }
 }
 
+/// Otherwise anybody could put it out of service.
+#[test]
+fn uploads_that_clients_break_off_do_not_put_the_application_aside() {
+    for chain in chains("gate") {
+        let breaker = "breaker.failures = 1\nbreaker.pause = \"60s\"";
+        let host = chain
+            .clone()
+            .say("one", breaker)
+            .say("app", breaker)
+            .say("app", "limits.request-body = \"4B\"")
+            .start_with_control();
+        for _ in 0..10 {
+            let mark = host.mark();
+            let mut conn = host.connect();
+            conn.send(wire::chunked("/head")).unwrap();
+            host.wait_log_after(mark, says::GATE_STARTED);
+            conn.reset();
+        }
+        for _ in 0..10 {
+            let mut conn = host.connect();
+            conn.send(wire::chunked("/head")).unwrap();
+            conn.send(wire::chunk("12345")).unwrap();
+            assert_eq!(conn.read_head().unwrap().status, 413, "{chain:?}");
+        }
+        wait_nobody_left(&host);
+        assert_eq!(host.get("/head").text(), "done\n", "{chain:?}");
+        assert!(!host.log().contains("WARN"), "{}", host.log());
+    }
+}
+
 #[test]
 fn an_answer_larger_than_the_application_may_send_is_broken_behind_its_plugins() {
     for chain in chains("drip") {

@@ -291,33 +291,6 @@ fn a_plugin_that_is_put_aside_is_503_closed_and_left_out_open() {
 }
 
 #[test]
-fn uploads_that_clients_break_off_do_not_put_the_application_aside() {
-    for kind in KINDS {
-        for app in ["gate_p2", "gate_p3"] {
-            let host = Chain::of(&[&format!("pass_{kind}")], app)
-                .say("app", "breaker.failures = 1\nbreaker.pause = \"60s\"")
-                .say("one", "breaker.failures = 1\nbreaker.pause = \"60s\"")
-                .say("app", "limits.request-body = \"4B\"")
-                .start_with_control();
-            for _ in 0..10 {
-                let mark = host.mark();
-                let mut conn = host.connect();
-                conn.send(wire::chunked("/head")).unwrap();
-                host.wait_log_after(mark, says::GATE_STARTED);
-                conn.reset();
-                let mut conn = host.connect();
-                conn.send(wire::chunked("/head")).unwrap();
-                conn.send(wire::chunk("12345")).unwrap();
-                assert_eq!(conn.read_head().unwrap().status, 413, "{kind} {app}");
-            }
-            wait_nobody_left(&host);
-            assert_eq!(ask(&host, &wire::get("/head")), (200, "done\n".into()), "{kind} {app}");
-            assert!(!host.log().contains("WARN"), "{}", host.log());
-        }
-    }
-}
-
-#[test]
 fn the_time_of_the_application_is_not_the_plugins() {
     for [first, second] in [["p2", "p3"], ["p3", "p2"], ["p2", "p2"], ["p3", "p3"]] {
         for fail in FAILS {
