@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::granted::Site;
 use crate::support::neighbour::Neighbour;
 use crate::support::prelude::*;
+use crate::support::site::Site;
 use crate::support::upstream::Upstream;
 use crate::support::wire;
 

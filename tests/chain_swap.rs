@@ -6,9 +6,10 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Instant;
 
-use crate::support::app::{reload, text, version, version_h2};
-use crate::support::chain::{Chain, Site, status, wait_nobody_left};
+use crate::support::app::{reload, text, variant, version, version_h2};
+use crate::support::chain::{Chain, status, wait_nobody_left};
 use crate::support::prelude::*;
+use crate::support::site::Site;
 use crate::support::stop::{Held, OPEN, POST_HEAD, Told, expect_cut, stop};
 use crate::support::wire::{self, assert_broken};
 
@@ -46,7 +47,7 @@ fn marks(head: &Head) -> String {
 /// What the log says of a reload that was carried out.
 #[track_caller]
 fn reloaded(host: &Host, site: &Site, toml: &str) -> String {
-    site.put(toml);
+    site.write(toml);
     let outcome = reload(host);
     assert!(outcome.contains("swap: reloaded in "), "{outcome}");
     outcome
@@ -321,9 +322,8 @@ fn a_replaced_version_in_a_chain_is_cut_when_its_time_is_up() {
             let host = site.serve().control().start();
             let (mut stream, head) = Held::on(&host).into_conn();
             let mut waits = hold_head(&host);
-            let new = site.folder.join("new.wasm");
-            std::fs::write(&new, crate::support::app::variant(file, 1)).unwrap();
-            host.ctl(["swap", "--component", name, text(&new)]).expect_code(0);
+            site.put_bytes("new.wasm", &variant(file, 1));
+            host.ctl(["swap", "--component", name, &site.file("new.wasm")]).expect_code(0);
             host.wait_log(says::RETIRED_CUT);
             assert_broken(stream.read_body(&head, "POST"));
             let answer = waits.read_response("POST").unwrap();

@@ -1,8 +1,9 @@
 //! Plugins before a component: who is asked, in which order, and what each of them sees.
 
-use crate::support::chain::{Chain, Site, in_use, wait_nobody_left};
+use crate::support::chain::{Chain, in_use, wait_nobody_left};
 use crate::support::h2raw::fields;
 use crate::support::prelude::*;
+use crate::support::site::Site;
 use crate::support::wire;
 
 /// Plugins of one kind, of the other, and of both.
@@ -108,10 +109,10 @@ fn the_application_sees_of_a_request_what_it_would_see_without_plugins() {
 fn a_prefix_is_stripped_for_the_last_one_only() {
     for kind in ["p2", "p3"] {
         let site = Site::of(&format!(
-            "[component.plugin]\nsource = @info_{kind}\n\
-             [component.pass]\nsource = @pass_{kind}\n\
-             [component.again]\nsource = @pass_{kind}\n\
-             [component.app]\nsource = @info_{kind}\n\
+            "[component.plugin]\nsource = \"guest:info_{kind}\"\n\
+             [component.pass]\nsource = \"guest:pass_{kind}\"\n\
+             [component.again]\nsource = \"guest:pass_{kind}\"\n\
+             [component.app]\nsource = \"guest:info_{kind}\"\n\
              [[route]]\npath = \"/seen\"\ncomponent = \"app\"\nchain = [\"pass\", \"plugin\"]\n\
              strip-prefix = true\n\
              [[route]]\npath = \"/shop\"\ncomponent = \"app\"\nchain = [\"pass\", \"again\"]\n\

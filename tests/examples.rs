@@ -5,8 +5,9 @@ use std::os::unix::fs::symlink;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::chain::{Chain, Site};
+use crate::support::chain::Chain;
 use crate::support::prelude::*;
+use crate::support::site::Site;
 use crate::support::wire;
 
 #[track_caller]
@@ -54,7 +55,7 @@ fn keys(plugin: &str, store: &str) -> String {
     Chain::of(&[plugin], "echo_p3")
         .say("one", "grants.keyvalue.keys = { store = \"main\", shared = \"keys\" }")
         .and(&format!(
-            "[component.admin]\nsource = @grants_p2\n\
+            "[component.admin]\nsource = \"guest:grants_p2\"\n\
              grants.keyvalue.keys = {{ store = \"main\", shared = \"keys\" }}\n\
              [[route]]\npath = \"/kv\"\ncomponent = \"admin\"\n[keyvalue.main]\n{store}"
         ))
@@ -169,7 +170,7 @@ fn ratelimit_whose_store_fails_does_as_the_operator_says() {
 /// A site of files, with a secret beside its folder.
 fn files() -> (Site, Host) {
     let site = Site::of(
-        "[component.files]\nsource = @files_p2\n\
+        "[component.files]\nsource = \"guest:files_p2\"\n\
          grants.directories = [{ host = \"www\", guest = \"/www\" }]\n",
     );
     let www = site.folder.join("www");
@@ -278,9 +279,9 @@ fn files_of_20_mib_are_streamed_and_not_held() {
     assert!(grown < 16 << 10, "grown by {grown} KiB");
     assert_eq!(conn.get("/").unwrap().status(), 200, "the connection goes on");
     // A file behind plugins is the same file.
-    let manifest = fs::read_to_string(site.path()).unwrap();
-    site.put(&format!(
-        "{manifest}[component.pass]\nsource = @pass_p2\n[component.mark]\nsource = @mark_p3\n\
+    let manifest = fs::read_to_string(site.text()).unwrap();
+    site.write(&format!(
+        "{manifest}[component.pass]\nsource = \"guest:pass_p2\"\n[component.mark]\nsource = \"guest:mark_p3\"\n\
          [[route]]\npath = \"/\"\ncomponent = \"files\"\nchain = [\"pass\", \"mark\"]\n"
     ));
     let host = site.serve().start();

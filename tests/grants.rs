@@ -1,7 +1,7 @@
 //! What a guest is given of words and switches: each off by default, exact where it is on.
 
-use crate::support::granted::Site;
 use crate::support::prelude::*;
+use crate::support::site::Site;
 
 /// One component with grants under `/given`, the same one without under `/bare`.
 fn both(guest: &str, given: &str) -> Site {
@@ -131,8 +131,7 @@ fn grants_that_cannot_be_met_are_refused_before_anything_is_bound() {
     ];
     for (grant, says) in refused {
         let site = both("grants_p2", &format!("[component.given.grants]\n{grant}"));
-        let path = site.path().to_str().unwrap();
-        let exit = Host::run(["serve", path, "--addr", "127.0.0.1:0", "--control", "off"]);
+        let exit = Host::run(["serve", site.text(), "--addr", "127.0.0.1:0", "--control", "off"]);
         exit.expect_code(2);
         assert_eq!(exit.stdout, "", "{grant}");
         assert!(exit.stderr.contains(says), "{grant}: no {says:?} in {}", exit.stderr);

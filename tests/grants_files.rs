@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::thread;
 
-use crate::support::granted::Site;
 use crate::support::prelude::*;
+use crate::support::site::Site;
 
 const ONE: &str = r#"
     [component.app]
@@ -17,9 +17,9 @@ const ONE: &str = r#"
 /// One component that is given `directories`, beside a folder `root` and the file `secret`.
 fn given(guest: &str, directories: &str) -> Site {
     let site = Site::of(&ONE.replace("GUEST", guest).replace("DIRECTORIES", directories));
-    site.file("secret", "the operator's\n");
-    site.file("root/page", "a page\n");
-    site.file("root/inside/secret", "the guest's own\n");
+    site.put_text("secret", "the operator's\n");
+    site.put_text("root/page", "a page\n");
+    site.put_text("root/inside/secret", "the guest's own\n");
     site
 }
 

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::support::granted::Site;
 use crate::support::prelude::*;
+use crate::support::site::Site;
 use crate::support::upstream::Upstream;
 
 const GUESTS: [&str; 2] = ["grants_p2", "grants_p3"];

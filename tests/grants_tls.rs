@@ -1,6 +1,6 @@
 //! Outgoing requests over TLS: to a server that is trusted, and to no other.
 
-use crate::support::granted::Site;
+use crate::support::site::Site;
 use crate::support::tls::Tls;
 
 const GUESTS: [&str; 2] = ["grants_p2", "grants_p3"];

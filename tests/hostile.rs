@@ -1,11 +1,11 @@
 //! Guests that mean harm, each beside a good neighbour that must not notice: what they do is
 //! answered or broken off, and logged, and the host lives.
 
-use crate::support::app::{App, bytes, component, expect_swapped, reload, swap_to};
+use crate::support::app::{App, component, expect_swapped, reload, swap_to};
 use crate::support::broken::Ended;
-use crate::support::granted::Site;
 use crate::support::neighbour::Neighbour;
 use crate::support::prelude::*;
+use crate::support::site::Site;
 use crate::support::upstream::Upstream;
 use crate::support::wire;
 
@@ -303,19 +303,26 @@ fn loop_at_the_start_is_refused_and_nothing_else_changes() {
     for guest in ["start_spin_p2", "start_spin_p3"] {
         let more = "[component.bad.limits]\nhook-timeout = \"300ms\"";
         let site = beside_a_good_one("bad.wasm", more);
-        std::fs::write(site.folder.join("bad.wasm"), bytes(guest)).unwrap();
-        let path = site.path().to_str().unwrap();
+        site.put("bad.wasm", guest);
         let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
-        let refused =
-            ["serve", path, "--addr", "127.0.0.1:0", "--control", "off", "--cache-dir", cache];
+        let refused = [
+            "serve",
+            site.text(),
+            "--addr",
+            "127.0.0.1:0",
+            "--control",
+            "off",
+            "--cache-dir",
+            cache,
+        ];
         let exit = Host::run(refused);
         exit.expect_code(3);
         assert!(exit.stderr.contains("on-start"), "{}", exit.stderr);
         assert_eq!(exit.stdout, "", "never ready");
-        std::fs::write(site.folder.join("bad.wasm"), bytes("hello_p2")).unwrap();
+        site.put("bad.wasm", "hello_p2");
         let host = site.serve().start();
         let neighbour = Neighbour::at(&host, "/good");
-        std::fs::write(site.folder.join("bad.wasm"), bytes(guest)).unwrap();
+        site.put("bad.wasm", guest);
         let outcome = reload(&host);
         assert!(outcome.contains(says::REJECTED), "{outcome}");
         assert_eq!(host.get("/bad").text(), "hello world\n", "the one before serves on");

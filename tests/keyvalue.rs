@@ -3,8 +3,8 @@
 use std::thread;
 
 use crate::support::app::{reload, variant};
-use crate::support::granted::Site;
 use crate::support::prelude::*;
+use crate::support::site::Site;
 
 /// Components `a` and `b` with own and shared buckets in one store, and `c` with nothing.
 pub const THREE: &str = r#"
@@ -184,8 +184,7 @@ fn write_on_disk_that_was_answered_outlives_a_kill() {
 fn file_on_disk_is_for_one_process_at_a_time() {
     let site = three(DISK);
     let host = site.serve().start();
-    let path = site.path().to_str().unwrap();
-    let exit = Host::run(["serve", path, "--addr", "127.0.0.1:0", "--control", "off"]);
+    let exit = Host::run(["serve", site.text(), "--addr", "127.0.0.1:0", "--control", "off"]);
     exit.expect_code(3);
     assert!(exit.stderr.contains("data.redb"), "{}", exit.stderr);
     assert_eq!(kv(&host, "a", "incr?bucket=own&key=n"), "1\n", "the first goes on");
@@ -226,13 +225,12 @@ fn state_outlives_a_swap_and_a_reload() {
         let host = site.serve().start();
         assert_eq!(kv(&host, "a", "incr?bucket=own&key=n"), "1\n");
         // The same guest by other bytes.
-        let new = site.folder.join("other.wasm");
-        std::fs::write(&new, variant("grants_p2", 1)).unwrap();
+        site.put_bytes("other.wasm", &variant("grants_p2", 1));
         let text = THREE.replace("STORE", store);
         site.write(&text.replacen("\"guest:grants_p2\"", "\"other.wasm\"", 1));
         expect_changed(&reload(&host));
         assert_eq!(kv(&host, "a", "incr?bucket=own&key=n"), "2\n");
-        std::fs::write(&new, variant("grants_p2", 2)).unwrap();
+        site.put_bytes("other.wasm", &variant("grants_p2", 2));
         expect_changed(&reload(&host));
         assert_eq!(kv(&host, "a", "incr?bucket=own&key=n"), "3\n");
     }

@@ -4,7 +4,7 @@ use crate::keyvalue::{expect_exact_increments, expect_operations, expect_walls, 
 use crate::support::prelude::*;
 use crate::support::redis::Redis;
 
-fn over(redis: &Redis) -> crate::support::granted::Site {
+fn over(redis: &Redis) -> crate::support::site::Site {
     three(&format!("backend = \"redis\"\nurl = \"{}\"", redis.url()))
 }
 

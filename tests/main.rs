@@ -52,6 +52,7 @@ mod peers;
 mod reload;
 mod reload_flight;
 mod reload_load;
+mod retirement;
 mod reuse;
 mod sandbox;
 mod serving;

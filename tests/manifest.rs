@@ -21,7 +21,7 @@ const FOUR: [(&str, &str); 4] = [
 /// The manifest with all four and these routes.
 fn four(routes: &str) -> Site {
     let components: String = ["a", "b", "hello", "info"].map(component).concat();
-    Site::of(&format!("{components}{routes}"), &FOUR)
+    Site::with(&format!("{components}{routes}"), &FOUR)
 }
 
 /// Which of the four has answered, or the status that it was.
@@ -194,7 +194,7 @@ fn component_sees_the_path_without_the_prefix_only_where_that_is_asked_for() {
         let stripped = |path| format!("{}strip-prefix = true\n", route(path, "info"));
         let routes =
             [stripped("/shop"), stripped("/shop/deep/er"), route("/kept", "info"), stripped("/")];
-        let site = Site::of(&(component("info") + &routes.concat()), &[("info.wasm", guest)]);
+        let site = Site::with(&(component("info") + &routes.concat()), &[("info.wasm", guest)]);
         let host = site.serve().start();
         for (path, expected) in [
             ("/shop", "/"),
@@ -222,7 +222,7 @@ fn component_sees_the_path_without_the_prefix_only_where_that_is_asked_for() {
 
 #[test]
 fn variables_of_the_environment_are_filled_in_where_they_are_written() {
-    let site = Site::of(
+    let site = Site::with(
         "[component.grants]\nsource = \"${FILE}.wasm\"\nargs = [\"-${ONE}${ONE}-\", \"$${ONE}\"]\n\
          config = { key = \"${TWO}\" }\nenv = { THREE = \"${TWO}\" }\n\
          [[route]]\npath = \"${PREFIX}\"\nstrip-prefix = true\ncomponent = \"${FILE}\"\n",
@@ -237,7 +237,7 @@ fn variables_of_the_environment_are_filled_in_where_they_are_written() {
 
 #[test]
 fn manifest_of_one_component_needs_no_route() {
-    let site = Site::of(&component("a"), &FOUR);
+    let site = Site::with(&component("a"), &FOUR);
     let host = site.serve().start();
     assert_eq!(who(&host.get("/any/where")), "a");
 }
@@ -245,7 +245,7 @@ fn manifest_of_one_component_needs_no_route() {
 #[test]
 fn every_listener_of_the_manifest_serves() {
     let listen = "[listen]\naddr = [\"127.0.0.1:0\", \"127.0.0.1:0\", \"unix:here.sock\"]\n";
-    let site = Site::of(&(listen.to_owned() + &component("a")), &FOUR);
+    let site = Site::with(&(listen.to_owned() + &component("a")), &FOUR);
     let host = site.serve().no_tcp().start();
     let [one @ Target::Tcp(_), other @ Target::Tcp(_), Target::Unix(path)] = host.addrs() else {
         panic!("{:?}", host.addrs());
@@ -273,7 +273,7 @@ fn flags_about_the_process_win_over_the_manifest() {
     let listen = format!(
         "[listen]\naddr = [\"{addr}\"]\nhealth-addr = \"{health}\"\ncontrol = \"from-file.sock\"\n"
     );
-    let site = Site::of(&(listen + &component("a")), &FOUR);
+    let site = Site::with(&(listen + &component("a")), &FOUR);
     let free = "127.0.0.1:0";
     let host = site.serve().control().args(["--health-addr", free, "--threads", "9"]).start();
     assert_ne!(host.addr(), addr);
@@ -294,7 +294,7 @@ fn flags_about_the_process_win_over_the_manifest() {
 fn health_address_of_the_manifest_is_turned_off_by_the_flag() {
     let (_kept, health) = taken();
     let listen = format!("[listen]\nhealth-addr = \"{health}\"\n");
-    let site = Site::of(&(listen + &component("a")), &FOUR);
+    let site = Site::with(&(listen + &component("a")), &FOUR);
     // The port is taken, so that it could not start with it.
     let host = site.serve().args(["--health-addr", "off"]).start();
     assert_eq!(who(&host.get("/")), "a");
@@ -302,7 +302,8 @@ fn health_address_of_the_manifest_is_turned_off_by_the_flag() {
 
 #[test]
 fn control_socket_of_the_manifest_is_relative_to_it() {
-    let site = Site::of(&("[listen]\ncontrol = \"c.sock\"\n".to_owned() + &component("a")), &FOUR);
+    let site =
+        Site::with(&("[listen]\ncontrol = \"c.sock\"\n".to_owned() + &component("a")), &FOUR);
     // A runtime directory of the test's own: the harness adds no `--control off` then.
     let host = site.serve().env("XDG_RUNTIME_DIR", site.file("")).start();
     let exit = Host::run(["ctl", "--socket", &site.file("c.sock"), "--json", "status"]);
@@ -316,7 +317,7 @@ fn request_body_is_bounded_by_each_component_for_itself() {
         let small = component("small") + "[component.small.limits]\nrequest-body = \"10B\"\n";
         let routes = route("/small", "small") + &route("/large", "large");
         let manifest = small + &component("large") + &routes;
-        let site = Site::of(&manifest, &[("small.wasm", guest), ("large.wasm", guest)]);
+        let site = Site::with(&manifest, &[("small.wasm", guest), ("large.wasm", guest)]);
         let host = site.serve().start();
         for (path, length, status) in
             [("/small", 10, 200), ("/small", 11, 413), ("/large", 11, 200), ("/small/x", 11, 413)]
@@ -335,7 +336,7 @@ fn component_at_its_limit_of_instances_turns_away_its_own_requests_only() {
         let limits = "[component.gate.limits]\ninstances = 1\nqueue = 0\n";
         let routes = route("/", "gate") + &route("/a", "a");
         let manifest = component("gate") + limits + &component("a") + &routes;
-        let site = Site::of(&manifest, &[("gate.wasm", guest), FOUR[0]]);
+        let site = Site::with(&manifest, &[("gate.wasm", guest), FOUR[0]]);
         let host = site.serve().start();
         let held = Held::on(&host);
         let answer = host.get("/");
@@ -368,7 +369,7 @@ fn time_and_memory_are_bounded_by_each_component_for_itself() {
         }
     }
     let files: Vec<_> = files.iter().map(|(file, guest)| (&**file, &**guest)).collect();
-    let site = Site::of(&manifest, &files);
+    let site = Site::with(&manifest, &files);
     let host = site.serve().start();
     assert_eq!(host.get("/sleep-1?ms=60000").status(), 504);
     assert_eq!(host.get("/sleep-2?ms=200").status(), 200);

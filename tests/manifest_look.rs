@@ -31,7 +31,7 @@ fn check_prints_for_each_component_what_it_imports_what_it_is_granted_and_what_i
         + "[keyvalue.main]\nbackend = \"memory\"\n"
         + &route("/", "all");
     let files = [("all.wasm", "grants_p2"), ("none.wasm", "grants_p2"), ("hello.wasm", "hello_p2")];
-    let site = Site::of(&manifest, &files);
+    let site = Site::with(&manifest, &files);
     let exit = Host::run(["check", site.text()]);
     exit.expect_code(0);
     let all = section(&exit.stdout, "all");
@@ -80,7 +80,7 @@ fn check_prints_for_each_component_what_it_imports_what_it_is_granted_and_what_i
 #[test]
 fn check_of_a_component_that_cannot_serve_names_it_and_exits_with_3() {
     let manifest = component("good") + &component("bad") + &route("/", "good");
-    let site = Site::of(&manifest, &[("good.wasm", "hello_p2")]);
+    let site = Site::with(&manifest, &[("good.wasm", "hello_p2")]);
     site.put_bytes("bad.wasm", b"\0asm\x01\0\0\0");
     for args in [&["check"][..], &["serve", "--dry-run", "--no-cache"], &["serve", "--no-cache"]] {
         let exit = Host::run(args.iter().copied().chain([site.text()]));
@@ -117,7 +117,7 @@ fn dry_run_sends_the_smoke_requests_and_binds_nothing() {
                 + &route("/", "one")
         };
         let (_kept, manifest) = unbindable(&smoke(200));
-        let site = Site::of(&manifest, &[("one.wasm", "hello_p2"), ("two.wasm", guest)]);
+        let site = Site::with(&manifest, &[("one.wasm", "hello_p2"), ("two.wasm", guest)]);
         let run = || Host::run(["serve", site.text(), "--dry-run", "--no-cache"]);
         let exit = run();
         exit.expect_code(0);
@@ -156,7 +156,7 @@ fn smoke_request_that_traps_or_never_ends_fails_a_dry_run() {
         [("trap_p2", "GET / 200"), ("trap_p3", "GET / 200"), ("busy_p2", "GET / 200")]
     {
         let manifest = limits.to_owned() + &component("bad") + "smoke = [\"GET / 200\"]\n";
-        let site = Site::of(&manifest, &[("bad.wasm", guest)]);
+        let site = Site::with(&manifest, &[("bad.wasm", guest)]);
         let exit = Host::run(["serve", site.text(), "--dry-run", "--no-cache"]);
         exit.expect_code(3).expect_last_line("component bad: ");
         exit.expect_last_line(word);
@@ -166,7 +166,7 @@ fn smoke_request_that_traps_or_never_ends_fails_a_dry_run() {
 #[test]
 fn dry_run_keeps_to_the_compile_timeout() {
     let manifest = "[swap]\ncompile-timeout = \"1ms\"\n".to_owned() + &component("slow");
-    let site = Site::of(&manifest, &[]);
+    let site = Site::of(&manifest);
     site.put_bytes("slow.wasm", &slow_to_compile());
     let exit = Host::run(["serve", site.text(), "--dry-run", "--no-cache"]);
     exit.expect_code(3).expect_last_line("component slow: ");
@@ -178,7 +178,7 @@ fn check_and_dry_run_leave_a_host_that_serves_the_same_manifest_alone() {
     let manifest = component("kv")
         + "[component.kv.grants.keyvalue]\nbucket = \"main\"\n\
            [keyvalue.main]\nbackend = \"disk\"\npath = \"data.redb\"\n";
-    let site = Site::of(&manifest, &[("kv.wasm", "grants_p2")]);
+    let site = Site::with(&manifest, &[("kv.wasm", "grants_p2")]);
     Host::run(["check", site.text()]).expect_code(0);
     let host = site.serve().start();
     assert_eq!(host.get("/kv/set?bucket=bucket&key=k&value=v").status(), 200);

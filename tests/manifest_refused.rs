@@ -48,7 +48,7 @@ const LISTEN: &str = "[listen]\naddr = [\"unix:bound.sock\"]\ncontrol = \"contro
 fn all_refused(all: &[Wrong<'_>]) {
     for (text, at, words) in all {
         let manifest = format!("{LISTEN}[component.shop]\nsource = \"app.wasm\"\n\n{text}");
-        let site = Site::of(&manifest, &[("app.wasm", "version_a_p2")]);
+        let site = Site::with(&manifest, &[("app.wasm", "version_a_p2")]);
         refused(&site, (text, *at, words));
     }
 }
@@ -228,7 +228,7 @@ fn grant_that_cannot_be_met_is_refused() {
 #[test]
 fn file_that_is_not_there_is_refused() {
     let missing = format!("{LISTEN}[component.shop]\nsource = \"shop.wasm\"\n");
-    let site = Site::of(&missing, &[]);
+    let site = Site::of(&missing);
     let is_not_there = format!("the file {} is not there", site.file("shop.wasm"));
     refused(&site, (&missing, Some((5, 10)), &[&is_not_there, "relative to the manifest"]));
     fs::create_dir(site.folder.join("shop.wasm")).unwrap();
@@ -250,7 +250,7 @@ fn variable_that_is_not_set_is_refused_and_a_value_is_not_shown() {
         ),
     ]);
     let manifest = component("app") + "[limits]\nmemory = \"${SECRET}\"\n";
-    let site = Site::of(&manifest, &[("app.wasm", "version_a_p2")]);
+    let site = Site::with(&manifest, &[("app.wasm", "version_a_p2")]);
     let secret = std::path::Path::new("hunter2");
     let exit = Host::run_with(("SECRET", secret), ["serve", site.text()]);
     exit.expect_code(2);
@@ -266,9 +266,9 @@ fn what_is_no_manifest_is_refused() {
         ("a = 1\na = 2\n", Some((2, 1)), &["duplicate"]),
         ("[component.a]\n", Some((1, 1)), &["`component.a` has no `source`"]),
     ] {
-        refused(&Site::of(text, &[]), (text, at, words));
+        refused(&Site::of(text), (text, at, words));
     }
-    let site = Site::of("", &[]);
+    let site = Site::of("");
     site.put_bytes("host.toml", b"\xff\xfe");
     refused(&site, ("no UTF-8", None, &["cannot be read"]));
     fs::remove_file(site.file("host.toml")).unwrap();
@@ -279,7 +279,7 @@ fn what_is_no_manifest_is_refused() {
 fn all_that_is_wrong_is_said_at_once_in_the_order_of_the_file() {
     let manifest = "[stop]\nlinger = \"x\"\n[component.a]\nsource = \"a.wasm\"\nx = 1\n\
                     [[route]]\npath = \"/\"\ncomponent = \"b\"\n";
-    let site = Site::of(manifest, &[]);
+    let site = Site::of(manifest);
     let exit = Host::run(["serve", site.text()]);
     exit.expect_code(2);
     let at = |line: usize| exit.stderr.find(&format!("host.toml:{line}:"));
@@ -319,7 +319,7 @@ const ABOUT_COMPONENTS: [&[&str]; 25] = [
 #[test]
 fn flag_about_components_is_refused_beside_a_manifest() {
     let manifest = LISTEN.to_owned() + &component("a") + &route("/", "a");
-    let site = Site::of(&manifest, &[("a.wasm", "version_a_p2")]);
+    let site = Site::with(&manifest, &[("a.wasm", "version_a_p2")]);
     let more: [&[&str]; 2] = [&["--max-connections", "10"], &["--keep-alive-timeout", "75s"]];
     let all: Vec<&[&str]> = ABOUT_COMPONENTS.into_iter().chain(more).collect();
     for flag in &all {

@@ -94,7 +94,7 @@ fn expect_after(host: &Host) {
 #[test]
 fn reload_adds_removes_swaps_limits_and_routes_as_one() {
     for by_signal in [true, false] {
-        let site = Site::of(&before(), &FILES);
+        let site = Site::with(&before(), &FILES);
         let host = site.serve().control().start();
         expect_before(&host);
         site.put("file.wasm", "version_b_p2");
@@ -123,7 +123,7 @@ fn reload_adds_removes_swaps_limits_and_routes_as_one() {
 
 #[test]
 fn reload_by_ctl_says_in_words_what_it_has_changed() {
-    let site = Site::of(&before(), &FILES);
+    let site = Site::with(&before(), &FILES);
     let host = site.serve().control().start();
     site.write(&after());
     let exit = host.ctl(["reload"]);
@@ -138,7 +138,7 @@ fn reload_by_ctl_says_in_words_what_it_has_changed() {
 
 #[test]
 fn watch_takes_a_manifest_that_changes_and_the_files_that_it_names_then() {
-    let site = Site::of(&before(), &FILES);
+    let site = Site::with(&before(), &FILES);
     let host = site.serve().args(["--watch"]).start();
     host.wait_log(says::WATCHING);
     site.put("file.wasm", "version_b_p2");
@@ -174,7 +174,7 @@ fn reload_of_which_one_component_cannot_serve_changes_nothing() {
         (&b"\0asm\x01\0\0\0"[..], "check", "core WebAssembly module"),
         (&b""[..], "check", "added.wasm"),
     ] {
-        let site = Site::of(&before(), &FILES);
+        let site = Site::with(&before(), &FILES);
         let host = site.serve().control().start();
         site.put("file.wasm", "version_b_p2");
         site.put_bytes("added.wasm", spoil);
@@ -204,7 +204,7 @@ fn component_that_does_not_start_or_fails_its_smoke_request_stops_the_reload() {
         ("start_error_p3", "", "on-start", "does not start: "),
         ("version_b_p2", "smoke = [\"GET / 404\"]\n", "smoke", "the answer is 200"),
     ] {
-        let site = Site::of(&before(), &FILES);
+        let site = Site::with(&before(), &FILES);
         let host = site.serve().control().start();
         site.put("added.wasm", guest);
         let manifest =
@@ -219,7 +219,7 @@ fn component_that_does_not_start_or_fails_its_smoke_request_stops_the_reload() {
 
 #[test]
 fn manifest_that_is_wrong_changes_nothing_and_is_refused_with_its_place() {
-    let site = Site::of(&before(), &FILES);
+    let site = Site::with(&before(), &FILES);
     let host = site.serve().control().start();
     let again = || host.ctl(["reload"]);
     for (text, words) in [
@@ -244,7 +244,7 @@ fn manifest_that_is_wrong_changes_nothing_and_is_refused_with_its_place() {
 
 #[test]
 fn reload_of_what_is_served_already_says_unchanged_and_makes_no_generation() {
-    let site = Site::of(&before(), &FILES);
+    let site = Site::with(&before(), &FILES);
     let host = site.serve().control().start();
     let numbers = |host: &Host| {
         let all = json(&host.ctl(["--json", "generations"]));
@@ -266,7 +266,7 @@ fn reload_of_what_is_served_already_says_unchanged_and_makes_no_generation() {
 
 #[test]
 fn what_takes_a_restart_is_said_and_stays_as_it_was() {
-    let site = Site::of(&before(), &FILES);
+    let site = Site::with(&before(), &FILES);
     let host = site.serve().control().start();
     let restart = || {
         let answer = json(&host.ctl(["--json", "reload"]));
@@ -305,7 +305,7 @@ fn what_takes_a_restart_is_said_and_stays_as_it_was() {
 #[test]
 fn stop_wins_over_a_reload_that_compiles() {
     // One to compile before it is ready, none of which is in a cache.
-    let site = Site::of(&component("gone"), &FILES);
+    let site = Site::with(&component("gone"), &FILES);
     let host = site.serve().control().args(["--no-cache"]).start();
     site.put_bytes("added.wasm", &slow_to_compile());
     site.write(&after());

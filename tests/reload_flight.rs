@@ -59,7 +59,7 @@ fn only_other() -> String {
 fn requests_in_flight_on_a_component_that_is_removed_finish_and_the_next_one_finds_no_route() {
     for guest in ["gate_p2", "gate_p3"] {
         let files = [("gate.wasm", guest), ("other.wasm", "version_a_p2")];
-        let site = Site::of(&two(""), &files);
+        let site = Site::with(&two(""), &files);
         let host = site.serve().control().start();
         let held = Held::on(&host);
         let mut h2 = H2::connect(host.addr());
@@ -92,7 +92,7 @@ fn requests_in_flight_on_a_component_that_is_removed_finish_and_the_next_one_fin
 fn what_runs_on_a_component_that_was_removed_is_cut_when_its_time_is_up() {
     let files = [("gate.wasm", "gate_p2"), ("other.wasm", "version_a_p2")];
     let swap = "[swap]\nretire-timeout = \"300ms\"\n";
-    let site = Site::of(&(swap.to_owned() + &two("")), &files);
+    let site = Site::with(&(swap.to_owned() + &two("")), &files);
     let host = site.serve().start();
     let held = Held::on(&host);
     site.write(&(swap.to_owned() + &only_other()));
@@ -117,7 +117,7 @@ fn request_that_waits_in_the_queue_of_a_component_through_a_reload_is_served() {
     for change in [Change::Removed, Change::Swapped, Change::Limits] {
         for guest in ["gate_p2", "gate_p3"] {
             let files = [("gate.wasm", guest), ("other.wasm", "version_a_p2")];
-            let site = Site::of(&two(ONE), &files);
+            let site = Site::with(&two(ONE), &files);
             let host = site.serve().control().start();
             let held = Held::on(&host);
             let mut waits = host.connect();
@@ -151,7 +151,7 @@ fn request_after_a_reload_of_limits_waits_for_the_instances_that_are_taken() {
     for guest in ["gate_p2", "gate_p3"] {
         let total = "[total]\ninstances = 1\n[limits]\nqueue-timeout = \"30s\"\n";
         let manifest = |more: &str| total.to_owned() + more + &component("gate");
-        let site = Site::of(&manifest(""), &[("gate.wasm", guest)]);
+        let site = Site::with(&manifest(""), &[("gate.wasm", guest)]);
         let host = site.serve().control().start();
         let held = Held::on(&host);
         site.write(&manifest("handles = 500\n"));
@@ -175,7 +175,7 @@ fn request_that_waits_for_a_plugin_reaches_its_component_though_that_is_removed(
             component("mark") + limits + &two("").replacen("[[route]]\n", "[[route]]\nXX", 1);
         let manifest = manifest.replace("XX", chain);
         let files = [("mark.wasm", plugin), ("gate.wasm", guest), ("other.wasm", "version_a_p2")];
-        let site = Site::of(&manifest, &files);
+        let site = Site::with(&manifest, &files);
         let host = site.serve().control().start();
         let held = Held::on(&host);
         let mut waits = host.connect();
@@ -197,7 +197,7 @@ fn reuse_that_a_reload_grants_takes_no_instances_from_the_other_components() {
         total.to_owned() + &component("one") + reuse + &only_other() + &route("/", "one")
     };
     let files = [("one.wasm", "gate_p3"), ("other.wasm", "version_a_p3")];
-    let site = Site::of(&manifest(""), &files);
+    let site = Site::with(&manifest(""), &files);
     let host = site.serve().start();
     site.write(&manifest("[component.one.reuse]\nexchanges = 100\nidle = \"1m\"\n"));
     expect_reloaded(&host);
@@ -213,7 +213,7 @@ fn reuse_that_a_reload_grants_takes_no_instances_from_the_other_components() {
 fn swap_and_rollback_go_to_the_component_that_is_named() {
     let manifest = component("one") + &component("two") + &route("/1", "one") + &route("/2", "two");
     let files = [("one.wasm", "version_a_p2"), ("two.wasm", "version_a_p3")];
-    let site = Site::of(&manifest, &files);
+    let site = Site::with(&manifest, &files);
     let host = site.serve().control().start();
     let letters = || version(&host.get("/1")) + &version(&host.get("/2"));
     let other = guest("version_b_p3");
@@ -245,7 +245,7 @@ fn swap_and_rollback_go_to_the_component_that_is_named() {
 fn status_and_generations_name_the_components() {
     let manifest = two("[component.gate.limits]\ninstances = 7\n");
     let files = [("gate.wasm", "gate_p2"), ("other.wasm", "version_a_p3")];
-    let site = Site::of(&manifest, &files);
+    let site = Site::with(&manifest, &files);
     let host = site.serve().control().start();
     let held = Held::on(&host);
     site.put("other.wasm", "version_b_p3");
@@ -271,7 +271,7 @@ fn status_and_generations_name_the_components() {
 fn what_was_rolled_back_stays_so_when_the_file_of_another_component_changes() {
     let manifest = component("one") + &component("two") + &route("/1", "one") + &route("/2", "two");
     let files = [("one.wasm", "version_a_p2"), ("two.wasm", "version_a_p2")];
-    let site = Site::of(&manifest, &files);
+    let site = Site::with(&manifest, &files);
     let host = site.serve().control().args(["--watch"]).start();
     host.wait_log(says::WATCHING);
     site.put("one.wasm", "version_b_p2");
@@ -289,7 +289,7 @@ fn what_was_rolled_back_stays_so_when_the_file_of_another_component_changes() {
 #[test]
 fn rollback_after_a_change_of_limits_goes_back_to_the_code_before() {
     let manifest = |limits: &str| component("one") + limits;
-    let site = Site::of(&manifest(""), &[("one.wasm", "version_a_p2")]);
+    let site = Site::with(&manifest(""), &[("one.wasm", "version_a_p2")]);
     let host = site.serve().control().start();
     site.put("one.wasm", "version_b_p2");
     expect_reloaded(&host);

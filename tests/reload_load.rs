@@ -134,7 +134,7 @@ fn lose_nothing([a, b]: [&str; 2], limits: &str) {
     let ones: Vec<_> =
         (0..2).flat_map(|number| [a, b].map(|guest| variant(guest, number))).collect();
     let write = |n: usize| limits.to_owned() + &manifest(n);
-    let site = Site::of(&write(0), &files);
+    let site = Site::with(&write(0), &files);
     let host = site.serve().start();
     let rounds = Rounds::new(RELOADS, EACH_ROUND);
     let conns: Vec<Conn> = thread::scope(|scope| {

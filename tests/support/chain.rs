@@ -1,60 +1,13 @@
-//! Manifests that are written for one test.
+//! Manifests of one chain, and what is left of its instances.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::Value;
 
 use super::PATIENCE;
-use super::app::{Folder, text};
-use super::host::{Host, Serve, guest};
-
-/// A `host.toml` in a folder of its own.
-#[derive(Debug)]
-pub struct Site {
-    /// Where it is, for what it names by relative paths.
-    pub folder: Folder,
-}
-
-impl Site {
-    /// One with this text, in which `@hello_p2` stands for the path of that guest, in quotes.
-    pub fn of(toml: &str) -> Self {
-        let site = Self { folder: Folder::new() };
-        site.put(toml);
-        site
-    }
-
-    /// Puts other text in its place, by a rename: no reader sees half of it.
-    pub fn put(&self, toml: &str) {
-        let new = self.folder.join("host.toml.new");
-        fs::write(&new, with_guests(toml)).expect("the folder takes files");
-        fs::rename(&new, self.path()).expect("a file can be replaced");
-    }
-
-    /// A host that will serve it.
-    pub fn serve(&self) -> Serve {
-        Host::serve(text(&self.path()))
-    }
-
-    /// Its path.
-    pub fn path(&self) -> PathBuf {
-        self.folder.join("host.toml")
-    }
-}
-
-/// `text` with each `@NAME` replaced by the quoted path of that guest.
-fn with_guests(toml: &str) -> String {
-    let mut parts = toml.split('@');
-    let mut all = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let (name, rest) = part.split_at(end.unwrap_or(part.len()));
-        write!(all, "{:?}{rest}", text(&guest(name))).expect("a string takes all");
-    }
-    all
-}
+use super::host::Host;
+use super::site::Site;
 
 /// A manifest of one chain, for every path. The plugins are called `one`, `two` and `three`, what
 /// stands behind them `app`; each has its own name as the value `mark` of its configuration.
@@ -94,7 +47,8 @@ impl Chain {
     pub fn toml(&self) -> String {
         let mut toml = String::new();
         for (name, guest, lines) in &self.stops {
-            writeln!(toml, "[component.{name}]\nsource = @{guest}\n{lines}").expect("text");
+            writeln!(toml, "[component.{name}]\nsource = \"guest:{guest}\"\n{lines}")
+                .expect("text");
         }
         let plugins = &self.stops[..self.stops.len() - 1];
         let chain: Vec<_> = plugins.iter().map(|(name, ..)| format!("{name:?}")).collect();

@@ -33,7 +33,7 @@ pub mod app;
 pub mod broken;
 pub mod chain;
 pub mod exit;
-pub mod granted;
+pub mod gate;
 pub mod h2frame;
 pub mod h2raw;
 pub mod host;

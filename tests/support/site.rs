@@ -1,12 +1,12 @@
-//! A manifest with its components' files, in a folder of its own.
+//! A manifest with the files that it names, in a folder of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::app::{Folder, bytes, text};
-use super::host::{Host, Serve};
+use super::host::{Host, Serve, guest};
 
-/// A manifest, `host.toml` in a folder with the files that it names.
+/// A manifest, `host.toml` in a folder with the files that it names by relative paths.
 #[derive(Debug)]
 pub struct Site {
     /// Where it is, for files beside it.
@@ -15,8 +15,13 @@ pub struct Site {
 }
 
 impl Site {
-    /// The manifest with this text, and for each of `files` its name and the guest that is in it.
-    pub fn of(manifest: &str, files: &[(&str, &str)]) -> Self {
+    /// The manifest with this text, in which `"guest:NAME"` stands for the file of that guest.
+    pub fn of(manifest: &str) -> Self {
+        Self::with(manifest, &[])
+    }
+
+    /// The same, and for each of `files` its name and the guest that is in it.
+    pub fn with(manifest: &str, files: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         let path = folder.join("host.toml");
         let site = Self { folder, path };
@@ -41,9 +46,9 @@ impl Site {
         text(&self.folder.join(name)).to_owned()
     }
 
-    /// Replaces the manifest by one with this text.
+    /// Replaces the manifest by one with this text, in which guests are named as for [`Site::of`].
     pub fn write(&self, manifest: &str) {
-        self.put_bytes("host.toml", manifest.as_bytes());
+        self.put_bytes("host.toml", filled(manifest).as_bytes());
     }
 
     /// Puts the guest called `guest` into the file `name`.
@@ -51,10 +56,17 @@ impl Site {
         self.put_bytes(name, &bytes(guest));
     }
 
+    /// Puts this text into the file `name`.
+    pub fn put_text(&self, name: &str, text: &str) {
+        self.put_bytes(name, text.as_bytes());
+    }
+
     /// Puts these bytes into the file `name`, by a rename: no reader sees half of it.
     pub fn put_bytes(&self, name: &str, bytes: &[u8]) {
         // No component's, and in a place that --watch takes for no change of one.
         let new = self.folder.join(&format!("{name}.new"));
+        let parent = new.parent().expect("a file is in a folder");
+        fs::create_dir_all(parent).expect("a folder can be made");
         fs::write(&new, bytes).expect("the folder takes files");
         fs::rename(&new, self.folder.join(name)).expect("a file can be replaced");
     }
@@ -63,6 +75,17 @@ impl Site {
     pub fn has(&self, name: &str) -> bool {
         Path::new(&self.file(name)).symlink_metadata().is_ok()
     }
+}
+
+/// `manifest` with the path of the guest for each `"guest:NAME"`.
+fn filled(manifest: &str) -> String {
+    let mut parts = manifest.split("\"guest:");
+    let mut all = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once('"').expect("a guest's name ends");
+        all += &format!("\"{}\"{rest}", text(&guest(name)));
+    }
+    all
 }
 
 /// The table of a component that is served from `NAME.wasm`.
