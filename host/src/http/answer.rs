@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 use super::afterwork::Rest;
 use super::exchange::{Admitted, Exchanges, Label};
 use super::failure::Failure;
+use super::upload::Verdict;
 use crate::component::{BodyError, GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Guard, Phase, PhaseWatch};
 
@@ -116,6 +117,8 @@ pub(super) struct Stream {
 pub(super) struct Work {
     pub(super) running: Running,
     pub(super) admitted: Admitted,
+    /// What became of the request's body.
+    pub(super) verdict: Verdict,
     pub(super) guard: Guard,
     pub(super) label: Arc<Label>,
     pub(super) exchanges: Exchanges,
@@ -181,7 +184,7 @@ impl Work {
                 self.guard
             }
             Poll::Pending => {
-                let Self { running, admitted, guard, label, exchanges } = self;
+                let Self { running, admitted, guard, label, exchanges, .. } = self;
                 let rest = Rest { running, unwanted, admitted, exchange };
                 exchanges.afterwork().begin(rest, label);
                 guard
@@ -200,13 +203,18 @@ impl Work {
         let (exchange, label) = (self.exchange(), &self.label);
         let generation = &self.admitted.generation;
         let (component, generation) = (generation.name(), generation.number());
-        if matches!(broken.0, Why::Guest(_) | Why::Idle(_) | Why::Total) {
+        let upload = self.verdict.failure();
+        if upload.is_none() && matches!(broken.0, Why::Guest(_) | Why::Idle(_) | Why::Total) {
             self.admitted.failed();
         }
         if matches!(broken.0, Why::Cut | Why::Retired) {
             self.guard.mark_cut();
         }
-        warn!(exchange, component, generation, why = %broken, "answer broken off: {label}");
+        if upload == Some(Failure::PeerGone) {
+            debug!(exchange, component, generation, why = %broken, "peer gone: {label}");
+        } else {
+            warn!(exchange, component, generation, why = %broken, "answer broken off: {label}");
+        }
         broken
     }
 }

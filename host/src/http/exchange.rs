@@ -204,7 +204,7 @@ impl Exchanges {
                     if let Some(pass) = &pass {
                         pass.forget();
                     }
-                    let answer = self.respond(begun, guard, label).await;
+                    let answer = self.respond(begun, verdict, guard, label).await;
                     let told = |failure: Failure| match pass {
                         Some(_) => failure.of_plugin().response(),
                         None => failure.response(),
@@ -245,12 +245,13 @@ impl Exchanges {
     async fn respond(
         self,
         begun: Begun,
+        verdict: upload::Verdict,
         guard: Guard,
         label: Arc<Label>,
     ) -> Result<Response<Answer>, Failure> {
         let Begun { response, running, admitted, deadline, body_idle, bodyless } = begun;
         let room = admitted.entry.limits.response_body;
-        let work = Work { running, admitted, guard, label, exchanges: self };
+        let work = Work { running, admitted, verdict, guard, label, exchanges: self };
         let (parts, body) = response.into_parts();
         if bodyless {
             drop(work.finish(Some(body), None));
