@@ -9,7 +9,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use host_manifest::routes::{Path, Pattern};
 use host_manifest::{
-    Component, Connection, Fail, Grants, Limits, Listen, Manifest, Reuse, Route, Stop, Swap, Total,
+    Component, Connection, Fail, Fault, Grants, Limits, Listen, Manifest, Reuse, Route, Stop, Swap,
+    Total,
 };
 
 use super::ctl::{Ctl, CtlArgs};
@@ -293,7 +294,6 @@ impl ServeArgs {
     /// A manifest of one component, made of the flags.
     fn checked(self) -> Result<Serve, clap::Error> {
         let (threads, control, dry_run) = (self.threads(), self.operating.control(), self.dry_run);
-        self.limits.check()?;
         let mut addresses = self.addresses.clone();
         if addresses.is_empty() {
             addresses.push(defaults::ADDRESS.parse().map_err(|why: String| complaint(&why))?);
@@ -449,95 +449,37 @@ impl StopArgs {
     }
 }
 
-/// Deadlines that make no sense at nothing.
-const NOT_ZERO: &str = "must be longer than 0s: nothing could be answered in no time";
-
-/// hyper's smallest buffer for a head.
-const SMALLEST_HEADER_SIZE: u64 = 8192;
-
-/// hyper h2 counts the list in a u32; nobody needs more.
-const LARGEST_HEADER_SIZE: u64 = 16 * 1024 * 1024;
-
-/// Each instance reserves 4 GiB of a 47-bit address space, which holds 32,000. A swap from 0.2 to
-/// 0.3 needs a pool for each, and reuse one of twice the size.
-const MOST_INSTANCES: usize = 7_500;
-
-/// hyper makes room for all of them with every request.
-const MOST_HEADERS: usize = 10_000;
-
-/// More connections or waiting requests than any machine of today holds.
-const MOST_OF_ALL: usize = 10_000_000;
-
-/// A WebAssembly memory has at most 4 GiB.
-const LARGEST_MEMORY: u64 = 4 * 1024 * 1024 * 1024;
+/// The first of what makes no sense, by the name of its flag.
+fn refuse(faults: Vec<Fault>) -> Result<(), clap::Error> {
+    let Some(fault) = faults.into_iter().next() else { return Ok(()) };
+    let flag = match fault.key {
+        "instances" => "max-instances",
+        "queue" => "max-queue",
+        "memory" => "max-memory",
+        same => same,
+    };
+    Err(complaint(&format!("--{flag} {}", fault.why)))
+}
 
 impl LimitArgs {
-    fn check(&self) -> Result<(), clap::Error> {
-        let spans = [
-            ("--cpu-time", self.cpu_time),
-            ("--response-head-timeout", self.response_head_timeout),
-            ("--body-idle-timeout", self.body_idle_timeout),
-            ("--request-head-timeout", self.request_head_timeout),
-            ("--keep-alive-timeout", self.keep_alive_timeout),
-        ];
-        for (flag, span) in spans {
-            if span.0 == Duration::ZERO {
-                return Err(complaint(&format!("{flag} {NOT_ZERO}")));
-            }
-        }
-        let counts = [
-            ("--max-instances", self.max_instances),
-            ("--max-headers", self.max_headers),
-            ("--max-connections", self.max_connections),
-        ];
-        for (flag, count) in counts {
-            if count == 0 {
-                return Err(complaint(&format!("{flag} must be at least 1")));
-            }
-        }
-        for (flag, count) in
-            [("--max-queue", self.max_queue), ("--max-connections", self.max_connections)]
-        {
-            if count > MOST_OF_ALL {
-                return Err(complaint(&format!("{flag} can be at most {MOST_OF_ALL}")));
-            }
-        }
-        if self.max_headers > MOST_HEADERS {
-            return Err(complaint(&format!("--max-headers can be at most {MOST_HEADERS}")));
-        }
-        if self.max_instances > MOST_INSTANCES {
-            return Err(complaint(&format!(
-                "--max-instances can be at most {MOST_INSTANCES}: each instance reserves 4 GiB of \
-                 address space"
-            )));
-        }
-        Ok(())
-    }
-
     fn connection(&self) -> Result<Connection, clap::Error> {
-        let size = self.max_header_size.0;
-        if !(SMALLEST_HEADER_SIZE..=LARGEST_HEADER_SIZE).contains(&size) {
-            return Err(complaint("--max-header-size must lie between 8KiB and 16MiB"));
-        }
-        Ok(Connection {
+        let connection = Connection {
             connections: self.max_connections,
             head: self.request_head_timeout.0,
             keep_alive: self.keep_alive_timeout.0,
             body_idle: self.body_idle_timeout.0,
-            header_size: usize::try_from(size).unwrap_or(usize::MAX),
+            header_size: usize::try_from(self.max_header_size.0).unwrap_or(usize::MAX),
             headers: self.max_headers,
-        })
+        };
+        refuse(connection.faults())?;
+        Ok(connection)
     }
 
     fn guest(&self, hook: Duration) -> Result<Limits, clap::Error> {
-        let memory = self.max_memory.0;
-        if memory == 0 || memory > LARGEST_MEMORY {
-            return Err(complaint("--max-memory must lie between 1 byte and 4GiB"));
-        }
-        Ok(Limits {
+        let limits = Limits {
             queue: self.max_queue,
             queue_wait: self.queue_timeout.0,
-            memory: usize::try_from(memory).unwrap_or(usize::MAX),
+            memory: usize::try_from(self.max_memory.0).unwrap_or(usize::MAX),
             cpu: self.cpu_time.0,
             response_head: self.response_head_timeout.0,
             body_idle: self.body_idle_timeout.0,
@@ -546,7 +488,9 @@ impl LimitArgs {
             hook,
             request_body: self.max_request_body.0,
             ..Limits::with_instances(self.max_instances)
-        })
+        };
+        refuse(limits.faults())?;
+        Ok(limits)
     }
 }
 
