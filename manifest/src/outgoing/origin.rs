@@ -95,6 +95,11 @@ impl FromStr for Origin {
         };
         only_authority(authority, ADVICE)?;
         let (host, port) = split_port(authority, ADVICE)?;
+        if host.eq_ignore_ascii_case(NEXT) {
+            return Err(format!(
+                "{NEXT} is whoever comes next in a chain, and takes no grant; leave it out"
+            ));
+        }
         let default = scheme.as_ref().map(|scheme| if *scheme == Scheme::HTTP { 80 } else { 443 });
         let port = port
             .or(default)
@@ -102,6 +107,9 @@ impl FromStr for Origin {
         Ok(Self { scheme, host: pattern(host, ADVICE)?, port })
     }
 }
+
+/// Reserved: by this name a plugin of wasi:http 0.2 passes a request on.
+const NEXT: &str = "next.host";
 
 const TCP_ADVICE: &str = "write an endpoint as tcp://db.internal:5432 or tcp://[fd00::1]:5432";
 

@@ -179,6 +179,7 @@ fn grants_that_mean_nothing_are_refused() {
     let cases = [
         ("outgoing = [\"https://x.example/v1\"]", "there is no path in it", "write an origin"),
         ("outgoing = [\"ftp://x.example\"]", "the scheme is http", "write an origin"),
+        ("outgoing = [\"http://Next.host\"]", "takes no grant", "leave it out"),
         ("outgoing-addresses = [\"all\"]", "no kind of addresses", "link-local"),
         ("tcp = [\"db:5432\"]", "an endpoint begins with tcp://", "tcp://db"),
         ("stdio = \"file\"", "neither log nor off", "log or off"),
