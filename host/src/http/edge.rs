@@ -304,8 +304,10 @@ mod tests {
         ];
         let mut request = request(Version::HTTP_11, "GET", "/", &headers);
         assert_eq!(check(&mut request, 100), Ok(Verdict::Pass));
-        let left: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
-        assert_eq!(left, ["host", "connection", "x-other", "content-length"]);
+        let mut left: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        // A map: a removal changes the order.
+        left.sort_unstable();
+        assert_eq!(left, ["connection", "content-length", "host", "x-other"]);
     }
 
     #[test]
