@@ -62,21 +62,44 @@ test-unit: ## Run the tests inside the library only: no guests, no processes
 lint: ## Check formatting, clippy and docs; a warning fails
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --all --check --manifest-path guest/Cargo.toml
+	$(CARGO) fmt --all --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --all-targets $(BUILD) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items $(BUILD)
 	@echo "README.md shows guest/examples/greet"
 	@awk '/^```rust$$/ { on = 1; next } /^```$$/ { on = 0 } on' README.md \
 	    | diff - guest/examples/greet/src/lib.rs
-	@echo "docs/guests.md shows guest/examples"
-	@for example in events events_p3 tally tally_p3; do \
+	@echo "docs/guests.md and docs/plugins.md show guest/examples"
+	@for shown in guests/{events,events_p3,tally,tally_p3} plugins/{headers,apikey_p2}; do \
+	    example=$${shown#*/}; \
 	    awk -v start="<!-- guest/examples/$$example -->" \
 	        '$$0 == start { here = 1 } here && /^```$$/ { exit } on; here && /^```rust$$/ { on = 1 }' \
-	        docs/guests.md | diff - guest/examples/$$example/src/lib.rs || exit 1; \
+	        docs/$${shown%/*}.md | diff - guest/examples/$$example/src/lib.rs || exit 1; \
 	done
 
 .PHONY: doc
 doc: ## Build the documentation of the code: target/doc/host/index.html
 	$(CARGO) doc --no-deps --document-private-items $(BUILD)
+
+# A quarter of the time for each target. What is found goes below target/; fuzz/corpus has the seeds.
+# Without a sanitizer: there is no unsafe code of ours to watch, and inputs go through much faster.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := manifest routes authority allow_list
+CARGO_FUZZ := target/tools/bin/cargo-fuzz
+FUZZ := RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ)
+
+$(CARGO_FUZZ):
+	$(CARGO) install cargo-fuzz --version '^0.13' --locked --root target/tools
+
+.PHONY: fuzz
+fuzz: $(CARGO_FUZZ) ## Fuzz what reads text from outside, with a nightly toolchain (FUZZ_SECONDS=60 in all)
+	$(FUZZ) build --sanitizer none
+	@for target in $(FUZZ_TARGETS); do \
+	    mkdir -p target/fuzz/$$target || exit 1; \
+	    echo "fuzz $$target"; \
+	    $(FUZZ) run --sanitizer none $$target target/fuzz/$$target fuzz/corpus/$$target -- \
+	        -max_total_time=$$(( $(FUZZ_SECONDS) / $(words $(FUZZ_TARGETS)) )) \
+	        -max_len=16384 -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
 
 # Eight loss tests, 125 stops each.
 .PHONY: soak
@@ -91,6 +114,10 @@ bench: build guests ## Measure against the native server (BENCH="--write": into 
 .PHONY: bench-swap
 bench-swap: build guests guests-js ## Measure what a swap costs (BENCH="--write": into bench/README.md)
 	bench/swap.py $(BENCH)
+
+.PHONY: bench-plugins
+bench-plugins: build guests ## Measure chains, routes, idle components, neighbours (BENCH="--write")
+	bench/plugins.py $(BENCH)
 
 .PHONY: ci
 ci: ## What CI runs, and nothing else

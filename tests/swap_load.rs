@@ -1,16 +1,11 @@
 //! The claim for swaps: no request is lost, none is answered by two versions, and none that begins
 //! after a swap runs the old one, whoever asks and however.
-//!
-//! Requests are counted, not timed. They come in rounds: a swap is asked for in the middle of each,
-//! and the next round is opened by the swap's outcome. So every swap has requests in flight.
 
-use std::ops::RangeInclusive;
-use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
-use std::time::Instant;
 
 use crate::support::app::{App, expect_swapped, reload, variant, version, version_h2};
 use crate::support::prelude::*;
+use crate::support::rounds::{Rounds, Ticket};
 
 const SWAPS: usize = 50;
 const EACH_ROUND: usize = 200;
@@ -22,139 +17,40 @@ const CONNECTIONS: usize = 32;
 const PATH: &str = "/?bytes=350";
 const LETTERS: [&str; 2] = ["a", "b"];
 
-/// Where the run stands.
-#[derive(Default)]
-struct State {
-    /// Requests that may be sent.
-    open: usize,
-    taken: usize,
-    answered: usize,
-    /// Swaps that have been asked for.
-    begun: usize,
-    /// Swaps whose outcome is known.
-    over: usize,
-    /// Answers that came while a swap was under way.
-    meanwhile: usize,
-    failed: bool,
+/// The request was answered by `letter`: it must be of a version that served while the request
+/// was in flight.
+#[track_caller]
+fn judge(rounds: &Rounds, ticket: Ticket, letter: &str) {
+    let what = format!("version {letter} answered a request that was sent");
+    rounds.judge(ticket, &what, |swaps| LETTERS[swaps % 2] == letter);
 }
 
-#[derive(Default)]
-struct Rounds {
-    state: Mutex<State>,
-    changed: Condvar,
+/// A client of HTTP/1 with one connection, which it gives back.
+fn http1(rounds: &Rounds, host: &Host) -> Conn {
+    let _alarm = rounds.alarm();
+    let mut conn = host.connect();
+    while let Some(ticket) = rounds.ticket() {
+        let answer = conn.get(PATH).expect("no request fails");
+        assert!(!answer.head.says_close(), "nobody is told to leave: {answer}");
+        assert_eq!(answer.body.bytes.len(), 350);
+        judge(rounds, ticket, &version(&answer));
+    }
+    conn
 }
 
-/// Ends the run when a client fails.
-struct Alarm<'a>(&'a Rounds);
-
-impl Drop for Alarm<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            self.0.change(|state| state.failed = true);
-        }
+/// A client of HTTP/2 with one connection and one stream at a time.
+fn http2(rounds: &Rounds, host: &Host) -> Conn {
+    let _alarm = rounds.alarm();
+    let mut h2 = H2::connect(host.addr());
+    let mut streams = (1..).step_by(2);
+    while let Some(ticket) = rounds.ticket() {
+        let stream = streams.next().expect("endless");
+        h2.get(stream, PATH);
+        let answer = h2.expect_answer(stream);
+        assert_eq!(answer.body.len(), 350);
+        judge(rounds, ticket, &version_h2(&answer));
     }
-}
-
-impl Rounds {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics while it holds the state")
-    }
-
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.state());
-        self.changed.notify_all();
-    }
-
-    /// Waits until `ready`, the run has failed (then it gives nothing), or for too long.
-    fn wait(&self, ready: impl Fn(&State) -> bool) -> Option<MutexGuard<'_, State>> {
-        let until = Instant::now() + PATIENCE;
-        let mut state = self.state();
-        while !ready(&state) && !state.failed {
-            let left = until.saturating_duration_since(Instant::now());
-            let timed_out = left.is_zero();
-            if timed_out {
-                drop(state);
-                panic!("the run has stalled");
-            }
-            (state, _) = self.changed.wait_timeout(state, left).expect("as in `state`");
-        }
-        (!state.failed).then_some(state)
-    }
-
-    /// The right to one request, and the swaps whose outcome is known before it is sent. Nothing
-    /// when all have been sent.
-    fn ticket(&self) -> Option<usize> {
-        let mut state = self.wait(|state| state.taken < state.open || state.taken == REQUESTS)?;
-        if state.taken == REQUESTS {
-            return None;
-        }
-        state.taken += 1;
-        Some(state.over)
-    }
-
-    /// The request was answered by `letter`: it must be of a version that served while the request
-    /// was in flight.
-    fn judge(&self, known: usize, letter: &str) {
-        let (begun, over) = {
-            let state = self.state();
-            (state.begun, state.over)
-        };
-        let mut may: RangeInclusive<usize> = known..=begun;
-        assert!(
-            may.any(|swaps| LETTERS[swaps % 2] == letter),
-            "version {letter} answered a request that was sent after swap {known}, before {begun}"
-        );
-        self.change(|state| {
-            state.answered += 1;
-            state.meanwhile += usize::from(over < begun);
-        });
-    }
-
-    /// Asks for all swaps, each in the middle of a round.
-    fn swap(&self, host: &Host, app: &App, files: &[Vec<u8>]) {
-        let _alarm = Alarm(self);
-        self.change(|state| state.open = EACH_ROUND);
-        for number in 1..=SWAPS {
-            let enough = number * EACH_ROUND - EACH_ROUND / 2;
-            let Some(state) = self.wait(|state| state.answered >= enough) else { return };
-            drop(state);
-            self.change(|state| state.begun = number);
-            app.put_bytes(&files[number % files.len()]);
-            expect_swapped(&reload(host));
-            self.change(|state| {
-                state.over = number;
-                state.open += EACH_ROUND;
-            });
-        }
-    }
-
-    /// A client of HTTP/1 with one connection, which it gives back.
-    fn http1(&self, host: &Host) -> Conn {
-        let _alarm = Alarm(self);
-        let mut conn = host.connect();
-        while let Some(known) = self.ticket() {
-            let answer = conn.get(PATH).expect("no request fails");
-            assert!(!answer.head.says_close(), "nobody is told to leave: {answer}");
-            assert_eq!(answer.body.bytes.len(), 350);
-            self.judge(known, &version(&answer));
-        }
-        conn
-    }
-
-    /// A client of HTTP/2 with one connection and one stream at a time.
-    fn http2(&self, host: &Host) -> Conn {
-        let _alarm = Alarm(self);
-        let mut h2 = H2::connect(host.addr());
-        let mut streams = (1..).step_by(2);
-        while let Some(known) = self.ticket() {
-            let stream = streams.next().expect("endless");
-            h2.get(stream, PATH);
-            let answer = h2.expect_answer(stream);
-            assert_eq!(answer.body.len(), 350);
-            self.judge(known, &version_h2(&answer));
-        }
-        h2.conn
-    }
+    h2.conn
 }
 
 /// Swaps between the two `guests`, of which the first is version a and the second version b, on a
@@ -166,14 +62,17 @@ fn lose_nothing(guests: [&str; 2], args: &[&str]) {
         (0..2).flat_map(|number| guests.map(|guest| variant(guest, number))).collect();
     let app = App::of(guests[0]);
     let host = app.serve().args(args.iter().copied()).start();
-    let rounds = Rounds::default();
+    let rounds = Rounds::new(SWAPS, EACH_ROUND);
     let conns: Vec<Conn> = thread::scope(|scope| {
         let clients: Vec<_> = (0..CONNECTIONS)
             .flat_map(|_| {
-                [scope.spawn(|| rounds.http1(&host)), scope.spawn(|| rounds.http2(&host))]
+                [scope.spawn(|| http1(&rounds, &host)), scope.spawn(|| http2(&rounds, &host))]
             })
             .collect();
-        rounds.swap(&host, &app, &files);
+        rounds.carry_out(|number| {
+            app.put_bytes(&files[number % files.len()]);
+            expect_swapped(&reload(&host));
+        });
         clients.into_iter().map(|client| client.join().expect("a client that failed")).collect()
     });
     let state = rounds.state();

@@ -146,7 +146,7 @@ fn file_beside_it_swaps_nothing_and_undoes_no_rollback() {
     host.ctl(["rollback"]).expect_code(0);
     let swaps = begun(&host);
     fs::write(app.folder.join("other.wasm"), bytes("version_b_p2")).unwrap();
-    host.wait_log("watch: the file has not changed");
+    host.wait_log("watch: no file has changed");
     assert_eq!((begun(&host), version(&host.get("/")).as_str()), (swaps, "a"));
     app.put("version_b_p3");
     host.wait_log_nth(says::SWAPPED, 3);

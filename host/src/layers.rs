@@ -19,7 +19,21 @@ const RULES: &[(&str, &[&str])] = &[
             "crate::config",
         ],
     ),
-    ("net", &["wasmtime", "crate::component", "crate::http", "crate::config"]),
+    (
+        "site",
+        &[
+            "hyper",
+            "tokio::net",
+            "std::net",
+            "clap",
+            "wasmtime",
+            "crate::net",
+            "crate::http",
+            "crate::lifecycle",
+            "crate::config",
+        ],
+    ),
+    ("net", &["wasmtime", "crate::component", "crate::site", "crate::http", "crate::config"]),
     (
         "http",
         &["tokio::net", "std::net", "socket2", "tokio::signal", "wasmtime::", "crate::config"],

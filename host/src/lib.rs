@@ -18,7 +18,9 @@ pub mod lifecycle;
 pub mod log;
 pub mod net;
 mod operate;
+mod outfit;
 pub mod serve;
+pub mod site;
 mod unix_socket;
 mod watch;
 

@@ -12,7 +12,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let exit = match args::parse(env::args_os()) {
+        Ok(Job::Serve(config)) if config.dry_run => check::dry_run(&config),
         Ok(Job::Serve(config)) => serve::run(&config),
+        Ok(Job::Schema) => {
+            // Whoever closed our stdout does not want to read it.
+            drop(writeln!(io::stdout(), "{}", host_manifest::schema()));
+            Exit::Clean
+        }
         Ok(Job::Check(app)) => check::run(&app),
         Ok(Job::Ctl(ask)) => ctl::run(&ask),
         Err(why) => {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::future::ready;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process;
 use std::sync::{Arc, OnceLock};
@@ -13,17 +14,17 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::component::{self, Ask, Listed, Rejected, Standing, Swaps, Trigger};
-use crate::config::{self, Serve};
+use crate::component::Rejected;
+use crate::config::{self, Manifest, Serve};
 use crate::control::schema::{
-    Connection, ConnectionCounts, Doing, Ended, Generation, GenerationState, Instances, LastSwap,
-    Outcome, Progress, Protocol, Refused, SCHEMA, Status, Stopping,
+    Component, Connection, ConnectionCounts, Doing, Ended, Generation, GenerationState, Instances,
+    LastSwap, Outcome, Progress, Protocol, Refused, SCHEMA, Status, Stopping,
 };
 use crate::control::{self, Choice, Health, Host, Pending, Server};
 use crate::exit::Exit;
-use crate::http::Exchanges;
 use crate::lifecycle::{Cause, Commander, Lifecycle, NotNow, PhaseWatch, Work};
 use crate::net;
+use crate::site::{self, App, Ask, BreakerStanding, Listed, Slot, Standing, Swaps, Trigger};
 
 /// Who follows the stop over the control socket has this long to read how it ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -33,14 +34,14 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub(crate) struct Operations {
     operator: Arc<Operator>,
     server: Option<Server>,
-    _health: Option<Health>,
+    health: Option<Health>,
 }
 
 /// Opens what operators use, before anything is loaded.
 pub(crate) fn open(config: &Serve, lifecycle: &Lifecycle) -> anyhow::Result<Operations> {
     let runtime = lifecycle.runtime();
     let operator = Operator::new(config, lifecycle);
-    let health = config.health.map(|address| {
+    let health = config.manifest.listen.health.map(|address| {
         Health::start(address, lifecycle.watch(), &runtime)
             .with_context(|| format!("cannot answer health on {address}"))
     });
@@ -54,10 +55,15 @@ pub(crate) fn open(config: &Serve, lifecycle: &Lifecycle) -> anyhow::Result<Oper
         .map(|socket| Server::start(socket, operator.clone(), &runtime))
         .transpose()
         .context("serving the control socket")?;
-    Ok(Operations { operator, server, _health: health })
+    Ok(Operations { operator, server, health })
 }
 
 impl Operations {
+    /// Where health is answered, if it is.
+    pub(crate) fn health(&self) -> Option<SocketAddr> {
+        self.health.as_ref().map(Health::address)
+    }
+
     /// The process as operators see it, to be told what becomes known later.
     pub(crate) fn operator(&self) -> Arc<Operator> {
         self.operator.clone()
@@ -82,7 +88,7 @@ pub(crate) struct Operator {
     instances: u64,
     limits: BTreeMap<String, String>,
     addresses: OnceLock<Vec<String>>,
-    exchanges: OnceLock<Exchanges>,
+    site: OnceLock<Arc<Slot>>,
     swaps: OnceLock<(Swaps, Handle)>,
     ended: watch::Sender<Option<Ended>>,
 }
@@ -94,10 +100,10 @@ impl Operator {
             phase: lifecycle.watch(),
             work: lifecycle.work(),
             commander: lifecycle.commander(),
-            instances: config.guest.instances as u64,
+            instances: config.manifest.total.instances as u64,
             limits: limits(config),
             addresses: OnceLock::new(),
-            exchanges: OnceLock::new(),
+            site: OnceLock::new(),
             swaps: OnceLock::new(),
             ended: watch::Sender::new(None),
         })
@@ -108,9 +114,14 @@ impl Operator {
         self.addresses.get_or_init(|| addresses);
     }
 
-    /// Takes note of what serves exchanges.
-    pub(crate) fn serves(&self, exchanges: Exchanges) {
-        self.exchanges.get_or_init(|| exchanges);
+    /// Takes note of what is served.
+    pub(crate) fn serves(&self, site: Arc<Slot>) {
+        self.site.get_or_init(|| site);
+    }
+
+    fn components(&self) -> Vec<Component> {
+        let Some(site) = self.site.get() else { return Vec::new() };
+        site.current().apps().map(|app| component(app)).collect()
     }
 
     /// Takes note of what swaps the component. Called on the runtime where swaps run.
@@ -148,6 +159,7 @@ impl Operator {
 impl Host for Operator {
     fn status(&self) -> Status {
         let exchanges = self.work.exchanges.in_flight() as u64;
+        let components = self.components();
         let afterwork = self.work.afterwork.in_flight() as u64;
         Status {
             schema: SCHEMA.into(),
@@ -161,11 +173,12 @@ impl Host for Operator {
             exchanges_in_flight: exchanges,
             afterwork_in_flight: afterwork,
             instances: Instances {
-                in_use: self.exchanges.get().map_or(0, Exchanges::instances_in_use) as u64,
+                in_use: components.iter().map(|component| component.instances.in_use).sum(),
                 limit: self.instances,
             },
             generations: self.generations(),
             last_swap: self.swaps.get().and_then(|(swaps, _)| swaps.last()).map(last_swap),
+            components,
             limits: self.limits.clone(),
         }
     }
@@ -183,12 +196,12 @@ impl Host for Operator {
         self.ask(Ask::Reload)
     }
 
-    fn swap(&self, path: PathBuf) -> Pending {
-        self.ask(Ask::Swap(path))
+    fn swap(&self, component: Option<String>, path: PathBuf) -> Pending {
+        self.ask(Ask::Swap(component, path))
     }
 
-    fn rollback(&self) -> Pending {
-        self.ask(Ask::Rollback)
+    fn rollback(&self, component: Option<String>) -> Pending {
+        self.ask(Ask::Rollback(component))
     }
 
     fn drain(&self) -> Result<(), Refused> {
@@ -228,23 +241,49 @@ fn refused(why: NotNow) -> Refused {
     Refused { error: why.to_string() }
 }
 
-fn outcome(done: component::Outcome) -> Outcome {
+fn outcome(done: site::Outcome) -> Outcome {
     match done {
-        component::Outcome::Swapped { from, to, took } => {
+        site::Outcome::Swapped { from, to, took } => {
             Outcome::Swapped { from, to, took_ms: millis(took) }
         }
-        component::Outcome::Unchanged { generation } => Outcome::Unchanged { generation },
-        component::Outcome::Rejected(Rejected { step, why }) => {
+        site::Outcome::Unchanged { generation } => Outcome::Unchanged { generation },
+        site::Outcome::Reloaded(done) => Outcome::Reloaded {
+            added: done.added,
+            changed: done.changed,
+            removed: done.removed,
+            routes: done.routes,
+            restart: done.restart,
+            took_ms: millis(done.took),
+        },
+        site::Outcome::Rejected(Rejected { step, why }) => {
             Outcome::Rejected { step: step.name().into(), why }
         }
     }
 }
 
-fn last_swap(last: component::LastSwap) -> LastSwap {
+fn last_swap(last: site::LastSwap) -> LastSwap {
     LastSwap {
         ago_ms: millis(last.at.elapsed()),
         outcome: outcome(last.outcome),
         trigger: last.trigger.name().into(),
+    }
+}
+
+fn component(app: &App) -> Component {
+    let limit = app.limits().instances;
+    let standing = app.breaker.as_ref().map(|breaker| breaker.standing());
+    Component {
+        name: app.manifest.name.to_string(),
+        generation: app.generation.number(),
+        instances: Instances {
+            in_use: limit.saturating_sub(app.bulkhead.free()) as u64,
+            limit: limit as u64,
+        },
+        memory: app.settings.memory.used(),
+        put_aside_ms: match standing {
+            Some(BreakerStanding::Open(left)) => Some(millis(left)),
+            Some(BreakerStanding::Closed) | None => None,
+        },
     }
 }
 
@@ -316,29 +355,19 @@ fn size(bytes: u64) -> String {
     format!("{}{unit}", bytes >> shift)
 }
 
-/// The limits in force, by their flags.
+/// The limits in force, by their flags: those of the process, and those of the component where there
+/// is no manifest. A manifest says them itself.
 fn limits(config: &Serve) -> BTreeMap<String, String> {
     let time = |span: Duration| humantime::format_duration(span).to_string();
-    let Serve { stop, connection, exchange, guest, swap, .. } = config;
-    [
+    let Manifest { stop, connection, swap, total, components, .. } = &config.manifest;
+    let mut limits: BTreeMap<String, String> = [
         ("drain-delay", time(stop.delay)),
         ("drain-timeout", time(stop.timeout)),
         ("linger", time(stop.linger)),
         ("retire-timeout", time(swap.retire)),
         ("max-retired", swap.retired.to_string()),
         ("compile-timeout", time(swap.compile)),
-        ("hook-timeout", time(guest.hook)),
-        ("reuse", config.reuse.map_or(1, |reuse| reuse.exchanges).to_string()),
-        ("max-instances", guest.instances.to_string()),
-        ("max-queue", exchange.queue.to_string()),
-        ("queue-timeout", time(exchange.queue_wait)),
-        ("max-memory", size(guest.memory as u64)),
-        ("cpu-time", time(guest.cpu)),
-        ("response-head-timeout", time(exchange.response_head)),
-        ("body-idle-timeout", time(exchange.body_idle)),
-        ("exchange-timeout", exchange.total.map_or_else(|| "off".into(), time)),
-        ("after-timeout", time(exchange.after)),
-        ("max-request-body", size(exchange.request_body)),
+        ("max-instances", total.instances.to_string()),
         ("max-header-size", size(connection.header_size as u64)),
         ("max-headers", connection.headers.to_string()),
         ("request-head-timeout", time(connection.head)),
@@ -346,7 +375,27 @@ fn limits(config: &Serve) -> BTreeMap<String, String> {
         ("keep-alive-timeout", time(connection.keep_alive)),
     ]
     .map(|(flag, value)| (flag.to_owned(), value))
-    .into()
+    .into();
+    if config.file.is_none()
+        && let Some(component) = components.values().next()
+    {
+        let guest = &component.limits;
+        let of_the_component = [
+            ("hook-timeout", time(guest.hook)),
+            ("reuse", component.reuse.map_or(1, |reuse| reuse.exchanges).to_string()),
+            ("max-queue", guest.queue.to_string()),
+            ("queue-timeout", time(guest.queue_wait)),
+            ("max-memory", size(guest.memory as u64)),
+            ("cpu-time", time(guest.cpu)),
+            ("response-head-timeout", time(guest.response_head)),
+            ("body-idle-timeout", time(guest.body_idle)),
+            ("exchange-timeout", guest.total.map_or_else(|| "off".into(), time)),
+            ("after-timeout", time(guest.after)),
+            ("max-request-body", size(guest.request_body)),
+        ];
+        limits.extend(of_the_component.map(|(flag, value)| (flag.to_owned(), value)));
+    }
+    limits
 }
 
 #[cfg(test)]

@@ -1,30 +1,31 @@
 //! `host serve`, composed: reads like the list of what happens.
 
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::process;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use host_keyvalue::Stores;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::component::{
-    self, Ask, Cache, Generation, Grants, Keeper, Loader, Pace, Retirement, Settings,
-    ShutdownGrant, Slot, Swaps, Trigger,
-};
-use crate::config::{self, Address, Serve};
+use crate::component::{Cache, Keeper, Loader, MemoryBudget, ShutdownGrant, Turns, Workshop};
+use crate::config::{self, Address, Manifest, Serve};
 use crate::exit::Exit;
-use crate::http::{self, Exchanges};
+use crate::http::Exchanges;
 use crate::lifecycle::{
     self, Cause, Commander, Ending, Hangups, Lifecycle, Phase, PhaseWatch, Plan, Ready, Tracker,
 };
 use crate::log;
 use crate::net::{self, Acceptor, Listener};
 use crate::operate::{self, Operations, Operator};
+use crate::outfit::Outfit;
+use crate::site::{Ask, Outfitter, Retirement, Site, Slot, Swaps, Trigger};
 use crate::watch;
 
 /// How the process may come to its end.
@@ -77,7 +78,8 @@ const UNSTART_PATIENCE: Duration = Duration::from_secs(1);
 /// Lives from armed signals to the outcome. What operators use is left in `operations`, open.
 fn live(config: &Serve, operations: &mut Option<Operations>) -> anyhow::Result<Outcome> {
     let lifecycle = Lifecycle::arm().context("arming the signal handlers")?;
-    let process = Process {
+    let mut process = Process {
+        health: None,
         phase: lifecycle.watch(),
         work: lifecycle.work(),
         commander: lifecycle.commander(),
@@ -85,8 +87,10 @@ fn live(config: &Serve, operations: &mut Option<Operations>) -> anyhow::Result<O
     };
     let (ended, outcome) = mpsc::channel();
     let commander = process.commander.clone();
-    let operator = operations.insert(operate::open(config, &lifecycle)?).operator();
-    let ready = lifecycle.run(plan(&config.stop), {
+    let operations = operations.insert(operate::open(config, &lifecycle)?);
+    process.health = operations.health();
+    let operator = operations.operator();
+    let ready = lifecycle.run(plan(&config.manifest.stop), {
         let ended = ended.clone();
         // The main thread may have left with another outcome.
         move |ending| drop(ended.send(Outcome::Ended(ending)))
@@ -131,6 +135,8 @@ async fn watch_over(mut doors: JoinSet<()>, commander: &Commander) {
 /// What the rest of the process has of the lifecycle.
 #[derive(Clone)]
 struct Process {
+    /// Where health is answered: no guest may ask there.
+    health: Option<SocketAddr>,
     phase: PhaseWatch,
     work: lifecycle::Work,
     commander: Commander,
@@ -144,19 +150,21 @@ async fn start(
     process: Process,
     operator: Arc<Operator>,
 ) -> anyhow::Result<JoinSet<()>> {
-    let listeners = bind(&config.addresses)?;
-    check_descriptors(config.connection.connections);
+    let manifest = &config.manifest;
+    let listeners = bind(&manifest.listen.addresses)?;
+    check_descriptors(manifest.connection.connections);
     let Process { phase, work, .. } = process.clone();
-    let settings = settings(&config, grants(&config, &process), guest_limits(&config))?;
-    let loader = Loader::new(Settings { keeper: keeper(work.instances.clone()), ..settings });
-    let slot = Arc::new(Slot::new(load(&loader, &config).await?));
-    let service = Exchanges::new(slot.clone(), phase.clone(), &work, exchange_limits(&config));
+    let loader = Loader::new(workshop(&config));
+    let outfitter = outfitter(&config, &process);
+    let slot = Arc::new(Slot::new(load(&outfitter, &loader).await?));
+    let headers = manifest.connection.headers;
+    let service = Exchanges::new(slot.clone(), phase.clone(), &work, headers);
     let context = net::Context {
         phase,
         connections: work.connections.clone(),
-        limits: connection_limits(&config),
+        limits: connection_limits(manifest),
     };
-    let permits = Arc::new(Semaphore::new(config.connection.connections));
+    let permits = Arc::new(Semaphore::new(manifest.connection.connections));
     let line = ready_line(&listeners);
     operator.listens(listeners.iter().map(Listener::address).collect());
     let tokens: Vec<_> = listeners.iter().map(|_| work.doors.token()).collect();
@@ -172,8 +180,9 @@ async fn start(
         let acceptor = Acceptor::new(listener, context.clone(), service.clone(), permits.clone())?;
         doors.spawn(acceptor.run(token));
     }
-    operator.serves(service);
-    operator.swaps(swap_when_asked(slot, loader, &config, &process, &mut doors));
+    operator.serves(slot.clone());
+    let changes = Changes { slot, loader, outfitter };
+    operator.swaps(swap_when_asked(changes, &config, &process, &mut doors));
     say(&line);
     Ok(doors)
 }
@@ -183,22 +192,31 @@ fn keeper(tracker: Tracker) -> Keeper {
     Keeper::new(move |what| Box::new(tracker.enter(Arc::new(what))))
 }
 
-/// Starts what carries out swaps, and what asks for them, among the `tasks` that are watched over.
-fn swap_when_asked(
+/// What it takes to change what is served.
+struct Changes {
     slot: Arc<Slot>,
     loader: Loader,
+    outfitter: Outfitter,
+}
+
+/// Starts what carries out swaps, and what asks for them, among the `tasks` that are watched over.
+fn swap_when_asked(
+    changes: Changes,
     config: &Serve,
     process: &Process,
     tasks: &mut JoinSet<()>,
 ) -> Swaps {
-    let retirement = Retirement { timeout: config.swap.retire, at_most: config.swap.retired };
+    let swap = &config.manifest.swap;
+    let retirement = Retirement { timeout: swap.retire, at_most: swap.retired };
     let stopping = CancellationToken::new();
     let keeper = keeper(process.work.swaps.clone());
-    let (swaps, swapper) = Swaps::new(slot, loader, retirement, stopping.clone(), keeper);
+    let Changes { slot, loader, outfitter } = changes;
+    let (swaps, swapper) =
+        Swaps::new(slot, loader, outfitter, retirement, stopping.clone(), keeper);
     tasks.spawn(swapper.run());
     tasks.spawn(tell_guests_of_the_stop(swaps.clone(), process.phase.clone(), stopping));
     tasks.spawn(reload_on_hangup(swaps.clone(), process.hangups.clone()));
-    if config.swap.watch {
+    if swap.watch {
         tasks.spawn(watch::run(swaps.clone()));
     }
     swaps
@@ -234,12 +252,14 @@ fn bind(addresses: &[Address]) -> anyhow::Result<Vec<Listener>> {
         .collect()
 }
 
-/// Loads the first generation, with everything that a swap would ask of it.
-async fn load(loader: &Loader, config: &Serve) -> anyhow::Result<Generation> {
-    let generation = loader.load(&config.app, Pace::Start).await?;
-    let (component, kind) = (generation.name(), generation.kind());
-    info!(component, %kind, generation = generation.number(), "component is ready");
-    Ok(generation)
+/// Loads the first generations, with everything that a swap would ask of them.
+pub(crate) async fn load(outfitter: &Outfitter, loader: &Loader) -> anyhow::Result<Site> {
+    let site = outfitter.build(loader).await?;
+    for app in site.apps() {
+        let (component, kind) = (app.generation.name(), app.generation.kind());
+        info!(component, %kind, generation = app.generation.number(), "component is ready");
+    }
+    Ok(site)
 }
 
 /// `ready addr=127.0.0.1:8080 pid=4242`, with one `addr=` per listener.
@@ -279,68 +299,49 @@ fn check_descriptors(connections: usize) {
     }
 }
 
-fn plan(stop: &config::Stop) -> Plan {
+fn plan(stop: &host_manifest::Stop) -> Plan {
     Plan { delay: stop.delay, timeout: stop.timeout }
 }
 
-/// What a loader needs to know of a configuration.
-pub(crate) fn settings(
-    config: &Serve,
-    grants: Grants,
-    limits: component::Limits,
-) -> anyhow::Result<Settings> {
-    let smoke = |config::Smoke { method, path, status }: &config::Smoke| {
-        component::Smoke::new(method, path, *status)
-            .with_context(|| format!("--smoke '{method} {path} {status}'"))
-    };
-    Ok(Settings {
-        limits,
-        grants,
-        reuse: config.reuse.map(|config::Reuse { exchanges, concurrency, idle }| {
-            component::Reuse { exchanges, concurrency, idle }
-        }),
-        keeper: Keeper::none(),
+/// What all loads have in common.
+pub(crate) fn workshop(config: &Serve) -> Workshop {
+    let manifest = &config.manifest;
+    // Idle instances stay in the pool beside those that bulkheads count. A manifest may come to say so
+    // at a reload.
+    let reuses = config.file.is_some()
+        || manifest.components.values().any(|component| component.reuse.is_some());
+    let times = if reuses { 2 } else { 1 };
+    Workshop {
+        instances: manifest.total.instances.saturating_mul(times),
         cache: cache(&config.cache),
-        compile: config.swap.compile,
-        smoke: config.swap.smoke.iter().map(smoke).collect::<Result<_, _>>()?,
-    })
-}
-
-fn grants(config: &Serve, process: &Process) -> Grants {
-    let commander = process.commander.clone();
-    let stop = || ShutdownGrant::new(move || commander.stop(Cause::Guest));
-    let granted = config.grants.contains(&config::Grant::RequestShutdown);
-    Grants { request_shutdown: granted.then(stop) }
-}
-
-pub(crate) fn guest_limits(config: &Serve) -> component::Limits {
-    let config::GuestLimits { instances, memory, cpu, hook } = config.guest;
-    component::Limits { instances, memory, cpu, hook, start: config.exchange.response_head }
-}
-
-fn exchange_limits(config: &Serve) -> http::Limits {
-    let exchange = &config.exchange;
-    http::Limits {
-        instances: config.guest.instances,
-        queue: exchange.queue,
-        queue_wait: exchange.queue_wait,
-        response_head: exchange.response_head,
-        body_idle: exchange.body_idle,
-        total: exchange.total,
-        after: exchange.after,
-        headers: config.connection.headers,
-        request_body: exchange.request_body,
+        compile: manifest.swap.compile,
     }
 }
 
-fn connection_limits(config: &Serve) -> net::Limits {
-    let connection = &config.connection;
+/// What makes of the manifest what is served, now and at every reload.
+fn outfitter(config: &Serve, process: &Process) -> Outfitter {
+    let commander = process.commander.clone();
+    let outfit = Outfit {
+        named: config.file.is_some(),
+        keeper: keeper(process.work.instances.clone()),
+        memory: MemoryBudget::new(config.manifest.total.memory, None),
+        turns: Turns::new(config.threads.get()),
+        shutdown: ShutdownGrant::new(move || commander.stop(Cause::Guest)),
+        stores: Stores::default(),
+        forbidden: process.health.into_iter().collect(),
+        look: false,
+    };
+    outfit.outfitter(config)
+}
+
+fn connection_limits(manifest: &Manifest) -> net::Limits {
+    let connection = &manifest.connection;
     net::Limits {
         connections: connection.connections,
         head: connection.head,
         keep_alive: connection.keep_alive,
         stall: connection.body_idle,
-        linger: config.stop.linger,
+        linger: manifest.stop.linger,
         header_size: connection.header_size,
         headers: connection.headers,
     }

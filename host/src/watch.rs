@@ -1,4 +1,4 @@
-//! `--watch`: asks for a reload when the component's file changes.
+//! `--watch`: asks for a reload when a component's file changes, or the manifest's.
 //!
 //! What is watched are directories: a file that is replaced by a rename is another file, and a
 //! symbolic link is turned where it stands, not where it points to.
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, info, warn};
 
-use crate::component::{Ask, Swaps, Trigger};
+use crate::site::{Ask, Swaps, Trigger};
 
 /// A file is read when nothing has happened to it for this long: whoever writes it is done.
 const QUIET: Duration = Duration::from_millis(200);
@@ -28,43 +28,43 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Symbolic links on the way to one file, as many as Linux follows (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// Reloads on every change of the file that is served at the time. Ends with the process; errors go
+/// Reloads on every change of a file that is served at the time. Ends with the process; errors go
 /// to the log.
 pub(crate) async fn run(swaps: Swaps) {
     let happened = Arc::new(Notify::new());
     let mut swapped = swaps.watch();
-    let mut path = swaps.path();
+    let mut paths = swaps.paths();
     let mut watched = Watched::default();
-    watched.aim(&path, &happened);
-    let mut seen = Seen::at(&path);
+    watched.aim(&paths, &happened);
+    let mut seen = Seen::all(&paths);
     loop {
         tokio::select! {
             () = happened.notified() => settle(&happened).await,
             () = sleep(TRY_AGAIN), if watched.watcher.is_none() => {}
-            // Another file may be served now.
+            // Other files may be served now.
             changed = swapped.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                if swaps.path() != path {
-                    path = swaps.path();
-                    watched.aim(&path, &happened);
-                    seen = Seen::at(&path);
+                if swaps.paths() != paths {
+                    paths = swaps.paths();
+                    watched.aim(&paths, &happened);
+                    seen = Seen::all(&paths);
                 }
                 continue;
             }
         }
         // A directory may have been made anew, even with the same inode, and a link turned. First the
         // watch and then the look, so that nothing happens in between.
-        watched.aim(&path, &happened);
-        let now = Seen::at(&path);
+        watched.aim(&paths, &happened);
+        let now = Seen::all(&paths);
         if now == seen {
             // Another file in the directory. What was rolled back stays so.
-            debug!(path = %path.display(), "watch: the file has not changed");
+            debug!("watch: no file has changed");
             continue;
         }
         seen = now;
-        debug!(path = %path.display(), "watch: the file has changed");
+        debug!("watch: a file has changed");
         // The outcome is in the log; a file that is not what is served already is swapped in.
         drop(swaps.ask(Ask::Reload, Trigger::Watch).await);
     }
@@ -75,6 +75,10 @@ pub(crate) async fn run(swaps: Swaps) {
 struct Seen(Option<(u64, u64, u64, i64, i64)>);
 
 impl Seen {
+    fn all(paths: &BTreeSet<PathBuf>) -> Vec<Self> {
+        paths.iter().map(|path| Self::at(path)).collect()
+    }
+
     fn at(path: &Path) -> Self {
         let meta = std::fs::metadata(path).ok();
         Self(
@@ -103,21 +107,20 @@ struct Watched {
 }
 
 impl Watched {
-    /// Watches the way to `path` as it is now, in place of what was watched before.
-    fn aim(&mut self, path: &Path, happened: &Arc<Notify>) {
-        let directories = way_to(path);
+    /// Watches the ways to `paths` as they are now, in place of what was watched before.
+    fn aim(&mut self, paths: &BTreeSet<PathBuf>, happened: &Arc<Notify>) {
+        let directories = paths.iter().flat_map(|path| way_to(path)).collect();
         match watch(&directories, happened.clone()) {
             Ok(watcher) => {
                 if self.watcher.is_none() || directories != self.directories {
-                    info!(path = %path.display(), ?directories, "watch: watching");
+                    info!(?paths, ?directories, "watch: watching");
                 }
                 *self = Self { watcher: Some(watcher), directories };
             }
             Err(why) => {
                 // As long as it lasts, once.
                 if self.watcher.is_some() || self.directories.is_empty() {
-                    let path = path.display();
-                    warn!(%why, %path, "watch: cannot watch, trying again");
+                    warn!(%why, ?paths, "watch: cannot watch, trying again");
                 }
                 *self = Self { watcher: None, directories };
             }

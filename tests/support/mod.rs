@@ -31,7 +31,9 @@ use std::time::Duration;
 
 pub mod app;
 pub mod broken;
+pub mod chain;
 pub mod exit;
+pub mod gate;
 pub mod h2frame;
 pub mod h2raw;
 pub mod host;
@@ -39,11 +41,17 @@ pub mod hpack;
 pub mod http1;
 pub mod lines;
 pub mod load;
+pub mod neighbour;
 pub mod process;
 pub mod raw;
+pub mod redis;
+pub mod rounds;
 pub mod says;
+pub mod site;
 pub mod stop;
 pub mod target;
+pub mod tls;
+pub mod upstream;
 pub mod wire;
 
 /// How long any single wait may take before the test fails. No test waits this long and passes.

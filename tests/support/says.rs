@@ -64,3 +64,12 @@ pub const ON_START: &str = "hooks: on-start";
 pub const ON_DRAIN: &str = "hooks: on-drain ";
 /// See [`ON_START`].
 pub const ON_SHUTDOWN: &str = "hooks: on-shutdown ";
+
+/// An open plugin has failed, and the exchange goes on without it.
+pub const PASSED_BY: &str = "passed by: fail = open";
+/// A guest trapped, ran out of time or returned without an answer, before its head was out.
+pub const GUEST_FAILED: &str = "guest failed: ";
+/// An answer was broken off behind its head.
+pub const BROKEN_OFF: &str = "answer broken off: ";
+/// A component at the end of its route wants to pass a request on.
+pub const NOTHING_AFTER: &str = "nothing comes after this component";

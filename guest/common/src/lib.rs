@@ -35,9 +35,11 @@ impl Target {
 /// The name of an enum's case as WIT writes it: `ErrorCode::HttpRequestDenied` is `http-request-denied`.
 pub fn case(value: impl Debug) -> String {
     let debug = format!("{value:?}");
-    let variant = debug.rsplit_once("::").map_or(&*debug, |(_, variant)| variant);
+    // What a case carries comes behind a bracket, and may have any text in it.
+    let path = debug.split(['(', ' ']).next().unwrap_or_default();
+    let variant = path.rsplit_once("::").map_or(path, |(_, variant)| variant);
     let mut name = String::new();
-    for letter in variant.chars().take_while(char::is_ascii_alphanumeric) {
+    for letter in variant.chars() {
         if letter.is_ascii_uppercase() && !name.is_empty() {
             name.push('-');
         }

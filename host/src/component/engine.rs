@@ -18,7 +18,7 @@ use wasmtime::{
     InstanceAllocationStrategy, PoolingAllocationConfig,
 };
 
-use super::{Cache, Limits};
+use super::Cache;
 
 /// Guests on a busy core let go of it this often.
 pub(super) const TICK: Duration = Duration::from_millis(10);
@@ -41,6 +41,9 @@ const KEEP_RESIDENT: std::ops::RangeInclusive<usize> = 2 << 20..=16 << 20;
 const KEEP_RESIDENT_IN_ALL: usize = 4 << 30;
 
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
+
+/// What a slot has room for; how much an instance may have of it is up to its store's limiter.
+const LARGEST_MEMORY: usize = 4 << 30;
 
 const WASM_PAGE: u64 = 64 << 10;
 
@@ -77,7 +80,7 @@ impl Needs {
 /// of its kind and needs, so most swaps find theirs there; an engine goes with the last generation
 /// that uses it.
 pub(super) struct Engines {
-    limits: Limits,
+    instances: usize,
     cache: Cache,
     made: Mutex<Vec<Made>>,
 }
@@ -95,8 +98,8 @@ impl fmt::Debug for Engines {
 }
 
 impl Engines {
-    pub(super) fn new(limits: Limits, cache: Cache) -> Self {
-        Self { limits, cache, made: Mutex::default() }
+    pub(super) fn new(instances: usize, cache: Cache) -> Self {
+        Self { instances, cache, made: Mutex::default() }
     }
 
     /// The one that was last asked for among those of a kind, and what its pool is made for.
@@ -121,19 +124,19 @@ impl Engines {
                 return Ok(engine);
             }
         }
-        let engine = engine(&needs, concurrency, &self.limits, &self.cache)?;
+        let engine = engine(&needs, concurrency, self.instances, &self.cache)?;
         made.push(Made { needs, concurrency, engine: engine.weak() });
         Ok(engine)
     }
+
+    /// An engine that takes components of any size, to find out theirs. It is not kept.
+    pub(super) fn without_pool(&self, concurrency: bool) -> wasmtime::Result<Engine> {
+        Engine::new(&config(concurrency, &self.cache))
+    }
 }
 
-/// Makes an engine with a pool of the right size, and starts its clock.
-fn engine(
-    needs: &Needs,
-    concurrency: bool,
-    limits: &Limits,
-    cache: &Cache,
-) -> wasmtime::Result<Engine> {
+/// How guests are compiled, whatever pool they come from.
+fn config(concurrency: bool, cache: &Cache) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -148,9 +151,20 @@ fn engine(
         .wasm_multi_memory(false)
         .native_unwind_info(false)
         .cache(open_cache(cache));
-    let instances = limits.instances + SPARE_INSTANCES;
+    config
+}
+
+/// Makes an engine with a pool of the right size, and starts its clock.
+fn engine(
+    needs: &Needs,
+    concurrency: bool,
+    instances: usize,
+    cache: &Cache,
+) -> wasmtime::Result<Engine> {
+    let mut config = config(concurrency, cache);
+    let instances = instances + SPARE_INSTANCES;
     let mut make = |keep_resident: Option<usize>| {
-        let pool = pool(needs, instances, limits.memory, keep_resident);
+        let pool = pool(needs, instances, keep_resident);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         Engine::new(&config)
     };
@@ -176,12 +190,7 @@ fn engine(
     Ok(engine)
 }
 
-fn pool(
-    needs: &Needs,
-    instances: usize,
-    memory: usize,
-    keep_resident: Option<usize>,
-) -> PoolingAllocationConfig {
+fn pool(needs: &Needs, instances: usize, keep_resident: Option<usize>) -> PoolingAllocationConfig {
     let instances = u32::try_from(instances).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
@@ -194,7 +203,7 @@ fn pool(
         .max_tables_per_module(needs.tables.max(1))
         .table_elements(TABLE_ELEMENTS)
         .total_stacks(instances)
-        .max_memory_size(memory)
+        .max_memory_size(LARGEST_MEMORY)
         .max_unused_warm_slots(instances);
     if let Some(keep) = keep_resident {
         pool.pagemap_scan(Enabled::Yes)

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 /// The one who decides. Owned by the generation.
 #[derive(Debug)]
-pub(super) struct Fate {
+pub struct Fate {
     /// Beside the level, because every frame of an answer asks.
     cut: Arc<AtomicBool>,
     level: watch::Sender<Level>,
@@ -37,7 +37,7 @@ impl Fate {
     }
 
     /// Decides that it ends by `deadline`; an earlier end that was decided before stays.
-    pub(super) fn end_by(&self, deadline: Instant) {
+    pub fn end_by(&self, deadline: Instant) {
         self.level.send_if_modified(|level| {
             let sooner = match *level {
                 Level::Serving => true,
@@ -52,7 +52,7 @@ impl Fate {
     }
 
     /// Ends what still runs, by force.
-    pub(super) fn cut(&self) {
+    pub fn cut(&self) {
         self.cut.store(true, Ordering::Release);
         self.level.send_replace(Level::Cut);
     }

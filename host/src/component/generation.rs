@@ -16,26 +16,28 @@ use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 use super::fate::Fate;
 use super::hooks::Hooks;
 use super::instance::{GuestFailure, Running};
-use super::reuse::{Crew, Keeper, Reuse};
-use super::source::Source;
+use super::reuse::Crew;
+use super::source::stem;
 use super::state::{GuestState, Identity};
 use super::survey::Kind;
 use super::trial::Trial;
-use super::{Grants, Limits, Settings, imports, p2, p3};
+use super::{Grants, Limits, Next, Settings, imports, keyvalue, next, p2, p3};
 
-/// What generations of the same bytes share: compiled, linked code. Kept by the generations made of
-/// it, and by whoever may want to make another.
-pub(super) struct Blueprint {
-    pub(super) name: Arc<str>,
-    pub(super) path: PathBuf,
+/// Compiled, linked code. Shared by all blueprints of the same bytes.
+pub(super) struct Code {
     pub(super) digest: Arc<str>,
     pub(super) entry: Entry,
     pub(super) hooks: Hooks,
     pub(super) pre: InstancePre<GuestState>,
-    pub(super) limits: Limits,
-    pub(super) grants: Grants,
-    pub(super) reuse: Option<Reuse>,
-    pub(super) keeper: Keeper,
+}
+
+/// What generations of one component are made of: code, limits and grants. Kept by the generations
+/// made of it, and by whoever may want to make another.
+pub struct Blueprint {
+    pub(super) name: Arc<str>,
+    pub(super) path: PathBuf,
+    pub(super) code: Arc<Code>,
+    pub(super) settings: Arc<Settings>,
 }
 
 /// How a request enters an instance.
@@ -44,14 +46,13 @@ pub(super) enum Entry {
     P3(Arc<ServiceIndices>),
 }
 
-impl Blueprint {
+impl Code {
     /// Links a compiled component. Everything of WASI is there, nothing is granted.
     pub(super) fn link(
-        source: &Source,
+        digest: &Arc<str>,
         kind: Kind,
         component: &Component,
         concurrency: bool,
-        settings: &Settings,
     ) -> wasmtime::Result<Self> {
         let linker = linker(component.engine(), concurrency)?;
         let pre = linker.instantiate_pre(component)?;
@@ -59,18 +60,47 @@ impl Blueprint {
             Kind::P2 => Entry::P2(Arc::new(ProxyIndices::new(&pre)?)),
             Kind::P3 => Entry::P3(Arc::new(ServiceIndices::new(&pre)?)),
         };
-        Ok(Self {
-            name: source.name().into(),
-            path: source.path.clone(),
-            digest: source.digest.clone(),
-            entry,
-            hooks: Hooks::find(&pre, kind)?,
-            pre,
-            limits: settings.limits,
-            grants: settings.grants.clone(),
-            reuse: settings.reuse,
-            keeper: settings.keeper.clone(),
-        })
+        Ok(Self { digest: digest.clone(), entry, hooks: Hooks::find(&pre, kind)?, pre })
+    }
+}
+
+/// Code to go back to, without limits or grants: nothing of those is kept open for it.
+#[derive(Clone)]
+pub struct Kept {
+    pub(super) path: PathBuf,
+    pub(super) code: Arc<Code>,
+}
+
+impl Blueprint {
+    /// What is needed to make it again.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        Kept { path: self.path.clone(), code: self.code.clone() }
+    }
+
+    pub(super) fn new(path: &Path, code: Arc<Code>, settings: &Arc<Settings>) -> Self {
+        let name = settings.name.clone().unwrap_or_else(|| stem(path).into());
+        Self { name, path: path.to_owned(), code, settings: settings.clone() }
+    }
+
+    /// The file that it was read from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// SHA-256 of that file, in hex.
+    #[must_use]
+    pub fn digest(&self) -> &Arc<str> {
+        &self.code.digest
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.settings.limits
+    }
+
+    pub(super) fn grants(&self) -> &Grants {
+        &self.settings.grants
     }
 
     /// Makes an instance, start functions and all.
@@ -81,7 +111,7 @@ impl Blueprint {
         &self,
         store: &mut Store<GuestState>,
     ) -> wasmtime::Result<Instance> {
-        timeout(self.limits.start, self.pre.instantiate_async(store)).await?
+        timeout(self.limits().response_head, self.code.pre.instantiate_async(store)).await?
     }
 
     /// Makes an instance that may serve: its hook `on-start` has run.
@@ -90,7 +120,7 @@ impl Blueprint {
     /// As [`Self::instantiate`], and when the hook fails.
     pub(super) async fn start(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Instance> {
         let instance = self.instantiate(store).await?;
-        self.hooks.start(store, &instance, self.limits.hook).await?;
+        self.code.hooks.start(store, &instance, self.limits().hook).await?;
         Ok(instance)
     }
 }
@@ -114,8 +144,8 @@ impl Generation {
         let identity = Identity::new(number, &blueprint, fate.watch());
         let gone = CancellationToken::new();
         let _gone = gone.clone().drop_guard();
-        let crew =
-            blueprint.reuse.map(|reuse| Crew::new(blueprint.clone(), identity.clone(), reuse));
+        let reuse = blueprint.settings.reuse;
+        let crew = reuse.map(|reuse| Crew::new(blueprint.clone(), identity.clone(), reuse));
         Self { blueprint, identity, crew, fate, since: Instant::now(), gone, _gone }
     }
 
@@ -146,7 +176,7 @@ impl Generation {
     /// SHA-256 of that file, in hex.
     #[must_use]
     pub fn digest(&self) -> &Arc<str> {
-        &self.blueprint.digest
+        &self.blueprint.code.digest
     }
 
     /// When it was made.
@@ -158,7 +188,7 @@ impl Generation {
     /// The interface that requests go through.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        match self.blueprint.entry {
+        match self.blueprint.code.entry {
             Entry::P2(_) => Kind::P2,
             Entry::P3(_) => Kind::P3,
         }
@@ -182,13 +212,22 @@ impl Generation {
         self.identity.fate.deadline()
     }
 
-    /// Serves one request, on an instance of its own unless they are reused. Nothing runs until the
+    /// Serves one request, on an instance of its own unless they are reused; a plugin passes it on to
+    /// `next`, and is never reused: an instance knows one next only. Nothing runs until the
     /// result is polled, and dropping that ends the guest.
     #[must_use]
-    pub fn start(&self, request: Request<WasiBody>) -> Running {
+    pub fn start(&self, request: Request<WasiBody>, next: Option<Arc<dyn Next>>) -> Running {
         match &self.crew {
-            Some(crew) => crew.start(request),
-            None => self.start_in(self.store(), request),
+            Some(crew) if next.is_none() => crew.start(request),
+            _ => {
+                let mut store = self.store();
+                let request = match &next {
+                    Some(_) => request.map(|body| store.data_mut().outgoing().gone().give(body)),
+                    None => request,
+                };
+                store.data_mut().lead_to(next);
+                self.start_in(store, request)
+            }
         }
     }
 
@@ -199,7 +238,7 @@ impl Generation {
 
     fn start_in(&self, store: Store<GuestState>, request: Request<WasiBody>) -> Running {
         let shared = self.blueprint.clone();
-        match &self.blueprint.entry {
+        match &self.blueprint.code.entry {
             Entry::P2(indices) => p2::start(store, shared, indices.clone(), request),
             Entry::P3(indices) => p3::start(store, shared, indices.clone(), request),
         }
@@ -214,7 +253,7 @@ impl Generation {
         let mut store = self.trial_store();
         let made = self.blueprint.instantiate(&mut store).await;
         let instance = made.map_err(|why| GuestFailure::of(&why))?;
-        match &self.blueprint.entry {
+        match &self.blueprint.code.entry {
             Entry::P2(indices) => indices.load(&mut store, &instance).map(drop),
             Entry::P3(indices) => indices.load(&mut store, &instance).map(drop),
         }
@@ -222,16 +261,21 @@ impl Generation {
         Ok(Trial { store, instance, blueprint: self.blueprint.clone() })
     }
 
-    pub(super) fn blueprint(&self) -> &Arc<Blueprint> {
+    /// What it was made of.
+    #[must_use]
+    pub fn blueprint(&self) -> &Arc<Blueprint> {
         &self.blueprint
     }
 
-    pub(super) fn fate(&self) -> &Fate {
+    /// When its instances end.
+    #[must_use]
+    pub fn fate(&self) -> &Fate {
         &self.fate
     }
 
     /// Resolves when the generation is gone: with the last exchange on it.
-    pub(super) fn gone(&self) -> CancellationToken {
+    #[must_use]
+    pub fn gone(&self) -> CancellationToken {
         self.gone.clone()
     }
 
@@ -252,10 +296,13 @@ fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Linker<GuestSt
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     imports::add_p2(&mut linker)?;
+    keyvalue::add(&mut linker)?;
+    wasmtime_wasi_config::add_to_linker(&mut linker, GuestState::config)?;
     if concurrency {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         imports::add_p3(&mut linker)?;
+        next::add(&mut linker)?;
     }
     Ok(linker)
 }
@@ -270,11 +317,17 @@ impl fmt::Debug for Generation {
     }
 }
 
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Blueprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Blueprint")
             .field("path", &self.path)
-            .field("digest", &self.digest)
+            .field("digest", &self.code.digest)
             .finish_non_exhaustive()
     }
 }

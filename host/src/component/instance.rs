@@ -16,11 +16,12 @@ use http::Response;
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::task::coop::has_budget_remaining;
-use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiBody;
+
+use super::turns::Turn;
 
 /// Why a guest did not do its work. Text for the log, never for the wire.
 #[derive(Clone, Debug, Error)]
@@ -35,9 +36,10 @@ pub enum GuestFailure {
     /// It returned and never set a response.
     #[error("guest returned without a response")]
     NoResponse,
-    /// It answered with a status that is no answer (RFC 9110 §15.2).
-    #[error("guest answered with the interim status {0}")]
-    Interim(u16),
+    /// It answered with a status that is no answer: an interim one (RFC 9110 §15.2), or none of HTTP
+    /// (above 599).
+    #[error("guest answered with the status {0}, which ends no exchange")]
+    Status(u16),
     /// It answered with an error instead of a response.
     #[error("guest answered with an error: {0}")]
     Refused(String),
@@ -50,6 +52,9 @@ pub enum GuestFailure {
     /// Its hook did not return in time.
     #[error("{0} did not return within {1:?}")]
     HookTooSlow(&'static str, Duration),
+    /// There was no memory for another instance, of its component or of all.
+    #[error("no memory for another instance: memory-total, or [total] memory, is used up")]
+    NoMemory,
     /// Its instance took too long to be made.
     #[error("instance took too long to start")]
     StartTooSlow,
@@ -109,6 +114,8 @@ pub struct Running {
     cpu: Duration,
     cpu_limit: Duration,
     release: Release,
+    /// None where somebody else polls the guest.
+    turn: Option<Turn>,
 }
 
 enum State {
@@ -126,9 +133,10 @@ impl Running {
         head: oneshot::Receiver<Head>,
         cpu_limit: Duration,
         release: Release,
+        turn: Option<Turn>,
     ) -> Self {
         let guest = State::Working(guest);
-        Self { guest, head: Some(head), cpu: Duration::ZERO, cpu_limit, release }
+        Self { guest, head: Some(head), cpu: Duration::ZERO, cpu_limit, release, turn }
     }
 
     /// Drives the guest until the head of its answer is there. Poll no more after it was.
@@ -156,9 +164,14 @@ impl Running {
             State::Done { .. } => return Poll::Ready(Ok(())),
             State::Failed(why) => return Poll::Ready(Err(why.clone())),
         };
-        let began = Instant::now();
-        let polled = guest.as_mut().poll(cx);
-        self.cpu += began.elapsed();
+        let polled = match &self.turn {
+            None => guest.as_mut().poll(cx),
+            Some(turn) => {
+                let (polled, took) = turn.poll(|| guest.as_mut().poll(cx));
+                self.cpu += took;
+                polled
+            }
+        };
         self.guest = match polled {
             Poll::Pending if self.cpu <= self.cpu_limit => return Poll::Pending,
             Poll::Pending => State::Failed(GuestFailure::CpuTime(self.cpu_limit)),
@@ -249,7 +262,7 @@ mod tests {
             Ok(Box::new(()) as _)
         });
         let second = Duration::from_secs(1);
-        let mut running = Running::new(guest, head, second, Release::default());
+        let mut running = Running::new(guest, head, second, Release::default(), None);
         drop(send);
         let mut cx = Context::from_waker(Waker::noop());
         assert!(running.poll_head(&mut cx).is_pending());
@@ -266,7 +279,7 @@ mod tests {
         let release = Release::default();
         let running = std::future::pending();
         let second = Duration::from_secs(1);
-        let mut running = Running::new(Box::pin(running), head, second, release.clone());
+        let mut running = Running::new(Box::pin(running), head, second, release.clone(), None);
         let mut cx = Context::from_waker(Waker::noop());
         assert!(running.poll_head(&mut cx).is_pending());
         release.mark_returned();

@@ -1,9 +1,10 @@
 //! From a path to a generation that is proven: the steps that come before the pointer store.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -12,11 +13,12 @@ use wasmtime::component::Component;
 
 use super::compile::{Compiler, NotDone};
 use super::engine::{Engines, Needs};
-use super::generation::{Blueprint, Generation};
-use super::reuse::{Keeper, Reuse};
+use super::generation::{Blueprint, Code, Generation, Kept};
+use super::memory::MemoryBudget;
+use super::reuse::Keeper;
 use super::smoke::Smoke;
-use super::source::{LoadError, Source};
-use super::{Cache, Grants, Limits, Pace};
+use super::source::{LoadError, Source, stem};
+use super::{Cache, Grants, Limits, Pace, Reuse, Share};
 
 /// Reading a file takes no longer, unless the file system has gone.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
@@ -26,6 +28,10 @@ const READ_PATIENCE: Duration = Duration::from_secs(10);
 pub enum Step {
     /// Somebody asks for a swap.
     Ask,
+    /// The manifest is read.
+    Manifest,
+    /// What a component is granted is opened.
+    Grants,
     /// The file is read.
     Read,
     /// What it says of itself: kind and imports.
@@ -48,6 +54,8 @@ impl Step {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ask => "ask",
+            Self::Manifest => "manifest",
+            Self::Grants => "grants",
             Self::Read => "read",
             Self::Check => "check",
             Self::Compile => "compile",
@@ -70,7 +78,8 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    pub(super) fn at(step: Step, why: impl Into<String>) -> Self {
+    /// A refusal at `step`.
+    pub fn at(step: Step, why: impl Into<String>) -> Self {
         Self { step, why: why.into() }
     }
 }
@@ -102,47 +111,63 @@ impl From<LoadError> for Rejected {
     }
 }
 
-/// What a load needs to know beside the path.
+/// What a component is loaded with.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What it is called; by its file if none.
+    pub name: Option<Arc<str>>,
     /// What guests may use.
     pub limits: Limits,
-    /// What they are given beyond that.
+    /// Where their memory is counted beside that of each.
+    pub memory: MemoryBudget,
+    /// Its part of the workers.
+    pub share: Share,
+    /// What they are given beyond the sandbox.
     pub grants: Grants,
     /// How far instances are reused; not at all without.
     pub reuse: Option<Reuse>,
     /// Makes a stop wait for instances that are reused.
     pub keeper: Keeper,
+    /// Requests that a new generation must answer before it serves, in this order.
+    pub smoke: Vec<Smoke>,
+}
+
+/// What all loads of a process have in common.
+#[derive(Clone, Debug)]
+pub struct Workshop {
+    /// Instances at once, of all components, those included that wait to be reused.
+    pub instances: usize,
     /// Where compiled code is kept.
     pub cache: Cache,
     /// How long compiling may take.
     pub compile: Duration,
-    /// Requests that a new generation must answer before it serves, in this order.
-    pub smoke: Vec<Smoke>,
 }
 
 /// Loads components. Owned by whoever swaps; one per process.
 #[derive(Debug)]
 pub struct Loader {
-    settings: Settings,
     engines: Arc<Engines>,
     compiler: Compiler,
+    patience: Duration,
     number: AtomicU64,
     /// Where the last load stands, for whoever drops it halfway.
     step: Mutex<Step>,
+    /// Code that is in use, by its digest: many components may be of one file.
+    known: Mutex<HashMap<Arc<str>, Weak<Code>>>,
 }
 
 impl Loader {
     /// A loader; its engines are made when first needed.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        // Idle instances stay in the pool beside those that admission counts.
-        let times = if settings.reuse.is_some() { 2 } else { 1 };
-        let instances = settings.limits.instances.saturating_mul(times);
-        let limits = Limits { instances, ..settings.limits };
-        let engines = Arc::new(Engines::new(limits, settings.cache.clone()));
-        let (compiler, number, step) = (Compiler::new(), AtomicU64::new(1), Mutex::new(Step::Read));
-        Self { settings, engines, compiler, number, step }
+    pub fn new(workshop: Workshop) -> Self {
+        Self {
+            engines: Arc::new(Engines::new(workshop.instances, workshop.cache)),
+            compiler: Compiler::new(),
+            patience: workshop.compile,
+            number: AtomicU64::new(1),
+            step: Mutex::new(Step::Read),
+            known: Mutex::default(),
+        }
     }
 
     /// Reads, checks, compiles, links and proves a component. Cancel-safe: dropping it leaves a
@@ -150,14 +175,22 @@ impl Loader {
     ///
     /// # Errors
     /// See [`Rejected`].
-    pub async fn load(&self, path: &Path, pace: Pace) -> Result<Generation, Rejected> {
+    pub async fn load(
+        &self,
+        path: &Path,
+        settings: &Arc<Settings>,
+        pace: Pace,
+    ) -> Result<Generation, Rejected> {
         let source = self.read(path).await?;
-        let blueprint = self.make(source, pace).await?;
+        let blueprint = self.make(source, settings, pace).await?;
         self.prove(blueprint).await
     }
 
     /// Reads the file, and no more.
-    pub(super) async fn read(&self, path: &Path) -> Result<Source, Rejected> {
+    ///
+    /// # Errors
+    /// See [`Rejected`].
+    pub async fn read(&self, path: &Path) -> Result<Source, Rejected> {
         self.begin(Step::Read);
         let asked: PathBuf = path.to_owned();
         // A thread that hangs in a dead file system is left behind, one per try.
@@ -172,22 +205,46 @@ impl Loader {
         }
     }
 
-    /// Checks, compiles and links.
-    pub(super) async fn make(
+    /// Checks, compiles and links, unless code of the same bytes is in use.
+    ///
+    /// # Errors
+    /// See [`Rejected`].
+    pub async fn make(
         &self,
         source: Source,
+        settings: &Arc<Settings>,
         pace: Pace,
     ) -> Result<Arc<Blueprint>, Rejected> {
+        let path = source.path.clone();
+        let code = match self.known(&source.digest) {
+            Some(code) => code,
+            None => self.code(source, pace).await?,
+        };
+        Ok(Arc::new(Blueprint::new(&path, code, settings)))
+    }
+
+    /// Code that was kept, with these settings.
+    #[must_use]
+    pub fn remake(&self, of: &Kept, settings: &Arc<Settings>) -> Arc<Blueprint> {
+        Arc::new(Blueprint::new(&of.path, of.code.clone(), settings))
+    }
+
+    fn known(&self, digest: &Arc<str>) -> Option<Arc<Code>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, code| code.strong_count() > 0);
+        known.get(digest)?.upgrade()
+    }
+
+    async fn code(&self, source: Source, pace: Pace) -> Result<Arc<Code>, Rejected> {
         self.begin(Step::Check);
         let (kind, survey) = source.check()?;
         self.begin(Step::Compile);
-        let (engines, patience) = (self.engines.clone(), self.settings.compile);
-        let settings = self.settings.clone();
+        let (engines, patience) = (self.engines.clone(), self.patience);
         let concurrency = survey.needs_concurrency();
-        let path = source.path.clone();
-        let work = move || -> Result<Blueprint, Rejected> {
+        let (path, digest) = (source.path.clone(), source.digest.clone());
+        let work = move || -> Result<Code, Rejected> {
             let component = compile(&source, concurrency, &engines)?;
-            Blueprint::link(&source, kind, &component, concurrency, &settings).map_err(|why| {
+            Code::link(&source.digest, kind, &component, concurrency).map_err(|why| {
                 LoadError::Unlinkable { path: source.path.clone(), why: chain(&why) }.into()
             })
         };
@@ -205,12 +262,18 @@ impl Loader {
             };
             Rejected::at(Step::Compile, why)
         })?;
-        made.map(Arc::new)
+        let code = Arc::new(made?);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(digest, Arc::downgrade(&code));
+        Ok(code)
     }
 
     /// Makes a generation of it and lets it show that it can serve: one instance, its `on-start`,
     /// the smoke requests.
-    pub(super) async fn prove(&self, blueprint: Arc<Blueprint>) -> Result<Generation, Rejected> {
+    ///
+    /// # Errors
+    /// See [`Rejected`].
+    pub async fn prove(&self, blueprint: Arc<Blueprint>) -> Result<Generation, Rejected> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let generation = Generation::new(number, blueprint);
         let path = generation.path().display();
@@ -223,7 +286,7 @@ impl Loader {
             .run_hooks()
             .await
             .map_err(|why| Rejected::at(Step::OnStart, format!("{path} does not start: {why}")))?;
-        for smoke in &self.settings.smoke {
+        for smoke in &generation.blueprint().settings.smoke {
             self.begin(Step::Smoke);
             smoke.run(&generation).await.map_err(|why| {
                 Rejected::at(Step::Smoke, format!("{path} fails the smoke request {smoke}: {why}"))
@@ -233,7 +296,8 @@ impl Loader {
     }
 
     /// The step that the last load has come to.
-    pub(super) fn step(&self) -> Step {
+    #[must_use]
+    pub fn step(&self) -> Step {
         *self.step.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -257,9 +321,25 @@ fn compile(source: &Source, concurrency: bool, engines: &Engines) -> Result<Comp
         Some(last) => last,
         None => (Needs::TYPICAL, engine(Needs::TYPICAL)?),
     };
-    let mut component = compile(&first)?;
-    let needs = Needs::of(&component).unwrap_or(Needs::TYPICAL);
-    if !guess.serves(&needs) {
+    let fits = |component: &Component| {
+        let needs = Needs::of(component).unwrap_or(Needs::TYPICAL);
+        (needs, guess.serves(&needs))
+    };
+    let (mut component, needs, fitting) = match compile(&first) {
+        Ok(component) => {
+            let (needs, fitting) = fits(&component);
+            (component, needs, fitting)
+        }
+        // A pool refuses what is too large for it before it can be asked how large that is.
+        Err(_) => {
+            let ruler = engines.without_pool(concurrency);
+            let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
+            let component = compile(&ruler)?;
+            let (needs, _) = fits(&component);
+            (component, needs, false)
+        }
+    };
+    if !fitting {
         info!(?needs, "component needs a pool made to measure");
         drop((component, first));
         component = compile(&engine(needs)?)?;
@@ -269,7 +349,7 @@ fn compile(source: &Source, concurrency: bool, engines: &Engines) -> Result<Comp
         .initialize_copy_on_write_image()
         .map_err(|why| LoadError::Uncompilable { path: source.path.clone(), why: chain(&why) })?;
     info!(
-        component = source.name(),
+        component = stem(&source.path),
         took = ?began.elapsed(),
         bytes = source.bytes.len(),
         memories = needs.memories,

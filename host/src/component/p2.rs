@@ -23,11 +23,12 @@ pub(super) fn start(
     request: Request<WasiBody>,
 ) -> Running {
     let (send, head) = oneshot::channel();
-    let cpu = shared.limits.cpu;
+    let (cpu, turn) = (shared.limits().cpu, store.data().turn().clone());
     let release = Release::default();
     let released = release.clone();
     let guest = async move {
-        let Blueprint { hooks, limits, .. } = &*shared;
+        let (hooks, limits) = (&shared.code.hooks, shared.limits());
+        let gone = store.data_mut().outgoing().gone().on_drop();
         let told = store.data().identity().fate.is_ending();
         let instance = shared.start(&mut store).await?;
         let proxy = indices.load(&mut store, &instance)?;
@@ -38,10 +39,11 @@ pub(super) fn start(
             poll_fn(|cx| released.poll(cx)).await;
             hooks.end(&mut store, &instance, limits.hook, told).await;
         }
+        gone.defuse();
         // The store outlives the call: a body that the guest leaked must not look finished.
         Ok(Box::new(store) as _)
     };
-    Running::new(Box::pin(guest), head, cpu, release)
+    Running::new(Box::pin(guest), head, cpu, release, Some(turn))
 }
 
 /// Calls the handler and waits for its return. The head goes to `send` when the guest sets it.

@@ -27,11 +27,12 @@ pub(super) fn start(
     request: Request<WasiBody>,
 ) -> Running {
     let (send, head) = oneshot::channel();
-    let cpu = shared.limits.cpu;
+    let (cpu, turn) = (shared.limits().cpu, store.data().turn().clone());
     let release = Release::default();
     let released = release.clone();
     let guest = async move {
-        let Blueprint { hooks, limits, .. } = &*shared;
+        let (hooks, limits) = (&shared.code.hooks, shared.limits());
+        let gone = store.data_mut().outgoing().gone().on_drop();
         let told = store.data().identity().fate.is_ending();
         let instance = shared.start(&mut store).await?;
         let service = indices.load(&mut store, &instance)?;
@@ -56,9 +57,10 @@ pub(super) fn start(
             })
             .await??;
         hooks.end(&mut store, &instance, limits.hook, told).await;
+        gone.defuse();
         Ok(Box::new(store) as _)
     };
-    Running::new(Box::pin(guest), head, cpu, release)
+    Running::new(Box::pin(guest), head, cpu, release, Some(turn))
 }
 
 /// Serves, and tells the guest meanwhile when its end is decided.

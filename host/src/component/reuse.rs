@@ -18,28 +18,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use host_manifest::Reuse;
 use http::Request;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::coop::unconstrained;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime_wasi_http::WasiBody;
 
 use super::generation::{Blueprint, Entry};
 use super::instance::{GuestFailure, Head, Release, Running};
 use super::state::Identity;
+use super::turns::Turn;
 use super::{Grants, worker};
-
-/// How far instances are reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reuse {
-    /// Exchanges that one instance serves in its life.
-    pub exchanges: u32,
-    /// Exchanges that one instance of 0.3 serves at once; one of 0.2 serves one.
-    pub concurrency: u32,
-    /// How long one waits for its next exchange.
-    pub idle: Duration,
-}
 
 /// Keeps a stop waiting for as long as what it gives lives: an instance that outlives its exchange
 /// is in flight too.
@@ -58,7 +48,9 @@ impl Keeper {
         Self::new(|_| Box::new(()))
     }
 
-    pub(super) fn keep(&self, what: String) -> Box<dyn Any + Send> {
+    /// Keeps a stop waiting until what comes back is dropped.
+    #[must_use]
+    pub fn keep(&self, what: String) -> Box<dyn Any + Send> {
         (self.0)(what)
     }
 }
@@ -170,7 +162,7 @@ struct Lease {
 
 impl Crew {
     pub(super) fn new(blueprint: Arc<Blueprint>, identity: Identity, reuse: Reuse) -> Arc<Self> {
-        let concurrency = match blueprint.entry {
+        let concurrency = match blueprint.code.entry {
             // A 0.2 instance runs one call at a time.
             Entry::P2(_) => 1,
             Entry::P3(_) => reuse.concurrency.max(1),
@@ -202,7 +194,7 @@ impl Crew {
             }
         };
         // The worker meters the guest itself.
-        Running::new(Box::pin(guest), head, Duration::MAX, release)
+        Running::new(Box::pin(guest), head, Duration::MAX, release, None)
     }
 
     fn free(&self) -> MutexGuard<'_, Vec<Arc<Seat>>> {
@@ -304,7 +296,7 @@ impl Lease {
     /// Gives what is to be kept until the answer has been delivered. The last exchange of an
     /// instance waits for its last words too, so that they hold its place among the instances.
     async fn end(self, released: &Release) -> Box<dyn Any + Send> {
-        if !self.crew.blueprint.hooks.has_shutdown() || !self.crew.is_last(&self.seat) {
+        if !self.crew.blueprint.code.hooks.has_shutdown() || !self.crew.is_last(&self.seat) {
             return Box::new(self);
         }
         released.mark_returned();
@@ -336,7 +328,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.crew.give_back(&self.seat, self.done);
         // The answer of the exchange that asked has been delivered.
-        self.seat.shared.pass_on_wish(&self.crew.blueprint.grants);
+        self.seat.shared.pass_on_wish(self.crew.blueprint.grants());
     }
 }
 
@@ -378,14 +370,14 @@ impl Post {
 /// Measures what polling `future` costs, and ends it when that is too much.
 pub(super) async fn metered<T>(
     shared: &Shared,
+    turn: &Turn,
     limit: Duration,
     future: impl Future<Output = wasmtime::Result<T>>,
 ) -> wasmtime::Result<T> {
     let mut future = std::pin::pin!(future);
     poll_fn(|cx| {
-        let began = Instant::now();
-        let polled = future.as_mut().poll(cx);
-        let within = shared.meter.spend(began.elapsed());
+        let (polled, took) = turn.poll(|| future.as_mut().poll(cx));
+        let within = shared.meter.spend(took);
         if polled.is_pending() && !within {
             // Before its jobs are dropped with it.
             shared.failure.set(GuestFailure::CpuTime(limit)).ok();

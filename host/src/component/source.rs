@@ -114,7 +114,7 @@ pub enum LoadError {
 
 /// A component's bytes and what they say of themselves.
 #[derive(Debug)]
-pub(super) struct Source {
+pub struct Source {
     pub(super) path: PathBuf,
     pub(super) bytes: Vec<u8>,
     /// SHA-256 of the file, in hex.
@@ -122,6 +122,18 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// SHA-256 of the file, in hex.
+    #[must_use]
+    pub fn digest(&self) -> &Arc<str> {
+        &self.digest
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Reads a file. Blocks.
     pub(super) fn read(path: &Path) -> Result<Self, LoadError> {
         let (bytes, digest) = read(path)?;
@@ -138,11 +150,11 @@ impl Source {
         }
         Ok((kind, survey))
     }
+}
 
-    /// The component's name in logs: its file's name without the extension.
-    pub(super) fn name(&self) -> &str {
-        self.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component")
-    }
+/// What a component is called that nobody has named: its file's name without the extension.
+pub(super) fn stem(path: &Path) -> &str {
+    path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component")
 }
 
 /// Says what a component imports and exports, and whether it could serve.

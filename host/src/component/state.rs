@@ -4,22 +4,20 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use host_manifest::Stdio;
+use wasmtime::Store;
 use wasmtime::component::ResourceTable;
-use wasmtime::{ResourceLimiter, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{
-    Error as HttpError, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
-    WasiHttpView,
-};
+use wasmtime_wasi_config::WasiConfig;
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::ShutdownGrant;
-use super::engine::{CORE_INSTANCES_EACH, TABLE_ELEMENTS};
+use super::budget::Budget;
 use super::fate::FateWatch;
 use super::generation::Blueprint;
+use super::outgoing::Outgoing;
 use super::stdio::{GuestOutput, Stream};
-
-/// Handles of one instance to host resources; streams and headers of a few requests fit.
-const MAX_HANDLES: usize = 10_000;
+use super::turns::Turn;
+use super::{ConfigGrant, Next, ShutdownGrant, keyvalue};
 
 /// What one host call may copy out of a guest. A body chunk is at most 1 MiB.
 const HOSTCALL_BYTES: usize = 8 << 20;
@@ -31,18 +29,18 @@ const MAX_RANDOM: u64 = 64 << 10;
 /// counts the map's own overhead too.
 const FIELDS_BYTES: usize = 128 << 10;
 
-/// Core instances, memories and tables of one component: what the pool has for one.
-const MAX_PARTS: usize = CORE_INSTANCES_EACH as usize;
-
-/// The data of a store. Nothing in it grants anything.
+/// The data of a store. Nothing in it grants anything but what its blueprint does.
 pub(super) struct GuestState {
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    denied: Denied,
+    outgoing: Outgoing,
     table: ResourceTable,
     budget: Budget,
+    turn: Turn,
     identity: Identity,
     shutdown: Shutdown,
+    keyvalue: keyvalue::Granted,
+    config: ConfigGrant,
     outputs: [GuestOutput; 2],
 }
 
@@ -72,7 +70,7 @@ const DIGITS: usize = 8;
 
 impl Identity {
     pub(super) fn new(number: u64, blueprint: &Blueprint, fate: FateWatch) -> Self {
-        let label = format!("{number}-{:.DIGITS$}", blueprint.digest);
+        let label = format!("{number}-{:.DIGITS$}", blueprint.code.digest);
         Self(Arc::new(Inner { number, label, component: blueprint.name.clone(), fate }))
     }
 }
@@ -98,45 +96,54 @@ impl Drop for Shutdown {
 }
 
 impl GuestState {
-    /// A sandbox with nothing in it: no environment, arguments, files, network or outgoing HTTP;
-    /// stdin closed, stdout and stderr into the log under the component's name.
+    /// A sandbox with nothing in it but what is granted: no environment, arguments, files, network or
+    /// outgoing HTTP; stdin closed, stdout and stderr into the log under the component's name.
     fn new(blueprint: &Blueprint, identity: &Identity) -> Self {
         let component = &blueprint.name;
+        let grants = blueprint.grants();
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_HANDLES);
+        table.set_max_capacity(blueprint.limits().handles);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS_BYTES);
         let outputs = [Stream::Stdout, Stream::Stderr]
             .map(|stream| GuestOutput::new(component.clone(), stream));
-        let [stdout, stderr] = outputs.clone();
-        let wasi =
-            WasiCtx::builder().stdout(stdout).stderr(stderr).max_random_size(MAX_RANDOM).build();
+        let mut builder = WasiCtx::builder();
+        builder.max_random_size(MAX_RANDOM);
+        if grants.stdio == Stdio::Log {
+            let [stdout, stderr] = outputs.clone();
+            builder.stdout(stdout).stderr(stderr);
+        }
+        grants.fill(&mut builder);
+        let mut wasi = builder.build();
+        grants.furnish(&mut wasi);
         Self {
             wasi,
             http,
-            denied: Denied,
+            outgoing: Outgoing::new(identity, grants.outgoing.clone()),
             table,
-            budget: Budget { left: blueprint.limits.memory },
+            budget: Budget::new(blueprint.limits().memory, &blueprint.settings.memory),
+            turn: Turn::new(&blueprint.settings.share),
             identity: identity.clone(),
             shutdown: Shutdown {
-                grant: blueprint.grants.request_shutdown.clone(),
+                grant: grants.request_shutdown.clone(),
                 said: false,
                 asked: false,
                 shared: None,
             },
+            keyvalue: keyvalue::Granted::new(grants.buckets.clone()),
+            config: grants.config.clone(),
             outputs,
         }
     }
 
     /// A store with this sandbox, all limits set. Dropping it ends the guest.
     pub(super) fn store(blueprint: &Blueprint, identity: &Identity) -> Store<Self> {
-        let mut store = Store::new(blueprint.pre.engine(), Self::new(blueprint, identity));
+        let mut store = Store::new(blueprint.code.pre.engine(), Self::new(blueprint, identity));
         store.limiter(|state| &mut state.budget);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
-        store.set_max_component_handles(MAX_HANDLES);
-        // tokio's yield lets the reactor be polled, so that a spinning guest delays nobody's bytes.
-        store.epoch_deadline_callback(|_| {
-            Ok(wasmtime::UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        store.set_max_component_handles(blueprint.limits().handles);
+        store.epoch_deadline_callback(|context| {
+            Ok(wasmtime::UpdateDeadline::YieldCustom(1, context.data().turn.give_way()))
         });
         store.set_epoch_deadline(1);
         store
@@ -144,6 +151,11 @@ impl GuestState {
 
     pub(super) fn table(&mut self) -> &mut ResourceTable {
         &mut self.table
+    }
+
+    /// Its turn on a worker; whoever polls the guest does so through it.
+    pub(super) fn turn(&self) -> &Turn {
+        &self.turn
     }
 
     pub(super) fn identity(&self) -> &Identity {
@@ -174,6 +186,30 @@ impl GuestState {
         self.shutdown.shared = Some(shared);
     }
 
+    /// What the guest may pass its request on to.
+    pub(super) fn lead_to(&mut self, next: Option<Arc<dyn Next>>) {
+        self.outgoing.lead_to(next);
+    }
+
+    pub(super) fn outgoing(&mut self) -> &mut Outgoing {
+        &mut self.outgoing
+    }
+
+    /// What its import `wasi:config` answers.
+    pub(super) fn config(&mut self) -> WasiConfig<'_> {
+        WasiConfig::new(&self.config.0)
+    }
+
+    /// What its key-value imports see of it.
+    pub(super) fn keyvalue(&mut self) -> keyvalue::View<'_> {
+        keyvalue::View {
+            granted: &mut self.keyvalue,
+            table: &mut self.table,
+            component: &self.identity.component,
+            generation: self.identity.number,
+        }
+    }
+
     /// Another exchange begins: what one may print, each may.
     pub(super) fn renew(&self) {
         self.outputs.iter().for_each(GuestOutput::renew);
@@ -188,72 +224,6 @@ impl WasiView for GuestState {
 
 impl WasiHttpView for GuestState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.denied, table: &mut self.table, ctx: &mut self.http }
-    }
-}
-
-/// Linear memory of one instance, all its memories together.
-struct Budget {
-    left: usize,
-}
-
-impl ResourceLimiter for Budget {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let more = desired.saturating_sub(current);
-        let granted = more <= self.left;
-        if granted {
-            self.left -= more;
-        }
-        Ok(granted)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS)
-    }
-
-    fn instances(&self) -> usize {
-        MAX_PARTS
-    }
-
-    fn tables(&self) -> usize {
-        MAX_PARTS
-    }
-
-    fn memories(&self) -> usize {
-        MAX_PARTS
-    }
-}
-
-/// Outgoing HTTP without a grant.
-struct Denied;
-
-/// What wasmtime's hook for outgoing requests gives back.
-type Outgoing = Box<
-    dyn Future<
-            Output = Result<
-                (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), HttpError>> + Send>),
-                HttpError,
-            >,
-        > + Send,
->;
-
-impl WasiHttpHooks for Denied {
-    fn send_request(
-        &mut self,
-        _request: http::Request<WasiBody>,
-        _options: Option<RequestOptions>,
-        _processed: Box<dyn Future<Output = Result<(), HttpError>> + Send>,
-    ) -> Outgoing {
-        Box::new(std::future::ready(Err(HttpError::HttpRequestDenied)))
+        WasiHttpCtxView { hooks: &mut self.outgoing, table: &mut self.table, ctx: &mut self.http }
     }
 }

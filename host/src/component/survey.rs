@@ -17,12 +17,14 @@ pub enum Kind {
 
 /// Packages that components may import from. Whether each interface is there, with the very type,
 /// is the linker's to say.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 10] = [
     "wasi:cli/",
     "wasi:clocks/",
+    "wasi:config/",
     "wasi:filesystem/",
     "wasi:http/",
     "wasi:io/",
+    "wasi:keyvalue/",
     "wasi:random/",
     "wasi:sockets/",
     "host:lifecycle/",
@@ -121,18 +123,20 @@ impl Survey {
         self.imports.iter().find(|name| !known(name)).map(String::as_str)
     }
 
-    /// The grants that it would need for all of its imports to be of use. Nothing is granted
-    /// unless an operator does so, and every import is there all the same.
+    /// The grants that it would need for all of its imports to be of use, in words and as the
+    /// manifest calls them. Nothing is granted unless an operator does so, and every import is there all the same.
     #[must_use]
-    pub fn useful_grants(&self) -> Vec<&'static str> {
+    pub fn useful_grants(&self) -> Vec<(&'static str, &'static str)> {
         let grants = [
-            ("wasi:cli/environment", "environment variables"),
-            ("wasi:filesystem/preopens", "directories"),
-            ("wasi:sockets/", "network"),
-            ("wasi:http/outgoing-handler", "outgoing HTTP"),
-            ("wasi:http/client", "outgoing HTTP"),
+            ("wasi:cli/environment", ("environment variables", "env")),
+            ("wasi:filesystem/preopens", ("directories", "directories")),
+            ("wasi:sockets/", ("network", "tcp")),
+            ("wasi:http/outgoing-handler", ("outgoing HTTP", "outgoing")),
+            ("wasi:http/client", ("outgoing HTTP", "outgoing")),
+            ("wasi:config/", ("configuration", "config")),
+            ("wasi:keyvalue/", ("key-value buckets", "keyvalue")),
         ];
-        let mut useful: Vec<&'static str> = grants
+        let mut useful: Vec<(&'static str, &'static str)> = grants
             .iter()
             .filter(|(prefix, _)| self.imports.iter().any(|name| name.starts_with(prefix)))
             .map(|(_, grant)| *grant)

@@ -20,7 +20,7 @@ pub(super) struct Trial {
 impl Trial {
     /// Lets it live the whole life of an instance, only without a request.
     pub(super) async fn run_hooks(mut self) -> Result<(), GuestFailure> {
-        let (hooks, limit) = (&self.blueprint.hooks, self.blueprint.limits.hook);
+        let (hooks, limit) = (&self.blueprint.code.hooks, self.blueprint.limits().hook);
         hooks
             .start(&mut self.store, &self.instance, limit)
             .await

@@ -39,7 +39,7 @@ pub(super) struct Worker {
 /// for it.
 pub(super) fn spawn(worker: Worker) {
     let what = format!("instance generation={}", worker.identity.number);
-    let kept = worker.blueprint.keeper.keep(what);
+    let kept = worker.blueprint.settings.keeper.keep(what);
     tokio::spawn(worker.live(kept));
 }
 
@@ -57,7 +57,7 @@ impl Worker {
             shared.failure.set(GuestFailure::of(&why)).ok();
         }
         // The guest may have asked for a stop when no exchange was there to pass it on.
-        shared.pass_on_wish(&self.blueprint.grants);
+        shared.pass_on_wish(self.blueprint.grants());
         self.leave();
         debug!(generation = identity.number, "reusable instance ended");
         shared.ended.cancel();
@@ -82,9 +82,11 @@ impl Worker {
 
     async fn serve(&mut self) -> wasmtime::Result<()> {
         let blueprint = self.blueprint.clone();
-        let Blueprint { hooks, limits, entry, .. } = &*blueprint;
+        let (code, limits) = (&blueprint.code, blueprint.limits());
+        let (hooks, entry) = (&code.hooks, &code.entry);
         let mut store = GuestState::store(&blueprint, &self.identity);
         store.data_mut().share_shutdown(self.shared.shutdown.clone());
+        let gone = store.data_mut().outgoing().gone().on_drop();
         let born_late = self.identity.fate.is_ending();
         if born_late {
             self.post.withdraw();
@@ -102,6 +104,7 @@ impl Worker {
             Entry::P3(indices) => self.serve_p3(&mut store, &instance, indices, born_late).await?,
         }
         hooks.shutdown(&mut store, &instance, limits.hook).await;
+        gone.defuse();
         Ok(())
     }
 
@@ -113,8 +116,9 @@ impl Worker {
         indices: &ProxyIndices,
         mut told: bool,
     ) -> wasmtime::Result<bool> {
-        let limits = self.blueprint.limits;
+        let limits = *self.blueprint.limits();
         let proxy = indices.load(&mut *store, instance)?;
+        let turn = store.data().turn().clone();
         loop {
             tokio::select! {
                 biased;
@@ -123,7 +127,7 @@ impl Worker {
                     store.data().renew();
                     self.shared.meter.allow(limits.cpu, true);
                     let call = p2::call(&mut *store, &proxy, request, head);
-                    match metered(&self.shared, limits.cpu, call).await {
+                    match metered(&self.shared, &turn, limits.cpu, call).await {
                         Ok(()) => drop(done.send(Ok(()))),
                         Err(why) => {
                             drop(done.send(Err(Lost::Failed(GuestFailure::of(&why)))));
@@ -134,7 +138,7 @@ impl Worker {
                 () = self.identity.fate.ending(), if !told => {
                     told = true;
                     self.post.withdraw();
-                    self.blueprint.hooks.drain(&mut *store, instance, limits.hook).await?;
+                    self.blueprint.code.hooks.drain(&mut *store, instance, limits.hook).await?;
                 }
                 () = sleep(self.idle) => if self.post.leave_if_idle() {
                     break;
@@ -152,14 +156,14 @@ impl Worker {
         indices: &ServiceIndices,
         told: bool,
     ) -> wasmtime::Result<()> {
-        let limits = self.blueprint.limits;
+        let limits = *self.blueprint.limits();
         let service = indices.load(&mut *store, instance)?;
-        let beside = self.blueprint.hooks.beside(store, instance)?;
-        let shared = self.shared.clone();
+        let beside = self.blueprint.code.hooks.beside(store, instance)?;
+        let (shared, turn) = (self.shared.clone(), store.data().turn().clone());
         let served = store.run_concurrent(async |accessor| {
             self.loop_p3(accessor, &service, beside.as_ref(), told).await
         });
-        metered(&shared, limits.cpu, served).await?
+        metered(&shared, &turn, limits.cpu, served).await?
     }
 
     async fn loop_p3(
@@ -169,7 +173,7 @@ impl Worker {
         beside: Option<&Beside>,
         told: bool,
     ) -> wasmtime::Result<()> {
-        let limits = self.blueprint.limits;
+        let limits = *self.blueprint.limits();
         let mut bench = Bench::default();
         let mut telling = std::pin::pin!(async {
             match beside {

@@ -5,13 +5,18 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use host_manifest::routes::{Path, Pattern};
+use host_manifest::{
+    Component, Connection, Fail, Fault, Grants, Limits, Listen, Manifest, Reuse, Route, Stop, Swap,
+    Total,
+};
 
 use super::ctl::{Ctl, CtlArgs};
-use super::units::Health;
+use super::file::{is_manifest, read};
 use super::{
-    Address, Cache, ConnectionLimits, Control, ExchangeLimits, Grant, GuestLimits, Limit, Reuse,
-    Serve, Size, Smoke, Span, Stop, Swap, defaults,
+    Address, Cache, Control, Grant, Health, Limit, Over, Serve, Size, Smoke, Span, defaults,
 };
 
 /// Version of this program and of the wasmtime in it.
@@ -25,6 +30,8 @@ pub enum Job {
     Serve(Box<Serve>),
     /// `host check`
     Check(PathBuf),
+    /// `host schema`
+    Schema,
     /// `host ctl`
     Ctl(Ctl),
 }
@@ -34,9 +41,15 @@ pub enum Job {
 /// # Errors
 /// A clap error, which knows whether it is help for stdout or a complaint for stderr.
 pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Job, clap::Error> {
-    match Cli::try_parse_from(line)?.command {
+    let matches = Cli::command().try_get_matches_from(line)?;
+    match Cli::from_arg_matches(&matches)?.command {
+        Command::Serve(raw) if is_manifest(&raw.app) => {
+            refuse_flags_of_a_component(&matches)?;
+            raw.with_manifest().map(|serve| Job::Serve(Box::new(serve)))
+        }
         Command::Serve(raw) => raw.checked().map(|serve| Job::Serve(Box::new(serve))),
         Command::Check { app } => Ok(Job::Check(app)),
+        Command::Schema => Ok(Job::Schema),
         Command::Ctl(raw) => raw.checked().map(Job::Ctl),
     }
 }
@@ -51,14 +64,17 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve a component: a fresh, sandboxed instance per request
+    /// Serve a component, or all that a manifest names: a fresh, sandboxed instance per request
     Serve(Box<ServeArgs>),
-    /// Say whether a component would serve, what it imports and which grants it would need
+    /// Say whether a component, or all of a manifest, would serve: what each imports, what it is
+    /// granted, and what it lacks
     Check {
-        /// The component: a .wasm or .wat file
-        #[arg(value_name = "APP.wasm")]
+        /// The component, a .wasm or .wat file, or the manifest, a .toml file
+        #[arg(value_name = "APP.wasm|host.toml")]
         app: PathBuf,
     },
+    /// Print the JSON Schema of manifests, for editors and pipelines
+    Schema,
     /// Ask or command a host that is running, over its control socket
     Ctl(CtlArgs),
 }
@@ -66,13 +82,19 @@ enum Command {
 #[derive(Debug, Args)]
 struct ServeArgs {
     /// The component to serve: a .wasm or .wat file that exports wasi:http/incoming-handler@0.2 or
-    /// wasi:http/handler@0.3
-    #[arg(value_name = "APP.wasm")]
+    /// wasi:http/handler@0.3. Or a manifest, a .toml file: then everything that is said of a
+    /// component is said there
+    #[arg(value_name = "APP.wasm|host.toml")]
     app: PathBuf,
+
+    /// Load and prove everything, with its smoke requests, as a start would; then exit [default: off]
+    #[arg(long)]
+    dry_run: bool,
 
     /// Where to listen: HOST:PORT (IPv6 in brackets) or unix:PATH; may be given several times; port 0
     /// lets the kernel choose. Loopback by default: being reachable from outside is your decision
-    #[arg(long = "addr", value_name = "ADDR", default_value = defaults::ADDRESS)]
+    /// [default: 127.0.0.1:8080, or the manifest's]
+    #[arg(long = "addr", value_name = "ADDR")]
     addresses: Vec<Address>,
 
     /// Worker threads for connections and guests [default: one per core]
@@ -102,17 +124,16 @@ struct OperatingArgs {
     control: Option<PathBuf>,
 
     /// HOST:PORT for GET /livez (200 until the end) and /readyz (200 only while serving), or `off`.
-    /// Apart from --addr, so that whoever asks stands in no queue
-    #[arg(long, value_name = "ADDR", default_value = defaults::HEALTH_ADDRESS)]
-    health_addr: Health,
+    /// Apart from --addr, so that whoever asks stands in no queue [default: off, or the manifest's]
+    #[arg(long, value_name = "ADDR")]
+    health_addr: Option<Health>,
 }
 
 impl OperatingArgs {
     fn control(&self) -> Control {
         match &self.control {
             None => Control::Default,
-            Some(path) if path.as_os_str() == "off" => Control::Off,
-            Some(path) => Control::Path(path.clone()),
+            Some(path) => Control::of(path),
         }
     }
 }
@@ -270,29 +291,116 @@ struct CacheArgs {
 }
 
 impl ServeArgs {
+    /// A manifest of one component, made of the flags.
     fn checked(self) -> Result<Serve, clap::Error> {
-        let stop = self.stop.checked()?;
-        let limits = &self.limits;
-        limits.check()?;
-        let threads = self
-            .threads
-            .or_else(|| std::thread::available_parallelism().ok())
-            .unwrap_or(NonZeroUsize::MIN);
-        Ok(Serve {
-            app: self.app,
-            addresses: self.addresses,
-            stop,
-            connection: limits.connection()?,
-            exchange: limits.exchange(),
-            guest: limits.guest(self.guest.hook_timeout.0)?,
+        let (threads, control, dry_run) = (self.threads(), self.operating.control(), self.dry_run);
+        let mut addresses = self.addresses.clone();
+        if addresses.is_empty() {
+            addresses.push(defaults::ADDRESS.parse().map_err(|why: String| complaint(&why))?);
+        }
+        let health = self.operating.health_addr.and_then(|health| health.0);
+        let listen = Listen { addresses, control: None, health };
+        let component = self.component()?;
+        let route = Route {
+            pattern: Pattern { host: None, path: Path::Prefix("/".into()), methods: Vec::new() },
+            chain: Vec::new(),
+            component: component.name.clone(),
+            strip_prefix: false,
+        };
+        let manifest = Manifest {
+            listen,
+            stop: self.stop.checked()?,
+            connection: self.limits.connection()?,
+            total: Total { instances: self.limits.max_instances, memory: None },
             swap: self.swap.checked()?,
+            components: [(component.name.clone(), component)].into(),
+            routes: vec![route],
+        };
+        let cache = self.cache.checked();
+        let over = Over::default();
+        Ok(Serve { manifest, over, file: None, cache, threads, control, dry_run })
+    }
+
+    /// The manifest, with what flags say of the process.
+    fn with_manifest(self) -> Result<Serve, clap::Error> {
+        let manifest = read(&self.app).map_err(|why| complaint(&why.to_string()))?;
+        let control = match (self.operating.control(), &manifest.listen.control) {
+            (Control::Default, Some(path)) => Control::of(path),
+            (control, _) => control,
+        };
+        let over = Over {
+            addresses: self.addresses.clone(),
+            health: self.operating.health_addr,
+            watch: self.swap.watch,
+        };
+        let (threads, dry_run) = (self.threads(), self.dry_run);
+        let cache = self.cache.checked();
+        let manifest = over.lay_over(manifest);
+        Ok(Serve { manifest, over, file: Some(self.app), cache, threads, control, dry_run })
+    }
+
+    fn threads(&self) -> NonZeroUsize {
+        self.threads
+            .or_else(|| std::thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN)
+    }
+
+    fn component(&self) -> Result<Component, clap::Error> {
+        let name = self.app.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component");
+        let granted = |grant| self.guest.grants.contains(&grant);
+        Ok(Component {
+            name: name.into(),
+            source: self.app.clone(),
+            limits: self.limits.guest(self.guest.hook_timeout.0)?,
             reuse: self.guest.reuse()?,
-            grants: self.guest.grants,
-            cache: self.cache.checked(),
-            threads,
-            control: self.operating.control(),
-            health: self.operating.health_addr.0,
+            grants: Grants {
+                request_shutdown: granted(Grant::RequestShutdown),
+                ..Grants::default()
+            },
+            smoke: self.swap.smoke.clone(),
+            breaker: None,
+            fail: Fail::default(),
         })
+    }
+}
+
+/// Flags that say something of the process, whatever it serves.
+const OF_THE_PROCESS: [&str; 9] = [
+    "app",
+    "dry_run",
+    "addresses",
+    "threads",
+    "watch",
+    "cache_dir",
+    "no_cache",
+    "control",
+    "health_addr",
+];
+
+/// With a manifest, what is said of components is said there.
+fn refuse_flags_of_a_component(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some((_, serve)) = matches.subcommand() else { return Ok(()) };
+    let given = |id: &&clap::Id| serve.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    // Groups of flags have ids of their own.
+    let is_flag = |id: &&clap::Id| serve.try_get_raw(id.as_str()).is_ok_and(|it| it.is_some());
+    let known = |id: &clap::Id| OF_THE_PROCESS.contains(&id.as_str());
+    let serve_command = Cli::command();
+    let flags = serve_command.find_subcommand("serve");
+    let is_own = |id: &&clap::Id| {
+        flags.is_some_and(|serve| serve.get_arguments().any(|argument| argument.get_id() == *id))
+    };
+    match serve.ids().filter(given).filter(is_flag).filter(is_own).find(|id| !known(id)) {
+        None => Ok(()),
+        Some(id) => {
+            let flag = flags
+                .and_then(|serve| serve.get_arguments().find(|argument| argument.get_id() == id))
+                .and_then(clap::Arg::get_long)
+                .unwrap_or(id.as_str())
+                .to_owned();
+            Err(complaint(&format!(
+                "--{flag} cannot be used with a manifest: write it there (docs/manifest.md)"
+            )))
+        }
     }
 }
 
@@ -322,7 +430,6 @@ impl SwapArgs {
         }
         Ok(Swap {
             watch: self.watch,
-            smoke: self.smoke.clone(),
             compile: self.compile_timeout.0,
             retire: self.retire_timeout.0,
             retired: self.max_retired,
@@ -342,109 +449,48 @@ impl StopArgs {
     }
 }
 
-/// Deadlines that make no sense at nothing.
-const NOT_ZERO: &str = "must be longer than 0s: nothing could be answered in no time";
-
-/// hyper's smallest buffer for a head.
-const SMALLEST_HEADER_SIZE: u64 = 8192;
-
-/// hyper h2 counts the list in a u32; nobody needs more.
-const LARGEST_HEADER_SIZE: u64 = 16 * 1024 * 1024;
-
-/// Each instance reserves 4 GiB of a 47-bit address space, which holds 32,000. A swap from 0.2 to
-/// 0.3 needs a pool for each, and reuse one of twice the size.
-const MOST_INSTANCES: usize = 7_500;
-
-/// hyper makes room for all of them with every request.
-const MOST_HEADERS: usize = 10_000;
-
-/// More connections or waiting requests than any machine of today holds.
-const MOST_OF_ALL: usize = 10_000_000;
-
-/// A WebAssembly memory has at most 4 GiB.
-const LARGEST_MEMORY: u64 = 4 * 1024 * 1024 * 1024;
+/// The first of what makes no sense, by the name of its flag.
+fn refuse(faults: Vec<Fault>) -> Result<(), clap::Error> {
+    let Some(fault) = faults.into_iter().next() else { return Ok(()) };
+    let flag = match fault.key {
+        "instances" => "max-instances",
+        "queue" => "max-queue",
+        "memory" => "max-memory",
+        same => same,
+    };
+    Err(complaint(&format!("--{flag} {}", fault.why)))
+}
 
 impl LimitArgs {
-    fn check(&self) -> Result<(), clap::Error> {
-        let spans = [
-            ("--cpu-time", self.cpu_time),
-            ("--response-head-timeout", self.response_head_timeout),
-            ("--body-idle-timeout", self.body_idle_timeout),
-            ("--request-head-timeout", self.request_head_timeout),
-            ("--keep-alive-timeout", self.keep_alive_timeout),
-        ];
-        for (flag, span) in spans {
-            if span.0 == Duration::ZERO {
-                return Err(complaint(&format!("{flag} {NOT_ZERO}")));
-            }
-        }
-        let counts = [
-            ("--max-instances", self.max_instances),
-            ("--max-headers", self.max_headers),
-            ("--max-connections", self.max_connections),
-        ];
-        for (flag, count) in counts {
-            if count == 0 {
-                return Err(complaint(&format!("{flag} must be at least 1")));
-            }
-        }
-        for (flag, count) in
-            [("--max-queue", self.max_queue), ("--max-connections", self.max_connections)]
-        {
-            if count > MOST_OF_ALL {
-                return Err(complaint(&format!("{flag} can be at most {MOST_OF_ALL}")));
-            }
-        }
-        if self.max_headers > MOST_HEADERS {
-            return Err(complaint(&format!("--max-headers can be at most {MOST_HEADERS}")));
-        }
-        if self.max_instances > MOST_INSTANCES {
-            return Err(complaint(&format!(
-                "--max-instances can be at most {MOST_INSTANCES}: each instance reserves 4 GiB of \
-                 address space"
-            )));
-        }
-        Ok(())
-    }
-
-    fn connection(&self) -> Result<ConnectionLimits, clap::Error> {
-        let size = self.max_header_size.0;
-        if !(SMALLEST_HEADER_SIZE..=LARGEST_HEADER_SIZE).contains(&size) {
-            return Err(complaint("--max-header-size must lie between 8KiB and 16MiB"));
-        }
-        Ok(ConnectionLimits {
+    fn connection(&self) -> Result<Connection, clap::Error> {
+        let connection = Connection {
             connections: self.max_connections,
             head: self.request_head_timeout.0,
             keep_alive: self.keep_alive_timeout.0,
             body_idle: self.body_idle_timeout.0,
-            header_size: usize::try_from(size).unwrap_or(usize::MAX),
+            header_size: usize::try_from(self.max_header_size.0).unwrap_or(usize::MAX),
             headers: self.max_headers,
-        })
+        };
+        refuse(connection.faults())?;
+        Ok(connection)
     }
 
-    fn exchange(&self) -> ExchangeLimits {
-        ExchangeLimits {
+    fn guest(&self, hook: Duration) -> Result<Limits, clap::Error> {
+        let limits = Limits {
+            queue: self.max_queue,
+            queue_wait: self.queue_timeout.0,
+            memory: usize::try_from(self.max_memory.0).unwrap_or(usize::MAX),
+            cpu: self.cpu_time.0,
             response_head: self.response_head_timeout.0,
             body_idle: self.body_idle_timeout.0,
             total: self.exchange_timeout.0,
             after: self.after_timeout.0,
-            request_body: self.max_request_body.0,
-            queue: self.max_queue,
-            queue_wait: self.queue_timeout.0,
-        }
-    }
-
-    fn guest(&self, hook: Duration) -> Result<GuestLimits, clap::Error> {
-        let memory = self.max_memory.0;
-        if memory == 0 || memory > LARGEST_MEMORY {
-            return Err(complaint("--max-memory must lie between 1 byte and 4GiB"));
-        }
-        Ok(GuestLimits {
-            instances: self.max_instances,
-            memory: usize::try_from(memory).unwrap_or(usize::MAX),
-            cpu: self.cpu_time.0,
             hook,
-        })
+            request_body: self.max_request_body.0,
+            ..Limits::with_instances(self.max_instances)
+        };
+        refuse(limits.faults())?;
+        Ok(limits)
     }
 }
 

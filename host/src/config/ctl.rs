@@ -37,16 +37,24 @@ pub enum CtlCommand {
     Connections,
     /// List the loaded versions of the component
     Generations,
-    /// Load the component's file again, and swap if it has changed
+    /// Load again what is served, the manifest and its files or the component's file, and swap what
+    /// has changed
     Reload,
-    /// Swap to another component, without losing a request
+    /// Swap a component to another file, without losing a request
     Swap {
+        /// Which component, if there are several: its name in the manifest
+        #[arg(long, value_name = "NAME")]
+        component: Option<String>,
         /// The new component: a .wasm or .wat file
         #[arg(value_name = "NEW.wasm")]
         path: PathBuf,
     },
     /// Go back to the version before
-    Rollback,
+    Rollback {
+        /// Which component, if there are several: its name in the manifest
+        #[arg(long, value_name = "NAME")]
+        component: Option<String>,
+    },
     /// Take the host out of service by hand: not ready, still answering
     Drain,
     /// Put it back into service

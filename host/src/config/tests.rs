@@ -1,13 +1,15 @@
 //! Bad input gets an error that names the flag and says what to write.
 
 use super::args::{Job, parse};
+use std::time::Duration;
+
 use super::*;
 
 fn serve(line: &str) -> Result<Serve, String> {
     let words = format!("host serve app.wasm {line}");
     match parse(words.split_whitespace().map(Into::into)) {
         Ok(Job::Serve(serve)) => Ok(*serve),
-        Ok(other @ (Job::Check(_) | Job::Ctl(_))) => Err(format!("{other:?}")),
+        Ok(other @ (Job::Check(_) | Job::Ctl(_) | Job::Schema)) => Err(format!("{other:?}")),
         Err(why) => Err(why.to_string()),
     }
 }
@@ -15,11 +17,12 @@ fn serve(line: &str) -> Result<Serve, String> {
 #[test]
 fn defaults_are_those_of_the_help() {
     let serve = serve("").unwrap();
-    assert_eq!(serve.addresses, [Address::Tcp(([127, 0, 0, 1], 8080).into())]);
-    assert_eq!(serve.stop.timeout, Duration::from_secs(25));
-    assert_eq!(serve.stop.linger, Duration::from_secs(1));
-    assert_eq!(serve.exchange.total, None);
-    assert_eq!(serve.guest.memory, 128 << 20);
+    let manifest = &serve.manifest;
+    assert_eq!(manifest.listen.addresses, [Address::Tcp(([127, 0, 0, 1], 8080).into())]);
+    assert_eq!(manifest.stop.timeout, Duration::from_secs(25));
+    assert_eq!(manifest.stop.linger, Duration::from_secs(1));
+    assert_eq!(manifest.components["app"].limits.total, None);
+    assert_eq!(manifest.components["app"].limits.memory, 128 << 20);
     assert_eq!(serve.cache, Cache::Default);
 }
 
@@ -27,7 +30,7 @@ fn defaults_are_those_of_the_help() {
 fn addresses_come_as_people_write_them() {
     let serve = serve("--addr [::1]:0 --addr unix:/run/app.sock --addr localhost:81").unwrap();
     assert_eq!(
-        serve.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        serve.manifest.listen.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["[::1]:0", "unix:/run/app.sock", "127.0.0.1:81"]
     );
 }
@@ -37,10 +40,11 @@ fn durations_and_sizes_come_as_people_write_them() {
     let serve =
         serve("--linger 500ms --drain-timeout 1m30s --exchange-timeout 2s --max-memory 64MiB")
             .unwrap();
-    assert_eq!(serve.stop.linger, Duration::from_millis(500));
-    assert_eq!(serve.stop.timeout, Duration::from_secs(90));
-    assert_eq!(serve.exchange.total, Some(Duration::from_secs(2)));
-    assert_eq!(serve.guest.memory, 64 << 20);
+    assert_eq!(serve.manifest.stop.linger, Duration::from_millis(500));
+    assert_eq!(serve.manifest.stop.timeout, Duration::from_secs(90));
+    let limits = serve.manifest.components["app"].limits;
+    assert_eq!(limits.total, Some(Duration::from_secs(2)));
+    assert_eq!(limits.memory, 64 << 20);
 }
 
 #[test]
@@ -76,16 +80,16 @@ fn control_and_health_are_where_they_are_asked_for() {
     assert_eq!(serve("").control, Control::Default);
     assert_eq!(serve("--control off").control, Control::Off);
     assert_eq!(serve("--control /run/c.sock").control, Control::Path("/run/c.sock".into()));
-    assert_eq!(serve("").health, None);
-    assert_eq!(serve("--health-addr off").health, None);
-    assert_eq!(serve("--health-addr [::1]:81").health, "[::1]:81".parse().ok());
+    assert_eq!(serve("").manifest.listen.health, None);
+    assert_eq!(serve("--health-addr off").manifest.listen.health, None);
+    assert_eq!(serve("--health-addr [::1]:81").manifest.listen.health, "[::1]:81".parse().ok());
 }
 
 fn ctl(line: &str) -> Result<Ctl, String> {
     let words = format!("host ctl {line}");
     match parse(words.split_whitespace().map(Into::into)) {
         Ok(Job::Ctl(ctl)) => Ok(ctl),
-        Ok(other @ (Job::Check(_) | Job::Serve(_))) => Err(format!("{other:?}")),
+        Ok(other @ (Job::Check(_) | Job::Serve(_) | Job::Schema)) => Err(format!("{other:?}")),
         Err(why) => Err(why.to_string()),
     }
 }

@@ -46,6 +46,7 @@ impl Host for Fake {
             instances: Instances { in_use: 0, limit: 1 },
             generations: self.generations(),
             last_swap: None,
+            components: Vec::new(),
             limits: [("linger".into(), "1s".into())].into(),
         }
     }
@@ -74,7 +75,7 @@ impl Host for Fake {
     }
 
     /// Panics for one path and rejects another.
-    fn swap(&self, path: PathBuf) -> Pending {
+    fn swap(&self, _component: Option<String>, path: PathBuf) -> Pending {
         self.note(format!("swap {}", path.display()));
         Box::pin(async move {
             assert!(path != *"/panic", "as it was told");
@@ -85,7 +86,7 @@ impl Host for Fake {
         })
     }
 
-    fn rollback(&self) -> Pending {
+    fn rollback(&self, _component: Option<String>) -> Pending {
         self.note("rollback");
         Box::pin(async { Outcome::Swapped { from: 2, to: 1, took_ms: 0 } })
     }

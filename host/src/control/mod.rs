@@ -45,14 +45,17 @@ pub trait Host: Send + Sync + 'static {
     /// Every generation that is still here, newest first.
     fn generations(&self) -> Vec<Generation>;
 
-    /// Loads the component's file again, and swaps if it has changed. Bounded by the implementation.
+    /// Loads again what is served: the manifest and its files, or the component's file. Bounded by
+    /// the implementation.
     fn reload(&self) -> Pending;
 
-    /// Swaps to the component in the file at this absolute path. Bounded by the implementation.
-    fn swap(&self, path: PathBuf) -> Pending;
+    /// Swaps a component, the only one if none is named, to the file at this absolute path. Bounded
+    /// by the implementation.
+    fn swap(&self, component: Option<String>, path: PathBuf) -> Pending;
 
-    /// Swaps to the generation that is kept for it. Bounded by the implementation.
-    fn rollback(&self) -> Pending;
+    /// Swaps a component, the only one if none is named, to the generation that is kept for it.
+    /// Bounded by the implementation.
+    fn rollback(&self, component: Option<String>) -> Pending;
 
     /// Begins a lame duck by hand.
     ///

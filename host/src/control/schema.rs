@@ -42,6 +42,8 @@ pub struct Status {
     pub generations: Vec<Generation>,
     /// What became of the latest swap, if there was one.
     pub last_swap: Option<LastSwap>,
+    /// What is served, by name.
+    pub components: Vec<Component>,
     /// Limits in force, by the name of their flag, as people write them.
     pub limits: BTreeMap<String, String>,
 }
@@ -107,6 +109,21 @@ pub struct Instances {
     pub in_use: u64,
     /// How many there may be.
     pub limit: u64,
+}
+
+/// One component as it is served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Component {
+    /// Its name.
+    pub name: String,
+    /// Number of the generation that serves.
+    pub generation: u64,
+    /// Instances that serve, and how many may.
+    pub instances: Instances,
+    /// Bytes of linear memory of all its instances.
+    pub memory: u64,
+    /// It keeps failing and is put aside for so long.
+    pub put_aside_ms: Option<u64>,
 }
 
 /// Answer to `GET /v1/generations`.
@@ -264,6 +281,21 @@ pub enum Outcome {
         /// The generation that goes on serving.
         generation: u64,
     },
+    /// What the manifest says is in force.
+    Reloaded {
+        /// Components that serve from now on.
+        added: Vec<String>,
+        /// Components on a new generation: other code, grants or limits.
+        changed: Vec<String>,
+        /// Components that do not serve any more.
+        removed: Vec<String>,
+        /// Whether requests may go other ways.
+        routes: bool,
+        /// Parts of the manifest that have changed and stay as they were until a restart.
+        restart: Vec<String>,
+        /// From being asked to the store.
+        took_ms: u64,
+    },
     /// The generation before goes on serving.
     Rejected {
         /// How far it came.
@@ -279,6 +311,18 @@ pub enum Outcome {
 pub struct Swap {
     /// The new component, an absolute path: the host's directory is not the client's.
     pub path: PathBuf,
+    /// Which component it is for; not needed if there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+}
+
+/// Body of `POST /v1/rollback`; without a body nothing of it is said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rollback {
+    /// Which component; not needed if there is only one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
 }
 
 /// Body of `POST /v1/stop`; without a body nothing of it is asked for.

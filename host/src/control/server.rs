@@ -1,7 +1,7 @@
 //! The control socket's HTTP: which path does what, and what it is answered.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::accept::{self, Private, Tasks};
 use super::connection::{self, REQUEST_IN};
 use super::follow;
 use super::reply::{self, Reply};
-use super::schema::{Connections, Generations, Nothing, Outcome, Refused, Stop, Swap};
+use super::schema::{Connections, Generations, Nothing, Outcome, Refused, Rollback, Stop, Swap};
 use super::socket::ControlSocket;
 use super::{Host, Pending};
 
@@ -219,10 +219,10 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, No> {
 }
 
 /// Where an absolute path is asked for.
-fn parse_swap(body: &[u8]) -> Result<PathBuf, No> {
-    let Swap { path } = parse(body)?;
-    if path.is_absolute() {
-        return Ok(path);
+fn parse_swap(body: &[u8]) -> Result<Swap, No> {
+    let swap: Swap = parse(body)?;
+    if swap.path.is_absolute() {
+        return Ok(swap);
     }
     let error = "path must be absolute: the host runs in another directory";
     Err(No::new(StatusCode::BAD_REQUEST, error))
@@ -242,8 +242,8 @@ impl Session {
                 Ok(reply::json(StatusCode::OK, &Generations { generations }))
             }
             Route::Swap => {
-                let path = parse_swap(body)?;
-                self.finish(host.swap(path)).await
+                let Swap { path, component } = parse_swap(body)?;
+                self.finish(host.swap(component, path)).await
             }
             Route::Stop => Ok(self.stop(parse(body)?)),
             Route::Reload => {
@@ -251,8 +251,8 @@ impl Session {
                 self.finish(host.reload()).await
             }
             Route::Rollback => {
-                let Nothing {} = parse(body)?;
-                self.finish(host.rollback()).await
+                let Rollback { component } = parse(body)?;
+                self.finish(host.rollback(component)).await
             }
             Route::Drain => {
                 let Nothing {} = parse(body)?;

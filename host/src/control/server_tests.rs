@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
+use std::path::PathBuf;
+
 use super::*;
 use crate::control::fake::Fake;
 use crate::control::schema::Ended;

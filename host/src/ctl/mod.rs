@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use crate::config::{Ctl, CtlCommand};
 use crate::control::schema::{
-    Connections, Generations, Nothing, Outcome, Progress, Refused, Status, Stop, Swap,
+    Connections, Generations, Nothing, Outcome, Progress, Refused, Rollback, Status, Stop, Swap,
 };
 use crate::exit::Exit;
 use client::{Ask, Client, Gone};
@@ -99,12 +99,16 @@ impl Desk {
                 self.look::<Generations>("/v1/generations", show::generations).await
             }
             CtlCommand::Reload => self.swap(Ask::post("/v1/reload", &Nothing {})).await,
-            CtlCommand::Swap { path } => {
+            CtlCommand::Swap { component, path } => {
                 // The host runs in another directory.
                 let path = std::path::absolute(path)?;
-                self.swap(Ask::post("/v1/swap", &Swap { path })).await
+                let component = component.clone();
+                self.swap(Ask::post("/v1/swap", &Swap { path, component })).await
             }
-            CtlCommand::Rollback => self.swap(Ask::post("/v1/rollback", &Nothing {})).await,
+            CtlCommand::Rollback { component } => {
+                let component = component.clone();
+                self.swap(Ask::post("/v1/rollback", &Rollback { component })).await
+            }
             CtlCommand::Drain => self.tell("/v1/drain", show::progress).await,
             CtlCommand::Undrain => self.tell("/v1/undrain", show::progress).await,
             CtlCommand::Stop { now, wait: false } => {

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::control::schema::{
-    Connections, Doing, Generation, GenerationState, Generations, Outcome, Phase, Progress, Status,
+    Component, Connections, Doing, Generation, GenerationState, Generations, Outcome, Phase,
+    Progress, Status,
 };
 
 /// `host ctl status`
@@ -41,6 +42,10 @@ pub(super) fn status(status: &Status) -> String {
         ]);
     }
     let mut text = table(&rows);
+    if status.components.len() > 1 {
+        text += "\n";
+        text += &components(&status.components);
+    }
     if !status.generations.is_empty() {
         text += "\n";
         text += &list(&status.generations);
@@ -52,6 +57,21 @@ pub(super) fn status(status: &Status) -> String {
         text += &table(&limits);
     }
     text
+}
+
+fn components(components: &[Component]) -> String {
+    let mut rows =
+        vec![["COMPONENT", "GENERATION", "INSTANCES", "MEMORY", "PUT ASIDE"].map(String::from)];
+    rows.extend(components.iter().map(|component| {
+        [
+            component.name.clone(),
+            component.generation.to_string(),
+            format!("{} of {}", component.instances.in_use, component.instances.limit),
+            format!("{} KiB", component.memory >> 10),
+            component.put_aside_ms.map_or_else(|| "-".into(), age),
+        ]
+    }));
+    table(&rows)
 }
 
 fn phase(status: &Status) -> String {
@@ -92,7 +112,17 @@ pub(super) fn generations(generations: &Generations) -> String {
 }
 
 fn list(generations: &[Generation]) -> String {
-    let head = ["GENERATION", "STATE", "SINCE", "IN FLIGHT", "CUT IN", "KIND", "DIGEST", "PATH"];
+    let head = [
+        "GENERATION",
+        "COMPONENT",
+        "STATE",
+        "SINCE",
+        "IN FLIGHT",
+        "CUT IN",
+        "KIND",
+        "DIGEST",
+        "PATH",
+    ];
     let mut rows = vec![head.map(String::from)];
     rows.extend(generations.iter().map(|generation| {
         let state = match generation.state {
@@ -102,6 +132,7 @@ fn list(generations: &[Generation]) -> String {
         };
         [
             generation.number.to_string(),
+            generation.component.clone(),
             state.into(),
             age(generation.since_ms),
             generation.in_flight.to_string(),
@@ -125,6 +156,25 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         }
         Outcome::Unchanged { generation } => {
             format!("unchanged: generation {generation} is what the file holds\n")
+        }
+        Outcome::Reloaded { added, changed, removed, routes, restart, took_ms } => {
+            let mut parts = Vec::new();
+            for (what, names) in [("added", added), ("changed", changed), ("removed", removed)] {
+                if !names.is_empty() {
+                    parts.push(format!("{what} {}", names.join(", ")));
+                }
+            }
+            if *routes {
+                parts.push("routes changed".into());
+            }
+            let done = if parts.is_empty() {
+                "unchanged: what is served is what the manifest says\n".to_owned()
+            } else {
+                format!("reloaded in {}: {}\n", age(*took_ms), parts.join("; "))
+            };
+            let restart: String =
+                restart.iter().map(|part| format!("needs a restart: {part}\n")).collect();
+            done + &restart
         }
         Outcome::Rejected { step, why } => format!("rejected ({step}): {why}\n"),
     }

@@ -2,16 +2,14 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http_body::Body as _;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::admission::Permit;
-use crate::component::{Generation, Running, WasiBody};
+use super::exchange::Admitted;
+use crate::component::{Running, WasiBody};
 use crate::lifecycle::{Name, Phase, PhaseWatch, Tracker};
 
 /// What it takes to let a guest work on.
@@ -19,17 +17,17 @@ use crate::lifecycle::{Name, Phase, PhaseWatch, Tracker};
 pub(super) struct Afterwork {
     pub(super) tracker: Tracker,
     pub(super) phase: PhaseWatch,
-    pub(super) limit: Duration,
 }
 
 impl Afterwork {
     /// Lets a guest whose answer has ended work on until it has nothing more to do. Its instance
     /// keeps its permit and its generation; its guard in the tracker is what a stop waits for.
     pub(super) fn begin(&self, rest: Rest, what: Name) {
-        let Self { tracker, phase, limit } = self.clone();
+        let Self { tracker, phase } = self.clone();
         let mut guard = tracker.enter(what);
         tokio::spawn(async move {
-            let Rest { mut running, mut unwanted, permit, generation, exchange } = rest;
+            let Rest { mut running, mut unwanted, admitted, exchange } = rest;
+            let (generation, limit) = (&admitted.generation, admitted.entry.limits.after);
             let work = poll_fn(|cx| {
                 if phase.now() == Phase::Cut || generation.is_cut() {
                     return Poll::Pending;
@@ -58,7 +56,7 @@ impl Afterwork {
             }
             debug!(exchange, component, "work after the answer ended");
             drop(running);
-            drop(permit);
+            drop(admitted);
             drop(guard);
         });
     }
@@ -69,8 +67,7 @@ pub(super) struct Rest {
     pub(super) running: Running,
     /// A body that the guest writes and nobody reads: of an answer to HEAD.
     pub(super) unwanted: Option<WasiBody>,
-    pub(super) permit: Permit,
-    pub(super) generation: Arc<Generation>,
+    pub(super) admitted: Admitted,
     /// Number of the exchange that it was.
     pub(super) exchange: u64,
 }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::fmt;
+use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -17,12 +18,12 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{debug, warn};
 
-use super::admission::Permit;
 use super::afterwork::Rest;
-use super::exchange::{Exchanges, Label};
+use super::exchange::{Admitted, Exchanges, Label};
 use super::failure::Failure;
-use crate::component::{Generation, GuestFailure, Running, WasiBody};
-use crate::lifecycle::{Guard, Phase};
+use super::upload::Verdict;
+use crate::component::{BodyError, GuestFailure, Running, WasiBody};
+use crate::lifecycle::{Guard, Phase, PhaseWatch};
 
 /// Empty frames taken from a guest in one go, before others get their turn. They are dropped:
 /// forwarded over HTTP/2 they would grow the heap (wasmtime advisory f8mm).
@@ -39,9 +40,46 @@ enum Inner {
         _guard: Option<Guard>,
     },
     Guest(Box<Stream>),
+    /// Of those behind a plugin that has failed.
+    Passed {
+        body: WasiBody,
+        guard: Guard,
+        phase: PhaseWatch,
+    },
 }
 
 impl Answer {
+    /// The answer of those behind a plugin that has failed, with the exchange's guard.
+    pub(super) fn passed(body: WasiBody, guard: Guard, phase: PhaseWatch) -> Self {
+        Self(Inner::Passed { body, guard, phase })
+    }
+
+    /// Waits for the moment when it is not to be held back any longer: whoever takes its frames has
+    /// stood still for too long, or its end was decided. Holds nothing of it.
+    pub(super) fn is_overdue(&self) -> impl Future<Output = ()> + Send + 'static {
+        let waits = match &self.0 {
+            Inner::Guest(stream) => stream.work.as_ref().map(|work| {
+                let idle = Instant::now() + stream.body_idle;
+                let by = stream.deadline.map_or(idle, |deadline| deadline.min(idle));
+                (work.exchanges.phase().clone(), work.admitted.generation.cut(), by)
+            }),
+            Inner::Whole { .. } | Inner::Passed { .. } => None,
+        };
+        async move {
+            let Some((phase, cut, by)) = waits else { return pending().await };
+            tokio::select! {
+                () = phase.reached(Phase::Cut) => {}
+                () = cut => {}
+                () = sleep_until(by) => {}
+            }
+        }
+    }
+
+    /// Whether all of it is here.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.0, Inner::Whole { .. })
+    }
+
     /// A body of the host's own.
     pub(super) fn fixed(text: &'static str) -> Self {
         Self::whole(Bytes::from_static(text.as_bytes()), None)
@@ -66,6 +104,8 @@ pub(super) struct Stream {
     pub(super) deadline: Option<Instant>,
     /// What is still owed of a declared length.
     pub(super) owed: Option<u64>,
+    /// What it may still be, if that is bounded.
+    pub(super) room: Option<u64>,
     /// Taken before the head went out.
     pub(super) early: VecDeque<Frame<Bytes>>,
     /// The exchange's, once the guest is done with it.
@@ -76,8 +116,9 @@ pub(super) struct Stream {
 /// A guest at work, and what it holds.
 pub(super) struct Work {
     pub(super) running: Running,
-    pub(super) permit: Permit,
-    pub(super) generation: Arc<Generation>,
+    pub(super) admitted: Admitted,
+    /// What became of the request's body.
+    pub(super) verdict: Verdict,
     pub(super) guard: Guard,
     pub(super) label: Arc<Label>,
     pub(super) exchanges: Exchanges,
@@ -101,6 +142,7 @@ enum Why {
     Body(String),
     Idle(Duration),
     Total,
+    TooLarge,
     Cut,
     Retired,
 }
@@ -112,6 +154,7 @@ impl fmt::Display for Broken {
             Why::Body(why) => write!(f, "guest broke off its body: {why}"),
             Why::Idle(patience) => write!(f, "guest sent nothing for {patience:?}"),
             Why::Total => f.write_str("the exchange took too long"),
+            Why::TooLarge => f.write_str("guest sent more than its limit, response-body"),
             Why::Cut => f.write_str("cut by the stop"),
             Why::Retired => f.write_str("cut with its retired generation"),
         }
@@ -132,32 +175,46 @@ impl Work {
     ) -> Guard {
         self.running.release();
         let mut noop = Context::from_waker(Waker::noop());
-        let exchange = self.guard.id();
+        let exchange = self.exchange();
         match self.running.poll_work(cx.unwrap_or(&mut noop)) {
             Poll::Ready(Ok(())) => self.guard,
             Poll::Ready(Err(why)) => {
-                let component = self.generation.name();
+                let component = self.admitted.generation.name();
                 warn!(exchange, component, %why, "guest failed after its answer");
                 self.guard
             }
             Poll::Pending => {
-                let Self { running, permit, generation, guard, label, exchanges } = self;
-                let rest = Rest { running, unwanted, permit, generation, exchange };
+                let Self { running, admitted, guard, label, exchanges, .. } = self;
+                let rest = Rest { running, unwanted, admitted, exchange };
                 exchanges.afterwork().begin(rest, label);
                 guard
             }
         }
     }
 
+    /// What the log calls it: in a chain, all parts go by the exchange that they are of.
+    fn exchange(&self) -> u64 {
+        self.label.exchange(&self.guard)
+    }
+
     /// The message is broken: the guest ends here.
     fn break_off(mut self, why: Why) -> Broken {
         let broken = Broken(why);
-        let (exchange, label) = (self.guard.id(), &self.label);
-        let (component, generation) = (self.generation.name(), self.generation.number());
+        let (exchange, label) = (self.exchange(), &self.label);
+        let generation = &self.admitted.generation;
+        let (component, generation) = (generation.name(), generation.number());
+        let upload = self.verdict.failure();
+        if upload.is_none() && matches!(broken.0, Why::Guest(_) | Why::Idle(_) | Why::Total) {
+            self.admitted.failed();
+        }
         if matches!(broken.0, Why::Cut | Why::Retired) {
             self.guard.mark_cut();
         }
-        warn!(exchange, component, generation, why = %broken, "answer broken off: {label}");
+        if upload == Some(Failure::PeerGone) {
+            debug!(exchange, component, generation, why = %broken, "peer gone: {label}");
+        } else {
+            warn!(exchange, component, generation, why = %broken, "answer broken off: {label}");
+        }
         broken
     }
 }
@@ -167,7 +224,7 @@ impl Broken {
     pub(super) fn failure(&self) -> Failure {
         match &self.0 {
             Why::Guest(why) => why.into(),
-            Why::Body(_) => Failure::Guest,
+            Why::Body(_) | Why::TooLarge => Failure::Guest,
             Why::Idle(_) | Why::Total => Failure::GuestTooSlow,
             Why::Cut => Failure::Cut,
             Why::Retired => Failure::Retired,
@@ -224,7 +281,7 @@ impl Stream {
         if work.exchanges.phase().now() == Phase::Cut {
             return self.fail(Why::Cut);
         }
-        if work.generation.is_cut() {
+        if work.admitted.generation.is_cut() {
             return self.fail(Why::Retired);
         }
         if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -257,6 +314,12 @@ impl Stream {
 
     fn pass(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         self.timers.idle = None;
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match self.room.map(|room| room.checked_sub(bytes)) {
+            Some(None) => return self.fail(Why::TooLarge),
+            Some(room) => self.room = room,
+            None => {}
+        }
         Poll::Ready(Some(Ok(frame)))
     }
 
@@ -292,7 +355,7 @@ impl Stream {
         let Some(work) = &self.work else { return Poll::Ready(None) };
         let timers = &mut self.timers;
         let cut = timers.cut.get_or_insert_with(|| {
-            let (phase, retired) = (work.exchanges.phase().clone(), work.generation.cut());
+            let (phase, retired) = (work.exchanges.phase().clone(), work.admitted.generation.cut());
             Box::pin(async move {
                 tokio::select! {
                     () = phase.reached(Phase::Cut) => Why::Cut,
@@ -336,7 +399,7 @@ impl Drop for Stream {
         if work.exchanges.phase().now() == Phase::Cut {
             work.guard.mark_cut();
         }
-        debug!(exchange = work.guard.id(), "peer gone before the end: {}", work.label);
+        debug!(exchange = work.exchange(), "peer gone before the end: {}", work.label);
     }
 }
 
@@ -353,6 +416,14 @@ impl Body for Answer {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             Inner::Guest(stream) => stream.hand_over(cx),
+            Inner::Passed { body, guard, phase } => {
+                Pin::new(body).poll_frame(cx).map_err(|why: BodyError| {
+                    if phase.now() == Phase::Cut {
+                        guard.mark_cut();
+                    }
+                    Broken(Why::Body(why.to_string()))
+                })
+            }
         }
     }
 
@@ -361,6 +432,7 @@ impl Body for Answer {
             Inner::Whole { bytes, .. } => bytes.is_none(),
             // A guest may still fail before it has said that this was all.
             Inner::Guest(stream) => stream.work.is_none() && stream.early.is_empty(),
+            Inner::Passed { body, .. } => body.is_end_stream(),
         }
     }
 
@@ -372,6 +444,7 @@ impl Body for Answer {
             Inner::Guest(stream) => {
                 stream.owed.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
+            Inner::Passed { body, .. } => body.size_hint(),
         }
     }
 }
@@ -381,6 +454,7 @@ impl fmt::Debug for Answer {
         f.write_str(match self.0 {
             Inner::Whole { .. } => "Answer::Whole",
             Inner::Guest(_) => "Answer::Guest",
+            Inner::Passed { .. } => "Answer::Passed",
         })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Requests that two servers on the way could read in two ways are refused (RFC 9112 §11.2).
 
-use http::header::{HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
@@ -40,7 +40,24 @@ pub(super) fn check<B>(request: &mut Request<B>, headers: usize) -> Result<Verdi
         .build()
         .map_err(|_| Failure::Malformed("bad request target\n"))?;
     *request.uri_mut() = uri;
+    drop_fields_of_the_connection(request.headers_mut());
     Ok(Verdict::Pass)
+}
+
+/// Removes the fields that `Connection` names: they were for this host only (RFC 9110 §7.6.1). What
+/// frames the message stays, whatever is said of it.
+fn drop_fields_of_the_connection(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING, EXPECT].contains(name))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
 }
 
 /// One `Transfer-Encoding: chunked` and nothing odder. Beside a length, hyper goes by the coding,
@@ -116,6 +133,71 @@ fn path<B>(request: &Request<B>) -> Result<Option<PathAndQuery>, Failure> {
     }
 }
 
+/// The other ways in which a path can be read: percent-encoding undone once or twice, dots resolved,
+/// empty segments left out, backslashes taken for slashes (RFC 3986 §6.2.2), each by itself and all
+/// together. Routes are found by the bytes: a request for which a reading leads to another place could
+/// reach a component past the plugins that stand before that path.
+pub(super) fn other_readings(path: &str) -> Vec<String> {
+    let plain = !path.contains('%') && !path.contains("/.") && !path.contains("//");
+    if plain && !path.contains('\\') {
+        return Vec::new();
+    }
+    let once = decode(path);
+    let twice = decode(&once);
+    let mut readings = Vec::new();
+    for decoded in [path, &once, &twice] {
+        let slashes = decoded.replace('\\', "/");
+        for text in [decoded, &slashes] {
+            readings.push(text.to_owned());
+            readings.push(resolved(text, false));
+            readings.push(resolved(text, true));
+        }
+    }
+    readings.sort();
+    readings.dedup();
+    readings.retain(|reading| reading != path);
+    readings
+}
+
+/// A path without its dots (RFC 3986 §5.2.4), and without empty segments if they are merged.
+fn resolved(path: &str, merged: bool) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    let mut rest = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
+    while let Some(segment) = rest.next() {
+        let last = rest.peek().is_none();
+        match segment {
+            ".." => drop(segments.pop()),
+            "." => {}
+            "" if merged && !last => {}
+            segment => segments.push(segment),
+        }
+        if last && matches!(segment, "." | "..") {
+            segments.push("");
+        }
+    }
+    format!("/{}", segments.join("/"))
+}
+
+/// Percent-encoding undone, once (RFC 3986 §2.1).
+fn decode(text: &str) -> String {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, behind)) = rest.split_first() {
+        let hex = behind.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.filter(|_| *byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(value) => {
+                decoded.push(value);
+                rest = behind.get(2..).unwrap_or_default();
+            }
+            None => {
+                decoded.push(*byte);
+                rest = behind;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +263,51 @@ mod tests {
         }
         assert_eq!(h1("TRACE", "/", &[("host", "a")]), Err(Failure::Method));
         assert_eq!(h1("CONNECT", "a:80", &[("host", "a:80")]), Err(Failure::Method));
+    }
+
+    #[test]
+    fn paths_that_can_be_read_in_other_ways_are_seen_as_other_readers_would() {
+        for plain in ["/", "/shop", "/shop/a.b/x..c", "/a/", "/shop/x-y_z~"] {
+            assert_eq!(other_readings(plain), [""; 0], "{plain}");
+        }
+        for (path, read) in [
+            ("/x/../admin", "/admin"),
+            ("/x/%2e%2E/admin", "/admin"),
+            ("/%61dmin", "/admin"),
+            ("/%2561dmin", "/admin"),
+            ("/%61dmin/../x", "/admin/../x"),
+            ("/admin/%2e%2e/x", "/x"),
+            ("//admin/", "/admin/"),
+            ("/./admin", "/admin"),
+            ("/x%2f..%2fadmin", "/admin"),
+            ("/x\\..\\admin", "/admin"),
+            ("/x//../admin", "/admin"),
+            ("/x//../admin", "/x/admin"),
+            ("/admin/..", "/"),
+            ("/../..", "/"),
+        ] {
+            let others = other_readings(path);
+            assert!(others.iter().any(|other| other == read), "{path}: {others:?}");
+        }
+        assert_eq!(other_readings("/a%zz"), [""; 0], "no encoding");
+    }
+
+    #[test]
+    fn fields_that_are_for_this_connection_go_no_further() {
+        let headers = [
+            ("host", "a"),
+            ("connection", "close, X-Own"),
+            ("connection", "host, content-length"),
+            ("x-own", "1"),
+            ("x-other", "2"),
+            ("content-length", "0"),
+        ];
+        let mut request = request(Version::HTTP_11, "GET", "/", &headers);
+        assert_eq!(check(&mut request, 100), Ok(Verdict::Pass));
+        let mut left: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
+        // A map: a removal changes the order.
+        left.sort_unstable();
+        assert_eq!(left, ["connection", "content-length", "host", "x-other"]);
     }
 
     #[test]

@@ -2,29 +2,32 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::poll_fn;
-use std::sync::{Arc, OnceLock};
+use std::future::{pending, poll_fn};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, EXPECT};
+use host_manifest::routes::Found;
+use host_manifest::{Component, Fail};
+use http::header::{CONTENT_LENGTH, EXPECT, TE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::Limits;
-use super::admission::{Admission, Permit};
 use super::afterwork::Afterwork;
 use super::answer::{Answer, Stream, Timers, Work};
+use super::chain::{Origin, Pass, Recovered, Way};
 use super::edge;
 use super::failure::{self, Failure};
 use super::upload::{self, Upload};
-use crate::component::{Generation, GuestFailure, Running, Slot, WasiBody};
+use crate::component::{Generation, GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Work as InFlight};
 use crate::net;
+use crate::site::{Breaker, BreakerStanding, Permit, Slot, Target};
 
 /// Serves exchanges: the service that the network is handed. Cloning gives another handle.
 #[derive(Clone, Debug)]
@@ -32,12 +35,13 @@ pub struct Exchanges(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    slot: Arc<Slot>,
-    admission: Admission,
+    site: Arc<Slot>,
     phase: PhaseWatch,
     exchanges: Tracker,
+    /// Parts of exchanges that run in a chain: each is inside an exchange that a stop waits for.
+    hops: Tracker,
     afterwork: Afterwork,
-    limits: Limits,
+    headers: usize,
 }
 
 /// What an exchange is called in logs and among the survivors of a drain.
@@ -45,17 +49,33 @@ struct Shared {
 pub(super) struct Label {
     method: Method,
     uri: Uri,
+    /// Of which exchange it is a part, in a chain.
+    of: Option<u64>,
     /// Once it has an instance: who waits for one may get one of a newer generation.
-    server: OnceLock<(Arc<str>, u64)>,
+    server: Mutex<Option<(Arc<str>, u64)>>,
 }
 
 impl Label {
-    fn component(&self) -> Option<&str> {
-        self.server.get().map(|(component, _)| &**component)
+    fn new<B>(request: &Request<B>, of: Option<u64>) -> Self {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        Self { method, uri, of, server: Mutex::default() }
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<(Arc<str>, u64)>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of its exchange: of the one around it, in a chain.
+    pub(super) fn exchange(&self, guard: &Guard) -> u64 {
+        self.of.unwrap_or_else(|| guard.id())
+    }
+
+    fn component(&self) -> Option<Arc<str>> {
+        self.server().as_ref().map(|(component, _)| component.clone())
     }
 
     fn generation(&self) -> Option<u64> {
-        self.server.get().map(|(_, generation)| *generation)
+        self.server().as_ref().map(|(_, generation)| *generation)
     }
 }
 
@@ -64,6 +84,9 @@ impl fmt::Display for Label {
         let Self { method, uri, .. } = self;
         let path = uri.path_and_query().map_or("*", |path| path.as_str());
         write!(f, "{method} {path}")?;
+        if let Some(exchange) = self.of {
+            write!(f, " of exchange={exchange}")?;
+        }
         self.generation().map_or(Ok(()), |generation| write!(f, " generation={generation}"))
     }
 }
@@ -74,6 +97,32 @@ enum Fault {
     Guest(GuestFailure),
 }
 
+impl Fault {
+    /// What the peer is told.
+    fn failure(&self) -> Failure {
+        match self {
+            Self::Host(failure) => *failure,
+            Self::Guest(why) => why.into(),
+        }
+    }
+
+    /// Whether the guest did it.
+    fn is_of_the_guest(&self) -> bool {
+        match self {
+            Self::Guest(why) => !matches!(why, GuestFailure::PoolFull | GuestFailure::NoMemory),
+            Self::Host(failure) => *failure == Failure::GuestTooSlow,
+        }
+    }
+
+    /// Whether the component cannot serve, for whatever reason; not the peer, nor a stop.
+    fn is_of_the_component(&self) -> bool {
+        match self {
+            Self::Guest(_) => true,
+            Self::Host(failure) => failure.is_of_the_component(),
+        }
+    }
+}
+
 impl From<Failure> for Fault {
     fn from(failure: Failure) -> Self {
         Self::Host(failure)
@@ -81,52 +130,132 @@ impl From<Failure> for Fault {
 }
 
 impl Exchanges {
-    /// Serves the component in `slot`.
+    /// Serves the site in `site`; `headers` is the most that a request may have.
     #[must_use]
-    pub fn new(slot: Arc<Slot>, phase: PhaseWatch, in_flight: &InFlight, limits: Limits) -> Self {
-        let afterwork = Afterwork {
-            tracker: in_flight.afterwork.clone(),
-            phase: phase.clone(),
-            limit: limits.after,
-        };
-        let admission = Admission::new(limits.instances, limits.queue, limits.queue_wait);
-        let exchanges = in_flight.exchanges.clone();
-        Self(Arc::new(Shared { slot, admission, phase, exchanges, afterwork, limits }))
+    pub fn new(site: Arc<Slot>, phase: PhaseWatch, in_flight: &InFlight, headers: usize) -> Self {
+        let afterwork = Afterwork { tracker: in_flight.afterwork.clone(), phase: phase.clone() };
+        let (exchanges, hops) = (in_flight.exchanges.clone(), Tracker::named());
+        Self(Arc::new(Shared { site, phase, exchanges, hops, afterwork, headers }))
     }
 
     async fn answer(self, mut request: Request<Incoming>) -> Response<Answer> {
-        match edge::check(&mut request, self.0.limits.headers) {
+        match edge::check(&mut request, self.0.headers) {
             Ok(edge::Verdict::Pass) => {}
             Ok(edge::Verdict::ServerOptions) => return failure::server_options(),
             Err(failure) => return failure.response(),
         }
-        let label = Arc::new(Label {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            server: OnceLock::new(),
-        });
-        let mut guard = self.0.exchanges.enter(label.clone());
-        match self.0.run(request, &label).await {
-            Ok(begun) => self.respond(begun, guard, label).await,
-            Err(fault) => {
-                let failure = report(&fault, &guard, &label);
-                if matches!(failure, Failure::Cut | Failure::Retired) {
-                    guard.mark_cut();
+        let way = match self.0.route(&request) {
+            Ok(way) => way,
+            Err(refusal) => return *refusal,
+        };
+        let label = Arc::new(Label::new(&request, None));
+        let guard = self.0.exchanges.enter(label.clone());
+        let limits = UploadLimits::of(&way);
+        if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
+            return refuse(&Failure::BodyTooLarge.into(), guard, &label);
+        }
+        let (request, verdict) = receive(request, &limits);
+        self.serve(request, verdict, way, guard, label).await
+    }
+
+    /// Serves the rest of a chain: a part of the exchange with this number.
+    pub(super) async fn hop(
+        self,
+        request: Request<WasiBody>,
+        way: Way,
+        of: u64,
+        verdict: upload::Verdict,
+    ) -> Response<Answer> {
+        let label = Arc::new(Label::new(&request, Some(of)));
+        let guard = self.0.hops.enter(label.clone());
+        let most = UploadLimits::of(&way).bytes;
+        if declared_length(request.headers()).is_some_and(|bytes| bytes > most) {
+            return refuse(&Failure::BodyTooLarge.into(), guard, &label);
+        }
+        let request = request.map(|body| upload::limited(body, most));
+        self.serve(request, verdict, way, guard, label).await
+    }
+
+    /// Serves a request by the first component on its way. An open plugin that fails is left out.
+    async fn serve(
+        self,
+        mut request: Request<WasiBody>,
+        verdict: upload::Verdict,
+        mut way: Way,
+        guard: Guard,
+        label: Arc<Label>,
+    ) -> Response<Answer> {
+        loop {
+            // What a plugin has wasted is not the time of the next one.
+            let began = Instant::now();
+            let pass = way.rest().map(|rest| {
+                let exchange = label.exchange(&guard);
+                let origin = Origin::of(&request, exchange, verdict.clone());
+                Pass::new(self.clone(), rest, origin)
+            });
+            if let Some(pass) = &pass
+                && way.first().is_some_and(|plugin| plugin.fail == Fail::Open)
+            {
+                request = pass.keep(request);
+            }
+            let turn = Turn { way: &mut way, pass: pass.as_ref(), label: &label, began };
+            let fault = match self.0.run(request, &verdict, turn).await {
+                Ok(begun) => {
+                    if let Some(pass) = &pass {
+                        pass.forget();
+                    }
+                    let answer = self.respond(begun, verdict, guard, label).await;
+                    let told = |failure: Failure| match pass {
+                        Some(_) => failure.of_plugin().response(),
+                        None => failure.response(),
+                    };
+                    return answer.unwrap_or_else(told);
                 }
-                failure.response()
+                Err(fault) => fault,
+            };
+            let Some(pass) = pass.filter(|_| fault.is_of_the_component()) else {
+                return refuse(&fault, guard, &label);
+            };
+            let failure = fault.failure().of_plugin();
+            report(&fault, failure, &guard, &label);
+            let (exchange, plugin) = (label.exchange(&guard), way.first().map(|it| &*it.name));
+            match pass.recover().await {
+                Recovered::Request(kept) => {
+                    info!(exchange, plugin, "passed by: fail = open");
+                    request = kept;
+                    way = pass.into_rest();
+                    *label.server() = None;
+                }
+                Recovered::Response(response) => {
+                    info!(exchange, plugin, "passed by: fail = open");
+                    let mut guard = guard;
+                    if self.0.phase.now() == Phase::Cut {
+                        guard.mark_cut();
+                    }
+                    let phase = self.0.phase.clone();
+                    return response.map(|body| Answer::passed(body, guard, phase));
+                }
+                Recovered::Nothing => return failure.response(),
             }
         }
     }
 
-    /// Makes the response that hyper sends: the guest goes on inside its body.
-    async fn respond(self, begun: Begun, guard: Guard, label: Arc<Label>) -> Response<Answer> {
-        let Begun { response, running, permit, generation, deadline, bodyless } = begun;
-        let body_idle = self.0.limits.body_idle;
-        let work = Work { running, permit, generation, guard, label, exchanges: self };
+    /// Makes the response that hyper sends: the guest goes on inside its body. A guest that has failed
+    /// by now has failed before its head is out.
+    async fn respond(
+        self,
+        begun: Begun,
+        verdict: upload::Verdict,
+        guard: Guard,
+        label: Arc<Label>,
+    ) -> Result<Response<Answer>, Failure> {
+        let Begun { response, running, admitted, deadline, body_idle, bodyless } = begun;
+        let room = admitted.entry.limits.response_body;
+        let work = Work { running, admitted, verdict, guard, label, exchanges: self };
         let (parts, body) = response.into_parts();
         if bodyless {
             drop(work.finish(Some(body), None));
-            return Response::from_parts(parts, Answer::fixed(""));
+            return Ok(Response::from_parts(parts, Answer::fixed("")));
         }
         let owed = declared_length(&parts.headers);
         let mut stream = Stream {
@@ -135,21 +264,16 @@ impl Exchanges {
             body_idle,
             deadline,
             owed,
+            room,
             early: VecDeque::new(),
             guard: None,
             timers: Timers::default(),
         };
         match poll_fn(|cx| Poll::Ready(stream.begin(cx))).await {
-            Ok(Some(whole)) => Response::from_parts(parts, whole),
-            Ok(None) => Response::from_parts(parts, Answer::stream(stream)),
-            Err(broken) => broken.failure().response(),
+            Ok(Some(whole)) => Ok(Response::from_parts(parts, whole)),
+            Ok(None) => Ok(Response::from_parts(parts, Answer::stream(stream))),
+            Err(broken) => Err(broken.failure()),
         }
-    }
-
-    /// Instances that serve an exchange or work after its answer.
-    #[must_use]
-    pub fn instances_in_use(&self) -> usize {
-        self.0.limits.instances.saturating_sub(self.0.admission.free())
     }
 
     pub(super) fn phase(&self) -> &PhaseWatch {
@@ -161,70 +285,151 @@ impl Exchanges {
     }
 }
 
+/// The turn of one component on the way of a request.
+struct Turn<'a> {
+    /// From this component on.
+    way: &'a mut Way,
+    /// What it passes on to, unless it is the last one.
+    pass: Option<&'a Pass>,
+    label: &'a Label,
+    /// When the exchange began.
+    began: Instant,
+}
+
 /// A guest that has sent the head of its answer.
 struct Begun {
     response: Response<WasiBody>,
     running: Running,
-    permit: Permit,
-    generation: Arc<Generation>,
+    admitted: Admitted,
     deadline: Option<Instant>,
+    body_idle: Duration,
     /// HEAD, 204, 304: no body follows, whatever the guest writes.
     bodyless: bool,
 }
 
-impl Shared {
-    /// Runs a guest until the head of its answer is there.
-    async fn run(&self, request: Request<Incoming>, label: &Label) -> Result<Begun, Fault> {
-        let began = Instant::now();
-        let limits = &self.limits;
-        if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.request_body) {
-            return Err(Failure::BodyTooLarge.into());
+/// The right to an instance of a component, and what it was at that moment.
+pub(super) struct Admitted {
+    _permit: Permit,
+    pub(super) generation: Arc<Generation>,
+    pub(super) entry: Arc<Component>,
+    breaker: Option<Arc<Breaker>>,
+}
+
+impl Admitted {
+    /// The guest has failed: that counts where somebody counts.
+    pub(super) fn failed(&self) {
+        if let Some(breaker) = &self.breaker
+            && breaker.failed()
+        {
+            warn!(component = %self.entry.name, "component keeps failing and is put aside");
         }
+    }
+}
+
+/// What a request body may be, for all on its way.
+struct UploadLimits {
+    bytes: u64,
+    idle: Duration,
+}
+
+impl UploadLimits {
+    fn of(way: &Way) -> Self {
+        let mut all = Self { bytes: u64::MAX, idle: Duration::ZERO };
+        for limits in way.limits() {
+            all.bytes = all.bytes.min(limits.request_body);
+            all.idle = all.idle.max(limits.body_idle);
+        }
+        all
+    }
+}
+
+impl Shared {
+    fn route(&self, request: &Request<Incoming>) -> Result<Way, Box<Response<Answer>>> {
+        let (uri, method) = (request.uri(), request.method());
+        let host = uri.host().unwrap_or_default();
+        let site = self.site.current();
+        let found = site.route(host, uri.path(), method);
+        let elsewhere = |read: &String| !same(&found, &site.route(host, read, method));
+        if edge::other_readings(uri.path()).iter().any(elsewhere) {
+            return Err(Box::new(Failure::Malformed("path can be read in two ways\n").response()));
+        }
+        match found {
+            Found::Route(target) => {
+                Way::new(&site, target).ok_or_else(|| Box::new(Failure::NoRoute.response()))
+            }
+            Found::Methods(allowed) => Err(Box::new(failure::other_methods(&allowed))),
+            Found::Nothing => Err(Box::new(Failure::NoRoute.response())),
+        }
+    }
+
+    /// Runs a guest until the head of its answer is there.
+    async fn run(
+        &self,
+        request: Request<WasiBody>,
+        verdict: &upload::Verdict,
+        turn: Turn<'_>,
+    ) -> Result<Begun, Fault> {
+        let Turn { way, pass, label, began } = turn;
         let is_head = *request.method() == Method::HEAD;
-        let (request, verdict) = self.receive(request);
-        let permit = self.admit().await?;
-        // Once, and now that it begins: what waited does not run on code that was replaced since.
-        let generation = self.slot.current();
-        label.server.get_or_init(|| (generation.component(), generation.number()));
-        let mut running = generation.start(request);
+        let request = way.enter(request);
+        let admitted = self.admit(way, label).await?;
+        way.arrive();
+        let Admitted { generation, entry, .. } = &admitted;
+        *label.server() = Some((generation.component(), generation.number()));
+        let limits = &entry.limits;
+        let mut running = generation.start(request, pass.map(Pass::handle));
         let deadline = limits.total.map(|total| began + total);
-        let head_by = Instant::now() + limits.response_head;
-        let head_by = deadline.map_or(head_by, |deadline| deadline.min(head_by));
+        let clock = head_is_late(limits.response_head, deadline, pass);
         let head = tokio::select! {
             biased;
-            head = self.head(&mut running, &verdict, &generation) => head,
+            head = self.head(&mut running, verdict, generation) => head,
             () = self.phase.reached(Phase::Cut) => Err(Failure::Cut.into()),
             () = generation.cut() => Err(Failure::Retired.into()),
-            () = sleep_until(head_by) => Err(Failure::GuestTooSlow.into()),
+            () = clock => Err(Failure::GuestTooSlow.into()),
         };
-        let response = head?;
-        if response.status().is_informational() {
-            return Err(Fault::Guest(GuestFailure::Interim(response.status().as_u16())));
-        }
+        let response = head.and_then(|response| match response.status().as_u16() {
+            200..600 => Ok(response),
+            status => Err(Fault::Guest(GuestFailure::Status(status))),
+        });
+        let mut response = response.inspect_err(|fault| {
+            if fault.is_of_the_guest() {
+                admitted.failed();
+            }
+        })?;
+        // Said to one connection only (RFC 9110 §10.1.4), and no guest knows ours.
+        response.headers_mut().remove(TE);
         let bodyless = is_head
             || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        Ok(Begun { response, running, permit, generation, deadline, bodyless })
+        // The longest pause in an answer that anybody on the way may make.
+        let body_idle = way.limits().map(|limits| limits.body_idle).max().unwrap_or_default();
+        Ok(Begun { response, running, admitted, deadline, body_idle, bodyless })
     }
 
-    async fn admit(&self) -> Result<Permit, Fault> {
-        tokio::select! {
+    /// Waits for the right to an instance of the first component on the way.
+    async fn admit(&self, way: &Way, label: &Label) -> Result<Admitted, Fault> {
+        let was = way.latest(&self.site.current()).cloned().ok_or(Failure::NoRoute)?;
+        if let Some(breaker) = &was.breaker
+            && let BreakerStanding::Open(left) = breaker.standing()
+        {
+            return Err(Failure::put_aside(left).into());
+        }
+        // An exchange takes what its whole way needs at once: those that hold one each and wait for
+        // another could wait for each other.
+        let of_all = if label.of.is_some() { 0 } else { way.limits().count() };
+        let permit = tokio::select! {
             biased;
-            permit = self.admission.enter() => permit.map_err(|_| Failure::AtLimit.into()),
-            () = self.phase.reached(Phase::Cut) => Err(Failure::Cut.into()),
-        }
-    }
-
-    /// The request as the guest will see it, and what became of its body.
-    fn receive(&self, request: Request<Incoming>) -> (Request<WasiBody>, upload::Verdict) {
-        let (parts, body) = request.into_parts();
-        if body.is_end_stream() {
-            let none = http_body_util::Empty::<Bytes>::new().map_err(|never| match never {});
-            return (Request::from_parts(parts, none.boxed_unsync()), upload::Verdict::default());
-        }
-        let limits = &self.limits;
-        let expected = parts.headers.contains_key(EXPECT);
-        let (upload, verdict) = Upload::new(body, limits.request_body, limits.body_idle, expected);
-        (Request::from_parts(parts, upload.boxed_unsync()), verdict)
+            permit = was.bulkhead.enter(of_all) => permit.map_err(|_| Failure::AtLimit)?,
+            () = self.phase.reached(Phase::Cut) => return Err(Failure::Cut.into()),
+        };
+        // Now that it begins: what waited does not run on code that was replaced since.
+        let site = self.site.current();
+        let app = way.latest(&site).unwrap_or(&was);
+        Ok(Admitted {
+            _permit: permit,
+            generation: app.generation.clone(),
+            entry: app.manifest.clone(),
+            breaker: app.breaker.clone(),
+        })
     }
 
     /// Drives the guest to its head. Looks at the phase first, so that a guest which is to be cut
@@ -253,13 +458,70 @@ impl Shared {
     }
 }
 
-/// Writes the cause into the log and gives what the peer is told.
-fn report(fault: &Fault, guard: &Guard, label: &Label) -> Failure {
-    let failure = match fault {
-        Fault::Host(failure) => *failure,
-        Fault::Guest(why) => why.into(),
+/// Waits until the head of an answer is late. What those behind a plugin take is not its time: its
+/// clock stands still meanwhile, and begins anew after that.
+async fn head_is_late(patience: Duration, deadline: Option<Instant>, pass: Option<&Pass>) {
+    let total = async {
+        match deadline {
+            Some(deadline) => sleep_until(deadline).await,
+            None => pending().await,
+        }
     };
-    let (exchange, component, generation) = (guard.id(), label.component(), label.generation());
+    let own = async {
+        loop {
+            let Some(pass) = pass else { return sleep(patience).await };
+            pass.is_answered().await;
+            tokio::select! {
+                () = pass.is_waiting() => {}
+                () = sleep(patience) => return,
+            }
+        }
+    };
+    tokio::select! {
+        () = total => {}
+        () = own => {}
+    }
+}
+
+/// Whether both lead to the same route, or neither to any.
+fn same(one: &Found<'_, Target>, other: &Found<'_, Target>) -> bool {
+    match (one, other) {
+        (Found::Route(one), Found::Route(other)) => std::ptr::eq(*one, *other),
+        (Found::Route(_), _) | (_, Found::Route(_)) => false,
+        _ => true,
+    }
+}
+
+/// The request as the guest will see it, and what became of its body.
+fn receive(
+    request: Request<Incoming>,
+    limits: &UploadLimits,
+) -> (Request<WasiBody>, upload::Verdict) {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        let none = http_body_util::Empty::<Bytes>::new().map_err(|never| match never {});
+        return (Request::from_parts(parts, none.boxed_unsync()), upload::Verdict::default());
+    }
+    let expected = parts.headers.contains_key(EXPECT);
+    let (upload, verdict) = Upload::new(body, limits.bytes, limits.idle, expected);
+    (Request::from_parts(parts, upload.boxed_unsync()), verdict)
+}
+
+/// The answer to an exchange that has failed before its head was out.
+fn refuse(fault: &Fault, mut guard: Guard, label: &Label) -> Response<Answer> {
+    let failure = fault.failure();
+    report(fault, failure, &guard, label);
+    if matches!(failure, Failure::Cut | Failure::Retired) {
+        guard.mark_cut();
+    }
+    failure.response()
+}
+
+/// Writes the cause into the log, with what the peer is told.
+fn report(fault: &Fault, failure: Failure, guard: &Guard, label: &Label) {
+    let (exchange, generation) = (label.exchange(guard), label.generation());
+    let component = label.component();
+    let component = component.as_deref();
     let status = failure.status().as_u16();
     match fault {
         Fault::Guest(why) => {
@@ -270,7 +532,6 @@ fn report(fault: &Fault, guard: &Guard, label: &Label) -> Failure {
             info!(exchange, component, generation, status, ?why, "refused: {label}");
         }
     }
-    failure
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {

@@ -3,9 +3,11 @@
 //! The text is fixed and tells nothing of the guest; the log has the cause. (Heads that hyper
 //! cannot parse at all it answers itself, with an empty 400, 414 or 431.)
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::answer::Answer;
 use crate::component::GuestFailure;
@@ -29,8 +31,14 @@ pub(super) enum Failure {
     Guest,
     /// The guest used up its time.
     GuestTooSlow,
+    /// No route leads anywhere.
+    NoRoute,
+    /// A plugin of the chain trapped, or returned without a response.
+    Plugin,
     /// Too many instances or too long a queue.
     AtLimit,
+    /// Its component keeps failing: seconds until it gets another chance.
+    PutAside(u32),
     /// The stop cut it.
     Cut,
     /// Its generation was replaced, and its time was up.
@@ -65,12 +73,43 @@ impl Failure {
             Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "request body too slow\n", true),
             Self::Guest => (StatusCode::INTERNAL_SERVER_ERROR, "internal error\n", false),
             Self::GuestTooSlow => (StatusCode::GATEWAY_TIMEOUT, "took too long\n", false),
+            Self::NoRoute => (StatusCode::NOT_FOUND, "not found\n", false),
+            Self::Plugin => (StatusCode::BAD_GATEWAY, "bad gateway\n", false),
+            Self::PutAside(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "out of service for a while\n", false)
+            }
             Self::AtLimit => (StatusCode::SERVICE_UNAVAILABLE, "too busy\n", false),
             Self::Cut => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n", true),
             Self::Retired => (StatusCode::SERVICE_UNAVAILABLE, "replaced; try again\n", false),
             Self::PeerGone => (StatusCode::BAD_REQUEST, "request body broken off\n", true),
         };
         Row { status, text, close }
+    }
+
+    /// Its component is put aside for so long.
+    pub(super) fn put_aside(left: Duration) -> Self {
+        // Rounded up: who comes back then finds it there.
+        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        Self::PutAside(u32::try_from(seconds).unwrap_or(u32::MAX))
+    }
+
+    /// The same, when it is a plugin that has failed: to its peer the host is a gateway
+    /// (RFC 9110 §15.6.3).
+    pub(super) fn of_plugin(self) -> Self {
+        if self == Self::Guest { Self::Plugin } else { self }
+    }
+
+    /// Whether the component cannot serve; not the peer, nor a stop.
+    pub(super) fn is_of_the_component(self) -> bool {
+        matches!(
+            self,
+            Self::Guest
+                | Self::Plugin
+                | Self::GuestTooSlow
+                | Self::AtLimit
+                | Self::PutAside(_)
+                | Self::NoRoute
+        )
     }
 
     /// The status that the peer sees.
@@ -89,7 +128,9 @@ impl Failure {
         if close {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if let Self::PutAside(seconds) = self {
+            headers.insert(RETRY_AFTER, seconds.into());
+        } else if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY);
         }
         if self == Self::Method {
@@ -120,10 +161,22 @@ impl From<&GuestFailure> for Failure {
             GuestFailure::CpuTime(_)
             | GuestFailure::StartTooSlow
             | GuestFailure::HookTooSlow(..) => Self::GuestTooSlow,
-            GuestFailure::PoolFull => Self::AtLimit,
+            GuestFailure::PoolFull | GuestFailure::NoMemory => Self::AtLimit,
             _ => Self::Guest,
         }
     }
+}
+
+/// The answer to a method that no route is for, where there are routes for others (RFC 9110
+/// §15.5.6).
+pub(super) fn other_methods(allowed: &[Method]) -> Response<Answer> {
+    let mut response = Failure::Method.response();
+    let allowed: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+    if let Ok(allowed) = HeaderValue::try_from(allowed.join(", ")) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response.headers_mut().remove(CONNECTION);
+    response
 }
 
 /// The answer to `OPTIONS *`: asked of the server, not of any guest (RFC 9110 §9.3.7).
@@ -149,6 +202,9 @@ mod tests {
             (Failure::BodyTooSlow, 408),
             (Failure::Guest, 500),
             (Failure::GuestTooSlow, 504),
+            (Failure::NoRoute, 404),
+            (Failure::Plugin, 502),
+            (Failure::PutAside(7), 503),
             (Failure::AtLimit, 503),
             (Failure::Cut, 503),
             (Failure::Retired, 503),
@@ -157,6 +213,10 @@ mod tests {
         }
         assert_eq!(Failure::AtLimit.response().headers()[RETRY_AFTER], "1");
         assert_eq!(Failure::Retired.response().headers()[RETRY_AFTER], "1");
+        assert_eq!(
+            Failure::put_aside(Duration::from_millis(6100)).response().headers()[RETRY_AFTER],
+            "7"
+        );
         assert_eq!(Failure::Cut.response().headers()[CONNECTION], "close");
     }
 

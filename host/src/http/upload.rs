@@ -8,13 +8,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::failure::Failure;
-use crate::component::BodyError;
+use crate::component::{BodyError, WasiBody};
+
+/// A body that another component sends, bounded as if a client did.
+pub(super) fn limited(body: WasiBody, most: u64) -> WasiBody {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let too_large =
+        |why: Box<dyn std::error::Error + Send + Sync>| match why.downcast::<BodyError>() {
+            Ok(own) => *own,
+            Err(_) => BodyError::HttpRequestBodySize(None),
+        };
+    Limited::new(body, most).map_err(too_large).boxed_unsync()
+}
 
 /// What went wrong with an upload, if anything did; shared with the exchange, which answers for it.
 #[derive(Clone, Debug, Default)]

@@ -1,78 +1,67 @@
-//! Tells what it was given, one `what: outcome` a line: how many env, args and preopens, `closed` or
-//! `open` for stdin, and for tcp, udp, dns and http `allowed`, `denied` or the name of the error.
-//! It tries 127.0.0.1 port 1 and the name localhost, or `?ip=A.B.C.D&port=P&name=NAME`.
-//! Learnt from it: a guest has nothing that it was not given.
+//! Tells what it was given, and uses it as the path says; what fails is answered by 200 with
+//! `error: ` and the error's name.
+//!
+//! - `/`: one `what: outcome` a line: how many env, args and preopens, `closed` or `open` for stdin,
+//!   and for tcp, udp, dns and http `allowed`, `denied` or the name of the error. It tries 127.0.0.1
+//!   port 1 and the name localhost, or `?ip=A.B.C.D&port=P&name=NAME`.
+//! - `/env`, `/args`, `/dirs`: one `NAME=VALUE`, argument, guest path a line; `/config?key=`, or
+//!   `/config` for all of it.
+//! - `/read?path=`, `/write?path=&data=`, `/list?path=`: in the preopen whose guest path fits best.
+//! - `/fetch?url=&method=&data=`: an outgoing request; the answer's status on a line, then its body.
+//! - `/tcp?addr=HOST:PORT`: sends `ping`, answers what comes back; `/lookup?name=`: an address a line.
+//! - `/kv/get|set|delete|exists|incr|list?bucket=&key=&value=`, `/kv/many/get|set|delete` with `key`
+//!   and `value` by commas. A `get` of nothing is `none`, and `incr` adds `value`.
+//!
+//! Learnt from it: a guest has nothing that it was not given, and of that exactly what was granted.
 
-use kit::types::{ErrorCode as HttpError, Fields, OutgoingRequest, Scheme};
-use kit::wasip2::cli::{environment, stdin};
-use kit::wasip2::clocks::{monotonic_clock, wall_clock};
-use kit::wasip2::filesystem::preopens;
-use kit::wasip2::http::outgoing_handler;
-use kit::wasip2::random::random;
-use kit::wasip2::sockets::instance_network::instance_network;
-use kit::wasip2::sockets::ip_name_lookup::resolve_addresses;
-use kit::wasip2::sockets::network::{
-    ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress,
-};
-use kit::wasip2::sockets::tcp_create_socket::create_tcp_socket;
-use kit::wasip2::sockets::udp_create_socket::create_udp_socket;
+mod fetch;
+mod files;
+mod kv;
+mod network;
+mod probe;
+
+use kit::stores::config;
+use kit::wasip2::cli::environment;
 use kit::{Done, Reply, Request};
 
 kit::serve!(handle);
 
 fn handle(request: Request, reply: Reply) -> Done {
-    let ip = request.text("ip").unwrap_or("127.0.0.1");
-    let port = request.number("port", 1) as u16;
-    let name = request.text("name").unwrap_or("localhost");
-    let socket_error = |error: ErrorCode| error.name().to_owned();
-    let lines = [
-        ("env", environment::get_environment().len().to_string()),
-        ("args", environment::get_arguments().len().to_string()),
-        ("preopens", preopens::get_directories().len().to_string()),
-        ("stdin", stdin::get_stdin().read(1).map_or("closed", |_| "open").into()),
-        ("random", random::get_random_bytes(8).len().to_string()),
-        ("monotonic", monotonic_clock::now().to_string()),
-        ("wall", wall_clock::now().seconds.to_string()),
-        ("tcp", kit::outcome(tcp(address(ip, port)).map_err(socket_error))),
-        ("udp", kit::outcome(udp(address(ip, port)).map_err(socket_error))),
-        ("dns", kit::outcome(dns(name).map_err(socket_error))),
-        ("http", kit::outcome(http(&format!("{ip}:{port}")).map_err(kit::case))),
-    ];
-    reply.answer(&lines.map(|(what, outcome)| format!("{what}: {outcome}\n")).concat())
+    let answer = match request.path() {
+        "/env" => Ok(lines(environment::get_environment().into_iter().map(pair))),
+        "/args" => Ok(lines(environment::get_arguments())),
+        "/config" => configuration(&request),
+        "/dirs" => Ok(lines(files::dirs())),
+        "/read" => files::read(text(&request, "path")),
+        "/write" => files::write(text(&request, "path"), text(&request, "data")),
+        "/list" => files::list(text(&request, "path")),
+        "/fetch" => fetch::fetch(&request),
+        "/tcp" => network::ping(text(&request, "addr")),
+        "/lookup" => network::lookup(text(&request, "name")),
+        path => match path.strip_prefix("/kv/") {
+            Some(what) => kv::kv(what, &request),
+            None => Ok(probe::all(&request)),
+        },
+    };
+    reply.answer(&answer.unwrap_or_else(|error| format!("error: {error}\n")))
 }
 
-fn address(ip: &str, port: u16) -> IpSocketAddress {
-    let address = kit::octets(ip).into();
-    IpSocketAddress::Ipv4(Ipv4SocketAddress { port, address })
+fn configuration(request: &Request) -> Result<String, String> {
+    match request.text("key") {
+        Some(key) => config::get(key).map(|value| format!("{}\n", value.unwrap_or("none".into()))),
+        None => config::get_all().map(|all| lines(all.into_iter().map(pair))),
+    }
+    .map_err(kit::case)
 }
 
-fn tcp(peer: IpSocketAddress) -> Result<(), ErrorCode> {
-    let socket = create_tcp_socket(IpAddressFamily::Ipv4)?;
-    socket.start_connect(&instance_network(), peer)?;
-    socket.subscribe().block();
-    socket.finish_connect().map(drop)
+fn text<'a>(request: &'a Request, key: &str) -> &'a str {
+    request.text(key).unwrap_or_default()
 }
 
-fn udp(peer: IpSocketAddress) -> Result<(), ErrorCode> {
-    let socket = create_udp_socket(IpAddressFamily::Ipv4)?;
-    socket.start_bind(&instance_network(), address("0.0.0.0", 0))?;
-    socket.subscribe().block();
-    socket.finish_bind()?;
-    socket.stream(Some(peer)).map(drop)
+fn pair((name, value): (String, String)) -> String {
+    format!("{name}={value}")
 }
 
-fn dns(name: &str) -> Result<(), ErrorCode> {
-    let addresses = resolve_addresses(&instance_network(), name)?;
-    addresses.subscribe().block();
-    addresses.resolve_next_address().map(drop)
-}
-
-fn http(authority: &str) -> Result<(), HttpError> {
-    let request = OutgoingRequest::new(Fields::new());
-    request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
-    request.set_authority(Some(authority)).expect("an authority");
-    request.set_path_with_query(Some("/")).expect("a path");
-    let response = outgoing_handler::handle(request, None)?;
-    response.subscribe().block();
-    response.get().expect("ready").expect("taken once").map(drop)
+fn lines(all: impl IntoIterator<Item = String>) -> String {
+    all.into_iter().map(|line| line + "\n").collect()
 }

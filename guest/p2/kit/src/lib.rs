@@ -1,17 +1,19 @@
 //! What every wasi:http 0.2 guest would otherwise repeat.
 
+pub mod chain;
+pub mod client;
 pub mod lifecycle;
+pub mod stores;
 pub mod version;
 
-pub use common::{case, eat, leak, life, octets, outcome, spin};
+pub use common::{Target, case, eat, leak, life, octets, outcome, spin};
 pub use wasip2;
 pub use wasip2::http::types;
 
-use common::Target;
 use wasip2::clocks::monotonic_clock;
 use wasip2::http::types::{
-    Fields, FutureTrailers, IncomingBody, IncomingRequest, OutgoingBody, OutgoingResponse,
-    ResponseOutparam,
+    ErrorCode, Fields, FutureTrailers, IncomingBody, IncomingRequest, OutgoingBody,
+    OutgoingResponse, ResponseOutparam,
 };
 use wasip2::io::streams::{InputStream, OutputStream, StreamError};
 
@@ -71,13 +73,11 @@ impl Request {
 
     /// The request's body. May be asked for once.
     pub fn body(&self) -> Incoming {
-        let body = self.raw.consume().expect("body taken once");
-        let stream = body.stream().expect("stream taken once");
-        Incoming { stream, body }
+        Incoming::new(self.raw.consume().expect("body taken once"))
     }
 }
 
-/// A request body that is arriving.
+/// A body that is arriving.
 pub struct Incoming {
     // Before `body`, because a child resource must be dropped before its parent.
     stream: InputStream,
@@ -85,6 +85,11 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    fn new(body: IncomingBody) -> Self {
+        let stream = body.stream().expect("stream taken once");
+        Self { stream, body }
+    }
+
     /// The next bytes as they come, `None` at the end.
     pub fn chunk(&mut self) -> Result<Option<Vec<u8>>, PeerLeft> {
         loop {
@@ -108,10 +113,14 @@ impl Incoming {
 
     /// What came after the body, to be asked for when the body has ended.
     pub fn trailers(self) -> Option<Fields> {
-        drop(self.stream);
-        let coming: FutureTrailers = IncomingBody::finish(self.body);
+        let coming = self.finish();
         coming.subscribe().block();
         coming.get()?.ok()?.ok()?
+    }
+
+    fn finish(self) -> FutureTrailers {
+        drop(self.stream);
+        IncomingBody::finish(self.body)
     }
 }
 
@@ -128,6 +137,12 @@ impl Reply {
         body.finish()
     }
 
+    /// Gives the request up: the host answers as the error asks for.
+    pub fn fail(self, error: ErrorCode) -> Done {
+        ResponseOutparam::set(self.0, Err(error));
+        Ok(())
+    }
+
     /// Sends the head at once; the body is written by and by.
     pub fn send(self, status: u16, headers: Fields) -> Outgoing {
         let response = OutgoingResponse::new(headers);
@@ -139,7 +154,7 @@ impl Reply {
     }
 }
 
-/// A response body that is being written. Dropping it unfinished breaks the response off.
+/// A body that is being written. Dropping it unfinished breaks the message off.
 pub struct Outgoing {
     // Before `body`, because a child resource must be dropped before its parent.
     pub stream: OutputStream,

@@ -1,7 +1,11 @@
 //! Tells what it was given, one `what: outcome` a line: how many env, args and preopens, `closed` or
 //! `open` for stdin, and for tcp, udp, dns and http `allowed`, `denied` or the name of the error.
 //! It tries 127.0.0.1 port 1 and the name localhost, or `?ip=A.B.C.D&port=P&name=NAME`.
+//! `/fetch?url=&method=&data=` answers with the status of an outgoing request on a line and then its
+//! body, or 200 with `error: ` and the error's name.
 //! Learnt from it: a guest has nothing that it was not given.
+
+mod fetch;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -24,6 +28,10 @@ use kit::{Answer, Request};
 kit::serve!(handle);
 
 async fn handle(request: Request) -> Answer {
+    if request.path() == "/fetch" {
+        let answer = fetch::fetch(&request).await;
+        return kit::answer(&answer.unwrap_or_else(|error| format!("error: {error}\n")));
+    }
     let ip = request.text("ip").unwrap_or("127.0.0.1");
     let port = request.number("port", 1) as u16;
     let name = request.text("name").unwrap_or("localhost");

@@ -1,13 +1,14 @@
 //! What every wasi:http 0.3 guest would otherwise repeat.
 
+pub mod chain;
 pub mod lifecycle;
+pub mod stores;
 pub mod version;
 
-pub use common::{case, eat, leak, life, octets, outcome, spin};
+pub use common::{Target, case, eat, leak, life, octets, outcome, spin};
 pub use wasip3;
 pub use wasip3::http::types;
 
-use common::Target;
 use wasip3::clocks::monotonic_clock;
 use wasip3::http::types::{ErrorCode, Fields, Response, Trailers};
 use wasip3::wit_bindgen::{FutureReader, FutureWriter, StreamReader, StreamResult, StreamWriter};
@@ -67,20 +68,29 @@ impl Request {
     }
 
     pub fn body(self) -> Incoming {
-        // The second argument would tell the host how we got on with the body: always well.
-        let (_, outcome) = wit_future::new(|| Ok(()));
-        let (stream, trailers) = types::Request::consume_body(self.raw, outcome);
+        let (stream, trailers) = types::Request::consume_body(self.raw, well());
         Incoming { stream, trailers }
     }
 }
 
-/// A request body that is arriving.
+/// Tells the host how we got on with a body: always well.
+fn well() -> FutureReader<Result<(), ErrorCode>> {
+    wit_future::new(|| Ok(())).1
+}
+
+/// A body that is arriving.
 pub struct Incoming {
-    stream: StreamReader<u8>,
-    trailers: FutureReader<Result<Option<Trailers>, ErrorCode>>,
+    pub stream: StreamReader<u8>,
+    pub trailers: FutureReader<Result<Option<Trailers>, ErrorCode>>,
 }
 
 impl Incoming {
+    /// The body of an answer.
+    pub fn of(answer: Response) -> Self {
+        let (stream, trailers) = Response::consume_body(answer, well());
+        Self { stream, trailers }
+    }
+
     /// The next bytes as they come, `None` at the end. Whether the end was a good one, `trailers` tells.
     pub async fn chunk(&mut self) -> Option<Vec<u8>> {
         loop {
@@ -122,6 +132,11 @@ pub fn answer(text: &str) -> Answer {
 
 /// Answers 200 at once; `work` goes on after that and writes the body by and by.
 pub fn stream(headers: Fields, work: impl AsyncFnOnce(Outgoing) -> Done + 'static) -> Answer {
+    Ok(streamed(headers, work))
+}
+
+/// As `stream`, for an answer whose status is still to be set.
+pub fn streamed(headers: Fields, work: impl AsyncFnOnce(Outgoing) -> Done + 'static) -> Response {
     let (stream, contents) = wit_stream::new();
     // Written where the body is dropped unfinished, so that the host breaks the response off.
     let (outcome, trailers) = wit_future::new(|| Err(ErrorCode::InternalError(None)));
@@ -129,7 +144,7 @@ pub fn stream(headers: Fields, work: impl AsyncFnOnce(Outgoing) -> Done + 'stati
     spawn_local(async move {
         let _ = work(Outgoing { stream, trailers: outcome }).await;
     });
-    Ok(response)
+    response
 }
 
 /// A response body that is being written. Dropping it unfinished breaks the response off.

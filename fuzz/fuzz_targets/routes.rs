@@ -1,0 +1,105 @@
+//! The table finds what going through all routes finds, and stripping leaves a path.
+#![no_main]
+
+use host_manifest::routes::{Found, Path, Pattern, Table, strip};
+use http::Method;
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    routes: Vec<Written>,
+    host: String,
+    path: String,
+    method: u8,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Written {
+    host: Option<String>,
+    exact: bool,
+    path: String,
+    methods: Vec<u8>,
+}
+
+fuzz_target!(|input: Input| {
+    let routes: Vec<Pattern> = input.routes.iter().map(pattern).collect();
+    let method = method(input.method);
+    let host = input.host.to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    let fits = |route: &&Pattern| {
+        let host_fits = route.host.as_deref().is_none_or(|own| match own.strip_prefix('*') {
+            Some(end) => host.len() > end.len() && host.ends_with(end),
+            None => host == own,
+        });
+        let path_fits = match &route.path {
+            Path::Exact(path) => *path == input.path,
+            Path::Prefix(prefix) => {
+                let rest = input.path.strip_prefix(prefix.as_str());
+                prefix == "/" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+        };
+        host_fits && path_fits
+    };
+    let rank = |route: &Pattern| {
+        let host = match route.host.as_deref() {
+            None => (0, 0),
+            Some(name) if name.starts_with('*') => (1, name.len()),
+            Some(_) => (2, 0),
+        };
+        let path = match &route.path {
+            Path::Exact(_) => (1, 0),
+            // Everything, with or without its slash.
+            Path::Prefix(prefix) if prefix == "/" => (0, 0),
+            Path::Prefix(prefix) => (0, 1 + prefix.len()),
+        };
+        (host, path, route.methods.contains(&method))
+    };
+    let fitting: Vec<&Pattern> = routes.iter().filter(fits).collect();
+    let takes = |route: &&&Pattern| route.methods.is_empty() || route.methods.contains(&method);
+    let best = fitting.iter().filter(takes).map(|route| rank(route)).max();
+    let table = Table::new(routes.iter().map(|route| (route.clone(), route)));
+    match table.find(&input.host, &input.path, &method) {
+        Found::Route(route) => {
+            assert!(fits(route));
+            assert_eq!(Some(rank(route)), best);
+        }
+        Found::Methods(methods) => {
+            assert!(best.is_none() && !methods.is_empty() && !methods.contains(&method));
+        }
+        Found::Nothing => assert!(fitting.is_empty()),
+    }
+    if let Some(prefix) = input.routes.first().map(|route| route.path.as_str())
+        && input.path.starts_with('/')
+    {
+        assert!(strip(&input.path, prefix).starts_with('/'));
+    }
+});
+
+fn pattern(written: &Written) -> Pattern {
+    let path = written.path.clone();
+    Pattern {
+        // As the manifest gives it: small letters, no dot at the end, a star only as a label.
+        host: written
+            .host
+            .as_deref()
+            .map(|host| host.to_ascii_lowercase().trim_end_matches('.').to_owned())
+            .map(|host| match host.strip_prefix('*') {
+                Some(rest) => format!("*.{}", rest.trim_start_matches('.')),
+                None => host,
+            })
+            .map(|host| host.trim_end_matches('.').to_owned())
+            .filter(|host| host != "*"),
+        path: if written.exact { Path::Exact(path) } else { Path::Prefix(path) },
+        methods: written.methods.iter().map(|&number| method(number)).collect(),
+    }
+}
+
+fn method(number: u8) -> Method {
+    match number % 4 {
+        0 => Method::GET,
+        1 => Method::PUT,
+        2 => Method::POST,
+        _ => Method::DELETE,
+    }
+}

@@ -1,0 +1,57 @@
+//! Preopened directories.
+
+use kit::wasip2::filesystem::preopens;
+use kit::wasip2::filesystem::types::{
+    Descriptor, DescriptorFlags, ErrorCode, OpenFlags, PathFlags,
+};
+
+pub fn dirs() -> Vec<String> {
+    preopens::get_directories().into_iter().map(|(_, path)| path).collect()
+}
+
+pub fn read(path: &str) -> Result<String, String> {
+    let bytes = open(path, OpenFlags::empty(), DescriptorFlags::READ)?;
+    let (bytes, _) = bytes.read(1 << 20, 0).map_err(name)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+pub fn write(path: &str, data: &str) -> Result<String, String> {
+    let flags = OpenFlags::CREATE | OpenFlags::TRUNCATE;
+    let file = open(path, flags, DescriptorFlags::WRITE)?;
+    file.write(data.as_bytes(), 0).map_err(name)?;
+    Ok(format!("{} bytes\n", data.len()))
+}
+
+pub fn list(path: &str) -> Result<String, String> {
+    let directory = open(path, OpenFlags::DIRECTORY, DescriptorFlags::READ)?;
+    let entries = directory.read_directory().map_err(name)?;
+    let mut names = Vec::new();
+    while let Some(entry) = entries.read_directory_entry().map_err(name)? {
+        names.push(entry.name + "\n");
+    }
+    names.sort();
+    Ok(names.concat())
+}
+
+fn open(path: &str, how: OpenFlags, access: DescriptorFlags) -> Result<Descriptor, String> {
+    let (directory, rest) = best(path).ok_or("no preopen fits")?;
+    let rest = if rest.is_empty() { "." } else { rest };
+    directory.open_at(PathFlags::SYMLINK_FOLLOW, rest, how, access).map_err(name)
+}
+
+/// The preopen with the longest guest path that `path` lies in, and what of `path` is left. Nothing
+/// of it is tidied up: that the rest stays within the preopen is the host's part.
+fn best(path: &str) -> Option<(Descriptor, &str)> {
+    let within = |at: &str| {
+        let rest = path.strip_prefix(at.trim_end_matches('/'))?;
+        (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/'))
+    };
+    let mut all = preopens::get_directories();
+    all.retain(|(_, at)| within(at).is_some());
+    let (directory, at) = all.into_iter().max_by_key(|(_, at)| at.len())?;
+    Some((directory, within(&at)?))
+}
+
+fn name(error: ErrorCode) -> String {
+    error.name().into()
+}

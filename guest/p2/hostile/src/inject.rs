@@ -1,0 +1,84 @@
+//! Headers and parts of a request that would be something else on the wire.
+
+use kit::types::{Fields, Method, OutgoingRequest, OutgoingResponse, Scheme};
+use kit::{Done, Reply};
+
+const SPLIT: &str = "v\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\ninjected";
+
+/// Tells for each attempt whether it was `taken` or `refused`, in an answer with all that was taken.
+pub fn inject(reply: Reply) -> Done {
+    let headers = Fields::new();
+    let mut told = String::new();
+    let mut tell = |what: &str, taken: bool| {
+        told += &format!("{what}: {}\n", if taken { "taken" } else { "refused" });
+    };
+    let values = [
+        ("cr lf", "v\r\nx-evil: 1"),
+        ("lf", "v\nx-evil: 1"),
+        ("cr", "v\rx-evil: 1"),
+        ("nul", "v\0"),
+        ("split", SPLIT),
+    ];
+    for (what, value) in values {
+        tell(&format!("append {what}"), headers.append("x-a", value.as_bytes()).is_ok());
+        tell(&format!("set {what}"), headers.set("x-b", &[value.into()]).is_ok());
+        let list = [("x-c".into(), value.into())];
+        tell(&format!("from-list {what}"), Fields::from_list(&list).is_ok());
+    }
+    for name in ["x-a: 1\r\nx-evil", "x evil", "x-evil:", "x\0evil", "", "\u{e9}vil"] {
+        tell(&format!("name {name:?}"), headers.append(name, b"v").is_ok());
+    }
+    request(&mut tell);
+    for status in [0, 99, 600, 1000] {
+        let response = OutgoingResponse::new(Fields::new());
+        tell(&format!("status {status}"), response.set_status_code(status).is_ok());
+    }
+    let mut answer = reply.send(200, headers);
+    answer.write(told)?;
+    answer.finish()
+}
+
+fn request(tell: &mut impl FnMut(&str, bool)) {
+    let request = OutgoingRequest::new(Fields::new());
+    let line = " HTTP/1.1\r\nx-evil: 1";
+    for method in ["GET /\r\n", "G ET", ""] {
+        let taken = request.set_method(&Method::Other(method.into())).is_ok();
+        tell(&format!("method {method:?}"), taken);
+    }
+    tell("path", request.set_path_with_query(Some(&format!("/{line}"))).is_ok());
+    for authority in ["a\r\nx-evil: 1", "user@a", "a/b", "a b", ""] {
+        let taken = request.set_authority(Some(authority)).is_ok();
+        tell(&format!("authority {authority:?}"), taken);
+    }
+    tell("scheme", request.set_scheme(Some(&Scheme::Other("ht\r\ntp".into()))).is_ok());
+}
+
+/// The same with headers that are about the connection, in any letters.
+pub fn forbidden(reply: Reply) -> Done {
+    let headers = Fields::new();
+    let mut told = String::new();
+    let names = [
+        ("connection", "close"),
+        ("keep-alive", "timeout=9"),
+        ("transfer-encoding", "chunked"),
+        ("Transfer-Encoding", "identity"),
+        ("upgrade", "h2c"),
+        ("host", "evil.example"),
+        ("proxy-connection", "keep-alive"),
+        ("proxy-authenticate", "Basic"),
+        ("proxy-authorization", "Basic"),
+        ("http2-settings", "AAMAAABkAAQAAP__"),
+        ("te", "trailers"),
+        (":status", "201"),
+    ];
+    for (name, value) in names {
+        let appended = headers.append(name, value.as_bytes()).is_ok();
+        let set = headers.set(name, &[value.into()]).is_ok();
+        let listed = Fields::from_list(&[(name.into(), value.into())]).is_ok();
+        let taken = appended || set || listed;
+        told += &format!("{name}: {}\n", if taken { "taken" } else { "refused" });
+    }
+    let mut answer = reply.send(200, headers);
+    answer.write(told)?;
+    answer.finish()
+}

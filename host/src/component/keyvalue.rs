@@ -1,0 +1,303 @@
+//! Imports from `wasi:keyvalue` 0.2.0-draft (`wit/deps/keyvalue.wit`): buckets that the operator
+//! has granted.
+//!
+//! What a bucket does, and what bounds it, is in the crate `host-keyvalue`. A guest is told of a
+//! failure what it can act upon; the log has the rest.
+
+use host_keyvalue::{Bucket, Buckets, Failure};
+use tracing::warn;
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+
+use super::state::GuestState;
+use super::stdio::quote;
+
+mod bindings {
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        trivial_numeric_casts,
+        unused_qualifications,
+        clippy::error_impl_error,
+        reason = "generated"
+    )]
+    wasmtime::component::bindgen!({
+        path: "../wit/deps/keyvalue.wit",
+        world: "imports",
+        imports: {
+            "wasi:keyvalue/store.open": trappable,
+            "wasi:keyvalue/store.[drop]bucket": trappable,
+            default: async | trappable,
+        },
+        with: { "wasi:keyvalue/store.bucket": host_keyvalue::Bucket },
+        require_store_data_send: true,
+    });
+}
+
+use bindings::wasi::keyvalue::store::{Error, KeyResponse};
+use bindings::wasi::keyvalue::{atomics, batch, store};
+
+/// Links what guests of every kind have. A call that waits for a store holds up its instance, and
+/// no other one.
+pub(super) fn add(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    store::add_to_linker::<_, KeyValue>(linker, GuestState::keyvalue)?;
+    atomics::add_to_linker::<_, KeyValue>(linker, GuestState::keyvalue)?;
+    batch::add_to_linker::<_, KeyValue>(linker, GuestState::keyvalue)
+}
+
+struct KeyValue;
+
+impl HasData for KeyValue {
+    type Data<'a> = View<'a>;
+}
+
+/// The buckets of one instance, and what the log has been told of it. None by default.
+#[derive(Debug, Default)]
+pub(super) struct Granted {
+    buckets: Buckets,
+    refused: bool,
+    failed: bool,
+}
+
+impl Granted {
+    pub(super) fn new(buckets: Buckets) -> Self {
+        Self { buckets, ..Self::default() }
+    }
+}
+
+/// What the imports see of an instance.
+pub(super) struct View<'a> {
+    pub(super) granted: &'a mut Granted,
+    pub(super) table: &'a mut ResourceTable,
+    pub(super) component: &'a str,
+    pub(super) generation: u64,
+}
+
+impl View<'_> {
+    fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
+        Ok(self.table.get(bucket)?.clone())
+    }
+
+    /// What a guest is told. The first failure of an instance goes into the log; that a store is
+    /// not available is there once for all, from the store itself.
+    fn answer<T>(&mut self, result: Result<T, Failure>) -> Result<T, Error> {
+        result.map_err(|failure| {
+            let known = matches!(failure, Failure::Unavailable(_));
+            if !known && !std::mem::replace(&mut self.granted.failed, true) {
+                let (component, generation) = (self.component, self.generation);
+                let why = failure.to_string();
+                warn!(component, generation, why, "key-value operation of a guest fails");
+            }
+            Error::Other(failure.for_guest().to_owned())
+        })
+    }
+
+    /// One that has no bucket at all lacks the grant; one that has others has mistaken the name.
+    /// Neither learns what others have.
+    fn refuse(&mut self, identifier: &str) -> Error {
+        if !std::mem::replace(&mut self.granted.refused, true) {
+            let (component, generation) = (self.component, self.generation);
+            let bucket = quote(identifier);
+            warn!(
+                component,
+                generation,
+                bucket,
+                "guest opens a key-value bucket that it was not granted (grants.keyvalue)"
+            );
+        }
+        if self.granted.buckets.is_empty() { Error::AccessDenied } else { Error::NoSuchStore }
+    }
+}
+
+impl store::Host for View<'_> {
+    fn open(&mut self, identifier: String) -> wasmtime::Result<Result<Resource<Bucket>, Error>> {
+        match self.granted.buckets.get(&identifier) {
+            Some(bucket) => Ok(Ok(self.table.push(bucket)?)),
+            None => Ok(Err(self.refuse(&identifier))),
+        }
+    }
+}
+
+impl store::HostBucket for View<'_> {
+    async fn get(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+    ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
+        let result = self.bucket(&bucket)?.get(key).await;
+        Ok(self.answer(result))
+    }
+
+    async fn set(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        let result = self.bucket(&bucket)?.set(key, value).await;
+        Ok(self.answer(result))
+    }
+
+    async fn delete(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        let result = self.bucket(&bucket)?.delete(key).await;
+        Ok(self.answer(result))
+    }
+
+    async fn exists(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+    ) -> wasmtime::Result<Result<bool, Error>> {
+        let result = self.bucket(&bucket)?.exists(key).await;
+        Ok(self.answer(result))
+    }
+
+    async fn list_keys(
+        &mut self,
+        bucket: Resource<Bucket>,
+        cursor: Option<u64>,
+    ) -> wasmtime::Result<Result<KeyResponse, Error>> {
+        let result = self.bucket(&bucket)?.list_keys(cursor).await;
+        let result = result.map(|page| KeyResponse { keys: page.keys, cursor: page.cursor });
+        Ok(self.answer(result))
+    }
+
+    fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
+        self.table.delete(bucket)?;
+        Ok(())
+    }
+}
+
+impl atomics::Host for View<'_> {
+    async fn increment(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+        delta: u64,
+    ) -> wasmtime::Result<Result<u64, Error>> {
+        let result = self.bucket(&bucket)?.increment(key, delta).await;
+        Ok(self.answer(result))
+    }
+}
+
+/// A pair, as a batch gives it back.
+type Pair = (String, Vec<u8>);
+
+impl batch::Host for View<'_> {
+    async fn get_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        keys: Vec<String>,
+    ) -> wasmtime::Result<Result<Vec<Option<Pair>>, Error>> {
+        let result = self.bucket(&bucket)?.get_many(keys.clone()).await;
+        let result = result.map(|values| {
+            let pairs = keys.into_iter().zip(values);
+            pairs.map(|(key, value)| value.map(|value| (key, value))).collect()
+        });
+        Ok(self.answer(result))
+    }
+
+    async fn set_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key_values: Vec<Pair>,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        let result = self.bucket(&bucket)?.set_many(key_values).await;
+        Ok(self.answer(result))
+    }
+
+    async fn delete_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        keys: Vec<String>,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        let result = self.bucket(&bucket)?.delete_many(keys).await;
+        Ok(self.answer(result))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use host_keyvalue::Stores;
+    use host_manifest::{Space, Store};
+
+    use super::atomics::Host as _;
+    use super::batch::Host as _;
+    use super::store::{Host as _, HostBucket as _};
+    use super::*;
+
+    struct Instance {
+        granted: Granted,
+        table: ResourceTable,
+    }
+
+    impl Instance {
+        fn with(names: &[&str]) -> Self {
+            let space = |name: &str| Space::Own("shop".into(), name.to_owned());
+            let store = Store::Memory("main".to_owned());
+            let bucket =
+                |name: &str| host_manifest::Bucket { store: store.clone(), space: space(name) };
+            let buckets: BTreeMap<_, _> =
+                names.iter().map(|name| ((*name).to_owned(), bucket(name))).collect();
+            let buckets = Stores::default().open(&buckets, 1_000).unwrap();
+            let granted = Granted { buckets, ..Granted::default() };
+            Self { granted, table: ResourceTable::new() }
+        }
+
+        fn view(&mut self) -> View<'_> {
+            let (granted, table) = (&mut self.granted, &mut self.table);
+            View { granted, table, component: "shop", generation: 1 }
+        }
+
+        fn open(&mut self, name: &str) -> Result<Resource<Bucket>, Error> {
+            self.view().open(name.to_owned()).unwrap()
+        }
+    }
+
+    /// As a guest passes it to each call.
+    fn lent(bucket: &Resource<Bucket>) -> Resource<Bucket> {
+        Resource::new_borrow(bucket.rep())
+    }
+
+    #[test]
+    fn a_bucket_that_was_not_granted_is_not_there() {
+        let mut none = Instance::with(&[]);
+        assert!(matches!(none.open("carts"), Err(Error::AccessDenied)));
+        assert!(none.granted.refused);
+        let mut other = Instance::with(&["carts"]);
+        assert!(matches!(other.open(""), Err(Error::NoSuchStore)));
+        assert!(matches!(other.open("main"), Err(Error::NoSuchStore)));
+        assert!(other.open("carts").is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_one_handle_writes_another_one_reads() {
+        let mut instance = Instance::with(&["carts"]);
+        let [first, second] = [(); 2].map(|()| instance.open("carts").unwrap());
+        let mut view = instance.view();
+        view.set(lent(&first), "k".to_owned(), b"v".to_vec()).await.unwrap().unwrap();
+        view.set_many(lent(&first), vec![("l".to_owned(), b"w".to_vec())]).await.unwrap().unwrap();
+        store::HostBucket::drop(&mut view, first).unwrap();
+        let keys = ["l", "none", "k"].map(str::to_owned).to_vec();
+        let pairs = view.get_many(lent(&second), keys).await.unwrap().unwrap();
+        let pair = |key: &str, value: &str| Some((key.to_owned(), value.as_bytes().to_vec()));
+        assert_eq!(pairs, [pair("l", "w"), None, pair("k", "v")]);
+        assert_eq!(view.increment(lent(&second), "n".to_owned(), 2).await.unwrap().unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_guest_is_told_what_it_can_act_upon() {
+        let mut instance = Instance::with(&["carts"]);
+        let bucket = instance.open("carts").unwrap();
+        let mut view = instance.view();
+        let large = view.set(lent(&bucket), "k".to_owned(), vec![0; 2_000]).await.unwrap();
+        let Err(Error::Other(text)) = large else { panic!("{large:?}") };
+        assert_eq!(text, "the value is too large");
+        assert!(instance.granted.failed);
+    }
+}

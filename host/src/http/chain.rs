@@ -1,0 +1,527 @@
+//! Plugins before a component: each handles a request by answering it or by passing it on.
+//!
+//! ```text
+//! exchange ─→ plugin ─→ Pass ─→ task: the rest of the way, an exchange in the exchange
+//!                ▲                 │
+//!                └── response ←────┘   its body through a channel of a few frames
+//! ```
+//!
+//! What is passed on runs in a task of its own, so a plugin that dies does not take it along: where
+//! the manifest says `fail = "open"`, the exchange goes on with what the plugin has not touched.
+
+use std::collections::VecDeque;
+use std::future::ready;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use host_manifest::{Component, Limits, Route};
+use http::header::HOST;
+use http::request::Parts;
+use http::response::Parts as Head;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Response, Uri};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::AbortHandle;
+
+use super::answer::Answer;
+use super::exchange::Exchanges;
+use super::upload::Verdict;
+use crate::component::{BodyError, NEXT_HOST, Next, Passing, WasiBody};
+use crate::site::{App, Site, Target};
+
+/// The authority of a request that had none.
+const NAMELESS: Authority = Authority::from_static("localhost");
+
+/// Requests that a plugin passes on at once: one, and a few that it asks for itself.
+const AT_ONCE: usize = 16;
+
+/// And in all: its clock begins anew after each.
+const IN_ALL: usize = 64;
+
+/// Frames that wait between two instances. One, so that who writes goes no faster than who reads.
+const FRAMES: usize = 1;
+
+/// The components that a request goes through: plugins, then the one that is to answer.
+#[derive(Clone, Debug)]
+pub(super) struct Way {
+    stops: VecDeque<Stop>,
+    ways: Arc<[Route]>,
+    /// What the last one does not see of the path.
+    strip: Option<Arc<str>>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+struct Stop {
+    entry: Arc<Component>,
+    /// As it was when the request was routed: one that is removed meanwhile serves it yet. None once
+    /// the request is there: only its exchange may hold a generation.
+    app: Option<Arc<App>>,
+}
+
+impl Way {
+    /// None where the site lacks one of them, which a checked manifest does not.
+    pub(super) fn new(site: &Site, target: &Target) -> Option<Self> {
+        let names = target.chain.iter().chain([&target.component]);
+        let stop = |name: &Arc<str>| {
+            let app = site.app(name)?;
+            Some(Stop { entry: app.manifest.clone(), app: Some(app.clone()) })
+        };
+        let stops: Option<VecDeque<_>> = names.map(stop).collect();
+        let (ways, strip) = (site.ways().clone(), target.strip.clone());
+        Some(Self { stops: stops.filter(|stops| !stops.is_empty())?, ways, strip })
+    }
+
+    /// Whose turn it is, as the manifest had it when the request was routed.
+    pub(super) fn first(&self) -> Option<&Component> {
+        self.stops.front().map(|stop| &*stop.entry)
+    }
+
+    /// Whose turn it is, in the site that is served now.
+    pub(super) fn latest<'a>(&'a self, site: &'a Site) -> Option<&'a Arc<App>> {
+        let stop = self.stops.front()?;
+        match &stop.app {
+            Some(app) => Some(site.latest(app, &self.ways)),
+            None => site.app(&stop.entry.name),
+        }
+    }
+
+    /// Nobody waits on this way any more.
+    fn let_go(&mut self) {
+        self.stops.iter_mut().for_each(|stop| stop.app = None);
+    }
+
+    /// The request is there.
+    pub(super) fn arrive(&mut self) {
+        if let Some(stop) = self.stops.front_mut() {
+            stop.app = None;
+        }
+    }
+
+    /// What is said of everybody from here on.
+    pub(super) fn limits(&self) -> impl Iterator<Item = &Limits> {
+        self.stops.iter().map(|stop| &stop.entry.limits)
+    }
+
+    /// What comes after, unless this is the last one.
+    pub(super) fn rest(&self) -> Option<Self> {
+        let mut rest = self.clone();
+        rest.stops.pop_front();
+        (!rest.stops.is_empty()).then_some(rest)
+    }
+
+    /// The request as this one sees it.
+    pub(super) fn enter<B>(&self, mut request: Request<B>) -> Request<B> {
+        if let (Some(prefix), 1) = (&self.strip, self.stops.len()) {
+            strip(request.uri_mut(), prefix);
+        }
+        request
+    }
+}
+
+fn strip(uri: &mut Uri, prefix: &str) {
+    let Some(path) = uri.path_and_query() else { return };
+    let path = host_manifest::routes::strip(path.as_str(), prefix).into_owned();
+    let mut parts = uri.clone().into_parts();
+    if let Ok(path) = PathAndQuery::try_from(path) {
+        parts.path_and_query = Some(path);
+        if let Ok(stripped) = Uri::from_parts(parts) {
+            *uri = stripped;
+        }
+    }
+}
+
+/// What the exchange and its plugin have in common. Dropping the last handle ends what was passed on
+/// and not yet answered.
+pub(super) struct Pass(Arc<Shared>);
+
+struct Shared {
+    exchanges: Exchanges,
+    rest: Mutex<Way>,
+    origin: Origin,
+    /// Rights to pass on.
+    rights: Arc<Semaphore>,
+    /// Requests passed on, in all.
+    passed: AtomicUsize,
+    /// Requests passed on that have no answer yet.
+    waiting: watch::Sender<usize>,
+    kept: Mutex<Kept>,
+}
+
+/// The request as it came to the plugin.
+pub(super) struct Origin {
+    exchange: u64,
+    method: Method,
+    path: PathAndQuery,
+    scheme: Scheme,
+    authority: Authority,
+    /// What became of its body on the way from the client.
+    verdict: Verdict,
+}
+
+impl Origin {
+    /// Of a request in the exchange of this number.
+    pub(super) fn of<B>(request: &Request<B>, exchange: u64, verdict: Verdict) -> Self {
+        let uri = request.uri();
+        Self {
+            exchange,
+            method: request.method().clone(),
+            path: uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
+            scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTP),
+            authority: uri.authority().cloned().unwrap_or(NAMELESS),
+            verdict,
+        }
+    }
+
+    /// Whether a request asks for the same: what a plugin asks for itself is no answer for a client.
+    fn is<B>(&self, request: &Request<B>) -> bool {
+        *request.method() == self.method && request.uri().path_and_query() == Some(&self.path)
+    }
+}
+
+/// What is needed to go on without the plugin.
+#[derive(Default)]
+struct Kept {
+    request: Option<(Parts, Arc<Shelter>)>,
+    passed: Option<Passed>,
+}
+
+/// A request that was passed on: its answer, sooner or later.
+#[derive(Clone)]
+struct Passed {
+    answer: watch::Receiver<Option<(Head, Arc<Shelter>)>>,
+    _task: Arc<Owned>,
+}
+
+/// How an exchange goes on whose plugin has failed.
+pub(super) enum Recovered {
+    /// Nothing of the request was taken: the next one gets it.
+    Request(Request<WasiBody>),
+    /// The plugin had passed it on, and nothing of the answer was taken.
+    Response(Response<WasiBody>),
+    /// What the plugin has taken is gone.
+    Nothing,
+}
+
+impl Pass {
+    /// To pass on to the first one of `rest`.
+    pub(super) fn new(exchanges: Exchanges, rest: Way, origin: Origin) -> Self {
+        Self(Arc::new(Shared {
+            exchanges,
+            rest: Mutex::new(rest),
+            origin,
+            rights: Arc::new(Semaphore::new(AT_ONCE)),
+            passed: AtomicUsize::new(0),
+            waiting: watch::Sender::new(0),
+            kept: Mutex::default(),
+        }))
+    }
+
+    /// What the plugin is given.
+    pub(super) fn handle(&self) -> Arc<dyn Next> {
+        self.0.clone()
+    }
+
+    /// Keeps what is needed of a request to go on without the plugin.
+    pub(super) fn keep(&self, request: Request<WasiBody>) -> Request<WasiBody> {
+        let (parts, body) = request.into_parts();
+        let shelter = Shelter::new(body);
+        self.0.kept().request = Some((parts.clone(), shelter.clone()));
+        Request::from_parts(parts, Sheltered(shelter).boxed_unsync())
+    }
+
+    /// Waits until the plugin waits for those behind it.
+    pub(super) async fn is_waiting(&self) {
+        // The sender is here.
+        drop(self.0.waiting.subscribe().wait_for(|waiting| *waiting > 0).await);
+    }
+
+    /// Waits until it does not. Those behind have their own deadlines.
+    pub(super) async fn is_answered(&self) {
+        drop(self.0.waiting.subscribe().wait_for(|waiting| *waiting == 0).await);
+    }
+
+    /// What is left of the request when the plugin has failed: nothing unless [`Self::keep`] was
+    /// called. Waits for an answer that is under way; whoever makes it has deadlines.
+    pub(super) async fn recover(&self) -> Recovered {
+        let Kept { request, passed } = std::mem::take(&mut *self.0.kept());
+        let Some((parts, body)) = request else { return Recovered::Nothing };
+        if let Some(mut passed) = passed {
+            let answer = passed.answer.wait_for(Option::is_some).await;
+            let answer = answer.ok().and_then(|answer| answer.clone());
+            return match answer.and_then(|(head, body)| Some((head, body.take()?))) {
+                Some((head, body)) => {
+                    let body = Guarded { body, _task: passed._task };
+                    Recovered::Response(Response::from_parts(head, body.boxed_unsync()))
+                }
+                None => Recovered::Nothing,
+            };
+        }
+        match body.take() {
+            Some(body) => Recovered::Request(Request::from_parts(parts, body)),
+            None => Recovered::Nothing,
+        }
+    }
+
+    /// The plugin has answered: there is no going on without it any more.
+    pub(super) fn forget(&self) {
+        drop(std::mem::take(&mut *self.0.kept()));
+        // It may stream for hours: who comes after it is looked up then.
+        self.0.rest().let_go();
+    }
+
+    /// Those behind the plugin.
+    pub(super) fn into_rest(self) -> Way {
+        self.0.rest().clone()
+    }
+}
+
+impl Shared {
+    /// Gives a request its authority back that was sent to the name of the next one, and the header
+    /// that belongs to it.
+    fn restore(&self, request: &mut Request<WasiBody>) {
+        let mut parts = request.uri().clone().into_parts();
+        if request.uri().host().is_none_or(|host| host == NEXT_HOST) {
+            parts.authority = Some(self.origin.authority.clone());
+            parts.scheme = Some(self.origin.scheme.clone());
+        }
+        parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
+        let host = parts.authority.as_ref().map(|it| HeaderValue::from_str(it.as_str()));
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+        if let Some(Ok(host)) = host {
+            request.headers_mut().insert(HOST, host);
+        }
+    }
+
+    fn rest(&self) -> MutexGuard<'_, Way> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts a request as waiting for its answer.
+struct Waits(Arc<Shared>);
+
+impl Waits {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.waiting.send_modify(|waiting| *waiting += 1);
+        Self(shared)
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.waiting.send_modify(|waiting| *waiting -= 1);
+    }
+}
+
+impl Next for Shared {
+    fn pass(self: Arc<Self>, mut request: Request<WasiBody>) -> Passing {
+        let in_all = self.passed.fetch_add(1, Ordering::Relaxed);
+        let right = self.rights.clone().try_acquire_owned().ok().filter(|_| in_all < IN_ALL);
+        let Some(right) = right else {
+            return Box::pin(ready(Err(BodyError::ConnectionLimitReached)));
+        };
+        self.restore(&mut request);
+        let answers_the_client = self.origin.is(&request);
+        let waits = Waits::new(self.clone());
+        let (send, answer) = watch::channel(None);
+        let (exchanges, rest) = (self.exchanges.clone(), self.rest().clone());
+        let (of, verdict) = (self.origin.exchange, self.origin.verdict.clone());
+        let task = tokio::spawn(async move {
+            let response = exchanges.hop(request, rest, of, verdict).await;
+            let (head, body) = response.into_parts();
+            let (body, pump) = piped(body);
+            // Nobody waits any more: then the body is dropped, and the guest with it.
+            drop(send.send(Some((head, Shelter::new(body)))));
+            if let Some(pump) = pump {
+                pump.await;
+            }
+        });
+        let passed = Passed { answer, _task: Arc::new(Owned(task.abort_handle(), right)) };
+        let mut kept = self.kept();
+        if kept.request.is_some() && answers_the_client {
+            // A plugin that passes on twice is answered twice; the latest is what can be gone on with.
+            kept.passed = Some(passed.clone());
+        }
+        drop(kept);
+        Box::pin(async move {
+            let Passed { mut answer, _task } = passed;
+            let answer = answer.wait_for(Option::is_some).await.ok().and_then(|it| it.clone());
+            drop(waits);
+            let (head, body) = answer.ok_or(BodyError::HttpResponseIncomplete)?;
+            let body = Guarded { body: Sheltered(body), _task };
+            Ok(Response::from_parts(head, body.boxed_unsync()))
+        })
+    }
+}
+
+/// Ends a task with its last owner.
+struct Owned(AbortHandle, #[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A body that may be taken back as long as nobody has begun to read it.
+struct Shelter {
+    body: Mutex<Option<WasiBody>>,
+    touched: AtomicBool,
+}
+
+impl Shelter {
+    fn new(body: WasiBody) -> Arc<Self> {
+        Arc::new(Self { body: Mutex::new(Some(body)), touched: AtomicBool::new(false) })
+    }
+
+    fn body(&self) -> MutexGuard<'_, Option<WasiBody>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<WasiBody> {
+        let body = self.body().take();
+        body.filter(|_| !self.touched.load(Ordering::Acquire))
+    }
+}
+
+struct Sheltered(Arc<Shelter>);
+
+impl Body for Sheltered {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.0.touched.store(true, Ordering::Release);
+        match &mut *self.0.body() {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(Some(Err(BodyError::HttpResponseIncomplete))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.body().as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.body().as_ref().map_or_else(SizeHint::default, Body::size_hint)
+    }
+}
+
+/// A body with the task that writes it.
+struct Guarded<B> {
+    body: B,
+    _task: Arc<Owned>,
+}
+
+impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for Guarded<B> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What goes through the pipe. An end without [`Piece::End`] is a break.
+enum Piece {
+    Frame(Frame<Bytes>),
+    End,
+    Broken,
+}
+
+/// An answer as a body for another instance, and what has to be awaited for it to get its frames.
+/// An answer that is there whole needs nobody.
+fn piped(answer: Answer) -> (WasiBody, Option<impl Future<Output = ()> + Send>) {
+    if answer.is_whole() {
+        let whole = answer.map_err(|_| BodyError::HttpResponseIncomplete);
+        return (whole.boxed_unsync(), None);
+    }
+    let size = answer.size_hint();
+    let (send, pieces) = mpsc::channel(FRAMES);
+    let pipe = Pipe { pieces, size, ended: false };
+    (pipe.boxed_unsync(), Some(pump(answer, send)))
+}
+
+async fn pump(mut answer: Answer, send: mpsc::Sender<Piece>) {
+    loop {
+        let (piece, last) = match answer.frame().await {
+            Some(Ok(frame)) => (Piece::Frame(frame), false),
+            None => (Piece::End, true),
+            Some(Err(_)) => (Piece::Broken, true),
+        };
+        let open = match send.try_send(piece) {
+            Ok(()) => true,
+            Err(TrySendError::Closed(_)) => false,
+            Err(TrySendError::Full(piece)) => tokio::select! {
+                biased;
+                sent = send.send(piece) => sent.is_ok(),
+                () = answer.is_overdue() => false,
+            },
+        };
+        if !open || last {
+            return;
+        }
+    }
+}
+
+struct Pipe {
+    pieces: mpsc::Receiver<Piece>,
+    size: SizeHint,
+    ended: bool,
+}
+
+impl Body for Pipe {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let piece = std::task::ready!(self.pieces.poll_recv(cx));
+        self.ended = !matches!(piece, Some(Piece::Frame(_)));
+        Poll::Ready(match piece {
+            Some(Piece::Frame(frame)) => Some(Ok(frame)),
+            Some(Piece::End) => None,
+            Some(Piece::Broken) | None => Some(Err(BodyError::HttpResponseIncomplete)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.size
+    }
+}

@@ -1,0 +1,130 @@
+//! From what the manifest says of a component to what it is loaded with: its limits, and its grants
+//! made real.
+
+use std::net::SocketAddr;
+
+use host_keyvalue::Stores;
+use host_manifest::{Component, Store};
+use host_outgoing::{Client, Endpoints, System};
+
+use crate::component::{
+    ConfigGrant, Directories, Grants, Keeper, MemoryBudget, Settings, ShutdownGrant, Smoke,
+    Sockets, Turns,
+};
+use crate::config::{self, Serve};
+use crate::site::Outfitter;
+
+/// What components are given comes from here. Shared by all loads of a process.
+#[derive(Clone, Debug)]
+pub(crate) struct Outfit {
+    /// Components have names of their own; else they go by their files.
+    pub(crate) named: bool,
+    /// Makes a stop wait for instances that are reused.
+    pub(crate) keeper: Keeper,
+    /// Of all guests together.
+    pub(crate) memory: MemoryBudget,
+    /// The workers, shared by all components.
+    pub(crate) turns: Turns,
+    /// The right to stop the process.
+    pub(crate) shutdown: ShutdownGrant,
+    /// Where buckets are kept.
+    pub(crate) stores: Stores,
+    /// Listeners of the process that no guest may reach.
+    pub(crate) forbidden: Vec<SocketAddr>,
+    /// Nothing is to be left behind: buckets are in memory, wherever the manifest has them.
+    pub(crate) look: bool,
+}
+
+impl Outfit {
+    /// For who only looks, maybe beside a host that serves the same: nothing waits, nobody is stopped,
+    /// and no database is opened.
+    pub(crate) fn for_a_look() -> Self {
+        Self {
+            named: false,
+            keeper: Keeper::none(),
+            memory: MemoryBudget::new(None, None),
+            turns: Turns::new(1),
+            shutdown: ShutdownGrant::new(|| {}),
+            stores: Stores::default(),
+            forbidden: Vec::new(),
+            look: true,
+        }
+    }
+
+    /// What makes sites for the manifest of `config`, and reads it again where it has a file.
+    pub(crate) fn outfitter(self, config: &Serve) -> Outfitter {
+        let outfitter =
+            Outfitter::fixed(config.manifest.clone(), move |component| self.settings(component));
+        let Some(file) = config.file.clone() else { return outfitter };
+        let over = config.over.clone();
+        outfitter.read_by(file.clone(), move || {
+            let manifest = config::read(&file).map_err(|why| why.one_line())?;
+            Ok(over.lay_over(manifest))
+        })
+    }
+
+    fn settings(&self, component: &Component) -> Result<Settings, String> {
+        let smoke = |config::Smoke { method, path, status }: &config::Smoke| {
+            Smoke::new(method, path, *status)
+                .map_err(|why| format!("smoke '{method} {path} {status}': {why}"))
+        };
+        let limits = component.limits;
+        Ok(Settings {
+            name: self.named.then(|| component.name.clone()),
+            limits,
+            memory: MemoryBudget::new(limits.memory_total, Some(self.memory.clone())),
+            share: self.turns.share(),
+            grants: self.grants(component)?,
+            reuse: component.reuse,
+            keeper: self.keeper.clone(),
+            smoke: component.smoke.iter().map(smoke).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn grants(&self, component: &Component) -> Result<Grants, String> {
+        let granted = &component.grants;
+        let mut wanted = granted.buckets.clone();
+        if self.look {
+            for bucket in wanted.values_mut() {
+                bucket.store = Store::Memory(String::new());
+            }
+        }
+        let buckets = self.stores.open(&wanted, component.limits.keyvalue);
+        Ok(Grants {
+            request_shutdown: granted.request_shutdown.then(|| self.shutdown.clone()),
+            env: granted.env.clone(),
+            args: granted.args.clone(),
+            config: ConfigGrant::new(&granted.config),
+            stdio: granted.stdio,
+            outgoing: self.client(component),
+            directories: Directories::open(&granted.directories)?,
+            sockets: self.sockets(component),
+            buckets: buckets.map_err(|why| why.to_string())?,
+        })
+    }
+
+    fn client(&self, component: &Component) -> Option<Client> {
+        let (granted, limits) = (&component.grants, &component.limits);
+        let client = || {
+            let limits = host_outgoing::Limits {
+                requests: limits.outgoing,
+                forbidden: self.forbidden.clone(),
+                ..host_outgoing::Limits::default()
+            };
+            // Idle ones stay beside those that are in use.
+            let connections = limits.requests.saturating_mul(2).saturating_add(limits.idle_total);
+            let limits = host_outgoing::Limits { connections, ..limits };
+            Client::new(granted.outgoing.clone(), granted.reach, limits)
+        };
+        (!granted.outgoing.is_empty()).then(client)
+    }
+
+    fn sockets(&self, component: &Component) -> Sockets {
+        let granted = &component.grants;
+        let endpoints = (!granted.tcp.is_empty()).then(|| {
+            let (tcp, forbidden) = (granted.tcp.clone(), self.forbidden.clone());
+            Endpoints::new(tcp, granted.reach, forbidden, System::new())
+        });
+        Sockets::new(&component.name, endpoints, granted.lookup)
+    }
+}

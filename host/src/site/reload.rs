@@ -1,0 +1,275 @@
+//! A manifest, put into force as one transaction: everything is loaded and proven first, then one
+//! pointer is stored.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use host_manifest::{Component, Manifest};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use super::{App, Site, Slot};
+use crate::component::{Loader, Pace, Rejected, Settings, Step};
+
+/// Makes of what a manifest says what a component is loaded with. May open databases; says what is
+/// wrong in one line.
+type Outfit = Box<dyn Fn(&Component) -> Result<Settings, String> + Send + Sync>;
+
+/// Reads the manifest; says what is wrong with file and line.
+type Read = Box<dyn Fn() -> Result<Manifest, String> + Send + Sync>;
+
+/// Where sites come from.
+pub struct Outfitter {
+    /// In force since the start.
+    first: Manifest,
+    outfit: Arc<Outfit>,
+    /// Instances of all components together.
+    total: Arc<Semaphore>,
+    manifest: Option<(PathBuf, Arc<Read>)>,
+}
+
+/// What a reload has changed, by the names of components.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Serve from now on.
+    pub added: Vec<String>,
+    /// Serve on a new generation: other code, grants or limits.
+    pub changed: Vec<String>,
+    /// Do not serve any more.
+    pub removed: Vec<String>,
+    /// Requests may go other ways.
+    pub routes: bool,
+    /// Parts of the manifest that have changed and stay as they were until a restart.
+    pub restart: Vec<String>,
+    /// From the turn of this reload to the pointer store.
+    pub took: Duration,
+}
+
+impl Reloaded {
+    /// Whether anything is served differently.
+    #[must_use]
+    pub fn changes_something(&self) -> bool {
+        self.routes || [&self.added, &self.changed, &self.removed].iter().any(|it| !it.is_empty())
+    }
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.changes_something() {
+            f.write_str("unchanged: what is served is what the manifest says")?;
+        } else {
+            write!(f, "reloaded in {:.3?}", self.took)?;
+        }
+        let lists =
+            [("added", &self.added), ("changed", &self.changed), ("removed", &self.removed)];
+        for (what, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {
+            write!(f, "; {what}: {}", names.join(", "))?;
+        }
+        if self.routes {
+            f.write_str("; routes changed")?;
+        }
+        if !self.restart.is_empty() {
+            write!(f, "; needs a restart: {}", self.restart.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl Outfitter {
+    /// For a manifest that is made of flags, and stays.
+    #[must_use]
+    pub fn fixed(
+        manifest: Manifest,
+        outfit: impl Fn(&Component) -> Result<Settings, String> + Send + Sync + 'static,
+    ) -> Self {
+        let total = Arc::new(Semaphore::new(manifest.total.instances));
+        Self { first: manifest, outfit: Arc::new(Box::new(outfit)), total, manifest: None }
+    }
+
+    /// For one that is read from `path` at every reload.
+    #[must_use]
+    pub fn read_by(
+        self,
+        path: PathBuf,
+        read: impl Fn() -> Result<Manifest, String> + Send + Sync + 'static,
+    ) -> Self {
+        Self { manifest: Some((path, Arc::new(Box::new(read)))), ..self }
+    }
+
+    /// The manifest's file, if there is one.
+    #[must_use]
+    pub fn manifest(&self) -> Option<&Path> {
+        self.manifest.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    /// The first site: everything is loaded and proven.
+    ///
+    /// # Errors
+    /// The first component that cannot serve.
+    pub async fn build(&self, loader: &Loader) -> Result<Site, Rejected> {
+        let mut apps = Vec::new();
+        for component in self.first.components.values() {
+            apps.push(Arc::new(self.load(component, None, loader, Pace::Start).await?));
+        }
+        Ok(Site::new(apps, &self.first.routes))
+    }
+
+    /// The site that the manifest says now, and how it differs. Nothing of it serves yet. What was
+    /// rolled back, or swapped by hand, stays so where `only_new` and its file is as it was.
+    pub(super) async fn rebuild(
+        &self,
+        slot: &Slot,
+        loader: &Loader,
+        only_new: bool,
+    ) -> Result<(Site, Reloaded), Rejected> {
+        let began = Instant::now();
+        let manifest = self.read().await?;
+        let mut reloaded = Reloaded { restart: self.restart(&manifest), ..Reloaded::default() };
+        let old = entries(slot);
+        let mut apps = Vec::new();
+        for (name, component) in &manifest.components {
+            let app = match old.get(name) {
+                Some(kept) if **kept == *component => {
+                    self.refresh(slot, component, loader, only_new).await?
+                }
+                _ => {
+                    let before = slot.current().app(name).cloned();
+                    let pace = Pace::BesideTraffic;
+                    Some(self.load(component, before, loader, pace).await?)
+                }
+            };
+            if app.is_some() {
+                let list = if old.contains_key(name) {
+                    &mut reloaded.changed
+                } else {
+                    &mut reloaded.added
+                };
+                list.push(name.to_string());
+            }
+            apps.push((name, app));
+        }
+        reloaded.removed = old
+            .keys()
+            .filter(|name| !manifest.components.contains_key(*name))
+            .map(ToString::to_string)
+            .collect();
+        let current = slot.current();
+        let apps = apps
+            .into_iter()
+            .filter_map(|(name, app)| app.map(Arc::new).or_else(|| current.app(name).cloned()));
+        reloaded.routes = *current.ways != *manifest.routes;
+        let site = match reloaded.routes {
+            true => Site::new(apps, &manifest.routes),
+            false => current.with_all(apps),
+        };
+        reloaded.took = began.elapsed();
+        Ok((site, reloaded))
+    }
+
+    async fn read(&self) -> Result<Manifest, Rejected> {
+        let refused = |why: String| Rejected::at(Step::Manifest, why);
+        let Some((_, read)) = &self.manifest else {
+            return Err(refused("there is no manifest to read".into()));
+        };
+        let read = read.clone();
+        in_time("reading the manifest", move || read()).await.map_err(refused)
+    }
+
+    /// A component whose entry is the same: another generation of it if its file has changed.
+    async fn refresh(
+        &self,
+        slot: &Slot,
+        component: &Component,
+        loader: &Loader,
+        only_new: bool,
+    ) -> Result<Option<App>, Rejected> {
+        let source =
+            loader.read(&component.source).await.map_err(|why| self.of(component, &why))?;
+        let settings = {
+            let current = slot.current();
+            let Some(app) = current.app(&component.name) else { return Ok(None) };
+            let serves = app.generation.digest() == source.digest() && app.path == component.source;
+            if serves || (only_new && app.looked == *source.digest()) {
+                return Ok(None);
+            }
+            app.settings.clone()
+        };
+        let blueprint = loader
+            .make(source, &settings, Pace::BesideTraffic)
+            .await
+            .map_err(|why| self.of(component, &why))?;
+        let next = loader.prove(blueprint).await.map_err(|why| self.of(component, &why))?;
+        let looked = next.digest().clone();
+        let app = slot.current().app(&component.name).cloned();
+        Ok(app.map(|app| App { looked, ..app.on(Arc::new(next)) }))
+    }
+
+    async fn load(
+        &self,
+        component: &Component,
+        before: Option<Arc<App>>,
+        loader: &Loader,
+        pace: Pace,
+    ) -> Result<App, Rejected> {
+        let (outfit, entry) = (self.outfit.clone(), component.clone());
+        let settings = in_time("opening what it is granted", move || outfit(&entry))
+            .await
+            .map_err(|why| self.of(component, &Rejected::at(Step::Grants, why)))?;
+        let settings = Arc::new(settings);
+        let generation = loader
+            .load(&component.source, &settings, pace)
+            .await
+            .map_err(|why| self.of(component, &why))?;
+        let (component, generation) = (Arc::new(component.clone()), Arc::new(generation));
+        Ok(App::new(component, settings, generation, &self.total, before.as_deref()))
+    }
+
+    /// In a manifest there may be several: a refusal says which one it is about.
+    fn of(&self, component: &Component, why: &Rejected) -> Rejected {
+        match &self.manifest {
+            None => why.clone(),
+            Some(_) => Rejected::at(why.step, format!("component {}: {}", component.name, why.why)),
+        }
+    }
+
+    /// What differs from the first manifest and takes a restart.
+    fn restart(&self, now: &Manifest) -> Vec<String> {
+        let first = &self.first;
+        let parts = [
+            ("[listen]", first.listen != now.listen || first.connection != now.connection),
+            ("[stop]", first.stop != now.stop),
+            ("[swap]", first.swap != now.swap),
+            ("[total]", first.total != now.total),
+        ];
+        parts.iter().filter(|(_, differs)| *differs).map(|(part, _)| (*part).to_owned()).collect()
+    }
+}
+
+/// Files take no longer, unless the file system has gone.
+const FILE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Does what waits for files on a thread of its own, which is left behind if it hangs.
+async fn in_time<T: Send + 'static>(
+    what: &str,
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    match timeout(FILE_PATIENCE, tokio::task::spawn_blocking(work)).await {
+        Ok(done) => done.unwrap_or_else(|why| Err(why.to_string())),
+        Err(_) => Err(format!("{what} took longer than {FILE_PATIENCE:?}")),
+    }
+}
+
+/// The entries of what is served.
+fn entries(slot: &Slot) -> BTreeMap<Arc<str>, Arc<Component>> {
+    let entry = |app: &Arc<App>| (app.manifest.name.clone(), app.manifest.clone());
+    slot.current().apps().map(entry).collect()
+}
+
+impl fmt::Debug for Outfitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outfitter").field("manifest", &self.manifest()).finish_non_exhaustive()
+    }
+}

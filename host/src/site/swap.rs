@@ -1,0 +1,383 @@
+//! Changes of what is served, one after the other: whoever asks, the same code answers.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::reload::{Outfitter, Reloaded};
+use super::shelf::{Listed, Retirement, Shelf};
+use super::{App, Site, Slot};
+use crate::component::{Generation, Keeper, Loader, Pace, Rejected, Settings, Step};
+
+/// Swaps that may wait for the one under way; who comes later is told to come again.
+const WAITING_AT_MOST: usize = 16;
+
+/// What is asked for. A component need not be named where there is only one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Read again what is served: the manifest and all of its files, or the file of the one
+    /// component where there is no manifest.
+    Reload,
+    /// Have a component served from this file from now on.
+    Swap(Option<String>, PathBuf),
+    /// Put the code of a component's previous generation back.
+    Rollback(Option<String>),
+}
+
+/// Who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// SIGHUP.
+    Hangup,
+    /// An operator, over the control socket.
+    Operator,
+    /// The file has changed.
+    Watch,
+}
+
+impl Trigger {
+    /// What the log calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hangup => "SIGHUP",
+            Self::Operator => "host ctl",
+            Self::Watch => "--watch",
+        }
+    }
+}
+
+/// How a swap came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Exchanges that begin from now on run on another generation.
+    Swapped {
+        /// Number of the generation that is retired.
+        from: u64,
+        /// Number of the one that serves.
+        to: u64,
+        /// From the turn of this swap to the pointer store.
+        took: Duration,
+    },
+    /// The bytes are those that serve already.
+    Unchanged {
+        /// Number of the generation that goes on.
+        generation: u64,
+    },
+    /// A manifest is in force.
+    Reloaded(Reloaded),
+    /// The generation that served goes on.
+    Rejected(Rejected),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Swapped { from, to, took } => {
+                write!(f, "swapped from generation {from} to {to} in {took:.3?}")
+            }
+            Self::Unchanged { generation } => {
+                write!(f, "unchanged: generation {generation} is of the same bytes")
+            }
+            Self::Reloaded(reloaded) => reloaded.fmt(f),
+            Self::Rejected(Rejected { step, why }) => {
+                write!(f, "rejected at step {}: {why}", step.name())
+            }
+        }
+    }
+}
+
+/// The last swap, for who looks later.
+#[derive(Clone, Debug)]
+pub struct LastSwap {
+    /// When it was over.
+    pub at: Instant,
+    /// Who had asked.
+    pub trigger: Trigger,
+    /// How it came out.
+    pub outcome: Outcome,
+}
+
+struct Asked {
+    ask: Ask,
+    trigger: Trigger,
+    answer: oneshot::Sender<Outcome>,
+    /// A stop waits until who asked has been told.
+    kept: Box<dyn Any + Send>,
+}
+
+/// Asks for swaps and tells of generations. Cheap to clone; dropping it changes nothing.
+#[derive(Clone, Debug)]
+pub struct Swaps {
+    sender: mpsc::Sender<Asked>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    slot: Arc<Slot>,
+    shelf: Shelf,
+    outfitter: Outfitter,
+    keeper: Keeper,
+    last: watch::Sender<Option<LastSwap>>,
+}
+
+/// Carries swaps out. Owned by one task.
+#[derive(Debug)]
+pub struct Swapper {
+    receiver: mpsc::Receiver<Asked>,
+    shared: Arc<Shared>,
+    loader: Loader,
+    /// A stop has been asked for.
+    stopping: CancellationToken,
+    /// Tasks that see retired generations off.
+    retiring: TaskTracker,
+}
+
+impl Swaps {
+    /// The two ends of swapping what sits in `slot`. `stopping` is cancelled when a stop is asked
+    /// for: that wins over a swap, and no swap begins after it. `keeper` makes it wait until who
+    /// asked for one has its outcome.
+    #[must_use]
+    pub fn new(
+        slot: Arc<Slot>,
+        loader: Loader,
+        outfitter: Outfitter,
+        retirement: Retirement,
+        stopping: CancellationToken,
+        keeper: Keeper,
+    ) -> (Self, Swapper) {
+        let (sender, receiver) = mpsc::channel(WAITING_AT_MOST);
+        let (last, _) = watch::channel(None);
+        let shared =
+            Arc::new(Shared { slot, shelf: Shelf::new(retirement), outfitter, keeper, last });
+        let retiring = TaskTracker::new();
+        let swapper = Swapper { receiver, shared: shared.clone(), loader, stopping, retiring };
+        (Self { sender, shared }, swapper)
+    }
+
+    /// Asks for a swap and waits for its outcome: as long as those before it and its own steps
+    /// take, each of which has a deadline. Dropping the future leaves the swap going on.
+    pub async fn ask(&self, ask: Ask, trigger: Trigger) -> Outcome {
+        let (answer, outcome) = oneshot::channel();
+        let refused = |why: &str| Outcome::Rejected(Rejected::at(Step::Ask, why));
+        let kept = self.shared.keeper.keep(format!("swap asked={}", trigger.name()));
+        match self.sender.try_send(Asked { ask, trigger, answer, kept }) {
+            Ok(()) => outcome.await.unwrap_or_else(|_| refused("the process is ending")),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                refused("too many swaps are waiting already; ask again later")
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => refused("the process is ending"),
+        }
+    }
+
+    /// All generations that there are, newest first.
+    #[must_use]
+    pub fn generations(&self) -> Vec<Listed> {
+        self.shared.shelf.list(&self.shared.slot)
+    }
+
+    /// The last swap, if there was one.
+    #[must_use]
+    pub fn last(&self) -> Option<LastSwap> {
+        self.shared.last.borrow().clone()
+    }
+
+    /// Follows the outcomes of swaps, whoever asks for them.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Option<LastSwap>> {
+        self.shared.last.subscribe()
+    }
+
+    /// What a reload reads.
+    #[must_use]
+    pub fn paths(&self) -> BTreeSet<PathBuf> {
+        let current = self.shared.slot.current();
+        let manifest = self.shared.outfitter.manifest().map(Path::to_owned);
+        current.apps().map(|app| app.path.clone()).chain(manifest).collect()
+    }
+
+    /// Tells all guests that the process drains and cuts at `deadline`.
+    pub fn end_all(&self, deadline: Instant) {
+        self.shared.shelf.end_all(&self.shared.slot, deadline);
+    }
+
+    /// Cuts everything: the process ends.
+    pub fn cut_all(&self) {
+        self.shared.shelf.cut_all(&self.shared.slot);
+    }
+}
+
+impl Swapper {
+    /// Carries out one swap after the other, until nobody can ask any more.
+    pub async fn run(mut self) {
+        while let Some(Asked { ask, trigger, answer, kept }) = self.receiver.recv().await {
+            let outcome = self.carry_out(ask, trigger).await;
+            let last = LastSwap { at: Instant::now(), trigger, outcome: outcome.clone() };
+            self.shared.last.send_replace(Some(last));
+            // Who asked may have gone.
+            answer.send(outcome).ok();
+            drop(kept);
+        }
+    }
+
+    async fn carry_out(&self, ask: Ask, trigger: Trigger) -> Outcome {
+        let asked = trigger.name();
+        info!(asked, ?ask, "swap: begins");
+        let stopping = self.stopping.clone();
+        let outcome = if stopping.is_cancelled() {
+            Err(Rejected::at(Step::Ask, STOPPING))
+        } else {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => Err(Rejected::at(self.loader.step(), STOPPING)),
+                outcome = self.swap(ask, trigger) => outcome,
+            }
+        };
+        let outcome = outcome.unwrap_or_else(Outcome::Rejected);
+        if matches!(outcome, Outcome::Rejected(_)) {
+            warn!(asked, "swap: {outcome}");
+        } else {
+            info!(asked, "swap: {outcome}");
+        }
+        outcome
+    }
+
+    async fn swap(&self, ask: Ask, trigger: Trigger) -> Result<Outcome, Rejected> {
+        match ask {
+            Ask::Reload if self.shared.outfitter.manifest().is_some() => {
+                let only_new = trigger == Trigger::Watch;
+                self.reload_manifest(only_new).await.map(Outcome::Reloaded)
+            }
+            Ask::Reload => {
+                let app = self.shared.app(None)?;
+                self.swap_to(&app.path.clone(), &app).await
+            }
+            Ask::Swap(name, path) => {
+                let app = self.shared.app(name.as_deref())?;
+                self.swap_to(&path, &app).await
+            }
+            Ask::Rollback(name) => {
+                let app = self.shared.app(name.as_deref())?;
+                let previous = self.shared.shelf.previous(&app.manifest.name).ok_or_else(|| {
+                    Rejected::at(Step::Ask, "there is no previous generation to go back to")
+                })?;
+                let began = Instant::now();
+                let previous = self.loader.remake(&previous, &app.settings);
+                let next = self.loader.prove(previous).await?;
+                Ok(self.put(&app, next, began))
+            }
+        }
+    }
+
+    /// Has `app` served from the file at `path`.
+    async fn swap_to(&self, path: &Path, app: &Candidate) -> Result<Outcome, Rejected> {
+        let began = Instant::now();
+        let source = self.loader.read(path).await?;
+        if *source.digest() == app.digest {
+            if path != app.path {
+                self.shared.aim(app, path);
+            }
+            return Ok(Outcome::Unchanged { generation: app.number });
+        }
+        let blueprint = self.loader.make(source, &app.settings, Pace::BesideTraffic).await?;
+        let next = self.loader.prove(blueprint).await?;
+        Ok(self.put(app, next, began))
+    }
+
+    /// Puts a proven generation in the place of an app's.
+    fn put(&self, app: &Candidate, next: Generation, began: Instant) -> Outcome {
+        let to = next.number();
+        let current = self.shared.slot.current();
+        // Changes are serial, and this is the one: what was there a moment ago is there still.
+        let site = match current.app(&app.manifest.name) {
+            Some(app) => current.with(app.on(Arc::new(next))),
+            None => return Outcome::Unchanged { generation: app.number },
+        };
+        drop(current);
+        self.commit(site);
+        Outcome::Swapped { from: app.number, to, took: began.elapsed() }
+    }
+
+    async fn reload_manifest(&self, only_new: bool) -> Result<Reloaded, Rejected> {
+        let Shared { slot, outfitter, .. } = &*self.shared;
+        let (site, reloaded) = outfitter.rebuild(slot, &self.loader, only_new).await?;
+        if reloaded.changes_something() {
+            self.commit(site);
+        }
+        Ok(reloaded)
+    }
+
+    fn commit(&self, site: Site) {
+        for leaves in self.shared.shelf.replace(&self.shared.slot, site) {
+            self.retiring.spawn(leaves);
+        }
+    }
+}
+
+/// A component that is to be changed, as it is now. Holds nothing of its generation: only exchanges
+/// may.
+struct Candidate {
+    manifest: Arc<host_manifest::Component>,
+    settings: Arc<Settings>,
+    path: PathBuf,
+    digest: Arc<str>,
+    number: u64,
+}
+
+impl Shared {
+    /// The component of this name, or the only one.
+    fn app(&self, name: Option<&str>) -> Result<Candidate, Rejected> {
+        let current = self.slot.current();
+        let names = || {
+            let names: Vec<&str> = current.apps().map(|app| &*app.manifest.name).collect();
+            names.join(", ")
+        };
+        let refused = |why: String| Rejected::at(Step::Ask, why);
+        let app = match name {
+            Some(name) => current.app(name).ok_or_else(|| {
+                refused(format!("there is no component {name}; there are: {}", names()))
+            })?,
+            None => {
+                let mut apps = current.apps();
+                let (Some(only), None) = (apps.next(), apps.next()) else {
+                    return Err(refused(format!(
+                        "there is more than one component; name one with --component: {}",
+                        names()
+                    )));
+                };
+                only
+            }
+        };
+        Ok(Candidate {
+            manifest: app.manifest.clone(),
+            settings: app.settings.clone(),
+            path: app.path.clone(),
+            digest: app.generation.digest().clone(),
+            number: app.generation.number(),
+        })
+    }
+
+    /// Takes note that an app's bytes are at another path too: a reload reads that from now on.
+    fn aim(&self, app: &Candidate, path: &Path) {
+        let current = self.slot.current();
+        if let Some(app) = current.app(&app.manifest.name) {
+            let app = App { path: path.to_owned(), ..(**app).clone() };
+            let site = current.with(app);
+            drop(current);
+            drop(self.slot.swap(site));
+        }
+    }
+}
+
+/// Why nothing is swapped any more.
+const STOPPING: &str = "the host is stopping, and what it serves is not swapped any more";

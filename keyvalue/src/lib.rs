@@ -1,0 +1,31 @@
+//! Backends of `wasi:keyvalue`: memory, a database file, Redis.
+//!
+//! ```text
+//! manifest ─→ Stores::open ─→ Buckets ─→ Bucket ─┬→ memory.rs   ┐
+//!             (at load)       (per generation)   ├→ disk/       ┴ write.rs: what a write does
+//!                                                │                usage.rs: who has how much room
+//!                                                └→ redis/
+//! ```
+//!
+//! A crate of its own, because it needs nothing of the host: it is tested without a guest.
+//! Nothing here knows who asks. A [`Bucket`] reaches the pairs of its own space and no others.
+
+mod bucket;
+mod disk;
+mod error;
+mod health;
+mod limits;
+mod memory;
+mod names;
+mod redis;
+mod stores;
+mod usage;
+mod write;
+
+pub use bucket::{Bucket, Buckets, Page};
+pub use error::{Failure, OpenError};
+pub use limits::{MAX_ANSWER, MAX_BATCH, MAX_KEY, MAX_PAGE, PAIR_OVERHEAD};
+pub use stores::Stores;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! The stores of a process, each open once for all who use it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use host_manifest::Store;
+
+use crate::bucket::{Bucket, Buckets, Place};
+use crate::disk::Disk;
+use crate::error::OpenError;
+use crate::memory::Memory;
+use crate::redis::{self, Redis};
+use crate::usage::Accounts;
+
+/// The stores of a process. One for all components and generations; clones are the same one.
+///
+/// A store is opened when the first buckets in it are, and closed when the last ones are dropped:
+/// a database file is released, what is in memory is gone. A swap opens the buckets of the new
+/// generation before the old one lets go of its own, so nothing is closed in between.
+#[derive(Clone, Default)]
+pub struct Stores(Arc<Registry>);
+
+#[derive(Default)]
+struct Registry {
+    slots: Mutex<BTreeMap<Store, Arc<Slot>>>,
+    accounts: Accounts,
+}
+
+impl Stores {
+    /// Opens buckets, by the names that a guest has for them. Blocks on files: for a thread that
+    /// may. A Redis server is not asked until the first operation.
+    ///
+    /// `size_limit` is in bytes. It bounds what the component has in its own buckets together, each
+    /// shared bucket that it writes to, and every value.
+    ///
+    /// # Errors
+    /// A database file cannot be opened; the URL of a Redis server cannot be used. Nothing is left
+    /// open then that was not before.
+    pub fn open(
+        &self,
+        buckets: &BTreeMap<String, host_manifest::Bucket>,
+        size_limit: u64,
+    ) -> Result<Buckets, OpenError> {
+        let mut leases: BTreeMap<Store, Arc<Lease>> = BTreeMap::new();
+        let mut open = BTreeMap::new();
+        for (name, bucket) in buckets {
+            let store = resolved(&bucket.store);
+            let lease = match leases.get(&store) {
+                Some(lease) => lease.clone(),
+                None => {
+                    let lease = Arc::new(self.lease(&store)?);
+                    leases.insert(store, lease.clone());
+                    lease
+                }
+            };
+            let place = lease.backend.place(&bucket.space, &self.0.accounts)?;
+            open.insert(name.clone(), Bucket::new(place, lease, size_limit));
+        }
+        Ok(Buckets::new(open))
+    }
+
+    fn lease(&self, store: &Store) -> Result<Lease, OpenError> {
+        let slot = {
+            let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            // One that only the map holds is closed, and nobody is about to open it.
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+            slots.entry(store.clone()).or_default().clone()
+        };
+        slot.lease(store)
+    }
+}
+
+impl fmt::Debug for Stores {
+    /// Without the URLs: there may be passwords in them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        f.debug_struct("Stores").field("known", &slots.len()).finish_non_exhaustive()
+    }
+}
+
+/// The same file has the same name, however it is written.
+fn resolved(store: &Store) -> Store {
+    let Store::Disk(path) = store else {
+        return store.clone();
+    };
+    Store::Disk(real_path(path).unwrap_or_else(|| path.clone()))
+}
+
+fn real_path(path: &Path) -> Option<PathBuf> {
+    if let Ok(path) = path.canonicalize() {
+        return Some(path);
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new(".")).canonicalize().ok()?;
+    Some(folder.join(path.file_name()?))
+}
+
+/// Where a store is open, if it is. Its own lock: opening one waits for no other.
+#[derive(Default)]
+struct Slot(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    leases: usize,
+    backend: Option<Arc<Backend>>,
+}
+
+impl Slot {
+    fn lease(self: Arc<Self>, store: &Store) -> Result<Lease, OpenError> {
+        let mut open = self.lock();
+        let backend = match &open.backend {
+            Some(backend) => backend.clone(),
+            None => Arc::new(Backend::open(store)?),
+        };
+        open.backend = Some(backend.clone());
+        open.leases += 1;
+        drop(open);
+        Ok(Lease { backend, _hold: Hold(self) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to use a store. The last one to drop closes it, and whoever opens it again waits for
+/// that: two that have the same file open would shut each other out.
+pub(crate) struct Lease {
+    // Before the hold, so that the slot has the last one when it closes.
+    backend: Arc<Backend>,
+    _hold: Hold,
+}
+
+struct Hold(Arc<Slot>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut open = self.0.lock();
+        open.leases -= 1;
+        if open.leases == 0 {
+            drop(open.backend.take());
+        }
+    }
+}
+
+/// A store of one kind.
+enum Backend {
+    Memory(Memory),
+    Disk(Arc<Disk>),
+    Redis(Arc<Redis>),
+}
+
+impl Backend {
+    fn open(store: &Store) -> Result<Self, OpenError> {
+        match store {
+            Store::Memory(_) => Ok(Self::Memory(Memory::default())),
+            Store::Disk(path) => Ok(Self::Disk(Arc::new(Disk::open(path)?))),
+            Store::Redis(url) => Ok(Self::Redis(Arc::new(Redis::open(url)?))),
+        }
+    }
+
+    fn place(&self, space: &host_manifest::Space, accounts: &Accounts) -> Result<Place, OpenError> {
+        match self {
+            Self::Memory(memory) => Ok(Place::Memory(memory.space(space, accounts))),
+            Self::Disk(disk) => Ok(Place::Disk(disk.space(space, accounts)?)),
+            Self::Redis(redis) => {
+                Ok(Place::Redis(Arc::new(redis::Space::new(redis.clone(), space))))
+            }
+        }
+    }
+}

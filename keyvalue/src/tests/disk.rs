@@ -1,0 +1,223 @@
+//! What is on the disk stays.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use host_manifest::Store;
+
+use super::support::{Folder, ROOM, one, open, own, runtime};
+use crate::limits::pair_size;
+use crate::{Failure, OpenError, Stores};
+
+fn key() -> String {
+    "k".to_owned()
+}
+
+fn file(folder: &Folder) -> PathBuf {
+    folder.path().join("data.redb")
+}
+
+fn refusal(path: &Path) -> String {
+    let bucket =
+        host_manifest::Bucket { store: Store::Disk(path.to_owned()), space: own("app", "data") };
+    let buckets = [("data".to_owned(), bucket)].into();
+    Stores::default().open(&buckets, ROOM).unwrap_err().to_string()
+}
+
+#[test]
+fn closing_and_opening_again_keeps_pairs_and_what_they_count() {
+    let folder = Folder::new();
+    let limit = pair_size("k", 1_000);
+    runtime().block_on(async {
+        let stores = Stores::default();
+        let store = Store::Disk(file(&folder));
+        for round in 0..3 {
+            let bucket = one(&stores, &store, limit);
+            assert_eq!(bucket.exists(key()).await.unwrap(), round > 0);
+            bucket.set(key(), vec![round; 1_000]).await.unwrap();
+            assert_eq!(bucket.set("l".to_owned(), Vec::new()).await, Err(Failure::Full { limit }));
+            drop(bucket);
+            let bucket = one(&stores, &store, limit);
+            assert_eq!(bucket.get(key()).await.unwrap(), Some(vec![round; 1_000]));
+            assert_eq!(bucket.set("l".to_owned(), Vec::new()).await, Err(Failure::Full { limit }));
+        }
+    });
+}
+
+/// What the process has written is what a process that is killed leaves.
+#[test]
+fn a_copy_of_the_file_while_it_is_open_has_every_finished_write() {
+    let folder = Folder::new();
+    let copy = folder.path().join("copy.redb");
+    runtime().block_on(async {
+        let stores = Stores::default();
+        let bucket = one(&stores, &Store::Disk(file(&folder)), ROOM);
+        for number in 1..=20 {
+            bucket.increment(key(), 1).await.unwrap();
+            std::fs::copy(file(&folder), &copy).unwrap();
+            let copied = one(&Stores::default(), &Store::Disk(copy.clone()), ROOM);
+            let value = copied.get(key()).await.unwrap().unwrap();
+            assert_eq!(value, number.to_string().into_bytes());
+        }
+    });
+}
+
+/// The folder in which the child of the next test writes.
+const FOLDER: &str = "HOST_KEYVALUE_TEST_FOLDER";
+
+/// Not a test: what the next one kills.
+#[test]
+fn child_counts_until_it_is_killed() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let store = Store::Disk(PathBuf::from(folder).join("data.redb"));
+    runtime().block_on(async {
+        let bucket = one(&Stores::default(), &store, ROOM);
+        loop {
+            let number = bucket.increment(key(), 1).await.unwrap();
+            #[expect(clippy::print_stdout, reason = "how the parent hears of it")]
+            {
+                println!("\ncounted {number}");
+            }
+        }
+    });
+}
+
+/// A child that is gone with the test.
+struct Counting(Child);
+
+impl Counting {
+    fn start(folder: &Folder) -> Self {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tests::disk::child_counts_until_it_is_killed", "--nocapture"])
+            .env(FOLDER, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    /// Waits until so many writes have been confirmed.
+    fn confirmed(&mut self, writes: usize) -> u64 {
+        let lines = BufReader::new(self.0.stdout.take().unwrap()).lines();
+        let counted = lines.filter_map(|line| {
+            line.unwrap().strip_prefix("counted ").map(|number| number.parse().unwrap())
+        });
+        counted.take(writes).last().unwrap()
+    }
+}
+
+impl Drop for Counting {
+    /// With SIGKILL.
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_process_that_is_killed_loses_no_confirmed_write() {
+    let folder = Folder::new();
+    let mut least = 0;
+    for _ in 0..3 {
+        let mut counting = Counting::start(&folder);
+        let confirmed = counting.confirmed(20);
+        assert!(confirmed > least);
+        drop(counting);
+        let bucket = one(&Stores::default(), &Store::Disk(file(&folder)), ROOM);
+        let now = runtime().block_on(bucket.increment(key(), 0)).unwrap();
+        assert!(now >= confirmed, "{now} < {confirmed}");
+        least = now;
+    }
+}
+
+#[test]
+fn a_file_that_somebody_else_has_open_is_refused_with_a_reason() {
+    let folder = Folder::new();
+    let holder = one(&Stores::default(), &Store::Disk(file(&folder)), ROOM);
+    let refusal = refusal(&file(&folder));
+    assert!(refusal.contains("another process has it open"), "{refusal}");
+    assert!(refusal.contains("data.redb"), "{refusal}");
+    drop(holder);
+}
+
+#[test]
+fn one_file_under_two_names_is_one_store() {
+    let folder = Folder::new();
+    let link = folder.path().join("link.redb");
+    std::os::unix::fs::symlink(file(&folder), &link).unwrap();
+    let stores = Stores::default();
+    let first = one(&stores, &Store::Disk(file(&folder)), ROOM);
+    let dots = folder.path().join("..").join(folder.path().file_name().unwrap()).join("data.redb");
+    for other in [link, dots] {
+        let second = one(&stores, &Store::Disk(other), ROOM);
+        runtime().block_on(async {
+            let sum = first.increment(key(), 1).await.unwrap();
+            assert_eq!(second.increment(key(), 1).await.unwrap(), sum + 1);
+        });
+    }
+}
+
+#[test]
+fn files_that_cannot_be_opened_are_refused_with_a_sentence() {
+    let folder = Folder::new();
+    let garbage = folder.path().join("garbage");
+    std::fs::write(&garbage, "not a database at all".repeat(1_000)).unwrap();
+    for (path, expected) in [
+        (folder.path().join("no/such/folder"), "its folder does not exist: create it"),
+        (folder.path().to_owned(), "it is a folder: name a file in it"),
+        (garbage.clone(), "not a database of this host"),
+    ] {
+        let refusal = refusal(&path);
+        assert!(refusal.contains(expected), "{refusal}");
+    }
+    assert_eq!(std::fs::read(&garbage).unwrap(), b"not a database at all".repeat(1_000));
+}
+
+#[test]
+fn nothing_stays_open_when_one_of_several_is_refused() {
+    let folder = Folder::new();
+    let stores = Stores::default();
+    let bucket = |path| host_manifest::Bucket { store: Store::Disk(path), space: own("a", "b") };
+    let buckets = [
+        ("good".to_owned(), bucket(file(&folder))),
+        ("poor".to_owned(), bucket(folder.path().join("no/such"))),
+    ];
+    let refused = stores.open(&buckets.into(), ROOM);
+    assert!(matches!(refused, Err(OpenError::Disk { .. })));
+    drop(one(&Stores::default(), &Store::Disk(file(&folder)), ROOM));
+}
+
+#[test]
+fn only_the_owner_may_read_a_new_file() {
+    let folder = Folder::new();
+    drop(one(&Stores::default(), &Store::Disk(file(&folder)), ROOM));
+    let mode = std::fs::metadata(file(&folder)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn closing_waits_for_a_write_that_nobody_waits_for() {
+    let folder = Folder::new();
+    let store = Store::Disk(file(&folder));
+    let stores = Stores::default();
+    runtime().block_on(async {
+        for round in 0..20 {
+            let buckets = open(&stores, &store, &[own("app", "data")], ROOM);
+            let bucket = buckets.get("0").unwrap();
+            drop(buckets);
+            let mut write = Box::pin(async move { bucket.set(key(), vec![round]).await });
+            let begun = std::future::poll_fn(|cx| {
+                let polled = write.as_mut().poll(cx);
+                std::task::Poll::Ready(polled.is_pending())
+            });
+            begun.await;
+            drop(write);
+            let again = one(&stores, &store, ROOM);
+            assert!(again.exists("other".to_owned()).await.is_ok());
+        }
+    });
+}

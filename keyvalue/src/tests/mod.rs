@@ -1,0 +1,10 @@
+//! Promises of the crate, each on every kind of store that can be had here.
+
+mod atomic;
+mod disk;
+mod model;
+mod open;
+mod pages;
+mod redis;
+mod sizes;
+pub(crate) mod support;

@@ -1,0 +1,156 @@
+//! A Redis server that is not there, goes away, hangs, and is used by others.
+
+use std::process::Command;
+use std::time::Duration;
+
+use host_manifest::Store;
+use tokio::time::timeout;
+
+use super::support::{Folder, ROOM, Server, one, runtime};
+use crate::{Bucket, Failure, Stores};
+
+/// Longer than anything here takes.
+const OUTER: Duration = Duration::from_secs(20);
+
+fn key() -> String {
+    "k".to_owned()
+}
+
+fn is_unavailable<T>(result: &Result<T, Failure>) -> bool {
+    matches!(result, Err(Failure::Unavailable(_)))
+}
+
+/// Asks until there is an answer: each attempt has its own deadline.
+async fn works_again(bucket: &Bucket) {
+    let answered = async { while is_unavailable(&bucket.increment(key(), 1).await) {} };
+    timeout(OUTER, answered).await.unwrap();
+}
+
+#[test]
+fn a_server_that_is_down_is_an_error_at_first_use_and_not_before() {
+    let folder = Folder::new();
+    let store = Server::store_in(&folder);
+    runtime().block_on(async {
+        let bucket = one(&Stores::default(), &store, ROOM);
+        for _ in 0..3 {
+            assert!(is_unavailable(&timeout(OUTER, bucket.get(key())).await.unwrap()));
+        }
+        if let Some(_server) = Server::start(&folder) {
+            bucket.set(key(), b"there".to_vec()).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_server_that_restarts_is_used_again_without_anything_being_done() {
+    let folder = Folder::new();
+    let Some(server) = Server::start(&folder) else {
+        return;
+    };
+    runtime().block_on(async {
+        let bucket = one(&Stores::default(), &server.store(), ROOM);
+        bucket.set(key(), b"1".to_vec()).await.unwrap();
+        drop(server);
+        assert!(is_unavailable(&bucket.get(key()).await));
+        let _server = Server::start(&folder).unwrap();
+        works_again(&bucket).await;
+    });
+}
+
+#[test]
+fn a_server_that_hangs_is_an_error_at_the_deadline_and_used_again_when_it_goes_on() {
+    let folder = Folder::new();
+    let Some(server) = Server::start(&folder) else {
+        return;
+    };
+    runtime().block_on(async {
+        let bucket = one(&Stores::default(), &server.store(), ROOM);
+        bucket.set(key(), b"1".to_vec()).await.unwrap();
+        server.signal(rustix::process::Signal::STOP);
+        let result = timeout(OUTER, bucket.get(key())).await.unwrap();
+        let why = "no answer within 2 s".to_owned();
+        assert_eq!(result, Err(Failure::Unavailable(why)));
+        server.signal(rustix::process::Signal::CONT);
+        works_again(&bucket).await;
+    });
+}
+
+#[test]
+fn a_bucket_is_one_hash_that_an_operator_finds_by_its_name() {
+    let folder = Folder::new();
+    let Some(server) = Server::start(&folder) else {
+        return;
+    };
+    runtime().block_on(async {
+        let bucket = one(&Stores::default(), &server.store(), ROOM);
+        bucket.set(key(), b"seen".to_vec()).await.unwrap();
+        let client = redis::Client::open(server.url()).unwrap();
+        let mut other = client.get_multiplexed_async_connection().await.unwrap();
+        let seen: String = redis::cmd("HGET")
+            .arg("host:own:app:data")
+            .arg("k")
+            .query_async(&mut other)
+            .await
+            .unwrap();
+        assert_eq!(seen, "seen");
+        // What is no text is no key that a guest could name.
+        let odd = redis::cmd("HSET").arg("host:own:app:data").arg(b"\xff").arg("x").clone();
+        odd.exec_async(&mut other).await.unwrap();
+        assert_eq!(bucket.list_keys(None).await.unwrap().keys, [key()]);
+        // Somebody else's data under the bucket's name is an error, not a panic.
+        let other_kind = redis::cmd("SET").arg("host:own:app:data").arg("x").clone();
+        other_kind.exec_async(&mut other).await.unwrap();
+        assert!(is_unavailable(&bucket.get(key()).await));
+        assert!(is_unavailable(&bucket.increment(key(), 1).await));
+        assert!(is_unavailable(&bucket.list_keys(None).await));
+    });
+}
+
+#[test]
+fn a_password_is_needed_and_never_told() {
+    let folder = Folder::new();
+    let Some(server) = Server::start_with(&folder, &["--requirepass", "secret"]) else {
+        return;
+    };
+    runtime().block_on(async {
+        let store = |password: &str| Store::Redis(format!("{}?pass={password}", server.url()));
+        let refused = one(&Stores::default(), &store("sesame"), ROOM).get(key()).await.unwrap_err();
+        assert!(!refused.to_string().contains("sesame"), "{refused}");
+        let bucket = one(&Stores::default(), &store("secret"), ROOM);
+        bucket.set(key(), Vec::new()).await.unwrap();
+        let shown = format!("{bucket:?}");
+        assert!(!shown.contains("secret"), "{shown}");
+    });
+}
+
+/// What docs/keyvalue.md asks of an operator.
+const ACL: [&str; 8] =
+    ["app", "on", ">secret", "~host:*", "+@hash", "+@scripting", "+hello", "+client"];
+
+#[test]
+fn a_user_with_the_rights_that_the_docs_name_can_do_everything() {
+    let folder = Folder::new();
+    let acl = folder.path().join("users.acl");
+    std::fs::write(&acl, format!("user default off\nuser {}\n", ACL.join(" "))).unwrap();
+    let Some(server) = Server::start_with(&folder, &["--aclfile", acl.to_str().unwrap()]) else {
+        return;
+    };
+    runtime().block_on(async {
+        let store = Store::Redis(format!("{}?user=app&pass=secret", server.url()));
+        let bucket = one(&Stores::default(), &store, ROOM);
+        bucket.set(key(), b"1".to_vec()).await.unwrap();
+        assert_eq!(bucket.increment(key(), 1).await, Ok(2));
+        assert_eq!(bucket.get_many(vec![key()]).await, Ok(vec![Some(b"2".to_vec())]));
+        assert_eq!(bucket.get(key()).await, Ok(Some(b"2".to_vec())));
+        assert_eq!(bucket.exists(key()).await, Ok(true));
+        assert_eq!(bucket.list_keys(None).await.unwrap().keys, [key()]);
+        assert_eq!(bucket.swap(key(), None, Vec::new()).await, Ok(false));
+        bucket.delete(key()).await.unwrap();
+    });
+}
+
+#[test]
+fn the_tests_know_whether_there_is_a_server() {
+    let there = Command::new("redis-server").arg("--version").output().is_ok();
+    assert_eq!(Server::start(&Folder::new()).is_some(), there);
+}

@@ -1,0 +1,170 @@
+//! Stores to test with.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use host_manifest::{Space, Store};
+use rustix::process::{Pid, Signal};
+
+use crate::{Bucket, Buckets, Stores};
+
+/// Room for whatever a test does not count.
+pub(crate) const ROOM: u64 = 64 << 20;
+
+/// A folder that is gone with the test.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path =
+            std::env::temp_dir().join(format!("host-keyvalue-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// The bucket `name` of a component.
+pub(crate) fn own(component: &str, name: &str) -> Space {
+    Space::Own(component.into(), name.to_owned())
+}
+
+/// Opens spaces of one store, under their numbers.
+pub(crate) fn open(stores: &Stores, store: &Store, spaces: &[Space], limit: u64) -> Buckets {
+    let named = spaces.iter().enumerate().map(|(number, space)| {
+        let bucket = host_manifest::Bucket { store: store.clone(), space: space.clone() };
+        (number.to_string(), bucket)
+    });
+    stores.open(&named.collect::<BTreeMap<_, _>>(), limit).unwrap()
+}
+
+/// Opens one bucket of a component of its own.
+pub(crate) fn one(stores: &Stores, store: &Store, limit: u64) -> Bucket {
+    open(stores, store, &[own("app", "data")], limit).get("0").unwrap()
+}
+
+pub(crate) fn memory() -> Store {
+    Store::Memory("test".to_owned())
+}
+
+/// Stores of each kind, for what holds for all of them.
+pub(crate) struct Kinds {
+    pub(crate) stores: Vec<Store>,
+    // Before the folder: its socket is in there.
+    _server: Option<Server>,
+    _folder: Folder,
+}
+
+impl Kinds {
+    pub(crate) fn new() -> Self {
+        let folder = Folder::new();
+        let server = Server::start(&folder);
+        let mut stores = vec![memory(), Store::Disk(folder.path().join("data.redb"))];
+        stores.extend(server.as_ref().map(Server::store));
+        Self { stores, _server: server, _folder: folder }
+    }
+}
+
+/// A Redis server of this test alone. Dropping it kills it.
+pub(crate) struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    /// Starts one and waits until it is ready; none if there is no such program.
+    pub(crate) fn start(folder: &Folder) -> Option<Self> {
+        Self::start_with(folder, &[])
+    }
+
+    pub(crate) fn start_with(folder: &Folder, more: &[&str]) -> Option<Self> {
+        let started = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .arg(Self::socket(folder))
+            .arg("--dir")
+            .arg(folder.path())
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut child = match started {
+            Ok(child) => child,
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
+                skip();
+                return None;
+            }
+            Err(why) => panic!("redis-server: {why}"),
+        };
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ready = lines.any(|line| line.unwrap().contains("eady to accept connections"));
+        assert!(ready, "redis-server ended at once");
+        // It must not be stopped by a full pipe.
+        std::thread::spawn(move || lines.count());
+        Some(Self { child, url: Self::url_in(folder) })
+    }
+
+    fn socket(folder: &Folder) -> PathBuf {
+        folder.path().join("redis.sock")
+    }
+
+    fn url_in(folder: &Folder) -> String {
+        format!("unix://{}", Self::socket(folder).display())
+    }
+
+    /// Where a server of this folder will be.
+    pub(crate) fn store_in(folder: &Folder) -> Store {
+        Store::Redis(Self::url_in(folder))
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        Store::Redis(self.url.clone())
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a test that did not run says so")]
+fn skip() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        eprintln!(
+            "redis-server is not installed: nothing is tested with Redis (apt install redis-server)"
+        );
+    });
+}
+
+pub(crate) fn keys<const N: usize>(keys: [&str; N]) -> Vec<String> {
+    keys.map(str::to_owned).to_vec()
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}

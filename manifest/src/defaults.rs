@@ -1,0 +1,102 @@
+//! Defaults, each with its reason. As text, because `--help` prints them as people write them.
+
+/// Loopback only: to be reachable from outside is a decision of the operator.
+pub const ADDRESS: &str = "127.0.0.1:8080";
+
+/// No delay: right for a terminal and for load balancers that watch the connection; Kubernetes
+/// needs about 5 s because endpoints are withdrawn beside the signal, not before it.
+pub const DRAIN_DELAY: &str = "0s";
+
+/// Below the 30 s that Kubernetes grants by default before SIGKILL.
+pub const DRAIN_TIMEOUT: &str = "25s";
+
+/// Longer than a round trip around the world and a client's think time under load.
+pub const LINGER: &str = "1s";
+
+/// As many as `wasmtime serve` admits; each takes 4 GiB of address space, not of memory.
+pub const MAX_INSTANCES: &str = "1000";
+
+/// As many again may wait: a burst is served late instead of refused.
+pub const MAX_QUEUE: &str = "1000";
+
+/// Longer waits help nobody: the client's own timeout is near.
+pub const QUEUE_TIMEOUT: &str = "1s";
+
+/// What Fastly and Cloudflare grant.
+pub const MAX_MEMORY: &str = "128MiB";
+
+/// A head fits into a few packets; who needs longer is broken or hostile.
+pub const REQUEST_HEAD_TIMEOUT: &str = "10s";
+
+/// Most clients give up after 30 s.
+pub const RESPONSE_HEAD_TIMEOUT: &str = "30s";
+
+/// Half of what nginx waits between two reads; streams that are silent for longer send a comment.
+pub const BODY_IDLE_TIMEOUT: &str = "30s";
+
+/// Off, because a stream may be meant to last.
+pub const EXCHANGE_TIMEOUT: &str = "off";
+
+/// Work after the answer must fit into the drain.
+pub const AFTER_TIMEOUT: &str = "20s";
+
+/// A request that computes longer belongs into a job queue.
+pub const CPU_TIME: &str = "10s";
+
+/// Room for uploads; bodies are streamed, never held.
+pub const MAX_REQUEST_BODY: &str = "64MiB";
+
+/// What most servers take in all (nginx 4 × 8 KiB).
+pub const MAX_HEADER_SIZE: &str = "32KiB";
+
+/// hyper's own default.
+pub const MAX_HEADERS: &str = "100";
+
+/// Well below the file descriptors that systemd grants with `LimitNOFILE=`; checked at start.
+pub const MAX_CONNECTIONS: &str = "10000";
+
+/// What nginx keeps; longer than the 60 s of most load balancers, so that they close first.
+pub const KEEP_ALIVE_TIMEOUT: &str = "75s";
+
+/// An 11 MB JavaScript component took 25 s beside other builds; ten times that is a hang.
+pub const COMPILE_TIMEOUT: &str = "5m";
+
+/// Longer than a request takes; streams that last end at their next event or are cut.
+pub const RETIRE_TIMEOUT: &str = "60s";
+
+/// Deploys in quick succession, each with streams that linger; beyond that something is wrong.
+pub const MAX_RETIRED: &str = "4";
+
+/// Room for opening or flushing something, well within the drain timeout.
+pub const HOOK_TIMEOUT: &str = "5s";
+
+/// A fresh instance for each request.
+pub const REUSE: &str = "1";
+
+/// One at a time.
+pub const REUSE_CONCURRENCY: &str = "1";
+
+/// Longer than a pause within a burst; an idle instance holds memory.
+pub const REUSE_IDLE: &str = "10s";
+
+/// Nowhere: health on a port is for who has a supervisor or load balancer that asks.
+pub const HEALTH_ADDRESS: &str = "off";
+
+/// A tenth of wasmtime's own bound; a request takes a dozen.
+pub const MAX_HANDLES: &str = "10000";
+
+/// Eight requests that use all of the 32 that Fastly grants to each; far below the sockets that the
+/// process may open, so that one slow upstream does not take them all.
+pub const MAX_OUTGOING_REQUESTS: &str = "256";
+
+/// Half of the memory of one instance: sessions and counters, not files.
+pub const MAX_KEYVALUE: &str = "64MiB";
+
+/// More than bad luck.
+pub const BREAKER_FAILURES: &str = "10";
+
+/// As long as a pause: failures that are rarer than that do not tire anybody.
+pub const BREAKER_WITHIN: &str = "10s";
+
+/// A client that obeys Retry-After comes back after this.
+pub const BREAKER_PAUSE: &str = "10s";

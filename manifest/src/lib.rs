@@ -1,0 +1,23 @@
+//! The manifest of `host`: what is served, where, with which grants and limits.
+//!
+//! ```text
+//! host.toml ─→ parse ─→ Manifest (checked)
+//!                 └───→ Report: file, line and what to do
+//! ```
+//!
+//! A crate of its own, because it needs nothing of the host: it is tested and fuzzed in seconds.
+
+mod checks;
+pub mod defaults;
+mod model;
+pub mod outgoing;
+mod parse;
+mod report;
+pub mod routes;
+mod units;
+
+pub use checks::Fault;
+pub use model::*;
+pub use parse::{load, parse, schema};
+pub use report::{Problem, Report};
+pub use units::{Address, Grant, Health, Limit, Size, Smoke, Span};

@@ -1,0 +1,320 @@
+//! What is served, checked: every default filled in, every reference resolved.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::outgoing::{Endpoint, Origin, Reach};
+use crate::routes::Pattern;
+use crate::{Address, Smoke};
+
+/// A manifest in force. `host serve app.wasm` makes one of a single component from its flags.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// Where the process listens and is operated. Stays until a restart.
+    pub listen: Listen,
+    /// Deadlines of a stop. Stay until a restart.
+    pub stop: Stop,
+    /// What connections may do. Stays until a restart.
+    pub connection: Connection,
+    /// Bounds of all components together. Stay until a restart.
+    pub total: Total,
+    /// How a swap goes. Stays until a restart.
+    pub swap: Swap,
+    /// What can serve, by name.
+    pub components: BTreeMap<Arc<str>, Component>,
+    /// Which requests go where, in the order of the file.
+    pub routes: Vec<Route>,
+}
+
+/// Where a process listens, and how it is operated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// At least one.
+    pub addresses: Vec<Address>,
+    /// The control socket; none if the manifest does not say, the path `off` if there shall be none.
+    pub control: Option<PathBuf>,
+    /// Where health is answered, if it is.
+    pub health: Option<SocketAddr>,
+}
+
+/// Deadlines of a stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Not ready, but still accepting, for this long.
+    pub delay: Duration,
+    /// From the signal to the cut; the delay is part of it.
+    pub timeout: Duration,
+    /// An idle kept-alive connection may still send its next request for this long.
+    pub linger: Duration,
+}
+
+/// Limits of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Open at once, over all listeners.
+    pub connections: usize,
+    /// From the first byte of a head (or from accept, for the first one) to its end.
+    pub head: Duration,
+    /// Idle between two requests.
+    pub keep_alive: Duration,
+    /// No byte of a body moved for this long.
+    pub body_idle: Duration,
+    /// Bytes of one request head, and of one header.
+    pub header_size: usize,
+    /// Headers in one request.
+    pub headers: usize,
+}
+
+/// Bounds of all components together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Total {
+    /// Instances at once.
+    pub instances: usize,
+    /// Bytes of linear memory; no bound but that of each instance if none.
+    pub memory: Option<u64>,
+}
+
+/// How a swap goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Swap {
+    /// Swap when a file changes.
+    pub watch: bool,
+    /// How long compiling may take.
+    pub compile: Duration,
+    /// From the swap to the cut of what still runs on the version before.
+    pub retire: Duration,
+    /// Replaced versions of one component that may linger.
+    pub retired: usize,
+}
+
+/// One component with what it is given and what it may use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Component {
+    /// What it is called in routes, chains, logs and `host ctl`.
+    pub name: Arc<str>,
+    /// Its file.
+    pub source: PathBuf,
+    /// What it may use.
+    pub limits: Limits,
+    /// How far instances are reused; a fresh one for each request without.
+    pub reuse: Option<Reuse>,
+    /// What it is given. Nothing by default.
+    pub grants: Grants,
+    /// What a new version must answer before it serves, in this order.
+    pub smoke: Vec<Smoke>,
+    /// Puts it aside for a while when it keeps failing; never without.
+    pub breaker: Option<Breaker>,
+    /// What becomes of a request when it fails as a plugin of a chain.
+    pub fail: Fail,
+}
+
+/// What one component may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Instances at once.
+    pub instances: usize,
+    /// Exchanges that wait for an instance.
+    pub queue: usize,
+    /// How long they wait.
+    pub queue_wait: Duration,
+    /// Bytes of linear memory of one instance, all its memories together.
+    pub memory: usize,
+    /// Bytes of linear memory of all its instances together.
+    pub memory_total: Option<u64>,
+    /// CPU time of one exchange.
+    pub cpu: Duration,
+    /// From the end of the request's head to the head of the response.
+    pub response_head: Duration,
+    /// No body frame for this long, in either direction.
+    pub body_idle: Duration,
+    /// The whole exchange; none unless asked for, because a stream may be meant to last.
+    pub total: Option<Duration>,
+    /// Work after the answer.
+    pub after: Duration,
+    /// How long a lifecycle hook may take.
+    pub hook: Duration,
+    /// Bytes of a request body.
+    pub request_body: u64,
+    /// Bytes of a response body.
+    pub response_body: Option<u64>,
+    /// Handles of one instance to what the host has for it: streams, headers, files.
+    pub handles: usize,
+    /// Outgoing requests at once, of all its instances.
+    pub outgoing: usize,
+    /// Bytes of what is in its own buckets together, and of one value.
+    pub keyvalue: u64,
+}
+
+/// How far instances are reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reuse {
+    /// Requests that one instance serves in its life.
+    pub exchanges: u32,
+    /// Requests that one instance of 0.3 serves at once.
+    pub concurrency: u32,
+    /// How long one waits for its next request.
+    pub idle: Duration,
+}
+
+/// What a component is given beyond the sandbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Environment variables.
+    pub env: Vec<(String, String)>,
+    /// Arguments, the program's name among them.
+    pub args: Vec<String>,
+    /// What `wasi:config` answers.
+    pub config: Vec<(String, String)>,
+    /// Directories.
+    pub directories: Vec<Directory>,
+    /// Where stdout and stderr go.
+    pub stdio: Stdio,
+    /// Where it may send HTTP requests.
+    pub outgoing: Vec<Origin>,
+    /// Which addresses names in `outgoing` may resolve to, beyond public ones.
+    pub reach: Reach,
+    /// TCP endpoints that it may connect to.
+    pub tcp: Vec<Endpoint>,
+    /// Whether it may look names up by itself.
+    pub lookup: bool,
+    /// The import `request-shutdown` stops the process.
+    pub request_shutdown: bool,
+    /// Buckets of `wasi:keyvalue`, by the name that the guest opens.
+    pub buckets: BTreeMap<String, Bucket>,
+}
+
+impl Grants {
+    /// What is granted, by the manifest's word for it, and in words. Values of the environment, of the
+    /// configuration and of arguments may be secret, so only their names or their number are in it.
+    #[must_use]
+    pub fn words(&self) -> Vec<(&'static str, String)> {
+        let names = |pairs: &[(String, String)]| -> String {
+            pairs.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let directories = self.directories.iter().map(|directory| {
+            let how = if directory.writable { "rw" } else { "ro" };
+            format!("{} as {} ({how})", directory.host.display(), directory.guest)
+        });
+        let list = |words: Vec<String>| words.join(", ");
+        let mut tcp: Vec<String> = self.tcp.iter().map(ToString::to_string).collect();
+        if self.lookup {
+            tcp.push("name look-up".into());
+        }
+        let count = |number: usize| if number == 0 { String::new() } else { number.to_string() };
+        let shutdown = if self.request_shutdown { "yes" } else { "" };
+        [
+            ("env", names(&self.env)),
+            ("args", count(self.args.len())),
+            ("config", names(&self.config)),
+            ("directories", list(directories.collect())),
+            ("outgoing", list(self.outgoing.iter().map(ToString::to_string).collect())),
+            ("tcp", list(tcp)),
+            ("keyvalue", list(self.buckets.keys().cloned().collect())),
+            ("request-shutdown", shutdown.to_owned()),
+        ]
+        .into_iter()
+        .filter(|(_, what)| !what.is_empty())
+        .collect()
+    }
+}
+
+/// A directory of the host that a guest sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// Where it is.
+    pub host: PathBuf,
+    /// What the guest calls it.
+    pub guest: String,
+    /// Whether the guest may change what is in it.
+    pub writable: bool,
+}
+
+/// Where stdout and stderr of a guest go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stdio {
+    /// Into the log, line by line, under the component's name.
+    #[default]
+    Log,
+    /// Nowhere.
+    Off,
+}
+
+/// A bucket of `wasi:keyvalue`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Where it is kept.
+    pub store: Store,
+    /// Keys of others are not in it: the name of the component, or the name under which components
+    /// share it.
+    pub space: Space,
+}
+
+/// Whose keys are in a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Space {
+    /// One component's: its name, and the name of the bucket.
+    Own(Arc<str>, String),
+    /// Of all components that name it so.
+    Shared(String),
+}
+
+/// Where buckets are kept. Two that are equal are one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Store {
+    /// In memory, for as long as something that is served has a bucket there; by the name of the
+    /// store.
+    Memory(String),
+    /// In a database file.
+    Disk(PathBuf),
+    /// In a Redis server, by its URL.
+    Redis(String),
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(name) => f.debug_tuple("Memory").field(name).finish(),
+            Self::Disk(path) => f.debug_tuple("Disk").field(path).finish(),
+            // A password may stand in it.
+            Self::Redis(_) => f.write_str("Redis(..)"),
+        }
+    }
+}
+
+/// When a component that keeps failing is put aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Failures of the guest (traps, time-outs) that open it,
+    pub failures: u32,
+    /// within this time.
+    pub within: Duration,
+    /// How long requests get 503 then.
+    pub pause: Duration,
+}
+
+/// What becomes of a request when a plugin of its chain fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fail {
+    /// It goes on without the plugin.
+    Open,
+    /// It gets 502 or 504.
+    #[default]
+    Closed,
+}
+
+/// Which requests go to a component, and through which plugins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which requests.
+    pub pattern: Pattern,
+    /// Plugins before the component, the first one first.
+    pub chain: Vec<Arc<str>>,
+    /// What answers them.
+    pub component: Arc<str>,
+    /// The component sees the path without the prefix.
+    pub strip_prefix: bool,
+}

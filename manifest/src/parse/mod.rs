@@ -1,0 +1,114 @@
+//! From the text of a file to a checked [`Manifest`].
+//!
+//! ```text
+//!   text ─→ toml ─→ walk ─→ raw ─→ build ─→ Manifest
+//!            │       │              │
+//!            └───────┴──────────────┴─────→ Report: all problems at once
+//! ```
+
+mod at;
+mod bucket;
+mod build;
+mod grants;
+mod interpolate;
+mod near;
+mod raw;
+mod reading;
+mod routes;
+mod walk;
+mod words;
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use schemars::Schema;
+use serde::Deserialize as _;
+use toml::de::DeTable;
+
+use crate::Manifest;
+use crate::report::{Problem, Report};
+use reading::Reading;
+use walk::Walk;
+
+/// Where variables come from.
+pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// In one piece, as the walk wants it.
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| raw::schema(true));
+
+/// Ten thousand routes take one; a file that is larger is another file.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// Reads the manifest in `path`, fills in variables from `env`, and looks whether the files and
+/// directories that it names are there. Relative paths are relative to the directory of `path`.
+///
+/// # Errors
+/// All that is wrong with it, as far as it can be said at once.
+pub fn load(path: &Path, env: Env<'_>) -> Result<Manifest, Report> {
+    let text = read(path).map_err(|why| {
+        let problem = Problem::nowhere(format!("{} cannot be read: {why}", path.display()));
+        Report::new(path, "", vec![problem.help("name a manifest that is there, in UTF-8")])
+    })?;
+    examine(&text, path, env, true)
+}
+
+/// Reads a manifest as if it stood in `file`, without looking at any file. Relative paths are
+/// relative to the directory of `file`.
+///
+/// # Errors
+/// All that is wrong with it, as far as it can be said at once.
+pub fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Manifest, Report> {
+    examine(text, file, env, false)
+}
+
+/// The JSON Schema (2020-12) of a manifest, as text over several lines. Editors use it; `host schema`
+/// prints it.
+#[must_use]
+pub fn schema() -> String {
+    format!("{:#}", raw::schema(false).as_value())
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 16 MiB"));
+    }
+    Ok(text)
+}
+
+fn examine(text: &str, file: &Path, env: Env<'_>, look: bool) -> Result<Manifest, Report> {
+    let report = |problems| Report::new(file, text, problems);
+    let (mut table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return Err(report(errors.iter().map(|error| syntax(error, text)).collect()));
+    }
+    let mut walk = Walk::over(SCHEMA.as_value(), &mut table);
+    let spans = table.get_ref().clone();
+    let raw = match raw::Raw::deserialize(toml::Deserializer::from(table)) {
+        Ok(raw) => raw,
+        Err(error) => {
+            walk.problems.push(syntax(&error, text));
+            return Err(report(walk.problems));
+        }
+    };
+    let directory = file.parent().unwrap_or_else(|| Path::new(""));
+    let mut reading = Reading::new(text, directory, env, look, spans, walk);
+    let manifest = build::manifest(&mut reading, &raw);
+    match reading.problems {
+        problems if problems.is_empty() => Ok(manifest),
+        problems => Err(report(problems)),
+    }
+}
+
+fn syntax(error: &toml::de::Error, text: &str) -> Problem {
+    let span = error.span().unwrap_or(0..0);
+    let end = text.len();
+    Problem::new(span.start.min(end)..span.end.min(end), error.message().replace('\n', ", "))
+        .help("the file is TOML: text in quotes, lists in brackets, [table] heads; see toml.io")
+}
+
+#[cfg(test)]
+mod tests;

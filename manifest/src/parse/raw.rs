@@ -1,0 +1,337 @@
+//! The file as it is written. The comments here are the descriptions in the schema.
+
+use std::collections::BTreeMap;
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::at::{At, Written};
+use super::bucket::Bucket;
+use super::words::{Backend, Reached, Verb};
+use crate::outgoing::{Endpoint, Origin};
+use crate::{Address, Fail, Health, Limit, Size, Smoke, Span, Stdio, defaults};
+
+/// A manifest of `host`: what is served, where, with which grants and limits.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(title = "host.toml")]
+pub(super) struct Raw {
+    /// Where the process listens, how it is operated, and what connections may do. A change needs a
+    /// restart.
+    pub(super) listen: Listen,
+    /// Deadlines of a stop. A change needs a restart.
+    pub(super) stop: Stop,
+    /// How a swap goes. A change needs a restart.
+    pub(super) swap: Swap,
+    /// Bounds of all components together. A change needs a restart.
+    pub(super) total: Total,
+    /// Limits of every component that does not say otherwise.
+    pub(super) limits: Limits,
+    /// What can serve, by name: small letters, digits and `-`.
+    pub(super) component: BTreeMap<At<String>, At<Component>>,
+    /// Where key-value buckets are kept, by name: small letters, digits and `-`.
+    pub(super) keyvalue: BTreeMap<At<String>, At<Store>>,
+    /// Which requests go where. A single component without any route gets all requests.
+    pub(super) route: Vec<At<Route>>,
+}
+
+/// Where the process listens, how it is operated, and what connections may do.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Listen {
+    /// Addresses: HOST:PORT (IPv6 in brackets) or unix:PATH; port 0 lets the kernel choose.
+    #[schemars(extend("default" = [defaults::ADDRESS]))]
+    pub(super) addr: Option<At<Vec<Written<Address>>>>,
+    /// Path of the control socket, or `off`. By default $XDG_RUNTIME_DIR/host/PID.sock, for root
+    /// without it /run/host/PID.sock.
+    pub(super) control: Option<At<String>>,
+    /// HOST:PORT for GET /livez and /readyz, or `off`.
+    #[schemars(extend("default" = defaults::HEALTH_ADDRESS))]
+    pub(super) health_addr: Option<Written<Health>>,
+    /// Connections at once, over all listeners; more wait in the kernel's queue.
+    #[schemars(extend("default" = number(defaults::MAX_CONNECTIONS)))]
+    pub(super) max_connections: Option<u64>,
+    /// Time to receive the head of a request; then 408.
+    #[schemars(extend("default" = defaults::REQUEST_HEAD_TIMEOUT))]
+    pub(super) request_head_timeout: Option<Written<Span>>,
+    /// How long a connection may be idle between requests. Longer than that of your load balancer
+    /// is best, so that it closes first.
+    #[schemars(extend("default" = defaults::KEEP_ALIVE_TIMEOUT))]
+    pub(super) keep_alive_timeout: Option<Written<Span>>,
+    /// Size of the head of a request; then 431. At least 8KiB.
+    #[schemars(extend("default" = defaults::MAX_HEADER_SIZE))]
+    pub(super) max_header_size: Option<Written<Size>>,
+    /// Headers in a request; then 431.
+    #[schemars(extend("default" = number(defaults::MAX_HEADERS)))]
+    pub(super) max_headers: Option<u64>,
+}
+
+/// Deadlines of a stop.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Stop {
+    /// After SIGTERM, go on accepting for this long; part of drain-timeout. Kubernetes needs about
+    /// 5s.
+    #[schemars(extend("default" = defaults::DRAIN_DELAY))]
+    pub(super) drain_delay: Option<Written<Span>>,
+    /// From SIGTERM to the moment when what is still running is cut. Below what the supervisor
+    /// grants (Kubernetes 30s, systemd 90s).
+    #[schemars(extend("default" = defaults::DRAIN_TIMEOUT))]
+    pub(super) drain_timeout: Option<Written<Span>>,
+    /// During a stop an idle kept-alive connection may still send its next request for this long.
+    #[schemars(extend("default" = defaults::LINGER))]
+    pub(super) linger: Option<Written<Span>>,
+}
+
+/// How a swap goes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Swap {
+    /// Swap by itself when the file of a component changes. In production a deploy had better ask
+    /// for its swap and read the outcome.
+    #[schemars(extend("default" = false))]
+    pub(super) watch: bool,
+    /// How long compiling may take; then the component is refused.
+    #[schemars(extend("default" = defaults::COMPILE_TIMEOUT))]
+    pub(super) compile_timeout: Option<Written<Span>>,
+    /// From a swap to the moment when what still runs on the version before is cut.
+    #[schemars(extend("default" = defaults::RETIRE_TIMEOUT))]
+    pub(super) retire_timeout: Option<Written<Span>>,
+    /// Replaced versions of one component that may linger; one more, and the oldest is cut.
+    #[schemars(extend("default" = number(defaults::MAX_RETIRED)))]
+    pub(super) max_retired: Option<u64>,
+}
+
+/// Bounds of all components together.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Total {
+    /// Instances at once; each takes 4 GiB of address space, memory only as it is used.
+    #[schemars(extend("default" = number(defaults::MAX_INSTANCES)))]
+    pub(super) instances: Option<u64>,
+    /// Linear memory of all instances. No bound but that of each by default.
+    pub(super) memory: Option<Written<Size>>,
+}
+
+/// What one component may use. At its limit it hurts itself alone.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Instances at once. By default a quarter of total.instances, however many components there are.
+    pub(super) instances: Option<u64>,
+    /// Requests that may wait for an instance; the next one gets 503.
+    #[schemars(extend("default" = number(defaults::MAX_QUEUE)))]
+    pub(super) queue: Option<u64>,
+    /// How long a request waits for an instance before it gets 503 with Retry-After.
+    #[schemars(extend("default" = defaults::QUEUE_TIMEOUT))]
+    pub(super) queue_timeout: Option<Written<Span>>,
+    /// Linear memory of one instance; a guest that wants more is refused the growth.
+    #[schemars(extend("default" = defaults::MAX_MEMORY))]
+    pub(super) memory: Option<Written<Size>>,
+    /// Linear memory of all instances of the component together. No bound by default.
+    pub(super) memory_total: Option<Written<Size>>,
+    /// CPU time of one exchange; then 504, or a broken stream.
+    #[schemars(extend("default" = defaults::CPU_TIME))]
+    pub(super) cpu_time: Option<Written<Span>>,
+    /// From the head of the request to the head of the answer; then 504.
+    #[schemars(extend("default" = defaults::RESPONSE_HEAD_TIMEOUT))]
+    pub(super) response_head_timeout: Option<Written<Span>>,
+    /// Longest pause between two frames of a body, in either direction; then the stream is broken.
+    #[schemars(extend("default" = defaults::BODY_IDLE_TIMEOUT))]
+    pub(super) body_idle_timeout: Option<Written<Span>>,
+    /// The whole exchange, or `off`: a stream may be meant to last.
+    #[schemars(extend("default" = defaults::EXCHANGE_TIMEOUT))]
+    pub(super) exchange_timeout: Option<Written<Limit>>,
+    /// Work of a guest after its answer has ended.
+    #[schemars(extend("default" = defaults::AFTER_TIMEOUT))]
+    pub(super) after_timeout: Option<Written<Span>>,
+    /// How long a lifecycle hook may take: on-start, on-drain, on-shutdown.
+    #[schemars(extend("default" = defaults::HOOK_TIMEOUT))]
+    pub(super) hook_timeout: Option<Written<Span>>,
+    /// Size of a request body; then 413. Bodies are streamed, never held.
+    #[schemars(extend("default" = defaults::MAX_REQUEST_BODY))]
+    pub(super) request_body: Option<Written<Size>>,
+    /// Size of a response body; then the stream is broken. No bound by default: bodies are streamed.
+    pub(super) response_body: Option<Written<Size>>,
+    /// Handles of one instance to what the host has for it: streams, headers, files.
+    #[schemars(extend("default" = number(defaults::MAX_HANDLES)))]
+    pub(super) handles: Option<u64>,
+    /// Outgoing requests at once, of all instances together.
+    #[schemars(extend("default" = number(defaults::MAX_OUTGOING_REQUESTS)))]
+    pub(super) outgoing_requests: Option<u64>,
+    /// What is in the component's own buckets together; also the size of one value.
+    #[schemars(extend("default" = defaults::MAX_KEYVALUE))]
+    pub(super) keyvalue_size: Option<Written<Size>>,
+}
+
+/// One component with what it is given and what it may use.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["source"]))]
+pub(super) struct Component {
+    /// Its file, .wasm or .wat; relative to the manifest.
+    #[schemars(with = "String")]
+    pub(super) source: Option<At<String>>,
+    /// Arguments, the program's name among them.
+    pub(super) args: Vec<At<String>>,
+    /// Environment variables.
+    pub(super) env: BTreeMap<At<String>, At<String>>,
+    /// What wasi:config answers.
+    pub(super) config: BTreeMap<At<String>, At<String>>,
+    /// Requests that a new version must answer with this status before it serves.
+    pub(super) smoke: Vec<Written<Smoke>>,
+    /// What becomes of a request when the component fails as a plugin of a chain: `open`, it goes
+    /// on without; `closed`, it gets 502 or 504.
+    #[schemars(extend("default" = "closed"))]
+    pub(super) fail: Option<Written<Fail>>,
+    /// What it may use; what is not said here is as in the table limits.
+    pub(super) limits: Limits,
+    /// How far instances are reused. A fresh instance for each request by default.
+    pub(super) reuse: Option<At<Reuse>>,
+    /// Puts the component aside for a while when it keeps failing. Never by default.
+    pub(super) breaker: Option<At<Breaker>>,
+    /// What it is given beyond the sandbox. Nothing by default.
+    pub(super) grants: Grants,
+}
+
+/// How far instances are reused. Nothing of one request is left for the next without it; it is for
+/// guests that are slow to start and to be trusted that far.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["exchanges"]))]
+pub(super) struct Reuse {
+    /// Requests that one instance serves in its life.
+    #[schemars(with = "u64")]
+    pub(super) exchanges: Option<u64>,
+    /// Requests that one instance serves at once; for wasi:http 0.3.
+    #[schemars(extend("default" = number(defaults::REUSE_CONCURRENCY)))]
+    pub(super) concurrency: Option<u64>,
+    /// How long an instance waits for its next request before it ends.
+    #[schemars(extend("default" = defaults::REUSE_IDLE))]
+    pub(super) idle: Option<Written<Span>>,
+}
+
+/// When a component that keeps failing is put aside.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Breaker {
+    /// Failures (traps, time-outs) that open it.
+    #[schemars(extend("default" = number(defaults::BREAKER_FAILURES)))]
+    pub(super) failures: Option<u64>,
+    /// The time within which they count.
+    #[schemars(extend("default" = defaults::BREAKER_WITHIN))]
+    pub(super) within: Option<Written<Span>>,
+    /// How long requests get 503 with Retry-After then.
+    #[schemars(extend("default" = defaults::BREAKER_PAUSE))]
+    pub(super) pause: Option<Written<Span>>,
+}
+
+/// What a component is given beyond the sandbox.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Grants {
+    /// Where it may send HTTP requests: scheme (both if left out), host or `*.` and the end of one,
+    /// port.
+    pub(super) outgoing: Vec<Written<Origin>>,
+    /// Which addresses the names in outgoing and tcp may lead to beyond public ones: loopback,
+    /// private, link-local.
+    pub(super) outgoing_addresses: Vec<Written<Reached>>,
+    /// TCP endpoints that it may connect to.
+    pub(super) tcp: Vec<Written<Endpoint>>,
+    /// Whether it may look names up by itself.
+    #[schemars(extend("default" = false))]
+    pub(super) name_lookup: bool,
+    /// Directories of the host that it sees.
+    pub(super) directories: Vec<At<Directory>>,
+    /// Where stdout and stderr go: `log`, line by line under the component's name, or `off`.
+    #[schemars(extend("default" = "log"))]
+    pub(super) stdio: Option<Written<Stdio>>,
+    /// Whether the import request-shutdown stops the process.
+    #[schemars(extend("default" = false))]
+    pub(super) request_shutdown: bool,
+    /// Buckets of wasi:keyvalue, by the name that the guest opens.
+    pub(super) keyvalue: BTreeMap<At<String>, Bucket>,
+}
+
+/// A directory of the host that a guest sees, read only unless it says otherwise.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["host", "guest"]))]
+pub(super) struct Directory {
+    /// Where it is; relative to the manifest.
+    #[schemars(with = "String")]
+    pub(super) host: Option<At<String>>,
+    /// What the guest calls it, from `/`.
+    #[schemars(with = "String")]
+    pub(super) guest: Option<At<String>>,
+    /// Whether the guest may change what is in it.
+    #[schemars(extend("default" = false))]
+    pub(super) write: bool,
+}
+
+/// Where key-value buckets are kept.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["backend"]))]
+pub(super) struct Store {
+    /// `memory`, until the process ends; `disk`, a database file; `redis`, a server.
+    #[schemars(with = "Written<Backend>")]
+    pub(super) backend: Option<Written<Backend>>,
+    /// The file of `disk`; relative to the manifest. It is made if it is missing.
+    pub(super) path: Option<At<String>>,
+    /// The server of `redis`: redis://HOST:PORT/DATABASE.
+    pub(super) url: Option<At<String>>,
+}
+
+/// Which requests go to a component, and through which plugins. The best route has the most exact
+/// host, then the most exact path, then names the method.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["component"]))]
+pub(super) struct Route {
+    /// A name, or `*.` and the end of one. All hosts by default.
+    pub(super) host: Option<At<String>>,
+    /// A path and all that lie below it: `/shop` is for `/shop` and `/shop/x`, not for `/shopping`.
+    pub(super) path: Option<At<String>>,
+    /// One path only, in place of path.
+    pub(super) exact: Option<At<String>>,
+    /// Methods, in capitals. All of them by default.
+    pub(super) methods: Option<At<Vec<Written<Verb>>>>,
+    /// The component that answers.
+    #[schemars(with = "String")]
+    pub(super) component: Option<At<String>>,
+    /// Components that stand before it as plugins, the first one first.
+    pub(super) chain: Vec<At<String>>,
+    /// The component sees the path without what stands in path.
+    #[schemars(extend("default" = false))]
+    pub(super) strip_prefix: bool,
+}
+
+/// A default that is a number, for the schema.
+fn number(text: &str) -> u64 {
+    text.parse().unwrap_or_default()
+}
+
+/// The schema of the whole file; in one piece without references if `inline`.
+pub(super) fn schema(inline: bool) -> Schema {
+    let settings = SchemaSettings::draft2020_12()
+        .with(|settings| settings.inline_subschemas = inline)
+        .with_transform(RecursiveTransform(without_null));
+    settings.into_generator().into_root_schema_for::<Raw>()
+}
+
+/// What may be left out is not null: TOML has none.
+fn without_null(schema: &mut Schema) {
+    if schema.get("default").is_some_and(Value::is_null) {
+        schema.remove("default");
+    }
+    let Some(Value::Array(types)) = schema.get_mut("type") else { return };
+    types.retain(|one| one != "null");
+    if let [only] = types.as_slice() {
+        let only = only.clone();
+        schema.insert("type".into(), only);
+    }
+}

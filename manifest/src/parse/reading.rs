@@ -1,0 +1,253 @@
+//! A file that is being read: what its values say, and all that is wrong with them.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use toml::de::{DeTable, DeValue};
+
+use super::Env;
+use super::at::{At, Written};
+use super::interpolate::{Wrong, interpolate};
+use super::near::nearest;
+use super::walk::Walk;
+use crate::Fault;
+use crate::report::Problem;
+
+/// What is needed to read a value, and what was found wrong so far.
+pub(super) struct Reading<'a> {
+    text: &'a str,
+    directory: &'a Path,
+    env: Env<'a>,
+    look: bool,
+    spans: DeTable<'a>,
+    damaged: Vec<Range<usize>>,
+    whole: bool,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(
+        text: &'a str,
+        directory: &'a Path,
+        env: Env<'a>,
+        look: bool,
+        spans: DeTable<'a>,
+        walk: Walk,
+    ) -> Self {
+        let Walk { problems, damaged, whole } = walk;
+        Self { text, directory, env, look, spans, damaged, whole, problems }
+    }
+
+    pub(super) fn wrong(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+
+    /// Whether something was taken out of the table here, so that what seems to be missing may be
+    /// there under a wrong name.
+    pub(super) fn is_damaged(&self, span: &Range<usize>) -> bool {
+        self.damaged.contains(span)
+    }
+
+    /// Whether nothing was taken out at the top: what seems to be missing there may have been it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// The text with variables filled in.
+    pub(super) fn text(&mut self, written: &At<String>) -> Option<String> {
+        let wrong = match interpolate(&written.value, self.env) {
+            Ok(text) => return Some(text),
+            Err(wrong) => wrong,
+        };
+        let problem = match wrong {
+            Wrong::Unset(name) => {
+                let span = self.within(&written.span, &format!("${{{name}}}"));
+                Problem::new(span, format!("the environment variable {name} is not set"))
+                    .help(format!("set {name} for the host, or write $${{{name}}} for the text"))
+            }
+            Wrong::Form => Problem::new(written.span.clone(), "no name stands in ${…}")
+                .help("write ${NAME} for an environment variable, $$ for a dollar"),
+        };
+        self.wrong(problem);
+        None
+    }
+
+    /// Where `part` stands in the source within `span`; all of it if it is written otherwise.
+    fn within(&self, span: &Range<usize>, part: &str) -> Range<usize> {
+        let at = self.text.get(span.clone()).and_then(|text| text.find(part));
+        at.map_or_else(|| span.clone(), |at| span.start + at..span.start + at + part.len())
+    }
+
+    /// What a short text means. The complaint does not show it: a variable in it may be a secret.
+    pub(super) fn word<T: FromStr<Err = String>>(&mut self, written: &Written<T>) -> Option<T> {
+        let text = self.plain(&written.text)?;
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(why) => {
+                let (message, help) = match why.split_once("; ") {
+                    Some((message, help)) => (message, Some(help)),
+                    None => ("this is not what can stand here", Some(why.as_str())),
+                };
+                let mut problem = Problem::new(written.text.span.clone(), message);
+                problem.help = help.map(str::to_owned);
+                self.wrong(problem);
+                None
+            }
+        }
+    }
+
+    pub(super) fn words<T: FromStr<Err = String>>(&mut self, written: &[Written<T>]) -> Vec<T> {
+        written.iter().filter_map(|written| self.word(written)).collect()
+    }
+
+    /// What is written, or `default`.
+    pub(super) fn word_or<T: FromStr<Err = String>>(
+        &mut self,
+        written: Option<&Written<T>>,
+        default: T,
+    ) -> T {
+        written.and_then(|written| self.word(written)).unwrap_or(default)
+    }
+
+    /// Text that goes to guests or the system as it is.
+    pub(super) fn plain(&mut self, written: &At<String>) -> Option<String> {
+        let text = self.text(written)?;
+        if text.contains('\0') {
+            self.wrong(
+                Problem::new(written.span.clone(), "there is a NUL in it")
+                    .help("leave it out; no program can be given one"),
+            );
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A path, relative to the manifest.
+    pub(super) fn path(&mut self, written: &At<String>) -> Option<PathBuf> {
+        let text = self.plain(written)?;
+        if text.is_empty() {
+            self.wrong(
+                Problem::new(written.span.clone(), "there is no path in it")
+                    .help("write a path; a relative one is relative to the manifest"),
+            );
+            return None;
+        }
+        Some(self.directory.join(text))
+    }
+
+    pub(super) fn relative(&self, path: &Path) -> PathBuf {
+        self.directory.join(path)
+    }
+
+    /// The path of a file that must be there.
+    pub(super) fn file(&mut self, written: &At<String>) -> Option<PathBuf> {
+        let path = self.path(written)?;
+        if self.look && !path.is_file() {
+            let why = if path.is_dir() { "is a directory" } else { "is not there" };
+            self.missing(written, &format!("the file {} {why}", path.display()));
+        }
+        Some(path)
+    }
+
+    /// The path of a directory that must be there.
+    pub(super) fn existing_directory(&mut self, written: &At<String>) -> Option<PathBuf> {
+        let path = self.path(written)?;
+        if self.look && !path.is_dir() {
+            let why = if path.exists() { "is not a directory" } else { "is not there" };
+            self.missing(written, &format!("the directory {} {why}", path.display()));
+        }
+        Some(path)
+    }
+
+    /// The path of a file that can be made: its directory must be there.
+    pub(super) fn new_file(&mut self, written: &At<String>) -> Option<PathBuf> {
+        let path = self.path(written)?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if self.look && parent.is_some_and(|parent| !parent.is_dir()) {
+            let parent = parent.unwrap_or(&path).display().to_string();
+            self.missing(written, &format!("the directory {parent} is not there"));
+        }
+        Some(path)
+    }
+
+    fn missing(&mut self, written: &At<String>, message: &str) {
+        self.wrong(
+            Problem::new(written.span.clone(), message)
+                .help("correct the path (it is relative to the manifest), or put it there"),
+        );
+    }
+
+    /// Complains about `written`, which is none of `known`.
+    pub(super) fn unknown<'b>(
+        &mut self,
+        written: &At<String>,
+        what: &str,
+        known: impl IntoIterator<Item = &'b str> + Clone,
+    ) {
+        let names: Vec<&str> = known.clone().into_iter().take(10).collect();
+        let help = match nearest(&written.value, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => format!("there is no {what} at all in this manifest"),
+            None => format!("there is {}", names.join(", ")),
+        };
+        let message = format!("there is no {what} `{}`", written.value);
+        self.wrong(Problem::new(written.span.clone(), message).label("not there").help(help));
+    }
+
+    /// Whether a name can be one of a component or store.
+    pub(super) fn name(&mut self, name: &At<String>, what: &str) {
+        let fine = !name.value.is_empty()
+            && name.value.len() <= 63
+            && name
+                .value
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        if !fine {
+            self.wrong(
+                Problem::new(name.span.clone(), format!("this is no name for a {what}"))
+                    .help("write it in small letters, digits and `-`, up to 63 of them"),
+            );
+        }
+    }
+
+    /// Complains about `faults` of the limits in the table at `path`.
+    pub(super) fn faults(&mut self, faults: Vec<Fault>, path: &[&str]) {
+        for fault in faults {
+            let span = self
+                .blame(&fault, path)
+                .or_else(|| self.span_below(&["total"], fault.key))
+                .or_else(|| self.span_of(path))
+                .unwrap_or(0..0);
+            let text = fault.to_string();
+            let advice = format!("change {} in [{}]", fault.key, path.join("."));
+            let (message, help) = text.split_once("; ").unwrap_or((&text, &advice));
+            let mut problem = Problem::new(span, message);
+            if let Some(other) = fault.clash.and_then(|key| self.span_below(path, key)) {
+                problem = problem.also(other, "beside this");
+            }
+            self.wrong(problem.help(help));
+        }
+    }
+
+    /// Where the table at `path` says what is at fault, if it does.
+    pub(super) fn blame(&self, fault: &Fault, path: &[&str]) -> Option<Range<usize>> {
+        self.span_below(path, fault.key)
+            .or_else(|| fault.clash.and_then(|key| self.span_below(path, key)))
+    }
+
+    fn span_below(&self, path: &[&str], key: &str) -> Option<Range<usize>> {
+        let path: Vec<&str> = path.iter().copied().chain([key]).collect();
+        self.span_of(&path)
+    }
+
+    fn span_of(&self, path: &[&str]) -> Option<Range<usize>> {
+        let (first, rest) = path.split_first()?;
+        let mut value = self.spans.get(*first)?;
+        for key in rest {
+            let DeValue::Table(table) = value.get_ref() else { return None };
+            value = table.get(*key)?;
+        }
+        Some(value.span())
+    }
+}

@@ -1,0 +1,250 @@
+//! Which requests go where.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use http::Method;
+
+use super::at::At;
+use super::raw;
+use super::reading::Reading;
+use crate::outgoing::Host;
+use crate::report::Problem;
+use crate::routes::{Path, Pattern};
+use crate::{Component, Route};
+
+type Components = BTreeMap<Arc<str>, Component>;
+
+/// Reads the `[[route]]` tables.
+pub(super) fn routes(
+    reading: &mut Reading<'_>,
+    raw: &[At<raw::Route>],
+    components: &Components,
+) -> Vec<Route> {
+    let routes: Vec<(Route, Range<usize>)> = raw
+        .iter()
+        .filter_map(|raw| route(reading, raw, components).map(|route| (route, raw.span.clone())))
+        .collect();
+    refuse_alike(reading, &routes);
+    if raw.is_empty() {
+        return implied(reading, components);
+    }
+    routes.into_iter().map(|(route, _)| route).collect()
+}
+
+/// Without a word about routes a single component gets everything.
+fn implied(reading: &mut Reading<'_>, components: &Components) -> Vec<Route> {
+    let mut names = components.keys();
+    match (names.next(), names.next()) {
+        (None, _) => Vec::new(),
+        (Some(only), None) => vec![Route {
+            pattern: Pattern { host: None, path: Path::Prefix("/".into()), methods: Vec::new() },
+            chain: Vec::new(),
+            component: Arc::clone(only),
+            strip_prefix: false,
+        }],
+        (Some(first), Some(_)) => {
+            if reading.is_whole() {
+                reading.wrong(
+                    Problem::nowhere("the manifest has several components, but no route").help(
+                        format!("add [[route]] with path = \"/\" and component = \"{first}\""),
+                    ),
+                );
+            }
+            Vec::new()
+        }
+    }
+}
+
+fn route(
+    reading: &mut Reading<'_>,
+    raw: &At<raw::Route>,
+    components: &Components,
+) -> Option<Route> {
+    let span = &raw.span;
+    let route = &raw.value;
+    let host = route.host.as_ref().map(|written| host(reading, written));
+    let path = path(reading, route, span);
+    let methods = methods(reading, route);
+    let target = route.component.as_ref();
+    let component = target.and_then(|target| known(reading, target, components));
+    let chain = chain(reading, &route.chain, component.as_ref(), components);
+    if let (true, Some(exact)) = (route.strip_prefix, &route.exact) {
+        reading.wrong(
+            Problem::new(exact.span.clone(), "strip-prefix takes path; exact is no prefix")
+                .help("write path in place of exact, or leave strip-prefix out"),
+        );
+    }
+    let host = match host {
+        Some(host) => Some(host?),
+        None => None,
+    };
+    let pattern = Pattern { host, path: path?, methods };
+    Some(Route { pattern, chain, component: component?, strip_prefix: route.strip_prefix })
+}
+
+fn host(reading: &mut Reading<'_>, written: &At<String>) -> Option<String> {
+    let text = reading.text(written)?;
+    let (wildcard, name) = match text.strip_prefix("*.") {
+        Some(name) => ("*.", name),
+        None => ("", text.as_str()),
+    };
+    match Host::of_uri(name) {
+        Some(host @ Host::Name(_)) => Some(format!("{wildcard}{host}")),
+        Some(host @ Host::Address(_)) if wildcard.is_empty() => Some(host.to_string()),
+        Some(Host::Address(_)) | None => {
+            let help = if name.contains(':') && !name.starts_with('[') {
+                "write it without a port: routes are for every port that is listened at"
+            } else {
+                "write shop.example, or *.example for all names that end so; leave host out for all"
+            };
+            let problem = Problem::new(written.span.clone(), "this is no host");
+            reading.wrong(problem.help(help));
+            None
+        }
+    }
+}
+
+fn path(reading: &mut Reading<'_>, raw: &raw::Route, span: &Range<usize>) -> Option<Path> {
+    match (&raw.path, &raw.exact) {
+        (Some(path), None) => {
+            let text = path_text(reading, path)?;
+            if text != "/" && text.ends_with('/') {
+                reading.wrong(Problem::new(path.span.clone(), "there is a slash at its end").help(
+                    format!(
+                        "write {}: that is for the path itself and all below it",
+                        text.trim_end_matches('/')
+                    ),
+                ));
+                return None;
+            }
+            Some(Path::Prefix(text))
+        }
+        (None, Some(exact)) => path_text(reading, exact).map(Path::Exact),
+        (Some(path), Some(exact)) => {
+            reading.wrong(
+                Problem::new(exact.span.clone(), "a route has path or exact, not both")
+                    .also(path.span.clone(), "beside this")
+                    .help("leave one of them out"),
+            );
+            None
+        }
+        (None, None) => {
+            if !reading.is_damaged(span) {
+                reading.wrong(
+                    Problem::new(span.clone(), "this route has no path")
+                        .help("add path = \"/\" for everything, or exact = \"/one\" for one path"),
+                );
+            }
+            None
+        }
+    }
+}
+
+fn path_text(reading: &mut Reading<'_>, written: &At<String>) -> Option<String> {
+    let text = reading.text(written)?;
+    let mut wrong = |message: &str, help: &str| {
+        reading.wrong(Problem::new(written.span.clone(), message).help(help));
+        None
+    };
+    if !text.starts_with('/') {
+        return wrong("a path begins with /", "write /shop, or / for everything");
+    }
+    if text.contains(['?', '#']) {
+        return wrong("there is a query in it", "write the path only, without ? and #");
+    }
+    if text.contains('*') {
+        return wrong(
+            "`*` means nothing in a path",
+            "write /shop: it is for all paths below it too",
+        );
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return wrong(
+            "there is something in it that no request has in its path",
+            "write it as it stands in requests: é as %C3%A9, a space as %20",
+        );
+    }
+    Some(text)
+}
+
+fn methods(reading: &mut Reading<'_>, raw: &raw::Route) -> Vec<Method> {
+    let Some(written) = &raw.methods else { return Vec::new() };
+    if written.value.is_empty() {
+        let problem = Problem::new(written.span.clone(), "this route is for no method");
+        reading.wrong(problem.help("name some, or leave methods out for all of them"));
+    }
+    let mut methods = Vec::new();
+    for verb in reading.words(&written.value) {
+        if !methods.contains(&verb.0) {
+            methods.push(verb.0);
+        }
+    }
+    methods
+}
+
+/// The name of a component that is there.
+fn known(
+    reading: &mut Reading<'_>,
+    written: &At<String>,
+    components: &Components,
+) -> Option<Arc<str>> {
+    let text = reading.text(written)?;
+    let found = components.get_key_value(text.as_str()).map(|(name, _)| Arc::clone(name));
+    if found.is_none() && reading.is_whole() {
+        reading.unknown(written, "component", components.keys().map(|name| &**name));
+    }
+    found
+}
+
+fn chain(
+    reading: &mut Reading<'_>,
+    raw: &[At<String>],
+    component: Option<&Arc<str>>,
+    components: &Components,
+) -> Vec<Arc<str>> {
+    let mut chain: Vec<Arc<str>> = Vec::new();
+    for written in raw {
+        let Some(plugin) = known(reading, written, components) else { continue };
+        if Some(&plugin) == component {
+            reading.wrong(
+                Problem::new(written.span.clone(), format!("`{plugin}` stands before itself"))
+                    .help("leave it out of chain: it is the component of this route"),
+            );
+        }
+        if chain.contains(&plugin) {
+            reading.wrong(
+                Problem::new(written.span.clone(), format!("`{plugin}` is in this chain twice"))
+                    .help("leave one of them out"),
+            );
+        }
+        chain.push(plugin);
+    }
+    chain
+}
+
+/// Two routes for the same requests: one of them would never get any.
+fn refuse_alike(reading: &mut Reading<'_>, routes: &[(Route, Range<usize>)]) {
+    let mut seen: HashMap<(Option<&str>, &Path), Vec<usize>> = HashMap::new();
+    for (index, (route, span)) in routes.iter().enumerate() {
+        let Pattern { host, path, methods } = &route.pattern;
+        let like = seen.entry((host.as_deref(), path)).or_default();
+        let before = like.iter().filter_map(|&index| routes.get(index));
+        if let Some((_, first)) =
+            before.into_iter().find(|(before, _)| overlap(&before.pattern.methods, methods))
+        {
+            reading.wrong(
+                Problem::new(span.clone(), "two routes are for the same requests")
+                    .label("the second one")
+                    .also(first.clone(), "the first one")
+                    .help("leave one out, or tell them apart by host, path or methods"),
+            );
+        }
+        like.push(index);
+    }
+}
+
+fn overlap(one: &[Method], other: &[Method]) -> bool {
+    (one.is_empty() && other.is_empty()) || one.iter().any(|method| other.contains(method))
+}

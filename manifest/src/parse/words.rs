@@ -1,0 +1,148 @@
+//! Words and short texts that mean something, as they stand in the file.
+
+use std::str::FromStr;
+
+use http::Method;
+
+use super::at::Form;
+use crate::outgoing::{Endpoint, Origin};
+use crate::{Address, Fail, Health, Limit, Size, Smoke, Span, Stdio};
+
+impl Form for Span {
+    const EXAMPLES: &'static [&'static str] = &["500ms", "25s", "1m30s"];
+}
+
+impl Form for Limit {
+    const EXAMPLES: &'static [&'static str] = &["30s", "off"];
+}
+
+impl Form for Size {
+    const EXAMPLES: &'static [&'static str] = &["32KiB", "64MiB", "1GiB"];
+}
+
+impl Form for Address {
+    const EXAMPLES: &'static [&'static str] = &["127.0.0.1:8080", "[::1]:8080", "unix:/run/a.sock"];
+}
+
+impl Form for Health {
+    const EXAMPLES: &'static [&'static str] = &["127.0.0.1:8081", "off"];
+}
+
+impl Form for Smoke {
+    const EXAMPLES: &'static [&'static str] = &["GET /health 200"];
+}
+
+impl Form for Origin {
+    const EXAMPLES: &'static [&'static str] =
+        &["https://api.example.com", "http://127.0.0.1:9000", "*.svc.local:8080"];
+}
+
+impl Form for Endpoint {
+    const EXAMPLES: &'static [&'static str] = &["tcp://db.internal:5432"];
+}
+
+impl Form for Fail {
+    const WORDS: &'static [&'static str] = &["open", "closed"];
+}
+
+impl FromStr for Fail {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "open" => Ok(Self::Open),
+            "closed" => Ok(Self::Closed),
+            _ => Err("neither open nor closed; write open (a request goes on without the plugin) or closed".into()),
+        }
+    }
+}
+
+impl Form for Stdio {
+    const WORDS: &'static [&'static str] = &["log", "off"];
+}
+
+impl FromStr for Stdio {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "log" => Ok(Self::Log),
+            "off" => Ok(Self::Off),
+            _ => Err("neither log nor off; write log or off".into()),
+        }
+    }
+}
+
+/// A kind of address that names may lead to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reached {
+    Loopback,
+    Private,
+    LinkLocal,
+}
+
+impl Form for Reached {
+    const WORDS: &'static [&'static str] = &["loopback", "private", "link-local"];
+}
+
+impl FromStr for Reached {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "loopback" => Ok(Self::Loopback),
+            "private" => Ok(Self::Private),
+            "link-local" => Ok(Self::LinkLocal),
+            _ => Err("no kind of addresses; write loopback, private or link-local; public addresses are always \
+                      allowed for the names in outgoing"
+                .into()),
+        }
+    }
+}
+
+/// Where a store keeps what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Backend {
+    Memory,
+    Disk,
+    Redis,
+}
+
+impl Form for Backend {
+    const WORDS: &'static [&'static str] = &["memory", "disk", "redis"];
+}
+
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "memory" => Ok(Self::Memory),
+            "disk" => Ok(Self::Disk),
+            "redis" => Ok(Self::Redis),
+            _ => Err("no backend; write memory, disk (with path) or redis (with url)".into()),
+        }
+    }
+}
+
+/// A method of HTTP, in capitals as they are sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verb(pub(super) Method);
+
+impl Form for Verb {
+    const EXAMPLES: &'static [&'static str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+}
+
+impl FromStr for Verb {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let capitals = |text: &str| {
+            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')
+        };
+        match Method::from_bytes(text.as_bytes()) {
+            Ok(method) if capitals(text) => Ok(Self(method)),
+            _ => Err("not a method; they are written in capitals, as GET or POST".into()),
+        }
+    }
+}

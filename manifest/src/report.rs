@@ -1,0 +1,182 @@
+//! What is wrong with a manifest: where, and what to do.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+
+/// More problems than anyone reads at once; each costs a picture.
+const MOST_SHOWN: usize = 20;
+
+/// Everything that is wrong with a manifest. There is at least one problem in it.
+///
+/// `Display` gives the pictures without colour; [`Report::one_line`] is for logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    file: PathBuf,
+    text: String,
+    problems: Vec<Problem>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What is wrong, in a sentence.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// Places in the file, as bytes, with what to say of each; the first one is that of the
+    /// problem. None if it is in no one place.
+    pub places: Vec<(Range<usize>, String)>,
+}
+
+impl Problem {
+    pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, places: vec![(span, "here".into())] }
+    }
+
+    pub(crate) fn nowhere(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, places: Vec::new() }
+    }
+
+    #[must_use]
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn label(mut self, label: &str) -> Self {
+        if let Some((_, first)) = self.places.first_mut() {
+            label.clone_into(first);
+        }
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn also(mut self, span: Range<usize>, label: &str) -> Self {
+        self.places.push((span, label.into()));
+        self
+    }
+
+    fn start(&self) -> Option<usize> {
+        self.places.first().map(|(span, _)| span.start)
+    }
+}
+
+impl Report {
+    /// In the order of the file, each problem once; those in no one place come last.
+    pub(crate) fn new(file: &Path, text: &str, mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| problem.start().unwrap_or(usize::MAX));
+        problems.dedup();
+        Self { file: file.to_owned(), text: text.to_owned(), problems }
+    }
+
+    /// The problems, in the order of the file.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// File, line, picture and advice for each problem, several lines for each; with the colours of a
+    /// terminal if asked for.
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        let theme =
+            if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(100);
+        let mut out = String::new();
+        for problem in self.problems.iter().take(MOST_SHOWN) {
+            let picture = Picture {
+                problem,
+                file: &self.file,
+                source: NamedSource::new(self.file.display().to_string(), self.text.clone()),
+            };
+            if handler.render_report(&mut out, &picture).is_err() {
+                out.push_str(&problem.message);
+            }
+            out.push('\n');
+        }
+        if let Some(more) = self.problems.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0) {
+            out.push_str(&format!("and {more} more\n"));
+        }
+        out
+    }
+
+    /// The first problem and how many there are beside it, in one line without control characters:
+    /// `host.toml:12:1: …; … (and 2 more)`.
+    #[must_use]
+    pub fn one_line(&self) -> String {
+        let mut line = self.file.display().to_string();
+        if let Some(problem) = self.problems.first() {
+            if let Some(start) = problem.start() {
+                let (row, column) = self.position(start);
+                line.push_str(&format!(":{row}:{column}"));
+            }
+            line.push_str(&format!(": {}", problem.message));
+            if let Some(help) = &problem.help {
+                line.push_str(&format!("; {help}"));
+            }
+        }
+        if self.problems.len() > 1 {
+            line.push_str(&format!(" (and {} more)", self.problems.len() - 1));
+        }
+        line.replace(|char: char| char.is_control(), " ")
+    }
+
+    /// Line and column, from 1, of a byte.
+    fn position(&self, byte: usize) -> (usize, usize) {
+        let before = self.text.get(..byte).unwrap_or(&self.text);
+        let row = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
+        (row, column)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.render(false).trim_end())
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// A problem with its source, as `miette` wants it.
+#[derive(Debug)]
+struct Picture<'a> {
+    problem: &'a Problem,
+    /// Named in words where no place names it.
+    file: &'a Path,
+    source: NamedSource<String>,
+}
+
+impl fmt::Display for Picture<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.problem.places.is_empty() {
+            write!(f, "{}: ", self.file.display())?;
+        }
+        f.write_str(&self.problem.message)
+    }
+}
+
+impl std::error::Error for Picture<'_> {}
+
+impl Diagnostic for Picture<'_> {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.problem.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        (!self.problem.places.is_empty()).then_some(&self.source as &dyn miette::SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let labels = self
+            .problem
+            .places
+            .iter()
+            .map(|(span, label)| LabeledSpan::new(Some(label.clone()), span.start, span.len()));
+        Some(Box::new(labels))
+    }
+}

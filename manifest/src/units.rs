@@ -1,0 +1,161 @@
+//! Durations, sizes, limits and addresses as people write them.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The longest duration that is taken for meant: a year. Keeps `Instant + Duration` from overflow.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A duration: `500ms`, `25s`, `1m 30s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let span = humantime::parse_duration(text)
+            .map_err(|why| format!("{why}; write a duration as 500ms, 25s or 1m30s"))?;
+        if span > LONGEST {
+            return Err("more than a year; write a duration as 500ms, 25s or 1m30s".into());
+        }
+        Ok(Self(span))
+    }
+}
+
+/// A duration, or `off` for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub Option<Duration>);
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        text.parse::<Span>().map(|span| Self(Some(span.0))).map_err(|why| format!("{why}, or off"))
+    }
+}
+
+/// A number of bytes: `64MiB`, `32KiB`, `1GB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<bytesize::ByteSize>()
+            .map(|size| Self(size.as_u64()))
+            .map_err(|_| "not a size; write bytes as 32KiB, 64MiB or 1GiB".into())
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A TCP address; port 0 lets the kernel choose.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            if path.is_empty() {
+                return Err("no path; write unix:/run/app.sock".into());
+            }
+            return Ok(Self::Unix(PathBuf::from(path)));
+        }
+        let numeric = match text.strip_prefix("localhost:") {
+            Some(port) => format!("127.0.0.1:{port}"),
+            None => text.to_owned(),
+        };
+        numeric.parse().map(Self::Tcp).map_err(|_| {
+            "not an address; write 127.0.0.1:8080, [::1]:8080, 0.0.0.0:0 or unix:/run/app.sock"
+                .into()
+        })
+    }
+}
+
+/// A TCP address, or `off` for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health(pub Option<SocketAddr>);
+
+impl FromStr for Health {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "off" => Ok(Self(None)),
+            Ok(Address::Tcp(address)) => Ok(Self(Some(address))),
+            Ok(Address::Unix(_)) | Err(_) => {
+                Err("not an address; write 127.0.0.1:8081, [::1]:8081, 0.0.0.0:0 or off".into())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A request and the status of its answer: `GET /health 200`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Smoke {
+    /// A method of HTTP, in capitals.
+    pub method: String,
+    /// A path, perhaps with a query.
+    pub path: String,
+    /// 200 to 599.
+    pub status: u16,
+}
+
+impl FromStr for Smoke {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write METHOD /PATH STATUS, for example 'GET /health 200'".to_owned();
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let [method, path, status] = words[..] else { return Err(wrong()) };
+        let is_method = method.bytes().all(|byte| byte.is_ascii_uppercase());
+        let is_path = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
+        let status = status.parse().ok().filter(|status| (200..600).contains(status));
+        match status {
+            Some(status) if is_method && is_path => {
+                Ok(Self { method: method.into(), path: path.into(), status })
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
+/// Something that guests do not have unless an operator gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// The import `request-shutdown` of `host:lifecycle`.
+    RequestShutdown,
+}
+
+impl FromStr for Grant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "request-shutdown" => Ok(Self::RequestShutdown),
+            _ => Err("the only grant there is is `request-shutdown`".into()),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! One request with its response, as long as either is under way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Extensions;
+use hyper_util::client::legacy::connect::CaptureConnection;
+use tokio::runtime::Handle;
+use tokio::time;
+
+use crate::limits::after;
+use crate::upload::Progress;
+use crate::wire::Shears;
+
+/// Stands for one request from the moment it is sent. Dropping it cancels the request; `end` says
+/// that its response is whole.
+///
+/// hyper itself ends what is left of a response that nobody reads: it resets the stream of HTTP/2,
+/// and closes the connection of HTTP/1. But it goes on sending the request's body, for as long as
+/// the guest has some and the peer takes none. That end is made here.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    progress: Arc<Progress>,
+    connection: CaptureConnection,
+    stall: Duration,
+    runtime: Handle,
+    whole: bool,
+}
+
+impl Exchange {
+    /// Must be called on a runtime of tokio.
+    pub(crate) fn new(
+        progress: Arc<Progress>,
+        connection: CaptureConnection,
+        stall: Duration,
+    ) -> Self {
+        Self { progress, connection, stall, runtime: Handle::current(), whole: false }
+    }
+
+    /// How far the body of the request is.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Waits until the request has a connection.
+    pub(crate) async fn connected(&mut self) {
+        drop(self.connection.wait_for_connection_metadata().await);
+    }
+
+    /// No other request is sent over this connection.
+    pub(crate) fn spoil_connection(&self) {
+        if let Some(connection) = &*self.connection.connection_metadata() {
+            connection.poison();
+        }
+    }
+
+    /// The response is whole. The server may still want the rest of the request, so that goes on as
+    /// long as it makes progress.
+    pub(crate) fn end(mut self) {
+        self.whole = true;
+    }
+
+    fn shears(&self) -> Option<Cutting> {
+        let mut extras = Extensions::new();
+        let metadata = self.connection.connection_metadata();
+        let connection = metadata.as_ref()?;
+        connection.get_extras(&mut extras);
+        let shears = extras.remove::<Shears>()?;
+        Some(Cutting { shears, shared: connection.is_negotiated_h2() })
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // Until its body is sent, an HTTP/1 connection belongs to this request alone; afterwards it
+        // may be another's already, and must not be touched.
+        if self.progress.has_ended() {
+            return;
+        }
+        let cutting = self.shears();
+        if !self.whole {
+            self.progress.cancel();
+            if let Some(Cutting { shears, shared: false }) = &cutting {
+                shears.cut();
+                return;
+            }
+        }
+        let upload = wind_up(Arc::clone(&self.progress), cutting, self.stall);
+        drop(self.runtime.spawn(upload));
+    }
+}
+
+/// A connection that can be cut.
+struct Cutting {
+    shears: Shears,
+    /// Other requests may be on it: HTTP/2.
+    shared: bool,
+}
+
+/// Bounds an upload whose response has ended: once it stands still, it is ended, and if that does not
+/// help, because the peer has closed the window of an HTTP/2 stream, the connection is.
+async fn wind_up(progress: Arc<Progress>, cutting: Option<Cutting>, stall: Duration) {
+    let mut moved = progress.moved();
+    loop {
+        time::sleep(stall).await;
+        if progress.has_ended() {
+            return;
+        }
+        match progress.moved() {
+            still if still == moved => break,
+            newer => moved = newer,
+        }
+    }
+    progress.cancel();
+    let Some(Cutting { shears, shared }) = cutting else { return };
+    if shared {
+        time::sleep_until(after(time::Instant::now(), stall)).await;
+    }
+    if !progress.has_ended() {
+        shears.cut();
+    }
+}

@@ -1,0 +1,39 @@
+//! The one way in which guests reach the network: HTTP requests, and the check of TCP endpoints.
+//!
+//! ```text
+//! request ─→ target ─→ grants (name) ─→ head.rs ─→ pool ─→ connect.rs ─→ wire ─→ response body
+//!            (where)                    (clean)            resolve, grants (address), dial, TLS
+//! ```
+//!
+//! A name is judged before anything is done for it, and every address that it resolves to is judged
+//! again; the connection goes to one of the addresses that passed, so nothing is resolved twice.
+//! Redirects are not followed, proxies of the environment are not used, and nothing but TCP is ever
+//! connected, so a Unix socket such as the control socket cannot be reached.
+//!
+//! Knows nothing of wasmtime, components or instances, and writes nothing about refusals to the log:
+//! each [`SendError`] has the sentence for it.
+
+mod body;
+mod client;
+mod connect;
+mod endpoints;
+mod error;
+mod exchange;
+mod head;
+mod judge;
+mod limits;
+mod resolve;
+mod target;
+#[cfg(test)]
+mod tests;
+mod trust;
+mod upload;
+mod wire;
+
+pub use body::Body;
+pub use client::Client;
+pub use endpoints::Endpoints;
+pub use error::SendError;
+pub use limits::{Limits, Timeouts};
+pub use resolve::{Resolve, Resolved, System};
+pub use trust::Trust;

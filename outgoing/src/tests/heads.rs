@@ -1,0 +1,199 @@
+//! What goes out, and what comes in.
+
+use http::header::{CONTENT_LENGTH, HeaderValue};
+use http::{Method, Version};
+use http_body_util::Full;
+use tokio::sync::mpsc;
+
+use super::*;
+
+/// A server that tells what it heard.
+async fn listening() -> (Server, mpsc::UnboundedReceiver<String>) {
+    let (heard, hears) = mpsc::unbounded_channel();
+    let server = Server::start(move |mut peer, _| {
+        let heard = heard.clone();
+        async move {
+            while let Some(head) = peer.head().await {
+                heard.send(head).unwrap();
+                peer.say(HELLO).await;
+            }
+        }
+    })
+    .await;
+    (server, hears)
+}
+
+#[tokio::test]
+async fn fields_of_the_connection_are_not_the_guests() {
+    let (server, mut hears) = listening().await;
+    let client = client_of(&server, Limits::default());
+    let mut request = get(&server.uri("/a?b"));
+    *request.version_mut() = Version::HTTP_2;
+    let headers = request.headers_mut();
+    for (name, value) in [
+        ("host", "evil.test"),
+        ("connection", "x-named, close, content-length"),
+        ("x-named", "1"),
+        ("keep-alive", "timeout=1"),
+        ("proxy-authorization", "secret"),
+        ("proxy-connection", "close"),
+        ("te", "gzip, trailers"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "websocket"),
+        ("http2-settings", "AAMAAABkAAQAAP__"),
+        ("x-kept", "2"),
+    ] {
+        headers.append(name, HeaderValue::from_static(value));
+    }
+    let response = soon(client.send(request, Timeouts::default())).await.unwrap();
+    assert_eq!(text(response).await, "hello");
+    let mut lines: Vec<_> =
+        hears.recv().await.unwrap().trim_end().lines().map(str::to_owned).collect();
+    assert_eq!(lines.remove(0), "GET /a?b HTTP/1.1");
+    lines.sort();
+    assert_eq!(lines, [&*format!("host: {}", server.address), "te: trailers", "x-kept: 2"]);
+}
+
+#[tokio::test]
+async fn a_response_keeps_the_fields_of_its_connection_to_itself() {
+    let server = Server::start(|mut peer, _| async move {
+        peer.head().await;
+        peer.say(
+            "HTTP/1.1 200 OK\r\nconnection: x-named\r\nx-named: 1\r\nkeep-alive: timeout=5\r\n\
+             transfer-encoding: chunked\r\nx-kept: 2\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        )
+        .await;
+        peer.closed().await;
+    })
+    .await;
+    let client = client_of(&server, Limits::default());
+    let response = send(&client, &server.uri("/")).await.unwrap();
+    let names: Vec<_> = response.headers().keys().map(|name| name.as_str().to_owned()).collect();
+    assert_eq!(names, ["x-kept"]);
+    assert_eq!(text(response).await, "hi");
+}
+
+#[tokio::test]
+async fn two_lengths_or_none_that_is_a_number_are_refused() {
+    let (server, mut hears) = listening().await;
+    let client = client_of(&server, Limits::default());
+    for lengths in [&["5", "6"][..], &["5", "5"], &["5, 5"], &["+5"], &["-1"], &["5x"], &[""]] {
+        let mut request = Request::post(server.uri("/")).body(Full::from("hello")).unwrap();
+        for length in lengths {
+            request.headers_mut().append(CONTENT_LENGTH, HeaderValue::from_static(length));
+        }
+        let refused = soon(client.send(request, Timeouts::default())).await;
+        assert!(matches!(refused, Err(SendError::Header(_))), "{lengths:?}");
+    }
+    assert!(hears.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn connect_is_refused() {
+    let (server, _hears) = listening().await;
+    let client = client_of(&server, Limits::default());
+    let mut request = get(&server.uri("/"));
+    *request.method_mut() = Method::CONNECT;
+    let refused = soon(client.send(request, Timeouts::default())).await;
+    assert!(matches!(refused, Err(SendError::Method)));
+    assert_eq!(server.accepted(), 0);
+}
+
+/// What keeps a head from being two: the types of `http` hold no CR, LF or NUL. A guest's bytes become
+/// these types before they get here.
+#[test]
+fn the_types_of_a_head_hold_no_line_ends() {
+    for bad in ["a\r\nx: y", "a\ny", "a\ry", "a\0y"] {
+        assert!(HeaderValue::from_str(bad).is_err(), "{bad:?}");
+        assert!(HeaderValue::from_bytes(bad.as_bytes()).is_err(), "{bad:?}");
+        assert!(bad.parse::<http::HeaderName>().is_err(), "{bad:?}");
+        assert!(Method::from_bytes(bad.as_bytes()).is_err(), "{bad:?}");
+        assert!(format!("http://a.test/{bad}").parse::<http::Uri>().is_err(), "{bad:?}");
+        assert!(format!("http://a.test{bad}/").parse::<http::Uri>().is_err(), "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn line_ends_in_disguise_stay_inside_their_value() {
+    let (server, mut hears) = listening().await;
+    let client = client_of(&server, Limits::default());
+    let mut request = get(&server.uri("/%0d%0aGET%20/evil"));
+    // NEL and other bytes above ASCII, which somebody may take for a line end, but not HTTP.
+    let value = HeaderValue::from_bytes("a\u{85}\u{2028}x: y".as_bytes()).unwrap();
+    request.headers_mut().insert("x-odd", value);
+    let response = soon(client.send(request, Timeouts::default())).await.unwrap();
+    assert_eq!(text(response).await, "hello");
+    let head = hears.recv().await.unwrap();
+    assert!(head.starts_with("GET /%0d%0aGET%20/evil HTTP/1.1\r\n"), "{head:?}");
+    assert_eq!(head.matches("\r\n").count(), 4, "{head:?}");
+    assert!(hears.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_body_longer_than_its_length_does_not_become_a_second_request() {
+    let (heard, mut hears) = mpsc::unbounded_channel();
+    let server = Server::start(move |mut peer, _| {
+        let heard = heard.clone();
+        async move {
+            heard.send(peer.head().await.unwrap()).unwrap();
+            let mut body = [0; 5];
+            peer.0.read_exact(&mut body).await.unwrap();
+            peer.say(HELLO).await;
+            let mut rest = String::new();
+            drop(peer.0.read_to_string(&mut rest).await);
+            heard.send(rest).unwrap();
+        }
+    })
+    .await;
+    let client = client_of(&server, Limits::default());
+    let body = Full::from("helloGET /evil HTTP/1.1\r\nhost: x\r\n\r\n");
+    let mut request = Request::post(server.uri("/")).body(body).unwrap();
+    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+    // Whether it is answered or breaks is not promised; that nothing is heard after it is.
+    drop(soon(client.send(request, Timeouts::default())).await);
+    drop(client);
+    assert!(soon(hears.recv()).await.unwrap().starts_with("POST / "));
+    assert_eq!(soon(hears.recv()).await.unwrap(), "");
+}
+
+#[tokio::test]
+async fn endless_headers_end_at_the_limit() {
+    for line in ["x-filler: 0123456789012345678901234567890123456789\r\n", "a: b\r\n"] {
+        let server = Server::start(move |mut peer, _| async move {
+            peer.head().await;
+            peer.say("HTTP/1.1 200 OK\r\n").await;
+            while peer.0.write_all(line.as_bytes()).await.is_ok() {}
+        })
+        .await;
+        let client = client_of(&server, Limits::default());
+        let refused = send(&client, &server.uri("/")).await;
+        assert!(matches!(refused, Err(SendError::HeadTooLarge)), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn nonsense_is_a_breach_of_the_protocol_and_101_is_too() {
+    for answer in [
+        "SSH-2.0-OpenSSH_9.9\r\n\r\n",
+        "HTTP/1.1 101 Now\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
+    ] {
+        let server = Server::start(move |mut peer, _| async move {
+            peer.head().await;
+            peer.say(answer).await;
+            peer.closed().await;
+        })
+        .await;
+        let client = client_of(&server, Limits::default());
+        let refused = send(&client, &server.uri("/")).await;
+        assert!(matches!(refused, Err(SendError::Protocol(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_in_the_text_of_a_refusal() {
+    let client = client_with(&[], NOTHING, Limits::default(), &Names::default());
+    for uri in ["http://a.test/token-secret?key=secret", "http://user:secret@a.test/secret"] {
+        let refused = send(&client, uri).await.unwrap_err();
+        assert!(!format!("{refused} {refused:?}").contains("secret"), "{refused:?}");
+    }
+}

@@ -1,0 +1,413 @@
+//! What becomes of a request when a plugin of its chain fails: open, it goes on without it; closed,
+//! it is answered 502 or 504. The table is that of docs/plugins.md.
+
+use std::time::{Duration, Instant};
+
+use crate::support::chain::{Chain, status, wait_nobody_left};
+use crate::support::prelude::*;
+use crate::support::wire::{self, assert_broken};
+
+const KINDS: [&str; 2] = ["p2", "p3"];
+const FAILS: [&str; 2] = ["open", "closed"];
+
+/// `plugin_bad` of this kind before `app`, with little time.
+fn bad(kind: &str, fail: &str, app: &str) -> Chain {
+    worse(kind, fail, app, "300ms")
+}
+
+/// The same with so much time.
+fn worse(kind: &str, fail: &str, app: &str, time: &str) -> Chain {
+    Chain::of(&[&format!("plugin_bad_{kind}")], app)
+        .say("one", &format!("fail = {fail:?}"))
+        .say("one", &format!("limits.cpu-time = {time:?}"))
+        .say("one", "limits.response-head-timeout = \"1s\"")
+}
+
+/// A request in which the plugin is to fail so.
+fn get(mode: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: t\r\nx-fail: {mode}\r\n\r\n")
+}
+
+/// The same with a body of five bytes, for a path.
+fn post(path: &str, mode: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: t\r\nx-fail: {mode}\r\nContent-Length: 5\r\n\r\nhello")
+}
+
+/// The same whose body is still to come, in chunks.
+fn upload(path: &str, mode: &str) -> String {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: t\r\nx-fail: {mode}");
+    format!("{head}\r\nTransfer-Encoding: chunked\r\n\r\n")
+}
+
+/// What a client gets for `request`: status and text.
+#[track_caller]
+fn ask(host: &Host, request: &str) -> (u16, String) {
+    let mut conn = host.connect();
+    conn.send(request).unwrap();
+    let answer = conn.read_response("GET").unwrap_or_else(|why| panic!("{why}"));
+    assert!(!answer.head.says_close(), "the connection may go on: {answer}");
+    (answer.status(), answer.text())
+}
+
+/// Answers by the host, and by the applications that are used here.
+fn answer(status: u16) -> (u16, String) {
+    let text = match status {
+        502 => "bad gateway\n",
+        504 => "took too long\n",
+        403 => "forbidden by the plugin\n",
+        _ => "hello world\n",
+    };
+    (status, text.to_owned())
+}
+
+/// How the plugin fails before its own head is out, with what a client gets: open, and closed.
+const BEFORE_ITS_HEAD: [(&str, u16, u16); 6] = [
+    ("trap", 200, 502),
+    ("spin", 200, 504),
+    ("hang", 200, 504),
+    ("early", 403, 403),
+    ("after", 200, 502),
+    ("half", 502, 502),
+];
+
+#[test]
+fn a_request_without_a_body_goes_on_without_an_open_plugin_and_not_without_a_closed_one() {
+    for kind in KINDS {
+        for app in ["hello_p2", "hello_p3"] {
+            for fail in FAILS {
+                let host = bad(kind, fail, app).start();
+                assert_eq!(ask(&host, &get("")), answer(200), "it can do well");
+                for (mode, open, closed) in BEFORE_ITS_HEAD {
+                    let due = if fail == "open" { open } else { closed };
+                    let mark = host.mark();
+                    assert_eq!(ask(&host, &get(mode)), answer(due), "{kind} {app} {fail} {mode}");
+                    if due == 200 {
+                        let line = host.wait_log_after(mark, says::PASSED_BY);
+                        assert!(line.contains("plugin=\"one\""), "{line}");
+                    }
+                }
+                let passed_by = if fail == "open" { 4 } else { 0 };
+                assert_eq!(host.log().matches(says::PASSED_BY).count(), passed_by);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_body_that_no_plugin_has_read_reaches_the_application_whole() {
+    for kind in KINDS {
+        for app in ["echo_p2", "echo_p3"] {
+            let (open, closed) = (bad(kind, "open", app).start(), bad(kind, "closed", app).start());
+            for (mode, status) in [("trap", 502), ("spin", 504), ("hang", 504)] {
+                let request = post("/", mode);
+                assert_eq!(ask(&open, &request), (200, "hello".into()), "{kind} {app} {mode}");
+                assert_eq!(ask(&closed, &request), answer(status), "{kind} {app} {mode}");
+                // Begun before the plugin has failed, ended behind it.
+                let mut conn = open.connect();
+                conn.send(upload("/", mode)).unwrap();
+                conn.send(wire::chunk("one")).unwrap();
+                let head = conn.read_head().unwrap();
+                assert_eq!(head.status, 200, "{kind} {app} {mode}");
+                assert_eq!(conn.read_chunk().unwrap().as_deref(), Some(&b"one"[..]));
+                conn.send([wire::chunk("two"), wire::LAST_CHUNK.into()].concat()).unwrap();
+                assert_eq!(conn.read_body(&head, "POST").unwrap().text(), "two");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_body_that_a_plugin_has_begun_to_read_is_gone_with_it() {
+    for kind in KINDS {
+        for (fail, guest) in FAILS.into_iter().flat_map(|fail| [(fail, "gate"), (fail, "counter")])
+        {
+            let host = Chain::of(&[&format!("{guest}_{kind}")], "hello_p2")
+                .say("one", &format!("fail = {fail:?}"))
+                .say("one", "limits.response-head-timeout = \"500ms\"")
+                .start();
+            // Each waits for the end of the body before it answers.
+            let path = if guest == "gate" { "/head" } else { "/slow" };
+            let mut conn = host.connect();
+            conn.send(wire::chunked(path)).unwrap();
+            conn.send(wire::chunk("x")).unwrap();
+            let head = conn.read_head().unwrap();
+            assert_eq!(head.status, 504, "{kind} {fail} {guest}");
+            assert!(!host.log().contains(says::PASSED_BY));
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_was_made_is_given_unchanged_when_an_open_plugin_fails_with_it() {
+    for kind in KINDS {
+        for app in ["reader_p2", "reader_p3"] {
+            let (open, closed) = (bad(kind, "open", app).start(), bad(kind, "closed", app).start());
+            // The application answers once it has read all, so the plugin has moved all.
+            let request = post("/count", "after");
+            assert_eq!(ask(&open, &request), (200, "5 bytes\n".into()), "{kind} {app}");
+            assert_eq!(ask(&closed, &request), answer(502), "{kind} {app}");
+            assert_eq!(ask(&open, &post("/count", "half")), answer(502), "{kind} {app}");
+            assert_eq!(ask(&closed, &post("/count", "half")), answer(502), "{kind} {app}");
+        }
+        // An answer that is no 200, one with a length, and one that has only begun.
+        let host = bad(kind, "open", "trap_p3").start();
+        assert_eq!(ask(&host, &get("after")), (500, "internal error\n".into()));
+        let host = bad(kind, "open", "odd_p2").start();
+        let request = get("after").replace("GET / ", "GET /length?say=3&give=3 ");
+        assert_eq!(ask(&host, &request), (200, "xxx".into()));
+        let host = bad(kind, "open", "drip_p2").start();
+        let request = get("after").replace("GET / ", "GET /?n=5&ms=20 ");
+        assert_eq!(ask(&host, &request).1, "tick 1\ntick 2\ntick 3\ntick 4\ntick 5\n");
+    }
+}
+
+/// A plugin of 0.3 has handed the body over; one of 0.2 moves it itself, and takes the rest along.
+#[test]
+fn an_upload_goes_on_behind_a_failed_open_plugin_that_had_handed_it_over() {
+    for app in ["gate_p2", "gate_p3"] {
+        let host = bad("p3", "open", app).start_with_control();
+        let mut conn = host.connect();
+        conn.send(upload("/", "after")).unwrap();
+        let head = conn.read_head().unwrap();
+        assert_eq!(head.status, 200);
+        assert_eq!(conn.read_chunk().unwrap().as_deref(), Some(&b"started\n"[..]));
+        host.wait_log(says::PASSED_BY);
+        assert!(conn.is_quiet());
+        conn.send(wire::LAST_CHUNK).unwrap();
+        assert_eq!(conn.read_body(&head, "POST").unwrap().text(), "done\n", "{app}");
+        wait_nobody_left(&host);
+
+        let host = bad("p2", "open", app).start_with_control();
+        let mut conn = host.connect();
+        conn.send(upload("/", "after")).unwrap();
+        let head = conn.read_head().unwrap();
+        assert_eq!(head.status, 200);
+        assert_broken(conn.read_body(&head, "POST"));
+        wait_nobody_left(&host);
+    }
+}
+
+#[test]
+fn a_plugin_that_fails_behind_its_own_head_breaks_the_message_and_no_end_is_made_up() {
+    for kind in KINDS {
+        for fail in FAILS {
+            let host = bad(kind, fail, "drip_p2").start_with_control();
+            for (mode, path, first) in [
+                ("late", "/", "the first half\n"),
+                ("through", "/?n=100&ms=10", "tick 1\n"),
+                ("through", "/?n=10&ms=10&bytes=7&declare=1", "xxxxxxx"),
+            ] {
+                let request = get(mode).replace("GET / ", &format!("GET {path} "));
+                let mut conn = host.connect();
+                conn.send(&request).unwrap();
+                let head = conn.read_head().unwrap();
+                assert_eq!(head.status, 200);
+                assert_broken(conn.read_body(&head, "GET"));
+                let mut conn = host.connect();
+                conn.send(&request).unwrap();
+                let (bytes, _) = conn.expect_reset_or_eof();
+                let text = String::from_utf8(bytes).unwrap();
+                assert!(text.contains(first), "{kind} {fail} {mode}: {text}");
+                assert!(!text.ends_with("0\r\n\r\n"), "{kind} {fail} {mode}: {text}");
+                let mut h2 = H2::connect(host.addr());
+                let mut asked = crate::support::h2raw::fields("GET", path);
+                asked.push(("x-fail", mode));
+                h2.send_fields(1, &asked, true);
+                h2.expect_rst(1);
+            }
+            host.wait_log(says::BROKEN_OFF);
+            assert!(!host.log().contains(says::PASSED_BY));
+            wait_nobody_left(&host);
+        }
+    }
+}
+
+#[test]
+fn a_plugin_at_its_limit_is_503_closed_and_left_out_open() {
+    for kind in KINDS {
+        for fail in FAILS {
+            let host = Chain::of(&[&format!("mark_{kind}")], "gate_p2")
+                .say("one", &format!("fail = {fail:?}"))
+                .say("one", "limits.instances = 1\nlimits.queue = 0")
+                .start_with_control();
+            let mut held = host.connect();
+            held.send(wire::chunked("/head")).unwrap();
+            host.wait_log(says::GATE_STARTED);
+            let answer = host.get("/head");
+            match fail {
+                "open" => {
+                    assert_eq!((answer.status(), answer.text().as_str()), (200, "done\n"));
+                    assert_eq!(answer.header("x-chain"), None);
+                    host.wait_log(says::PASSED_BY);
+                }
+                _ => {
+                    assert_eq!((answer.status(), answer.text().as_str()), (503, "too busy\n"));
+                    assert_eq!(answer.header("retry-after"), Some("1"));
+                }
+            }
+            // A body goes the same way, whole.
+            let (status, text) = ask(&host, &post("/", ""));
+            let due = if fail == "open" { (200, "started\ndone\n") } else { (503, "too busy\n") };
+            assert_eq!((status, text.as_str()), due);
+            held.send(wire::LAST_CHUNK).unwrap();
+            let answer = held.read_response("POST").unwrap();
+            assert_eq!((answer.status(), answer.header("x-chain")), (200, Some("one")));
+            wait_nobody_left(&host);
+            assert_eq!(host.get("/head").header("x-chain"), Some("one"));
+        }
+    }
+}
+
+#[test]
+fn a_plugin_that_is_put_aside_is_503_closed_and_left_out_open() {
+    for kind in KINDS {
+        for fail in FAILS {
+            let host = bad(kind, fail, "hello_p2")
+                .say("one", "breaker.failures = 2\nbreaker.pause = \"60s\"")
+                .start_with_control();
+            for mode in ["trap", "after"] {
+                let due = if fail == "open" { 200 } else { 502 };
+                assert_eq!(ask(&host, &get(mode)), answer(due));
+            }
+            host.wait_log("component keeps failing and is put aside");
+            let status = status(&host);
+            let components = status["components"].as_array().unwrap();
+            let aside = |name| components.iter().find(|one| one["name"] == name).unwrap();
+            assert!(aside("one")["put_aside_ms"].as_u64().is_some_and(|ms| ms > 30_000));
+            assert!(aside("app")["put_aside_ms"].is_null());
+            // It would do well now, and is not asked.
+            let answer = host.get("/");
+            if fail == "open" {
+                assert_eq!((answer.status(), answer.text().as_str()), (200, "hello world\n"));
+                host.wait_log_nth(says::PASSED_BY, 3);
+            } else {
+                let text = "out of service for a while\n";
+                assert_eq!((answer.status(), answer.text().as_str()), (503, text));
+                let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+                assert!((30..=60).contains(&seconds), "{seconds}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_time_of_the_application_is_not_the_plugins() {
+    for [first, second] in [["p2", "p3"], ["p3", "p2"], ["p2", "p2"], ["p3", "p3"]] {
+        for fail in FAILS {
+            let plugins = [format!("pass_{first}"), format!("mark_{second}")];
+            let host = Chain::of(&plugins.each_ref().map(String::as_str), "sleep_p3")
+                .say("one", "limits.response-head-timeout = \"400ms\"")
+                .say("two", "limits.response-head-timeout = \"400ms\"")
+                .say("one", &format!("fail = {fail:?}"))
+                .say("two", &format!("fail = {fail:?}"))
+                .say("app", "limits.response-head-timeout = \"3s\"")
+                .start();
+            let answer = host.get("/?ms=1500");
+            assert_eq!((answer.status(), answer.header("x-chain")), (200, Some("two")), "{answer}");
+            let began = Instant::now();
+            let answer = host.get("/?ms=60000");
+            assert_eq!((answer.status(), answer.header("x-chain")), (504, Some("two")), "{answer}");
+            assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
+            assert!(!host.log().contains(says::PASSED_BY));
+        }
+    }
+}
+
+/// `exchange-timeout` bounds the component's own exchange, so what an open plugin before it has
+/// wasted is not counted.
+#[test]
+fn the_time_of_an_open_plugin_that_failed_is_not_the_applications() {
+    for kind in KINDS {
+        for mode in ["hang", "spin"] {
+            let host = worse(kind, "open", "sleep_p2", "1s")
+                .say("app", "limits.exchange-timeout = \"900ms\"")
+                .start();
+            let request = get(mode).replace("GET / ", "GET /?ms=100 ");
+            assert_eq!(ask(&host, &request).0, 200, "{kind} {mode}");
+        }
+    }
+}
+
+#[test]
+fn each_of_several_open_plugins_is_left_out_by_itself() {
+    for kinds in [["p2", "p3"], ["p3", "p2"]] {
+        let guests = kinds.map(|kind| format!("plugin_bad_{kind}"));
+        let chain = Chain::of(&[&guests[0], "mark_p2", &guests[1]], "hello_p3");
+        let say = |chain: Chain, name, fail: &str| {
+            chain.say(name, &format!("fail = {fail:?}")).say(name, "limits.cpu-time = \"300ms\"")
+        };
+        for mode in ["trap", "spin", "after"] {
+            let open = say(say(chain.clone(), "one", "open"), "three", "open").start();
+            let mut conn = open.connect();
+            conn.send(get(mode)).unwrap();
+            let answer = conn.read_response("GET").unwrap();
+            assert_eq!((answer.status(), answer.header("x-chain")), (200, Some("two")), "{mode}");
+            open.wait_log_nth(says::PASSED_BY, 2);
+            // The closed one fails for its client; the open one before it does not help.
+            let mixed = say(say(chain.clone(), "one", "open"), "three", "closed").start();
+            let status = if mode == "spin" { 504 } else { 502 };
+            conn = mixed.connect();
+            conn.send(get(mode)).unwrap();
+            let answer = conn.read_response("GET").unwrap();
+            assert_eq!(
+                (answer.status(), answer.header("x-chain")),
+                (status, Some("two")),
+                "{mode}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_plugin_that_returns_no_answer_is_502_closed_and_left_out_open() {
+    for (guest, path) in
+        [("silent_p2", "/"), ("silent_p2", "/error"), ("silent_p3", "/"), ("silent_p3", "/error")]
+    {
+        for (fail, due) in FAILS.into_iter().zip([200, 502]) {
+            let host =
+                Chain::of(&[guest], "hello_p2").say("one", &format!("fail = {fail:?}")).start();
+            assert_eq!(ask(&host, &wire::get(path)), answer(due), "{guest} {path}");
+        }
+    }
+}
+
+/// The same guest, asked by itself, is a 500.
+#[test]
+fn a_plugin_whose_answer_is_refused_before_its_head_is_out_is_a_502() {
+    for guest in ["hello_p2", "hello_p3"] {
+        let host =
+            Chain::of(&[guest], "hello_p2").say("one", "limits.response-body = \"4B\"").start();
+        assert_eq!(ask(&host, &wire::get("/")), answer(502), "{guest}");
+    }
+}
+
+#[test]
+fn plugins_that_spin_leave_the_neighbours_of_their_chain_alone() {
+    for kind in KINDS {
+        let host = Chain::of(&[&format!("plugin_bad_{kind}")], "hello_p2")
+            .say("one", "limits.cpu-time = \"60s\"")
+            .and("[[route]]\npath = \"/app\"\ncomponent = \"app\"")
+            .start_with_control();
+        let cores = std::thread::available_parallelism().expect("known").get();
+        let mut spinners: Vec<Conn> = (0..2 * cores).map(|_| host.connect()).collect();
+        for conn in &mut spinners {
+            conn.send(get("spin")).unwrap();
+        }
+        let until = Instant::now() + PATIENCE;
+        while status(&host)["components"][1]["instances"]["in_use"] != 2 * cores {
+            assert!(Instant::now() < until, "{}", status(&host));
+        }
+        let mut times: Vec<Duration> = (0..50)
+            .map(|_| {
+                let began = Instant::now();
+                assert_eq!(host.get("/app").text(), "hello world\n");
+                began.elapsed()
+            })
+            .collect();
+        times.sort();
+        assert!(times[25] < Duration::from_millis(100), "median {:?}", times[25]);
+        assert!(spinners.iter().all(Conn::is_quiet), "they still spin");
+        spinners.into_iter().for_each(Conn::reset);
+        wait_nobody_left(&host);
+    }
+}

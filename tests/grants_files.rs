@@ -1,0 +1,144 @@
+//! Directories that a guest is given: read or written as granted, and never left.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::thread;
+
+use crate::support::prelude::*;
+use crate::support::site::Site;
+
+const ONE: &str = r#"
+    [component.app]
+    source = "guest:GUEST"
+    [component.app.grants]
+    directories = DIRECTORIES
+"#;
+
+/// One component that is given `directories`, beside a folder `root` and the file `secret`.
+fn given(guest: &str, directories: &str) -> Site {
+    let site = Site::of(&ONE.replace("GUEST", guest).replace("DIRECTORIES", directories));
+    site.put_text("secret", "the operator's\n");
+    site.put_text("root/page", "a page\n");
+    site.put_text("root/inside/secret", "the guest's own\n");
+    site
+}
+
+#[test]
+fn guest_without_directories_has_no_files() {
+    let host = Host::serve("grants_p2").start();
+    assert_eq!(host.get("/dirs").text(), "");
+    assert_eq!(host.get("/read?path=/etc/passwd").text(), "error: no preopen fits\n");
+}
+
+#[test]
+fn directory_to_read_is_read_and_not_written() {
+    let site = given("grants_p2", r#"[{ host = "root", guest = "/data" }]"#);
+    let host = site.serve().start();
+    assert_eq!(host.get("/dirs").text(), "/data\n");
+    assert_eq!(host.get("/list?path=/data").text(), "inside\npage\n");
+    assert_eq!(host.get("/read?path=/data/page").text(), "a page\n");
+    for path in ["page", "new", "inside/secret"] {
+        let answer = host.get(&format!("/write?path=/data/{path}&data=mine"));
+        assert_eq!(answer.text(), "error: not-permitted\n", "{path}");
+    }
+    assert!(!site.folder.join("root/new").exists());
+    assert_eq!(fs::read(site.folder.join("root/page")).unwrap(), b"a page\n");
+}
+
+#[test]
+fn directory_to_write_is_written_for_everybody_to_see() {
+    let site = given("grants_p2", r#"[{ host = "root", guest = "/data", write = true }]"#);
+    let host = site.serve().start();
+    assert_eq!(host.get("/write?path=/data/new&data=mine").text(), "4 bytes\n");
+    assert_eq!(fs::read(site.folder.join("root/new")).unwrap(), b"mine");
+    assert_eq!(host.get("/read?path=/data/new").text(), "mine");
+}
+
+#[test]
+fn directories_of_one_guest_have_their_own_rights() {
+    let site = given(
+        "grants_p2",
+        r#"[{ host = "root", guest = "/data" }, { host = "root/inside", guest = "/data/in", write = true }]"#,
+    );
+    let host = site.serve().start();
+    assert_eq!(host.get("/dirs").text(), "/data\n/data/in\n");
+    assert_eq!(host.get("/write?path=/data/in/new&data=mine").text(), "4 bytes\n");
+    assert_eq!(host.get("/write?path=/data/new&data=mine").text(), "error: not-permitted\n");
+}
+
+#[test]
+fn no_path_leads_out_of_a_directory() {
+    let site = given("grants_p2", r#"[{ host = "root", guest = "/data", write = true }]"#);
+    let secret = site.folder.join("secret");
+    symlink(&secret, site.folder.join("root/absolute")).unwrap();
+    symlink("../secret", site.folder.join("root/relative")).unwrap();
+    symlink("..", site.folder.join("root/up")).unwrap();
+    symlink("inside/secret", site.folder.join("root/harmless")).unwrap();
+    let host = site.serve().start();
+    assert_eq!(host.get("/read?path=/data/harmless").text(), "the guest's own\n");
+    let paths = [
+        "/data/../secret",
+        "/data/inside/../../secret",
+        "/data/./../secret",
+        "/data/absolute",
+        "/data/relative",
+        "/data/up/secret",
+        "/data//../secret",
+        "/data/inside/../up/secret",
+    ];
+    for path in paths {
+        for deed in ["read?", "write?data=mine&", "list?"] {
+            let text = host.get(&format!("/{deed}path={path}")).text();
+            assert_eq!(text, "error: not-permitted\n", "{deed} {path}");
+        }
+    }
+    // An absolute path behind the guest's own is one below it, where nothing is.
+    let path = format!("/data{}", secret.display());
+    assert_eq!(host.get(&format!("/read?path={path}")).text(), "error: no-entry\n");
+    assert_eq!(fs::read(&secret).unwrap(), b"the operator's\n");
+}
+
+#[test]
+fn hostile_guest_finds_no_way_out_of_its_directory() {
+    let site = given("hostile_p2", r#"[{ host = "root", guest = "/data", write = true }]"#);
+    let host = site.serve().start();
+    let secret = site.folder.join("secret");
+    let told = host.get(&format!("/escape?path={}", secret.display())).text();
+    assert!(told.lines().count() >= 15, "all ways were tried: {told}");
+    assert!(!told.contains("READ"), "{told}");
+    for line in told.lines().filter(|line| line.ends_with(": done")) {
+        // A link may be made; to follow it is what is refused.
+        assert!(line.starts_with("link "), "{line}");
+    }
+    assert!(!site.folder.join("made").exists());
+    assert!(!site.folder.join("root/taken").exists());
+    assert!(secret.exists());
+}
+
+#[test]
+fn link_that_changes_under_the_eyes_of_the_host_does_not_lead_out() {
+    let site = given("hostile_p2", r#"[{ host = "root", guest = "/data", write = true }]"#);
+    symlink("..", site.folder.join("root/outside")).unwrap();
+    let host = site.serve().start();
+    let counts = thread::scope(|scope| {
+        let flipping: Vec<_> = (0..2).map(|_| scope.spawn(|| host.get("/flip?ms=3000"))).collect();
+        let racing: Vec<_> = (0..2).map(|_| scope.spawn(|| host.get("/race?ms=3000"))).collect();
+        for flipped in flipping {
+            assert!(flipped.join().unwrap().text().ends_with(" flips\n"));
+        }
+        racing.into_iter().map(|raced| raced.join().unwrap().text()).collect::<String>()
+    });
+    assert!(counts.contains("READ the guest's own: "), "the door was open at times: {counts}");
+    assert!(counts.contains("not-permitted: "), "and led out at others: {counts}");
+    assert!(!counts.contains("the operator's"), "{counts}");
+}
+
+#[test]
+fn directory_is_the_one_that_was_there_at_the_start() {
+    let site = given("grants_p2", r#"[{ host = "root", guest = "/data" }]"#);
+    let host = site.serve().start();
+    fs::rename(site.folder.join("root"), site.folder.join("moved")).unwrap();
+    symlink("/etc", site.folder.join("root")).unwrap();
+    assert_eq!(host.get("/read?path=/data/page").text(), "a page\n");
+    assert_eq!(host.get("/read?path=/data/passwd").text(), "error: no-entry\n");
+}

@@ -1,0 +1,105 @@
+//! Manifests of one chain, and what is left of its instances.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::PATIENCE;
+use super::host::Host;
+use super::site::Site;
+
+/// A manifest of one chain, for every path. The plugins are called `one`, `two` and `three`, what
+/// stands behind them `app`; each has its own name as the value `mark` of its configuration.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Chain {
+    stops: Vec<(&'static str, String, String)>,
+    rest: String,
+}
+
+const NAMES: [&str; 3] = ["one", "two", "three"];
+
+impl Chain {
+    /// Of these guests.
+    pub fn of(plugins: &[&str], app: &str) -> Self {
+        let named = NAMES.into_iter().zip(plugins).chain([("app", &app)]);
+        let stop = |(name, guest): (&'static str, &&str)| {
+            (name, (*guest).to_owned(), format!("config.mark = \"{name}\"\n"))
+        };
+        Self { stops: named.map(stop).collect(), rest: String::new() }
+    }
+
+    /// Adds a line to the table of the component called `name`.
+    pub fn say(mut self, name: &str, line: &str) -> Self {
+        let stop = self.stops.iter_mut().find(|stop| stop.0 == name).expect("a name of ours");
+        writeln!(stop.2, "{line}").expect("a string takes all");
+        self
+    }
+
+    /// Adds tables of its own to the end.
+    pub fn and(mut self, tables: &str) -> Self {
+        writeln!(self.rest, "{tables}").expect("a string takes all");
+        self
+    }
+
+    /// Its text, for [`Site::of`].
+    pub fn toml(&self) -> String {
+        let mut toml = String::new();
+        for (name, guest, lines) in &self.stops {
+            writeln!(toml, "[component.{name}]\nsource = \"guest:{guest}\"\n{lines}")
+                .expect("text");
+        }
+        let plugins = &self.stops[..self.stops.len() - 1];
+        let chain: Vec<_> = plugins.iter().map(|(name, ..)| format!("{name:?}")).collect();
+        let chain = chain.join(", ");
+        format!(
+            "{toml}[[route]]\npath = \"/\"\ncomponent = \"app\"\nchain = [{chain}]\n{}",
+            self.rest
+        )
+    }
+
+    /// A host that serves it.
+    #[track_caller]
+    pub fn start(&self) -> Host {
+        Site::of(&self.toml()).serve().start()
+    }
+
+    /// The same with a control socket.
+    #[track_caller]
+    pub fn start_with_control(&self) -> Host {
+        Site::of(&self.toml()).serve().control().start()
+    }
+}
+
+/// What `host ctl --json status` says.
+#[track_caller]
+pub fn status(host: &Host) -> Value {
+    let exit = host.ctl(["--json", "status"]);
+    exit.expect_code(0);
+    serde_json::from_str(&exit.stdout).expect("JSON")
+}
+
+/// The instances of each component that are in use, by name.
+pub fn in_use(host: &Host) -> Vec<(String, u64)> {
+    let status = status(host);
+    let components = status["components"].as_array().expect("a list");
+    let of = |one: &Value| {
+        let name = one["name"].as_str().expect("a name").to_owned();
+        (name, one["instances"]["in_use"].as_u64().expect("a number"))
+    };
+    components.iter().map(of).collect()
+}
+
+/// Returns when no component has an instance in use. Asks again and again: nobody tells.
+#[track_caller]
+pub fn wait_nobody_left(host: &Host) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let in_use = in_use(host);
+        if in_use.iter().all(|(_, count)| *count == 0) {
+            return;
+        }
+        assert!(Instant::now() < until, "still in use: {in_use:?}");
+    }
+}

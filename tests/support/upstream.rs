@@ -1,0 +1,154 @@
+//! A server for guests to send requests to.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use super::PATIENCE;
+
+/// A server on a loopback address that answers every request with `GET /path` and its `Host`, one
+/// exchange a connection. On `/redirect?TO` it answers 302 with `TO` as the location; on `/hold` it
+/// answers when it is [released](Upstream::release). Dropping it ends it.
+#[derive(Debug)]
+pub struct Upstream {
+    shared: Arc<Shared>,
+    addr: SocketAddr,
+    accepting: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    ended: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Heads of requests, in the order in which they came.
+    heads: Vec<String>,
+    released: bool,
+    open: BTreeMap<usize, TcpStream>,
+}
+
+impl Upstream {
+    /// One on 127.0.0.1 and a port of its own.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has room");
+        let addr = listener.local_addr().expect("it is bound");
+        let shared = Arc::new(Shared::default());
+        let theirs = shared.clone();
+        let accepting = thread::spawn(move || theirs.accept(&listener));
+        Self { shared, addr, accepting: Some(accepting) }
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.addr.port()
+    }
+
+    /// How many requests have come to it.
+    pub fn requests(&self) -> usize {
+        self.shared.state().heads.len()
+    }
+
+    /// The heads of the requests that have come to it, in their order.
+    pub fn heads(&self) -> Vec<String> {
+        self.shared.state().heads.clone()
+    }
+
+    /// Waits until `n` requests have come to it.
+    #[track_caller]
+    pub fn wait_requests(&self, n: usize) {
+        let until = Instant::now() + PATIENCE;
+        let mut state = self.shared.state();
+        while state.heads.len() < n {
+            let left = until.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{} of {n} requests came", state.heads.len());
+            (state, _) = self.shared.changed.wait_timeout(state, left).expect("as in `state`");
+        }
+    }
+
+    /// Lets `/hold` answer, from now on.
+    pub fn release(&self) {
+        self.shared.state().released = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while holding it")
+    }
+
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        for number in 0.. {
+            let Ok((stream, _)) = listener.accept() else { continue };
+            if self.ended.load(Ordering::Acquire) {
+                return;
+            }
+            self.state().open.insert(number, stream.try_clone().expect("a socket can be cloned"));
+            let shared = self.clone();
+            thread::spawn(move || {
+                shared.serve(stream);
+                shared.state().open.remove(&number);
+            });
+        }
+    }
+
+    fn serve(&self, mut stream: TcpStream) -> Option<()> {
+        let head = read_head(&mut stream)?;
+        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let mut state = self.state();
+        state.heads.push(head.clone());
+        self.changed.notify_all();
+        while path == "/hold" && !state.released && !self.ended.load(Ordering::Acquire) {
+            state = self.changed.wait(state).expect("as in `state`");
+        }
+        drop(state);
+        let first = head.split(" HTTP/").next().unwrap_or_default();
+        let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+        let body = format!("{first} at {host}\n");
+        let length = body.len();
+        let status = match path.split_once("/redirect?") {
+            Some((_, to)) => format!("302 Found\r\nlocation: {to}"),
+            None => "200 OK".to_owned(),
+        };
+        let answer = format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        );
+        stream.write_all(answer.as_bytes()).ok()?;
+        stream.shutdown(Shutdown::Write).ok()
+    }
+}
+
+/// A whole head of a request; nothing if the peer sends none.
+fn read_head(stream: &mut TcpStream) -> Option<String> {
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        head.extend(byte);
+    }
+    String::from_utf8(head).ok()
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Release);
+        self.release();
+        for stream in self.shared.state().open.values() {
+            stream.shutdown(Shutdown::Both).ok();
+        }
+        // Wakes who accepts.
+        drop(TcpStream::connect(self.addr));
+        if let Some(accepting) = self.accepting.take() {
+            accepting.join().ok();
+        }
+    }
+}
