@@ -321,25 +321,16 @@ fn compile(source: &Source, concurrency: bool, engines: &Engines) -> Result<Comp
         Some(last) => last,
         None => (Needs::TYPICAL, engine(Needs::TYPICAL)?),
     };
-    let fits = |component: &Component| {
-        let needs = Needs::of(component).unwrap_or(Needs::TYPICAL);
-        (needs, guess.serves(&needs))
-    };
-    let (mut component, needs, fitting) = match compile(&first) {
-        Ok(component) => {
-            let (needs, fitting) = fits(&component);
-            (component, needs, fitting)
-        }
+    let (mut component, in_pool) = match compile(&first) {
+        Ok(component) => (component, true),
         // A pool refuses what is too large for it before it can be asked how large that is.
         Err(_) => {
             let ruler = engines.without_pool(concurrency);
-            let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
-            let component = compile(&ruler)?;
-            let (needs, _) = fits(&component);
-            (component, needs, false)
+            (compile(&ruler.map_err(|why| LoadError::Engine(chain(&why)))?)?, false)
         }
     };
-    if !fitting {
+    let needs = Needs::of(&component).unwrap_or(Needs::TYPICAL);
+    if !in_pool || !guess.serves(&needs) {
         info!(?needs, "component needs a pool made to measure");
         drop((component, first));
         component = compile(&engine(needs)?)?;

@@ -379,29 +379,19 @@ const OF_THE_PROCESS: [&str; 9] = [
 
 /// With a manifest, what is said of components is said there.
 fn refuse_flags_of_a_component(matches: &ArgMatches) -> Result<(), clap::Error> {
-    let Some((_, serve)) = matches.subcommand() else { return Ok(()) };
-    let given = |id: &&clap::Id| serve.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-    // Groups of flags have ids of their own.
-    let is_flag = |id: &&clap::Id| serve.try_get_raw(id.as_str()).is_ok_and(|it| it.is_some());
-    let known = |id: &clap::Id| OF_THE_PROCESS.contains(&id.as_str());
-    let serve_command = Cli::command();
-    let flags = serve_command.find_subcommand("serve");
-    let is_own = |id: &&clap::Id| {
-        flags.is_some_and(|serve| serve.get_arguments().any(|argument| argument.get_id() == *id))
+    let (command, serve) = (Cli::command(), matches.subcommand_matches("serve"));
+    let (Some(command), Some(serve)) = (command.find_subcommand("serve"), serve) else {
+        return Ok(());
     };
-    match serve.ids().filter(given).filter(is_flag).filter(is_own).find(|id| !known(id)) {
-        None => Ok(()),
-        Some(id) => {
-            let flag = flags
-                .and_then(|serve| serve.get_arguments().find(|argument| argument.get_id() == id))
-                .and_then(clap::Arg::get_long)
-                .unwrap_or(id.as_str())
-                .to_owned();
-            Err(complaint(&format!(
-                "--{flag} cannot be used with a manifest: write it there (docs/manifest.md)"
-            )))
-        }
-    }
+    let is_given = |flag: &&clap::Arg| {
+        serve.value_source(flag.get_id().as_str()) == Some(ValueSource::CommandLine)
+    };
+    let is_of_a_component = |flag: &&clap::Arg| !OF_THE_PROCESS.contains(&flag.get_id().as_str());
+    let flag = command.get_arguments().filter(is_given).find(is_of_a_component);
+    let Some(flag) = flag.and_then(clap::Arg::get_long) else { return Ok(()) };
+    Err(complaint(&format!(
+        "--{flag} cannot be used with a manifest: write it there (docs/manifest.md)"
+    )))
 }
 
 impl GuestArgs {
@@ -425,15 +415,14 @@ impl GuestArgs {
 
 impl SwapArgs {
     fn checked(&self) -> Result<Swap, clap::Error> {
-        if self.compile_timeout.0 == Duration::ZERO {
-            return Err(complaint("--compile-timeout must be longer than 0s"));
-        }
-        Ok(Swap {
+        let swap = Swap {
             watch: self.watch,
             compile: self.compile_timeout.0,
             retire: self.retire_timeout.0,
             retired: self.max_retired,
-        })
+        };
+        refuse(swap.faults())?;
+        Ok(swap)
     }
 }
 

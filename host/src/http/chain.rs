@@ -18,11 +18,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use host_manifest::{Component, Limits, Route};
-use http::header::HOST;
 use http::request::Parts;
 use http::response::Parts as Head;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::{Method, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc::error::TrySendError;
@@ -30,13 +29,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 
 use super::answer::Answer;
+use super::edge::NAMELESS;
 use super::exchange::Exchanges;
 use super::upload::Verdict;
 use crate::component::{BodyError, NEXT_HOST, Next, Passing, WasiBody};
 use crate::site::{App, Site, Target};
-
-/// The authority of a request that had none.
-const NAMELESS: Authority = Authority::from_static("localhost");
 
 /// Requests that a plugin passes on at once: one, and a few that it asks for itself.
 const AT_ONCE: usize = 16;
@@ -111,9 +108,12 @@ impl Way {
 
     /// What comes after, unless this is the last one.
     pub(super) fn rest(&self) -> Option<Self> {
-        let mut rest = self.clone();
-        rest.stops.pop_front();
-        (!rest.stops.is_empty()).then_some(rest)
+        // Most ways have one stop, and nothing is copied for them.
+        if self.stops.len() < 2 {
+            return None;
+        }
+        let stops = self.stops.iter().skip(1).cloned().collect();
+        Some(Self { stops, ways: self.ways.clone(), strip: self.strip.clone() })
     }
 
     /// The request as this one sees it.
@@ -283,8 +283,8 @@ impl Pass {
 }
 
 impl Shared {
-    /// Gives a request its authority back that was sent to the name of the next one, and the header
-    /// that belongs to it.
+    /// Gives a request its authority back that was sent to the name of the next one. (Its header Host
+    /// is no guest's to see: wasmtime takes it out.)
     fn restore(&self, request: &mut Request<WasiBody>) {
         let mut parts = request.uri().clone().into_parts();
         if request.uri().host().is_none_or(|host| host == NEXT_HOST) {
@@ -292,12 +292,8 @@ impl Shared {
             parts.scheme = Some(self.origin.scheme.clone());
         }
         parts.path_and_query.get_or_insert(PathAndQuery::from_static("/"));
-        let host = parts.authority.as_ref().map(|it| HeaderValue::from_str(it.as_str()));
         if let Ok(uri) = Uri::from_parts(parts) {
             *request.uri_mut() = uri;
-        }
-        if let Some(Ok(host)) = host {
-            request.headers_mut().insert(HOST, host);
         }
     }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Request, Uri, Version};
 use super::failure::Failure;
 
 /// The authority of an HTTP/1.0 request that names none.
-const NAMELESS: Authority = Authority::from_static("localhost");
+pub(super) const NAMELESS: Authority = Authority::from_static("localhost");
 
 /// What the edge made of a request.
 #[derive(Debug, PartialEq, Eq)]

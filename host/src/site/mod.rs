@@ -115,26 +115,18 @@ impl App {
 impl Site {
     /// Everything that is served.
     fn new(apps: impl IntoIterator<Item = Arc<App>>, routes: &[Route]) -> Self {
-        let named = |app: Arc<App>| (app.manifest.name.clone(), app);
-        Self {
-            apps: apps.into_iter().map(named).collect(),
-            routes: Arc::new(table(routes)),
-            ways: routes.into(),
-        }
+        Self { apps: by_name(apps), routes: Arc::new(table(routes)), ways: routes.into() }
     }
 
     /// These components, with the routes of this site.
     fn with_all(&self, apps: impl IntoIterator<Item = Arc<App>>) -> Self {
-        let named = |app: Arc<App>| (app.manifest.name.clone(), app);
-        let (routes, ways) = (self.routes.clone(), self.ways.clone());
-        Self { apps: apps.into_iter().map(named).collect(), routes, ways }
+        Self { apps: by_name(apps), routes: self.routes.clone(), ways: self.ways.clone() }
     }
 
     /// The same routes with one component changed.
     fn with(&self, app: App) -> Self {
-        let mut apps = self.apps.clone();
-        apps.insert(app.manifest.name.clone(), Arc::new(app));
-        Self { apps, routes: self.routes.clone(), ways: self.ways.clone() }
+        // The last one of a name counts.
+        self.with_all(self.apps.values().cloned().chain([Arc::new(app)]))
     }
 
     /// The component of this name.
@@ -168,6 +160,10 @@ impl Site {
     pub fn route(&self, host: &str, path: &str, method: &Method) -> Found<'_, Target> {
         self.routes.find(host, path, method)
     }
+}
+
+fn by_name(apps: impl IntoIterator<Item = Arc<App>>) -> BTreeMap<Arc<str>, Arc<App>> {
+    apps.into_iter().map(|app| (app.manifest.name.clone(), app)).collect()
 }
 
 fn table(routes: &[Route]) -> Table<Target> {
