@@ -10,7 +10,7 @@ use std::fmt;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,8 +19,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::{debug, warn};
 
 use super::afterwork::Rest;
-use super::exchange::{Admitted, Exchanges, Label};
+use super::exchange::{Admitted, Exchanges};
 use super::failure::Failure;
+use super::label::Label;
 use super::upload::Verdict;
 use crate::component::{BodyError, GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Guard, Phase, PhaseWatch};
@@ -31,7 +32,11 @@ const EMPTY_FRAMES: usize = 32;
 
 /// A response body, of the guest or of the host. Dropping it ends the exchange, and the guest with
 /// it unless all of the body was delivered.
-pub struct Answer(Inner);
+pub struct Answer {
+    inner: Inner,
+    /// How it ends, once what came before is on the wire.
+    broken: Option<Broken>,
+}
 
 enum Inner {
     /// All of it is here; of a guest's, the exchange lasts until it is handed over.
@@ -51,13 +56,13 @@ enum Inner {
 impl Answer {
     /// The answer of those behind a plugin that has failed, with the exchange's guard.
     pub(super) fn passed(body: WasiBody, guard: Guard, phase: PhaseWatch) -> Self {
-        Self(Inner::Passed { body, guard, phase })
+        Self::from(Inner::Passed { body, guard, phase })
     }
 
     /// Waits for the moment when it is not to be held back any longer: whoever takes its frames has
     /// stood still for too long, or its end was decided. Holds nothing of it.
     pub(super) fn is_overdue(&self) -> impl Future<Output = ()> + Send + 'static {
-        let waits = match &self.0 {
+        let waits = match &self.inner {
             Inner::Guest(stream) => stream.work.as_ref().map(|work| {
                 let idle = Instant::now() + stream.body_idle;
                 let by = stream.deadline.map_or(idle, |deadline| deadline.min(idle));
@@ -77,7 +82,7 @@ impl Answer {
 
     /// Whether all of it is here.
     pub(super) fn is_whole(&self) -> bool {
-        matches!(self.0, Inner::Whole { .. })
+        matches!(self.inner, Inner::Whole { .. })
     }
 
     /// A body of the host's own.
@@ -86,12 +91,13 @@ impl Answer {
     }
 
     fn whole(bytes: Bytes, guard: Option<Guard>) -> Self {
-        Self(Inner::Whole { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), _guard: guard })
+        let bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
+        Self::from(Inner::Whole { bytes, _guard: guard })
     }
 
     /// The body of a guest.
     pub(super) fn stream(stream: Stream) -> Self {
-        Self(Inner::Guest(Box::new(stream)))
+        Self::from(Inner::Guest(Box::new(stream)))
     }
 }
 
@@ -117,7 +123,7 @@ pub(super) struct Stream {
 pub(super) struct Work {
     pub(super) running: Running,
     pub(super) admitted: Admitted,
-    /// What became of the request's body.
+    /// What its peer did to it.
     pub(super) verdict: Verdict,
     pub(super) guard: Guard,
     pub(super) label: Arc<Label>,
@@ -396,6 +402,7 @@ impl Drop for Stream {
             return;
         }
         let mut work = work;
+        work.verdict.peer_is_gone();
         if work.exchanges.phase().now() == Phase::Cut {
             work.guard.mark_cut();
         }
@@ -403,20 +410,20 @@ impl Drop for Stream {
     }
 }
 
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = Broken;
+impl From<Inner> for Answer {
+    fn from(inner: Inner) -> Self {
+        Self { inner, broken: None }
+    }
+}
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        match &mut self.0 {
-            Inner::Whole { bytes, .. } => {
+impl Inner {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self {
+            Self::Whole { bytes, .. } => {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
-            Inner::Guest(stream) => stream.hand_over(cx),
-            Inner::Passed { body, guard, phase } => {
+            Self::Guest(stream) => stream.hand_over(cx),
+            Self::Passed { body, guard, phase } => {
                 Pin::new(body).poll_frame(cx).map_err(|why: BodyError| {
                     if phase.now() == Phase::Cut {
                         guard.mark_cut();
@@ -426,18 +433,45 @@ impl Body for Answer {
             }
         }
     }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Broken;
+
+    /// hyper throws away what it has not written yet when a body breaks, the head too. A client that
+    /// has seen nothing may take the request for one that was never served, and send it again: so
+    /// hyper gets a turn for writing first.
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        match ready!(self.inner.poll_frame(cx)) {
+            Some(Err(broken)) => {
+                self.broken = Some(broken);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => Poll::Ready(frame),
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.inner {
             Inner::Whole { bytes, .. } => bytes.is_none(),
             // A guest may still fail before it has said that this was all.
-            Inner::Guest(stream) => stream.work.is_none() && stream.early.is_empty(),
+            Inner::Guest(stream) => {
+                stream.work.is_none() && stream.early.is_empty() && self.broken.is_none()
+            }
             Inner::Passed { body, .. } => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.inner {
             Inner::Whole { bytes, .. } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
@@ -451,10 +485,59 @@ impl Body for Answer {
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
+        f.write_str(match self.inner {
             Inner::Whole { .. } => "Answer::Whole",
             Inner::Guest(_) => "Answer::Guest",
             Inner::Passed { .. } => "Answer::Passed",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use http_body_util::BodyExt as _;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+    use crate::lifecycle::Tracker;
+
+    struct BreaksAtOnce;
+
+    impl Body for BreaksAtOnce {
+        type Data = Bytes;
+        type Error = BodyError;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            Poll::Ready(Some(Err(BodyError::HttpResponseIncomplete)))
+        }
+    }
+
+    /// It did, whenever the guest failed in hyper's first look at its body: the client saw the
+    /// connection close without a word.
+    #[tokio::test]
+    async fn a_break_does_not_outrun_the_head_on_its_way_to_the_client() {
+        let (_, phase) = PhaseWatch::by_hand();
+        let exchanges = Tracker::named();
+        let service = service_fn(|_: Request<hyper::body::Incoming>| {
+            let guard = exchanges.enter(Arc::new("GET /"));
+            let body = BreaksAtOnce.boxed_unsync();
+            let answer = Answer::passed(body, guard, phase.clone());
+            std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(answer)))
+        });
+        let (mut client, server) = duplex(1024);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let served = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(server), service)
+            .await;
+        assert!(served.is_err_and(|why| why.is_user()), "the message is broken");
+        let mut seen = String::new();
+        client.read_to_string(&mut seen).await.unwrap();
+        assert!(seen.starts_with("HTTP/1.1 200 OK\r\n") && seen.ends_with("\r\n\r\n"), "{seen}");
     }
 }

@@ -9,7 +9,6 @@
 //! What is passed on runs in a task of its own, so a plugin that dies does not take it along: where
 //! the manifest says `fail = "open"`, the exchange goes on with what the plugin has not touched.
 
-use std::collections::VecDeque;
 use std::future::ready;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,125 +16,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use host_manifest::{Component, Limits, Route};
 use http::request::Parts;
 use http::response::Parts as Head;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
 
-use super::answer::Answer;
 use super::edge::NAMELESS;
 use super::exchange::Exchanges;
+use super::pipe::piped;
 use super::upload::Verdict;
+use super::way::Way;
 use crate::component::{BodyError, NEXT_HOST, Next, Passing, WasiBody};
-use crate::site::{App, Site, Target};
 
 /// Requests that a plugin passes on at once: one, and a few that it asks for itself.
 const AT_ONCE: usize = 16;
 
 /// And in all: its clock begins anew after each.
 const IN_ALL: usize = 64;
-
-/// Frames that wait between two instances. One, so that who writes goes no faster than who reads.
-const FRAMES: usize = 1;
-
-/// The components that a request goes through: plugins, then the one that is to answer.
-#[derive(Clone, Debug)]
-pub(super) struct Way {
-    stops: VecDeque<Stop>,
-    ways: Arc<[Route]>,
-    /// What the last one does not see of the path.
-    strip: Option<Arc<str>>,
-}
-
-/// One of them.
-#[derive(Clone, Debug)]
-struct Stop {
-    entry: Arc<Component>,
-    /// As it was when the request was routed: one that is removed meanwhile serves it yet. None once
-    /// the request is there: only its exchange may hold a generation.
-    app: Option<Arc<App>>,
-}
-
-impl Way {
-    /// None where the site lacks one of them, which a checked manifest does not.
-    pub(super) fn new(site: &Site, target: &Target) -> Option<Self> {
-        let names = target.chain.iter().chain([&target.component]);
-        let stop = |name: &Arc<str>| {
-            let app = site.app(name)?;
-            Some(Stop { entry: app.manifest.clone(), app: Some(app.clone()) })
-        };
-        let stops: Option<VecDeque<_>> = names.map(stop).collect();
-        let (ways, strip) = (site.ways().clone(), target.strip.clone());
-        Some(Self { stops: stops.filter(|stops| !stops.is_empty())?, ways, strip })
-    }
-
-    /// Whose turn it is, as the manifest had it when the request was routed.
-    pub(super) fn first(&self) -> Option<&Component> {
-        self.stops.front().map(|stop| &*stop.entry)
-    }
-
-    /// Whose turn it is, in the site that is served now.
-    pub(super) fn latest<'a>(&'a self, site: &'a Site) -> Option<&'a Arc<App>> {
-        let stop = self.stops.front()?;
-        match &stop.app {
-            Some(app) => Some(site.latest(app, &self.ways)),
-            None => site.app(&stop.entry.name),
-        }
-    }
-
-    /// Nobody waits on this way any more.
-    fn let_go(&mut self) {
-        self.stops.iter_mut().for_each(|stop| stop.app = None);
-    }
-
-    /// The request is there.
-    pub(super) fn arrive(&mut self) {
-        if let Some(stop) = self.stops.front_mut() {
-            stop.app = None;
-        }
-    }
-
-    /// What is said of everybody from here on.
-    pub(super) fn limits(&self) -> impl Iterator<Item = &Limits> {
-        self.stops.iter().map(|stop| &stop.entry.limits)
-    }
-
-    /// What comes after, unless this is the last one.
-    pub(super) fn rest(&self) -> Option<Self> {
-        // Most ways have one stop, and nothing is copied for them.
-        if self.stops.len() < 2 {
-            return None;
-        }
-        let stops = self.stops.iter().skip(1).cloned().collect();
-        Some(Self { stops, ways: self.ways.clone(), strip: self.strip.clone() })
-    }
-
-    /// The request as this one sees it.
-    pub(super) fn enter<B>(&self, mut request: Request<B>) -> Request<B> {
-        if let (Some(prefix), 1) = (&self.strip, self.stops.len()) {
-            strip(request.uri_mut(), prefix);
-        }
-        request
-    }
-}
-
-fn strip(uri: &mut Uri, prefix: &str) {
-    let Some(path) = uri.path_and_query() else { return };
-    let path = host_manifest::routes::strip(path.as_str(), prefix).into_owned();
-    let mut parts = uri.clone().into_parts();
-    if let Ok(path) = PathAndQuery::try_from(path) {
-        parts.path_and_query = Some(path);
-        if let Ok(stripped) = Uri::from_parts(parts) {
-            *uri = stripped;
-        }
-    }
-}
 
 /// What the exchange and its plugin have in common. Dropping the last handle ends what was passed on
 /// and not yet answered.
@@ -442,82 +343,5 @@ impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for Guarded<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// What goes through the pipe. An end without [`Piece::End`] is a break.
-enum Piece {
-    Frame(Frame<Bytes>),
-    End,
-    Broken,
-}
-
-/// An answer as a body for another instance, and what has to be awaited for it to get its frames.
-/// An answer that is there whole needs nobody.
-fn piped(answer: Answer) -> (WasiBody, Option<impl Future<Output = ()> + Send>) {
-    if answer.is_whole() {
-        let whole = answer.map_err(|_| BodyError::HttpResponseIncomplete);
-        return (whole.boxed_unsync(), None);
-    }
-    let size = answer.size_hint();
-    let (send, pieces) = mpsc::channel(FRAMES);
-    let pipe = Pipe { pieces, size, ended: false };
-    (pipe.boxed_unsync(), Some(pump(answer, send)))
-}
-
-async fn pump(mut answer: Answer, send: mpsc::Sender<Piece>) {
-    loop {
-        let (piece, last) = match answer.frame().await {
-            Some(Ok(frame)) => (Piece::Frame(frame), false),
-            None => (Piece::End, true),
-            Some(Err(_)) => (Piece::Broken, true),
-        };
-        let open = match send.try_send(piece) {
-            Ok(()) => true,
-            Err(TrySendError::Closed(_)) => false,
-            Err(TrySendError::Full(piece)) => tokio::select! {
-                biased;
-                sent = send.send(piece) => sent.is_ok(),
-                () = answer.is_overdue() => false,
-            },
-        };
-        if !open || last {
-            return;
-        }
-    }
-}
-
-struct Pipe {
-    pieces: mpsc::Receiver<Piece>,
-    size: SizeHint,
-    ended: bool,
-}
-
-impl Body for Pipe {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.ended {
-            return Poll::Ready(None);
-        }
-        let piece = std::task::ready!(self.pieces.poll_recv(cx));
-        self.ended = !matches!(piece, Some(Piece::Frame(_)));
-        Poll::Ready(match piece {
-            Some(Piece::Frame(frame)) => Some(Ok(frame)),
-            Some(Piece::End) => None,
-            Some(Piece::Broken) | None => Some(Err(BodyError::HttpResponseIncomplete)),
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.ended
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.size
     }
 }

@@ -1,29 +1,28 @@
 //! One exchange, from the request's head to the response's.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::{pending, poll_fn};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use host_manifest::routes::Found;
 use host_manifest::{Component, Fail};
-use http::header::{CONTENT_LENGTH, EXPECT, TE};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use http_body::Body as _;
-use http_body_util::BodyExt as _;
+use http::header::{CONTENT_LENGTH, TE};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::afterwork::Afterwork;
 use super::answer::{Answer, Stream, Timers, Work};
-use super::chain::{Origin, Pass, Recovered, Way};
+use super::chain::{Origin, Pass, Recovered};
 use super::edge;
 use super::failure::{self, Failure};
-use super::upload::{self, Upload};
+use super::label::Label;
+use super::upload::{self, UploadLimits};
+use super::way::Way;
 use crate::component::{Generation, GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Work as InFlight};
 use crate::net;
@@ -42,53 +41,6 @@ struct Shared {
     hops: Tracker,
     afterwork: Afterwork,
     headers: usize,
-}
-
-/// What an exchange is called in logs and among the survivors of a drain.
-#[derive(Debug)]
-pub(super) struct Label {
-    method: Method,
-    uri: Uri,
-    /// Of which exchange it is a part, in a chain.
-    of: Option<u64>,
-    /// Once it has an instance: who waits for one may get one of a newer generation.
-    server: Mutex<Option<(Arc<str>, u64)>>,
-}
-
-impl Label {
-    fn new<B>(request: &Request<B>, of: Option<u64>) -> Self {
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        Self { method, uri, of, server: Mutex::default() }
-    }
-
-    fn server(&self) -> MutexGuard<'_, Option<(Arc<str>, u64)>> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The number of its exchange: of the one around it, in a chain.
-    pub(super) fn exchange(&self, guard: &Guard) -> u64 {
-        self.of.unwrap_or_else(|| guard.id())
-    }
-
-    fn component(&self) -> Option<Arc<str>> {
-        self.server().as_ref().map(|(component, _)| component.clone())
-    }
-
-    fn generation(&self) -> Option<u64> {
-        self.server().as_ref().map(|(_, generation)| *generation)
-    }
-}
-
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { method, uri, .. } = self;
-        let path = uri.path_and_query().map_or("*", |path| path.as_str());
-        write!(f, "{method} {path}")?;
-        if let Some(exchange) = self.of {
-            write!(f, " of exchange={exchange}")?;
-        }
-        self.generation().map_or(Ok(()), |generation| write!(f, " generation={generation}"))
-    }
 }
 
 /// Why an exchange failed before its head was out: for the peer, and for the log.
@@ -154,11 +106,12 @@ impl Exchanges {
         if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
             return refuse(&Failure::BodyTooLarge.into(), guard, &label);
         }
-        let (request, verdict) = receive(request, &limits);
+        let (request, verdict) = upload::receive(request, &limits);
         self.serve(request, verdict, way, guard, label).await
     }
 
-    /// Serves the rest of a chain: a part of the exchange with this number.
+    /// Serves the rest of a chain: a part of the exchange with this number. `verdict` is that of the
+    /// plugin before it.
     pub(super) async fn hop(
         self,
         request: Request<WasiBody>,
@@ -172,7 +125,8 @@ impl Exchanges {
         if declared_length(request.headers()).is_some_and(|bytes| bytes > most) {
             return refuse(&Failure::BodyTooLarge.into(), guard, &label);
         }
-        let request = request.map(|body| upload::limited(body, most));
+        let verdict = verdict.behind();
+        let request = request.map(|body| upload::limited(body, most, verdict.clone()));
         self.serve(request, verdict, way, guard, label).await
     }
 
@@ -326,23 +280,6 @@ impl Admitted {
     }
 }
 
-/// What a request body may be, for all on its way.
-struct UploadLimits {
-    bytes: u64,
-    idle: Duration,
-}
-
-impl UploadLimits {
-    fn of(way: &Way) -> Self {
-        let mut all = Self { bytes: u64::MAX, idle: Duration::ZERO };
-        for limits in way.limits() {
-            all.bytes = all.bytes.min(limits.request_body);
-            all.idle = all.idle.max(limits.body_idle);
-        }
-        all
-    }
-}
-
 impl Shared {
     fn route(&self, request: &Request<Incoming>) -> Result<Way, Box<Response<Answer>>> {
         let (uri, method) = (request.uri(), request.method());
@@ -380,6 +317,7 @@ impl Shared {
         let mut running = generation.start(request, pass.map(Pass::handle));
         let deadline = limits.total.map(|total| began + total);
         let clock = head_is_late(limits.response_head, deadline, pass);
+        let peer = verdict.on_drop();
         let head = tokio::select! {
             biased;
             head = self.head(&mut running, verdict, generation) => head,
@@ -387,6 +325,7 @@ impl Shared {
             () = generation.cut() => Err(Failure::Retired.into()),
             () = clock => Err(Failure::GuestTooSlow.into()),
         };
+        peer.defuse();
         let response = head.and_then(|response| match response.status().as_u16() {
             200..600 => Ok(response),
             status => Err(Fault::Guest(GuestFailure::Status(status))),
@@ -490,21 +429,6 @@ fn same(one: &Found<'_, Target>, other: &Found<'_, Target>) -> bool {
         (Found::Route(_), _) | (_, Found::Route(_)) => false,
         _ => true,
     }
-}
-
-/// The request as the guest will see it, and what became of its body.
-fn receive(
-    request: Request<Incoming>,
-    limits: &UploadLimits,
-) -> (Request<WasiBody>, upload::Verdict) {
-    let (parts, body) = request.into_parts();
-    if body.is_end_stream() {
-        let none = http_body_util::Empty::<Bytes>::new().map_err(|never| match never {});
-        return (Request::from_parts(parts, none.boxed_unsync()), upload::Verdict::default());
-    }
-    let expected = parts.headers.contains_key(EXPECT);
-    let (upload, verdict) = Upload::new(body, limits.bytes, limits.idle, expected);
-    (Request::from_parts(parts, upload.boxed_unsync()), verdict)
 }
 
 /// The answer to an exchange that has failed before its head was out.

@@ -15,7 +15,10 @@ mod chain;
 mod edge;
 mod exchange;
 mod failure;
+mod label;
+mod pipe;
 mod upload;
+mod way;
 
 pub use answer::{Answer, Broken};
 pub use exchange::Exchanges;

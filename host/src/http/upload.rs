@@ -1,5 +1,6 @@
 //! The request body on its way to the guest: counted, timed, never held.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -7,29 +8,78 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Request;
+use http::header::EXPECT;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::failure::Failure;
+use super::way::Way;
 use crate::component::{BodyError, WasiBody};
 
-/// A body that another component sends, bounded as if a client did.
-pub(super) fn limited(body: WasiBody, most: u64) -> WasiBody {
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let too_large =
-        |why: Box<dyn std::error::Error + Send + Sync>| match why.downcast::<BodyError>() {
-            Ok(own) => *own,
-            Err(_) => BodyError::HttpRequestBodySize(None),
-        };
-    Limited::new(body, most).map_err(too_large).boxed_unsync()
+/// What a request body may be, for all on its way.
+pub(super) struct UploadLimits {
+    pub(super) bytes: u64,
+    idle: Duration,
 }
 
-/// What went wrong with an upload, if anything did; shared with the exchange, which answers for it.
+impl UploadLimits {
+    pub(super) fn of(way: &Way) -> Self {
+        let mut all = Self { bytes: u64::MAX, idle: Duration::ZERO };
+        for limits in way.limits() {
+            all.bytes = all.bytes.min(limits.request_body);
+            all.idle = all.idle.max(limits.body_idle);
+        }
+        all
+    }
+}
+
+/// The request as the guest will see it, and what became of its body.
+pub(super) fn receive(
+    request: Request<Incoming>,
+    limits: &UploadLimits,
+) -> (Request<WasiBody>, Verdict) {
+    let (parts, body) = request.into_parts();
+    if body.is_end_stream() {
+        let none = Empty::<Bytes>::new().map_err(|never| match never {});
+        return (Request::from_parts(parts, none.boxed_unsync()), Verdict::default());
+    }
+    let expected = parts.headers.contains_key(EXPECT);
+    let (upload, verdict) = Upload::new(body, limits.bytes, limits.idle, expected);
+    (Request::from_parts(parts, upload.boxed_unsync()), verdict)
+}
+
+/// A body that a plugin passes on to the next one, bounded as if a client sent it. Breaks are told to
+/// `verdict`, the next one's.
+pub(super) fn limited(body: WasiBody, most: u64, verdict: Verdict) -> WasiBody {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let told = move |why: Box<dyn Error + Send + Sync>| match why.downcast::<BodyError>() {
+        Ok(own) => {
+            verdict.set(BROKEN_OFF);
+            *own
+        }
+        Err(_) => {
+            verdict.set(TOO_LARGE);
+            BodyError::HttpRequestBodySize(None)
+        }
+    };
+    Limited::new(body, most).map_err(told).boxed_unsync()
+}
+
+/// What the peer of an exchange did to it, if anything: a guest that cannot go on then has not failed.
+/// Shared by all who judge the exchange; in a chain, what the client did is seen by all.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Verdict(Arc<AtomicU8>);
+pub(super) struct Verdict(Arc<Judged>);
+
+#[derive(Debug, Default)]
+struct Judged {
+    peer: AtomicU8,
+    /// Of the plugin whose request it is, for which its own peers come first.
+    before: Option<Verdict>,
+}
 
 const FINE: u8 = 0;
 const TOO_LARGE: u8 = 1;
@@ -37,18 +87,55 @@ const TOO_SLOW: u8 = 2;
 const BROKEN_OFF: u8 = 3;
 
 impl Verdict {
-    /// The answer that the peer is owed for its upload.
+    /// Of those to whom a plugin passes on: that plugin is their peer.
+    pub(super) fn behind(&self) -> Self {
+        Self(Arc::new(Judged { peer: AtomicU8::new(FINE), before: Some(self.clone()) }))
+    }
+
+    /// The answer that the peer is owed for what it did.
     pub(super) fn failure(&self) -> Option<Failure> {
-        match self.0.load(Ordering::Acquire) {
+        let before = self.0.before.as_ref().and_then(Self::failure);
+        before.or_else(|| match self.0.peer.load(Ordering::Acquire) {
             FINE => None,
             TOO_LARGE => Some(Failure::BodyTooLarge),
             TOO_SLOW => Some(Failure::BodyTooSlow),
             _ => Some(Failure::PeerGone),
-        }
+        })
     }
 
+    /// Nobody waits for the answer any more. To be said before the guest is dropped: those behind it
+    /// see their ends of its bodies break, maybe on another thread, and are not to blame.
+    pub(super) fn peer_is_gone(&self) {
+        self.set(BROKEN_OFF);
+    }
+
+    /// Says so when it is dropped. To be made behind the guest, so that it goes before the guest does.
+    pub(super) fn on_drop(&self) -> PeerGone<'_> {
+        PeerGone(Some(self))
+    }
+
+    /// The first word stands: what comes after follows from it.
     fn set(&self, verdict: u8) {
-        self.0.store(verdict, Ordering::Release);
+        // Who came first is what the peer is told; that another was there before is no error.
+        self.0.peer.compare_exchange(FINE, verdict, Ordering::AcqRel, Ordering::Acquire).ok();
+    }
+}
+
+/// Says that the peer is gone unless it is told that somebody waits.
+pub(super) struct PeerGone<'a>(Option<&'a Verdict>);
+
+impl PeerGone<'_> {
+    /// The guest has come to an end of its own.
+    pub(super) fn defuse(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for PeerGone<'_> {
+    fn drop(&mut self) {
+        if let Some(verdict) = self.0 {
+            verdict.peer_is_gone();
+        }
     }
 }
 
@@ -163,5 +250,58 @@ async fn discard(mut body: Incoming, mut left: u64) {
             Some(rest) => left = rest,
             None => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+
+    use super::*;
+
+    async fn read(body: WasiBody) -> Result<Bytes, BodyError> {
+        body.collect().await.map(http_body_util::Collected::to_bytes)
+    }
+
+    fn five_bytes() -> WasiBody {
+        Full::new(Bytes::from_static(b"12345")).map_err(|never| match never {}).boxed_unsync()
+    }
+
+    fn broken() -> WasiBody {
+        Limited::new(five_bytes(), 0).map_err(|_| BodyError::ConnectionTerminated).boxed_unsync()
+    }
+
+    /// A plugin that died broke the body of those behind it, who were then put aside by the breaker.
+    #[tokio::test]
+    async fn what_a_plugin_does_to_its_request_is_not_held_against_those_behind_it() {
+        for (body, most, failure) in [
+            (five_bytes(), 5, None),
+            (five_bytes(), 4, Some(Failure::BodyTooLarge)),
+            (broken(), 5, Some(Failure::PeerGone)),
+        ] {
+            let client = Verdict::default();
+            let behind = client.behind();
+            let read = read(limited(body, most, behind.clone())).await;
+            assert_eq!((read.is_err(), behind.failure()), (failure.is_some(), failure));
+            assert_eq!(client.failure(), None, "nor against the client");
+        }
+    }
+
+    #[test]
+    fn what_the_client_does_is_known_to_all_behind() {
+        let client = Verdict::default();
+        let behind = client.behind().behind();
+        client.on_drop().defuse();
+        assert_eq!(behind.failure(), None);
+        drop(client.on_drop());
+        assert_eq!(behind.failure(), Some(Failure::PeerGone));
+    }
+
+    #[test]
+    fn the_first_word_on_an_upload_stands() {
+        let verdict = Verdict::default();
+        verdict.set(TOO_SLOW);
+        verdict.peer_is_gone();
+        assert_eq!(verdict.failure(), Some(Failure::BodyTooSlow));
     }
 }
