@@ -58,12 +58,16 @@ test: guests ## Run all tests
 test-unit: ## Run the tests inside the library only: no guests, no processes
 	$(CARGO) test --release $(CARGO_FLAGS) --package host --lib
 
+# A check links nothing, so the library of the fuzzer, in C++, is not compiled for it.
+FUZZ_LINT := CUSTOM_LIBFUZZER_PATH=/not/linked/libfuzzer.a
+
 .PHONY: lint
 lint: ## Check formatting, clippy and docs; a warning fails
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --all --check --manifest-path guest/Cargo.toml
 	$(CARGO) fmt --all --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --all-targets $(BUILD) -- -D warnings
+	$(FUZZ_LINT) $(CARGO) clippy --release --locked --manifest-path fuzz/Cargo.toml -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items $(BUILD)
 	@echo "README.md shows guest/examples/greet"
 	@awk '/^```rust$$/ { on = 1; next } /^```$$/ { on = 0 } on' README.md \
@@ -80,10 +84,10 @@ lint: ## Check formatting, clippy and docs; a warning fails
 doc: ## Build the documentation of the code: target/doc/host/index.html
 	$(CARGO) doc --no-deps --document-private-items $(BUILD)
 
-# A quarter of the time for each target. What is found goes below target/; fuzz/corpus has the seeds.
+# The same part of the time for each target. What is found goes below target/; fuzz/corpus has the seeds.
 # Without a sanitizer: there is no unsafe code of ours to watch, and inputs go through much faster.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := manifest routes authority allow_list
+FUZZ_TARGETS := manifest routes authority target allow_list
 CARGO_FUZZ := target/tools/bin/cargo-fuzz
 FUZZ := RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ)
 
@@ -110,6 +114,7 @@ soak: guests ## Stop the host 1,000 times under load and print what was lost
 .PHONY: bench
 bench: build guests ## Measure against the native server (BENCH="--write": into bench/README.md)
 	bench/run.py $(BENCH)
+	bench/plugins.py --only neighbours $(filter-out --write,$(BENCH))
 
 .PHONY: bench-swap
 bench-swap: build guests guests-js ## Measure what a swap costs (BENCH="--write": into bench/README.md)

@@ -1,6 +1,7 @@
 //! Bodies stream both ways, with backpressure and trailers; nothing is held whole.
 
 use crate::support::h2frame::FIRST_WINDOW;
+use crate::support::memory::resident_kib;
 use crate::support::prelude::*;
 use crate::support::wire;
 
@@ -248,12 +249,12 @@ fn h1_peer_that_does_not_read_stops_its_guest_and_then_gets_everything() {
         let mut slow = host.connect();
         slow.send(wire::get("/?kib=65536")).unwrap();
         let head = slow.read_head().unwrap();
-        let before = wire::resident_kib(&host);
+        let before = resident_kib(&host);
         // A peer that reads gets as much meanwhile, so the first has had its time.
         assert_eq!(host.get("/?kib=64512").body.bytes.len(), 63 * MIB);
         host.wait_log("big: wrote 64512 KiB");
         assert!(!host.log().contains("big: wrote 65536 KiB"), "the guest was not stopped");
-        let grown = wire::resident_kib(&host).saturating_sub(before);
+        let grown = resident_kib(&host).saturating_sub(before);
         assert!(grown < 32 << 10, "grown by {grown} KiB");
         let body = slow.read_body(&head, "GET").unwrap();
         assert!(body.bytes == b"0123456789abcde\n".repeat(4 * MIB));

@@ -1,9 +1,9 @@
 //! Bodies go through a chain in both directions as they come; nothing of them is held.
 
-use std::fs;
 use std::time::Duration;
 
 use crate::support::chain::{Chain, in_use, wait_nobody_left};
+use crate::support::memory::Peak;
 use crate::support::prelude::*;
 use crate::support::stop::Held;
 use crate::support::wire;
@@ -91,19 +91,24 @@ fn each_piece_comes_back_before_the_next_is_sent() {
     }
 }
 
+/// It would last for a day, so what comes of it was not held until its end. That not even one piece is
+/// held until the next one comes, the gates above show.
 #[test]
 fn a_slow_answer_is_handed_on_piece_by_piece() {
     for chain in chains("drip") {
-        let host = chain.start();
+        let host = chain.start_with_control();
         let mut conn = host.connect();
-        conn.send(wire::get("/?n=3&ms=100&log=1")).unwrap();
+        conn.send(wire::get("/?n=1000000&ms=100")).unwrap();
         assert_eq!(conn.read_head().unwrap().status, 200);
-        assert_eq!(conn.read_chunk().unwrap().as_deref(), Some(&b"tick 1\n"[..]));
-        assert!(!host.log().contains("drip: tick 3"), "it came late: {chain:?}");
-        for tick in [&b"tick 2\n"[..], b"tick 3\n"] {
-            assert_eq!(conn.read_chunk().unwrap().as_deref(), Some(tick));
+        let ticks = b"tick 1\ntick 2\ntick 3\n";
+        let mut got = Vec::new();
+        while got.len() < ticks.len() {
+            got.extend(conn.read_chunk().unwrap().expect("it goes on"));
         }
-        assert_eq!(conn.read_chunk().unwrap(), None);
+        // A busy machine may put two of them into one piece.
+        assert!(got.starts_with(ticks), "{:?} {chain:?}", String::from_utf8_lossy(&got));
+        conn.reset();
+        wait_nobody_left(&host);
     }
 }
 
@@ -286,43 +291,36 @@ fn an_answer_larger_than_the_application_may_send_is_broken_behind_its_plugins()
     }
 }
 
-/// The most memory that `host` has had resident, in KiB.
-fn most_resident_kib(host: &Host) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("VmHWM");
-    line.split_ascii_whitespace().nth(1).expect("a number").parse().expect("a number")
-}
-
-/// With time for much copying on a busy machine.
-fn patient(plugins: &[&str], app: &str) -> Chain {
-    Chain::of(plugins, app).and("[limits]\ncpu-time = \"5m\"")
-}
+/// With time for much copying on a busy machine: of the processor, for an answer that comes behind the
+/// whole upload, and for who waits meanwhile.
+const PATIENT: &str = "[limits]\ncpu-time = \"5m\"\nresponse-head-timeout = \"5m\"\n\
+     body-idle-timeout = \"5m\"";
 
 #[test]
 fn a_body_of_64_mib_goes_through_three_plugins_and_is_never_held() {
     for plugins in CHAINS {
         for (up, down) in [("reader_p3", "big_p2"), ("reader_p2", "big_p3")] {
-            let host = patient(&plugins, up).start();
+            let host = Chain::of(&plugins, up).and(PATIENT).start();
             let mut conn = host.connect().patient(LONG);
             conn.send(wire::sized("/count", MIB)).unwrap();
             conn.send(pattern(MIB)).unwrap();
             assert_eq!(conn.read_response("POST").unwrap().text(), format!("{MIB} bytes\n"));
-            let before = wire::resident_kib(&host);
+            let memory = Peak::of(&host);
             conn.send(wire::sized("/count", 64 * MIB)).unwrap();
             let sender = wire::send_beside(&conn, pattern(64 * MIB));
             let text = conn.read_response("POST").unwrap().text();
             assert_eq!(text, format!("{} bytes\n", 64 * MIB), "{plugins:?}");
             sender.join().unwrap();
-            let grown = most_resident_kib(&host).saturating_sub(before);
+            let grown = memory.grown_kib();
             assert!(grown < 24 << 10, "{plugins:?} {up}: grown by {grown} KiB");
 
-            let host = patient(&plugins, down).start();
+            let host = Chain::of(&plugins, down).and(PATIENT).start();
             let mut conn = host.connect().patient(LONG);
             assert_eq!(conn.get("/?kib=1024").unwrap().body.bytes.len(), MIB);
-            let before = wire::resident_kib(&host);
+            let memory = Peak::of(&host);
             let body = conn.get("/?kib=65536").unwrap().body.bytes;
             assert!(body == b"0123456789abcde\n".repeat(4 * MIB), "{plugins:?}: other bytes");
-            let grown = most_resident_kib(&host).saturating_sub(before);
+            let grown = memory.grown_kib();
             assert!(grown < 24 << 10, "{plugins:?} {down}: grown by {grown} KiB");
         }
     }
@@ -331,7 +329,7 @@ fn a_body_of_64_mib_goes_through_three_plugins_and_is_never_held() {
 #[test]
 fn a_client_that_does_not_read_stops_the_application_behind_its_plugins() {
     for chain in chains("big") {
-        let host = chain.clone().and("[limits]\ncpu-time = \"5m\"").start_with_control();
+        let host = chain.clone().and(PATIENT).start_with_control();
         let mut slow = host.connect().patient(LONG);
         slow.send(wire::get("/?kib=65536")).unwrap();
         let head = slow.read_head().unwrap();

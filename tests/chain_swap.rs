@@ -103,9 +103,9 @@ fn a_request_that_waits_for_its_plugin_still_finds_those_behind_it_after_a_reloa
     for kind in ["p2", "p3"] {
         let mark = format!("mark_{kind}");
         let chain = Chain::of(&[&mark, &mark], "gate_p2")
-            .say("one", "limits.instances = 1\nlimits.queue-timeout = \"15s\"");
+            .say("one", "limits.instances = 1\nlimits.queue-timeout = \"1m\"");
         let other = Chain::of(&[&mark], "hello_p2")
-            .say("one", "limits.instances = 1\nlimits.queue-timeout = \"15s\"")
+            .say("one", "limits.instances = 1\nlimits.queue-timeout = \"1m\"")
             .toml()
             .replace("component.app", "component.other")
             .replace("component = \"app\"", "component = \"other\"");
@@ -283,8 +283,8 @@ fn an_exchange_whose_open_plugin_has_failed_is_drained_and_cut_like_any_other() 
         let request = format!(
             "POST / HTTP/1.1\r\nHost: t\r\nx-fail: {mode}\r\nTransfer-Encoding: chunked\r\n\r\n"
         );
-        for ends in [true, false] {
-            let host = chain.clone().and("[stop]\ndrain-timeout = \"2s\"").start();
+        for (ends, drain) in [(true, "1m"), (false, "1s")] {
+            let host = chain.clone().and(&format!("[stop]\ndrain-timeout = {drain:?}")).start();
             let mut conn = host.connect();
             conn.send(&request).unwrap();
             let head = conn.read_head().unwrap();

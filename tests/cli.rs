@@ -230,7 +230,7 @@ fn check_tells_kind_imports_exports_and_grants() {
         ),
         (
             "hello_p3",
-            ["wasi:http 0.3", "wasi:http/handler@0.3", "wasi:http/types@0.3", "nothing is granted"],
+            ["wasi:http 0.3", "wasi:http/handler@0.3", "wasi:http/types@0.3", "needs none"],
         ),
         ("grants_p2", ["outgoing HTTP", "network", "directories", "environment variables"]),
         ("grants_p3", ["outgoing HTTP", "network", "directories", "environment variables"]),

@@ -1,8 +1,8 @@
 //! The reverse proxy of `guest/examples`, before a server of the test's own.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-use socket2::Socket;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::support::chain::{Chain, wait_nobody_left};
 use crate::support::prelude::*;
@@ -13,7 +13,11 @@ struct Upstream(TcpListener);
 
 impl Upstream {
     fn new() -> Self {
-        Self(TcpListener::bind("127.0.0.1:0").expect("a port is free"))
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        // Bounds `accept` (socket(7)).
+        let patience = SockRef::from(&listener).set_read_timeout(Some(PATIENCE));
+        patience.expect("a listener takes it");
+        Self(listener)
     }
 
     fn port(&self) -> u16 {
@@ -25,6 +29,23 @@ impl Upstream {
     fn accept(&self) -> Conn {
         let (socket, _) = self.0.accept().expect("the host connects");
         Conn::over(Socket::from(socket))
+    }
+}
+
+/// A port at which nobody listens, and nobody else can as long as this is not dropped.
+struct Nobody(Socket);
+
+impl Nobody {
+    fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(&any.into()).expect("a port is free");
+        Self(socket)
+    }
+
+    fn port(&self) -> u16 {
+        let addr = self.0.local_addr().expect("it is bound");
+        addr.as_socket().expect("it is one of IP").port()
     }
 }
 
@@ -130,8 +151,8 @@ fn what_is_said_of_one_connection_is_not_said_of_the_other() {
 
 #[test]
 fn a_server_that_is_down_or_breaks_off_is_a_502_or_a_broken_answer() {
-    let down = Upstream::new().port();
-    let host = proxy(&[], down).start();
+    let down = Nobody::new();
+    let host = proxy(&[], down.port()).start();
     assert_eq!(host.get("/").status(), 502);
 
     for plugins in PLUGINS {
@@ -176,7 +197,7 @@ fn an_upstream_that_is_not_granted_is_a_502_and_a_line_in_the_log() {
 #[test]
 fn an_upload_that_is_not_whole_never_ends_well_at_the_upstream() {
     for plugins in PLUGINS {
-        for limit in ["", "limits.exchange-timeout = \"700ms\""] {
+        for limit in ["", "limits.exchange-timeout = \"3s\""] {
             let upstream = Upstream::new();
             let host = proxy(plugins, upstream.port()).say("app", limit).start_with_control();
             for how in ["reset", "half-close", "limit"] {

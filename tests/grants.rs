@@ -24,33 +24,41 @@ fn both(guest: &str, given: &str) -> Site {
     ))
 }
 
+const GUESTS: [&str; 2] = ["grants_p2", "grants_p3"];
+
 #[test]
 fn environment_of_a_guest_is_what_the_manifest_says_and_nothing_else() {
     let given = r#"env = { MODE = "slow", TOKEN = "${E2E_TOKEN}", PRICE = "$$5" }"#;
-    let host = both("grants_p2", given).serve().env("E2E_TOKEN", "s3cr3t").start();
-    assert_eq!(host.get("/given/env").text(), "MODE=slow\nPRICE=$5\nTOKEN=s3cr3t\n");
-    assert_eq!(host.get("/bare/env").text(), "");
-    assert!(!host.log().contains("s3cr3t"), "{}", host.log());
+    for guest in GUESTS {
+        let host = both(guest, given).serve().env("E2E_TOKEN", "s3cr3t").start();
+        assert_eq!(host.get("/given/env").text(), "MODE=slow\nPRICE=$5\nTOKEN=s3cr3t\n");
+        assert_eq!(host.get("/bare/env").text(), "");
+        assert!(!host.log().contains("s3cr3t"), "{}", host.log());
+    }
 }
 
 #[test]
 fn arguments_of_a_guest_are_what_the_manifest_says_and_nothing_else() {
-    let host = both("grants_p2", r#"args = ["shop", "--fast", ""]"#).serve().start();
-    assert_eq!(host.get("/given/args").text(), "shop\n--fast\n\n");
-    assert_eq!(host.get("/bare/args").text(), "");
+    for guest in GUESTS {
+        let host = both(guest, r#"args = ["shop", "--fast", ""]"#).serve().start();
+        assert_eq!(host.get("/given/args").text(), "shop\n--fast\n\n");
+        assert_eq!(host.get("/bare/args").text(), "");
+    }
 }
 
 #[test]
 fn configuration_of_a_guest_is_what_the_manifest_says_and_nothing_else() {
-    let host = both("grants_p2", r#"config = { currency = "EUR", a = "" }"#).serve().start();
-    let text = host.get("/given/config").text();
-    let mut all: Vec<_> = text.lines().collect();
-    all.sort_unstable();
-    assert_eq!(all, ["a=", "currency=EUR"]);
-    assert_eq!(host.get("/given/config?key=currency").text(), "EUR\n");
-    assert_eq!(host.get("/given/config?key=other").text(), "none\n");
-    assert_eq!(host.get("/bare/config").text(), "");
-    assert_eq!(host.get("/bare/config?key=currency").text(), "none\n");
+    for guest in GUESTS {
+        let host = both(guest, r#"config = { currency = "EUR", a = "" }"#).serve().start();
+        let text = host.get("/given/config").text();
+        let mut all: Vec<_> = text.lines().collect();
+        all.sort_unstable();
+        assert_eq!(all, ["a=", "currency=EUR"]);
+        assert_eq!(host.get("/given/config?key=currency").text(), "EUR\n");
+        assert_eq!(host.get("/given/config?key=other").text(), "none\n");
+        assert_eq!(host.get("/bare/config").text(), "");
+        assert_eq!(host.get("/bare/config?key=currency").text(), "none\n");
+    }
 }
 
 #[test]

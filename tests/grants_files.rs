@@ -23,35 +23,50 @@ fn given(guest: &str, directories: &str) -> Site {
     site
 }
 
+const GUESTS: [&str; 2] = ["grants_p2", "grants_p3"];
+
+/// What the log says of a path that is refused.
+const REFUSED: &str = "path refused";
+
 #[test]
 fn guest_without_directories_has_no_files() {
-    let host = Host::serve("grants_p2").start();
-    assert_eq!(host.get("/dirs").text(), "");
-    assert_eq!(host.get("/read?path=/etc/passwd").text(), "error: no preopen fits\n");
+    for guest in GUESTS {
+        let host = Host::serve(guest).start();
+        assert_eq!(host.get("/dirs").text(), "");
+        assert_eq!(host.get("/read?path=/etc/passwd").text(), "error: no preopen fits\n");
+    }
 }
 
 #[test]
 fn directory_to_read_is_read_and_not_written() {
-    let site = given("grants_p2", r#"[{ host = "root", guest = "/data" }]"#);
-    let host = site.serve().start();
-    assert_eq!(host.get("/dirs").text(), "/data\n");
-    assert_eq!(host.get("/list?path=/data").text(), "inside\npage\n");
-    assert_eq!(host.get("/read?path=/data/page").text(), "a page\n");
-    for path in ["page", "new", "inside/secret"] {
-        let answer = host.get(&format!("/write?path=/data/{path}&data=mine"));
-        assert_eq!(answer.text(), "error: not-permitted\n", "{path}");
+    for guest in GUESTS {
+        let site = given(guest, r#"[{ host = "root", guest = "/data" }]"#);
+        let host = site.serve().start();
+        assert_eq!(host.get("/dirs").text(), "/data\n");
+        assert_eq!(host.get("/list?path=/data").text(), "inside\npage\n");
+        assert_eq!(host.get("/read?path=/data/page").text(), "a page\n");
+        for path in ["page", "new", "inside/secret"] {
+            let mark = host.mark();
+            let answer = host.get(&format!("/write?path=/data/{path}&data=mine"));
+            assert_eq!(answer.text(), "error: not-permitted\n", "{path}");
+            let line = host.wait_log_after(mark, REFUSED);
+            let told = format!("path={path:?}");
+            assert!(line.contains(&told) && line.contains("component=\"app\""), "{line}");
+        }
+        assert!(!site.folder.join("root/new").exists());
+        assert_eq!(fs::read(site.folder.join("root/page")).unwrap(), b"a page\n");
     }
-    assert!(!site.folder.join("root/new").exists());
-    assert_eq!(fs::read(site.folder.join("root/page")).unwrap(), b"a page\n");
 }
 
 #[test]
 fn directory_to_write_is_written_for_everybody_to_see() {
-    let site = given("grants_p2", r#"[{ host = "root", guest = "/data", write = true }]"#);
-    let host = site.serve().start();
-    assert_eq!(host.get("/write?path=/data/new&data=mine").text(), "4 bytes\n");
-    assert_eq!(fs::read(site.folder.join("root/new")).unwrap(), b"mine");
-    assert_eq!(host.get("/read?path=/data/new").text(), "mine");
+    for guest in GUESTS {
+        let site = given(guest, r#"[{ host = "root", guest = "/data", write = true }]"#);
+        let host = site.serve().start();
+        assert_eq!(host.get("/write?path=/data/new&data=mine").text(), "4 bytes\n");
+        assert_eq!(fs::read(site.folder.join("root/new")).unwrap(), b"mine");
+        assert_eq!(host.get("/read?path=/data/new").text(), "mine");
+    }
 }
 
 #[test]
@@ -68,7 +83,13 @@ fn directories_of_one_guest_have_their_own_rights() {
 
 #[test]
 fn no_path_leads_out_of_a_directory() {
-    let site = given("grants_p2", r#"[{ host = "root", guest = "/data", write = true }]"#);
+    for guest in GUESTS {
+        expect_no_way_out(guest);
+    }
+}
+
+fn expect_no_way_out(guest: &str) {
+    let site = given(guest, r#"[{ host = "root", guest = "/data", write = true }]"#);
     let secret = site.folder.join("secret");
     symlink(&secret, site.folder.join("root/absolute")).unwrap();
     symlink("../secret", site.folder.join("root/relative")).unwrap();
@@ -92,6 +113,7 @@ fn no_path_leads_out_of_a_directory() {
             assert_eq!(text, "error: not-permitted\n", "{deed} {path}");
         }
     }
+    host.wait_log("path=\"../secret\"");
     // An absolute path behind the guest's own is one below it, where nothing is.
     let path = format!("/data{}", secret.display());
     assert_eq!(host.get(&format!("/read?path={path}")).text(), "error: no-entry\n");

@@ -154,6 +154,53 @@ fn redirect_is_given_to_the_guest_and_not_followed() {
     }
 }
 
+/// All instances of one version share one pool, and the next version has one of its own.
+#[test]
+fn instances_of_one_generation_share_a_connection_and_the_next_one_has_another() {
+    for (guest, next) in [GUESTS, ["grants_p3", "grants_p2"]].map(|[one, other]| (one, other)) {
+        let upstream = Upstream::start();
+        let port = upstream.port();
+        let manifest = format!(
+            "[component.app]\nsource = \"app.wasm\"\n[component.app.grants]\n\
+             outgoing = [\"http://127.0.0.1:{port}\"]\n"
+        );
+        let site = Site::with(&manifest, &[("app.wasm", guest)]);
+        let host = site.serve().start();
+        let url = format!("http://127.0.0.1:{port}/keep");
+        let answer = format!("200\nGET /keep at 127.0.0.1:{port}\n");
+        assert_eq!((fetch(&host, &url), fetch(&host, &url)), (answer.clone(), answer.clone()));
+        assert_eq!((upstream.requests(), upstream.connections()), (2, 1), "{guest}");
+        site.put("app.wasm", next);
+        let mark = host.mark();
+        host.signal(Signal::HUP);
+        host.wait_log_nth_after(mark, says::BY_HANGUP, 2);
+        assert_eq!(fetch(&host, &url), answer);
+        assert_eq!((upstream.requests(), upstream.connections()), (3, 2), "{next}");
+    }
+}
+
+#[test]
+fn response_without_an_end_ends_at_the_limit_and_the_log_says_so() {
+    for guest in GUESTS {
+        let upstream = Upstream::start();
+        let port = upstream.port();
+        let host = granted(
+            guest,
+            &format!(
+                "outgoing = [\"http://127.0.0.1:{port}\"]\n\
+                 [component.app.limits]\noutgoing-response-body = \"1MiB\""
+            ),
+        );
+        let host = host.serve().start();
+        let url = format!("http://127.0.0.1:{port}/endless");
+        let why = "the body of the response is larger than 1048576 bytes";
+        assert_eq!(refused(&host, &url, why), "error: http-response-incomplete\n");
+        // What is cut does not count any more, and the next one is served.
+        let answer = format!("200\nGET / at 127.0.0.1:{port}\n");
+        assert_eq!(fetch(&host, &format!("http://127.0.0.1:{port}/")), answer);
+    }
+}
+
 /// Where the log says that health is answered.
 #[track_caller]
 fn health(host: &Host) -> SocketAddr {
@@ -209,10 +256,19 @@ fn health_on_a_port_of_the_kernels_choice_is_not_for_guests_either() {
 
 #[test]
 fn control_socket_of_the_host_is_out_of_reach() {
-    let site =
-        granted("hostile_p2", "directories = [{ host = \".\", guest = \"/\", write = true }]");
-    let socket = site.folder.join("control.sock");
-    let path = socket.to_str().unwrap();
+    let folder = |more| {
+        let grant = format!("directories = [{{ host = \"sub\", guest = \"/\"{more} }}]");
+        let site = granted("hostile_p2", &grant);
+        site.put_text("sub/page", "");
+        (site.file("sub/control.sock"), site)
+    };
+    let (path, site) = folder(", write = true");
+    let exit = Host::run(["serve", site.text(), "--control", &path]);
+    exit.expect_code(2);
+    let said = "a guest that may write here could change the control socket";
+    assert!(exit.stderr.contains(said) && exit.stderr.contains("host.toml:4:"), "{}", exit.stderr);
+    let (path, site) = folder("");
+    let path = &*path;
     let host = site.serve().args(["--control", path]).start();
     let told = host.get("/escape?path=control.sock").text();
     let line = told.lines().find(|line| line.starts_with("control.sock: ")).expect("it was tried");
@@ -222,8 +278,14 @@ fn control_socket_of_the_host_is_out_of_reach() {
 
 #[test]
 fn tcp_endpoint_is_connected_to_as_granted() {
+    for guest in GUESTS {
+        expect_tcp_as_granted(guest);
+    }
+}
+
+fn expect_tcp_as_granted(guest: &str) {
     let (upstream, other) = (echo(), echo());
-    let host = granted("grants_p2", &format!("tcp = [\"tcp://127.0.0.1:{}\"]", upstream.port()));
+    let host = granted(guest, &format!("tcp = [\"tcp://127.0.0.1:{}\"]", upstream.port()));
     let host = host.serve().start();
     let text = host.get(&format!("/tcp?addr=127.0.0.1:{}", upstream.port())).text();
     assert_eq!(text, "ping");
@@ -242,15 +304,21 @@ fn tcp_endpoint_is_connected_to_as_granted() {
 
 #[test]
 fn tcp_endpoint_by_name_follows_the_name_and_the_word_for_loopback() {
+    for guest in GUESTS {
+        expect_tcp_by_name(guest);
+    }
+}
+
+fn expect_tcp_by_name(guest: &str) {
     let upstream = echo();
     let port = upstream.port();
     let grant = format!("tcp = [\"tcp://localhost:{port}\"]\nname-lookup = true");
-    let host = granted("grants_p2", &grant).serve().start();
+    let host = granted(guest, &grant).serve().start();
     let text = host.get(&format!("/tcp?addr=127.0.0.1:{port}")).text();
     assert_eq!(text, "error: access-denied\n");
     drop(host);
     let grant = format!("{grant}\noutgoing-addresses = [\"loopback\"]");
-    let host = granted("grants_p2", &grant).serve().start();
+    let host = granted(guest, &grant).serve().start();
     assert_eq!(host.get(&format!("/tcp?addr=127.0.0.1:{port}")).text(), "ping");
     let text = host.get(&format!("/tcp?addr=127.0.0.2:{port}")).text();
     assert_eq!(text, "error: access-denied\n", "the name does not lead there");
@@ -258,14 +326,32 @@ fn tcp_endpoint_by_name_follows_the_name_and_the_word_for_loopback() {
 
 #[test]
 fn names_are_looked_up_by_who_may() {
-    let host = granted("grants_p2", "name-lookup = true").serve().start();
-    let text = host.get("/lookup?name=localhost").text();
-    assert!(text.lines().any(|line| line == "127.0.0.1" || line == "::1"), "{text}");
-    let text = host.get("/tcp?addr=127.0.0.1:1").text();
-    assert!(text.starts_with("error: "), "a look-up is no leave to connect: {text}");
-    let host = granted("grants_p2", "tcp = [\"tcp://localhost:1\"]").serve().start();
-    let text = host.get("/lookup?name=localhost").text();
-    assert!(text.starts_with("error: "), "a leave to connect is no look-up: {text}");
+    for guest in GUESTS {
+        let host = granted(guest, "name-lookup = true").serve().start();
+        let text = host.get("/lookup?name=localhost").text();
+        assert!(text.lines().any(|line| line == "127.0.0.1" || line == "::1"), "{text}");
+        let text = host.get("/tcp?addr=127.0.0.1:1").text();
+        assert!(text.starts_with("error: "), "a look-up is no leave to connect: {text}");
+        let host = granted(guest, "tcp = [\"tcp://localhost:1\"]").serve().start();
+        let text = host.get("/lookup?name=localhost").text();
+        assert!(text.starts_with("error: "), "a leave to connect is no look-up: {text}");
+        let line = host.wait_log("name look-up refused");
+        assert!(line.contains("name=\"localhost\""), "{line}");
+    }
+}
+
+/// wasmtime refuses these by itself, and says so to nobody.
+#[test]
+fn sockets_that_nobody_was_granted_are_refused_with_a_line_in_the_log() {
+    for guest in GUESTS {
+        let host = granted(guest, "").serve().start();
+        let text = host.get("/tcp?addr=127.0.0.1:1").text();
+        assert_eq!(text, "error: access-denied\n");
+        let line = host.wait_log("socket refused: none is granted (grants.tcp)");
+        assert!(line.contains("component=\"app\""), "{line}");
+        host.get("/");
+        host.wait_log("socket refused: nobody is granted udp");
+    }
 }
 
 /// A server that says again what it is told, for one connection after the other.

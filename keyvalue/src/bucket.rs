@@ -104,7 +104,8 @@ impl Bucket {
         match &self.place {
             Place::Memory(space) => Ok(space.exists(&key)),
             Place::Disk(space) => {
-                disk::read(space, &self.lease, move |space| space.exists(&key)).await
+                let bytes = key.len();
+                disk::read(space, &self.lease, bytes, move |space| space.exists(&key)).await
             }
             Place::Redis(space) => space.exists(&key).await,
         }
@@ -117,7 +118,7 @@ impl Bucket {
         match &self.place {
             Place::Memory(space) => Ok(space.list(from)),
             Place::Disk(space) => {
-                disk::read(space, &self.lease, move |space| space.list(from)).await
+                disk::read(space, &self.lease, 0, move |space| space.list(from)).await
             }
             Place::Redis(space) => space.list(from).await,
         }
@@ -191,7 +192,9 @@ impl Bucket {
         match &self.place {
             Place::Memory(space) => space.values(&keys, limit),
             Place::Disk(space) => {
-                disk::read(space, &self.lease, move |space| space.values(&keys, limit)).await
+                let bytes = keys.iter().map(String::len).sum();
+                let values = move |space: &disk::Space| space.values(&keys, limit);
+                disk::read(space, &self.lease, bytes, values).await
             }
             Place::Redis(space) => space.values(&keys, limit).await,
         }
@@ -201,7 +204,7 @@ impl Bucket {
         match &self.place {
             Place::Memory(space) => space.write(&write, self.limit),
             Place::Disk(space) => disk::write(space, &self.lease, write, self.limit).await,
-            Place::Redis(space) => space.write(write).await,
+            Place::Redis(space) => space.write(write, self.limit).await,
         }
     }
 

@@ -33,6 +33,9 @@ pub enum Failure {
     /// The sum would be larger than 2^63 - 1, which is as far as Redis counts.
     #[error("the number would be larger than 9223372036854775807")]
     Overflow,
+    /// Too much of the component waits for the store already. Nothing has been done.
+    #[error("too much of the component waits for the store already")]
+    Busy,
     /// The store cannot be reached, or failed. Whether a write happened is not known.
     #[error("{0}")]
     Unavailable(String),
@@ -50,6 +53,7 @@ impl Failure {
             Self::Full { .. } => "the bucket is full",
             Self::NotANumber => "the value is not a number",
             Self::Overflow => "the number would be too large",
+            Self::Busy => "the store is busy",
             Self::Unavailable(_) => "the store is not available",
         }
     }

@@ -32,6 +32,14 @@ pub(crate) const REDIS_DEADLINE: Duration = Duration::from_secs(2);
 /// takes longer than this is broken, and the request had better hear of it.
 pub(crate) const DISK_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Operations of one component that may wait for the threads of a database file: more than it can
+/// have instances that wait.
+pub(crate) const MAX_WAITING: usize = 4_096;
+
+/// Bytes of them: four of the largest calls of a guest. A disk that hangs must not fill the memory
+/// of the host.
+pub(crate) const MAX_WAITING_BYTES: usize = 32 << 20;
+
 /// What a pair counts towards the limit of its bucket.
 pub(crate) fn pair_size(key: &str, value: u64) -> u64 {
     value.saturating_add(key.len() as u64).saturating_add(PAIR_OVERHEAD)

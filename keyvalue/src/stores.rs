@@ -104,17 +104,16 @@ struct Slot(Mutex<Open>);
 #[derive(Default)]
 struct Open {
     leases: usize,
-    backend: Option<Arc<Backend>>,
+    backend: Option<Backend>,
 }
 
 impl Slot {
     fn lease(self: Arc<Self>, store: &Store) -> Result<Lease, OpenError> {
         let mut open = self.lock();
         let backend = match &open.backend {
-            Some(backend) => backend.clone(),
-            None => Arc::new(Backend::open(store)?),
+            Some(backend) => backend.for_lease(),
+            None => open.backend.insert(Backend::open(store)?).for_lease(),
         };
-        open.backend = Some(backend.clone());
         open.leases += 1;
         drop(open);
         Ok(Lease { backend, _hold: Hold(self) })
@@ -129,8 +128,18 @@ impl Slot {
 /// that: two that have the same file open would shut each other out.
 pub(crate) struct Lease {
     // Before the hold, so that the slot has the last one when it closes.
-    backend: Arc<Backend>,
+    backend: Backend,
     _hold: Hold,
+}
+
+#[cfg(test)]
+impl Lease {
+    /// Of a store that no slot has opened.
+    pub(crate) fn of(backend: &Backend) -> Self {
+        let open = Open { leases: 1, backend: Some(backend.for_lease()) };
+        let slot = Arc::new(Slot(Mutex::new(open)));
+        Self { backend: backend.for_lease(), _hold: Hold(slot) }
+    }
 }
 
 struct Hold(Arc<Slot>);
@@ -146,8 +155,8 @@ impl Drop for Hold {
 }
 
 /// A store of one kind.
-enum Backend {
-    Memory(Memory),
+pub(crate) enum Backend {
+    Memory(Arc<Memory>),
     Disk(Arc<Disk>),
     Redis(Arc<Redis>),
 }
@@ -155,9 +164,18 @@ enum Backend {
 impl Backend {
     fn open(store: &Store) -> Result<Self, OpenError> {
         match store {
-            Store::Memory(_) => Ok(Self::Memory(Memory::default())),
+            Store::Memory(_) => Ok(Self::Memory(Arc::default())),
             Store::Disk(path) => Ok(Self::Disk(Arc::new(Disk::open(path)?))),
             Store::Redis(url) => Ok(Self::Redis(Arc::new(Redis::open(url)?))),
+        }
+    }
+
+    /// The same store, for one more user: a connection to a server is its own.
+    fn for_lease(&self) -> Self {
+        match self {
+            Self::Memory(memory) => Self::Memory(memory.clone()),
+            Self::Disk(disk) => Self::Disk(disk.clone()),
+            Self::Redis(redis) => Self::Redis(Arc::new(redis.another())),
         }
     }
 
@@ -166,7 +184,7 @@ impl Backend {
             Self::Memory(memory) => Ok(Place::Memory(memory.space(space, accounts))),
             Self::Disk(disk) => Ok(Place::Disk(disk.space(space, accounts)?)),
             Self::Redis(redis) => {
-                Ok(Place::Redis(Arc::new(redis::Space::new(redis.clone(), space))))
+                Ok(Place::Redis(Arc::new(redis::Space::new(redis.clone(), space, accounts))))
             }
         }
     }

@@ -18,6 +18,10 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     fn grow(&self, more: u64, limit: u64) -> Result<(), Failure> {
         let within = |used: u64| used.checked_add(more).filter(|sum| *sum <= limit);
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within) {

@@ -25,6 +25,20 @@ pub(crate) enum Write {
     },
 }
 
+impl Write {
+    /// Bytes of keys and values.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Set(entries) => entries.iter().map(|(key, value)| key.len() + value.len()).sum(),
+            Self::Delete(keys) => keys.iter().map(String::len).sum(),
+            Self::Increment { key, .. } => key.len(),
+            Self::Swap { key, expected, new } => {
+                key.len() + expected.as_ref().map_or(0, Vec::len) + new.len()
+            }
+        }
+    }
+}
+
 /// What a write came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::defaults;
 use crate::{Breaker, Connection, Limits, Reuse, Stop, Swap, Total};
 
 /// Deadlines that make no sense at nothing.
@@ -64,7 +65,13 @@ impl Limits {
             faults.add("memory", "must lie between 1 byte and 4GiB");
         }
         if self.memory_total.is_some_and(|total| total < self.memory as u64) {
-            faults.clash("memory-total", "memory", "is less than memory: no instance could start");
+            let why = format!(
+                "is less than memory, {}: no instance could start; raise it, or lower memory, which \
+                 is {} where nobody says otherwise",
+                bytesize::ByteSize(self.memory as u64),
+                defaults::MAX_MEMORY
+            );
+            faults.clash("memory-total", "memory", &why);
         }
         if self.handles < FEWEST_HANDLES {
             faults

@@ -82,12 +82,16 @@ pub const REUSE_IDLE: &str = "10s";
 /// Nowhere: health on a port is for who has a supervisor or load balancer that asks.
 pub const HEALTH_ADDRESS: &str = "off";
 
-/// A tenth of wasmtime's own bound; a request takes a dozen.
-pub const MAX_HANDLES: &str = "10000";
+/// A request takes a dozen. Each keeps something in the memory of the host, or a descriptor open.
+pub const MAX_HANDLES: &str = "1000";
 
 /// Eight requests that use all of the 32 that Fastly grants to each; far below the sockets that the
 /// process may open, so that one slow upstream does not take them all.
 pub const MAX_OUTGOING_REQUESTS: &str = "256";
+
+/// Eight times what one instance can hold, so it is in the way only of who passes downloads on, and
+/// an upstream without an end ends.
+pub const MAX_OUTGOING_RESPONSE_BODY: &str = "1GiB";
 
 /// Half of the memory of one instance: sessions and counters, not files.
 pub const MAX_KEYVALUE: &str = "64MiB";

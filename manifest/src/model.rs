@@ -30,6 +30,16 @@ pub struct Manifest {
     pub routes: Vec<Route>,
 }
 
+/// What a manifest is read beside: what it does not say, or not any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Files and directories of the process that no guest may change, with what to call them in a
+    /// sentence: `the code cache`.
+    pub own: Vec<(String, PathBuf)>,
+    /// Bounds that are in force whatever the manifest says now; those of the manifest if none.
+    pub total: Option<Total>,
+}
+
 /// Where a process listens, and how it is operated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
@@ -145,6 +155,8 @@ pub struct Limits {
     pub handles: usize,
     /// Outgoing requests at once, of all its instances.
     pub outgoing: usize,
+    /// Bytes of the body of the response to one outgoing request.
+    pub outgoing_response_body: u64,
     /// Bytes of what is in its own buckets together, and of one value.
     pub keyvalue: u64,
 }

@@ -4,10 +4,16 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError,
+    MietteSpanContents, SourceCode, SourceSpan, SpanContents,
+};
 
 /// More problems than anyone reads at once; each costs a picture.
 const MOST_SHOWN: usize = 20;
+
+/// A line that is longer is not drawn: nobody finds a place in it by looking.
+const LONGEST_LINE: usize = 500;
 
 /// Everything that is wrong with a manifest. There is at least one problem in it.
 ///
@@ -88,11 +94,8 @@ impl Report {
         let handler = GraphicalReportHandler::new_themed(theme).with_links(false).with_width(100);
         let mut out = String::new();
         for problem in self.problems.iter().take(MOST_SHOWN) {
-            let picture = Picture {
-                problem,
-                file: &self.file,
-                source: NamedSource::new(self.file.display().to_string(), self.text.clone()),
-            };
+            let picture =
+                Picture { problem, place: self.place(problem), source: self.source(problem) };
             if handler.render_report(&mut out, &picture).is_err() {
                 out.push_str(&problem.message);
             }
@@ -108,13 +111,9 @@ impl Report {
     /// `host.toml:12:1: …; … (and 2 more)`.
     #[must_use]
     pub fn one_line(&self) -> String {
-        let mut line = self.file.display().to_string();
+        let mut line = String::new();
         if let Some(problem) = self.problems.first() {
-            if let Some(start) = problem.start() {
-                let (row, column) = self.position(start);
-                line.push_str(&format!(":{row}:{column}"));
-            }
-            line.push_str(&format!(": {}", problem.message));
+            line.push_str(&format!("{}: {}", self.place(problem), problem.message));
             if let Some(help) = &problem.help {
                 line.push_str(&format!("; {help}"));
             }
@@ -123,6 +122,29 @@ impl Report {
             line.push_str(&format!(" (and {} more)", self.problems.len() - 1));
         }
         line.replace(|char: char| char.is_control(), " ")
+    }
+
+    /// `host.toml:12:1`, or the file alone for what is in no one place.
+    fn place(&self, problem: &Problem) -> String {
+        let file = self.file.display();
+        match problem.start().map(|start| self.position(start)) {
+            Some((row, column)) => format!("{file}:{row}:{column}"),
+            None => file.to_string(),
+        }
+    }
+
+    /// What the picture of a problem is drawn from; none if it has no place, or the lines there are
+    /// too long.
+    fn source(&self, problem: &Problem) -> Option<Source<'_>> {
+        let source = Source { name: self.file.display().to_string(), text: &self.text };
+        let can_be_drawn = |(span, _): &(Range<usize>, String)| {
+            let span = SourceSpan::from(span.clone());
+            let drawn = self.text.as_bytes().read_span(&span, 1, 1);
+            drawn.is_ok_and(|drawn| {
+                drawn.data().split(|byte| *byte == b'\n').all(|line| line.len() <= LONGEST_LINE)
+            })
+        };
+        (!problem.places.is_empty() && problem.places.iter().all(can_be_drawn)).then_some(source)
     }
 
     /// Line and column, from 1, of a byte.
@@ -142,19 +164,47 @@ impl fmt::Display for Report {
 
 impl std::error::Error for Report {}
 
+/// The text of a file, in which columns are counted as editors do: miette counts bytes.
+#[derive(Debug)]
+struct Source<'a> {
+    name: String,
+    text: &'a str,
+}
+
+impl SourceCode for Source<'_> {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let contents = self.text.as_bytes().read_span(span, before, after)?;
+        let start = contents.span().offset();
+        let line = self.text.get(..start).and_then(|text| text.rsplit('\n').next());
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.clone(),
+            contents.data(),
+            *contents.span(),
+            contents.line(),
+            line.map_or_else(|| contents.column(), |line| line.chars().count()),
+            contents.line_count(),
+        )))
+    }
+}
+
 /// A problem with its source, as `miette` wants it.
 #[derive(Debug)]
 struct Picture<'a> {
     problem: &'a Problem,
-    /// Named in words where no place names it.
-    file: &'a Path,
-    source: NamedSource<String>,
+    /// Said in words where no picture shows it.
+    place: String,
+    source: Option<Source<'a>>,
 }
 
 impl fmt::Display for Picture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.problem.places.is_empty() {
-            write!(f, "{}: ", self.file.display())?;
+        if self.source.is_none() {
+            write!(f, "{}: ", self.place)?;
         }
         f.write_str(&self.problem.message)
     }
@@ -167,8 +217,8 @@ impl Diagnostic for Picture<'_> {
         self.problem.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        (!self.problem.places.is_empty()).then_some(&self.source as &dyn miette::SourceCode)
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {

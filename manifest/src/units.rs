@@ -17,8 +17,16 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let span = humantime::parse_duration(text)
-            .map_err(|why| format!("{why}; write a duration as 500ms, 25s or 1m30s"))?;
+        let wrong = |why: &str| format!("{why}; write a duration as 500ms, 25s or 1m30s");
+        // The reasons of the parser have the text in them, which may come from a variable.
+        let span = humantime::parse_duration(text).map_err(|_| match text.trim() {
+            "off" => wrong("this one is always on"),
+            text if text.starts_with('-') => wrong("no duration is less than nothing"),
+            text if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() => {
+                wrong("there is no unit in it")
+            }
+            _ => wrong("not a duration"),
+        })?;
         if span > LONGEST {
             return Err("more than a year; write a duration as 500ms, 25s or 1m30s".into());
         }
@@ -41,7 +49,7 @@ impl FromStr for Limit {
     }
 }
 
-/// A number of bytes: `64MiB`, `32KiB`, `1GB`.
+/// A number of bytes: `64MiB`, `32KiB`, `1GB`; without a unit, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);
 
@@ -50,8 +58,12 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, String> {
         text.parse::<bytesize::ByteSize>()
-            .map(|size| Self(size.as_u64()))
-            .map_err(|_| "not a size; write bytes as 32KiB, 64MiB or 1GiB".into())
+            .map_err(|_| "not a size; write bytes as 32KiB, 64MiB or 1GiB".to_owned())
+            .and_then(|size| match size.as_u64() {
+                // What is larger than any number comes out as the largest one.
+                u64::MAX => Err("more than can be counted; leave it out for no bound".into()),
+                size => Ok(Self(size)),
+            })
     }
 }
 

@@ -74,6 +74,17 @@ impl Client {
         let judge = Judge::new(origins, reach, limits.forbidden.clone());
         let bounds = (limits.connections, limits.connect);
         let connector = Connector::new(judge.clone(), Arc::new(resolver), trust, bounds);
+        Self::of(connector, judge, limits)
+    }
+
+    /// One that may send what this one may, with a pool of its own: for another generation.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        let Inner { connector, judge, limits, .. } = &*self.0;
+        Self::of(connector.anew(), judge.clone(), limits.clone())
+    }
+
+    fn of(connector: Connector, judge: Judge, limits: Limits) -> Self {
         let http = pool(&limits).build(connector.clone());
         let requests = Arc::new(Semaphore::new(limits.requests));
         Self(Arc::new(Inner { http, connector, judge, requests, limits }))
@@ -107,7 +118,7 @@ impl Client {
         inner.judge.name(&target)?;
         let permit = inner.permit()?;
         let (mut parts, body) = request.into_parts();
-        head::sendable(&mut parts, &target)?;
+        head::sendable(&mut parts, &target, body.is_end_stream())?;
         let (upload, progress) = Upload::new(body, permit);
         let mut request = Request::from_parts(parts, upload);
         let connection = capture_connection(&mut request);

@@ -60,6 +60,12 @@ impl Connector {
         Self(Arc::new(Shared { judge, resolver, trust, tls, connections, limit, timeout }))
     }
 
+    /// One with the same bounds and no connection.
+    pub(crate) fn anew(&self) -> Self {
+        let Shared { judge, resolver, trust, limit, timeout, .. } = &*self.0;
+        Self::new(judge.clone(), Arc::clone(resolver), trust.clone(), (*limit, *timeout))
+    }
+
     /// Connections that are open, idle ones among them, or about to be.
     pub(crate) fn open(&self) -> usize {
         self.0.limit.saturating_sub(self.0.connections.available_permits())

@@ -16,9 +16,14 @@ const OF_CONNECTIONS: [&str; 3] = ["keep-alive", "proxy-connection", "http2-sett
 /// connection needs left to hyper. Extensions of the guest's side do not travel.
 ///
 /// Framing is hyper's alone: it writes `Transfer-Encoding` and, unless the guest said it,
-/// `Content-Length`; what exceeds a length is not sent, and what falls short ends the connection.
+/// `Content-Length`; what exceeds a length is not sent, and what falls short ends the connection, unless
+/// there is no body at all (`empty`): then a length is refused here.
 /// CR and LF cannot be in a head: `HeaderValue`, `HeaderName`, `Method` and `Uri` do not hold them.
-pub(crate) fn sendable(head: &mut request::Parts, target: &Target) -> Result<(), SendError> {
+pub(crate) fn sendable(
+    head: &mut request::Parts,
+    target: &Target,
+    empty: bool,
+) -> Result<(), SendError> {
     if head.method == Method::CONNECT {
         return Err(SendError::Method);
     }
@@ -33,7 +38,14 @@ pub(crate) fn sendable(head: &mut request::Parts, target: &Target) -> Result<(),
     if trailers {
         head.headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    one_length(&head.headers)
+    match length(&head.headers)? {
+        // hyper would send the length, no byte, and the next request over the same connection, which
+        // the server would take for this body.
+        Some(1..) if empty => {
+            Err(SendError::Header("content-length promises a body, and there is none"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes the head of a response one for a guest. Extensions are of the pool.
@@ -84,13 +96,13 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 }
 
 /// At most one length, in digits: two would be two ends of one message (RFC 9112 §6.3).
-fn one_length(headers: &HeaderMap) -> Result<(), SendError> {
+fn length(headers: &HeaderMap) -> Result<Option<u64>, SendError> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(length) = lengths.next() else { return Ok(()) };
+    let Some(length) = lengths.next() else { return Ok(None) };
     let digits = length.as_bytes().iter().all(u8::is_ascii_digit);
     let number = length.to_str().ok().and_then(|text| text.parse::<u64>().ok());
-    if lengths.next().is_some() || !digits || number.is_none() {
-        return Err(SendError::Header("content-length is not one number"));
+    match number {
+        Some(number) if digits && lengths.next().is_none() => Ok(Some(number)),
+        _ => Err(SendError::Header("content-length is not one number")),
     }
-    Ok(())
 }

@@ -1,4 +1,5 @@
-//! The one way in which guests reach the network: HTTP requests, and the check of TCP endpoints.
+//! The one way in which guests reach the network: HTTP requests, the check of TCP endpoints, and
+//! look-ups of names.
 //!
 //! ```text
 //! request ─→ target ─→ grants (name) ─→ head.rs ─→ pool ─→ connect.rs ─→ wire ─→ response body
@@ -22,6 +23,7 @@ mod exchange;
 mod head;
 mod judge;
 mod limits;
+mod lookup;
 mod resolve;
 mod target;
 #[cfg(test)]
@@ -35,5 +37,6 @@ pub use client::Client;
 pub use endpoints::Endpoints;
 pub use error::SendError;
 pub use limits::{Limits, Timeouts};
+pub use lookup::{Lookup, LookupError};
 pub use resolve::{Resolve, Resolved, System};
 pub use trust::Trust;

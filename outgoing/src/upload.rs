@@ -18,6 +18,8 @@ use crate::head::strip_trailers;
 /// The body of a request. Dropping it says that there is nothing more to send, for good or ill.
 pub(crate) struct Upload {
     body: UnsyncBoxBody<Bytes, SendError>,
+    /// It had no body from the beginning.
+    empty: bool,
     progress: Arc<Progress>,
 }
 
@@ -45,8 +47,9 @@ impl Upload {
     {
         let state = State { moved: Instant::now(), ended: false, cancelled: false, waker: None };
         let progress = Arc::new(Progress { state: Mutex::new(state), _permit: permit });
+        let empty = body.is_end_stream();
         let body = body.map_err(|error| SendError::RequestBody(Arc::from(error.into())));
-        (Self { body: body.boxed_unsync(), progress: Arc::clone(&progress) }, progress)
+        (Self { body: body.boxed_unsync(), empty, progress: Arc::clone(&progress) }, progress)
     }
 }
 
@@ -115,8 +118,10 @@ impl Body for Upload {
         }
     }
 
+    /// What it was when the head was judged. hyper asks when there is a connection, and does not count
+    /// the bytes of a body that says it has ended.
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.empty
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -41,7 +41,9 @@ pub mod hpack;
 pub mod http1;
 pub mod lines;
 pub mod load;
+pub mod memory;
 pub mod neighbour;
+pub mod pace;
 pub mod process;
 pub mod raw;
 pub mod redis;
@@ -55,7 +57,7 @@ pub mod upstream;
 pub mod wire;
 
 /// How long any single wait may take before the test fails. No test waits this long and passes.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How long a `connect` may take. A filter on new SYNs makes it hang for about a second, until the
 /// kernel repeats the SYN and finds the port closed; this leaves room for one more repeat.

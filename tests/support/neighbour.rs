@@ -4,22 +4,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 use super::host::Host;
+use super::pace::Pace;
 use super::raw::Conn;
 
+/// Answers at the beginning, by which the later ones are judged.
+const BEFORE: usize = 30;
+
+/// Answers of one judgement, at least: a single slow one is no median.
+const JUDGED: usize = 9;
+
 /// A client that asks for one path in a loop, each time on a connection of its own. Every answer has
-/// to be `hello_p2`'s.
+/// to be `hello_p2`'s, and most of them have to come about as fast as before.
 #[derive(Debug)]
 pub struct Neighbour {
-    answers: Receiver<Result<(), String>>,
+    /// How long each has taken, or what was wrong with it.
+    answers: Receiver<Result<Duration, String>>,
+    pace: Pace,
     ended: Arc<AtomicBool>,
     client: Option<JoinHandle<()>>,
 }
 
 impl Neighbour {
-    /// Begins to ask `host` for `path`; returns with the first answer.
+    /// Begins to ask `host` for `path`; returns when it knows how fast answers come. Nothing that may
+    /// disturb the neighbour may be under way yet.
     #[track_caller]
     pub fn at(host: &Host, path: &'static str) -> Self {
         let (send, answers) = channel();
@@ -27,32 +38,38 @@ impl Neighbour {
         let (target, until) = (host.addrs()[0].clone(), ended.clone());
         let client = thread::spawn(move || {
             while !until.load(Ordering::Acquire) {
-                if send.send(ask(Conn::connect(&target), path)).is_err() {
+                let began = Instant::now();
+                let answer = ask(Conn::connect(&target), path).map(|()| began.elapsed());
+                if send.send(answer).is_err() {
                     return;
                 }
             }
         });
-        let neighbour = Self { answers, ended, client: Some(client) };
-        neighbour.wait_answer();
-        neighbour
+        let pace = Pace::among((0..BEFORE).map(|_| next(&answers)).collect());
+        Self { answers, pace, ended, client: Some(client) }
     }
 
-    /// Fails unless every answer so far was right, and one that was asked for from now on.
+    /// Fails unless every answer since the last time was right, and one that was asked for from now
+    /// on, and unless they came as fast as at the beginning, by their median.
     #[track_caller]
     pub fn expect_well(&self) {
+        let mut times = Vec::new();
         while let Ok(answer) = self.answers.try_recv() {
-            answer.expect("the neighbour has its answers");
+            times.push(answer.expect("the neighbour has its answers"));
         }
         // The first may have been on its way before.
-        self.wait_answer();
-        self.wait_answer();
+        for _ in 0..JUDGED.saturating_sub(times.len()).max(2) {
+            times.push(next(&self.answers));
+        }
+        self.pace.expect_kept_by(times);
     }
+}
 
-    #[track_caller]
-    fn wait_answer(&self) {
-        let answer = self.answers.recv_timeout(PATIENCE).expect("the neighbour has answers");
-        answer.expect("the neighbour has its answers");
-    }
+/// How long the next answer took.
+#[track_caller]
+fn next(answers: &Receiver<Result<Duration, String>>) -> Duration {
+    let answer = answers.recv_timeout(PATIENCE).expect("the neighbour has answers");
+    answer.expect("the neighbour has its answers")
 }
 
 fn ask(conn: std::io::Result<Conn>, path: &str) -> Result<(), String> {

@@ -96,6 +96,16 @@ pub fn stop(host: &Host) {
     host.wait_log(says::DRAINING);
 }
 
+/// Stops `host`, which has nothing to do any more, and gives its whole log: the place to look for what
+/// may not be there, since a line of a running host may still be on its way.
+#[track_caller]
+pub fn whole_log(host: Host) -> String {
+    host.signal(Signal::TERM);
+    let exit = host.wait_exit();
+    exit.expect_code(0);
+    exit.stderr
+}
+
 /// Expects a whole 200 that is not the last on its connection.
 #[track_caller]
 pub fn expect_served(conn: &mut Conn) -> Response {

@@ -11,7 +11,8 @@ use std::time::Instant;
 use super::PATIENCE;
 
 /// A server on a loopback address that answers every request with `GET /path` and its `Host`, one
-/// exchange a connection. On `/redirect?TO` it answers 302 with `TO` as the location; on `/hold` it
+/// exchange a connection. On `/keep` it answers and waits for the next request of the same connection;
+/// on `/endless` the body has no end. On `/redirect?TO` it answers 302 with `TO` as the location; on `/hold` it
 /// answers when it is [released](Upstream::release). Dropping it ends it.
 #[derive(Debug)]
 pub struct Upstream {
@@ -31,6 +32,8 @@ struct Shared {
 struct State {
     /// Heads of requests, in the order in which they came.
     heads: Vec<String>,
+    /// Connections that have come to it.
+    connections: usize,
     released: bool,
     open: BTreeMap<usize, TcpStream>,
 }
@@ -54,6 +57,11 @@ impl Upstream {
     /// How many requests have come to it.
     pub fn requests(&self) -> usize {
         self.shared.state().heads.len()
+    }
+
+    /// How many connections have come to it.
+    pub fn connections(&self) -> usize {
+        self.shared.state().connections
     }
 
     /// The heads of the requests that have come to it, in their order.
@@ -91,17 +99,22 @@ impl Shared {
             if self.ended.load(Ordering::Acquire) {
                 return;
             }
-            self.state().open.insert(number, stream.try_clone().expect("a socket can be cloned"));
+            let theirs = stream.try_clone().expect("a socket can be cloned");
+            let mut state = self.state();
+            state.connections += 1;
+            state.open.insert(number, theirs);
+            drop(state);
             let shared = self.clone();
             thread::spawn(move || {
-                shared.serve(stream);
+                while shared.serve(&stream).is_some() {}
                 shared.state().open.remove(&number);
             });
         }
     }
 
-    fn serve(&self, mut stream: TcpStream) -> Option<()> {
-        let head = read_head(&mut stream)?;
+    /// One exchange. Something if another may come.
+    fn serve(&self, mut stream: &TcpStream) -> Option<()> {
+        let head = read_head(stream)?;
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         let mut state = self.state();
         state.heads.push(head.clone());
@@ -110,6 +123,9 @@ impl Shared {
             state = self.changed.wait(state).expect("as in `state`");
         }
         drop(state);
+        if path == "/endless" {
+            return endless(stream);
+        }
         let first = head.split(" HTTP/").next().unwrap_or_default();
         let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
         let body = format!("{first} at {host}\n");
@@ -118,16 +134,31 @@ impl Shared {
             Some((_, to)) => format!("302 Found\r\nlocation: {to}"),
             None => "200 OK".to_owned(),
         };
+        let keep = path == "/keep";
+        let after = if keep { "keep-alive" } else { "close" };
         let answer = format!(
-            "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: {after}\r\n\r\n{body}"
         );
         stream.write_all(answer.as_bytes()).ok()?;
-        stream.shutdown(Shutdown::Write).ok()
+        if keep {
+            return Some(());
+        }
+        stream.shutdown(Shutdown::Write).ok()?;
+        None
     }
 }
 
+/// Sends a body until the peer has had enough.
+fn endless(mut stream: &TcpStream) -> Option<()> {
+    stream.set_write_timeout(Some(PATIENCE)).ok()?;
+    stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").ok()?;
+    let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+    while stream.write_all(chunk.as_bytes()).is_ok() {}
+    None
+}
+
 /// A whole head of a request; nothing if the peer sends none.
-fn read_head(stream: &mut TcpStream) -> Option<String> {
+fn read_head(mut stream: &TcpStream) -> Option<String> {
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,10 +1,9 @@
 //! Requests as bytes, and what every test asks of answers.
 
 use std::fmt::Debug;
-use std::{fs, thread};
+use std::thread;
 
 use super::broken::Broken;
-use super::host::Host;
 use super::raw::Conn;
 
 /// The end of a chunked body without trailers.
@@ -45,11 +44,4 @@ pub fn assert_broken<T: Debug>(message: Result<T, Broken>) {
 pub fn send_beside(conn: &Conn, bytes: Vec<u8>) -> thread::JoinHandle<()> {
     let mut writer = conn.writer();
     thread::spawn(move || drop(std::io::Write::write_all(&mut writer, &bytes)))
-}
-
-/// The memory of `host` that is resident now, in KiB.
-pub fn resident_kib(host: &Host) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-    line.split_ascii_whitespace().nth(1).expect("a number").parse().expect("a number")
 }

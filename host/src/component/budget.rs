@@ -9,7 +9,10 @@ use super::memory::MemoryBudget;
 /// Core instances, memories and tables of one component: what the pool has for one.
 const MAX_PARTS: usize = CORE_INSTANCES_EACH as usize;
 
-/// Linear memory of one instance, all its memories together. Dropping it gives all of it back.
+/// A function pointer.
+const TABLE_ELEMENT: usize = 8;
+
+/// Memory of one instance, all its memories and tables together. Dropping it gives all of it back.
 pub(super) struct Budget {
     left: usize,
     taken: u64,
@@ -20,6 +23,20 @@ impl Budget {
     /// At most `own` bytes, taken from `shared` as they are used.
     pub(super) fn new(own: usize, shared: &MemoryBudget) -> Self {
         Self { left: own, taken: 0, shared: shared.clone() }
+    }
+
+    fn grow(&mut self, current: usize, desired: usize) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current);
+        if more > self.left {
+            return Ok(false);
+        }
+        if !self.shared.take(more as u64) {
+            // A new instance that finds no memory is one too many; another makes do with what it has.
+            return if current == 0 { Err(GuestFailure::NoMemory.into()) } else { Ok(false) };
+        }
+        self.left -= more;
+        self.taken += more as u64;
+        Ok(true)
     }
 }
 
@@ -36,26 +53,19 @@ impl ResourceLimiter for Budget {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let more = desired.saturating_sub(current);
-        if more > self.left {
-            return Ok(false);
-        }
-        if !self.shared.take(more as u64) {
-            // A new instance that finds no memory is one too many; another makes do with what it has.
-            return if current == 0 { Err(GuestFailure::NoMemory.into()) } else { Ok(false) };
-        }
-        self.left -= more;
-        self.taken += more as u64;
-        Ok(true)
+        self.grow(current, desired)
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS)
+        if desired > TABLE_ELEMENTS {
+            return Ok(false);
+        }
+        self.grow(current * TABLE_ELEMENT, desired * TABLE_ELEMENT)
     }
 
     fn instances(&self) -> usize {
@@ -68,5 +78,24 @@ impl ResourceLimiter for Budget {
 
     fn memories(&self) -> usize {
         MAX_PARTS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sixty tables of one component took 46 MiB that no limit knew of.
+    #[test]
+    fn tables_are_memory_too() {
+        let all = MemoryBudget::new(Some(1_000), None);
+        let mut budget = Budget::new(500, &all);
+        assert!(budget.memory_growing(0, 300, None).unwrap());
+        assert!(budget.table_growing(0, 20, None).unwrap());
+        assert_eq!(all.used(), 300 + 20 * TABLE_ELEMENT as u64);
+        assert!(!budget.table_growing(20, 30, None).unwrap(), "40 bytes are left");
+        assert!(budget.table_growing(20, 25, None).unwrap());
+        drop(budget);
+        assert_eq!(all.used(), 0);
     }
 }

@@ -21,7 +21,7 @@ use wasmtime::{
 use super::Cache;
 
 /// Guests on a busy core let go of it this often.
-pub(super) const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(10);
 
 /// Instances beside those that serve: the trial at load.
 const SPARE_INSTANCES: usize = 8;
@@ -243,6 +243,9 @@ fn open_cache(cache: &Cache) -> Option<CodeCache> {
         .and_then(|directory| {
             let mut config = CacheConfig::new();
             config.with_directory(directory);
+            // With the 256th start wasmtime makes the file smaller, beside traffic: a core, and 130 MiB
+            // that no limit knows of.
+            config.with_optimized_compression_usage_counter_threshold(u64::MAX);
             CodeCache::new(config)
         });
     match opened {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use host_outgoing::Client;
 use http::Request;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -21,7 +22,9 @@ use super::source::stem;
 use super::state::{GuestState, Identity};
 use super::survey::Kind;
 use super::trial::Trial;
-use super::{Grants, Limits, Next, Settings, imports, keyvalue, next, p2, p3};
+use super::{
+    Grants, Limits, Next, Settings, imports, keyvalue, names, next, p2, p3, refusals, texts,
+};
 
 /// Compiled, linked code. Shared by all blueprints of the same bytes.
 pub(super) struct Code {
@@ -38,6 +41,8 @@ pub struct Blueprint {
     pub(super) path: PathBuf,
     pub(super) code: Arc<Code>,
     pub(super) settings: Arc<Settings>,
+    /// Its own, so that no connection outlives the code that opened it.
+    pub(super) client: Option<Client>,
 }
 
 /// How a request enters an instance.
@@ -80,7 +85,8 @@ impl Blueprint {
 
     pub(super) fn new(path: &Path, code: Arc<Code>, settings: &Arc<Settings>) -> Self {
         let name = settings.name.clone().unwrap_or_else(|| stem(path).into());
-        Self { name, path: path.to_owned(), code, settings: settings.clone() }
+        let client = settings.grants.outgoing.as_ref().map(Client::anew);
+        Self { name, path: path.to_owned(), code, settings: settings.clone(), client }
     }
 
     /// The file that it was read from.
@@ -297,11 +303,17 @@ fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Linker<GuestSt
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     imports::add_p2(&mut linker)?;
     keyvalue::add(&mut linker)?;
+    names::add_p2(&mut linker)?;
+    refusals::add_p2(&mut linker)?;
+    texts::add_p2(&mut linker)?;
     wasmtime_wasi_config::add_to_linker(&mut linker, GuestState::config)?;
     if concurrency {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         imports::add_p3(&mut linker)?;
+        names::add_p3(&mut linker)?;
+        refusals::add_p3(&mut linker)?;
+        texts::add_p3(&mut linker)?;
         next::add(&mut linker)?;
     }
     Ok(linker)

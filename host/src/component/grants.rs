@@ -2,17 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use host_manifest::{Directory, Stdio};
-use host_outgoing::{Client, Endpoints};
-use tokio::time::Instant;
+use host_outgoing::{Client, Endpoints, Lookup};
 use tracing::warn;
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsCtx};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_config::WasiConfigVariables;
+
+use super::said::Said;
 
 /// What guests are given beyond the sandbox. Nothing by default. Dropped with the last generation
 /// that has it: directories, pools and databases close then.
@@ -28,12 +27,14 @@ pub struct Grants {
     pub config: ConfigGrant,
     /// Where stdout and stderr go.
     pub stdio: Stdio,
-    /// Where requests may be sent.
+    /// Where requests may be sent. Each generation has one like it, with connections of its own.
     pub outgoing: Option<Client>,
     /// Directories, opened.
     pub directories: Option<Directories>,
-    /// TCP endpoints that may be connected to, and look-ups.
+    /// TCP endpoints that may be connected to.
     pub sockets: Sockets,
+    /// What looks names up.
+    pub lookup: Option<Lookup>,
     /// Buckets of `wasi:keyvalue`.
     pub buckets: host_keyvalue::Buckets,
 }
@@ -112,17 +113,14 @@ impl fmt::Debug for Directories {
 #[derive(Clone)]
 pub struct Sockets(WasiSocketsCtx);
 
-/// Refusals are said in the log at most this often for each generation: a guest may try in a loop.
-const SAY_EVERY: Duration = Duration::from_secs(1);
-
 impl Sockets {
-    /// TCP connections to these endpoints, and look-ups if `lookup`. `component` is for the log.
+    /// TCP connections to these endpoints. `component` is for the log.
     #[must_use]
-    pub fn new(component: &str, endpoints: Option<Endpoints>, lookup: bool) -> Self {
-        let (component, said) = (Arc::<str>::from(component), Arc::new(Said::new()));
+    pub fn new(component: &str, endpoints: Option<Endpoints>) -> Self {
+        let (component, said) = (Arc::<str>::from(component), Arc::new(Said::default()));
         let mut builder = WasiCtxBuilder::new();
         // Each socket is a descriptor of the process: who may connect nowhere gets none.
-        builder.allow_tcp(endpoints.is_some()).allow_ip_name_lookup(lookup);
+        builder.allow_tcp(endpoints.is_some());
         builder.socket_addr_check(move |address, what| {
             let (endpoints, component) = (endpoints.clone(), component.clone());
             let said = said.clone();
@@ -140,8 +138,9 @@ impl Sockets {
                     }
                     _ => false,
                 };
-                if !granted && said.now() {
-                    warn!(%component, %address, ?what, "socket refused: not granted (grants.tcp)");
+                if !granted && let Some(say) = said.again() {
+                    let left_out = say.left_out;
+                    warn!(%component, %address, ?what, left_out, "socket refused: not granted (grants.tcp)");
                 }
                 granted
             })
@@ -152,34 +151,13 @@ impl Sockets {
 
 impl Default for Sockets {
     fn default() -> Self {
-        Self::new("", None, false)
+        Self::new("", None)
     }
 }
 
 impl fmt::Debug for Sockets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Sockets")
-    }
-}
-
-/// Keeps a line from being said too often.
-struct Said {
-    born: Instant,
-    /// Milliseconds since then, and one.
-    last: AtomicU64,
-}
-
-impl Said {
-    fn new() -> Self {
-        Self { born: Instant::now(), last: AtomicU64::new(0) }
-    }
-
-    fn now(&self) -> bool {
-        let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        let now = millis(self.born.elapsed()) + 1;
-        let due =
-            |last: u64| (last == 0 || now.saturating_sub(last) >= millis(SAY_EVERY)).then_some(now);
-        self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
     }
 }
 
@@ -195,20 +173,5 @@ impl Grants {
         if let Some(directories) = &self.directories {
             wasi.filesystem().clone_from(&directories.0);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_refused_in_a_loop_is_said_once_a_second() {
-        let said = Said::new();
-        assert!(said.now());
-        assert!(!said.now());
-        tokio::time::advance(SAY_EVERY).await;
-        assert!(said.now());
-        assert!(!said.now());
     }
 }

@@ -68,19 +68,18 @@ impl control::Host for GuestState {
     }
 
     fn request_shutdown(&mut self, reason: String) -> wasmtime::Result<()> {
-        if !self.asks_first() {
-            return Ok(());
-        }
         let granted = self.ask_for_shutdown();
+        let Some(say) = self.identity().topics.stops.again() else { return Ok(()) };
         let (component, generation) = (&*self.identity().component, self.identity().number);
-        let reason = quote(&reason);
+        let (reason, left_out) = (quote(&reason), say.left_out);
         if granted {
-            info!(component, generation, reason, "guest asks for a stop");
+            info!(component, generation, reason, left_out, "guest asks for a stop");
         } else {
             warn!(
                 component,
                 generation,
                 reason,
+                left_out,
                 "guest asks for a stop and may not: it is not granted (--grant request-shutdown), or \
                  it does not serve yet"
             );

@@ -8,6 +8,7 @@ use host_keyvalue::{Bucket, Buckets, Failure};
 use tracing::warn;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
+use super::said::Topics;
 use super::state::GuestState;
 use super::stdio::quote;
 
@@ -50,26 +51,13 @@ impl HasData for KeyValue {
     type Data<'a> = View<'a>;
 }
 
-/// The buckets of one instance, and what the log has been told of it. None by default.
-#[derive(Debug, Default)]
-pub(super) struct Granted {
-    buckets: Buckets,
-    refused: bool,
-    failed: bool,
-}
-
-impl Granted {
-    pub(super) fn new(buckets: Buckets) -> Self {
-        Self { buckets, ..Self::default() }
-    }
-}
-
 /// What the imports see of an instance.
 pub(super) struct View<'a> {
-    pub(super) granted: &'a mut Granted,
+    pub(super) buckets: &'a Buckets,
     pub(super) table: &'a mut ResourceTable,
     pub(super) component: &'a str,
     pub(super) generation: u64,
+    pub(super) topics: &'a Topics,
 }
 
 impl View<'_> {
@@ -77,15 +65,16 @@ impl View<'_> {
         Ok(self.table.get(bucket)?.clone())
     }
 
-    /// What a guest is told. The first failure of an instance goes into the log; that a store is
-    /// not available is there once for all, from the store itself.
-    fn answer<T>(&mut self, result: Result<T, Failure>) -> Result<T, Error> {
+    /// What a guest is told. The log has more; that a store is not available is there once for all,
+    /// from the store itself.
+    fn answer<T>(&self, result: Result<T, Failure>) -> Result<T, Error> {
         result.map_err(|failure| {
-            let known = matches!(failure, Failure::Unavailable(_));
-            if !known && !std::mem::replace(&mut self.granted.failed, true) {
+            if !matches!(failure, Failure::Unavailable(_))
+                && let Some(say) = self.topics.stores.again()
+            {
                 let (component, generation) = (self.component, self.generation);
-                let why = failure.to_string();
-                warn!(component, generation, why, "key-value operation of a guest fails");
+                let (why, left_out) = (failure.to_string(), say.left_out);
+                warn!(component, generation, why, left_out, "key-value operation of a guest fails");
             }
             Error::Other(failure.for_guest().to_owned())
         })
@@ -93,24 +82,25 @@ impl View<'_> {
 
     /// One that has no bucket at all lacks the grant; one that has others has mistaken the name.
     /// Neither learns what others have.
-    fn refuse(&mut self, identifier: &str) -> Error {
-        if !std::mem::replace(&mut self.granted.refused, true) {
+    fn refuse(&self, identifier: &str) -> Error {
+        if let Some(say) = self.topics.buckets.again() {
             let (component, generation) = (self.component, self.generation);
-            let bucket = quote(identifier);
+            let (bucket, left_out) = (quote(identifier), say.left_out);
             warn!(
                 component,
                 generation,
                 bucket,
+                left_out,
                 "guest opens a key-value bucket that it was not granted (grants.keyvalue)"
             );
         }
-        if self.granted.buckets.is_empty() { Error::AccessDenied } else { Error::NoSuchStore }
+        if self.buckets.is_empty() { Error::AccessDenied } else { Error::NoSuchStore }
     }
 }
 
 impl store::Host for View<'_> {
     fn open(&mut self, identifier: String) -> wasmtime::Result<Result<Resource<Bucket>, Error>> {
-        match self.granted.buckets.get(&identifier) {
+        match self.buckets.get(&identifier) {
             Some(bucket) => Ok(Ok(self.table.push(bucket)?)),
             None => Ok(Err(self.refuse(&identifier))),
         }
@@ -232,8 +222,9 @@ mod tests {
     use super::*;
 
     struct Instance {
-        granted: Granted,
+        buckets: Buckets,
         table: ResourceTable,
+        topics: Topics,
     }
 
     impl Instance {
@@ -245,13 +236,12 @@ mod tests {
             let buckets: BTreeMap<_, _> =
                 names.iter().map(|name| ((*name).to_owned(), bucket(name))).collect();
             let buckets = Stores::default().open(&buckets, 1_000).unwrap();
-            let granted = Granted { buckets, ..Granted::default() };
-            Self { granted, table: ResourceTable::new() }
+            Self { buckets, table: ResourceTable::new(), topics: Topics::default() }
         }
 
         fn view(&mut self) -> View<'_> {
-            let (granted, table) = (&mut self.granted, &mut self.table);
-            View { granted, table, component: "shop", generation: 1 }
+            let Self { buckets, table, topics } = self;
+            View { buckets, table, component: "shop", generation: 1, topics }
         }
 
         fn open(&mut self, name: &str) -> Result<Resource<Bucket>, Error> {
@@ -268,7 +258,7 @@ mod tests {
     fn a_bucket_that_was_not_granted_is_not_there() {
         let mut none = Instance::with(&[]);
         assert!(matches!(none.open("carts"), Err(Error::AccessDenied)));
-        assert!(none.granted.refused);
+        assert_eq!(none.topics.buckets.said(), 1);
         let mut other = Instance::with(&["carts"]);
         assert!(matches!(other.open(""), Err(Error::NoSuchStore)));
         assert!(matches!(other.open("main"), Err(Error::NoSuchStore)));
@@ -298,6 +288,6 @@ mod tests {
         let large = view.set(lent(&bucket), "k".to_owned(), vec![0; 2_000]).await.unwrap();
         let Err(Error::Other(text)) = large else { panic!("{large:?}") };
         assert_eq!(text, "the value is too large");
-        assert!(instance.granted.failed);
+        assert_eq!(instance.topics.stores.said(), 1);
     }
 }

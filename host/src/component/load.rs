@@ -18,7 +18,7 @@ use super::memory::MemoryBudget;
 use super::reuse::Keeper;
 use super::smoke::Smoke;
 use super::source::{LoadError, Source, stem};
-use super::{Cache, Grants, Limits, Pace, Reuse, Share};
+use super::{Cache, Grants, IdleRoom, Limits, Pace, Reuse, Share};
 
 /// Reading a file takes no longer, unless the file system has gone.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
@@ -126,6 +126,8 @@ pub struct Settings {
     pub grants: Grants,
     /// How far instances are reused; not at all without.
     pub reuse: Option<Reuse>,
+    /// Where those wait, with the ones of all other components.
+    pub idle: IdleRoom,
     /// Makes a stop wait for instances that are reused.
     pub keeper: Keeper,
     /// Requests that a new generation must answer before it serves, in this order.

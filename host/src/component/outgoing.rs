@@ -2,7 +2,6 @@
 
 use std::future::ready;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use host_outgoing::{Client, SendError, Timeouts};
 use http::Uri;
@@ -24,8 +23,6 @@ pub(super) struct Outgoing {
     passes: bool,
     /// Of the store that this is in.
     gone: Gone,
-    /// One line of the log for each instance is enough: a guest may try in a loop.
-    said: Arc<AtomicBool>,
 }
 
 impl Outgoing {
@@ -36,7 +33,6 @@ impl Outgoing {
             next: None,
             passes: false,
             gone: Gone::default(),
-            said: Arc::default(),
         }
     }
 
@@ -55,7 +51,7 @@ impl Outgoing {
     }
 
     fn deny(&self, why: &str) {
-        say(&self.said, &self.identity, why);
+        say(&self.identity, why);
     }
 
     fn pass(&self, request: http::Request<WasiBody>) -> Sending {
@@ -68,12 +64,10 @@ impl Outgoing {
     }
 }
 
-fn say(said: &AtomicBool, identity: &Identity, why: &str) {
-    if said.swap(true, Ordering::Relaxed) {
-        return;
-    }
-    let (component, generation) = (&*identity.component, identity.number);
-    warn!(component, generation, "outgoing request refused: {why}");
+fn say(identity: &Identity, why: &str) {
+    let Some(say) = identity.topics.outgoing.again() else { return };
+    let (component, generation, left_out) = (&*identity.component, identity.number, say.left_out);
+    warn!(component, generation, left_out, "outgoing request refused: {why}");
 }
 
 impl Drop for Outgoing {
@@ -99,7 +93,19 @@ fn refuse(why: HttpError) -> Sending {
     Box::new(ready(Err(why)))
 }
 
+/// Bytes of a body in one write. What was written and not sent lies in the host's memory, for each
+/// body of a guest.
+const CHUNK: usize = 64 << 10;
+
 impl WasiHttpHooks for Outgoing {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
@@ -121,24 +127,29 @@ impl WasiHttpHooks for Outgoing {
             head: options.first_byte_timeout,
             between_bytes: options.between_bytes_timeout,
         };
-        let (identity, said) = (self.identity.clone(), self.said.clone());
+        let identity = self.identity.clone();
         Box::new(async move {
-            let sent = client.send(request, timeouts).await;
-            let response = sent.map_err(|why| {
-                let refused = matches!(
-                    why,
-                    SendError::Denied { .. }
-                        | SendError::AddressDenied { .. }
-                        | SendError::TooMany { .. }
-                );
-                if refused {
-                    say(&said, &identity, &why.to_string());
+            let told = move |why: SendError| {
+                if is_refusal(&why) {
+                    say(&identity, &why.to_string());
                 }
                 error(&why)
-            })?;
-            Ok((response.map(|body| body.map_err(|why| error(&why)).boxed_unsync()), done()))
+            };
+            let response = client.send(request, timeouts).await.map_err(&told)?;
+            Ok((response.map(|body| body.map_err(told).boxed_unsync()), done()))
         })
     }
+}
+
+/// Whether it is the host's doing, and an operator's to change.
+fn is_refusal(why: &SendError) -> bool {
+    matches!(
+        why,
+        SendError::Denied { .. }
+            | SendError::AddressDenied { .. }
+            | SendError::TooMany { .. }
+            | SendError::ResponseTooLarge { .. }
+    )
 }
 
 /// Scheme and authority, for the log.

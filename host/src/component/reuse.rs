@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use host_manifest::Reuse;
 use http::Request;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::coop::unconstrained;
 use tokio_util::sync::CancellationToken;
 use wasmtime_wasi_http::WasiBody;
@@ -61,6 +61,19 @@ impl fmt::Debug for Keeper {
     }
 }
 
+/// Room for instances of all components that wait to be used again: the pool has as much for them as
+/// for those that serve, so that they take no room from these. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct IdleRoom(Arc<Semaphore>);
+
+impl IdleRoom {
+    /// For so many.
+    #[must_use]
+    pub fn new(instances: usize) -> Self {
+        Self(Arc::new(Semaphore::new(instances)))
+    }
+}
+
 /// The reusable instances of one generation. Dropping it lets idle ones end.
 pub(super) struct Crew {
     blueprint: Arc<Blueprint>,
@@ -92,9 +105,25 @@ pub(super) struct Shared {
     /// The guest wants the process to stop.
     pub(super) shutdown: Arc<AtomicBool>,
     pub(super) meter: Meter,
+    /// Held from the end of an exchange to the next one, or to the end of the instance. Changed under
+    /// the crew's lock only.
+    room: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Shared {
+    /// Whether the instance may wait for its next exchange.
+    fn finds_room(&self, idle: &IdleRoom) -> bool {
+        let mut room = self.room();
+        if room.is_none() {
+            *room = idle.0.clone().try_acquire_owned().ok();
+        }
+        room.is_some()
+    }
+
+    fn room(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
+        self.room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Stops the process if the guest asked for it and may.
     pub(super) fn pass_on_wish(&self, grants: &Grants) {
         let asked = self.shutdown.swap(false, Ordering::Relaxed);
@@ -117,6 +146,14 @@ impl Meter {
         let base = if alone { &self.spent } else { &self.allowed };
         let allowed = base.load(Ordering::Relaxed).saturating_add(nanos(more));
         self.allowed.store(allowed, Ordering::Relaxed);
+    }
+
+    /// An exchange has ended and `left` are being served: what it did not use is not theirs, beyond
+    /// what each of them brought.
+    pub(super) fn bound(&self, each: Duration, left: usize) {
+        let each = nanos(each).saturating_mul(left.max(1) as u64);
+        let most = self.spent.load(Ordering::Relaxed).saturating_add(each);
+        self.allowed.fetch_min(most, Ordering::Relaxed);
     }
 
     /// Takes note of time; false when it is used up.
@@ -251,11 +288,23 @@ impl Crew {
 
     /// Whether an instance ends with the exchange that it is serving.
     fn is_last(&self, seat: &Arc<Seat>) -> bool {
-        let free = self.free();
-        let used_up = seat.begun.load(Ordering::Relaxed) >= self.reuse.exchanges;
+        let mut free = self.free();
         let alone = seat.active.load(Ordering::Relaxed) == 1;
+        if alone {
+            self.find_room(&mut free, seat);
+        }
+        let used_up = seat.begun.load(Ordering::Relaxed) >= self.reuse.exchanges;
         drop(free);
         alone && (used_up || self.identity.fate.is_ending())
+    }
+
+    /// Finds room for an instance to wait in. One that finds none is used up: it ends in order, and
+    /// another is made when it is wanted.
+    fn find_room(&self, free: &mut Vec<Arc<Seat>>, seat: &Arc<Seat>) {
+        if !seat.shared.finds_room(&self.blueprint.settings.idle) {
+            seat.begun.store(self.reuse.exchanges, Ordering::Relaxed);
+            free.retain(|other| !Arc::ptr_eq(other, seat));
+        }
     }
 
     fn give_back(&self, seat: &Arc<Seat>, whole: bool) {
@@ -272,6 +321,9 @@ impl Crew {
             }
             return;
         }
+        if left == 0 {
+            self.find_room(&mut free, seat);
+        }
         let is_new_room = !had_room && seat.has_room(&self.reuse);
         if is_new_room && !self.identity.fate.is_ending() {
             free.push(seat.clone());
@@ -281,6 +333,7 @@ impl Crew {
 
 impl Seat {
     fn take(&self) {
+        *self.shared.room() = None;
         self.active.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
@@ -405,5 +458,12 @@ mod tests {
         meter.allow(second, false);
         assert!(meter.spend(2 * second), "two at once may use as much as two");
         assert!(!meter.spend(Duration::from_nanos(1)));
+        meter.allow(second, true);
+        for _ in 0..100 {
+            meter.allow(second, false);
+            meter.bound(second, 1);
+        }
+        assert!(meter.spend(second), "of a hundred that overlap, one is left");
+        assert!(!meter.spend(Duration::from_nanos(1)), "with what it brought");
     }
 }

@@ -55,7 +55,11 @@ pub enum LoadError {
         path: PathBuf,
     },
     /// Not WebAssembly, or broken.
-    #[error("{} is not a WebAssembly component: {why}; is the file complete?", path.display())]
+    #[error(
+        "{} is not a WebAssembly component: {why}; is the file complete? (the name of a manifest ends in \
+         .toml)",
+        path.display()
+    )]
     Malformed {
         /// The file.
         path: PathBuf,

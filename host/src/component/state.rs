@@ -4,7 +4,9 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use host_keyvalue::Buckets;
 use host_manifest::Stdio;
+use host_outgoing::Lookup;
 use wasmtime::Store;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -15,6 +17,7 @@ use super::budget::Budget;
 use super::fate::FateWatch;
 use super::generation::Blueprint;
 use super::outgoing::Outgoing;
+use super::said::Topics;
 use super::stdio::{GuestOutput, Stream};
 use super::turns::Turn;
 use super::{ConfigGrant, Next, ShutdownGrant, keyvalue};
@@ -39,7 +42,8 @@ pub(super) struct GuestState {
     turn: Turn,
     identity: Identity,
     shutdown: Shutdown,
-    keyvalue: keyvalue::Granted,
+    keyvalue: Buckets,
+    lookup: Option<Lookup>,
     config: ConfigGrant,
     outputs: [GuestOutput; 2],
 }
@@ -55,6 +59,8 @@ pub(super) struct Inner {
     pub(super) label: String,
     pub(super) component: Arc<str>,
     pub(super) fate: FateWatch,
+    /// What the log has heard of all its instances.
+    pub(super) topics: Topics,
 }
 
 impl Deref for Identity {
@@ -71,7 +77,8 @@ const DIGITS: usize = 8;
 impl Identity {
     pub(super) fn new(number: u64, blueprint: &Blueprint, fate: FateWatch) -> Self {
         let label = format!("{number}-{:.DIGITS$}", blueprint.code.digest);
-        Self(Arc::new(Inner { number, label, component: blueprint.name.clone(), fate }))
+        let component = blueprint.name.clone();
+        Self(Arc::new(Inner { number, label, component, fate, topics: Topics::default() }))
     }
 }
 
@@ -80,8 +87,6 @@ impl Identity {
 /// shared, when the first of its exchanges has ended: the others drain.
 struct Shutdown {
     grant: Option<ShutdownGrant>,
-    /// Asked at all, granted or not: one line of the log is enough.
-    said: bool,
     asked: bool,
     /// Of a reusable instance: told at once, and passed on by whoever ends the exchange.
     shared: Option<Arc<AtomicBool>>,
@@ -119,18 +124,18 @@ impl GuestState {
         Self {
             wasi,
             http,
-            outgoing: Outgoing::new(identity, grants.outgoing.clone()),
+            outgoing: Outgoing::new(identity, blueprint.client.clone()),
             table,
             budget: Budget::new(blueprint.limits().memory, &blueprint.settings.memory),
             turn: Turn::new(&blueprint.settings.share),
             identity: identity.clone(),
             shutdown: Shutdown {
                 grant: grants.request_shutdown.clone(),
-                said: false,
                 asked: false,
                 shared: None,
             },
-            keyvalue: keyvalue::Granted::new(grants.buckets.clone()),
+            keyvalue: grants.buckets.clone(),
+            lookup: grants.lookup.clone(),
             config: grants.config.clone(),
             outputs,
         }
@@ -160,11 +165,6 @@ impl GuestState {
 
     pub(super) fn identity(&self) -> &Identity {
         &self.identity
-    }
-
-    /// Whether the guest asks for that the first time.
-    pub(super) fn asks_first(&mut self) -> bool {
-        !std::mem::replace(&mut self.shutdown.said, true)
     }
 
     /// Takes note that the guest wants the process to stop. False if it may not.
@@ -200,13 +200,19 @@ impl GuestState {
         WasiConfig::new(&self.config.0)
     }
 
+    /// What looks names up for it, if that is granted.
+    pub(super) fn lookup(&self) -> Option<&Lookup> {
+        self.lookup.as_ref()
+    }
+
     /// What its key-value imports see of it.
     pub(super) fn keyvalue(&mut self) -> keyvalue::View<'_> {
         keyvalue::View {
-            granted: &mut self.keyvalue,
+            buckets: &self.keyvalue,
             table: &mut self.table,
             component: &self.identity.component,
             generation: self.identity.number,
+            topics: &self.identity.topics,
         }
     }
 

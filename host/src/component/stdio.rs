@@ -130,13 +130,22 @@ fn harmless(line: &[u8]) -> String {
     let text = text.trim_end_matches(['\n', '\r']);
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
-        if letter.is_control() && letter != '\t' {
+        if (letter.is_control() && letter != '\t') || turns_the_line(letter) {
             out.extend(letter.escape_default());
         } else {
             out.push(letter);
         }
     }
     out
+}
+
+/// Letters that make a terminal or a viewer show another line than is there: breaks and marks of
+/// direction (Unicode UAX #9, \[CVE-2021-42574\]).
+fn turns_the_line(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
 }
 
 impl IsTerminal for GuestOutput {
@@ -203,6 +212,7 @@ mod tests {
     fn escapes_are_made_visible() {
         assert_eq!(harmless(b"\x1b[31mred\0\r\n"), "\\u{1b}[31mred\\u{0}");
         assert_eq!(harmless("tab\tand umlaut ü\n".as_bytes()), "tab\tand umlaut ü");
+        assert_eq!(harmless("\u{202e}desrever".as_bytes()), "\\u{202e}desrever");
     }
 
     #[test]

@@ -123,6 +123,18 @@ impl Survey {
         self.imports.iter().find(|name| !known(name)).map(String::as_str)
     }
 
+    /// Whether it could hand a request to whoever comes next in a chain.
+    #[must_use]
+    pub fn can_pass_on(&self) -> bool {
+        ["wasi:http/handler@", "wasi:http/outgoing-handler@"]
+            .iter()
+            .any(|prefix| self.imports(prefix))
+    }
+
+    fn imports(&self, prefix: &str) -> bool {
+        self.imports.iter().any(|name| name.starts_with(prefix))
+    }
+
     /// The grants that it would need for all of its imports to be of use, in words and as the
     /// manifest calls them. Nothing is granted unless an operator does so, and every import is there all the same.
     #[must_use]
@@ -138,7 +150,7 @@ impl Survey {
         ];
         let mut useful: Vec<(&'static str, &'static str)> = grants
             .iter()
-            .filter(|(prefix, _)| self.imports.iter().any(|name| name.starts_with(prefix)))
+            .filter(|(prefix, _)| self.imports(prefix))
             .map(|(_, grant)| *grant)
             .collect();
         useful.dedup();

@@ -1,26 +1,25 @@
-//! Turns on the workers: a component whose guests compute without pause gets no more than half of
-//! them while another component has work too.
+//! Turns on the workers: however many guests of a component compute without pause, no more of them
+//! than there are workers stand in tokio's queue, and half as many while other components have work.
 //!
-//! A guest that has computed for a tick gives way. If only its own component is busy, it goes to the
-//! end of tokio's queue and on. If others are, it waits for one of its component's turns first, of
-//! which there are half as many as workers: so however many guests of one component spin, the other
-//! workers are there for everybody else.
+//! A guest that has been stopped at a tick gives way: first to everything that is ready and to the
+//! reactor, then to those of its component that wait for a turn, and takes one itself to go on. So a
+//! neighbour's task, a new connection or a timer waits for the few guests that have a turn, not for
+//! all that would like to compute.
 
-use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
-use super::engine::TICK;
-
-/// A component that has run within this time is busy.
-const BUSY: Duration = Duration::from_millis(50);
+/// A component that has run within this time is company. Longer than the pause between two requests
+/// of a neighbour that is asked now and then: it would be noticed only when it has its turn, late.
+const COMPANY: Duration = Duration::from_secs(2);
 
 /// Who waits for a turn and is not told looks this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -30,8 +29,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub struct Turns(Arc<Workers>);
 
 struct Workers {
-    /// Turns of each component.
-    each: usize,
+    count: usize,
     born: Instant,
     components: AtomicU32,
     /// The two components that have run last.
@@ -45,7 +43,10 @@ pub struct Share(Arc<Part>);
 struct Part {
     workers: Arc<Workers>,
     number: u32,
-    turns: Arc<Semaphore>,
+    /// Turns that guests of this component have.
+    taken: AtomicUsize,
+    /// Guests that wait for one.
+    waiting: AtomicUsize,
     /// Somebody has had a turn.
     free: Notify,
 }
@@ -56,12 +57,9 @@ pub(super) struct Turn(Arc<Seat>);
 
 struct Seat {
     share: Share,
-    permit: Mutex<Option<OwnedSemaphorePermit>>,
-}
-
-thread_local! {
-    /// When the poll of a guest began that this thread is in.
-    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+    has_turn: AtomicBool,
+    /// It is polled by way of [`Turn::poll`], which ends its turn.
+    polled: AtomicBool,
 }
 
 impl Turns {
@@ -69,7 +67,7 @@ impl Turns {
     #[must_use]
     pub fn new(workers: usize) -> Self {
         Self(Arc::new(Workers {
-            each: (workers / 2).max(1),
+            count: workers,
             born: Instant::now(),
             components: AtomicU32::new(0),
             last: [const { AtomicU64::new(0) }; 2],
@@ -80,8 +78,13 @@ impl Turns {
     #[must_use]
     pub fn share(&self) -> Share {
         let number = self.0.components.fetch_add(1, Ordering::Relaxed) + 1;
-        let turns = Arc::new(Semaphore::new(self.0.each));
-        Share(Arc::new(Part { workers: self.0.clone(), number, turns, free: Notify::new() }))
+        Share(Arc::new(Part {
+            workers: self.0.clone(),
+            number,
+            taken: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            free: Notify::new(),
+        }))
     }
 }
 
@@ -117,76 +120,262 @@ impl Part {
         last.store(stamp(self.number, self.workers.now()), Ordering::Relaxed);
     }
 
-    /// Whether a guest of another component has run a moment ago.
+    /// Whether a guest of another component has run of late.
     fn has_company(&self) -> bool {
         let now = self.workers.now();
         self.workers.last.iter().map(|it| it.load(Ordering::Relaxed)).any(|stamp| {
             let age = Duration::from_millis(now.wrapping_sub(millis(stamp)).into());
-            number(stamp) != 0 && number(stamp) != self.number && age <= BUSY
+            number(stamp) != 0 && number(stamp) != self.number && age <= COMPANY
         })
+    }
+
+    /// Takes a turn if there is one.
+    fn take(&self) -> bool {
+        let workers = self.workers.count;
+        let turns = if self.has_company() { workers / 2 } else { workers }.max(1);
+        let more = |taken| (taken < turns).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Takes a turn, after those who wait for one already.
+    async fn wait(&self) {
+        if self.waiting.load(Ordering::Relaxed) == 0 && self.take() {
+            return;
+        }
+        let _waits = Waits::new(&self.waiting);
+        // Taken when it is polled, never kept for it: nobody may poll it for long, because its
+        // client does not read. Whoever is told in its place may be such a one too.
+        loop {
+            drop(timeout(LOOK_AGAIN, self.free.notified()).await);
+            if self.take() {
+                return;
+            }
+        }
+    }
+}
+
+/// Counts one that waits.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Seat {
+    /// Gives its turn back, if it has one: not before everything that is ready and the reactor have
+    /// had theirs. Whoever is told of a turn is ready at once, so a worker that was handed from one to
+    /// the next would never come to them. In a task of its own, because nobody may poll the guest.
+    fn end(&self) {
+        if !self.has_turn.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let share = self.share.clone();
+        let give_back = async move {
+            yield_now().await;
+            share.0.taken.fetch_sub(1, Ordering::AcqRel);
+            share.0.free.notify_one();
+        };
+        // Without a runtime there is nobody who could wait for it.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(give_back);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
 impl Turn {
     pub(super) fn new(share: &Share) -> Self {
-        Self(Arc::new(Seat { share: share.clone(), permit: Mutex::new(None) }))
+        let (has_turn, polled) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self(Arc::new(Seat { share: share.clone(), has_turn, polled }))
     }
 
-    /// Polls a guest: what it computes counts from here on, and when it gives way so does its turn.
+    /// Polls a guest: when that is over, so is its turn. Gives the time that it took, too.
     pub(super) fn poll<T>(&self, poll: impl FnOnce() -> T) -> (T, Duration) {
         let began = Instant::now();
         self.0.share.0.runs();
-        let outer = BEGAN.replace(Some(began));
+        let outer = self.0.polled.swap(true, Ordering::Relaxed);
         let polled = poll();
-        BEGAN.set(outer);
-        self.end();
+        self.0.polled.store(outer, Ordering::Relaxed);
+        self.0.end();
         (polled, began.elapsed())
     }
 
-    /// Gives way to others, for as long as it takes. To be asked for from within [`Self::poll`].
+    /// Polls a guest to its end so.
+    #[cfg(test)]
+    async fn drive<T>(&self, guest: impl Future<Output = T>) -> T {
+        let mut guest = std::pin::pin!(guest);
+        std::future::poll_fn(|cx| self.poll(|| guest.as_mut().poll(cx)).0).await
+    }
+
+    /// Gives way to others, for as long as it takes. To be asked for from within [`Self::poll`]; one
+    /// that is not, the trial of a load, gives way to what is ready and has no need of a turn.
     pub(super) fn give_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        self.end();
-        let computed = BEGAN.get().map_or(Duration::ZERO, |began| began.elapsed());
-        // tokio's yield lets the reactor be polled, so that a spinning guest delays nobody's bytes.
-        if computed < TICK / 2 || !self.0.share.0.has_company() {
+        let seat = &self.0;
+        if !seat.polled.load(Ordering::Relaxed) {
             return Box::pin(yield_now());
         }
-        let seat = self.0.clone();
+        seat.end();
+        let seat = seat.clone();
         Box::pin(async move {
+            // tokio's yield lets the reactor be polled.
             yield_now().await;
-            let part = &seat.share.0;
-            // Taken when it is polled, never kept for it: nobody may poll it for long, because its
-            // client does not read. Whoever is told in its place may be such a one too.
-            let turn = loop {
-                match part.turns.clone().try_acquire_owned() {
-                    Ok(turn) => break turn,
-                    Err(_) => drop(timeout(LOOK_AGAIN, part.free.notified()).await),
-                }
-            };
-            *seat.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
+            seat.share.0.wait().await;
+            seat.has_turn.store(true, Ordering::Release);
         })
-    }
-
-    fn end(&self) {
-        if let Some(turn) = self.permit().take() {
-            drop(turn);
-            self.0.share.0.free.notify_one();
-        }
-    }
-
-    fn permit(&self) -> MutexGuard<'_, Option<OwnedSemaphorePermit>> {
-        self.0.permit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Turns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Turns").field("each", &self.0.each).finish_non_exhaustive()
+        f.debug_struct("Turns").field("workers", &self.0.count).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Share").field("number", &self.0.number).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    const GUESTS: usize = 50;
+
+    /// Guests that compute for ever: how often each has computed until it was stopped.
+    #[derive(Default)]
+    struct Spinning {
+        guests: JoinSet<()>,
+        slices: Vec<Arc<AtomicUsize>>,
+    }
+
+    impl Spinning {
+        fn of(share: &Share) -> Self {
+            let mut spinning = Self::default();
+            for _ in 0..GUESTS {
+                let (turn, slices) = (Turn::new(share), Arc::new(AtomicUsize::new(0)));
+                spinning.slices.push(slices.clone());
+                spinning.guests.spawn(async move {
+                    let guest = async {
+                        loop {
+                            slices.fetch_add(1, Ordering::Relaxed);
+                            turn.give_way().await;
+                        }
+                    };
+                    turn.drive(guest).await;
+                });
+            }
+            spinning
+        }
+
+        fn slices(&self) -> usize {
+            self.slices.iter().map(|it| it.load(Ordering::Relaxed)).sum()
+        }
+
+        /// The most of them that have computed between two turns of a neighbour's task, while each
+        /// computes ten times on average.
+        async fn most_between(&self, neighbour: &Share) -> usize {
+            let (mut most, end) = (0, self.slices() + 10 * GUESTS);
+            while self.slices() < end {
+                let before = self.slices();
+                neighbour.0.runs();
+                to_the_end_of_the_queue().await;
+                most = most.max(self.slices() - before);
+            }
+            most
+        }
+    }
+
+    async fn to_the_end_of_the_queue() {
+        let mut was_there = false;
+        std::future::poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            if std::mem::replace(&mut was_there, true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// All of them stood in the queue once, because only one that had computed for half a tick while
+    /// others had run within 50 ms was held back: a neighbour came too seldom to count as one.
+    #[tokio::test]
+    async fn a_task_waits_for_a_few_guests_that_compute_and_not_for_all() {
+        let neighbour = tokio::spawn(async {
+            let turns = Turns::new(4);
+            let (share, other) = (turns.share(), turns.share());
+            let spinning = Spinning::of(&share);
+            // Nobody knows of a guest that it computes before it has done so.
+            while spinning.slices() < 2 * GUESTS {
+                to_the_end_of_the_queue().await;
+            }
+            let alone = spinning.most_between(&share).await;
+            assert!((1..=4).contains(&alone), "all workers for who is alone: {alone}");
+            let beside = spinning.most_between(&other).await;
+            assert!((1..=2).contains(&beside), "half of them beside others: {beside}");
+            for slices in &spinning.slices {
+                let slices = slices.load(Ordering::Relaxed);
+                assert!((11..=44).contains(&slices), "{slices}, and 22 on average");
+            }
+        });
+        neighbour.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn company_is_remembered_from_one_request_to_the_next() {
+        let turns = Turns::new(2);
+        let (share, other) = (turns.share(), turns.share());
+        assert!(!share.0.has_company());
+        other.0.runs();
+        share.0.runs();
+        tokio::time::advance(COMPANY).await;
+        share.0.runs();
+        assert!(share.0.has_company());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!share.0.has_company());
+    }
+
+    /// A guest whose client reads nothing is not polled, whether it has a turn, waits for one, or is
+    /// told of one.
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_that_nobody_polls_keeps_no_turn() {
+        let share = Turns::new(1).share();
+        let turns = [(); 3].map(|()| Turn::new(&share));
+        let mut left: Vec<_> = turns
+            .iter()
+            .map(|turn| {
+                let mut guest = Box::pin(async {
+                    loop {
+                        turn.give_way().await;
+                    }
+                });
+                let mut cx = Context::from_waker(Waker::noop());
+                for _ in 0..3 {
+                    assert!(turn.poll(|| guest.as_mut().poll(&mut cx)).0.is_pending());
+                }
+                guest
+            })
+            .collect();
+        let last = Turn::new(&share);
+        last.drive(async { last.give_way().await }).await;
+        left.clear();
+        last.drive(async { last.give_way().await }).await;
     }
 }

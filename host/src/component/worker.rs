@@ -46,12 +46,15 @@ pub(super) fn spawn(worker: Worker) {
 impl Worker {
     async fn live(mut self, kept: Box<dyn Any + Send>) {
         let (shared, identity) = (self.shared.clone(), self.identity.clone());
+        let mut store = GuestState::store(&self.blueprint, &identity);
+        let (turn, cpu) = (store.data().turn().clone(), self.blueprint.limits().cpu);
         let lived = tokio::select! {
             biased;
             () = shared.kill.cancelled() => Ok(()),
             () = identity.fate.cut() => Ok(()),
-            lived = self.serve() => lived,
+            lived = metered(&shared, &turn, cpu, self.serve(&mut store)) => lived,
         };
+        drop(store);
         if let Err(why) = lived {
             // Jobs that were dropped with the store look for it there.
             shared.failure.set(GuestFailure::of(&why)).ok();
@@ -80,11 +83,11 @@ impl Worker {
         }
     }
 
-    async fn serve(&mut self) -> wasmtime::Result<()> {
+    /// To be metered: its hooks cost time, and compute in turn with the others, as its calls do.
+    async fn serve(&mut self, store: &mut Store<GuestState>) -> wasmtime::Result<()> {
         let blueprint = self.blueprint.clone();
         let (code, limits) = (&blueprint.code, blueprint.limits());
         let (hooks, entry) = (&code.hooks, &code.entry);
-        let mut store = GuestState::store(&blueprint, &self.identity);
         store.data_mut().share_shutdown(self.shared.shutdown.clone());
         let gone = store.data_mut().outgoing().gone().on_drop();
         let born_late = self.identity.fate.is_ending();
@@ -92,18 +95,20 @@ impl Worker {
             self.post.withdraw();
         }
         self.shared.meter.allow(limits.cpu, true);
-        let instance = blueprint.start(&mut store).await?;
+        let instance = blueprint.start(store).await?;
         self.born = true;
         match entry {
             Entry::P2(indices) => {
-                let told = self.serve_p2(&mut store, &instance, indices, born_late).await?;
+                let told = self.serve_p2(store, &instance, indices, born_late).await?;
                 if !told && self.identity.fate.is_ending() {
-                    hooks.drain(&mut store, &instance, limits.hook).await?;
+                    self.shared.meter.allow(limits.cpu, true);
+                    hooks.drain(store, &instance, limits.hook).await?;
                 }
             }
-            Entry::P3(indices) => self.serve_p3(&mut store, &instance, indices, born_late).await?,
+            Entry::P3(indices) => self.serve_p3(store, &instance, indices, born_late).await?,
         }
-        hooks.shutdown(&mut store, &instance, limits.hook).await;
+        self.shared.meter.allow(limits.cpu, true);
+        hooks.shutdown(store, &instance, limits.hook).await;
         gone.defuse();
         Ok(())
     }
@@ -118,7 +123,6 @@ impl Worker {
     ) -> wasmtime::Result<bool> {
         let limits = *self.blueprint.limits();
         let proxy = indices.load(&mut *store, instance)?;
-        let turn = store.data().turn().clone();
         loop {
             tokio::select! {
                 biased;
@@ -126,8 +130,7 @@ impl Worker {
                     let Some(Job { order: Order { request, head, .. }, done }) = job else { break };
                     store.data().renew();
                     self.shared.meter.allow(limits.cpu, true);
-                    let call = p2::call(&mut *store, &proxy, request, head);
-                    match metered(&self.shared, &turn, limits.cpu, call).await {
+                    match p2::call(&mut *store, &proxy, request, head).await {
                         Ok(()) => drop(done.send(Ok(()))),
                         Err(why) => {
                             drop(done.send(Err(Lost::Failed(GuestFailure::of(&why)))));
@@ -138,6 +141,7 @@ impl Worker {
                 () = self.identity.fate.ending(), if !told => {
                     told = true;
                     self.post.withdraw();
+                    self.shared.meter.allow(limits.cpu, true);
                     self.blueprint.code.hooks.drain(&mut *store, instance, limits.hook).await?;
                 }
                 () = sleep(self.idle) => if self.post.leave_if_idle() {
@@ -156,14 +160,12 @@ impl Worker {
         indices: &ServiceIndices,
         told: bool,
     ) -> wasmtime::Result<()> {
-        let limits = *self.blueprint.limits();
         let service = indices.load(&mut *store, instance)?;
         let beside = self.blueprint.code.hooks.beside(store, instance)?;
-        let (shared, turn) = (self.shared.clone(), store.data().turn().clone());
-        let served = store.run_concurrent(async |accessor| {
+        let serve = async |accessor: &Accessor<GuestState>| {
             self.loop_p3(accessor, &service, beside.as_ref(), told).await
-        });
-        metered(&shared, &turn, limits.cpu, served).await?
+        };
+        store.run_concurrent(serve).await?
     }
 
     async fn loop_p3(
@@ -204,7 +206,10 @@ impl Worker {
                     }
                     None => open = false,
                 },
-                turned = poll_fn(|cx| bench.turn(accessor, cx)), if !bench.is_empty() => turned?,
+                turned = poll_fn(|cx| bench.turn(accessor, cx)), if !bench.is_empty() => {
+                    turned?;
+                    self.shared.meter.bound(limits.cpu, bench.calls.len());
+                }
                 () = self.identity.fate.ending(), if !is_leaving && !told => {
                     is_leaving = true;
                     self.post.withdraw();

@@ -9,8 +9,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use host_manifest::routes::{Path, Pattern};
 use host_manifest::{
-    Component, Connection, Fail, Fault, Grants, Limits, Listen, Manifest, Reuse, Route, Stop, Swap,
-    Total,
+    Beside, Component, Connection, Fail, Fault, Grants, Limits, Listen, Manifest, Reuse, Route,
+    Stop, Swap, Total,
 };
 
 use super::ctl::{Ctl, CtlArgs};
@@ -87,7 +87,9 @@ struct ServeArgs {
     #[arg(value_name = "APP.wasm|host.toml")]
     app: PathBuf,
 
-    /// Load and prove everything, with its smoke requests, as a start would; then exit [default: off]
+    /// Load and prove everything, with its smoke requests, as a start would; then exit. Nothing is
+    /// bound and no database opened: of one it is only looked whether it is one, or can be made
+    /// [default: off]
     #[arg(long)]
     dry_run: bool,
 
@@ -323,7 +325,10 @@ impl ServeArgs {
 
     /// The manifest, with what flags say of the process.
     fn with_manifest(self) -> Result<Serve, clap::Error> {
-        let manifest = read(&self.app).map_err(|why| complaint(&why.to_string()))?;
+        let cache = self.cache.checked();
+        let own = self.own(&cache);
+        let beside = Beside { own: own.clone(), total: None };
+        let manifest = read(&self.app, &beside).map_err(|why| complaint(&why.to_string()))?;
         let control = match (self.operating.control(), &manifest.listen.control) {
             (Control::Default, Some(path)) => Control::of(path),
             (control, _) => control,
@@ -332,11 +337,25 @@ impl ServeArgs {
             addresses: self.addresses.clone(),
             health: self.operating.health_addr,
             watch: self.swap.watch,
+            own,
         };
         let (threads, dry_run) = (self.threads(), self.dry_run);
-        let cache = self.cache.checked();
         let manifest = over.lay_over(manifest);
         Ok(Serve { manifest, over, file: Some(self.app), cache, threads, control, dry_run })
+    }
+
+    /// What no guest may change, as far as the manifest does not name it.
+    fn own(&self, cache: &Cache) -> Vec<(String, PathBuf)> {
+        let mut own: Vec<_> =
+            cache.directory().map(|path| ("the code cache".to_owned(), path)).into_iter().collect();
+        let control = self.operating.control().place();
+        own.extend(control.map(|path| ("the control socket".to_owned(), path)));
+        for address in &self.addresses {
+            if let Address::Unix(path) = address {
+                own.push(("a socket that is listened at".to_owned(), path.clone()));
+            }
+        }
+        own
     }
 
     fn threads(&self) -> NonZeroUsize {
@@ -484,11 +503,11 @@ impl LimitArgs {
 }
 
 impl CacheArgs {
-    fn checked(self) -> Cache {
-        match (self.no_cache, self.cache_dir) {
+    fn checked(&self) -> Cache {
+        match (self.no_cache, &self.cache_dir) {
             (true, _) => Cache::Off,
             (false, None) => Cache::Default,
-            (false, Some(directory)) => Cache::Directory(directory),
+            (false, Some(directory)) => Cache::Directory(directory.clone()),
         }
     }
 }

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use host_manifest::{Manifest, Report};
+use host_manifest::{Beside, Manifest, Report};
 
 /// Reads and checks a manifest, with the environment of this process for its `${VAR}`.
 ///
 /// # Errors
 /// Everything that is wrong with it, each with file, line and what to do.
-pub fn read(path: &Path) -> Result<Manifest, Report> {
-    host_manifest::load(path, &|name| std::env::var(name).ok())
+pub fn read(path: &Path, beside: &Beside) -> Result<Manifest, Report> {
+    host_manifest::load(path, &|name| std::env::var(name).ok(), beside)
 }
 
 /// Whether `path` is to be read as a manifest rather than as a component.
 pub(super) fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "toml")
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"))
 }

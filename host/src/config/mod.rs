@@ -42,6 +42,8 @@ pub struct Over {
     pub health: Option<Health>,
     /// Swap when a file changes.
     pub watch: bool,
+    /// What of the process no guest may change, with what to call it.
+    pub own: Vec<(String, PathBuf)>,
 }
 
 impl Over {
@@ -75,6 +77,19 @@ impl Control {
     fn of(path: &Path) -> Self {
         if path.as_os_str() == "off" { Self::Off } else { Self::Path(path.to_owned()) }
     }
+
+    /// The socket, or the directory that it will be in.
+    fn place(&self) -> Option<PathBuf> {
+        match self {
+            Self::Off => None,
+            Self::Path(path) => Some(path.clone()),
+            Self::Default => {
+                let base = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+                let base = base.filter(|path| path.is_absolute());
+                Some(base.unwrap_or_else(|| "/run".into()).join("host"))
+            }
+        }
+    }
 }
 
 /// Where compiled code is kept.
@@ -86,6 +101,21 @@ pub enum Cache {
     Default,
     /// In this directory.
     Directory(PathBuf),
+}
+
+impl Cache {
+    /// The directory: the one asked for, or the user's, or the system's for root without a home.
+    #[must_use]
+    pub fn directory(&self) -> Option<PathBuf> {
+        let base = match self {
+            Self::Off => return None,
+            Self::Directory(directory) => return Some(directory.clone()),
+            Self::Default => std::env::var_os("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"))),
+        };
+        Some(base.unwrap_or_else(|| "/var/cache".into()).join("host"))
+    }
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub(super) fn status(status: &Status) -> String {
         ]);
     }
     let mut text = table(&rows);
-    if status.components.len() > 1 {
+    if !status.components.is_empty() {
         text += "\n";
         text += &components(&status.components);
     }

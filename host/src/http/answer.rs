@@ -15,14 +15,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
 use super::afterwork::Rest;
+use super::clock::Clock;
 use super::exchange::{Admitted, Exchanges};
 use super::failure::Failure;
 use super::label::Label;
-use super::upload::Verdict;
+use super::verdict::Verdict;
 use crate::component::{BodyError, GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Guard, Phase, PhaseWatch};
 
@@ -59,23 +60,28 @@ impl Answer {
         Self::from(Inner::Passed { body, guard, phase })
     }
 
-    /// Waits for the moment when it is not to be held back any longer: whoever takes its frames has
-    /// stood still for too long, or its end was decided. Holds nothing of it.
+    /// Waits for the moment when it is not to be held back any longer: its time is up, or its end was
+    /// decided. Holds nothing of it.
     pub(super) fn is_overdue(&self) -> impl Future<Output = ()> + Send + 'static {
         let waits = match &self.inner {
             Inner::Guest(stream) => stream.work.as_ref().map(|work| {
-                let idle = Instant::now() + stream.body_idle;
-                let by = stream.deadline.map_or(idle, |deadline| deadline.min(idle));
-                (work.exchanges.phase().clone(), work.admitted.generation.cut(), by)
+                let cut = work.admitted.generation.cut();
+                (work.exchanges.phase().clone(), cut, stream.clock.deadline)
             }),
             Inner::Whole { .. } | Inner::Passed { .. } => None,
         };
         async move {
-            let Some((phase, cut, by)) = waits else { return pending().await };
+            let Some((phase, cut, deadline)) = waits else { return pending().await };
+            let over = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => pending().await,
+                }
+            };
             tokio::select! {
                 () = phase.reached(Phase::Cut) => {}
                 () = cut => {}
-                () = sleep_until(by) => {}
+                () = over => {}
             }
         }
     }
@@ -107,7 +113,7 @@ pub(super) struct Stream {
     /// Taken when the body ends.
     pub(super) work: Option<Work>,
     pub(super) body_idle: Duration,
-    pub(super) deadline: Option<Instant>,
+    pub(super) clock: Clock,
     /// What is still owed of a declared length.
     pub(super) owed: Option<u64>,
     /// What it may still be, if that is bounded.
@@ -133,8 +139,9 @@ pub(super) struct Work {
 /// Made when first needed: most bodies are there at once.
 #[derive(Default)]
 pub(super) struct Timers {
-    idle: Option<Pin<Box<Sleep>>>,
-    total: Option<Pin<Box<Sleep>>>,
+    /// Since when the guest is waited for.
+    idle: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    total: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     cut: Option<Pin<Box<dyn Future<Output = Why> + Send>>>,
 }
 
@@ -203,20 +210,25 @@ impl Work {
         self.label.exchange(&self.guard)
     }
 
-    /// The message is broken: the guest ends here.
-    fn break_off(mut self, why: Why) -> Broken {
+    /// The message is broken: the guest ends here. `late` tells whether it is the guest that was late.
+    fn break_off(mut self, why: Why, late: bool) -> Broken {
         let broken = Broken(why);
         let (exchange, label) = (self.exchange(), &self.label);
         let generation = &self.admitted.generation;
         let (component, generation) = (generation.name(), generation.number());
         let upload = self.verdict.failure();
-        if upload.is_none() && matches!(broken.0, Why::Guest(_) | Why::Idle(_) | Why::Total) {
+        let failed = match broken.0 {
+            Why::Guest(_) => true,
+            Why::Idle(_) | Why::Total => late,
+            Why::Body(_) | Why::TooLarge | Why::Cut | Why::Retired => false,
+        };
+        if upload.is_none() && failed {
             self.admitted.failed();
         }
         if matches!(broken.0, Why::Cut | Why::Retired) {
             self.guard.mark_cut();
         }
-        if upload == Some(Failure::PeerGone) {
+        if matches!(upload, Some(Failure::PeerGone | Failure::Plugin)) {
             debug!(exchange, component, generation, why = %broken, "peer gone: {label}");
         } else {
             warn!(exchange, component, generation, why = %broken, "answer broken off: {label}");
@@ -290,7 +302,7 @@ impl Stream {
         if work.admitted.generation.is_cut() {
             return self.fail(Why::Retired);
         }
-        if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if self.clock.is_over() {
             return self.fail(Why::Total);
         }
         let worked = work.running.poll_work(cx);
@@ -350,8 +362,10 @@ impl Stream {
     }
 
     fn fail(&mut self, why: Why) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        // A guest that gives its frames is not late when nobody takes them in time.
+        let late = self.timers.idle.is_some() && !self.clock.is_of_others();
         match self.work.take() {
-            Some(work) => Poll::Ready(Some(Err(work.break_off(why)))),
+            Some(work) => Poll::Ready(Some(Err(work.break_off(why, late)))),
             None => Poll::Ready(None),
         }
     }
@@ -373,14 +387,13 @@ impl Stream {
             timers.cut = None;
             return self.fail(why);
         }
-        let body_idle = self.body_idle;
-        let idle =
-            timers.idle.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + body_idle)));
+        let (clock, body_idle) = (&self.clock, self.body_idle);
+        let idle = timers.idle.get_or_insert_with(|| Box::pin(clock.clone().silence(body_idle)));
         if idle.as_mut().poll(cx).is_ready() {
             return self.fail(Why::Idle(body_idle));
         }
-        if let Some(deadline) = self.deadline {
-            let total = timers.total.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if clock.deadline.is_some() {
+            let total = timers.total.get_or_insert_with(|| Box::pin(clock.clone().over()));
             if total.as_mut().poll(cx).is_ready() {
                 return self.fail(Why::Total);
             }

@@ -25,10 +25,11 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
 
+use super::clock::{Behind, Owed};
 use super::edge::NAMELESS;
 use super::exchange::Exchanges;
 use super::pipe::piped;
-use super::upload::Verdict;
+use super::verdict::Verdict;
 use super::way::Way;
 use crate::component::{BodyError, NEXT_HOST, Next, Passing, WasiBody};
 
@@ -37,6 +38,9 @@ const AT_ONCE: usize = 16;
 
 /// And in all: its clock begins anew after each.
 const IN_ALL: usize = 64;
+
+/// Bytes of a method: those that there are have 16 at most (RFC 9110 §16.1.1).
+const METHOD: usize = 32;
 
 /// What the exchange and its plugin have in common. Dropping the last handle ends what was passed on
 /// and not yet answered.
@@ -50,8 +54,12 @@ struct Shared {
     rights: Arc<Semaphore>,
     /// Requests passed on, in all.
     passed: AtomicUsize,
+    /// One of them may have changed something (RFC 9110 §9.2.1).
+    unsafe_passed: AtomicBool,
     /// Requests passed on that have no answer yet.
     waiting: watch::Sender<usize>,
+    /// Those, and frames of answers.
+    behind: Behind,
     kept: Mutex<Kept>,
 }
 
@@ -97,7 +105,7 @@ struct Kept {
 #[derive(Clone)]
 struct Passed {
     answer: watch::Receiver<Option<(Head, Arc<Shelter>)>>,
-    _task: Arc<Owned>,
+    _task: Arc<Task>,
 }
 
 /// How an exchange goes on whose plugin has failed.
@@ -113,13 +121,16 @@ pub(super) enum Recovered {
 impl Pass {
     /// To pass on to the first one of `rest`.
     pub(super) fn new(exchanges: Exchanges, rest: Way, origin: Origin) -> Self {
+        let behind = Behind::new(rest.limits().count());
         Self(Arc::new(Shared {
             exchanges,
             rest: Mutex::new(rest),
             origin,
             rights: Arc::new(Semaphore::new(AT_ONCE)),
             passed: AtomicUsize::new(0),
+            unsafe_passed: AtomicBool::new(false),
             waiting: watch::Sender::new(0),
+            behind,
             kept: Mutex::default(),
         }))
     }
@@ -127,6 +138,11 @@ impl Pass {
     /// What the plugin is given.
     pub(super) fn handle(&self) -> Arc<dyn Next> {
         self.0.clone()
+    }
+
+    /// Those behind it.
+    pub(super) fn behind(&self) -> Behind {
+        self.0.behind.clone()
     }
 
     /// Keeps what is needed of a request to go on without the plugin.
@@ -164,6 +180,9 @@ impl Pass {
                 None => Recovered::Nothing,
             };
         }
+        if self.0.may_be_done() {
+            return Recovered::Nothing;
+        }
         match body.take() {
             Some(body) => Recovered::Request(Request::from_parts(parts, body)),
             None => Recovered::Nothing,
@@ -198,6 +217,12 @@ impl Shared {
         }
     }
 
+    /// Whether what the client asks for may have been done already, by a request that the plugin made
+    /// of the client's: nobody but the client knows whether it may be done twice.
+    fn may_be_done(&self) -> bool {
+        !self.origin.method.is_safe() && self.unsafe_passed.load(Ordering::Acquire)
+    }
+
     fn rest(&self) -> MutexGuard<'_, Way> {
         self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,12 +233,13 @@ impl Shared {
 }
 
 /// Counts a request as waiting for its answer.
-struct Waits(Arc<Shared>);
+struct Waits(Arc<Shared>, #[expect(dead_code, reason = "held")] Owed);
 
 impl Waits {
     fn new(shared: Arc<Shared>) -> Self {
         shared.waiting.send_modify(|waiting| *waiting += 1);
-        Self(shared)
+        let owed = shared.behind.owe();
+        Self(shared, owed)
     }
 }
 
@@ -225,6 +251,9 @@ impl Drop for Waits {
 
 impl Next for Shared {
     fn pass(self: Arc<Self>, mut request: Request<WasiBody>) -> Passing {
+        if request.method().as_str().len() > METHOD {
+            return Box::pin(ready(Err(BodyError::HttpRequestMethodInvalid)));
+        }
         let in_all = self.passed.fetch_add(1, Ordering::Relaxed);
         let right = self.rights.clone().try_acquire_owned().ok().filter(|_| in_all < IN_ALL);
         let Some(right) = right else {
@@ -232,21 +261,25 @@ impl Next for Shared {
         };
         self.restore(&mut request);
         let answers_the_client = self.origin.is(&request);
+        if !request.method().is_safe() {
+            self.unsafe_passed.store(true, Ordering::Release);
+        }
         let waits = Waits::new(self.clone());
         let (send, answer) = watch::channel(None);
         let (exchanges, rest) = (self.exchanges.clone(), self.rest().clone());
         let (of, verdict) = (self.origin.exchange, self.origin.verdict.clone());
+        let behind = self.behind.clone();
         let task = tokio::spawn(async move {
             let response = exchanges.hop(request, rest, of, verdict).await;
             let (head, body) = response.into_parts();
-            let (body, pump) = piped(body);
+            let (body, pump) = piped(body, behind);
             // Nobody waits any more: then the body is dropped, and the guest with it.
             drop(send.send(Some((head, Shelter::new(body)))));
             if let Some(pump) = pump {
                 pump.await;
             }
         });
-        let passed = Passed { answer, _task: Arc::new(Owned(task.abort_handle(), right)) };
+        let passed = Passed { answer, _task: Arc::new(Task(task.abort_handle(), right)) };
         let mut kept = self.kept();
         if kept.request.is_some() && answers_the_client {
             // A plugin that passes on twice is answered twice; the latest is what can be gone on with.
@@ -265,9 +298,9 @@ impl Next for Shared {
 }
 
 /// Ends a task with its last owner.
-struct Owned(AbortHandle, #[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
+struct Task(AbortHandle, #[expect(dead_code, reason = "held")] OwnedSemaphorePermit);
 
-impl Drop for Owned {
+impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -323,7 +356,7 @@ impl Body for Sheltered {
 /// A body with the task that writes it.
 struct Guarded<B> {
     body: B,
-    _task: Arc<Owned>,
+    _task: Arc<Task>,
 }
 
 impl<B: Body<Data = Bytes, Error = BodyError> + Unpin> Body for Guarded<B> {

@@ -7,6 +7,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
 use super::failure::Failure;
+use host_manifest::routes::{decoded, resolved};
 
 /// The authority of an HTTP/1.0 request that names none.
 pub(super) const NAMELESS: Authority = Authority::from_static("localhost");
@@ -138,12 +139,12 @@ fn path<B>(request: &Request<B>) -> Result<Option<PathAndQuery>, Failure> {
 /// together. Routes are found by the bytes: a request for which a reading leads to another place could
 /// reach a component past the plugins that stand before that path.
 pub(super) fn other_readings(path: &str) -> Vec<String> {
-    let plain = !path.contains('%') && !path.contains("/.") && !path.contains("//");
-    if plain && !path.contains('\\') {
+    let plain = !path.contains(['%', '\\']) && !path.contains("/.") && !path.contains("//");
+    if plain && path.is_ascii() {
         return Vec::new();
     }
-    let once = decode(path);
-    let twice = decode(&once);
+    let once = decoded(path);
+    let twice = decoded(&once);
     let mut readings = Vec::new();
     for decoded in [path, &once, &twice] {
         let slashes = decoded.replace('\\', "/");
@@ -157,45 +158,6 @@ pub(super) fn other_readings(path: &str) -> Vec<String> {
     readings.dedup();
     readings.retain(|reading| reading != path);
     readings
-}
-
-/// A path without its dots (RFC 3986 §5.2.4), and without empty segments if they are merged.
-fn resolved(path: &str, merged: bool) -> String {
-    let mut segments: Vec<&str> = Vec::new();
-    let mut rest = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
-    while let Some(segment) = rest.next() {
-        let last = rest.peek().is_none();
-        match segment {
-            ".." => drop(segments.pop()),
-            "." => {}
-            "" if merged && !last => {}
-            segment => segments.push(segment),
-        }
-        if last && matches!(segment, "." | "..") {
-            segments.push("");
-        }
-    }
-    format!("/{}", segments.join("/"))
-}
-
-/// Percent-encoding undone, once (RFC 3986 §2.1).
-fn decode(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, behind)) = rest.split_first() {
-        let hex = behind.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.filter(|_| *byte == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(value) => {
-                decoded.push(value);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            None => {
-                decoded.push(*byte);
-                rest = behind;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]
@@ -289,7 +251,17 @@ mod tests {
             let others = other_readings(path);
             assert!(others.iter().any(|other| other == read), "{path}: {others:?}");
         }
-        assert_eq!(other_readings("/a%zz"), [""; 0], "no encoding");
+        for (path, read) in [
+            ("/%c3%a9", "/%C3%A9"),
+            ("/é", "/%C3%A9"),
+            ("/%25C3%A9", "/%C3%A9"),
+            ("/a%zz", "/a%25zz"),
+        ] {
+            assert_eq!(other_readings(path), [read], "{path}");
+        }
+        for path in ["/%C3%A9", "/a%20b", "/100%25", "/100%25/a%3Fb%23"] {
+            assert_eq!(other_readings(path), [""; 0], "the one way to write it: {path}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One exchange, from the request's head to the response's.
 
 use std::collections::VecDeque;
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -12,16 +12,18 @@ use host_manifest::{Component, Fail};
 use http::header::{CONTENT_LENGTH, TE};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::afterwork::Afterwork;
 use super::answer::{Answer, Stream, Timers, Work};
 use super::chain::{Origin, Pass, Recovered};
+use super::clock::Clock;
 use super::edge;
 use super::failure::{self, Failure};
 use super::label::Label;
 use super::upload::{self, UploadLimits};
+use super::verdict::Verdict;
 use super::way::Way;
 use crate::component::{Generation, GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Work as InFlight};
@@ -117,7 +119,7 @@ impl Exchanges {
         request: Request<WasiBody>,
         way: Way,
         of: u64,
-        verdict: upload::Verdict,
+        verdict: Verdict,
     ) -> Response<Answer> {
         let label = Arc::new(Label::new(&request, Some(of)));
         let guard = self.0.hops.enter(label.clone());
@@ -134,7 +136,7 @@ impl Exchanges {
     async fn serve(
         self,
         mut request: Request<WasiBody>,
-        verdict: upload::Verdict,
+        verdict: Verdict,
         mut way: Way,
         guard: Guard,
         label: Arc<Label>,
@@ -167,7 +169,9 @@ impl Exchanges {
                 }
                 Err(fault) => fault,
             };
-            let Some(pass) = pass.filter(|_| fault.is_of_the_component()) else {
+            // A plugin that hangs until its time is up after a swap is left out as any that hangs.
+            let retired = matches!(fault, Fault::Host(Failure::Retired));
+            let Some(pass) = pass.filter(|_| retired || fault.is_of_the_component()) else {
                 return refuse(&fault, guard, &label);
             };
             let failure = fault.failure().of_plugin();
@@ -189,7 +193,13 @@ impl Exchanges {
                     let phase = self.0.phase.clone();
                     return response.map(|body| Answer::passed(body, guard, phase));
                 }
-                Recovered::Nothing => return failure.response(),
+                Recovered::Nothing => {
+                    let mut guard = guard;
+                    if retired {
+                        guard.mark_cut();
+                    }
+                    return failure.response();
+                }
             }
         }
     }
@@ -199,11 +209,11 @@ impl Exchanges {
     async fn respond(
         self,
         begun: Begun,
-        verdict: upload::Verdict,
+        verdict: Verdict,
         guard: Guard,
         label: Arc<Label>,
     ) -> Result<Response<Answer>, Failure> {
-        let Begun { response, running, admitted, deadline, body_idle, bodyless } = begun;
+        let Begun { response, running, admitted, clock, body_idle, bodyless } = begun;
         let room = admitted.entry.limits.response_body;
         let work = Work { running, admitted, verdict, guard, label, exchanges: self };
         let (parts, body) = response.into_parts();
@@ -216,7 +226,7 @@ impl Exchanges {
             body,
             work: Some(work),
             body_idle,
-            deadline,
+            clock,
             owed,
             room,
             early: VecDeque::new(),
@@ -255,7 +265,7 @@ struct Begun {
     response: Response<WasiBody>,
     running: Running,
     admitted: Admitted,
-    deadline: Option<Instant>,
+    clock: Clock,
     body_idle: Duration,
     /// HEAD, 204, 304: no body follows, whatever the guest writes.
     bodyless: bool,
@@ -303,7 +313,7 @@ impl Shared {
     async fn run(
         &self,
         request: Request<WasiBody>,
-        verdict: &upload::Verdict,
+        verdict: &Verdict,
         turn: Turn<'_>,
     ) -> Result<Begun, Fault> {
         let Turn { way, pass, label, began } = turn;
@@ -316,14 +326,14 @@ impl Shared {
         let limits = &entry.limits;
         let mut running = generation.start(request, pass.map(Pass::handle));
         let deadline = limits.total.map(|total| began + total);
-        let clock = head_is_late(limits.response_head, deadline, pass);
+        let clock = Clock::new(verdict, pass, deadline);
         let peer = verdict.on_drop();
         let head = tokio::select! {
             biased;
             head = self.head(&mut running, verdict, generation) => head,
             () = self.phase.reached(Phase::Cut) => Err(Failure::Cut.into()),
             () = generation.cut() => Err(Failure::Retired.into()),
-            () = clock => Err(Failure::GuestTooSlow.into()),
+            () = clock.head_is_late(limits.response_head, pass) => Err(Failure::GuestTooSlow.into()),
         };
         peer.defuse();
         let response = head.and_then(|response| match response.status().as_u16() {
@@ -331,7 +341,8 @@ impl Shared {
             status => Err(Fault::Guest(GuestFailure::Status(status))),
         });
         let mut response = response.inspect_err(|fault| {
-            if fault.is_of_the_guest() {
+            let late = matches!(fault, Fault::Host(Failure::GuestTooSlow));
+            if fault.is_of_the_guest() && !(late && clock.is_of_others()) {
                 admitted.failed();
             }
         })?;
@@ -341,7 +352,7 @@ impl Shared {
             || matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         // The longest pause in an answer that anybody on the way may make.
         let body_idle = way.limits().map(|limits| limits.body_idle).max().unwrap_or_default();
-        Ok(Begun { response, running, admitted, deadline, body_idle, bodyless })
+        Ok(Begun { response, running, admitted, clock, body_idle, bodyless })
     }
 
     /// Waits for the right to an instance of the first component on the way.
@@ -352,12 +363,15 @@ impl Shared {
         {
             return Err(Failure::put_aside(left).into());
         }
-        // An exchange takes what its whole way needs at once: those that hold one each and wait for
-        // another could wait for each other.
-        let of_all = if label.of.is_some() { 0 } else { way.limits().count() };
+        let enter = async {
+            match label.of {
+                None => was.bulkhead.enter(way.reserve(), way.limits().count()).await,
+                Some(_) => was.bulkhead.follow(way.reserve()).await,
+            }
+        };
         let permit = tokio::select! {
             biased;
-            permit = was.bulkhead.enter(of_all) => permit.map_err(|_| Failure::AtLimit)?,
+            permit = enter => permit.map_err(|_| Failure::AtLimit)?,
             () = self.phase.reached(Phase::Cut) => return Err(Failure::Cut.into()),
         };
         // Now that it begins: what waited does not run on code that was replaced since.
@@ -376,7 +390,7 @@ impl Shared {
     async fn head(
         &self,
         running: &mut Running,
-        verdict: &upload::Verdict,
+        verdict: &Verdict,
         generation: &Generation,
     ) -> Result<Response<WasiBody>, Fault> {
         poll_fn(|cx| {
@@ -386,39 +400,15 @@ impl Shared {
             if generation.is_cut() {
                 return Poll::Ready(Err(Failure::Retired.into()));
             }
-            let head = running.poll_head(cx);
-            if let (Some(failure), false) = (verdict.failure(), matches!(head, Poll::Ready(Ok(_))))
-            {
-                return Poll::Ready(Err(failure.into()));
+            match (running.poll_head(cx), verdict.failure()) {
+                (Poll::Ready(Ok(head)), _) => Poll::Ready(Ok(head)),
+                // What the guest makes of half a request is its own; a failure is not.
+                (Poll::Pending, Some(Failure::Plugin)) => Poll::Pending,
+                (_, Some(failure)) => Poll::Ready(Err(failure.into())),
+                (head, None) => head.map_err(Fault::Guest),
             }
-            head.map_err(Fault::Guest)
         })
         .await
-    }
-}
-
-/// Waits until the head of an answer is late. What those behind a plugin take is not its time: its
-/// clock stands still meanwhile, and begins anew after that.
-async fn head_is_late(patience: Duration, deadline: Option<Instant>, pass: Option<&Pass>) {
-    let total = async {
-        match deadline {
-            Some(deadline) => sleep_until(deadline).await,
-            None => pending().await,
-        }
-    };
-    let own = async {
-        loop {
-            let Some(pass) = pass else { return sleep(patience).await };
-            pass.is_answered().await;
-            tokio::select! {
-                () = pass.is_waiting() => {}
-                () = sleep(patience) => return,
-            }
-        }
-    };
-    tokio::select! {
-        () = total => {}
-        () = own => {}
     }
 }
 

@@ -42,14 +42,43 @@ impl Label {
     }
 }
 
+/// Bytes of a method or a path in a line of the log: a plugin can make either as long as it likes.
+const SHOWN: usize = 256;
+
+/// The beginning of a text, with a sign where there is more of it.
+fn cut(text: &str) -> (&str, &'static str) {
+    let end = text.floor_char_boundary(SHOWN);
+    text.split_at_checked(end)
+        .filter(|(_, rest)| !rest.is_empty())
+        .map_or((text, ""), |it| (it.0, "…"))
+}
+
 impl fmt::Display for Label {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { method, uri, .. } = self;
         let path = uri.path_and_query().map_or("*", |path| path.as_str());
-        write!(f, "{method} {path}")?;
+        let ((method, more), (path, on)) = (cut(method.as_str()), cut(path));
+        write!(f, "{method}{more} {path}{on}")?;
         if let Some(exchange) = self.of {
             write!(f, " of exchange={exchange}")?;
         }
         self.generation().map_or(Ok(()), |generation| write!(f, " generation={generation}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plugin could pass on a path of 64 KiB, and a line of the log was as long.
+    #[test]
+    fn a_long_path_is_cut() {
+        let label = |path: &str| {
+            Label::new(&Request::builder().uri(path).body(()).unwrap(), None).to_string()
+        };
+        let shown = format!("/{}", "x".repeat(SHOWN - 1));
+        assert_eq!(label(&shown), format!("GET {shown}"));
+        assert_eq!(label(&format!("{shown}x")), format!("GET {shown}…"));
+        assert_eq!(label(&format!("/{}", "é".repeat(SHOWN))).len(), "GET /…".len() + SHOWN - 2);
     }
 }

@@ -12,12 +12,14 @@
 mod afterwork;
 mod answer;
 mod chain;
+mod clock;
 mod edge;
 mod exchange;
 mod failure;
 mod label;
 mod pipe;
 mod upload;
+mod verdict;
 mod way;
 
 pub use answer::{Answer, Broken};

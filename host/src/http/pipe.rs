@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::answer::Answer;
+use super::clock::Behind;
 use crate::component::{BodyError, WasiBody};
 
 /// Frames that wait between two instances. One, so that who writes goes no faster than who reads.
@@ -24,7 +25,10 @@ enum Piece {
 
 /// An answer as a body for another instance, and what has to be awaited for it to get its frames.
 /// An answer that is there whole needs nobody.
-pub(super) fn piped(answer: Answer) -> (WasiBody, Option<impl Future<Output = ()> + Send>) {
+pub(super) fn piped(
+    answer: Answer,
+    behind: Behind,
+) -> (WasiBody, Option<impl Future<Output = ()> + Send>) {
     if answer.is_whole() {
         let whole = answer.map_err(|_| BodyError::HttpResponseIncomplete);
         return (whole.boxed_unsync(), None);
@@ -32,16 +36,24 @@ pub(super) fn piped(answer: Answer) -> (WasiBody, Option<impl Future<Output = ()
     let size = answer.size_hint();
     let (send, pieces) = mpsc::channel(FRAMES);
     let pipe = Pipe { pieces, size, ended: false };
-    (pipe.boxed_unsync(), Some(pump(answer, send)))
+    (pipe.boxed_unsync(), Some(pump(answer, send, behind)))
 }
 
-async fn pump(mut answer: Answer, send: mpsc::Sender<Piece>) {
+/// How fast this goes is no matter of who answers: where nobody takes the pieces, the plugin's limits
+/// bound that, and the patience of its client's connection.
+async fn pump(mut answer: Answer, send: mpsc::Sender<Piece>, behind: Behind) {
     loop {
-        let (piece, last) = match answer.frame().await {
+        let owed = behind.owe();
+        let frame = answer.frame().await;
+        let (piece, last) = match frame {
             Some(Ok(frame)) => (Piece::Frame(frame), false),
             None => (Piece::End, true),
-            Some(Err(_)) => (Piece::Broken, true),
+            Some(Err(_)) => {
+                behind.broke_off();
+                (Piece::Broken, true)
+            }
         };
+        drop(owed);
         let open = match send.try_send(piece) {
             Ok(()) => true,
             Err(TrySendError::Closed(_)) => false,

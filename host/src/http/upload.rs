@@ -2,8 +2,6 @@
 
 use std::error::Error;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,7 +14,7 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::failure::Failure;
+use super::verdict::{BROKEN_OFF, TOO_LARGE, TOO_SLOW, Verdict};
 use super::way::Way;
 use crate::component::{BodyError, WasiBody};
 
@@ -69,76 +67,6 @@ pub(super) fn limited(body: WasiBody, most: u64, verdict: Verdict) -> WasiBody {
     Limited::new(body, most).map_err(told).boxed_unsync()
 }
 
-/// What the peer of an exchange did to it, if anything: a guest that cannot go on then has not failed.
-/// Shared by all who judge the exchange; in a chain, what the client did is seen by all.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Verdict(Arc<Judged>);
-
-#[derive(Debug, Default)]
-struct Judged {
-    peer: AtomicU8,
-    /// Of the plugin whose request it is, for which its own peers come first.
-    before: Option<Verdict>,
-}
-
-const FINE: u8 = 0;
-const TOO_LARGE: u8 = 1;
-const TOO_SLOW: u8 = 2;
-const BROKEN_OFF: u8 = 3;
-
-impl Verdict {
-    /// Of those to whom a plugin passes on: that plugin is their peer.
-    pub(super) fn behind(&self) -> Self {
-        Self(Arc::new(Judged { peer: AtomicU8::new(FINE), before: Some(self.clone()) }))
-    }
-
-    /// The answer that the peer is owed for what it did.
-    pub(super) fn failure(&self) -> Option<Failure> {
-        let before = self.0.before.as_ref().and_then(Self::failure);
-        before.or_else(|| match self.0.peer.load(Ordering::Acquire) {
-            FINE => None,
-            TOO_LARGE => Some(Failure::BodyTooLarge),
-            TOO_SLOW => Some(Failure::BodyTooSlow),
-            _ => Some(Failure::PeerGone),
-        })
-    }
-
-    /// Nobody waits for the answer any more. To be said before the guest is dropped: those behind it
-    /// see their ends of its bodies break, maybe on another thread, and are not to blame.
-    pub(super) fn peer_is_gone(&self) {
-        self.set(BROKEN_OFF);
-    }
-
-    /// Says so when it is dropped. To be made behind the guest, so that it goes before the guest does.
-    pub(super) fn on_drop(&self) -> PeerGone<'_> {
-        PeerGone(Some(self))
-    }
-
-    /// The first word stands: what comes after follows from it.
-    fn set(&self, verdict: u8) {
-        // Who came first is what the peer is told; that another was there before is no error.
-        self.0.peer.compare_exchange(FINE, verdict, Ordering::AcqRel, Ordering::Acquire).ok();
-    }
-}
-
-/// Says that the peer is gone unless it is told that somebody waits.
-pub(super) struct PeerGone<'a>(Option<&'a Verdict>);
-
-impl PeerGone<'_> {
-    /// The guest has come to an end of its own.
-    pub(super) fn defuse(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for PeerGone<'_> {
-    fn drop(&mut self) {
-        if let Some(verdict) = self.0 {
-            verdict.peer_is_gone();
-        }
-    }
-}
-
 /// A request body with its limits. The guest sees an error where one is passed.
 pub(super) struct Upload {
     /// Taken by the drop.
@@ -172,6 +100,16 @@ impl Upload {
         (upload, verdict)
     }
 
+    /// The guest waits for bytes of the client, or does not any more.
+    fn is_waited_for(&mut self, yes: bool) {
+        if yes == self.silence.is_some() {
+            return;
+        }
+        let until = yes.then(|| Instant::now() + self.patience);
+        self.silence = until.map(|until| Box::pin(sleep_until(until)));
+        self.verdict.client_is_waited_for(until);
+    }
+
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyError> {
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
         match self.left.checked_sub(bytes) {
@@ -197,7 +135,7 @@ impl Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
-            self.silence = None;
+            self.is_waited_for(false);
             if frame.is_none() {
                 self.body = None;
             }
@@ -207,10 +145,10 @@ impl Body for Upload {
                 Ok(frame)
             }));
         }
-        let patience = self.patience;
-        let silence =
-            self.silence.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
-        if silence.as_mut().poll(cx).is_ready() {
+        self.is_waited_for(true);
+        if let Some(silence) = &mut self.silence
+            && silence.as_mut().poll(cx).is_ready()
+        {
             self.verdict.set(TOO_SLOW);
             return Poll::Ready(Some(Err(BodyError::ConnectionReadTimeout)));
         }
@@ -230,6 +168,7 @@ impl Body for Upload {
 /// go on: hyper would close it, behind an answer that did not say so.
 impl Drop for Upload {
     fn drop(&mut self) {
+        self.is_waited_for(false);
         let Some(body) = self.body.take() else { return };
         // A peer that was not asked for its body may send another request in its place.
         if body.is_end_stream() || self.verdict.failure().is_some() || self.expected {
@@ -257,6 +196,7 @@ async fn discard(mut body: Incoming, mut left: u64) {
 mod tests {
     use http_body_util::Full;
 
+    use super::super::failure::Failure;
     use super::*;
 
     async fn read(body: WasiBody) -> Result<Bytes, BodyError> {
@@ -277,7 +217,7 @@ mod tests {
         for (body, most, failure) in [
             (five_bytes(), 5, None),
             (five_bytes(), 4, Some(Failure::BodyTooLarge)),
-            (broken(), 5, Some(Failure::PeerGone)),
+            (broken(), 5, Some(Failure::Plugin)),
         ] {
             let client = Verdict::default();
             let behind = client.behind();
@@ -285,23 +225,5 @@ mod tests {
             assert_eq!((read.is_err(), behind.failure()), (failure.is_some(), failure));
             assert_eq!(client.failure(), None, "nor against the client");
         }
-    }
-
-    #[test]
-    fn what_the_client_does_is_known_to_all_behind() {
-        let client = Verdict::default();
-        let behind = client.behind().behind();
-        client.on_drop().defuse();
-        assert_eq!(behind.failure(), None);
-        drop(client.on_drop());
-        assert_eq!(behind.failure(), Some(Failure::PeerGone));
-    }
-
-    #[test]
-    fn the_first_word_on_an_upload_stands() {
-        let verdict = Verdict::default();
-        verdict.set(TOO_SLOW);
-        verdict.peer_is_gone();
-        assert_eq!(verdict.failure(), Some(Failure::BodyTooSlow));
     }
 }

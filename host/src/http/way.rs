@@ -7,7 +7,7 @@ use host_manifest::{Component, Limits, Route};
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
 
-use crate::site::{App, Site, Target};
+use crate::site::{App, Reserve, Site, Target};
 
 /// The components that a request goes through: plugins, then the one that is to answer.
 #[derive(Clone, Debug)]
@@ -16,6 +16,7 @@ pub(super) struct Way {
     ways: Arc<[Route]>,
     /// What the last one does not see of the path.
     strip: Option<Arc<str>>,
+    reserve: Reserve,
 }
 
 /// One of them.
@@ -37,7 +38,8 @@ impl Way {
         };
         let stops: Option<VecDeque<_>> = names.map(stop).collect();
         let (ways, strip) = (site.ways().clone(), target.strip.clone());
-        Some(Self { stops: stops.filter(|stops| !stops.is_empty())?, ways, strip })
+        let stops = stops.filter(|stops| !stops.is_empty())?;
+        Some(Self { stops, ways, strip, reserve: Reserve::default() })
     }
 
     /// Whose turn it is, as the manifest had it when the request was routed.
@@ -71,6 +73,11 @@ impl Way {
         self.stops.iter().map(|stop| &stop.entry.limits)
     }
 
+    /// The instances that its first one has taken for those behind it. The same from there on.
+    pub(super) fn reserve(&self) -> &Reserve {
+        &self.reserve
+    }
+
     /// What comes after, unless this is the last one.
     pub(super) fn rest(&self) -> Option<Self> {
         // Most ways have one stop, and nothing is copied for them.
@@ -78,7 +85,8 @@ impl Way {
             return None;
         }
         let stops = self.stops.iter().skip(1).cloned().collect();
-        Some(Self { stops, ways: self.ways.clone(), strip: self.strip.clone() })
+        let (ways, strip) = (self.ways.clone(), self.strip.clone());
+        Some(Self { stops, ways, strip, reserve: self.reserve.clone() })
     }
 
     /// The request as this one sees it.

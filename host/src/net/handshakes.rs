@@ -3,9 +3,12 @@
 
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tracing::debug;
 
 /// The kernel answers at once; this only bounds what must not hang.
@@ -29,14 +32,33 @@ pub(super) async fn under_way(address: Option<SocketAddr>) -> usize {
     let count = move || -> io::Result<usize> {
         families.iter().map(|family| count(*family, address.port(), State::SynReceived)).sum()
     };
-    match tokio::task::spawn_blocking(count).await {
-        Ok(Ok(count)) => count,
-        Ok(Err(why)) => {
+    let told = match aside(count) {
+        Ok(told) => timeout(PATIENCE, told).await,
+        Err(why) => {
+            debug!(%why, "no thread to ask the kernel of handshakes");
+            return 0;
+        }
+    };
+    match told {
+        Ok(Ok(Ok(count))) => count,
+        Ok(Ok(Err(why))) => {
             debug!(%why, "the kernel does not tell of handshakes");
             0
         }
-        Err(_) => 0,
+        Ok(Err(_)) | Err(_) => 0,
     }
+}
+
+/// Runs what blocks on a thread of its own. Guests can fill the pool of the runtime, and a stop that
+/// waited for room in it lost who was in the queue of the listener.
+fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<oneshot::Receiver<T>> {
+    let (send, done) = oneshot::channel();
+    // Nobody waits any more if it takes too long.
+    let work = move || drop(send.send(work()));
+    thread::Builder::new().name("handshakes".to_owned()).spawn(work)?;
+    Ok(done)
 }
 
 /// A state of a TCP socket, as the kernel numbers them (include/net/tcp_states.h).

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Counts the failures of a component. Lives as long as its entry in the manifest stays the same.
+/// Counts the failures of one generation of a component.
 pub struct Breaker {
     rule: host_manifest::Breaker,
     state: Mutex<State>,

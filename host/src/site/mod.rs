@@ -14,6 +14,7 @@
 mod breaker;
 mod bulkhead;
 mod reload;
+mod reserve;
 mod shelf;
 mod swap;
 
@@ -32,6 +33,7 @@ use crate::component::{Generation, Settings};
 pub use breaker::{Breaker, Standing as BreakerStanding};
 pub use bulkhead::{Bulkhead, Full, Permit};
 pub use reload::{Outfitter, Reloaded};
+pub use reserve::Reserve;
 pub use shelf::{Listed, Retirement, Standing};
 pub use swap::{Ask, LastSwap, Outcome, Swapper, Swaps, Trigger};
 
@@ -72,7 +74,8 @@ pub struct App {
     pub generation: Arc<Generation>,
     /// How many run at once. The same for all its generations.
     pub bulkhead: Arc<Bulkhead>,
-    /// Puts it aside when it keeps failing.
+    /// Puts it aside when it keeps failing. Each generation has one of its own: what another did, and
+    /// what ends on that yet, is not held against it.
     pub breaker: Option<Arc<Breaker>>,
 }
 
@@ -92,17 +95,15 @@ impl App {
             Some(before) if bounds(before.limits()) == wanted => before.bulkhead.clone(),
             _ => Arc::new(Bulkhead::new(wanted.0, wanted.1, wanted.2, total.clone())),
         };
-        let breaker = match before {
-            Some(before) if before.manifest.breaker == manifest.breaker => before.breaker.clone(),
-            _ => manifest.breaker.map(|breaker| Arc::new(Breaker::new(breaker))),
-        };
+        let breaker = closed(&manifest);
         let (path, looked) = (generation.path().to_owned(), generation.digest().clone());
         Self { manifest, settings, path, looked, generation, bulkhead, breaker }
     }
 
     /// The same component on another generation.
     fn on(&self, generation: Arc<Generation>) -> Self {
-        Self { path: generation.path().to_owned(), generation, ..self.clone() }
+        let (path, breaker) = (generation.path().to_owned(), closed(&self.manifest));
+        Self { path, generation, breaker, ..self.clone() }
     }
 
     /// What it may use.
@@ -110,6 +111,11 @@ impl App {
     pub fn limits(&self) -> &Limits {
         &self.manifest.limits
     }
+}
+
+/// A breaker that nothing has been counted on.
+fn closed(manifest: &Component) -> Option<Arc<Breaker>> {
+    manifest.breaker.map(|rule| Arc::new(Breaker::new(rule)))
 }
 
 impl Site {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_manifest::{Component, Manifest};
+use host_manifest::{Component, Connection, Manifest};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
@@ -238,8 +238,13 @@ impl Outfitter {
     /// What differs from the first manifest and takes a restart.
     fn restart(&self, now: &Manifest) -> Vec<String> {
         let first = &self.first;
+        // It comes from the limits of components. Less of it is no loss: connections wait for longer
+        // than the components do, which end what takes them too long.
+        let body_idle = first.connection.body_idle;
+        let connection = Connection { body_idle, ..now.connection };
         let parts = [
-            ("[listen]", first.listen != now.listen || first.connection != now.connection),
+            ("[listen]", first.listen != now.listen || first.connection != connection),
+            ("body-idle-timeout", now.connection.body_idle > body_idle),
             ("[stop]", first.stop != now.stop),
             ("[swap]", first.swap != now.swap),
             ("[total]", first.total != now.total),

@@ -1,12 +1,15 @@
 //! The file itself: opening it, and opening it again after the disk has failed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
-use redb::{Database, DatabaseError, ReadableTable as _, StorageError, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
+    StorageError, TableDefinition,
+};
 use tracing::info;
 
 use crate::error::{Failure, OpenError};
@@ -29,6 +32,8 @@ const MODE: u32 = 0o600;
 pub(super) struct Guarded {
     path: PathBuf,
     opener: Opener,
+    /// The file was not there before.
+    made: bool,
     /// None after it could not be opened again.
     open: RwLock<Option<Database>>,
 }
@@ -38,8 +43,16 @@ pub(super) type Opener = fn(&Path) -> Result<Database, DatabaseError>;
 
 impl Guarded {
     pub(super) fn open(path: &Path, opener: Opener) -> Result<Self, OpenError> {
-        let database = opener(path).map_err(|why| refused(path, &why))?;
-        Ok(Self { path: path.to_owned(), opener, open: RwLock::new(Some(database)) })
+        // A link that leads nowhere is somebody's too.
+        let made = path.symlink_metadata().is_err();
+        let database = opener(path).map_err(|why| {
+            // Whatever there is of it holds nothing, unless another process has just made it.
+            if made && !matches!(why, DatabaseError::DatabaseAlreadyOpen) {
+                fs::remove_file(path).ok();
+            }
+            refused(path, &why)
+        })?;
+        Ok(Self { path: path.to_owned(), opener, made, open: RwLock::new(Some(database)) })
     }
 
     /// Runs `work`. A file that has failed before is opened again first, and `then` runs before
@@ -88,6 +101,23 @@ impl Guarded {
             why: why.to_string(),
         })
     }
+}
+
+impl Drop for Guarded {
+    /// A file that was made for something which did not come to serve is left to nobody: who made it
+    /// removes it again, unless something has been written.
+    fn drop(&mut self) {
+        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let unused = self.made && open.as_ref().is_some_and(|open| is_empty(open).unwrap_or(false));
+        // While it is still locked: nobody else may have it open by then.
+        if unused && let Err(why) = fs::remove_file(&self.path) {
+            info!(path = %self.path.display(), %why, "an empty key-value database is left behind");
+        }
+    }
+}
+
+fn is_empty(database: &Database) -> Result<bool, redb::Error> {
+    Ok(database.begin_read()?.open_table(PAIRS)?.is_empty()?)
 }
 
 fn register(database: &Database, name: &str) -> Result<(u32, u64), redb::Error> {

@@ -1,12 +1,13 @@
 //! Buckets in a database file.
 //!
 //! ```text
-//! write ─→ queue.rs ─→ one thread at a time ─→ commit.rs: all that waits, in one transaction
-//! read  ─→ a blocking thread ─→ a snapshot
+//! write ─→ queue.rs ─→ one thread      ─→ commit.rs: what waits, in one transaction
+//! read  ─→ queue.rs ─→ several threads ─→ a snapshot
 //! ```
 //!
 //! A write is on the disk before its caller hears of it. Those that come while another is being
-//! written through share the next transaction: the disk is waited for once for all of them.
+//! written through share the next transaction: the disk is waited for once for all of them. The
+//! threads belong to the file, so nobody who uses another one can keep them.
 
 mod commit;
 mod database;
@@ -22,9 +23,8 @@ use redb::ReadableDatabase as _;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use self::commit::Job;
 use self::database::{Guarded, Opener, PAIRS, SPACES};
-use self::queue::Queue;
+use self::queue::{Job, Queue};
 use crate::bucket::Page;
 use crate::error::{Failure, OpenError};
 use crate::health::Health;
@@ -34,11 +34,15 @@ use crate::stores::Lease;
 use crate::usage::{Accounts, Usage};
 use crate::write::{Reply, Write};
 
-/// A database file, and who writes to it. Dropping it closes the file.
+/// Threads that read. Most of what they read is in memory; the others are for what is not.
+const READERS: usize = 4;
+
+/// A database file, and who reads and writes it. Dropping it closes the file; its threads end then.
 #[derive(Debug)]
 pub(crate) struct Disk {
     database: Guarded,
-    queue: Queue,
+    reads: Arc<Queue<Reading>>,
+    writes: Arc<Queue<Writing>>,
     spaces: Mutex<BTreeMap<host_manifest::Space, Arc<Entry>>>,
     health: Health,
 }
@@ -58,12 +62,23 @@ impl Disk {
     }
 
     fn open_by(path: &Path, opener: Opener) -> Result<Self, OpenError> {
-        Ok(Self {
+        let disk = Self {
             database: Guarded::open(path, opener)?,
-            queue: Queue::default(),
+            reads: Arc::default(),
+            writes: Arc::default(),
             spaces: Mutex::default(),
             health: Health::new(path.display().to_string()),
-        })
+        };
+        // If there are no threads to be had, those that there are end with the disk.
+        let mut started = disk.writes.serve_all(write_all);
+        for _ in 0..READERS {
+            started = started.and_then(|()| disk.reads.serve_each(|read| read()));
+        }
+        started.map_err(|why| OpenError::Disk {
+            path: path.display().to_string(),
+            why: format!("it needs {} threads: {why}", READERS + 1),
+        })?;
+        Ok(disk)
     }
 
     /// The space, as all who name it see it. Blocks.
@@ -85,15 +100,6 @@ impl Disk {
             }
         };
         Ok(Arc::new(Space { disk: self.clone(), entry }))
-    }
-
-    /// Carries out what waits, until nothing does. Blocks.
-    fn commit_all(&self) {
-        while let Some(jobs) = self.queue.next() {
-            let (work, done): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
-            let result = self.with_database(|database| commit::commit(database, &work));
-            answer(result, done);
-        }
     }
 
     /// Runs `work` on the open file. After a failure of the disk the file is opened again first.
@@ -119,17 +125,10 @@ impl Disk {
     }
 }
 
-fn answer(
-    result: Result<Vec<Result<Reply, Failure>>, Failure>,
-    done: Vec<oneshot::Sender<Result<Reply, Failure>>>,
-) {
-    let replies = match result {
-        Ok(replies) => replies,
-        Err(failure) => vec![Err(failure); done.len()],
-    };
-    for (done, reply) in done.into_iter().zip(replies) {
-        // Nobody waits any more when the exchange has been cut.
-        done.send(reply).ok();
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.reads.close();
+        self.writes.close();
     }
 }
 
@@ -192,59 +191,109 @@ impl Space {
     }
 }
 
-/// Reads on a thread that may block. The store stays open until the read has ended, even if nobody
-/// waits for it any more.
-pub(crate) async fn read<T: Send + 'static>(
-    space: &Arc<Space>,
-    hold: &Arc<Lease>,
-    work: impl FnOnce(&Space) -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    let (space, hold) = (space.clone(), hold.clone());
-    let task = tokio::task::spawn_blocking(move || {
-        let result = work(&space);
-        drop(space);
-        drop(hold);
-        result
-    });
-    match timeout(DISK_DEADLINE, task).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(broke_off()),
-        Err(_) => Err(too_slow()),
+/// What a job works on. It holds the store open until it has been done or dropped.
+struct Held {
+    // Before the lease: what lies in a store is let go of before the store is closed.
+    space: Arc<Space>,
+    lease: Arc<Lease>,
+}
+
+impl Held {
+    fn new(space: &Arc<Space>, lease: &Arc<Lease>) -> Self {
+        Self { space: space.clone(), lease: lease.clone() }
+    }
+
+    /// One component of one generation. A job holds its lease, so no other one has this number.
+    fn party(&self) -> usize {
+        Arc::as_ptr(&self.lease).addr()
     }
 }
 
-/// Writes, and returns when it is on the disk. A write that nobody waits for any more goes on.
+/// A read, with its channel.
+type Reading = Box<dyn FnOnce() + Send>;
+
+/// Reads a space. `bytes`: what `work` keeps in memory until it is done.
+pub(crate) async fn read<T: Send + 'static>(
+    space: &Arc<Space>,
+    lease: &Arc<Lease>,
+    bytes: usize,
+    work: impl FnOnce(&Space) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let (done, reply) = oneshot::channel();
+    let held = Held::new(space, lease);
+    let (party, caller) = (held.party(), Arc::new(()));
+    let work: Reading = Box::new(move || {
+        let held = held;
+        let result = work(&held.space);
+        // First: whoever has the answer may close the file, and open it elsewhere.
+        drop(held);
+        done.send(result).ok();
+    });
+    space.disk.reads.push(Job { party, bytes, caller: Arc::downgrade(&caller), work })?;
+    outcome(&space.disk, reply).await
+}
+
+/// A write, with who waits for it.
+struct Writing {
+    write: commit::Job,
+    done: oneshot::Sender<Result<Reply, Failure>>,
+    held: Held,
+}
+
+/// Writes, and returns when it is on the disk. If nobody waits for it any more it goes on when it
+/// has been begun, and is left out otherwise.
 pub(crate) async fn write(
     space: &Arc<Space>,
-    hold: &Arc<Lease>,
+    lease: &Arc<Lease>,
     write: Write,
     limit: u64,
 ) -> Result<Reply, Failure> {
     let (done, reply) = oneshot::channel();
-    let job = Job { entry: space.entry.clone(), write, limit };
-    if let Some(turn) = Queue::push(&space.disk, job, done) {
-        let hold = hold.clone();
-        // Detached: it answers through the channel, and ends when nothing waits.
-        drop(tokio::task::spawn_blocking(move || {
-            turn.take();
-            drop(hold);
-        }));
-    }
+    let held = Held::new(space, lease);
+    let (party, bytes, caller) = (held.party(), write.bytes(), Arc::new(()));
+    let work =
+        Writing { write: commit::Job { entry: space.entry.clone(), write, limit }, done, held };
+    space.disk.writes.push(Job { party, bytes, caller: Arc::downgrade(&caller), work })?;
+    outcome(&space.disk, reply).await
+}
+
+async fn outcome<T>(
+    disk: &Disk,
+    reply: oneshot::Receiver<Result<T, Failure>>,
+) -> Result<T, Failure> {
     match timeout(DISK_DEADLINE, reply).await {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(broke_off()),
+        Ok(Err(_)) => {
+            Err(Failure::Unavailable("the operation on the database broke off".to_owned()))
+        }
         Err(_) => {
-            let slow = Err(too_slow());
-            space.disk.health.saw(&slow);
+            let why = format!("the disk took longer than {} s", DISK_DEADLINE.as_secs());
+            let slow = Err(Failure::Unavailable(why));
+            disk.health.saw(&slow);
             slow
         }
     }
 }
 
-fn broke_off() -> Failure {
-    Failure::Unavailable("the operation on the database broke off".to_owned())
-}
-
-fn too_slow() -> Failure {
-    Failure::Unavailable(format!("the disk took longer than {} s", DISK_DEADLINE.as_secs()))
+/// Carries out writes to one file, and answers.
+fn write_all(writes: Vec<Writing>) {
+    let (mut jobs, mut done, mut held) = (Vec::new(), Vec::new(), Vec::new());
+    for writing in writes {
+        jobs.push(writing.write);
+        done.push(writing.done);
+        held.push(writing.held);
+    }
+    // After `held`, so that it is dropped before it.
+    let Some(disk) = held.first().map(|held| held.space.disk.clone()) else { return };
+    let replies = match disk.with_database(|database| commit::commit(database, &jobs)) {
+        Ok(replies) => replies,
+        Err(failure) => vec![Err(failure); done.len()],
+    };
+    // First: whoever has the answer may close the file, and open it elsewhere.
+    drop(disk);
+    drop(held);
+    for (done, reply) in done.into_iter().zip(replies) {
+        // Nobody waits any more when the exchange has been cut.
+        done.send(reply).ok();
+    }
 }

@@ -1,64 +1,120 @@
-//! A disk that fails, and works again.
+//! A disk that fails, or hangs, and works again.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::Poll;
+use std::time::Duration;
 
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, StorageBackend};
 
-use super::commit::{Job, commit};
-use super::{Disk, Entry, Space, database};
+use super::{Disk, Entry, Space, commit, database};
+use crate::bucket::{Bucket, Place};
 use crate::error::Failure;
-use crate::tests::support::{Folder, ROOM, own};
+use crate::limits::MAX_WAITING_BYTES;
+use crate::stores::{Backend, Lease};
+use crate::tests::support::{Folder, ROOM, own, runtime};
 use crate::usage::Accounts;
 use crate::write::{Reply, Write};
 
 /// Whether the disk is full. Of this process: only one test uses it.
 static FULL: AtomicBool = AtomicBool::new(false);
 
+/// The disk that hangs. Of this process: only one test uses it.
+static HANGING: Hanging = Hanging { state: Mutex::new((false, false)), change: Condvar::new() };
+
+/// A disk that writes through only when it is let.
+struct Hanging {
+    /// Whether it hangs, and whether somebody waits for it.
+    state: Mutex<(bool, bool)>,
+    change: Condvar,
+}
+
+impl Hanging {
+    fn hang(&self, hang: bool) {
+        *self.state.lock().unwrap() = (hang, false);
+        self.change.notify_all();
+    }
+
+    /// Returns when somebody waits for the disk.
+    fn met(&self) {
+        let state = self.state.lock().unwrap();
+        let wait = self.change.wait_timeout_while(state, OUTER, |(_, met)| !*met);
+        assert!(!wait.unwrap().1.timed_out(), "nobody writes");
+    }
+
+    fn pass(&self) -> std::io::Result<()> {
+        let mut state = self.state.lock().unwrap();
+        state.1 = true;
+        self.change.notify_all();
+        drop(self.change.wait_while(state, |(hangs, _)| *hangs).unwrap());
+        Ok(())
+    }
+}
+
+/// Longer than anything here takes.
+const OUTER: Duration = Duration::from_secs(60);
+
+/// A file of a disk whose state `check` tells before it changes.
 #[derive(Debug)]
-struct Failing(FileBackend);
+struct Watched {
+    file: FileBackend,
+    change: fn() -> std::io::Result<()>,
+    sync: fn() -> std::io::Result<()>,
+}
 
 fn check() -> std::io::Result<()> {
     if FULL.load(Ordering::SeqCst) { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
 }
 
-impl StorageBackend for Failing {
+impl StorageBackend for Watched {
     fn len(&self) -> std::io::Result<u64> {
-        self.0.len()
+        self.file.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.0.read(offset, out)
+        self.file.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> std::io::Result<()> {
-        check().and_then(|()| self.0.set_len(len))
+        (self.change)().and_then(|()| self.file.set_len(len))
     }
 
     fn sync_data(&self) -> std::io::Result<()> {
-        check().and_then(|()| self.0.sync_data())
+        (self.sync)().and_then(|()| self.file.sync_data())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        check().and_then(|()| self.0.write(offset, data))
+        (self.change)().and_then(|()| self.file.write(offset, data))
     }
 
     fn close(&self) -> std::io::Result<()> {
-        self.0.close()
+        self.file.close()
     }
 }
 
-fn open_failing(path: &Path) -> Result<Database, DatabaseError> {
-    let backend = Failing(FileBackend::new(database::file(path)?)?);
+fn open_watched(
+    path: &Path,
+    change: fn() -> std::io::Result<()>,
+    sync: fn() -> std::io::Result<()>,
+) -> Result<Database, DatabaseError> {
+    let backend = Watched { file: FileBackend::new(database::file(path)?)?, change, sync };
     database::prepared(Database::builder().create_with_backend(backend)?)
+}
+
+fn open_failing(path: &Path) -> Result<Database, DatabaseError> {
+    open_watched(path, check, check)
+}
+
+fn open_hanging(path: &Path) -> Result<Database, DatabaseError> {
+    open_watched(path, || Ok(()), || HANGING.pass())
 }
 
 fn set(disk: &Disk, entry: &Arc<Entry>, key: &str, bytes: usize) -> Result<Reply, Failure> {
     let write = Write::Set(vec![(key.to_owned(), vec![0; bytes])]);
-    let job = Job { entry: entry.clone(), write, limit: ROOM };
-    disk.with_database(|database| commit(database, std::slice::from_ref(&job)))?.remove(0)
+    let job = commit::Job { entry: entry.clone(), write, limit: ROOM };
+    disk.with_database(|database| commit::commit(database, std::slice::from_ref(&job)))?.remove(0)
 }
 
 fn value(space: &Space, key: &str) -> Option<usize> {
@@ -88,4 +144,83 @@ fn a_disk_that_was_full_takes_writes_again_and_nothing_is_counted_twice() {
     assert_eq!(value(&space, "after"), Some(1_000));
     let pair = crate::limits::pair_size("after", 1_000);
     assert_eq!(space.entry.usage.used(), used + pair);
+}
+
+/// The bucket of a component in a file.
+fn bucket(disk: &Arc<Disk>, component: &str) -> Bucket {
+    let space = disk.space(&own(component, "data"), &Accounts::default()).unwrap();
+    let lease = Arc::new(Lease::of(&Backend::Disk(disk.clone())));
+    Bucket::new(Place::Disk(space), lease, ROOM)
+}
+
+/// Begins a write whose client leaves at once.
+async fn begin_and_leave(bucket: &Bucket, key: &str, bytes: usize) {
+    let mut write = std::pin::pin!(bucket.set(key.to_owned(), vec![0; bytes]));
+    let begun = std::future::poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx).is_pending()));
+    assert!(begun.await);
+}
+
+/// Writes outlived their callers: a component could leave as much in the memory of the host as it
+/// had requests, as long as the disk was slow, and all others in the file waited behind that.
+#[test]
+fn a_disk_that_hangs_keeps_little_of_those_who_left_and_neighbours_go_first() {
+    const LARGE: usize = 7_000 << 10;
+    let folder = Folder::new();
+    let disk = Arc::new(Disk::open_by(&folder.path().join("data.redb"), open_hanging).unwrap());
+    let (greedy, neighbour) = (bucket(&disk, "greedy"), bucket(&disk, "neighbour"));
+    runtime().block_on(async {
+        HANGING.hang(true);
+        let first = greedy.clone();
+        let first = tokio::spawn(async move { first.set("first".to_owned(), vec![1]).await });
+        HANGING.met();
+        for number in 0..120 {
+            begin_and_leave(&greedy, &number.to_string(), LARGE).await;
+            assert!(disk.writes.bytes() <= MAX_WAITING_BYTES);
+        }
+        let patient: Vec<_> = (0..8)
+            .map(|number| {
+                let greedy = greedy.clone();
+                tokio::spawn(async move { greedy.set(format!("p{number}"), vec![0; LARGE]).await })
+            })
+            .collect();
+        let mut write = std::pin::pin!(neighbour.set("k".to_owned(), vec![1]));
+        let begun = std::future::poll_fn(|cx| Poll::Ready(write.as_mut().poll(cx).is_pending()));
+        assert!(begun.await);
+        HANGING.hang(false);
+        first.await.unwrap().unwrap();
+        write.await.unwrap();
+        let mut refused = 0;
+        for task in patient {
+            match task.await.unwrap() {
+                Ok(()) => {}
+                Err(Failure::Busy) => refused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(refused <= 4, "{refused}");
+        for number in 0..120 {
+            assert!(!greedy.exists(number.to_string()).await.unwrap(), "{number}");
+        }
+    });
+}
+
+/// A component that keeps all of tokio's threads for blocking work kept every file from working.
+#[test]
+fn a_file_works_while_the_threads_that_all_share_are_taken() {
+    let folder = Folder::new();
+    let disk = Disk::open(&folder.path().join("data.redb")).unwrap();
+    let bucket = bucket(&Arc::new(disk), "app");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (release, taken) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || taken.recv());
+    runtime.block_on(async {
+        bucket.set("k".to_owned(), vec![1]).await.unwrap();
+        assert_eq!(bucket.get("k".to_owned()).await, Ok(Some(vec![1])));
+    });
+    drop(release);
 }

@@ -1,6 +1,7 @@
-//! The connection to a server: one for all buckets in it, made when it is first needed, and made
-//! again by itself.
+//! The connection of a component to a server: one for all of its buckets there, made when it is
+//! first needed, and made again by itself.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -9,9 +10,10 @@ use redis::{
     Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo as _,
     ProtocolVersion, RedisError, ScriptInvocation,
 };
-use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
+use super::owner::Owners;
 use crate::error::{Failure, OpenError};
 use crate::health::Health;
 use crate::limits::REDIS_DEADLINE;
@@ -29,12 +31,31 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// A peer that no packet reaches any more: the kernel would try for a quarter of an hour.
 const UNREACHABLE: Duration = Duration::from_secs(5);
 
-/// A server, and the connection to it. Dropping it closes the connection.
+/// Operations of one component that a server works on at a time. It answers a connection's in their
+/// order, so many small ones cost little more than one; many large ones would be a pile.
+const TOGETHER: u32 = 8;
+
+/// Bytes of a write that count as one more operation: two of the largest go at a time.
+const HEAVY: usize = 2 << 20;
+
+/// A server, and one user's connection to it. Dropping it closes the connection.
+///
+/// Each component has its own: answers come in the order of the questions, so with one connection
+/// for all, who asks for much would keep the others waiting.
 #[derive(Debug)]
 pub(crate) struct Redis {
+    server: Arc<Server>,
+    /// None before the first operation, and after an answer that was late.
+    manager: Mutex<Option<ConnectionManager>>,
+    room: Arc<Semaphore>,
+}
+
+/// What all who use a server know of it.
+#[derive(Debug)]
+struct Server {
     client: Client,
-    manager: OnceCell<ConnectionManager>,
     health: Health,
+    owners: Owners,
 }
 
 impl Redis {
@@ -47,49 +68,101 @@ impl Redis {
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info.set_tcp_settings(settings).set_redis_settings(redis);
         let client = Client::open(info).map_err(|why| refused(url, &why))?;
-        Ok(Self { client, manager: OnceCell::new(), health })
+        Ok(Self::of(Arc::new(Server { client, health, owners: Owners::default() })))
     }
 
-    /// One operation, within its deadline.
-    pub(super) async fn call<T: FromRedisValue>(&self, call: &Call<'_>) -> Result<T, Failure> {
-        let result = match timeout(REDIS_DEADLINE, self.run(call)).await {
-            Ok(result) => result.map_err(|why| Failure::Unavailable(why.to_string())),
-            Err(_) => Err(Failure::Unavailable(format!(
-                "no answer within {} s",
-                REDIS_DEADLINE.as_secs()
-            ))),
+    /// For one more user of the server: nothing is shared but what is known of it.
+    pub(crate) fn another(&self) -> Self {
+        Self::of(self.server.clone())
+    }
+
+    /// Whose bytes count together on this server.
+    pub(super) fn owners(&self) -> &Owners {
+        &self.server.owners
+    }
+
+    fn of(server: Arc<Server>) -> Self {
+        let room = Arc::new(Semaphore::new(TOGETHER as usize));
+        Self { server, manager: Mutex::default(), room }
+    }
+
+    /// One operation, within its deadline. `bytes`: what it sends.
+    ///
+    /// It has its place until the server has answered, also when the caller has gone meanwhile:
+    /// the answer is on its way, and as many more behind it would be a pile.
+    pub(super) async fn call<T: FromRedisValue + Send + 'static>(
+        self: &Arc<Self>,
+        call: Call,
+        bytes: usize,
+    ) -> Result<T, Failure> {
+        let deadline = Instant::now() + REDIS_DEADLINE;
+        let places = u32::try_from(bytes / HEAVY).unwrap_or(TOGETHER).saturating_add(1);
+        let place = self.room.clone().acquire_many_owned(places.min(TOGETHER));
+        let Ok(Ok(place)) = timeout_at(deadline, place).await else {
+            return Err(Failure::Busy);
         };
-        self.health.saw(&result);
+        let redis = self.clone();
+        let answer = tokio::spawn(async move {
+            let result = redis.run(&call, deadline).await;
+            drop(place);
+            result
+        });
+        let broke_off = |_| Err(Failure::Unavailable("the operation broke off".to_owned()));
+        answer.await.unwrap_or_else(broke_off)
+    }
+
+    async fn run<T: FromRedisValue>(&self, call: &Call, deadline: Instant) -> Result<T, Failure> {
+        let result = match timeout_at(deadline, self.ask(call)).await {
+            Ok(result) => result.map_err(|why| Failure::Unavailable(why.to_string())),
+            Err(_) => {
+                // What else is on its way on that connection is late too. It is closed when those
+                // who wait for it have given up.
+                drop(self.lock().take());
+                let limit = REDIS_DEADLINE.as_secs();
+                Err(Failure::Unavailable(format!("no answer within {limit} s")))
+            }
+        };
+        self.server.health.saw(&result);
         result
     }
 
-    async fn run<T: FromRedisValue>(&self, call: &Call<'_>) -> Result<T, RedisError> {
-        let manager = self.manager.get_or_try_init(async || self.connect()).await?;
-        match call.run(&mut manager.clone()).await {
+    async fn ask<T: FromRedisValue>(&self, call: &Call) -> Result<T, RedisError> {
+        let mut manager = self.manager()?;
+        match call.run(&mut manager).await {
             // That may be the outcome of an attempt of long ago, and nothing has been sent.
-            Err(why) if why.is_connection_refusal() => call.run(&mut manager.clone()).await,
+            Err(why) if why.is_connection_refusal() => call.run(&mut manager).await,
             result => result,
         }
     }
 
-    /// In the runtime of the first operation, which is where the connection lives.
-    fn connect(&self) -> Result<ConnectionManager, RedisError> {
+    /// In the runtime of the operation that needs it first, which is where the connection lives.
+    fn manager(&self) -> Result<ConnectionManager, RedisError> {
+        let mut manager = self.lock();
+        if let Some(manager) = &*manager {
+            return Ok(manager.clone());
+        }
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(None)
             .set_number_of_retries(MORE_ATTEMPTS)
             .set_min_delay(FIRST_PAUSE);
-        ConnectionManager::new_lazy_with_config(self.client.clone(), config)
+        let client = self.server.client.clone();
+        let new = ConnectionManager::new_lazy_with_config(client, config)?;
+        Ok(manager.insert(new).clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<ConnectionManager>> {
+        self.manager.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What is asked of a server.
-pub(super) enum Call<'a> {
+pub(super) enum Call {
     Command(Cmd),
-    Script(ScriptInvocation<'a>),
+    Script(ScriptInvocation<'static>),
 }
 
-impl Call<'_> {
+impl Call {
     async fn run<T: FromRedisValue>(
         &self,
         manager: &mut ConnectionManager,
@@ -123,8 +196,9 @@ fn refused(url: &str, why: &RedisError) -> OpenError {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use tokio::net::TcpListener;
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -154,12 +228,37 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_server_that_never_answers_is_an_error_at_the_deadline() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let redis = Redis::open(&format!("redis://{}", listener.local_addr().unwrap())).unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let redis = Arc::new(Redis::open(&url).unwrap());
         for _ in 0..2 {
             let begun = Instant::now();
-            let result: Result<bool, _> = redis.call(&Call::Command(redis::cmd("PING"))).await;
+            let ping = Call::Command(redis::cmd("PING"));
+            let result: Result<bool, _> = redis.call(ping, 0).await;
             assert!(matches!(result, Err(Failure::Unavailable(_))), "{result:?}");
             assert!(begun.elapsed() <= REDIS_DEADLINE + Duration::from_millis(1));
         }
+    }
+
+    /// What was asked for is on its way, whoever has left: as many more would be a pile.
+    #[tokio::test(start_paused = true)]
+    async fn callers_that_leave_keep_their_places_until_the_deadline_and_no_longer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}", listener.local_addr().unwrap());
+        let redis = Arc::new(Redis::open(&url).unwrap());
+        let ping = || Call::Command(redis::cmd("PING"));
+        let begun = Instant::now();
+        for _ in 0..TOGETHER {
+            let mut call = std::pin::pin!(redis.call::<bool>(ping(), 0));
+            let left = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending()));
+            assert!(left.await);
+        }
+        assert_eq!(redis.room.available_permits(), 0);
+        assert_eq!(redis.another().room.available_permits(), TOGETHER as usize);
+        redis.room.acquire_many(TOGETHER).await.unwrap().forget();
+        assert!(begun.elapsed() <= REDIS_DEADLINE + Duration::from_millis(1));
+        // A caller that gets no place hears of it at its own deadline, and has asked nothing.
+        let begun = Instant::now();
+        assert_eq!(redis.call::<bool>(ping(), 0).await, Err(Failure::Busy));
+        assert!(begun.elapsed() <= REDIS_DEADLINE + Duration::from_millis(1));
     }
 }

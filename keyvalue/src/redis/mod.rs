@@ -2,20 +2,25 @@
 //!
 //! A bucket is one hash, `host:` and the name of its space; its pairs are the fields. So it is one
 //! key for an operator, no name that a guest chooses can leave it, and a list does not walk through
-//! what others keep there. The server bounds the memory (`maxmemory`); here only values are bounded.
+//! what others keep there. What is in it is counted on the server, in the same step as it is written:
+//! several processes may write to one bucket.
 
 mod connection;
+mod owner;
 mod scripts;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use redis::FromRedisValue;
+use redis::{FromRedisValue, Script};
 
 use self::connection::Call;
 pub(crate) use self::connection::Redis;
+use self::owner::Owner;
 use crate::bucket::Page;
 use crate::error::Failure;
 use crate::names::name;
+use crate::usage::Accounts;
 use crate::write::{Reply, Write};
 
 /// One space of a server.
@@ -24,11 +29,18 @@ pub(crate) struct Space {
     redis: Arc<Redis>,
     /// Of the hash.
     key: String,
+    owner: Arc<Owner>,
 }
 
 impl Space {
-    pub(crate) fn new(redis: Arc<Redis>, space: &host_manifest::Space) -> Self {
-        Self { redis, key: format!("host:{}", name(space)) }
+    pub(crate) fn new(
+        redis: Arc<Redis>,
+        space: &host_manifest::Space,
+        accounts: &Accounts,
+    ) -> Self {
+        let key = format!("host:{}", name(space));
+        let owner = redis.owners().of(space, &key, accounts);
+        Self { redis, key, owner }
     }
 
     pub(crate) async fn value(&self, key: &str) -> Result<Option<Vec<u8>>, Failure> {
@@ -47,43 +59,35 @@ impl Space {
     ) -> Result<Vec<Option<Vec<u8>>>, Failure> {
         let mut call = scripts::VALUES.key(&self.key);
         call.arg(limit).arg(keys);
-        let values: Option<Vec<Option<Vec<u8>>>> = self.redis.call(&Call::Script(call)).await?;
+        let values: Option<Vec<Option<Vec<u8>>>> = self.redis.call(Call::Script(call), 0).await?;
         values.ok_or(Failure::AnswerTooLarge)
     }
 
     pub(crate) async fn list(&self, from: u64) -> Result<Page, Failure> {
         let mut call = scripts::LIST.key(&self.key);
         call.arg(from);
-        let (next, keys): (u64, Vec<Vec<u8>>) = self.redis.call(&Call::Script(call)).await?;
+        let (next, keys): (u64, Vec<Vec<u8>>) = self.redis.call(Call::Script(call), 0).await?;
         // What somebody else has put there need not be text; then no guest can name it.
         let keys = keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect();
         Ok(Page { keys, cursor: (next != 0).then_some(next) })
     }
 
-    pub(crate) async fn write(&self, write: Write) -> Result<Reply, Failure> {
-        match write {
-            Write::Set(entries) => {
-                let _fields: i64 = self.command("HSET", entries).await?;
-                Ok(Reply::Done)
-            }
-            Write::Delete(keys) => {
-                let _removed: i64 = self.command("HDEL", keys).await?;
-                Ok(Reply::Done)
-            }
-            Write::Increment { key, delta } => self.increment(&key, delta).await,
-            Write::Swap { key, expected, new } => {
-                let mut call = scripts::SWAP.key(&self.key);
-                call.arg(key).arg(expected.is_some()).arg(expected.unwrap_or_default()).arg(new);
-                Ok(Reply::Swapped(self.redis.call(&Call::Script(call)).await?))
-            }
+    /// `limit` is of all that counts together with this space.
+    pub(crate) async fn write(&self, write: Write, limit: u64) -> Result<Reply, Failure> {
+        let bytes = write.bytes();
+        let (script, arguments) = asked(write);
+        let mut call = script.prepare_invoke();
+        for key in self.owner.keys(&self.key) {
+            call.key(key);
         }
-    }
-
-    async fn increment(&self, key: &str, delta: u64) -> Result<Reply, Failure> {
-        let mut call = scripts::INCREMENT.key(&self.key);
-        call.arg(key).arg(delta);
-        let answer: String = self.redis.call(&Call::Script(call)).await?;
-        match &*answer {
+        call.arg(self.owner.limit(limit)).arg(arguments);
+        let (word, used): (String, u64) = self.redis.call(Call::Script(call), bytes).await?;
+        self.owner.counted(used);
+        match &*word {
+            "swapped" => Ok(Reply::Swapped(true)),
+            "done" => Ok(Reply::Done),
+            "other" => Ok(Reply::Swapped(false)),
+            "full" => Err(Failure::Full { limit }),
             "not a number" => Err(Failure::NotANumber),
             "overflow" => Err(Failure::Overflow),
             sum => match sum.parse() {
@@ -93,13 +97,36 @@ impl Space {
         }
     }
 
-    async fn command<T: FromRedisValue>(
+    async fn command<T: FromRedisValue + Send + 'static>(
         &self,
         command: &str,
-        arguments: impl redis::ToRedisArgs,
+        field: &str,
     ) -> Result<T, Failure> {
         let mut command = redis::cmd(command);
-        command.arg(&self.key).arg(arguments);
-        self.redis.call(&Call::Command(command)).await
+        command.arg(&self.key).arg(field);
+        self.redis.call(Call::Command(command), 0).await
+    }
+}
+
+/// The script that carries out a write, and its arguments behind the limit.
+fn asked(write: Write) -> (&'static Script, Vec<Vec<u8>>) {
+    match write {
+        Write::Set(entries) => {
+            let entries: BTreeMap<String, Vec<u8>> = entries.into_iter().collect();
+            let arguments = entries.into_iter().flat_map(|(key, value)| [key.into(), value]);
+            (&scripts::SET, arguments.collect())
+        }
+        Write::Delete(keys) => {
+            let keys: BTreeSet<String> = keys.into_iter().collect();
+            (&scripts::DELETE, keys.into_iter().map(Vec::from).collect())
+        }
+        Write::Increment { key, delta } => {
+            (&scripts::INCREMENT, vec![key.into(), delta.to_string().into()])
+        }
+        Write::Swap { key, expected, new } => {
+            let is_expected = if expected.is_some() { "1" } else { "0" };
+            let expected = expected.unwrap_or_default();
+            (&scripts::SWAP, vec![key.into(), is_expected.into(), expected, new])
+        }
     }
 }

@@ -1,37 +1,137 @@
 //! What has to happen on the server, in one step.
 //!
-//! WATCH cannot be used: it belongs to a connection, and there is one for all.
+//! WATCH cannot be used: it belongs to a connection, and there is one for many operations.
+//!
+//! Scripts that write count the bytes of a bucket in a field of its hash, so that the count goes
+//! wherever the hash goes: into copies, and away with it. The field is a byte that is no text, which
+//! no guest can name. A bucket without one has been filled before there was a count, and is counted
+//! with the first write of its component.
+//!
+//! KEYS: the hash, then those of all buckets whose bytes count towards the same limit. ARGV begins
+//! with the limit. Each answers with a word or a number as text, and the bytes of all KEYS.
 
 use std::sync::LazyLock;
 
 use redis::Script;
 
-/// A field that may be missing, its delta → the sum, as text: a number of Lua has 53 bits. Or a
-/// word.
-pub(super) static INCREMENT: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "local now = redis.call('HGET', KEYS[1], ARGV[1])
-         if now and now ~= '0' and not string.match(now, '^[1-9]%d*$') then
-             return 'not a number'
+/// What the scripts that write have in common. Pairs are written before the count: a server without
+/// memory refuses the first write of a script and lets it end what it has begun.
+const COUNT: &str = "
+    local count = '\\255'
+    local function size(hash, field)
+        local length = redis.call('HSTRLEN', hash, field)
+        if length == 0 and redis.call('HEXISTS', hash, field) == 0 then return 0 end
+        return #field + length + 128
+    end
+    local function stored(hash)
+        local bytes = redis.pcall('HGET', hash, count)
+        return type(bytes) == 'string' and tonumber(bytes)
+    end
+    local function used(hash)
+        local bytes = stored(hash)
+        if bytes then return bytes end
+        local fields = redis.pcall('HKEYS', hash)
+        if fields.err then return 0 end  -- somebody else's, of another kind
+        bytes = 0
+        for _, field in ipairs(fields) do bytes = bytes + size(hash, field) end
+        if bytes > 0 then redis.pcall('HSET', hash, count, string.format('%.0f', bytes)) end
+        return bytes
+    end
+    local before, all
+    local function look()
+        before = used(KEYS[1])
+        all = before
+        for i = 2, #KEYS do all = all + used(KEYS[i]) end
+    end
+    local function fits(more)
+        return more <= 0 or all + more <= tonumber(ARGV[1])
+    end
+    local function note(more)
+        all = all + more
+        if before + more > 0 then
+            redis.call('HSET', KEYS[1], count, string.format('%.0f', before + more))
+        else
+            redis.call('HDEL', KEYS[1], count)
+        end
+    end
+";
+
+fn counting(script: &str) -> Script {
+    Script::new(&format!("{COUNT}{script}"))
+}
+
+/// Limit, fields each with its value; none twice → `done`, or `full`.
+pub(super) static SET: LazyLock<Script> = LazyLock::new(|| {
+    counting(
+        "look()
+         local more = 0
+         for i = 2, #ARGV, 2 do
+             more = more + #ARGV[i] + #ARGV[i + 1] + 128 - size(KEYS[1], ARGV[i])
          end
-         local sum = redis.pcall('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
-         if type(sum) == 'table' then
-             if string.find(sum.err, 'not an integer') then return 'not a number' end
-             if string.find(sum.err, 'overflow') then return 'overflow' end
-             return sum
-         end
-         return redis.call('HGET', KEYS[1], ARGV[1])",
+         if not fits(more) then return {'full', all} end
+         redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+         note(more)
+         return {'done', all}",
     )
 });
 
-/// A field, whether a value is expected, which one, the new one → whether it was as expected.
+/// Limit, fields → `done`.
+pub(super) static DELETE: LazyLock<Script> = LazyLock::new(|| {
+    counting(
+        "look()
+         local less = 0
+         for i = 2, #ARGV do
+             less = less + size(KEYS[1], ARGV[i])
+             redis.call('HDEL', KEYS[1], ARGV[i])
+         end
+         if less > 0 then note(-less) end
+         return {'done', all}",
+    )
+});
+
+/// Limit, a field that may be missing, its delta → the sum, as text: a number of Lua has 53 bits.
+/// Or a word. One that does not fit is taken back: only the server knows how long the sum is.
+pub(super) static INCREMENT: LazyLock<Script> = LazyLock::new(|| {
+    counting(
+        "look()
+         local now = redis.call('HGET', KEYS[1], ARGV[2])
+         if now and now ~= '0' and not string.match(now, '^[1-9]%d*$') then
+             return {'not a number', all}
+         end
+         local size_before = size(KEYS[1], ARGV[2])
+         local sum = redis.pcall('HINCRBY', KEYS[1], ARGV[2], ARGV[3])
+         if type(sum) == 'table' then
+             if string.find(sum.err, 'not an integer') then return {'not a number', all} end
+             if string.find(sum.err, 'overflow') then return {'overflow', all} end
+             return sum
+         end
+         local more = size(KEYS[1], ARGV[2]) - size_before
+         if fits(more) then
+             note(more)
+             return {redis.call('HGET', KEYS[1], ARGV[2]), all}
+         end
+         if now then
+             redis.call('HSET', KEYS[1], ARGV[2], now)
+         else
+             redis.call('HDEL', KEYS[1], ARGV[2])
+         end
+         return {'full', all}",
+    )
+});
+
+/// Limit, a field, whether a value is expected, which one, the new one → `swapped`, or `other` if the
+/// value is not as expected, or `full`.
 pub(super) static SWAP: LazyLock<Script> = LazyLock::new(|| {
-    Script::new(
-        "local now = redis.call('HGET', KEYS[1], ARGV[1])
-         local expected = ARGV[2] == '1' and ARGV[3]
-         if now ~= expected then return 0 end
-         redis.call('HSET', KEYS[1], ARGV[1], ARGV[4])
-         return 1",
+    counting(
+        "look()
+         local now = redis.call('HGET', KEYS[1], ARGV[2])
+         local expected = ARGV[3] == '1' and ARGV[4]
+         if now ~= expected then return {'other', all} end
+         local more = #ARGV[2] + #ARGV[5] + 128 - size(KEYS[1], ARGV[2])
+         if not fits(more) then return {'full', all} end
+         redis.call('HSET', KEYS[1], ARGV[2], ARGV[5])
+         note(more)
+         return {'swapped', all}",
     )
 });
 

@@ -64,6 +64,27 @@ fn a_copy_of_the_file_while_it_is_open_has_every_finished_write() {
     });
 }
 
+/// A start that was refused left the file that it had made, wherever a mistyped path had led.
+#[test]
+fn a_file_that_was_made_and_not_written_to_is_gone_when_it_is_closed() {
+    let folder = Folder::new();
+    let store = Store::Disk(file(&folder));
+    runtime().block_on(async {
+        let bucket = one(&Stores::default(), &store, ROOM);
+        assert!(file(&folder).exists());
+        drop(bucket);
+        assert!(!file(&folder).exists());
+        let bucket = one(&Stores::default(), &store, ROOM);
+        bucket.set(key(), Vec::new()).await.unwrap();
+        drop(bucket);
+        assert!(file(&folder).exists(), "something is in it");
+        let bucket = one(&Stores::default(), &store, ROOM);
+        bucket.delete(key()).await.unwrap();
+        drop(bucket);
+        assert!(file(&folder).exists(), "it was there before");
+    });
+}
+
 /// The folder in which the child of the next test writes.
 const FOLDER: &str = "HOST_KEYVALUE_TEST_FOLDER";
 
@@ -194,7 +215,7 @@ fn nothing_stays_open_when_one_of_several_is_refused() {
 #[test]
 fn only_the_owner_may_read_a_new_file() {
     let folder = Folder::new();
-    drop(one(&Stores::default(), &Store::Disk(file(&folder)), ROOM));
+    let _open = one(&Stores::default(), &Store::Disk(file(&folder)), ROOM);
     let mode = std::fs::metadata(file(&folder)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use host_manifest::Store;
 use tokio::time::timeout;
 
-use super::support::{Folder, ROOM, Server, one, runtime};
+use super::support::{Folder, ROOM, Server, one, open, own, runtime};
+use crate::limits::pair_size;
 use crate::{Bucket, Failure, Stores};
 
 /// Longer than anything here takes.
@@ -146,6 +147,119 @@ fn a_user_with_the_rights_that_the_docs_name_can_do_everything() {
         assert_eq!(bucket.list_keys(None).await.unwrap().keys, [key()]);
         assert_eq!(bucket.swap(key(), None, Vec::new()).await, Ok(false));
         bucket.delete(key()).await.unwrap();
+    });
+}
+
+/// A connection of a test's own, as an operator has one.
+async fn connect(server: &Server) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(server.url()).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+async fn tell(connection: &mut redis::aio::MultiplexedConnection, words: &[&[u8]]) -> redis::Value {
+    let mut command = redis::Cmd::new();
+    for word in words {
+        command.arg(*word);
+    }
+    command.query_async(connection).await.unwrap()
+}
+
+#[test]
+fn pairs_that_were_never_counted_are_counted_with_the_first_write() {
+    let folder = Folder::new();
+    let Some(server) = Server::start(&folder) else {
+        return;
+    };
+    runtime().block_on(async {
+        let mut operator = connect(&server).await;
+        tell(&mut operator, &[b"HSET", b"host:own:app:data", b"k", b"v", b"l", b""]).await;
+        let limit = pair_size("k", 1) + pair_size("l", 0);
+        let bucket = one(&Stores::default(), &server.store(), limit);
+        assert_eq!(bucket.set("m".to_owned(), Vec::new()).await, Err(Failure::Full { limit }));
+        bucket.delete("l".to_owned()).await.unwrap();
+        bucket.set("m".to_owned(), Vec::new()).await.unwrap();
+        assert_eq!(bucket.set("n".to_owned(), Vec::new()).await, Err(Failure::Full { limit }));
+        // A bucket that is emptied by hand has room again; so has one whose pairs are deleted.
+        tell(&mut operator, &[b"UNLINK", b"host:own:app:data"]).await;
+        bucket.set_many(vec![(key(), b"v".to_vec()), ("l".to_owned(), Vec::new())]).await.unwrap();
+        bucket.delete_many(vec![key(), "l".to_owned(), key()]).await.unwrap();
+        let left = tell(&mut operator, &[b"EXISTS", b"host:own:app:data"]).await;
+        assert_eq!(left, redis::Value::Int(0));
+    });
+}
+
+/// Two hosts that share a server share what the server has counted.
+#[test]
+fn the_limit_holds_over_processes_and_buckets() {
+    let folder = Folder::new();
+    let Some(server) = Server::start(&folder) else {
+        return;
+    };
+    runtime().block_on(async {
+        let limit = pair_size("k", 1_000);
+        let spaces = [own("app", "a"), own("app", "b")];
+        let [first, second] =
+            [(); 2].map(|()| open(&Stores::default(), &server.store(), &spaces, limit));
+        let [a, b] = [first.get("0").unwrap(), second.get("1").unwrap()];
+        a.set(key(), vec![0; 1_000]).await.unwrap();
+        assert_eq!(b.set(key(), Vec::new()).await, Err(Failure::Full { limit }));
+        assert_eq!(b.increment(key(), 1).await, Err(Failure::Full { limit }));
+        assert_eq!(b.exists(key()).await, Ok(false));
+        a.delete(key()).await.unwrap();
+        assert_eq!(b.increment(key(), 1).await, Ok(1));
+    });
+}
+
+#[test]
+fn a_server_without_memory_lets_a_component_delete() {
+    let folder = Folder::new();
+    let Some(server) = Server::start(&folder) else {
+        return;
+    };
+    runtime().block_on(async {
+        let bucket = one(&Stores::default(), &server.store(), ROOM);
+        bucket.set(key(), vec![0; 1_000]).await.unwrap();
+        bucket.set("l".to_owned(), vec![0; 1_000]).await.unwrap();
+        let mut operator = connect(&server).await;
+        tell(&mut operator, &[b"CONFIG", b"SET", b"maxmemory", b"1"]).await;
+        assert!(is_unavailable(&bucket.set("m".to_owned(), Vec::new()).await));
+        bucket.delete(key()).await.unwrap();
+        assert_eq!(bucket.exists(key()).await, Ok(false));
+        tell(&mut operator, &[b"CONFIG", b"SET", b"maxmemory", b"0"]).await;
+        let count = tell(&mut operator, &[b"HGET", b"host:own:app:data", b"\xff"]).await;
+        let expected = pair_size("l", 1_000).to_string().into_bytes();
+        assert_eq!(count, redis::Value::BulkString(expected));
+    });
+}
+
+/// All components shared one connection, and answers come in the order of the questions: the large
+/// ones that one component had asked for, and had left, stood before what its neighbour waited for.
+#[test]
+fn a_component_that_asks_for_much_keeps_no_other_one_waiting() {
+    const ASKING: usize = 60;
+    let folder = Folder::new();
+    let Some(server) = Server::start(&folder) else {
+        return;
+    };
+    runtime().block_on(async {
+        let stores = Stores::default();
+        let greedy = open(&stores, &server.store(), &[own("greedy", "data")], ROOM);
+        let greedy = greedy.get("0").unwrap();
+        let neighbour = one(&stores, &server.store(), ROOM);
+        greedy.set(key(), vec![0; 7_000 << 10]).await.unwrap();
+        neighbour.set(key(), vec![1; 1_024]).await.unwrap();
+        let asking: Vec<_> = (0..ASKING)
+            .map(|_| {
+                let greedy = greedy.clone();
+                tokio::spawn(async move { while !is_unavailable(&greedy.get(key()).await) {} })
+            })
+            .collect();
+        for _ in 0..20 {
+            assert_eq!(neighbour.get(key()).await, Ok(Some(vec![1; 1_024])));
+        }
+        for task in asking {
+            task.abort();
+        }
     });
 }
 

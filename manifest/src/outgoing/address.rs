@@ -12,7 +12,8 @@ pub struct Reach {
     pub loopback: bool,
     /// 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, fc00::/7.
     pub private: bool,
-    /// 169.254.0.0/16, fe80::/10, 168.63.129.16: where clouds keep their metadata.
+    /// 169.254.0.0/16, fe80::/10, and where clouds keep their metadata elsewhere: 168.63.129.16,
+    /// 100.100.100.200, fd00:ec2::254, fd20:ce::254.
     pub link_local: bool,
 }
 
@@ -105,6 +106,11 @@ const fn v6(head: [u16; 6], length: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, 0, 0), length)
 }
 
+/// `a:b::254` alone.
+const fn metadata_v6(a: u16, b: u16) -> Ipv6Net {
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, 0, 0, 0, 0, 0, 0x254), 128)
+}
+
 /// Ranges with the byte at which the IPv4 address stands.
 const CARRIERS: [(Ipv6Net, usize); 5] = [
     // IPv4-compatible, RFC 4291 section 2.5.5.1.
@@ -119,8 +125,13 @@ const CARRIERS: [(Ipv6Net, usize); 5] = [
     (v6([0x2002, 0, 0, 0, 0, 0], 16), 2),
 ];
 
-/// The first that fits says the kind; all others are public.
-const SPECIAL_V4: [(Ipv4Net, Kind); 17] = [
+/// The first that fits says the kind; all others are public. What answers for the machine that asks, as
+/// others do at 169.254.169.254, has secrets for whoever does: it comes before the range that it is in.
+const SPECIAL_V4: [(Ipv4Net, Kind); 18] = [
+    // Azure.
+    (v4(168, 63, 129, 16, 32), Kind::LinkLocal),
+    // Alibaba Cloud.
+    (v4(100, 100, 100, 200, 32), Kind::LinkLocal),
     (v4(127, 0, 0, 0, 8), Kind::Loopback),
     (v4(10, 0, 0, 0, 8), Kind::Private),
     (v4(172, 16, 0, 0, 12), Kind::Private),
@@ -128,8 +139,6 @@ const SPECIAL_V4: [(Ipv4Net, Kind); 17] = [
     // Between a provider and its customers (RFC 6598), and inside of clouds.
     (v4(100, 64, 0, 0, 10), Kind::Private),
     (v4(169, 254, 0, 0, 16), Kind::LinkLocal),
-    // Azure answers here for the machine that asks, as others do at 169.254.169.254.
-    (v4(168, 63, 129, 16, 32), Kind::LinkLocal),
     (v4(0, 0, 0, 0, 8), Kind::Never),
     // Protocol assignments (RFC 6890).
     (v4(192, 0, 0, 0, 24), Kind::Never),
@@ -147,8 +156,12 @@ const SPECIAL_V4: [(Ipv4Net, Kind); 17] = [
     (v4(255, 255, 255, 255, 32), Kind::Never),
 ];
 
-/// The first that fits says the kind.
-const SPECIAL_V6: [(Ipv6Net, Kind); 6] = [
+/// The first that fits says the kind; metadata first, as above.
+const SPECIAL_V6: [(Ipv6Net, Kind); 8] = [
+    // AWS.
+    (metadata_v6(0xfd00, 0xec2), Kind::LinkLocal),
+    // Google Cloud.
+    (metadata_v6(0xfd20, 0xce), Kind::LinkLocal),
     (v6([0xfc00, 0, 0, 0, 0, 0], 7), Kind::Private),
     (v6([0xfe80, 0, 0, 0, 0, 0], 10), Kind::LinkLocal),
     // Protocol assignments (RFC 2928), among them Teredo, which hides an IPv4 address.

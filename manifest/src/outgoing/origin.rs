@@ -138,7 +138,7 @@ fn only_authority(text: &str, advice: &str) -> Result<(), String> {
     }
     if text.contains(['/', '?', '#', '\\']) {
         return Err(format!(
-            "there is no path in it: whoever may connect may ask for every path; {advice}"
+            "no path belongs into it: whoever may connect may ask for every path; {advice}"
         ));
     }
     Ok(())

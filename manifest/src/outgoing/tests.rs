@@ -183,6 +183,10 @@ fn kinds_of_addresses() {
         ("100.127.0.1", Kind::Private),
         ("169.254.169.254", Kind::LinkLocal),
         ("168.63.129.16", Kind::LinkLocal),
+        ("168.63.129.17", Kind::Public),
+        ("100.100.100.200", Kind::LinkLocal),
+        ("100.100.100.199", Kind::Private),
+        ("::ffff:100.100.100.200", Kind::LinkLocal),
         ("0.0.0.0", Kind::Never),
         ("0.1.2.3", Kind::Never),
         ("192.0.2.1", Kind::Never),
@@ -194,7 +198,11 @@ fn kinds_of_addresses() {
         ("2606:4700::1111", Kind::Public),
         ("::1", Kind::Loopback),
         ("::", Kind::Never),
-        ("fd00:ec2::254", Kind::Private),
+        ("fd00:ec2::254", Kind::LinkLocal),
+        ("fd00:ec2::253", Kind::Private),
+        ("fd20:ce::254", Kind::LinkLocal),
+        ("fd20:ce::255", Kind::Private),
+        ("fd12:3456::1", Kind::Private),
         ("fe80::1", Kind::LinkLocal),
         ("fec0::1", Kind::Never),
         ("ff02::1", Kind::Never),
@@ -216,6 +224,32 @@ fn kinds_of_addresses() {
     ];
     for (text, kind) in kinds {
         assert_eq!(Kind::of(text.parse().expect(text)), kind, "{text}");
+    }
+}
+
+/// All sets of words against an address of each kind: each word opens its own kind, and no other.
+#[test]
+fn a_word_opens_its_own_kind_and_no_other() {
+    let origins = list(&["any.example:80"]);
+    for bits in 0..8_u8 {
+        let [loopback, private, link_local] = [1, 2, 4].map(|bit| bits & bit != 0);
+        let reach = Reach { loopback, private, link_local };
+        let expected = [
+            (true, &["1.1.1.1", "2606:4700::1111", "64:ff9b::1.1.1.1"][..]),
+            (loopback, &["127.0.0.1", "::1", "::ffff:127.0.0.1"]),
+            (private, &["10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "fd12:3456::1"]),
+            (link_local, &["169.254.169.254", "fe80::1", "168.63.129.16"]),
+            (link_local, &["100.100.100.200", "fd00:ec2::254", "fd20:ce::254"]),
+            (false, &["0.0.0.0", "::", "192.0.2.1", "224.0.0.251", "255.255.255.255", "ff02::1"]),
+        ];
+        for (admitted, addresses) in expected {
+            for text in addresses {
+                let ip = text.parse().expect(text);
+                assert_eq!(reach.admits(ip), admitted, "{text} with {reach:?}");
+                let through = admits_address(&origins, &reach, "any.example", ip, 80);
+                assert_eq!(through, admitted, "{text} with {reach:?}");
+            }
+        }
     }
 }
 

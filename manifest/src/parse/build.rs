@@ -19,7 +19,9 @@ use crate::{
 
 /// Reads everything, and complains to `reading`; what comes out is for use only if nobody did.
 pub(super) fn manifest(reading: &mut Reading<'_>, raw: &raw::Raw) -> Manifest {
-    let total = total(reading, &raw.total);
+    let said = total(reading, &raw.total);
+    // A change of it needs a restart: until then the bounds are those that are in force.
+    let total = reading.beside.total.unwrap_or(said);
     let shared = shared_limits(reading, raw, &total);
     let stores = grants::stores(reading, &raw.keyvalue);
     let components: BTreeMap<Arc<str>, Component> = raw
@@ -36,14 +38,14 @@ pub(super) fn manifest(reading: &mut Reading<'_>, raw: &raw::Raw) -> Manifest {
                 .help("add [component.NAME] with source = \"app.wasm\""),
         );
     }
-    let routes = routes::routes(reading, &raw.route, &components);
+    let routes = routes::routes(reading, &raw.route, &components, total.instances);
     let longest = components.values().map(|component| component.limits.body_idle).max();
     let idle = longest.unwrap_or(shared.body_idle).max(shared.body_idle);
     Manifest {
         listen: listen(reading, &raw.listen),
         stop: stop(reading, &raw.stop),
         connection: connection(reading, &raw.listen, idle),
-        total,
+        total: said,
         swap: swap(reading, &raw.swap),
         components,
         routes,
@@ -76,6 +78,9 @@ fn component(
     faults.retain(|fault| !said.contains(fault) || reading.blame(fault, &path).is_some());
     reading.faults(faults, &path);
     let source = raw.source.as_ref().and_then(|source| reading.file(source));
+    if let Some(source) = &source {
+        reading.places.hold(format!("the file of component `{own}`"), source);
+    }
     Component {
         source: source.unwrap_or_default(),
         limits,
@@ -115,7 +120,11 @@ fn listen(reading: &mut Reading<'_>, raw: &raw::Listen) -> Listen {
     let written = raw.addr.as_ref().map(|addr| addr.value.as_slice()).unwrap_or_default();
     for one in written {
         let address = match reading.word(one) {
-            Some(Address::Unix(path)) => Address::Unix(reading.relative(&path)),
+            Some(Address::Unix(path)) => {
+                let path = reading.relative(&path);
+                reading.places.hold("a socket that is listened at", &path);
+                Address::Unix(path)
+            }
             Some(address) => address,
             None => continue,
         };
@@ -136,18 +145,31 @@ fn listen(reading: &mut Reading<'_>, raw: &raw::Listen) -> Listen {
     }
     let off = default(defaults::HEALTH_ADDRESS);
     Listen {
+        control: raw.control.as_ref().and_then(|control| socket(reading, control, &addresses)),
         addresses,
-        control: raw.control.as_ref().and_then(|control| socket(reading, control)),
         health: reading.word_or(raw.health_addr.as_ref(), off).0,
     }
 }
 
 /// The path of the control socket; `off` stays that word.
-fn socket(reading: &mut Reading<'_>, written: &At<String>) -> Option<PathBuf> {
-    match reading.text(written)?.as_str() {
-        "off" => Some("off".into()),
-        _ => reading.path(written),
+fn socket(
+    reading: &mut Reading<'_>,
+    written: &At<String>,
+    addresses: &[Address],
+) -> Option<PathBuf> {
+    if reading.text(written)? == "off" {
+        return Some("off".into());
     }
+    let path = reading.path(written)?;
+    reading.places.hold("the control socket", &path);
+    let taken = |address: &Address| matches!(address, Address::Unix(other) if *other == path);
+    if addresses.iter().any(taken) {
+        reading.wrong(
+            Problem::new(written.span.clone(), "requests are listened for at this path")
+                .help("choose another path for the control socket, or for the one in addr"),
+        );
+    }
+    Some(path)
 }
 
 fn stop(reading: &mut Reading<'_>, raw: &raw::Stop) -> Stop {
@@ -242,6 +264,7 @@ fn default_limits(instances: usize) -> Limits {
         response_body: None,
         handles: default(defaults::MAX_HANDLES),
         outgoing: default(defaults::MAX_OUTGOING_REQUESTS),
+        outgoing_response_body: size(defaults::MAX_OUTGOING_RESPONSE_BODY).0,
         keyvalue: size(defaults::MAX_KEYVALUE).0,
     }
 }
@@ -274,6 +297,8 @@ fn limits(reading: &mut Reading<'_>, raw: &raw::Limits, base: &Limits) -> Limits
         response_body: bound(&raw.response_body, base.response_body),
         handles: count(raw.handles, base.handles),
         outgoing: count(raw.outgoing_requests, base.outgoing),
+        outgoing_response_body: bound(&raw.outgoing_response_body, None)
+            .unwrap_or(base.outgoing_response_body),
         keyvalue: bound(&raw.keyvalue_size, None).unwrap_or(base.keyvalue),
         ..times
     }

@@ -1,10 +1,12 @@
 //! What components are given.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::at::At;
 use super::bucket;
+use super::confine;
 use super::raw;
 use super::reading::Reading;
 use super::words::{Backend, Reached};
@@ -20,7 +22,10 @@ pub(super) fn stores<'a>(
     reading: &mut Reading<'_>,
     raw: &'a BTreeMap<At<String>, At<raw::Store>>,
 ) -> Stores<'a> {
-    raw.iter().map(|(name, raw)| (name.value.as_str(), store(reading, name, raw))).collect()
+    let stores =
+        raw.iter().map(|(name, raw)| (name.value.as_str(), store(reading, name, raw))).collect();
+    refuse_alike(reading, raw, &stores);
+    stores
 }
 
 fn store(reading: &mut Reading<'_>, name: &At<String>, raw: &At<raw::Store>) -> Option<Store> {
@@ -47,24 +52,51 @@ fn store(reading: &mut Reading<'_>, name: &At<String>, raw: &At<raw::Store>) -> 
     }
     match backend {
         Backend::Memory => Some(Store::Memory(name.value.clone())),
-        Backend::Disk => reading.new_file(path.as_ref()?).map(Store::Disk),
+        Backend::Disk => disk(reading, name, path.as_ref()?).map(Store::Disk),
         Backend::Redis => redis(reading, url.as_ref()?).map(Store::Redis),
     }
 }
 
+fn disk(reading: &mut Reading<'_>, name: &At<String>, written: &At<String>) -> Option<PathBuf> {
+    let path = reading.new_file(written)?;
+    reading.places.hold(format!("the store `{}`", name.value), &path);
+    Some(path)
+}
+
 fn redis(reading: &mut Reading<'_>, written: &At<String>) -> Option<String> {
     let url = reading.text(written)?;
-    let schemes = ["redis://", "redis+unix://", "unix://"];
-    let rest = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
-    let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !rest.is_some_and(plain) {
-        reading.wrong(
-            Problem::new(written.span.clone(), "this is no URL of a Redis server")
-                .help("write redis://HOST:PORT or redis+unix:///PATH; there is no TLS to Redis"),
-        );
+    if let Err(why) = super::redis::check(&url) {
+        let (message, help) = why.split_once("; ").unwrap_or((&why, "write another URL"));
+        reading.wrong(Problem::new(written.span.clone(), message).help(help));
         return None;
     }
     Some(url)
+}
+
+/// Two stores that are one: what is in one would be in the other, and an operator would not see that
+/// they share their keys.
+fn refuse_alike(
+    reading: &mut Reading<'_>,
+    raw: &BTreeMap<At<String>, At<raw::Store>>,
+    stores: &Stores<'_>,
+) {
+    let mut seen: Vec<(&Store, &At<String>)> = Vec::new();
+    for name in raw.keys() {
+        let Some(Some(store)) = stores.get(name.value.as_str()) else { continue };
+        let alike = seen.iter().find(|(other, _)| match (store, other) {
+            (Store::Disk(one), Store::Disk(other)) => confine::same(one, other),
+            (one, other) => one == *other,
+        });
+        if let Some((_, first)) = alike {
+            reading.wrong(
+                Problem::new(name.span.clone(), "two stores are the same one")
+                    .label("the second one")
+                    .also(first.span.clone(), "the first one")
+                    .help("leave one out, or give it another path or url"),
+            );
+        }
+        seen.push((store, name));
+    }
 }
 
 /// Reads what one component is given.
@@ -135,13 +167,19 @@ fn directories(reading: &mut Reading<'_>, raw: &[At<raw::Directory>]) -> Vec<Dir
                 Problem::new(guest.span.clone(), "this is no path for a guest")
                     .help("write a whole path without `.` and `..`, such as /assets"),
             );
-        } else if out.iter().any(|other| other.guest == name) {
+        }
+        // `/a`, `/a/` and `//a` are one place to a guest.
+        let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty()).collect();
+        let name = format!("/{}", parts.join("/"));
+        if fine && out.iter().any(|other| other.guest == name) {
             reading.wrong(
                 Problem::new(guest.span.clone(), "this component has two directories here")
                     .help("choose another path for one of them"),
             );
         }
-        let Some(host) = path else { continue };
+        let Some(path) = path else { continue };
+        reading.places.directory(&path, host, raw.write);
+        let host = path;
         out.push(Directory { host, guest: name, writable: raw.write });
     }
     out

@@ -9,16 +9,19 @@
 mod at;
 mod bucket;
 mod build;
+mod confine;
+mod files;
 mod grants;
 mod interpolate;
 mod near;
 mod raw;
 mod reading;
+mod redis;
 mod routes;
 mod walk;
 mod words;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::LazyLock;
@@ -27,8 +30,8 @@ use schemars::Schema;
 use serde::Deserialize as _;
 use toml::de::DeTable;
 
-use crate::Manifest;
 use crate::report::{Problem, Report};
+use crate::{Beside, Manifest};
 use reading::Reading;
 use walk::Walk;
 
@@ -42,16 +45,17 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| raw::schema(true));
 const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// Reads the manifest in `path`, fills in variables from `env`, and looks whether the files and
-/// directories that it names are there. Relative paths are relative to the directory of `path`.
+/// directories that it names are there and lie apart from what guests may write to. Relative paths are
+/// relative to the directory of `path`; `beside` is what the manifest does not say.
 ///
 /// # Errors
 /// All that is wrong with it, as far as it can be said at once.
-pub fn load(path: &Path, env: Env<'_>) -> Result<Manifest, Report> {
+pub fn load(path: &Path, env: Env<'_>, beside: &Beside) -> Result<Manifest, Report> {
     let text = read(path).map_err(|why| {
         let problem = Problem::nowhere(format!("{} cannot be read: {why}", path.display()));
         Report::new(path, "", vec![problem.help("name a manifest that is there, in UTF-8")])
     })?;
-    examine(&text, path, env, true)
+    examine(&text, path, env, Some(beside))
 }
 
 /// Reads a manifest as if it stood in `file`, without looking at any file. Relative paths are
@@ -60,7 +64,7 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<Manifest, Report> {
 /// # Errors
 /// All that is wrong with it, as far as it can be said at once.
 pub fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Manifest, Report> {
-    examine(text, file, env, false)
+    examine(text, file, env, None)
 }
 
 /// The JSON Schema (2020-12) of a manifest, as text over several lines. Editors use it; `host schema`
@@ -71,6 +75,10 @@ pub fn schema() -> String {
 }
 
 fn read(path: &Path) -> io::Result<String> {
+    // A pipe would be waited for, perhaps for ever.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     let mut text = String::new();
     File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
     if text.len() as u64 > LARGEST {
@@ -79,7 +87,12 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-fn examine(text: &str, file: &Path, env: Env<'_>, look: bool) -> Result<Manifest, Report> {
+fn examine(
+    text: &str,
+    file: &Path,
+    env: Env<'_>,
+    look: Option<&Beside>,
+) -> Result<Manifest, Report> {
     let report = |problems| Report::new(file, text, problems);
     let (mut table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -94,9 +107,9 @@ fn examine(text: &str, file: &Path, env: Env<'_>, look: bool) -> Result<Manifest
             return Err(report(walk.problems));
         }
     };
-    let directory = file.parent().unwrap_or_else(|| Path::new(""));
-    let mut reading = Reading::new(text, directory, env, look, spans, walk);
+    let mut reading = Reading::new(text, file, env, look, spans, walk);
     let manifest = build::manifest(&mut reading, &raw);
+    confine::check(&mut reading, file);
     match reading.problems {
         problems if problems.is_empty() => Ok(manifest),
         problems => Err(report(problems)),
@@ -110,5 +123,7 @@ fn syntax(error: &toml::de::Error, text: &str) -> Problem {
         .help("the file is TOML: text in quotes, lists in brackets, [table] heads; see toml.io")
 }
 
+#[cfg(test)]
+mod files_tests;
 #[cfg(test)]
 mod tests;

@@ -90,8 +90,8 @@ pub(super) struct Stop {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Swap {
-    /// Swap by itself when the file of a component changes. In production a deploy had better ask
-    /// for its swap and read the outcome.
+    /// Reload by itself when the manifest or the file of a component changes. In production a deploy
+    /// had better ask for its swap and read the outcome.
     #[schemars(extend("default" = false))]
     pub(super) watch: bool,
     /// How long compiling may take; then the component is refused.
@@ -136,7 +136,8 @@ pub(super) struct Limits {
     /// CPU time of one exchange; then 504, or a broken stream.
     #[schemars(extend("default" = defaults::CPU_TIME))]
     pub(super) cpu_time: Option<Written<Span>>,
-    /// From the head of the request to the head of the answer; then 504.
+    /// From the head of the request to the head of the answer; then 504. The time in which the guest waits
+    /// for bytes of its client is not counted.
     #[schemars(extend("default" = defaults::RESPONSE_HEAD_TIMEOUT))]
     pub(super) response_head_timeout: Option<Written<Span>>,
     /// Longest pause between two frames of a body, in either direction; then the stream is broken.
@@ -162,6 +163,10 @@ pub(super) struct Limits {
     /// Outgoing requests at once, of all instances together.
     #[schemars(extend("default" = number(defaults::MAX_OUTGOING_REQUESTS)))]
     pub(super) outgoing_requests: Option<u64>,
+    /// Size of the response to an outgoing request; then it breaks off, or fails at its head if that
+    /// says so.
+    #[schemars(extend("default" = defaults::MAX_OUTGOING_RESPONSE_BODY))]
+    pub(super) outgoing_response_body: Option<Written<Size>>,
     /// What is in the component's own buckets together; also the size of one value.
     #[schemars(extend("default" = defaults::MAX_KEYVALUE))]
     pub(super) keyvalue_size: Option<Written<Size>>,
@@ -282,7 +287,7 @@ pub(super) struct Store {
     pub(super) backend: Option<Written<Backend>>,
     /// The file of `disk`; relative to the manifest. It is made if it is missing.
     pub(super) path: Option<At<String>>,
-    /// The server of `redis`: redis://HOST:PORT/DATABASE.
+    /// The server of `redis`: redis://HOST:PORT/DATABASE, or unix:///PATH?db=DATABASE.
     pub(super) url: Option<At<String>>,
 }
 

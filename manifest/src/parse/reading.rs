@@ -1,42 +1,54 @@
 //! A file that is being read: what its values say, and all that is wrong with them.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use toml::de::{DeTable, DeValue};
 
 use super::Env;
 use super::at::{At, Written};
+use super::confine::Places;
 use super::interpolate::{Wrong, interpolate};
 use super::near::nearest;
 use super::walk::Walk;
-use crate::Fault;
 use crate::report::Problem;
+use crate::{Beside, Fault};
 
 /// What is needed to read a value, and what was found wrong so far.
 pub(super) struct Reading<'a> {
     text: &'a str,
-    directory: &'a Path,
     env: Env<'a>,
-    look: bool,
+    /// Of the manifest.
+    pub(super) directory: &'a Path,
+    /// Files are looked at.
+    pub(super) look: bool,
+    pub(super) beside: &'a Beside,
+    /// What the manifest names of the file system.
+    pub(super) places: Places,
     spans: DeTable<'a>,
     damaged: Vec<Range<usize>>,
     whole: bool,
     pub(super) problems: Vec<Problem>,
 }
 
+/// Nothing but the text.
+static ALONE: Beside = Beside { own: Vec::new(), total: None };
+
 impl<'a> Reading<'a> {
     pub(super) fn new(
         text: &'a str,
-        directory: &'a Path,
+        file: &'a Path,
         env: Env<'a>,
-        look: bool,
+        look: Option<&'a Beside>,
         spans: DeTable<'a>,
         walk: Walk,
     ) -> Self {
         let Walk { problems, damaged, whole } = walk;
-        Self { text, directory, env, look, spans, damaged, whole, problems }
+        let directory = file.parent().unwrap_or_else(|| Path::new(""));
+        let (beside, look) = (look.unwrap_or(&ALONE), look.is_some());
+        let places = Places::default();
+        Self { text, env, directory, look, beside, places, spans, damaged, whole, problems }
     }
 
     pub(super) fn wrong(&mut self, problem: Problem) {
@@ -121,61 +133,6 @@ impl<'a> Reading<'a> {
             return None;
         }
         Some(text)
-    }
-
-    /// A path, relative to the manifest.
-    pub(super) fn path(&mut self, written: &At<String>) -> Option<PathBuf> {
-        let text = self.plain(written)?;
-        if text.is_empty() {
-            self.wrong(
-                Problem::new(written.span.clone(), "there is no path in it")
-                    .help("write a path; a relative one is relative to the manifest"),
-            );
-            return None;
-        }
-        Some(self.directory.join(text))
-    }
-
-    pub(super) fn relative(&self, path: &Path) -> PathBuf {
-        self.directory.join(path)
-    }
-
-    /// The path of a file that must be there.
-    pub(super) fn file(&mut self, written: &At<String>) -> Option<PathBuf> {
-        let path = self.path(written)?;
-        if self.look && !path.is_file() {
-            let why = if path.is_dir() { "is a directory" } else { "is not there" };
-            self.missing(written, &format!("the file {} {why}", path.display()));
-        }
-        Some(path)
-    }
-
-    /// The path of a directory that must be there.
-    pub(super) fn existing_directory(&mut self, written: &At<String>) -> Option<PathBuf> {
-        let path = self.path(written)?;
-        if self.look && !path.is_dir() {
-            let why = if path.exists() { "is not a directory" } else { "is not there" };
-            self.missing(written, &format!("the directory {} {why}", path.display()));
-        }
-        Some(path)
-    }
-
-    /// The path of a file that can be made: its directory must be there.
-    pub(super) fn new_file(&mut self, written: &At<String>) -> Option<PathBuf> {
-        let path = self.path(written)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        if self.look && parent.is_some_and(|parent| !parent.is_dir()) {
-            let parent = parent.unwrap_or(&path).display().to_string();
-            self.missing(written, &format!("the directory {parent} is not there"));
-        }
-        Some(path)
-    }
-
-    fn missing(&mut self, written: &At<String>, message: &str) {
-        self.wrong(
-            Problem::new(written.span.clone(), message)
-                .help("correct the path (it is relative to the manifest), or put it there"),
-        );
     }
 
     /// Complains about `written`, which is none of `known`.

@@ -11,20 +11,24 @@ use super::raw;
 use super::reading::Reading;
 use crate::outgoing::Host;
 use crate::report::Problem;
-use crate::routes::{Path, Pattern};
+use crate::routes::{Path, Pattern, plain_spelling};
 use crate::{Component, Route};
 
 type Components = BTreeMap<Arc<str>, Component>;
 
-/// Reads the `[[route]]` tables.
+/// Reads the `[[route]]` tables. `instances` is how many there are at once, of all components.
 pub(super) fn routes(
     reading: &mut Reading<'_>,
     raw: &[At<raw::Route>],
     components: &Components,
+    instances: usize,
 ) -> Vec<Route> {
     let routes: Vec<(Route, Range<usize>)> = raw
         .iter()
-        .filter_map(|raw| route(reading, raw, components).map(|route| (route, raw.span.clone())))
+        .filter_map(|raw| {
+            refuse_too_long(reading, &raw.value.chain, instances);
+            route(reading, raw, components).map(|route| (route, raw.span.clone()))
+        })
         .collect();
     refuse_alike(reading, &routes);
     if raw.is_empty() {
@@ -94,7 +98,9 @@ fn host(reading: &mut Reading<'_>, written: &At<String>) -> Option<String> {
         Some(host @ Host::Name(_)) => Some(format!("{wildcard}{host}")),
         Some(host @ Host::Address(_)) if wildcard.is_empty() => Some(host.to_string()),
         Some(Host::Address(_)) | None => {
-            let help = if name.contains(':') && !name.starts_with('[') {
+            let help = if name.contains("://") {
+                "write it without http:// and without a path: shop.example"
+            } else if name.contains(':') && !name.starts_with('[') {
                 "write it without a port: routes are for every port that is listened at"
             } else {
                 "write shop.example, or *.example for all names that end so; leave host out for all"
@@ -114,7 +120,7 @@ fn path(reading: &mut Reading<'_>, raw: &raw::Route, span: &Range<usize>) -> Opt
                 reading.wrong(Problem::new(path.span.clone(), "there is a slash at its end").help(
                     format!(
                         "write {}: that is for the path itself and all below it",
-                        text.trim_end_matches('/')
+                        path.value.trim_end_matches('/')
                     ),
                 ));
                 return None;
@@ -166,6 +172,13 @@ fn path_text(reading: &mut Reading<'_>, written: &At<String>) -> Option<String> 
             "write it as it stands in requests: é as %C3%A9, a space as %20",
         );
     }
+    let plain = plain_spelling(&text);
+    if plain != text {
+        return wrong(
+            "a path like this can be read in two ways, so no request for it is let in",
+            &format!("write {plain}"),
+        );
+    }
     Some(text)
 }
 
@@ -209,19 +222,39 @@ fn chain(
         let Some(plugin) = known(reading, written, components) else { continue };
         if Some(&plugin) == component {
             reading.wrong(
-                Problem::new(written.span.clone(), format!("`{plugin}` stands before itself"))
-                    .help("leave it out of chain: it is the component of this route"),
+                Problem::new(
+                    written.span.clone(),
+                    format!("`{}` stands before itself", written.value),
+                )
+                .help("leave it out of chain: it is the component of this route"),
             );
         }
         if chain.contains(&plugin) {
             reading.wrong(
-                Problem::new(written.span.clone(), format!("`{plugin}` is in this chain twice"))
-                    .help("leave one of them out"),
+                Problem::new(
+                    written.span.clone(),
+                    format!("`{}` is in this chain twice", written.value),
+                )
+                .help("leave one of them out"),
             );
         }
         chain.push(plugin);
     }
     chain
+}
+
+/// Each component on the way of a request has an instance until it is answered.
+fn refuse_too_long(reading: &mut Reading<'_>, chain: &[At<String>], instances: usize) {
+    let needed = chain.len() + 1;
+    let Some(last) = chain.last().filter(|_| instances > 0 && needed > instances) else { return };
+    reading.wrong(
+        Problem::new(last.span.clone(), "this chain is too long to be served")
+            .label("the last one of it")
+            .help(format!(
+                "a request takes {needed} instances at once, and total.instances is {instances}: \
+                 shorten the chain, or raise that"
+            )),
+    );
 }
 
 /// Two routes for the same requests: one of them would never get any.

@@ -7,7 +7,8 @@ use http::Method;
 use super::{load, parse, schema};
 use crate::routes;
 use crate::{
-    Address, Bucket, Directory, Fail, Manifest, Report, Reuse, Space, Stdio, Store, defaults,
+    Address, Beside, Bucket, Directory, Fail, Manifest, Report, Reuse, Space, Stdio, Store,
+    defaults,
 };
 
 fn read(text: &str) -> Result<Manifest, Report> {
@@ -146,7 +147,11 @@ fn what_is_wrong_is_said_with_its_line_and_what_to_do() {
         ("[limits]\nqueue = 1.5", ":4:9: `limits.queue` is a number, not a number with", "100"),
         ("[limits]\nhandles = 3", ":4:11: handles must be at least", "change"),
         ("[limits]\ninstances = 2000", ":4:13: instances is more than total.instances", "ch"),
-        ("limits.memory-total = \"1KiB\"", ":3:23: memory-total is less than memory", "change"),
+        (
+            "limits.memory-total = \"1KiB\"",
+            ":3:23: memory-total is less than memory, 128.0 MiB",
+            "raise it",
+        ),
         ("[total]\ninstances = 0", ":4:13: instances must be at least 1", "[total]"),
         ("[total]\ninstances = 9000", ":4:13: instances can be at most 7500", "[total]"),
         (
@@ -161,6 +166,17 @@ fn what_is_wrong_is_said_with_its_line_and_what_to_do() {
         ("[listen]\nmax-connections = 0", ":4:19: max-connections must be at least", ""),
         ("[stop]\ndrain-delay = \"30s\"", ":4:15: drain-delay is part of", "raise drain-timeout"),
         ("[swap]\ncompile-timeout = \"0s\"", ":4:19: compile-timeout must be", "[swap]"),
+        ("[limits]\ncpu-time = \"off\"", ":4:12: this one is always on", "25s"),
+        ("[limits]\ncpu-time = \"-1s\"", ":4:12: no duration is less than", "25s"),
+        ("[limits]\ncpu-time = \"5\"", ":4:12: there is no unit in it", "25s"),
+        ("[limits]\nrequest-body = \"99999999EiB\"", ":4:16: more than can be", "leave it out"),
+        ("env = { \"日本\" = \"🦀\", A = 1 }", ":3:25: `component.shop.env.A` is text", "quotes"),
+        ("reuse = { concurrency = 2 }", "has no `exchanges`", "add `exchanges = 100`"),
+        (
+            "[listen]\naddr = [\"unix:c.sock\"]\ncontrol = \"c.sock\"",
+            ":5:11: requests are listened for at this path",
+            "another path",
+        ),
         ("reuse = { exchanges = 0 }", ":3:23: exchanges must be at least 1", "reuse"),
         ("reuse = { exchanges = 1, concurrency = 2 }", ":3:40: concurrency takes reuse", ""),
         ("reuse = { idle = \"1s\" }", ":3:9: `component.shop.reuse` has no `exchanges`", "add"),
@@ -177,7 +193,7 @@ fn what_is_wrong_is_said_with_its_line_and_what_to_do() {
 #[test]
 fn grants_that_mean_nothing_are_refused() {
     let cases = [
-        ("outgoing = [\"https://x.example/v1\"]", "there is no path in it", "write an origin"),
+        ("outgoing = [\"https://x.example/v1\"]", "no path belongs into it", "write an origin"),
         ("outgoing = [\"ftp://x.example\"]", "the scheme is http", "write an origin"),
         ("outgoing = [\"http://Next.host\"]", "takes no grant", "leave it out"),
         ("outgoing-addresses = [\"all\"]", "no kind of addresses", "link-local"),
@@ -188,6 +204,11 @@ fn grants_that_mean_nothing_are_refused() {
         ("directories = [{ host = \"a\", guest = \"/../a\" }]", "no path for a guest", "/assets"),
         (
             "directories = [{ host = \"a\", guest = \"/a\" }, { host = \"b\", guest = \"/a\" }]",
+            "two directories here",
+            "another path",
+        ),
+        (
+            "directories = [{ host = \"a\", guest = \"/a\" }, { host = \"b\", guest = \"//a/\" }]",
             "two directories here",
             "another path",
         ),
@@ -214,6 +235,23 @@ fn stores_are_checked() {
         ("[keyvalue.main]\nbackend = \"redis\"", "this store has no url", "redis://"),
         ("[keyvalue.main]\nbackend = \"memory\"\nurl = \"x\"", "has no url", "leave url out"),
         ("[keyvalue.main]\nbackend = \"redis\"\nurl = \"http://x\"", "no URL", "redis://HOST"),
+        (
+            "[keyvalue.main]\nbackend = \"redis\"\nurl = \"redis://u:p@:99999\"",
+            ":5:7: there is no host",
+            "redis://HOST:PORT",
+        ),
+        (
+            "[keyvalue.a]\nbackend = \"disk\"\npath = \"x\"\n[keyvalue.b]\nbackend = \"disk\"\npath \
+             = \"./x\"",
+            "two stores are the same one",
+            "another path or url",
+        ),
+        (
+            "[keyvalue.a]\nbackend = \"redis\"\nurl = \"redis://h\"\n[keyvalue.b]\nbackend = \
+             \"redis\"\nurl = \"redis://h\"",
+            "two stores are the same one",
+            "another path or url",
+        ),
         (
             "[keyvalue.main]\nbackend = \"memory\"\n[component.shop.grants.keyvalue]\nx = \"mian\"",
             "there is no store `mian`",
@@ -255,6 +293,7 @@ fn routes_that_mean_nothing_are_refused() {
         ("path = \"/\"\nmethods = []\ncomponent = \"shop\"", "for no method", "leave methods"),
         ("path = \"/\"\nmethods = [\"get\"]\ncomponent = \"shop\"", "not a method", "capitals"),
         ("path = \"/\"\nhost = \"a:80\"\ncomponent = \"shop\"", "no host", "without a port"),
+        ("path = \"/\"\nhost = \"http://a\"\ncomponent = \"shop\"", "no host", "without http://"),
         ("path = \"/\"\nhost = \"*\"\ncomponent = \"shop\"", "no host", "*.example"),
         ("path = \"/\"\ncomponent = \"shop\"\nchain = [\"shop\"]", "before itself", "leave it"),
         ("path = \"/\"\ncomponent = \"shop\"\nchain = [\"auht\"]", "no component `auht`", "`auth`"),
@@ -298,6 +337,37 @@ fn two_routes_alike_are_both_shown() {
         let text = format!("[component.shop]\nsource = \"x\"\n{}{}", route(first), route(second));
         assert_eq!(read(&text).expect("right").routes.len(), 2);
     }
+}
+
+/// Each component of a chain has an instance until the request is answered: this one would wait for
+/// itself.
+#[test]
+fn a_chain_that_takes_more_instances_than_there_are_is_refused() {
+    let of = |total: usize| {
+        format!(
+            "[total]\ninstances = {total}\n[component.a]\nsource = \"a\"\n[component.b]\nsource = \
+             \"b\"\n[component.c]\nsource = \"c\"\n[[route]]\npath = \"/\"\ncomponent = \
+             \"c\"\nchain = [\"a\", \"b\"]"
+        )
+    };
+    assert_eq!(read(&of(3)).expect("enough").routes[0].chain.len(), 2);
+    let line = read(&of(2)).expect_err("two for three").one_line();
+    assert!(line.contains(":12:15: this chain is too long"), "{line}");
+    assert!(line.contains("takes 3 instances at once, and total.instances is 2"), "{line}");
+}
+
+#[test]
+fn a_line_that_nobody_could_read_is_not_drawn() {
+    let report = refused(&format!("x = \"{}\"", "y".repeat(1_000_000)));
+    let text = report.to_string();
+    assert!(text.len() < 1000, "{}", text.len());
+    assert!(text.contains("/etc/host/host.toml:3:1: there is no key `x`"), "{text}");
+}
+
+#[test]
+fn columns_are_those_of_characters() {
+    let picture = refused("env = { \"日本\" = \"🦀\", A = 1 }").to_string();
+    assert!(picture.contains("host.toml:3:25]"), "{picture}");
 }
 
 #[test]
@@ -353,7 +423,8 @@ fn the_manifest_without_anything_is_refused() {
 fn files_that_are_not_there_are_refused() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let none = |_: &str| None;
-    let report = load(&directory.join("missing.toml"), &none).expect_err("files are missing");
+    let report = load(&directory.join("missing.toml"), &none, &Beside::default())
+        .expect_err("files are missing");
     let text = report.to_string();
     for says in [
         "tests/absent.wasm is not there",
@@ -364,7 +435,7 @@ fn files_that_are_not_there_are_refused() {
         assert!(text.contains(says), "{says} in\n{text}");
     }
     assert_eq!(report.problems().len(), 4, "{text}");
-    let report = load(&directory.join("no.toml"), &none).expect_err("no file");
+    let report = load(&directory.join("no.toml"), &none, &Beside::default()).expect_err("no file");
     assert!(report.one_line().contains("no.toml cannot be read: "), "{report}");
 }
 

@@ -175,7 +175,9 @@ fn unknown(schema: &Value, key: &Spanned<Cow<'_, str>>, table: &str) -> Problem 
 
 fn missing(schema: &Value, key: &str) -> String {
     let what = schema.pointer(&format!("/properties/{key}/description")).and_then(Value::as_str);
-    format!("add `{key} = \"…\"`: {}", what.unwrap_or("it is needed").replace('\n', " "))
+    let kinds = schema.pointer(&format!("/properties/{key}")).map(types).unwrap_or_default();
+    let value = if kinds.contains(&"integer") { "100" } else { "\"…\"" };
+    format!("add `{key} = {value}`: {}", what.unwrap_or("it is needed").replace('\n', " "))
 }
 
 fn mistyped(schema: &Value, value: &Spanned<DeValue<'_>>, name: &str) -> Problem {

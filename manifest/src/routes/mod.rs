@@ -1,6 +1,7 @@
 //! Which request goes where.
 
 mod level;
+mod spelling;
 mod strip;
 
 use std::borrow::Cow;
@@ -9,6 +10,7 @@ use std::collections::HashMap;
 use http::Method;
 
 use level::{Levels, Stop};
+pub use spelling::{decoded, plain_spelling, resolved};
 pub use strip::strip;
 
 /// Requests that a route is for.

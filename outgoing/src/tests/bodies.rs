@@ -48,6 +48,27 @@ async fn a_body_without_end_is_cut_at_the_limit() {
     assert!(soon(body.frame()).await.is_none(), "nothing after a failure");
 }
 
+/// What is cut gives its connection back, also to a client that has only one.
+#[tokio::test]
+async fn a_body_that_is_cut_makes_room_for_the_next_request() {
+    let server = Server::start(|mut peer, number| async move {
+        peer.head().await;
+        if number > 0 {
+            peer.say(HELLO).await;
+            return peer.closed().await;
+        }
+        peer.say("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        while peer.0.write_all(b"4\r\nmore\r\n").await.is_ok() && peer.0.flush().await.is_ok() {}
+    })
+    .await;
+    let client = client_of(&server, Limits { connections: 1, ..at_most(1000) });
+    let endless = send(&client, &server.uri("/")).await.unwrap();
+    let error = soon(endless.into_body().collect()).await.unwrap_err();
+    assert!(matches!(error, SendError::ResponseTooLarge { .. }), "{error}");
+    assert_eq!(text(send(&client, &server.uri("/")).await.unwrap()).await, "hello");
+    assert_eq!((server.accepted(), client.open_connections()), (2, 1));
+}
+
 #[tokio::test]
 async fn a_body_of_just_the_limit_is_whole() {
     let server = saying("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789".into()).await;

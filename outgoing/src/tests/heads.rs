@@ -1,7 +1,11 @@
 //! What goes out, and what comes in.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::{Method, Version};
+use http_body::Frame;
 use http_body_util::Full;
 use tokio::sync::mpsc;
 
@@ -154,6 +158,71 @@ async fn a_body_longer_than_its_length_does_not_become_a_second_request() {
     drop(client);
     assert!(soon(hears.recv()).await.unwrap().starts_with("POST / "));
     assert_eq!(soon(hears.recv()).await.unwrap(), "");
+}
+
+/// hyper keeps the length of a message whose body has ended already, sends no byte of it, and the next
+/// request of the pool over the same connection: the server took that for the body.
+#[tokio::test]
+async fn a_length_without_a_body_is_refused() {
+    let (server, mut hears) = listening().await;
+    let client = client_of(&server, Limits::default());
+    let mut request = get(&server.uri("/"));
+    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    let response = soon(client.send(request, Timeouts::default())).await.unwrap();
+    assert_eq!(text(response).await, "hello");
+    soon(hears.recv()).await.unwrap();
+    let mut request = get(&server.uri("/"));
+    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+    let refused = soon(client.send(request, Timeouts::default())).await;
+    assert!(matches!(refused, Err(SendError::Header(_))), "{refused:?}");
+    assert!(hears.try_recv().is_err());
+}
+
+/// A body that ends, with nothing in it, between the judgement of its head and its connection.
+#[derive(Default)]
+struct Ending(AtomicUsize);
+
+impl http_body::Body for Ending {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Once for the judgement of the head, once for the book of the upload.
+        self.0.fetch_add(1, Ordering::SeqCst) > 1
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_ends_short_of_its_length_does_not_get_the_next_request() {
+    let (heard, mut hears) = mpsc::unbounded_channel();
+    let server = Server::start(move |mut peer, number| {
+        let heard = heard.clone();
+        async move {
+            peer.head().await;
+            peer.say(HELLO).await;
+            let mut rest = String::new();
+            drop(peer.0.read_to_string(&mut rest).await);
+            heard.send((number, rest)).unwrap();
+        }
+    })
+    .await;
+    let client = client_of(&server, Limits::default());
+    let mut request = Request::post(server.uri("/")).body(Ending::default()).unwrap();
+    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+    // Whether it is answered or breaks is not promised.
+    if let Ok(response) = soon(client.send(request, Timeouts::default())).await {
+        drop(soon(response.into_body().collect()).await);
+    }
+    assert_eq!(text(send(&client, &server.uri("/next")).await.unwrap()).await, "hello");
+    drop(client);
+    assert_eq!(soon(hears.recv()).await.unwrap(), (0, String::new()));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod bodies;
 mod endpoints;
 mod grants;
 mod heads;
+mod lookup;
 mod pool;
 mod slow;
 mod tls;

@@ -93,7 +93,7 @@ async fn no_connection_has_our_deadline() {
 }
 
 /// A resolver that never answers.
-struct Silent;
+pub(super) struct Silent;
 
 impl Resolve for Silent {
     fn resolve(&self, _host: &str, _port: u16) -> Resolved {

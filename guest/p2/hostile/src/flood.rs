@@ -76,16 +76,6 @@ pub fn body(reply: Reply) -> Done {
     }
 }
 
-/// Every header that is taken, then the answer with all of them.
-pub fn headers(reply: Reply) -> Done {
-    let headers = Fields::new();
-    let taken = (0..).take_while(|i| headers.append(&format!("x-{i}"), &[b'v'; 1000]).is_ok());
-    let text = format!("refused at {}\n", taken.count());
-    let mut answer = reply.send(200, headers);
-    answer.write(text)?;
-    answer.finish()
-}
-
 pub fn trailers(kib: u64, reply: Reply) -> Done {
     let mut answer = reply.send(200, Fields::new());
     answer.write("and then\n")?;

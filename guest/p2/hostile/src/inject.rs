@@ -1,12 +1,17 @@
-//! Headers and parts of a request that would be something else on the wire.
+//! Headers and parts of a request that would be something else on the wire, or too much to keep. The
+//! same for both worlds: each attempt's outcome, and the fields with all that was taken.
 
-use kit::types::{Fields, Method, OutgoingRequest, OutgoingResponse, Scheme};
-use kit::{Done, Reply};
+use kit::types::{Fields, Method, Scheme};
+
+use crate::{new_request, new_response};
+
+/// More than anybody keeps for a guest that may have thousands of requests.
+const LONG: usize = 4 << 20;
 
 const SPLIT: &str = "v\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\ninjected";
 
-/// Tells for each attempt whether it was `taken` or `refused`, in an answer with all that was taken.
-pub fn inject(reply: Reply) -> Done {
+/// Tells for each attempt whether it was `taken` or `refused`.
+pub fn inject() -> (Fields, String) {
     let headers = Fields::new();
     let mut told = String::new();
     let mut tell = |what: &str, taken: bool| {
@@ -30,16 +35,14 @@ pub fn inject(reply: Reply) -> Done {
     }
     request(&mut tell);
     for status in [0, 99, 600, 1000] {
-        let response = OutgoingResponse::new(Fields::new());
+        let response = new_response(Fields::new());
         tell(&format!("status {status}"), response.set_status_code(status).is_ok());
     }
-    let mut answer = reply.send(200, headers);
-    answer.write(told)?;
-    answer.finish()
+    (headers, told)
 }
 
 fn request(tell: &mut impl FnMut(&str, bool)) {
-    let request = OutgoingRequest::new(Fields::new());
+    let request = new_request(Fields::new());
     let line = " HTTP/1.1\r\nx-evil: 1";
     for method in ["GET /\r\n", "G ET", ""] {
         let taken = request.set_method(&Method::Other(method.into())).is_ok();
@@ -50,11 +53,14 @@ fn request(tell: &mut impl FnMut(&str, bool)) {
         let taken = request.set_authority(Some(authority)).is_ok();
         tell(&format!("authority {authority:?}"), taken);
     }
+    tell("method long", request.set_method(&Method::Other("A".repeat(LONG))).is_ok());
+    tell("authority long", request.set_authority(Some(&"a".repeat(LONG))).is_ok());
+    tell("path long", request.set_path_with_query(Some(&"/a".repeat(LONG / 2))).is_ok());
     tell("scheme", request.set_scheme(Some(&Scheme::Other("ht\r\ntp".into()))).is_ok());
 }
 
 /// The same with headers that are about the connection, in any letters.
-pub fn forbidden(reply: Reply) -> Done {
+pub fn forbidden() -> (Fields, String) {
     let headers = Fields::new();
     let mut told = String::new();
     let names = [
@@ -78,7 +84,13 @@ pub fn forbidden(reply: Reply) -> Done {
         let taken = appended || set || listed;
         told += &format!("{name}: {}\n", if taken { "taken" } else { "refused" });
     }
-    let mut answer = reply.send(200, headers);
-    answer.write(told)?;
-    answer.finish()
+    (headers, told)
+}
+
+/// Every header that is taken.
+pub fn headers() -> (Fields, String) {
+    let headers = Fields::new();
+    let taken = (0..).take_while(|i| headers.append(&format!("x-{i}"), &[b'v'; 1000]).is_ok());
+    let text = format!("refused at {}\n", taken.count());
+    (headers, text)
 }

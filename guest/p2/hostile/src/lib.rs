@@ -24,6 +24,7 @@ mod race;
 
 use std::hint::black_box;
 
+use kit::types::{Fields, OutgoingRequest, OutgoingResponse};
 use kit::wasip2::clocks::monotonic_clock::now;
 use kit::wasip2::random::random::get_random_bytes;
 use kit::{Done, Reply, Request};
@@ -43,7 +44,7 @@ fn handle(request: Request, reply: Reply) -> Done {
         "/calls" => reply.answer(&flood::calls(&request, false)),
         "/flood" => reply.answer(&flood::calls(&request, true)),
         "/endless" => flood::body(reply),
-        "/headers" => flood::headers(reply),
+        "/headers" => told(reply, inject::headers()),
         "/trailers" => flood::trailers(request.number("kib", 1024), reply),
         "/stdout" => flood::output(&kit::wasip2::cli::stdout::get_stdout()),
         "/stderr" => flood::output(&kit::wasip2::cli::stderr::get_stderr()),
@@ -54,10 +55,25 @@ fn handle(request: Request, reply: Reply) -> Done {
         "/escape" => reply.answer(&escape::escape(request.text("path"))),
         "/flip" => reply.answer(&race::flip(request.number("ms", 1000))),
         "/race" => reply.answer(&race::race(request.number("ms", 1000))),
-        "/inject" => inject::inject(reply),
-        "/forbidden" => inject::forbidden(reply),
+        "/inject" => told(reply, inject::inject()),
+        "/forbidden" => told(reply, inject::forbidden()),
         _ => reply.answer("hostile, but not to this path\n"),
     }
+}
+
+/// An answer with these fields and this text.
+fn told(reply: Reply, (fields, text): (Fields, String)) -> Done {
+    let mut answer = reply.send(200, fields);
+    answer.write(text)?;
+    answer.finish()
+}
+
+fn new_request(fields: Fields) -> OutgoingRequest {
+    OutgoingRequest::new(fields)
+}
+
+fn new_response(fields: Fields) -> OutgoingResponse {
+    OutgoingResponse::new(fields)
 }
 
 fn spin(ms: u64, reply: Reply) -> Done {

@@ -1,87 +1,69 @@
-//! Tells what it was given, one `what: outcome` a line: how many env, args and preopens, `closed` or
-//! `open` for stdin, and for tcp, udp, dns and http `allowed`, `denied` or the name of the error.
-//! It tries 127.0.0.1 port 1 and the name localhost, or `?ip=A.B.C.D&port=P&name=NAME`.
-//! `/fetch?url=&method=&data=` answers with the status of an outgoing request on a line and then its
-//! body, or 200 with `error: ` and the error's name.
-//! Learnt from it: a guest has nothing that it was not given.
+//! Tells what it was given, and uses it as the path says; what fails is answered by 200 with
+//! `error: ` and the error's name.
+//!
+//! - `/`: one `what: outcome` a line: how many env, args and preopens, `closed` or `open` for stdin,
+//!   and for tcp, udp, dns and http `allowed`, `denied` or the name of the error. It tries 127.0.0.1
+//!   port 1 and the name localhost, or `?ip=A.B.C.D&port=P&name=NAME`.
+//! - `/env`, `/args`, `/dirs`: one `NAME=VALUE`, argument, guest path a line; `/config?key=`, or
+//!   `/config` for all of it.
+//! - `/read?path=`, `/write?path=&data=`, `/list?path=`: in the preopen whose guest path fits best.
+//! - `/fetch?url=&method=&data=`: an outgoing request; the answer's status on a line, then its body.
+//! - `/tcp?addr=HOST:PORT`: sends `ping`, answers what comes back; `/lookup?name=`: an address a line.
+//! - `/kv/get|set|delete|exists|incr|list?bucket=&key=&value=`, `/kv/many/get|set|delete` with `key`
+//!   and `value` by commas. A `get` of nothing is `none`, and `incr` adds `value`.
+//!
+//! Learnt from it: a guest has nothing that it was not given, and of that exactly what was granted.
 
 mod fetch;
+mod files;
+// What is called without waiting is the same in both worlds.
+#[path = "../../../p2/grants/src/kv.rs"]
+mod kv;
+mod network;
+mod probe;
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
-
-use kit::types::{ErrorCode as HttpError, Fields, Request as HttpRequest, Scheme};
-use kit::wasip3::cli::{environment, stdin};
-use kit::wasip3::clocks::{monotonic_clock, system_clock};
-use kit::wasip3::filesystem::preopens;
-use kit::wasip3::http::client;
-use kit::wasip3::random::random;
-use kit::wasip3::sockets::ip_name_lookup::resolve_addresses;
-use kit::wasip3::sockets::types::{
-    ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress, TcpSocket, UdpSocket,
-};
-use kit::wasip3::wit_bindgen::StreamResult;
-use kit::wasip3::wit_future;
+use kit::stores::config;
+use kit::wasip3::cli::environment;
 use kit::{Answer, Request};
 
 kit::serve!(handle);
 
 async fn handle(request: Request) -> Answer {
-    if request.path() == "/fetch" {
-        let answer = fetch::fetch(&request).await;
-        return kit::answer(&answer.unwrap_or_else(|error| format!("error: {error}\n")));
+    let answer = match request.path() {
+        "/env" => Ok(lines(environment::get_environment().into_iter().map(pair))),
+        "/args" => Ok(lines(environment::get_arguments())),
+        "/config" => configuration(&request),
+        "/dirs" => Ok(lines(files::dirs())),
+        "/read" => files::read(text(&request, "path")).await,
+        "/write" => files::write(text(&request, "path"), text(&request, "data")).await,
+        "/list" => files::list(text(&request, "path")).await,
+        "/fetch" => fetch::fetch(&request).await,
+        "/tcp" => network::ping(text(&request, "addr")).await,
+        "/lookup" => network::lookup(text(&request, "name")).await,
+        path => match path.strip_prefix("/kv/") {
+            Some(what) => kv::kv(what, &request),
+            None => Ok(probe::all(&request).await),
+        },
+    };
+    kit::answer(&answer.unwrap_or_else(|error| format!("error: {error}\n")))
+}
+
+fn configuration(request: &Request) -> Result<String, String> {
+    match request.text("key") {
+        Some(key) => config::get(key).map(|value| format!("{}\n", value.unwrap_or("none".into()))),
+        None => config::get_all().map(|all| lines(all.into_iter().map(pair))),
     }
-    let ip = request.text("ip").unwrap_or("127.0.0.1");
-    let port = request.number("port", 1) as u16;
-    let name = request.text("name").unwrap_or("localhost");
-    let lines = [
-        ("env", environment::get_environment().len().to_string()),
-        ("args", environment::get_arguments().len().to_string()),
-        ("preopens", preopens::get_directories().len().to_string()),
-        ("stdin", stdin().await.into()),
-        ("random", random::get_random_bytes(8).len().to_string()),
-        ("monotonic", monotonic_clock::now().to_string()),
-        ("wall", system_clock::now().seconds.to_string()),
-        ("tcp", kit::outcome(tcp(address(ip, port)).await.map_err(kit::case))),
-        ("udp", kit::outcome(udp(address(ip, port)).map_err(kit::case))),
-        ("dns", kit::outcome(resolve_addresses(name.into()).await.map_err(kit::case))),
-        ("http", kit::outcome(http(&format!("{ip}:{port}")).await.map_err(kit::case))),
-    ];
-    kit::answer(&lines.map(|(what, outcome)| format!("{what}: {outcome}\n")).concat())
+    .map_err(kit::case)
 }
 
-/// An open stdin may have nothing to read for ever, so the read is raced with a clock.
-async fn stdin() -> &'static str {
-    let (mut input, _) = stdin::read_via_stream();
-    let mut read = pin!(input.read(Vec::with_capacity(1)));
-    let mut alarm = pin!(kit::sleep(100));
-    poll_fn(|context| match read.as_mut().poll(context) {
-        Poll::Ready((StreamResult::Dropped, _)) => Poll::Ready("closed"),
-        Poll::Ready(_) => Poll::Ready("open"),
-        Poll::Pending => alarm.as_mut().poll(context).map(|()| "open"),
-    })
-    .await
+fn text<'a>(request: &'a Request, key: &str) -> &'a str {
+    request.text(key).unwrap_or_default()
 }
 
-fn address(ip: &str, port: u16) -> IpSocketAddress {
-    let address = kit::octets(ip).into();
-    IpSocketAddress::Ipv4(Ipv4SocketAddress { port, address })
+fn pair((name, value): (String, String)) -> String {
+    format!("{name}={value}")
 }
 
-async fn tcp(peer: IpSocketAddress) -> Result<(), ErrorCode> {
-    TcpSocket::create(IpAddressFamily::Ipv4)?.connect(peer).await
-}
-
-fn udp(peer: IpSocketAddress) -> Result<(), ErrorCode> {
-    UdpSocket::create(IpAddressFamily::Ipv4)?.connect(peer)
-}
-
-async fn http(authority: &str) -> Result<(), HttpError> {
-    let (_, trailers) = wit_future::new(|| Ok(None));
-    let (request, _) = HttpRequest::new(Fields::new(), None, trailers, None);
-    request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
-    request.set_authority(Some(authority)).expect("an authority");
-    request.set_path_with_query(Some("/")).expect("a path");
-    client::send(request).await.map(drop)
+fn lines(all: impl IntoIterator<Item = String>) -> String {
+    all.into_iter().map(|line| line + "\n").collect()
 }

@@ -6,13 +6,16 @@
 //! - `/deaf`: answers and never reads the request's body; `/deaf/hold`: does not answer either.
 //! - `/hoard?n=`: passes the request's body to n streams of its own, one behind the other, and answers
 //!   with the last of them.
+//! - `/inject`, `/forbidden`, `/headers`: as the one of 0.2, whose source they are.
 //! - `/spread`: goes on spawning work after its answer, each of which waits for ever.
 //!
 //! Learnt from it: none of it ends the host, reaches another component or goes unanswered.
 
 mod flood;
+#[path = "../../../p2/hostile/src/inject.rs"]
+mod inject;
 
-use kit::types::{ErrorCode, Fields};
+use kit::types::{ErrorCode, Fields, Request as Outward, Response};
 use kit::wasip3::wit_bindgen::StreamResult;
 use kit::wasip3::{spawn_local, wit_future, wit_stream};
 use kit::{Answer, Done, Incoming, Outgoing, Request};
@@ -25,6 +28,9 @@ async fn handle(request: Request) -> Answer {
         "/flood" => kit::answer(&flood::calls(&request).await),
         "/endless" => kit::stream(Fields::new(), endless),
         "/trailers" => trailers(request.number("kib", 1024)),
+        "/inject" => told(inject::inject()),
+        "/forbidden" => told(inject::forbidden()),
+        "/headers" => told(inject::headers()),
         "/deaf" => kit::answer("I do not listen\n"),
         "/deaf/hold" => loop {
             kit::sleep(60_000).await;
@@ -40,6 +46,24 @@ async fn handle(request: Request) -> Answer {
         }),
         _ => kit::answer("hostile, but not to this path\n"),
     }
+}
+
+/// An answer with these fields and this text.
+fn told((fields, text): (Fields, String)) -> Answer {
+    kit::stream(fields, async move |mut body| {
+        body.write(text).await?;
+        body.finish().await
+    })
+}
+
+fn new_request(fields: Fields) -> Outward {
+    let (_, trailers) = wit_future::new(|| Ok(None));
+    Outward::new(fields, None, trailers, None).0
+}
+
+fn new_response(fields: Fields) -> Response {
+    let (_, trailers) = wit_future::new(|| Ok(None));
+    Response::new(fields, None, trailers).0
 }
 
 /// Keeps each one that it gets. The host can refuse only by a trap.

@@ -1,0 +1,63 @@
+//! Preopened directories.
+
+use kit::wasip3::filesystem::preopens;
+use kit::wasip3::filesystem::types::{
+    Descriptor, DescriptorFlags, ErrorCode, OpenFlags, PathFlags,
+};
+use kit::wasip3::wit_stream;
+
+pub fn dirs() -> Vec<String> {
+    preopens::get_directories().into_iter().map(|(_, path)| path).collect()
+}
+
+pub async fn read(path: &str) -> Result<String, String> {
+    let file = open(path, OpenFlags::empty(), DescriptorFlags::READ).await?;
+    let (bytes, outcome) = file.read_via_stream(0);
+    let bytes = bytes.collect().await;
+    outcome.await.map_err(name)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+pub async fn write(path: &str, data: &str) -> Result<String, String> {
+    let flags = OpenFlags::CREATE | OpenFlags::TRUNCATE;
+    let file = open(path, flags, DescriptorFlags::WRITE).await?;
+    let (mut send, bytes) = wit_stream::new();
+    let outcome = file.write_via_stream(bytes, 0);
+    let left = send.write_all(data.as_bytes().to_vec()).await;
+    drop(send);
+    outcome.await.map_err(name)?;
+    Ok(format!("{} bytes\n", data.len() - left.len()))
+}
+
+pub async fn list(path: &str) -> Result<String, String> {
+    let directory = open(path, OpenFlags::DIRECTORY, DescriptorFlags::READ).await?;
+    let (entries, outcome) = directory.read_directory();
+    let entries = entries.collect().await;
+    outcome.await.map_err(name)?;
+    let mut names: Vec<_> = entries.into_iter().map(|entry| entry.name + "\n").collect();
+    names.sort();
+    Ok(names.concat())
+}
+
+async fn open(path: &str, how: OpenFlags, access: DescriptorFlags) -> Result<Descriptor, String> {
+    let (directory, rest) = best(path).ok_or("no preopen fits")?;
+    let rest = if rest.is_empty() { "." } else { rest };
+    directory.open_at(PathFlags::SYMLINK_FOLLOW, rest.into(), how, access).await.map_err(name)
+}
+
+/// The preopen with the longest guest path that `path` lies in, and what of `path` is left. Nothing
+/// of it is tidied up: that the rest stays within the preopen is the host's part.
+fn best(path: &str) -> Option<(Descriptor, &str)> {
+    let within = |at: &str| {
+        let rest = path.strip_prefix(at.trim_end_matches('/'))?;
+        (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/'))
+    };
+    let mut all = preopens::get_directories();
+    all.retain(|(_, at)| within(at).is_some());
+    let (directory, at) = all.into_iter().max_by_key(|(_, at)| at.len())?;
+    Some((directory, within(&at)?))
+}
+
+fn name(error: ErrorCode) -> String {
+    kit::case(error)
+}

@@ -1,0 +1,203 @@
+//! What wasmtime-wasi refuses a guest, said in the log.
+//!
+//! It has no hook for that. So the functions by which a guest gets a socket or a file are linked once
+//! more, around its own; under the versions of its WIT, which tests of all of them hold on to.
+
+use tracing::warn;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
+use wasmtime_wasi::sockets::WasiSocketsView as _;
+use wasmtime_wasi::{TrappableError, p2, p3};
+
+use super::descriptors;
+use super::state::GuestState;
+use super::stdio::quote;
+
+/// A result as a guest sees it.
+fn told<T, E>(result: Result<T, TrappableError<E>>) -> wasmtime::Result<Result<T, E>>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    match result {
+        Ok(made) => Ok(Ok(made)),
+        Err(why) => why.downcast().map(Err),
+    }
+}
+
+impl GuestState {
+    /// Whether the process can spare a descriptor.
+    fn has_descriptor(&self) -> bool {
+        let left = descriptors::are_left();
+        if !left && let Some(say) = self.identity().topics.descriptors.again() {
+            let (component, generation) = (&*self.identity().component, self.identity().number);
+            let left_out = say.left_out;
+            warn!(
+                component,
+                generation,
+                left_out,
+                "file or socket refused: three quarters of the process's descriptors are taken \
+                 (`ulimit -n`, LimitNOFILE=)"
+            );
+        }
+        left
+    }
+
+    fn socket_refused(&self, protocol: &str) {
+        let Some(say) = self.identity().topics.sockets.again() else { return };
+        let (component, generation) = (&*self.identity().component, self.identity().number);
+        let left_out = say.left_out;
+        match protocol {
+            "tcp" => warn!(
+                component,
+                generation, left_out, "socket refused: none is granted (grants.tcp)"
+            ),
+            _ => warn!(
+                component,
+                generation, left_out, "socket refused: nobody is granted {protocol}"
+            ),
+        }
+    }
+
+    fn path_refused(&self, path: &str) {
+        let Some(say) = self.identity().topics.paths.again() else { return };
+        let (component, generation) = (&*self.identity().component, self.identity().number);
+        let (path, left_out) = (quote(path), say.left_out);
+        warn!(
+            component,
+            generation,
+            path,
+            left_out,
+            "path refused: it leads out of its directory, or may only be read (grants.directories)"
+        );
+    }
+}
+
+/// Links what guests of every kind have.
+pub(super) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    use p2::bindings::filesystem::types::{
+        DescriptorFlags, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
+    };
+    use p2::bindings::sockets::network::{ErrorCode as SocketError, IpAddressFamily};
+    use p2::bindings::sockets::tcp_create_socket::Host as _;
+    use p2::bindings::sockets::udp_create_socket::Host as _;
+
+    linker.allow_shadowing(true);
+    linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?.func_wrap(
+        "create-tcp-socket",
+        |mut store, (family,): (IpAddressFamily,)| {
+            if !store.data().has_descriptor() {
+                return Ok((Err(SocketError::NewSocketLimit),));
+            }
+            let made = told(store.data_mut().sockets().create_tcp_socket(family))?;
+            if matches!(made, Err(SocketError::AccessDenied)) {
+                store.data().socket_refused("tcp");
+            }
+            Ok((made,))
+        },
+    )?;
+    linker.instance("wasi:sockets/udp-create-socket@0.2.12")?.func_wrap_async(
+        "create-udp-socket",
+        |mut store, (family,): (IpAddressFamily,)| {
+            Box::new(async move {
+                let made = told(store.data_mut().sockets().create_udp_socket(family).await)?;
+                if matches!(made, Err(SocketError::AccessDenied)) {
+                    store.data().socket_refused("udp");
+                }
+                Ok((made,))
+            })
+        },
+    )?;
+    linker.instance("wasi:filesystem/types@0.2.12")?.func_wrap_async(
+        "[method]descriptor.open-at",
+        |mut store,
+         (directory, how, path, open, flags): (
+            Resource<Descriptor>,
+            PathFlags,
+            String,
+            OpenFlags,
+            DescriptorFlags,
+        )| {
+            Box::new(async move {
+                if !store.data().has_descriptor() {
+                    return Ok((Err(ErrorCode::InsufficientMemory),));
+                }
+                let asked = quote(&path);
+                let mut files = store.data_mut().filesystem();
+                let opened = told(files.open_at(directory, how, path, open, flags).await)?;
+                if matches!(opened, Err(ErrorCode::NotPermitted | ErrorCode::ReadOnly)) {
+                    store.data().path_refused(&asked);
+                }
+                Ok((opened,))
+            })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Links what takes an engine with component-model async.
+pub(super) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    use p3::bindings::filesystem::types::{
+        DescriptorFlags, ErrorCode, HostDescriptorWithStore as _, OpenFlags, PathFlags,
+    };
+    use p3::bindings::sockets::types::{
+        ErrorCode as SocketError, HostTcpSocket, HostUdpSocket, IpAddressFamily,
+    };
+    use wasmtime_wasi::filesystem::WasiFilesystem;
+
+    linker.allow_shadowing(true);
+    let mut sockets = linker.instance("wasi:sockets/types@0.3.0")?;
+    sockets.func_wrap(
+        "[static]tcp-socket.create",
+        |mut store, (family,): (IpAddressFamily,)| {
+            if !store.data().has_descriptor() {
+                return Ok((Err(SocketError::OutOfMemory),));
+            }
+            let made = told(HostTcpSocket::create(&mut store.data_mut().sockets(), family))?;
+            if matches!(made, Err(SocketError::AccessDenied)) {
+                store.data().socket_refused("tcp");
+            }
+            Ok((made,))
+        },
+    )?;
+    sockets.func_wrap_async(
+        "[static]udp-socket.create",
+        |mut store, (family,): (IpAddressFamily,)| {
+            Box::new(async move {
+                let made =
+                    told(HostUdpSocket::create(&mut store.data_mut().sockets(), family).await)?;
+                if matches!(made, Err(SocketError::AccessDenied)) {
+                    store.data().socket_refused("udp");
+                }
+                Ok((made,))
+            })
+        },
+    )?;
+    linker.instance("wasi:filesystem/types@0.3.0")?.func_wrap_concurrent(
+        "[method]descriptor.open-at",
+        |accessor,
+         (directory, how, path, open, flags): (
+            Resource<Descriptor>,
+            PathFlags,
+            String,
+            OpenFlags,
+            DescriptorFlags,
+        )| {
+            Box::pin(async move {
+                if !accessor.with(|mut access| access.get().has_descriptor()) {
+                    return Ok((Err(ErrorCode::InsufficientMemory),));
+                }
+                let asked = quote(&path);
+                let files = accessor.with_getter::<WasiFilesystem>(|state| state.filesystem());
+                let opened =
+                    told(WasiFilesystem::open_at(&files, directory, how, path, open, flags).await)?;
+                if matches!(opened, Err(ErrorCode::NotPermitted | ErrorCode::ReadOnly)) {
+                    accessor.with(|mut access| access.get().path_refused(&asked));
+                }
+                Ok((opened,))
+            })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! How often the log hears the same of a guest: it may try what it may not in a loop.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Lines that are said within [`SPAN`], of each kind and each generation.
+const LINES: u32 = 20;
+
+const SPAN: Duration = Duration::from_secs(1);
+
+/// Keeps lines of one kind from filling the log.
+#[derive(Debug, Default)]
+pub(super) struct Said(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the first one was said of those that count.
+    since: Option<Instant>,
+    said: u32,
+    left_out: u64,
+}
+
+/// A line may be said; how many were left out before it, if any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Say {
+    pub(super) left_out: Option<u64>,
+}
+
+impl Said {
+    /// Whether there is room for another line.
+    pub(super) fn again(&self) -> Option<Say> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if state.since.is_none_or(|since| now.duration_since(since) >= SPAN) {
+            (state.since, state.said) = (Some(now), 0);
+        }
+        if state.said == LINES {
+            state.left_out += 1;
+            return None;
+        }
+        state.said += 1;
+        let left_out = std::mem::take(&mut state.left_out);
+        Some(Say { left_out: Some(left_out).filter(|lines| *lines > 0) })
+    }
+
+    #[cfg(test)]
+    pub(super) fn said(&self) -> u32 {
+        self.0.lock().unwrap().said
+    }
+}
+
+/// What is said of all instances of a generation together.
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    pub(super) outgoing: Said,
+    pub(super) sockets: Said,
+    pub(super) lookups: Said,
+    pub(super) paths: Said,
+    pub(super) descriptors: Said,
+    pub(super) buckets: Said,
+    pub(super) stores: Said,
+    pub(super) stops: Said,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_tried_in_a_loop_does_not_fill_the_log() {
+        let said = Said::default();
+        for _ in 0..LINES {
+            assert_eq!(said.again(), Some(Say { left_out: None }));
+        }
+        assert_eq!((said.again(), said.again()), (None, None));
+        tokio::time::advance(SPAN).await;
+        assert_eq!(said.again(), Some(Say { left_out: Some(2) }));
+        assert_eq!(said.again(), Some(Say { left_out: None }));
+    }
+}

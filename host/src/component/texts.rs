@@ -1,0 +1,66 @@
+//! Texts of a request that a guest makes: bounded, because the host keeps them outside the guest's
+//! memory. wasmtime takes a method or an authority of any length.
+
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi_http::WasiHttpView as _;
+
+use super::state::GuestState;
+
+/// Bytes of a method or an authority. A name has 255 (RFC 1035 §2.3.4), a port 5, and methods are
+/// words (RFC 9110 §9).
+const MAX_TEXT: usize = 512;
+
+/// Links what guests of every kind have.
+pub(super) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    use wasmtime_wasi_http::p2::bindings::http::types::{
+        HostOutgoingRequest as _, Method, OutgoingRequest,
+    };
+
+    linker.allow_shadowing(true);
+    let mut types = linker.instance("wasi:http/types@0.2.12")?;
+    types.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut store, (request, method): (Resource<OutgoingRequest>, Method)| match &method {
+            Method::Other(text) if text.len() > MAX_TEXT => Ok((Err(()),)),
+            _ => Ok((store.data_mut().http().set_method(request, method)?,)),
+        },
+    )?;
+    types.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut store, (request, authority): (Resource<OutgoingRequest>, Option<String>)| {
+            if authority.as_ref().is_some_and(|text| text.len() > MAX_TEXT) {
+                return Ok((Err(()),));
+            }
+            Ok((store.data_mut().http().set_authority(request, authority)?,))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// Links what takes an engine with component-model async.
+pub(super) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    use wasmtime_wasi_http::p3::Request;
+    use wasmtime_wasi_http::p3::bindings::http::types::{HostRequest as _, Method};
+
+    linker.allow_shadowing(true);
+    let mut types = linker.instance("wasi:http/types@0.3.0")?;
+    types.func_wrap(
+        "[method]request.set-method",
+        |mut store, (request, method): (Resource<Request>, Method)| match &method {
+            Method::Other(text) if text.len() > MAX_TEXT => Ok((Err(()),)),
+            _ => Ok((store.data_mut().http().set_method(request, method)?,)),
+        },
+    )?;
+    types.func_wrap(
+        "[method]request.set-authority",
+        |mut store, (request, authority): (Resource<Request>, Option<String>)| {
+            if authority.as_ref().is_some_and(|text| text.len() > MAX_TEXT) {
+                return Ok((Err(()),));
+            }
+            Ok((store.data_mut().http().set_authority(request, authority)?,))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Keeps what a guest may write to apart from what decides what guests are given: one that could
+//! change the manifest, or the file of a component, would give itself at the next reload what it
+//! likes.
+
+use std::ffi::OsString;
+use std::fs;
+use std::ops::Range;
+use std::path::{Component, Path, PathBuf};
+
+use super::at::At;
+use super::reading::Reading;
+use crate::report::Problem;
+
+/// Symbolic links on the way to one file, as many as Linux follows (path_resolution(7)).
+const LINKS: usize = 40;
+
+/// What a manifest names of the file system.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Directories that guests may write to, and where that is said.
+    writable: Vec<(PathBuf, Range<usize>)>,
+    held: Vec<Held>,
+}
+
+/// What no guest may change.
+#[derive(Debug)]
+struct Held {
+    /// To stand in a sentence: `the manifest`.
+    what: String,
+    path: PathBuf,
+    /// Guests may write in it, but not put another in its place.
+    shared: bool,
+}
+
+impl Places {
+    /// What is the host's alone: no guest may write to it or in it.
+    pub(super) fn hold(&mut self, what: impl Into<String>, path: &Path) {
+        self.held.push(Held { what: what.into(), path: path.to_owned(), shared: false });
+    }
+
+    /// A directory that a guest sees. Two may see the same one; but who could put a link in the place
+    /// of one would choose what is seen there.
+    pub(super) fn directory(&mut self, path: &Path, written: &At<String>, writable: bool) {
+        let what = format!("where the directory {} leads", written.value);
+        self.held.push(Held { what, path: path.to_owned(), shared: true });
+        if writable {
+            self.writable.push((path.to_owned(), written.span.clone()));
+        }
+    }
+}
+
+/// Complains about each directory through which a guest could change what is not its own.
+pub(super) fn check(reading: &mut Reading<'_>, manifest: &Path) {
+    let mut places = std::mem::take(&mut reading.places);
+    if !reading.look || places.writable.is_empty() {
+        return;
+    }
+    places.hold("the manifest", manifest);
+    for (what, path) in &reading.beside.own {
+        places.hold(what, path);
+    }
+    let ways: Vec<Way> = places.held.iter().map(|held| Way::to(&held.path)).collect();
+    for (path, span) in places.writable {
+        let own = Way::to(&path).end;
+        let mut held = places.held.iter().zip(&ways);
+        if let Some((Held { what, .. }, _)) =
+            held.find(|(held, way)| way.is_open_to(&own, held.shared))
+        {
+            reading.wrong(
+                Problem::new(span, format!("a guest that may write here could change {what}"))
+                    .help(
+                        "give it a directory in which nothing else lies, or leave write out: what \
+                         it wrote there would hold at the next reload",
+                    ),
+            );
+        }
+    }
+}
+
+/// Whether two paths lead to the same place, as far as can be told before anything is made there.
+pub(super) fn same(one: &Path, other: &Path) -> bool {
+    one == other || Way::to(one).end == Way::to(other).end
+}
+
+/// How a path is followed.
+struct Way {
+    /// Each name that is looked up, in a directory without symbolic links: who may write to that
+    /// directory decides where the path leads.
+    names: Vec<PathBuf>,
+    end: PathBuf,
+}
+
+impl Way {
+    fn to(path: &Path) -> Self {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let (mut names, mut end, mut links) = (Vec::new(), PathBuf::from("/"), 0);
+        let mut rest = parts(&path);
+        while let Some(part) = rest.pop() {
+            if part == ".." {
+                end.pop();
+                continue;
+            }
+            let name = end.join(&part);
+            match fs::read_link(&name) {
+                Ok(target) if links < LINKS => {
+                    links += 1;
+                    if target.is_absolute() {
+                        end = PathBuf::from("/");
+                    }
+                    rest.extend(parts(&target));
+                }
+                _ => end.clone_from(&name),
+            }
+            names.push(name);
+        }
+        Self { names, end }
+    }
+
+    /// Whether who may write to `directory` can turn this way, or what lies at its end.
+    fn is_open_to(&self, directory: &Path, shared: bool) -> bool {
+        let below = |name: &PathBuf| name != directory && name.starts_with(directory);
+        self.names.iter().any(below) || (!shared && directory.starts_with(&self.end))
+    }
+}
+
+/// The last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let part = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    };
+    path.components().rev().filter_map(part).collect()
+}

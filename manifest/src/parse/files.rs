@@ -1,0 +1,112 @@
+//! Files and directories that a manifest names.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::at::At;
+use super::reading::Reading;
+use crate::report::Problem;
+
+impl Reading<'_> {
+    /// A path, relative to the manifest.
+    pub(super) fn path(&mut self, written: &At<String>) -> Option<PathBuf> {
+        let text = self.plain(written)?;
+        if text.is_empty() {
+            self.wrong(
+                Problem::new(written.span.clone(), "there is no path in it")
+                    .help("write a path; a relative one is relative to the manifest"),
+            );
+            return None;
+        }
+        Some(self.relative(Path::new(&text)))
+    }
+
+    pub(super) fn relative(&self, path: &Path) -> PathBuf {
+        self.directory.join(path)
+    }
+
+    /// The path of a file that must be there.
+    pub(super) fn file(&mut self, written: &At<String>) -> Option<PathBuf> {
+        let path = self.path(written)?;
+        if self.look
+            && let Err(why) = regular(&path)
+        {
+            self.unfit(written, "file", &path, &why);
+        }
+        Some(path)
+    }
+
+    /// The path of a directory that must be there.
+    pub(super) fn existing_directory(&mut self, written: &At<String>) -> Option<PathBuf> {
+        let path = self.path(written)?;
+        if self.look
+            && let Err(why) = directory(&path)
+        {
+            self.unfit(written, "directory", &path, &why);
+        }
+        Some(path)
+    }
+
+    /// The path of a file that can be made: its directory must be there. What is there already must
+    /// be a file.
+    pub(super) fn new_file(&mut self, written: &At<String>) -> Option<PathBuf> {
+        let path = self.path(written)?;
+        if !self.look {
+            return Some(path);
+        }
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(Err(why)) = parent.map(directory) {
+            self.unfit(written, "directory", parent.unwrap_or(&path), &why);
+        } else if path.exists()
+            && let Err(why) = regular(&path)
+        {
+            self.unfit(written, "file", &path, &why);
+        }
+        Some(path)
+    }
+
+    /// Complains about a path. One with a variable in it is shown as it is written: what the variable
+    /// holds may be a secret.
+    fn unfit(&mut self, written: &At<String>, what: &str, path: &Path, why: &str) {
+        let name = if written.value.contains('$') {
+            written.value.clone()
+        } else {
+            path.display().to_string()
+        };
+        let help = if why == MISSING {
+            "correct the path (it is relative to the manifest), or put it there"
+        } else {
+            "name another one, or make this one what it has to be"
+        };
+        let message = format!("the {what} {name} {why}");
+        self.wrong(Problem::new(written.span.clone(), message).help(help));
+    }
+}
+
+const MISSING: &str = "is not there";
+
+/// What is wrong with a file that is to be read. Waits for nothing: what is no regular file, such as
+/// a pipe, is not opened.
+fn regular(path: &Path) -> Result<(), String> {
+    let meta = fs::metadata(path).map_err(|why| reason(&why))?;
+    if meta.is_dir() {
+        return Err("is a directory".into());
+    }
+    if !meta.is_file() {
+        return Err("is not a regular file".into());
+    }
+    File::open(path).map(drop).map_err(|why| reason(&why))
+}
+
+fn directory(path: &Path) -> Result<(), String> {
+    let meta = fs::metadata(path).map_err(|why| reason(&why))?;
+    if meta.is_dir() { Ok(()) } else { Err("is not a directory".into()) }
+}
+
+fn reason(why: &io::Error) -> String {
+    match why.kind() {
+        io::ErrorKind::NotFound => MISSING.into(),
+        _ => format!("cannot be used: {why}"),
+    }
+}

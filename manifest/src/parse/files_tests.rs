@@ -1,0 +1,177 @@
+//! What is said of files, in a folder of the test's own.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process;
+
+use super::load;
+use crate::{Beside, Manifest, Report};
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("host-manifest-{name}-{}", process::id()));
+        fs::create_dir_all(path.join("data/deep")).expect("a folder");
+        fs::write(path.join("app.wasm"), "").expect("a file");
+        Self(path)
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn link(&self, name: &str, to: impl AsRef<Path>) {
+        symlink(to, self.at(name)).expect("a link");
+    }
+
+    fn load(&self, text: &str, beside: &Beside) -> Result<Manifest, Report> {
+        let path = self.at("host.toml");
+        fs::write(&path, text).expect("a file");
+        load(&path, &|_| None, beside)
+    }
+
+    #[track_caller]
+    fn refused(&self, text: &str, says: &str) {
+        let line = self.load(text, &Beside::default()).expect_err(text).one_line();
+        assert!(line.contains(says), "{text}\n{line}");
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn shop(source: &str, directory: &str, write: bool) -> String {
+    format!(
+        "[component.shop]\nsource = \"{source}\"\ngrants.directories = [{{ host = \"{directory}\", \
+         guest = \"/d\", write = {write} }}]\n"
+    )
+}
+
+/// A guest that could write to one of these gave itself what it liked at the next reload.
+#[test]
+fn a_guest_may_not_write_to_what_decides_its_grants() {
+    let folder = Folder::new("confine");
+    folder.refused(&shop("app.wasm", ".", true), ":3:32: a guest that may write here could change");
+    fs::write(folder.at("data/deep/in.wasm"), "").expect("a file");
+    folder.link("out.wasm", "data/deep/in.wasm");
+    folder.link("data/link.wasm", "../app.wasm");
+    folder.link("alias", "data/deep");
+    for (source, directory) in [
+        ("data/deep/in.wasm", "data"),
+        ("data/deep/in.wasm", "data/deep"),
+        ("data/deep/in.wasm", "alias"),
+        ("out.wasm", "data"),
+        ("data/link.wasm", "data"),
+        ("data/deep/../../app.wasm", "data"),
+    ] {
+        folder.refused(&shop(source, directory, true), "could change the file of component `shop`");
+        let fine = folder.load(&shop(source, directory, false), &Beside::default());
+        assert!(fine.is_ok(), "{source} may be read: {fine:?}");
+    }
+    let fine = shop("app.wasm", "data", true);
+    for (more, what) in [
+        ("[keyvalue.main]\nbackend = \"disk\"\npath = \"data/x.redb\"", "the store `main`"),
+        ("[listen]\ncontrol = \"data/deep/c.sock\"", "the control socket"),
+        ("[listen]\naddr = [\"unix:data/s.sock\"]", "a socket that is listened at"),
+        (
+            "[component.b]\nsource = \"app.wasm\"\ngrants.directories = [{ host = \"data/deep\", \
+             guest = \"/d\" }]\n[[route]]\npath = \"/\"\ncomponent = \"b\"",
+            "where the directory",
+        ),
+    ] {
+        folder.refused(&format!("{fine}{more}"), &format!("could change {what}"));
+    }
+    folder.load(&fine, &Beside::default()).expect("a directory of its own");
+}
+
+#[test]
+fn a_guest_may_not_write_to_what_is_of_the_process() {
+    let folder = Folder::new("own");
+    let fine = shop("app.wasm", "data", true);
+    for path in ["data", "data/deep", "data/made/later", ""] {
+        let own = vec![("the code cache".into(), folder.at(path))];
+        let beside = Beside { own, total: None };
+        let line = folder.load(&fine, &beside).expect_err(path).one_line();
+        assert!(line.contains("could change the code cache"), "{path}: {line}");
+    }
+    let own = vec![("the code cache".into(), folder.at("cache"))];
+    folder.load(&fine, &Beside { own, total: None }).expect("apart");
+}
+
+/// A pipe was waited for, and what was there was said not to be.
+#[test]
+fn what_is_there_and_no_file_is_not_said_to_be_missing() {
+    let folder = Folder::new("kinds");
+    for (source, says) in [
+        ("none.wasm", "none.wasm is not there"),
+        ("data", "data is a directory"),
+        ("/dev/zero", "/dev/zero is not a regular file"),
+        ("app.wasm/x", "cannot be used: Not a directory"),
+    ] {
+        folder.refused(&format!("[component.shop]\nsource = \"{source}\""), says);
+    }
+    let store = |path: &str| {
+        let text = "[component.shop]\nsource = \"app.wasm\"\n[keyvalue.main]\nbackend = \"disk\"";
+        format!("{text}\npath = \"{path}\"")
+    };
+    folder.refused(&store("data"), ":5:8: the file ");
+    folder.refused(&store("data"), "data is a directory");
+    folder.refused(&store("none/x.redb"), "none is not there");
+    folder.link("pipe.toml", "/dev/zero");
+    let report = load(&folder.at("pipe.toml"), &|_| None, &Beside::default()).expect_err("no end");
+    assert!(report.one_line().contains("it is not a regular file"), "{report}");
+}
+
+/// What a variable holds may be a secret; it came into the log by a path that was not there.
+#[test]
+fn no_complaint_shows_what_a_variable_holds() {
+    let folder = Folder::new("secrets");
+    for text in [
+        "[component.b]\nsource = \"${TOKEN}\"",
+        "grants.directories = [{ host = \"${TOKEN}\", guest = \"/a\" }]",
+        "[keyvalue.main]\nbackend = \"disk\"\npath = \"${TOKEN}/x\"",
+        "[keyvalue.main]\nbackend = \"redis\"\nurl = \"redis://:${TOKEN}@h:99999\"",
+        "[limits]\ncpu-time = \"${TOKEN}\"",
+        "[limits]\ncpu-time = \"1${TOKEN}\"",
+        "[limits]\nmemory = \"${TOKEN}\"",
+        "[listen]\naddr = [\"${TOKEN}\"]",
+        "[[route]]\npath = \"/${TOKEN}/\"\ncomponent = \"shop\"",
+        "[[route]]\npath = \"/\"\ncomponent = \"${TOKEN}\"",
+        "[[route]]\npath = \"/\"\nhost = \"http://${TOKEN}\"\ncomponent = \"shop\"",
+        "grants.outgoing = [\"${TOKEN}\"]",
+        "grants.tcp = [\"${TOKEN}\"]",
+        "smoke = [\"${TOKEN}\"]",
+    ] {
+        let path = folder.at("host.toml");
+        fs::write(&path, format!("[component.shop]\nsource = \"app.wasm\"\n{text}"))
+            .expect("a file");
+        let env = |name: &str| (name == "TOKEN").then(|| "hunter2".into());
+        let report = load(&path, &env, &Beside::default()).expect_err(text);
+        let said = report.to_string() + &report.one_line();
+        assert!(!said.contains("hunter2"), "{text}\n{said}");
+    }
+}
+
+/// The bounds of all stay until a restart; those of one component, which follow from them, changed
+/// at once.
+#[test]
+fn what_follows_from_the_total_follows_from_the_one_in_force() {
+    let folder = Folder::new("total");
+    let load = |text: &str, instances| {
+        let total = Some(crate::Total { instances, memory: None });
+        folder.load(text, &Beside { total, ..Beside::default() })
+    };
+    let text = "[component.shop]\nsource = \"app.wasm\"\n[total]\ninstances = 8";
+    let manifest = load(text, 1000).expect("right");
+    assert_eq!(manifest.components["shop"].limits.instances, 250, "a quarter of what is in force");
+    assert_eq!(manifest.total.instances, 8, "as it is written, to be compared");
+    let text = text.replace("= 8", "= 1000\n[limits]\ninstances = 9");
+    let line = load(&text, 8).expect_err("more than there are").one_line();
+    assert!(line.contains("instances is more than total.instances, 8"), "{line}");
+}

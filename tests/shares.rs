@@ -1,0 +1,204 @@
+//! What all components share, workers and instances of the total: nobody takes so much of it that
+//! others get nothing, and nobody holds what he does not use.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::support::chain::status;
+use crate::support::prelude::*;
+use crate::support::site::Site;
+use crate::support::stop::{OPEN, POST_HEAD};
+use crate::support::wire;
+
+const NO_ROOM: &str = "no room in the instance pool";
+
+/// Time that the middle one of `count` takes, of which `pause` lies before each.
+fn median(count: usize, pause: Duration, mut ask: impl FnMut()) -> Duration {
+    let mut took: Vec<Duration> = (0..count)
+        .map(|_| {
+            // A client that asks now and then: the pause is what is measured.
+            sleep(pause);
+            let began = Instant::now();
+            ask();
+            began.elapsed()
+        })
+        .collect();
+    took.sort();
+    took[count / 2]
+}
+
+/// How long three clients wait: one on a kept-alive connection that asks now and then, one that
+/// connects each time, and one who asks for what no guest answers.
+#[track_caller]
+fn medians(host: &Host) -> [Duration; 3] {
+    let mut conn = host.connect();
+    let kept = median(15, Duration::from_millis(200), || {
+        assert_eq!(conn.get("/good").unwrap().status(), 200);
+    });
+    let new = median(9, Duration::ZERO, || assert_eq!(host.get("/good").status(), 200));
+    let none = median(9, Duration::ZERO, || assert_eq!(host.get("/none").status(), 404));
+    [kept, new, none]
+}
+
+/// It waited 2 s beside 250: each guest that spins was in the queue before it, because a neighbour
+/// that asks so seldom was not seen. What no guest answers waited as long, and so did connections.
+#[test]
+fn who_asks_now_and_then_is_served_beside_200_guests_that_spin() {
+    let site = Site::of(
+        r#"
+        [limits]
+        instances = 200
+        cpu-time = "60s"
+        [component.bad]
+        source = "guest:hostile_p2"
+        [component.good]
+        source = "guest:hello_p2"
+        [[route]]
+        path = "/bad"
+        component = "bad"
+        strip-prefix = true
+        [[route]]
+        path = "/good"
+        component = "good"
+        "#,
+    );
+    let host = site.serve().control().start();
+    let alone = medians(&host);
+    let spinning: Vec<Conn> = (0..200)
+        .map(|_| {
+            let mut conn = host.connect();
+            conn.send(wire::get("/bad/spin")).unwrap();
+            conn
+        })
+        .collect();
+    wait(&host, "all spin", |status| status["exchanges_in_flight"] == 200);
+    let beside = medians(&host);
+    println!("alone {alone:?}, beside 200 {beside:?}");
+    for (alone, beside) in alone.into_iter().zip(beside) {
+        assert!(beside < alone + Duration::from_millis(100), "alone {alone:?}, now {beside:?}");
+    }
+    spinning.into_iter().for_each(Conn::reset);
+}
+
+/// Asks for the status until it is as it should be: nobody tells.
+#[track_caller]
+fn wait(host: &Host, what: &str, is: impl Fn(&serde_json::Value) -> bool) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let now = status(host);
+        if is(&now) {
+            return;
+        }
+        assert!(Instant::now() < until, "not {what}: {now}");
+    }
+}
+
+/// The host stood idle until the queue's wait was over: the direct request had the application's
+/// only instance and waited for the total, the chained one had the total and waited for that instance.
+#[test]
+fn direct_and_chained_requests_do_not_wait_for_each_other() {
+    for guests in [("pass_p2", "gate_p2"), ("pass_p3", "gate_p3")] {
+        let site = Site::of(&format!(
+            r#"
+            [total]
+            instances = 2
+            [limits]
+            instances = 2
+            queue-timeout = "60s"
+            [component.plugin]
+            source = "guest:{}"
+            [component.app]
+            source = "guest:{}"
+            limits.instances = 1
+            [[route]]
+            path = "/direct"
+            component = "app"
+            strip-prefix = true
+            [[route]]
+            path = "/chained"
+            component = "app"
+            chain = ["plugin"]
+            strip-prefix = true
+            "#,
+            guests.0, guests.1
+        ));
+        let host = site.serve().control().start();
+        let mut conns: Vec<Conn> = Vec::new();
+        for path in ["/chained/head", "/direct/head", "/chained/head"] {
+            let mut conn = host.connect();
+            conn.send(POST_HEAD.replace("/head", path)).unwrap();
+            conns.push(conn);
+            let count = conns.len();
+            wait(&host, "there", |status| status["exchanges_in_flight"] == count);
+            host.wait_log(says::GATE_STARTED);
+        }
+        for conn in &mut conns {
+            conn.send(OPEN).unwrap();
+        }
+        for conn in &mut conns {
+            assert_eq!(conn.read_response("POST").unwrap().text(), "done\n");
+        }
+    }
+}
+
+const FOUR: [&str; 4] = ["a", "b", "c", "d"];
+
+/// Each left an instance behind that was counted for its own component only, and the pool was full of
+/// them: the next one was told so at once.
+#[test]
+fn work_after_the_answer_of_one_that_was_passed_on_to_counts_among_all_instances() {
+    for (plugin, app) in [("pass_p2", "after_p2"), ("pass_p3", "after_p3")] {
+        let mut manifest = format!(
+            "[total]\ninstances = 4\n\
+             [limits]\ninstances = 4\nqueue-timeout = \"15s\"\nafter-timeout = \"1s\"\n\
+             [component.plugin]\nsource = \"guest:{plugin}\"\n"
+        );
+        for name in FOUR {
+            manifest += &format!(
+                "[component.{name}]\nsource = \"guest:{app}\"\n\
+                 [[route]]\npath = \"/{name}\"\ncomponent = \"{name}\"\n\
+                 chain = [\"plugin\"]\nstrip-prefix = true\n"
+            );
+        }
+        let host = Site::of(&manifest).serve().start();
+        for _ in 0..4 {
+            for name in FOUR {
+                let answer = host.get(&format!("/{name}/forever"));
+                assert_eq!(answer.text(), "answered\n", "{answer}");
+            }
+        }
+        assert!(!host.log().contains(NO_ROOM), "{}", host.log());
+    }
+}
+
+/// Four components had four idle instances each, and that was all of the pool: every request to the
+/// fifth was refused until they had waited long enough.
+#[test]
+fn instances_that_wait_to_be_used_again_take_no_room_from_others() {
+    let mut manifest = "[total]\ninstances = 4\n[limits]\ninstances = 4\n".to_owned();
+    for name in FOUR {
+        manifest += &format!(
+            "[component.{name}]\nsource = \"guest:counter_p2\"\n\
+             reuse = {{ exchanges = 100, idle = \"600s\" }}\n\
+             [[route]]\npath = \"/{name}\"\ncomponent = \"{name}\"\nstrip-prefix = true\n"
+        );
+    }
+    manifest += "[component.good]\nsource = \"guest:hello_p2\"\n\
+                 [[route]]\npath = \"/good\"\ncomponent = \"good\"\n";
+    let host = Site::of(&manifest).serve().control().start();
+    for name in FOUR {
+        let mut held: Vec<Conn> = (0..4).map(|_| host.connect()).collect();
+        for conn in &mut held {
+            conn.send(wire::chunked(&format!("/{name}/slow"))).unwrap();
+        }
+        wait(&host, "held", |status| status["instances"]["in_use"] == 4);
+        for conn in &mut held {
+            conn.send(wire::LAST_CHUNK).unwrap();
+            assert_eq!(conn.read_response("POST").unwrap().status(), 200);
+        }
+    }
+    for path in ["/good", "/a", "/b", "/c", "/d", "/good"] {
+        assert_eq!(host.get(path).status(), 200, "{path}");
+    }
+    assert!(!host.log().contains(NO_ROOM), "{}", host.log());
+}

@@ -1,0 +1,38 @@
+//! The memory of a host, as the kernel counts it.
+
+use std::fs;
+
+use super::host::Host;
+
+/// The memory of `host` that is resident now, in KiB.
+pub fn resident_kib(host: &Host) -> u64 {
+    field(host, "VmRSS:")
+}
+
+/// The most memory that a host has resident, from a moment on.
+#[derive(Debug)]
+pub struct Peak<'a> {
+    host: &'a Host,
+    before: u64,
+}
+
+impl<'a> Peak<'a> {
+    /// That of `host`, from now on: what its start took for a while does not count (proc(5),
+    /// `clear_refs`).
+    pub fn of(host: &'a Host) -> Self {
+        fs::write(format!("/proc/{}/clear_refs", host.pid()), "5").expect("it runs as we do");
+        Self { host, before: resident_kib(host) }
+    }
+
+    /// How far it was above what the host had at the beginning, in KiB.
+    pub fn grown_kib(&self) -> u64 {
+        field(self.host, "VmHWM:").saturating_sub(self.before)
+    }
+}
+
+/// A number in the status of its process.
+fn field(host: &Host, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", host.pid())).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel tells it");
+    line.split_ascii_whitespace().nth(1).expect("a number").parse().expect("a number")
+}
