@@ -3,10 +3,13 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::app::{App, Folder, bytes, expect_swapped, text, variant, version};
 use crate::support::prelude::*;
+use crate::support::site::Site;
+use crate::support::upstream::Upstream;
 
 /// The host takes a change for done when nothing has followed it for so long.
 const QUIET: Duration = Duration::from_millis(200);
@@ -156,10 +159,85 @@ fn file_beside_it_swaps_nothing_and_undoes_no_rollback() {
     app.put("version_b_p2");
     host.wait_log(says::SWAPPED);
     host.ctl(["rollback"]).expect_code(0);
-    let swaps = begun(&host);
+    let (swaps, mark) = (begun(&host), host.mark());
     fs::write(app.folder.join("other.wasm"), bytes("version_b_p2")).unwrap();
-    host.wait_log("watch: no file has changed");
+    host.wait_log_after(mark, "watch: no file has changed");
     assert_eq!((begun(&host), version(&host.get("/")).as_str()), (swaps, "a"));
+    app.put("version_b_p3");
+    host.wait_log_nth(says::SWAPPED, 3);
+    assert_eq!(version(&host.get("/")), "b");
+}
+
+/// One component that asks an upstream before it serves, which answers when it is released.
+fn slow_to_prove(source: &str, upstream: &Upstream) -> String {
+    let here = format!("http://127.0.0.1:{}", upstream.port());
+    format!(
+        "[component.app]\nsource = \"{source}\"\nsmoke = [\"GET /fetch?url={here}/hold 200\"]\n\
+         [component.app.grants]\noutgoing = [\"{here}\"]\n"
+    )
+}
+
+/// Starts a host for `site`, and does `change` when it has read everything and does not watch yet.
+fn changed_while_it_starts(site: &Site, upstream: &Upstream, change: impl FnOnce() + Send) -> Host {
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            upstream.wait_requests(1);
+            change();
+            upstream.release();
+        });
+        site.serve().args(["--watch"]).start()
+    })
+}
+
+/// It was lost in CI, a moment before the watch: for good, since nothing more happened to the file.
+#[test]
+fn file_that_changes_while_the_host_starts_is_swapped_in() {
+    for [asks, b] in [["grants_p2", "version_b_p2"], ["grants_p3", "version_b_p3"]] {
+        let upstream = Upstream::start();
+        let site = Site::with(&slow_to_prove("app.wasm", &upstream), &[("app.wasm", asks)]);
+        let host = changed_while_it_starts(&site, &upstream, || site.put("app.wasm", b));
+        host.wait_log("; changed: app");
+        assert_eq!(version(&host.get("/")), "b");
+    }
+}
+
+#[test]
+fn manifest_that_changes_while_the_host_starts_is_reloaded() {
+    let upstream = Upstream::start();
+    let files = [("app.wasm", "grants_p2"), ("b.wasm", "version_b_p2")];
+    let site = Site::with(&slow_to_prove("app.wasm", &upstream), &files);
+    let after = slow_to_prove("b.wasm", &upstream);
+    let host = changed_while_it_starts(&site, &upstream, || site.write(&after));
+    host.wait_log("; changed: app");
+    assert_eq!(version(&host.get("/")), "b");
+}
+
+/// A reload reads what the manifest names, so that is what is watched, whatever serves.
+#[test]
+fn file_of_a_manifest_is_watched_beside_a_swap_by_hand() {
+    let files = [("app.wasm", "version_a_p2"), ("hand.wasm", "version_b_p2")];
+    let site = Site::with("[component.app]\nsource = \"app.wasm\"\n", &files);
+    let host = site.serve().control().args(["--watch"]).start();
+    host.wait_log(says::WATCHING);
+    host.ctl(["swap", &site.file("hand.wasm")]).expect_code(0);
+    assert_eq!(version(&host.get("/")), "b");
+    site.put("app.wasm", "version_a_p3");
+    host.wait_log("; changed: app");
+    assert_eq!(version(&host.get("/")), "a");
+}
+
+/// Another date or another name of a file is no other code.
+#[test]
+fn file_that_only_looks_changed_undoes_no_rollback() {
+    let app = App::of("version_a_p2");
+    let host = app.serve().control().args(["--watch"]).start();
+    host.wait_log(says::WATCHING);
+    app.put("version_b_p2");
+    host.wait_log(says::SWAPPED);
+    host.ctl(["rollback"]).expect_code(0);
+    app.put("version_b_p2");
+    host.wait_log("swap: unchanged: the file says nothing new, generation 3 goes on");
+    assert_eq!(version(&host.get("/")), "a");
     app.put("version_b_p3");
     host.wait_log_nth(says::SWAPPED, 3);
     assert_eq!(version(&host.get("/")), "b");

@@ -49,7 +49,7 @@ pub(crate) async fn of_what_serves(slot: &Slot) -> Vec<String> {
     let (apps, routes) = {
         let site = slot.current();
         let apps: Vec<(Arc<Component>, PathBuf)> =
-            site.apps().map(|app| (app.manifest.clone(), app.path.clone())).collect();
+            site.apps().map(|app| (app.manifest.clone(), app.generation.path().into())).collect();
         (apps, site.ways().clone())
     };
     let looked = tokio::task::spawn_blocking(move || {

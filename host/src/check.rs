@@ -72,7 +72,8 @@ fn describe(site: &Site, config: &Serve) -> anyhow::Result<String> {
     let routes = &config.manifest.routes;
     let mut surveys = advice::Surveys::new();
     for app in site.apps() {
-        let (kind, survey) = component::survey_file(&app.path).map_err(Rejected::from)?;
+        let (kind, survey) =
+            component::survey_file(app.generation.path()).map_err(Rejected::from)?;
         let chained = routes.iter().any(|route| route.chain.contains(&app.manifest.name));
         if config.file.is_some() {
             writeln!(report, "component {}:", app.manifest.name)?;
@@ -80,7 +81,7 @@ fn describe(site: &Site, config: &Serve) -> anyhow::Result<String> {
         writeln!(
             report,
             "{} would serve: {kind} ({})\nexports:\n{}imports:\n{}{}",
-            app.path.display(),
+            app.generation.path().display(),
             kind.interface(),
             lines(&survey.exports),
             lines(&survey.imports),

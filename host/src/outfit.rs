@@ -62,8 +62,8 @@ impl Outfit {
         let Some(file) = config.file.clone() else { return outfitter };
         let over = config.over.clone();
         let beside = Beside { own: over.own.clone(), total: Some(config.manifest.total) };
-        outfitter.read_by(file.clone(), move || {
-            let manifest = config::read(&file, &beside).map_err(|why| why.one_line())?;
+        outfitter.read_by(file.path.clone(), file.stamp, move || {
+            let manifest = config::read(&file.path, &beside).map_err(|why| why.one_line())?;
             Ok(over.lay_over(manifest))
         })
     }

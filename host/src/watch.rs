@@ -3,12 +3,12 @@
 //! What is watched are directories: a file that is replaced by a rename is another file, and a
 //! symbolic link is turned where it stands, not where it points to.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::os::unix::fs::MetadataExt as _;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use host_manifest::Stamp;
 use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -33,57 +33,64 @@ const LINKS: usize = 40;
 pub(crate) async fn run(swaps: Swaps) {
     let happened = Arc::new(Notify::new());
     let mut swapped = swaps.watch();
-    let mut paths = swaps.paths();
     let mut watched = Watched::default();
-    watched.aim(&paths, &happened);
-    let mut seen = Seen::all(&paths);
+    let mut asked = Asked::default();
     loop {
+        let paths = paths(&swaps);
+        if paths != watched.paths {
+            // What has become of them since they were read has happened too.
+            watched.aim(paths, &happened);
+            happened.notify_one();
+        }
         tokio::select! {
             () = happened.notified() => settle(&happened).await,
             () = sleep(TRY_AGAIN), if watched.watcher.is_none() => {}
             // Other files may be served now.
-            changed = swapped.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                if swaps.paths() != paths {
-                    paths = swaps.paths();
-                    watched.aim(&paths, &happened);
-                    seen = Seen::all(&paths);
-                }
-                continue;
+            changed = swapped.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
             }
         }
         // A directory may have been made anew, even with the same inode, and a link turned. First the
         // watch and then the look, so that nothing happens in between.
-        watched.aim(&paths, &happened);
-        let now = Seen::all(&paths);
-        if now == seen {
+        watched.aim(self::paths(&swaps), &happened);
+        if !asked.look(swaps.files()) {
             // Another file in the directory. What was rolled back stays so.
             debug!("watch: no file has changed");
             continue;
         }
-        seen = now;
         debug!("watch: a file has changed");
         // The outcome is in the log; a file that is not what is served already is swapped in.
         drop(swaps.ask(Ask::Reload, Trigger::Watch).await);
     }
 }
 
-/// Which file it is and which of its contents, as far as can be told without reading.
-#[derive(Debug, PartialEq, Eq)]
-struct Seen(Option<(u64, u64, u64, i64, i64)>);
+fn paths(swaps: &Swaps) -> BTreeSet<PathBuf> {
+    swaps.files().into_iter().map(|(path, _)| path).collect()
+}
 
-impl Seen {
-    fn all(paths: &BTreeSet<PathBuf>) -> Vec<Self> {
-        paths.iter().map(|path| Self::at(path)).collect()
-    }
+/// Files that were not what had been read at the latest look, by path and what that was, and what
+/// they were instead: a reload has been asked for, and may have been refused.
+#[derive(Debug, Default)]
+struct Asked(BTreeMap<(PathBuf, Option<Stamp>), Stamp>);
 
-    fn at(path: &Path) -> Self {
-        let meta = std::fs::metadata(path).ok();
-        Self(
-            meta.map(|meta| (meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec())),
-        )
+impl Asked {
+    /// Whether a reload is to be asked for, because one of `files` is neither what was read nor what it
+    /// was at the latest look.
+    fn look(&mut self, files: Vec<(PathBuf, Option<Stamp>)>) -> bool {
+        let mut differ = BTreeMap::new();
+        let mut changed = false;
+        for file in files {
+            let (path, as_read) = &file;
+            let now = Stamp::at(path);
+            if *as_read != Some(now) {
+                let before = self.0.get(&file).copied().or(*as_read);
+                changed |= before.is_some_and(|before| before != now);
+                differ.insert(file, now);
+            }
+        }
+        self.0 = differ;
+        changed
     }
 }
 
@@ -102,29 +109,35 @@ async fn settle(happened: &Notify) {
 #[derive(Default)]
 struct Watched {
     watcher: Option<notify::RecommendedWatcher>,
+    paths: BTreeSet<PathBuf>,
     /// As the log has them.
     directories: BTreeSet<PathBuf>,
 }
 
 impl Watched {
     /// Watches the ways to `paths` as they are now, in place of what was watched before.
-    fn aim(&mut self, paths: &BTreeSet<PathBuf>, happened: &Arc<Notify>) {
-        let directories = paths.iter().flat_map(|path| way_to(path)).collect();
-        match watch(&directories, happened.clone()) {
+    fn aim(&mut self, paths: BTreeSet<PathBuf>, happened: &Arc<Notify>) {
+        let directories = ways_to(&paths);
+        let watcher = match watch(&directories, happened.clone()) {
             Ok(watcher) => {
                 if self.watcher.is_none() || directories != self.directories {
                     info!(?paths, ?directories, "watch: watching");
                 }
-                *self = Self { watcher: Some(watcher), directories };
+                if ways_to(&paths) != directories {
+                    // A link was turned before anybody watched it.
+                    happened.notify_one();
+                }
+                Some(watcher)
             }
             Err(why) => {
                 // As long as it lasts, once.
                 if self.watcher.is_some() || self.directories.is_empty() {
                     warn!(%why, ?paths, "watch: cannot watch, trying again");
                 }
-                *self = Self { watcher: None, directories };
+                None
             }
-        }
+        };
+        *self = Self { watcher, paths, directories };
     }
 }
 
@@ -149,6 +162,10 @@ fn watch(
 fn is_written(event: &notify::Event) -> bool {
     use notify::event::{AccessKind, AccessMode, EventKind};
     matches!(event.kind, EventKind::Access(AccessKind::Close(AccessMode::Write)))
+}
+
+fn ways_to(paths: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+    paths.iter().flat_map(|path| way_to(path)).collect()
 }
 
 /// The directories in which a change can make `path` another file: that of every symbolic link on
@@ -207,6 +224,46 @@ mod tests {
         symlink(&loops, &loops).unwrap();
         assert_eq!(way_to(&loops), BTreeSet::from([root.clone()]));
         std::fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn a_file_has_changed_when_it_is_not_what_was_read() {
+        let folder = std::env::temp_dir().join(format!("host-asked-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let at = |name: &str| folder.join(name);
+        for name in ["one", "two", "three"] {
+            std::fs::write(at(name), name).unwrap();
+        }
+        let turn = |name: &str| {
+            symlink(name, at("new")).unwrap();
+            std::fs::rename(at("new"), at("link")).unwrap();
+        };
+        let (one, two, three) =
+            (Stamp::at(&at("one")), Stamp::at(&at("two")), Stamp::at(&at("three")));
+        let read = |stamps: &[Option<Stamp>]| {
+            stamps.iter().map(|stamp| (at("link"), *stamp)).collect::<Vec<_>>()
+        };
+        turn("one");
+        let mut asked = Asked::default();
+        assert!(!asked.look(read(&[Some(one)])), "it is what was read");
+        assert!(!Asked::default().look(read(&[None])), "it went back, and nothing since");
+        assert!(asked.look(read(&[Some(one), Some(two)])), "the second component serves another");
+        let mut gone_back = Asked::default();
+        assert!(!gone_back.look(read(&[None])));
+        turn("two");
+        assert!(gone_back.look(read(&[None])));
+        assert!(asked.look(read(&[Some(one)])));
+        assert!(!asked.look(read(&[Some(one)])), "it was refused");
+        turn("one");
+        assert!(!asked.look(read(&[Some(one)])));
+        turn("two");
+        assert!(asked.look(read(&[Some(one)])), "somebody tries again");
+        assert!(!asked.look(read(&[Some(two)])), "it was taken");
+        // Somebody else has the third one read, and the link is turned back before it is looked at.
+        assert!(asked.look(read(&[Some(three)])));
+        std::fs::remove_file(at("two")).unwrap();
+        assert!(asked.look(read(&[Some(two)])), "it is gone");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,10 +14,12 @@ pub mod outgoing;
 mod parse;
 mod report;
 pub mod routes;
+mod stamp;
 mod units;
 
 pub use checks::Fault;
 pub use model::*;
 pub use parse::{load, parse, schema};
 pub use report::{Problem, Report};
+pub use stamp::Stamp;
 pub use units::{Address, Grant, Health, Limit, Size, Smoke, Span};

@@ -172,22 +172,6 @@ impl Loader {
         }
     }
 
-    /// Reads, checks, compiles, links and proves a component. Cancel-safe: dropping it leaves a
-    /// compiler running whose result is thrown away. Every step has its deadline.
-    ///
-    /// # Errors
-    /// See [`Rejected`].
-    pub async fn load(
-        &self,
-        path: &Path,
-        settings: &Arc<Settings>,
-        pace: Pace,
-    ) -> Result<Generation, Rejected> {
-        let source = self.read(path).await?;
-        let blueprint = self.make(source, settings, pace).await?;
-        self.prove(blueprint).await
-    }
-
     /// Reads the file, and no more.
     ///
     /// # Errors
@@ -207,7 +191,8 @@ impl Loader {
         }
     }
 
-    /// Checks, compiles and links, unless code of the same bytes is in use.
+    /// Checks, compiles and links, unless code of the same bytes is in use. Cancel-safe: dropping it
+    /// leaves a compiler running whose result is thrown away. Every step has its deadline.
     ///
     /// # Errors
     /// See [`Rejected`].

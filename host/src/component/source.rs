@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use host_manifest::Stamp;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -123,6 +124,7 @@ pub struct Source {
     pub(super) bytes: Vec<u8>,
     /// SHA-256 of the file, in hex.
     pub(super) digest: Arc<str>,
+    stamp: Stamp,
 }
 
 impl Source {
@@ -138,10 +140,17 @@ impl Source {
         &self.path
     }
 
+    /// The file at this path when it was read.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
     /// Reads a file. Blocks.
     pub(super) fn read(path: &Path) -> Result<Self, LoadError> {
+        let stamp = Stamp::at(path);
         let (bytes, digest) = read(path)?;
-        Ok(Self { path: path.to_owned(), bytes, digest })
+        Ok(Self { path: path.to_owned(), bytes, digest, stamp })
     }
 
     /// Says what it is, and refuses what could not serve.

@@ -10,13 +10,13 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 use host_manifest::routes::{Path, Pattern};
 use host_manifest::{
     Beside, Component, Connection, Fail, Fault, Grants, Limits, Listen, Manifest, Reuse, Route,
-    Stop, Swap, Total,
+    Stamp, Stop, Swap, Total,
 };
 
 use super::ctl::{Ctl, CtlArgs};
 use super::file::{is_manifest, read};
 use super::{
-    Address, Cache, Control, Grant, Health, Limit, Over, Serve, Size, Smoke, Span, defaults,
+    Address, Cache, Control, File, Grant, Health, Limit, Over, Serve, Size, Smoke, Span, defaults,
 };
 
 /// Version of this program and of the wasmtime in it.
@@ -328,6 +328,7 @@ impl ServeArgs {
         let cache = self.cache.checked();
         let own = self.own(&cache);
         let beside = Beside { own: own.clone(), total: None };
+        let stamp = Stamp::at(&self.app);
         let manifest = read(&self.app, &beside).map_err(|why| complaint(&why.to_string()))?;
         let control = match (self.operating.control(), &manifest.listen.control) {
             (Control::Default, Some(path)) => Control::of(path),
@@ -341,7 +342,8 @@ impl ServeArgs {
         };
         let (threads, dry_run) = (self.threads(), self.dry_run);
         let manifest = over.lay_over(manifest);
-        Ok(Serve { manifest, over, file: Some(self.app), cache, threads, control, dry_run })
+        let file = Some(File { path: self.app, stamp });
+        Ok(Serve { manifest, over, file, cache, threads, control, dry_run })
     }
 
     /// What no guest may change, as far as the manifest does not name it.

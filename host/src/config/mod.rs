@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 pub use ctl::{Ctl, CtlCommand, CtlTarget};
 pub use file::read;
-pub use host_manifest::{Address, Grant, Health, Limit, Manifest, Size, Smoke, Span, defaults};
+pub use host_manifest::{
+    Address, Grant, Health, Limit, Manifest, Size, Smoke, Span, Stamp, defaults,
+};
 
 /// Everything `host serve` needs to know, checked before any socket, component or compile.
 #[derive(Clone, Debug)]
@@ -22,7 +24,7 @@ pub struct Serve {
     /// Flags that stand above a manifest.
     pub over: Over,
     /// The manifest's file, to be read again; none if it is made of flags.
-    pub file: Option<PathBuf>,
+    pub file: Option<File>,
     /// Where compiled code is kept.
     pub cache: Cache,
     /// Worker threads for connections and guests.
@@ -31,6 +33,15 @@ pub struct Serve {
     pub control: Control,
     /// Load and prove everything, then exit.
     pub dry_run: bool,
+}
+
+/// Where a manifest stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its path.
+    pub path: PathBuf,
+    /// The file there when it was read.
+    pub stamp: Stamp,
 }
 
 /// What flags say of the process beside a manifest. They win, at the start and at each reload.

@@ -24,11 +24,11 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use host_manifest::routes::{Found, Pattern, Table};
-use host_manifest::{Component, Limits, Route};
+use host_manifest::{Component, Limits, Route, Stamp};
 use http::Method;
 use tokio::sync::Semaphore;
 
-use crate::component::{Generation, Settings};
+use crate::component::{Generation, Settings, Source};
 
 pub use breaker::{Breaker, Standing as BreakerStanding};
 pub use bulkhead::{Bulkhead, Full, Permit};
@@ -65,11 +65,9 @@ pub struct App {
     pub manifest: Arc<Component>,
     /// What its generations are made with.
     pub settings: Arc<Settings>,
-    /// What a reload reads.
-    pub path: PathBuf,
-    /// Digest of the manifest's file as it was last read for this: a rollback, or a swap to another
-    /// file, is not undone before that changes.
-    looked: Arc<str>,
+    /// What a reload reads. A rollback, or a swap to another file than a manifest's, is not undone by
+    /// `--watch` before that changes.
+    looked: Looked,
     /// What exchanges run on.
     pub generation: Arc<Generation>,
     /// How many run at once. The same for all its generations.
@@ -79,12 +77,29 @@ pub struct App {
     pub breaker: Option<Arc<Breaker>>,
 }
 
+/// The file that a reload reads for a component, as it was when it was last read for that.
+#[derive(Clone, Debug)]
+struct Looked {
+    path: PathBuf,
+    /// None if it is that of a rollback: whatever is there by then.
+    stamp: Option<Stamp>,
+    digest: Arc<str>,
+}
+
+impl Looked {
+    fn of(source: &Source) -> Self {
+        let (path, digest) = (source.path().to_owned(), source.digest().clone());
+        Self { path, stamp: Some(source.stamp()), digest }
+    }
+}
+
 impl App {
     /// A component with its first generation. `total` bounds the instances of all components; what
     /// bounds this one is that of `before` where the manifest says the same of it.
     fn new(
         manifest: Arc<Component>,
         settings: Arc<Settings>,
+        looked: Looked,
         generation: Arc<Generation>,
         total: &Arc<Semaphore>,
         before: Option<&Self>,
@@ -96,14 +111,13 @@ impl App {
             _ => Arc::new(Bulkhead::new(wanted.0, wanted.1, wanted.2, total.clone())),
         };
         let breaker = closed(&manifest);
-        let (path, looked) = (generation.path().to_owned(), generation.digest().clone());
-        Self { manifest, settings, path, looked, generation, bulkhead, breaker }
+        Self { manifest, settings, looked, generation, bulkhead, breaker }
     }
 
     /// The same component on another generation.
-    fn on(&self, generation: Arc<Generation>) -> Self {
-        let (path, breaker) = (generation.path().to_owned(), closed(&self.manifest));
-        Self { path, generation, breaker, ..self.clone() }
+    fn on(&self, generation: Arc<Generation>, looked: Looked) -> Self {
+        let breaker = closed(&self.manifest);
+        Self { looked, generation, breaker, ..self.clone() }
     }
 
     /// What it may use.

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use host_manifest::{Component, Connection, Manifest};
+use host_manifest::{Component, Connection, Manifest, Stamp};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use super::{App, Site, Slot};
+use super::{App, Looked, Site, Slot};
 use crate::component::{Loader, Pace, Rejected, Settings, Step};
 
 /// Makes of what a manifest says what a component is loaded with. May open databases; says what is
@@ -28,7 +28,15 @@ pub struct Outfitter {
     outfit: Arc<Outfit>,
     /// Instances of all components together.
     total: Arc<Semaphore>,
-    manifest: Option<(PathBuf, Arc<Read>)>,
+    manifest: Option<File>,
+}
+
+/// The manifest's.
+struct File {
+    path: PathBuf,
+    /// The one that was read for what is in force.
+    stamp: Mutex<Stamp>,
+    read: Arc<Read>,
 }
 
 /// What a reload has changed, by the names of components.
@@ -78,6 +86,12 @@ impl fmt::Display for Reloaded {
     }
 }
 
+impl File {
+    fn stamp(&self) -> MutexGuard<'_, Stamp> {
+        self.stamp.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Outfitter {
     /// For a manifest that is made of flags, and stays.
     #[must_use]
@@ -89,20 +103,21 @@ impl Outfitter {
         Self { first: manifest, outfit: Arc::new(Box::new(outfit)), total, manifest: None }
     }
 
-    /// For one that is read from `path` at every reload.
+    /// For one that is read from `path` at every reload, and has been when its file was as `stamp` says.
     #[must_use]
     pub fn read_by(
         self,
         path: PathBuf,
+        stamp: Stamp,
         read: impl Fn() -> Result<Manifest, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { manifest: Some((path, Arc::new(Box::new(read)))), ..self }
+        let (stamp, read) = (Mutex::new(stamp), Arc::new(Box::new(read) as Read));
+        Self { manifest: Some(File { path, stamp, read }), ..self }
     }
 
-    /// The manifest's file, if there is one.
-    #[must_use]
-    pub fn manifest(&self) -> Option<&Path> {
-        self.manifest.as_ref().map(|(path, _)| path.as_path())
+    /// The manifest's file, if there is one, and what it was when that was read which is in force.
+    pub(super) fn manifest(&self) -> Option<(&Path, Stamp)> {
+        self.manifest.as_ref().map(|file| (file.path.as_path(), *file.stamp()))
     }
 
     /// The first site: everything is loaded and proven.
@@ -126,7 +141,7 @@ impl Outfitter {
         only_new: bool,
     ) -> Result<(Site, Reloaded), Rejected> {
         let began = Instant::now();
-        let manifest = self.read().await?;
+        let (manifest, stamp) = self.read().await?;
         let mut reloaded = Reloaded { restart: self.restart(&manifest), ..Reloaded::default() };
         let old = entries(slot);
         let mut apps = Vec::new();
@@ -165,17 +180,24 @@ impl Outfitter {
             true => Site::new(apps, &manifest.routes),
             false => current.with_all(apps),
         };
+        if let Some(file) = &self.manifest {
+            *file.stamp() = stamp;
+        }
         reloaded.took = began.elapsed();
         Ok((site, reloaded))
     }
 
-    async fn read(&self) -> Result<Manifest, Rejected> {
+    async fn read(&self) -> Result<(Manifest, Stamp), Rejected> {
         let refused = |why: String| Rejected::at(Step::Manifest, why);
-        let Some((_, read)) = &self.manifest else {
+        let Some(file) = &self.manifest else {
             return Err(refused("there is no manifest to read".into()));
         };
-        let read = read.clone();
-        in_time("reading the manifest", move || read()).await.map_err(refused)
+        let (path, read) = (file.path.clone(), file.read.clone());
+        let read = move || {
+            let stamp = Stamp::at(&path);
+            Ok((read()?, stamp))
+        };
+        in_time("reading the manifest", read).await.map_err(refused)
     }
 
     /// A component whose entry is the same: another generation of it if its file has changed.
@@ -188,11 +210,13 @@ impl Outfitter {
     ) -> Result<Option<App>, Rejected> {
         let source =
             loader.read(&component.source).await.map_err(|why| self.of(component, &why))?;
+        let looked = Looked::of(&source);
         let settings = {
             let current = slot.current();
             let Some(app) = current.app(&component.name) else { return Ok(None) };
-            let serves = app.generation.digest() == source.digest() && app.path == component.source;
-            if serves || (only_new && app.looked == *source.digest()) {
+            let serves = app.generation.digest() == source.digest()
+                && app.generation.path() == component.source;
+            if serves || (only_new && app.looked.digest == looked.digest) {
                 return Ok(None);
             }
             app.settings.clone()
@@ -202,9 +226,8 @@ impl Outfitter {
             .await
             .map_err(|why| self.of(component, &why))?;
         let next = loader.prove(blueprint).await.map_err(|why| self.of(component, &why))?;
-        let looked = next.digest().clone();
         let app = slot.current().app(&component.name).cloned();
-        Ok(app.map(|app| App { looked, ..app.on(Arc::new(next)) }))
+        Ok(app.map(|app| app.on(Arc::new(next), looked)))
     }
 
     async fn load(
@@ -219,12 +242,15 @@ impl Outfitter {
             .await
             .map_err(|why| self.of(component, &Rejected::at(Step::Grants, why)))?;
         let settings = Arc::new(settings);
-        let generation = loader
-            .load(&component.source, &settings, pace)
-            .await
-            .map_err(|why| self.of(component, &why))?;
-        let (component, generation) = (Arc::new(component.clone()), Arc::new(generation));
-        Ok(App::new(component, settings, generation, &self.total, before.as_deref()))
+        let load = async {
+            let source = loader.read(&component.source).await?;
+            let looked = Looked::of(&source);
+            let blueprint = loader.make(source, &settings, pace).await?;
+            Ok((looked, Arc::new(loader.prove(blueprint).await?)))
+        };
+        let (looked, generation) = load.await.map_err(|why| self.of(component, &why))?;
+        let component = Arc::new(component.clone());
+        Ok(App::new(component, settings, looked, generation, &self.total, before.as_deref()))
     }
 
     /// In a manifest there may be several: a refusal says which one it is about.

@@ -1,13 +1,14 @@
 //! Changes of what is served, one after the other: whoever asks, the same code answers.
 
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use host_manifest::Stamp;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,8 +16,8 @@ use tracing::{info, warn};
 
 use super::reload::{Outfitter, Reloaded};
 use super::shelf::{Listed, Retirement, Shelf};
-use super::{App, Site, Slot};
-use crate::component::{Generation, Keeper, Loader, Pace, Rejected, Settings, Step};
+use super::{App, Looked, Site, Slot};
+use crate::component::{Generation, Keeper, Loader, Pace, Rejected, Settings, Source, Step};
 
 /// Swaps that may wait for the one under way; who comes later is told to come again.
 const WAITING_AT_MOST: usize = 16;
@@ -68,7 +69,7 @@ pub enum Outcome {
         /// From the turn of this swap to the pointer store.
         took: Duration,
     },
-    /// The bytes are those that serve already.
+    /// The bytes are those that serve already, or that were rolled back.
     Unchanged {
         /// Number of the generation that goes on.
         generation: u64,
@@ -86,7 +87,7 @@ impl fmt::Display for Outcome {
                 write!(f, "swapped from generation {from} to {to} in {took:.3?}")
             }
             Self::Unchanged { generation } => {
-                write!(f, "unchanged: generation {generation} is of the same bytes")
+                write!(f, "unchanged: the file says nothing new, generation {generation} goes on")
             }
             Self::Reloaded(reloaded) => reloaded.fmt(f),
             Self::Rejected(Rejected { step, why }) => {
@@ -171,12 +172,20 @@ impl Swaps {
         let (answer, outcome) = oneshot::channel();
         let refused = |why: &str| Outcome::Rejected(Rejected::at(Step::Ask, why));
         let kept = self.shared.keeper.keep(format!("swap asked={}", trigger.name()));
-        match self.sender.try_send(Asked { ask, trigger, answer, kept }) {
-            Ok(()) => outcome.await.unwrap_or_else(|_| refused("the process is ending")),
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                refused("too many swaps are waiting already; ask again later")
+        let asked = Asked { ask, trigger, answer, kept };
+        let sent = match trigger {
+            // There is one of these at a time, and nobody to be told to come again.
+            Trigger::Watch => self.sender.send(asked).await.map_err(|_| ENDING),
+            Trigger::Hangup | Trigger::Operator => {
+                self.sender.try_send(asked).map_err(|why| match why {
+                    TrySendError::Full(_) => "too many swaps are waiting already; ask again later",
+                    TrySendError::Closed(_) => ENDING,
+                })
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => refused("the process is ending"),
+        };
+        match sent {
+            Ok(()) => outcome.await.unwrap_or_else(|_| refused(ENDING)),
+            Err(why) => refused(why),
         }
     }
 
@@ -198,12 +207,15 @@ impl Swaps {
         self.shared.last.subscribe()
     }
 
-    /// What a reload reads.
+    /// What a reload reads, and what each file was when that was read which serves; none if it
+    /// matters only what becomes of it from now on. A path may be there more than once.
     #[must_use]
-    pub fn paths(&self) -> BTreeSet<PathBuf> {
+    pub fn files(&self) -> Vec<(PathBuf, Option<Stamp>)> {
         let current = self.shared.slot.current();
-        let manifest = self.shared.outfitter.manifest().map(Path::to_owned);
-        current.apps().map(|app| app.path.clone()).chain(manifest).collect()
+        let manifest = self.shared.outfitter.manifest();
+        let manifest = manifest.map(|(path, stamp)| (path.to_owned(), Some(stamp)));
+        let looked = current.apps().map(|app| (app.looked.path.clone(), app.looked.stamp));
+        looked.chain(manifest).collect()
     }
 
     /// Tells all guests that the process drains and cuts at `deadline`.
@@ -260,11 +272,11 @@ impl Swapper {
             }
             Ask::Reload => {
                 let app = self.shared.app(None)?;
-                self.swap_to(&app.path.clone(), &app).await
+                self.swap_to(&app.looked.path, &app, trigger == Trigger::Watch).await
             }
             Ask::Swap(name, path) => {
                 let app = self.shared.app(name.as_deref())?;
-                self.swap_to(&path, &app).await
+                self.swap_to(&path, &app, false).await
             }
             Ask::Rollback(name) => {
                 let app = self.shared.app(name.as_deref())?;
@@ -274,33 +286,39 @@ impl Swapper {
                 let began = Instant::now();
                 let previous = self.loader.remake(&previous, &app.settings);
                 let next = self.loader.prove(previous).await?;
-                Ok(self.put(&app, next, began))
+                let looked = self.shared.after_rollback(&app, &next);
+                Ok(self.put(&app, next, looked, began))
             }
         }
     }
 
-    /// Has `app` served from the file at `path`.
-    async fn swap_to(&self, path: &Path, app: &Candidate) -> Result<Outcome, Rejected> {
+    /// Has `app` served from the file at `path`; not if `only_new` and it is as when it was last read.
+    async fn swap_to(
+        &self,
+        path: &Path,
+        app: &Candidate,
+        only_new: bool,
+    ) -> Result<Outcome, Rejected> {
         let began = Instant::now();
         let source = self.loader.read(path).await?;
-        if *source.digest() == app.digest {
-            if path != app.path {
-                self.shared.aim(app, path);
-            }
+        let looked = self.shared.after_swap(app, &source);
+        let serves = *source.digest() == app.digest;
+        if serves || (only_new && *source.digest() == app.looked.digest) {
+            self.shared.take_note(app, looked);
             return Ok(Outcome::Unchanged { generation: app.number });
         }
         let blueprint = self.loader.make(source, &app.settings, Pace::BesideTraffic).await?;
         let next = self.loader.prove(blueprint).await?;
-        Ok(self.put(app, next, began))
+        Ok(self.put(app, next, looked, began))
     }
 
     /// Puts a proven generation in the place of an app's.
-    fn put(&self, app: &Candidate, next: Generation, began: Instant) -> Outcome {
+    fn put(&self, app: &Candidate, next: Generation, looked: Looked, began: Instant) -> Outcome {
         let to = next.number();
         let current = self.shared.slot.current();
         // Changes are serial, and this is the one: what was there a moment ago is there still.
         let site = match current.app(&app.manifest.name) {
-            Some(app) => current.with(app.on(Arc::new(next))),
+            Some(app) => current.with(app.on(Arc::new(next), looked)),
             None => return Outcome::Unchanged { generation: app.number },
         };
         drop(current);
@@ -329,7 +347,7 @@ impl Swapper {
 struct Candidate {
     manifest: Arc<host_manifest::Component>,
     settings: Arc<Settings>,
-    path: PathBuf,
+    looked: Looked,
     digest: Arc<str>,
     number: u64,
 }
@@ -361,23 +379,39 @@ impl Shared {
         Ok(Candidate {
             manifest: app.manifest.clone(),
             settings: app.settings.clone(),
-            path: app.path.clone(),
+            looked: app.looked.clone(),
             digest: app.generation.digest().clone(),
             number: app.generation.number(),
         })
     }
 
-    /// Takes note that an app's bytes are at another path too: a reload reads that from now on.
-    fn aim(&self, app: &Candidate, path: &Path) {
+    /// What a reload reads when `app` has been swapped to this file: that one, unless a manifest says
+    /// which it is.
+    fn after_swap(&self, app: &Candidate, source: &Source) -> Looked {
+        let stays = self.outfitter.manifest().is_some() && source.path() != app.looked.path;
+        if stays { app.looked.clone() } else { Looked::of(source) }
+    }
+
+    /// The same when it goes back to `next`, which was read long ago.
+    fn after_rollback(&self, app: &Candidate, next: &Generation) -> Looked {
+        let (path, digest) = (next.path().to_owned(), next.digest().clone());
+        let stays = self.outfitter.manifest().is_some() || path == app.looked.path;
+        if stays { app.looked.clone() } else { Looked { path, stamp: None, digest } }
+    }
+
+    /// What a reload reads has been read, and nothing else has changed.
+    fn take_note(&self, app: &Candidate, looked: Looked) {
         let current = self.slot.current();
         if let Some(app) = current.app(&app.manifest.name) {
-            let app = App { path: path.to_owned(), ..(**app).clone() };
-            let site = current.with(app);
+            let site = current.with(App { looked, ..(**app).clone() });
             drop(current);
             drop(self.slot.swap(site));
         }
     }
 }
+
+/// Nobody carries anything out any more.
+const ENDING: &str = "the process is ending";
 
 /// Why nothing is swapped any more.
 const STOPPING: &str = "the host is stopping, and what it serves is not swapped any more";
