@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::chain::in_use;
 use crate::support::neighbour::Neighbour;
 use crate::support::prelude::*;
 use crate::support::site::Site;
+use crate::support::status::{component, status, wait_in_use, wait_status};
 use crate::support::upstream::Upstream;
 use crate::support::wire;
 
@@ -34,27 +34,10 @@ fn beside_a_good_one(guest: &str, app: &str, more: &str) -> Site {
     ))
 }
 
-/// What `host ctl status` says of `app`.
+/// Returns when `host ctl status` says this of `app`.
 #[track_caller]
-fn status(host: &Host) -> Value {
-    let exit = host.ctl(["--json", "status"]);
-    exit.expect_code(0);
-    let status: Value = serde_json::from_str(&exit.stdout).expect("JSON");
-    let all = status["components"].as_array().expect("components").clone();
-    all.into_iter().find(|one| one["name"] == "app").expect("app is served")
-}
-
-/// Asks for the status until `app` is as it should be.
-#[track_caller]
-fn wait_status(host: &Host, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let now = status(host);
-        if is(&now) {
-            return now;
-        }
-        assert!(Instant::now() < until, "not {what}: {now}");
-    }
+fn wait_app(host: &Host, what: &str, is: impl Fn(&Value) -> bool) {
+    wait_status(host, what, |status| is(component(status, "app")));
 }
 
 #[track_caller]
@@ -76,7 +59,7 @@ fn component_with_all_its_instances_busy_refuses_for_itself_alone() {
             conn.send(wire::chunked("/app/head")).unwrap();
         }
         host.wait_log_nth(says::GATE_STARTED, 2);
-        let instances = status(&host)["instances"].clone();
+        let instances = component(&status(&host), "app")["instances"].clone();
         assert_eq!((&instances["in_use"], &instances["limit"]), (&2.into(), &2.into()));
         // One of these two waits, the other finds the queue full.
         let mut h2 = H2::connect(host.addr());
@@ -115,13 +98,13 @@ fn memory_of_a_component_is_bounded_together_and_comes_back() {
     let mut holds = host.connect();
     holds.send(wire::get("/app/hold?mib=40&ms=600000")).unwrap();
     let held = |app: &Value| app["memory"].as_u64().unwrap() >= HELD;
-    wait_status(&host, "holding its memory", held);
+    wait_app(&host, "holding its memory", held);
     expect_come_again(&host.get("/app/"));
     let line = host.wait_log("GET /app/");
     assert!(line.contains("component=\"app\"") && line.contains("status=503"), "{line}");
     neighbour.expect_well();
     holds.reset();
-    wait_status(&host, "free again", |app| app["memory"] == 0);
+    wait_app(&host, "free again", |app| app["memory"] == 0);
     assert_eq!(host.get("/app/hold?mib=30").text(), "held\n");
     neighbour.expect_well();
 }
@@ -136,10 +119,10 @@ fn memory_of_all_guests_is_bounded_together_and_comes_back() {
     let mut holds = host.connect();
     holds.send(wire::get("/app/hold?mib=40&ms=600000")).unwrap();
     let held = |app: &Value| app["memory"].as_u64().unwrap() >= HELD;
-    wait_status(&host, "holding its memory", held);
+    wait_app(&host, "holding its memory", held);
     expect_come_again(&host.get("/good"));
     holds.reset();
-    wait_status(&host, "free again", |app| app["memory"] == 0);
+    wait_app(&host, "free again", |app| app["memory"] == 0);
     assert_eq!(host.get("/good").status(), 200);
 }
 
@@ -153,9 +136,7 @@ fn memory_that_traps_and_time_outs_held_comes_back_too() {
         [("/deep", 500), ("/spin", 504), ("/handles", 500), ("/hold?mib=20&ms=9000000", 504)]
     {
         assert_eq!(host.get(&format!("/app{path}")).status(), code, "{path}");
-        wait_status(&host, "free again", |app| {
-            app["memory"] == 0 && app["instances"]["in_use"] == 0
-        });
+        wait_app(&host, "free again", |app| app["memory"] == 0 && app["instances"]["in_use"] == 0);
     }
 }
 
@@ -302,13 +283,14 @@ fn component_that_keeps_failing_is_put_aside() {
         let mut large = host.connect();
         large.send(wire::sized("/app/slow", 11)).unwrap();
         assert_eq!(large.read_response("POST").unwrap().status(), 413, "a failure of the peer");
-        assert_eq!(status(&host)["put_aside_ms"], Value::Null);
+        assert_eq!(component(&status(&host), "app")["put_aside_ms"], Value::Null);
         assert_eq!(host.get("/app/").status(), 200);
         assert_eq!(host.get("/app/trap").status(), 500);
         expect_put_aside(&host.get("/app/"), 60);
         let line = host.wait_log(PUT_ASIDE);
         assert!(line.contains("component=app"), "{line}");
-        let left = status(&host)["put_aside_ms"].as_u64().expect("it is put aside");
+        let left =
+            component(&status(&host), "app")["put_aside_ms"].as_u64().expect("it is put aside");
         assert!((1..=60_000).contains(&left), "{left} ms");
         neighbour.expect_well();
     }
@@ -337,7 +319,7 @@ fn component_that_was_put_aside_is_asked_again_after_its_pause_and_not_before() 
             assert!(before.elapsed() < PATIENCE, "it stays open");
         }
         assert!(before.elapsed() >= Duration::from_secs(2), "{:?}", before.elapsed());
-        assert_eq!(status(&host)["put_aside_ms"], Value::Null);
+        assert_eq!(component(&status(&host), "app")["put_aside_ms"], Value::Null);
         for _ in 0..2 {
             assert_eq!(host.get("/app/trap").status(), 500);
         }
@@ -355,15 +337,6 @@ fn component_that_takes_too_long_counts_as_failing() {
         assert_eq!(host.get("/app/?ms=600000").status(), 504);
     }
     expect_put_aside(&host.get("/app/?ms=0"), 60);
-}
-
-/// Returns when so many exchanges have an instance. Asks again and again: nobody tells.
-#[track_caller]
-fn wait_in_use(host: &Host, count: u64) {
-    let until = Instant::now() + PATIENCE;
-    while in_use(host).iter().map(|(_, count)| count).sum::<u64>() < count {
-        assert!(Instant::now() < until, "{:?}", in_use(host));
-    }
 }
 
 /// A fix was served only when the pause was over, and what failed on the version before it counted
@@ -400,5 +373,5 @@ fn component_without_a_breaker_is_never_put_aside() {
     for _ in 0..30 {
         assert_eq!(host.get("/app/").status(), 500);
     }
-    assert_eq!(status(&host)["put_aside_ms"], Value::Null);
+    assert_eq!(component(&status(&host), "app")["put_aside_ms"], Value::Null);
 }

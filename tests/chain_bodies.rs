@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::support::chain::{Chain, in_use, wait_nobody_left};
+use crate::support::chain::Chain;
 use crate::support::memory::Peak;
 use crate::support::prelude::*;
+use crate::support::status::{in_use, status, wait_nobody_left};
 use crate::support::stop::Held;
 use crate::support::wire;
 
@@ -340,7 +341,7 @@ fn a_client_that_does_not_read_stops_the_application_behind_its_plugins() {
         );
         host.wait_log("big: wrote 64512 KiB");
         assert!(!host.log().contains("big: wrote 65536 KiB"), "it was not stopped: {chain:?}");
-        assert!(in_use(&host).iter().all(|(_, count)| *count >= 1));
+        assert!(in_use(&status(&host)).iter().all(|(_, count)| *count >= 1));
         let body = slow.read_body(&head, "GET").unwrap();
         assert_eq!(body.bytes.len(), 64 * MIB);
         drop(slow);

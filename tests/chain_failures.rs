@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::chain::{Chain, status, wait_nobody_left};
+use crate::support::chain::Chain;
 use crate::support::pace::Pace;
 use crate::support::prelude::*;
+use crate::support::status::{component, status, wait_nobody_left, wait_status};
 use crate::support::stop::whole_log;
 use crate::support::wire::{self, assert_broken};
 
@@ -273,10 +274,9 @@ fn a_plugin_that_is_put_aside_is_503_closed_and_left_out_open() {
             }
             host.wait_log("component keeps failing and is put aside");
             let status = status(&host);
-            let components = status["components"].as_array().unwrap();
-            let aside = |name| components.iter().find(|one| one["name"] == name).unwrap();
-            assert!(aside("one")["put_aside_ms"].as_u64().is_some_and(|ms| ms > 30_000));
-            assert!(aside("app")["put_aside_ms"].is_null());
+            let aside = |name| &component(&status, name)["put_aside_ms"];
+            assert!(aside("one").as_u64().is_some_and(|ms| ms > 30_000));
+            assert!(aside("app").is_null());
             // It would do well now, and is not asked.
             let answer = host.get("/");
             if fail == "open" {
@@ -400,10 +400,9 @@ fn plugins_that_spin_leave_the_neighbours_of_their_chain_alone() {
         for conn in &mut spinners {
             conn.send(get("spin")).unwrap();
         }
-        let until = Instant::now() + PATIENCE;
-        while status(&host)["components"][1]["instances"]["in_use"] != 2 * cores {
-            assert!(Instant::now() < until, "{}", status(&host));
-        }
+        wait_status(&host, "spinning", |status| {
+            component(status, "one")["instances"]["in_use"] == 2 * cores
+        });
         pace.expect_kept(|| assert_eq!(host.get("/app").text(), "hello world\n"));
         assert!(spinners.iter().all(Conn::is_quiet), "they still spin");
         spinners.into_iter().for_each(Conn::reset);

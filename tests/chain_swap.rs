@@ -4,12 +4,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread;
-use std::time::Instant;
 
 use crate::support::app::{reload, text, variant, version, version_h2};
-use crate::support::chain::{Chain, status, wait_nobody_left};
+use crate::support::chain::Chain;
 use crate::support::prelude::*;
 use crate::support::site::Site;
+use crate::support::status::{wait_in_flight, wait_nobody_left};
 use crate::support::stop::{Held, OPEN, POST_HEAD, Told, expect_cut, stop};
 use crate::support::wire::{self, assert_broken};
 
@@ -114,10 +114,7 @@ fn a_request_that_waits_for_its_plugin_still_finds_those_behind_it_after_a_reloa
         let held = hold_head(&host);
         let mut waits = host.connect();
         waits.send(wire::get("/")).unwrap();
-        let until = Instant::now() + PATIENCE;
-        while status(&host)["exchanges_in_flight"] != 2 {
-            assert!(Instant::now() < until, "{}", status(&host));
-        }
+        wait_in_flight(&host, 2);
         let said = reloaded(&host, &site, &other);
         assert!(said.contains("removed: app, two"), "{said}");
         assert_eq!(let_go(held), "two one");

@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::app::variant;
-use crate::support::chain::{Chain, status, wait_nobody_left};
+use crate::support::chain::Chain;
 use crate::support::prelude::*;
 use crate::support::site::Site;
+use crate::support::status::{component, status, wait_in_use, wait_nobody_left};
 use crate::support::wire::{self, assert_broken};
 
 const KINDS: [&str; 2] = ["p2", "p3"];
@@ -20,9 +21,7 @@ const BREAKER: &str = "breaker.failures = 1\nbreaker.pause = \"60s\"";
 /// For how long this component is put aside.
 #[track_caller]
 fn put_aside(host: &Host, name: &str) -> Value {
-    let status = status(host);
-    let components = status["components"].as_array().expect("a list");
-    components.iter().find(|one| one["name"] == name).expect("a name")["put_aside_ms"].clone()
+    component(&status(host), name)["put_aside_ms"].clone()
 }
 
 /// The pace of a client was taken for the silence of the application: broken after 5 of 20 MiB.
@@ -141,10 +140,7 @@ fn an_open_plugin_that_hangs_and_is_replaced_is_left_out() {
         let host = site.serve().control().start();
         let mut conn = host.connect();
         conn.send("GET / HTTP/1.1\r\nHost: t\r\nx-fail: hang\r\n\r\n").unwrap();
-        let until = std::time::Instant::now() + PATIENCE;
-        while status(&host)["components"][1]["instances"]["in_use"] != 1 {
-            assert!(std::time::Instant::now() < until, "{}", status(&host));
-        }
+        wait_in_use(&host, 1);
         site.put_bytes("new.wasm", &variant(&guest, 1));
         host.ctl(["swap", "--component", "one", &site.file("new.wasm")]).expect_code(0);
         let answer = conn.read_response("GET").unwrap();

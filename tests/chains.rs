@@ -1,9 +1,10 @@
 //! Plugins before a component: who is asked, in which order, and what each of them sees.
 
-use crate::support::chain::{Chain, in_use, wait_nobody_left};
+use crate::support::chain::Chain;
 use crate::support::h2raw::fields;
 use crate::support::prelude::*;
 use crate::support::site::Site;
+use crate::support::status::{in_use, status, wait_nobody_left};
 use crate::support::stop::whole_log;
 use crate::support::wire;
 
@@ -234,7 +235,11 @@ fn a_client_that_goes_away_takes_the_instances_of_all_its_chain_along() {
                 } else {
                     host.wait_log_after(mark, says::GATE_STARTED);
                 }
-                assert!(in_use(&host).iter().all(|(_, count)| *count == 1), "{:?}", in_use(&host));
+                assert!(
+                    in_use(&status(&host)).iter().all(|(_, count)| *count == 1),
+                    "{:?}",
+                    in_use(&status(&host))
+                );
                 conn.reset();
                 wait_nobody_left(&host);
             }

@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::support::chain::{Chain, wait_nobody_left};
+use crate::support::chain::Chain;
 use crate::support::prelude::*;
+use crate::support::status::wait_nobody_left;
 use crate::support::wire;
 
 /// A server that the test plays itself.

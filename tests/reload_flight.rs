@@ -1,13 +1,12 @@
 //! What is under way through a reload of a manifest, and commands about one component of several.
 
-use std::time::Instant;
-
 use serde_json::Value;
 
 use crate::reload::json;
 use crate::support::app::{reload, version, version_h2};
 use crate::support::prelude::*;
 use crate::support::site::{Site, component, route};
+use crate::support::status::wait_in_flight;
 use crate::support::stop::Held;
 use crate::support::wire;
 
@@ -17,19 +16,6 @@ fn expect_reloaded(host: &Host) -> String {
     let outcome = reload(host);
     assert!(outcome.contains("swap: reloaded in "), "{outcome}");
     outcome
-}
-
-/// Returns when `count` exchanges are in flight, be they served or in a queue.
-#[track_caller]
-fn wait_in_flight(host: &Host, count: u64) {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let status = json(&host.ctl(["--json", "status"]));
-        if status["exchanges_in_flight"] == count {
-            return;
-        }
-        assert!(Instant::now() < until, "never {count} in flight: {status}");
-    }
 }
 
 /// The generations of the component `name`, newest first: number, state and in flight.

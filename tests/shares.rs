@@ -4,9 +4,9 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::support::chain::status;
 use crate::support::prelude::*;
 use crate::support::site::Site;
+use crate::support::status::{wait_in_flight, wait_status};
 use crate::support::stop::{OPEN, POST_HEAD};
 use crate::support::wire;
 
@@ -71,26 +71,13 @@ fn who_asks_now_and_then_is_served_beside_200_guests_that_spin() {
             conn
         })
         .collect();
-    wait(&host, "all spin", |status| status["exchanges_in_flight"] == 200);
+    wait_in_flight(&host, 200);
     let beside = medians(&host);
     println!("alone {alone:?}, beside 200 {beside:?}");
     for (alone, beside) in alone.into_iter().zip(beside) {
         assert!(beside < alone + Duration::from_millis(100), "alone {alone:?}, now {beside:?}");
     }
     spinning.into_iter().for_each(Conn::reset);
-}
-
-/// Asks for the status until it is as it should be: nobody tells.
-#[track_caller]
-fn wait(host: &Host, what: &str, is: impl Fn(&serde_json::Value) -> bool) {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let now = status(host);
-        if is(&now) {
-            return;
-        }
-        assert!(Instant::now() < until, "not {what}: {now}");
-    }
 }
 
 /// The host stood idle until the queue's wait was over: the direct request had the application's
@@ -124,12 +111,11 @@ fn direct_and_chained_requests_do_not_wait_for_each_other() {
         ));
         let host = site.serve().control().start();
         let mut conns: Vec<Conn> = Vec::new();
-        for path in ["/chained/head", "/direct/head", "/chained/head"] {
+        for (path, count) in [("/chained/head", 1), ("/direct/head", 2), ("/chained/head", 3)] {
             let mut conn = host.connect();
             conn.send(POST_HEAD.replace("/head", path)).unwrap();
             conns.push(conn);
-            let count = conns.len();
-            wait(&host, "there", |status| status["exchanges_in_flight"] == count);
+            wait_in_flight(&host, count);
             host.wait_log(says::GATE_STARTED);
         }
         for conn in &mut conns {
@@ -191,7 +177,7 @@ fn instances_that_wait_to_be_used_again_take_no_room_from_others() {
         for conn in &mut held {
             conn.send(wire::chunked(&format!("/{name}/slow"))).unwrap();
         }
-        wait(&host, "held", |status| status["instances"]["in_use"] == 4);
+        wait_status(&host, "held", |status| status["instances"]["in_use"] == 4);
         for conn in &mut held {
             conn.send(wire::LAST_CHUNK).unwrap();
             assert_eq!(conn.read_response("POST").unwrap().status(), 200);

@@ -4,11 +4,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use host_manifest::{Component, Route};
+use tokio::time::timeout;
 
 use crate::component::{self, Kind, Survey};
 use crate::site::Slot;
+
+/// Files that serve are read again within this time, or there is no advice on them.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What components say of themselves, by name.
 pub(crate) type Surveys = BTreeMap<Arc<str>, (Kind, Survey)>;
@@ -60,5 +65,9 @@ pub(crate) async fn of_what_serves(slot: &Slot) -> Vec<String> {
         let surveys = apps.iter().filter_map(survey).collect();
         of(apps.iter().map(|(component, _)| &**component), &routes, &surveys)
     });
-    looked.await.unwrap_or_default()
+    match timeout(PATIENCE, looked).await {
+        Ok(advice) => advice.unwrap_or_default(),
+        // Nobody waits for advice, and the next change asks again.
+        Err(_) => Vec::new(),
+    }
 }

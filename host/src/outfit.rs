@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use host_keyvalue::Stores;
 use host_manifest::{Beside, Component, Store};
-use host_outgoing::{Client, Endpoints, Lookup, System};
+use host_outgoing::{Client, Endpoints, Lookup, System, Trust};
 
 use crate::component::{
     ConfigGrant, Directories, Grants, IdleRoom, Keeper, MemoryBudget, Settings, ShutdownGrant,
@@ -106,7 +106,7 @@ impl Outfit {
             args: granted.args.clone(),
             config: ConfigGrant::new(&granted.config),
             stdio: granted.stdio,
-            outgoing: self.client(component),
+            outgoing: self.client(component, &names),
             directories: Directories::open(&granted.directories)?,
             sockets: self.sockets(component, &names),
             lookup: granted.lookup.then(|| Lookup::new(names)),
@@ -114,7 +114,7 @@ impl Outfit {
         })
     }
 
-    fn client(&self, component: &Component) -> Option<Client> {
+    fn client(&self, component: &Component, names: &System) -> Option<Client> {
         let (granted, limits) = (&component.grants, &component.limits);
         let client = || {
             let limits = host_outgoing::Limits {
@@ -126,7 +126,8 @@ impl Outfit {
             // Idle ones stay beside those that are in use.
             let connections = limits.requests.saturating_mul(2).saturating_add(limits.idle_total);
             let limits = host_outgoing::Limits { connections, ..limits };
-            Client::new(granted.outgoing.clone(), granted.reach, limits)
+            let origins = (granted.outgoing.clone(), granted.reach);
+            Client::with_parts(origins, limits, names.clone(), Trust::process())
         };
         (!granted.outgoing.is_empty()).then(client)
     }

@@ -1,11 +1,7 @@
-//! Manifests of one chain, and what is left of its instances.
+//! Manifests of one chain.
 
 use std::fmt::Write as _;
-use std::time::Instant;
 
-use serde_json::Value;
-
-use super::PATIENCE;
 use super::host::Host;
 use super::site::Site;
 
@@ -69,37 +65,5 @@ impl Chain {
     #[track_caller]
     pub fn start_with_control(&self) -> Host {
         Site::of(&self.toml()).serve().control().start()
-    }
-}
-
-/// What `host ctl --json status` says.
-#[track_caller]
-pub fn status(host: &Host) -> Value {
-    let exit = host.ctl(["--json", "status"]);
-    exit.expect_code(0);
-    serde_json::from_str(&exit.stdout).expect("JSON")
-}
-
-/// The instances of each component that are in use, by name.
-pub fn in_use(host: &Host) -> Vec<(String, u64)> {
-    let status = status(host);
-    let components = status["components"].as_array().expect("a list");
-    let of = |one: &Value| {
-        let name = one["name"].as_str().expect("a name").to_owned();
-        (name, one["instances"]["in_use"].as_u64().expect("a number"))
-    };
-    components.iter().map(of).collect()
-}
-
-/// Returns when no component has an instance in use. Asks again and again: nobody tells.
-#[track_caller]
-pub fn wait_nobody_left(host: &Host) {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        let in_use = in_use(host);
-        if in_use.iter().all(|(_, count)| *count == 0) {
-            return;
-        }
-        assert!(Instant::now() < until, "still in use: {in_use:?}");
     }
 }

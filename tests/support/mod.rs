@@ -50,6 +50,7 @@ pub mod redis;
 pub mod rounds;
 pub mod says;
 pub mod site;
+pub mod status;
 pub mod stop;
 pub mod target;
 pub mod tls;

@@ -301,20 +301,24 @@ fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Linker<GuestSt
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi_config::add_to_linker(&mut linker, GuestState::config)?;
     imports::add_p2(&mut linker)?;
     keyvalue::add(&mut linker)?;
-    names::add_p2(&mut linker)?;
-    refusals::add_p2(&mut linker)?;
-    texts::add_p2(&mut linker)?;
-    wasmtime_wasi_config::add_to_linker(&mut linker, GuestState::config)?;
     if concurrency {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
         imports::add_p3(&mut linker)?;
+        next::add(&mut linker)?;
+    }
+    // From here on some functions are linked once more, around those or in their place.
+    linker.allow_shadowing(true);
+    names::add_p2(&mut linker)?;
+    refusals::add_p2(&mut linker)?;
+    texts::add_p2(&mut linker)?;
+    if concurrency {
         names::add_p3(&mut linker)?;
         refusals::add_p3(&mut linker)?;
         texts::add_p3(&mut linker)?;
-        next::add(&mut linker)?;
     }
     Ok(linker)
 }

@@ -1,10 +1,10 @@
 //! Imports from `host:lifecycle` (`wit/lifecycle.wit`): what a guest may know of its own end.
 
-use tracing::{info, warn};
 use wasmtime::component::{Accessor, HasSelf, Linker, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use super::fate::FateWatch;
+use super::said::say;
 use super::state::GuestState;
 use super::stdio::quote;
 
@@ -69,17 +69,15 @@ impl control::Host for GuestState {
 
     fn request_shutdown(&mut self, reason: String) -> wasmtime::Result<()> {
         let granted = self.ask_for_shutdown();
-        let Some(say) = self.identity().topics.stops.again() else { return Ok(()) };
-        let (component, generation) = (&*self.identity().component, self.identity().number);
-        let (reason, left_out) = (quote(&reason), say.left_out);
+        let (whom, reason) = (self.identity(), quote(&reason));
         if granted {
-            info!(component, generation, reason, left_out, "guest asks for a stop");
+            say!(info, whom, stops, reason, "guest asks for a stop");
         } else {
-            warn!(
-                component,
-                generation,
+            say!(
+                warn,
+                whom,
+                stops,
                 reason,
-                left_out,
                 "guest asks for a stop and may not: it is not granted (--grant request-shutdown), or \
                  it does not serve yet"
             );

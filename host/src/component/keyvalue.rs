@@ -5,10 +5,9 @@
 //! failure what it can act upon; the log has the rest.
 
 use host_keyvalue::{Bucket, Buckets, Failure};
-use tracing::warn;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
-use super::said::Topics;
+use super::said::{Topics, say};
 use super::state::GuestState;
 use super::stdio::quote;
 
@@ -56,7 +55,7 @@ pub(super) struct View<'a> {
     pub(super) buckets: &'a Buckets,
     pub(super) table: &'a mut ResourceTable,
     pub(super) component: &'a str,
-    pub(super) generation: u64,
+    pub(super) number: u64,
     pub(super) topics: &'a Topics,
 }
 
@@ -69,12 +68,9 @@ impl View<'_> {
     /// from the store itself.
     fn answer<T>(&self, result: Result<T, Failure>) -> Result<T, Error> {
         result.map_err(|failure| {
-            if !matches!(failure, Failure::Unavailable(_))
-                && let Some(say) = self.topics.stores.again()
-            {
-                let (component, generation) = (self.component, self.generation);
-                let (why, left_out) = (failure.to_string(), say.left_out);
-                warn!(component, generation, why, left_out, "key-value operation of a guest fails");
+            if !matches!(failure, Failure::Unavailable(_)) {
+                let why = failure.to_string();
+                say!(warn, self, stores, why, "key-value operation of a guest fails");
             }
             Error::Other(failure.for_guest().to_owned())
         })
@@ -83,17 +79,13 @@ impl View<'_> {
     /// One that has no bucket at all lacks the grant; one that has others has mistaken the name.
     /// Neither learns what others have.
     fn refuse(&self, identifier: &str) -> Error {
-        if let Some(say) = self.topics.buckets.again() {
-            let (component, generation) = (self.component, self.generation);
-            let (bucket, left_out) = (quote(identifier), say.left_out);
-            warn!(
-                component,
-                generation,
-                bucket,
-                left_out,
-                "guest opens a key-value bucket that it was not granted (grants.keyvalue)"
-            );
-        }
+        say!(
+            warn,
+            self,
+            buckets,
+            bucket = quote(identifier),
+            "guest opens a key-value bucket that it was not granted (grants.keyvalue)"
+        );
         if self.buckets.is_empty() { Error::AccessDenied } else { Error::NoSuchStore }
     }
 }
@@ -241,7 +233,7 @@ mod tests {
 
         fn view(&mut self) -> View<'_> {
             let Self { buckets, table, topics } = self;
-            View { buckets, table, component: "shop", generation: 1, topics }
+            View { buckets, table, component: "shop", number: 1, topics }
         }
 
         fn open(&mut self, name: &str) -> Result<Resource<Bucket>, Error> {

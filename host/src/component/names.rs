@@ -10,13 +10,13 @@ use std::task::{Context, Poll, Waker, ready};
 use std::vec;
 
 use host_outgoing::{Lookup, LookupError};
-use tracing::warn;
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, Network};
 use wasmtime_wasi::p2::{Pollable, subscribe};
 use wasmtime_wasi::p3::bindings::sockets::ip_name_lookup::ErrorCode as ErrorCodeP3;
 use wasmtime_wasi::p3::bindings::sockets::types::IpAddress as IpAddressP3;
 
+use super::said::say;
 use super::state::GuestState;
 use super::stdio::quote;
 
@@ -78,16 +78,12 @@ impl GuestState {
     /// What looks up, if that is granted.
     fn granted_lookup(&self, name: &str) -> Option<Lookup> {
         let granted = self.lookup().cloned();
-        if granted.is_none()
-            && let Some(say) = self.identity().topics.lookups.again()
-        {
-            let (component, generation) = (&*self.identity().component, self.identity().number);
-            let (name, left_out) = (quote(name), say.left_out);
-            warn!(
-                component,
-                generation,
-                name,
-                left_out,
+        if granted.is_none() {
+            say!(
+                warn,
+                self.identity(),
+                lookups,
+                name = quote(name),
                 "name look-up refused: not granted (grants.name-lookup)"
             );
         }
@@ -97,7 +93,6 @@ impl GuestState {
 
 /// Links what guests of every kind have.
 pub(super) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
     let mut names = linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?;
     names.resource(
         "resolve-address-stream",
@@ -137,13 +132,11 @@ pub(super) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
             Ok((subscribe(store.data_mut().table(), addresses)?,))
         },
     )?;
-    linker.allow_shadowing(false);
     Ok(())
 }
 
 /// Links what takes an engine with component-model async.
 pub(super) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
     linker.instance("wasi:sockets/ip-name-lookup@0.3.0")?.func_wrap_concurrent(
         "resolve-addresses",
         |accessor, (name,): (String,)| {
@@ -160,6 +153,5 @@ pub(super) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.allow_shadowing(false);
     Ok(())
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use host_outgoing::{Client, SendError, Timeouts};
 use http::Uri;
 use http_body_util::BodyExt as _;
-use tracing::warn;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::said::say;
 use super::sent::Gone;
 use super::state::Identity;
 use super::stdio::quote;
@@ -51,7 +51,7 @@ impl Outgoing {
     }
 
     fn deny(&self, why: &str) {
-        say(&self.identity, why);
+        refused(&self.identity, why);
     }
 
     fn pass(&self, request: http::Request<WasiBody>) -> Sending {
@@ -64,10 +64,8 @@ impl Outgoing {
     }
 }
 
-fn say(identity: &Identity, why: &str) {
-    let Some(say) = identity.topics.outgoing.again() else { return };
-    let (component, generation, left_out) = (&*identity.component, identity.number, say.left_out);
-    warn!(component, generation, left_out, "outgoing request refused: {why}");
+fn refused(identity: &Identity, why: &str) {
+    say!(warn, identity, outgoing, "outgoing request refused: {why}");
 }
 
 impl Drop for Outgoing {
@@ -131,7 +129,7 @@ impl WasiHttpHooks for Outgoing {
         Box::new(async move {
             let told = move |why: SendError| {
                 if is_refusal(&why) {
-                    say(&identity, &why.to_string());
+                    refused(&identity, &why.to_string());
                 }
                 error(&why)
             };

@@ -3,13 +3,13 @@
 //! It has no hook for that. So the functions by which a guest gets a socket or a file are linked once
 //! more, around its own; under the versions of its WIT, which tests of all of them hold on to.
 
-use tracing::warn;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
 use wasmtime_wasi::sockets::WasiSocketsView as _;
 use wasmtime_wasi::{TrappableError, p2, p3};
 
 use super::descriptors;
+use super::said::say;
 use super::state::GuestState;
 use super::stdio::quote;
 
@@ -28,13 +28,11 @@ impl GuestState {
     /// Whether the process can spare a descriptor.
     fn has_descriptor(&self) -> bool {
         let left = descriptors::are_left();
-        if !left && let Some(say) = self.identity().topics.descriptors.again() {
-            let (component, generation) = (&*self.identity().component, self.identity().number);
-            let left_out = say.left_out;
-            warn!(
-                component,
-                generation,
-                left_out,
+        if !left {
+            say!(
+                warn,
+                self.identity(),
+                descriptors,
                 "file or socket refused: three quarters of the process's descriptors are taken \
                  (`ulimit -n`, LimitNOFILE=)"
             );
@@ -42,31 +40,20 @@ impl GuestState {
         left
     }
 
-    fn socket_refused(&self, protocol: &str) {
-        let Some(say) = self.identity().topics.sockets.again() else { return };
-        let (component, generation) = (&*self.identity().component, self.identity().number);
-        let left_out = say.left_out;
-        match protocol {
-            "tcp" => warn!(
-                component,
-                generation, left_out, "socket refused: none is granted (grants.tcp)"
-            ),
-            _ => warn!(
-                component,
-                generation, left_out, "socket refused: nobody is granted {protocol}"
-            ),
-        }
+    fn tcp_refused(&self) {
+        say!(warn, self.identity(), sockets, "socket refused: none is granted (grants.tcp)");
+    }
+
+    fn udp_refused(&self) {
+        say!(warn, self.identity(), sockets, "socket refused: nobody is granted udp");
     }
 
     fn path_refused(&self, path: &str) {
-        let Some(say) = self.identity().topics.paths.again() else { return };
-        let (component, generation) = (&*self.identity().component, self.identity().number);
-        let (path, left_out) = (quote(path), say.left_out);
-        warn!(
-            component,
-            generation,
-            path,
-            left_out,
+        say!(
+            warn,
+            self.identity(),
+            paths,
+            path = quote(path),
             "path refused: it leads out of its directory, or may only be read (grants.directories)"
         );
     }
@@ -81,7 +68,6 @@ pub(super) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     use p2::bindings::sockets::tcp_create_socket::Host as _;
     use p2::bindings::sockets::udp_create_socket::Host as _;
 
-    linker.allow_shadowing(true);
     linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?.func_wrap(
         "create-tcp-socket",
         |mut store, (family,): (IpAddressFamily,)| {
@@ -90,7 +76,7 @@ pub(super) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
             }
             let made = told(store.data_mut().sockets().create_tcp_socket(family))?;
             if matches!(made, Err(SocketError::AccessDenied)) {
-                store.data().socket_refused("tcp");
+                store.data().tcp_refused();
             }
             Ok((made,))
         },
@@ -101,7 +87,7 @@ pub(super) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
             Box::new(async move {
                 let made = told(store.data_mut().sockets().create_udp_socket(family).await)?;
                 if matches!(made, Err(SocketError::AccessDenied)) {
-                    store.data().socket_refused("udp");
+                    store.data().udp_refused();
                 }
                 Ok((made,))
             })
@@ -131,7 +117,6 @@ pub(super) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.allow_shadowing(false);
     Ok(())
 }
 
@@ -145,7 +130,6 @@ pub(super) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     };
     use wasmtime_wasi::filesystem::WasiFilesystem;
 
-    linker.allow_shadowing(true);
     let mut sockets = linker.instance("wasi:sockets/types@0.3.0")?;
     sockets.func_wrap(
         "[static]tcp-socket.create",
@@ -155,7 +139,7 @@ pub(super) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
             }
             let made = told(HostTcpSocket::create(&mut store.data_mut().sockets(), family))?;
             if matches!(made, Err(SocketError::AccessDenied)) {
-                store.data().socket_refused("tcp");
+                store.data().tcp_refused();
             }
             Ok((made,))
         },
@@ -167,7 +151,7 @@ pub(super) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
                 let made =
                     told(HostUdpSocket::create(&mut store.data_mut().sockets(), family).await)?;
                 if matches!(made, Err(SocketError::AccessDenied)) {
-                    store.data().socket_refused("udp");
+                    store.data().udp_refused();
                 }
                 Ok((made,))
             })
@@ -198,6 +182,5 @@ pub(super) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.allow_shadowing(false);
     Ok(())
 }

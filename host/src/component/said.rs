@@ -51,6 +51,22 @@ impl Said {
     }
 }
 
+/// Logs a line about a guest at this level, with the fields and the text that follow, if the topic has
+/// room for it. Whom it is about has a `component`, a `number` of its generation, and `topics`.
+macro_rules! say {
+    ($level:ident, $whom:expr, $topic:ident, $($line:tt)+) => {
+        if let Some(say) = $whom.topics.$topic.again() {
+            tracing::$level!(
+                component = &*$whom.component,
+                generation = $whom.number,
+                left_out = say.left_out,
+                $($line)+
+            );
+        }
+    };
+}
+pub(super) use say;
+
 /// What is said of all instances of a generation together.
 #[derive(Debug, Default)]
 pub(super) struct Topics {

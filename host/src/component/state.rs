@@ -211,7 +211,7 @@ impl GuestState {
             buckets: &self.keyvalue,
             table: &mut self.table,
             component: &self.identity.component,
-            generation: self.identity.number,
+            number: self.identity.number,
             topics: &self.identity.topics,
         }
     }

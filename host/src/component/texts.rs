@@ -10,32 +10,42 @@ use super::state::GuestState;
 /// words (RFC 9110 §9).
 const MAX_TEXT: usize = 512;
 
+/// Links the two functions anew, for requests of this type.
+macro_rules! bound {
+    ($types:expr, $set_method:literal, $set_authority:literal, $request:ty, $method:ident) => {{
+        let mut types = $types;
+        types.func_wrap(
+            $set_method,
+            |mut store, (request, method): (Resource<$request>, $method)| match &method {
+                $method::Other(text) if text.len() > MAX_TEXT => Ok((Err(()),)),
+                _ => Ok((store.data_mut().http().set_method(request, method)?,)),
+            },
+        )?;
+        types.func_wrap(
+            $set_authority,
+            |mut store, (request, authority): (Resource<$request>, Option<String>)| {
+                if authority.as_ref().is_some_and(|text| text.len() > MAX_TEXT) {
+                    return Ok((Err(()),));
+                }
+                Ok((store.data_mut().http().set_authority(request, authority)?,))
+            },
+        )
+    }};
+}
+
 /// Links what guests of every kind have.
 pub(super) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     use wasmtime_wasi_http::p2::bindings::http::types::{
         HostOutgoingRequest as _, Method, OutgoingRequest,
     };
 
-    linker.allow_shadowing(true);
-    let mut types = linker.instance("wasi:http/types@0.2.12")?;
-    types.func_wrap(
+    bound!(
+        linker.instance("wasi:http/types@0.2.12")?,
         "[method]outgoing-request.set-method",
-        |mut store, (request, method): (Resource<OutgoingRequest>, Method)| match &method {
-            Method::Other(text) if text.len() > MAX_TEXT => Ok((Err(()),)),
-            _ => Ok((store.data_mut().http().set_method(request, method)?,)),
-        },
-    )?;
-    types.func_wrap(
         "[method]outgoing-request.set-authority",
-        |mut store, (request, authority): (Resource<OutgoingRequest>, Option<String>)| {
-            if authority.as_ref().is_some_and(|text| text.len() > MAX_TEXT) {
-                return Ok((Err(()),));
-            }
-            Ok((store.data_mut().http().set_authority(request, authority)?,))
-        },
-    )?;
-    linker.allow_shadowing(false);
-    Ok(())
+        OutgoingRequest,
+        Method
+    )
 }
 
 /// Links what takes an engine with component-model async.
@@ -43,24 +53,11 @@ pub(super) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     use wasmtime_wasi_http::p3::Request;
     use wasmtime_wasi_http::p3::bindings::http::types::{HostRequest as _, Method};
 
-    linker.allow_shadowing(true);
-    let mut types = linker.instance("wasi:http/types@0.3.0")?;
-    types.func_wrap(
+    bound!(
+        linker.instance("wasi:http/types@0.3.0")?,
         "[method]request.set-method",
-        |mut store, (request, method): (Resource<Request>, Method)| match &method {
-            Method::Other(text) if text.len() > MAX_TEXT => Ok((Err(()),)),
-            _ => Ok((store.data_mut().http().set_method(request, method)?,)),
-        },
-    )?;
-    types.func_wrap(
         "[method]request.set-authority",
-        |mut store, (request, authority): (Resource<Request>, Option<String>)| {
-            if authority.as_ref().is_some_and(|text| text.len() > MAX_TEXT) {
-                return Ok((Err(()),));
-            }
-            Ok((store.data_mut().http().set_authority(request, authority)?,))
-        },
-    )?;
-    linker.allow_shadowing(false);
-    Ok(())
+        Request,
+        Method
+    )
 }

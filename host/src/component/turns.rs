@@ -214,13 +214,6 @@ impl Turn {
         (polled, began.elapsed())
     }
 
-    /// Polls a guest to its end so.
-    #[cfg(test)]
-    async fn drive<T>(&self, guest: impl Future<Output = T>) -> T {
-        let mut guest = std::pin::pin!(guest);
-        std::future::poll_fn(|cx| self.poll(|| guest.as_mut().poll(cx)).0).await
-    }
-
     /// Gives way to others, for as long as it takes. To be asked for from within [`Self::poll`]; one
     /// that is not, the trial of a load, gives way to what is ready and has no need of a turn.
     pub(super) fn give_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -253,6 +246,8 @@ impl fmt::Debug for Share {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
     use tokio::task::JoinSet;
@@ -260,6 +255,12 @@ mod tests {
     use super::*;
 
     const GUESTS: usize = 50;
+
+    /// Polls a guest to its end in its turns.
+    async fn drive<T>(turn: &Turn, guest: impl Future<Output = T>) -> T {
+        let mut guest = pin!(guest);
+        poll_fn(|cx| turn.poll(|| guest.as_mut().poll(cx)).0).await
+    }
 
     /// Guests that compute for ever: how often each has computed until it was stopped.
     #[derive(Default)]
@@ -281,7 +282,7 @@ mod tests {
                             turn.give_way().await;
                         }
                     };
-                    turn.drive(guest).await;
+                    drive(&turn, guest).await;
                 });
             }
             spinning
@@ -307,7 +308,7 @@ mod tests {
 
     async fn to_the_end_of_the_queue() {
         let mut was_there = false;
-        std::future::poll_fn(|cx| {
+        poll_fn(|cx| {
             cx.waker().wake_by_ref();
             if std::mem::replace(&mut was_there, true) { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -374,8 +375,8 @@ mod tests {
             })
             .collect();
         let last = Turn::new(&share);
-        last.drive(async { last.give_way().await }).await;
+        drive(&last, async { last.give_way().await }).await;
         left.clear();
-        last.drive(async { last.give_way().await }).await;
+        drive(&last, async { last.give_way().await }).await;
     }
 }

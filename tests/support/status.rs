@@ -1,0 +1,67 @@
+//! What `host ctl --json status` says, and waiting until it says something. Nobody tells when that is
+//! so: it is asked for again and again.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::PATIENCE;
+use super::host::Host;
+
+/// All of it.
+#[track_caller]
+pub fn status(host: &Host) -> Value {
+    let exit = host.ctl(["--json", "status"]);
+    exit.expect_code(0);
+    serde_json::from_str(&exit.stdout).expect("JSON")
+}
+
+/// Returns what it says when that is `what`.
+#[track_caller]
+pub fn wait_status(host: &Host, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let now = status(host);
+        if is(&now) {
+            return now;
+        }
+        assert!(Instant::now() < until, "not {what}: {now}");
+    }
+}
+
+/// What it says of the component called `name`.
+#[track_caller]
+pub fn component<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let all = status["components"].as_array().expect("a list");
+    all.iter().find(|one| one["name"] == name).expect("it is served")
+}
+
+/// The instances of each component that are in use, by name.
+#[track_caller]
+pub fn in_use(status: &Value) -> Vec<(String, u64)> {
+    let of = |one: &'_ Value| {
+        let count = one["instances"]["in_use"].as_u64().expect("a number");
+        (one["name"].as_str().expect("a name").to_owned(), count)
+    };
+    let all = status["components"].as_array().expect("a list");
+    all.iter().map(of).collect()
+}
+
+/// Returns when `count` exchanges are in flight, be they served or in a queue.
+#[track_caller]
+pub fn wait_in_flight(host: &Host, count: u64) {
+    wait_status(host, "in flight", |status| status["exchanges_in_flight"] == count);
+}
+
+/// Returns when `count` exchanges have an instance.
+#[track_caller]
+pub fn wait_in_use(host: &Host, count: u64) {
+    let all = |status: &Value| in_use(status).iter().map(|(_, count)| count).sum::<u64>();
+    wait_status(host, "that many", |status| all(status) == count);
+}
+
+/// Returns when no component has an instance in use.
+#[track_caller]
+pub fn wait_nobody_left(host: &Host) {
+    wait_in_use(host, 0);
+}
