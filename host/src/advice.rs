@@ -1,7 +1,7 @@
 //! What can be served and hardly is what is meant: said as warnings, by `host check`, at the start
 //! and after each change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What components say of themselves, by name.
 pub(crate) type Surveys = BTreeMap<Arc<str>, (Kind, Survey)>;
 
-/// A sentence for each component that is served to no purpose.
+/// A sentence for each component that is served to no purpose, and one for chains that may wait for
+/// each other.
 pub(crate) fn of<'a>(
     components: impl IntoIterator<Item = &'a Component>,
     routes: &[Route],
@@ -46,7 +47,41 @@ pub(crate) fn of<'a>(
             ));
         }
     }
+    advice.extend(circle(routes).map(|names| {
+        format!(
+            "components {}: ways lead from each to the next and back to the first; a request that has an \
+             instance of one waits for the next, so when all are taken, requests wait for each other \
+             until queue-timeout (503); let all chains name them in the same order",
+            names.join(", ")
+        )
+    }));
     advice
+}
+
+/// Components each of which stands before the next on some way, and the last before the first.
+fn circle(routes: &[Route]) -> Option<Vec<&str>> {
+    let mut next: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for route in routes {
+        let mut way: Vec<&str> = route.chain.iter().map(|name| &**name).collect();
+        way.push(&route.component);
+        for pair in way.windows(2) {
+            next.entry(pair[0]).or_default().insert(pair[1]);
+        }
+    }
+    // Who leads to nobody, or only to such, is in no circle.
+    while let Some(end) = next.iter().find(|(_, to)| !to.iter().any(|to| next.contains_key(to))) {
+        let end = *end.0;
+        next.remove(end);
+    }
+    let mut names: Vec<&str> = Vec::new();
+    let mut at = *next.keys().next()?;
+    loop {
+        if let Some(first) = names.iter().position(|name| *name == at) {
+            return Some(names.split_off(first));
+        }
+        names.push(at);
+        at = next.get(at)?.iter().find(|to| next.contains_key(*to))?;
+    }
 }
 
 /// The same for what is served now. Reads files on a thread that may block.
@@ -69,5 +104,50 @@ pub(crate) async fn of_what_serves(slot: &Slot) -> Vec<String> {
         Ok(advice) => advice.unwrap_or_default(),
         // Nobody waits for advice, and the next change asks again.
         Err(_) => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The circle of a manifest with these ways, the last of each answers.
+    fn circle_of(ways: &[&[&str]]) -> Option<String> {
+        let mut text = String::new();
+        for name in ["a", "b", "c", "d"] {
+            text += &format!("[component.{name}]\nsource = \"{name}.wasm\"\n");
+        }
+        for (number, way) in ways.iter().enumerate() {
+            let (component, chain) = way.split_last().unwrap();
+            text += &format!(
+                "[[route]]\npath = \"/{number}\"\ncomponent = {component:?}\nchain = {chain:?}\n"
+            );
+        }
+        let manifest = host_manifest::parse(&text, Path::new("host.toml"), &|_| None).unwrap();
+        circle(&manifest.routes).map(|names| names.join(" "))
+    }
+
+    #[test]
+    fn ways_that_lead_back_are_found() {
+        let none: [&[&[&str]]; 3] = [
+            &[&["a"], &["b"]],
+            &[&["a", "b", "c"], &["b", "c"], &["a", "c"]],
+            &[&["a", "c", "d"], &["b", "c", "d"], &["a", "b", "d"]],
+        ];
+        for ways in none {
+            assert_eq!(circle_of(ways), None, "{ways:?}");
+        }
+        let some: [(&[&[&str]], &str); 4] = [
+            (&[&["a", "b", "c"], &["b", "a", "c"]], "a b"),
+            (&[&["a", "b"], &["b", "a"]], "a b"),
+            (&[&["a", "b", "d"], &["b", "c", "d"], &["c", "a", "d"]], "a b c"),
+            // The way into it is no part of it.
+            (&[&["a", "b", "d"], &["b", "c", "d"], &["c", "b", "d"]], "b c"),
+        ];
+        for (ways, names) in some {
+            assert_eq!(circle_of(ways).as_deref(), Some(names), "{ways:?}");
+        }
     }
 }

@@ -216,8 +216,9 @@ impl GuestState {
         }
     }
 
-    /// Another exchange begins: what one may print, each may.
+    /// Another exchange begins: what one may print and compute, each may.
     pub(super) fn renew(&self) {
+        self.turn.renew();
         self.outputs.iter().for_each(GuestOutput::renew);
     }
 }
