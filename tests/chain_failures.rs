@@ -119,6 +119,36 @@ fn a_request_body_that_no_plugin_has_read_reaches_the_application_whole() {
     }
 }
 
+/// A plugin that had made another request of the client's failed, and the client's was sent on: what it
+/// asked for was done twice. Whether it may be, nobody but the client knows (RFC 9110 §9.2.2).
+#[test]
+fn what_an_open_plugin_may_have_had_done_is_not_done_again_unless_it_is_safe() {
+    for kind in KINDS {
+        let host = bad(kind, "open", "grants_p2")
+            .say("app", "grants.keyvalue.bucket = \"main\"")
+            .and("[keyvalue.main]\nbackend = \"memory\"")
+            .start();
+        let count = |key: &str, method: &str, value: u8, mode: &str| {
+            let path = format!("/kv/incr?bucket=bucket&key={key}&value={value}");
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: t\r\nx-fail: {mode}\r\n\r\n");
+            let mut conn = host.connect();
+            conn.send(request).unwrap();
+            let answer = conn.read_response(method).unwrap();
+            (answer.status(), answer.text())
+        };
+        for method in ["POST", "PUT", "DELETE"] {
+            assert_eq!(
+                count(method, method, 1, "trap"),
+                (200, "1\n".into()),
+                "{kind}: not yet done"
+            );
+            assert_eq!(count(method, method, 1, "other"), answer(502), "{kind} {method}");
+            assert_eq!(count(method, "GET", 0, ""), (200, "2\n".into()), "{kind} {method}: once");
+        }
+        assert_eq!(count("GET", "GET", 1, "other"), (200, "2\n".into()), "{kind}: asked again");
+    }
+}
+
 #[test]
 fn a_request_body_that_a_plugin_has_begun_to_read_is_gone_with_it() {
     for kind in KINDS {

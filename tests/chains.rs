@@ -67,6 +67,22 @@ fn a_plugin_that_answers_keeps_the_request_from_all_behind_it() {
     }
 }
 
+/// What the edge lets in, every plugin can pass on.
+#[test]
+fn the_longest_method_and_host_reach_the_application_through_plugins() {
+    let (method, name) = ("A".repeat(32), format!("{}:65535", "a".repeat(255)));
+    for kinds in MIXES {
+        let host = three("mark", kinds, "info_p2").start();
+        let mut conn = host.connect();
+        conn.send(format!("{method} / HTTP/1.1\r\nHost: {name}\r\n\r\n")).unwrap();
+        let answer = conn.read_response(&method).unwrap();
+        assert_eq!(answer.status(), 200, "{kinds:?}: {answer}");
+        assert_eq!(marks(&answer.head), "three two one");
+        let text = answer.text();
+        assert!(text.contains(&method) && text.contains(&name), "{text}");
+    }
+}
+
 /// What `app` says of a request, asked over HTTP/1 and over HTTP/2.
 fn told(host: &Host) -> [String; 2] {
     let mut conn = host.connect();

@@ -279,6 +279,22 @@ fn h2_authority_and_host_must_agree() {
     assert_unreached(&host);
 }
 
+/// Behind a plugin, whose texts are bounded, they made it fail: a client could have one put aside, or
+/// left out of its way.
+#[test]
+fn methods_and_hosts_longer_than_any_that_there_are_are_refused() {
+    let host = listener();
+    let (method, name) = ("A".repeat(33), format!("{}:65535", "a".repeat(256)));
+    refuse(&host, &format!("{method} {TARGET} HTTP/1.1\r\nHost: a\r\n\r\n"), 501);
+    refuse(&host, &format!("GET {TARGET} HTTP/1.1\r\nHost: {name}\r\n\r\n"), 400);
+    refuse(&host, &format!("GET http://{name}{TARGET} HTTP/1.1\r\nHost: {name}\r\n\r\n"), 400);
+    assert_eq!(h2_status(&host, &fields(&method, TARGET)), 501);
+    let mut long = fields("GET", TARGET);
+    long.iter_mut().filter(|(name, _)| *name == ":authority").for_each(|it| it.1 = &name);
+    assert_eq!(h2_status(&host, &long), 400);
+    assert_unreached(&host);
+}
+
 #[test]
 fn h2_trace_and_connect_are_not_for_guests() {
     let host = listener();

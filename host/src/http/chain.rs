@@ -26,7 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::AbortHandle;
 
 use super::clock::{Behind, Owed};
-use super::edge::NAMELESS;
+use super::edge::{METHOD, NAMELESS};
 use super::exchange::Exchanges;
 use super::pipe::piped;
 use super::verdict::Verdict;
@@ -38,9 +38,6 @@ const AT_ONCE: usize = 16;
 
 /// And in all: its clock begins anew after each.
 const IN_ALL: usize = 64;
-
-/// Bytes of a method: those that there are have 16 at most (RFC 9110 §16.1.1).
-const METHOD: usize = 32;
 
 /// What the exchange and its plugin have in common. Dropping the last handle ends what was passed on
 /// and not yet answered.

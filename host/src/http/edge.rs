@@ -12,6 +12,14 @@ use host_manifest::routes::{decoded, resolved};
 /// The authority of an HTTP/1.0 request that names none.
 pub(super) const NAMELESS: Authority = Authority::from_static("localhost");
 
+/// Bytes of a method: those that there are have 16 at most (RFC 9110 §16.1.1). What a plugin passes on
+/// has no more either, so no client can have a plugin fail with one.
+pub(super) const METHOD: usize = 32;
+
+/// Bytes of an authority: a name has 255 at most (RFC 1035 §2.3.4), a port 5. Less than a plugin may
+/// give to what it passes on.
+const AUTHORITY: usize = 255 + ":65535".len();
+
 /// What the edge made of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -27,6 +35,9 @@ pub(super) enum Verdict {
 pub(super) fn check<B>(request: &mut Request<B>, headers: usize) -> Result<Verdict, Failure> {
     if request.headers().len() > headers {
         return Err(Failure::HeadTooLarge);
+    }
+    if request.method().as_str().len() > METHOD {
+        return Err(Failure::MethodTooLong);
     }
     if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
         return Err(Failure::Method);
@@ -104,8 +115,11 @@ fn host(headers: &HeaderMap) -> Result<Option<Authority>, Failure> {
         .ok_or(Failure::Malformed("bad host\n"))
 }
 
-/// Host and optional port (RFC 9110 §7.2); no user, and not nothing.
+/// Host and optional port (RFC 9110 §7.2); no user, not nothing, and not longer than a name can be.
 fn is_host(host: &str) -> bool {
+    if host.len() > AUTHORITY {
+        return false;
+    }
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let port_is_good = match authority.as_str().strip_prefix(authority.host()) {
         Some("") => true,

@@ -19,6 +19,8 @@ pub(super) enum Failure {
     Malformed(&'static str),
     /// TRACE and CONNECT are not for guests (RFC 9110 §9.3.6, §9.3.8).
     Method,
+    /// It is longer than any method that there is (RFC 9112 §3).
+    MethodTooLong,
     /// The head is larger than allowed.
     HeadTooLarge,
     /// The body is larger than allowed.
@@ -65,6 +67,7 @@ impl Failure {
         let (status, text, close) = match self {
             Self::Malformed(text) => (StatusCode::BAD_REQUEST, text, true),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n", true),
+            Self::MethodTooLong => (StatusCode::NOT_IMPLEMENTED, "method not implemented\n", true),
             Self::HeadTooLarge => {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "request head too large\n", true)
             }
@@ -196,6 +199,7 @@ mod tests {
         for (failure, status) in [
             (Failure::Malformed("x"), 400),
             (Failure::Method, 405),
+            (Failure::MethodTooLong, 501),
             (Failure::HeadTooLarge, 431),
             (Failure::BodyTooLarge, 413),
             (Failure::HeadTooSlow, 408),

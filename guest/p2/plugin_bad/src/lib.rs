@@ -4,11 +4,14 @@
 //! - passed on, its own head not yet out: `after` traps when it has the answer's head, `half` when it
 //!   has the first bytes of the answer's body;
 //! - its own head out: `late` has answered itself, `through` with the answer of the next, and each
-//!   traps behind the first bytes of the body.
+//!   traps behind the first bytes of the body;
+//! - `other` has the next answer the same for another path, `&other` behind it, and traps: the request
+//!   that came is as it was.
 //!
 //! Learnt from it: what fail open and fail closed do at each point of an exchange.
 
 use kit::chain::Passed;
+use kit::types::Scheme;
 use kit::{Done, Reply, Request, chain, client};
 
 kit::serve!(handle);
@@ -22,6 +25,7 @@ fn handle(request: Request, reply: Reply) -> Done {
         "hang" => hang(),
         "early" => return forbid(reply),
         "late" => late(reply),
+        "other" => other(&request),
         "" => return chain::pass(&request, headers, reply, |headers| headers),
         _ => {}
     }
@@ -54,6 +58,19 @@ fn forbid(reply: Reply) -> Done {
     let mut answer = reply.send(403, kit::fields(&[]));
     answer.write("forbidden by the plugin\n")?;
     answer.finish()
+}
+
+fn other(request: &Request) -> ! {
+    let to = client::To {
+        method: request.raw.method(),
+        scheme: Scheme::Http,
+        authority: chain::NEXT.into(),
+        path: request.raw.path_with_query().map(|path| path + "&other"),
+    };
+    let (body, answer) = client::send(&to, kit::fields(&[])).expect("sent");
+    let _ = body.finish();
+    client::wait(&answer).expect("an answer");
+    trap()
 }
 
 fn late(reply: Reply) -> ! {

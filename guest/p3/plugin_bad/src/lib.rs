@@ -4,11 +4,14 @@
 //! - passed on, its own head not yet out: `after` traps when it has the answer's head, `half` when it
 //!   has the first bytes of the answer's body;
 //! - its own head out: `late` has answered itself, `through` with the answer of the next, and each
-//!   traps behind the first bytes of the body.
+//!   traps behind the first bytes of the body;
+//! - `other` has the next answer the same for another path, `&other` behind it, and traps: the request
+//!   that came is as it was.
 //!
 //! Learnt from it: what fail open and fail closed do at each point of an exchange.
 
-use kit::types::Response;
+use kit::types::{self, Fields, Response};
+use kit::wasip3::wit_future;
 use kit::{Answer, Incoming, Request, chain};
 
 kit::serve!(handle);
@@ -22,6 +25,7 @@ async fn handle(request: Request) -> Answer {
         "hang" => hang().await,
         "early" => return Ok(forbidden()),
         "late" => return late(),
+        "other" => other(&request).await,
         _ => {}
     }
     let answer = chain::next(request.raw).await?;
@@ -53,6 +57,20 @@ fn forbidden() -> Response {
     });
     answer.set_status_code(403).expect("a valid status");
     answer
+}
+
+async fn other(request: &Request) -> ! {
+    let path = request.raw.get_path_with_query().map(|path| path + "&other");
+    let (_, trailers) = wit_future::new(|| Ok(None));
+    let (other, _) = types::Request::new(Fields::new(), None, trailers, None);
+    other
+        .set_method(&request.raw.get_method())
+        .and_then(|()| other.set_scheme(request.raw.get_scheme().as_ref()))
+        .and_then(|()| other.set_authority(request.raw.get_authority().as_deref()))
+        .and_then(|()| other.set_path_with_query(path.as_deref()))
+        .expect("they were good before");
+    chain::next(other).await.expect("an answer");
+    trap()
 }
 
 fn late() -> Answer {
