@@ -68,6 +68,10 @@ lint: ## Check formatting, clippy and docs; a warning fails
 	$(CARGO) fmt --all --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --all-targets $(BUILD) -- -D warnings
 	$(FUZZ_LINT) $(CARGO) clippy --release --locked --manifest-path fuzz/Cargo.toml -- -D warnings
+	@echo "every fuzz target has its source and its seeds"
+	@for target in $(FUZZ_TARGETS); do \
+	    ls fuzz/fuzz_targets/$$target.rs fuzz/corpus/$$target/* > /dev/null || exit 1; \
+	done
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items $(BUILD)
 	@echo "README.md shows guest/examples/greet"
 	@awk '/^```rust$$/ { on = 1; next } /^```$$/ { on = 0 } on' README.md \
@@ -87,7 +91,7 @@ doc: ## Build the documentation of the code: target/doc/host/index.html
 # The same part of the time for each target. What is found goes below target/; fuzz/corpus has the seeds.
 # Without a sanitizer: there is no unsafe code of ours to watch, and inputs go through much faster.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := manifest routes authority target allow_list
+FUZZ_TARGETS := manifest routes authority uri allow_list
 CARGO_FUZZ := target/tools/bin/cargo-fuzz
 FUZZ := RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ)
 
