@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::support::prelude::*;
 use crate::support::process::{Process, TempPath};
+use crate::support::status::{status, told};
 use crate::support::stop::{GET, Held, POST, stop};
 
 /// A runtime directory of one test's own, removed with what is in it.
@@ -46,13 +47,6 @@ impl Drop for Runtime {
     }
 }
 
-#[track_caller]
-fn json(host: &Host, command: &str) -> Value {
-    let exit = host.ctl(["--json", command]);
-    exit.expect_code(0);
-    serde_json::from_str(&exit.stdout).expect("JSON")
-}
-
 /// Where the log says that health is answered.
 #[track_caller]
 fn health(host: &Host) -> SocketAddr {
@@ -71,7 +65,7 @@ fn probe(address: SocketAddr, path: &str) -> (u16, String) {
 fn status_tells_what_the_host_does() {
     let host = Host::serve("gate_p2").args(["--linger", "1s500ms"]).control().start();
     let held = Held::on(&host);
-    let status = json(&host, "status");
+    let status = status(&host);
     assert_eq!(status["schema"], "1");
     assert_eq!(status["pid"], host.pid());
     assert_eq!(status["phase"], "ready");
@@ -98,7 +92,7 @@ fn connections_are_listed_with_what_they_are_doing() {
     let mut idle = Conn::connect(host.unix_path()).unwrap();
     assert_eq!(idle.get("/").unwrap().status(), 200);
     let h2 = H2::connect(host.addr());
-    let all = json(&host, "connections");
+    let all = told(&host, "connections");
     let find = |protocol: &str, listener: &str| {
         let all = all["connections"].as_array().unwrap();
         let is = |one: &&Value| {
@@ -268,7 +262,7 @@ fn stop_that_was_begun_by_a_signal_can_be_followed_and_not_taken_back() {
     let host = Host::serve("gate_p2").control().start();
     let held = Held::on(&host);
     stop(&host);
-    let status = json(&host, "status");
+    let status = status(&host);
     assert_eq!(status["phase"], "draining");
     assert_eq!(status["stopping"]["deadline_ms"], 25_000);
     let exit = host.ctl(["undrain"]);
@@ -298,8 +292,8 @@ fn control_and_health_answer_while_guests_spin_on_every_core() {
     let mut conn = host.connect();
     conn.send(GET).unwrap();
     host.wait_log(says::SPINNING);
-    assert_eq!(json(&host, "status")["exchanges_in_flight"], 1);
-    assert_eq!(json(&host, "connections")["connections"][0]["state"], "serving");
+    assert_eq!(status(&host)["exchanges_in_flight"], 1);
+    assert_eq!(told(&host, "connections")["connections"][0]["state"], "serving");
     assert_eq!(probe(health(&host), "/readyz").0, 200);
     host.ctl(["stop", "--now"]).expect_code(0);
     host.wait_exit().expect_code(1);

@@ -5,12 +5,7 @@ use serde_json::{Value, json};
 use crate::support::app::{reload, slow_to_compile, version};
 use crate::support::prelude::*;
 use crate::support::site::{Site, component, route};
-
-/// What `--json` has printed.
-#[track_caller]
-pub fn json(exit: &Exit) -> Value {
-    serde_json::from_str(&exit.stdout).unwrap_or_else(|why| panic!("{why}: {exit:?}"))
-}
+use crate::support::status::{json, status, told};
 
 /// What a reload by `host ctl` has changed: added, changed, removed; and whether routes have.
 #[track_caller]
@@ -130,7 +125,7 @@ fn reload_by_ctl_says_in_words_what_it_has_changed() {
     exit.expect_code(0);
     let words = ": added added; changed limits; removed gone; routes changed\n";
     assert!(exit.stdout.starts_with("reloaded in ") && exit.stdout.ends_with(words), "{exit:?}");
-    let status = json(&host.ctl(["--json", "status"]));
+    let status = status(&host);
     assert_eq!(status["last_swap"]["outcome"], "reloaded", "{status}");
     assert_eq!(status["last_swap"]["trigger"], "host ctl");
     assert_eq!(status["last_swap"]["added"], json!(["added"]));
@@ -185,7 +180,7 @@ fn reload_of_which_one_component_cannot_serve_changes_nothing() {
         exit.expect_code(1).expect_last_line(&format!("rejected ({step}): component added: "));
         assert_eq!(exit.stdout, "");
         expect_before(&host);
-        let status = json(&host.ctl(["--json", "status"]));
+        let status = status(&host);
         assert_eq!(status["last_swap"]["outcome"], "rejected", "{status}");
         assert_eq!(status["last_swap"]["step"], step);
         assert!(!host.log().contains(says::RETIRED_GONE), "{}", host.log());
@@ -246,7 +241,7 @@ fn reload_of_what_is_served_already_says_unchanged_and_makes_no_generation() {
     let site = Site::with(&before(), &FILES);
     let host = site.serve().control().start();
     let numbers = |host: &Host| {
-        let all = json(&host.ctl(["--json", "generations"]));
+        let all = told(host, "generations");
         let all = all["generations"].as_array().expect("a list").clone();
         all.iter().map(|one| one["number"].clone()).collect::<Vec<_>>()
     };

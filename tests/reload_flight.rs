@@ -2,11 +2,10 @@
 
 use serde_json::Value;
 
-use crate::reload::json;
 use crate::support::app::{reload, version, version_h2};
 use crate::support::prelude::*;
 use crate::support::site::{Site, component, route};
-use crate::support::status::wait_in_flight;
+use crate::support::status::{json, status, told, wait_in_flight};
 use crate::support::stop::Held;
 use crate::support::wire;
 
@@ -21,7 +20,7 @@ fn expect_reloaded(host: &Host) -> String {
 /// The generations of the component `name`, newest first: number, state and in flight.
 #[track_caller]
 fn generations(host: &Host, name: &str) -> Vec<(u64, String, u64)> {
-    let all = json(&host.ctl(["--json", "generations"]));
+    let all = told(host, "generations");
     let all = all["generations"].as_array().expect("a list").clone();
     let of = |one: &Value| {
         let state = one["state"].as_str().expect("a word").to_owned();
@@ -236,7 +235,7 @@ fn status_and_generations_name_the_components() {
     let held = Held::on(&host);
     site.put("other.wasm", "version_b_p3");
     expect_reloaded(&host);
-    let status = json(&host.ctl(["--json", "status"]));
+    let status = status(&host);
     let one = |at: usize| status["components"][at].clone();
     assert_eq!(status["components"].as_array().map(Vec::len), Some(2), "{status}");
     assert_eq!((&one(0)["name"], &one(0)["generation"]), (&"gate".into(), &1.into()));

@@ -14,13 +14,9 @@ use crate::support::app::{
 use crate::support::gate::{Gate, PAIRS};
 use crate::support::host::Ctl;
 use crate::support::prelude::*;
+use crate::support::status::{json, status, told};
 use crate::support::stop::{Held, stop};
 use crate::support::wire;
-
-#[track_caller]
-fn json(exit: &Exit) -> Value {
-    serde_json::from_str(&exit.stdout).unwrap_or_else(|why| panic!("{why}: {exit:?}"))
-}
 
 #[test]
 fn exchange_ends_on_the_version_it_began_on_and_the_next_of_its_connection_runs_the_new_one() {
@@ -158,19 +154,19 @@ fn generations_are_listed_with_what_still_runs_on_them() {
     let held = Gate::on(&host);
     swap_to(&host, &app, "version_b_p3");
     let of = |all: &Value, at: usize, what: &str| all["generations"][at][what].clone();
-    let all = json(&host.ctl(["--json", "generations"]));
+    let all = told(&host, "generations");
     assert_eq!(all["generations"].as_array().map(Vec::len), Some(2), "{all}");
     assert_eq!((of(&all, 0, "number"), of(&all, 0, "state")), (2.into(), "current".into()));
     assert_eq!((of(&all, 1, "number"), of(&all, 1, "state")), (1.into(), "previous".into()));
     assert_eq!((of(&all, 0, "in_flight"), of(&all, 1, "in_flight")), (0.into(), 1.into()));
     let left = of(&all, 1, "deadline_ms").as_u64().expect("it is cut some time");
     assert!(left <= 30_000, "{left}");
-    let status = json(&host.ctl(["--json", "status"]));
+    let status = status(&host);
     assert_eq!(status["last_swap"]["outcome"], "swapped", "{status}");
     assert_eq!(status["last_swap"]["trigger"], "SIGHUP");
     drop(held.open());
     host.wait_log(says::RETIRED_GONE);
-    let all = json(&host.ctl(["--json", "generations"]));
+    let all = told(&host, "generations");
     assert_eq!((of(&all, 1, "state"), of(&all, 1, "in_flight")), ("previous".into(), 0.into()));
     assert_eq!(of(&all, 1, "deadline_ms"), Value::Null, "nothing there to be cut");
 }
@@ -198,7 +194,7 @@ fn swaps_that_are_asked_for_during_another_come_one_after_the_other_and_the_last
     swaps.sort_unstable();
     let [(first, _), (second, last)] = swaps[..] else { panic!("two swaps: {swaps:?}") };
     assert!(first < second, "{swaps:?}");
-    let serves = json(&host.ctl(["--json", "generations"]));
+    let serves = told(&host, "generations");
     let path = serves["generations"][0]["path"].as_str().expect("a path").to_owned();
     assert!(path.ends_with(&format!("{last}.wasm")), "{path} is not that of {last}");
     // One is over before the next begins.

@@ -3,10 +3,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use dressed::dressed;
 use host_manifest::outgoing::{Origin, Reach, Verdict, admits_address, check};
 use http::uri::Scheme;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
+
+/// By its path: it is of the tests of that crate.
+#[path = "../../manifest/src/outgoing/dressed.rs"]
+mod dressed;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -151,19 +156,6 @@ fn address(resolved: &Resolved) -> IpAddr {
             };
             dressed(inner, *clothes)
         }
-    }
-}
-
-fn dressed(inner: Ipv4Addr, clothes: u8) -> IpAddr {
-    let [a, b, c, d] = inner.octets();
-    let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    match clothes % 6 {
-        0 => inner.into(),
-        1 => inner.to_ipv6_mapped().into(),
-        2 => Ipv6Addr::new(0, 0, 0, 0, 0, 0, high, low).into(),
-        3 => Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, high, low).into(),
-        4 => Ipv6Addr::new(0x2002, high, low, 1, 2, 3, 4, 5).into(),
-        _ => Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, high, low).into(),
     }
 }
 

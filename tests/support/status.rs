@@ -6,14 +6,27 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::PATIENCE;
+use super::exit::Exit;
 use super::host::Host;
 
-/// All of it.
+/// What a command with `--json` has printed.
+#[track_caller]
+pub fn json(exit: &Exit) -> Value {
+    serde_json::from_str(&exit.stdout).unwrap_or_else(|why| panic!("{why}: {exit:?}"))
+}
+
+/// What this command of `host ctl` says, which is to come out well.
+#[track_caller]
+pub fn told(host: &Host, command: &str) -> Value {
+    let exit = host.ctl(["--json", command]);
+    exit.expect_code(0);
+    json(&exit)
+}
+
+/// All of the status.
 #[track_caller]
 pub fn status(host: &Host) -> Value {
-    let exit = host.ctl(["--json", "status"]);
-    exit.expect_code(0);
-    serde_json::from_str(&exit.stdout).expect("JSON")
+    told(host, "status")
 }
 
 /// Returns what it says when that is `what`.

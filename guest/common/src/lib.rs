@@ -48,6 +48,18 @@ pub fn case(value: impl Debug) -> String {
     name
 }
 
+/// Of preopens with their guest paths the one with the longest that `path` lies in, and what of `path` is
+/// left. Nothing of it is tidied up: that the rest stays within the preopen is the host's part.
+pub fn best<D>(mut preopens: Vec<(D, String)>, path: &str) -> Option<(D, &str)> {
+    let within = |at: &str| {
+        let rest = path.strip_prefix(at.trim_end_matches('/'))?;
+        (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/'))
+    };
+    preopens.retain(|(_, at)| within(at).is_some());
+    let (directory, at) = preopens.into_iter().max_by_key(|(_, at)| at.len())?;
+    Some((directory, within(&at)?))
+}
+
 /// Never ends and never calls the host, so that only the host's own clock can stop it.
 pub fn spin() -> ! {
     loop {

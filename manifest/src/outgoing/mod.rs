@@ -80,4 +80,6 @@ pub fn admits_address(
 }
 
 #[cfg(test)]
+mod dressed;
+#[cfg(test)]
 mod tests;

@@ -34,22 +34,10 @@ pub fn list(path: &str) -> Result<String, String> {
 }
 
 fn open(path: &str, how: OpenFlags, access: DescriptorFlags) -> Result<Descriptor, String> {
-    let (directory, rest) = best(path).ok_or("no preopen fits")?;
+    let (directory, rest) =
+        kit::best(preopens::get_directories(), path).ok_or("no preopen fits")?;
     let rest = if rest.is_empty() { "." } else { rest };
     directory.open_at(PathFlags::SYMLINK_FOLLOW, rest, how, access).map_err(name)
-}
-
-/// The preopen with the longest guest path that `path` lies in, and what of `path` is left. Nothing
-/// of it is tidied up: that the rest stays within the preopen is the host's part.
-fn best(path: &str) -> Option<(Descriptor, &str)> {
-    let within = |at: &str| {
-        let rest = path.strip_prefix(at.trim_end_matches('/'))?;
-        (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/'))
-    };
-    let mut all = preopens::get_directories();
-    all.retain(|(_, at)| within(at).is_some());
-    let (directory, at) = all.into_iter().max_by_key(|(_, at)| at.len())?;
-    Some((directory, within(&at)?))
 }
 
 fn name(error: ErrorCode) -> String {

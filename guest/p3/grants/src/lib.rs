@@ -21,10 +21,12 @@ mod files;
 mod kv;
 mod network;
 mod probe;
+#[path = "../../../p2/grants/src/words.rs"]
+mod words;
 
-use kit::stores::config;
 use kit::wasip3::cli::environment;
 use kit::{Answer, Request};
+use words::{configuration, lines, pair, text};
 
 kit::serve!(handle);
 
@@ -46,24 +48,4 @@ async fn handle(request: Request) -> Answer {
         },
     };
     kit::answer(&answer.unwrap_or_else(|error| format!("error: {error}\n")))
-}
-
-fn configuration(request: &Request) -> Result<String, String> {
-    match request.text("key") {
-        Some(key) => config::get(key).map(|value| format!("{}\n", value.unwrap_or("none".into()))),
-        None => config::get_all().map(|all| lines(all.into_iter().map(pair))),
-    }
-    .map_err(kit::case)
-}
-
-fn text<'a>(request: &'a Request, key: &str) -> &'a str {
-    request.text(key).unwrap_or_default()
-}
-
-fn pair((name, value): (String, String)) -> String {
-    format!("{name}={value}")
-}
-
-fn lines(all: impl IntoIterator<Item = String>) -> String {
-    all.into_iter().map(|line| line + "\n").collect()
 }
