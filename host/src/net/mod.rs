@@ -15,6 +15,11 @@ mod connection;
 mod door;
 mod flow;
 mod frames;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "not yet in the way of a connection")
+)]
+mod framing;
 mod h1;
 mod h2;
 mod handshakes;
