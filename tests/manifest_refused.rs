@@ -288,7 +288,7 @@ fn all_that_is_wrong_is_said_at_once_in_the_order_of_the_file() {
 }
 
 /// Each flag about components, with a value that it takes.
-const ABOUT_COMPONENTS: [&[&str]; 25] = [
+const ABOUT_COMPONENTS: [&[&str]; 27] = [
     &["--smoke", "GET / 200"],
     &["--compile-timeout", "1m"],
     &["--retire-timeout", "1m"],
@@ -314,6 +314,8 @@ const ABOUT_COMPONENTS: [&[&str]; 25] = [
     &["--max-header-size", "8KiB"],
     &["--max-headers", "10"],
     &["--request-head-timeout", "1s"],
+    &["--min-rate", "off"],
+    &["--prefetch-body", "0B"],
 ];
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use host_manifest::MinRate;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -355,6 +356,11 @@ fn size(bytes: u64) -> String {
     format!("{}{unit}", bytes >> shift)
 }
 
+/// A rate as the flag takes it.
+fn rate(rate: MinRate) -> String {
+    size(rate.bytes_per_second) + "/s"
+}
+
 /// The limits in force, by their flags: those of the process, and those of the component where there
 /// is no manifest. A manifest says them itself.
 fn limits(config: &Serve) -> BTreeMap<String, String> {
@@ -371,6 +377,8 @@ fn limits(config: &Serve) -> BTreeMap<String, String> {
         ("max-header-size", size(connection.header_size as u64)),
         ("max-headers", connection.headers.to_string()),
         ("request-head-timeout", time(connection.head)),
+        ("min-rate", connection.min_rate.map_or_else(|| "off".into(), rate)),
+        ("prefetch-body", size(connection.prefetch)),
         ("max-connections", connection.connections.to_string()),
         ("keep-alive-timeout", time(connection.keep_alive)),
     ]

@@ -365,6 +365,7 @@ fn connection_limits(manifest: &Manifest) -> net::Limits {
         head: connection.head,
         keep_alive: connection.keep_alive,
         stall: connection.body_idle,
+        min_rate: connection.min_rate,
         linger: manifest.stop.linger,
         header_size: connection.header_size,
         headers: connection.headers,

@@ -25,6 +25,12 @@ const MOST_HEADERS: usize = 10_000;
 /// More connections or waiting requests than any machine of today holds.
 const MOST_OF_ALL: usize = 10_000_000;
 
+/// Bytes per second. Who wants more of each client wants a quota, not to be rid of the slow ones.
+const FASTEST: u64 = 1024 * 1024;
+
+/// Larger bodies are streamed.
+const LARGEST_PREFETCH: u64 = 1024 * 1024;
+
 /// A WebAssembly memory has at most 4 GiB.
 const LARGEST_MEMORY: usize = 4 * 1024 * 1024 * 1024;
 
@@ -102,6 +108,15 @@ impl Connection {
         faults.not_zero("request-head-timeout", self.head);
         faults.not_zero("keep-alive-timeout", self.keep_alive);
         faults.not_zero("body-idle-timeout", self.body_idle);
+        if self.min_rate.is_some_and(|rate| rate.bytes_per_second > FASTEST) {
+            faults.add("min-rate", "can be at most 1MiB/s: many clients are slower than that");
+        }
+        if self.prefetch > LARGEST_PREFETCH {
+            faults.add(
+                "prefetch-body",
+                "can be at most 1MiB: bodies are held in memory until they are read",
+            );
+        }
         faults.at_least_one("max-connections", self.connections);
         faults.at_most("max-connections", self.connections, MOST_OF_ALL);
         faults.at_least_one("max-headers", self.headers);

@@ -1,5 +1,7 @@
 //! Defaults, each with its reason. As text, because `--help` prints them as people write them.
 
+use std::time::Duration;
+
 /// Loopback only: to be reachable from outside is a decision of the operator.
 pub const ADDRESS: &str = "127.0.0.1:8080";
 
@@ -39,6 +41,19 @@ pub const EXCHANGE_TIMEOUT: &str = "off";
 
 /// Work after the answer must fit into the drain.
 pub const AFTER_TIMEOUT: &str = "20s";
+
+/// Twice what a modem of 1985 sent: slower than that is not slow, it holds on. Apache's
+/// mod_reqtimeout asks for 500 B/s.
+pub const MIN_RATE: &str = "240B/s";
+
+/// Seconds of waiting over which a rate is measured: a pause of a radio link is no slow peer.
+pub const MIN_RATE_WINDOW: Duration = Duration::from_secs(10);
+
+/// Seconds of waiting before that: a connection gets up to speed.
+pub const MIN_RATE_GRACE: Duration = Duration::from_secs(5);
+
+/// Most forms and calls of APIs; of those that are larger, nobody knows how long they take.
+pub const PREFETCH_BODY: &str = "64KiB";
 
 /// A request that computes longer belongs into a job queue.
 pub const CPU_TIME: &str = "10s";

@@ -73,10 +73,34 @@ pub struct Connection {
     pub keep_alive: Duration,
     /// No byte of a body moved for this long.
     pub body_idle: Duration,
+    /// The slowest that a peer may send a body or take an answer; none for any.
+    pub min_rate: Option<MinRate>,
+    /// Bytes of a request body, of a length that its head says, that is read before an instance is
+    /// taken; 0 for never.
+    pub prefetch: u64,
     /// Bytes of one request head, and of one header.
     pub header_size: usize,
     /// Headers in one request.
     pub headers: usize,
+}
+
+/// The slowest that a peer may be, while it is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MinRate {
+    /// On average over a window.
+    pub bytes_per_second: u64,
+    /// Over which it is measured.
+    pub window: Duration,
+    /// Before the first window begins.
+    pub grace: Duration,
+}
+
+impl MinRate {
+    /// Bytes that a window must have.
+    #[must_use]
+    pub fn of_a_window(&self) -> u64 {
+        self.bytes_per_second.saturating_mul(self.window.as_secs())
+    }
 }
 
 /// Bounds of all components together.

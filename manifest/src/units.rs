@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::{MinRate, defaults};
+
 /// The longest duration that is taken for meant: a year. Keeps `Instant + Duration` from overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -64,6 +66,30 @@ impl FromStr for Size {
                 u64::MAX => Err("more than can be counted; leave it out for no bound".into()),
                 size => Ok(Self(size)),
             })
+    }
+}
+
+/// Bytes per second that a peer must move at least, or `off` for none: `240B/s`, `1KiB/s`; without
+/// `/s` the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate(pub Option<MinRate>);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORM: &str = "write bytes per second as 240B/s or 1KiB/s, or off";
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        match text.strip_suffix("/s").unwrap_or(text).parse() {
+            Ok(Size(0)) => Err(format!("nothing per second is no rate; {FORM}")),
+            Ok(Size(bytes_per_second)) => {
+                let (window, grace) = (defaults::MIN_RATE_WINDOW, defaults::MIN_RATE_GRACE);
+                Ok(Self(Some(MinRate { bytes_per_second, window, grace })))
+            }
+            Err(_) => Err(format!("not a rate; {FORM}")),
+        }
     }
 }
 

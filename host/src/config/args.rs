@@ -16,7 +16,8 @@ use host_manifest::{
 use super::ctl::{Ctl, CtlArgs};
 use super::file::{is_manifest, read};
 use super::{
-    Address, Cache, Control, File, Grant, Health, Limit, Over, Serve, Size, Smoke, Span, defaults,
+    Address, Cache, Control, File, Grant, Health, Limit, Over, Rate, Serve, Size, Smoke, Span,
+    defaults,
 };
 
 /// Version of this program and of the wasmtime in it.
@@ -270,6 +271,16 @@ struct LimitArgs {
     #[arg(long, value_name = "TIME", default_value = defaults::REQUEST_HEAD_TIMEOUT)]
     request_head_timeout: Span,
 
+    /// The slowest that a client may send a body or take an answer, or `off`: measured over 10s of
+    /// waiting for it, after 5s for nothing; then 408, or the stream is broken
+    #[arg(long, value_name = "RATE", default_value = defaults::MIN_RATE)]
+    min_rate: Rate,
+
+    /// Size of a request body that is read before an instance is taken, where the head says the
+    /// length; 0B for never. Not behind `Expect: 100-continue`
+    #[arg(long, value_name = "SIZE", default_value = defaults::PREFETCH_BODY)]
+    prefetch_body: Size,
+
     /// Connections at once; more wait in the kernel's queue
     #[arg(long, value_name = "N", default_value = defaults::MAX_CONNECTIONS)]
     max_connections: usize,
@@ -478,6 +489,8 @@ impl LimitArgs {
             head: self.request_head_timeout.0,
             keep_alive: self.keep_alive_timeout.0,
             body_idle: self.body_idle_timeout.0,
+            min_rate: self.min_rate.0,
+            prefetch: self.prefetch_body.0,
             header_size: usize::try_from(self.max_header_size.0).unwrap_or(usize::MAX),
             headers: self.max_headers,
         };

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 pub use ctl::{Ctl, CtlCommand, CtlTarget};
 pub use file::read;
 pub use host_manifest::{
-    Address, Grant, Health, Limit, Manifest, Size, Smoke, Span, Stamp, defaults,
+    Address, Grant, Health, Limit, Manifest, Rate, Size, Smoke, Span, Stamp, defaults,
 };
 
 /// Everything `host serve` needs to know, checked before any socket, component or compile.

@@ -23,6 +23,9 @@ fn defaults_are_those_of_the_help() {
     assert_eq!(manifest.stop.linger, Duration::from_secs(1));
     assert_eq!(manifest.components["app"].limits.total, None);
     assert_eq!(manifest.components["app"].limits.memory, 128 << 20);
+    let min_rate = manifest.connection.min_rate.unwrap();
+    assert_eq!((min_rate.bytes_per_second, min_rate.of_a_window()), (240, 2400));
+    assert_eq!(manifest.connection.prefetch, 64 << 10);
     assert_eq!(serve.cache, Cache::Default);
 }
 
@@ -45,6 +48,11 @@ fn durations_and_sizes_come_as_people_write_them() {
     let limits = serve.manifest.components["app"].limits;
     assert_eq!(limits.total, Some(Duration::from_secs(2)));
     assert_eq!(limits.memory, 64 << 20);
+    let rate = |line| self::serve(line).unwrap().manifest.connection.min_rate;
+    assert_eq!(rate("--min-rate off"), None);
+    for line in ["--min-rate 1KiB/s", "--min-rate 1KiB", "--min-rate 1024"] {
+        assert_eq!(rate(line).unwrap().bytes_per_second, 1024, "{line}");
+    }
 }
 
 #[test]
@@ -64,6 +72,10 @@ fn what_cannot_be_is_refused_with_what_to_write() {
         ("--max-connections 18446744073709551615", "--max-connections can be at most"),
         ("--max-header-size 1KiB", "between 8KiB and 16MiB"),
         ("--exchange-timeout never", "or off"),
+        ("--min-rate fast", "write bytes per second as 240B/s"),
+        ("--min-rate 0B/s", "or off"),
+        ("--min-rate 2MiB/s", "at most 1MiB/s"),
+        ("--prefetch-body 2MiB", "at most 1MiB"),
         ("--threads 0", "--threads"),
         ("--health-addr 8081", "write 127.0.0.1:8081"),
         ("--health-addr unix:/run/h.sock", "or off"),

@@ -34,6 +34,7 @@ mod wire;
 use std::time::Duration;
 
 use bytes::Bytes;
+use host_manifest::MinRate;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -81,6 +82,8 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// A peer that takes no byte of an answer for this long is given up.
     pub stall: Duration,
+    /// A peer that takes an answer slower than this, while bytes of it wait, is given up.
+    pub min_rate: Option<MinRate>,
     /// During a stop, an idle HTTP/1 connection may still send its next request for this long.
     pub linger: Duration,
     /// Bytes of one request head.

@@ -13,8 +13,8 @@ use super::reading::Reading;
 use super::routes;
 use crate::report::Problem;
 use crate::{
-    Address, Breaker, Component, Connection, Limit, Limits, Listen, Manifest, Reuse, Size, Span,
-    Stop, Swap, Total, defaults,
+    Address, Breaker, Component, Connection, Limit, Limits, Listen, Manifest, Rate, Reuse, Size,
+    Span, Stop, Swap, Total, defaults,
 };
 
 /// Reads everything, and complains to `reading`; what comes out is for use only if nobody did.
@@ -199,6 +199,10 @@ fn connection(reading: &mut Reading<'_>, raw: &raw::Listen, body_idle: Duration)
         head: span(reading, raw.request_head_timeout.as_ref(), defaults::REQUEST_HEAD_TIMEOUT),
         keep_alive: span(reading, raw.keep_alive_timeout.as_ref(), defaults::KEEP_ALIVE_TIMEOUT),
         body_idle,
+        min_rate: reading.word_or(raw.min_rate.as_ref(), default::<Rate>(defaults::MIN_RATE)).0,
+        prefetch: reading
+            .word_or(raw.prefetch_body.as_ref(), default::<Size>(defaults::PREFETCH_BODY))
+            .0,
         header_size: fitting(
             reading.word_or(raw.max_header_size.as_ref(), default(defaults::MAX_HEADER_SIZE)),
         ),

@@ -12,7 +12,7 @@ use super::at::{At, Written};
 use super::bucket::Bucket;
 use super::words::{Backend, Reached, Verb};
 use crate::outgoing::{Endpoint, Origin};
-use crate::{Address, Fail, Health, Limit, Size, Smoke, Span, Stdio, defaults};
+use crate::{Address, Fail, Health, Limit, Rate, Size, Smoke, Span, Stdio, defaults};
 
 /// A manifest of `host`: what is served, where, with which grants and limits.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -61,6 +61,14 @@ pub(super) struct Listen {
     /// is best, so that it closes first.
     #[schemars(extend("default" = defaults::KEEP_ALIVE_TIMEOUT))]
     pub(super) keep_alive_timeout: Option<Written<Span>>,
+    /// The slowest that a client may send a body or take an answer, or `off`: measured over 10s of waiting for
+    /// it, after 5s for nothing; then 408, or the stream is broken.
+    #[schemars(extend("default" = defaults::MIN_RATE))]
+    pub(super) min_rate: Option<Written<Rate>>,
+    /// Size of a request body that is read before an instance is taken, where the head says the length; 0B for
+    /// never. Not behind `Expect: 100-continue`.
+    #[schemars(extend("default" = defaults::PREFETCH_BODY))]
+    pub(super) prefetch_body: Option<Written<Size>>,
     /// Size of the head of a request; then 431. At least 8KiB.
     #[schemars(extend("default" = defaults::MAX_HEADER_SIZE))]
     pub(super) max_header_size: Option<Written<Size>>,
