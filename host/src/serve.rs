@@ -81,6 +81,7 @@ const UNSTART_PATIENCE: Duration = Duration::from_secs(1);
 /// Lives from armed signals to the outcome. What operators use is left in `operations`, open.
 fn live(config: &Serve, operations: &mut Option<Operations>) -> anyhow::Result<Outcome> {
     let lifecycle = Lifecycle::arm().context("arming the signal handlers")?;
+    host_clock::start().context("starting the thread that notices lost time")?;
     let mut process = Process {
         health: None,
         phase: lifecycle.watch(),

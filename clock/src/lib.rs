@@ -1,0 +1,238 @@
+//! Deadlines that are fair to whoever they are for.
+//!
+//! A process may be stopped (SIGSTOP, `docker pause`, a debugger) or get no core for a while. The
+//! clock of the system goes on meanwhile, so afterwards each deadline seems to have passed: of
+//! clients whose bytes had come in time, and of guests that had done nothing wrong. So a [`Moment`]
+//! counts time in which the process ran, and no other: a heart beats on a thread of its own, and
+//! where beats are missing, time was lost.
+//!
+//! When its time is up, a deadline has one more look at what is there by then: after such a pause
+//! the reactor may tell of timers before it tells of bytes.
+//!
+//! Without [`start`] no time is ever lost; so it is in tests on a paused clock.
+
+use std::io;
+use std::ops::{Add, Sub};
+use std::sync::OnceLock;
+use std::sync::atomic::{self, AtomicU64};
+use std::thread;
+use std::time::Duration;
+
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep};
+
+/// Between two beats: short beside any deadline, and cheap.
+const BEAT: Duration = Duration::from_millis(50);
+
+/// A beat that is later than this has been lost; a busy machine is late by less.
+const LATE: Duration = Duration::from_millis(150);
+
+/// Turns of the reactor that a deadline grants when its time is up. With HTTP/2 the connection reads
+/// in the first one, and its streams in the second.
+const TURNS: usize = 2;
+
+/// When the heart began to beat.
+static BORN: OnceLock<Instant> = OnceLock::new();
+
+/// Milliseconds that were lost, and when the last beat was, in milliseconds of the heart's life. In
+/// one word, so that nobody sees one without the other.
+static PULSE: AtomicU64 = AtomicU64::new(0);
+
+/// Starts the heart, for as long as the process lives. Once: a second call changes nothing.
+///
+/// # Errors
+/// When there is no thread for it.
+pub fn start() -> io::Result<()> {
+    let mut is_first = false;
+    let born = *BORN.get_or_init(|| {
+        is_first = true;
+        Instant::now()
+    });
+    if is_first {
+        thread::Builder::new().name("heart".into()).spawn(move || {
+            loop {
+                let now = millis(born.elapsed());
+                let pulse = Pulse::of(PULSE.load(atomic::Ordering::Relaxed));
+                PULSE.store(pulse.beat(now).word(), atomic::Ordering::Relaxed);
+                thread::sleep(BEAT);
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// What the heart has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pulse {
+    /// Milliseconds, seven weeks at most.
+    lost: u32,
+    /// Milliseconds; wraps after seven weeks.
+    last: u32,
+}
+
+impl Pulse {
+    fn of(word: u64) -> Self {
+        let [lost, last] = [word >> 32, word & u64::from(u32::MAX)];
+        Self { lost: u32::try_from(lost).unwrap_or(0), last: u32::try_from(last).unwrap_or(0) }
+    }
+
+    fn word(self) -> u64 {
+        u64::from(self.lost) << 32 | u64::from(self.last)
+    }
+
+    /// What has been lost by `now`, as far as anybody can tell before the next beat.
+    fn lost(self, now: u32) -> u32 {
+        // Who looks may have looked at the clock before the heart did.
+        let since = now.wrapping_sub(self.last).cast_signed().max(0).cast_unsigned();
+        let late = since > millis(LATE);
+        self.lost.saturating_add(if late { since - millis(BEAT) } else { 0 })
+    }
+
+    fn beat(self, now: u32) -> Self {
+        Self { lost: self.lost(now), last: now }
+    }
+}
+
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_millis() & u128::from(u32::MAX)).unwrap_or(0)
+}
+
+/// How long the process has not run in its life, as far as it was noticed.
+fn lost(now: Instant) -> Duration {
+    let Some(born) = BORN.get() else { return Duration::ZERO };
+    let now = millis(now.saturating_duration_since(*born));
+    Duration::from_millis(Pulse::of(PULSE.load(atomic::Ordering::Relaxed)).lost(now).into())
+}
+
+/// A moment on a clock that stands still while the process does not run. Moments are comparable with
+/// each other only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(Instant);
+
+impl Moment {
+    /// This one.
+    #[must_use]
+    pub fn now() -> Self {
+        let now = Instant::now();
+        Self(now.checked_sub(lost(now)).unwrap_or(now))
+    }
+
+    /// How long ago that was; nothing for one that is yet to come.
+    #[must_use]
+    pub fn elapsed(self) -> Duration {
+        Self::now() - self
+    }
+
+    /// Whether it has come. Whoever can wait had better do that, with [`until`]: it has a last look.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        Self::now() >= self
+    }
+
+    /// What is left until then.
+    #[must_use]
+    pub fn left(self) -> Duration {
+        self - Self::now()
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, time: Duration) -> Self {
+        Self(self.0 + time)
+    }
+}
+
+impl Sub for Moment {
+    type Output = Duration;
+
+    /// Nothing where `earlier` is the later one.
+    fn sub(self, earlier: Self) -> Duration {
+        self.0.saturating_duration_since(earlier.0)
+    }
+}
+
+/// Waits until `deadline` has come, and everything that was ready by then has had its turn: who polls
+/// this behind what it bounds sees that first. Cancel-safe.
+pub async fn until(deadline: Moment) {
+    loop {
+        let left = deadline.left();
+        if left > Duration::ZERO {
+            sleep(left).await;
+            continue;
+        }
+        for _ in 0..TURNS {
+            // tokio's own: the reactor is polled before this task is again.
+            yield_now().await;
+        }
+        if deadline.is_over() {
+            return;
+        }
+    }
+}
+
+/// Waits so long, as [`until`] does.
+pub async fn pass(time: Duration) {
+    until(Moment::now() + time).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beats_that_are_missing_are_time_lost_and_nothing_else_is() {
+        let mut pulse = Pulse { lost: 0, last: 0 };
+        for now in [50, 100, 240, 290] {
+            pulse = pulse.beat(now);
+            assert_eq!(pulse, Pulse { lost: 0, last: now });
+        }
+        assert_eq!(pulse.lost(440), 0, "late, as on any busy machine");
+        assert_eq!(pulse.lost(3290), 2950, "before the heart has noticed");
+        let pulse = pulse.beat(3290);
+        assert_eq!(pulse, Pulse { lost: 2950, last: 3290 });
+        assert_eq!(pulse.lost(3280), 2950, "looked at the clock before the heart did");
+        assert_eq!(pulse.beat(3340).lost, 2950);
+        assert_eq!(Pulse::of(pulse.word()), pulse);
+    }
+
+    #[test]
+    fn seven_weeks_are_no_end() {
+        let pulse = Pulse { lost: 7, last: u32::MAX - 10 };
+        assert_eq!(pulse.beat(39), Pulse { lost: 7, last: 39 });
+        assert_eq!(pulse.beat(939), Pulse { lost: 907, last: 939 });
+        assert_eq!(Pulse { lost: u32::MAX, last: 0 }.beat(500).lost, u32::MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_passes_at_its_moment() {
+        let began = Instant::now();
+        pass(Duration::from_secs(2)).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(2));
+        let past = Moment::now();
+        until(past).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(2));
+        assert_eq!(past - (past + Duration::from_secs(1)), Duration::ZERO);
+    }
+
+    /// What came before the deadline is seen before it, though the reactor told of the timer first.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_ready_at_the_deadline_comes_first() {
+        let (send, come) = tokio::sync::oneshot::channel();
+        let sender = async {
+            sleep(Duration::from_secs(1)).await;
+            yield_now().await;
+            send.send(()).unwrap();
+        };
+        let waiter = async {
+            tokio::select! {
+                biased;
+                come = come => come.is_ok(),
+                () = pass(Duration::from_secs(1)) => false,
+            }
+        };
+        let (seen, ()) = tokio::join!(waiter, sender);
+        assert!(seen);
+    }
+}
