@@ -2,7 +2,11 @@
 //!
 //! Requests that two servers on the way could read in two ways are refused (RFC 9112 §11.2).
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TRANSFER_ENCODING};
+use std::net::Ipv6Addr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
@@ -33,6 +37,10 @@ pub(super) enum Verdict {
 ///
 /// `headers` is the most that a request may have: hyper makes sure of it for HTTP/1 only.
 pub(super) fn check<B>(request: &mut Request<B>, headers: usize) -> Result<Verdict, Failure> {
+    if request.version() == Version::HTTP_2 {
+        check_values(request.headers())?;
+        join_cookies(request.headers_mut());
+    }
     if request.headers().len() > headers {
         return Err(Failure::HeadTooLarge);
     }
@@ -50,10 +58,41 @@ pub(super) fn check<B>(request: &mut Request<B>, headers: usize) -> Result<Verdi
         .authority(authority)
         .path_and_query(path)
         .build()
-        .map_err(|_| Failure::Malformed("bad request target\n"))?;
+        .map_err(|_| BAD_TARGET)?;
     *request.uri_mut() = uri;
     drop_fields_of_the_connection(request.headers_mut());
     Ok(Verdict::Pass)
+}
+
+const BAD_TARGET: Failure = Failure::Malformed("bad request target\n");
+
+/// In HTTP/2 no white space stands around a value (RFC 9113 §8.2.1): it would count there, and not in
+/// HTTP/1. The other rules h2 sees to.
+fn check_values(headers: &HeaderMap) -> Result<(), Failure> {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &HeaderValue| {
+        let bytes = value.as_bytes();
+        is_space(bytes.first()) || is_space(bytes.last())
+    };
+    if headers.values().any(padded) {
+        return Err(Failure::Malformed("white space around a field value\n"));
+    }
+    Ok(())
+}
+
+/// Puts cookies together that HTTP/2 sends in pieces (RFC 9113 §8.2.3): guests look for one field.
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs = headers.get_all(COOKIE);
+    if crumbs.iter().nth(1).is_none() {
+        return;
+    }
+    let sensitive = crumbs.iter().any(HeaderValue::is_sensitive);
+    let crumbs: Vec<&[u8]> = crumbs.iter().map(HeaderValue::as_bytes).collect();
+    let whole = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]));
+    if let Ok(mut whole) = whole {
+        whole.set_sensitive(sensitive);
+        headers.insert(COOKIE, whole);
+    }
 }
 
 /// Removes the fields that `Connection` names: they were for this host only (RFC 9110 §7.6.1). What
@@ -72,8 +111,7 @@ fn drop_fields_of_the_connection(headers: &mut HeaderMap) {
     }
 }
 
-/// One `Transfer-Encoding: chunked` and nothing odder. Beside a length, hyper goes by the coding,
-/// removes the length and closes afterwards, as RFC 9112 §6.1 says.
+/// One `Transfer-Encoding: chunked` and nothing odder.
 fn check_framing<B>(request: &Request<B>) -> Result<(), Failure> {
     let headers = request.headers();
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
@@ -87,12 +125,16 @@ fn check_framing<B>(request: &Request<B>) -> Result<(), Failure> {
 /// The one authority that all parts of the request agree on (RFC 9112 §3.2, RFC 9113 §8.3.1).
 fn authority<B>(request: &Request<B>) -> Result<Authority, Failure> {
     let host = host(request.headers())?;
-    let target = request.uri().authority().cloned();
-    if target.as_ref().is_some_and(|authority| !is_host(authority.as_str())) {
-        return Err(Failure::Malformed("bad authority\n"));
-    }
-    match (target, host, request.version()) {
-        (Some(target), Some(host), _) if same(&target, &host) => Ok(host),
+    let target = request
+        .uri()
+        .authority()
+        .map(|target| host_and_port(target.as_str()).ok_or(Failure::Malformed("bad authority\n")));
+    let port = match request.uri().scheme_str() {
+        Some(scheme) if scheme.eq_ignore_ascii_case("https") => 443,
+        _ => 80,
+    };
+    match (target.transpose()?, host, request.version()) {
+        (Some(target), Some(host), _) if same(&target, &host, port) => Ok(host),
         (Some(_), Some(_), _) => Err(Failure::Malformed("host and request target differ\n")),
         (Some(target), None, Version::HTTP_2 | Version::HTTP_10) => Ok(target),
         (None, Some(host), _) => Ok(host),
@@ -107,44 +149,70 @@ fn host(headers: &HeaderMap) -> Result<Option<Authority>, Failure> {
     if hosts.next().is_some() {
         return Err(Failure::Malformed("more than one host\n"));
     }
-    host.to_str()
-        .ok()
-        .filter(|host| is_host(host))
-        .and_then(|host| host.parse().ok())
-        .map(Some)
-        .ok_or(Failure::Malformed("bad host\n"))
+    let host = host.to_str().ok().and_then(host_and_port);
+    host.map(Some).ok_or(Failure::Malformed("bad host\n"))
 }
 
-/// Host and optional port (RFC 9110 §7.2); no user, not nothing, and not longer than a name can be.
-fn is_host(host: &str) -> bool {
-    if host.len() > AUTHORITY {
-        return false;
+/// Host and optional port (RFC 9110 §7.2); no user, not nothing, and not longer than a name can be. A
+/// colon without a port is left out: it says nothing (RFC 3986 §6.2.3).
+fn host_and_port(text: &str) -> Option<Authority> {
+    if text.len() > AUTHORITY {
+        return None;
     }
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    let port_is_good = match authority.as_str().strip_prefix(authority.host()) {
-        Some("") => true,
-        Some(port) => port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()),
-        None => false,
-    };
-    !authority.host().is_empty() && port_is_good
+    let authority = text.parse::<Authority>().ok()?;
+    let host = authority.host();
+    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if host.is_empty() || !literal.is_none_or(is_address) {
+        return None;
+    }
+    match text.strip_prefix(host)?.strip_prefix(':') {
+        None if text.len() > host.len() => None,
+        None => Some(authority),
+        Some("") => host.parse().ok(),
+        Some(port) => {
+            let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+            (digits && port.parse::<u16>().is_ok()).then_some(authority)
+        }
+    }
 }
 
-fn same(one: &Authority, other: &Authority) -> bool {
-    let port = |authority: &Authority| authority.port_u16().unwrap_or(80);
+/// What stands between brackets: an address of version 6, or of a version to come (RFC 3986 §3.2.2).
+fn is_address(text: &str) -> bool {
+    let Some(future) = text.strip_prefix(['v', 'V']) else {
+        return text.parse::<Ipv6Addr>().is_ok();
+    };
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:".contains(&byte);
+    future.split_once('.').is_some_and(|(version, address)| {
+        let hex = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_hexdigit());
+        hex && !address.is_empty() && address.bytes().all(is_part)
+    })
+}
+
+/// `port` is that of the scheme, for who names none.
+fn same(one: &Authority, other: &Authority, port: u16) -> bool {
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(port);
     one.host().eq_ignore_ascii_case(other.host()) && port(one) == port(other)
 }
 
 /// The path of the request, or none for `OPTIONS *`.
 fn path<B>(request: &Request<B>) -> Result<Option<PathAndQuery>, Failure> {
     let uri = request.uri();
-    if uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+    let is_http = |scheme: &str| ["http", "https"].iter().any(|it| it.eq_ignore_ascii_case(scheme));
+    if uri.scheme_str().is_some_and(|scheme| !is_http(scheme)) {
         return Err(Failure::Malformed("bad scheme\n"));
     }
-    match uri.path_and_query() {
-        Some(path) if path.as_str() == "*" && *request.method() == Method::OPTIONS => Ok(None),
-        Some(path) if path.as_str().starts_with('/') => Ok(Some(path.clone())),
-        None if uri.authority().is_some() => Ok(Some(PathAndQuery::from_static("/"))),
-        Some(_) | None => Err(Failure::Malformed("bad request target\n")),
+    // None: the form of CONNECT (RFC 9112 §3.2.3).
+    let path = uri.path_and_query().ok_or(BAD_TARGET)?;
+    match path.as_str() {
+        "*" if *request.method() == Method::OPTIONS => Ok(None),
+        // Beyond ASCII nothing may stand there as it is (RFC 3986 §2).
+        text if !text.is_ascii() => Err(BAD_TARGET),
+        text if text.starts_with('/') => Ok(Some(path.clone())),
+        // An absolute URI may leave out the path (RFC 3986 §3.3); `:path` may not (RFC 9113 §8.3.1).
+        text if text.starts_with('?') && request.version() != Version::HTTP_2 => {
+            format!("/{text}").parse().map(Some).map_err(|_| BAD_TARGET)
+        }
+        _ => Err(BAD_TARGET),
     }
 }
 
@@ -203,6 +271,30 @@ mod tests {
         assert_eq!(h1("OPTIONS", "*", &host).unwrap(), "*");
     }
 
+    /// Was refused though it is legal.
+    #[test]
+    fn what_says_the_same_in_other_words_is_the_same() {
+        for (uri, host, seen) in [
+            ("http://a?x=1", "a", "http://a/?x=1"),
+            ("http://a?", "a", "http://a/?"),
+            ("http://a", "a", "http://a/"),
+            ("HTTP://a:80/", "A:", "http://A/"),
+            ("http://a:/x", "a:80", "http://a:80/x"),
+            ("http://a:/x", "a:0080", "http://a:0080/x"),
+            ("https://a/", "a:443", "http://a:443/"),
+            ("https://a:443/", "a", "http://a/"),
+            ("/", "a:", "http://a/"),
+            ("/", "[::1]:", "http://[::1]/"),
+            ("/", "[v1.x:y]", "http://[v1.x:y]/"),
+            ("/", "a_b~!$&'()*+,;=c", "http://a_b~!$&'()*+,;=c/"),
+        ] {
+            assert_eq!(h1("GET", uri, &[("host", host)]).as_deref(), Ok(seen), "{uri} {host}");
+        }
+        for method in ["QUERY", "PURGE", "get", "M-SEARCH"] {
+            assert_eq!(h1(method, "/", &[("host", "a")]).as_deref(), Ok("http://a/"), "{method}");
+        }
+    }
+
     #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
         for (method, uri, headers) in [
@@ -215,6 +307,25 @@ mod tests {
             ("GET", "/", &[("host", "a:port")]),
             ("GET", "/", &[("host", "a:99999")]),
             ("GET", "/", &[("host", "a/b")]),
+            ("GET", "/", &[("host", ":80")]),
+            ("GET", "/", &[("host", "a:+80")]),
+            ("GET", "/", &[("host", "a::")]),
+            ("GET", "/", &[("host", "a:8 0")]),
+            ("GET", "/", &[("host", "[::1]80")]),
+            ("GET", "/", &[("host", "[]")]),
+            ("GET", "/", &[("host", "[a]")]),
+            ("GET", "/", &[("host", "[::1%25eth0]")]),
+            ("GET", "/", &[("host", "[v.x]")]),
+            ("GET", "/", &[("host", "%61")]),
+            ("GET", "/", &[("host", "::1")]),
+            ("GET", "a", &[("host", "a")]),
+            ("GET", "a:80", &[("host", "a:80")]),
+            ("GET", "/\u{e9}", &[("host", "a")]),
+            ("GET", "/?\u{e9}", &[("host", "a")]),
+            ("GET", "http://a/\u{e9}", &[("host", "a")]),
+            ("GET", "https://a:80/", &[("host", "a")]),
+            ("GET", "http://a/", &[("host", "a:443")]),
+            ("GET", "http://u:p@a/", &[("host", "a")]),
             ("GET", "http://b/", &[("host", "a")]),
             ("GET", "http://a:81/", &[("host", "a")]),
             ("GET", "ftp://a/", &[("host", "a")]),
@@ -311,7 +422,44 @@ mod tests {
         };
         assert_eq!(check("http://a/x", &[]).unwrap(), "http://a/x");
         assert_eq!(check("/x", &[("host", "a")]).unwrap(), "http://a/x");
-        assert!(check("http://a/x", &[("host", "b")]).is_err());
-        assert!(check("/x", &[]).is_err());
+        assert_eq!(check("https://a:443/x", &[("host", "a")]).unwrap(), "http://a/x");
+        assert_eq!(check("https://a/x", &[("host", "a:443")]).unwrap(), "http://a:443/x");
+        assert_eq!(check("http://a:/x", &[("host", "a:80")]).unwrap(), "http://a:80/x");
+        assert_eq!(check("HTTPS://a/x", &[]).unwrap(), "http://a/x");
+        for (uri, headers) in [
+            ("http://a/x", &[("host", "b")][..]),
+            ("http://a:443/x", &[("host", "a")]),
+            ("https://a:80/x", &[("host", "a")]),
+            ("http://u@a/x", &[]),
+            ("http://a?x", &[]),
+            ("http://a/\u{e9}", &[]),
+            ("/x", &[]),
+            ("http://a/", &[("x", " y")]),
+            ("http://a/", &[("x", "y\t")]),
+        ] {
+            let refused = check(uri, headers);
+            assert!(
+                matches!(refused, Err(Failure::Malformed(_))),
+                "{uri} {headers:?}: {refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn cookies_that_http2_sends_in_pieces_are_put_together() {
+        let cookies = |version, crumbs: &[&str]| {
+            let crumbs: Vec<_> = crumbs.iter().map(|crumb| ("cookie", *crumb)).collect();
+            let mut request =
+                request(version, "GET", "/", &[&crumbs, &[("host", "a")][..]].concat());
+            // As many fields as a head may have, when they are together.
+            assert_eq!(check(&mut request, 2), Ok(Verdict::Pass));
+            let seen = request.headers().get_all(COOKIE).iter();
+            seen.map(|cookie| cookie.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(cookies(Version::HTTP_2, &["a=1", "b=2", "c=\"3\""]), ["a=1; b=2; c=\"3\""]);
+        assert_eq!(cookies(Version::HTTP_2, &["a=1; b=2"]), ["a=1; b=2"]);
+        assert_eq!(cookies(Version::HTTP_2, &[]), [""; 0]);
+        // HTTP/1 has one field (RFC 6265 §5.4): two are two, to whoever reads them.
+        assert_eq!(cookies(Version::HTTP_11, &["a=1"]), ["a=1"]);
     }
 }

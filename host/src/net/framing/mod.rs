@@ -39,7 +39,7 @@ pub(super) enum Flaw {
     Fragment,
     /// RFC 9112 §2.3.
     Version,
-    /// RFC 9110 §15.6.6: neither HTTP/1.0 nor HTTP/1.1.
+    /// Neither HTTP/1.0 nor HTTP/1.1. There is no other that begins with a request line.
     OtherVersion,
     /// RFC 9112 §5.2; and §2.2 behind the request line.
     Fold,
