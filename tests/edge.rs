@@ -154,6 +154,40 @@ fn absolute_target_must_agree_with_the_host() {
     assert_unreached(&host);
 }
 
+/// Not refused any more: an absolute URI may leave out its path, a port may be empty, schemes have no
+/// case, and other methods than the usual are for the guest to know.
+#[test]
+fn what_is_legal_though_unusual_reaches_the_guest() {
+    let host = Host::serve("info_p2").start();
+    for (line, field, seen) in [
+        ("GET http://a?x=1", "a", "authority: a\npath: /?x=1\n"),
+        ("GET HTTP://a:80/x", "a", "authority: a\npath: /x\n"),
+        ("GET https://a/x", "a:443", "authority: a:443\npath: /x\n"),
+        ("GET /x", "a:", "authority: a\npath: /x\n"),
+        ("PURGE /x", "a", "method: PURGE\n"),
+        ("QUERY /x", "a", "method: QUERY\n"),
+    ] {
+        let mut conn = host.connect();
+        conn.send(format!("{line} HTTP/1.1\r\nHost: {field}\r\n\r\n")).unwrap();
+        let answer = conn.read_response("GET").unwrap();
+        assert!(answer.text().contains(seen), "{line} to {field}: {answer}");
+    }
+}
+
+#[test]
+fn targets_that_are_no_uri_are_refused() {
+    let host = listener();
+    for target in
+        [&format!("{TARGET}\u{e9}"), &format!("/\u{e9}{TARGET}"), "a", "a:80", "/<", "//`"]
+    {
+        refuse(&host, &format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
+    }
+    for field in ["a:+80", "[a]", "a::", ":80", "%61"] {
+        refuse(&host, &format!("GET {TARGET} HTTP/1.1\r\nHost: {field}\r\n\r\n"), 400);
+    }
+    assert_unreached(&host);
+}
+
 #[test]
 fn request_lines_that_are_none_are_refused() {
     let host = listener();
@@ -277,6 +311,64 @@ fn h2_authority_and_host_must_agree() {
     named.extend([("host", "a"), ("host", "a")]);
     assert_eq!(h2_status(&host, &named), 400);
     assert_unreached(&host);
+}
+
+/// The fields of a `GET` to `authority` by `scheme`.
+fn h2_to<'a>(scheme: &'a str, authority: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![(":method", "GET"), (":scheme", scheme), (":authority", authority), (":path", TARGET)]
+}
+
+/// Was refused: a port is left out or written out, and the scheme says which.
+#[test]
+fn h2_default_port_of_the_scheme_is_the_same_as_none() {
+    let host = listener();
+    for (scheme, authority, name, status) in [
+        ("https", "a:443", "a", 200),
+        ("https", "a", "a:443", 200),
+        ("HTTPS", "a", "a:443", 200),
+        ("http", "a:80", "a:", 200),
+        ("http", "a:443", "a", 400),
+        ("https", "a:80", "a", 400),
+    ] {
+        let mut fields = h2_to(scheme, authority);
+        fields.push(("host", name));
+        assert_eq!(h2_status(&host, &fields), status, "{scheme} {authority} {name}");
+    }
+}
+
+#[test]
+fn h2_fields_that_http1_would_refuse_are_refused() {
+    let host = listener();
+    for (scheme, path) in [("ftp", TARGET), ("http", &format!("{TARGET}\u{e9}")), ("http", "?x")] {
+        let fields =
+            [(":method", "GET"), (":scheme", scheme), (":authority", "a"), (":path", path)];
+        assert_eq!(h2_status(&host, &fields), 400, "{scheme} {path}");
+    }
+    for authority in ["u@a", "a:+80", "[a]"] {
+        assert_eq!(h2_status(&host, &h2_to("http", authority)), 400, "{authority}");
+    }
+    for value in [" v", "v\t"] {
+        let mut fields = fields("GET", TARGET);
+        fields.push(("x", value));
+        assert_eq!(h2_status(&host, &fields), 400, "{value:?}");
+    }
+    assert_unreached(&host);
+}
+
+/// RFC 9113 §8.2.3. Guests saw each piece as a field of its own, and found one cookie of many.
+#[test]
+fn h2_cookies_in_pieces_reach_the_guest_as_one_field() {
+    for guest in ["info_p2", "info_p3"] {
+        let host = Host::serve(guest).start();
+        let pieces: Vec<String> = (0..120).map(|n| format!("c{n}={n}")).collect();
+        let mut fields = fields("GET", "/");
+        fields.extend(pieces.iter().map(|piece| ("cookie", piece.as_str())));
+        let mut h2 = H2::connect(host.addr());
+        h2.send_fields(1, &fields, true);
+        let answer = String::from_utf8(h2.expect_answer(1).body).unwrap();
+        let cookies: Vec<_> = answer.lines().filter(|it| it.starts_with("header.cookie")).collect();
+        assert_eq!(cookies, [format!("header.cookie: {}", pieces.join("; "))]);
+    }
 }
 
 /// Behind a plugin, whose texts are bounded, they made it fail: a client could have one put aside, or
