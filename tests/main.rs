@@ -55,6 +55,7 @@ mod reload_flight;
 mod reload_load;
 mod retirement;
 mod reuse;
+mod runs_out;
 mod sandbox;
 mod serving;
 mod shares;

@@ -4,7 +4,9 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::support::app::{App, Folder, bytes, expect_swapped, text, variant, version};
 use crate::support::prelude::*;
@@ -149,21 +151,48 @@ fn burst_of_writes_is_one_swap() {
 }
 
 /// Other files in its folder change nothing: the log of the host itself may be one of them, and what
-/// an operator has rolled back stays so.
+/// an operator has rolled back stays so. They are not even looked at, so that what would have come of
+/// one is told by what comes of a later date of the file.
 #[test]
 fn file_beside_it_swaps_nothing_and_undoes_no_rollback() {
     let app = App::of("version_a_p2");
-    let args = ["--watch"];
-    let host = app.serve().control().args(args).env("HOST_LOG", "host=debug").start();
+    let host = app.serve().control().args(["--watch"]).start();
     host.wait_log(says::WATCHING);
     app.put("version_b_p2");
     host.wait_log(says::SWAPPED);
     host.ctl(["rollback"]).expect_code(0);
     let (swaps, mark) = (begun(&host), host.mark());
     fs::write(app.folder.join("other.wasm"), bytes("version_b_p2")).unwrap();
-    host.wait_log_after(mark, "watch: no file has changed");
-    assert_eq!((begun(&host), version(&host.get("/")).as_str()), (swaps, "a"));
+    OpenOptions::new().write(true).open(app.path()).unwrap().set_modified(UNIX_EPOCH).unwrap();
+    host.wait_log_after(mark, says::UNCHANGED);
+    assert_eq!((begun(&host), version(&host.get("/")).as_str()), (swaps + 1, "a"));
     app.put("version_b_p3");
+    host.wait_log_nth(says::SWAPPED, 3);
+    assert_eq!(version(&host.get("/")), "b");
+}
+
+/// A release is prepared beside the one that serves, and put in its place by a rename of the folder, or
+/// by an exchange of both, or of a link to it: nothing happens in the folder of the file.
+#[test]
+fn folder_above_that_is_exchanged_for_another_is_swapped_in() {
+    let folder = Folder::new();
+    for (release, guest) in [("a", "version_a_p2"), ("b", "version_b_p2"), ("c", "version_a_p3")] {
+        fs::create_dir_all(folder.join(release).join("dist")).unwrap();
+        fs::write(folder.join(release).join("dist/app.wasm"), bytes(guest)).unwrap();
+    }
+    fs::rename(folder.join("a"), folder.join("now")).unwrap();
+    symlink("now/dist", folder.join("served")).unwrap();
+    let host = watching(text(&folder.join("served/app.wasm")));
+    fs::rename(folder.join("now"), folder.join("old")).unwrap();
+    fs::rename(folder.join("b"), folder.join("now")).unwrap();
+    host.wait_log_nth(says::SWAPPED, 1);
+    assert_eq!(version(&host.get("/")), "b");
+    let (now, c) = (folder.join("now"), folder.join("c"));
+    renameat_with(CWD, &now, CWD, &c, RenameFlags::EXCHANGE).unwrap();
+    host.wait_log_nth(says::SWAPPED, 2);
+    assert_eq!(version(&host.get("/")), "a");
+    symlink("c/dist", folder.join("new")).unwrap();
+    fs::rename(folder.join("new"), folder.join("served")).unwrap();
     host.wait_log_nth(says::SWAPPED, 3);
     assert_eq!(version(&host.get("/")), "b");
 }

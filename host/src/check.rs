@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::outfit::Outfit;
 use crate::serve;
 use crate::site::{App, Site};
+use crate::threads;
 
 /// Surveys, compiles, links and starts everything once, and prints what was found.
 #[must_use]
@@ -57,8 +58,9 @@ fn examine(config: &Serve) -> anyhow::Result<String> {
     for component in config.manifest.components.values() {
         component::survey_file(&component.source).map_err(Rejected::from)?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut workshop = serve::workshop(config);
+    threads::check(serve::threads(config))?;
+    let runtime = threads::runtime(config.threads.get())?;
+    let mut workshop = serve::workshop(config)?;
     workshop.instances = 1;
     let (loader, outfitter) = (Loader::new(workshop), Outfit::for_a_look().outfitter(config));
     let site = runtime.block_on(outfitter.build(&loader))?;

@@ -23,6 +23,7 @@ mod operate;
 mod outfit;
 pub mod serve;
 pub mod site;
+mod threads;
 mod unix_socket;
 mod watch;
 

@@ -256,7 +256,7 @@ fn outcome(done: site::Outcome) -> Outcome {
             restart: done.restart,
             took_ms: millis(done.took),
         },
-        site::Outcome::Rejected(Rejected { step, why }) => {
+        site::Outcome::Rejected(Rejected { step, why, .. }) => {
             Outcome::Rejected { step: step.name().into(), why }
         }
     }

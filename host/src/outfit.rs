@@ -8,8 +8,8 @@ use host_manifest::{Beside, Component, Store};
 use host_outgoing::{Client, Endpoints, Lookup, System, Trust};
 
 use crate::component::{
-    ConfigGrant, Directories, Grants, IdleRoom, Keeper, MemoryBudget, Settings, ShutdownGrant,
-    Smoke, Sockets, Turns,
+    ConfigGrant, Directories, Grants, IdleRoom, Keeper, MemoryBudget, Rejected, Settings,
+    ShutdownGrant, Smoke, Sockets, Step, Turns,
 };
 use crate::config::{self, Serve};
 use crate::look;
@@ -63,7 +63,10 @@ impl Outfit {
         let over = config.over.clone();
         let beside = Beside { own: over.own.clone(), total: Some(config.manifest.total) };
         outfitter.read_by(file.path.clone(), file.stamp, move || {
-            let manifest = config::read(&file.path, &beside).map_err(|why| why.one_line())?;
+            let manifest = config::read(&file.path, &beside).map_err(|why| Rejected {
+                passing: why.is_passing(),
+                ..Rejected::at(Step::Manifest, why.one_line())
+            })?;
             Ok(over.lay_over(manifest))
         })
     }

@@ -16,7 +16,8 @@ use tracing::{error, info, warn};
 
 use crate::advice;
 use crate::component::{
-    Cache, IdleRoom, Keeper, Loader, MemoryBudget, ShutdownGrant, Turns, Workshop, descriptor_limit,
+    Cache, Clock, IdleRoom, Keeper, Loader, MemoryBudget, ShutdownGrant, Turns, Workshop,
+    descriptor_limit,
 };
 use crate::config::{self, Address, Manifest, Serve};
 use crate::exit::Exit;
@@ -29,7 +30,8 @@ use crate::net::{self, Acceptor, Listener};
 use crate::operate::{self, Operations, Operator};
 use crate::outfit::Outfit;
 use crate::site::{Ask, Outcome as SwapOutcome, Outfitter, Retirement, Site, Slot, Swaps, Trigger};
-use crate::watch;
+use crate::threads;
+use crate::watch::Watch;
 
 /// How the process may come to its end.
 enum Outcome {
@@ -41,6 +43,10 @@ enum Outcome {
 /// their drop could wait for a guest that spins.
 #[must_use]
 pub fn run(config: &Serve) -> Exit {
+    if let Err(why) = threads::check(threads(config)) {
+        say_last(&format!("host: cannot start: {why}"));
+        return Exit::NoStart;
+    }
     let log = log::start();
     let mut operations = None;
     let outcome = live(config, &mut operations).unwrap_or_else(Outcome::NoStart);
@@ -51,7 +57,7 @@ pub fn run(config: &Serve) -> Exit {
     };
     // What has been logged comes before the last line.
     drop(log);
-    say_last(last_line.clone());
+    say_last(&last_line);
     if let Some(operations) = operations {
         operations.end(exit, last_line);
     }
@@ -63,14 +69,17 @@ const LAST_LINE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Writes the last line, on a thread that is left behind should nobody read it: the exit may not
 /// hang.
-fn say_last(line: String) {
+fn say_last(line: &str) {
     let (written, done) = mpsc::channel();
+    let write = line.to_owned();
     let writer = thread::Builder::new().name("last-line".into()).spawn(move || {
-        drop(writeln!(io::stderr(), "{line}"));
+        drop(writeln!(io::stderr(), "{write}"));
         written.send(()).ok();
     });
-    if writer.is_ok() {
-        done.recv_timeout(LAST_LINE_PATIENCE).ok();
+    match writer {
+        Ok(_) => drop(done.recv_timeout(LAST_LINE_PATIENCE)),
+        // Nobody else writes, so it is the reader's to wait for us.
+        Err(_) => drop(writeln!(io::stderr(), "{line}")),
     }
 }
 
@@ -100,11 +109,7 @@ fn live(config: &Serve, operations: &mut Option<Operations>) -> anyhow::Result<O
         move |ending| drop(ended.send(Outcome::Ended(ending)))
     })?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.threads.get())
-        .thread_name("worker")
-        .enable_all()
-        .build()?;
+    let runtime = threads::runtime(config.threads.get())?;
     let start = runtime.spawn(start(config.clone(), ready, process, operator));
     let unstarted = start.abort_handle();
     runtime.spawn(async move {
@@ -158,7 +163,8 @@ async fn start(
     let listeners = bind(&manifest.listen.addresses)?;
     check_descriptors(&config);
     let Process { phase, work, .. } = process.clone();
-    let loader = Loader::new(workshop(&config));
+    let loader = Loader::new(workshop(&config)?);
+    let watch = manifest.swap.watch.then(Watch::start).transpose().context("watching files")?;
     let outfitter = outfitter(&config, &process);
     let slot = Arc::new(Slot::new(load(&outfitter, &loader).await?));
     let headers = manifest.connection.headers;
@@ -185,7 +191,7 @@ async fn start(
         doors.spawn(acceptor.run(token));
     }
     operator.serves(slot.clone());
-    let changes = Changes { slot, loader, outfitter };
+    let changes = Changes { slot, loader, outfitter, watch };
     operator.swaps(swap_when_asked(changes, &config, &process, &mut doors));
     say(&line);
     Ok(doors)
@@ -201,6 +207,7 @@ struct Changes {
     slot: Arc<Slot>,
     loader: Loader,
     outfitter: Outfitter,
+    watch: Option<Watch>,
 }
 
 /// Starts what carries out swaps, and what asks for them, among the `tasks` that are watched over.
@@ -214,7 +221,7 @@ fn swap_when_asked(
     let retirement = Retirement { timeout: swap.retire, at_most: swap.retired };
     let stopping = CancellationToken::new();
     let keeper = keeper(process.work.swaps.clone());
-    let Changes { slot, loader, outfitter } = changes;
+    let Changes { slot, loader, outfitter, watch } = changes;
     let (swaps, swapper) =
         Swaps::new(slot.clone(), loader, outfitter, retirement, stopping.clone(), keeper);
     tasks.spawn(swapper.run());
@@ -223,8 +230,8 @@ fn swap_when_asked(
     if config.file.is_some() {
         tasks.spawn(advise(swaps.clone(), slot));
     }
-    if swap.watch {
-        tasks.spawn(watch::run(swaps.clone()));
+    if let Some(watch) = watch {
+        tasks.spawn(watch.run(swaps.clone()));
     }
     swaps
 }
@@ -328,18 +335,26 @@ fn plan(stop: &host_manifest::Stop) -> Plan {
 }
 
 /// What all loads have in common.
-pub(crate) fn workshop(config: &Serve) -> Workshop {
+pub(crate) fn workshop(config: &Serve) -> anyhow::Result<Workshop> {
     let manifest = &config.manifest;
     // Idle instances stay in the pool beside those that bulkheads count, as many at most. A manifest may
     // come to say so at a reload.
     let reuses = config.file.is_some()
         || manifest.components.values().any(|component| component.reuse.is_some());
     let times = if reuses { 2 } else { 1 };
-    Workshop {
+    Ok(Workshop {
         instances: manifest.total.instances.saturating_mul(times),
         cache: cache(&config.cache),
         compile: manifest.swap.compile,
-    }
+        clock: Clock::start().context("the clock of guests")?,
+    })
+}
+
+/// Threads that the process needs beside its first: for the log, the lifecycle and both clocks, the
+/// workers, those for what blocks, what watches; and a few for what comes and goes.
+pub(crate) fn threads(config: &Serve) -> usize {
+    let watch = usize::from(config.manifest.swap.watch);
+    4 + config.threads.get() + threads::BLOCKING + watch + threads::SPARE
 }
 
 /// What makes of the manifest what is served, now and at every reload.

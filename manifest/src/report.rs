@@ -23,6 +23,7 @@ pub struct Report {
     file: PathBuf,
     text: String,
     problems: Vec<Problem>,
+    passing: bool,
 }
 
 /// One thing that is wrong.
@@ -76,7 +77,18 @@ impl Report {
     pub(crate) fn new(file: &Path, text: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.start().unwrap_or(usize::MAX));
         problems.dedup();
-        Self { file: file.to_owned(), text: text.to_owned(), problems }
+        Self { file: file.to_owned(), text: text.to_owned(), problems, passing: false }
+    }
+
+    pub(crate) fn passing(self, passing: bool) -> Self {
+        Self { passing, ..self }
+    }
+
+    /// Whether the file could not be read for want of something that the process or the machine was out
+    /// of: the same file may be right a moment later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// The problems, in the order of the file.

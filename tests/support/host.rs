@@ -17,6 +17,7 @@ use super::http1::Response;
 use super::lines::{Mark, Missed};
 use super::process::{Process, TempPath};
 use super::raw::Conn;
+use super::scarce::binary_for_all;
 use super::target::Target;
 
 /// The file of the guest called `name` (`hello_p2`), which `make guests` has built.
@@ -41,6 +42,7 @@ pub struct Serve {
     control: Option<TempPath>,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    under: Vec<OsString>,
 }
 
 impl Serve {
@@ -53,6 +55,12 @@ impl Serve {
     /// Adds an environment variable.
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Is run by this command, which takes another and becomes it: `setpriv`, `prlimit`, `env`.
+    pub fn under<S: Into<OsString>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
+        self.under.splice(0..0, command.into_iter().map(Into::into));
         self
     }
 
@@ -82,7 +90,22 @@ impl Serve {
     /// When it ends or stays silent instead; its stderr is in the message.
     #[track_caller]
     pub fn start(self) -> Host {
-        let mut command = binary();
+        let (process, Self { unix, control, .. }) = self.spawn();
+        let mut host = Host { process, targets: Vec::new(), unix, control, told: Mutex::default() };
+        let ready = host.wait_ready();
+        host.targets = ready;
+        host
+    }
+
+    /// Starts the host, which is to end by itself.
+    #[track_caller]
+    pub fn start_in_vain(self) -> Exit {
+        let (process, _serve) = self.spawn();
+        Exit::of(process, None, Instant::now(), PATIENCE)
+    }
+
+    fn spawn(self) -> (Process, Self) {
+        let mut command = binary_under(&self.under);
         command.arg("serve").arg(&self.app);
         if self.tcp {
             command.args(["--addr", "127.0.0.1:0"]);
@@ -105,13 +128,8 @@ impl Serve {
         {
             command.args(["--control", "off"]);
         }
-        command.args(&self.args).envs(self.env);
-        let process = Process::spawn(&mut command);
-        let Self { unix, control, .. } = self;
-        let mut host = Host { process, targets: Vec::new(), unix, control, told: Mutex::default() };
-        let ready = host.wait_ready();
-        host.targets = ready;
-        host
+        command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
+        (Process::spawn(&mut command), self)
     }
 }
 
@@ -130,7 +148,8 @@ impl Host {
     /// A host that will serve the guest called `name`, or the file at `name` if that is a path.
     pub fn serve(name: &str) -> Serve {
         let app = if name.contains('/') { PathBuf::from(name) } else { guest(name) };
-        Serve { app, tcp: true, unix: None, control: None, args: Vec::new(), env: Vec::new() }
+        let (args, env, under) = (Vec::new(), Vec::new(), Vec::new());
+        Serve { app, tcp: true, unix: None, control: None, args, env, under }
     }
 
     /// Runs `host ARGS...` to its end.
@@ -150,6 +169,16 @@ impl Host {
         args: impl IntoIterator<Item = S>,
     ) -> Exit {
         let process = Process::spawn(binary().env(name, value).args(args));
+        Exit::of(process, None, Instant::now(), PATIENCE)
+    }
+
+    /// The same, run by this command, which takes another and becomes it.
+    #[track_caller]
+    pub fn run_under<S: AsRef<OsStr>>(
+        under: &[OsString],
+        args: impl IntoIterator<Item = S>,
+    ) -> Exit {
+        let process = Process::spawn(binary_under(under).args(args));
         Exit::of(process, None, Instant::now(), PATIENCE)
     }
 
@@ -349,7 +378,19 @@ fn new_socket() -> TempPath {
 
 /// The binary, with none of our own settings in its environment.
 fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
+    binary_under(&[])
+}
+
+/// The same, run by a command of others.
+fn binary_under(under: &[OsString]) -> Command {
+    let mut command = match under {
+        [] => Command::new(env!("CARGO_BIN_EXE_host")),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(binary_for_all());
+            command
+        }
+    };
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("HOST_") {
             command.env_remove(name);

@@ -49,6 +49,7 @@ pub mod raw;
 pub mod redis;
 pub mod rounds;
 pub mod says;
+pub mod scarce;
 pub mod site;
 pub mod status;
 pub mod stop;

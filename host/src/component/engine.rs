@@ -8,8 +8,6 @@
 use std::fmt;
 use std::fs;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::Duration;
 
 use tracing::{info, warn};
 use wasmtime::component::Component;
@@ -18,10 +16,7 @@ use wasmtime::{
     InstanceAllocationStrategy, PoolingAllocationConfig,
 };
 
-use super::Cache;
-
-/// Guests on a busy core let go of it this often.
-const TICK: Duration = Duration::from_millis(10);
+use super::{Cache, Clock};
 
 /// Instances beside those that serve: the trial at load.
 const SPARE_INSTANCES: usize = 8;
@@ -82,6 +77,7 @@ impl Needs {
 pub(super) struct Engines {
     instances: usize,
     cache: Cache,
+    clock: Clock,
     made: Mutex<Vec<Made>>,
 }
 
@@ -98,8 +94,8 @@ impl fmt::Debug for Engines {
 }
 
 impl Engines {
-    pub(super) fn new(instances: usize, cache: Cache) -> Self {
-        Self { instances, cache, made: Mutex::default() }
+    pub(super) fn new(instances: usize, cache: Cache, clock: Clock) -> Self {
+        Self { instances, cache, clock, made: Mutex::default() }
     }
 
     /// The one that was last asked for among those of a kind, and what its pool is made for.
@@ -125,6 +121,7 @@ impl Engines {
             }
         }
         let engine = engine(&needs, concurrency, self.instances, &self.cache)?;
+        self.clock.drive(&engine);
         made.push(Made { needs, concurrency, engine: engine.weak() });
         Ok(engine)
     }
@@ -154,7 +151,7 @@ fn config(concurrency: bool, cache: &Cache) -> Config {
     config
 }
 
-/// Makes an engine with a pool of the right size, and starts its clock.
+/// Makes an engine with a pool of the right size.
 fn engine(
     needs: &Needs,
     concurrency: bool,
@@ -186,7 +183,6 @@ fn engine(
             engine
         }
     };
-    tick(&engine)?;
     Ok(engine)
 }
 
@@ -256,20 +252,6 @@ fn open_cache(cache: &Cache) -> Option<CodeCache> {
             None
         }
     }
-}
-
-/// Starts the clock of an engine: a thread of its own, so that guests which spin on every core
-/// cannot stop it. It ends when the engine is gone.
-fn tick(engine: &Engine) -> wasmtime::Result<()> {
-    let engine = engine.weak();
-    thread::Builder::new().name("epoch".into()).spawn(move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            thread::sleep(TICK);
-        }
-    })?;
-    Ok(())
 }
 
 #[cfg(test)]

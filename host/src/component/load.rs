@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,11 +15,12 @@ use wasmtime::component::Component;
 use super::compile::{Compiler, NotDone};
 use super::engine::{Engines, Needs};
 use super::generation::{Blueprint, Code, Generation, Kept};
+use super::instance::GuestFailure;
 use super::memory::MemoryBudget;
 use super::reuse::Keeper;
 use super::smoke::Smoke;
 use super::source::{LoadError, Source, stem};
-use super::{Cache, Grants, IdleRoom, Limits, Pace, Reuse, Share};
+use super::{Cache, Clock, Grants, IdleRoom, Limits, Pace, Reuse, Share};
 
 /// Reading a file takes no longer, unless the file system has gone.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
@@ -75,12 +77,26 @@ pub struct Rejected {
     pub step: Step,
     /// The reason, in one line.
     pub why: String,
+    /// It is not for what the files are: the same may be taken a moment later.
+    pub passing: bool,
 }
 
 impl Rejected {
-    /// A refusal at `step`.
+    /// A refusal at `step`, for what is to be loaded.
     pub fn at(step: Step, why: impl Into<String>) -> Self {
-        Self { step, why: why.into() }
+        Self { step, why: why.into(), passing: false }
+    }
+
+    /// A refusal at `step` for something that passes: the process or the machine is out of it, or
+    /// somebody does not answer.
+    pub fn for_now(step: Step, why: impl Into<String>) -> Self {
+        Self { passing: true, ..Self::at(step, why) }
+    }
+
+    /// The same, of a component that has a name.
+    #[must_use]
+    pub fn of(self, component: &str) -> Self {
+        Self { why: format!("component {component}: {}", self.why), ..self }
     }
 }
 
@@ -104,11 +120,29 @@ impl From<LoadError> for Rejected {
             LoadError::Uncompilable { .. } | LoadError::Engine(_) => Step::Compile,
             LoadError::Unlinkable { .. } => Step::Link,
         };
-        match std::error::Error::source(&why) {
-            Some(cause) => Self::at(step, format!("{why}: {cause}")),
-            None => Self::at(step, why.to_string()),
-        }
+        let passing = match &why {
+            LoadError::Unreadable { why, .. } => is_passing(why),
+            LoadError::Engine(_) => true,
+            _ => false,
+        };
+        let why = match std::error::Error::source(&why) {
+            Some(cause) => format!("{why}: {cause}"),
+            None => why.to_string(),
+        };
+        Self { passing, ..Self::at(step, why) }
     }
+}
+
+/// Whether a file may be readable a moment later without a change that can be seen.
+fn is_passing(why: &io::Error) -> bool {
+    !matches!(
+        why.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::InvalidInput
+    )
 }
 
 /// What a component is loaded with.
@@ -143,6 +177,8 @@ pub struct Workshop {
     pub cache: Cache,
     /// How long compiling may take.
     pub compile: Duration,
+    /// What ends a guest's stay on a worker.
+    pub clock: Clock,
 }
 
 /// Loads components. Owned by whoever swaps; one per process.
@@ -163,7 +199,7 @@ impl Loader {
     #[must_use]
     pub fn new(workshop: Workshop) -> Self {
         Self {
-            engines: Arc::new(Engines::new(workshop.instances, workshop.cache)),
+            engines: Arc::new(Engines::new(workshop.instances, workshop.cache, workshop.clock)),
             compiler: Compiler::new(),
             patience: workshop.compile,
             number: AtomicU64::new(1),
@@ -183,8 +219,8 @@ impl Loader {
         let read = tokio::task::spawn_blocking(move || Source::read(&asked));
         match timeout(READ_PATIENCE, read).await {
             Ok(Ok(source)) => Ok(source?),
-            Ok(Err(why)) => Err(Rejected::at(Step::Read, why.to_string())),
-            Err(_) => Err(Rejected::at(
+            Ok(Err(why)) => Err(Rejected::for_now(Step::Read, why.to_string())),
+            Err(_) => Err(Rejected::for_now(
                 Step::Read,
                 format!("cannot read {} within {READ_PATIENCE:?}", path.display()),
             )),
@@ -237,6 +273,7 @@ impl Loader {
         };
         let made = self.compiler.run(pace, patience, work).await.map_err(|why| {
             let path = path.display();
+            let passing = why != NotDone::TooSlow;
             let why = match why {
                 NotDone::Busy => format!(
                     "{path} was not compiled: an earlier component still is, after {patience:?}; \
@@ -247,7 +284,7 @@ impl Loader {
                 }
                 NotDone::Failed => format!("{path} was not compiled: the compiler failed"),
             };
-            Rejected::at(Step::Compile, why)
+            Rejected { passing, ..Rejected::at(Step::Compile, why) }
         })?;
         let code = Arc::new(made?);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -266,7 +303,9 @@ impl Loader {
         let path = generation.path().display();
         self.begin(Step::Instantiate);
         let trial = generation.instantiate().await.map_err(|why| {
-            Rejected::at(Step::Instantiate, format!("{path} does not start: {why}"))
+            let passing = matches!(why, GuestFailure::NoMemory | GuestFailure::PoolFull);
+            let why = format!("{path} does not start: {why}");
+            Rejected { passing, ..Rejected::at(Step::Instantiate, why) }
         })?;
         self.begin(Step::OnStart);
         trial

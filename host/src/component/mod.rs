@@ -12,6 +12,7 @@
 //! here.
 
 mod budget;
+mod clock;
 mod compile;
 mod descriptors;
 mod engine;
@@ -49,6 +50,7 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 
+pub use clock::Clock;
 pub use compile::Pace;
 pub(crate) use descriptors::limit as descriptor_limit;
 pub use fate::Fate;

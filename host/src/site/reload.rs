@@ -19,7 +19,7 @@ use crate::component::{Loader, Pace, Rejected, Settings, Step};
 type Outfit = Box<dyn Fn(&Component) -> Result<Settings, String> + Send + Sync>;
 
 /// Reads the manifest; says what is wrong with file and line.
-type Read = Box<dyn Fn() -> Result<Manifest, String> + Send + Sync>;
+type Read = Box<dyn Fn() -> Result<Manifest, Rejected> + Send + Sync>;
 
 /// Where sites come from.
 pub struct Outfitter {
@@ -109,7 +109,7 @@ impl Outfitter {
         self,
         path: PathBuf,
         stamp: Stamp,
-        read: impl Fn() -> Result<Manifest, String> + Send + Sync + 'static,
+        read: impl Fn() -> Result<Manifest, Rejected> + Send + Sync + 'static,
     ) -> Self {
         let (stamp, read) = (Mutex::new(stamp), Arc::new(Box::new(read) as Read));
         Self { manifest: Some(File { path, stamp, read }), ..self }
@@ -188,16 +188,15 @@ impl Outfitter {
     }
 
     async fn read(&self) -> Result<(Manifest, Stamp), Rejected> {
-        let refused = |why: String| Rejected::at(Step::Manifest, why);
         let Some(file) = &self.manifest else {
-            return Err(refused("there is no manifest to read".into()));
+            return Err(Rejected::at(Step::Manifest, "there is no manifest to read"));
         };
         let (path, read) = (file.path.clone(), file.read.clone());
         let read = move || {
             let stamp = Stamp::at(&path);
             Ok((read()?, stamp))
         };
-        in_time("reading the manifest", read).await.map_err(refused)
+        in_time("reading the manifest", Step::Manifest, read).await
     }
 
     /// A component whose entry is the same: another generation of it if its file has changed.
@@ -208,8 +207,7 @@ impl Outfitter {
         loader: &Loader,
         only_new: bool,
     ) -> Result<Option<App>, Rejected> {
-        let source =
-            loader.read(&component.source).await.map_err(|why| self.of(component, &why))?;
+        let source = loader.read(&component.source).await.map_err(|why| self.of(component, why))?;
         let looked = Looked::of(&source);
         let settings = {
             let current = slot.current();
@@ -224,8 +222,8 @@ impl Outfitter {
         let blueprint = loader
             .make(source, &settings, Pace::BesideTraffic)
             .await
-            .map_err(|why| self.of(component, &why))?;
-        let next = loader.prove(blueprint).await.map_err(|why| self.of(component, &why))?;
+            .map_err(|why| self.of(component, why))?;
+        let next = loader.prove(blueprint).await.map_err(|why| self.of(component, why))?;
         let app = slot.current().app(&component.name).cloned();
         Ok(app.map(|app| app.on(Arc::new(next), looked)))
     }
@@ -238,9 +236,11 @@ impl Outfitter {
         pace: Pace,
     ) -> Result<App, Rejected> {
         let (outfit, entry) = (self.outfit.clone(), component.clone());
-        let settings = in_time("opening what it is granted", move || outfit(&entry))
+        // A file, a server or a descriptor that is not there now: none is of the component.
+        let open = move || outfit(&entry).map_err(|why| Rejected::for_now(Step::Grants, why));
+        let settings = in_time("opening what it is granted", Step::Grants, open)
             .await
-            .map_err(|why| self.of(component, &Rejected::at(Step::Grants, why)))?;
+            .map_err(|why| self.of(component, why))?;
         let settings = Arc::new(settings);
         let load = async {
             let source = loader.read(&component.source).await?;
@@ -248,16 +248,16 @@ impl Outfitter {
             let blueprint = loader.make(source, &settings, pace).await?;
             Ok((looked, Arc::new(loader.prove(blueprint).await?)))
         };
-        let (looked, generation) = load.await.map_err(|why| self.of(component, &why))?;
+        let (looked, generation) = load.await.map_err(|why| self.of(component, why))?;
         let component = Arc::new(component.clone());
         Ok(App::new(component, settings, looked, generation, &self.total, before.as_deref()))
     }
 
     /// In a manifest there may be several: a refusal says which one it is about.
-    fn of(&self, component: &Component, why: &Rejected) -> Rejected {
+    fn of(&self, component: &Component, why: Rejected) -> Rejected {
         match &self.manifest {
-            None => why.clone(),
-            Some(_) => Rejected::at(why.step, format!("component {}: {}", component.name, why.why)),
+            None => why,
+            Some(_) => why.of(&component.name),
         }
     }
 
@@ -285,11 +285,14 @@ const FILE_PATIENCE: Duration = Duration::from_secs(10);
 /// Does what waits for files on a thread of its own, which is left behind if it hangs.
 async fn in_time<T: Send + 'static>(
     what: &str,
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
-) -> Result<T, String> {
+    step: Step,
+    work: impl FnOnce() -> Result<T, Rejected> + Send + 'static,
+) -> Result<T, Rejected> {
     match timeout(FILE_PATIENCE, tokio::task::spawn_blocking(work)).await {
-        Ok(done) => done.unwrap_or_else(|why| Err(why.to_string())),
-        Err(_) => Err(format!("{what} took longer than {FILE_PATIENCE:?}")),
+        Ok(done) => done.unwrap_or_else(|why| Err(Rejected::for_now(step, why.to_string()))),
+        Err(_) => {
+            Err(Rejected::for_now(step, format!("{what} took longer than {FILE_PATIENCE:?}")))
+        }
     }
 }
 

@@ -90,7 +90,7 @@ impl fmt::Display for Outcome {
                 write!(f, "unchanged: the file says nothing new, generation {generation} goes on")
             }
             Self::Reloaded(reloaded) => reloaded.fmt(f),
-            Self::Rejected(Rejected { step, why }) => {
+            Self::Rejected(Rejected { step, why, .. }) => {
                 write!(f, "rejected at step {}: {why}", step.name())
             }
         }
@@ -170,7 +170,7 @@ impl Swaps {
     /// take, each of which has a deadline. Dropping the future leaves the swap going on.
     pub async fn ask(&self, ask: Ask, trigger: Trigger) -> Outcome {
         let (answer, outcome) = oneshot::channel();
-        let refused = |why: &str| Outcome::Rejected(Rejected::at(Step::Ask, why));
+        let refused = |why: &str| Outcome::Rejected(Rejected::for_now(Step::Ask, why));
         let kept = self.shared.keeper.keep(format!("swap asked={}", trigger.name()));
         let asked = Asked { ask, trigger, answer, kept };
         let sent = match trigger {

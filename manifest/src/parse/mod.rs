@@ -54,6 +54,7 @@ pub fn load(path: &Path, env: Env<'_>, beside: &Beside) -> Result<Manifest, Repo
     let text = read(path).map_err(|why| {
         let problem = Problem::nowhere(format!("{} cannot be read: {why}", path.display()));
         Report::new(path, "", vec![problem.help("name a manifest that is there, in UTF-8")])
+            .passing(is_passing(&why))
     })?;
     examine(&text, path, env, Some(beside))
 }
@@ -85,6 +86,25 @@ fn read(path: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 16 MiB"));
     }
     Ok(text)
+}
+
+/// Whether a file that cannot be read may be readable a moment later without a change that can be seen.
+fn is_passing(why: &io::Error) -> bool {
+    use io::ErrorKind::{
+        FileTooLarge, InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound, Other,
+        PermissionDenied,
+    };
+    !matches!(
+        why.kind(),
+        FileTooLarge
+            | InvalidData
+            | InvalidInput
+            | IsADirectory
+            | NotADirectory
+            | NotFound
+            | Other
+            | PermissionDenied
+    )
 }
 
 fn examine(

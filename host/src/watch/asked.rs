@@ -1,0 +1,164 @@
+//! What has been seen of files, and what has been asked for because of it.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use host_manifest::Stamp;
+use tokio::time::{Instant, sleep_until};
+
+use crate::site::Outcome;
+
+/// A reload that failed for what passes is tried again after this time, then after twice of it, and so
+/// on: what passes quickly is not waited for, and what lasts does not fill the log.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What a file is, or was: its path, and what was there. None: unknown.
+pub(super) type File = (PathBuf, Option<Stamp>);
+
+/// What a look at a file finds: what it was when it was read, and what it is now.
+pub(super) type Seen = (File, Stamp);
+
+/// Files that were not what had been read at the latest look, by path and what that was, and what
+/// they were instead: a reload has been asked for, and may have been refused.
+#[derive(Debug, Default)]
+pub(super) struct Asked(BTreeMap<File, Stamp>);
+
+impl Asked {
+    /// Whether a reload is to be asked for, because one of the files is neither what was read nor what
+    /// it was at the latest look.
+    pub(super) fn look(&mut self, files: Vec<Seen>) -> bool {
+        let mut differ = BTreeMap::new();
+        let mut changed = false;
+        for (file, now) in files {
+            let as_read = file.1;
+            if as_read != Some(now) {
+                let before = self.0.get(&file).copied().or(as_read);
+                changed |= before.is_some_and(|before| before != now);
+                differ.insert(file, now);
+            }
+        }
+        self.0 = differ;
+        changed
+    }
+
+    /// Whether all files are what was read of them.
+    pub(super) fn is_served(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// When a reload that was refused is asked for once more, although no file has changed.
+#[derive(Debug, Default)]
+pub(super) struct Again {
+    due: Option<Instant>,
+    pause: Duration,
+}
+
+impl Again {
+    /// After what has come of a reload: not if the refusal is for what the files are.
+    pub(super) fn after(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Rejected(why) if why.passing => {
+                self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+                self.due = Some(Instant::now() + self.pause);
+            }
+            Outcome::Rejected(_)
+            | Outcome::Swapped { .. }
+            | Outcome::Unchanged { .. }
+            | Outcome::Reloaded(_) => *self = Self::default(),
+        }
+    }
+
+    /// What is served is what the files are: by somebody else's reload.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.due.is_some_and(|due| due <= Instant::now())
+    }
+
+    /// Waits until it is; for ever if it is not to be. Cancel-safe.
+    pub(super) async fn wait(&self) {
+        match self.due {
+            Some(due) => sleep_until(due).await,
+            None => pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::component::{Rejected, Step};
+
+    #[test]
+    fn a_file_has_changed_when_it_is_not_what_was_read() {
+        let folder = std::env::temp_dir().join(format!("host-asked-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let at = |name: &str| folder.join(name);
+        for name in ["one", "two", "three"] {
+            std::fs::write(at(name), name).unwrap();
+        }
+        let turn = |name: &str| {
+            symlink(name, at("new")).unwrap();
+            std::fs::rename(at("new"), at("link")).unwrap();
+        };
+        let (one, two, three) =
+            (Stamp::at(&at("one")), Stamp::at(&at("two")), Stamp::at(&at("three")));
+        let read = |stamps: &[Option<Stamp>]| {
+            let seen = |stamp: &Option<Stamp>| ((at("link"), *stamp), Stamp::at(&at("link")));
+            stamps.iter().map(seen).collect::<Vec<_>>()
+        };
+        turn("one");
+        let mut asked = Asked::default();
+        assert!(!asked.look(read(&[Some(one)])), "it is what was read");
+        assert!(!Asked::default().look(read(&[None])), "it went back, and nothing since");
+        assert!(asked.look(read(&[Some(one), Some(two)])), "the second component serves another");
+        let mut gone_back = Asked::default();
+        assert!(!gone_back.look(read(&[None])));
+        turn("two");
+        assert!(gone_back.look(read(&[None])));
+        assert!(asked.look(read(&[Some(one)])));
+        assert!(!asked.look(read(&[Some(one)])), "it was refused");
+        turn("one");
+        assert!(!asked.look(read(&[Some(one)])));
+        turn("two");
+        assert!(asked.look(read(&[Some(one)])), "somebody tries again");
+        assert!(!asked.look(read(&[Some(two)])), "it was taken");
+        // Somebody else has the third one read, and the link is turned back before it is looked at.
+        assert!(asked.look(read(&[Some(three)])));
+        std::fs::remove_file(at("two")).unwrap();
+        assert!(asked.look(read(&[Some(two)])), "it is gone");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// A change whose reload found no descriptor was forgotten: for good, since nothing more happened to
+    /// the file.
+    #[tokio::test(start_paused = true)]
+    async fn what_failed_for_what_passes_is_tried_again_less_and_less_often() {
+        let passes = Outcome::Rejected(Rejected::for_now(Step::Read, "no descriptor"));
+        let mut again = Again::default();
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            again.after(&passes);
+            assert!(!again.is_due());
+            let began = Instant::now();
+            again.wait().await;
+            assert!(again.is_due());
+            pauses.push(began.elapsed().as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        again.after(&Outcome::Rejected(Rejected::at(Step::Check, "no component")));
+        assert!(!again.is_due());
+        again.after(&passes);
+        let began = Instant::now();
+        again.wait().await;
+        assert_eq!(began.elapsed(), FIRST_PAUSE, "another failure begins anew");
+    }
+}

@@ -1,0 +1,151 @@
+//! A host that has little: as another user, whose threads are limited, or in a cgroup of its own.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+use std::{env, process, thread};
+
+use rustix::process::geteuid;
+
+use super::PATIENCE;
+use super::app::Folder;
+use super::host::{Host, Serve};
+
+/// Users that nobody is: the limit on threads counts all of a user's, and does not bind root.
+const FIRST_UID: u32 = 200_000;
+
+/// A user of the test's own.
+#[derive(Debug)]
+pub struct User {
+    uid: u32,
+    /// Its own to write to.
+    pub folder: Folder,
+}
+
+impl User {
+    /// A new one. None where only root could become it, which is said.
+    pub fn new() -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        if !geteuid().is_root() {
+            println!("only root can become another user; nothing tested");
+            return None;
+        }
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let uid = FIRST_UID + process::id() % 100_000 * 16 + n;
+        let folder = Folder::new();
+        chown(folder.join(""), Some(uid), Some(uid)).expect("root may");
+        Some(Self { uid, folder })
+    }
+
+    /// What runs a command as this user, with these limits of prlimit(1).
+    pub fn with(&self, limits: &[&str]) -> Vec<OsString> {
+        let uid = self.uid.to_string();
+        let mut words = vec!["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups"];
+        words.push("prlimit");
+        words.extend(limits);
+        words.push("--");
+        words.into_iter().map(Into::into).collect()
+    }
+
+    /// Sets a soft limit of a host that runs as this user: `--nproc=1:`.
+    #[track_caller]
+    pub fn limit(&self, host: &Host, limit: &str) {
+        let words = self.with(&["--pid", &host.pid().to_string(), limit]);
+        let (first, rest) = words.split_first().expect("there are some");
+        // Without a command behind it.
+        let rest = rest.iter().filter(|word| *word != "--");
+        let status = Command::new(first).args(rest).status().expect("prlimit runs");
+        assert!(status.success(), "{words:?}");
+    }
+
+    /// `serve` as this user, with these limits and a code cache of its own.
+    pub fn serve(&self, serve: Serve, limits: &[&str]) -> Serve {
+        let cache: OsString = self.folder.join("cache").into();
+        serve.under(self.with(limits)).args(["--cache-dir".into(), cache])
+    }
+}
+
+/// The threads of a host.
+pub fn threads(host: &Host) -> usize {
+    fs::read_dir(format!("/proc/{}/task", host.pid())).expect("it runs").count()
+}
+
+/// A cgroup of the test's own. Dropping it removes it, once nobody is in it any more.
+#[derive(Debug)]
+pub struct Cgroup {
+    path: PathBuf,
+    version: u8,
+}
+
+impl Cgroup {
+    /// One with this controller. None where it cannot be made, which is said.
+    pub fn new(controller: &str) -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("host-e2e-{}-{n}", process::id());
+        let root = Path::new("/sys/fs/cgroup");
+        let controllers = fs::read_to_string(root.join("cgroup.subtree_control"));
+        let (path, version) = match controllers {
+            Ok(all) if all.split_whitespace().any(|one| one == controller) => (root.join(name), 2),
+            _ => (root.join(controller).join(name), 1),
+        };
+        match fs::create_dir(&path) {
+            Ok(()) => Some(Self { path, version }),
+            Err(why) => {
+                println!("no cgroup {} can be made: {why}; nothing tested", path.display());
+                None
+            }
+        }
+    }
+
+    /// Sets what it may have.
+    pub fn set(&self, v1: &str, v2: &str, to: u64) {
+        let file = if self.version == 1 { v1 } else { v2 };
+        fs::write(self.path.join(file), to.to_string()).expect("the kernel takes a limit");
+    }
+
+    /// What it has by now.
+    pub fn get(&self, v1: &str, v2: &str) -> u64 {
+        let file = if self.version == 1 { v1 } else { v2 };
+        let text = fs::read_to_string(self.path.join(file)).expect("the kernel tells");
+        text.trim().parse().expect("a number")
+    }
+
+    /// What runs a command in it.
+    pub fn within(&self) -> Vec<OsString> {
+        let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.path.display());
+        ["sh".into(), "-c".into(), script, "sh".into()].map(OsString::from).into()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let until = Instant::now() + PATIENCE;
+        // Those in it have been killed, and are gone in a moment.
+        while fs::remove_dir(&self.path).is_err() && Instant::now() < until && !thread::panicking()
+        {
+            thread::yield_now();
+        }
+    }
+}
+
+/// The binary, where every user can get at it.
+pub fn binary_for_all() -> PathBuf {
+    let built = PathBuf::from(env!("CARGO_BIN_EXE_host"));
+    let open = |folder: &Path| {
+        fs::metadata(folder).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0)
+    };
+    if built.ancestors().skip(1).all(open) {
+        return built;
+    }
+    // Left to the system, like whatever else is in its folder for such files.
+    let copy = env::temp_dir().join(format!("host-e2e-binary-{}", process::id()));
+    if !copy.exists() {
+        fs::copy(&built, &copy).expect("a copy of ours");
+    }
+    copy
+}
