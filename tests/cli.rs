@@ -52,6 +52,21 @@ fn help_names_the_commands() {
     }
 }
 
+/// A level that was mistyped was replaced in silence, or silenced the host.
+#[test]
+fn mistyped_log_filter_is_refused_before_anything_is_loaded() {
+    let app = file("never_read.wasm", b"");
+    for (value, words) in [("inof", "\"inof\" is no level"), ("hots=debug", "\"hots\"")] {
+        for args in [&["serve", text(&app)][..], &["serve", text(&app), "--dry-run"]] {
+            let exit = Host::run_with(("HOST_LOG", Path::new(value)), args);
+            exit.expect_code(2);
+            for word in ["HOST_LOG", words, "debug, trace"] {
+                assert!(exit.last_line.contains(word), "{value}: {:?}", exit.last_line);
+            }
+        }
+    }
+}
+
 #[test]
 fn help_of_serve_gives_every_flag_its_default() {
     let exit = Host::run(["serve", "--help"]);

@@ -9,17 +9,12 @@ use tracing_subscriber::EnvFilter;
 /// Lines that may wait to be written; more are dropped rather than waited for.
 const BUFFERED_LINES: usize = 8192;
 
-/// What is logged unless `HOST_LOG` says otherwise. wasmtime-wasi-http warns of every peer that
-/// goes away, which is nobody's fault.
-const DEFAULT_FILTER: &str = "info,wasmtime_wasi_http=error,wasmtime_wasi=error";
-
-/// Starts logging. Dropping the guard writes what is left and ends the log's thread.
-pub fn start() -> WorkerGuard {
+/// Starts logging what `filter` lets pass. Dropping the guard writes what is left and ends the log's thread.
+pub fn start(filter: EnvFilter) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(BUFFERED_LINES)
         .thread_name("log")
         .finish(io::stderr());
-    let filter = EnvFilter::try_from_env("HOST_LOG").unwrap_or_else(|_| DEFAULT_FILTER.into());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())

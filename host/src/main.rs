@@ -4,6 +4,7 @@ use std::env;
 use std::io::{self, Write as _};
 
 use host::config::args::{self, Job};
+use host::config::log_filter;
 use host::exit::Exit;
 use host::{check, ctl, serve};
 
@@ -12,8 +13,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let exit = match args::parse(env::args_os()) {
-        Ok(Job::Serve(config)) if config.dry_run => check::dry_run(&config),
-        Ok(Job::Serve(config)) => serve::run(&config),
+        Ok(Job::Serve(config)) => match log_filter() {
+            Ok(_) if config.dry_run => check::dry_run(&config),
+            Ok(filter) => serve::run(&config, filter),
+            Err(why) => {
+                drop(writeln!(io::stderr(), "host: {why}"));
+                Exit::Usage
+            }
+        },
         Ok(Job::Schema) => {
             // Whoever closed our stdout does not want to read it.
             drop(writeln!(io::stdout(), "{}", host_manifest::schema()));

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+use tracing_subscriber::EnvFilter;
 
 use crate::advice;
 use crate::component::{
@@ -39,15 +40,15 @@ enum Outcome {
     NoStart(anyhow::Error),
 }
 
-/// Serves until stopped. Returns what the process should exit with, and leaves runtimes running:
-/// their drop could wait for a guest that spins.
+/// Serves until stopped, and logs what `log_filter` lets pass. Returns what the process should exit
+/// with, and leaves runtimes running: their drop could wait for a guest that spins.
 #[must_use]
-pub fn run(config: &Serve) -> Exit {
+pub fn run(config: &Serve, log_filter: EnvFilter) -> Exit {
     if let Err(why) = threads::check(threads(config)) {
         say_last(&format!("host: cannot start: {why}"));
         return Exit::NoStart;
     }
-    let log = log::start();
+    let log = log::start(log_filter);
     let mut operations = None;
     let outcome = live(config, &mut operations).unwrap_or_else(Outcome::NoStart);
     let (exit, last_line) = match &outcome {

@@ -6,6 +6,7 @@
 pub mod args;
 mod ctl;
 mod file;
+mod log;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ pub use file::read;
 pub use host_manifest::{
     Address, Grant, Health, Limit, Manifest, Rate, Size, Smoke, Span, Stamp, defaults,
 };
+pub use log::{BadLogFilter, log_filter};
 
 /// Everything `host serve` needs to know, checked before any socket, component or compile.
 #[derive(Clone, Debug)]
