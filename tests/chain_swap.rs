@@ -10,7 +10,7 @@ use crate::support::chain::Chain;
 use crate::support::prelude::*;
 use crate::support::site::Site;
 use crate::support::status::{wait_in_flight, wait_nobody_left};
-use crate::support::stop::{Held, OPEN, POST_HEAD, Told, expect_cut, stop};
+use crate::support::stop::{Held, OPEN, POST_HEAD, Told, expect_cut, lose_patience, stop};
 use crate::support::wire::{self, assert_broken};
 
 /// A plugin before a plugin, of each kind, and an application of each kind.
@@ -258,7 +258,7 @@ fn chains_that_outlast_the_drain_are_cut_and_each_is_counted_once() {
             let mut waits = hold_head(&host);
             stop(&host);
             if by_hand {
-                host.signal(Signal::TERM);
+                lose_patience(&host, Signal::TERM);
             }
             expect_cut(&mut waits);
             assert_broken(stream.read_body(&head, "POST"));

@@ -1,16 +1,18 @@
 //! How the process ends: its exit code, its last line, and the signals that ask for it.
 
 use std::fs;
+use std::io::{self, PipeReader, Read, Write as _, pipe};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{self, Command};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use crate::support::app::slow_to_compile;
 use crate::support::lines::Mark;
 use crate::support::prelude::*;
 use crate::support::process::{Process, TempPath};
-use crate::support::stop::{GET, Held, OPEN, POST_HEAD, Told, expect_last, stop};
+use crate::support::stop::{GET, Held, OPEN, POST_HEAD, Told, expect_last, lose_patience, stop};
 
 /// A path of its own for `what`, removed in the end.
 fn temp(what: &str) -> TempPath {
@@ -126,7 +128,7 @@ fn cut_short(guest: &str, first: Signal, second: Signal) -> Exit {
     let (host, mut conn) = one_in_flight(guest);
     host.signal(first);
     host.wait_log(says::DRAINING);
-    host.signal(second);
+    lose_patience(&host, second);
     let answer = conn.read_response("POST").expect("a cut is told");
     assert_eq!(answer.status(), 503);
     assert!(answer.head.says_close());
@@ -166,7 +168,7 @@ fn second_signal_during_the_drain_delay_cuts_at_once() {
     let held = Held::on(&host);
     host.signal(Signal::TERM);
     host.wait_log(says::LAME_DUCK);
-    host.signal(Signal::TERM);
+    lose_patience(&host, Signal::TERM);
     let (mut conn, head) = held.into_conn();
     let end = conn.read_body(&head, "POST").expect_err("the answer was not whole");
     assert!(matches!(end, Broken::Fin(_) | Broken::Reset), "{end}");
@@ -330,6 +332,54 @@ fn host_whose_log_nobody_reads_serves_and_stops() {
     // Each prints far more than a pipe holds.
     expect_serves_and_stops(&process, &socket.0, "/?n=4000&len=200");
     drop(unread);
+}
+
+/// A reader of a log who begins when it is told to.
+struct Late {
+    reader: PipeReader,
+    wait: Receiver<()>,
+}
+
+impl Read for Late {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Until the other end is gone.
+        self.wait.recv().ok();
+        self.reader.read(buffer)
+    }
+}
+
+/// The log went to a pipe that somebody had made non-blocking and that was full for a moment: its end
+/// was lost, and the last line with it.
+#[test]
+fn log_through_a_pipe_that_does_not_block_is_whole() {
+    let (mut reader, writer) = pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    let mut filled = 0;
+    let mut filler = writer.try_clone().unwrap();
+    while let Ok(more) = filler.write(b"a line of somebody else's\n") {
+        filled += more;
+    }
+    drop(filler);
+    let (may_read, wait) = channel::<()>();
+    let late = Late { reader: reader.try_clone().unwrap(), wait };
+    let host = Host::serve("gate_p2").stderr(writer, late).start();
+    let mut conn = host.connect();
+    conn.send(POST_HEAD).unwrap();
+    // Its log finds no room, nor does what follows.
+    host.signal(Signal::TERM);
+    while Conn::connect(host.addr()).is_ok() {}
+    reader.read_exact(&mut vec![0; filled]).unwrap();
+    drop(may_read);
+    host.wait_log(says::GATE_STARTED);
+    host.wait_log(says::DRAINING);
+    conn.send(OPEN).unwrap();
+    expect_last(&mut conn);
+    drop(conn);
+    let exit = host.wait_exit();
+    exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
+    for line in ["ready addr=", says::ASKED, says::CLOSING_DOOR] {
+        assert!(exit.stderr.contains(line), "{line}");
+    }
 }
 
 /// The control: nobody is told to leave while nothing stops.

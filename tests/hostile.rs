@@ -9,7 +9,7 @@ use crate::support::memory::resident_kib;
 use crate::support::neighbour::Neighbour;
 use crate::support::prelude::*;
 use crate::support::site::Site;
-use crate::support::stop::whole_log;
+use crate::support::stop::{lose_patience, whole_log};
 use crate::support::upstream::Upstream;
 use crate::support::wire;
 
@@ -392,7 +392,7 @@ fn second_signal_ends_a_host_full_of_hostile_guests() {
     assert_eq!(host.get("/good").status(), 200);
     host.signal(Signal::TERM);
     host.wait_log(says::ASKED);
-    host.signal(Signal::TERM);
+    lose_patience(&host, Signal::TERM);
     let exit = host.wait_exit();
     exit.expect_code(143);
     for conn in &mut conns {

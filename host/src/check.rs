@@ -1,7 +1,7 @@
 //! `host check` and `--dry-run`: whether what is to be served would serve, and what it would use.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path as FilePath;
 
 use host_manifest::Route;
@@ -13,6 +13,7 @@ use crate::config::args::{self, Job};
 use crate::config::{Cache, Serve};
 use crate::exit::Exit;
 use crate::outfit::Outfit;
+use crate::outlet;
 use crate::serve;
 use crate::site::{App, Site};
 use crate::threads;
@@ -43,11 +44,11 @@ pub fn dry_run(config: &Serve) -> Exit {
 fn conclude(what: &str, report: anyhow::Result<String>) -> Exit {
     match report {
         Ok(report) => {
-            drop(io::stdout().write_all(report.as_bytes()));
+            drop(outlet::stdout().write_all(report.as_bytes()));
             Exit::Clean
         }
         Err(why) => {
-            drop(writeln!(io::stderr(), "{what}: {why:#}"));
+            drop(writeln!(outlet::stderr(), "{what}: {why:#}"));
             Exit::NoStart
         }
     }

@@ -59,6 +59,7 @@ impl From<&Ending> for Exit {
         match ending {
             Ending::BeforeReady => Self::Clean,
             Ending::Stopped(report) => report.into(),
+            Ending::Broken => Self::Failed,
         }
     }
 }
@@ -91,6 +92,7 @@ mod tests {
     fn every_ending_has_its_number() {
         for (ending, code) in [
             (Ending::BeforeReady, 0),
+            (Ending::Broken, 4),
             (Ending::Stopped(report(0, 0, None)), 0),
             (Ending::Stopped(report(1, 0, None)), 1),
             (Ending::Stopped(report(0, 1, None)), 1),

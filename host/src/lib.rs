@@ -21,6 +21,7 @@ mod look;
 pub mod net;
 mod operate;
 mod outfit;
+pub mod outlet;
 pub mod serve;
 pub mod site;
 mod threads;

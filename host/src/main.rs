@@ -6,24 +6,25 @@ use std::io::{self, Write as _};
 use host::config::args::{self, Job};
 use host::config::log_filter;
 use host::exit::Exit;
-use host::{check, ctl, serve};
+use host::{check, ctl, lifecycle, outlet, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
+    lifecycle::set_signal_mask();
     let exit = match args::parse(env::args_os()) {
         Ok(Job::Serve(config)) => match log_filter() {
             Ok(_) if config.dry_run => check::dry_run(&config),
             Ok(filter) => serve::run(&config, filter),
             Err(why) => {
-                drop(writeln!(io::stderr(), "host: {why}"));
+                drop(writeln!(outlet::stderr(), "host: {why}"));
                 Exit::Usage
             }
         },
         Ok(Job::Schema) => {
             // Whoever closed our stdout does not want to read it.
-            drop(writeln!(io::stdout(), "{}", host_manifest::schema()));
+            drop(writeln!(outlet::stdout(), "{}", host_manifest::schema()));
             Exit::Clean
         }
         Ok(Job::Check(app)) => check::run(&app),

@@ -1,10 +1,9 @@
 //! `host serve`, composed: reads like the list of what happens.
 
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process;
 use std::sync::{Arc, mpsc};
-use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -30,6 +29,7 @@ use crate::log;
 use crate::net::{self, Acceptor, Listener};
 use crate::operate::{self, Operations, Operator};
 use crate::outfit::Outfit;
+use crate::outlet;
 use crate::site::{Ask, Outcome as SwapOutcome, Outfitter, Retirement, Site, Slot, Swaps, Trigger};
 use crate::threads;
 use crate::watch::Watch;
@@ -45,43 +45,42 @@ enum Outcome {
 #[must_use]
 pub fn run(config: &Serve, log_filter: EnvFilter) -> Exit {
     if let Err(why) = threads::check(threads(config)) {
-        say_last(&format!("host: cannot start: {why}"));
-        return Exit::NoStart;
+        return say_without_log(&format!("host: cannot start: {why}"));
     }
-    let log = log::start(log_filter);
+    let log = match log::start(log_filter) {
+        Ok(log) => log,
+        Err(why) => {
+            return say_without_log(&format!("host: cannot start: no thread for the log: {why}"));
+        }
+    };
     let mut operations = None;
     let outcome = live(config, &mut operations).unwrap_or_else(Outcome::NoStart);
     let (exit, last_line) = match &outcome {
         Outcome::Ended(ending @ Ending::Stopped(report)) => (ending.into(), report.to_string()),
-        Outcome::Ended(ending) => (ending.into(), "stopped before it was ready".to_owned()),
+        Outcome::Ended(ending @ Ending::BeforeReady) => {
+            (ending.into(), "stopped before it was ready".to_owned())
+        }
+        Outcome::Ended(ending @ Ending::Broken) => (
+            ending.into(),
+            "host: failed: the thread that carries out stops has panicked".to_owned(),
+        ),
         Outcome::NoStart(why) => (Exit::NoStart, format!("host: cannot start: {why:#}")),
     };
-    // What has been logged comes before the last line.
-    drop(log);
-    say_last(&last_line);
+    log.end(&last_line);
     if let Some(operations) = operations {
         operations.end(exit, last_line);
     }
     exit
 }
 
-/// The last line waits this long for a reader of stderr who does not read.
-const LAST_LINE_PATIENCE: Duration = Duration::from_secs(1);
+/// A line waits this long for a reader who does not read: neither start nor end may hang.
+const LINE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Writes the last line, on a thread that is left behind should nobody read it: the exit may not
-/// hang.
-fn say_last(line: &str) {
-    let (written, done) = mpsc::channel();
-    let write = line.to_owned();
-    let writer = thread::Builder::new().name("last-line".into()).spawn(move || {
-        drop(writeln!(io::stderr(), "{write}"));
-        written.send(()).ok();
-    });
-    match writer {
-        Ok(_) => drop(done.recv_timeout(LAST_LINE_PATIENCE)),
-        // Nobody else writes, so it is the reader's to wait for us.
-        Err(_) => drop(writeln!(io::stderr(), "{line}")),
-    }
+/// Says why nothing runs where there is no log yet.
+fn say_without_log(why: &str) -> Exit {
+    // Whoever closed our stderr does not want to read it.
+    drop(outlet::stderr().within(LINE_PATIENCE).write_all(format!("{why}\n").as_bytes()));
+    Exit::NoStart
 }
 
 /// A start that is given up lets go of what it has bound within this time: a guest yields every few
@@ -305,8 +304,8 @@ fn ready_line(listeners: &[Listener]) -> String {
 
 /// The one line on stdout. Nobody reading it is no reason not to serve.
 fn say(line: &str) {
-    let mut stdout = io::stdout().lock();
-    if let Err(why) = writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+    let mut stdout = outlet::stdout().within(LINE_PATIENCE);
+    if let Err(why) = stdout.write_all(format!("{line}\n").as_bytes()) {
         error!(%why, "the ready line could not be written");
     }
     info!("{line}");

@@ -1,13 +1,14 @@
 //! The real binary, from its command line to its exit code.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{PipeWriter, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, process};
+use std::{env, fmt, process};
 
 use rustix::process::Signal;
 
@@ -32,6 +33,18 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
+/// A pipe in place of the usual one.
+struct Stderr {
+    writer: PipeWriter,
+    reader: Box<dyn Read + Send>,
+}
+
+impl fmt::Debug for Stderr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stderr").field(&self.writer).finish()
+    }
+}
+
 /// A host to be started: `Host::serve("hello_p2").args([...]).start()`.
 #[derive(Debug)]
 #[must_use = "nothing runs before `start`"]
@@ -43,6 +56,7 @@ pub struct Serve {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     under: Vec<OsString>,
+    stderr: Option<Stderr>,
 }
 
 impl Serve {
@@ -61,6 +75,12 @@ impl Serve {
     /// Is run by this command, which takes another and becomes it: `setpriv`, `prlimit`, `env`.
     pub fn under<S: Into<OsString>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
         self.under.splice(0..0, command.into_iter().map(Into::into));
+        self
+    }
+
+    /// Gives it `writer` as its stderr, and reads its log from `reader`.
+    pub fn stderr(mut self, writer: PipeWriter, reader: impl Read + Send + 'static) -> Self {
+        self.stderr = Some(Stderr { writer, reader: Box::new(reader) });
         self
     }
 
@@ -104,7 +124,7 @@ impl Serve {
         Exit::of(process, None, Instant::now(), PATIENCE)
     }
 
-    fn spawn(self) -> (Process, Self) {
+    fn spawn(mut self) -> (Process, Self) {
         let mut command = binary_under(&self.under);
         command.arg("serve").arg(&self.app);
         if self.tcp {
@@ -129,7 +149,11 @@ impl Serve {
             command.args(["--control", "off"]);
         }
         command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
-        (Process::spawn(&mut command), self)
+        let process = match self.stderr.take() {
+            Some(Stderr { writer, reader }) => Process::spawn_writing(&mut command, writer, reader),
+            None => Process::spawn(&mut command),
+        };
+        (process, self)
     }
 }
 
@@ -149,7 +173,7 @@ impl Host {
     pub fn serve(name: &str) -> Serve {
         let app = if name.contains('/') { PathBuf::from(name) } else { guest(name) };
         let (args, env, under) = (Vec::new(), Vec::new(), Vec::new());
-        Serve { app, tcp: true, unix: None, control: None, args, env, under }
+        Serve { app, tcp: true, unix: None, control: None, args, env, under, stderr: None }
     }
 
     /// Runs `host ARGS...` to its end.

@@ -1,6 +1,7 @@
 //! A child process: signals that cannot hit a stranger, an end that is awaited without polling,
 //! and no way to leave it behind. When a test panics, the drop prints the child's stderr.
 
+use std::io::{PipeWriter, Read};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -36,13 +37,28 @@ impl Process {
     /// # Panics
     /// When it cannot be started.
     pub fn spawn(command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (reader, writer) = io::pipe().expect("a pipe can be made");
+        Self::spawn_writing(command, writer, reader)
+    }
+
+    /// The same with `stderr` as its stderr, which is read from `reader`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn spawn_writing(
+        command: &mut Command,
+        stderr: PipeWriter,
+        reader: impl Read + Send + 'static,
+    ) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         command.process_group(0);
         let mut child = command
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {:?}: {e}", command.get_program()));
+        // The command has our end of the pipe, which would keep it open.
+        command.stderr(Stdio::null());
         let stdout = Lines::collect(child.stdout.take().expect("piped"));
-        let stderr = Lines::collect(child.stderr.take().expect("piped"));
+        let stderr = Lines::collect(reader);
         let pidfd = pidfd_open(pid(&child), PidfdFlags::empty()).expect("the child is ours");
         Self { child, pidfd, stdout, stderr }
     }

@@ -15,6 +15,8 @@ pub const DRAINING: &str = "stop: door closed, draining";
 pub const CUT: &str = "stop: cutting what is left";
 /// How the name of each survivor begins.
 pub const SURVIVOR: &str = "stop: cut ";
+/// A signal has come so soon after the first that it is taken for the same.
+pub const SAME_STOP: &str = "is taken for the same stop";
 /// A signal that means nothing yet has been taken.
 pub const IGNORED: &str = "signal ignored";
 /// Accepting failed for want of something; it is tried again.

@@ -1,5 +1,8 @@
 //! What tests of a stop do again and again.
 
+use std::thread;
+use std::time::Duration;
+
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
 use super::exit::Exit;
@@ -94,6 +97,13 @@ pub fn thaw_with(host: &Host, signal: Signal) {
 pub fn stop(host: &Host) {
     host.signal(Signal::TERM);
     host.wait_log(says::DRAINING);
+}
+
+/// Sends the signal that counts as the second of a stop which `host` has logged.
+pub fn lose_patience(host: &Host, signal: Signal) {
+    // Not a wait for the host: two signals that are nearer to each other than this are one stop.
+    thread::sleep(Duration::from_millis(500));
+    host.signal(signal);
 }
 
 /// Stops `host`, which has nothing to do any more, and gives its whole log: the place to look for what

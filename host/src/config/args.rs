@@ -206,7 +206,8 @@ struct StopArgs {
     drain_delay: Span,
 
     /// From SIGTERM to the moment when what is still running is cut. Keep it below the time that
-    /// the supervisor grants (Kubernetes 30s, systemd 90s)
+    /// the supervisor grants (Kubernetes 30s, systemd 90s). A second SIGTERM or SIGINT, 500ms or more
+    /// after the first, cuts before that, and SIGQUIT at once
     #[arg(long, value_name = "TIME", default_value = defaults::DRAIN_TIMEOUT)]
     drain_timeout: Span,
 

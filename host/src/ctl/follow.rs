@@ -11,6 +11,7 @@ use super::client::{Ask, Client, Gone};
 use super::{ANSWER, Failure, print, reason, show};
 use crate::control::schema::{Line, Progress};
 use crate::exit::Exit;
+use crate::outlet;
 
 /// Without a terminal, a line this often.
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -108,7 +109,7 @@ impl Screen {
 
     fn clear(&self) {
         if self.terminal && !self.json {
-            drop(io::stdout().write_all(b"\r\x1b[2K"));
+            drop(outlet::stdout().write_all(b"\r\x1b[2K"));
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::control::schema::{
     Connections, Generations, Nothing, Outcome, Progress, Refused, Rollback, Status, Stop, Swap,
 };
 use crate::exit::Exit;
+use crate::outlet;
 use client::{Ask, Client, Gone};
 use find::NotFound;
 
@@ -61,7 +62,7 @@ impl Failure {
 #[must_use]
 pub fn run(ask: &Ctl) -> Exit {
     carry_out(ask).unwrap_or_else(|why| {
-        drop(writeln!(io::stderr(), "host ctl: {why}"));
+        drop(writeln!(outlet::stderr(), "host ctl: {why}"));
         why.exit()
     })
 }
@@ -176,6 +177,5 @@ fn reason(status: StatusCode, body: &[u8]) -> String {
 
 /// Whoever closed our stdout does not want to read it.
 fn print(text: &[u8]) {
-    let mut stdout = io::stdout().lock();
-    drop(stdout.write_all(text).and_then(|()| stdout.flush()));
+    drop(outlet::stdout().write_all(text));
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
@@ -15,7 +16,8 @@ use tracing::{info, warn};
 use super::Work;
 use super::guard::Counts;
 use super::phase::{Phase, PhaseSetter, Stopping};
-use super::signals::{Cause, Command};
+use super::signals::{Asked, Cause, Command};
+use crate::outlet;
 
 /// How a stop is to go. One budget: the delay lies inside the timeout.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,8 @@ pub enum Ending {
     BeforeReady,
     /// Drained, cut or both.
     Stopped(Report),
+    /// What carries out stops has panicked: nobody hears signals any more.
+    Broken,
 }
 
 /// What a stop did: the numbers of its last line.
@@ -74,6 +78,11 @@ const REDRAW_EVERY: Duration = Duration::from_millis(200);
 /// After the cut, this long for the last 503s and resets to leave, then the process ends.
 const CUT_GRACE: Duration = Duration::from_secs(1);
 
+/// A second signal counts from here on after the first. coreutils `timeout`, supervisors that signal
+/// a group and wrappers that pass signals on send one stop as two signals, within milliseconds;
+/// nobody who has lost patience is as quick.
+const SECOND_SIGNAL_COUNTS_FROM: Duration = Duration::from_millis(500);
+
 /// Between two looks at exchanges whose connections have ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
@@ -85,7 +94,7 @@ pub(super) async fn live(
     phase: &PhaseSetter,
     work: &Work,
     plan: Plan,
-    commands: &mut UnboundedReceiver<Command>,
+    commands: &mut UnboundedReceiver<Asked>,
 ) -> Ending {
     let first = next_stop(commands).await;
     if phase.give_up_start() {
@@ -106,8 +115,8 @@ struct Stop<'a> {
     leaving: Option<Instant>,
     before: Before,
     failed: AtomicBool,
-    /// A signal has asked for it.
-    signalled: AtomicBool,
+    /// When a signal first asked for it.
+    signalled: OnceLock<Instant>,
     /// Reusable instances that were there at the cut.
     cut_instances: AtomicU64,
 }
@@ -145,23 +154,21 @@ impl<'a> Stop<'a> {
             leaving,
             before,
             failed: AtomicBool::new(false),
-            signalled: AtomicBool::new(false),
+            signalled: OnceLock::new(),
             cut_instances: AtomicU64::new(0),
         }
     }
 
     /// Runs the steps. Gives who cut the stop short, if somebody did.
-    async fn run(
-        &self,
-        first: Command,
-        commands: &mut UnboundedReceiver<Command>,
-    ) -> Option<Cause> {
+    async fn run(&self, first: Asked, commands: &mut UnboundedReceiver<Asked>) -> Option<Cause> {
+        let Asked { command: first, at } = first;
         let cut_by = match first {
             Command::Cut(cause) => Some(cause),
             Command::Stop(_) | Command::Fail => {
                 self.failed.store(first == Command::Fail, Ordering::Relaxed);
-                let by_signal = matches!(first, Command::Stop(Cause::Signal(_)));
-                self.signalled.store(by_signal, Ordering::Relaxed);
+                if let Command::Stop(Cause::Signal(_)) = first {
+                    self.signalled.get_or_init(|| at);
+                }
                 self.say_plan(first);
                 match self.drain(commands).await {
                     Wait::Done => return None,
@@ -175,7 +182,7 @@ impl<'a> Stop<'a> {
         cut_by
     }
 
-    async fn drain(&self, commands: &mut UnboundedReceiver<Command>) -> Wait {
+    async fn drain(&self, commands: &mut UnboundedReceiver<Asked>) -> Wait {
         if !self.plan.delay.is_zero() {
             self.phase.set(Phase::LameDuck);
             info!(step = "lame-duck", delay = ?self.plan.delay, "stop: lame duck, still accepting");
@@ -208,8 +215,21 @@ impl<'a> Stop<'a> {
 
     /// Whether somebody has lost patience. Who asks again over the control socket or from a guest
     /// has not, and a supervisor that sends its first SIGTERM behind `host ctl stop` neither.
-    fn is_second_signal(&self, cause: Cause) -> bool {
-        matches!(cause, Cause::Signal(_)) && self.signalled.swap(true, Ordering::Relaxed)
+    fn is_second_signal(&self, cause: Cause, at: Instant) -> bool {
+        let Cause::Signal(signal) = cause else { return false };
+        let Some(first) = self.signalled.get() else {
+            self.signalled.get_or_init(|| at);
+            return false;
+        };
+        let counts = at.saturating_duration_since(*first) >= SECOND_SIGNAL_COUNTS_FROM;
+        if !counts {
+            info!(
+                signal = signal.name(),
+                "stop: a signal within {SECOND_SIGNAL_COUNTS_FROM:?} of the first is taken for the \
+                 same stop; send it again to cut"
+            );
+        }
+        counts
     }
 
     async fn doors_closed(&self) {
@@ -233,7 +253,7 @@ impl<'a> Stop<'a> {
     async fn wait(
         &self,
         done: impl Future<Output = ()>,
-        commands: &mut UnboundedReceiver<Command>,
+        commands: &mut UnboundedReceiver<Asked>,
     ) -> Wait {
         let mut progress = Progress::new(self.began);
         let mut done = std::pin::pin!(done);
@@ -241,9 +261,9 @@ impl<'a> Stop<'a> {
             tokio::select! {
                 biased;
                 () = &mut done => break Wait::Done,
-                command = next_stop(commands) => match command {
+                Asked { command, at } = next_stop(commands) => match command {
                     Command::Cut(cause) => break Wait::CutBy(cause),
-                    Command::Stop(cause) => if self.is_second_signal(cause) {
+                    Command::Stop(cause) => if self.is_second_signal(cause, at) {
                         break Wait::CutBy(cause);
                     },
                     Command::Fail => self.failed.store(true, Ordering::Relaxed),
@@ -321,7 +341,7 @@ impl<'a> Stop<'a> {
             drain_timeout = ?self.plan.timeout,
             exchanges = self.work.exchanges.in_flight(),
             connections = self.work.connections.in_flight(),
-            "stop: asked; a second signal cuts at once"
+            "stop: asked; a second signal cuts, from {SECOND_SIGNAL_COUNTS_FROM:?} after the first"
         );
     }
 
@@ -424,20 +444,18 @@ impl Terminal {
 }
 
 fn draw_over(line: &str) -> io::Result<()> {
-    let mut stderr = io::stderr().lock();
-    write!(stderr, "\r\x1b[2K{line}")?;
-    stderr.flush()
+    outlet::stderr().write_all(format!("\r\x1b[2K{line}").as_bytes())
 }
 
 /// The next command that asks for a stop or a cut. Never ends once the signal tasks are gone, so
 /// callers wait beside it under their own deadline.
-async fn next_stop(commands: &mut UnboundedReceiver<Command>) -> Command {
+async fn next_stop(commands: &mut UnboundedReceiver<Asked>) -> Asked {
     loop {
         match commands.recv().await {
-            Some(Command::Ignored(signal)) => {
+            Some(Asked { command: Command::Ignored(signal), .. }) => {
                 warn!(signal = signal.name(), "signal ignored: this version has no use for it yet");
             }
-            Some(command) => return command,
+            Some(asked) => return asked,
             None => std::future::pending().await,
         }
     }

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 struct World {
     phase: PhaseSetter,
     work: Work,
-    send: mpsc::UnboundedSender<Command>,
-    commands: Option<UnboundedReceiver<Command>>,
+    send: mpsc::UnboundedSender<Asked>,
+    commands: Option<UnboundedReceiver<Asked>>,
 }
 
 fn world() -> World {
@@ -30,14 +30,14 @@ impl World {
     }
 
     fn say(&self, command: Command) {
-        self.send.send(command).unwrap();
+        self.send.send(Asked::now(command)).unwrap();
     }
 }
 
 fn report(ending: Ending) -> Report {
     match ending {
         Ending::Stopped(report) => report,
-        Ending::BeforeReady => panic!("was ready"),
+        Ending::BeforeReady | Ending::Broken => panic!("was ready, and did not panic"),
     }
 }
 
@@ -109,13 +109,88 @@ async fn a_second_signal_cuts_at_once_in_every_step() {
         let life = world.live(delay, 25);
         world.say(TERM);
         watch.reached(if delay > 0 { Phase::LameDuck } else { Phase::Draining }).await;
+        sleep(SECOND_SIGNAL_COUNTS_FROM).await;
+        let began = Instant::now();
         world.say(second.command().unwrap());
         watch.reached(Phase::Cut).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
         drop(connection);
         let report = report(life.await.unwrap());
-        assert_eq!(report.took, Duration::ZERO);
+        assert_eq!(report.took, SECOND_SIGNAL_COUNTS_FROM);
         assert_eq!(report.cut_short_by, Some(Cause::Signal(second)));
     }
+}
+
+/// coreutils `timeout` signals its child and then its group: two signals within 10 ms, and the host
+/// cut what was in flight.
+#[tokio::test(start_paused = true)]
+async fn one_stop_that_comes_as_several_signals_drains() {
+    let soon = SECOND_SIGNAL_COUNTS_FROM - Duration::from_millis(1);
+    for (delay, after) in [(0, Duration::ZERO), (0, soon), (5, Duration::from_millis(10))] {
+        let mut world = world();
+        let _stuck = world.work.connections.enter(Arc::new("peer"));
+        let watch = world.phase.watch();
+        let life = world.live(delay, 25);
+        let began = Instant::now();
+        world.say(TERM);
+        sleep(after).await;
+        for again in [Signal::Terminate, Signal::Interrupt] {
+            world.say(again.command().unwrap());
+        }
+        watch.reached(Phase::Cut).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(25), "{after:?}");
+        assert!(report(life.await.unwrap()).cut_short_by.is_none());
+    }
+}
+
+/// Signals that were swallowed do not put off the moment from which one counts.
+#[tokio::test(start_paused = true)]
+async fn a_second_signal_counts_from_the_first_and_not_from_one_that_was_swallowed() {
+    let mut world = world();
+    let _stuck = world.work.connections.enter(Arc::new("peer"));
+    let watch = world.phase.watch();
+    let life = world.live(0, 25);
+    let began = Instant::now();
+    for _ in 0..6 {
+        world.say(TERM);
+        sleep(Duration::from_millis(100)).await;
+    }
+    watch.reached(Phase::Cut).await;
+    assert_eq!(began.elapsed(), Duration::from_millis(600));
+    let report = report(life.await.unwrap());
+    assert_eq!(report.cut_short_by, Some(Cause::Signal(Signal::Terminate)));
+}
+
+/// An impatient person says SIGQUIT, and is believed at once.
+#[tokio::test(start_paused = true)]
+async fn sigquit_cuts_a_drain_however_soon_it_comes() {
+    let mut world = world();
+    let _stuck = world.work.connections.enter(Arc::new("peer"));
+    let watch = world.phase.watch();
+    let life = world.live(0, 25);
+    let began = Instant::now();
+    world.say(TERM);
+    world.say(Signal::Quit.command().unwrap());
+    watch.reached(Phase::Cut).await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    let report = report(life.await.unwrap());
+    assert_eq!(report.cut_short_by, Some(Cause::Signal(Signal::Quit)));
+}
+
+/// The signal waited while the last line of progress was cleared: its own moment counts.
+#[tokio::test(start_paused = true)]
+async fn a_signal_counts_from_when_it_came_and_not_from_when_it_was_looked_at() {
+    let mut world = world();
+    let _stuck = world.work.connections.enter(Arc::new("peer"));
+    let watch = world.phase.watch();
+    world.say(TERM);
+    world.say(TERM);
+    sleep(SECOND_SIGNAL_COUNTS_FROM).await;
+    let life = world.live(0, 25);
+    watch.reached(Phase::Draining).await;
+    world.say(TERM);
+    watch.reached(Phase::Cut).await;
+    assert!(report(life.await.unwrap()).cut_short_by.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,7 +242,7 @@ async fn a_stop_before_ready_ends_at_once() {
     let (send, mut commands) = mpsc::unbounded_channel();
     let phase = PhaseSetter::new();
     let plan = Plan { delay: Duration::from_secs(5), timeout: Duration::from_secs(25) };
-    send.send(TERM).unwrap();
+    send.send(Asked::now(TERM)).unwrap();
     let ending = live(&phase, &Work::default(), plan, &mut commands).await;
     assert!(matches!(ending, Ending::BeforeReady));
 }

@@ -10,13 +10,17 @@
 //! Pure tokio: may not know hyper, HTTP, wasmtime or sockets. It runs on a thread and a small
 //! runtime of its own, so that guests which spin on every core cannot hold up a stop.
 
+mod alarm;
 mod drain;
 mod guard;
+mod mask;
 mod phase;
 mod signals;
 
+pub use alarm::Alarm;
 pub use drain::{Ending, Plan, Report};
 pub use guard::{Guard, InFlight, Name, Named, Tracker};
+pub use mask::set_signal_mask;
 pub use phase::{NotNow, Phase, PhaseWatch, Stopping};
 pub use signals::{Cause, Command, Hangups, Signal};
 
@@ -27,7 +31,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::task::TaskTracker;
 
 use phase::PhaseSetter;
-use signals::Commands;
+use signals::{Asked, Commands};
 
 /// What is in flight, by kind. Cloning gives another handle to the same trackers.
 ///
@@ -122,16 +126,18 @@ impl Lifecycle {
 
     /// Starts the lifecycle's thread: waits for commands, runs the stop, and hands over how it
     /// ended. `ended` is called exactly once, on that thread, which then goes on to run what was
-    /// spawned on its runtime until the process ends.
+    /// spawned on its runtime until the process ends. If the thread panics, `ended` is told so:
+    /// a process that hears no signal any more must end by itself.
     ///
     /// # Errors
     /// When the thread cannot be made.
     pub fn run(self, plan: Plan, ended: impl FnOnce(Ending) + Send + 'static) -> io::Result<Ready> {
         let Self { setter, mut commands, runtime, work } = self;
         let ready = Ready(setter.clone());
+        let ended = OrBroken::new(ended);
         thread::Builder::new().name("lifecycle".into()).spawn(move || {
             runtime.block_on(async {
-                ended(drain::live(&setter, &work, plan, &mut commands.receiver).await);
+                ended.tell(drain::live(&setter, &work, plan, &mut commands.receiver).await);
                 std::future::pending::<()>().await;
             });
         })?;
@@ -142,7 +148,7 @@ impl Lifecycle {
 /// Asks the lifecycle for what signals ask for. Cheap to clone; dropping it asks for nothing.
 #[derive(Clone, Debug)]
 pub struct Commander {
-    sender: UnboundedSender<Command>,
+    sender: UnboundedSender<Asked>,
     setter: PhaseSetter,
 }
 
@@ -161,6 +167,13 @@ impl Commander {
     /// the code for that.
     pub fn fail(&self) {
         self.say(Command::Fail);
+    }
+
+    /// A guard for a task called `what` that the process cannot do without: if it panics, the
+    /// process is told of the failure.
+    #[must_use]
+    pub fn alarm(&self, what: &'static str) -> Alarm {
+        Alarm::new(what, self.sender.clone())
     }
 
     /// Begins a lame duck by hand: not ready, still accepting, answers say `Connection: close`. One
@@ -182,7 +195,30 @@ impl Commander {
 
     fn say(&self, command: Command) {
         // Nobody listens any more when the stop is over: then the process ends anyway.
-        self.sender.send(command).ok();
+        self.sender.send(Asked::now(command)).ok();
+    }
+}
+
+/// Who is told how the process came to its end, whatever becomes of the thread that finds out.
+struct OrBroken<F: FnOnce(Ending)>(Option<F>);
+
+impl<F: FnOnce(Ending)> OrBroken<F> {
+    fn new(ended: F) -> Self {
+        Self(Some(ended))
+    }
+
+    fn tell(mut self, ending: Ending) {
+        if let Some(ended) = self.0.take() {
+            ended(ending);
+        }
+    }
+}
+
+impl<F: FnOnce(Ending)> Drop for OrBroken<F> {
+    fn drop(&mut self) {
+        if let Some(ended) = self.0.take() {
+            ended(Ending::Broken);
+        }
     }
 }
 
@@ -196,5 +232,27 @@ impl Ready {
     #[must_use]
     pub fn announce(self) -> bool {
         self.0.set(Phase::Ready)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// The thread that hears signals panics. The process was deaf then: it ignored SIGTERM for ever.
+    #[test]
+    fn a_panic_of_the_thread_that_hears_signals_is_an_ending() {
+        let lifecycle = Lifecycle::arm().unwrap();
+        let commander = lifecycle.commander();
+        // No clock has room for such a deadline.
+        let plan = Plan { delay: Duration::ZERO, timeout: Duration::MAX };
+        let (told, ending) = mpsc::channel();
+        let ready = lifecycle.run(plan, move |ending| told.send(ending).unwrap()).unwrap();
+        assert!(ready.announce());
+        commander.stop(Cause::Operator);
+        assert!(matches!(ending.recv_timeout(Duration::from_secs(30)), Ok(Ending::Broken)));
     }
 }

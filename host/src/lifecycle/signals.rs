@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use super::alarm::Alarm;
 
 /// What is asked of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +20,19 @@ pub enum Command {
     Fail,
     /// A signal that is kept from killing the process and does nothing yet.
     Ignored(Signal),
+}
+
+/// A command, and when it was given: whoever carries it out may come to it later.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) command: Command,
+    pub(super) at: Instant,
+}
+
+impl Asked {
+    pub(super) fn now(command: Command) -> Self {
+        Self { command, at: Instant::now() }
+    }
 }
 
 /// Who asked for a stop.
@@ -126,8 +142,8 @@ impl Signal {
 /// Who may give commands, who carries them out, and who is told of SIGHUP.
 #[derive(Debug)]
 pub(super) struct Commands {
-    pub(super) sender: mpsc::UnboundedSender<Command>,
-    pub(super) receiver: mpsc::UnboundedReceiver<Command>,
+    pub(super) sender: mpsc::UnboundedSender<Asked>,
+    pub(super) receiver: mpsc::UnboundedReceiver<Asked>,
     pub(super) hangups: Hangups,
 }
 
@@ -139,10 +155,12 @@ pub(super) fn listen() -> io::Result<Commands> {
     for name in Signal::ALL {
         let mut stream = signal(SignalKind::from_raw(i32::from(name.number())))?;
         let (sender, hangups) = (sender.clone(), hangups.clone());
+        let alarm = Alarm::new("signals", sender.clone());
         tokio::spawn(async move {
+            let _alarm = alarm;
             while stream.recv().await.is_some() {
                 match name.command() {
-                    Some(command) if sender.send(command).is_err() => return,
+                    Some(command) if sender.send(Asked::now(command)).is_err() => return,
                     Some(_) => {}
                     None => hangups.0.notify_one(),
                 }
