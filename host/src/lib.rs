@@ -13,6 +13,7 @@ pub mod component;
 pub mod config;
 pub mod control;
 pub mod ctl;
+mod date;
 pub mod exit;
 pub mod http;
 pub mod lifecycle;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::schema::Refused;
+use crate::date;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -89,5 +90,6 @@ fn answer(status: StatusCode, kind: &'static str, body: Reply) -> Response<Reply
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    date::stamp(response.headers_mut());
     response
 }

@@ -26,6 +26,7 @@ use super::upload::{self, UploadLimits};
 use super::verdict::Verdict;
 use super::way::Way;
 use crate::component::{Generation, GuestFailure, Running, WasiBody};
+use crate::date;
 use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Work as InFlight};
 use crate::net;
 use crate::site::{Breaker, BreakerStanding, Permit, Slot, Target};
@@ -459,7 +460,12 @@ impl net::Service for Exchanges {
         &self,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Answer>> + Send + 'static {
-        self.clone().answer(request)
+        let answer = self.clone().answer(request);
+        async move {
+            let mut answer = answer.await;
+            date::stamp(answer.headers_mut());
+            answer
+        }
     }
 
     fn refusal(&self, why: net::Refusal) -> Bytes {
