@@ -11,10 +11,15 @@
 //!
 //! Without [`start`] no time is ever lost; so it is in tests on a paused clock.
 
+use std::error::Error;
+use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::ops::{Add, Sub};
+use std::pin::pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{self, AtomicU64};
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -30,6 +35,9 @@ const LATE: Duration = Duration::from_millis(150);
 /// Turns of the reactor that a deadline grants when its time is up. With HTTP/2 the connection reads
 /// in the first one, and its streams in the second.
 const TURNS: usize = 2;
+
+/// Far enough for whatever is farther than the clock reaches: a year.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// When the heart began to beat.
 static BORN: OnceLock<Instant> = OnceLock::new();
@@ -139,8 +147,9 @@ impl Moment {
 impl Add<Duration> for Moment {
     type Output = Self;
 
+    /// As far away as there is a moment: what people write as a time may be any number.
     fn add(self, time: Duration) -> Self {
-        Self(self.0 + time)
+        Self(self.0.checked_add(time).unwrap_or_else(|| self.0 + FAR))
     }
 }
 
@@ -175,6 +184,34 @@ pub async fn until(deadline: Moment) {
 /// Waits so long, as [`until`] does.
 pub async fn pass(time: Duration) {
     until(Moment::now() + time).await;
+}
+
+/// What a future was given by [`timeout`] is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed;
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it took too long")
+    }
+}
+
+impl Error for Elapsed {}
+
+/// What `future` gives, if it does so within `time`; it is asked first.
+///
+/// # Errors
+/// When it does not.
+pub async fn timeout<T>(time: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    // Made now, not when it is first polled: the future may take long to give way.
+    let end = Moment::now() + time;
+    let mut future = pin!(future);
+    let mut late = pin!(until(end));
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+        Poll::Pending => late.as_mut().poll(cx).map(|()| Err(Elapsed)),
+    })
+    .await
 }
 
 #[cfg(test)]
@@ -214,6 +251,14 @@ mod tests {
         until(past).await;
         assert_eq!(began.elapsed(), Duration::from_secs(2));
         assert_eq!(past - (past + Duration::from_secs(1)), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_future_has_its_time_and_no_more() {
+        let second = Duration::from_secs(1);
+        assert_eq!(timeout(second, sleep(second)).await, Ok(()), "it is asked first");
+        assert_eq!(timeout(second, sleep(2 * second)).await, Err(Elapsed));
+        assert_eq!(timeout(Duration::MAX, sleep(second)).await, Ok(()));
     }
 
     /// What came before the deadline is seen before it, though the reactor told of the timer first.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use host_outgoing::Client;
 use http::Request;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wasmtime::component::{Component, Instance, InstancePre, Linker};
 use wasmtime::{Engine, Store};
@@ -117,7 +117,8 @@ impl Blueprint {
         &self,
         store: &mut Store<GuestState>,
     ) -> wasmtime::Result<Instance> {
-        timeout(self.limits().response_head, self.code.pre.instantiate_async(store)).await?
+        host_clock::timeout(self.limits().response_head, self.code.pre.instantiate_async(store))
+            .await?
     }
 
     /// Makes an instance that may serve: its hook `on-start` has run.

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
 use tracing::warn;
 use wasmtime::Store;
 use wasmtime::component::{Accessor, Instance, InstancePre};
@@ -208,7 +207,8 @@ impl Beside {
         identity.fate.ending().await;
         let left = identity.fate.left().unwrap_or_default();
         let call = self.0.host_lifecycle_on_drain_async();
-        let told = timeout(limit.min(left), call.call_on_drain(accessor, millis(left))).await;
+        let told =
+            host_clock::timeout(limit.min(left), call.call_on_drain(accessor, millis(left))).await;
         told.unwrap_or_else(|_| {
             let (component, generation) = (&*identity.component, identity.number);
             warn!(
@@ -229,7 +229,7 @@ async fn within<T>(
     limit: Duration,
     call: impl Future<Output = wasmtime::Result<T>>,
 ) -> wasmtime::Result<T> {
-    match timeout(limit, call).await {
+    match host_clock::timeout(limit, call).await {
         Ok(done) => done,
         Err(_) => Err(GuestFailure::HookTooSlow(hook, limit).into()),
     }

@@ -14,6 +14,7 @@
 mod budget;
 mod clock;
 mod compile;
+mod cost;
 mod descriptors;
 mod engine;
 mod fate;

@@ -13,7 +13,6 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Empty};
 use thiserror::Error;
-use tokio::time::timeout;
 
 use super::{Generation, GuestFailure, Running, WasiBody};
 
@@ -66,7 +65,7 @@ impl Smoke {
     /// Runs it on an instance of its own: head, body, and what the guest does after.
     pub(super) async fn run(&self, generation: &Generation) -> Result<(), Failed> {
         let request = self.request()?;
-        timeout(PATIENCE, self.expect_answer(generation.start_alone(request)))
+        host_clock::timeout(PATIENCE, self.expect_answer(generation.start_alone(request)))
             .await
             .map_err(|_| Failed::TooSlow)?
     }

@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
+use super::cost::Cost;
+
 /// A component that has run within this time is company. Longer than the pause between two requests
 /// of a neighbour that is asked now and then: it would be noticed only when it has its turn, late.
 const COMPANY: Duration = Duration::from_secs(2);
@@ -233,16 +235,16 @@ impl Turn {
         }))
     }
 
-    /// Polls a guest: when that is over, so is its turn. Gives the time that it took, too.
+    /// Polls a guest: when that is over, so is its turn. Gives the CPU time that it took, too.
     pub(super) fn poll<T>(&self, poll: impl FnOnce() -> T) -> (T, Duration) {
-        let began = Instant::now();
+        let cost = Cost::begin();
         self.0.share.0.runs();
-        self.0.begins(began);
+        self.0.begins(cost.began());
         let outer = self.0.polled.swap(true, Ordering::Relaxed);
         let polled = poll();
         self.0.polled.store(outer, Ordering::Relaxed);
         self.0.end();
-        let took = began.elapsed();
+        let took = cost.end();
         self.0.computed.fetch_add(micros(took), Ordering::Relaxed);
         (polled, took)
     }

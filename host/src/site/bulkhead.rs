@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{AcquireError, Mutex, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
 use super::reserve::{Reserve, Right};
 
@@ -67,7 +66,7 @@ impl Bulkhead {
             return Ok(Permit { _own: own, _of_all: reserve.fill(of_all) });
         }
         let _place = self.queue.try_acquire().map_err(|_| Full)?;
-        let both = timeout(self.wait, self.both(wanted)).await;
+        let both = host_clock::timeout(self.wait, self.both(wanted)).await;
         let (own, of_all) = both.map_err(|_| Full)?.map_err(|_| Full)?;
         Ok(Permit { _own: own, _of_all: reserve.fill(of_all) })
     }
@@ -93,7 +92,7 @@ impl Bulkhead {
             return Ok(own);
         }
         let _place = self.queue.try_acquire().map_err(|_| Full)?;
-        let own = timeout(self.wait, self.instances.clone().acquire_owned()).await;
+        let own = host_clock::timeout(self.wait, self.instances.clone().acquire_owned()).await;
         own.map_err(|_| Full)?.map_err(|_| Full)
     }
 

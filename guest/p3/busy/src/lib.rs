@@ -1,5 +1,5 @@
 //! Spins without ever calling the host: `/` before the head (after the line `busy: spinning` on
-//! stdout), `/late` after the head and the chunk `first`. `?ms=N` spins that long, then answers.
+//! stdout), `/late` after the head and the chunk `first`. `?ms=N` says so, spins that long, then answers.
 //! Learnt from it: a guest that never yields is stopped, and harms nobody else until then.
 
 use kit::wasip3::clocks::monotonic_clock::now;
@@ -9,6 +9,7 @@ kit::serve!(handle);
 
 async fn handle(request: Request) -> Answer {
     if let Some(ms) = request.text("ms") {
+        kit::print("busy: spinning").await;
         let end = now() + ms.parse().unwrap_or(0) * 1_000_000;
         while now() < end {}
         return kit::answer("spun\n");
