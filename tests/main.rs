@@ -17,6 +17,7 @@
     reason = "a test crate panics to fail, prints what it found, and lives on the real clock"
 )]
 
+mod blame;
 mod bodies;
 mod bulkheads;
 mod chain_bodies;
@@ -61,6 +62,8 @@ mod sandbox;
 mod serving;
 mod shares;
 mod signals;
+mod slow_bodies;
+mod stopped;
 mod stopping;
 mod support;
 mod swap;

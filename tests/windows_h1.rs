@@ -192,7 +192,9 @@ fn request_that_a_guest_works_on_is_answered_and_told_to_close() {
 #[test]
 fn pipelined_requests_already_sent_are_all_answered_and_only_the_last_says_close() {
     for guest in ["gate_p2", "gate_p3"] {
-        let host = Host::serve(guest).unix().args(NO_LINGER).start();
+        // The guest is to be at work when the body comes.
+        let unread = ["--prefetch-body", "0B"];
+        let host = Host::serve(guest).unix().args(NO_LINGER).args(unread).start();
         let mut conns = connections(&host);
         for conn in &mut conns {
             conn.send("POST /head HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\n").unwrap();

@@ -21,7 +21,7 @@ use crate::component::{
 };
 use crate::config::{self, Address, Manifest, Serve};
 use crate::exit::Exit;
-use crate::http::Exchanges;
+use crate::http::{Exchanges, Terms};
 use crate::lifecycle::{
     self, Cause, Commander, Ending, Hangups, Lifecycle, Phase, PhaseWatch, Plan, Ready, Tracker,
 };
@@ -167,8 +167,7 @@ async fn start(
     let watch = manifest.swap.watch.then(Watch::start).transpose().context("watching files")?;
     let outfitter = outfitter(&config, &process);
     let slot = Arc::new(Slot::new(load(&outfitter, &loader).await?));
-    let headers = manifest.connection.headers;
-    let service = Exchanges::new(slot.clone(), phase.clone(), &work, headers);
+    let service = Exchanges::new(slot.clone(), phase.clone(), &work, terms(manifest));
     let context = net::Context {
         phase,
         connections: work.connections.clone(),
@@ -372,6 +371,15 @@ fn outfitter(config: &Serve, process: &Process) -> Outfitter {
         look: false,
     };
     outfit.outfitter(config)
+}
+
+fn terms(manifest: &Manifest) -> Terms {
+    let connection = &manifest.connection;
+    Terms {
+        headers: connection.headers,
+        min_rate: connection.min_rate,
+        prefetch: connection.prefetch,
+    }
 }
 
 fn connection_limits(manifest: &Manifest) -> net::Limits {

@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http_body::Body as _;
-use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use super::exchange::Admitted;
-use crate::component::{Running, WasiBody};
+use super::verdict::Verdict;
+use crate::component::{GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Name, Phase, PhaseWatch, Tracker};
 
 /// What it takes to let a guest work on.
@@ -26,7 +26,7 @@ impl Afterwork {
         let Self { tracker, phase } = self.clone();
         let mut guard = tracker.enter(what);
         tokio::spawn(async move {
-            let Rest { mut running, mut unwanted, admitted, exchange } = rest;
+            let Rest { mut running, mut unwanted, admitted, exchange, verdict } = rest;
             let (generation, limit) = (&admitted.generation, admitted.entry.limits.after);
             let work = poll_fn(|cx| {
                 if phase.now() == Phase::Cut || generation.is_cut() {
@@ -48,9 +48,9 @@ impl Afterwork {
                     warn!(exchange, component, "work after the answer cut with its generation");
                 }
                 done = work => if let Err(why) = done {
-                    warn!(exchange, component, %why, "guest failed after its answer");
+                    failed_afterwards(exchange, component, &why, &verdict);
                 },
-                () = sleep(limit) => {
+                () = host_clock::pass(limit) => {
                     warn!(exchange, component, ?limit, "guest worked too long after its answer");
                 }
             }
@@ -70,6 +70,21 @@ pub(super) struct Rest {
     pub(super) admitted: Admitted,
     /// Number of the exchange that it was.
     pub(super) exchange: u64,
+    /// What its peers did to it.
+    pub(super) verdict: Verdict,
+}
+
+/// Says why a guest failed that had answered. One that a broken upload has stopped is not to blame.
+pub(super) fn failed_afterwards(
+    exchange: u64,
+    component: &str,
+    why: &GuestFailure,
+    verdict: &Verdict,
+) {
+    match verdict.failure() {
+        Some(fault) => debug!(exchange, component, %why, ?fault, "ended with its upload"),
+        None => warn!(exchange, component, %why, "guest failed after its answer"),
+    }
 }
 
 /// Frames taken in one go before others get their turn.

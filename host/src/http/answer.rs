@@ -15,10 +15,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::sleep_until;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
-use super::afterwork::Rest;
+use super::afterwork::{Rest, failed_afterwards};
 use super::clock::Clock;
 use super::exchange::{Admitted, Exchanges};
 use super::failure::Failure;
@@ -74,7 +73,7 @@ impl Answer {
             let Some((phase, cut, deadline)) = waits else { return pending().await };
             let over = async {
                 match deadline {
-                    Some(deadline) => sleep_until(deadline).await,
+                    Some(deadline) => host_clock::until(deadline).await,
                     None => pending().await,
                 }
             };
@@ -193,12 +192,12 @@ impl Work {
             Poll::Ready(Ok(())) => self.guard,
             Poll::Ready(Err(why)) => {
                 let component = self.admitted.generation.name();
-                warn!(exchange, component, %why, "guest failed after its answer");
+                failed_afterwards(exchange, component, &why, &self.verdict);
                 self.guard
             }
             Poll::Pending => {
-                let Self { running, admitted, guard, label, exchanges, .. } = self;
-                let rest = Rest { running, unwanted, admitted, exchange };
+                let Self { running, admitted, verdict, guard, label, exchanges } = self;
+                let rest = Rest { running, unwanted, admitted, exchange, verdict };
                 exchanges.afterwork().begin(rest, label);
                 guard
             }
@@ -228,10 +227,15 @@ impl Work {
         if matches!(broken.0, Why::Cut | Why::Retired) {
             self.guard.mark_cut();
         }
-        if matches!(upload, Some(Failure::PeerGone | Failure::Plugin)) {
-            debug!(exchange, component, generation, why = %broken, "peer gone: {label}");
-        } else {
-            warn!(exchange, component, generation, why = %broken, "answer broken off: {label}");
+        match upload {
+            Some(Failure::PeerGone | Failure::Plugin) => {
+                debug!(exchange, component, generation, why = %broken, "peer gone: {label}");
+            }
+            // What the guest made of half a request is no failure of its own.
+            Some(fault) => info!(exchange, component, generation, ?fault, "broken off: {label}"),
+            None => {
+                warn!(exchange, component, generation, why = %broken, "answer broken off: {label}");
+            }
         }
         broken
     }

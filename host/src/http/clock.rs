@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use host_clock::Moment;
 
 use super::chain::Pass;
 use super::verdict::Verdict;
@@ -61,11 +61,11 @@ pub(super) struct Clock {
     /// Of a plugin.
     behind: Option<Behind>,
     /// The end of the whole exchange, if it has one.
-    pub(super) deadline: Option<Instant>,
+    pub(super) deadline: Option<Moment>,
 }
 
 impl Clock {
-    pub(super) fn new(verdict: &Verdict, pass: Option<&Pass>, deadline: Option<Instant>) -> Self {
+    pub(super) fn new(verdict: &Verdict, pass: Option<&Pass>, deadline: Option<Moment>) -> Self {
         Self { verdict: verdict.clone(), behind: pass.map(Pass::behind), deadline }
     }
 
@@ -76,22 +76,22 @@ impl Clock {
 
     /// Whether the whole exchange has taken too long.
     pub(super) fn is_over(&self) -> bool {
-        self.deadline.is_some_and(|deadline| Instant::now() >= deadline + self.moment())
+        self.deadline.is_some_and(|deadline| (deadline + self.moment()).is_over())
     }
 
     /// Waits until it has.
     pub(super) async fn over(self) {
         match self.deadline {
-            Some(deadline) => sleep_until(deadline).await,
+            Some(deadline) => host_clock::until(deadline).await,
             None => pending().await,
         }
-        sleep(self.moment()).await;
+        host_clock::pass(self.moment()).await;
     }
 
     /// Waits until the guest has sent nothing for too long.
     pub(super) async fn silence(self, patience: Duration) {
         self.verdict.time_without_client(patience).await;
-        sleep(self.moment()).await;
+        host_clock::pass(self.moment()).await;
     }
 
     /// Waits until the head of an answer is late. While what a plugin has passed on has no answer its
@@ -134,7 +134,7 @@ mod tests {
     /// application's silence, now the application.
     #[tokio::test(start_paused = true)]
     async fn a_plugin_is_judged_after_those_that_it_waits_for() {
-        let began = Instant::now();
+        let began = Moment::now();
         let (client, deadline) = (Verdict::default(), Some(began + SECOND));
         let app = Clock { verdict: client.behind(), behind: None, deadline };
         let behind = Behind::new(2);
@@ -147,7 +147,7 @@ mod tests {
         plugin.clone().over().await;
         assert_eq!(began.elapsed(), SECOND + 2 * MOMENT);
         assert!(plugin.is_over());
-        let silent = Instant::now();
+        let silent = Moment::now();
         plugin.clone().silence(SECOND).await;
         assert_eq!(silent.elapsed(), SECOND + 2 * MOMENT);
         drop(owed);

@@ -1,18 +1,18 @@
 //! One exchange, from the request's head to the response's.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use host_clock::Moment;
 use host_manifest::routes::Found;
-use host_manifest::{Component, Fail};
-use http::header::{CONTENT_LENGTH, TE};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use host_manifest::{Component, Fail, MinRate};
+use http::header::TE;
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::afterwork::Afterwork;
@@ -22,7 +22,8 @@ use super::clock::Clock;
 use super::edge;
 use super::failure::{self, Failure};
 use super::label::Label;
-use super::upload::{self, UploadLimits};
+use super::prefetch::{Prefetch, declared_length};
+use super::upload::{self, Upload, UploadLimits};
 use super::verdict::Verdict;
 use super::way::Way;
 use crate::component::{Generation, GuestFailure, Running, WasiBody};
@@ -43,7 +44,20 @@ struct Shared {
     /// Parts of exchanges that run in a chain: each is inside an exchange that a stop waits for.
     hops: Tracker,
     afterwork: Afterwork,
-    headers: usize,
+    terms: Terms,
+    prefetch: Prefetch,
+}
+
+/// What every request must keep to, whoever serves it.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Headers that it may have.
+    pub headers: usize,
+    /// The slowest that its body may come, if there is one.
+    pub min_rate: Option<MinRate>,
+    /// Bytes of a body, of a length that its head says, that is read before an instance is taken; 0
+    /// for never.
+    pub prefetch: u64,
 }
 
 /// Why an exchange failed before its head was out: for the peer, and for the log.
@@ -85,32 +99,49 @@ impl From<Failure> for Fault {
 }
 
 impl Exchanges {
-    /// Serves the site in `site`; `headers` is the most that a request may have.
+    /// Serves the site in `site` to requests that keep to `terms`.
     #[must_use]
-    pub fn new(site: Arc<Slot>, phase: PhaseWatch, in_flight: &InFlight, headers: usize) -> Self {
+    pub fn new(site: Arc<Slot>, phase: PhaseWatch, in_flight: &InFlight, terms: Terms) -> Self {
         let afterwork = Afterwork { tracker: in_flight.afterwork.clone(), phase: phase.clone() };
         let (exchanges, hops) = (in_flight.exchanges.clone(), Tracker::named());
-        Self(Arc::new(Shared { site, phase, exchanges, hops, afterwork, headers }))
+        let prefetch = Prefetch::new(terms.prefetch);
+        Self(Arc::new(Shared { site, phase, exchanges, hops, afterwork, terms, prefetch }))
     }
 
     async fn answer(self, mut request: Request<Incoming>) -> Response<Answer> {
-        match edge::check(&mut request, self.0.headers) {
-            Ok(edge::Verdict::Pass) => {}
-            Ok(edge::Verdict::ServerOptions) => return failure::server_options(),
-            Err(failure) => return failure.response(),
+        let checked = match edge::check(&mut request, self.0.terms.headers) {
+            Ok(edge::Verdict::Pass) => self.0.route(&request).map_err(|refusal| *refusal),
+            Ok(edge::Verdict::ServerOptions) => Err(failure::server_options()),
+            Err(failure) => Err(failure.response()),
+        };
+        let way = match checked {
+            Ok(way) => way,
+            Err(refusal) => return upload::turn_away(request, refusal),
+        };
+        let label = Arc::new(Label::new(&request, None));
+        let guard = self.0.exchanges.enter(label.clone());
+        let (began, verdict) = (Moment::now(), Verdict::default());
+        let limits = UploadLimits::of(&way, self.0.terms.min_rate);
+        if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
+            return refuse(&Failure::BodyTooLarge.into(), guard, &label);
         }
+        if !self.0.prefetch.takes(&request) {
+            let request = upload::receive(request, &limits, &verdict);
+            return self.serve((request, began), verdict, way, guard, label).await;
+        }
+        let total = way.first().and_then(|first| first.limits.total);
+        // Who has sent a head only holds nothing of a component, and is routed when all is there.
+        drop(way);
+        let (request, upload) = Upload::new(request, &limits, &verdict);
+        let request = match self.0.read(upload, total, &verdict).await {
+            Ok(body) => request.map(|()| body),
+            Err(failure) => return refuse(&failure.into(), guard, &label),
+        };
         let way = match self.0.route(&request) {
             Ok(way) => way,
             Err(refusal) => return *refusal,
         };
-        let label = Arc::new(Label::new(&request, None));
-        let guard = self.0.exchanges.enter(label.clone());
-        let limits = UploadLimits::of(&way);
-        if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
-            return refuse(&Failure::BodyTooLarge.into(), guard, &label);
-        }
-        let (request, verdict) = upload::receive(request, &limits);
-        self.serve(request, verdict, way, guard, label).await
+        self.serve((request, began), verdict, way, guard, label).await
     }
 
     /// Serves the rest of a chain: a part of the exchange with this number. `verdict` is that of the
@@ -124,27 +155,26 @@ impl Exchanges {
     ) -> Response<Answer> {
         let label = Arc::new(Label::new(&request, Some(of)));
         let guard = self.0.hops.enter(label.clone());
-        let most = UploadLimits::of(&way).bytes;
+        let most = UploadLimits::of(&way, None).bytes;
         if declared_length(request.headers()).is_some_and(|bytes| bytes > most) {
             return refuse(&Failure::BodyTooLarge.into(), guard, &label);
         }
         let verdict = verdict.behind();
         let request = request.map(|body| upload::limited(body, most, verdict.clone()));
-        self.serve(request, verdict, way, guard, label).await
+        self.serve((request, Moment::now()), verdict, way, guard, label).await
     }
 
-    /// Serves a request by the first component on its way. An open plugin that fails is left out.
+    /// Serves a request by the first component on its way, whose time has begun. An open plugin that
+    /// fails is left out.
     async fn serve(
         self,
-        mut request: Request<WasiBody>,
+        (mut request, mut began): (Request<WasiBody>, Moment),
         verdict: Verdict,
         mut way: Way,
         guard: Guard,
         label: Arc<Label>,
     ) -> Response<Answer> {
         loop {
-            // What a plugin has wasted is not the time of the next one.
-            let began = Instant::now();
             let pass = way.rest().map(|rest| {
                 let exchange = label.exchange(&guard);
                 let origin = Origin::of(&request, exchange, verdict.clone());
@@ -182,6 +212,8 @@ impl Exchanges {
                 Recovered::Request(kept) => {
                     info!(exchange, plugin, "passed by: fail = open");
                     request = kept;
+                    // What a plugin has wasted is not the time of the next one.
+                    began = Moment::now();
                     way = pass.into_rest();
                     *label.server() = None;
                 }
@@ -216,6 +248,7 @@ impl Exchanges {
     ) -> Result<Response<Answer>, Failure> {
         let Begun { response, running, admitted, clock, body_idle, bodyless } = begun;
         let room = admitted.entry.limits.response_body;
+        let upload = verdict.clone();
         let work = Work { running, admitted, verdict, guard, label, exchanges: self };
         let (parts, body) = response.into_parts();
         if bodyless {
@@ -237,7 +270,7 @@ impl Exchanges {
         match poll_fn(|cx| Poll::Ready(stream.begin(cx))).await {
             Ok(Some(whole)) => Ok(Response::from_parts(parts, whole)),
             Ok(None) => Ok(Response::from_parts(parts, Answer::stream(stream))),
-            Err(broken) => Err(broken.failure()),
+            Err(broken) => Err(upload.fault().unwrap_or_else(|| broken.failure())),
         }
     }
 
@@ -258,7 +291,7 @@ struct Turn<'a> {
     pass: Option<&'a Pass>,
     label: &'a Label,
     /// When the exchange began.
-    began: Instant,
+    began: Moment,
 }
 
 /// A guest that has sent the head of its answer.
@@ -292,7 +325,7 @@ impl Admitted {
 }
 
 impl Shared {
-    fn route(&self, request: &Request<Incoming>) -> Result<Way, Box<Response<Answer>>> {
+    fn route<B>(&self, request: &Request<B>) -> Result<Way, Box<Response<Answer>>> {
         let (uri, method) = (request.uri(), request.method());
         let host = uri.host().unwrap_or_default();
         let site = self.site.current();
@@ -307,6 +340,29 @@ impl Shared {
             }
             Found::Methods(allowed) => Err(Box::new(failure::other_methods(&allowed))),
             Found::Nothing => Err(Box::new(Failure::NoRoute.response())),
+        }
+    }
+
+    /// Reads a small body before anything is taken for its exchange, which may last `total`.
+    async fn read(
+        &self,
+        upload: Upload,
+        total: Option<Duration>,
+        verdict: &Verdict,
+    ) -> Result<WasiBody, Failure> {
+        let late = async {
+            match total {
+                Some(total) => host_clock::pass(total).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            body = self.prefetch.read(upload) => {
+                body.map_err(|_| verdict.failure().unwrap_or(Failure::PeerGone))
+            }
+            () = self.phase.reached(Phase::Cut) => Err(Failure::Cut),
+            () = late => Err(Failure::BodyTooSlow),
         }
     }
 
@@ -447,10 +503,6 @@ fn report(fault: &Fault, failure: Failure, guard: &Guard, label: &Label) {
             info!(exchange, component, generation, status, ?why, "refused: {label}");
         }
     }
-}
-
-fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 impl net::Service for Exchanges {

@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::answer::Answer;
 use crate::component::GuestFailure;
+use crate::date;
 
 /// Why a request gets an answer of the host's instead of the guest's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,9 +151,10 @@ impl Failure {
             if status == StatusCode::SERVICE_UNAVAILABLE { "retry-after: 1\r\n" } else { "" };
         format!(
             "HTTP/1.1 {} {reason}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\
-             connection: close\r\n{retry}\r\n{text}",
+             connection: close\r\n{retry}date: {}\r\n\r\n{text}",
             status.as_u16(),
-            text.len()
+            text.len(),
+            date::now().to_str().unwrap_or_default()
         )
         .into()
     }
@@ -230,10 +232,11 @@ mod tests {
         let text = std::str::from_utf8(&bytes).unwrap();
         assert!(text.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
         assert!(text.contains("connection: close\r\n"));
-        assert!(
-            text.ends_with(
-                "content-length: 22\r\nconnection: close\r\n\r\nrequest head too slow\n"
-            )
-        );
+        assert!(text.contains("\r\ncontent-length: 22\r\n"));
+        assert!(text.ends_with("\r\n\r\nrequest head too slow\n"));
+        // A server with a clock says when it answers, whatever the answer (RFC 9110 §6.6.1).
+        let date = text.split_once("\r\ndate: ").and_then(|(_, rest)| rest.split_once("\r\n"));
+        let date = httpdate::parse_http_date(date.unwrap().0).unwrap();
+        assert!(date.elapsed().unwrap() < Duration::from_secs(60));
     }
 }

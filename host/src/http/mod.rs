@@ -17,10 +17,12 @@ mod edge;
 mod exchange;
 mod failure;
 mod label;
+mod pace;
 mod pipe;
+mod prefetch;
 mod upload;
 mod verdict;
 mod way;
 
 pub use answer::{Answer, Broken};
-pub use exchange::Exchanges;
+pub use exchange::{Exchanges, Terms};

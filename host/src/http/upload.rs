@@ -6,14 +6,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
-use http::header::EXPECT;
+use host_clock::Moment;
+use host_manifest::MinRate;
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderValue, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::timeout;
 
+use super::answer::Answer;
+use super::pace::Pace;
+use super::prefetch::declared_length;
 use super::verdict::{BROKEN_OFF, TOO_LARGE, TOO_SLOW, Verdict};
 use super::way::Way;
 use crate::component::{BodyError, WasiBody};
@@ -21,12 +26,14 @@ use crate::component::{BodyError, WasiBody};
 /// What a request body may be, for all on its way.
 pub(super) struct UploadLimits {
     pub(super) bytes: u64,
-    idle: Duration,
+    /// Between two frames, while somebody waits for one.
+    pub(super) idle: Duration,
+    pub(super) min_rate: Option<MinRate>,
 }
 
 impl UploadLimits {
-    pub(super) fn of(way: &Way) -> Self {
-        let mut all = Self { bytes: u64::MAX, idle: Duration::ZERO };
+    pub(super) fn of(way: &Way, min_rate: Option<MinRate>) -> Self {
+        let mut all = Self { bytes: u64::MAX, idle: Duration::ZERO, min_rate };
         for limits in way.limits() {
             all.bytes = all.bytes.min(limits.request_body);
             all.idle = all.idle.max(limits.body_idle);
@@ -35,19 +42,41 @@ impl UploadLimits {
     }
 }
 
-/// The request as the guest will see it, and what became of its body.
+/// The request as the guest will see it. What becomes of its body is told to `verdict`.
 pub(super) fn receive(
     request: Request<Incoming>,
     limits: &UploadLimits,
-) -> (Request<WasiBody>, Verdict) {
-    let (parts, body) = request.into_parts();
-    if body.is_end_stream() {
+    verdict: &Verdict,
+) -> Request<WasiBody> {
+    if request.body().is_end_stream() {
         let none = Empty::<Bytes>::new().map_err(|never| match never {});
-        return (Request::from_parts(parts, none.boxed_unsync()), Verdict::default());
+        return request.map(|_| none.boxed_unsync());
     }
-    let expected = parts.headers.contains_key(EXPECT);
-    let (upload, verdict) = Upload::new(body, limits.bytes, limits.idle, expected);
-    (Request::from_parts(parts, upload.boxed_unsync()), verdict)
+    let (request, upload) = Upload::new(request, limits, verdict);
+    request.map(|()| upload.boxed_unsync())
+}
+
+/// What is read of a body that nobody wants, so that its connection can go on: less than it takes to make
+/// another one.
+const UNWANTED: UploadLimits =
+    UploadLimits { bytes: 64 << 10, idle: Duration::from_secs(5), min_rate: None };
+
+/// The answer to a request that no guest gets. Where its body may be too long to be read for nothing, the
+/// connection ends with the answer, which says so.
+pub(super) fn turn_away(
+    request: Request<Incoming>,
+    mut answer: Response<Answer>,
+) -> Response<Answer> {
+    if request.body().is_end_stream() {
+        return answer;
+    }
+    if declared_length(request.headers()).is_none_or(|bytes| bytes > UNWANTED.bytes) {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return answer;
+    }
+    // Its drop reads on.
+    drop(Upload::new(request, &UNWANTED, &Verdict::default()));
+    answer
 }
 
 /// A body that a plugin passes on to the next one, bounded as if a client sent it. Breaks are told to
@@ -73,41 +102,59 @@ pub(super) struct Upload {
     body: Option<Incoming>,
     left: u64,
     patience: Duration,
-    silence: Option<Pin<Box<Sleep>>>,
+    pace: Option<Pace>,
+    wait: Option<Wait>,
     verdict: Verdict,
     expected: bool,
 }
 
+/// Somebody waits for bytes of the client.
+struct Wait {
+    since: Moment,
+    /// Its time is up.
+    end: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
 impl Upload {
-    /// `limit` in bytes; `patience` between two frames while the guest waits for one.
-    ///
-    /// `expected` is a body that its peer holds back until it is asked for (RFC 9110 §10.1.1).
+    /// The body of `request`, judged in `verdict`. A peer may hold it back until it is asked for it
+    /// (RFC 9110 §10.1.1).
     pub(super) fn new(
-        body: Incoming,
-        limit: u64,
-        patience: Duration,
-        expected: bool,
-    ) -> (Self, Verdict) {
-        let verdict = Verdict::default();
+        request: Request<Incoming>,
+        limits: &UploadLimits,
+        verdict: &Verdict,
+    ) -> (Request<()>, Self) {
+        let (parts, body) = request.into_parts();
         let upload = Self {
             body: Some(body),
-            left: limit,
-            patience,
-            silence: None,
+            left: limits.bytes,
+            patience: limits.idle,
+            pace: limits.min_rate.map(Pace::new),
+            wait: None,
             verdict: verdict.clone(),
-            expected,
+            expected: parts.headers.contains_key(EXPECT),
         };
-        (upload, verdict)
+        (Request::from_parts(parts, ()), upload)
     }
 
-    /// The guest waits for bytes of the client, or does not any more.
+    /// Somebody waits for bytes of the client, or does not any more.
     fn is_waited_for(&mut self, yes: bool) {
-        if yes == self.silence.is_some() {
-            return;
+        match (yes, self.wait.take()) {
+            (true, None) => {
+                let pace = self.pace.as_ref().map(Pace::patience);
+                let patience = pace.map_or(self.patience, |pace| pace.min(self.patience));
+                let since = Moment::now();
+                let end = Box::pin(host_clock::until(since + patience));
+                self.wait = Some(Wait { since, end });
+                self.verdict.client_is_waited_for(Some(since + patience));
+            }
+            (false, Some(wait)) => {
+                if let Some(pace) = &mut self.pace {
+                    pace.waited(wait.since.elapsed());
+                }
+                self.verdict.client_is_waited_for(None);
+            }
+            (_, same) => self.wait = same,
         }
-        let until = yes.then(|| Instant::now() + self.patience);
-        self.silence = until.map(|until| Box::pin(sleep_until(until)));
-        self.verdict.client_is_waited_for(until);
     }
 
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyError> {
@@ -115,6 +162,9 @@ impl Upload {
         match self.left.checked_sub(bytes) {
             Some(left) => {
                 self.left = left;
+                if let Some(pace) = &mut self.pace {
+                    pace.sent(bytes);
+                }
                 Ok(())
             }
             None => {
@@ -146,8 +196,8 @@ impl Body for Upload {
             }));
         }
         self.is_waited_for(true);
-        if let Some(silence) = &mut self.silence
-            && silence.as_mut().poll(cx).is_ready()
+        if let Some(wait) = &mut self.wait
+            && wait.end.as_mut().poll(cx).is_ready()
         {
             self.verdict.set(TOO_SLOW);
             return Poll::Ready(Some(Err(BodyError::ConnectionReadTimeout)));

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use host_clock::Moment;
 
 use super::failure::Failure;
 
@@ -28,12 +28,12 @@ struct Stopwatch {
     /// In waits that are over.
     waited: Duration,
     /// Since when one lasts, and when the client's time is up: nobody need be there to read then.
-    now: Option<(Instant, Instant)>,
+    now: Option<(Moment, Moment)>,
 }
 
 impl Stopwatch {
-    fn waited(&self, now: Instant) -> Duration {
-        let wait = self.now.map(|(since, until)| now.min(until).saturating_duration_since(since));
+    fn waited(&self, now: Moment) -> Duration {
+        let wait = self.now.map(|(since, until)| now.min(until) - since);
         self.waited + wait.unwrap_or_default()
     }
 }
@@ -65,6 +65,12 @@ impl Verdict {
         })
     }
 
+    /// The same, of the client or of whoever sent too much: a plugin that broke its request off is owed
+    /// nothing, so what the guest made of that stands.
+    pub(super) fn fault(&self) -> Option<Failure> {
+        self.failure().filter(|failure| *failure != Failure::Plugin)
+    }
+
     /// Nobody waits for the answer any more. To be said before the guest is dropped: those behind it
     /// see their ends of its bodies break, maybe on another thread, and are not to blame.
     pub(super) fn peer_is_gone(&self) {
@@ -83,31 +89,31 @@ impl Verdict {
     }
 
     /// A guest waits for bytes of the client, which has time until then; or does not any more.
-    pub(super) fn client_is_waited_for(&self, until: Option<Instant>) {
-        let (mut client, now) = (self.client(), Instant::now());
+    pub(super) fn client_is_waited_for(&self, until: Option<Moment>) {
+        let (mut client, now) = (self.client(), Moment::now());
         client.waited = client.waited(now);
         client.now = until.map(|until| (now, until));
     }
 
     /// Whether somebody waits for bytes of the client, whose time is not up.
     pub(super) fn waits_for_client(&self) -> bool {
-        self.client().now.is_some_and(|(_, until)| Instant::now() < until)
+        self.client().now.is_some_and(|(_, until)| !until.is_over())
     }
 
     /// Waits until so much time is over in which nobody waited for bytes of the client. The client
     /// has its own time, so this ends.
     pub(super) async fn time_without_client(&self, time: Duration) {
-        let began = Instant::now();
+        let began = Moment::now();
         let before = self.client().waited(began);
         loop {
-            let now = Instant::now();
+            let now = Moment::now();
             let waited = self.client().waited(now).saturating_sub(before);
             let end = began + time + waited;
             if end <= now {
                 return;
             }
             let soonest = if self.waits_for_client() { now + LOOK } else { now };
-            sleep_until(end.max(soonest)).await;
+            host_clock::until(end.max(soonest)).await;
         }
     }
 
@@ -170,7 +176,7 @@ mod tests {
     async fn the_time_that_a_client_takes_is_not_the_guests() {
         let client = Verdict::default();
         let behind = client.behind();
-        let began = Instant::now();
+        let began = Moment::now();
         let clock = async {
             behind.time_without_client(3 * SECOND).await;
             began.elapsed()
@@ -178,7 +184,7 @@ mod tests {
         let waits = async {
             advance(SECOND).await;
             for _ in 0..10 {
-                client.client_is_waited_for(Some(Instant::now() + 30 * SECOND));
+                client.client_is_waited_for(Some(Moment::now() + 30 * SECOND));
                 assert!(behind.waits_for_client());
                 advance(20 * SECOND).await;
                 client.client_is_waited_for(None);
@@ -193,7 +199,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_nothing_is_waited_for_no_longer_than_its_time() {
         let client = Verdict::default();
-        let began = Instant::now();
+        let began = Moment::now();
         client.client_is_waited_for(Some(began + 30 * SECOND));
         client.time_without_client(3 * SECOND).await;
         let took = began.elapsed();

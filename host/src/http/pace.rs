@@ -1,0 +1,108 @@
+//! How fast a client sends while it is waited for.
+//!
+//! Only time in which somebody waits for its bytes is counted: a guest that does not read makes no
+//! client slow.
+
+use std::time::Duration;
+
+use host_manifest::MinRate;
+
+/// What a client owes yet of the window that it is in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    rate: MinRate,
+    /// Of the window, or of the grace before the first one.
+    left: Duration,
+    /// Bytes; nothing is owed in the grace.
+    owed: u64,
+}
+
+impl Pace {
+    pub(super) fn new(rate: MinRate) -> Self {
+        Self { rate, left: rate.grace, owed: 0 }
+    }
+
+    /// It was waited for so long.
+    pub(super) fn waited(&mut self, time: Duration) {
+        match self.left.checked_sub(time) {
+            Some(left) if left > Duration::ZERO => self.left = left,
+            _ => {
+                // What it did not send in a window that is over has been judged by who waited.
+                let over = time.saturating_sub(self.left).as_millis();
+                let into = over % self.rate.window.as_millis().max(1);
+                let into = Duration::from_millis(u64::try_from(into).unwrap_or(0));
+                (self.left, self.owed) = (self.rate.window - into, self.rate.of_a_window());
+            }
+        }
+    }
+
+    /// It has sent so many bytes.
+    pub(super) fn sent(&mut self, bytes: u64) {
+        self.owed = self.owed.saturating_sub(bytes);
+    }
+
+    /// How long it may be waited for now while it sends nothing.
+    pub(super) fn patience(&self) -> Duration {
+        if self.owed > 0 { self.left } else { self.left + self.rate.window }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const RATE: MinRate = MinRate {
+        bytes_per_second: 240,
+        window: Duration::from_secs(10),
+        grace: Duration::from_secs(5),
+    };
+
+    /// A thousand clients that sent a byte every ten seconds had all instances for as long as they
+    /// liked: no pause was long enough for the limit of pauses.
+    #[test]
+    fn a_byte_now_and_then_is_too_slow_within_grace_and_window() {
+        for every in [1, 2, 4, 7, 14] {
+            let (mut pace, mut waited) = (Pace::new(RATE), Duration::ZERO);
+            while pace.patience() > every * SECOND {
+                waited += every * SECOND;
+                pace.waited(every * SECOND);
+                pace.sent(1);
+            }
+            let cut = waited + pace.patience();
+            assert!((15 * SECOND..=25 * SECOND).contains(&cut), "a byte every {every} s: {cut:?}");
+        }
+        assert_eq!(Pace::new(RATE).patience(), 15 * SECOND, "nothing at all");
+    }
+
+    #[test]
+    fn who_sends_as_fast_as_asked_is_never_cut_and_may_pause() {
+        let mut pace = Pace::new(RATE);
+        for _ in 0..1000 {
+            assert!(pace.patience() > SECOND);
+            pace.waited(SECOND);
+            pace.sent(240);
+        }
+        pace.sent(2400);
+        assert!(pace.patience() > RATE.window, "what this window needs is here");
+        pace.waited(pace.patience() - SECOND);
+        assert_eq!(pace.patience(), SECOND);
+        pace.sent(2399);
+        assert_eq!(pace.patience(), SECOND);
+        pace.sent(1);
+        assert_eq!(pace.patience(), SECOND + RATE.window);
+    }
+
+    #[test]
+    fn a_burst_counts_for_its_own_window_only() {
+        let mut pace = Pace::new(RATE);
+        pace.sent(1 << 30);
+        pace.waited(6 * SECOND);
+        pace.sent(1 << 30);
+        assert_eq!(pace.patience(), 19 * SECOND);
+        pace.waited(9 * SECOND);
+        assert_eq!(pace.patience(), 10 * SECOND);
+        pace.waited(35 * SECOND);
+        assert_eq!(pace.patience(), 5 * SECOND, "windows that nobody was there to judge");
+    }
+}

@@ -1,0 +1,99 @@
+//! A process that does not run for a while (SIGSTOP, `docker pause`) judges nobody by that while.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::prelude::*;
+use crate::support::wire;
+
+/// Longer than all limits in this file.
+const STOPPED: Duration = Duration::from_millis(1500);
+
+/// The state in /proc: `T` for one that is stopped.
+fn state(host: &Host) -> char {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", host.pid())).unwrap();
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    rest.chars().next().unwrap()
+}
+
+/// Stops the processes, does something beside them, and lets them run again after [`STOPPED`].
+fn stopped(hosts: &[&Host], meanwhile: impl FnOnce()) {
+    for host in hosts {
+        host.signal(Signal::STOP);
+    }
+    let end = Instant::now() + PATIENCE;
+    while hosts.iter().any(|host| state(host) != 'T') {
+        assert!(Instant::now() < end, "a process stops when it is told");
+        thread::yield_now();
+    }
+    meanwhile();
+    // The time that is to have passed by the clock on the wall.
+    thread::sleep(STOPPED);
+    for host in hosts {
+        host.signal(Signal::CONT);
+    }
+}
+
+/// The process was stopped for longer than its limits. The rest of an upload that came meanwhile got 408,
+/// and so did a small body that is read ahead; a guest with half a second of sleep to go got 504; the
+/// whole exchange had taken too long.
+#[test]
+fn what_came_or_was_due_while_the_process_was_stopped_is_in_time() {
+    for [echo, sleep, drip] in
+        [["echo_p2", "sleep_p2", "drip_p2"], ["echo_p3", "sleep_p3", "drip_p3"]]
+    {
+        let uploads = Host::serve(echo).args(["--body-idle-timeout", "1s"]).start();
+        let heads = Host::serve(sleep).args(["--response-head-timeout", "1s"]).start();
+        let exchanges = Host::serve(drip).args(["--exchange-timeout", "1s"]).start();
+        let mut streamed = uploads.connect();
+        streamed.send(wire::chunked("/")).unwrap();
+        streamed.send(wire::chunk("first")).unwrap();
+        let head = streamed.read_head().unwrap();
+        assert_eq!(streamed.read_chunk().unwrap().unwrap(), b"first");
+        let mut announced = uploads.connect();
+        announced.send(wire::sized("/", 10) + "first").unwrap();
+        let mut h2 = H2::connect(uploads.addr());
+        h2.send_headers(1, "POST", "/", false);
+        h2.send_data(1, b"first", false);
+        assert_eq!(h2.expect_status(1), 200);
+        assert_eq!(h2.expect_data(1).0, b"first");
+        // A few steps to go: not everything that is due can be ready at once.
+        let mut dripping = exchanges.connect();
+        dripping.send(wire::get("/?n=4&ms=150")).unwrap();
+        let drips = dripping.read_head().unwrap();
+        assert_eq!(dripping.read_chunk().unwrap().unwrap(), b"tick 1\n");
+        let mut sleeping = heads.connect();
+        sleeping.send(wire::get("/?ms=500")).unwrap();
+        stopped(&[&uploads, &heads, &exchanges], || {
+            streamed.send([wire::chunk("second"), wire::LAST_CHUNK.into()].concat()).unwrap();
+            announced.send("later").unwrap();
+            h2.send_data(1, b"second", true);
+        });
+        assert_eq!(streamed.read_body(&head, "POST").unwrap().text(), "second", "{echo}");
+        assert_eq!(announced.read_response("POST").unwrap().text(), "firstlater", "{echo}");
+        assert_eq!(h2.expect_data(1).0, b"second", "{echo}");
+        assert_eq!(sleeping.read_response("GET").unwrap().text(), "slept\n", "{sleep}");
+        let rest = dripping.read_body(&drips, "GET").unwrap();
+        assert_eq!(rest.text(), "tick 2\ntick 3\ntick 4\n", "{drip}");
+    }
+}
+
+/// Time on the clock counted as CPU time: a guest that had computed for a moment was killed for `used more
+/// than 1s of CPU time` when its process ran again.
+#[test]
+fn guest_has_not_computed_while_its_process_was_stopped() {
+    for guest in ["busy_p2", "busy_p3"] {
+        let host = Host::serve(guest).args(["--cpu-time", "1s"]).start();
+        // It computes until two seconds have passed by the clock, most of which it is stopped.
+        let mut conn = host.connect();
+        conn.send(wire::get("/?ms=1700")).unwrap();
+        host.wait_log(says::SPINNING);
+        stopped(&[&host], || {});
+        assert_eq!(conn.read_response("GET").unwrap().text(), "spun\n", "{guest}");
+        // And one that computes on is killed.
+        let mut conn = host.connect();
+        conn.send(wire::get("/")).unwrap();
+        assert_eq!(conn.read_response("GET").unwrap().status(), 504, "{guest}");
+    }
+}
