@@ -25,6 +25,7 @@ mod chain_failures;
 mod chain_swap;
 mod chain_time;
 mod chains;
+mod circles;
 mod cli;
 mod control;
 mod edge;

@@ -16,6 +16,7 @@ use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 
 use super::fate::Fate;
 use super::hooks::Hooks;
+use super::hops::Hops;
 use super::instance::{GuestFailure, Running};
 use super::reuse::Crew;
 use super::source::stem;
@@ -243,7 +244,8 @@ impl Generation {
         self.start_in(self.trial_store(), request)
     }
 
-    fn start_in(&self, store: Store<GuestState>, request: Request<WasiBody>) -> Running {
+    fn start_in(&self, mut store: Store<GuestState>, request: Request<WasiBody>) -> Running {
+        store.data_mut().outgoing().serve(Hops::of(&request));
         let shared = self.blueprint.clone();
         match &self.blueprint.code.entry {
             Entry::P2(indices) => p2::start(store, shared, indices.clone(), request),

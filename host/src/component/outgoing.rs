@@ -8,6 +8,7 @@ use http::Uri;
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::hops::{Deep, Depths, Hops};
 use super::said::say;
 use super::sent::Gone;
 use super::state::Identity;
@@ -23,6 +24,10 @@ pub(super) struct Outgoing {
     passes: bool,
     /// Of the store that this is in.
     gone: Gone,
+    /// How deep the request is that the store was made for.
+    hops: Hops,
+    /// Of those that share it.
+    depths: Option<Depths>,
 }
 
 impl Outgoing {
@@ -33,7 +38,24 @@ impl Outgoing {
             next: None,
             passes: false,
             gone: Gone::default(),
+            hops: Hops::default(),
+            depths: None,
         }
+    }
+
+    /// All that the guest sends is sent for a request as deep as this.
+    pub(super) fn serve(&mut self, hops: Hops) {
+        self.hops = hops;
+    }
+
+    /// What it sends may be sent for a request as deep as this, until what comes back is dropped.
+    pub(super) fn share(&mut self, hops: Hops) -> Option<Deep> {
+        let deep = hops != Hops::default();
+        deep.then(|| self.depths.get_or_insert_default().enter(hops))
+    }
+
+    fn deepest(&self) -> Hops {
+        self.depths.as_ref().map_or(self.hops, |depths| depths.deepest().max(self.hops))
     }
 
     pub(super) fn lead_to(&mut self, next: Option<Arc<dyn Next>>) {
@@ -110,7 +132,7 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _processed: Rest,
     ) -> Sending {
-        let request = request.map(|body| self.gone.watch(body));
+        let mut request = request.map(|body| self.gone.watch(body));
         if std::mem::take(&mut self.passes) || request.uri().host() == Some(NEXT_HOST) {
             return self.pass(request);
         }
@@ -119,6 +141,7 @@ impl WasiHttpHooks for Outgoing {
             self.deny(&format!("{to} is not granted; nothing is (grants.outgoing)"));
             return refuse(HttpError::HttpRequestDenied);
         };
+        self.deepest().write_next(request.headers_mut());
         let options = options.unwrap_or_default();
         let timeouts = Timeouts {
             connect: options.connect_timeout,

@@ -17,6 +17,7 @@ use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
 
 use super::generation::{Blueprint, Entry};
 use super::hooks::Beside;
+use super::hops::Hops;
 use super::instance::GuestFailure;
 use super::reuse::{Job, Lost, Order, Post, Shared, metered};
 use super::state::{GuestState, Identity};
@@ -130,6 +131,7 @@ impl Worker {
                     let Some(Job { order: Order { request, head, .. }, done }) = job else { break };
                     store.data().renew();
                     self.shared.meter.allow(limits.cpu, true);
+                    let _deep = store.data_mut().outgoing().share(Hops::of(&request));
                     match p2::call(&mut *store, &proxy, request, head).await {
                         Ok(()) => drop(done.send(Ok(()))),
                         Err(why) => {
@@ -195,7 +197,10 @@ impl Worker {
                     Some(Job { order: Order { request, head, released }, done }) => {
                         accessor.with(|mut access| access.get().renew());
                         self.shared.meter.allow(limits.cpu, bench.calls.is_empty());
+                        let hops = Hops::of(&request);
+                        let deep = accessor.with(|mut access| access.get().outgoing().share(hops));
                         let call = async move {
+                            let _deep = deep;
                             let answer = p3::call(accessor, service, request).await?;
                             // Nobody waits any more when the exchange has ended.
                             drop(head.send(answer));

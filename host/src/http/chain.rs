@@ -31,7 +31,7 @@ use super::exchange::Exchanges;
 use super::pipe::piped;
 use super::verdict::Verdict;
 use super::way::Way;
-use crate::component::{BodyError, NEXT_HOST, Next, Passing, WasiBody};
+use crate::component::{BodyError, Hops, NEXT_HOST, Next, Passing, WasiBody};
 
 /// Requests that a plugin passes on at once: one, and a few that it asks for itself.
 const AT_ONCE: usize = 16;
@@ -67,6 +67,7 @@ pub(super) struct Origin {
     path: PathAndQuery,
     scheme: Scheme,
     authority: Authority,
+    hops: Hops,
     /// What became of its body on the way from the client.
     verdict: Verdict,
 }
@@ -81,6 +82,7 @@ impl Origin {
             path: uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")),
             scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTP),
             authority: uri.authority().cloned().unwrap_or(NAMELESS),
+            hops: Hops::of(request),
             verdict,
         }
     }
@@ -257,6 +259,7 @@ impl Next for Shared {
             return Box::pin(ready(Err(BodyError::ConnectionLimitReached)));
         };
         self.restore(&mut request);
+        self.origin.hops.keep(&mut request);
         let answers_the_client = self.origin.is(&request);
         if !request.method().is_safe() {
             self.unsafe_passed.store(true, Ordering::Release);

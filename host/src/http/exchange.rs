@@ -26,7 +26,7 @@ use super::prefetch::{Prefetch, declared_length};
 use super::upload::{self, Upload, UploadLimits};
 use super::verdict::Verdict;
 use super::way::Way;
-use crate::component::{Generation, GuestFailure, Running, WasiBody};
+use crate::component::{Generation, GuestFailure, Hops, Running, WasiBody};
 use crate::date;
 use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Work as InFlight};
 use crate::net;
@@ -109,7 +109,9 @@ impl Exchanges {
     }
 
     async fn answer(self, mut request: Request<Incoming>) -> Response<Answer> {
+        let hops = Hops::take(request.headers_mut());
         let checked = match edge::check(&mut request, self.0.terms.headers) {
+            Ok(edge::Verdict::Pass) if hops.are_too_many() => Err(Failure::Loop.response()),
             Ok(edge::Verdict::Pass) => self.0.route(&request).map_err(|refusal| *refusal),
             Ok(edge::Verdict::ServerOptions) => Err(failure::server_options()),
             Err(failure) => Err(failure.response()),
@@ -118,6 +120,7 @@ impl Exchanges {
             Ok(way) => way,
             Err(refusal) => return upload::turn_away(request, refusal),
         };
+        hops.keep(&mut request);
         let label = Arc::new(Label::new(&request, None));
         let guard = self.0.exchanges.enter(label.clone());
         let (began, verdict) = (Moment::now(), Verdict::default());

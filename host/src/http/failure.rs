@@ -34,6 +34,8 @@ pub(super) enum Failure {
     Guest,
     /// The guest used up its time.
     GuestTooSlow,
+    /// It is part of a request of a host within a request of a host, too many deep.
+    Loop,
     /// No route leads anywhere.
     NoRoute,
     /// A plugin of the chain trapped, or returned without a response.
@@ -77,6 +79,7 @@ impl Failure {
             Self::BodyTooSlow => (StatusCode::REQUEST_TIMEOUT, "request body too slow\n", true),
             Self::Guest => (StatusCode::INTERNAL_SERVER_ERROR, "internal error\n", false),
             Self::GuestTooSlow => (StatusCode::GATEWAY_TIMEOUT, "took too long\n", false),
+            Self::Loop => (StatusCode::LOOP_DETECTED, "request goes in circles\n", false),
             Self::NoRoute => (StatusCode::NOT_FOUND, "not found\n", false),
             Self::Plugin => (StatusCode::BAD_GATEWAY, "bad gateway\n", false),
             Self::PutAside(_) => {
@@ -208,6 +211,7 @@ mod tests {
             (Failure::BodyTooSlow, 408),
             (Failure::Guest, 500),
             (Failure::GuestTooSlow, 504),
+            (Failure::Loop, 508),
             (Failure::NoRoute, 404),
             (Failure::Plugin, 502),
             (Failure::PutAside(7), 503),
