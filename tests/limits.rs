@@ -1,5 +1,7 @@
 //! Every limit on guests and exchanges holds, and says so on the wire.
 
+use std::time::Instant;
+
 use crate::support::prelude::*;
 use crate::support::wire::{self, assert_broken};
 
@@ -270,5 +272,25 @@ fn work_after_the_answer_has_its_cpu_time() {
         assert_eq!(host.get("/spin").text(), "answered\n");
         host.wait_log("guest failed after its answer");
         assert_eq!(host.get("/").text(), "answered\n", "its instance is free again");
+    }
+}
+
+/// The log had a bound for each exchange and none in time: 67 MB/s from one component.
+#[test]
+fn log_of_a_guest_has_a_rate_and_says_how_much_was_left_out() {
+    const LINE: u64 = 1000;
+    const RATE: u64 = 16 << 10;
+    for guest in ["chatty_p2", "chatty_p3"] {
+        let host = Host::serve(guest).args(["--guest-log-rate", "16KiB/s"]).start();
+        let began = Instant::now();
+        for _ in 0..5 {
+            assert_eq!(host.get("/?n=900&len=1000").text(), "done\n", "no guest waits for the log");
+        }
+        let told = host.wait_log("lines left out");
+        let log = host.log();
+        let printed = log.matches(&"x".repeat(1000)).count() as u64;
+        let most = RATE + RATE * (began.elapsed().as_secs() + 1) + LINE;
+        assert!((1..=most / LINE).contains(&printed), "{printed} lines, at most {most} bytes");
+        assert!(told.contains("component=\"chatty_"), "{told}");
     }
 }

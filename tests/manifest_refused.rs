@@ -288,7 +288,7 @@ fn all_that_is_wrong_is_said_at_once_in_the_order_of_the_file() {
 }
 
 /// Each flag about components, with a value that it takes.
-const ABOUT_COMPONENTS: [&[&str]; 27] = [
+const ABOUT_COMPONENTS: [&[&str]; 28] = [
     &["--smoke", "GET / 200"],
     &["--compile-timeout", "1m"],
     &["--retire-timeout", "1m"],
@@ -311,6 +311,7 @@ const ABOUT_COMPONENTS: [&[&str]; 27] = [
     &["--exchange-timeout", "off"],
     &["--after-timeout", "1s"],
     &["--max-request-body", "1MiB"],
+    &["--guest-log-rate", "off"],
     &["--max-header-size", "8KiB"],
     &["--max-headers", "10"],
     &["--request-head-timeout", "1s"],

@@ -10,7 +10,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use host_manifest::MinRate;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -357,8 +356,8 @@ fn size(bytes: u64) -> String {
 }
 
 /// A rate as the flag takes it.
-fn rate(rate: MinRate) -> String {
-    size(rate.bytes_per_second) + "/s"
+fn rate(bytes_per_second: Option<u64>) -> String {
+    bytes_per_second.map_or_else(|| "off".into(), |bytes| size(bytes) + "/s")
 }
 
 /// The limits in force, by their flags: those of the process, and those of the component where there
@@ -377,7 +376,7 @@ fn limits(config: &Serve) -> BTreeMap<String, String> {
         ("max-header-size", size(connection.header_size as u64)),
         ("max-headers", connection.headers.to_string()),
         ("request-head-timeout", time(connection.head)),
-        ("min-rate", connection.min_rate.map_or_else(|| "off".into(), rate)),
+        ("min-rate", rate(connection.min_rate.map(|rate| rate.bytes_per_second))),
         ("prefetch-body", size(connection.prefetch)),
         ("max-connections", connection.connections.to_string()),
         ("keep-alive-timeout", time(connection.keep_alive)),
@@ -400,6 +399,7 @@ fn limits(config: &Serve) -> BTreeMap<String, String> {
             ("exchange-timeout", guest.total.map_or_else(|| "off".into(), time)),
             ("after-timeout", time(guest.after)),
             ("max-request-body", size(guest.request_body)),
+            ("guest-log-rate", rate(guest.log_rate)),
         ];
         limits.extend(of_the_component.map(|(flag, value)| (flag.to_owned(), value)));
     }

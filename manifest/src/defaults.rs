@@ -55,6 +55,9 @@ pub const MIN_RATE_GRACE: Duration = Duration::from_secs(5);
 /// Most forms and calls of APIs; of those that are larger, nobody knows how long they take.
 pub const PREFETCH_BODY: &str = "64KiB";
 
+/// Ten thousand lines a second: more than anybody reads, and less than a disk writes.
+pub const LOG_RATE: &str = "1MiB/s";
+
 /// A request that computes longer belongs into a job queue.
 pub const CPU_TIME: &str = "10s";
 

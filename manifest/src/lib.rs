@@ -22,4 +22,4 @@ pub use model::*;
 pub use parse::{load, parse, schema};
 pub use report::{Problem, Report};
 pub use stamp::Stamp;
-pub use units::{Address, Grant, Health, Limit, Rate, Size, Smoke, Span};
+pub use units::{Address, Grant, Health, Limit, LogRate, Rate, Size, Smoke, Span};

@@ -183,6 +183,8 @@ pub struct Limits {
     pub outgoing_response_body: u64,
     /// Bytes of what is in its own buckets together, and of one value.
     pub keyvalue: u64,
+    /// Bytes per second that it may add to the log; none for as many as it likes.
+    pub log_rate: Option<u64>,
 }
 
 /// How far instances are reused.

@@ -78,18 +78,35 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const FORM: &str = "write bytes per second as 240B/s or 1KiB/s, or off";
-        if text == "off" {
-            return Ok(Self(None));
-        }
-        match text.strip_suffix("/s").unwrap_or(text).parse() {
-            Ok(Size(0)) => Err(format!("nothing per second is no rate; {FORM}")),
-            Ok(Size(bytes_per_second)) => {
-                let (window, grace) = (defaults::MIN_RATE_WINDOW, defaults::MIN_RATE_GRACE);
-                Ok(Self(Some(MinRate { bytes_per_second, window, grace })))
-            }
-            Err(_) => Err(format!("not a rate; {FORM}")),
-        }
+        let (window, grace) = (defaults::MIN_RATE_WINDOW, defaults::MIN_RATE_GRACE);
+        let rate = per_second(text, "240B/s or 1KiB/s")?;
+        Ok(Self(rate.map(|bytes_per_second| MinRate { bytes_per_second, window, grace })))
+    }
+}
+
+/// Bytes per second that a guest may add to the log, or `off` for no bound: `64KiB/s`, `1MiB/s`;
+/// without `/s` the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRate(pub Option<u64>);
+
+impl FromStr for LogRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        per_second(text, "64KiB/s or 1MiB/s").map(Self)
+    }
+}
+
+/// Bytes per second; none for `off`. `examples` are for who wrote something else.
+fn per_second(text: &str, examples: &str) -> Result<Option<u64>, String> {
+    let form = format!("write bytes per second as {examples}, or off");
+    if text == "off" {
+        return Ok(None);
+    }
+    match text.strip_suffix("/s").unwrap_or(text).parse() {
+        Ok(Size(0)) => Err(format!("nothing per second is no rate; {form}")),
+        Ok(Size(bytes)) => Ok(Some(bytes)),
+        Err(_) => Err(format!("not a rate; {form}")),
     }
 }
 

@@ -26,6 +26,7 @@ mod imports;
 mod instance;
 mod keyvalue;
 mod load;
+mod log_room;
 mod memory;
 mod names;
 mod next;

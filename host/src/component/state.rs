@@ -16,6 +16,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::budget::Budget;
 use super::fate::FateWatch;
 use super::generation::Blueprint;
+use super::log_room::LogRoom;
 use super::outgoing::Outgoing;
 use super::said::Topics;
 use super::stdio::{GuestOutput, Stream};
@@ -61,6 +62,8 @@ pub(super) struct Inner {
     pub(super) fate: FateWatch,
     /// What the log has heard of all its instances.
     pub(super) topics: Topics,
+    /// What they may print.
+    log: Arc<LogRoom>,
 }
 
 impl Deref for Identity {
@@ -78,7 +81,8 @@ impl Identity {
     pub(super) fn new(number: u64, blueprint: &Blueprint, fate: FateWatch) -> Self {
         let label = format!("{number}-{:.DIGITS$}", blueprint.code.digest);
         let component = blueprint.name.clone();
-        Self(Arc::new(Inner { number, label, component, fate, topics: Topics::default() }))
+        let log = Arc::new(LogRoom::new(component.clone(), blueprint.limits().log_rate));
+        Self(Arc::new(Inner { number, label, component, fate, topics: Topics::default(), log }))
     }
 }
 
@@ -104,14 +108,13 @@ impl GuestState {
     /// A sandbox with nothing in it but what is granted: no environment, arguments, files, network or
     /// outgoing HTTP; stdin closed, stdout and stderr into the log under the component's name.
     fn new(blueprint: &Blueprint, identity: &Identity) -> Self {
-        let component = &blueprint.name;
         let grants = blueprint.grants();
         let mut table = ResourceTable::new();
         table.set_max_capacity(blueprint.limits().handles);
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(FIELDS_BYTES);
         let outputs = [Stream::Stdout, Stream::Stderr]
-            .map(|stream| GuestOutput::new(component.clone(), stream));
+            .map(|stream| GuestOutput::new(identity.log.clone(), stream));
         let mut builder = WasiCtx::builder();
         builder.max_random_size(MAX_RANDOM);
         if grants.stdio == Stdio::Log {

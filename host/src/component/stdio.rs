@@ -2,7 +2,7 @@
 //!
 //! Our own stream, because wasmtime 48.0.8's adapter keeps a buffer that empty writes grow without
 //! bound (advisory 5m8g), and its built-in stdout blocks the thread. This one holds one line of
-//! bounded length per stream and never blocks.
+//! bounded length per stream and never blocks; what finds no [`LogRoom`] is left out.
 
 use std::io;
 use std::pin::Pin;
@@ -13,6 +13,8 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use super::log_room::LogRoom;
 
 /// A longer line is cut here and goes on in the next.
 const LINE_BYTES: usize = 1024;
@@ -44,17 +46,18 @@ impl Stream {
 pub(super) struct GuestOutput(Arc<Mutex<Lines>>);
 
 struct Lines {
-    component: Arc<str>,
+    room: Arc<LogRoom>,
     stream: Stream,
     line: Vec<u8>,
     printed: usize,
-    swallowed: usize,
+    swallowed: u64,
 }
 
 impl GuestOutput {
-    pub(super) fn new(component: Arc<str>, stream: Stream) -> Self {
+    /// An output that prints as far as there is `room`.
+    pub(super) fn new(room: Arc<LogRoom>, stream: Stream) -> Self {
         Self(Arc::new(Mutex::new(Lines {
-            component,
+            room,
             stream,
             line: Vec::new(),
             printed: 0,
@@ -94,9 +97,13 @@ impl Lines {
             return;
         }
         self.printed += 1;
-        let component = &*self.component;
+        if !self.room.is_there() {
+            self.room.leave_out(1);
+            return;
+        }
+        let (component, stream) = (self.room.component(), self.stream.name());
         let text = harmless(&line);
-        let stream = self.stream.name();
+        self.room.charge(text.len());
         tracing::info!(target: "guest", component, stream, "{text}");
     }
 }
@@ -106,9 +113,15 @@ impl Drop for Lines {
         if !self.line.is_empty() {
             self.print();
         }
-        if self.swallowed > 0 {
-            let (component, lines) = (&*self.component, self.swallowed);
+        let lines = self.swallowed;
+        if lines == 0 {
+            self.room.say_if_due();
+        } else if self.room.is_there() {
+            self.room.charge(0);
+            let component = self.room.component();
             tracing::warn!(target: "guest", component, lines, "guest printed too much; the rest is not shown");
+        } else {
+            self.room.leave_out(lines);
         }
     }
 }
@@ -224,7 +237,8 @@ mod tests {
 
     #[test]
     fn what_is_held_is_bounded_whatever_is_written() {
-        let output = GuestOutput::new("test".into(), Stream::Stdout);
+        let room = Arc::new(LogRoom::new("test".into(), None));
+        let output = GuestOutput::new(room, Stream::Stdout);
         for _ in 0..100_000 {
             output.take(b"");
         }

@@ -16,8 +16,8 @@ use host_manifest::{
 use super::ctl::{Ctl, CtlArgs};
 use super::file::{is_manifest, read};
 use super::{
-    Address, Cache, Control, File, Grant, Health, Limit, Over, Rate, Serve, Size, Smoke, Span,
-    defaults,
+    Address, Cache, Control, File, Grant, Health, Limit, LogRate, Over, Rate, Serve, Size, Smoke,
+    Span, defaults,
 };
 
 /// Version of this program and of the wasmtime in it.
@@ -255,6 +255,11 @@ struct LimitArgs {
     /// Work of a guest after its answer has ended
     #[arg(long, value_name = "TIME", default_value = defaults::AFTER_TIMEOUT)]
     after_timeout: Span,
+
+    /// What guests may add to the log in a second, or `off`; as much may come at once. Lines beyond
+    /// are left out and counted
+    #[arg(long, value_name = "RATE", default_value = defaults::LOG_RATE)]
+    guest_log_rate: LogRate,
 
     /// Size of a request body; then 413. Bodies are streamed, never held
     #[arg(long, value_name = "SIZE", default_value = defaults::MAX_REQUEST_BODY)]
@@ -511,6 +516,7 @@ impl LimitArgs {
             after: self.after_timeout.0,
             hook,
             request_body: self.max_request_body.0,
+            log_rate: self.guest_log_rate.0,
             ..Limits::with_instances(self.max_instances)
         };
         refuse(limits.faults())?;

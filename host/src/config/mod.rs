@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub use ctl::{Ctl, CtlCommand, CtlTarget};
 pub use file::read;
 pub use host_manifest::{
-    Address, Grant, Health, Limit, Manifest, Rate, Size, Smoke, Span, Stamp, defaults,
+    Address, Grant, Health, Limit, LogRate, Manifest, Rate, Size, Smoke, Span, Stamp, defaults,
 };
 pub use log::{BadLogFilter, log_filter};
 

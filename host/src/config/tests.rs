@@ -50,6 +50,11 @@ fn durations_and_sizes_come_as_people_write_them() {
     assert_eq!(limits.memory, 64 << 20);
     let rate = |line| self::serve(line).unwrap().manifest.connection.min_rate;
     assert_eq!(rate("--min-rate off"), None);
+    let log = |line| self::serve(line).unwrap().manifest.components["app"].limits.log_rate;
+    assert_eq!(
+        ["", "--guest-log-rate 64KiB/s", "--guest-log-rate off"].map(log),
+        [Some(1 << 20), Some(64 << 10), None]
+    );
     for line in ["--min-rate 1KiB/s", "--min-rate 1KiB", "--min-rate 1024"] {
         assert_eq!(rate(line).unwrap().bytes_per_second, 1024, "{line}");
     }
@@ -76,6 +81,8 @@ fn what_cannot_be_is_refused_with_what_to_write() {
         ("--min-rate 0B/s", "or off"),
         ("--min-rate 2MiB/s", "at most 1MiB/s"),
         ("--prefetch-body 2MiB", "at most 1MiB"),
+        ("--guest-log-rate loud", "write bytes per second as 64KiB/s"),
+        ("--guest-log-rate 0B", "or off"),
         ("--threads 0", "--threads"),
         ("--health-addr 8081", "write 127.0.0.1:8081"),
         ("--health-addr unix:/run/h.sock", "or off"),

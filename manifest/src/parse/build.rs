@@ -13,8 +13,8 @@ use super::reading::Reading;
 use super::routes;
 use crate::report::Problem;
 use crate::{
-    Address, Breaker, Component, Connection, Limit, Limits, Listen, Manifest, Rate, Reuse, Size,
-    Span, Stop, Swap, Total, defaults,
+    Address, Breaker, Component, Connection, Limit, Limits, Listen, LogRate, Manifest, Rate, Reuse,
+    Size, Span, Stop, Swap, Total, defaults,
 };
 
 /// Reads everything, and complains to `reading`; what comes out is for use only if nobody did.
@@ -270,6 +270,7 @@ fn default_limits(instances: usize) -> Limits {
         outgoing: default(defaults::MAX_OUTGOING_REQUESTS),
         outgoing_response_body: size(defaults::MAX_OUTGOING_RESPONSE_BODY).0,
         keyvalue: size(defaults::MAX_KEYVALUE).0,
+        log_rate: default::<LogRate>(defaults::LOG_RATE).0,
     }
 }
 
@@ -288,6 +289,7 @@ fn limits(reading: &mut Reading<'_>, raw: &raw::Limits, base: &Limits) -> Limits
         ..*base
     };
     let total = reading.word_or(raw.exchange_timeout.as_ref(), Limit(base.total)).0;
+    let log_rate = reading.word_or(raw.log_rate.as_ref(), LogRate(base.log_rate)).0;
     let mut bound = |written: &Option<Written<Size>>, base: Option<u64>| {
         written.as_ref().and_then(|size| reading.word(size)).map(|size| size.0).or(base)
     };
@@ -304,6 +306,7 @@ fn limits(reading: &mut Reading<'_>, raw: &raw::Limits, base: &Limits) -> Limits
         outgoing_response_body: bound(&raw.outgoing_response_body, None)
             .unwrap_or(base.outgoing_response_body),
         keyvalue: bound(&raw.keyvalue_size, None).unwrap_or(base.keyvalue),
+        log_rate,
         ..times
     }
 }

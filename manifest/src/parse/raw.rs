@@ -12,7 +12,7 @@ use super::at::{At, Written};
 use super::bucket::Bucket;
 use super::words::{Backend, Reached, Verb};
 use crate::outgoing::{Endpoint, Origin};
-use crate::{Address, Fail, Health, Limit, Rate, Size, Smoke, Span, Stdio, defaults};
+use crate::{Address, Fail, Health, Limit, LogRate, Rate, Size, Smoke, Span, Stdio, defaults};
 
 /// A manifest of `host`: what is served, where, with which grants and limits.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -178,6 +178,10 @@ pub(super) struct Limits {
     /// What is in the component's own buckets together; also the size of one value.
     #[schemars(extend("default" = defaults::MAX_KEYVALUE))]
     pub(super) keyvalue_size: Option<Written<Size>>,
+    /// What the component's instances may add to the log, all together, in bytes per second, or `off`
+    /// for no bound; as much may come at once. Lines beyond are left out and counted.
+    #[schemars(extend("default" = defaults::LOG_RATE))]
+    pub(super) log_rate: Option<Written<LogRate>>,
 }
 
 /// One component with what it is given and what it may use.

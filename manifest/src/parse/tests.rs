@@ -74,6 +74,7 @@ fn limits_are_those_of_the_component_then_those_of_all() {
     assert_eq!(shop.limits.cpu, Duration::from_secs(2), "that of all");
     assert_eq!(shop.limits.instances, 100, "a quarter");
     assert_eq!(shop.limits.total, Some(Duration::from_secs(60)));
+    assert_eq!(shop.limits.log_rate, Some(64 << 10));
     assert_eq!(shop.limits.body_idle, Duration::from_secs(120));
     let reuse = Reuse { exchanges: 50, concurrency: 4, idle: Duration::from_secs(10) };
     assert_eq!(shop.reuse, Some(reuse));

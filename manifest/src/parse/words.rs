@@ -6,7 +6,7 @@ use http::Method;
 
 use super::at::Form;
 use crate::outgoing::{Endpoint, Origin};
-use crate::{Address, Fail, Health, Limit, Rate, Size, Smoke, Span, Stdio};
+use crate::{Address, Fail, Health, Limit, LogRate, Rate, Size, Smoke, Span, Stdio};
 
 impl Form for Span {
     const EXAMPLES: &'static [&'static str] = &["500ms", "25s", "1m30s"];
@@ -22,6 +22,10 @@ impl Form for Size {
 
 impl Form for Rate {
     const EXAMPLES: &'static [&'static str] = &["240B/s", "1KiB/s", "off"];
+}
+
+impl Form for LogRate {
+    const EXAMPLES: &'static [&'static str] = &["64KiB/s", "1MiB/s", "off"];
 }
 
 impl Form for Address {
