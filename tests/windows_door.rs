@@ -7,8 +7,9 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::sync::Barrier;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::geteuid;
 use socket2::{Domain, SockFilter, Socket, Type};
 
 use crate::support::prelude::*;
@@ -16,6 +17,12 @@ use crate::support::stop::{
     GET, Held, OPEN, Told, connections, expect_last, expect_served, freeze, stop, thaw_with,
     wait_accepted,
 };
+
+/// The host as whoever runs the tests runs it, and as a user who may do nothing special: what a stop
+/// needs for closing a door was a right of root's once.
+type Start = fn(&str) -> Serve;
+const AS_WE_ARE: Start = Host::serve;
+const UNPRIVILEGED: Start = |guest| Host::serve(guest).unprivileged();
 
 /// W1. The load balancer still sends traffic for a while after SIGTERM.
 #[test]
@@ -101,8 +108,8 @@ fn drain_delay_lies_inside_the_drain_timeout() {
 /// none of them when it learns of the stop.
 #[test]
 fn connections_in_the_accept_queue_are_served_when_the_stop_comes() {
-    for guest in ["hello_p2", "hello_p3"] {
-        let host = Host::serve(guest).unix().start();
+    for (serve, guest) in [(AS_WE_ARE, "hello_p2"), (UNPRIVILEGED, "hello_p3")] {
+        let host = serve(guest).unix().start();
         freeze(&host);
         let mut queue: Vec<Conn> = (0..64).flat_map(|_| connections(&host)).collect();
         for conn in &mut queue {
@@ -120,8 +127,8 @@ fn connections_in_the_accept_queue_are_served_when_the_stop_comes() {
 /// W2, where nobody can have been accepted before the stop: the only place is taken.
 #[test]
 fn connections_kept_in_the_queue_by_the_connection_limit_are_served_when_the_stop_comes() {
-    for guest in ["gate_p2", "gate_p3"] {
-        let host = Host::serve(guest).unix().args(["--max-connections", "1"]).start();
+    for (serve, guest) in [(UNPRIVILEGED, "gate_p2"), (AS_WE_ARE, "gate_p3")] {
+        let host = serve(guest).unix().args(["--max-connections", "1"]).start();
         let held = Held::on(&host);
         let mut queue: Vec<Conn> = (0..64).flat_map(|_| connections(&host)).collect();
         for conn in &mut queue {
@@ -142,7 +149,7 @@ fn connections_kept_in_the_queue_by_the_connection_limit_are_served_when_the_sto
 /// W2, over HTTP/2: preface and request wait in the queue.
 #[test]
 fn http2_connections_in_the_accept_queue_are_served_when_the_stop_comes() {
-    let host = Host::serve("hello_p2").unix().start();
+    let host = UNPRIVILEGED("hello_p2").unix().start();
     freeze(&host);
     let targets: Vec<Target> = (0..16).flat_map(|_| host.addrs()).cloned().collect();
     let mut queue: Vec<H2> = targets.into_iter().map(H2::connect).collect();
@@ -161,46 +168,126 @@ fn http2_connections_in_the_accept_queue_are_served_when_the_stop_comes() {
 /// kernel repeats it a second after the first.
 #[test]
 fn handshake_under_way_when_the_stop_comes_is_finished_and_served() {
-    let host = Host::serve("hello_p2").args(["--addr", "[::1]:0"]).start();
-    let sockets: Vec<(Socket, SocketAddr)> = host.addrs().iter().map(deaf).collect();
-    thread::scope(|scope| {
-        let connect = |(socket, addr): &(Socket, SocketAddr)| {
-            socket.connect_timeout(&(*addr).into(), PATIENCE).expect("the handshake is finished");
-        };
-        for pair in &sockets {
-            scope.spawn(move || connect(pair));
+    for serve in [AS_WE_ARE, UNPRIVILEGED] {
+        let host = serve("hello_p2").args(["--addr", "[::1]:0"]).start();
+        let sockets: Vec<(Socket, SocketAddr)> = host.addrs().iter().filter_map(deaf).collect();
+        thread::scope(|scope| {
+            let connect = |(socket, addr): &(Socket, SocketAddr)| {
+                socket.connect_timeout(&(*addr).into(), PATIENCE).expect("it is finished");
+            };
+            for pair in &sockets {
+                scope.spawn(move || connect(pair));
+            }
+            // Not a wait for the host: the moment of the stop, half way between the two SYN-ACKs.
+            thread::sleep(Duration::from_millis(500));
+            host.signal(Signal::TERM);
+            host.wait_log(says::CLOSING_DOOR);
+            for (socket, _) in &sockets {
+                socket.detach_filter().unwrap();
+            }
+        });
+        for (socket, _) in sockets {
+            let mut conn = Conn::over(socket);
+            conn.send(GET).unwrap();
+            expect_last(&mut conn);
         }
-        // Not a wait for the host: the moment of the stop, half way between the two SYN-ACKs.
-        thread::sleep(Duration::from_millis(500));
-        host.signal(Signal::TERM);
-        host.wait_log(says::CLOSING_DOOR);
-        for (socket, _) in &sockets {
-            socket.detach_filter().unwrap();
-        }
-    });
-    for (socket, _) in sockets {
-        let mut conn = Conn::over(socket);
-        conn.send(GET).unwrap();
-        expect_last(&mut conn);
+        host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
     }
-    host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
 }
 
-/// A socket that will hear nothing of what comes from `target`, and so not of the SYN-ACK either.
+/// The door is shut before it is closed: as any user but root the host emptied its queue while others
+/// came, and up to 53 requests in ten stops were reset by the close; the last line said 0. A handshake
+/// that is half done holds the closing up here, so that there is time to come.
+#[test]
+fn whoever_comes_while_the_door_closes_is_served_or_refused_and_never_reset() {
+    for serve in [AS_WE_ARE, UNPRIVILEGED] {
+        let host = serve("hello_p2").start();
+        let half_done = deaf(&host.addrs()[0]);
+        thread::scope(|scope| {
+            if let Some((socket, addr)) = &half_done {
+                let connect = || socket.connect_timeout(&(*addr).into(), PATIENCE);
+                scope.spawn(move || connect().expect("the handshake is finished"));
+                wait_half_done(*addr);
+            }
+            host.signal(Signal::TERM);
+            // A reset is an error of one of these.
+            let refused = loop {
+                match Conn::connect(host.addr()) {
+                    Ok(mut conn) => {
+                        conn.send(GET).unwrap();
+                        expect_served(&mut conn);
+                    }
+                    Err(why) => break why.kind(),
+                }
+            };
+            assert_eq!(refused, io::ErrorKind::ConnectionRefused);
+            if let Some((socket, _)) = &half_done {
+                assert!(!host.log().contains(says::DRAINING), "refused by a door that is open");
+                socket.detach_filter().unwrap();
+            }
+            host.wait_log(says::DRAINING);
+        });
+        if let Some((socket, _)) = half_done {
+            let mut conn = Conn::over(socket);
+            conn.send(GET).unwrap();
+            expect_last(&mut conn);
+        }
+        host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+    }
+}
+
+/// A peer that has been told that it is connected, and whose handshake is not finished in time, is
+/// lost. That is counted, and the exit says so.
+#[test]
+fn handshake_that_is_given_up_is_counted_as_a_dropped_connection() {
+    let host = UNPRIVILEGED("hello_p2").start();
+    let Some((socket, addr)) = deaf(&host.addrs()[0]) else { return };
+    socket.set_nonblocking(true).unwrap();
+    socket.connect(&addr.into()).unwrap_err();
+    wait_half_done(addr);
+    host.signal(Signal::TERM);
+    let exit = host.wait_exit();
+    exit.expect_code(1).expect_last_line(", 0 cut, 1 connections dropped");
+}
+
+/// Returns when the kernel has a handshake with `addr` that is half done.
 #[track_caller]
-fn deaf(target: &Target) -> (Socket, SocketAddr) {
+fn wait_half_done(addr: SocketAddr) {
+    const SYN_RECEIVED: &str = "03";
+    let port = format!(":{:04X}", addr.port());
+    let until = Instant::now() + PATIENCE;
+    let half_done = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let local = fields.next().is_some_and(|local| local.ends_with(&port));
+        local && fields.nth(1) == Some(SYN_RECEIVED)
+    };
+    while !fs::read_to_string("/proc/net/tcp").unwrap().lines().any(half_done) {
+        assert!(Instant::now() < until, "no handshake with {addr} has begun");
+        thread::yield_now();
+    }
+}
+
+/// A socket that will hear nothing of what comes from `target`, and so not of the SYN-ACK either. None
+/// where that takes a right that we do not have, which is said.
+#[track_caller]
+fn deaf(target: &Target) -> Option<(Socket, SocketAddr)> {
     let Target::Tcp(addr) = target else { panic!("a TCP address") };
     let socket = Socket::new(Domain::for_address(*addr), Type::STREAM, None).unwrap();
     // What a filter that returns 0 sees is dropped.
-    socket.attach_filter(&[SockFilter::new(0x06, 0, 0, 0)]).unwrap();
-    (socket, *addr)
+    if let Err(why) = socket.attach_filter(&[SockFilter::new(0x06, 0, 0, 0)]) {
+        assert!(!geteuid().is_root(), "{why}");
+        println!("no handshake can be held up by this user ({why}): that part is not tested");
+        return None;
+    }
+    Some((socket, *addr))
 }
 
 /// W2, W3. Whoever has connected is answered, whoever comes later is refused; nothing between.
 #[test]
 fn signal_in_the_same_instant_as_connect_loses_nothing() {
     for round in 0..50 {
-        let host = Host::serve("hello_p2").unix().start();
+        let serve = [AS_WE_ARE, UNPRIVILEGED][round / 2 % 2];
+        let host = serve("hello_p2").unix().start();
         let target = host.addrs()[round % 2].clone();
         let together = Barrier::new(2);
         thread::scope(|scope| {
@@ -222,7 +309,7 @@ fn signal_in_the_same_instant_as_connect_loses_nothing() {
     }
 }
 
-/// The kernel drops a SYN while the queue is emptied and hears the next a second later.
+/// Also while the queue is emptied.
 #[test]
 fn after_the_door_is_closed_new_connections_are_refused_and_old_work_goes_on() {
     let host = Host::serve("gate_p2").unix().start();
@@ -273,8 +360,8 @@ fn unix_path_that_a_successor_has_bound_anew_is_not_removed_by_the_stop() {
 /// W5. Accepted, and its request lies in the kernel: nobody in the process knows of it yet.
 #[test]
 fn request_of_an_accepted_connection_that_is_still_in_the_kernel_is_served() {
-    for guest in ["hello_p2", "hello_p3"] {
-        let host = Host::serve(guest).unix().start();
+    for (serve, guest) in [(AS_WE_ARE, "hello_p2"), (UNPRIVILEGED, "hello_p3")] {
+        let host = serve(guest).unix().start();
         let mut fresh = connections(&host);
         wait_accepted(&host);
         freeze(&host);

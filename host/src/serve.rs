@@ -160,7 +160,8 @@ async fn start(
     operator: Arc<Operator>,
 ) -> anyhow::Result<JoinSet<()>> {
     let manifest = &config.manifest;
-    let listeners = bind(&manifest.listen.addresses)?;
+    let mut listeners = bind(&manifest.listen.addresses)?;
+    net::warn_of_refusals(&listeners);
     check_descriptors(&config);
     let Process { phase, work, .. } = process.clone();
     let loader = Loader::new(workshop(&config)?);
@@ -182,7 +183,7 @@ async fn start(
     if !ready.announce() {
         return Ok(doors);
     }
-    for listener in &listeners {
+    for listener in &mut listeners {
         listener.listen()?;
     }
     for (listener, token) in listeners.into_iter().zip(tokens) {

@@ -11,6 +11,7 @@ mod checks;
 pub mod defaults;
 mod model;
 pub mod outgoing;
+mod overlap;
 mod parse;
 mod report;
 pub mod routes;
@@ -19,6 +20,7 @@ mod units;
 
 pub use checks::Fault;
 pub use model::*;
+pub use overlap::Overlap;
 pub use parse::{load, parse, schema};
 pub use report::{Problem, Report};
 pub use stamp::Stamp;

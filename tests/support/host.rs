@@ -8,17 +8,18 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fmt, process};
+use std::{env, fmt, fs, process};
 
-use rustix::process::Signal;
+use rustix::process::{Signal, geteuid};
 
 use super::PATIENCE;
+use super::app::Folder;
 use super::exit::{Exit, OUTPUT_PATIENCE};
 use super::http1::Response;
 use super::lines::{Mark, Missed};
 use super::process::{Process, TempPath};
 use super::raw::Conn;
-use super::scarce::binary_for_all;
+use super::scarce::{User, binary_for_all};
 use super::target::Target;
 
 /// The file of the guest called `name` (`hello_p2`), which `make guests` has built.
@@ -57,6 +58,7 @@ pub struct Serve {
     env: Vec<(OsString, OsString)>,
     under: Vec<OsString>,
     stderr: Option<Stderr>,
+    user: Option<User>,
 }
 
 impl Serve {
@@ -75,6 +77,25 @@ impl Serve {
     /// Is run by this command, which takes another and becomes it: `setpriv`, `prlimit`, `env`.
     pub fn under<S: Into<OsString>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
         self.under.splice(0..0, command.into_iter().map(Into::into));
+        self
+    }
+
+    /// Runs as a user who has no right of root's. Where we are not root, we are one already.
+    pub fn unprivileged(self) -> Self {
+        let user = geteuid().is_root().then(User::new).flatten();
+        let serve = match &user {
+            Some(user) => user.runs(self),
+            None => self,
+        };
+        Self { user, ..serve }
+    }
+
+    /// Serves a copy of what it would have served, in `folder`.
+    pub(super) fn serving_a_copy_in(mut self, folder: &Folder) -> Self {
+        let name = self.app.file_name().and_then(OsStr::to_str).expect("a file of ours");
+        let copy = folder.join(name);
+        fs::copy(&self.app, &copy).expect("the folder takes files");
+        self.app = copy;
         self
     }
 
@@ -110,8 +131,9 @@ impl Serve {
     /// When it ends or stays silent instead; its stderr is in the message.
     #[track_caller]
     pub fn start(self) -> Host {
-        let (process, Self { unix, control, .. }) = self.spawn();
-        let mut host = Host { process, targets: Vec::new(), unix, control, told: Mutex::default() };
+        let (process, Self { unix, control, user, .. }) = self.spawn();
+        let (targets, told) = (Vec::new(), Mutex::default());
+        let mut host = Host { process, targets, unix, control, told, _user: user };
         let ready = host.wait_ready();
         host.targets = ready;
         host
@@ -166,6 +188,8 @@ pub struct Host {
     control: Option<TempPath>,
     /// When it got its latest signal.
     told: Mutex<Option<Instant>>,
+    /// Whom it runs as, with what it reads and writes.
+    _user: Option<User>,
 }
 
 impl Host {
@@ -173,7 +197,17 @@ impl Host {
     pub fn serve(name: &str) -> Serve {
         let app = if name.contains('/') { PathBuf::from(name) } else { guest(name) };
         let (args, env, under) = (Vec::new(), Vec::new(), Vec::new());
-        Serve { app, tcp: true, unix: None, control: None, args, env, under, stderr: None }
+        Serve {
+            app,
+            tcp: true,
+            unix: None,
+            control: None,
+            args,
+            env,
+            under,
+            stderr: None,
+            user: None,
+        }
     }
 
     /// Runs `host ARGS...` to its end.

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -45,9 +45,11 @@ impl User {
     pub fn with(&self, limits: &[&str]) -> Vec<OsString> {
         let uid = self.uid.to_string();
         let mut words = vec!["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups"];
-        words.push("prlimit");
-        words.extend(limits);
-        words.push("--");
+        if !limits.is_empty() {
+            words.push("prlimit");
+            words.extend(limits);
+            words.push("--");
+        }
         words.into_iter().map(Into::into).collect()
     }
 
@@ -60,6 +62,11 @@ impl User {
         let rest = rest.iter().filter(|word| *word != "--");
         let status = Command::new(first).args(rest).status().expect("prlimit runs");
         assert!(status.success(), "{words:?}");
+    }
+
+    /// `serve` as this user, who gets a copy of what is served: the original may lie where only we get.
+    pub fn runs(&self, serve: Serve) -> Serve {
+        self.serve(serve.serving_a_copy_in(&self.folder), &[])
     }
 
     /// `serve` as this user, with these limits and a code cache of its own.
@@ -142,10 +149,14 @@ pub fn binary_for_all() -> PathBuf {
     if built.ancestors().skip(1).all(open) {
         return built;
     }
-    // Left to the system, like whatever else is in its folder for such files.
-    let copy = env::temp_dir().join(format!("host-e2e-binary-{}", process::id()));
+    // One for each build, left to the system like whatever else is in its folder for such files.
+    let meta = fs::metadata(&built).expect("it was built");
+    let name = format!("host-e2e-binary-{}-{}.{}", meta.ino(), meta.mtime(), meta.mtime_nsec());
+    let copy = env::temp_dir().join(name);
     if !copy.exists() {
-        fs::copy(&built, &copy).expect("a copy of ours");
+        let new = copy.with_extension(process::id().to_string());
+        fs::copy(&built, &new).expect("a copy of ours");
+        fs::rename(&new, &copy).expect("nobody runs half of it");
     }
     copy
 }

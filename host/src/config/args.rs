@@ -94,8 +94,8 @@ struct ServeArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// Where to listen: HOST:PORT (IPv6 in brackets) or unix:PATH; may be given several times; port 0
-    /// lets the kernel choose. Loopback by default: being reachable from outside is your decision
+    /// Where to listen: HOST:PORT (IPv6 in brackets; [::] takes IPv4 too) or unix:PATH (with a lock
+    /// PATH.lock beside it); may be given several times, without overlap; port 0 lets the kernel choose. Loopback by default: being reachable from outside is your decision
     /// [default: 127.0.0.1:8080, or the manifest's]
     #[arg(long = "addr", value_name = "ADDR")]
     addresses: Vec<Address>,
@@ -337,6 +337,7 @@ impl ServeArgs {
         };
         let cache = self.cache.checked();
         let over = Over::default();
+        apart(&manifest.listen, &control)?;
         Ok(Serve { manifest, over, file: None, cache, threads, control, dry_run })
     }
 
@@ -359,6 +360,7 @@ impl ServeArgs {
         };
         let (threads, dry_run) = (self.threads(), self.dry_run);
         let manifest = over.lay_over(manifest);
+        apart(&manifest.listen, &control)?;
         let file = Some(File { path: self.app, stamp });
         Ok(Serve { manifest, over, file, cache, threads, control, dry_run })
     }
@@ -531,6 +533,18 @@ impl CacheArgs {
             (false, None) => Cache::Default,
             (false, Some(directory)) => Cache::Directory(directory.clone()),
         }
+    }
+}
+
+/// Refuses places to listen at that cannot be had at once.
+fn apart(listen: &Listen, control: &Control) -> Result<(), clap::Error> {
+    let control = match control {
+        Control::Path(path) => Some(path.as_path()),
+        Control::Off | Control::Default => None,
+    };
+    match listen.overlap(control) {
+        Some(overlap) => Err(complaint(&overlap.to_string())),
+        None => Ok(()),
     }
 }
 

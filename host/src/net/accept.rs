@@ -56,8 +56,10 @@ impl<S: Service> Acceptor<S> {
     ) -> io::Result<Self> {
         let name = listener.address().into();
         let queue = match listener {
-            Listener { socket, path: None } => Queue::Tcp(TcpListener::from_std(socket.into())?),
-            Listener { socket, path: Some(path) } => {
+            Listener { socket, path: None, .. } => {
+                Queue::Tcp(TcpListener::from_std(socket.into())?)
+            }
+            Listener { socket, path: Some(path), .. } => {
                 Queue::Unix(UnixListener::from_std(socket.into())?, path)
             }
         };
@@ -143,26 +145,30 @@ impl<S: Service> Acceptor<S> {
 
     /// Empties the queue and closes. A cut ends the wait for what cannot be reached.
     async fn close(&self) {
-        tokio::select! {
+        let lost = tokio::select! {
             biased;
-            from_queue = self.empty() => {
+            (from_queue, lost) = self.empty() => {
                 info!(addr = &*self.name, from_queue, "stop: listener closed");
+                lost
             }
             () = self.context.phase.reached(Phase::Cut) => {
                 warn!(addr = &*self.name, "stop: listener closed with its queue out of reach");
+                self.left_in().await
             }
-        }
+        };
+        self.count(lost);
     }
 
-    async fn empty(&self) -> usize {
+    /// How many were taken from the queue, and how many peers the close may reset.
+    async fn empty(&self) -> (usize, usize) {
         let mut admitted = 0;
-        match &self.queue {
+        let lost = match &self.queue {
             Queue::Tcp(listener) => {
                 let admit = |socket| {
                     admitted += 1;
                     self.start_raw(tcp(socket));
                 };
-                door::empty_tcp(&SockRef::from(listener), admit).await;
+                door::empty_tcp(&SockRef::from(listener), admit).await
             }
             Queue::Unix(listener, path) => {
                 path.remove();
@@ -171,9 +177,32 @@ impl<S: Service> Acceptor<S> {
                     self.start_raw(unix(socket));
                 };
                 door::empty_unix(&SockRef::from(listener), admit).await;
+                0
             }
+        };
+        (admitted, lost)
+    }
+
+    /// How many peers are reset by a close in the middle of all that.
+    async fn left_in(&self) -> usize {
+        match &self.queue {
+            Queue::Tcp(listener) => door::left_in(&SockRef::from(listener)).await,
+            // The kernel does not say how many; that its queue was out of reach, it has said.
+            Queue::Unix(..) => 1,
         }
-        admitted
+    }
+
+    /// Takes peers whose connection the close may reset for connections that are dropped with bytes
+    /// owed on them: they may have sent a request.
+    fn count(&self, lost: usize) {
+        if lost == 0 {
+            return;
+        }
+        warn!(addr = &*self.name, lost, "stop: connections given up before they were accepted");
+        for _ in 0..lost {
+            let mut gone = self.context.connections.enter(Info::new(None, self.name.clone()));
+            gone.mark_cut();
+        }
     }
 }
 

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
+use tracing::{debug, warn};
 
+use super::door::{self, Bolt, HANDSHAKES_AT_MOST};
+use super::handshakes;
 use crate::unix_socket::{self, OwnedPath, PathError};
 
 /// Connections that the kernel holds for us; capped by net.core.somaxconn (4096 by default).
@@ -39,6 +42,20 @@ pub enum BindError {
 pub struct Listener {
     pub(super) socket: Socket,
     pub(super) path: Option<OwnedPath>,
+    /// Of one that has no path.
+    claim: Option<Claim>,
+}
+
+/// The address of a socket that does not listen yet, held against others by a second one that does,
+/// through a door that is shut: to peers the address looks closed, and who binds it finds it taken.
+#[derive(Debug)]
+struct Claim {
+    /// None where the door cannot be shut in such a way.
+    held: Option<Socket>,
+    /// How it can be shut, as the stop will find it.
+    bolt: Bolt,
+    /// Whether the kernel tells of handshakes.
+    handshakes: bool,
 }
 
 /// Binds an address without listening on it yet.
@@ -67,7 +84,10 @@ impl Listener {
     ///
     /// # Errors
     /// When somebody else has begun to listen on the address since it was bound.
-    pub fn listen(&self) -> Result<(), BindError> {
+    pub fn listen(&mut self) -> Result<(), BindError> {
+        if let Some(claim) = &mut self.claim {
+            claim.held = None;
+        }
         self.socket
             .listen(BACKLOG)
             .map_err(|why| BindError::Refused { address: self.address(), why })
@@ -88,12 +108,69 @@ impl Listener {
     }
 }
 
+/// Says what the kernel refuses of that by which a stop loses nobody, and what follows from it: at the
+/// start, where something can be done about it.
+pub fn warn_of_refusals(listeners: &[Listener]) {
+    let claims =
+        || listeners.iter().filter_map(|listener| Some((listener, listener.claim.as_ref()?)));
+    let open: Vec<_> = claims().filter(|(_, claim)| claim.bolt == Bolt::Nothing).collect();
+    if !open.is_empty() {
+        let addr =
+            open.iter().map(|(listener, _)| listener.address()).collect::<Vec<_>>().join(" ");
+        warn!(
+            addr,
+            "a stop cannot keep newcomers out of this address while it empties its queue: who \
+             connects in the instant of the close may be reset, and the last line counts that as \
+             dropped; give the host CAP_NET_RAW or CAP_NET_ADMIN, or Linux 5.7 and an address without \
+             a device in it"
+        );
+    }
+    if claims().any(|(_, claim)| !claim.handshakes) {
+        warn!(
+            "the kernel does not tell of handshakes under way: a stop waits {HANDSHAKES_AT_MOST:?} for \
+             those that there may be; allow AF_NETLINK (systemd: RestrictAddressFamilies=) or \
+             /proc/self/net"
+        );
+    }
+}
+
 fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
+    let socket = bound(address)?;
+    let address = socket.local_addr()?.as_socket().unwrap_or(address);
+    let claim = claim(address)?;
+    Ok(Listener { socket, path: None, claim: Some(claim) })
+}
+
+fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` is every address, also where net.ipv6.bindv6only says otherwise.
+        socket.set_only_v6(false)?;
+    }
     socket.bind(&address.into())?;
-    Ok(Listener { socket, path: None })
+    Ok(socket)
+}
+
+/// Two sockets that do not listen may share an address; the second to listen would fail, after all has
+/// been compiled. So whoever has bound an address claims it by listening on another socket; and that
+/// one finds out what the stop will be allowed.
+///
+/// # Errors
+/// When somebody else has claimed the address, or one that it is part of.
+fn claim(address: SocketAddr) -> io::Result<Claim> {
+    let socket = bound(address)?;
+    let bolt = door::shut(&socket);
+    let held = if bolt == Bolt::Device {
+        socket.listen(1)?;
+        Some(socket)
+    } else {
+        None
+    };
+    let handshakes = handshakes::look_now(address).is_some();
+    debug!(%address, ?bolt, handshakes, "what a stop will be allowed");
+    Ok(Claim { held, bolt, handshakes })
 }
 
 fn bind_unix(path: &Path) -> Result<Listener, BindError> {
@@ -104,12 +181,14 @@ fn bind_unix(path: &Path) -> Result<Listener, BindError> {
             BindError::Refused { address: format!("unix:{}", path.display()), why }
         }
     })?;
-    Ok(Listener { socket, path: Some(owned) })
+    Ok(Listener { socket, path: Some(owned), claim: None })
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::net::TcpStream;
+    use std::os::unix::net::UnixListener;
 
     use super::*;
 
@@ -118,19 +197,59 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("host-listen-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("a.sock");
-        let first = bind(&Address::Unix(&path)).unwrap();
+        let mut first = bind(&Address::Unix(&path)).unwrap();
         first.listen().unwrap();
         assert!(matches!(bind(&Address::Unix(&path)), Err(BindError::UnixTaken(_))));
+        drop(first);
+        assert!(!path.exists());
         // As after a kill -9: the socket is closed, its path stays.
-        let Listener { socket, path: first_path } = first;
-        drop(socket);
+        drop(UnixListener::bind(&path).unwrap());
         let second = bind(&Address::Unix(&path)).unwrap();
-        drop(first_path);
-        assert!(path.exists(), "a predecessor may not remove its successor's path");
         drop(second);
         assert!(!path.exists());
         fs::write(&path, "not a socket").unwrap();
         assert!(matches!(bind(&Address::Unix(&path)), Err(BindError::NotASocket(_))));
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    /// Two hosts start at the same time on one address, or one is given an address twice: the second was
+    /// refused only when it began to listen, after it had compiled for seconds.
+    #[test]
+    fn an_address_is_taken_from_the_moment_it_is_bound() {
+        for (first, second) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("127.0.0.1", "0.0.0.0"),
+            ("0.0.0.0", "127.0.0.1"),
+            ("0.0.0.0", "[::]"),
+            ("[::]", "127.0.0.1"),
+            ("[::]", "[::1]"),
+            ("[::ffff:127.0.0.1]", "127.0.0.1"),
+        ] {
+            let at = |ip: &str, port: u16| Address::Tcp(format!("{ip}:{port}").parse().unwrap());
+            let mut listener = bind(&at(first, 0)).unwrap();
+            let address = listener.socket.local_addr().unwrap().as_socket().unwrap();
+            let refused = |what: &str| {
+                let Err(BindError::Refused { why, .. }) = bind(&at(second, address.port())) else {
+                    panic!("{second} is bound beside {first}, {what}")
+                };
+                assert_eq!(why.kind(), io::ErrorKind::AddrInUse, "{second} beside {first}");
+            };
+            refused("bound");
+            // Nobody is kept waiting for a process that may not come up.
+            let why = TcpStream::connect(address).unwrap_err();
+            assert_eq!(why.kind(), io::ErrorKind::ConnectionRefused);
+            listener.listen().unwrap();
+            TcpStream::connect(address).unwrap();
+            refused("listening");
+        }
+    }
+
+    #[test]
+    fn addresses_that_do_not_overlap_are_bound_side_by_side() {
+        let first = bind(&Address::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+        let port = first.socket.local_addr().unwrap().as_socket().unwrap().port();
+        // Somebody else may have one of these; both at once would be a miracle.
+        let beside = ["127.0.0.2", "[::1]"].map(|ip| format!("{ip}:{port}").parse().unwrap());
+        assert!(beside.iter().any(|address| bind(&Address::Tcp(*address)).is_ok()));
     }
 }

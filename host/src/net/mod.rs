@@ -41,7 +41,7 @@ use hyper::body::Incoming;
 
 pub use accept::Acceptor;
 pub use info::{ConnectionState, Doing, Protocol, connections};
-pub use listen::{Address, BindError, Listener, bind};
+pub use listen::{Address, BindError, Listener, bind, warn_of_refusals};
 
 use crate::lifecycle::{PhaseWatch, Tracker};
 

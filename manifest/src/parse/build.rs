@@ -128,10 +128,16 @@ fn listen(reading: &mut Reading<'_>, raw: &raw::Listen) -> Listen {
             Some(address) => address,
             None => continue,
         };
-        let chosen = !matches!(&address, Address::Tcp(tcp) if tcp.port() == 0);
-        if chosen && addresses.contains(&address) {
-            let problem = Problem::new(one.text.span.clone(), "this address is here twice");
-            reading.wrong(problem.help("leave one of them out"));
+        if let Some(before) = addresses.iter().find(|before| before.overlaps(&address)) {
+            let what = if *before == address {
+                "this address is here twice".to_owned()
+            } else {
+                format!(
+                    "{address} and {before} cannot be listened at both: one is part of the other"
+                )
+            };
+            let help = "leave one of them out; [::] takes every address of IPv6 and of IPv4";
+            reading.wrong(Problem::new(one.text.span.clone(), what).help(help));
         }
         addresses.push(address);
     }

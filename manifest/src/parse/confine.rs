@@ -78,7 +78,7 @@ pub(super) fn check(reading: &mut Reading<'_>, manifest: &Path) {
 }
 
 /// Whether two paths lead to the same place, as far as can be told before anything is made there.
-pub(super) fn same(one: &Path, other: &Path) -> bool {
+pub(crate) fn same(one: &Path, other: &Path) -> bool {
     one == other || Way::to(one).end == Way::to(other).end
 }
 

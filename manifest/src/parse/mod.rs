@@ -32,6 +32,7 @@ use toml::de::DeTable;
 
 use crate::report::{Problem, Report};
 use crate::{Beside, Manifest};
+pub(crate) use confine::same as same_path;
 use reading::Reading;
 use walk::Walk;
 

@@ -5,13 +5,45 @@ use std::ops::ControlFlow;
 use super::super::broken::Glance;
 use super::super::http1::Response;
 use super::super::raw::Conn;
+use super::WARM;
 use super::client::Client;
 use super::ledger::Ledger;
 
 /// A client that keeps its connection while the host does.
 pub(super) fn kept(mut me: Client) -> Ledger {
-    while keep(&mut me).is_continue() {}
+    while keep(&mut me, "GET", ["", "", ""]).is_continue() {}
     me.close()
+}
+
+/// One that uploads what the guest does not read: each body ends behind the answer to it, in one piece
+/// with the head of the next request.
+pub(super) fn held(mut me: Client) -> Ledger {
+    let parts = ["0\r\n\r\n", "Transfer-Encoding: chunked\r\n", "8\r\nfor ever\r\n"];
+    while keep(&mut me, "POST", parts).is_continue() {}
+    me.close()
+}
+
+/// One that has got its answers, and keeps its connection idle until the host closes it.
+pub(super) fn idle(mut me: Client) -> Ledger {
+    // It has one connection only, however that ends.
+    if rest(&mut me).is_continue() {
+        me.ledger.closed_idle += 1;
+    }
+    me.close()
+}
+
+fn rest(me: &mut Client) -> ControlFlow<()> {
+    let mut conn = connect(me)?;
+    for _ in 0..WARM {
+        let answer = exchange(me, &mut conn, Request::get(""))?;
+        if answer.head.says_close() {
+            return me.lost(&"told to leave before the stop");
+        }
+    }
+    match conn.wait_fin() {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(e) => me.lost(&format_args!("while idle: {e}")),
+    }
 }
 
 /// A client that makes a connection for each request; one with an odd number asks to close it.
@@ -21,11 +53,15 @@ pub(super) fn fresh(mut me: Client) -> Ledger {
     me.close()
 }
 
-/// One connection from its first request to its end.
-fn keep(me: &mut Client) -> ControlFlow<()> {
+/// One connection from its first request to its end. `parts`: what follows behind an answer, a line of
+/// the head, and what follows the head before the answer.
+fn keep(me: &mut Client, method: &'static str, parts: [&'static str; 3]) -> ControlFlow<()> {
     let mut conn = connect(me)?;
+    let [behind, field, body] = parts;
+    let mut before = "";
     loop {
-        let answer = exchange(me, &mut conn, "")?;
+        let answer = exchange(me, &mut conn, Request { before, method, field, body })?;
+        before = behind;
         if answer.head.says_close() {
             me.ledger.told += 1;
             return closed(me, &mut conn);
@@ -46,7 +82,8 @@ fn keep(me: &mut Client) -> ControlFlow<()> {
 /// One connection with one request, sent at once.
 fn once(me: &mut Client, close: bool) -> ControlFlow<()> {
     let mut conn = connect(me)?;
-    let answer = exchange(me, &mut conn, if close { "Connection: close\r\n" } else { "" })?;
+    let field = if close { "Connection: close\r\n" } else { "" };
+    let answer = exchange(me, &mut conn, Request::get(field))?;
     if answer.head.says_close() {
         me.ledger.told += u64::from(!close);
         return closed(me, &mut conn);
@@ -64,10 +101,27 @@ fn connect(me: &mut Client) -> ControlFlow<(), Conn> {
     }
 }
 
-fn exchange(me: &mut Client, conn: &mut Conn, more: &str) -> ControlFlow<(), Response> {
+/// What is sent beside the path.
+#[derive(Clone, Copy)]
+struct Request {
+    /// The end of the message before.
+    before: &'static str,
+    method: &'static str,
+    field: &'static str,
+    body: &'static str,
+}
+
+impl Request {
+    fn get(field: &'static str) -> Self {
+        Self { before: "", method: "GET", field, body: "" }
+    }
+}
+
+fn exchange(me: &mut Client, conn: &mut Conn, request: Request) -> ControlFlow<(), Response> {
     let path = me.ask();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: loss.test\r\n{more}\r\n");
-    match conn.send(request).and_then(|()| conn.read_response("GET")) {
+    let Request { before, method, field, body } = request;
+    let bytes = format!("{before}{method} {path} HTTP/1.1\r\nHost: loss.test\r\n{field}\r\n{body}");
+    match conn.send(bytes).and_then(|()| conn.read_response(method)) {
         Ok(answer) => {
             me.judge(answer.status(), &answer.body.bytes, &answer)?;
             ControlFlow::Continue(answer)

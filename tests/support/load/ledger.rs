@@ -12,6 +12,8 @@ const TOLD_LOSSES: usize = 20;
 pub struct Ledger {
     /// Stops.
     pub stops: usize,
+    /// Those of them of a host that ran as an unprivileged user.
+    pub unprivileged: usize,
     /// Requests of which a byte was sent.
     pub sent: u64,
     /// Requests whose whole, right answer came.
@@ -36,6 +38,7 @@ impl Ledger {
     /// Adds another run.
     pub fn merge(&mut self, other: Self) {
         self.stops += other.stops;
+        self.unprivileged += other.unprivileged;
         self.sent += other.sent;
         self.answered += other.answered;
         self.late += other.late;
@@ -60,9 +63,10 @@ impl fmt::Display for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} stops: {} sent, {} answered ({} after the signal), {} connections told, {} closed \
+            "{} stops, {} as an unprivileged user: {} sent, {} answered ({} after the signal), {} connections told, {} closed \
              idle, {} connects refused, {} streams refused, slowest stop {:.3} s, {} lost",
             self.stops,
+            self.unprivileged,
             self.sent,
             self.answered,
             self.late,

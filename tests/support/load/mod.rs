@@ -20,13 +20,14 @@ use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, geteuid};
 
 use self::client::Client;
 pub use self::ledger::Ledger;
 use super::exit::Exit;
 use super::host::Host;
 use super::raw::Conn;
+use super::scarce::User;
 use super::{PATIENCE, says};
 
 /// How many answers each client must have got before the stop.
@@ -49,6 +50,15 @@ pub enum Mode {
     H2Fresh,
 }
 
+/// HTTP/1.1 clients that are there beside the others, whatever their mode.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Company {
+    /// Those whose uploads the guest does not read: it answers, and they end behind the answer.
+    pub held: usize,
+    /// Those that keep an idle connection.
+    pub idle: usize,
+}
+
 /// How many stops a loss test makes: `HOST_SOAK_STOPS`, or 20.
 ///
 /// # Panics
@@ -61,7 +71,8 @@ pub fn stops_per_test() -> usize {
 }
 
 /// Starts a host with `guest` and stops it while `clients` clients in `mode` are busy; `stops`
-/// times. The guest answers `/?ms=5`.
+/// times, where we are root every other time as a user who is not. The guest answers `/?ms=5` and
+/// reads no body.
 ///
 /// # Panics
 /// When a host does not exit with 0, or says that it cut or dropped something. What the clients
@@ -69,15 +80,24 @@ pub fn stops_per_test() -> usize {
 #[track_caller]
 pub fn stop_under_load(guest: &str, mode: Mode, clients: usize, stops: usize) -> Ledger {
     let mut total = Ledger::default();
+    let user = geteuid().is_root().then(User::new).flatten();
     for stop in 1..=stops {
         // Shorter than the patience, so that a drain that hangs ends by its own report.
-        let host = Host::serve(guest).args(["--drain-timeout", "10s"]).start();
+        let serve = Host::serve(guest).args(["--drain-timeout", "10s"]);
+        let (serve, unprivileged) = match &user {
+            Some(user) if stop % 2 == 0 => (user.runs(serve), true),
+            Some(_) => (serve, false),
+            None => (serve, true),
+        };
+        let host = serve.start();
         let load = Load::of(host.addr(), "/?ms=5");
-        let (mut ledger, exit) = load.drive(mode, clients, move || {
+        let company = Company { held: 4, idle: if idlers_join(stop) { 4 } else { 0 } };
+        let (mut ledger, exit) = load.drive_with(mode, clients, company, move || {
             host.signal(Signal::TERM);
             host.wait_exit()
         });
         ledger.stops = 1;
+        ledger.unprivileged = usize::from(unprivileged);
         ledger.slowest = exit.took;
         explain(stop, &ledger, &exit);
         exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
@@ -85,6 +105,12 @@ pub fn stop_under_load(guest: &str, mode: Mode, clients: usize, stops: usize) ->
     }
     println!("{mode:?}, {guest}, {clients} clients: {total}");
     total
+}
+
+/// Idle connections make a stop as long as the linger: in a soak they are there at each, else at some,
+/// of either user.
+fn idlers_join(stop: usize) -> bool {
+    env::var_os("HOST_SOAK_STOPS").is_some() || stop.is_multiple_of(9)
 }
 
 fn explain(stop: usize, ledger: &Ledger, exit: &Exit) {
@@ -144,12 +170,33 @@ impl Load {
         clients: usize,
         stop: impl FnOnce() -> T,
     ) -> (Ledger, T) {
+        self.drive_with(mode, clients, Company::default(), stop)
+    }
+
+    /// The same with others among them.
+    ///
+    /// # Panics
+    /// As [`Self::drive`].
+    pub fn drive_with<T>(
+        self: &Arc<Self>,
+        mode: Mode,
+        clients: usize,
+        company: Company,
+        stop: impl FnOnce() -> T,
+    ) -> (Ledger, T) {
+        let all = clients + company.held + company.idle;
         thread::scope(move |scope| {
             // Owned by this closure: a panic drops it, and with it the host, before the clients
             // are joined, so they end.
             let stop = stop;
             let mut everyone = (1..=clients).map(|who| Client::new(who, Arc::clone(self)));
             let mut threads = Vec::new();
+            for who in clients + 1..=all {
+                let client = Client::new(who, Arc::clone(self));
+                let held = who <= clients + company.held;
+                let live = if held { h1::held } else { h1::idle };
+                threads.push(scope.spawn(move || live(client)));
+            }
             while let Some(first) = everyone.next() {
                 threads.push(match mode {
                     Mode::H1Kept => scope.spawn(move || h1::kept(first)),
@@ -162,7 +209,7 @@ impl Load {
                     }
                 });
             }
-            self.wait_warm(clients);
+            self.wait_warm(all);
             // Before the signal, so that a client that is refused because of it sees this.
             self.stopping.store(true, Ordering::SeqCst);
             let stopped = stop();
