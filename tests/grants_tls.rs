@@ -1,5 +1,6 @@
 //! Outgoing requests over TLS: to a server that is trusted, and to no other.
 
+use crate::support::prelude::*;
 use crate::support::site::Site;
 use crate::support::tls::Tls;
 
@@ -37,8 +38,21 @@ fn server_with_a_certificate_of_nobody_we_know_is_not_reached() {
     let Some(server) = Tls::start() else { return };
     for guest in GUESTS {
         let host = granted(guest, server.port()).serve().start();
-        let url = format!("https://localhost:{}/", server.port());
-        let text = host.get(&format!("/fetch?url={url}")).text();
-        assert_eq!(text, "error: tls-certificate-error\n");
+        for name in ["localhost", "127.0.0.1", "localhost"] {
+            let url = format!("https://{name}:{}/", server.port());
+            let text = host.get(&format!("/fetch?url={url}")).text();
+            assert_eq!(text, "error: tls-certificate-error\n");
+        }
+        // An operator saw requests fail, and nothing of why; now once for each server.
+        host.signal(Signal::TERM);
+        let exit = host.wait_exit();
+        exit.expect_code(0);
+        let told = |line: &&str| line.contains("the certificate of");
+        let lines: Vec<_> = exit.stderr.lines().filter(told).collect();
+        assert_eq!(lines.len(), 2, "{}", exit.stderr);
+        for (line, name) in lines.into_iter().zip(["localhost", "127.0.0.1"]) {
+            let of = format!("the certificate of {name}:{} is refused: its issuer", server.port());
+            assert!(line.contains(&of) && line.contains("component=\"app\""), "{line}");
+        }
     }
 }

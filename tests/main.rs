@@ -52,6 +52,7 @@ mod loss;
 mod manifest;
 mod manifest_look;
 mod manifest_refused;
+mod outgoing_bodies;
 mod peers;
 mod reload;
 mod reload_flight;

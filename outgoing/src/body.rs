@@ -1,7 +1,6 @@
 //! The body of a response.
 
 use std::fmt;
-use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,11 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{self, Instant, Sleep};
 
 use crate::SendError;
 use crate::exchange::Exchange;
-use crate::limits::after;
+use crate::patience::Patience;
 
 /// The body of a response: bounded in size and in the time it may stand still. Its request counts as
 /// under way until it has ended or failed, or is dropped.
@@ -30,22 +28,6 @@ pub struct Body {
     left: u64,
 }
 
-struct Patience {
-    between: Duration,
-    sleep: Pin<Box<Sleep>>,
-    running: bool,
-}
-
-impl Patience {
-    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.running {
-            self.sleep.as_mut().reset(after(Instant::now(), self.between));
-            self.running = true;
-        }
-        self.sleep.as_mut().poll(cx).is_ready()
-    }
-}
-
 impl Body {
     /// Refuses a body whose length is known to be above the limit.
     pub(crate) fn new(
@@ -59,8 +41,7 @@ impl Body {
         {
             return Err(SendError::ResponseTooLarge { limit });
         }
-        let sleep = Box::pin(time::sleep(Duration::ZERO));
-        let patience = Patience { between, sleep, running: false };
+        let patience = Patience::new(between);
         let left = limit.unwrap_or(u64::MAX);
         Ok(Self { incoming, exchange: Some(exchange), patience, limit, left })
     }
@@ -116,7 +97,7 @@ impl http_body::Body for Body {
                 Poll::Pending
             }
             Poll::Ready(Some(Ok(frame))) => {
-                this.patience.running = false;
+                this.patience.renew();
                 match this.take(&frame) {
                     Ok(()) => Poll::Ready(Some(Ok(frame))),
                     Err(error) => this.fail(error),

@@ -5,26 +5,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use host_clock::{Moment, until};
 use host_manifest::outgoing::{Origin, Reach};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{self, Instant};
 
 use crate::body::Body;
 use crate::connect::Connector;
 use crate::error::{Other, SendError};
 use crate::exchange::Exchange;
-use crate::head;
 use crate::judge::Judge;
-use crate::limits::{Limits, Timeouts, after};
+use crate::limits::{Limits, Timeouts};
+use crate::patience::after;
+use crate::repeat::{self, Left};
 use crate::resolve::{Resolve, System};
+use crate::source::{FIRST_PIECE, Shape, Source};
 use crate::target::Target;
 use crate::trust::Trust;
 use crate::upload::Upload;
+use crate::{framing, head};
 
 /// The head of a response, with either version: what hyper reads before it gives up. As much as
 /// browsers and proxies take at most, and half of what a guest may hold in one set of fields.
@@ -98,9 +101,12 @@ impl Client {
     /// `Proxy-…`) are dropped, in the request as in the response. The response is what the server
     /// says: redirects are not followed.
     ///
-    /// A request is sent again, over another connection, only if the one from the pool turns out to
-    /// have been closed before any of the request went out, its body untouched. One that a close
-    /// crosses on its way fails with [`SendError::Incomplete`], because the server may have processed it.
+    /// What the body is on the wire is said in `framing.rs`. The head waits up to 100 ms for the first
+    /// piece of a body without a length, so that one which has none is not announced.
+    ///
+    /// A request is sent again, over another connection, up to twice and within the same deadlines, only
+    /// if the server has certainly not processed it, or may do so twice: see `repeat.rs`. Any other one
+    /// that breaks off fails with [`SendError::Incomplete`].
     ///
     /// # Errors
     /// See [`SendError`].
@@ -118,12 +124,9 @@ impl Client {
         inner.judge.name(&target)?;
         let permit = inner.permit()?;
         let (mut parts, body) = request.into_parts();
-        head::sendable(&mut parts, &target, body.is_end_stream())?;
-        let (upload, progress) = Upload::new(body, permit);
-        let mut request = Request::from_parts(parts, upload);
-        let connection = capture_connection(&mut request);
-        let mut exchange = Exchange::new(progress, connection, inner.limits.between_bytes);
-        let response = inner.response(request, &mut exchange, timeouts).await?;
+        let declared = head::sendable(&mut parts, &target)?;
+        let message = Message::new(parts, body, declared, permit).await?;
+        let (response, exchange) = inner.respond(&message, timeouts).await?;
         let between = Timeouts::within(timeouts.between_bytes, inner.limits.between_bytes);
         inner.receive(response, exchange, between)
     }
@@ -135,45 +138,144 @@ impl Client {
     }
 }
 
+/// A request, as often as it may have to be sent.
+struct Message {
+    head: request::Parts,
+    body: Source,
+    empty: bool,
+    permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl Message {
+    async fn new<B>(
+        mut head: request::Parts,
+        body: B,
+        declared: Option<u64>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Self, SendError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Other>,
+    {
+        let exact = body.size_hint().exact();
+        let length = declared.or_else(|| exact.filter(|bytes| *bytes > 0));
+        let is_empty = body.is_end_stream();
+        let body = Source::new(body, length);
+        // A length says all that a look would: only whether there is a body at all is left.
+        let shape = match (length, exact) {
+            _ if is_empty => Shape::Empty,
+            (Some(said), Some(bytes)) if said != bytes => Shape::Whole(bytes),
+            (Some(bytes), _) => Shape::Whole(bytes),
+            (None, _) => body.look(FIRST_PIECE).await?,
+        };
+        framing::write(&head.method, &mut head.headers, declared, shape)?;
+        let empty = matches!(shape, Shape::Empty | Shape::Whole(0));
+        Ok(Self { head, body, empty, permit: Arc::new(permit) })
+    }
+
+    /// One more attempt to send it.
+    fn attempt(&self, stall: Duration) -> (Request<Upload>, Exchange) {
+        let (upload, progress) = Upload::new(&self.body, self.empty, self.permit.clone());
+        let mut request = Request::from_parts(self.head.clone(), upload);
+        let connection = capture_connection(&mut request);
+        request.body_mut().goes_over(connection.clone());
+        (request, Exchange::new(progress, connection, stall))
+    }
+}
+
+/// When the waits of a request are over. An attempt that is repeated does not renew them.
+#[derive(Clone, Copy)]
+struct Waits {
+    connect: Duration,
+    head: Duration,
+    /// Since when a head is waited for; none before the first connection.
+    since: Option<Moment>,
+}
+
+impl Waits {
+    fn connection(&self) -> Moment {
+        let connected = after(Moment::now(), self.connect);
+        match self.since {
+            Some(since) => connected.min(after(since, self.head)),
+            None => connected,
+        }
+    }
+}
+
 impl Inner {
     fn permit(&self) -> Result<OwnedSemaphorePermit, SendError> {
         let limit = self.limits.requests;
         Arc::clone(&self.requests).try_acquire_owned().map_err(|_| SendError::TooMany { limit })
     }
 
+    /// Sends a request until there is a response, or a reason not to try again.
+    async fn respond(
+        &self,
+        message: &Message,
+        timeouts: Timeouts,
+    ) -> Result<(Response<Incoming>, Exchange), SendError> {
+        let mut waits = Waits {
+            connect: Timeouts::within(timeouts.connect, self.limits.connect),
+            head: Timeouts::within(timeouts.head, self.limits.head),
+            since: None,
+        };
+        let mut more = repeat::MORE;
+        loop {
+            let (request, mut exchange) = message.attempt(self.limits.between_bytes);
+            let error = match self.attempt(request, &mut exchange, &mut waits).await {
+                Ok(response) => {
+                    exchange.answered();
+                    message.body.forget();
+                    return Ok((response, exchange));
+                }
+                Err(Failed::At(error)) => error,
+                Err(Failed::Sending(error)) => {
+                    let end = repeat::end(&error, &exchange);
+                    let left = Left::of(&message.body);
+                    if more > 0 && repeat::may_be(&message.head.method, end, left) {
+                        more -= 1;
+                        exchange.spoil_connection();
+                        continue;
+                    }
+                    SendError::of(&error)
+                }
+            };
+            // What the connection says of a body that failed is less than what the body said.
+            return Err(message.body.failure().unwrap_or(error));
+        }
+    }
+
     /// The head of the response, under two deadlines: to a connection, and from there on.
-    async fn response(
+    async fn attempt(
         &self,
         request: Request<Upload>,
         exchange: &mut Exchange,
-        timeouts: Timeouts,
-    ) -> Result<Response<Incoming>, SendError> {
-        let connect = Timeouts::within(timeouts.connect, self.limits.connect);
-        let head = Timeouts::within(timeouts.head, self.limits.head);
+        waits: &mut Waits,
+    ) -> Result<Response<Incoming>, Failed> {
         let mut response = self.http.request(request);
         tokio::select! {
             biased;
-            response = &mut response => return response.map_err(|error| SendError::of(&error)),
+            response = &mut response => return response.map_err(Failed::Sending),
             () = exchange.connected() => {}
-            () = time::sleep(connect) => return Err(SendError::ConnectTimeout),
+            () = until(waits.connection()) => return Err(Failed::At(SendError::ConnectTimeout)),
         }
         // Now, because with the response it may already be back in the pool.
         if self.idle() > self.limits.idle_total {
             exchange.spoil_connection();
         }
-        let mut since = Instant::now();
         loop {
+            let since = *waits.since.get_or_insert_with(Moment::now);
             tokio::select! {
                 biased;
-                response = &mut response => return response.map_err(|error| SendError::of(&error)),
-                () = time::sleep_until(after(since, head)) => {}
+                response = &mut response => return response.map_err(Failed::Sending),
+                () = until(after(since, waits.head)) => {}
             }
             let moved = exchange.progress().moved();
             if moved <= since {
                 exchange.spoil_connection();
-                return Err(SendError::HeadTimeout);
+                return Err(Failed::At(SendError::HeadTimeout));
             }
-            since = moved;
+            waits.since = Some(moved);
         }
     }
 
@@ -188,8 +290,21 @@ impl Inner {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(SendError::Protocol("it switches protocols unasked".into()));
         }
+        if response.version() == Version::HTTP_10 {
+            // hyper speaks to its server as it was spoken to from then on, and knows no way to send it a
+            // body without a length: it sends none, and tells nobody.
+            exchange.spoil_connection();
+            if exchange.progress().was_left_out() {
+                let why = "it speaks HTTP/1.0, and was not sent the body, which has no length";
+                return Err(SendError::Protocol(why.into()));
+            }
+        }
         let (mut parts, incoming) = response.into_parts();
-        head::received(&mut parts);
+        if let Err(why) = head::received(&mut parts) {
+            // Nor is its next response to be trusted, wherever that would begin.
+            exchange.spoil_connection();
+            return Err(why);
+        }
         let body = Body::new(incoming, exchange, between, self.limits.response_body)?;
         Ok(Response::from_parts(parts, body))
     }
@@ -201,6 +316,14 @@ impl Inner {
     }
 }
 
+/// How an attempt failed.
+enum Failed {
+    /// At one of our deadlines.
+    At(SendError),
+    /// Of itself.
+    Sending(legacy::Error),
+}
+
 fn pool(limits: &Limits) -> legacy::Builder {
     let mut pool = legacy::Client::builder(TokioExecutor::new());
     pool.timer(TokioTimer::new())
@@ -208,6 +331,9 @@ fn pool(limits: &Limits) -> legacy::Builder {
         .pool_idle_timeout(limits.idle)
         .pool_max_idle_per_host(limits.idle_per_host)
         .http1_max_buf_size(HEAD_SIZE)
+        // RFC 9112 §5.1 and §5.2: what a proxy and a user agent mend in a response.
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http2_max_header_list_size(HEAD_LIST_SIZE)
         .http2_initial_stream_window_size(STREAM_WINDOW)
         .http2_initial_connection_window_size(CONNECTION_WINDOW)

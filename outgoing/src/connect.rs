@@ -13,6 +13,7 @@ use host_manifest::outgoing::Host;
 use http::Uri;
 use http::uri::Scheme;
 use hyper_rustls::{DefaultServerNameResolver, HttpsConnector, MaybeHttpsStream};
+use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio::sync::{OnceCell, Semaphore};
@@ -22,13 +23,12 @@ use tower_service::Service;
 
 use crate::error::{Other, SendError};
 use crate::judge::Judge;
+use crate::patience::within;
 use crate::resolve::Resolve;
+use crate::tap::Tap;
 use crate::target::Target;
 use crate::trust::Trust;
 use crate::wire::Wire;
-
-/// Addresses of one name that are tried.
-const TRIED: usize = 4;
 
 /// How long an address is tried alone before the next one is tried beside it: RFC 8305 §5.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -75,7 +75,7 @@ impl Connector {
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, SendError>> + Send>>;
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<Wire>;
+    type Response = TokioIo<Tap>;
     type Error = SendError;
     type Future = Connecting<Self::Response>;
 
@@ -88,22 +88,23 @@ impl Service<Uri> for Connector {
         // Also a connection that nobody waits for any more, because another one became free first,
         // has this bound.
         Box::pin(async move {
-            let connected = time::timeout(shared.timeout, connect(Arc::clone(&shared), uri)).await;
-            connected.unwrap_or(Err(SendError::ConnectTimeout))
+            let connected = within(shared.timeout, connect(Arc::clone(&shared), uri)).await;
+            connected.unwrap_or(Err(SendError::ConnectTimeout)).map(Tap::new)
         })
     }
 }
 
 async fn connect(shared: Arc<Shared>, uri: Uri) -> Result<MaybeHttpsStream<Wire>, SendError> {
+    let target = Target::of(&uri)?;
     if uri.scheme() != Some(&Scheme::HTTPS) {
-        return Ok(MaybeHttpsStream::Http(shared.tcp(&Target::of(&uri)?).await?));
+        return Ok(MaybeHttpsStream::Http(shared.tcp(&target).await?));
     }
     let config = shared.tls.get_or_try_init(|| shared.trust.config()).await?;
     let names = Arc::new(DefaultServerNameResolver::default());
     let mut tls = HttpsConnector::new(Tcp(Arc::clone(&shared)), Arc::clone(config), true, names);
     tls.call(uri).await.map_err(|error: Other| match error.downcast::<SendError>() {
         Ok(ours) => *ours,
-        Err(other) => SendError::of_tls(&*other),
+        Err(other) => SendError::of_tls(&*other, &target),
     })
 }
 
@@ -168,27 +169,27 @@ impl Shared {
     }
 }
 
-/// The families of addresses by turns, beginning with that of the first (RFC 8305 §4), so that few
-/// tries meet both.
+/// The families of addresses by turns, beginning with that of the first (RFC 8305 §4), so that a
+/// family that leads nowhere costs every second try only.
 fn by_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let mut mixed = Vec::with_capacity(first.len() + second.len());
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
-    let mut mixed = Vec::new();
-    while mixed.len() < TRIED {
+    loop {
         let before = mixed.len();
         mixed.extend(first.next());
         mixed.extend(second.next());
         if mixed.len() == before {
-            break;
+            return mixed;
         }
     }
-    mixed.truncate(TRIED);
-    mixed
 }
 
-/// The first connection that is made; the other tries end with it.
+/// The first connection that is made; the other tries end with it. All addresses are tried, one more
+/// after each [`STAGGER`] or failure, as long as the deadline of the connection lets them: no more stand
+/// beside each other than have room in that time.
 async fn dial(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut waiting = addresses.into_iter();
     let mut tries = JoinSet::new();

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use host_manifest::outgoing::{Endpoint, Host, Reach};
 use tokio::sync::Mutex;
-use tokio::time::{self, Instant};
+use tokio::time::Instant;
 
 use crate::judge::Forbidden;
 use crate::limits::after;
+use crate::patience::within;
 use crate::resolve::Resolve;
 
 /// How long an answer of the resolver is believed: a guest looks a name up, then connects to what it
@@ -86,9 +87,9 @@ impl Known {
         {
             return addresses.contains(&ip);
         }
-        let found = time::timeout(LOOK_UP, resolver.resolve(name, self.endpoint.port)).await;
+        let found = within(LOOK_UP, resolver.resolve(name, self.endpoint.port)).await;
         // A name that does not resolve is nowhere, and is not asked again at once either.
-        let found = found.ok().and_then(Result::ok).unwrap_or_default();
+        let found = found.and_then(Result::ok).unwrap_or_default();
         let found: Vec<_> = found.iter().map(|it| it.ip().to_canonical()).collect();
         let is_there = found.contains(&ip);
         *addresses = Some((found, after(Instant::now(), FRESH)));

@@ -4,6 +4,10 @@ use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
 
+use rustls::CertificateError;
+
+use crate::target::Target;
+
 /// An error of somebody else's, of any type.
 pub(crate) type Other = Box<dyn StdError + Send + Sync>;
 
@@ -75,11 +79,23 @@ pub enum SendError {
     #[error("no connection in time")]
     ConnectTimeout,
     /// The certificate of the server is not trusted, or not for this host.
-    #[error("the certificate is refused: {0}")]
-    Certificate(String),
+    #[error("the certificate of {host}:{port} is refused: {why}")]
+    Certificate {
+        /// The host as it was asked for.
+        host: String,
+        /// The port.
+        port: u16,
+        /// What is wrong with it.
+        why: String,
+    },
     /// TLS failed otherwise.
-    #[error("no TLS session: {0}")]
-    Tls(String),
+    #[error("no TLS session with {host}: {why}")]
+    Tls {
+        /// The host as it was asked for; the system's roots, if they are the reason.
+        host: String,
+        /// What went wrong.
+        why: String,
+    },
     /// The head of the response did not come in time.
     #[error("no head of a response in time")]
     HeadTimeout,
@@ -95,12 +111,23 @@ pub enum SendError {
         /// Bytes allowed.
         limit: u64,
     },
+    /// The body of the response comes in a transfer coding other than chunks, and nobody asked for it.
+    #[error("the response has a transfer coding that is not chunked alone")]
+    TransferCoding,
     /// The connection ended before the message did. The server may have processed the request.
     #[error("the connection ended in the middle: {0}")]
     Incomplete(String),
     /// The server does not speak HTTP as it should.
     #[error("the server breaks the protocol: {0}")]
     Protocol(String),
+    /// The body of the request is not as long as its `Content-Length` says.
+    #[error("content-length says {said} bytes, and the body of the request has {bytes}")]
+    BodyLength {
+        /// Bytes that the head says.
+        said: u64,
+        /// Bytes there are; if they are more, so many that it was clear.
+        bytes: u64,
+    },
     /// The body of the request failed; the error is the one that the body gave.
     #[error("the body of the request failed: {0}")]
     RequestBody(Arc<dyn StdError + Send + Sync>),
@@ -124,17 +151,46 @@ impl SendError {
     }
 
     /// What went wrong in TLS, once the connection was there.
-    pub(crate) fn of_tls(error: &(dyn StdError + 'static)) -> Self {
+    pub(crate) fn of_tls(error: &(dyn StdError + 'static), target: &Target) -> Self {
+        let Target { host, port, .. } = target;
         match find::<rustls::Error>(error) {
-            Some(rustls::Error::InvalidCertificate(why)) => Self::Certificate(why.to_string()),
-            Some(other) => Self::Tls(other.to_string()),
-            None => Self::Tls(chain(error)),
+            Some(rustls::Error::InvalidCertificate(why)) => {
+                Self::Certificate { host: host.to_string(), port: *port, why: in_words(why) }
+            }
+            Some(other) => Self::Tls { host: target.authority(), why: other.to_string() },
+            None => Self::Tls { host: target.authority(), why: chain(error) },
         }
     }
 }
 
+/// What is wrong with a certificate. rustls has a sentence for what it knows more of, and the name of
+/// a variant for the rest.
+fn in_words(why: &CertificateError) -> String {
+    let words = match why {
+        CertificateError::Expired => "it has expired",
+        CertificateError::NotValidYet => "it is not valid yet",
+        CertificateError::Revoked => "it is revoked",
+        CertificateError::UnknownIssuer => {
+            "its issuer is unknown (is a root of the system missing?)"
+        }
+        CertificateError::BadSignature => "its signature is wrong",
+        CertificateError::NotValidForName => "it is for another name",
+        CertificateError::ExpiredContext { .. } => "it has expired",
+        CertificateError::NotValidYetContext { .. } => "it is not valid yet",
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            return format!("it is for another name: {}", presented.join(", "));
+        }
+        CertificateError::InvalidPurpose => "it is not one for servers",
+        CertificateError::BadEncoding => "it is malformed",
+        other => return other.to_string(),
+    };
+    words.to_owned()
+}
+
 /// The first error of a type in a chain. `io::Error` hides the one inside it from `source`.
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+pub(crate) fn find<'a, T: StdError + 'static>(
+    error: &'a (dyn StdError + 'static),
+) -> Option<&'a T> {
     let mut at = Some(error);
     while let Some(error) = at {
         if let Some(found) = error.downcast_ref() {

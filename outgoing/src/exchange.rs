@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use host_clock::{Moment, until};
 use http::Extensions;
-use hyper_util::client::legacy::connect::CaptureConnection;
+use hyper_util::client::legacy::connect::{CaptureConnection, Connected};
 use tokio::runtime::Handle;
-use tokio::time;
 
-use crate::limits::after;
+use crate::patience::after;
+use crate::tap::Life;
 use crate::upload::Progress;
 use crate::wire::Shears;
 
@@ -47,6 +48,22 @@ impl Exchange {
         drop(self.connection.wait_for_connection_metadata().await);
     }
 
+    /// A response has begun.
+    pub(crate) fn answered(&self) {
+        if let Some(life) = life_of(&self.connection) {
+            life.answer();
+        }
+    }
+
+    /// Whether its connection had answered before, and has not said a byte since this request began on
+    /// it. (Of HTTP/2, whose bytes may be for others: whether it had answered.)
+    pub(crate) fn was_silent(&self) -> bool {
+        let Some(life) = life_of(&self.connection) else { return false };
+        let metadata = self.connection.connection_metadata();
+        let shared = metadata.as_ref().is_some_and(Connected::is_negotiated_h2);
+        life.has_answered() && (shared || life.read() == self.progress.read_before())
+    }
+
     /// No other request is sent over this connection.
     pub(crate) fn spoil_connection(&self) {
         if let Some(connection) = &*self.connection.connection_metadata() {
@@ -68,6 +85,13 @@ impl Exchange {
         let shears = extras.remove::<Shears>()?;
         Some(Cutting { shears, shared: connection.is_negotiated_h2() })
     }
+}
+
+/// The book of the connection that a request was given, if it was given one.
+pub(crate) fn life_of(connection: &CaptureConnection) -> Option<Life> {
+    let mut extras = Extensions::new();
+    connection.connection_metadata().as_ref()?.get_extras(&mut extras);
+    extras.remove()
 }
 
 impl Drop for Exchange {
@@ -102,7 +126,7 @@ struct Cutting {
 async fn wind_up(progress: Arc<Progress>, cutting: Option<Cutting>, stall: Duration) {
     let mut moved = progress.moved();
     loop {
-        time::sleep(stall).await;
+        until(after(Moment::now(), stall)).await;
         if progress.has_ended() {
             return;
         }
@@ -114,7 +138,7 @@ async fn wind_up(progress: Arc<Progress>, cutting: Option<Cutting>, stall: Durat
     progress.cancel();
     let Some(Cutting { shears, shared }) = cutting else { return };
     if shared {
-        time::sleep_until(after(time::Instant::now(), stall)).await;
+        until(after(Moment::now(), stall)).await;
     }
     if !progress.has_ended() {
         shears.cut();

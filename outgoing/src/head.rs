@@ -4,7 +4,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, Method, Version, request, response};
+use http::{HeaderMap, Method, StatusCode, Version, request, response};
 
 use crate::SendError;
 use crate::target::Target;
@@ -15,15 +15,12 @@ const OF_CONNECTIONS: [&str; 3] = ["keep-alive", "proxy-connection", "http2-sett
 /// Makes the head of a guest one that may be sent: to the target that was judged, with what the
 /// connection needs left to hyper. Extensions of the guest's side do not travel.
 ///
-/// Framing is hyper's alone: it writes `Transfer-Encoding` and, unless the guest said it,
-/// `Content-Length`; what exceeds a length is not sent, and what falls short ends the connection, unless
-/// there is no body at all (`empty`): then a length is refused here.
+/// Of the framing only the guest's `Content-Length` is left, which is handed back: see `framing.rs`.
 /// CR and LF cannot be in a head: `HeaderValue`, `HeaderName`, `Method` and `Uri` do not hold them.
 pub(crate) fn sendable(
     head: &mut request::Parts,
     target: &Target,
-    empty: bool,
-) -> Result<(), SendError> {
+) -> Result<Option<u64>, SendError> {
     if head.method == Method::CONNECT {
         return Err(SendError::Method);
     }
@@ -38,24 +35,78 @@ pub(crate) fn sendable(
     if trailers {
         head.headers.insert(TE, HeaderValue::from_static("trailers"));
     }
-    match length(&head.headers)? {
-        // hyper would send the length, no byte, and the next request over the same connection, which
-        // the server would take for this body.
-        Some(1..) if empty => {
-            Err(SendError::Header("content-length promises a body, and there is none"))
-        }
-        _ => Ok(()),
+    let length = length(&head.headers)?;
+    if let Some(length) = length {
+        // In one spelling, which hyper reads as we do.
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
+    Ok(length)
 }
 
 /// Makes the head of a response one for a guest. Extensions are of the pool.
-pub(crate) fn received(head: &mut response::Parts) {
+///
+/// # Errors
+/// The server says two things of where its body ends, or sends it in a coding that nobody asked for.
+pub(crate) fn received(head: &mut response::Parts) -> Result<(), SendError> {
     head.extensions.clear();
-    // It is void beside chunks (RFC 9112 §6.3), and the chunks end here.
     if head.headers.contains_key(TRANSFER_ENCODING) {
+        only_chunks(&head.headers)?;
+        // It is void beside chunks (RFC 9112 §6.3), and the chunks end here.
         head.headers.remove(CONTENT_LENGTH);
     }
+    // RFC 9110 §8.6: there is none, whatever it says, and a guest that hands it on must not promise one.
+    if head.status == StatusCode::NO_CONTENT {
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    one_length(&mut head.headers)?;
     strip(&mut head.headers);
+    trim(&mut head.headers);
+    Ok(())
+}
+
+/// hyper takes the chunks off, and nothing else: what is under `gzip, chunked` would be bytes of gzip
+/// that nothing says is that (RFC 9112 §7, §7.4: no coding is sent that was not asked for with TE).
+fn only_chunks(headers: &HeaderMap) -> Result<(), SendError> {
+    let codings = headers.get_all(TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes);
+    let mut codings = codings.flat_map(|value| value.split(|byte| *byte == b','));
+    let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    match (codings.next(), codings.next()) {
+        (Some(only), None) if is_chunked(only) => Ok(()),
+        _ => Err(SendError::TransferCoding),
+    }
+}
+
+/// Lengths that are equal become one, also such as `5, 5` in one line; others are refused
+/// (RFC 9110 §8.6, RFC 9112 §6.3).
+fn one_length(headers: &mut HeaderMap) -> Result<(), SendError> {
+    let said = headers.get_all(CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+    let mut lengths = said.flat_map(|value| value.split(|byte| *byte == b',')).map(number);
+    let Some(first) = lengths.next() else { return Ok(()) };
+    match first {
+        Some(length) if lengths.all(|other| other == Some(length)) => {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            Ok(())
+        }
+        _ => Err(SendError::Protocol("its content-length is not one number".into())),
+    }
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    let digits = digits.trim_ascii();
+    let are_digits = digits.iter().all(u8::is_ascii_digit);
+    are_digits.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten()
+}
+
+/// A value that was folded may begin with the space that stands for its line end (RFC 9112 §5.2).
+fn trim(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        let trimmed = value.as_bytes().trim_ascii();
+        if trimmed.len() != value.len()
+            && let Ok(trimmed) = HeaderValue::from_bytes(trimmed)
+        {
+            *value = trimmed;
+        }
+    }
 }
 
 /// Takes out what is about the connection that a message came over, and what `Connection` says is.
@@ -99,10 +150,8 @@ fn wants_trailers(headers: &HeaderMap) -> bool {
 fn length(headers: &HeaderMap) -> Result<Option<u64>, SendError> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let Some(length) = lengths.next() else { return Ok(None) };
-    let digits = length.as_bytes().iter().all(u8::is_ascii_digit);
-    let number = length.to_str().ok().and_then(|text| text.parse::<u64>().ok());
-    match number {
-        Some(number) if digits && lengths.next().is_none() => Ok(Some(number)),
+    match number(length.as_bytes()) {
+        Some(number) if lengths.next().is_none() => Ok(Some(number)),
         _ => Err(SendError::Header("content-length is not one number")),
     }
 }

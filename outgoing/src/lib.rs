@@ -2,8 +2,9 @@
 //! look-ups of names.
 //!
 //! ```text
-//! request ─→ target ─→ grants (name) ─→ head.rs ─→ pool ─→ connect.rs ─→ wire ─→ response body
-//!            (where)                    (clean)            resolve, grants (address), dial, TLS
+//! request ─→ target ─→ grants (name) ─→ head.rs, framing.rs ─→ pool ─→ connect.rs ─→ wire ─→ response body
+//!            (where)                    (clean)                 │       resolve, grants (address), dial, TLS
+//!                                                               └← repeat.rs: once more, or not
 //! ```
 //!
 //! A name is judged before anything is done for it, and every address that it resolves to is judged
@@ -20,11 +21,16 @@ mod connect;
 mod endpoints;
 mod error;
 mod exchange;
+mod framing;
 mod head;
 mod judge;
 mod limits;
 mod lookup;
+mod patience;
+mod repeat;
 mod resolve;
+mod source;
+mod tap;
 mod target;
 #[cfg(test)]
 mod tests;

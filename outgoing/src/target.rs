@@ -34,6 +34,11 @@ impl Target {
         Ok(Self { scheme, host, port })
     }
 
+    /// Host and port, for the log.
+    pub(crate) fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
     /// The URI in the one spelling: what the pool knows connections by, and what `Host` says.
     pub(crate) fn uri(&self, path: Option<PathAndQuery>) -> Result<Uri, SendError> {
         let Self { host, .. } = self;

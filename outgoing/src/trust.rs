@@ -70,6 +70,10 @@ impl fmt::Debug for Trust {
     }
 }
 
+fn of_roots(error: &dyn std::error::Error) -> SendError {
+    SendError::Tls { host: "anybody".into(), why: error.to_string() }
+}
+
 /// Reads files, so away from the threads that serve.
 async fn load() -> Result<Arc<ClientConfig>, SendError> {
     let read = task::spawn_blocking(|| {
@@ -81,14 +85,14 @@ async fn load() -> Result<Arc<ClientConfig>, SendError> {
         store.add_parsable_certificates(native.certs);
         config(store)
     });
-    read.await.map_err(|error| SendError::Tls(error.to_string()))?
+    read.await.map_err(|error| of_roots(&error))?
 }
 
 /// TLS 1.2 and 1.3; HTTP/2 if the server wants it, else HTTP/1.1.
 fn config(roots: RootCertStore) -> Result<Arc<ClientConfig>, SendError> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| SendError::Tls(error.to_string()))?
+        .map_err(|error| of_roots(&error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

@@ -1,26 +1,35 @@
 //! The body of a request on its way out, and the book of how far it is.
+//!
+//! ```text
+//! guest's body ─→ Source (what was taken is kept, up to a bound) ─→ Upload of attempt 1, 2, … ─→ hyper
+//! ```
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use host_clock::Moment;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
-use http_body_util::combinators::UnsyncBoxBody;
+use hyper_util::client::legacy::connect::CaptureConnection;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
 
-use crate::error::{Other, SendError};
-use crate::head::strip_trailers;
+use crate::error::SendError;
+use crate::exchange::life_of;
+use crate::source::Source;
 
-/// The body of a request. Dropping it says that there is nothing more to send, for good or ill.
+/// The body of a request in one attempt to send it. Dropping it says that there is nothing more to
+/// send, for good or ill.
 pub(crate) struct Upload {
-    body: UnsyncBoxBody<Bytes, SendError>,
-    /// It had no body from the beginning.
+    source: Source,
+    attempt: u32,
+    /// Frames of the source that this attempt has taken.
+    at: usize,
     empty: bool,
     progress: Arc<Progress>,
+    connection: Option<CaptureConnection>,
 }
 
 /// How far an upload is. The request counts as long as one of these is held: by the upload, and by
@@ -28,28 +37,50 @@ pub(crate) struct Upload {
 #[derive(Debug)]
 pub(crate) struct Progress {
     state: Mutex<State>,
-    _permit: OwnedSemaphorePermit,
+    /// What had been read from the connection when the request began on it.
+    read_before: AtomicU64,
+    _permit: Arc<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
 struct State {
-    moved: Instant,
+    moved: Moment,
+    /// hyper has asked for the body.
+    asked: bool,
+    /// There is none.
+    empty: bool,
     ended: bool,
     cancelled: bool,
     waker: Option<Waker>,
 }
 
 impl Upload {
-    pub(crate) fn new<B>(body: B, permit: OwnedSemaphorePermit) -> (Self, Arc<Progress>)
-    where
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Other>,
-    {
-        let state = State { moved: Instant::now(), ended: false, cancelled: false, waker: None };
-        let progress = Arc::new(Progress { state: Mutex::new(state), _permit: permit });
-        let empty = body.is_end_stream();
-        let body = body.map_err(|error| SendError::RequestBody(Arc::from(error.into())));
-        (Self { body: body.boxed_unsync(), empty, progress: Arc::clone(&progress) }, progress)
+    /// The next attempt to send a body; earlier ones get nothing more of it. `empty`: there is none,
+    /// as was found out before.
+    pub(crate) fn new(
+        source: &Source,
+        empty: bool,
+        permit: Arc<OwnedSemaphorePermit>,
+    ) -> (Self, Arc<Progress>) {
+        let state = State {
+            moved: source.moved(),
+            asked: false,
+            empty,
+            ended: false,
+            cancelled: false,
+            waker: None,
+        };
+        let (state, read_before) = (Mutex::new(state), AtomicU64::new(0));
+        let progress = Arc::new(Progress { state, read_before, _permit: permit });
+        let (source, attempt) = source.again();
+        let upload =
+            Self { source, attempt, at: 0, empty, progress: progress.clone(), connection: None };
+        (upload, progress)
+    }
+
+    /// Tells the book which connection the request is given.
+    pub(crate) fn goes_over(&mut self, connection: CaptureConnection) {
+        self.connection = Some(connection);
     }
 }
 
@@ -59,13 +90,24 @@ impl Progress {
     }
 
     /// When the last piece was taken; the beginning, if none was.
-    pub(crate) fn moved(&self) -> Instant {
+    pub(crate) fn moved(&self) -> Moment {
         self.state().moved
     }
 
     /// Whether nothing more will be sent.
     pub(crate) fn has_ended(&self) -> bool {
         self.state().ended
+    }
+
+    /// Whether the request went out without so much as a look at its body.
+    pub(crate) fn was_left_out(&self) -> bool {
+        let state = self.state();
+        state.ended && !state.asked && !state.empty
+    }
+
+    /// Bytes that had been read from the connection when the request began on it.
+    pub(crate) fn read_before(&self) -> u64 {
+        self.read_before.load(Ordering::Acquire)
     }
 
     /// The upload fails when it is next asked for a piece, which is now, unless the peer takes none.
@@ -90,42 +132,40 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SendError>>> {
         let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_frame(cx);
+        let polled = this.source.poll_frame(this.attempt, this.at, cx);
         let mut state = this.progress.state();
+        state.asked = true;
         if state.cancelled {
             return Poll::Ready(Some(Err(SendError::Incomplete(
                 "nobody reads the response".into(),
             ))));
         }
-        match polled {
-            Poll::Pending => {
-                state.waker = Some(cx.waker().clone());
-                Poll::Pending
+        match &polled {
+            Poll::Pending => state.waker = Some(cx.waker().clone()),
+            Poll::Ready(Some(Ok(_))) => {
+                state.moved = this.source.moved();
+                this.at += 1;
             }
-            // Nothing in HTTP/1; in HTTP/2 a frame that costs memory. It is no progress.
-            Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty) => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Ready(Some(Ok(mut frame))) => {
-                state.moved = Instant::now();
-                if let Some(trailers) = frame.trailers_mut() {
-                    strip_trailers(trailers);
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            other @ Poll::Ready(_) => other,
+            Poll::Ready(_) => {}
         }
+        polled
     }
 
-    /// What it was when the head was judged. hyper asks when there is a connection, and does not count
-    /// the bytes of a body that says it has ended.
+    /// hyper asks first when it begins the request on a connection, and does not count the bytes of a
+    /// body that says then that it has ended.
     fn is_end_stream(&self) -> bool {
+        if self.at == 0
+            && !self.progress.state().asked
+            && let Some(life) = self.connection.as_ref().and_then(life_of)
+        {
+            self.progress.read_before.store(life.read(), Ordering::Release);
+        }
         self.empty
     }
 
+    /// Framing is said in the head, and hyper is to add nothing to it.
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        SizeHint::default()
     }
 }
 

@@ -1,11 +1,13 @@
 //! One TCP connection under a request: it can be cut from outside, and it notices its end early.
 
+use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
@@ -13,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{self, Sleep};
 
 /// A TCP connection with what counts it.
 #[derive(Debug)]
@@ -21,7 +24,32 @@ pub(crate) struct Wire {
     shears: Shears,
     /// The last bytes that moved were the peer's.
     heard: bool,
+    /// The peer takes nothing any more, and what it had to say is being read.
+    deaf: Option<(Deaf, Pin<Box<Sleep>>)>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// How long a write to a peer that takes nothing stands still while what it said is read. It lies in the
+/// kernel already; a reader that has not come for it by then does not come.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// How a peer let us know that it takes nothing any more.
+#[derive(Clone, Copy, Debug)]
+enum Deaf {
+    /// It had said its last byte before (EPIPE).
+    Finished,
+    /// It had not (ECONNRESET): the end of what can be read is none of its making.
+    Reset,
+}
+
+impl Deaf {
+    fn of(error: &io::Error) -> Option<Self> {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Some(Self::Finished),
+            io::ErrorKind::ConnectionReset => Some(Self::Reset),
+            _ => None,
+        }
+    }
 }
 
 /// Cuts a wire from outside. hyper keeps a connection whose peer takes no bytes for as long as there
@@ -37,7 +65,24 @@ struct Cut {
 
 impl Wire {
     pub(crate) fn new(tcp: TcpStream, permit: OwnedSemaphorePermit) -> Self {
-        Self { io: TokioIo::new(tcp), shears: Shears::default(), heard: false, _permit: permit }
+        Self {
+            io: TokioIo::new(tcp),
+            shears: Shears::default(),
+            heard: false,
+            deaf: None,
+            _permit: permit,
+        }
+    }
+
+    /// What lies in the kernel to be read: so many bytes, the peer's end (0), or nothing yet.
+    fn ahead(&self) -> io::Result<Option<usize>> {
+        let mut byte = [MaybeUninit::uninit()];
+        match SockRef::from(self.io.inner()).peek(&mut byte) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the peer's end has arrived, though the runtime has not been told yet.
@@ -48,14 +93,43 @@ impl Wire {
     /// said that there is something, which may be a whole tick of a busy guest later. (Under TLS the end
     /// stands behind a farewell, and is not seen here; that takes the reactor.)
     fn has_ended(&self) -> io::Result<bool> {
-        let mut byte = [MaybeUninit::uninit()];
-        match SockRef::from(self.io.inner()).peek(&mut byte) {
-            Ok(0) => Ok(true),
-            Ok(_) => Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
-            Err(error) => Err(error),
+        Ok(self.ahead()? == Some(0))
+    }
+
+    /// A write. If the peer takes nothing any more, but has said something that nobody has read, it
+    /// stands still, so that this is read first.
+    ///
+    /// A server that answers early (413) and closes has answered, and a close with unread bytes is a
+    /// reset, which the next write learns of. hyper would give up on the connection there, with the
+    /// response in the kernel's buffer.
+    fn write<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        operation: impl FnOnce(Pin<&mut TokioIo<TcpStream>>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let Some((_, last_words)) = &mut self.deaf else {
+            let polled = self.unless_cut(cx, operation);
+            let Poll::Ready(Err(error)) = &polled else { return polled };
+            let Some(deaf) = Deaf::of(error).filter(|deaf| self.has_last_words(*deaf)) else {
+                return polled;
+            };
+            self.deaf = Some((deaf, Box::pin(time::sleep(LAST_WORDS))));
+            // Comes back at once, to wait; the task had looked for bytes before it wrote.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        };
+        match last_words.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            Poll::Pending => self.unless_cut(cx, |_, _| Poll::Pending),
         }
+    }
+
+    /// Whether there is something to read on a connection that cannot be written to: the end that the
+    /// peer has made of what it said is something, and that of a reset is not.
+    fn has_last_words(&self, deaf: Deaf) -> bool {
+        let is_cut = self.shears.0.done.load(Ordering::Acquire);
+        let ahead = self.ahead().ok().flatten();
+        !is_cut && ahead.is_some_and(|bytes| bytes > 0 || matches!(deaf, Deaf::Finished))
     }
 
     /// What an operation gives, unless the wire is cut.
@@ -107,6 +181,11 @@ impl Read for Wire {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some((Deaf::Reset, _)) = self.deaf
+            && self.has_ended()?
+        {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         let read = self.unless_cut(cx, |io, cx| io.poll_read(cx, buffer));
         match read {
             Poll::Pending if self.heard && self.has_ended()? => return Poll::Ready(Ok(())),
@@ -124,7 +203,7 @@ impl Write for Wire {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.heard = false;
-        self.unless_cut(cx, |io, cx| io.poll_write(cx, bytes))
+        self.write(cx, |io, cx| io.poll_write(cx, bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -145,7 +224,7 @@ impl Write for Wire {
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.heard = false;
-        self.unless_cut(cx, |io, cx| io.poll_write_vectored(cx, bytes))
+        self.write(cx, |io, cx| io.poll_write_vectored(cx, bytes))
     }
 }
 

@@ -86,6 +86,18 @@ impl Outgoing {
     }
 }
 
+/// A server that nobody can be sure of fails all requests to it, and only who operates the host or the
+/// server can change that.
+fn distrusted(identity: &Identity, why: &str) {
+    if identity.topics.tls.is_new(why) {
+        tracing::warn!(
+            component = &*identity.component,
+            generation = identity.number,
+            "outgoing requests fail: {why}"
+        );
+    }
+}
+
 fn refused(identity: &Identity, why: &str) {
     say!(warn, identity, outgoing, "outgoing request refused: {why}");
 }
@@ -153,6 +165,8 @@ impl WasiHttpHooks for Outgoing {
             let told = move |why: SendError| {
                 if is_refusal(&why) {
                     refused(&identity, &why.to_string());
+                } else if matches!(why, SendError::Certificate { .. } | SendError::Tls { .. }) {
+                    distrusted(&identity, &why.to_string());
                 }
                 error(&why)
             };
@@ -195,14 +209,21 @@ fn error(why: &SendError) -> HttpError {
         SendError::ConnectRefused { .. } => HttpError::ConnectionRefused,
         SendError::Connect { .. } => HttpError::DestinationUnavailable,
         SendError::ConnectTimeout => HttpError::ConnectionTimeout,
-        SendError::Certificate(_) => HttpError::TlsCertificateError,
-        SendError::Tls(_) => HttpError::TlsProtocolError,
+        SendError::Certificate { .. } => HttpError::TlsCertificateError,
+        SendError::Tls { .. } => HttpError::TlsProtocolError,
         SendError::HeadTimeout => HttpError::HttpResponseTimeout,
         SendError::HeadTooLarge => HttpError::HttpResponseHeaderSectionSize(None),
         SendError::BodyTimeout => HttpError::ConnectionReadTimeout,
         SendError::ResponseTooLarge { limit } => HttpError::HttpResponseBodySize(Some(*limit)),
         SendError::Incomplete(_) => HttpError::ConnectionTerminated,
         SendError::Protocol(_) => HttpError::HttpProtocolError,
+        SendError::TransferCoding => HttpError::HttpResponseTransferCoding(None),
+        SendError::BodyLength { bytes, .. } => HttpError::HttpRequestBodySize(Some(*bytes)),
+        SendError::RequestBody(why) => match why.downcast_ref() {
+            Some(HttpError::HttpRequestBodySize(bytes)) => HttpError::HttpRequestBodySize(*bytes),
+            Some(HttpError::ConnectionTerminated) => HttpError::ConnectionTerminated,
+            _ => HttpError::InternalError(None),
+        },
         _ => HttpError::InternalError(None),
     }
 }

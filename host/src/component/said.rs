@@ -1,5 +1,6 @@
 //! How often the log hears the same of a guest: it may try what it may not in a loop.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,29 @@ struct State {
     since: Option<Instant>,
     said: u32,
     left_out: u64,
+}
+
+/// Texts that are remembered, and for how long: what goes on failing is told of again.
+const TEXTS: usize = 64;
+
+const WHILE: Duration = Duration::from_secs(600);
+
+/// Keeps what is said of the same thing to one line in a while, of few things.
+#[derive(Debug, Default)]
+pub(super) struct Once(Mutex<BTreeMap<String, Instant>>);
+
+impl Once {
+    /// Whether a text is to be said.
+    pub(super) fn is_new(&self, text: &str) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        told.retain(|_, since| now.duration_since(*since) < WHILE);
+        if told.len() >= TEXTS || told.contains_key(text) {
+            return false;
+        }
+        told.insert(text.to_owned(), now);
+        true
+    }
 }
 
 /// A line may be said; how many were left out before it, if any.
@@ -71,6 +95,7 @@ pub(super) use say;
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     pub(super) outgoing: Said,
+    pub(super) tls: Once,
     pub(super) sockets: Said,
     pub(super) lookups: Said,
     pub(super) paths: Said,
@@ -83,6 +108,20 @@ pub(super) struct Topics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_goes_on_failing_is_told_of_once_in_a_while() {
+        let once = Once::default();
+        assert!(once.is_new("a"));
+        assert!(once.is_new("b"));
+        assert!(!once.is_new("a"));
+        for number in 0..1000 {
+            once.is_new(&number.to_string());
+        }
+        assert!(!once.is_new("c"), "only so many are remembered");
+        tokio::time::advance(WHILE).await;
+        assert!(once.is_new("a"));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_tried_in_a_loop_does_not_fill_the_log() {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use http::header::{CONTENT_LENGTH, HeaderValue};
 use http::{Method, Version};
 use http_body::Frame;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -133,31 +133,36 @@ async fn line_ends_in_disguise_stay_inside_their_value() {
     assert!(hears.try_recv().is_err());
 }
 
+/// It was cut at the length, and the guest was told only by its own end of the body. Now nothing of it is
+/// sent where its length is known, and no piece that goes beyond its head otherwise.
 #[tokio::test]
 async fn a_body_longer_than_its_length_does_not_become_a_second_request() {
     let (heard, mut hears) = mpsc::unbounded_channel();
     let server = Server::start(move |mut peer, _| {
         let heard = heard.clone();
         async move {
-            heard.send(peer.head().await.unwrap()).unwrap();
-            let mut body = [0; 5];
-            peer.0.read_exact(&mut body).await.unwrap();
-            peer.say(HELLO).await;
-            let mut rest = String::new();
-            drop(peer.0.read_to_string(&mut rest).await);
-            heard.send(rest).unwrap();
+            let mut all = String::new();
+            drop(peer.0.read_to_string(&mut all).await);
+            heard.send(all).unwrap();
         }
     })
     .await;
     let client = client_of(&server, Limits::default());
-    let body = Full::from("helloGET /evil HTTP/1.1\r\nhost: x\r\n\r\n");
-    let mut request = Request::post(server.uri("/")).body(body).unwrap();
-    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
-    // Whether it is answered or breaks is not promised; that nothing is heard after it is.
-    drop(soon(client.send(request, Timeouts::default())).await);
+    let evil = Full::<Bytes>::from("helloGET /evil HTTP/1.1\r\nhost: x\r\n\r\n");
+    for streamed in [false, true] {
+        let body = match streamed {
+            // It does not say how long it is.
+            true => Either::Left(evil.clone().map_frame(|frame| frame)),
+            false => Either::Right(evil.clone()),
+        };
+        let mut request = Request::post(server.uri("/")).body(body).unwrap();
+        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
+        let told = soon(client.send(request, Timeouts::default())).await;
+        assert!(matches!(told, Err(SendError::BodyLength { said: 5, .. })), "{told:?}");
+    }
     drop(client);
-    assert!(soon(hears.recv()).await.unwrap().starts_with("POST / "));
-    assert_eq!(soon(hears.recv()).await.unwrap(), "");
+    let heard = soon(hears.recv()).await.unwrap();
+    assert!(!heard.contains("evil"), "{heard:?}");
 }
 
 /// hyper keeps the length of a message whose body has ended already, sends no byte of it, and the next
@@ -174,7 +179,7 @@ async fn a_length_without_a_body_is_refused() {
     let mut request = get(&server.uri("/"));
     request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
     let refused = soon(client.send(request, Timeouts::default())).await;
-    assert!(matches!(refused, Err(SendError::Header(_))), "{refused:?}");
+    assert!(matches!(refused, Err(SendError::BodyLength { said: 5, bytes: 0 })), "{refused:?}");
     assert!(hears.try_recv().is_err());
 }
 
@@ -223,6 +228,94 @@ async fn a_body_that_ends_short_of_its_length_does_not_get_the_next_request() {
     assert_eq!(text(send(&client, &server.uri("/next")).await.unwrap()).await, "hello");
     drop(client);
     assert_eq!(soon(hears.recv()).await.unwrap(), (0, String::new()));
+}
+
+/// An answer with these fields and this body, as a guest sees it: its fields in order, and its text.
+async fn seen(method: &str, answer: &'static str) -> Result<(Vec<String>, String), SendError> {
+    let server = Server::start(move |mut peer, _| async move {
+        peer.head().await;
+        peer.say(answer).await;
+    })
+    .await;
+    let client = client_of(&server, Limits::default());
+    let request = Request::builder().method(method).uri(server.uri("/"));
+    let request = request.body(Empty::<Bytes>::new()).unwrap();
+    let response = soon(client.send(request, Timeouts::default())).await?;
+    let field = |(name, value): (&http::HeaderName, &HeaderValue)| {
+        format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()))
+    };
+    let fields = response.headers().iter().map(field).collect();
+    Ok((fields, text(response).await))
+}
+
+/// Two equal lengths reached the guest as two, and our own proxy trapped over them.
+#[tokio::test]
+async fn lengths_that_are_equal_are_one_and_others_are_refused() {
+    let twice = "content-length: 5\r\ncontent-length: 5\r\n";
+    for (method, status, lengths, body) in [
+        ("GET", "200 OK", twice, "hello"),
+        ("GET", "200 OK", "content-length: 5, 5\r\n", "hello"),
+        ("GET", "200 OK", "content-length: 005\r\n", "hello"),
+        ("HEAD", "200 OK", twice, ""),
+        ("GET", "304 Not Modified", "content-length: 5, 5\r\n", ""),
+    ] {
+        let answer = format!("HTTP/1.1 {status}\r\n{lengths}\r\n{body}");
+        let (fields, text) = seen(method, answer.leak()).await.unwrap();
+        assert_eq!((fields, &*text), (vec!["content-length: 5".to_owned()], body), "{lengths}");
+    }
+    let (fields, _) = seen("GET", "HTTP/1.1 204 Done\r\ncontent-length: 5\r\n\r\n").await.unwrap();
+    assert!(fields.is_empty(), "{fields:?}");
+    for (method, status, lengths) in [
+        ("GET", "200 OK", "content-length: 5\r\ncontent-length: 6\r\n"),
+        ("HEAD", "200 OK", "content-length: 5\r\ncontent-length: 6\r\n"),
+        ("HEAD", "200 OK", "content-length: 5, 6\r\n"),
+        ("HEAD", "200 OK", "content-length: -5\r\n"),
+        ("HEAD", "200 OK", "content-length: 5,\r\n"),
+        ("GET", "304 Not Modified", "content-length: +5\r\n"),
+    ] {
+        let answer = format!("HTTP/1.1 {status}\r\n{lengths}\r\nhello!");
+        let refused = seen(method, answer.leak()).await;
+        assert!(matches!(refused, Err(SendError::Protocol(_))), "{lengths}: {refused:?}");
+    }
+}
+
+/// The chunks were taken off, and with them the word that there is gzip underneath.
+#[tokio::test]
+async fn a_transfer_coding_that_nobody_asked_for_is_refused() {
+    for coding in ["gzip, chunked", "gzip", "chunked, gzip", "chunked, chunked", "identity", ""] {
+        let answer = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: {coding}\r\n\r\n0\r\n\r\n");
+        let refused = seen("GET", answer.leak()).await;
+        assert!(matches!(refused, Err(SendError::TransferCoding)), "{coding}: {refused:?}");
+    }
+    for coding in ["chunked", "Chunked", " chunked "] {
+        let head = format!("HTTP/1.1 200 OK\r\ntransfer-encoding:{coding}\r\n\r\n");
+        let answer = format!("{head}2\r\nhi\r\n0\r\n\r\n");
+        assert_eq!(seen("GET", answer.leak()).await.unwrap(), (Vec::new(), "hi".into()));
+    }
+}
+
+/// RFC 9112 §5.1 and §5.2: a response is mended, and not thrown away.
+#[tokio::test]
+async fn fields_of_old_servers_are_mended() {
+    for (fields, expected) in [
+        ("x-a: one\r\n two\r\n", "x-a: one two"),
+        ("x-a: one\r\n\ttwo \r\n\t \tthree\r\n", "x-a: one two three"),
+        ("x-a:\r\n one\r\n", "x-a: one"),
+        ("x-a : one\r\n", "x-a: one"),
+        ("x-a\t: one\r\n", "x-a: one"),
+    ] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}content-length: 5\r\n\r\nhello");
+        let (fields, text) = seen("GET", answer.leak()).await.unwrap();
+        assert_eq!(fields, [expected, "content-length: 5"], "{fields:?}");
+        assert_eq!(text, "hello");
+    }
+    for framing in ["content-length : 5\r\n", "content-length:\r\n 5\r\n"] {
+        let answer = format!("HTTP/1.1 200 OK\r\n{framing}\r\nhello");
+        let (fields, text) = seen("GET", answer.leak()).await.unwrap();
+        assert_eq!((fields, &*text), (vec!["content-length: 5".to_owned()], "hello"));
+    }
+    let refused = seen("GET", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n 5\r\n\r\nhello").await;
+    assert!(matches!(refused, Err(SendError::Protocol(_))), "{refused:?}");
 }
 
 #[tokio::test]

@@ -3,12 +3,16 @@
 //! A server of these tests is a function from a connection to a conversation. Where a deadline is
 //! tested, the clock is paused once the conversation stands still: it then jumps to the deadline.
 
+mod addresses;
 mod bodies;
+mod early;
 mod endpoints;
+mod framing;
 mod grants;
 mod heads;
 mod lookup;
 mod pool;
+mod repeat;
 mod slow;
 mod tls;
 mod uploads;

@@ -1,5 +1,7 @@
 //! Every wait has an end.
 
+use std::io::{Read as _, Write as _};
+
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, pause, resume};
@@ -132,4 +134,49 @@ async fn no_time_at_all_is_no_panic() {
     let response = soon(client.send(get(&server.uri("/")), timeouts)).await.unwrap();
     let error = soon(response.into_body().collect()).await.unwrap_err();
     assert!(matches!(error, SendError::BodyTimeout), "{error}");
+}
+
+/// A request waits for its response. The process is stopped (SIGSTOP); the response comes, and the
+/// deadline goes by. It goes on, and its timer is over in the very turn in which the reactor tells of the
+/// response: it had become a time-out.
+#[tokio::test]
+async fn a_response_that_came_while_the_process_was_stopped_is_in_time() {
+    for begun in ["", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri = format!("http://{}/", listener.local_addr().unwrap());
+        let (heard, mut hears) = mpsc::unbounded_channel();
+        let (stopped, is_stopped) = std::sync::mpsc::channel();
+        let (said, is_said) = std::sync::mpsc::channel();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            stream.write_all(begun.as_bytes()).unwrap();
+            heard.send(()).unwrap();
+            is_stopped.recv_timeout(DEADLINE).unwrap();
+            stream.write_all(&HELLO.as_bytes()[begun.len()..]).unwrap();
+            said.send(()).unwrap();
+            // Until the client has gone.
+            drop(stream.read(&mut [0]));
+        });
+        let origins = [uri.trim_end_matches('/').to_owned()];
+        let client = client_with(&origins, NOTHING, Limits::default(), &Names::default());
+        let sent = tokio::spawn(async move {
+            let response = client.send(get(&uri), Timeouts::default()).await?;
+            response.into_body().collect().await
+        });
+        soon(hears.recv()).await.unwrap();
+        // Lets the tasks run until they wait; nobody tells when that is.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        stopped.send(()).unwrap();
+        // Blocks the one thread of the runtime, as a stop does: nobody looks at the socket meanwhile.
+        is_said.recv_timeout(DEADLINE).unwrap();
+        pause();
+        tokio::time::advance(Duration::from_secs(90)).await;
+        resume();
+        let body = soon(sent).await.unwrap().unwrap();
+        assert_eq!(body.to_bytes(), "hello");
+        tokio::task::spawn_blocking(|| server.join().unwrap()).await.unwrap();
+    }
 }

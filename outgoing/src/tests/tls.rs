@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -17,14 +17,17 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 
 /// A root, and a server's certificate for `secure.test`.
-fn certificates() -> (CertificateDer<'static>, Arc<ServerConfig>) {
+pub(super) fn certificates() -> (CertificateDer<'static>, Arc<ServerConfig>) {
+    certificates_of(CertificateParams::new(vec!["secure.test".into()]).unwrap())
+}
+
+fn certificates_of(leaf: CertificateParams) -> (CertificateDer<'static>, Arc<ServerConfig>) {
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let root = ca.self_signed(&ca_key).unwrap().der().clone();
     let issuer = Issuer::new(ca, ca_key);
     let key = KeyPair::generate().unwrap();
-    let leaf = CertificateParams::new(vec!["secure.test".into()]).unwrap();
     let leaf = leaf.signed_by(&key, &issuer).unwrap().der().clone();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -139,10 +142,40 @@ async fn a_certificate_of_somebody_else_is_refused() {
     let (other, _) = certificates();
     let (stranger, origin) = client(&server, "secure.test", vec![other]);
     let refused = send(&stranger, &origin).await;
-    assert!(matches!(refused, Err(SendError::Certificate(_))), "{refused:?}");
+    assert!(matches!(refused, Err(SendError::Certificate { .. })), "{refused:?}");
     let (misled, origin) = client(&server, "other.test", vec![root]);
     let refused = send(&misled, &origin).await;
-    assert!(matches!(refused, Err(SendError::Certificate(_))), "{refused:?}");
+    assert!(matches!(refused, Err(SendError::Certificate { .. })), "{refused:?}");
+}
+
+/// What an operator is told of a certificate that is refused.
+async fn refusal(leaf: CertificateParams, host: &str, trusted: bool) -> String {
+    let (root, config) = certificates_of(leaf);
+    let acceptor = TlsAcceptor::from(config);
+    let server = Server::start(move |peer, _| {
+        let acceptor = acceptor.clone();
+        async move { drop(acceptor.accept(peer.0.into_inner()).await) }
+    })
+    .await;
+    let roots = if trusted { vec![root] } else { vec![certificates().0] };
+    let (client, origin) = client(&server, host, roots);
+    let why = send(&client, &origin).await.unwrap_err().to_string();
+    let of = format!("the certificate of {host}:{} is refused: ", server.address.port());
+    why.strip_prefix(&of).unwrap_or_else(|| panic!("{why}")).to_owned()
+}
+
+#[tokio::test]
+async fn why_a_certificate_is_refused_is_said_in_words() {
+    let named = |name: &str| CertificateParams::new(vec![name.into()]).unwrap();
+    let (mut old, mut early) = (named("secure.test"), named("secure.test"));
+    (old.not_before, old.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+    (early.not_before, early.not_after) = (date_time_ymd(4001, 1, 1), date_time_ymd(4002, 1, 1));
+    assert_eq!(refusal(old, "secure.test", true).await, "it has expired");
+    assert_eq!(refusal(early, "secure.test", true).await, "it is not valid yet");
+    let other = refusal(named("other.test"), "secure.test", true).await;
+    assert!(other.starts_with("it is for another name") && other.contains("other.test"), "{other}");
+    let unknown = refusal(named("secure.test"), "secure.test", false).await;
+    assert!(unknown.starts_with("its issuer is unknown"), "{unknown}");
 }
 
 #[tokio::test]
@@ -153,7 +186,7 @@ async fn the_roots_of_the_process_do_not_believe_just_anybody() {
     let grants = (vec![origin.parse().unwrap()], LOOPBACK);
     let client = Client::with_parts(grants, Limits::default(), names, Trust::process());
     let refused = send(&client, &origin).await;
-    assert!(matches!(refused, Err(SendError::Certificate(_))), "{refused:?}");
+    assert!(matches!(refused, Err(SendError::Certificate { .. })), "{refused:?}");
 }
 
 #[tokio::test]
@@ -165,7 +198,7 @@ async fn a_server_that_does_not_speak_tls_is_told_so() {
     .await;
     let (client, origin) = client(&server, "secure.test", Vec::new());
     let refused = send(&client, &origin).await;
-    assert!(matches!(refused, Err(SendError::Tls(_))), "{refused:?}");
+    assert!(matches!(refused, Err(SendError::Tls { .. })), "{refused:?}");
 }
 
 #[tokio::test]

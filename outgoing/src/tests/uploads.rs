@@ -7,10 +7,10 @@ use tokio::time::{Instant, pause};
 
 use super::*;
 
-type Piece = Result<Frame<Bytes>, io::Error>;
+pub(super) type Piece = Result<Frame<Bytes>, io::Error>;
 
 /// A body that is fed by the test; it ends when the sender is dropped.
-struct Fed(mpsc::UnboundedReceiver<Piece>);
+pub(super) struct Fed(mpsc::UnboundedReceiver<Piece>);
 
 impl http_body::Body for Fed {
     type Data = Bytes;
@@ -24,12 +24,12 @@ impl http_body::Body for Fed {
     }
 }
 
-fn fed() -> (mpsc::UnboundedSender<Piece>, Fed) {
+pub(super) fn fed() -> (mpsc::UnboundedSender<Piece>, Fed) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (sender, Fed(receiver))
 }
 
-fn piece(text: &'static str) -> Piece {
+pub(super) fn piece(text: &'static str) -> Piece {
     Ok(Frame::data(Bytes::from_static(text.as_bytes())))
 }
 
@@ -73,7 +73,7 @@ async fn a_body_that_fails_breaks_its_request_and_the_error_is_handed_back() {
     let server = Server::start(move |mut peer, _| {
         let ended = ended.clone();
         async move {
-            peer.head().await;
+            ended.send(peer.head().await.unwrap()).unwrap();
             let mut rest = String::new();
             drop(peer.0.read_to_string(&mut rest).await);
             ended.send(rest).unwrap();
@@ -83,9 +83,11 @@ async fn a_body_that_fails_breaks_its_request_and_the_error_is_handed_back() {
     let client = client_of(&server, Limits::default());
     let (feed, body) = fed();
     feed.send(piece("some")).unwrap();
-    feed.send(Err(io::Error::other("the guest trapped"))).unwrap();
     let request = Request::post(server.uri("/")).body(body).unwrap();
-    let broken = soon(client.send(request, Timeouts::default())).await.unwrap_err();
+    let sent = tokio::spawn(async move { client.send(request, Timeouts::default()).await });
+    soon(ends.recv()).await.unwrap();
+    feed.send(Err(io::Error::other("the guest trapped"))).unwrap();
+    let broken = soon(sent).await.unwrap().unwrap_err();
     let SendError::RequestBody(inner) = &broken else { panic!("{broken:?}") };
     assert_eq!(inner.downcast_ref::<io::Error>().unwrap().to_string(), "the guest trapped");
     let rest = soon(ends.recv()).await.unwrap();

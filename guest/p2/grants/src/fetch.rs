@@ -11,7 +11,7 @@ pub fn fetch(request: &Request) -> Result<String, String> {
 }
 
 /// Splits the URL and checks nothing of it: that is the host's part.
-fn to(url: &str, method: Option<&str>) -> Result<client::To, String> {
+pub fn to(url: &str, method: Option<&str>) -> Result<client::To, String> {
     let (scheme, rest) = url.split_once("://").ok_or("no scheme in the url")?;
     let at = rest.find(['/', '?']).unwrap_or(rest.len());
     Ok(client::To {

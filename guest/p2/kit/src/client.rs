@@ -16,9 +16,8 @@ pub struct To {
     pub path: Option<String>,
 }
 
-/// Sends the head at once. The body is written by and by; dropping it unfinished breaks the
-/// request off. An error is the host's refusal, or a part that makes no request.
-pub fn send(to: &To, headers: Fields) -> Result<(Outgoing, FutureIncomingResponse), ErrorCode> {
+/// The head of a request, from parts that make one.
+pub fn request(to: &To, headers: Fields) -> Result<OutgoingRequest, ErrorCode> {
     let request = OutgoingRequest::new(headers);
     request
         .set_method(&to.method)
@@ -26,6 +25,13 @@ pub fn send(to: &To, headers: Fields) -> Result<(Outgoing, FutureIncomingRespons
         .and_then(|()| request.set_authority(Some(&to.authority)))
         .and_then(|()| request.set_path_with_query(to.path.as_deref()))
         .map_err(|()| ErrorCode::HttpRequestUriInvalid)?;
+    Ok(request)
+}
+
+/// Sends the head at once. The body is written by and by; dropping it unfinished breaks the
+/// request off. An error is the host's refusal, or a part that makes no request.
+pub fn send(to: &To, headers: Fields) -> Result<(Outgoing, FutureIncomingResponse), ErrorCode> {
+    let request = request(to, headers)?;
     let body = request.body().expect("body taken once");
     let stream = body.write().expect("stream taken once");
     let answer = outgoing_handler::handle(request, None)?;

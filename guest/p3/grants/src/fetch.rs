@@ -35,7 +35,7 @@ fn with_body(data: &str) -> Outgoing {
 }
 
 /// Splits the URL and checks nothing of it: that is the host's part.
-fn aim(outgoing: &Outgoing, method: &Method, url: &str) -> Result<(), String> {
+pub fn aim(outgoing: &Outgoing, method: &Method, url: &str) -> Result<(), String> {
     let (scheme, rest) = url.split_once("://").ok_or("no scheme in the url")?;
     let at = rest.find(['/', '?']).unwrap_or(rest.len());
     let scheme = match scheme {
@@ -51,7 +51,7 @@ fn aim(outgoing: &Outgoing, method: &Method, url: &str) -> Result<(), String> {
         .map_err(|()| "http-request-uri-invalid".into())
 }
 
-fn method(name: &str) -> Method {
+pub fn method(name: &str) -> Method {
     match name {
         "GET" => Method::Get,
         "HEAD" => Method::Head,

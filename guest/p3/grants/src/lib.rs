@@ -8,6 +8,9 @@
 //!   `/config` for all of it.
 //! - `/read?path=`, `/write?path=&data=`, `/list?path=`: in the preopen whose guest path fits best.
 //! - `/fetch?url=&method=&data=`: an outgoing request; the answer's status on a line, then its body.
+//! - `/upload?url=&method=&body=&length=`: one with a body that is `none`, `empty` (ended before it is
+//!   sent), `later` (ended after), `short` (`hello`) or `streamed` (`hello`, then `, world`), and perhaps a
+//!   length; the answer's status.
 //! - `/tcp?addr=HOST:PORT`: sends `ping`, answers what comes back; `/lookup?name=`: an address a line.
 //! - `/kv/get|set|delete|exists|incr|list?bucket=&key=&value=`, `/kv/many/get|set|delete` with `key`
 //!   and `value` by commas. A `get` of nothing is `none`, and `incr` adds `value`.
@@ -21,6 +24,7 @@ mod files;
 mod kv;
 mod network;
 mod probe;
+mod upload;
 #[path = "../../../p2/grants/src/words.rs"]
 mod words;
 
@@ -40,6 +44,7 @@ async fn handle(request: Request) -> Answer {
         "/write" => files::write(text(&request, "path"), text(&request, "data")).await,
         "/list" => files::list(text(&request, "path")).await,
         "/fetch" => fetch::fetch(&request).await,
+        "/upload" => upload::upload(&request).await,
         "/tcp" => network::ping(text(&request, "addr")).await,
         "/lookup" => network::lookup(text(&request, "name")).await,
         path => match path.strip_prefix("/kv/") {
