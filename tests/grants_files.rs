@@ -164,3 +164,40 @@ fn directory_is_the_one_that_was_there_at_the_start() {
     assert_eq!(host.get("/read?path=/data/page").text(), "a page\n");
     assert_eq!(host.get("/read?path=/data/passwd").text(), "error: no-entry\n");
 }
+
+/// A granted directory has a fifo in it. An open waits for its other end, on one of the threads that the
+/// files, look-ups and swaps of all components share: 600 requests took them all. Files of others hung, and
+/// their swaps were refused.
+#[test]
+fn what_is_neither_file_nor_directory_is_refused_at_once() {
+    for guest in GUESTS {
+        let site = given(guest, r#"[{ host = "root", guest = "/data", write = true }]"#);
+        let root = site.folder.join("root");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            root.join("fifo"),
+            rustix::fs::FileType::Fifo,
+            mode,
+            0,
+        )
+        .unwrap();
+        symlink("fifo", root.join("to_fifo")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+        let host = site.serve().start();
+        for path in ["fifo", "to_fifo", "socket"] {
+            for what in ["read?", "write?data=mine&"] {
+                let mark = host.mark();
+                let answer = host.get(&format!("/{what}path=/data/{path}"));
+                assert_eq!(answer.text(), "error: unsupported\n", "{guest} {what} {path}");
+                let line = host.wait_log_after(mark, REFUSED);
+                let told = format!("path={path:?}");
+                assert!(line.contains(&told) && line.contains("neither a file nor"), "{line}");
+            }
+        }
+        assert_eq!(host.get("/list?path=/data/fifo").text(), "error: not-directory\n", "{guest}");
+        assert_eq!(host.get("/read?path=/data/page").text(), "a page\n");
+        assert_eq!(host.get("/write?path=/data/new&data=mine").text(), "4 bytes\n");
+        assert_eq!(host.get("/list?path=/data/inside").text(), "secret\n");
+    }
+}

@@ -24,7 +24,7 @@ use super::state::{GuestState, Identity};
 use super::survey::Kind;
 use super::trial::Trial;
 use super::{
-    Grants, Limits, Next, Settings, imports, keyvalue, names, next, p2, p3, refusals, texts,
+    Grants, Limits, Next, Settings, imports, keyvalue, names, next, opens, p2, p3, refusals, texts,
 };
 
 /// Compiled, linked code. Shared by all blueprints of the same bytes.
@@ -317,10 +317,14 @@ fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Linker<GuestSt
     linker.allow_shadowing(true);
     names::add_p2(&mut linker)?;
     refusals::add_p2(&mut linker)?;
+    opens::add_p2(&mut linker)?;
+    opens::add_p2(&mut linker)?;
     texts::add_p2(&mut linker)?;
     if concurrency {
         names::add_p3(&mut linker)?;
         refusals::add_p3(&mut linker)?;
+        opens::add_p3(&mut linker)?;
+        opens::add_p3(&mut linker)?;
         texts::add_p3(&mut linker)?;
     }
     Ok(linker)

@@ -11,6 +11,7 @@ use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsCtx};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_config::WasiConfigVariables;
 
+use super::files::Share;
 use super::said::Said;
 
 /// What guests are given beyond the sandbox. Nothing by default. Dropped with the last generation
@@ -81,7 +82,7 @@ impl fmt::Debug for ConfigGrant {
 
 /// Directories, opened once: guests see what was there then, whatever the path leads to later.
 #[derive(Clone)]
-pub struct Directories(WasiFilesystemCtx);
+pub struct Directories(WasiFilesystemCtx, Share);
 
 impl Directories {
     /// Opens them. Blocks. None if there are none.
@@ -99,7 +100,14 @@ impl Directories {
                 .preopened_dir(host, guest, perms)
                 .map_err(|why| format!("cannot open the directory {}: {why}", host.display()))?;
         }
-        Ok(Some(Self(builder.build().filesystem().clone())))
+        Ok(Some(Self(builder.build().filesystem().clone(), Share::default())))
+    }
+}
+
+impl Directories {
+    /// The component's share of the threads that open files.
+    pub(super) fn share(&self) -> &Share {
+        &self.1
     }
 }
 

@@ -1,10 +1,9 @@
 //! What wasmtime-wasi refuses a guest, said in the log.
 //!
-//! It has no hook for that. So the functions by which a guest gets a socket or a file are linked once
-//! more, around its own; under the versions of its WIT, which tests of all of them hold on to.
+//! It has no hook for that. So the functions by which a guest gets a socket are linked once more, around
+//! its own; under the versions of its WIT, which tests of all of them hold on to. Files: `opens.rs`.
 
-use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemView as _};
+use wasmtime::component::Linker;
 use wasmtime_wasi::sockets::WasiSocketsView as _;
 use wasmtime_wasi::{TrappableError, p2, p3};
 
@@ -14,7 +13,7 @@ use super::state::GuestState;
 use super::stdio::quote;
 
 /// A result as a guest sees it.
-fn told<T, E>(result: Result<T, TrappableError<E>>) -> wasmtime::Result<Result<T, E>>
+pub(super) fn told<T, E>(result: Result<T, TrappableError<E>>) -> wasmtime::Result<Result<T, E>>
 where
     E: std::error::Error + Send + Sync + 'static,
 {
@@ -26,7 +25,7 @@ where
 
 impl GuestState {
     /// Whether the process can spare a descriptor.
-    fn has_descriptor(&self) -> bool {
+    pub(super) fn has_descriptor(&self) -> bool {
         let left = descriptors::are_left();
         if !left {
             say!(
@@ -48,7 +47,7 @@ impl GuestState {
         say!(warn, self.identity(), sockets, "socket refused: nobody is granted udp");
     }
 
-    fn path_refused(&self, path: &str) {
+    pub(super) fn path_refused(&self, path: &str) {
         say!(
             warn,
             self.identity(),
@@ -57,13 +56,20 @@ impl GuestState {
             "path refused: it leads out of its directory, or may only be read (grants.directories)"
         );
     }
+
+    pub(super) fn neither_refused(&self, path: &str) {
+        say!(
+            warn,
+            self.identity(),
+            paths,
+            path = quote(path),
+            "path refused: it is neither a file nor a directory, but a fifo, a socket or a device"
+        );
+    }
 }
 
 /// Links what guests of every kind have.
 pub(super) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    use p2::bindings::filesystem::types::{
-        DescriptorFlags, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
-    };
     use p2::bindings::sockets::network::{ErrorCode as SocketError, IpAddressFamily};
     use p2::bindings::sockets::tcp_create_socket::Host as _;
     use p2::bindings::sockets::udp_create_socket::Host as _;
@@ -93,42 +99,14 @@ pub(super) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.instance("wasi:filesystem/types@0.2.12")?.func_wrap_async(
-        "[method]descriptor.open-at",
-        |mut store,
-         (directory, how, path, open, flags): (
-            Resource<Descriptor>,
-            PathFlags,
-            String,
-            OpenFlags,
-            DescriptorFlags,
-        )| {
-            Box::new(async move {
-                if !store.data().has_descriptor() {
-                    return Ok((Err(ErrorCode::InsufficientMemory),));
-                }
-                let asked = quote(&path);
-                let mut files = store.data_mut().filesystem();
-                let opened = told(files.open_at(directory, how, path, open, flags).await)?;
-                if matches!(opened, Err(ErrorCode::NotPermitted | ErrorCode::ReadOnly)) {
-                    store.data().path_refused(&asked);
-                }
-                Ok((opened,))
-            })
-        },
-    )?;
     Ok(())
 }
 
 /// Links what takes an engine with component-model async.
 pub(super) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    use p3::bindings::filesystem::types::{
-        DescriptorFlags, ErrorCode, HostDescriptorWithStore as _, OpenFlags, PathFlags,
-    };
     use p3::bindings::sockets::types::{
         ErrorCode as SocketError, HostTcpSocket, HostUdpSocket, IpAddressFamily,
     };
-    use wasmtime_wasi::filesystem::WasiFilesystem;
 
     let mut sockets = linker.instance("wasi:sockets/types@0.3.0")?;
     sockets.func_wrap(
@@ -154,31 +132,6 @@ pub(super) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
                     store.data().udp_refused();
                 }
                 Ok((made,))
-            })
-        },
-    )?;
-    linker.instance("wasi:filesystem/types@0.3.0")?.func_wrap_concurrent(
-        "[method]descriptor.open-at",
-        |accessor,
-         (directory, how, path, open, flags): (
-            Resource<Descriptor>,
-            PathFlags,
-            String,
-            OpenFlags,
-            DescriptorFlags,
-        )| {
-            Box::pin(async move {
-                if !accessor.with(|mut access| access.get().has_descriptor()) {
-                    return Ok((Err(ErrorCode::InsufficientMemory),));
-                }
-                let asked = quote(&path);
-                let files = accessor.with_getter::<WasiFilesystem>(|state| state.filesystem());
-                let opened =
-                    told(WasiFilesystem::open_at(&files, directory, how, path, open, flags).await)?;
-                if matches!(opened, Err(ErrorCode::NotPermitted | ErrorCode::ReadOnly)) {
-                    accessor.with(|mut access| access.get().path_refused(&asked));
-                }
-                Ok((opened,))
             })
         },
     )?;

@@ -15,6 +15,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::budget::Budget;
 use super::fate::FateWatch;
+use super::files::Share;
 use super::generation::Blueprint;
 use super::log_room::LogRoom;
 use super::outgoing::Outgoing;
@@ -46,6 +47,7 @@ pub(super) struct GuestState {
     keyvalue: Buckets,
     lookup: Option<Lookup>,
     config: ConfigGrant,
+    files: Share,
     outputs: [GuestOutput; 2],
 }
 
@@ -140,6 +142,7 @@ impl GuestState {
             keyvalue: grants.buckets.clone(),
             lookup: grants.lookup.clone(),
             config: grants.config.clone(),
+            files: grants.directories.as_ref().map(|it| it.share().clone()).unwrap_or_default(),
             outputs,
         }
     }
@@ -201,6 +204,11 @@ impl GuestState {
     /// What its import `wasi:config` answers.
     pub(super) fn config(&mut self) -> WasiConfig<'_> {
         WasiConfig::new(&self.config.0)
+    }
+
+    /// What bounds how many files it opens at once.
+    pub(super) fn files(&self) -> &Share {
+        &self.files
     }
 
     /// What looks names up for it, if that is granted.
