@@ -2,7 +2,7 @@
 
 use crate::keyvalue::{expect_exact_increments, expect_operations, expect_walls, kv, three};
 use crate::support::prelude::*;
-use crate::support::redis::Redis;
+use crate::support::redis::{Fake, Redis};
 
 fn over(redis: &Redis) -> crate::support::site::Site {
     three(&format!("backend = \"redis\"\nurl = \"{}\"", redis.url()))
@@ -60,6 +60,35 @@ fn server_that_is_down_fails_the_operation_and_nothing_else() {
     assert_eq!(kv(&host, "a", "get?bucket=own&key=k"), "none\n", "it kept nothing");
     host.signal(Signal::TERM);
     host.wait_exit().expect_code(0);
+}
+
+/// A server restarts; a reconnect meets `-LOADING`. That was kept for ever: every operation failed while
+/// the server was well, a reload of the same file said `unchanged`, and no status said why.
+#[test]
+fn server_that_refuses_is_asked_again_and_its_reason_shown() {
+    for refusal in
+        ["LOADING Redis is loading the dataset in memory", "NOAUTH Authentication required."]
+    {
+        let redis = Fake::start();
+        let site = three(&format!("backend = \"redis\"\nurl = \"{}\"", redis.url()));
+        let host = site.serve().control().start();
+        assert_eq!(kv(&host, "a", "get?bucket=own&key=k"), "none\n");
+        redis.refuse(Some(refusal));
+        let down = "error: other: the store is not available\n";
+        // The first one may find out that the connection has gone.
+        for _ in 0..2 {
+            assert_eq!(kv(&host, "a", "get?bucket=own&key=k"), down);
+        }
+        let status = host.ctl(["status"]);
+        status.expect_code(0);
+        let line = status.stdout.lines().find(|line| line.starts_with("store fails"));
+        let line = line.unwrap_or_else(|| panic!("{}", status.stdout));
+        let code = refusal.split(' ').next().unwrap();
+        assert!(line.contains(code) && line.contains(&redis.url()), "{line}");
+        redis.refuse(None);
+        assert_eq!(kv(&host, "a", "get?bucket=own&key=k"), "none\n");
+        assert!(!host.ctl(["status"]).stdout.contains("store fails"));
+    }
 }
 
 #[test]

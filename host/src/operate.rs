@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use host_keyvalue::{Stores, Trouble};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -18,7 +19,7 @@ use crate::component::Rejected;
 use crate::config::{self, Manifest, Serve};
 use crate::control::schema::{
     Component, Connection, ConnectionCounts, Doing, Ended, Generation, GenerationState, Instances,
-    LastSwap, Outcome, Progress, Protocol, Refused, SCHEMA, Status, Stopping,
+    LastSwap, Outcome, Progress, Protocol, Refused, SCHEMA, Status, Stopping, StoreTrouble,
 };
 use crate::control::{self, Choice, Health, Host, Pending, Server};
 use crate::exit::Exit;
@@ -89,6 +90,7 @@ pub(crate) struct Operator {
     limits: BTreeMap<String, String>,
     addresses: OnceLock<Vec<String>>,
     site: OnceLock<Arc<Slot>>,
+    stores: OnceLock<Stores>,
     swaps: OnceLock<(Swaps, Handle)>,
     ended: watch::Sender<Option<Ended>>,
 }
@@ -104,6 +106,7 @@ impl Operator {
             limits: limits(config),
             addresses: OnceLock::new(),
             site: OnceLock::new(),
+            stores: OnceLock::new(),
             swaps: OnceLock::new(),
             ended: watch::Sender::new(None),
         })
@@ -117,6 +120,22 @@ impl Operator {
     /// Takes note of what is served.
     pub(crate) fn serves(&self, site: Arc<Slot>) {
         self.site.get_or_init(|| site);
+    }
+
+    /// Takes note of where buckets are kept.
+    pub(crate) fn keeps(&self, stores: Stores) {
+        self.stores.get_or_init(|| stores);
+    }
+
+    /// The stores that fail.
+    fn stores(&self) -> Vec<StoreTrouble> {
+        let troubles = self.stores.get().map(Stores::troubles).unwrap_or_default();
+        let trouble = |Trouble { store, why, since }| StoreTrouble {
+            store,
+            why,
+            failing_ms: millis(since.elapsed()),
+        };
+        troubles.into_iter().map(trouble).collect()
     }
 
     fn components(&self) -> Vec<Component> {
@@ -179,6 +198,7 @@ impl Host for Operator {
             generations: self.generations(),
             last_swap: self.swaps.get().and_then(|(swaps, _)| swaps.last()).map(last_swap),
             components,
+            stores: self.stores(),
             limits: self.limits.clone(),
         }
     }

@@ -166,7 +166,9 @@ async fn start(
     let Process { phase, work, .. } = process.clone();
     let loader = Loader::new(workshop(&config)?);
     let watch = manifest.swap.watch.then(Watch::start).transpose().context("watching files")?;
-    let outfitter = outfitter(&config, &process);
+    let stores = Stores::default();
+    operator.keeps(stores.clone());
+    let outfitter = outfitter(&config, &process, stores);
     let slot = Arc::new(Slot::new(load(&outfitter, &loader).await?));
     let service = Exchanges::new(slot.clone(), phase.clone(), &work, terms(manifest));
     let context = net::Context {
@@ -358,7 +360,7 @@ pub(crate) fn threads(config: &Serve) -> usize {
 }
 
 /// What makes of the manifest what is served, now and at every reload.
-fn outfitter(config: &Serve, process: &Process) -> Outfitter {
+fn outfitter(config: &Serve, process: &Process, stores: Stores) -> Outfitter {
     let commander = process.commander.clone();
     let outfit = Outfit {
         named: config.file.is_some(),
@@ -367,7 +369,7 @@ fn outfitter(config: &Serve, process: &Process) -> Outfitter {
         idle: IdleRoom::new(config.manifest.total.instances),
         turns: Turns::new(config.threads.get()),
         shutdown: ShutdownGrant::new(move || commander.stop(Cause::Guest)),
-        stores: Stores::default(),
+        stores,
         forbidden: process.health.into_iter().collect(),
         look: false,
     };

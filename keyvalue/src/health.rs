@@ -19,7 +19,20 @@ pub(crate) struct Health {
     store: String,
     /// Whether the last line says so.
     failing: AtomicBool,
+    /// Why the last operation failed, if it did.
+    trouble: Mutex<Option<Trouble>>,
     told: Mutex<Option<Instant>>,
+}
+
+/// A store that fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// By the name that an operator knows, without a password in it.
+    pub store: String,
+    /// Why its last operation failed.
+    pub why: String,
+    /// When the first one did since it last worked.
+    pub since: Instant,
 }
 
 /// What is worth a line.
@@ -32,11 +45,34 @@ enum News<'a> {
 impl Health {
     /// Of a store that works, by the name that an operator knows, without a password in it.
     pub(crate) fn new(store: String) -> Self {
-        Self { store, failing: AtomicBool::new(false), told: Mutex::default() }
+        Self {
+            store,
+            failing: AtomicBool::new(false),
+            trouble: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// What is wrong with it now, as its last operation saw it.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note<T>(&self, result: &Result<T, Failure>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (result, &mut *trouble) {
+            (Err(Failure::Unavailable(why)), Some(trouble)) => trouble.why.clone_from(why),
+            (Err(Failure::Unavailable(why)), none) => {
+                let (store, why) = (self.store.clone(), why.clone());
+                *none = Some(Trouble { store, why, since: Instant::now() });
+            }
+            (_, trouble) => *trouble = None,
+        }
     }
 
     /// Takes note of how an operation went.
     pub(crate) fn saw<T>(&self, result: &Result<T, Failure>) {
+        self.note(result);
         let store = &*self.store;
         match self.news(result) {
             Some(News::Fails(why)) => warn!(store, why, "key-value store fails"),
@@ -68,6 +104,21 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wrong_is_known_for_as_long_as_it_is() {
+        let health = Health::new("redis://example.com".to_owned());
+        assert_eq!(health.trouble(), None);
+        health.saw::<()>(&Err(Failure::Unavailable("down".to_owned())));
+        let first = health.trouble().unwrap();
+        tokio::time::advance(PAUSE).await;
+        health.saw::<()>(&Err(Failure::Unavailable("LOADING".to_owned())));
+        let now = health.trouble().unwrap();
+        assert_eq!((now.why.as_str(), now.since), ("LOADING", first.since));
+        // A guest's own fault says that the store answers.
+        health.saw::<()>(&Err(Failure::NotANumber));
+        assert_eq!(health.trouble(), None);
+    }
 
     /// A guest on a server that was full had two lines in the log for every request.
     #[tokio::test(start_paused = true)]

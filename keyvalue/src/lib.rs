@@ -24,6 +24,7 @@ mod write;
 
 pub use bucket::{Bucket, Buckets, Page};
 pub use error::{Failure, OpenError};
+pub use health::Trouble;
 pub use limits::{MAX_ANSWER, MAX_BATCH, MAX_KEY, MAX_PAGE, PAIR_OVERHEAD};
 pub use stores::Stores;
 

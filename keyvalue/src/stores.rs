@@ -10,6 +10,7 @@ use host_manifest::Store;
 use crate::bucket::{Bucket, Buckets, Place};
 use crate::disk::Disk;
 use crate::error::OpenError;
+use crate::health::Trouble;
 use crate::memory::Memory;
 use crate::redis::{self, Redis};
 use crate::usage::Accounts;
@@ -59,6 +60,17 @@ impl Stores {
             open.insert(name.clone(), Bucket::new(place, lease, size_limit));
         }
         Ok(Buckets::new(open))
+    }
+
+    /// The stores in use that fail, as their last operations saw them. Blocks on nothing but the opening
+    /// of a store.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let slots: Vec<_> = {
+            let slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.values().cloned().collect()
+        };
+        slots.iter().filter_map(|slot| slot.trouble()).collect()
     }
 
     fn lease(&self, store: &Store) -> Result<Lease, OpenError> {
@@ -117,6 +129,16 @@ impl Slot {
         open.leases += 1;
         drop(open);
         Ok(Lease { backend, _hold: Hold(self) })
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        // One that is being opened has had no operation.
+        let open = self.0.try_lock().ok()?;
+        match open.backend.as_ref()? {
+            Backend::Memory(_) => None,
+            Backend::Disk(disk) => disk.trouble(),
+            Backend::Redis(redis) => redis.trouble(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {

@@ -1,7 +1,11 @@
 //! A Redis server of one test's own.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Instant;
 
 use super::PATIENCE;
@@ -63,4 +67,85 @@ fn spawn(socket: &Path, folder: &Path) -> Process {
     let line = process.stdout.wait_for(ready, Mark::START, 1, Instant::now() + PATIENCE);
     line.expect("redis-server starts");
     process
+}
+
+/// As much of a Redis server as answers to buckets with nothing in them, and may refuse to. Needs no
+/// program. Its threads end with the test.
+#[derive(Debug)]
+pub struct Fake {
+    port: u16,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    refusal: Option<&'static str>,
+    open: Vec<TcpStream>,
+}
+
+impl Fake {
+    /// One that lets everybody in.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let shared = Arc::<Mutex<Shared>>::default();
+        let theirs = shared.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let mut shared = theirs.lock().expect("nobody panics with it");
+                shared.open.push(stream.try_clone().expect("a descriptor"));
+                let refusal = shared.refusal;
+                thread::spawn(move || talk(BufReader::new(stream), refusal));
+            }
+        });
+        Self { port, shared }
+    }
+
+    /// What a manifest calls it.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Closes all connections, and from now on answers new ones with this error, if any.
+    pub fn refuse(&self, refusal: Option<&'static str>) {
+        let mut shared = self.shared.lock().expect("nobody panics with it");
+        shared.refusal = refusal;
+        for stream in shared.open.drain(..) {
+            // The client may have been first.
+            stream.shutdown(Shutdown::Both).ok();
+        }
+    }
+}
+
+/// Until the connection ends.
+fn talk(mut stream: BufReader<TcpStream>, refusal: Option<&str>) {
+    while let Some(name) = command(&mut stream) {
+        let answer = match (&*name.to_ascii_uppercase(), refusal) {
+            (_, Some(refusal)) => format!("-{refusal}\r\n"),
+            ("HELLO", None) => "%1\r\n$5\r\nproto\r\n:3\r\n".to_owned(),
+            ("PING", None) => "+PONG\r\n".to_owned(),
+            ("HGET", None) => "_\r\n".to_owned(),
+            _ => "+OK\r\n".to_owned(),
+        };
+        if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// The name of the next command.
+fn command(stream: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut name = None;
+    for _ in 0..number(stream, '*')? {
+        let mut word = vec![0; number(stream, '$')? + 2];
+        stream.read_exact(&mut word).ok()?;
+        name = name.or_else(|| Some(String::from_utf8_lossy(&word).trim_end().to_owned()));
+    }
+    name
+}
+
+fn number(stream: &mut BufReader<TcpStream>, sign: char) -> Option<usize> {
+    let mut line = String::new();
+    stream.read_line(&mut line).ok()?;
+    line.trim_end().strip_prefix(sign)?.parse().ok()
 }

@@ -47,6 +47,7 @@ impl Host for Fake {
             generations: self.generations(),
             last_swap: None,
             components: Vec::new(),
+            stores: vec![],
             limits: [("linger".into(), "1s".into())].into(),
         }
     }

@@ -44,6 +44,9 @@ pub struct Status {
     pub last_swap: Option<LastSwap>,
     /// What is served, by name.
     pub components: Vec<Component>,
+    /// Key-value stores that fail; empty while all work.
+    #[serde(default)]
+    pub stores: Vec<StoreTrouble>,
     /// Limits in force, by the name of their flag, as people write them.
     pub limits: BTreeMap<String, String>,
 }
@@ -109,6 +112,17 @@ pub struct Instances {
     pub in_use: u64,
     /// How many there may be.
     pub limit: u64,
+}
+
+/// A key-value store that fails.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreTrouble {
+    /// Where it is, without a password.
+    pub store: String,
+    /// Why its last operation failed.
+    pub why: String,
+    /// Since the first one did so.
+    pub failing_ms: u64,
 }
 
 /// One component as it is served.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::control::schema::{
     Component, Connections, Doing, Generation, GenerationState, Generations, Outcome, Phase,
-    Progress, Status,
+    Progress, Status, StoreTrouble,
 };
 
 /// `host ctl status`
@@ -40,6 +40,9 @@ pub(super) fn status(status: &Status) -> String {
             "last swap".into(),
             format!("{} ago by {}: {what}", age(swap.ago_ms), swap.trigger),
         ]);
+    }
+    for StoreTrouble { store, why, failing_ms } in &status.stores {
+        rows.push(["store fails".into(), format!("{store}, for {}: {why}", age(*failing_ms))]);
     }
     let mut text = table(&rows);
     if !status.components.is_empty() {

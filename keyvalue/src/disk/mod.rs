@@ -27,7 +27,7 @@ use self::database::{Guarded, Opener, PAIRS, SPACES};
 use self::queue::{Job, Queue};
 use crate::bucket::Page;
 use crate::error::{Failure, OpenError};
-use crate::health::Health;
+use crate::health::{Health, Trouble};
 use crate::limits::{DISK_DEADLINE, MAX_PAGE, position};
 use crate::names::name;
 use crate::stores::Lease;
@@ -100,6 +100,11 @@ impl Disk {
             }
         };
         Ok(Arc::new(Space { disk: self.clone(), entry }))
+    }
+
+    /// What is wrong with the file.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.health.trouble()
     }
 
     /// Runs `work` on the open file. After a failure of the disk the file is opened again first.

@@ -11,11 +11,11 @@ use redis::{
     ProtocolVersion, RedisError, ScriptInvocation,
 };
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::owner::Owners;
 use crate::error::{Failure, OpenError};
-use crate::health::Health;
+use crate::health::{Health, Trouble};
 use crate::limits::REDIS_DEADLINE;
 
 /// How long one attempt to connect may take. Half of what a command has.
@@ -27,6 +27,13 @@ const MORE_ATTEMPTS: usize = 2;
 
 /// See [`MORE_ATTEMPTS`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Before a server that refused a connection (`-LOADING`, `-NOAUTH`, a database that is not there) is asked
+/// for another: doubled from the first to the longest. Whatever it refused for may be over.
+const FIRST_REFUSAL: Duration = Duration::from_millis(50);
+
+/// See [`FIRST_REFUSAL`]. Half of what an operation has, so that each one asks the server.
+const LONGEST_REFUSAL: Duration = Duration::from_secs(1);
 
 /// A peer that no packet reaches any more: the kernel would try for a quarter of an hour.
 const UNREACHABLE: Duration = Duration::from_secs(5);
@@ -45,9 +52,44 @@ const HEAVY: usize = 2 << 20;
 #[derive(Debug)]
 pub(crate) struct Redis {
     server: Arc<Server>,
-    /// None before the first operation, and after an answer that was late.
-    manager: Mutex<Option<ConnectionManager>>,
+    link: Mutex<Link>,
     room: Arc<Semaphore>,
+}
+
+/// The connection, or what is left of it.
+#[derive(Debug, Default)]
+struct Link {
+    /// None before the first operation, after an answer that was late, and after a refusal.
+    manager: Option<ConnectionManager>,
+    /// Which manager it is, counted.
+    number: u64,
+    refusals: u32,
+    /// When a server that has refused is asked again.
+    again: Option<Instant>,
+}
+
+/// A manager for one attempt.
+struct Taken {
+    manager: ConnectionManager,
+    number: u64,
+    /// Nobody had it before.
+    fresh: bool,
+}
+
+impl Link {
+    /// Takes note that the server refused the manager's connection. Others may have seen that before.
+    fn refuse(&mut self, number: u64) {
+        if self.number == number && self.manager.take().is_some() {
+            self.number += 1;
+            self.again = Some(Instant::now() + pause(self.refusals));
+            self.refusals = self.refusals.saturating_add(1);
+        }
+    }
+}
+
+/// After so many refusals before this one.
+fn pause(refusals: u32) -> Duration {
+    FIRST_REFUSAL.saturating_mul(2_u32.saturating_pow(refusals)).min(LONGEST_REFUSAL)
 }
 
 /// What all who use a server know of it.
@@ -81,9 +123,14 @@ impl Redis {
         &self.server.owners
     }
 
+    /// What is wrong with the server.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.server.health.trouble()
+    }
+
     fn of(server: Arc<Server>) -> Self {
         let room = Arc::new(Semaphore::new(TOGETHER as usize));
-        Self { server, manager: Mutex::default(), room }
+        Self { server, link: Mutex::default(), room }
     }
 
     /// One operation, within its deadline. `bytes`: what it sends.
@@ -117,7 +164,7 @@ impl Redis {
             Err(_) => {
                 // What else is on its way on that connection is late too. It is closed when those
                 // who wait for it have given up.
-                drop(self.lock().take());
+                drop(self.lock().manager.take());
                 let limit = REDIS_DEADLINE.as_secs();
                 Err(Failure::Unavailable(format!("no answer within {limit} s")))
             }
@@ -127,19 +174,44 @@ impl Redis {
     }
 
     async fn ask<T: FromRedisValue>(&self, call: &Call) -> Result<T, RedisError> {
-        let mut manager = self.manager()?;
-        match call.run(&mut manager).await {
+        loop {
+            self.pause().await;
+            let Taken { mut manager, number, fresh } = self.manager()?;
+            let mut result = call.run(&mut manager).await;
             // That may be the outcome of an attempt of long ago, and nothing has been sent.
-            Err(why) if why.is_connection_refusal() => call.run(&mut manager).await,
-            result => result,
+            if result.as_ref().is_err_and(RedisError::is_connection_refusal) {
+                result = call.run(&mut manager).await;
+            }
+            let Err(why) = &result else {
+                self.lock().refusals = 0;
+                return result;
+            };
+            if why.is_io_error() || !is_refused(&mut manager).await {
+                return result;
+            }
+            // The manager would give that outcome for ever. One that was there before this operation may
+            // have it from long ago too: the server is asked again.
+            self.lock().refuse(number);
+            if fresh {
+                return result;
+            }
         }
     }
 
-    /// In the runtime of the operation that needs it first, which is where the connection lives.
-    fn manager(&self) -> Result<ConnectionManager, RedisError> {
-        let mut manager = self.lock();
-        if let Some(manager) = &*manager {
-            return Ok(manager.clone());
+    /// Waits until a server that has refused is to be asked again.
+    async fn pause(&self) {
+        let again = self.lock().again;
+        if let Some(again) = again {
+            sleep_until(again).await;
+        }
+    }
+
+    /// The connection. It is made in the runtime of the operation that needs it first, which is where
+    /// it lives.
+    fn manager(&self) -> Result<Taken, RedisError> {
+        let mut link = self.lock();
+        if let Some(manager) = &link.manager {
+            return Ok(Taken { manager: manager.clone(), number: link.number, fresh: false });
         }
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(CONNECT))
@@ -148,12 +220,20 @@ impl Redis {
             .set_min_delay(FIRST_PAUSE);
         let client = self.server.client.clone();
         let new = ConnectionManager::new_lazy_with_config(client, config)?;
-        Ok(manager.insert(new).clone())
+        link.manager = Some(new.clone());
+        Ok(Taken { manager: new, number: link.number, fresh: true })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<ConnectionManager>> {
-        self.manager.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether it is the connection that an error is of, and not what was asked: a server that has let one in
+/// answers to this whatever it thinks of other commands. Errors of I/O the manager mends by itself.
+async fn is_refused(manager: &mut ConnectionManager) -> bool {
+    let ping: Result<redis::Value, _> = redis::cmd("PING").query_async(manager).await;
+    ping.is_err_and(|why| !why.is_io_error())
 }
 
 /// What is asked of a server.
@@ -223,6 +303,13 @@ mod tests {
         ] {
             assert_eq!(shown(&url.into_connection_info().unwrap()), name);
         }
+    }
+
+    #[test]
+    fn pauses_after_refusals_grow_to_less_than_an_operation_has() {
+        let pauses: Vec<_> = [0, 1, 2, 4, 5, 99].map(|refusals| pause(refusals).as_millis()).into();
+        assert_eq!(pauses, [50, 100, 200, 800, 1000, 1000]);
+        assert!(LONGEST_REFUSAL < REDIS_DEADLINE);
     }
 
     #[tokio::test(start_paused = true)]

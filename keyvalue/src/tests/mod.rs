@@ -6,5 +6,6 @@ mod model;
 mod open;
 mod pages;
 mod redis;
+mod refused;
 mod sizes;
 pub(crate) mod support;
