@@ -231,3 +231,53 @@ fn an_upload_that_is_not_whole_never_ends_well_at_the_upstream() {
         }
     }
 }
+
+/// What comes of an upstream's answer.
+fn answered(host: &Host, upstream: &Upstream, answer: &str) -> (u16, String) {
+    let mut client = host.connect();
+    client.send(wire::get("/")).unwrap();
+    let mut server = upstream.accept();
+    request(&mut server);
+    server.send(answer).unwrap();
+    drop(server);
+    let answer = client.read_response("GET").unwrap();
+    (answer.status(), answer.text())
+}
+
+/// A status of 600 became 200; two equal lengths trapped the guest; what was under `gzip, chunked` came as
+/// bytes that nobody said were gzip.
+#[test]
+fn an_odd_answer_is_handed_on_as_it_was_meant_or_is_a_502() {
+    let upstream = Upstream::new();
+    let host = proxy(&[], upstream.port()).start();
+    for (answer, status, text) in [
+        ("HTTP/1.1 299 Odd\r\nContent-Length: 5\r\n\r\nhello", 299, Some("hello")),
+        ("HTTP/1.1 599 Odd\r\nContent-Length: 5\r\n\r\nhello", 599, Some("hello")),
+        ("HTTP/1.1 600 Odd\r\nContent-Length: 5\r\n\r\nhello", 502, None),
+        ("HTTP/1.1 999 Odd\r\nContent-Length: 5\r\n\r\nhello", 502, None),
+        ("HTTP/1.1 099 Odd\r\nContent-Length: 5\r\n\r\nhello", 502, None),
+        ("HTTP/1.1 000 Odd\r\nContent-Length: 5\r\n\r\nhello", 502, None),
+        ("HTTP/1.1 20 Odd\r\nContent-Length: 5\r\n\r\nhello", 502, None),
+        ("HTTP/1.1 101 Odd\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", 502, None),
+        ("HTTP/1.1 204 Done\r\nContent-Length: 5\r\n\r\n", 204, Some("")),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+            200,
+            Some("hello"),
+        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello", 200, Some("hello")),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 502, None),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 502, None),
+        (
+            "HTTP/1.1 200 OK\r\nX-A: one\r\n two\r\nContent-Length : 5\r\n\r\nhello",
+            200,
+            Some("hello"),
+        ),
+    ] {
+        let (got, body) = answered(&host, &upstream, answer);
+        assert_eq!(got, status, "{answer}");
+        if let Some(text) = text {
+            assert_eq!(body, text, "{answer}");
+        }
+    }
+}

@@ -72,14 +72,16 @@ fn aimed_at(upstream: &str, old: Request) -> Option<Request> {
 }
 
 fn came_back(old: Response) -> Response {
-    let status = old.get_status_code();
+    let code = old.get_status_code();
     let headers = end_to_end(&old.get_headers());
     let (_, read) = wit_future::new(|| Ok(()));
     let (body, trailers) = Response::consume_body(old, read);
     let (new, _) = Response::new(headers, Some(body), trailers);
-    // As it came from a server, it is a valid one.
-    let _ = new.set_status_code(status);
-    new
+    // From 600 on there is none: the server's answer is not one to hand on (RFC 9110, section 15).
+    match new.set_status_code(code) {
+        Ok(()) => new,
+        Err(()) => status(502),
+    }
 }
 
 /// A copy without what is hop-by-hop, and without what `connection` says is.
