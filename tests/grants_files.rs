@@ -186,7 +186,7 @@ fn what_is_neither_file_nor_directory_is_refused_at_once() {
         let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
         let host = site.serve().start();
         for path in ["fifo", "to_fifo", "socket"] {
-            for what in ["read?", "write?data=mine&"] {
+            for what in ["read?", "write?data=mine&", "touch?"] {
                 let mark = host.mark();
                 let answer = host.get(&format!("/{what}path=/data/{path}"));
                 assert_eq!(answer.text(), "error: unsupported\n", "{guest} {what} {path}");
@@ -195,6 +195,10 @@ fn what_is_neither_file_nor_directory_is_refused_at_once() {
                 assert!(line.contains(&told) && line.contains("neither a file nor"), "{line}");
             }
         }
+        for path in ["page", "inside"] {
+            assert_eq!(host.get(&format!("/touch?path=/data/{path}")).text(), "touched\n");
+        }
+        assert_eq!(host.get("/touch?path=/data/none").text(), "error: no-entry\n");
         assert_eq!(host.get("/list?path=/data/fifo").text(), "error: not-directory\n", "{guest}");
         assert_eq!(host.get("/read?path=/data/page").text(), "a page\n");
         assert_eq!(host.get("/write?path=/data/new&data=mine").text(), "4 bytes\n");

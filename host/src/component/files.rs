@@ -251,13 +251,13 @@ mod tests {
     };
 
     /// What comes of an open, in a word.
-    async fn came(dir: Dir, path: &str, ask: Ask) -> String {
+    async fn came(dir: Dir, path: &str, ask: Ask) -> Result<&'static str, Errno> {
         match open(dir, path.to_owned(), ask, &Share::default()).await {
-            Ok(Opened::Descriptor(Descriptor::File(_))) => "file".into(),
-            Ok(Opened::Descriptor(Descriptor::Dir(_))) => "directory".into(),
-            Ok(Opened::Neither) => "neither".into(),
-            Ok(Opened::NoSuchCall) => "no such call".into(),
-            Err(why) => format!("{:?}", Errno::from_io_error(&why).unwrap()),
+            Ok(Opened::Descriptor(Descriptor::File(_))) => Ok("file"),
+            Ok(Opened::Descriptor(Descriptor::Dir(_))) => Ok("directory"),
+            Ok(Opened::Neither) => Ok("neither"),
+            Ok(Opened::NoSuchCall) => Ok("no such call"),
+            Err(why) => Err(Errno::from_io_error(&why).unwrap()),
         }
     }
 
@@ -268,30 +268,30 @@ mod tests {
         let create = Ask { create: true, exclusive: true, ..write };
         let directory = Ask { directory: true, ..READ };
         for (path, ask, expected) in [
-            ("file", READ, "file"),
-            ("in", READ, "file"),
-            ("folder/../file", READ, "file"),
-            ("file", write, "file"),
-            ("new", create, "file"),
-            ("file", create, "EXIST"),
-            ("folder", READ, "directory"),
-            ("folder", directory, "directory"),
-            ("folder", write, "ISDIR"),
-            ("file", directory, "NOTDIR"),
-            ("fifo", READ, "neither"),
-            ("fifo", write, "neither"),
-            ("fifo", Ask { read: false, ..write }, "neither"),
-            ("fifo", directory, "NOTDIR"),
-            ("to_fifo", READ, "neither"),
-            ("to_fifo", Ask { follow: false, ..READ }, "LOOP"),
-            ("out", READ, "PERM"),
-            ("../file", READ, "PERM"),
-            ("/etc/passwd", READ, "PERM"),
-            ("none", READ, "NOENT"),
-            ("", READ, "NOENT"),
-            ("file/x", READ, "NOTDIR"),
-            ("file", Ask { sync: true, ..READ }, "OPNOTSUPP"),
-            ("folder", Ask { create: true, ..directory }, "INVAL"),
+            ("file", READ, Ok("file")),
+            ("in", READ, Ok("file")),
+            ("folder/../file", READ, Ok("file")),
+            ("file", write, Ok("file")),
+            ("new", create, Ok("file")),
+            ("file", create, Err(Errno::EXIST)),
+            ("folder", READ, Ok("directory")),
+            ("folder", directory, Ok("directory")),
+            ("folder", write, Err(Errno::ISDIR)),
+            ("file", directory, Err(Errno::NOTDIR)),
+            ("fifo", READ, Ok("neither")),
+            ("fifo", write, Ok("neither")),
+            ("fifo", Ask { read: false, ..write }, Ok("neither")),
+            ("fifo", directory, Err(Errno::NOTDIR)),
+            ("to_fifo", READ, Ok("neither")),
+            ("to_fifo", Ask { follow: false, ..READ }, Err(Errno::LOOP)),
+            ("out", READ, Err(Errno::PERM)),
+            ("../file", READ, Err(Errno::PERM)),
+            ("/etc/passwd", READ, Err(Errno::PERM)),
+            ("none", READ, Err(Errno::NOENT)),
+            ("", READ, Err(Errno::NOENT)),
+            ("file/x", READ, Err(Errno::NOTDIR)),
+            ("file", Ask { sync: true, ..READ }, Err(Errno::OPNOTSUPP)),
+            ("folder", Ask { create: true, ..directory }, Err(Errno::INVAL)),
         ] {
             assert_eq!(
                 came(folder.dir(FsPerms::ReadWrite), path, ask).await,
@@ -311,12 +311,16 @@ mod tests {
             Ask { read: false, write: true, ..READ },
         ] {
             for path in ["file", "new"] {
-                assert_eq!(came(folder.dir(FsPerms::ReadOnly), path, ask).await, "PERM", "{ask:?}");
+                assert_eq!(
+                    came(folder.dir(FsPerms::ReadOnly), path, ask).await,
+                    Err(Errno::PERM),
+                    "{ask:?}"
+                );
             }
         }
         assert_eq!(fs::read(folder.0.join("file")).unwrap(), b"text");
         assert!(!folder.0.join("new").exists());
-        assert_eq!(came(folder.dir(FsPerms::ReadOnly), "file", READ).await, "file");
+        assert_eq!(came(folder.dir(FsPerms::ReadOnly), "file", READ).await, Ok("file"));
     }
 
     /// What hangs keeps its places, and nobody else's.

@@ -1,4 +1,5 @@
-//! `open-at` of both versions of `wasi:filesystem`, linked in the place of wasmtime's: see `files.rs`.
+//! `open-at` of both versions of `wasi:filesystem`, linked in the place of wasmtime's: see `files.rs`. And
+//! `set-times-at`, which opens what it is told to follow.
 
 use std::io;
 
@@ -45,7 +46,8 @@ impl GuestState {
 
 mod of_p2 {
     use p2::bindings::filesystem::types::{
-        DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor as _, OpenFlags, PathFlags,
+        DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor as _, NewTimestamp, OpenFlags,
+        PathFlags,
     };
 
     use super::*;
@@ -53,6 +55,35 @@ mod of_p2 {
     pub(super) type Params = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
 
     type Result = wasmtime::Result<std::result::Result<Resource<Descriptor>, ErrorCode>>;
+
+    pub(super) type Times = (Resource<Descriptor>, PathFlags, String, NewTimestamp, NewTimestamp);
+
+    type Done = wasmtime::Result<std::result::Result<(), ErrorCode>>;
+
+    pub(super) async fn set_times_at(state: &mut GuestState, params: Times) -> Done {
+        let (directory, how, path, accessed, modified) = params;
+        if !how.contains(PathFlags::SYMLINK_FOLLOW) {
+            let mut files = state.filesystem();
+            return told(files.set_times_at(directory, how, path, accessed, modified).await);
+        }
+        // A file that may be written only, then one that may be read only, and directories.
+        for access in [DescriptorFlags::WRITE, DescriptorFlags::READ] {
+            let there = Resource::new_borrow(directory.rep());
+            let params = (there, how, path.clone(), OpenFlags::empty(), access);
+            let file = match open_at(state, params).await? {
+                Ok(file) => file,
+                Err(ErrorCode::Access | ErrorCode::IsDirectory) => continue,
+                Err(why) => return Ok(Err(why)),
+            };
+            let mut files = state.filesystem();
+            let file_again = Resource::new_borrow(file.rep());
+            let set = told(files.set_times(file_again, accessed, modified).await);
+            state.table().delete(file)?;
+            return set;
+        }
+        // What may be neither is not waited for either.
+        told(state.filesystem().set_times_at(directory, how, path, accessed, modified).await)
+    }
 
     pub(super) async fn open_at(state: &mut GuestState, params: Params) -> Result {
         let asked = quote(&params.2);
@@ -88,8 +119,8 @@ mod of_p2 {
 
 mod of_p3 {
     use p3::bindings::filesystem::types::{
-        DescriptorFlags, DescriptorType, ErrorCode, HostDescriptorWithStore as _, OpenFlags,
-        PathFlags,
+        DescriptorFlags, DescriptorType, ErrorCode, HostDescriptorWithStore as _, NewTimestamp,
+        OpenFlags, PathFlags,
     };
 
     use super::*;
@@ -97,6 +128,31 @@ mod of_p3 {
     pub(super) type Params = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
 
     type Result = wasmtime::Result<std::result::Result<Resource<Descriptor>, ErrorCode>>;
+
+    pub(super) type Times = (Resource<Descriptor>, PathFlags, String, NewTimestamp, NewTimestamp);
+
+    type Done = wasmtime::Result<std::result::Result<(), ErrorCode>>;
+
+    pub(super) async fn set_times_at(accessor: &Accessor<GuestState>, params: Times) -> Done {
+        let (directory, how, path, accessed, modified) = params;
+        let files = accessor.with_getter::<WasiFilesystem>(|state| state.filesystem());
+        let access = [DescriptorFlags::WRITE, DescriptorFlags::READ];
+        let follows = how.contains(PathFlags::SYMLINK_FOLLOW);
+        for access in access.into_iter().filter(|_| follows) {
+            let there = Resource::new_borrow(directory.rep());
+            let params = (there, how, path.clone(), OpenFlags::empty(), access);
+            let file = match open_at(accessor, params).await? {
+                Ok(file) => file,
+                Err(ErrorCode::Access | ErrorCode::IsDirectory) => continue,
+                Err(why) => return Ok(Err(why)),
+            };
+            let file_again = Resource::new_borrow(file.rep());
+            let set = told(WasiFilesystem::set_times(&files, file_again, accessed, modified).await);
+            accessor.with(|mut access| access.get().table().delete(file))?;
+            return set;
+        }
+        told(WasiFilesystem::set_times_at(&files, directory, how, path, accessed, modified).await)
+    }
 
     pub(super) async fn open_at(accessor: &Accessor<GuestState>, params: Params) -> Result {
         let asked = quote(&params.2);
@@ -135,20 +191,28 @@ mod of_p3 {
 
 /// Links what guests of every kind have.
 pub(super) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    linker.instance("wasi:filesystem/types@0.2.12")?.func_wrap_async(
-        "[method]descriptor.open-at",
-        |mut store, params: of_p2::Params| {
-            Box::new(async move { Ok((of_p2::open_at(store.data_mut(), params).await?,)) })
+    let mut types = linker.instance("wasi:filesystem/types@0.2.12")?;
+    types.func_wrap_async(
+        "[method]descriptor.set-times-at",
+        |mut store, params: of_p2::Times| {
+            Box::new(async move { Ok((of_p2::set_times_at(store.data_mut(), params).await?,)) })
         },
-    )
+    )?;
+    types.func_wrap_async("[method]descriptor.open-at", |mut store, params: of_p2::Params| {
+        Box::new(async move { Ok((of_p2::open_at(store.data_mut(), params).await?,)) })
+    })
 }
 
 /// Links what takes an engine with component-model async.
 pub(super) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    linker.instance("wasi:filesystem/types@0.3.0")?.func_wrap_concurrent(
-        "[method]descriptor.open-at",
-        |accessor, params: of_p3::Params| {
-            Box::pin(async move { Ok((of_p3::open_at(accessor, params).await?,)) })
+    let mut types = linker.instance("wasi:filesystem/types@0.3.0")?;
+    types.func_wrap_concurrent(
+        "[method]descriptor.set-times-at",
+        |accessor, params: of_p3::Times| {
+            Box::pin(async move { Ok((of_p3::set_times_at(accessor, params).await?,)) })
         },
-    )
+    )?;
+    types.func_wrap_concurrent("[method]descriptor.open-at", |accessor, params: of_p3::Params| {
+        Box::pin(async move { Ok((of_p3::open_at(accessor, params).await?,)) })
+    })
 }

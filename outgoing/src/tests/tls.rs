@@ -18,10 +18,10 @@ use super::*;
 
 /// A root, and a server's certificate for `secure.test`.
 pub(super) fn certificates() -> (CertificateDer<'static>, Arc<ServerConfig>) {
-    certificates_of(CertificateParams::new(vec!["secure.test".into()]).unwrap())
+    certificates_of(&CertificateParams::new(vec!["secure.test".into()]).unwrap())
 }
 
-fn certificates_of(leaf: CertificateParams) -> (CertificateDer<'static>, Arc<ServerConfig>) {
+fn certificates_of(leaf: &CertificateParams) -> (CertificateDer<'static>, Arc<ServerConfig>) {
     let ca_key = KeyPair::generate().unwrap();
     let mut ca = CertificateParams::new(Vec::new()).unwrap();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -149,7 +149,7 @@ async fn a_certificate_of_somebody_else_is_refused() {
 }
 
 /// What an operator is told of a certificate that is refused.
-async fn refusal(leaf: CertificateParams, host: &str, trusted: bool) -> String {
+async fn refusal(leaf: &CertificateParams, host: &str, trusted: bool) -> String {
     let (root, config) = certificates_of(leaf);
     let acceptor = TlsAcceptor::from(config);
     let server = Server::start(move |peer, _| {
@@ -170,11 +170,11 @@ async fn why_a_certificate_is_refused_is_said_in_words() {
     let (mut old, mut early) = (named("secure.test"), named("secure.test"));
     (old.not_before, old.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
     (early.not_before, early.not_after) = (date_time_ymd(4001, 1, 1), date_time_ymd(4002, 1, 1));
-    assert_eq!(refusal(old, "secure.test", true).await, "it has expired");
-    assert_eq!(refusal(early, "secure.test", true).await, "it is not valid yet");
-    let other = refusal(named("other.test"), "secure.test", true).await;
+    assert_eq!(refusal(&old, "secure.test", true).await, "it has expired");
+    assert_eq!(refusal(&early, "secure.test", true).await, "it is not valid yet");
+    let other = refusal(&named("other.test"), "secure.test", true).await;
     assert!(other.starts_with("it is for another name") && other.contains("other.test"), "{other}");
-    let unknown = refusal(named("secure.test"), "secure.test", false).await;
+    let unknown = refusal(&named("secure.test"), "secure.test", false).await;
     assert!(unknown.starts_with("its issuer is unknown"), "{unknown}");
 }
 

@@ -6,7 +6,8 @@
 //!   port 1 and the name localhost, or `?ip=A.B.C.D&port=P&name=NAME`.
 //! - `/env`, `/args`, `/dirs`: one `NAME=VALUE`, argument, guest path a line; `/config?key=`, or
 //!   `/config` for all of it.
-//! - `/read?path=`, `/write?path=&data=`, `/list?path=`: in the preopen whose guest path fits best.
+//! - `/read?path=`, `/write?path=&data=`, `/list?path=`, `/touch?path=`: in the preopen whose guest
+//!   path fits best.
 //! - `/fetch?url=&method=&data=`: an outgoing request; the answer's status on a line, then its body.
 //! - `/upload?url=&method=&body=&length=`: one with a body that is `none`, `empty` (ended before it is
 //!   sent), `later` (ended after), `short` (`hello`) or `streamed` (`hello`, then `, world`), and perhaps a
@@ -43,6 +44,7 @@ async fn handle(request: Request) -> Answer {
         "/read" => files::read(text(&request, "path")).await,
         "/write" => files::write(text(&request, "path"), text(&request, "data")).await,
         "/list" => files::list(text(&request, "path")).await,
+        "/touch" => files::touch(text(&request, "path")).await,
         "/fetch" => fetch::fetch(&request).await,
         "/upload" => upload::upload(&request).await,
         "/tcp" => network::ping(text(&request, "addr")).await,
