@@ -20,6 +20,7 @@
 mod blame;
 mod bodies;
 mod bulkheads;
+mod cache;
 mod chain_bodies;
 mod chain_failures;
 mod chain_swap;
@@ -27,6 +28,7 @@ mod chain_time;
 mod chains;
 mod circles;
 mod cli;
+mod compiling;
 mod control;
 mod edge;
 mod example_proxy;

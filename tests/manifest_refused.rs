@@ -288,9 +288,10 @@ fn all_that_is_wrong_is_said_at_once_in_the_order_of_the_file() {
 }
 
 /// Each flag about components, with a value that it takes.
-const ABOUT_COMPONENTS: [&[&str]; 28] = [
+const ABOUT_COMPONENTS: [&[&str]; 29] = [
     &["--smoke", "GET / 200"],
     &["--compile-timeout", "1m"],
+    &["--compile-memory", "1GiB"],
     &["--retire-timeout", "1m"],
     &["--max-retired", "4"],
     &["--grant", "request-shutdown"],

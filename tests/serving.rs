@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::support::h2raw::fields;
@@ -17,10 +16,6 @@ impl TempDir {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::remove_dir_all(&path).ok();
         Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().expect("a path of ours is text")
     }
 }
 
@@ -290,49 +285,4 @@ fn instance_is_fresh_for_every_request() {
             assert_eq!(String::from_utf8(h2.expect_answer(2 * i + 1).body).unwrap(), FRESH);
         }
     }
-}
-
-/// Every file of compiled code below `folder`, with the number of its inode: writing it anew
-/// changes that. Statistics of the cache are no code.
-fn compiled(folder: &Path) -> Vec<(PathBuf, u64)> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("the cache has a folder") {
-        let entry = entry.expect("an entry");
-        let (path, meta) = (entry.path(), entry.metadata().expect("it is there"));
-        if meta.is_dir() {
-            found.extend(compiled(&path));
-        } else if path.extension().is_none() {
-            found.push((path, meta.ino()));
-        }
-    }
-    found.sort();
-    found
-}
-
-#[test]
-fn second_start_takes_compiled_code_from_the_cache() {
-    for guest in ["hello_p2", "hello_p3"] {
-        let cache = TempDir::new(&format!("cache-{guest}"));
-        let start = || Host::serve(guest).args(["--cache-dir", cache.path()]).start();
-        assert_eq!(start().get("/").status(), 200);
-        let first = compiled(&cache.0);
-        assert!(!first.is_empty(), "the first start keeps its code");
-        assert_eq!(start().get("/").text(), "hello world\n");
-        assert_eq!(compiled(&cache.0), first, "the second start writes none");
-    }
-}
-
-#[test]
-fn start_without_a_cache_leaves_none() {
-    let home = TempDir::new("no-cache");
-    let serve = Host::serve("hello_p2").args(["--no-cache"]);
-    let host = serve.env("XDG_CACHE_HOME", home.path()).env("HOME", home.path()).start();
-    assert_eq!(host.get("/").text(), "hello world\n");
-    assert!(!home.0.exists(), "{} was made", home.path());
-}
-
-#[test]
-fn cache_that_cannot_be_written_does_not_keep_the_host_from_serving() {
-    let host = Host::serve("hello_p2").args(["--cache-dir", "/proc/nowhere"]).start();
-    assert_eq!(host.get("/").text(), "hello world\n");
 }

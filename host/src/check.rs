@@ -26,7 +26,7 @@ pub fn run(app: &FilePath) -> Exit {
     let config = match args::parse(line) {
         // Of a look nothing is left. Only now, because no guest may write to the cache of a start.
         Ok(Job::Serve(config)) => Serve { cache: Cache::Off, ..*config },
-        Ok(Job::Check(_) | Job::Ctl(_) | Job::Schema) => return Exit::Usage,
+        Ok(_) => return Exit::Usage,
         Err(why) => {
             drop(why.print());
             return Exit::Usage;
@@ -63,7 +63,7 @@ fn examine(config: &Serve) -> anyhow::Result<String> {
     let runtime = threads::runtime(config.threads.get())?;
     let mut workshop = serve::workshop(config)?;
     workshop.instances = 1;
-    let (loader, outfitter) = (Loader::new(workshop), Outfit::for_a_look().outfitter(config));
+    let (loader, outfitter) = (Loader::new(&workshop), Outfit::for_a_look().outfitter(config));
     let site = runtime.block_on(outfitter.build(&loader))?;
     let report = describe(&site, config)?;
     runtime.shutdown_background();

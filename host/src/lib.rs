@@ -9,6 +9,7 @@
 
 mod advice;
 pub mod check;
+pub mod compile;
 pub mod component;
 pub mod config;
 pub mod control;

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use host::config::args::{self, Job};
 use host::config::log_filter;
 use host::exit::Exit;
-use host::{check, ctl, lifecycle, outlet, serve};
+use host::{check, compile, ctl, lifecycle, outlet, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,6 +28,8 @@ fn main() {
             Exit::Clean
         }
         Ok(Job::Check(app)) => check::run(&app),
+        Ok(Job::Compile(ask)) => compile::run(&ask),
+        Ok(Job::Compiler(numbers)) => compile::child(&numbers),
         Ok(Job::Ctl(ask)) => ctl::run(&ask),
         Err(why) => {
             // Whoever closed our stdout or stderr does not want to read it.

@@ -164,7 +164,7 @@ async fn start(
     net::warn_of_refusals(&listeners);
     check_descriptors(&config);
     let Process { phase, work, .. } = process.clone();
-    let loader = Loader::new(workshop(&config)?);
+    let loader = Loader::new(&workshop(&config)?);
     let watch = manifest.swap.watch.then(Watch::start).transpose().context("watching files")?;
     let stores = Stores::default();
     operator.keeps(stores.clone());
@@ -348,6 +348,7 @@ pub(crate) fn workshop(config: &Serve) -> anyhow::Result<Workshop> {
         instances: manifest.total.instances.saturating_mul(times),
         cache: cache(&config.cache),
         compile: manifest.swap.compile,
+        compile_memory: manifest.swap.compile_memory,
         clock: Clock::start().context("the clock of guests")?,
     })
 }

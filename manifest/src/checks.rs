@@ -30,6 +30,8 @@ const FASTEST: u64 = 1024 * 1024;
 
 /// Larger bodies are streamed.
 const LARGEST_PREFETCH: u64 = 1024 * 1024;
+/// The smallest component takes some ten.
+const LEAST_COMPILE_MEMORY: u64 = 64 << 20;
 
 /// A WebAssembly memory has at most 4 GiB.
 const LARGEST_MEMORY: usize = 4 * 1024 * 1024 * 1024;
@@ -151,6 +153,9 @@ impl Swap {
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Faults::default();
         faults.longer_than_nothing("compile-timeout", self.compile);
+        if self.compile_memory < LEAST_COMPILE_MEMORY {
+            faults.add("compile-memory", "must be at least 64MiB: nothing could be compiled");
+        }
         faults.0
     }
 }

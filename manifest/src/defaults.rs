@@ -79,6 +79,9 @@ pub const KEEP_ALIVE_TIMEOUT: &str = "75s";
 /// An 11 MB JavaScript component took 25 s beside other builds; ten times that is a hang.
 pub const COMPILE_TIMEOUT: &str = "5m";
 
+/// The 11 MB component above takes a third of it on two cores; hostile ones of 9 KB took all there was.
+pub const COMPILE_MEMORY: &str = "1GiB";
+
 /// Longer than a request takes; streams that last end at their next event or are cut.
 pub const RETIRE_TIMEOUT: &str = "60s";
 

@@ -119,6 +119,8 @@ pub struct Swap {
     pub watch: bool,
     /// How long compiling may take.
     pub compile: Duration,
+    /// Memory that compiling one component may take, in bytes.
+    pub compile_memory: u64,
     /// From the swap to the cut of what still runs on the version before.
     pub retire: Duration,
     /// Replaced versions of one component that may linger.

@@ -50,6 +50,7 @@ impl fmt::Debug for Stderr {
 #[derive(Debug)]
 #[must_use = "nothing runs before `start`"]
 pub struct Serve {
+    program: PathBuf,
     app: PathBuf,
     tcp: bool,
     unix: Option<TempPath>,
@@ -119,6 +120,12 @@ impl Serve {
         self
     }
 
+    /// Starts the host from another file than the one that was built.
+    pub fn program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
+        self
+    }
+
     /// Does not listen on TCP.
     pub fn no_tcp(mut self) -> Self {
         self.tcp = false;
@@ -147,7 +154,7 @@ impl Serve {
     }
 
     fn spawn(mut self) -> (Process, Self) {
-        let mut command = binary_under(&self.under);
+        let mut command = started_from(&self.program, &self.under);
         command.arg("serve").arg(&self.app);
         if self.tcp {
             command.args(["--addr", "127.0.0.1:0"]);
@@ -197,7 +204,9 @@ impl Host {
     pub fn serve(name: &str) -> Serve {
         let app = if name.contains('/') { PathBuf::from(name) } else { guest(name) };
         let (args, env, under) = (Vec::new(), Vec::new(), Vec::new());
+        let program = BINARY.into();
         Serve {
+            program,
             app,
             tcp: true,
             unix: None,
@@ -236,7 +245,7 @@ impl Host {
         under: &[OsString],
         args: impl IntoIterator<Item = S>,
     ) -> Exit {
-        let process = Process::spawn(binary_under(under).args(args));
+        let process = Process::spawn(started_from(Path::new(BINARY), under).args(args));
         Exit::of(process, None, Instant::now(), PATIENCE)
     }
 
@@ -436,13 +445,16 @@ fn new_socket() -> TempPath {
 
 /// The binary, with none of our own settings in its environment.
 fn binary() -> Command {
-    binary_under(&[])
+    started_from(Path::new(BINARY), &[])
 }
 
-/// The same, run by a command of others.
-fn binary_under(under: &[OsString]) -> Command {
+/// The host that was built.
+const BINARY: &str = env!("CARGO_BIN_EXE_host");
+
+/// A program in its place, or the host run by a command of others.
+fn started_from(program: &Path, under: &[OsString]) -> Command {
     let mut command = match under {
-        [] => Command::new(env!("CARGO_BIN_EXE_host")),
+        [] => Command::new(program),
         [first, rest @ ..] => {
             let mut command = Command::new(first);
             command.args(rest).arg(binary_for_all());

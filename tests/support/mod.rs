@@ -32,6 +32,7 @@ use std::time::Duration;
 pub mod app;
 pub mod broken;
 pub mod chain;
+pub mod compiler;
 pub mod exit;
 pub mod gate;
 pub mod h2frame;

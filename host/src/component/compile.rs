@@ -1,151 +1,244 @@
-//! Where compiling runs: beside traffic, not in its way.
+//! From a component's bytes to code that runs: out of the cache, or compiled by a child process.
 //!
-//! A compile of a large component takes seconds on every core. At a start nobody is served yet, so
-//! it may have them all; at a swap it gets half of them, at the lowest priority that the kernel
-//! has, and one component is compiled at a time.
+//! Nothing is compiled in this process. What is left to be done here, checking, copying and linking,
+//! takes milliseconds of one core, on a thread of its own and beside traffic at the lowest priority.
 
-use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use host_code::{Artefact, Bounds, Compiler, Key, NotCompiled, Pace, component_digest, settings};
 use rustix::process::setpriority_process;
-use tokio::sync::{Semaphore, oneshot};
-use tokio::time::timeout;
-use tracing::debug;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+use tracing::{debug, info, warn};
+use wasmtime::Engine;
+use wasmtime::component::Component;
 
-/// How urgent a load is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// Nobody is served before it is done.
-    Start,
-    /// Others are being served meanwhile.
-    BesideTraffic,
-}
+use super::engine::{Engines, Needs};
+use super::generation::Code;
+use super::source::{LoadError, Source, stem};
+use super::survey::Kind;
+use super::{Cache, Rejected, Step, Workshop};
 
-/// The weakest claim to a core (setpriority(2)): such a thread gets what others leave, and a
-/// seventieth of what they do not.
+/// The weakest claim to a core, as the compiler has it.
 const NICEST: i32 = 19;
 
-/// Runs one compile at a time, on threads of its own.
-#[derive(Clone, Debug)]
-pub(super) struct Compiler {
-    seat: Arc<Semaphore>,
-    cores: NonZeroUsize,
+/// To read compiled code, check it, copy it and link it takes a fraction of a second at most, and on a
+/// machine that is busy, at the lowest priority, some seconds.
+const LOAD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where code comes from.
+#[derive(Debug)]
+pub(super) struct Foundry {
+    shop: Arc<Shop>,
+    compiler: Compiler,
 }
 
-/// It was not done in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotDone {
-    /// Nor had it begun: an earlier one goes on, because a compiler cannot be interrupted.
-    Busy,
-    /// It goes on and its result is thrown away.
-    TooSlow,
-    /// There was no thread to be had, or it panicked.
-    Failed,
+/// What is used on threads.
+#[derive(Debug)]
+struct Shop {
+    engines: Engines,
+    cache: Option<host_code::Cache>,
 }
 
-impl Compiler {
-    pub(super) fn new() -> Self {
-        let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { seat: Arc::new(Semaphore::new(1)), cores }
+/// A component that has been surveyed, and how its code would be called.
+#[derive(Debug)]
+pub(super) struct Blank {
+    pub(super) source: Source,
+    kind: Kind,
+    concurrency: bool,
+}
+
+impl Blank {
+    pub(super) fn new(source: Source) -> Result<Self, LoadError> {
+        let (kind, survey) = source.check()?;
+        Ok(Self { source, kind, concurrency: survey.needs_concurrency() })
+    }
+}
+
+impl Foundry {
+    /// Opens the cache, and says so in the log if that is not to be used. Blocks for a moment.
+    pub(super) fn new(workshop: &Workshop) -> Self {
+        let shop = Shop {
+            engines: Engines::new(workshop.instances, workshop.clock.clone()),
+            cache: open(&workshop.cache),
+        };
+        let bounds = Bounds { memory: workshop.compile_memory, time: workshop.compile };
+        Self { shop: Arc::new(shop), compiler: Compiler::new(bounds) }
     }
 
-    /// Does `work` on threads for compiling; what it does with rayon stays there. The wait is
-    /// bounded by `patience`, the work itself is not: a late result is dropped, and until then the
-    /// next one is not begun.
-    pub(super) async fn run<T: Send + 'static>(
-        &self,
+    /// Code of this component, kept or new. Every wait in it is bounded.
+    pub(super) async fn code(&self, blank: Arc<Blank>, pace: Pace) -> Result<Code, Rejected> {
+        let began = Instant::now();
+        let shop = self.shop.clone();
+        let found = {
+            let blank = blank.clone();
+            Self::aside(pace, move || shop.look_up(&blank)).await??
+        };
+        let (code, cached) = match found {
+            Found::Code(code) => (code, true),
+            Found::Nothing(key) => (self.compile(&blank, &key, pace).await?, false),
+        };
+        info!(
+            component = stem(&blank.source.path),
+            took = ?began.elapsed(),
+            bytes = blank.source.bytes.len(),
+            cached,
+            "component compiled, or taken from the cache"
+        );
+        Ok(code)
+    }
+
+    async fn compile(&self, blank: &Arc<Blank>, key: &Key, pace: Pace) -> Result<Code, Rejected> {
+        let compiled = self.compiler.compile(&blank.source.bytes, key, blank.concurrency, pace);
+        let artefact = compiled.await.map_err(|why| refused(&blank.source.path, &why))?;
+        let (shop, blank, key) = (self.shop.clone(), blank.clone(), *key);
+        let work = move || {
+            let code = shop.link(&blank, &artefact)?;
+            if let Some(cache) = &shop.cache {
+                cache.put(&key, &artefact);
+            }
+            Ok(code)
+        };
+        Self::aside(pace, work).await?
+    }
+
+    /// Does work that takes a core on a thread of its own. The wait is bounded; a thread that hangs in
+    /// a dead file system is left behind.
+    async fn aside<T: Send + 'static>(
         pace: Pace,
-        patience: Duration,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, NotDone> {
-        let mut begun = false;
-        let compiled = async {
-            let seat = self.seat.clone().acquire_owned().await.map_err(|_| NotDone::Failed)?;
-            begun = true;
-            let threads = self.threads(pace);
-            let (send, result) = oneshot::channel();
-            let work = move || {
-                let pool = rayon::ThreadPoolBuilder::new()
-                    .num_threads(threads)
-                    .thread_name(|number| format!("compile-{number}"))
-                    .start_handler(move |_| settle(pace))
-                    .build();
-                if let Ok(pool) = pool {
-                    send.send(pool.install(work)).ok();
-                }
-                drop(seat);
-            };
-            thread::Builder::new()
-                .name("compile".into())
-                .spawn(work)
-                .map_err(|_| NotDone::Failed)?;
-            result.await.map_err(|_| NotDone::Failed)
+    ) -> Result<T, Rejected> {
+        let refused = |why: String| Rejected::for_now(Step::Compile, why);
+        let (send, result) = oneshot::channel();
+        let work = move || {
+            if pace == Pace::BesideTraffic
+                && let Err(why) = setpriority_process(None, NICEST)
+            {
+                debug!(%why, "loading goes on at the usual priority");
+            }
+            send.send(work()).ok();
         };
-        match timeout(patience, compiled).await {
-            Ok(done) => done,
-            Err(_) if begun => Err(NotDone::TooSlow),
-            Err(_) => Err(NotDone::Busy),
+        thread::Builder::new()
+            .name("load".into())
+            .spawn(work)
+            .map_err(|why| refused(format!("there is no thread to load it on: {why}")))?;
+        let took_too_long = |_| refused(format!("loading it took longer than {LOAD_PATIENCE:?}"));
+        let done = timeout(LOAD_PATIENCE, result).await.map_err(took_too_long)?;
+        done.map_err(|_| refused("loading it failed".into()))
+    }
+}
+
+/// Compiles a file without serving it. Gives its code, and how long that took.
+///
+/// # Errors
+/// See [`Rejected`].
+pub async fn compile_file(path: &Path, bounds: Bounds) -> Result<(Artefact, Duration), Rejected> {
+    let blank = Blank::new(Source::read(path)?)?;
+    let ruler = Engine::new(&settings(blank.concurrency));
+    let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
+    let bytes = &blank.source.bytes;
+    let key = Key::of(&ruler, &component_digest(bytes));
+    let began = Instant::now();
+    let compiler = Compiler::new(bounds);
+    match compiler.compile(bytes, &key, blank.concurrency, Pace::Start).await {
+        Ok(artefact) => Ok((artefact, began.elapsed())),
+        Err(why) => Err(refused(path, &why)),
+    }
+}
+
+fn refused(path: &Path, why: &NotCompiled) -> Rejected {
+    let passing = why.is_passing();
+    Rejected { passing, ..Rejected::at(Step::Compile, format!("{} {why}", path.display())) }
+}
+
+/// What the cache had.
+enum Found {
+    Code(Code),
+    Nothing(Key),
+}
+
+impl Shop {
+    fn look_up(&self, blank: &Blank) -> Result<Found, Rejected> {
+        let ruler = self.engines.ruler(blank.concurrency);
+        let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
+        let key = Key::of(&ruler, &component_digest(&blank.source.bytes));
+        match self.cache.as_ref().and_then(|cache| cache.get(&key)) {
+            Some(artefact) => Ok(Found::Code(self.link(blank, &artefact)?)),
+            None => Ok(Found::Nothing(key)),
         }
     }
 
-    fn threads(&self, pace: Pace) -> usize {
-        match pace {
-            Pace::Start => self.cores.get(),
-            Pace::BesideTraffic => self.cores.get().div_ceil(2),
+    fn link(&self, blank: &Blank, artefact: &Artefact) -> Result<Code, Rejected> {
+        let Blank { source, kind, concurrency } = blank;
+        let component = fit(source, artefact, *concurrency, &self.engines)?;
+        let linked = Code::link(&source.digest, *kind, &component, *concurrency);
+        linked.map_err(|why| {
+            LoadError::Unlinkable { path: source.path.clone(), why: chain(&why) }.into()
+        })
+    }
+}
+
+fn open(cache: &Cache) -> Option<host_code::Cache> {
+    let directory = match cache {
+        Cache::Off => return None,
+        Cache::Directory(directory) => directory,
+    };
+    match host_code::Cache::open(directory) {
+        Ok(cache) => {
+            if let Some(why) = cache.read_only() {
+                warn!("code cache: {why}; what is not in it is compiled at every start");
+            }
+            Some(cache)
+        }
+        Err(why) => {
+            warn!("no code cache: {why}; every start compiles");
+            None
         }
     }
 }
 
-/// Gives way to the threads that serve.
-fn settle(pace: Pace) {
-    if pace == Pace::BesideTraffic
-        && let Err(why) = setpriority_process(None, NICEST)
-    {
-        debug!(%why, "compiling goes on at the usual priority");
+/// Puts code into an engine whose pool fits the component: first the one that was last used for its
+/// kind, then, if that does not fit, one made to measure.
+fn fit(
+    source: &Source,
+    artefact: &Artefact,
+    concurrency: bool,
+    engines: &Engines,
+) -> Result<Component, LoadError> {
+    let engine =
+        |needs| engines.get(needs, concurrency).map_err(|why| LoadError::Engine(chain(&why)));
+    let refused = |why: wasmtime::Error| LoadError::Unloadable {
+        path: source.path.clone(),
+        why: chain(&why),
+    };
+    let load = |engine: &Engine| artefact.load(engine).map_err(refused);
+    let (guess, first) = match engines.last(concurrency) {
+        Some(last) => last,
+        None => (Needs::TYPICAL, engine(Needs::TYPICAL)?),
+    };
+    let (mut component, in_pool) = match load(&first) {
+        Ok(component) => (component, true),
+        // A pool refuses what is too large for it before it can be asked how large that is.
+        Err(_) => {
+            let ruler = engines.ruler(concurrency);
+            (load(&ruler.map_err(|why| LoadError::Engine(chain(&why)))?)?, false)
+        }
+    };
+    let needs = Needs::of(&component).unwrap_or(Needs::TYPICAL);
+    if !in_pool || !guess.serves(&needs) {
+        info!(?needs, "component needs a pool made to measure");
+        drop((component, first));
+        component = load(&engine(needs)?)?;
     }
+    // What would otherwise fall to the first request.
+    component.initialize_copy_on_write_image().map_err(refused)?;
+    Ok(component)
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn what_is_not_done_in_time_is_told_from_what_has_not_begun() {
-        let compiler = Compiler::new();
-        let (go, wait) = mpsc::channel::<()>();
-        let first = compiler
-            .run(Pace::BesideTraffic, Duration::from_millis(1), move || wait.recv().ok())
-            .await;
-        assert_eq!(first, Err(NotDone::TooSlow));
-        let second = compiler.run(Pace::BesideTraffic, Duration::from_millis(1), || 2).await;
-        assert_eq!(second, Err(NotDone::Busy), "one at a time");
-        go.send(()).unwrap();
-        let third = compiler.run(Pace::BesideTraffic, Duration::from_secs(60), || 3).await;
-        assert_eq!(third, Ok(3), "the seat is free when the late one is done");
-    }
-
-    #[tokio::test]
-    async fn beside_traffic_every_thread_has_the_lowest_priority() {
-        let priorities = |pace| async move {
-            let ask = || rayon::broadcast(|_| rustix::process::getpriority_process(None).unwrap());
-            Compiler::new().run(pace, Duration::from_secs(60), ask).await.unwrap()
-        };
-        let own = rustix::process::getpriority_process(None).unwrap();
-        assert!(priorities(Pace::BesideTraffic).await.iter().all(|nice| *nice == NICEST));
-        assert!(priorities(Pace::Start).await.iter().all(|nice| *nice == own));
-    }
-
-    #[tokio::test]
-    async fn a_panic_in_the_compiler_is_an_error_and_frees_the_seat() {
-        let compiler = Compiler::new();
-        let patience = Duration::from_secs(60);
-        let panics: Result<(), _> =
-            compiler.run(Pace::Start, patience, || panic!("on purpose")).await;
-        assert_eq!(panics, Err(NotDone::Failed));
-        assert_eq!(compiler.run(Pace::Start, patience, || 1).await, Ok(1));
-    }
+/// An error with all its causes in one line.
+pub(super) fn chain(why: &wasmtime::Error) -> String {
+    why.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,4 +1,5 @@
-//! The engine: how guests are compiled, where their memory comes from, and its clock.
+//! The engine: where the memory of guests comes from, and its clock. How they are compiled is said in
+//! `host_code::settings`.
 //!
 //! A fresh instance per request is cheap only if its memory is: slots are made once, and after a
 //! request the pages that it wrote are found by a scan and set back in place. The scan of wasmtime
@@ -9,14 +10,12 @@ use std::fmt;
 use std::fs;
 use std::sync::{Mutex, PoisonError};
 
-use tracing::{info, warn};
+use host_code::settings;
+use tracing::info;
 use wasmtime::component::Component;
-use wasmtime::{
-    Cache as CodeCache, CacheConfig, Config, Enabled, Engine, EngineWeak,
-    InstanceAllocationStrategy, PoolingAllocationConfig,
-};
+use wasmtime::{Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::{Cache, Clock};
+use super::Clock;
 
 /// Instances beside those that serve: the trial at load.
 const SPARE_INSTANCES: usize = 8;
@@ -76,9 +75,10 @@ impl Needs {
 /// that uses it.
 pub(super) struct Engines {
     instances: usize,
-    cache: Cache,
     clock: Clock,
     made: Mutex<Vec<Made>>,
+    /// Without a pool: one for each kind, never for guests.
+    rulers: Mutex<[Option<Engine>; 2]>,
 }
 
 struct Made {
@@ -94,8 +94,8 @@ impl fmt::Debug for Engines {
 }
 
 impl Engines {
-    pub(super) fn new(instances: usize, cache: Cache, clock: Clock) -> Self {
-        Self { instances, cache, clock, made: Mutex::default() }
+    pub(super) fn new(instances: usize, clock: Clock) -> Self {
+        Self { instances, clock, made: Mutex::default(), rulers: Mutex::default() }
     }
 
     /// The one that was last asked for among those of a kind, and what its pool is made for.
@@ -120,45 +120,26 @@ impl Engines {
                 return Ok(engine);
             }
         }
-        let engine = engine(&needs, concurrency, self.instances, &self.cache)?;
+        let engine = engine(&needs, concurrency, self.instances)?;
         self.clock.drive(&engine);
         made.push(Made { needs, concurrency, engine: engine.weak() });
         Ok(engine)
     }
 
-    /// An engine that takes components of any size, to find out theirs. It is not kept.
-    pub(super) fn without_pool(&self, concurrency: bool) -> wasmtime::Result<Engine> {
-        Engine::new(&config(concurrency, &self.cache))
+    /// An engine that takes components of any size, to find out theirs, and how code for it is made.
+    pub(super) fn ruler(&self, concurrency: bool) -> wasmtime::Result<Engine> {
+        let mut rulers = self.rulers.lock().unwrap_or_else(PoisonError::into_inner);
+        let ruler = &mut rulers[usize::from(concurrency)];
+        match ruler {
+            Some(ruler) => Ok(ruler.clone()),
+            None => Ok(ruler.insert(Engine::new(&settings(concurrency))?).clone()),
+        }
     }
 }
 
-/// How guests are compiled, whatever pool they come from.
-fn config(concurrency: bool, cache: &Cache) -> Config {
-    let mut config = Config::new();
-    config
-        .epoch_interruption(true)
-        .concurrency_support(concurrency)
-        .wasm_component_model_async(concurrency)
-        // Compiled in, because builds of 48.0.8 without them have aborts of their own (advisories
-        // rc4p and 2674), but off: guests that need them are rare, and each is surface.
-        .gc_support(false)
-        .wasm_gc(false)
-        .wasm_threads(false)
-        .wasm_memory64(false)
-        .wasm_multi_memory(false)
-        .native_unwind_info(false)
-        .cache(open_cache(cache));
-    config
-}
-
 /// Makes an engine with a pool of the right size.
-fn engine(
-    needs: &Needs,
-    concurrency: bool,
-    instances: usize,
-    cache: &Cache,
-) -> wasmtime::Result<Engine> {
-    let mut config = config(concurrency, cache);
+fn engine(needs: &Needs, concurrency: bool, instances: usize) -> wasmtime::Result<Engine> {
+    let mut config = settings(concurrency);
     let instances = instances + SPARE_INSTANCES;
     let mut make = |keep_resident: Option<usize>| {
         let pool = pool(needs, instances, keep_resident);
@@ -226,32 +207,6 @@ fn memory_can_be_swapped() -> bool {
 /// The first line of /proc/swaps is a heading; every other one is an active swap area.
 fn swap_is_on(table: &str) -> bool {
     table.lines().skip(1).any(|line| !line.trim().is_empty())
-}
-
-fn open_cache(cache: &Cache) -> Option<CodeCache> {
-    let directory = match cache {
-        Cache::Off => return None,
-        Cache::Directory(directory) => directory,
-    };
-    let opened = fs::create_dir_all(directory)
-        .and_then(|()| directory.canonicalize())
-        .map_err(wasmtime::Error::from)
-        .and_then(|directory| {
-            let mut config = CacheConfig::new();
-            config.with_directory(directory);
-            // With the 256th start wasmtime makes the file smaller, beside traffic: a core, and 130 MiB
-            // that no limit knows of.
-            config.with_optimized_compression_usage_counter_threshold(u64::MAX);
-            CodeCache::new(config)
-        });
-    match opened {
-        Ok(cache) => Some(cache),
-        Err(why) => {
-            let directory = directory.display();
-            warn!(%why, %directory, "no code cache: every start compiles; set --cache-dir");
-            None
-        }
-    }
 }
 
 #[cfg(test)]

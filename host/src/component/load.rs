@@ -8,18 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
-use tracing::info;
-use wasmtime::component::Component;
+use tokio::time::timeout;
 
-use super::compile::{Compiler, NotDone};
-use super::engine::{Engines, Needs};
+use super::compile::{Blank, Foundry};
 use super::generation::{Blueprint, Code, Generation, Kept};
 use super::instance::GuestFailure;
 use super::memory::MemoryBudget;
 use super::reuse::Keeper;
 use super::smoke::Smoke;
-use super::source::{LoadError, Source, stem};
+use super::source::{LoadError, Source};
 use super::{Cache, Clock, Grants, IdleRoom, Limits, Pace, Reuse, Share};
 
 /// Reading a file takes no longer, unless the file system has gone.
@@ -117,7 +114,7 @@ impl From<LoadError> for Rejected {
             | LoadError::Malformed { .. }
             | LoadError::UnknownImport { .. }
             | LoadError::NoHandler { .. } => Step::Check,
-            LoadError::Uncompilable { .. } | LoadError::Engine(_) => Step::Compile,
+            LoadError::Unloadable { .. } | LoadError::Engine(_) => Step::Compile,
             LoadError::Unlinkable { .. } => Step::Link,
         };
         let passing = match &why {
@@ -179,14 +176,14 @@ pub struct Workshop {
     pub compile: Duration,
     /// What ends a guest's stay on a worker.
     pub clock: Clock,
+    /// Memory that compiling one component may take, in bytes.
+    pub compile_memory: u64,
 }
 
 /// Loads components. Owned by whoever swaps; one per process.
 #[derive(Debug)]
 pub struct Loader {
-    engines: Arc<Engines>,
-    compiler: Compiler,
-    patience: Duration,
+    foundry: Foundry,
     number: AtomicU64,
     /// Where the last load stands, for whoever drops it halfway.
     step: Mutex<Step>,
@@ -195,13 +192,11 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader; its engines are made when first needed.
+    /// A loader; its engines are made when first needed. Opens the cache, which blocks for a moment.
     #[must_use]
-    pub fn new(workshop: Workshop) -> Self {
+    pub fn new(workshop: &Workshop) -> Self {
         Self {
-            engines: Arc::new(Engines::new(workshop.instances, workshop.cache, workshop.clock)),
-            compiler: Compiler::new(),
-            patience: workshop.compile,
+            foundry: Foundry::new(workshop),
             number: AtomicU64::new(1),
             step: Mutex::new(Step::Read),
             known: Mutex::default(),
@@ -228,7 +223,7 @@ impl Loader {
     }
 
     /// Checks, compiles and links, unless code of the same bytes is in use. Cancel-safe: dropping it
-    /// leaves a compiler running whose result is thrown away. Every step has its deadline.
+    /// kills the compiler. Every step has its deadline.
     ///
     /// # Errors
     /// See [`Rejected`].
@@ -260,33 +255,10 @@ impl Loader {
 
     async fn code(&self, source: Source, pace: Pace) -> Result<Arc<Code>, Rejected> {
         self.begin(Step::Check);
-        let (kind, survey) = source.check()?;
+        let blank = Blank::new(source)?;
+        let digest = blank.source.digest.clone();
         self.begin(Step::Compile);
-        let (engines, patience) = (self.engines.clone(), self.patience);
-        let concurrency = survey.needs_concurrency();
-        let (path, digest) = (source.path.clone(), source.digest.clone());
-        let work = move || -> Result<Code, Rejected> {
-            let component = compile(&source, concurrency, &engines)?;
-            Code::link(&source.digest, kind, &component, concurrency).map_err(|why| {
-                LoadError::Unlinkable { path: source.path.clone(), why: chain(&why) }.into()
-            })
-        };
-        let made = self.compiler.run(pace, patience, work).await.map_err(|why| {
-            let path = path.display();
-            let passing = why != NotDone::TooSlow;
-            let why = match why {
-                NotDone::Busy => format!(
-                    "{path} was not compiled: an earlier component still is, after {patience:?}; \
-                     ask again later"
-                ),
-                NotDone::TooSlow => {
-                    format!("{path} did not compile within {patience:?}; raise --compile-timeout")
-                }
-                NotDone::Failed => format!("{path} was not compiled: the compiler failed"),
-            };
-            Rejected { passing, ..Rejected::at(Step::Compile, why) }
-        })?;
-        let code = Arc::new(made?);
+        let code = Arc::new(self.foundry.code(Arc::new(blank), pace).await?);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(digest, Arc::downgrade(&code));
         Ok(code)
@@ -330,53 +302,4 @@ impl Loader {
     fn begin(&self, step: Step) {
         *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
     }
-}
-
-/// Compiles in an engine whose pool fits the component: first in the one that was last used for its
-/// kind, then, if that does not fit, in one made to measure. The second time the code is in the
-/// cache.
-fn compile(source: &Source, concurrency: bool, engines: &Engines) -> Result<Component, LoadError> {
-    let engine =
-        |needs| engines.get(needs, concurrency).map_err(|why| LoadError::Engine(chain(&why)));
-    let compile = |engine: &wasmtime::Engine| {
-        Component::new(engine, &source.bytes)
-            .map_err(|why| LoadError::Uncompilable { path: source.path.clone(), why: chain(&why) })
-    };
-    let began = Instant::now();
-    let (guess, first) = match engines.last(concurrency) {
-        Some(last) => last,
-        None => (Needs::TYPICAL, engine(Needs::TYPICAL)?),
-    };
-    let (mut component, in_pool) = match compile(&first) {
-        Ok(component) => (component, true),
-        // A pool refuses what is too large for it before it can be asked how large that is.
-        Err(_) => {
-            let ruler = engines.without_pool(concurrency);
-            (compile(&ruler.map_err(|why| LoadError::Engine(chain(&why)))?)?, false)
-        }
-    };
-    let needs = Needs::of(&component).unwrap_or(Needs::TYPICAL);
-    if !in_pool || !guess.serves(&needs) {
-        info!(?needs, "component needs a pool made to measure");
-        drop((component, first));
-        component = compile(&engine(needs)?)?;
-    }
-    // What would otherwise fall to the first request.
-    component
-        .initialize_copy_on_write_image()
-        .map_err(|why| LoadError::Uncompilable { path: source.path.clone(), why: chain(&why) })?;
-    info!(
-        component = stem(&source.path),
-        took = ?began.elapsed(),
-        bytes = source.bytes.len(),
-        memories = needs.memories,
-        tables = needs.tables,
-        "component compiled, or taken from the cache"
-    );
-    Ok(component)
-}
-
-/// An error with all its causes in one line.
-fn chain(why: &wasmtime::Error) -> String {
-    why.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -56,12 +56,13 @@ use std::sync::Arc;
 use http::{Request, Response};
 
 pub use clock::Clock;
-pub use compile::Pace;
+pub use compile::compile_file;
 pub(crate) use descriptors::limit as descriptor_limit;
 pub use fate::Fate;
 pub use generation::{Blueprint, Generation, Kept};
 pub use grants::{ConfigGrant, Directories, Grants, ShutdownGrant, Sockets};
 pub use hops::Hops;
+pub use host_code::Pace;
 pub use host_manifest::{Limits, Reuse};
 pub use instance::{GuestFailure, Running};
 pub use load::{Loader, Rejected, Settings, Step, Workshop};

@@ -104,12 +104,12 @@ pub enum LoadError {
         /// Which import and why.
         why: String,
     },
-    /// It does not compile.
-    #[error("{} does not compile: {why}", path.display())]
-    Uncompilable {
+    /// Its code cannot be put into memory, or not into a pool.
+    #[error("the code of {} cannot be loaded: {why}", path.display())]
+    Unloadable {
         /// The file.
         path: PathBuf,
-        /// What the compiler says.
+        /// What the engine says.
         why: String,
     },
     /// The machine does not give what the engine needs.

@@ -16,8 +16,8 @@ use host_manifest::{
 use super::ctl::{Ctl, CtlArgs};
 use super::file::{is_manifest, read};
 use super::{
-    Address, Cache, Control, File, Grant, Health, Limit, LogRate, Over, Rate, Serve, Size, Smoke,
-    Span, defaults,
+    Address, Cache, Compile, Control, File, Grant, Health, Limit, LogRate, Over, Rate, Serve, Size,
+    Smoke, Span, defaults,
 };
 
 /// Version of this program and of the wasmtime in it.
@@ -31,6 +31,10 @@ pub enum Job {
     Serve(Box<Serve>),
     /// `host check`
     Check(PathBuf),
+    /// `host compile`
+    Compile(Compile),
+    /// The child that compiles: numbers that only we write.
+    Compiler(Vec<u64>),
     /// `host schema`
     Schema,
     /// `host ctl`
@@ -50,6 +54,8 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Job, clap::Erro
         }
         Command::Serve(raw) => raw.checked().map(|serve| Job::Serve(Box::new(serve))),
         Command::Check { app } => Ok(Job::Check(app)),
+        Command::Compile(raw) => raw.checked().map(Job::Compile),
+        Command::Compiler { numbers } => Ok(Job::Compiler(numbers)),
         Command::Schema => Ok(Job::Schema),
         Command::Ctl(raw) => raw.checked().map(Job::Ctl),
     }
@@ -74,6 +80,14 @@ enum Command {
         #[arg(value_name = "APP.wasm|host.toml")]
         app: PathBuf,
     },
+    /// Compile a component as `host serve` would, within bounds of memory and time, and write the code
+    /// to a file
+    ///
+    /// This is what `serve`, `check` and a swap do inside. The file shows what a component costs to
+    /// compile, and how large its code is; `host serve` takes code from its own cache only.
+    Compile(CompileArgs),
+    #[command(hide = true)]
+    Compiler { numbers: Vec<u64> },
     /// Print the JSON Schema of manifests, for editors and pipelines
     Schema,
     /// Ask or command a host that is running, over its control socket
@@ -132,6 +146,52 @@ struct OperatingArgs {
     health_addr: Option<Health>,
 }
 
+/// What compiling may take, for all commands that compile.
+#[derive(Debug, Args)]
+struct BoundArgs {
+    /// How long compiling may take; then the component is refused
+    #[arg(long, value_name = "TIME", default_value = defaults::COMPILE_TIMEOUT)]
+    compile_timeout: Span,
+
+    /// Memory that compiling one component may take; then it is refused. It is compiled by a process
+    /// of its own, beside traffic at the lowest priority
+    #[arg(long, value_name = "SIZE", default_value = defaults::COMPILE_MEMORY)]
+    compile_memory: Size,
+}
+
+#[derive(Debug, Args)]
+struct CompileArgs {
+    /// The component, a .wasm or .wat file
+    #[arg(value_name = "APP.wasm")]
+    app: PathBuf,
+
+    /// Where its code is written, replacing what is there
+    #[arg(short, long, value_name = "APP.cwasm")]
+    output: PathBuf,
+
+    #[command(flatten)]
+    bounds: BoundArgs,
+}
+
+impl CompileArgs {
+    fn checked(self) -> Result<Compile, clap::Error> {
+        let Self { app, output, bounds } = self;
+        let (time, memory) = bounds.checked()?;
+        Ok(Compile { app, output, time, memory })
+    }
+}
+
+impl BoundArgs {
+    /// Time and bytes, for who does not swap.
+    fn checked(&self) -> Result<(Duration, u64), clap::Error> {
+        let (time, memory) = (self.compile_timeout.0, self.compile_memory.0);
+        let swap =
+            Swap { watch: false, compile: time, compile_memory: memory, retire: time, retired: 0 };
+        refuse(swap.faults())?;
+        Ok((time, memory))
+    }
+}
+
 impl OperatingArgs {
     fn control(&self) -> Control {
         match &self.control {
@@ -155,9 +215,8 @@ struct SwapArgs {
     #[arg(long, value_name = "'METHOD PATH STATUS'")]
     smoke: Vec<Smoke>,
 
-    /// How long compiling may take; then the component is refused
-    #[arg(long, value_name = "TIME", default_value = defaults::COMPILE_TIMEOUT)]
-    compile_timeout: Span,
+    #[command(flatten)]
+    bounds: BoundArgs,
 
     /// From a swap to the moment when what still runs on the version before is cut
     #[arg(long, value_name = "TIME", default_value = defaults::RETIRE_TIMEOUT)]
@@ -457,7 +516,8 @@ impl SwapArgs {
     fn checked(&self) -> Result<Swap, clap::Error> {
         let swap = Swap {
             watch: self.watch,
-            compile: self.compile_timeout.0,
+            compile: self.bounds.compile_timeout.0,
+            compile_memory: self.bounds.compile_memory.0,
             retire: self.retire_timeout.0,
             retired: self.max_retired,
         };

@@ -10,6 +10,7 @@ mod log;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use ctl::{Ctl, CtlCommand, CtlTarget};
 pub use file::read;
@@ -35,6 +36,19 @@ pub struct Serve {
     pub control: Control,
     /// Load and prove everything, then exit.
     pub dry_run: bool,
+}
+
+/// Everything that `host compile` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compile {
+    /// The component.
+    pub app: PathBuf,
+    /// Where its code is written.
+    pub output: PathBuf,
+    /// How long it may take.
+    pub time: Duration,
+    /// Memory that it may take, in bytes.
+    pub memory: u64,
 }
 
 /// Where a manifest stands.

@@ -9,7 +9,7 @@ fn serve(line: &str) -> Result<Serve, String> {
     let words = format!("host serve app.wasm {line}");
     match parse(words.split_whitespace().map(Into::into)) {
         Ok(Job::Serve(serve)) => Ok(*serve),
-        Ok(other @ (Job::Check(_) | Job::Ctl(_) | Job::Schema)) => Err(format!("{other:?}")),
+        Ok(other) => Err(format!("{other:?}")),
         Err(why) => Err(why.to_string()),
     }
 }
@@ -108,7 +108,7 @@ fn ctl(line: &str) -> Result<Ctl, String> {
     let words = format!("host ctl {line}");
     match parse(words.split_whitespace().map(Into::into)) {
         Ok(Job::Ctl(ctl)) => Ok(ctl),
-        Ok(other @ (Job::Check(_) | Job::Serve(_) | Job::Schema)) => Err(format!("{other:?}")),
+        Ok(other) => Err(format!("{other:?}")),
         Err(why) => Err(why.to_string()),
     }
 }

@@ -192,6 +192,9 @@ fn swap(reading: &mut Reading<'_>, raw: &raw::Swap) -> Swap {
     let swap = Swap {
         watch: raw.watch,
         compile: span(reading, raw.compile_timeout.as_ref(), defaults::COMPILE_TIMEOUT),
+        compile_memory: reading
+            .word_or(raw.compile_memory.as_ref(), default::<Size>(defaults::COMPILE_MEMORY))
+            .0,
         retire: span(reading, raw.retire_timeout.as_ref(), defaults::RETIRE_TIMEOUT),
         retired: count(raw.max_retired, default(defaults::MAX_RETIRED)),
     };

@@ -105,6 +105,9 @@ pub(super) struct Swap {
     /// How long compiling may take; then the component is refused.
     #[schemars(extend("default" = defaults::COMPILE_TIMEOUT))]
     pub(super) compile_timeout: Option<Written<Span>>,
+    /// Memory that compiling one component may take; then it is refused.
+    #[schemars(extend("default" = defaults::COMPILE_MEMORY))]
+    pub(super) compile_memory: Option<Written<Size>>,
     /// From a swap to the moment when what still runs on the version before is cut.
     #[schemars(extend("default" = defaults::RETIRE_TIMEOUT))]
     pub(super) retire_timeout: Option<Written<Span>>,

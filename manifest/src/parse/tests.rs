@@ -170,6 +170,7 @@ fn what_is_wrong_is_said_with_its_line_and_what_to_do() {
         ("[listen]\nmax-connections = 0", ":4:19: max-connections must be at least", ""),
         ("[stop]\ndrain-delay = \"30s\"", ":4:15: drain-delay is part of", "raise drain-timeout"),
         ("[swap]\ncompile-timeout = \"0s\"", ":4:19: compile-timeout must be", "[swap]"),
+        ("[swap]\ncompile-memory = \"9MiB\"", ":4:18: compile-memory must be", "at least 64MiB"),
         ("[limits]\ncpu-time = \"off\"", ":4:12: this one is always on", "25s"),
         ("[limits]\ncpu-time = \"-1s\"", ":4:12: no duration is less than", "25s"),
         ("[limits]\ncpu-time = \"5\"", ":4:12: there is no unit in it", "25s"),

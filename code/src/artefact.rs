@@ -1,0 +1,215 @@
+//! Compiled code with a checksum of ours over all of it.
+//!
+//! ```text
+//! "hostcode" │ key, 32 │ length, 8 │ code … │ SHA-256 of all before it, 32
+//! ```
+
+use std::fmt;
+use std::hash::{Hash as _, Hasher};
+
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// How every artefact begins. Another form of them gets another word.
+const MAGIC: &[u8; 8] = b"hostcode";
+
+const KEY: usize = MAGIC.len();
+const LENGTH: usize = KEY + 32;
+const CODE: usize = LENGTH + 8;
+const CHECKSUM: usize = 32;
+
+/// What code was made from and for: the bytes of the component, all settings of the compiler with
+/// wasmtime's full version and the features of this processor, and the version of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// For the component with this SHA-256, compiled as `engine` wants it.
+    #[must_use]
+    pub fn of(engine: &Engine, component: &[u8; 32]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(env!("CARGO_PKG_VERSION"));
+        hash.update([0]);
+        hash.update(component);
+        let mut settings = Collect(hash);
+        engine.precompile_compatibility_hash().hash(&mut settings);
+        Self(settings.0.finalize().into())
+    }
+}
+
+/// 64 digits in hex.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Takes what is hashed as it comes: `Hasher` itself gives 64 bits, which are too few to rely on.
+struct Collect(Sha256);
+
+impl Hasher for Collect {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+/// Why bytes are no artefact: any of these is a miss, and nobody's fault but the disk's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Damaged {
+    /// It was cut off, or something was added.
+    #[error("its length is wrong")]
+    Length,
+    /// Made by another version, from another component, or under a wrong name.
+    #[error("it is of something else")]
+    Other,
+    /// A bit has changed.
+    #[error("its checksum is wrong")]
+    Checksum,
+}
+
+/// Compiled code that carries our checksum and has been checked, in memory that is ours alone.
+///
+/// Comes from a child of ours or from a directory that is ours, and from nowhere else.
+pub struct Artefact(Vec<u8>);
+
+impl Artefact {
+    /// Puts key and checksum around code that the compiler has just made.
+    pub(crate) fn seal(key: &Key, code: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(CODE + code.len() + CHECKSUM);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&key.0);
+        bytes.extend_from_slice(&(code.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(code);
+        let checksum = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&checksum);
+        Self(bytes)
+    }
+
+    /// Checks what a child or a file of ours has given.
+    pub(crate) fn check(key: &Key, bytes: Vec<u8>) -> Result<Self, Damaged> {
+        let head = bytes.get(..CODE).ok_or(Damaged::Length)?;
+        if head[..KEY] != *MAGIC || head[KEY..LENGTH] != key.0 {
+            return Err(Damaged::Other);
+        }
+        let length: [u8; 8] = head[LENGTH..].try_into().map_err(|_| Damaged::Length)?;
+        let end = usize::try_from(u64::from_le_bytes(length))
+            .ok()
+            .and_then(|length| length.checked_add(CODE))
+            .filter(|end| end.checked_add(CHECKSUM) == Some(bytes.len()))
+            .ok_or(Damaged::Length)?;
+        let (covered, checksum) = bytes.split_at(end);
+        if Sha256::digest(covered)[..] != *checksum {
+            return Err(Damaged::Checksum);
+        }
+        Ok(Self(bytes))
+    }
+
+    /// All of it, as it is kept.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn code(&self) -> &[u8] {
+        &self.0[CODE..self.0.len() - CHECKSUM]
+    }
+
+    /// Makes a component of it: the code is copied into memory of the engine's own, so nothing that
+    /// becomes of a file later can change what runs.
+    ///
+    /// # Errors
+    /// When it was compiled with other settings than the engine's, or does not fit its pool.
+    pub fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
+        #[expect(unsafe_code, reason = "wasmtime has no safe way to load code (ADR 0020)")]
+        // SAFETY: the bytes must be what `Engine::precompile_component` gave, unchanged. An artefact is
+        // made in three places: from that very function (`seal`), from the pipe of a child of this
+        // program that called it, and from a file that such an artefact was written to, in a
+        // directory where nobody but our user and root could write. The latter two went through
+        // `check`, which finds every change by accident. Nobody else can change them: they are in a
+        // vector of ours, which `deserialize` copies. That they fit the engine's settings and
+        // version is checked by wasmtime itself.
+        unsafe {
+            Component::deserialize(engine, self.code())
+        }
+    }
+}
+
+impl fmt::Debug for Artefact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Artefact").field("bytes", &self.0.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY_A: Key = Key([1; 32]);
+
+    fn sealed() -> Vec<u8> {
+        Artefact::seal(&KEY_A, b"code of a guest").0
+    }
+
+    /// One flipped bit in an entry of the cache that was before: of 40 starts 6 were refused for ever,
+    /// 4 crashed, and of 45 swaps on a live host 2 killed it and one ran other code.
+    #[test]
+    fn any_bit_that_is_flipped_is_found() {
+        let whole = sealed();
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(Artefact::check(&KEY_A, bytes).is_err(), "bit {bit}");
+        }
+        assert_eq!(Artefact::check(&KEY_A, whole).unwrap().code(), b"code of a guest");
+    }
+
+    #[test]
+    fn what_is_cut_off_or_added_is_found() {
+        let whole = sealed();
+        for length in 0..whole.len() {
+            assert!(Artefact::check(&KEY_A, whole[..length].to_vec()).is_err(), "{length} bytes");
+        }
+        for more in [&b"\0"[..], &whole] {
+            let more = [&whole, more].concat();
+            assert_eq!(Artefact::check(&KEY_A, more).unwrap_err(), Damaged::Length);
+        }
+        let mut huge = whole;
+        huge[LENGTH..CODE].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert_eq!(Artefact::check(&KEY_A, huge).unwrap_err(), Damaged::Length);
+    }
+
+    #[test]
+    fn what_is_of_something_else_is_found() {
+        assert_eq!(Artefact::check(&Key([2; 32]), sealed()).unwrap_err(), Damaged::Other);
+    }
+
+    #[test]
+    fn key_tells_components_and_settings_apart() {
+        let plain = Engine::new(&crate::settings(false)).unwrap();
+        let again = Engine::new(&crate::settings(false)).unwrap();
+        let concurrent = Engine::new(&crate::settings(true)).unwrap();
+        let key = |engine: &Engine, byte: u8| Key::of(engine, &[byte; 32]);
+        assert_eq!(key(&plain, 1), key(&again, 1));
+        assert_ne!(key(&plain, 1), key(&plain, 2));
+        assert_ne!(key(&plain, 1), key(&concurrent, 1));
+        assert_eq!(key(&plain, 1).to_string().len(), 64);
+    }
+
+    #[test]
+    fn artefact_of_a_component_loads_and_only_with_its_settings() {
+        let engine = Engine::new(&crate::settings(false)).unwrap();
+        let component = wat::parse_str("(component)").unwrap();
+        let key = Key::of(&engine, &crate::component_digest(&component));
+        let code = engine.precompile_component(&component).unwrap();
+        let artefact = Artefact::check(&key, Artefact::seal(&key, &code).0).unwrap();
+        assert!(artefact.load(&engine).is_ok());
+        let other = Engine::new(&crate::settings(true)).unwrap();
+        assert!(artefact.load(&other).is_err(), "wasmtime compares the settings");
+    }
+}

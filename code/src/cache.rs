@@ -1,0 +1,372 @@
+//! Compiled code, kept between starts in a directory that is ours.
+//!
+//! An entry is a file with the name of its key. It is written beside its place and renamed, so
+//! several hosts may use one directory, and nobody sees half of one. What is read is checked; any
+//! damage is a miss, and the next compile writes the entry anew.
+
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{
+    Access, AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, accessat,
+    fstat, futimens, open, openat, renameat, statat, unlinkat,
+};
+use rustix::process::geteuid;
+use thiserror::Error;
+use tracing::{debug, warn};
+
+use crate::{Artefact, Key};
+
+/// All entries together; above it, those go that were not used for longest. The code of a small guest
+/// is some hundred KiB, that of the largest seen 40 MiB.
+const LARGEST_CACHE: u64 = 1 << 30;
+
+/// No artefact is larger: the child that makes one has not that much memory by far.
+const LARGEST_ENTRY: u64 = 4 << 30;
+
+/// A file that was being written this long ago belongs to a process that has gone.
+const STALE: Duration = Duration::from_secs(3600);
+
+/// Ends the name of an entry.
+const ENTRY: &[u8] = b".code";
+
+/// Begins the name of a file that is being written.
+const NEW: &[u8] = b".new-";
+
+/// Why a directory is not used.
+#[derive(Debug, Error)]
+pub enum Unusable {
+    /// It cannot be made or opened.
+    #[error("{} cannot be used: {why}", path.display())]
+    Unopened {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel says.
+        why: io::Error,
+    },
+    /// Code that is run comes from there, and somebody else could put it there.
+    #[error(
+        "{} belongs to user {owner}, who could put code there: give it to user {user}, or name \
+         another with --cache-dir",
+        path.display()
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Whose it should be.
+        user: u32,
+    },
+    /// The same.
+    #[error(
+        "{} can be written by others (mode {mode:03o}), who could put code there: `chmod go-w` it, \
+         or name another with --cache-dir",
+        path.display()
+    )]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+}
+
+/// A directory of compiled code that belongs to us or to root, and that nobody else may write to.
+#[derive(Debug)]
+pub struct Cache {
+    path: PathBuf,
+    directory: OwnedFd,
+    largest: u64,
+    /// Names of files that are being written.
+    number: AtomicU64,
+}
+
+impl Cache {
+    /// Opens the directory, and makes it if it is missing. What stands above it is not looked at:
+    /// who may rename that is trusted. Blocks.
+    ///
+    /// # Errors
+    /// See [`Unusable`].
+    pub fn open(path: &Path) -> Result<Self, Unusable> {
+        let unopened = |why: io::Error| Unusable::Unopened { path: path.to_owned(), why };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unopened)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = open(path, flags, Mode::empty())
+            .and_then(|directory| Ok((fstat(&directory)?, directory)));
+        let (stat, directory) = opened.map_err(|why| unopened(why.into()))?;
+        if !is_ours(&stat) {
+            let (owner, user) = (stat.st_uid, geteuid().as_raw());
+            return Err(Unusable::Foreign { path: path.to_owned(), owner, user });
+        }
+        if others_write(&stat) {
+            return Err(Unusable::Open { path: path.to_owned(), mode: stat.st_mode & 0o7777 });
+        }
+        let (largest, number) = (LARGEST_CACHE, AtomicU64::new(0));
+        Ok(Self { path: path.to_owned(), directory, largest, number })
+    }
+
+    /// Why nothing can be kept here, as far as the directory's rights say so; what is there is used
+    /// all the same.
+    #[must_use]
+    pub fn read_only(&self) -> Option<String> {
+        let may_write = accessat(&self.directory, c".", Access::WRITE_OK, AtFlags::EACCESS);
+        let why = io::Error::from(may_write.err()?);
+        Some(format!("{} cannot be written: {why}", self.path.display()))
+    }
+
+    /// What is kept under this key, if it is whole. Blocks.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<Artefact> {
+        let name = entry(key);
+        let mut file = match self.open_entry(&name) {
+            Ok(file) => file,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return None,
+            Err(why) => {
+                let path = self.path.display();
+                warn!(%path, name, %why, "code cache: an entry cannot be read; it is compiled anew");
+                return None;
+            }
+        };
+        let mut bytes = Vec::new();
+        let read = file.read_to_end(&mut bytes).map_err(|why| why.to_string());
+        match read.and_then(|_| Artefact::check(key, bytes).map_err(|why| why.to_string())) {
+            Ok(artefact) => {
+                // Entries that are used stay. On a file system that is not to be written they do so anyway.
+                let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+                let used = Timestamps { last_access: now, last_modification: now };
+                futimens(&file, &used).ok();
+                Some(artefact)
+            }
+            Err(why) => {
+                let path = self.path.display();
+                warn!(%path, name, why, "code cache: an entry is damaged; it is compiled anew");
+                None
+            }
+        }
+    }
+
+    fn open_entry(&self, name: &str) -> io::Result<File> {
+        // Not blocking: a fifo of that name would be waited for.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(&self.directory, name, flags, Mode::empty())?;
+        let stat = fstat(&file)?;
+        let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        let wrong = match (is_file, is_ours(&stat), others_write(&stat)) {
+            (false, ..) => "it is no file",
+            (_, false, _) => "it belongs to another user",
+            (.., true) => "others may write to it",
+            _ if size > LARGEST_ENTRY => "it is too large",
+            _ => return Ok(file.into()),
+        };
+        Err(io::Error::other(wrong))
+    }
+
+    /// Keeps it for the next start; says so in the log if that fails. Blocks.
+    pub fn put(&self, key: &Key, artefact: &Artefact) {
+        if let Err(why) = self.write(&entry(key), artefact.bytes()) {
+            let path = self.path.display();
+            warn!(
+                %path,
+                %why,
+                "code cache: compiled code cannot be kept; the next start compiles again"
+            );
+        }
+        if let Err(why) = self.sweep() {
+            debug!(%why, "code cache: old entries stay");
+        }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let new = format!(".new-{}-{number}", process::id());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = match openat(&self.directory, &*new, flags, Mode::from(0o600)) {
+            // Of a process that had our number before us.
+            Err(rustix::io::Errno::EXIST) => {
+                unlinkat(&self.directory, &*new, AtFlags::empty())?;
+                openat(&self.directory, &*new, flags, Mode::from(0o600))
+            }
+            opened => opened,
+        };
+        // What is lost with the power is found by its checksum: nothing waits for the disk.
+        let written = File::from(file?)
+            .write_all(bytes)
+            .and_then(|()| Ok(renameat(&self.directory, &*new, &self.directory, name)?));
+        if written.is_err() {
+            unlinkat(&self.directory, &*new, AtFlags::empty()).ok();
+        }
+        written
+    }
+
+    /// Removes what is too old or too much. Files that are not ours by their name are left alone.
+    fn sweep(&self) -> io::Result<()> {
+        let now = SystemTime::now();
+        let mut entries = Vec::new();
+        for found in Dir::read_from(&self.directory)? {
+            let found = found?;
+            let name = found.file_name().to_owned();
+            let is_new = name.to_bytes().starts_with(NEW);
+            let is_entry = name.to_bytes().ends_with(ENTRY);
+            if !is_new && !is_entry {
+                continue;
+            }
+            // Another host may have removed it meanwhile.
+            let Ok(stat) = statat(&self.directory, &name, AtFlags::SYMLINK_NOFOLLOW) else {
+                continue;
+            };
+            let age = now.duration_since(modified(&stat)).unwrap_or_default();
+            if is_entry {
+                entries.push((age, u64::try_from(stat.st_size).unwrap_or(0), name));
+            } else if age > STALE {
+                unlinkat(&self.directory, &name, AtFlags::empty()).ok();
+            }
+        }
+        entries.sort();
+        let mut total = 0_u64;
+        for (_, size, name) in entries {
+            total = total.saturating_add(size);
+            if total > self.largest {
+                let name = OsStr::from_bytes(name.to_bytes());
+                debug!(name = %name.display(), "code cache: an old entry goes");
+                unlinkat(&self.directory, name, AtFlags::empty()).ok();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entry(key: &Key) -> String {
+    format!("{key}.code")
+}
+
+/// Ours or root's, who may do everything anyway.
+fn is_ours(stat: &Stat) -> bool {
+    stat.st_uid == geteuid().as_raw() || stat.st_uid == 0
+}
+
+/// Whether group or others may write. With an access control list the group's bits are its mask, so
+/// they show who may write by it.
+fn others_write(stat: &Stat) -> bool {
+    stat.st_mode & 0o022 != 0
+}
+
+fn modified(stat: &Stat) -> SystemTime {
+    let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use wasmtime::Engine;
+
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("host-cache-{name}-{}", process::id()));
+            fs::remove_dir_all(&path).ok();
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).ok();
+        }
+    }
+
+    fn key(byte: u8) -> Key {
+        Key::of(&Engine::new(&crate::settings(false)).unwrap(), &[byte; 32])
+    }
+
+    #[test]
+    fn what_is_kept_is_found_and_nothing_else() {
+        let folder = Folder::new("kept");
+        let cache = Cache::open(&folder.0).unwrap();
+        assert!(cache.get(&key(1)).is_none());
+        cache.put(&key(1), &Artefact::seal(&key(1), b"one"));
+        let found = Cache::open(&folder.0).unwrap().get(&key(1)).unwrap();
+        assert_eq!(found.bytes(), Artefact::seal(&key(1), b"one").bytes());
+        assert!(cache.get(&key(2)).is_none());
+        // An entry under another's name is a miss.
+        let path = |byte| folder.0.join(entry(&key(byte)));
+        fs::rename(path(1), path(2)).unwrap();
+        assert!(cache.get(&key(2)).is_none());
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1, "nothing that was being written");
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_goes_and_what_is_not_ours_stays() {
+        let folder = Folder::new("largest");
+        let mut cache = Cache::open(&folder.0).unwrap();
+        let artefact = |byte| Artefact::seal(&key(byte), &[byte; 1_000]);
+        cache.largest = 3 * artefact(0).bytes().len() as u64;
+        let aged = |byte, hours: u64| {
+            let file = File::options().write(true).open(folder.0.join(entry(&key(byte)))).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(3600 * hours)).unwrap();
+        };
+        fs::write(folder.0.join("notes.txt"), "mine").unwrap();
+        for byte in 1..=3 {
+            cache.put(&key(byte), &artefact(byte));
+        }
+        for byte in 1..=3 {
+            aged(byte, 10 + u64::from(byte));
+        }
+        // Being used makes it young again.
+        assert!(cache.get(&key(3)).is_some());
+        let stale = folder.0.join(".new-1-1");
+        fs::write(&stale, "half").unwrap();
+        let long_ago = SystemTime::now() - 2 * STALE;
+        File::options().write(true).open(&stale).unwrap().set_modified(long_ago).unwrap();
+        fs::write(folder.0.join(".new-1-2"), "being written").unwrap();
+        cache.put(&key(4), &artefact(4));
+        let kept: Vec<u8> = (1..=4).filter(|byte| cache.get(&key(*byte)).is_some()).collect();
+        assert_eq!(kept, [1, 3, 4]);
+        assert!(folder.0.join("notes.txt").exists());
+        assert!(!stale.exists() && folder.0.join(".new-1-2").exists());
+    }
+
+    #[test]
+    fn hosts_that_write_the_same_entry_at_once_leave_a_whole_one() {
+        let folder = Folder::new("at-once");
+        let write = || {
+            let cache = Cache::open(&folder.0).unwrap();
+            for _ in 0..50 {
+                cache.put(&key(1), &Artefact::seal(&key(1), &[7; 100_000]));
+                assert!(cache.get(&key(1)).is_some());
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(write);
+            }
+        });
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn directory_that_others_may_write_to_is_refused() {
+        let folder = Folder::new("open");
+        fs::create_dir(&folder.0).unwrap();
+        for (mode, refused) in [(0o755, false), (0o700, false), (0o775, true), (0o757, true)] {
+            fs::set_permissions(&folder.0, fs::Permissions::from_mode(mode)).unwrap();
+            let opened = Cache::open(&folder.0);
+            assert_eq!(matches!(opened, Err(Unusable::Open { .. })), refused, "{mode:o}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Has components compiled by children of this process, within bounds.
+
+use std::num::NonZeroUsize;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Once};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use thiserror::Error;
+use tokio::io::{self, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
+
+use crate::{Artefact, Damaged, Key, Orders};
+
+/// How urgent a load is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Nobody is served before it is done.
+    Start,
+    /// Others are being served meanwhile.
+    BesideTraffic,
+}
+
+/// What compiling one component may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Memory of the child, in bytes.
+    pub memory: u64,
+    /// From when it is asked for until it is there.
+    pub time: Duration,
+}
+
+/// This program, also when the file that it was started from has been replaced or removed: the kernel
+/// follows the link to what runs, not to what stands at that path now.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// The allocator of the child takes memory in small steps, because what it sets aside counts too:
+/// 16 MiB (in KiB) instead of a gibibyte.
+const SMALL_STEPS: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "16384");
+
+/// At least this many are compiled at once, so that one that is slow does not hold up others.
+const SEATS: usize = 2;
+
+/// What a child has to say for itself is no longer.
+const LONGEST_WORDS: u64 = 16 << 10;
+
+/// The exit code of a child that has refused the component.
+const REFUSED: i32 = 3;
+
+/// Why a component was not compiled, in words that follow its name. Says what to do where there is
+/// something to be done.
+#[derive(Debug, Error)]
+pub enum NotCompiled {
+    /// Others are being compiled, and went on for too long.
+    #[error("was not compiled: others still are, after {0:?}; ask again later")]
+    Busy(Duration),
+    /// It was killed at its deadline.
+    #[error("did not compile within {0:?}; raise --compile-timeout")]
+    TooSlow(Duration),
+    /// It used all its CPU time.
+    #[error("was not compiled: that took more than {0:?} of CPU time (--compile-timeout)")]
+    Cpu(Duration),
+    /// It wanted more memory than it may have.
+    #[error("was not compiled: compiling took more than {} (--compile-memory)", size(*.0))]
+    Memory(u64),
+    /// What the compiler says.
+    #[error("does not compile: {0}")]
+    Refused(String),
+    /// Somebody killed the child: the kernel, when memory ran out, or an operator.
+    #[error(
+        "was not compiled: the compiler was killed, by the kernel for want of memory or by \
+         somebody; try again, or with less --compile-memory"
+    )]
+    Killed,
+    /// A bug of the compiler.
+    #[error("was not compiled: the compiler failed ({how}){}", said(.words))]
+    Failed {
+        /// How it ended.
+        how: String,
+        /// The last that it wrote.
+        words: String,
+    },
+    /// There was no process to be had.
+    #[error("was not compiled: the compiler cannot be started: {0}")]
+    NoProcess(io::Error),
+    /// It gave something else than it should.
+    #[error("was not compiled: what the compiler gave is not whole: {0}")]
+    Garbled(Damaged),
+}
+
+impl NotCompiled {
+    /// It is not for what the component is: the same may be taken a moment later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Busy(_) | Self::Killed | Self::NoProcess(_) | Self::Garbled(_) => true,
+            Self::TooSlow(_) | Self::Cpu(_) | Self::Memory(_) | Self::Refused(_) => false,
+            Self::Failed { .. } => false,
+        }
+    }
+}
+
+fn said(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(": {words}") }
+}
+
+/// A size as people write it on a command line.
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let exact = units.iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    exact.map_or_else(|| format!("{bytes}B"), |(name, unit)| format!("{}{name}", bytes / unit))
+}
+
+/// Has components compiled. Cheap to clone: all clones share the seats.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    seats: Arc<Semaphore>,
+    cores: NonZeroUsize,
+    bounds: Bounds,
+}
+
+fn seats(cores: NonZeroUsize) -> usize {
+    cores.get().div_ceil(2).max(SEATS)
+}
+
+/// What a child has left behind.
+struct Left {
+    status: ExitStatus,
+    output: Vec<u8>,
+    words: String,
+}
+
+impl Compiler {
+    /// One that keeps to these bounds for each component, and has at most half as many children at once
+    /// as there are cores, or two.
+    #[must_use]
+    pub fn new(bounds: Bounds) -> Self {
+        let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let seats = Arc::new(Semaphore::new(seats(cores)));
+        Self { seats, cores, bounds }
+    }
+
+    /// How many are compiled at once, at most.
+    #[must_use]
+    pub fn at_once(&self) -> usize {
+        seats(self.cores)
+    }
+
+    /// Compiles the component with this key. Bounded in time; dropping the future kills the child.
+    ///
+    /// # Errors
+    /// See [`NotCompiled`].
+    pub async fn compile(
+        &self,
+        component: &[u8],
+        key: &Key,
+        concurrency: bool,
+        pace: Pace,
+    ) -> Result<Artefact, NotCompiled> {
+        let Bounds { memory, time } = self.bounds;
+        let deadline = Instant::now() + time;
+        let seat = timeout_at(deadline, self.seats.acquire()).await;
+        let _seat = seat.map_err(|_| NotCompiled::Busy(time))?;
+        let threads = match pace {
+            Pace::Start => self.cores.get(),
+            Pace::BesideTraffic => self.cores.get().div_ceil(2),
+        };
+        let cpu = time.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
+        let orders = Orders {
+            memory,
+            cpu,
+            threads,
+            yields: pace == Pace::BesideTraffic,
+            concurrency,
+            parent: std::process::id(),
+        };
+        let left = timeout_at(deadline, run(&orders, component)).await;
+        let left = left.map_err(|_| NotCompiled::TooSlow(time))?.map_err(NotCompiled::NoProcess)?;
+        let output = judge(left, &orders)?;
+        Artefact::check(key, output).map_err(NotCompiled::Garbled)
+    }
+}
+
+/// Starts a child, hands it the component and waits for what it gives. Whoever drops this kills it.
+/// The kernel kills it when the thread ends that started it, so that is one that lives as long as
+/// the runtime: no thread for blocking work.
+async fn run(orders: &Orders, component: &[u8]) -> io::Result<Left> {
+    let mut child = Command::new(THIS_PROGRAM)
+        .arg0("host")
+        .args(orders.words())
+        .env_clear()
+        .env(SMALL_STEPS.0, SMALL_STEPS.1)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C at a terminal is for the host, which then decides what becomes of this one.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let Child { stdin, stdout, stderr, .. } = &mut child;
+    let (mut stdin, stdout, stderr) = (stdin.take(), stdout.take(), stderr.take());
+    let write = async {
+        if let Some(stdin) = &mut stdin {
+            // A child that has gone says why by how it went.
+            stdin.write_all(component).await.ok();
+        }
+        drop(stdin.take());
+    };
+    let (output, words, ()) =
+        tokio::join!(read(stdout, orders.memory), read(stderr, LONGEST_WORDS), write,);
+    let status = child.wait().await?;
+    let words = String::from_utf8_lossy(&words?).split_whitespace().collect::<Vec<_>>().join(" ");
+    Ok(Left { status, output: output?, words })
+}
+
+async fn read(from: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(from) = from {
+        from.take(most).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+/// What Rust, Cranelift and the C library say when memory runs out.
+const OUT_OF_MEMORY: [&str; 4] =
+    ["memory allocation of ", "out of memory", "Cannot allocate memory", "mmap failed"];
+
+/// Says what a child has come to, in the words of who asked for it.
+fn judge(Left { status, output, words }: Left, orders: &Orders) -> Result<Vec<u8>, NotCompiled> {
+    let memory = OUT_OF_MEMORY.iter().any(|sign| words.contains(sign));
+    if status.success() {
+        static SAID: Once = Once::new();
+        if !words.is_empty() {
+            SAID.call_once(|| warn!("compiling: {words}"));
+        }
+        return Ok(output);
+    }
+    Err(match (status.code(), status.signal()) {
+        _ if memory => NotCompiled::Memory(orders.memory),
+        (Some(REFUSED), _) => NotCompiled::Refused(words),
+        (_, Some(signal)) if signal == Signal::XCPU.as_raw() => NotCompiled::Cpu(orders.cpu),
+        (_, Some(signal)) if signal == Signal::KILL.as_raw() => NotCompiled::Killed,
+        _ => NotCompiled::Failed { how: status.to_string(), words },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORDERS: Orders = Orders {
+        memory: 1 << 30,
+        cpu: Duration::from_secs(60),
+        threads: 1,
+        yields: true,
+        concurrency: false,
+        parent: 1,
+    };
+
+    fn judged(status: i32, words: &str) -> String {
+        let (status, output) = (ExitStatus::from_raw(status), b"code".to_vec());
+        match judge(Left { status, output, words: words.into() }, &ORDERS) {
+            Ok(output) => String::from_utf8(output).unwrap(),
+            Err(why) => why.to_string(),
+        }
+    }
+
+    #[test]
+    fn every_end_of_a_child_has_its_sentence() {
+        const CODE: i32 = 1 << 8;
+        for (status, words, says) in [
+            (0, "", "code"),
+            (3 * CODE, "unknown instruction", "does not compile: unknown instruction"),
+            (9, "", "the compiler was killed, by the kernel for want of memory or by somebody"),
+            (24, "", "took more than 60s of CPU time"),
+            (6, "memory allocation of 8 bytes failed", "took more than 1GiB (--compile-memory)"),
+            (3 * CODE, "mmap failed: Cannot allocate memory", "more than 1GiB (--compile-memory)"),
+            (11, "", "the compiler failed (signal: 11"),
+            (101 * CODE, "index out of bounds", "(exit status: 101): index out of bounds"),
+        ] {
+            let judged = judged(status, words);
+            assert!(judged.contains(says), "{status} {words}: {judged}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_said_as_people_write_them() {
+        for (bytes, says) in
+            [(1 << 30, "1GiB"), (200 << 20, "200MiB"), (65_536, "64KiB"), (1, "1B")]
+        {
+            assert_eq!(size(bytes), says);
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Compiled code of guests: made by a child process, kept in a directory, checked before it runs.
+//!
+//! ```text
+//!              Compiler ─→ child: host compiler (bounds, no network, no files)
+//!                             │ bytes with our checksum
+//!   Cache (a directory) ──────┼──→ Artefact ─→ load ─→ Component
+//! ```
+//!
+//! Everything that can make an [`Artefact`] is in this crate, so that the one `unsafe` of the workspace
+//! can be judged here: [`Artefact::load`]. Knows nothing of the host, of HTTP or of manifests beyond
+//! their units (docs/adr/0020-compiled-code.md).
+
+mod artefact;
+mod cache;
+pub mod child;
+mod compiler;
+mod orders;
+mod sandbox;
+mod settings;
+
+pub use artefact::{Artefact, Damaged, Key};
+pub use cache::{Cache, Unusable};
+pub use compiler::{Bounds, Compiler, NotCompiled, Pace};
+pub use orders::Orders;
+pub use settings::{component_digest, settings};

@@ -1,0 +1,105 @@
+//! What the child that compiles may still ask of the kernel: memory, time, its own threads, reading
+//! its input and writing its output. No file, no socket, no process.
+
+/// Gives up everything else, for all threads of the process, for good. Gives whether the kernel could do
+/// that.
+///
+/// # Errors
+/// When the kernel refuses the filter that it is able to take.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) fn enter() -> Result<bool, String> {
+    filter::enter()
+}
+
+/// On other machines it keeps what its user has; its bounds hold all the same.
+///
+/// # Errors
+/// None.
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+pub(crate) fn enter() -> Result<bool, String> {
+    Ok(false)
+}
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod filter {
+    use std::collections::BTreeMap;
+    use std::env::consts::ARCH;
+
+    use seccompiler::{
+        BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+        SeccompFilter, SeccompRule, apply_filter_all_threads,
+    };
+
+    /// Calls that are allowed whatever their arguments.
+    const ALLOWED: &[libc::c_long] = &[
+        // Memory.
+        libc::SYS_mmap,
+        libc::SYS_munmap,
+        libc::SYS_mremap,
+        libc::SYS_mprotect,
+        libc::SYS_madvise,
+        libc::SYS_brk,
+        // Its threads, which are there already.
+        libc::SYS_futex,
+        libc::SYS_sched_yield,
+        libc::SYS_sched_getaffinity,
+        libc::SYS_getcpu,
+        libc::SYS_gettid,
+        libc::SYS_getpid,
+        libc::SYS_rseq,
+        libc::SYS_set_robust_list,
+        libc::SYS_membarrier,
+        // The end, also that of a panic.
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+        libc::SYS_rt_sigaction,
+        libc::SYS_rt_sigprocmask,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_sigaltstack,
+        libc::SYS_restart_syscall,
+        // Time and chance.
+        libc::SYS_clock_gettime,
+        libc::SYS_clock_nanosleep,
+        libc::SYS_nanosleep,
+        libc::SYS_getrandom,
+        // What it is asked to say of input and output, and of the machine.
+        libc::SYS_fstat,
+        libc::SYS_lseek,
+        libc::SYS_sysinfo,
+        libc::SYS_uname,
+    ];
+
+    pub(super) fn enter() -> Result<bool, String> {
+        let failed = |why: &dyn std::fmt::Display| format!("it cannot be confined: {why}");
+        let program = program().map_err(|why| failed(&why))?;
+        match apply_filter_all_threads(&program) {
+            // A kernel without filters: what the bounds and the user's rights leave is what it has.
+            Err(Error::Seccomp(why) | Error::Prctl(why))
+                if why.raw_os_error() == Some(libc::ENOSYS)
+                    || why.raw_os_error() == Some(libc::EINVAL) =>
+            {
+                Ok(false)
+            }
+            applied => applied.map(|()| true).map_err(|why| failed(&why)),
+        }
+    }
+
+    fn program() -> Result<BpfProgram, seccompiler::BackendError> {
+        let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+            ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+        // A descriptor that somebody left open across the exec is not for reading or writing.
+        let only = |descriptors: &[u64]| {
+            let rule = |descriptor: &u64| {
+                let (length, equal) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
+                SeccompRule::new(vec![SeccompCondition::new(0, length, equal, *descriptor)?])
+            };
+            descriptors.iter().map(rule).collect::<Result<Vec<_>, _>>()
+        };
+        rules.insert(libc::SYS_read, only(&[0])?);
+        rules.insert(libc::SYS_write, only(&[1, 2])?);
+        rules.insert(libc::SYS_writev, only(&[1, 2])?);
+        // Refused as if the kernel did not have it: a library then does without.
+        let refused = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+        SeccompFilter::new(rules, refused, SeccompAction::Allow, ARCH.try_into()?)?.try_into()
+    }
+}

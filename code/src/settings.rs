@@ -1,0 +1,30 @@
+//! How guests are compiled: the same in the child that compiles and in the process that runs.
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::Config;
+
+/// How guests are compiled, whatever pool they come from. With `concurrency` for those that use
+/// component-model async.
+#[must_use]
+pub fn settings(concurrency: bool) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .concurrency_support(concurrency)
+        .wasm_component_model_async(concurrency)
+        // Compiled in, because builds of 48.0.8 without them have aborts of their own (advisories
+        // rc4p and 2674), but off: guests that need them are rare, and each is surface.
+        .gc_support(false)
+        .wasm_gc(false)
+        .wasm_threads(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        .native_unwind_info(false);
+    config
+}
+
+/// SHA-256 of the bytes of a component.
+#[must_use]
+pub fn component_digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}

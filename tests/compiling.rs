@@ -1,0 +1,197 @@
+//! Compiling: by a child process, within bounds, and nothing of it is left.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::support::app::{
+    App, Folder, component, expect_swapped, reload, slow_to_compile, text, version,
+};
+use crate::support::compiler::Compiler;
+use crate::support::memory::resident_kib;
+use crate::support::prelude::*;
+
+/// A component of few bytes that takes all the memory there is: 1,000 nested blocks with 1,000 results
+/// each, and a jump that may go to the end of any. In the process that served it took over 6 GiB in
+/// 27 s, and the host was killed.
+fn bomb() -> Vec<u8> {
+    const SIZE: usize = 1_000;
+    let results = "i32 ".repeat(SIZE);
+    let begin = "block (type 0) ".repeat(SIZE);
+    let values = "i32.const 0 ".repeat(SIZE);
+    let labels: String = (0..SIZE).map(|label| format!("{label} ")).collect();
+    let end = "end ".repeat(SIZE);
+    let drops = "drop ".repeat(SIZE);
+    component(&format!(
+        "(component (core module (type (func (result {results}))) (func {begin} {values} \
+         i32.const 0 br_table {labels} 0 {end} {drops})) (instance $i) \
+         (export \"wasi:http/incoming-handler@0.2.0\" (instance $i)))"
+    ))
+}
+
+#[test]
+fn component_that_takes_too_much_memory_to_compile_is_refused_while_others_are_served() {
+    let app = App::of("version_a_p2");
+    let host = app.serve().control().args(["--compile-memory", "200MiB"]).start();
+    let before = resident_kib(&host);
+    let bomb = bomb();
+    assert!(bomb.len() < 10_000, "{} bytes", bomb.len());
+    app.put_bytes(&bomb);
+    let asked = host.start_ctl(["reload"]);
+    let mut conn = host.connect();
+    while !asked.has_ended() {
+        assert_eq!(version(&conn.get("/").unwrap()), "a");
+    }
+    let why = "app.wasm was not compiled: compiling took more than 200MiB (--compile-memory)";
+    asked.wait_exit().expect_code(1).expect_last_line(why);
+    let after = resident_kib(&host);
+    assert!(after < before + (32 << 10), "{before} KiB before, {after} KiB after");
+    app.put("version_b_p2");
+    expect_swapped(&reload(&host));
+    assert_eq!(version(&conn.get("/").unwrap()), "b");
+    // The same at a start.
+    app.put_bytes(&bomb);
+    let args =
+        ["serve", app.text(), "--no-cache", "--compile-memory", "200MiB", "--control", "off"];
+    Host::run(args).expect_code(3).expect_last_line(why);
+}
+
+#[test]
+fn compiler_has_no_files_no_network_no_secrets_and_the_weakest_claim_to_a_core() {
+    let app = App::of("version_a_p2");
+    let args = ["--no-cache", "--compile-memory", "300MiB", "--compile-timeout", "50s"];
+    let host = app.serve().args(args).env("SECRET", "s3cret").start();
+    app.put_bytes(&slow_to_compile());
+    host.signal(Signal::HUP);
+    let compiler = Compiler::stopped(host.pid());
+    // A filter is in force, and no program can be started that would be without.
+    assert!(compiler.status("Seccomp:").unwrap().ends_with('2'));
+    assert!(compiler.status("NoNewPrivs:").unwrap().ends_with('1'));
+    assert!(!compiler.proc("environ").unwrap().contains("s3cret"), "it has the environment");
+    let stat = compiler.proc("stat").unwrap();
+    let behind_the_name = stat.rsplit_once(") ").unwrap().1;
+    assert_eq!(behind_the_name.split(' ').nth(16), Some("19"), "nice: {stat}");
+    let limits = compiler.proc("limits").unwrap();
+    let limit = |name: &str| -> u64 {
+        let line = limits.lines().find(|line| line.starts_with(name)).unwrap();
+        let rest = line.strip_prefix(name).unwrap();
+        rest.split_ascii_whitespace().next().unwrap().parse().unwrap()
+    };
+    let memory = limit("Max address space");
+    assert!((300 << 20..900 << 20).contains(&memory), "{limits}");
+    assert!(limit("Max cpu time") >= 50, "{limits}");
+    compiler.signal(Signal::KILL);
+    host.wait_log(says::REJECTED);
+}
+
+/// By the kernel when memory runs out, or by somebody: the process that serves goes on.
+#[test]
+fn compiler_that_is_killed_is_a_refusal_and_the_next_swap_is_taken() {
+    let app = App::of("version_a_p2");
+    let host = app.serve().args(["--no-cache"]).start();
+    app.put_bytes(&slow_to_compile());
+    host.signal(Signal::HUP);
+    Compiler::stopped(host.pid()).signal(Signal::KILL);
+    let rejected = host.wait_log(says::REJECTED);
+    assert!(rejected.contains("compile: "), "{rejected}");
+    assert!(rejected.contains("the compiler was killed"), "{rejected}");
+    assert_eq!(version(&host.get("/")), "a");
+    app.put("version_b_p2");
+    expect_swapped(&reload(&host));
+    assert_eq!(version(&host.get("/")), "b");
+}
+
+#[test]
+fn stop_kills_the_compiler_and_does_not_wait_for_it() {
+    let app = App::of("version_a_p2");
+    let host = app.serve().args(["--no-cache"]).start();
+    app.put_bytes(&slow_to_compile());
+    host.signal(Signal::HUP);
+    let compiler = Compiler::stopped(host.pid());
+    let told = Instant::now();
+    host.signal(Signal::TERM);
+    host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+    assert!(told.elapsed() < Duration::from_secs(5), "the compiler held up the stop");
+    compiler.expect_end();
+}
+
+/// Nobody is there to kill it then but the kernel.
+#[test]
+fn compiler_ends_when_the_host_is_killed() {
+    let app = App::of("version_a_p2");
+    let host = app.serve().args(["--no-cache"]).start();
+    app.put_bytes(&slow_to_compile());
+    host.signal(Signal::HUP);
+    let compiler = Compiler::stopped(host.pid());
+    host.signal(Signal::KILL);
+    compiler.expect_end();
+}
+
+/// A deploy puts a new program in the place of the one that runs, and what runs must go on to compile.
+#[test]
+fn host_whose_own_file_has_gone_compiles_on() {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-that-goes");
+    fs::remove_file(&program).ok();
+    fs::hard_link(env!("CARGO_BIN_EXE_host"), &program).unwrap();
+    let app = App::of("version_a_p2");
+    let host = app.serve().program(&program).args(["--no-cache"]).start();
+    fs::remove_file(&program).unwrap();
+    fs::write(&program, "#!/bin/sh\nexit 1\n").unwrap();
+    app.put("version_b_p2");
+    expect_swapped(&reload(&host));
+    assert_eq!(version(&host.get("/")), "b");
+    fs::remove_file(&program).unwrap();
+}
+
+#[test]
+fn compile_writes_the_code_of_a_component_and_says_what_it_took() {
+    let folder = Folder::new();
+    let code = folder.join("app.cwasm");
+    for name in ["hello_p2", "hello_p3"] {
+        let exit = Host::run(["compile", text(&guest(name)), "-o", text(&code)]);
+        exit.expect_code(0);
+        let length = fs::metadata(&code).unwrap().len();
+        assert!(exit.stdout.contains(&format!("{length} bytes of code")), "{}", exit.stdout);
+        assert!(fs::read(&code).unwrap().starts_with(b"hostcode"));
+    }
+    assert_eq!(fs::read_dir(folder.join("")).unwrap().count(), 1, "nothing else is left");
+}
+
+#[test]
+fn compile_refuses_what_cannot_serve_what_is_too_much_and_where_it_cannot_write() {
+    let folder = Folder::new();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let (bomb, slow) = (file("bomb.wasm", &bomb()), file("slow.wasm", &slow_to_compile()));
+    let (core, hello) = (file("core.wasm", b"\0asm\x01\0\0\0"), guest("hello_p2"));
+    let code = folder.join("app.cwasm");
+    for (app, code, more, exit, says) in [
+        (&bomb, &code, ["--compile-memory", "200MiB"], 3, "compiling took more than 200MiB"),
+        (&slow, &code, ["--compile-timeout", "1ms"], 3, "did not compile within 1ms"),
+        (&core, &code, ["--compile-timeout", "1m"], 3, "core WebAssembly module"),
+        (&hello, &folder.join("none/app.cwasm"), ["--compile-timeout", "1m"], 3, "cannot write "),
+        (&hello, &code, ["--compile-memory", "1MiB"], 2, "--compile-memory must be at least 64MiB"),
+        (&hello, &code, ["--compile-timeout", "0s"], 2, "--compile-timeout must be"),
+    ] {
+        let args = ["compile", text(app), "--output", text(code)].into_iter().chain(more);
+        Host::run(args).expect_code(exit).expect_last_line(says);
+        assert!(!code.exists(), "{} was written", code.display());
+    }
+}
+
+/// Whoever starts it by hand is told what it is for.
+#[test]
+fn compiler_started_by_somebody_else_says_so() {
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_host")).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(run(&["compiler"]).contains("use `host compile`"));
+    let nobody = run(&["compiler", "1000000000", "10", "1", "0", "0", "1"]);
+    assert!(nobody.contains("nobody waits for it"), "{nobody}");
+}
