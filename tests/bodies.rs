@@ -1,6 +1,7 @@
 //! Bodies stream both ways, with backpressure and trailers; nothing is held whole.
 
 use crate::support::h2frame::FIRST_WINDOW;
+use crate::support::h2raw::fields;
 use crate::support::memory::resident_kib;
 use crate::support::prelude::*;
 use crate::support::wire;
@@ -135,6 +136,25 @@ fn continue_comes_when_the_guest_reads() {
         assert!(conn.is_quiet());
         conn.send("body").unwrap();
         assert_eq!(conn.read_response("POST").unwrap().text(), "4 bytes\n");
+    }
+}
+
+/// Over HTTP/2 hyper cannot send it. Its client sends the body when its own patience is over, and nobody
+/// reads it ahead of the guest.
+#[test]
+fn body_that_is_announced_by_expect_over_http_2_is_taken_when_it_comes() {
+    for guest in ["reader_p2", "reader_p3"] {
+        let host = Host::serve(guest).start();
+        let mut h2 = H2::connect(host.addr());
+        for (stream, path, answer) in [(1, "/", "ignored\n"), (3, "/count", "4 bytes\n")] {
+            let expects = [("content-length", "4"), ("expect", "100-continue")];
+            h2.send_fields(stream, &[fields("POST", path), expects.to_vec()].concat(), false);
+            if path == "/count" {
+                h2.send_data(stream, b"body", true);
+            }
+            let answered = h2.expect_answer(stream);
+            assert_eq!((answered.status, answered.body.as_slice()), (200, answer.as_bytes()));
+        }
     }
 }
 
