@@ -36,7 +36,16 @@ const RULES: &[(&str, &[&str])] = &[
     ("net", &["wasmtime", "crate::component", "crate::site", "crate::http", "crate::config"]),
     (
         "http",
-        &["tokio::net", "std::net", "socket2", "tokio::signal", "wasmtime::", "crate::config"],
+        &[
+            "tokio::net",
+            // An address that stands in a request is no socket.
+            "std::net::Tcp",
+            "std::net::Udp",
+            "socket2",
+            "tokio::signal",
+            "wasmtime::",
+            "crate::config",
+        ],
     ),
     (
         "component",
@@ -58,7 +67,7 @@ const RULES: &[(&str, &[&str])] = &[
         "ctl",
         &["wasmtime", "clap", "crate::net", "crate::http", "crate::component", "crate::lifecycle"],
     ),
-    ("config", &["crate::", "tokio", "hyper", "wasmtime::"]),
+    ("config", &["crate::", "tokio", "hyper::", "wasmtime::"]),
 ];
 
 #[test]
