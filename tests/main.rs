@@ -62,6 +62,7 @@ mod reload_load;
 mod retirement;
 mod reuse;
 mod runs_out;
+mod runs_out_room;
 mod sandbox;
 mod serving;
 mod shares;

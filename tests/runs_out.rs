@@ -1,10 +1,18 @@
 //! What runs out: the one that hits the limit gets its error, the others are served, and the host
 //! recovers by itself.
 
-use crate::support::app::{variant, version};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use std::{fs, thread};
+
+use crate::support::app::{App, variant, version};
 use crate::support::prelude::*;
 use crate::support::scarce::{Cgroup, User, threads};
 use crate::support::site::Site;
+use crate::support::status::wait_status;
 
 /// Nothing in the log of a host says that a piece of it broke.
 #[track_caller]
@@ -126,4 +134,134 @@ fn expect_to_recover(host: &Host, site: &Site, limit: impl Fn(u64)) {
     // Nothing happens to the file any more.
     host.wait_log("; changed: version");
     assert_eq!(version(&host.get("/version")), "b");
+}
+
+/// Where the log says that health is answered.
+#[track_caller]
+fn health(host: &Host) -> SocketAddr {
+    let line = host.wait_log("health=");
+    let (_, rest) = line.split_once("health=").unwrap();
+    rest.split(' ').next().unwrap().parse().expect("an address")
+}
+
+/// Health and the control socket answer.
+#[track_caller]
+fn expect_answers(host: &Host) {
+    for path in ["/livez", "/readyz"] {
+        let answer = Conn::connect(health(host)).unwrap().get(path).unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+    }
+    host.ctl(["status"]).expect_code(0);
+}
+
+/// The soft and the hard limit of descriptors that a host has.
+fn descriptors(host: &Host) -> (u64, u64) {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", host.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let mut numbers = line.split_ascii_whitespace().filter_map(|word| word.parse().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+const WITH_HEALTH: [&str; 2] = ["--health-addr", "127.0.0.1:0"];
+
+/// With a soft limit of 1024 and as many idle clients as that, probes and operators were not answered,
+/// and a reload failed for want of a descriptor, once and for all.
+#[test]
+fn clients_that_take_all_descriptors_leave_some_to_probes_operators_and_reloads() {
+    let app = App::of("version_a_p2");
+    let serve = app.serve().control().args(WITH_HEALTH).args(["--watch"]);
+    let host = serve.under(["prlimit", "--nofile=128:512", "--"]).start();
+    assert_eq!(descriptors(&host), (512, 512));
+    let line = host.wait_log("fewer file descriptors than connections allowed");
+    assert!(line.contains("connections=320") && line.contains("LimitNOFILE"), "{line}");
+    host.wait_log(says::WATCHING);
+    let mut first = host.connect();
+    assert_eq!(version(&first.get("/").unwrap()), "a");
+    let mut crowd: Vec<Conn> = (0..600).map(|_| host.connect()).collect();
+    // All of those that may be in have been let in.
+    wait_status(&host, "crowded", |now| now["connections"]["open"].as_u64() >= Some(320));
+    expect_answers(&host);
+    app.put("version_b_p2");
+    host.wait_log(says::SWAPPED);
+    assert!(!host.log().contains(says::CANNOT_ACCEPT), "{}", host.log());
+    // Each is served when its turn comes.
+    drop(first);
+    for conn in &mut crowd {
+        conn.send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
+    }
+    for conn in &mut crowd {
+        assert_eq!(version(&conn.read_response("GET").unwrap()), "b");
+    }
+    host.signal(Signal::TERM);
+    host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+}
+
+/// "cannot accept" was said ten times a second.
+#[test]
+fn lack_of_descriptors_is_said_when_it_begins_and_when_it_is_over() {
+    let host = Host::serve("hello_p2").start();
+    let pid = host.pid().to_string();
+    let limit = |to: &str| {
+        let status = Command::new("prlimit").args([to, "--pid", &pid]).status();
+        assert!(status.expect("util-linux is there").success());
+    };
+    limit("--nofile=60:");
+    let crowd: Vec<Conn> = (0..80).map(|_| host.connect()).collect();
+    let mark = host.mark();
+    host.wait_log(says::CANNOT_ACCEPT);
+    drop(crowd);
+    let until = Instant::now() + PATIENCE;
+    while !host.log().contains("accepts again") {
+        assert_eq!(host.get("/").status(), 200);
+        assert!(Instant::now() < until, "{}", host.log());
+    }
+    let over = host.wait_log_after(mark, "accepts again");
+    assert!(over.contains("times="), "{over}");
+    assert_eq!(host.log().matches(says::CANNOT_ACCEPT).count(), 1, "{}", host.log());
+}
+
+/// 300 peers that sent half a head to the health port kept it from answering for 12 s.
+#[test]
+fn peers_with_half_a_request_keep_nobody_from_health_or_control() {
+    let host = Host::serve("hello_p2").control().args(WITH_HEALTH).start();
+    let halves = [
+        "",
+        "GET /livez HTTP/1.1\r\nHo",
+        "POST /v1/swap HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n",
+    ];
+    let mut crowd = Vec::new();
+    for half in halves {
+        let (health, control) = (health(&host), host.control_path());
+        for _ in 0..100 {
+            for mut conn in [Conn::connect(health).unwrap(), Conn::connect(control).unwrap()] {
+                // It may have been turned out by then.
+                conn.send(half).ok();
+                crowd.push(conn);
+            }
+        }
+        expect_answers(&host);
+    }
+    for name in ["health", "control"] {
+        host.wait_log(&format!("{name}: crowded"));
+    }
+    // They do not go away by themselves, and new ones come.
+    let (health, stop) = (health(&host), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let stop = &stop;
+        scope.spawn(move || {
+            let mut crowd = VecDeque::new();
+            while !stop.load(Ordering::Relaxed) {
+                let mut conn = Conn::connect(health).unwrap();
+                conn.send("GET /livez HTTP/1.1\r\nHo").ok();
+                crowd.push_back(conn);
+                if crowd.len() > 400 {
+                    crowd.pop_front();
+                }
+            }
+        });
+        (0..5).for_each(|_| expect_answers(&host));
+        stop.store(true, Ordering::Relaxed);
+    });
+    let log = host.log();
+    assert_eq!(log.matches("health: crowded").count(), 1, "{log}");
 }

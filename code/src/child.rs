@@ -35,6 +35,8 @@ pub fn run(orders: &Orders) -> Result<(), String> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(orders.threads)
         .build()
+        // Where there are no threads to be had, which is not the component's fault, the first one has to do.
+        .or_else(|_| rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build())
         .map_err(|why| format!("no threads to compile on: {why}"))?;
     // From here on there are no new threads, no files and no sockets.
     if !sandbox::enter()? {
@@ -65,6 +67,8 @@ fn bound(orders: &Orders) -> Result<(), String> {
     if u32::try_from(parent) != Ok(orders.parent) {
         return Err("nobody waits for it".into());
     }
+    // Where its cgroup has not enough memory for both, it is this process that the kernel is to kill.
+    fs::write("/proc/self/oom_score_adj", "1000").ok();
     if orders.yields {
         // Not to be had under some sandboxes, and no reason to fail.
         setpriority_process(None, NICEST).ok();

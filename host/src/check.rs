@@ -14,6 +14,7 @@ use crate::config::{Cache, Serve};
 use crate::exit::Exit;
 use crate::outfit::Outfit;
 use crate::outlet;
+use crate::resources;
 use crate::serve;
 use crate::site::{App, Site};
 use crate::threads;
@@ -59,9 +60,9 @@ fn examine(config: &Serve) -> anyhow::Result<String> {
     for component in config.manifest.components.values() {
         component::survey_file(&component.source).map_err(Rejected::from)?;
     }
-    threads::check(serve::threads(config))?;
+    threads::check(resources::threads(config))?;
     let runtime = threads::runtime(config.threads.get())?;
-    let mut workshop = serve::workshop(config)?;
+    let mut workshop = serve::workshop(config, None)?;
     workshop.instances = 1;
     let (loader, outfitter) = (Loader::new(&workshop), Outfit::for_a_look().outfitter(config));
     let site = runtime.block_on(outfitter.build(&loader))?;

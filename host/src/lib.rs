@@ -8,6 +8,7 @@
 //! `ARCHITECTURE.md` draws both ways and says which folder may know which.
 
 mod advice;
+mod cgroup;
 pub mod check;
 pub mod compile;
 pub mod component;
@@ -15,6 +16,7 @@ pub mod config;
 pub mod control;
 pub mod ctl;
 mod date;
+mod descriptors;
 pub mod exit;
 pub mod http;
 pub mod lifecycle;
@@ -24,7 +26,9 @@ pub mod net;
 mod operate;
 mod outfit;
 pub mod outlet;
+mod resources;
 pub mod serve;
+mod shortage;
 pub mod site;
 mod threads;
 mod unix_socket;

@@ -38,10 +38,14 @@ pub(crate) struct Operations {
     health: Option<Health>,
 }
 
-/// Opens what operators use, before anything is loaded.
-pub(crate) fn open(config: &Serve, lifecycle: &Lifecycle) -> anyhow::Result<Operations> {
+/// Opens what operators use, before anything is loaded. `connections`: those that there may be.
+pub(crate) fn open(
+    config: &Serve,
+    connections: usize,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<Operations> {
     let runtime = lifecycle.runtime();
-    let operator = Operator::new(config, lifecycle);
+    let operator = Operator::new(config, connections, lifecycle);
     let health = config.manifest.listen.health.map(|address| {
         Health::start(address, lifecycle.watch(), &runtime)
             .with_context(|| format!("cannot answer health on {address}"))
@@ -96,14 +100,14 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    fn new(config: &Serve, lifecycle: &Lifecycle) -> Arc<Self> {
+    fn new(config: &Serve, connections: usize, lifecycle: &Lifecycle) -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
             phase: lifecycle.watch(),
             work: lifecycle.work(),
             commander: lifecycle.commander(),
             instances: config.manifest.total.instances as u64,
-            limits: limits(config),
+            limits: limits(config, connections),
             addresses: OnceLock::new(),
             site: OnceLock::new(),
             stores: OnceLock::new(),
@@ -368,7 +372,7 @@ fn millis(span: Duration) -> u64 {
 }
 
 /// Bytes as the flags take them: in the largest unit that says it exactly.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let exact = |(shift, _): &(u32, &str)| bytes != 0 && bytes.trailing_zeros() >= *shift;
     let (shift, unit) =
         [(30, "GiB"), (20, "MiB"), (10, "KiB")].into_iter().find(exact).unwrap_or((0, "B"));
@@ -382,7 +386,7 @@ fn rate(bytes_per_second: Option<u64>) -> String {
 
 /// The limits in force, by their flags: those of the process, and those of the component where there
 /// is no manifest. A manifest says them itself.
-fn limits(config: &Serve) -> BTreeMap<String, String> {
+fn limits(config: &Serve, connections: usize) -> BTreeMap<String, String> {
     let time = |span: Duration| humantime::format_duration(span).to_string();
     let Manifest { stop, connection, swap, total, components, .. } = &config.manifest;
     let mut limits: BTreeMap<String, String> = [
@@ -398,7 +402,7 @@ fn limits(config: &Serve) -> BTreeMap<String, String> {
         ("request-head-timeout", time(connection.head)),
         ("min-rate", rate(connection.min_rate.map(|rate| rate.bytes_per_second))),
         ("prefetch-body", size(connection.prefetch)),
-        ("max-connections", connection.connections.to_string()),
+        ("max-connections", connections.to_string()),
         ("keep-alive-timeout", time(connection.keep_alive)),
     ]
     .map(|(flag, value)| (flag.to_owned(), value))

@@ -17,9 +17,9 @@ use tracing_subscriber::EnvFilter;
 use crate::advice;
 use crate::component::{
     Cache, Clock, IdleRoom, Keeper, Loader, MemoryBudget, ShutdownGrant, Turns, Workshop,
-    descriptor_limit,
 };
 use crate::config::{self, Address, Manifest, Serve};
+use crate::descriptors;
 use crate::exit::Exit;
 use crate::http::{Exchanges, Terms};
 use crate::lifecycle::{
@@ -30,6 +30,7 @@ use crate::net::{self, Acceptor, Listener};
 use crate::operate::{self, Operations, Operator};
 use crate::outfit::Outfit;
 use crate::outlet;
+use crate::resources;
 use crate::site::{Ask, Outcome as SwapOutcome, Outfitter, Retirement, Site, Slot, Swaps, Trigger};
 use crate::threads;
 use crate::watch::Watch;
@@ -44,7 +45,8 @@ enum Outcome {
 /// with, and leaves runtimes running: their drop could wait for a guest that spins.
 #[must_use]
 pub fn run(config: &Serve, log_filter: EnvFilter) -> Exit {
-    if let Err(why) = threads::check(threads(config)) {
+    let descriptors = descriptors::raise();
+    if let Err(why) = threads::check(resources::threads(config)) {
         return say_without_log(&format!("host: cannot start: {why}"));
     }
     let log = match log::start(log_filter) {
@@ -53,6 +55,7 @@ pub fn run(config: &Serve, log_filter: EnvFilter) -> Exit {
             return say_without_log(&format!("host: cannot start: no thread for the log: {why}"));
         }
     };
+    resources::say_descriptors(config, descriptors);
     let mut operations = None;
     let outcome = live(config, &mut operations).unwrap_or_else(Outcome::NoStart);
     let (exit, last_line) = match &outcome {
@@ -100,7 +103,8 @@ fn live(config: &Serve, operations: &mut Option<Operations>) -> anyhow::Result<O
     };
     let (ended, outcome) = mpsc::channel();
     let commander = process.commander.clone();
-    let operations = operations.insert(operate::open(config, &lifecycle)?);
+    let operations =
+        operations.insert(operate::open(config, resources::connections(config), &lifecycle)?);
     process.health = operations.health();
     let operator = operations.operator();
     let ready = lifecycle.run(plan(&config.manifest.stop), {
@@ -162,21 +166,24 @@ async fn start(
     let manifest = &config.manifest;
     let mut listeners = bind(&manifest.listen.addresses)?;
     net::warn_of_refusals(&listeners);
-    check_descriptors(&config);
+    let memory = resources::memory(&config);
     let Process { phase, work, .. } = process.clone();
-    let loader = Loader::new(&workshop(&config)?);
+    let loader = Loader::new(&workshop(&config, memory)?);
     let watch = manifest.swap.watch.then(Watch::start).transpose().context("watching files")?;
     let stores = Stores::default();
     operator.keeps(stores.clone());
-    let outfitter = outfitter(&config, &process, stores);
+    let outfitter = outfitter(&config, &process, (stores, memory));
     let slot = Arc::new(Slot::new(load(&outfitter, &loader).await?));
     let service = Exchanges::new(slot.clone(), phase.clone(), &work, terms(manifest));
     let context = net::Context {
         phase,
         connections: work.connections.clone(),
-        limits: connection_limits(manifest),
+        limits: net::Limits {
+            connections: resources::connections(&config),
+            ..connection_limits(manifest)
+        },
     };
-    let permits = Arc::new(Semaphore::new(manifest.connection.connections));
+    let permits = Arc::new(Semaphore::new(context.limits.connections));
     let line = ready_line(&listeners);
     operator.listens(listeners.iter().map(Listener::address).collect());
     let tokens: Vec<_> = listeners.iter().map(|_| work.doors.token()).collect();
@@ -313,31 +320,12 @@ fn say(line: &str) {
     info!("{line}");
 }
 
-/// Descriptors beside those of connections: listeners, log, epoll, the cache.
-const DESCRIPTORS_OF_OUR_OWN: u64 = 64;
-
-/// Warns when connections would run out of file descriptors before they reach their limit.
-fn check_descriptors(config: &Serve) {
-    let connections = config.manifest.connection.connections;
-    let name = if config.file.is_some() { "listen.max-connections" } else { "--max-connections" };
-    if let Some(limit) = descriptor_limit()
-        && limit < connections as u64 + DESCRIPTORS_OF_OUR_OWN
-    {
-        warn!(
-            limit,
-            connections,
-            "fewer file descriptors than connections allowed: raise `ulimit -n` (systemd: \
-             LimitNOFILE=) or lower {name}"
-        );
-    }
-}
-
 fn plan(stop: &host_manifest::Stop) -> Plan {
     Plan { delay: stop.delay, timeout: stop.timeout }
 }
 
-/// What all loads have in common.
-pub(crate) fn workshop(config: &Serve) -> anyhow::Result<Workshop> {
+/// What all loads have in common. `memory`: of all guests together.
+pub(crate) fn workshop(config: &Serve, memory: Option<u64>) -> anyhow::Result<Workshop> {
     let manifest = &config.manifest;
     // Idle instances stay in the pool beside those that bulkheads count, as many at most. A manifest may
     // come to say so at a reload.
@@ -349,24 +337,22 @@ pub(crate) fn workshop(config: &Serve) -> anyhow::Result<Workshop> {
         cache: cache(&config.cache),
         compile: manifest.swap.compile,
         compile_memory: manifest.swap.compile_memory,
+        memory,
         clock: Clock::start().context("the clock of guests")?,
     })
 }
 
-/// Threads that the process needs beside its first: for the log, the lifecycle and both clocks, the
-/// workers, those for what blocks, what watches; and a few for what comes and goes.
-pub(crate) fn threads(config: &Serve) -> usize {
-    let watch = usize::from(config.manifest.swap.watch);
-    4 + config.threads.get() + threads::BLOCKING + watch + threads::SPARE
-}
-
 /// What makes of the manifest what is served, now and at every reload.
-fn outfitter(config: &Serve, process: &Process, stores: Stores) -> Outfitter {
+fn outfitter(
+    config: &Serve,
+    process: &Process,
+    (stores, memory): (Stores, Option<u64>),
+) -> Outfitter {
     let commander = process.commander.clone();
     let outfit = Outfit {
         named: config.file.is_some(),
         keeper: keeper(process.work.instances.clone()),
-        memory: MemoryBudget::new(config.manifest.total.memory, None),
+        memory: MemoryBudget::new(memory, None),
         idle: IdleRoom::new(config.manifest.total.instances),
         turns: Turns::new(config.threads.get()),
         shutdown: ShutdownGrant::new(move || commander.stop(Cause::Guest)),

@@ -61,10 +61,7 @@ impl Blank {
 impl Foundry {
     /// Opens the cache, and says so in the log if that is not to be used. Blocks for a moment.
     pub(super) fn new(workshop: &Workshop) -> Self {
-        let shop = Shop {
-            engines: Engines::new(workshop.instances, workshop.clock.clone()),
-            cache: open(&workshop.cache),
-        };
+        let shop = Shop { engines: Engines::new(workshop), cache: open(&workshop.cache) };
         let bounds = Bounds { memory: workshop.compile_memory, time: workshop.compile };
         Self { shop: Arc::new(shop), compiler: Compiler::new(bounds) }
     }
@@ -228,7 +225,7 @@ fn fit(
         }
     };
     let needs = Needs::of(&component).unwrap_or(Needs::TYPICAL);
-    if !in_pool || !guess.serves(&needs) {
+    if !in_pool || !guess.serves(&needs, engines.pools()) {
         info!(?needs, "component needs a pool made to measure");
         drop((component, first));
         component = load(&engine(needs)?)?;

@@ -15,7 +15,7 @@ use tracing::info;
 use wasmtime::component::Component;
 use wasmtime::{Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::Clock;
+use super::{Clock, Workshop};
 
 /// Instances beside those that serve: the trial at load.
 const SPARE_INSTANCES: usize = 8;
@@ -41,6 +41,15 @@ const LARGEST_MEMORY: usize = 4 << 30;
 
 const WASM_PAGE: u64 = 64 << 10;
 
+/// What each pool is made for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pools {
+    /// Instances at once.
+    instances: usize,
+    /// Bytes that its slots keep together.
+    resident: usize,
+}
+
 /// What one instance of a component takes from the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Needs {
@@ -63,10 +72,10 @@ impl Needs {
     }
 
     /// Whether a pool made for `self` serves `other` as well as one made for it.
-    pub(super) fn serves(&self, other: &Self) -> bool {
+    pub(super) fn serves(&self, other: &Self, pools: Pools) -> bool {
         self.memories == other.memories
             && self.tables >= other.tables
-            && keep_resident(self, 1) == keep_resident(other, 1)
+            && keep_resident(self, pools) == keep_resident(other, pools)
     }
 }
 
@@ -74,7 +83,7 @@ impl Needs {
 /// of its kind and needs, so most swaps find theirs there; an engine goes with the last generation
 /// that uses it.
 pub(super) struct Engines {
-    instances: usize,
+    pools: Pools,
     clock: Clock,
     made: Mutex<Vec<Made>>,
     /// Without a pool: one for each kind, never for guests.
@@ -94,8 +103,16 @@ impl fmt::Debug for Engines {
 }
 
 impl Engines {
-    pub(super) fn new(instances: usize, clock: Clock) -> Self {
-        Self { instances, clock, made: Mutex::default(), rulers: Mutex::default() }
+    pub(super) fn new(workshop: &Workshop) -> Self {
+        let resident = resident_in_all(workshop.memory);
+        let pools = Pools { instances: workshop.instances, resident };
+        let clock = workshop.clock.clone();
+        Self { pools, clock, made: Mutex::default(), rulers: Mutex::default() }
+    }
+
+    /// What each is made for.
+    pub(super) fn pools(&self) -> Pools {
+        self.pools
     }
 
     /// The one that was last asked for among those of a kind, and what its pool is made for.
@@ -111,7 +128,8 @@ impl Engines {
     pub(super) fn get(&self, needs: Needs, concurrency: bool) -> wasmtime::Result<Engine> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.retain(|made| made.engine.upgrade().is_some());
-        let fitting = |made: &Made| made.concurrency == concurrency && made.needs.serves(&needs);
+        let fitting =
+            |made: &Made| made.concurrency == concurrency && made.needs.serves(&needs, self.pools);
         if let Some(position) = made.iter().position(fitting) {
             let last = made.remove(position);
             let engine = last.engine.upgrade();
@@ -120,7 +138,7 @@ impl Engines {
                 return Ok(engine);
             }
         }
-        let engine = engine(&needs, concurrency, self.instances)?;
+        let engine = engine(&needs, concurrency, self.pools)?;
         self.clock.drive(&engine);
         made.push(Made { needs, concurrency, engine: engine.weak() });
         Ok(engine)
@@ -138,15 +156,16 @@ impl Engines {
 }
 
 /// Makes an engine with a pool of the right size.
-fn engine(needs: &Needs, concurrency: bool, instances: usize) -> wasmtime::Result<Engine> {
+fn engine(needs: &Needs, concurrency: bool, pools: Pools) -> wasmtime::Result<Engine> {
     let mut config = settings(concurrency);
-    let instances = instances + SPARE_INSTANCES;
+    let pools = Pools { instances: pools.instances + SPARE_INSTANCES, ..pools };
+    let instances = pools.instances;
     let mut make = |keep_resident: Option<usize>| {
         let pool = pool(needs, instances, keep_resident);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         Engine::new(&config)
     };
-    let keep = keep_resident(needs, instances);
+    let keep = keep_resident(needs, pools);
     let scanned = if memory_can_be_swapped() {
         info!("memory: swap is on, so the scan of dirty pages is not used");
         None
@@ -190,10 +209,17 @@ fn pool(needs: &Needs, instances: usize, keep_resident: Option<usize>) -> Poolin
     pool
 }
 
-fn keep_resident(needs: &Needs, instances: usize) -> usize {
+/// What slots keep together, where guests may have so much: what is kept is not counted as theirs.
+fn resident_in_all(memory: Option<u64>) -> usize {
+    let part =
+        memory.map_or(usize::MAX, |memory| usize::try_from(memory / 8).unwrap_or(usize::MAX));
+    part.min(KEEP_RESIDENT_IN_ALL)
+}
+
+fn keep_resident(needs: &Needs, pools: Pools) -> usize {
     let (least, most) = (*KEEP_RESIDENT.start(), *KEEP_RESIDENT.end());
     let initial = usize::try_from(needs.initial_memory).unwrap_or(most).min(most);
-    initial.next_power_of_two().max(least).min(KEEP_RESIDENT_IN_ALL / instances.max(1))
+    initial.next_power_of_two().max(least).min(pools.resident / pools.instances.max(1))
 }
 
 /// Whether the kernel may write pages of ours to a disk. Unknown counts as yes.
@@ -223,10 +249,14 @@ mod tests {
     #[test]
     fn resident_memory_follows_the_component_within_bounds() {
         let of = |initial_memory| Needs { memories: 1, tables: 2, initial_memory };
-        assert_eq!(keep_resident(&of(0), 1), 2 << 20);
-        assert_eq!(keep_resident(&of(10 << 20), 1), 16 << 20);
-        assert_eq!(keep_resident(&Needs::TYPICAL, 1), 2 << 20);
-        assert_eq!(keep_resident(&of(100 << 20), 1), 16 << 20);
-        assert_eq!(keep_resident(&of(100 << 20), 1 << 12), 1 << 20);
+        let kept = |needs, instances, memory| {
+            keep_resident(&needs, Pools { instances, resident: resident_in_all(memory) })
+        };
+        assert_eq!(kept(of(0), 1, None), 2 << 20);
+        assert_eq!(kept(of(10 << 20), 1, None), 16 << 20);
+        assert_eq!(kept(Needs::TYPICAL, 1, None), 2 << 20);
+        assert_eq!(kept(of(100 << 20), 1, None), 16 << 20);
+        assert_eq!(kept(of(100 << 20), 1 << 12, None), 1 << 20);
+        assert_eq!(kept(of(100 << 20), 1 << 10, Some(192 << 20)), 24 << 10, "of a small cgroup");
     }
 }

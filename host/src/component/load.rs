@@ -172,6 +172,8 @@ pub struct Workshop {
     pub instances: usize,
     /// Where compiled code is kept.
     pub cache: Cache,
+    /// Bytes that all guests may have together; none for as many as they like.
+    pub memory: Option<u64>,
     /// How long compiling may take.
     pub compile: Duration,
     /// What ends a guest's stay on a worker.

@@ -15,7 +15,6 @@ mod budget;
 mod clock;
 mod compile;
 mod cost;
-mod descriptors;
 mod engine;
 mod fate;
 mod files;
@@ -57,7 +56,6 @@ use http::{Request, Response};
 
 pub use clock::Clock;
 pub use compile::compile_file;
-pub(crate) use descriptors::limit as descriptor_limit;
 pub use fate::Fate;
 pub use generation::{Blueprint, Generation, Kept};
 pub use grants::{ConfigGrant, Directories, Grants, ShutdownGrant, Sockets};

@@ -14,6 +14,7 @@ use super::sent::Gone;
 use super::state::Identity;
 use super::stdio::quote;
 use super::{NEXT_HOST, Next};
+use crate::descriptors;
 
 /// What a guest may send, and where.
 pub(super) struct Outgoing {
@@ -154,6 +155,10 @@ impl WasiHttpHooks for Outgoing {
             return refuse(HttpError::HttpRequestDenied);
         };
         self.deepest().write_next(request.headers_mut());
+        if !descriptors::are_left_for_guests() {
+            refused(&self.identity, "three quarters of the process's descriptors are taken");
+            return refuse(HttpError::ConnectionLimitReached);
+        }
         let options = options.unwrap_or_default();
         let timeouts = Timeouts {
             connect: options.connect_timeout,

@@ -7,10 +7,10 @@ use wasmtime::component::Linker;
 use wasmtime_wasi::sockets::WasiSocketsView as _;
 use wasmtime_wasi::{TrappableError, p2, p3};
 
-use super::descriptors;
 use super::said::say;
 use super::state::GuestState;
 use super::stdio::quote;
+use crate::descriptors;
 
 /// A result as a guest sees it.
 pub(super) fn told<T, E>(result: Result<T, TrappableError<E>>) -> wasmtime::Result<Result<T, E>>
@@ -26,7 +26,7 @@ where
 impl GuestState {
     /// Whether the process can spare a descriptor.
     pub(super) fn has_descriptor(&self) -> bool {
-        let left = descriptors::are_left();
+        let left = descriptors::are_left_for_guests();
         if !left {
             say!(
                 warn,

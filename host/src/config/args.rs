@@ -295,6 +295,11 @@ struct LimitArgs {
     #[arg(long, value_name = "SIZE", default_value = defaults::MAX_MEMORY)]
     max_memory: Size,
 
+    /// Linear memory of all instances together [default: three quarters of what the cgroup allows; no
+    /// bound but that of each without one]
+    #[arg(long, value_name = "SIZE")]
+    total_memory: Option<Size>,
+
     /// CPU time of one instance; then 504, or a broken stream
     #[arg(long, value_name = "TIME", default_value = defaults::CPU_TIME)]
     cpu_time: Span,
@@ -389,7 +394,7 @@ impl ServeArgs {
             listen,
             stop: self.stop.checked()?,
             connection: self.limits.connection()?,
-            total: Total { instances: self.limits.max_instances, memory: None },
+            total: self.limits.total()?,
             swap: self.swap.checked()?,
             components: [(component.name.clone(), component)].into(),
             routes: vec![route],
@@ -564,6 +569,18 @@ impl LimitArgs {
         };
         refuse(connection.faults())?;
         Ok(connection)
+    }
+
+    fn total(&self) -> Result<Total, clap::Error> {
+        let total =
+            Total { instances: self.max_instances, memory: self.total_memory.map(|size| size.0) };
+        if total.memory.is_some_and(|total| total < self.max_memory.0) {
+            return Err(complaint(
+                "--total-memory is less than --max-memory: no instance could have what it may; raise \
+                 the one or lower the other",
+            ));
+        }
+        Ok(total)
     }
 
     fn guest(&self, hook: Duration) -> Result<Limits, clap::Error> {

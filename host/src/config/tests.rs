@@ -66,6 +66,7 @@ fn what_cannot_be_is_refused_with_what_to_write() {
         ("--linger 5", "write a duration as 500ms"),
         ("--linger 99999999999d", "write a duration as 500ms"),
         ("--max-memory lots", "write bytes as 32KiB"),
+        ("--total-memory 64MiB", "--total-memory is less than --max-memory"),
         ("--max-memory 0B", "between 1 byte and 4GiB"),
         ("--addr 8080", "write 127.0.0.1:8080"),
         ("--addr unix:", "write unix:/run/app.sock"),

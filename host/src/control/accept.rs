@@ -1,16 +1,19 @@
 //! Accepting operators: so many at once, each in a task that is owned, and no error ends it.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{info, warn};
+
+use super::pace::Pace;
+use super::seats::Seats;
+use crate::shortage::{Over, Shortage};
 
 /// After an error of accept(2): enough not to spin when the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -31,44 +34,45 @@ pub(super) struct Tasks {
     pub(super) end: CancellationToken,
 }
 
-/// Accepts until the end, at most `most` connections at once; more wait in the kernel's queue.
-/// `serve` gives the life of a connection, which ends with the server.
-pub(super) async fn run<D, S, F>(door: D, most: usize, tasks: Tasks, serve: S)
+/// Accepts until the end. `serve` gives the life of a connection, which ends with the server, or when
+/// its seat is needed for one that comes.
+pub(super) async fn run<D, S, F>(door: D, seats: Seats, tasks: Tasks, serve: S)
 where
     D: Door,
-    S: Fn(D::Io) -> F + Send,
+    S: Fn(D::Io, Pace) -> F + Send,
     F: Future<Output = ()> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(most));
+    let out_of_it = Shortage::default();
     loop {
         let next = tokio::select! {
             biased;
             () = tasks.end.cancelled() => return,
-            next = next(&door, &places) => next,
+            next = door.next() => next,
         };
         match next {
-            Ok(Some((io, place))) => {
-                let (life, end) = (serve(io), tasks.end.clone());
+            Ok(Some(io)) => {
+                if let Some(Over { lasted, times }) = out_of_it.over() {
+                    info!(?lasted, times, "operators can be let in again");
+                }
+                let pace = Pace::begin();
+                let Some(seat) = seats.take(&pace, &tasks.end) else { continue };
+                let life = serve(io, pace);
                 tasks.all.spawn(async move {
-                    end.run_until_cancelled(life).await;
-                    drop(place);
+                    seat.leave.run_until_cancelled(life).await;
+                    drop(seat);
                 });
+                // Those that are in have their turn before the next one can need a seat.
+                yield_now().await;
             }
             Ok(None) => {}
             Err(why) => {
-                debug!(%why, "an operator cannot be let in");
+                if out_of_it.met() {
+                    warn!(%why, "an operator cannot be let in");
+                }
                 sleep(PAUSE).await;
             }
         }
     }
-}
-
-async fn next<D: Door>(
-    door: &D,
-    places: &Arc<Semaphore>,
-) -> io::Result<Option<(D::Io, OwnedSemaphorePermit)>> {
-    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-    Ok(door.next().await?.map(|io| (io, place)))
 }
 
 /// The control socket: for root and for the user that the host runs as.

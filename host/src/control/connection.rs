@@ -2,7 +2,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,17 +15,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::pace::Pace;
 use super::reply::Reply;
-
-/// From accept, or from the first byte of a later request, to the end of its head; and the same
-/// again for a body. Operators' tools are near and send both at once.
-pub(super) const REQUEST_IN: Duration = Duration::from_secs(5);
-
-/// Between two requests.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// A peer that takes no byte of an answer for this long is given up.
-const STALLED: Duration = Duration::from_secs(5);
 
 /// Requests are short lines; hyper's own bound is 400 KiB.
 const LARGEST_HEAD: usize = 16 * 1024;
@@ -36,24 +26,23 @@ const LARGEST_HEAD: usize = 16 * 1024;
 const DISCARD_FOR: Duration = Duration::from_millis(500);
 const DISCARD_AT_MOST: u64 = 1024 * 1024;
 
-/// Serves requests until the peer leaves or a deadline passes. Dropping the future drops the
-/// connection.
-pub(super) async fn serve<I, H, F>(io: I, handler: H)
+/// Serves requests until the peer leaves or a deadline passes. `pace` tells others how far it is; a
+/// handler says by it when it has the whole request. Dropping the future drops the connection.
+pub(super) async fn serve<I, H, F>(io: I, pace: Pace, handler: H)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send,
     H: Fn(Request<Incoming>) -> F + Send,
     F: Future<Output = Response<Reply>> + Send,
 {
-    let pace = Pace::begin();
     let service = service_fn(|request| {
-        pace.enter(Stage::Working);
+        pace.has_head();
         let (pace, answer) = (pace.clone(), handler(request));
         async move { Ok::<_, std::convert::Infallible>(answer.await.map(|body| Paced { body, pace })) }
     });
     let io = TokioIo::new(PacedIo { io, pace: pace.clone() });
     let mut connection =
         http1::Builder::new().max_buf_size(LARGEST_HEAD).serve_connection(io, service);
-    let mut timer = std::pin::pin!(sleep_until(Instant::now() + IDLE));
+    let mut timer = std::pin::pin!(sleep_until(Instant::now()));
     let in_time = std::future::poll_fn(|task| {
         if Pin::new(&mut connection).poll(task).is_ready() {
             return Poll::Ready(true);
@@ -76,63 +65,6 @@ async fn discard(io: impl AsyncRead + Unpin) {
     drop(timeout(DISCARD_FOR, tokio::io::copy(&mut rest, &mut nowhere)).await);
 }
 
-/// What a connection waits for, shared by its socket, its service and its answers.
-#[derive(Clone)]
-struct Pace(Arc<Mutex<State>>);
-
-struct State {
-    stage: Stage,
-    /// Since when the peer takes no bytes.
-    blocked: Option<Instant>,
-}
-
-#[derive(Clone, Copy)]
-enum Stage {
-    /// A head that has begun, or the first one.
-    Head { until: Instant },
-    /// The next request.
-    Idle { until: Instant },
-    /// The handler, which has bounds of its own, or the rest of its answer.
-    Working,
-}
-
-impl Pace {
-    fn begin() -> Self {
-        let stage = Stage::Head { until: Instant::now() + REQUEST_IN };
-        Self(Arc::new(Mutex::new(State { stage, blocked: None })))
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn enter(&self, stage: Stage) {
-        self.state().stage = stage;
-    }
-
-    /// Bytes have come: the first ones of a request begin its time.
-    fn read(&self) {
-        let mut state = self.state();
-        if matches!(state.stage, Stage::Idle { .. }) {
-            state.stage = Stage::Head { until: Instant::now() + REQUEST_IN };
-        }
-    }
-
-    fn wrote(&self, blocked: bool) {
-        let mut state = self.state();
-        state.blocked = blocked.then(|| state.blocked.unwrap_or_else(Instant::now));
-    }
-
-    fn due(&self) -> Option<Instant> {
-        let state = self.state();
-        match (state.blocked, state.stage) {
-            (Some(since), _) => Some(since + STALLED),
-            (None, Stage::Head { until } | Stage::Idle { until }) => Some(until),
-            (None, Stage::Working) => None,
-        }
-    }
-}
-
 pin_project_lite::pin_project! {
     /// An answer. When it has been handed over or dropped, the next request is waited for.
     struct Paced {
@@ -143,7 +75,7 @@ pin_project_lite::pin_project! {
 
     impl PinnedDrop for Paced {
         fn drop(this: Pin<&mut Self>) {
-            this.pace.enter(Stage::Idle { until: Instant::now() + IDLE });
+            this.pace.idles();
         }
     }
 }

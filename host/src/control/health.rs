@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener as StdTcpListener};
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tracing::info;
@@ -12,10 +13,14 @@ use tracing::info;
 use super::accept::{self, Tasks};
 use super::connection;
 use super::reply::{self, Reply};
+use super::seats::Seats;
 use crate::lifecycle::{Phase, PhaseWatch};
 
-/// Probes come one at a time from a few places; more wait.
+/// Probes come one at a time from a few places.
 const MOST_CONNECTIONS: usize = 64;
+
+/// Those that come at once are not turned away by the kernel.
+const BACKLOG: i32 = 1024;
 
 /// The server of `/livez` and `/readyz`. Dropping it ends its connections.
 #[derive(Debug)]
@@ -32,6 +37,7 @@ impl Health {
     /// When the address cannot be had.
     pub fn start(address: SocketAddr, phase: PhaseWatch, runtime: &Handle) -> io::Result<Self> {
         let listener = StdTcpListener::bind(address)?;
+        SockRef::from(&listener).listen(BACKLOG)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let listener = {
@@ -39,11 +45,14 @@ impl Health {
             TcpListener::from_std(listener)?
         };
         let tasks = Tasks::default();
-        let serve = move |io| {
+        let serve = move |io, pace| {
             let phase = phase.clone();
-            connection::serve(io, move |request| std::future::ready(answer(&request, phase.now())))
+            connection::serve(io, pace, move |request| {
+                std::future::ready(answer(&request, phase.now()))
+            })
         };
-        tasks.all.spawn_on(accept::run(listener, MOST_CONNECTIONS, tasks.clone(), serve), runtime);
+        let seats = Seats::new("health", MOST_CONNECTIONS);
+        tasks.all.spawn_on(accept::run(listener, seats, tasks.clone(), serve), runtime);
         info!(health = %address, "health is answered");
         Ok(Self { tasks, address })
     }

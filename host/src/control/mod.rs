@@ -13,8 +13,10 @@ mod accept;
 mod connection;
 mod follow;
 mod health;
+mod pace;
 mod reply;
 pub mod schema;
+mod seats;
 mod server;
 mod socket;
 

@@ -18,10 +18,12 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{info, warn};
 
 use super::accept::{self, Private, Tasks};
-use super::connection::{self, REQUEST_IN};
+use super::connection;
 use super::follow;
+use super::pace::{Pace, REQUEST_IN};
 use super::reply::{self, Reply};
 use super::schema::{Connections, Generations, Nothing, Outcome, Refused, Rollback, Stop, Swap};
+use super::seats::Seats;
 use super::socket::ControlSocket;
 use super::{Host, Pending};
 
@@ -95,13 +97,16 @@ impl Server {
         };
         let serve = {
             let (tasks, leaving) = (tasks.clone(), leaving.clone());
-            move |io| {
+            move |io, pace: Pace| {
                 let (host, tasks, leaving) = (host.clone(), tasks.clone(), leaving.clone());
                 let session = Arc::new(Session { host, tasks, leaving, last: Mutex::default() });
-                connection::serve(io, move |request| answer(session.clone(), request))
+                connection::serve(io, pace.clone(), move |request| {
+                    answer(session.clone(), pace.clone(), request)
+                })
             }
         };
-        tasks.all.spawn_on(accept::run(door, MOST_CONNECTIONS, tasks.clone(), serve), runtime);
+        let seats = Seats::new("control", MOST_CONNECTIONS);
+        tasks.all.spawn_on(accept::run(door, seats, tasks.clone(), serve), runtime);
         info!(control = %socket.path().display(), "control socket is open");
         Ok(Self { tasks, leaving, runtime: runtime.clone(), socket })
     }
@@ -166,11 +171,12 @@ impl No {
     }
 }
 
-async fn answer(session: Arc<Session>, request: Request<Incoming>) -> Response<Reply> {
+async fn answer(session: Arc<Session>, pace: Pace, request: Request<Incoming>) -> Response<Reply> {
     let answer = async {
         let route = route(&request)?;
         let body =
             if request.method() == Method::GET { Bytes::new() } else { body(request).await? };
+        pace.works();
         session.carry_out(route, &body).await
     };
     answer.await.unwrap_or_else(No::response)

@@ -15,7 +15,9 @@ use super::info::Info;
 use super::listen::Listener;
 use super::socket::Socket;
 use super::{Context, Service, connection, door};
+use crate::descriptors;
 use crate::lifecycle::Phase;
+use crate::shortage::{Over, Shortage};
 use crate::unix_socket::OwnedPath;
 
 /// When the process or the machine is out of something that connections need, accepting again at
@@ -33,6 +35,7 @@ pub struct Acceptor<S> {
     context: Context,
     service: S,
     permits: Arc<Semaphore>,
+    shortage: Shortage,
 }
 
 /// The listening socket, and the path of one that has a path.
@@ -63,7 +66,7 @@ impl<S: Service> Acceptor<S> {
                 Queue::Unix(UnixListener::from_std(socket.into())?, path)
             }
         };
-        Ok(Self { queue, name, context, service, permits })
+        Ok(Self { queue, name, context, service, permits, shortage: Shortage::default() })
     }
 
     /// Accepts until the drain begins, then closes the door without losing who is in the queue.
@@ -75,6 +78,7 @@ impl<S: Service> Acceptor<S> {
                 () = self.context.phase.reached(Phase::Draining) => break,
                 accepted = self.accept() => match accepted {
                     Ok(socket) => {
+                        self.spare().await;
                         let permit = self.place().await;
                         self.start(socket, permit);
                     }
@@ -136,7 +140,28 @@ impl<S: Service> Acceptor<S> {
             sleep(FAILED_PAUSE).await;
             return;
         }
-        warn!(%why, addr = &*self.name, "cannot accept; trying again in {EXHAUSTED_PAUSE:?}");
+        self.wait_for_more(why).await;
+    }
+
+    /// Keeps what has just been accepted waiting as long as it has a descriptor that the host keeps for
+    /// itself: guests have taken too many. A drain asks for none.
+    async fn spare(&self) {
+        while !descriptors::are_left_for_connections() {
+            if self.context.phase.now() >= Phase::Draining {
+                return;
+            }
+            self.wait_for_more(&io::Error::from_raw_os_error(libc::EMFILE)).await;
+        }
+        if let Some(Over { lasted, times }) = self.shortage.over() {
+            info!(addr = &*self.name, ?lasted, times, "accepts again");
+        }
+    }
+
+    /// Says once that there is a shortage, until it is over.
+    async fn wait_for_more(&self, why: &io::Error) {
+        if self.shortage.met() {
+            warn!(%why, addr = &*self.name, "cannot accept; tried again every {EXHAUSTED_PAUSE:?}");
+        }
         tokio::select! {
             () = sleep(EXHAUSTED_PAUSE) => {}
             () = self.context.phase.reached(Phase::Draining) => {}

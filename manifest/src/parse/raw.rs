@@ -123,7 +123,8 @@ pub(super) struct Total {
     /// Instances at once; each takes 4 GiB of address space, memory only as it is used.
     #[schemars(extend("default" = number(defaults::MAX_INSTANCES)))]
     pub(super) instances: Option<u64>,
-    /// Linear memory of all instances. No bound but that of each by default.
+    /// Linear memory of all instances. By default three quarters of what the cgroup allows; without one
+    /// there is no bound but that of each.
     pub(super) memory: Option<Written<Size>>,
 }
 

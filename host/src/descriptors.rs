@@ -1,0 +1,112 @@
+//! File descriptors: as many as the process may have, and shared out, because whoever takes the last
+//! one takes it from a probe, an operator or a reload.
+//!
+//! ```text
+//!  0 ─────────────── guests: files, sockets, requests ──────────┐
+//!  0 ─────────────── connections ───────────────────────────────┼──────────┐
+//!  0 ─────────────── the host itself ───────────────────────────┼──────────┼───────── limit
+//!                                              three quarters ──┘   less what is kept
+//! ```
+//!
+//! The kernel gives the lowest number that is free, so a number tells how many are taken.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::sync::LazyLock;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Kept for the host itself: 64 probes of health, 32 operators, and as many for a reload, databases,
+/// names to be looked up.
+const KEPT: u64 = 128;
+
+/// What it has open from the start: listeners, runtimes, the log, databases.
+const OWN: u64 = 64;
+
+/// Of few it is a quarter.
+fn kept(limit: u64) -> u64 {
+    KEPT.min(limit / 4)
+}
+
+/// Of few it is an eighth.
+fn own(limit: u64) -> u64 {
+    OWN.min(limit / 8)
+}
+
+/// What guests leave.
+fn not_for_guests(limit: u64) -> u64 {
+    limit / 4
+}
+
+/// The most that the process may have open (`ulimit -n`). None: as many as it likes.
+pub(crate) fn limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// Takes as many as the system lets us have: the soft limit is that of programs which use select(2), and
+/// we do not. Gives the limit before.
+pub(crate) fn raise() -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // Where it may not be raised it stays, and is counted with.
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).ok();
+    }
+    current
+}
+
+/// Connections that there is room for beside what the host needs for itself and, if they may open
+/// anything, guests.
+pub(crate) fn for_connections(limit: Option<u64>, beside_guests: bool) -> usize {
+    let Some(limit) = limit else { return usize::MAX };
+    let guests = if beside_guests { not_for_guests(limit) } else { 0 };
+    let left = limit - kept(limit) - own(limit) - guests;
+    usize::try_from(left).unwrap_or(usize::MAX).max(1)
+}
+
+/// Tells how many are taken.
+struct Probe {
+    file: File,
+    limit: u64,
+}
+
+static PROBE: LazyLock<Option<Probe>> = LazyLock::new(|| {
+    let limit = limit()?;
+    Some(Probe { file: File::open("/dev/null").ok()?, limit })
+});
+
+/// Whether the next one is below so many. False if there is none at all.
+fn is_next_below(bound: impl FnOnce(u64) -> u64) -> bool {
+    let Some(probe) = &*PROBE else { return true };
+    let bound = RawFd::try_from(bound(probe.limit)).unwrap_or(RawFd::MAX);
+    probe.file.try_clone().is_ok_and(|next| next.as_raw_fd() < bound)
+}
+
+/// Whether a guest may have another one. Guests that ask in the same instant may get a few more.
+pub(crate) fn are_left_for_guests() -> bool {
+    is_next_below(|limit| limit - not_for_guests(limit))
+}
+
+/// Whether another connection may have one.
+pub(crate) fn are_left_for_connections() -> bool {
+    is_next_below(|limit| limit - kept(limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_room_for_the_host_and_for_guests() {
+        assert_eq!(for_connections(Some(1024), false), 1024 - 192);
+        assert_eq!(for_connections(Some(1024), true), 1024 - 192 - 256);
+        assert_eq!(for_connections(Some(64), true), 24);
+        assert_eq!(for_connections(Some(1), true), 1);
+        assert_eq!(for_connections(None, true), usize::MAX);
+        assert!(for_connections(Some(20_000), true) > 10_000, "the default of --max-connections");
+    }
+
+    #[test]
+    fn there_are_some_left_here() {
+        assert!(are_left_for_guests() && are_left_for_connections());
+    }
+}

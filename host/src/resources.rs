@@ -1,0 +1,59 @@
+//! What the system lets the process have, and who gets how much of it.
+
+use tracing::{info, warn};
+
+use crate::config::Serve;
+use crate::{cgroup, descriptors, operate, threads};
+
+/// Threads that the process needs beside its first: for the log, the lifecycle and both clocks, the
+/// workers, those for what blocks, what watches; and a few for what comes and goes.
+pub(crate) fn threads(config: &Serve) -> usize {
+    let watch = usize::from(config.manifest.swap.watch);
+    4 + config.threads.get() + threads::BLOCKING + watch + threads::SPARE
+}
+
+/// Connections that there may be: as many as are allowed, and there are descriptors for.
+pub(crate) fn connections(config: &Serve) -> usize {
+    let allowed = config.manifest.connection.connections;
+    allowed.min(descriptors::for_connections(descriptors::limit(), config.file.is_some()))
+}
+
+/// Says how many descriptors there are, if that is not what was asked for. `before`: the limit that the
+/// process was started with.
+pub(crate) fn say_descriptors(config: &Serve, before: Option<u64>) {
+    let (limit, connections) = (descriptors::limit(), connections(config));
+    if connections < config.manifest.connection.connections {
+        let name =
+            if config.file.is_some() { "listen.max-connections" } else { "--max-connections" };
+        warn!(
+            limit,
+            connections,
+            "fewer file descriptors than connections allowed, so there will be no more than these: raise \
+             `ulimit -Hn` (systemd: LimitNOFILE=) or lower {name}"
+        );
+    } else if before != limit {
+        info!(before, limit, connections, "the limit of file descriptors has been raised");
+    }
+}
+
+/// Memory of all guests together: what is asked for; else what the system lets the process have, less
+/// what it needs for itself.
+pub(crate) fn memory(config: &Serve) -> Option<u64> {
+    let asked = config.manifest.total.memory;
+    let Some(limit) = cgroup::memory_limit() else { return asked };
+    let fits = cgroup::for_guests(limit);
+    let [allowed, guests] = [limit, asked.unwrap_or(fits)].map(operate::size);
+    if asked.is_some_and(|asked| asked > fits) {
+        let fits = operate::size(fits);
+        let name = if config.file.is_some() { "total.memory" } else { "--total-memory" };
+        warn!(
+            allowed,
+            guests,
+            "guests may have more memory than the cgroup leaves them: the kernel may kill the host; \
+             {name} had better be {fits} at most, or not be said at all"
+        );
+    } else {
+        info!(allowed, guests, "memory: the cgroup has a limit, and guests have a part of it");
+    }
+    asked.or(Some(fits))
+}
