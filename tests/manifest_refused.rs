@@ -324,7 +324,11 @@ const ABOUT_COMPONENTS: [&[&str]; 29] = [
 fn flag_about_components_is_refused_beside_a_manifest() {
     let manifest = LISTEN.to_owned() + &component("a") + &route("/", "a");
     let site = Site::with(&manifest, &[("a.wasm", "version_a_p2")]);
-    let more: [&[&str]; 2] = [&["--max-connections", "10"], &["--keep-alive-timeout", "75s"]];
+    let more: [&[&str]; 3] = [
+        &["--max-connections", "10"],
+        &["--keep-alive-timeout", "75s"],
+        &["--total-memory", "1GiB"],
+    ];
     let all: Vec<&[&str]> = ABOUT_COMPONENTS.into_iter().chain(more).collect();
     for flag in &all {
         let exit = Host::run(["serve", site.text()].into_iter().chain(flag.iter().copied()));
