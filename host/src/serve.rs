@@ -69,12 +69,19 @@ pub fn run(config: &Serve, log_filter: EnvFilter) -> Exit {
         ),
         Outcome::NoStart(why) => (Exit::NoStart, format!("host: cannot start: {why:#}")),
     };
+    if !host_keyvalue::settle(CLOSE_PATIENCE) {
+        warn!("a key-value database is not closed yet; the next start will check it");
+    }
     log.end(&last_line);
     if let Some(operations) = operations {
         operations.end(exit, last_line);
     }
     exit
 }
+
+/// Databases that are being closed, because nobody uses them any more, have this long at the end. What
+/// they have acknowledged is on the disk already.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A line waits this long for a reader who does not read: neither start nor end may hang.
 const LINE_PATIENCE: Duration = Duration::from_secs(1);

@@ -55,6 +55,11 @@ impl Guarded {
         Ok(Self { path: path.to_owned(), opener, made, open: RwLock::new(Some(database)) })
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Runs `work`. A file that has failed before is opened again first, and `then` runs before
     /// anything else does.
     pub(super) fn run<T>(

@@ -9,6 +9,7 @@
 //! written through share the next transaction: the disk is waited for once for all of them. The
 //! threads belong to the file, so nobody who uses another one can keep them.
 
+mod closing;
 mod commit;
 mod database;
 mod queue;
@@ -23,6 +24,8 @@ use redb::ReadableDatabase as _;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+pub use self::closing::settle;
+use self::closing::{Closing, wait_for};
 use self::database::{Guarded, Opener, PAIRS, SPACES};
 use self::queue::{Job, Queue};
 use crate::bucket::Page;
@@ -37,10 +40,13 @@ use crate::write::{Reply, Write};
 /// Threads that read. Most of what they read is in memory; the others are for what is not.
 const READERS: usize = 4;
 
-/// A database file, and who reads and writes it. Dropping it closes the file; its threads end then.
+/// A database file, and who reads and writes it. Dropping it has the file closed, by the thread that
+/// writes: that waits for the disk, and whoever drops the last of a generation may not. Its threads end
+/// then.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    database: Guarded,
+    /// None only while it is dropped.
+    database: Option<Guarded>,
     reads: Arc<Queue<Reading>>,
     writes: Arc<Queue<Writing>>,
     spaces: Mutex<BTreeMap<host_manifest::Space, Arc<Entry>>>,
@@ -62,8 +68,9 @@ impl Disk {
     }
 
     fn open_by(path: &Path, opener: Opener) -> Result<Self, OpenError> {
+        wait_for(path, DISK_DEADLINE);
         let disk = Self {
-            database: Guarded::open(path, opener)?,
+            database: Some(Guarded::open(path, opener)?),
             reads: Arc::default(),
             writes: Arc::default(),
             spaces: Mutex::default(),
@@ -76,7 +83,11 @@ impl Disk {
         }
         started.map_err(|why| OpenError::Disk {
             path: path.display().to_string(),
-            why: format!("it needs {} threads: {why}", READERS + 1),
+            why: format!(
+                "it needs {} threads, and the system gave fewer ({why}): raise the limit on threads \
+                 (systemd: TasksMax=; a container: its pids limit; else `ulimit -u` of the user)",
+                READERS + 1
+            ),
         })?;
         Ok(disk)
     }
@@ -92,7 +103,10 @@ impl Disk {
             Some(entry) => entry.clone(),
             None => {
                 let name = name(space);
-                let (id, used) = self.database.register(&name)?;
+                let (id, used) = match &self.database {
+                    Some(database) => database.register(&name)?,
+                    None => (0, 0),
+                };
                 let usage = Usage::new(accounts.of(space), used);
                 let entry = Arc::new(Entry { name, id, usage });
                 spaces.insert(space.clone(), entry.clone());
@@ -112,7 +126,10 @@ impl Disk {
         &self,
         work: impl Fn(&redb::Database) -> Result<T, redb::Error>,
     ) -> Result<T, Failure> {
-        let result = self.database.run(work, |database| self.count_again(database));
+        let result = match &self.database {
+            Some(database) => database.run(work, |database| self.count_again(database)),
+            None => Err(Failure::Unavailable("the database is closed".to_owned())),
+        };
         self.health.saw(&result);
         result
     }
@@ -133,7 +150,13 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         self.reads.close();
-        self.writes.close();
+        let Some(database) = self.database.take() else { return };
+        let closing = Closing::begin(database.path());
+        // If there is no such thread, because it could not be made, they go with the queue.
+        self.writes.close_with(Box::new(move || {
+            drop(database);
+            drop(closing);
+        }));
     }
 }
 

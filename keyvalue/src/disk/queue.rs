@@ -42,7 +42,12 @@ struct State<W> {
     /// Of the parties that have any. The first one is the next to be taken from.
     lanes: VecDeque<Lane<W>>,
     closed: bool,
+    /// What is to be done when it is closed and empty, by the first thread that finds it so.
+    last: Option<Last>,
 }
+
+/// What is done last.
+type Last = Box<dyn FnOnce() + Send>;
 
 /// What waits of one party, in its order.
 struct Lane<W> {
@@ -78,7 +83,7 @@ impl<W> Lane<W> {
 
 impl<W> Default for Queue<W> {
     fn default() -> Self {
-        let state = State { lanes: VecDeque::new(), closed: false };
+        let state = State { lanes: VecDeque::new(), closed: false, last: None };
         Self { state: Mutex::new(state), change: Condvar::new() }
     }
 }
@@ -160,6 +165,12 @@ impl<W> Queue<W> {
         self.change.notify_all();
     }
 
+    /// The same, and one of them does this at its end.
+    pub(super) fn close_with(&self, last: Last) {
+        self.lock().last = Some(last);
+        self.close();
+    }
+
     /// Bytes that wait, of all parties.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
@@ -190,6 +201,10 @@ impl<W: Send + 'static> Queue<W> {
                 let wanted = jobs.into_iter().filter(Job::is_wanted).map(|job| job.work).collect();
                 // Who waits for work that panics hears of it by the end of its channel.
                 catch_unwind(AssertUnwindSafe(|| work(wanted))).ok();
+            }
+            let last = queue.lock().last.take();
+            if let Some(last) = last {
+                catch_unwind(AssertUnwindSafe(last)).ok();
             }
         };
         std::thread::Builder::new().name("keyvalue".to_owned()).spawn(serve).map(drop)

@@ -224,3 +224,28 @@ fn a_file_works_while_the_threads_that_all_share_are_taken() {
     });
     drop(release);
 }
+
+/// Whose turn it is to wait: of this process, and only one test uses it.
+static SLOW: Hanging = Hanging { state: Mutex::new((false, false)), change: Condvar::new() };
+
+fn open_slow(path: &Path) -> Result<Database, DatabaseError> {
+    open_watched(path, || Ok(()), || SLOW.pass())
+}
+
+/// The last exchange on a generation drops it on a worker, and that waited for the disk there.
+#[test]
+fn who_drops_the_last_of_it_does_not_wait_for_the_disk_and_who_opens_it_again_does() {
+    let folder = Folder::new();
+    let path = folder.path().join("data.redb");
+    let disk = Arc::new(Disk::open_by(&path, open_slow).unwrap());
+    let last = bucket(&disk, "app");
+    drop(disk);
+    runtime().block_on(last.set("k".to_owned(), vec![1])).unwrap();
+    SLOW.hang(true);
+    drop(last);
+    SLOW.met();
+    let opening = std::thread::spawn(move || Disk::open(&path).map(Arc::new));
+    SLOW.hang(false);
+    let again = bucket(&opening.join().unwrap().unwrap(), "app");
+    assert_eq!(runtime().block_on(again.get("k".to_owned())), Ok(Some(vec![1])));
+}

@@ -4,12 +4,16 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use host_manifest::Store;
 
 use super::support::{Folder, ROOM, one, open, own, runtime};
 use crate::limits::pair_size;
-use crate::{Failure, OpenError, Stores};
+use crate::{Failure, OpenError, Stores, settle};
+
+/// Longer than anything here takes.
+const OUTER: Duration = Duration::from_secs(60);
 
 fn key() -> String {
     "k".to_owned()
@@ -73,10 +77,12 @@ fn a_file_that_was_made_and_not_written_to_is_gone_when_it_is_closed() {
         let bucket = one(&Stores::default(), &store, ROOM);
         assert!(file(&folder).exists());
         drop(bucket);
+        assert!(settle(OUTER));
         assert!(!file(&folder).exists());
         let bucket = one(&Stores::default(), &store, ROOM);
         bucket.set(key(), Vec::new()).await.unwrap();
         drop(bucket);
+        assert!(settle(OUTER));
         assert!(file(&folder).exists(), "something is in it");
         let bucket = one(&Stores::default(), &store, ROOM);
         bucket.delete(key()).await.unwrap();
