@@ -17,6 +17,7 @@
     reason = "a test crate panics to fail, prints what it found, and lives on the real clock"
 )]
 
+mod addresses;
 mod blame;
 mod bodies;
 mod bulkheads;
