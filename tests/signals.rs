@@ -40,7 +40,9 @@ fn host_that_was_started_with_all_signals_blocked_hears_them() {
 fn host_that_was_started_with_its_signals_ignored_hears_them() {
     let ignore = "--ignore-signal=HUP,INT,QUIT,TERM,CHLD,USR1,USR2";
     for signal in [Signal::TERM, Signal::INT] {
-        let host = Host::serve("hello_p2").under(["env", ignore]).start();
+        // Compiled, so that a child of its own is waited for as well.
+        let serve = Host::serve("hello_p2").args(["--no-cache"]);
+        let host = serve.under(["env", ignore]).start();
         host.signal(Signal::HUP);
         host.wait_log(says::UNCHANGED);
         let mut conn = host.connect();
