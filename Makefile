@@ -98,8 +98,16 @@ FUZZ := RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ)
 $(CARGO_FUZZ):
 	$(CARGO) install cargo-fuzz --version '^0.13' --locked --root target/tools
 
+# Steps of the model of an HTTP/1 connection (host/src/net/connection_model.rs).
+MODEL_STEPS ?= 10000000
+
+.PHONY: fuzz-model
+fuzz-model: ## Play a peer and a stop by dice against HTTP/1 connections (MODEL_STEPS=10000000)
+	HOST_MODEL_STEPS=$(MODEL_STEPS) $(CARGO) test --release $(CARGO_FLAGS) --package host --lib -- \
+	    connection_model --nocapture
+
 .PHONY: fuzz
-fuzz: $(CARGO_FUZZ) ## Fuzz what reads text from outside, with a nightly toolchain (FUZZ_SECONDS=60 in all)
+fuzz: $(CARGO_FUZZ) fuzz-model ## Fuzz what reads text from outside, with a nightly toolchain (FUZZ_SECONDS=60 in all)
 	$(FUZZ) build --sanitizer none
 	@for target in $(FUZZ_TARGETS); do \
 	    mkdir -p target/fuzz/$$target || exit 1; \

@@ -293,8 +293,8 @@ fn an_answer_larger_than_the_application_may_send_is_broken_behind_its_plugins()
 }
 
 /// With time for much copying on a busy machine: of the processor, for an answer that comes behind the
-/// whole upload, and for who waits meanwhile.
-const PATIENT: &str = "[limits]\ncpu-time = \"5m\"\nresponse-head-timeout = \"5m\"\n\
+/// whole upload, and for who waits meanwhile and reads nothing.
+const PATIENT: &str = "[listen]\nmin-rate = \"off\"\n[limits]\ncpu-time = \"5m\"\nresponse-head-timeout = \"5m\"\n\
      body-idle-timeout = \"5m\"";
 
 #[test]

@@ -116,19 +116,44 @@ fn connection_with_an_exchange_is_not_idle() {
     assert_eq!(h2.expect_answer(1).body, b"slept\n");
 }
 
+/// 500 idle kept-alive peers kept newcomers out for 75 s. Now the one that has been idle longest makes
+/// room, politely: with FIN behind its last answer.
 #[test]
-fn connection_over_the_limit_is_served_when_another_has_closed() {
-    let host = Host::serve("hello_p2").args(["--max-connections", "1"]).start();
-    let mut first = host.connect();
-    assert_eq!(first.get("/").unwrap().status(), 200);
-    let mut second = host.connect();
-    second.send(wire::get("/")).unwrap();
-    for _ in 0..20 {
-        assert_eq!(first.get("/").unwrap().status(), 200);
+fn connection_over_the_limit_takes_the_place_of_the_one_that_was_idle_longest() {
+    let host = Host::serve("hello_p2").args(["--max-connections", "3"]).start();
+    let mut kept = host.connect();
+    assert_eq!(kept.get("/").unwrap().status(), 200);
+    let mut h2 = H2::connect(host.addr());
+    h2.get(1, "/");
+    assert_eq!(h2.expect_status(1), 200);
+    let mut silent = host.connect();
+    // Who comes now is served, and so is who comes then: three have made room.
+    let mut newcomers: Vec<_> = iter::repeat_with(|| host.connect()).take(3).collect();
+    for newcomer in &mut newcomers {
+        assert_eq!(newcomer.get("/").unwrap().status(), 200);
     }
-    assert!(second.is_quiet(), "nothing is owed to the second while the first is there");
-    drop(first);
-    assert_eq!(second.read_response("GET").unwrap().status(), 200);
+    kept.expect_fin();
+    silent.expect_fin();
+    assert_eq!(h2.expect_goaway(), (ANY_STREAM, NO_ERROR));
+    assert_eq!(host.log().matches(says::MAKES_ROOM).count(), 1, "once, however many come");
+}
+
+/// Nobody who is at work makes room. Who comes waits for a moment, and is told.
+#[test]
+fn connection_over_the_limit_is_answered_503_when_all_others_are_at_work() {
+    let host = Host::serve("gate_p2").args(["--max-connections", "2"]).start();
+    let mut at_work: Vec<_> = iter::repeat_with(|| host.connect()).take(2).collect();
+    for conn in &mut at_work {
+        conn.send("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        assert_eq!(conn.read_head().unwrap().status, 200);
+    }
+    let mut newcomer = host.connect();
+    let answer = newcomer.read_response("GET").unwrap();
+    assert_eq!(answer.status(), 503);
+    assert!(answer.head.says_close() && answer.header("retry-after").is_some(), "{answer}");
+    newcomer.expect_fin();
+    drop(at_work);
+    assert_eq!(host.get("/").status(), 200);
 }
 
 /// A host whose only instance is held by whoever reads slowly.

@@ -77,6 +77,20 @@ fn half_a_first_head_is_not_idle_and_is_served_when_its_rest_comes() {
     }
 }
 
+/// W7. `P` begins POST as well as the preface of HTTP/2; such a connection was closed without a word.
+#[test]
+fn first_letters_of_a_head_that_never_goes_on_are_answered_408() {
+    for letters in ["P", "PRI"] {
+        let args = ["--request-head-timeout", "300ms"];
+        let host = Host::serve("hello_p2").unix().args(args).start();
+        for conn in &mut connections(&host) {
+            conn.send(letters).unwrap();
+            assert_eq!(conn.read_response("GET").unwrap().status(), 408);
+            conn.expect_fin();
+        }
+    }
+}
+
 /// W7. A single byte is a beginning too.
 #[test]
 fn first_byte_of_a_second_head_is_not_idle_and_is_served_when_its_rest_comes() {

@@ -367,10 +367,11 @@ fn stream_of_a_client_that_has_sent_its_own_goaway_is_served() {
     }
 }
 
-/// The preface can be cut anywhere; what is there is no request, so nothing is lost.
+/// The preface can be cut anywhere; what is there is no request, so nothing is lost. (Its first letters
+/// may begin a request of HTTP/1, whose peer is told: see windows_h1.rs.)
 #[test]
 fn half_a_preface_is_bounded_by_the_time_for_a_head() {
-    for length in [1, PREFACE.len() - 1] {
+    for length in ["PRI ".len(), PREFACE.len() - 1] {
         let host = Host::serve("hello_p2").unix().args(["--request-head-timeout", "400ms"]).start();
         let mut conns = both_send(&host, &PREFACE[..length]);
         host.signal(Signal::TERM);

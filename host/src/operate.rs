@@ -331,7 +331,7 @@ fn generation(listed: Listed) -> Generation {
     }
 }
 
-fn connection(state: net::ConnectionState) -> Connection {
+fn connection(state: net::ConnectionInfo) -> Connection {
     Connection {
         id: state.id,
         peer: state.peer,

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use host_keyvalue::Stores;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -185,12 +184,9 @@ async fn start(
     let context = net::Context {
         phase,
         connections: work.connections.clone(),
-        limits: net::Limits {
-            connections: resources::connections(&config),
-            ..connection_limits(manifest)
-        },
+        limits: connection_limits(manifest),
     };
-    let permits = Arc::new(Semaphore::new(context.limits.connections));
+    let room = net::Room::new(resources::connections(&config), work.connections.clone());
     let line = ready_line(&listeners);
     operator.listens(listeners.iter().map(Listener::address).collect());
     let tokens: Vec<_> = listeners.iter().map(|_| work.doors.token()).collect();
@@ -203,7 +199,7 @@ async fn start(
         listener.listen()?;
     }
     for (listener, token) in listeners.into_iter().zip(tokens) {
-        let acceptor = Acceptor::new(listener, context.clone(), service.clone(), permits.clone())?;
+        let acceptor = Acceptor::new(listener, context.clone(), service.clone(), room.clone())?;
         doors.spawn(acceptor.run(token));
     }
     operator.serves(slot.clone());
@@ -382,7 +378,6 @@ fn terms(manifest: &Manifest) -> Terms {
 fn connection_limits(manifest: &Manifest) -> net::Limits {
     let connection = &manifest.connection;
     net::Limits {
-        connections: connection.connections,
         head: connection.head,
         keep_alive: connection.keep_alive,
         stall: connection.body_idle,

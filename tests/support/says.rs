@@ -22,6 +22,9 @@ pub const IGNORED: &str = "signal ignored";
 /// Accepting failed for want of something; it is tried again.
 pub const CANNOT_ACCEPT: &str = "cannot accept";
 
+/// There are as many connections as there may be.
+pub const MAKES_ROOM: &str = "makes room for who comes";
+
 /// How the last line after every stop begins (behind the log's own prefix, if it has one).
 pub const STOPPED: &str = "stopped in ";
 /// How the last line ends when nothing was lost. The comma keeps `10 cut` from matching.

@@ -12,7 +12,6 @@ use host_manifest::routes::Found;
 use host_manifest::{Component, Fail, MinRate};
 use http::header::TE;
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use tracing::{debug, info, warn};
 
 use super::afterwork::Afterwork;
@@ -29,7 +28,7 @@ use super::way::Way;
 use crate::component::{Generation, GuestFailure, Hops, Running, WasiBody};
 use crate::date;
 use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Work as InFlight};
-use crate::net;
+use crate::net::{self, RequestBody};
 use crate::site::{Breaker, BreakerStanding, Permit, Slot, Target};
 
 /// Serves exchanges: the service that the network is handed. Cloning gives another handle.
@@ -108,7 +107,7 @@ impl Exchanges {
         Self(Arc::new(Shared { site, phase, exchanges, hops, afterwork, terms, prefetch }))
     }
 
-    async fn answer(self, mut request: Request<Incoming>) -> Response<Answer> {
+    async fn answer(self, mut request: Request<RequestBody>) -> Response<Answer> {
         let hops = Hops::take(request.headers_mut());
         let checked = match edge::check(&mut request, self.0.terms.headers) {
             Ok(edge::Verdict::Pass) if hops.are_too_many() => Err(Failure::Loop.response()),
@@ -513,7 +512,7 @@ impl net::Service for Exchanges {
 
     fn call(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Response<Answer>> + Send + 'static {
         let answer = self.clone().answer(request);
         async move {
@@ -526,6 +525,8 @@ impl net::Service for Exchanges {
     fn refusal(&self, why: net::Refusal) -> Bytes {
         match why {
             net::Refusal::HeadTooSlow => Failure::HeadTooSlow.bytes(),
+            net::Refusal::Malformed(why) => Failure::Malformed(why).bytes(),
+            net::Refusal::NoRoom => Failure::AtLimit.bytes(),
             net::Refusal::Stopping => Failure::Cut.bytes(),
         }
     }

@@ -161,7 +161,6 @@ mod tests {
     use host_manifest::MinRate;
     use http::Response;
     use http_body_util::Empty;
-    use hyper::body::Incoming;
     use hyper::server::conn::http1;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
@@ -173,6 +172,7 @@ mod tests {
     use super::super::upload::{UploadLimits, receive};
     use super::super::verdict::Verdict;
     use super::*;
+    use crate::net::RequestBody;
 
     const SECOND: Duration = Duration::from_secs(1);
     const RATE: MinRate = MinRate {
@@ -182,16 +182,16 @@ mod tests {
     };
 
     /// A client that has sent this, and what the host has of it.
-    async fn sent(text: &str) -> (DuplexStream, Request<Incoming>) {
+    async fn sent(text: &str) -> (DuplexStream, Request<RequestBody>) {
         let (mut client, server) = duplex(1 << 20);
         let (send, mut requests) = mpsc::unbounded_channel();
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: Request<hyper::body::Incoming>| {
             send.send(request).unwrap();
             pending::<Result<Response<Empty<Bytes>>, Infallible>>()
         });
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(server), service));
         client.write_all(text.as_bytes()).await.unwrap();
-        (client, requests.recv().await.unwrap())
+        (client, requests.recv().await.unwrap().map(RequestBody::pumped))
     }
 
     fn post(length: usize, body: &str) -> String {

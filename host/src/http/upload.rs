@@ -8,13 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use host_clock::Moment;
 use host_manifest::MinRate;
-use http::header::{CONNECTION, EXPECT};
-use http::{HeaderValue, Request, Response};
+use http::header::EXPECT;
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Incoming;
-use tokio::runtime::Handle;
-use tokio::time::timeout;
 
 use super::answer::Answer;
 use super::pace::Pace;
@@ -22,6 +19,7 @@ use super::prefetch::declared_length;
 use super::verdict::{BROKEN_OFF, TOO_LARGE, TOO_SLOW, Verdict};
 use super::way::Way;
 use crate::component::{BodyError, WasiBody};
+use crate::net::{self, RequestBody};
 
 /// What a request body may be, for all on its way.
 pub(super) struct UploadLimits {
@@ -44,7 +42,7 @@ impl UploadLimits {
 
 /// The request as the guest will see it. What becomes of its body is told to `verdict`.
 pub(super) fn receive(
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     limits: &UploadLimits,
     verdict: &Verdict,
 ) -> Request<WasiBody> {
@@ -58,24 +56,18 @@ pub(super) fn receive(
 
 /// What is read of a body that nobody wants, so that its connection can go on: less than it takes to make
 /// another one.
-const UNWANTED: UploadLimits =
-    UploadLimits { bytes: 64 << 10, idle: Duration::from_secs(5), min_rate: None };
+const UNWANTED: u64 = 64 << 10;
 
 /// The answer to a request that no guest gets. Where its body may be too long to be read for nothing, the
 /// connection ends with the answer, which says so.
 pub(super) fn turn_away(
-    request: Request<Incoming>,
-    mut answer: Response<Answer>,
+    request: Request<RequestBody>,
+    answer: Response<Answer>,
 ) -> Response<Answer> {
-    if request.body().is_end_stream() {
-        return answer;
+    let expected = request.headers().contains_key(EXPECT);
+    if !expected && declared_length(request.headers()).is_some_and(|bytes| bytes <= UNWANTED) {
+        request.into_body().discard();
     }
-    if declared_length(request.headers()).is_none_or(|bytes| bytes > UNWANTED.bytes) {
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        return answer;
-    }
-    // Its drop reads on.
-    drop(Upload::new(request, &UNWANTED, &Verdict::default()));
     answer
 }
 
@@ -99,7 +91,7 @@ pub(super) fn limited(body: WasiBody, most: u64, verdict: Verdict) -> WasiBody {
 /// A request body with its limits. The guest sees an error where one is passed.
 pub(super) struct Upload {
     /// Taken by the drop.
-    body: Option<Incoming>,
+    body: Option<RequestBody>,
     left: u64,
     patience: Duration,
     pace: Option<Pace>,
@@ -119,7 +111,7 @@ impl Upload {
     /// The body of `request`, judged in `verdict`. A peer may hold it back until it is asked for it
     /// (RFC 9110 §10.1.1).
     pub(super) fn new(
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         limits: &UploadLimits,
         verdict: &Verdict,
     ) -> (Request<()>, Self) {
@@ -157,6 +149,17 @@ impl Upload {
         }
     }
 
+    /// What the guest is told of a body that breaks off.
+    fn broken(&self, why: net::BodyError) -> BodyError {
+        match why {
+            net::BodyError::Peer(why) => {
+                self.verdict.set(BROKEN_OFF);
+                why.into()
+            }
+            net::BodyError::Over => BodyError::ConnectionTerminated,
+        }
+    }
+
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyError> {
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
         match self.left.checked_sub(bytes) {
@@ -190,7 +193,7 @@ impl Body for Upload {
                 self.body = None;
             }
             return Poll::Ready(frame.map(|frame| {
-                let frame = frame.inspect_err(|_| self.verdict.set(BROKEN_OFF))?;
+                let frame = frame.map_err(|why| self.broken(why))?;
                 self.count(&frame)?;
                 Ok(frame)
             }));
@@ -224,21 +227,7 @@ impl Drop for Upload {
         if body.is_end_stream() || self.verdict.failure().is_some() || self.expected {
             return;
         }
-        // Ends with the connection, whose end of the body then fails, or with its patience. A peer
-        // that is still sending then has no other request under way.
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(timeout(self.patience, discard(body, self.left)));
-        }
-    }
-}
-
-async fn discard(mut body: Incoming, mut left: u64) {
-    while let Some(Ok(frame)) = body.frame().await {
-        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-        match left.checked_sub(bytes) {
-            Some(rest) => left = rest,
-            None => return,
-        }
+        body.discard();
     }
 }
 

@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use socket2::{SockRef, Socket as RawSocket};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, info, warn};
 
-use super::info::Info;
 use super::listen::Listener;
+use super::registry::Entry;
 use super::socket::Socket;
-use super::{Context, Service, connection, door};
+use super::{Context, Room, Service, connection, door};
 use crate::descriptors;
 use crate::lifecycle::Phase;
 use crate::shortage::{Over, Shortage};
@@ -34,7 +33,7 @@ pub struct Acceptor<S> {
     name: Arc<str>,
     context: Context,
     service: S,
-    permits: Arc<Semaphore>,
+    room: Arc<Room>,
     shortage: Shortage,
 }
 
@@ -46,7 +45,7 @@ enum Queue {
 }
 
 impl<S: Service> Acceptor<S> {
-    /// Takes over a listener. `permits` bounds the connections of all listeners together. To be
+    /// Takes over a listener. `room` is that of all listeners together. To be
     /// called inside the runtime that will run it.
     ///
     /// # Errors
@@ -55,7 +54,7 @@ impl<S: Service> Acceptor<S> {
         listener: Listener,
         context: Context,
         service: S,
-        permits: Arc<Semaphore>,
+        room: Arc<Room>,
     ) -> io::Result<Self> {
         let name = listener.address().into();
         let queue = match listener {
@@ -66,7 +65,7 @@ impl<S: Service> Acceptor<S> {
                 Queue::Unix(UnixListener::from_std(socket.into())?, path)
             }
         };
-        Ok(Self { queue, name, context, service, permits, shortage: Shortage::default() })
+        Ok(Self { queue, name, context, service, room, shortage: Shortage::default() })
     }
 
     /// Accepts until the drain begins, then closes the door without losing who is in the queue.
@@ -79,8 +78,7 @@ impl<S: Service> Acceptor<S> {
                 accepted = self.accept() => match accepted {
                     Ok(socket) => {
                         self.spare().await;
-                        let permit = self.place().await;
-                        self.start(socket, permit);
+                        self.start(socket);
                     }
                     Err(why) => self.pause(&why).await,
                 },
@@ -98,36 +96,24 @@ impl<S: Service> Acceptor<S> {
         })
     }
 
-    /// Waits for a connection to end, if there are as many as there may be. A drain asks for no
-    /// place: everybody who is in is served.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        tokio::select! {
-            biased;
-            permit = self.permits.clone().acquire_owned() => permit.ok(),
-            () = self.context.phase.reached(Phase::Draining) => None,
-        }
-    }
-
     /// Starts a connection's task. Its guard in the tracker says that it is alive; the task owns
     /// the socket and ends with the connection.
-    fn start(&self, socket: Socket, permit: Option<OwnedSemaphorePermit>) {
+    fn start(&self, socket: Socket) {
         if let Err(why) = socket.no_delay() {
             debug!(%why, "a connection was gone before it began");
             return;
         }
-        let info = info(&socket, &self.name);
-        let guard = self.context.connections.enter(info.clone());
+        let entry = entry(&socket, &self.name);
+        let guard = self.context.connections.enter(entry.clone());
         let (context, service) = (self.context.clone(), self.service.clone());
-        tokio::spawn(async move {
-            connection::serve(socket, context, service, info, guard).await;
-            drop(permit);
-        });
+        let room = self.room.clone();
+        tokio::spawn(connection::serve(socket, context, service, room, entry, guard));
     }
 
     /// Starts one that was taken from the queue past the reactor.
     fn start_raw(&self, socket: io::Result<Socket>) {
         match socket {
-            Ok(socket) => self.start(socket, None),
+            Ok(socket) => self.start(socket),
             Err(why) => warn!(%why, "a connection from the queue cannot be served"),
         }
     }
@@ -225,7 +211,7 @@ impl<S: Service> Acceptor<S> {
         }
         warn!(addr = &*self.name, lost, "stop: connections given up before they were accepted");
         for _ in 0..lost {
-            let mut gone = self.context.connections.enter(Info::new(None, self.name.clone()));
+            let mut gone = self.context.connections.enter(Entry::new(None, self.name.clone()));
             gone.mark_cut();
         }
     }
@@ -243,10 +229,10 @@ fn unix(socket: RawSocket) -> io::Result<Socket> {
 }
 
 /// The entry of a connection in the registry.
-fn info(socket: &Socket, listener: &Arc<str>) -> Arc<Info> {
+fn entry(socket: &Socket, listener: &Arc<str>) -> Arc<Entry> {
     let peer = match socket {
         Socket::Tcp(stream) => stream.peer_addr().ok(),
         Socket::Unix(_) => None,
     };
-    Info::new(peer, listener.clone())
+    Entry::new(peer, listener.clone())
 }

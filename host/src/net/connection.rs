@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::flow::{Flow, Reading};
-use super::info::{Info, Protocol};
 use super::preface::{self, Opening};
+use super::registry::{Entry, Protocol};
+use super::room::{NoRoom, Place};
 use super::socket::Socket;
-use super::{Context, Refusal, Service, close, h1, h2};
-use crate::lifecycle::{Guard, Phase};
+use super::{Context, Refusal, Room, Service, close, h1, h2};
+use crate::lifecycle::{Guard, Phase, PhaseWatch};
 
 /// How a protocol left its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) enum End {
     Gone,
     /// Ended by force with bytes owed.
     Dropped,
+    /// The peer sends nothing but frames that bring nothing, and has been told.
+    Flooded,
 }
 
 /// After the cut, answers of 503 and broken streams have this long to leave the process.
@@ -35,44 +37,65 @@ pub(super) const CUT_FLUSH: Duration = Duration::from_millis(500);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Serves a connection until its end. `guard` keeps it registered; dropping the future drops the
-/// socket. `info` is the entry under which the guard is registered.
+/// socket. `entry` is the one under which the guard is registered.
 pub(super) async fn serve<S: Service>(
     socket: Socket,
     context: Context,
     service: S,
-    info: Arc<Info>,
+    room: Arc<Room>,
+    entry: Arc<Entry>,
     mut guard: Guard,
 ) {
     let accepted = Instant::now();
     let socket = Arc::new(socket);
-    let end = match preface::detect(&socket, &context).await {
+    let place = match room.place(&context.phase).await {
+        Ok(place) => place,
+        Err(NoRoom) => {
+            return refuse(&socket, &service.refusal(Refusal::NoRoom), &context.phase).await;
+        }
+    };
+    entry.has_a_place();
+    let end = match preface::detect(&socket, &entry, &context).await {
         Opening::Http1(bytes) => {
-            let flow = Flow::new(Reading::first_head(accepted), bytes, accepted);
-            info.opened(Protocol::Http1, &flow);
-            h1::serve(&socket, &flow, &context, &service).await
+            entry.speaks(Protocol::Http1);
+            h1::serve(&socket, &entry, (accepted, bytes), &context, &service).await
         }
         Opening::Http2(bytes) => {
-            let flow = Flow::new(Reading::Free, bytes, accepted);
-            info.opened(Protocol::Http2, &flow);
-            h2::serve(&socket, &flow, &context, &service).await
+            entry.speaks(Protocol::Http2);
+            h2::serve(&socket, &entry, (accepted, bytes), &context, &service).await
         }
         Opening::Nothing => End::Finished,
         Opening::Stuck => End::Gone,
     };
     debug!(connection = guard.id(), ?end, "connection ended");
-    match end {
-        End::Finished => close::politely(&socket, &context.phase).await,
-        End::Refused(why) => {
-            if why == Refusal::Stopping {
-                guard.mark_cut();
-            }
-            close::write_all(&socket, &service.refusal(why), LAST_WORDS).await;
-            close::politely(&socket, &context.phase).await;
-        }
-        End::Broken if context.phase.now() == Phase::Cut => guard.mark_cut(),
-        End::Dropped => guard.mark_cut(),
-        End::Broken | End::Gone => {}
+    let leaving = place.map(Place::leave);
+    if end.is_cut(context.phase.now()) {
+        guard.mark_cut();
     }
+    match end {
+        End::Finished | End::Flooded => close::politely(&socket, &context.phase).await,
+        End::Refused(why) => refuse(&socket, &service.refusal(why), &context.phase).await,
+        End::Dropped | End::Broken | End::Gone => {}
+    }
+    drop(leaving);
+}
+
+impl End {
+    /// Whether the stop has ended it by force, or left bytes owed.
+    fn is_cut(self, phase: Phase) -> bool {
+        match self {
+            Self::Refused(why) => why == Refusal::Stopping,
+            Self::Broken => phase == Phase::Cut,
+            Self::Dropped => true,
+            Self::Finished | Self::Gone | Self::Flooded => false,
+        }
+    }
+}
+
+/// Says why it ends to a peer whose request has not become one.
+async fn refuse(socket: &Socket, answer: &[u8], phase: &PhaseWatch) {
+    close::write_all(socket, answer, LAST_WORDS).await;
+    close::politely(socket, phase).await;
 }
 
 #[cfg(test)]

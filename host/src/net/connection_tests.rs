@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::lifecycle::{PhaseWatch, Tracker};
-use crate::net::Limits;
+use crate::net::{Limits, RequestBody};
 
 /// Answers `ok` to everything.
 #[derive(Clone)]
@@ -24,7 +23,7 @@ impl Service for Ok200 {
 
     fn call(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send + 'static {
         drop(request);
         std::future::ready(Response::new(Full::from("ok")))
@@ -33,13 +32,13 @@ impl Service for Ok200 {
     fn refusal(&self, why: Refusal) -> Bytes {
         match why {
             Refusal::HeadTooSlow => Bytes::from_static(b"HTTP/1.1 408 x\r\n\r\n"),
-            Refusal::Stopping => Bytes::from_static(b"HTTP/1.1 503 x\r\n\r\n"),
+            Refusal::Malformed(_) => Bytes::from_static(b"HTTP/1.1 400 x\r\n\r\n"),
+            Refusal::NoRoom | Refusal::Stopping => Bytes::from_static(b"HTTP/1.1 503 x\r\n\r\n"),
         }
     }
 }
 
 const LIMITS: Limits = Limits {
-    connections: 1,
     head: Duration::from_secs(10),
     keep_alive: Duration::from_secs(75),
     stall: Duration::from_secs(30),
@@ -58,14 +57,14 @@ struct Peer {
 
 /// Answers at once and holds on to what it was sent, unread, as a guest at work after its answer may.
 #[derive(Clone, Default)]
-struct Keeper(Arc<Mutex<Vec<Incoming>>>);
+struct Keeper(Arc<Mutex<Vec<RequestBody>>>);
 
 impl Service for Keeper {
     type Body = Full<Bytes>;
 
     fn call(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send + 'static {
         self.0.lock().unwrap().push(request.into_body());
         std::future::ready(Response::new(Full::from("ok")))
@@ -83,10 +82,11 @@ fn connect(phase: PhaseWatch) -> Peer {
 fn connect_to(service: impl Service, phase: PhaseWatch) -> Peer {
     let (stream, ours) = UnixStream::pair().unwrap();
     let tracker = Tracker::awaited();
-    let info = Info::new(None, "test".into());
-    let guard = tracker.enter(info.clone());
+    let entry = Entry::new(None, "test".into());
+    let guard = tracker.enter(entry.clone());
+    let room = Room::new(1, tracker.clone());
     let context = Context { phase, connections: tracker.clone(), limits: LIMITS };
-    let served = tokio::spawn(serve(Socket::Unix(ours), context, service, info, guard));
+    let served = tokio::spawn(serve(Socket::Unix(ours), context, service, room, entry, guard));
     Peer { stream, served, began: Instant::now(), tracker }
 }
 
@@ -169,7 +169,8 @@ async fn an_idle_connection_is_closed_after_the_keep_alive_timeout() {
 }
 
 /// Bytes of a body that nobody reads were taken for a request that has begun, and the driver looked
-/// for it again and again without a pause.
+/// for it again and again without a pause. The exchange is over with its answer; what still comes of its
+/// request is waited for as long as for any body.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_held_unread_does_not_keep_its_connection() {
     let (_set, phase) = ready();
@@ -177,8 +178,69 @@ async fn a_body_that_is_held_unread_does_not_keep_its_connection() {
     peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").await;
     peer.answer().await;
     peer.send("01234").await;
-    assert_eq!(peer.rest().await, (String::new(), LIMITS.keep_alive));
+    assert_eq!(peer.rest().await, (String::new(), LIMITS.stall));
     peer.gone().await;
+}
+
+/// C1, C2: what the service holds of a request is taken from it with the last frame of the answer. A chunk
+/// that looks like a request is none, and the request behind it is served at once, in a drain as well.
+#[tokio::test(start_paused = true)]
+async fn what_is_behind_a_body_that_is_held_unread_is_served_at_once() {
+    for in_a_drain in [false, true] {
+        let (set, phase) = ready();
+        let keeper = Keeper::default();
+        let mut peer = connect_to(keeper.clone(), phase);
+        let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+        peer.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        for _ in 0..2 {
+            peer.send(&format!("{:x}\r\n{smuggled}\r\n", smuggled.len())).await;
+        }
+        peer.answer().await;
+        if in_a_drain {
+            set(Phase::Draining);
+        }
+        peer.send(&format!("{:x}\r\n{smuggled}\r\n0\r\n\r\n{GET}", smuggled.len())).await;
+        assert!(peer.answer().await.starts_with("HTTP/1.1 200"));
+        assert_eq!(peer.began.elapsed(), Duration::ZERO);
+        let patience = if in_a_drain { Duration::ZERO } else { LIMITS.keep_alive };
+        assert_eq!(peer.rest().await, (String::new(), patience), "nobody asked for more");
+        assert_eq!(keeper.0.lock().unwrap().len(), 2);
+        peer.gone().await;
+    }
+}
+
+/// The service reads an error where it would have taken a broken body for a whole one.
+#[tokio::test(start_paused = true)]
+async fn a_held_body_ends_in_an_error_once_its_answer_has_ended() {
+    let (_set, phase) = ready();
+    let keeper = Keeper::default();
+    let mut peer = connect_to(keeper.clone(), phase);
+    peer.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    peer.answer().await;
+    peer.send("1\r\na\r\n0\r\n\r\n").await;
+    peer.send(GET).await;
+    peer.answer().await;
+    let held = keeper.0.lock().unwrap().remove(0);
+    let read = held.collect().await.map(http_body_util::Collected::to_bytes);
+    assert!(matches!(read, Err(crate::net::BodyError::Over)), "{read:?}");
+}
+
+/// C13: the connection refuses what could be read in two ways, in a head and in a body.
+#[tokio::test(start_paused = true)]
+async fn what_is_no_http_is_answered_400_and_closed() {
+    for head in ["GET / HTTP/1.1\nHost: a\n\n", "GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", "\n"] {
+        let (_set, phase) = ready();
+        let mut peer = connect(phase);
+        peer.send(GET).await;
+        peer.answer().await;
+        peer.send(head).await;
+        assert_eq!(
+            peer.rest().await,
+            ("HTTP/1.1 400 x\r\n\r\n".into(), Duration::ZERO),
+            "{head:?}"
+        );
+        peer.gone().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

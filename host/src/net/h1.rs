@@ -1,229 +1,198 @@
-//! HTTP/1: hyper parses and writes, we decide when the connection ends.
+//! HTTP/1: hyper parses and writes, [`ConnectionState`] decides.
 //!
 //! hyper's own graceful shutdown closes a connection whose next request has already arrived, and
 //! the server never knows. So it is not used: from the lame duck on every answer says
 //! `Connection: close`, an idle connection lingers for one more request, and before a connection
-//! is closed we look into the wire, into hyper's buffer and into the kernel for a request that has
-//! begun.
+//! is closed we look into the kernel for a request that has begun.
 
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
-use std::time::Duration;
 
+use atomic_refcell::{AtomicRefCell, AtomicRefMut};
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
-use http_body::Body as _;
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connection::{CUT_FLUSH, End};
-use super::flow::{Flow, Reading};
+use super::connection::End;
+use super::connection_state::{ConnectionState, Decision, Framing, Side};
+use super::h1_wire::Wire;
+use super::registry::{Entry, Standing};
+use super::request_body::{self, Pump};
 use super::socket::{Socket, Unread};
-use super::tracked::Tracked;
-use super::wire::Wire;
-use super::{Context, Refusal, Service};
+use super::{Context, Service};
 use crate::lifecycle::{Phase, PhaseWatch};
 
 type Connection<S> = http1::Connection<TokioIo<Wire>, Adapter<S>>;
 
-/// Serves HTTP/1 on a socket whose first bytes are in `flow` already.
-pub(super) async fn serve<S: Service>(
-    socket: &Arc<Socket>,
-    flow: &Arc<Flow>,
-    context: &Context,
-    service: &S,
-) -> End {
-    let mut drain_began = None;
-    loop {
-        let wire = TokioIo::new(Wire::new(socket.clone(), flow.clone()));
-        let adapter = Adapter {
-            inner: service.clone(),
-            flow: flow.clone(),
-            socket: socket.clone(),
-            phase: context.phase.clone(),
-        };
-        let mut connection = http1::Builder::new()
-            .half_close(true)
-            .max_headers(context.limits.headers)
-            .max_header_size(context.limits.header_size)
-            .max_buf_size(context.limits.header_size.max(SMALLEST_BUFFER))
-            .serve_connection(wire, adapter);
-        let driver = Driver { socket, flow, context };
-        match driver.drive(&mut connection, &mut drain_began).await {
-            Turn::Ended(end) => return end,
-            Turn::Idle => {
-                let rest = connection.into_parts().read_buf;
-                // Empty lines belong to no request (RFC 9112 §2.2), and hyper keeps them.
-                if rest.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
-                    return End::Finished;
-                }
-                if context.phase.now() == Phase::Cut {
-                    return End::Refused(Refusal::Stopping);
-                }
-                // The wire gives hyper one request at a time, so there is nothing else unless
-                // hyper and our reading of a body's end differ.
-                let mut state = flow.state();
-                state.ahead.extend_from_slice(&rest);
-                state.reading = Reading::fresh_head();
-            }
+/// hyper's smallest read buffer, and ours: bodies are read through it as well.
+const SMALLEST_BUFFER: usize = 64 * 1024;
+
+/// Turns of hyper in one turn of the connection's task, before others get theirs.
+const TURNS_IN_A_ROW: usize = 16;
+
+/// What hyper's ends of a connection, which are the wire, the service and the bodies of answers, share with
+/// its driver. All of them are polled and dropped by the connection's task, one after the other, and none
+/// keeps what it borrows: so no borrow ever meets another, and nothing is locked.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) socket: Arc<Socket>,
+    state: AtomicRefCell<ConnectionState>,
+    /// The body of the request that is being read.
+    upload: AtomicRefCell<Option<Pump>>,
+}
+
+impl Link {
+    pub(super) fn state(&self) -> AtomicRefMut<'_, ConnectionState> {
+        self.state.borrow_mut()
+    }
+
+    /// Lets go of a body that the service has dropped, unless all of it is here. hyper closes then.
+    fn drop_abandoned(&self) -> bool {
+        let mut upload = self.upload.borrow_mut();
+        let abandoned =
+            upload.as_ref().is_some_and(Pump::is_abandoned) && !self.state().request_is_complete();
+        if abandoned {
+            *upload = None;
+        }
+        abandoned
+    }
+
+    /// Passes on what has come of a request's body.
+    fn pump(&self, task: &mut Task<'_>) {
+        let mut upload = self.upload.borrow_mut();
+        if upload.as_mut().is_some_and(|pump| pump.poll(task).is_ready()) {
+            *upload = None;
         }
     }
 }
 
-/// hyper's smallest read buffer, and ours: bodies are read through it as well.
-const SMALLEST_BUFFER: usize = 64 * 1024;
-
-/// Why hyper's connection is no longer polled.
-enum Turn {
-    Ended(End),
-    /// Nothing is owed and nothing has begun: it may be closed.
-    Idle,
-}
-
-/// What is due when a deadline has passed.
-#[derive(Clone, Copy)]
-enum Due {
-    CloseIdle,
-    HeadTooSlow,
-    Stalled,
+/// Serves HTTP/1 on a socket that was accepted at `accepted` and has sent `ahead` already.
+pub(super) async fn serve<S: Service>(
+    socket: &Arc<Socket>,
+    entry: &Entry,
+    (accepted, ahead): (Instant, BytesMut),
+    context: &Context,
+    service: &S,
+) -> End {
+    let state = ConnectionState::new(context.limits, accepted, ahead);
+    let link = Arc::new(Link {
+        socket: socket.clone(),
+        state: AtomicRefCell::new(state),
+        upload: AtomicRefCell::new(None),
+    });
+    let adapter =
+        Adapter { inner: service.clone(), link: link.clone(), phase: context.phase.clone() };
+    let mut connection = http1::Builder::new()
+        .half_close(true)
+        .max_headers(context.limits.headers)
+        .max_header_size(context.limits.header_size)
+        .max_buf_size(context.limits.header_size.max(SMALLEST_BUFFER))
+        .serve_connection(TokioIo::new(Wire::new(link.clone())), adapter);
+    Driver { link: &link, entry, context }.drive(&mut connection).await
 }
 
 struct Driver<'a> {
-    socket: &'a Arc<Socket>,
-    flow: &'a Arc<Flow>,
+    link: &'a Link,
+    entry: &'a Entry,
     context: &'a Context,
 }
 
 impl Driver<'_> {
-    /// Polls hyper until the connection ends or a deadline of ours passes.
-    async fn drive<S: Service>(
-        &self,
-        connection: &mut Connection<S>,
-        drain_began: &mut Option<Instant>,
-    ) -> Turn {
-        let mut draining = std::pin::pin!(self.context.phase.reached(Phase::Draining));
-        let mut cut = std::pin::pin!(self.context.phase.reached(Phase::Cut));
-        let mut broken = std::pin::pin!(self.socket.broken());
-        let mut is_cut = false;
-        let mut timer = std::pin::pin!(sleep_until(self.deadline(*drain_began).0));
+    /// Polls hyper until the connection ends or the state says that it is to.
+    async fn drive<S: Service>(&self, connection: &mut Connection<S>) -> End {
+        let mut draining = Some(Box::pin(self.context.phase.reached(Phase::Draining)));
+        let mut cut = Some(Box::pin(self.context.phase.reached(Phase::Cut)));
+        let mut room = Some(Box::pin(self.entry.room_is_wanted()));
+        let mut broken = pin!(self.link.socket.broken());
+        let mut timer = pin!(sleep_until(Instant::now() + self.context.limits.head));
         std::future::poll_fn(|task| {
-            if let Poll::Ready(result) = Pin::new(&mut *connection).poll(task) {
-                return Poll::Ready(Turn::Ended(self.ended(result)));
+            self.link.state().tick(Instant::now());
+            if reached(&mut draining, task) {
+                self.link.state().drain();
             }
-            if drain_began.is_none() && draining.as_mut().poll(task).is_ready() {
-                *drain_began = Some(Instant::now());
+            if reached(&mut cut, task) {
+                self.link.state().cut();
             }
-            is_cut = is_cut || cut.as_mut().poll(task).is_ready();
-            if is_cut {
-                return self.cut(task, timer.as_mut());
+            if reached(&mut room, task) {
+                self.link.state().make_room();
             }
-            if self.flow.active() > 0 && broken.as_mut().poll(task).is_ready() {
-                return Poll::Ready(Turn::Ended(End::Gone));
+            if let Poll::Ready(end) = self.turn(connection, task) {
+                return Poll::Ready(end);
             }
-            self.check_deadline(task, timer.as_mut(), *drain_began)
+            let in_flight = self.link.state().in_flight();
+            if in_flight && broken.as_mut().poll(task).is_ready() {
+                return Poll::Ready(End::Gone);
+            }
+            let decided = self.decide(task, timer.as_mut());
+            self.entry.publish(self.link.state().standing());
+            decided
         })
         .await
     }
 
-    /// The next deadline and what is due then. Recomputed from the state, so that no timer has to
-    /// be touched by every request.
-    fn deadline(&self, drain_began: Option<Instant>) -> (Instant, Due) {
-        let limits = &self.context.limits;
-        let state = self.flow.state();
-        if let Some(since) = state.write_blocked {
-            return (since + limits.stall, Due::Stalled);
-        }
-        if self.flow.active() > 0 {
-            // The exchange has deadlines of its own.
-            return (Instant::now() + limits.keep_alive, Due::CloseIdle);
-        }
-        if let Some(since) = state.half_head_since() {
-            return (since + limits.head, Due::HeadTooSlow);
-        }
-        let patience = if state.served == 0 { limits.head } else { limits.keep_alive };
-        let mut until = state.idle_since + patience;
-        if let Some(began) = drain_began {
-            until = until.min(began.max(state.idle_since) + limits.linger);
-        }
-        (until, Due::CloseIdle)
-    }
-
-    fn check_deadline(
-        &self,
-        task: &mut Task<'_>,
-        mut timer: Pin<&mut Sleep>,
-        drain_began: Option<Instant>,
-    ) -> Poll<Turn> {
-        loop {
-            let (deadline, due) = self.deadline(drain_began);
-            if deadline < timer.deadline() {
-                timer.as_mut().reset(deadline);
+    /// Gives hyper its turn, and another one while there is something for it that it was refused.
+    fn turn<S: Service>(&self, connection: &mut Connection<S>, task: &mut Task<'_>) -> Poll<End> {
+        for _ in 0..TURNS_IN_A_ROW {
+            if let Poll::Ready(result) = Pin::new(&mut *connection).poll(task) {
+                return Poll::Ready(self.ended(result));
             }
-            if timer.as_mut().poll(task).is_pending() {
+            self.link.pump(task);
+            if !self.link.state().is_due_again() {
                 return Poll::Pending;
             }
-            if deadline > Instant::now() {
-                timer.as_mut().reset(deadline);
-                continue;
-            }
-            match due {
-                Due::Stalled => return Poll::Ready(Turn::Ended(End::Dropped)),
-                Due::HeadTooSlow => {
-                    return Poll::Ready(Turn::Ended(End::Refused(Refusal::HeadTooSlow)));
+        }
+        task.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Does what the state says, until that is to wait.
+    fn decide(&self, task: &mut Task<'_>, mut timer: Pin<&mut Sleep>) -> Poll<End> {
+        loop {
+            let decision = self.link.state().decide();
+            match decision {
+                Decision::Leave(end) => return Poll::Ready(end),
+                Decision::Look(side) => {
+                    let something = match side {
+                        Side::Input => self.link.socket.unread() == Unread::Bytes,
+                        Side::Output => self.link.socket.takes_bytes(),
+                    };
+                    self.link.state().looked(something);
                 }
-                Due::CloseIdle => return self.close_idle(task),
+                Decision::Wait(until) => {
+                    // A timer that rings too early is set anew: so not every request touches it.
+                    if until < timer.deadline() {
+                        timer.as_mut().reset(until);
+                    }
+                    if timer.as_mut().poll(task).is_pending() {
+                        return Poll::Pending;
+                    }
+                    let now = Instant::now();
+                    if until > now {
+                        timer.as_mut().reset(until);
+                    }
+                    self.link.state().tick(now);
+                }
             }
         }
-    }
-
-    /// Closes an idle connection, unless the kernel has a request that the reactor has not told us
-    /// about yet: then hyper gets to see it first.
-    fn close_idle(&self, task: &Task<'_>) -> Poll<Turn> {
-        if self.request_has_begun() {
-            task.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        Poll::Ready(Turn::Idle)
-    }
-
-    /// The stop cuts: idle connections close, half a head is told, exchanges have a moment to
-    /// break off.
-    fn cut(&self, task: &mut Task<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Turn> {
-        if self.flow.owes() {
-            let latest = Instant::now() + CUT_FLUSH;
-            if timer.deadline() > latest {
-                timer.as_mut().reset(latest);
-            }
-            return timer.poll(task).map(|()| Turn::Ended(End::Dropped));
-        }
-        if self.request_has_begun() {
-            return Poll::Ready(Turn::Ended(End::Refused(Refusal::Stopping)));
-        }
-        Poll::Ready(Turn::Idle)
-    }
-
-    /// Whether part of a request is here: in hyper, in the wire or in the kernel. What is left of a
-    /// body that was answered already is none.
-    fn request_has_begun(&self) -> bool {
-        let state = self.flow.state();
-        state.half_head_since().is_some()
-            || (state.awaits_head()
-                && (!state.ahead.is_empty() || self.socket.unread() == Unread::Bytes))
     }
 
     fn ended(&self, result: Result<(), hyper::Error>) -> End {
+        let state = self.link.state();
         match result {
             // hyper has answered a malformed head by itself: 400, 414 or 431.
             Err(why) if why.is_parse() => End::Finished,
-            Err(why) if !self.flow.is_broken() && !why.is_user() => End::Gone,
-            Ok(()) if !self.flow.is_broken() => End::Finished,
+            Err(why) if !state.is_broken() && !why.is_user() => End::Gone,
+            Ok(()) if !state.is_broken() => End::Finished,
             Ok(()) | Err(_) => {
-                if self.flow.ends_by_close() {
-                    self.socket.reset_on_close();
+                if state.breaks_by_reset() {
+                    self.link.socket.reset_on_close();
                 }
                 End::Broken
             }
@@ -231,61 +200,148 @@ impl Driver<'_> {
     }
 }
 
-/// Stands between hyper and the service: keeps the flow's books and tells peers to leave.
+/// Whether something that is waited for has come: said once.
+pub(super) fn reached(
+    wait: &mut Option<Pin<Box<impl Future<Output = ()>>>>,
+    task: &mut Task<'_>,
+) -> bool {
+    let reached = wait.as_mut().is_some_and(|wait| wait.as_mut().poll(task).is_ready());
+    if reached {
+        *wait = None;
+    }
+    reached
+}
+
+/// Stands between hyper and the service: tells the state of exchanges, and peers to leave.
 struct Adapter<S> {
     inner: S,
-    flow: Arc<Flow>,
-    socket: Arc<Socket>,
+    link: Arc<Link>,
     phase: PhaseWatch,
 }
 
 impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
-    type Response = Response<Tracked<S::Body>>;
+    type Response = Response<InFlightBody<S::Body>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let body = match request.body().size_hint().exact() {
-            Some(left) => Reading::Body { left },
-            None => Reading::chunked(),
-        };
-        let old = request.version() == Version::HTTP_10;
-        let active = self.flow.begin(body);
+        let framing = request.body().size_hint().exact().map_or(Framing::Chunked, Framing::Sized);
         let expects = request.headers().contains_key(EXPECT);
-        let answer = self.inner.call(request);
-        let (socket, phase) = (self.socket.clone(), self.phase.clone());
+        let old = request.version() == Version::HTTP_10;
+        let is_last = !is_persistent(&request);
+        self.link.state().request(framing, expects, is_last);
+        let (parts, body) = request.into_parts();
+        let (body, upload) = request_body::split(body, expects);
+        *self.link.upload.borrow_mut() = upload;
+        let exchange = Exchange { link: self.link.clone() };
+        let answer = self.inner.call(Request::from_parts(parts, body));
+        let phase = self.phase.clone();
         Box::pin(async move {
-            let mut response = answer.await;
-            let flow = active.flow();
-            let says_close = phase.is_leaving()
-                && (pipelined_enough(flow, &phase) || !next_request_waits(flow, &socket));
-            // What a peer holds back until it is asked for may never come: hyper closes then.
-            let held_back = expects && !flow.state().request_is_complete();
-            if says_close || held_back {
+            let mut answer = pin!(answer);
+            let mut response = std::future::poll_fn(|task| {
+                exchange.link.pump(task);
+                answer.as_mut().poll(task)
+            })
+            .await;
+            if exchange.says_close(&phase) {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            flow.set_ends_by_close(old);
-            Ok(response.map(|body| Tracked::new(body, active)))
+            exchange.link.state().set_ends_by_close(old);
+            Ok(response.map(|body| InFlightBody { body, exchange: Some(exchange) }))
         })
     }
 }
 
-/// A peer that always has its next request under way is told all the same after this.
-const PIPELINED_AT_MOST: Duration = Duration::from_secs(1);
-
-/// Whether a peer has had its time for requests under way. What it has sent behind the answer that
-/// says `Connection: close` it may send again (RFC 9112 §9.6).
-fn pipelined_enough(flow: &Flow, phase: &PhaseWatch) -> bool {
-    let mut state = flow.state();
-    // A lame duck before this one, taken back since, is not counted.
-    let since = phase.leaving_since();
-    let leaving = state.leaving.filter(|leaving| since.is_none_or(|since| *leaving >= since));
-    state.leaving.insert(leaving.unwrap_or_else(Instant::now)).elapsed() > PIPELINED_AT_MOST
+/// Whether the peer means to send another request on its connection (RFC 9112 §9.3).
+fn is_persistent<B>(request: &Request<B>) -> bool {
+    let says = |option: &str| {
+        request
+            .headers()
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|said| said.trim().eq_ignore_ascii_case(option))
+    };
+    !says("close") && (request.version() != Version::HTTP_10 || says("keep-alive"))
 }
 
-/// Whether the peer has already sent its next request behind this one. It may not be answered any
-/// more once we have said `Connection: close` (RFC 9112 §9.6), so then we do not say it yet.
-fn next_request_waits(flow: &Flow, socket: &Socket) -> bool {
-    let state = flow.state();
-    state.request_is_complete() && (!state.ahead.is_empty() || socket.unread() == Unread::Bytes)
+/// An exchange on a connection. Dropping it ends the exchange.
+struct Exchange {
+    link: Arc<Link>,
+}
+
+impl Exchange {
+    fn says_close(&self, phase: &PhaseWatch) -> bool {
+        let abandoned = self.link.drop_abandoned();
+        let since = phase.is_leaving().then(|| phase.leaving_since()).flatten();
+        let unread = || self.link.socket.unread() == Unread::Bytes;
+        self.link.state().says_close(abandoned, since, unread)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.link.drop_abandoned();
+        let mut upload = self.link.upload.borrow_mut();
+        // Behind the last answer nothing more is read.
+        let is_last = self.link.state().is_last();
+        *upload = upload.take().filter(|_| !is_last).and_then(Pump::throw_away);
+        self.link.state().answered();
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The body of an answer, which keeps its exchange in flight until its last frame.
+    struct InFlightBody<B> {
+        #[pin]
+        body: B,
+        exchange: Option<Exchange>,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for InFlightBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        task: &mut Task<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        if let Some(exchange) = &this.exchange {
+            exchange.link.pump(task);
+        }
+        let frame = this.body.poll_frame(task);
+        match &frame {
+            Poll::Ready(None) => drop(this.exchange.take()),
+            Poll::Ready(Some(Err(_))) => {
+                if let Some(exchange) = this.exchange.take() {
+                    exchange.link.state().broke_off();
+                }
+            }
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl ConnectionState {
+    /// What the registry is told.
+    fn standing(&self) -> Standing {
+        Standing {
+            doing: self.doing(),
+            moved: self.moved(),
+            served: self.served(),
+            in_flight: usize::from(self.in_flight()),
+        }
+    }
 }

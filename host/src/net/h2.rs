@@ -6,13 +6,16 @@
 //! it ourselves when it owes nothing.
 
 use std::convert::Infallible;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use atomic_refcell::{AtomicRefCell, AtomicRefMut};
+use bytes::{Bytes, BytesMut};
+use host_manifest::MinRate;
+use http::header::EXPECT;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -22,9 +25,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connection::{CUT_FLUSH, End};
-use super::flow::{Active, Flow, Reading};
-use super::socket::Socket;
-use super::wire::Wire;
+use super::h2_wire::{Traffic, Wire};
+use super::out_rate::OutRate;
+use super::registry::{Doing, Entry, Standing};
+use super::request_body::{self, Pump};
+use super::socket::{Socket, Unread};
 use super::{Context, Service};
 use crate::lifecycle::Phase;
 
@@ -48,25 +53,116 @@ const SEND_BUFFER: usize = 256 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// As over HTTP/1: the reactor tells in its next turn of what the kernel has already.
+const REACTOR_TURN: Duration = Duration::from_millis(10);
+const LOOKS: u32 = 100;
+
 /// After the first GOAWAY, a peer that answers no PING is closed when it owes nothing and this has
 /// passed. Longer than any round trip that matters.
 const GOAWAY_PATIENCE: Duration = Duration::from_secs(1);
 
+/// The error code that tells a peer to send less (RFC 9113 §7).
+const ENHANCE_YOUR_CALM: u32 = 0xb;
+
 type Connection<S> = http2::Connection<TokioIo<Wire>, Adapter<S>, Streams>;
 
-/// Serves HTTP/2 on a socket whose preface is in `flow` already.
+/// What hyper's ends of a connection share with its driver.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) socket: Arc<Socket>,
+    /// Touched by the connection's task only, like that of HTTP/1.
+    traffic: AtomicRefCell<Traffic>,
+    /// Streams are tasks of their own: what they count is shared.
+    active: AtomicUsize,
+    served: AtomicU64,
+    accepted: Instant,
+    /// When the last stream ended, in milliseconds after `accepted`.
+    ended: AtomicU64,
+}
+
+impl Link {
+    pub(super) fn traffic(&self) -> AtomicRefMut<'_, Traffic> {
+        self.traffic.borrow_mut()
+    }
+
+    /// An exchange begins; it is in flight until the guard drops.
+    fn begin(self: &Arc<Self>) -> Active {
+        self.active.fetch_add(1, Ordering::AcqRel);
+        self.served.fetch_add(1, Ordering::Relaxed);
+        Active(self.clone())
+    }
+
+    fn active(&self) -> usize {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// Whether bytes are owed to the peer: an unfinished exchange, or an answer not yet written.
+    fn owes(&self) -> bool {
+        let traffic = self.traffic();
+        self.active() > 0 || traffic.output.is_blocked() || traffic.streams.open() > 0
+    }
+
+    fn idle_since(&self) -> Instant {
+        let ended = Duration::from_millis(self.ended.load(Ordering::Relaxed));
+        self.traffic().delivered.max(self.accepted + ended)
+    }
+
+    fn standing(&self) -> Standing {
+        let (active, traffic) = (self.active(), self.traffic());
+        // An answer that is handed over whole, and for which the peer gives no window.
+        let held_up = active == 0 && traffic.streams.open() > 0;
+        let doing = if traffic.output.is_blocked() || held_up {
+            Doing::Writing
+        } else if active > 0 {
+            Doing::Serving
+        } else {
+            Doing::Idle
+        };
+        let served = self.served.load(Ordering::Relaxed);
+        Standing { doing, moved: traffic.moved, served, in_flight: active }
+    }
+}
+
+/// An exchange in flight on a connection. Dropping it ends the exchange.
+#[derive(Debug)]
+#[must_use = "the exchange ends when this drops"]
+struct Active(Arc<Link>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        let link = &self.0;
+        if link.active.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let ended = Instant::now().saturating_duration_since(link.accepted).as_millis();
+            link.ended.store(u64::try_from(ended).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Serves HTTP/2 on a socket that was accepted at `accepted` and has sent `ahead` already, the preface at
+/// least.
 pub(super) async fn serve<S: Service>(
     socket: &Arc<Socket>,
-    flow: &Arc<Flow>,
+    entry: &Entry,
+    (accepted, ahead): (Instant, BytesMut),
     context: &Context,
     service: &S,
 ) -> End {
+    let limits = &context.limits;
+    let link = Arc::new(Link {
+        socket: socket.clone(),
+        traffic: AtomicRefCell::new(Traffic::new(limits, accepted, ahead)),
+        active: AtomicUsize::new(0),
+        served: AtomicU64::new(0),
+        accepted,
+        ended: AtomicU64::new(0),
+    });
     let newest = Newest::default();
-    let streams = Streams { newest: newest.clone(), patience: context.limits.stall };
-    let wire = TokioIo::new(Wire::new(socket.clone(), flow.clone()));
-    let adapter = Adapter { inner: service.clone(), flow: flow.clone(), newest };
-    let list_size = u32::try_from(context.limits.header_size).unwrap_or(u32::MAX);
-    let mut connection = std::pin::pin!(
+    let streams =
+        Streams { newest: newest.clone(), stall: limits.stall, min_rate: limits.min_rate };
+    let wire = TokioIo::new(Wire::new(link.clone()));
+    let adapter = Adapter { inner: service.clone(), link: link.clone(), newest };
+    let list_size = u32::try_from(limits.header_size).unwrap_or(u32::MAX);
+    let mut connection = pin!(
         http2::Builder::new(streams)
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
@@ -80,59 +176,83 @@ pub(super) async fn serve<S: Service>(
             .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(wire, adapter)
     );
-    Driver { flow, context, told: None, is_cut: false }.drive(connection.as_mut()).await
+    Driver { link: &link, entry, context, told: None, cut: None, looks: 0 }
+        .drive(connection.as_mut())
+        .await
 }
 
 struct Driver<'a> {
-    flow: &'a Flow,
+    link: &'a Link,
+    entry: &'a Entry,
     context: &'a Context,
     /// When GOAWAY was sent.
     told: Option<Instant>,
-    is_cut: bool,
+    /// When the stop has cut.
+    cut: Option<Instant>,
+    /// Looks into the kernel that have found something the reactor had not told of.
+    looks: u32,
+}
+
+/// What is due when a deadline has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    LookAgain,
+    Drop,
+    Tell,
+    Leave,
 }
 
 impl Driver<'_> {
     async fn drive<S: Service>(mut self, mut connection: Pin<&mut Connection<S>>) -> End {
-        let mut draining = std::pin::pin!(self.context.phase.reached(Phase::Draining));
-        let mut cut = std::pin::pin!(self.context.phase.reached(Phase::Cut));
-        let mut timer = std::pin::pin!(sleep_until(self.deadline()));
+        let mut draining = Some(Box::pin(self.context.phase.reached(Phase::Draining)));
+        let mut cut = Some(Box::pin(self.context.phase.reached(Phase::Cut)));
+        let mut room = Some(Box::pin(self.entry.room_is_wanted()));
+        let mut timer = pin!(sleep_until(Instant::now() + self.context.limits.head));
         std::future::poll_fn(|task| {
+            self.link.traffic().now = Instant::now();
             if let Poll::Ready(result) = connection.as_mut().poll(task) {
                 return Poll::Ready(self.ended(&result));
             }
-            if self.told.is_none() && draining.as_mut().poll(task).is_ready() {
+            if self.link.traffic().streams.is_flooded() {
+                return Poll::Ready(self.calm_down());
+            }
+            if super::h1::reached(&mut draining, task) {
                 self.tell(connection.as_mut(), task);
             }
-            if !self.is_cut && cut.as_mut().poll(task).is_ready() {
-                self.is_cut = true;
-                timer.as_mut().reset(Instant::now() + CUT_FLUSH);
+            if super::h1::reached(&mut room, task) && !self.link.owes() {
+                self.tell(connection.as_mut(), task);
             }
-            if self.is_cut {
-                return self.cut(connection.as_mut(), task, timer.as_mut());
+            if super::h1::reached(&mut cut, task) {
+                self.cut = Some(Instant::now());
             }
-            self.check_deadline(connection.as_mut(), task, timer.as_mut())
+            let left = self.decide(connection.as_mut(), task, timer.as_mut());
+            self.entry.publish(self.link.standing());
+            left
         })
         .await
     }
 
+    /// Sends GOAWAY, once.
     fn tell<S: Service>(&mut self, connection: Pin<&mut Connection<S>>, task: &Task<'_>) {
-        self.told = Some(Instant::now());
-        connection.graceful_shutdown();
-        task.waker().wake_by_ref();
+        if self.told.is_none() {
+            self.told = Some(Instant::now());
+            connection.graceful_shutdown();
+            task.waker().wake_by_ref();
+        }
     }
 
-    fn cut<S: Service>(
-        &self,
-        connection: Pin<&mut Connection<S>>,
-        task: &mut Task<'_>,
-        timer: Pin<&mut Sleep>,
-    ) -> Poll<End> {
-        if !self.flow.owes()
-            && let Poll::Ready(end) = self.leave(connection, task)
-        {
-            return Poll::Ready(end);
+    /// A peer that floods us is told why it is left, if that can be said between two frames.
+    fn calm_down(&self) -> End {
+        let traffic = self.link.traffic();
+        if traffic.streams.is_between_frames() && !traffic.output.is_blocked() {
+            let mut goaway = vec![0, 0, 8, 7, 0, 0, 0, 0, 0];
+            goaway.extend(traffic.streams.newest().to_be_bytes());
+            goaway.extend(ENHANCE_YOUR_CALM.to_be_bytes());
+            // It is on its way out; what the kernel does not take now it would not read.
+            let sent = self.link.socket.try_write(&goaway);
+            drop(sent);
         }
-        timer.poll(task).map(|()| End::Dropped)
+        End::Flooded
     }
 
     /// Leaves a connection on which nothing is in flight, once the last frames are written: a
@@ -145,76 +265,94 @@ impl Driver<'_> {
         if let Poll::Ready(result) = connection.poll(task) {
             return Poll::Ready(self.ended(&result));
         }
-        if self.flow.owes() { Poll::Pending } else { Poll::Ready(End::Finished) }
+        if self.link.owes() { Poll::Pending } else { Poll::Ready(End::Finished) }
     }
 
-    /// When to look again. A connection that owes something has the deadlines of its exchanges,
+    /// What is due next, and when. A connection that owes something has the deadlines of its exchanges,
     /// and that of a peer that takes no bytes.
-    fn deadline(&self) -> Instant {
+    fn due(&self) -> (Instant, Due) {
         let limits = &self.context.limits;
-        let state = self.flow.state();
-        if let Some(since) = state.write_blocked {
-            return since + limits.stall;
+        let owes = self.link.owes();
+        if let Some(cut) = self.cut {
+            return if owes { (cut + CUT_FLUSH, Due::Drop) } else { (cut, Due::Leave) };
         }
-        if self.flow.active() > 0 {
-            return Instant::now() + limits.keep_alive;
+        let idle_since = self.link.idle_since();
+        let traffic = self.link.traffic();
+        if let Some(until) = traffic.output.deadline() {
+            return (until, Due::Drop);
         }
-        if state.open_streams() > 0 {
+        if self.link.active() > 0 {
+            return (traffic.now + limits.keep_alive, Due::LookAgain);
+        }
+        if owes {
             // All is handed over, and the peer gives no window for the rest.
-            return state.moved + limits.stall;
+            return (traffic.moved + limits.stall, Due::Drop);
         }
         if let Some(told) = self.told {
-            return told + GOAWAY_PATIENCE;
+            return (told + GOAWAY_PATIENCE, Due::Leave);
         }
-        let patience = if state.served == 0 { limits.head } else { limits.keep_alive };
-        state.idle_since + patience
+        let is_fresh = self.link.served.load(Ordering::Relaxed) == 0;
+        let patience = if is_fresh { limits.head } else { limits.keep_alive };
+        // GOAWAY first, so that a request crossing it is safe to send again.
+        (idle_since + patience, Due::Tell)
     }
 
-    fn check_deadline<S: Service>(
+    fn decide<S: Service>(
         &mut self,
-        connection: Pin<&mut Connection<S>>,
+        mut connection: Pin<&mut Connection<S>>,
         task: &mut Task<'_>,
         mut timer: Pin<&mut Sleep>,
     ) -> Poll<End> {
         loop {
-            let deadline = self.deadline();
-            if deadline < timer.deadline() {
-                timer.as_mut().reset(deadline);
+            let (until, due) = self.due();
+            if until < timer.deadline() {
+                timer.as_mut().reset(until);
             }
             if timer.as_mut().poll(task).is_pending() {
                 return Poll::Pending;
             }
-            if deadline > Instant::now() {
-                timer.as_mut().reset(deadline);
+            let now = Instant::now();
+            if until > now {
+                timer.as_mut().reset(until);
                 continue;
             }
-            if self.flow.owes() {
-                return Poll::Ready(End::Dropped);
+            match due {
+                Due::LookAgain => self.link.traffic().now = now,
+                Due::Drop if self.cut.is_none() && self.looks < LOOKS && self.kernel_is_ahead() => {
+                    self.looks += 1;
+                    timer.as_mut().reset(now + REACTOR_TURN);
+                    return timer.poll(task).map(|()| End::Dropped);
+                }
+                Due::Drop => return Poll::Ready(End::Dropped),
+                Due::Leave => return self.leave(connection, task),
+                Due::Tell => {
+                    self.tell(connection.as_mut(), task);
+                    timer.as_mut().reset(self.due().0);
+                }
             }
-            if self.told.is_some() {
-                return self.leave(connection, task);
-            }
-            // Idle for too long: GOAWAY first, so that a request crossing it is safe to send again.
-            self.tell(connection, task);
-            timer.as_mut().reset(self.deadline());
-            return timer.poll(task).map(|()| End::Finished);
         }
+    }
+
+    /// Whether the kernel takes bytes, or has some, of which the reactor has not told yet.
+    fn kernel_is_ahead(&self) -> bool {
+        self.link.socket.takes_bytes() && self.link.traffic().output.is_blocked()
+            || self.link.socket.unread() == Unread::Bytes
     }
 
     fn ended(&self, result: &Result<(), hyper::Error>) -> End {
         match result {
             Ok(()) => End::Finished,
-            Err(_) if self.flow.owes() => End::Gone,
+            Err(_) if self.link.owes() => End::Gone,
             // A protocol error was answered with GOAWAY; its bytes must not be erased by a reset.
             Err(_) => End::Finished,
         }
     }
 }
 
-/// Stands between hyper and the service: keeps the flow's books.
+/// Stands between hyper and the service: counts exchanges.
 struct Adapter<S> {
     inner: S,
-    flow: Arc<Flow>,
+    link: Arc<Link>,
     newest: Newest,
 }
 
@@ -224,21 +362,39 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let taken = Arc::new(AtomicBool::new(true));
-        let active = self.flow.begin(Reading::Free);
-        self.newest.put(Mark { taken: taken.clone(), _active: active });
-        let answer = self.inner.call(request);
+        let given = Arc::new(Given::default());
+        let expects = request.headers().contains_key(EXPECT);
+        let (parts, body) = request.into_parts();
+        let (body, upload) = request_body::split(body, expects);
+        let active = self.link.begin();
+        self.newest.put(Mark { given: given.clone(), upload, _active: active });
+        let answer = self.inner.call(Request::from_parts(parts, body));
         Box::pin(async move {
             let response = answer.await;
-            Ok(response.map(|body| Watched { body, rest: Bytes::new(), taken }))
+            Ok(response.map(|body| Watched { body, rest: Bytes::new(), given }))
         })
+    }
+}
+
+/// What a response body has given to its stream.
+#[derive(Debug)]
+struct Given {
+    /// Whether the peer has taken what was given last.
+    taken: AtomicBool,
+    bytes: AtomicU64,
+}
+
+impl Default for Given {
+    fn default() -> Self {
+        Self { taken: AtomicBool::new(true), bytes: AtomicU64::new(0) }
     }
 }
 
 /// What is known of a stream beside hyper's future of it.
 struct Mark {
-    /// Whether the peer has taken what the body gave last.
-    taken: Arc<AtomicBool>,
+    given: Arc<Given>,
+    /// The body of its request: ends with the stream.
+    upload: Option<Pump>,
     /// In flight until hyper's future has handed over the end of the stream.
     _active: Active,
 }
@@ -264,7 +420,7 @@ pin_project_lite::pin_project! {
         #[pin]
         body: B,
         rest: Bytes,
-        taken: Arc<AtomicBool>,
+        given: Arc<Given>,
     }
 }
 
@@ -280,7 +436,7 @@ impl<B: Body<Data = Bytes>> Body for Watched<B> {
         let this = self.project();
         if this.rest.is_empty() {
             // Asked for more, so what was given is taken; from here on it is the guest's turn.
-            this.taken.store(true, Ordering::Release);
+            this.given.taken.store(true, Ordering::Release);
             let frame = ready!(this.body.poll_frame(task));
             match frame.map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) => *this.rest = data,
@@ -289,8 +445,9 @@ impl<B: Body<Data = Bytes>> Body for Watched<B> {
                 None => return Poll::Ready(None),
             }
         }
-        this.taken.store(false, Ordering::Release);
         let slice = this.rest.split_to(this.rest.len().min(SLICE));
+        this.given.bytes.fetch_add(slice.len() as u64, Ordering::AcqRel);
+        this.given.taken.store(false, Ordering::Release);
         Poll::Ready(Some(Ok(Frame::data(slice))))
     }
 
@@ -310,12 +467,13 @@ impl<B: Body<Data = Bytes>> Body for Watched<B> {
 /// One HTTP/2 frame of the usual size (RFC 9113 §6.5.2).
 const SLICE: usize = 16 * 1024;
 
-/// Runs the streams of one connection, each as a task, and gives up one whose peer takes nothing.
-/// A stream's task ends with its connection: hyper's future sees the connection go.
+/// Runs the streams of one connection, each as a task, and gives up one whose peer takes nothing, or less
+/// than the least rate. A stream's task ends with its connection: hyper's future sees the connection go.
 #[derive(Clone)]
 struct Streams {
     newest: Newest,
-    patience: Duration,
+    stall: Duration,
+    min_rate: Option<MinRate>,
 }
 
 impl<F> Executor<F> for Streams
@@ -323,8 +481,13 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        let stream =
-            Stream { stream, mark: self.newest.take(), patience: self.patience, stalled: None };
+        let stream = Stream {
+            stream,
+            mark: self.newest.take(),
+            rate: OutRate::new(self.stall, self.min_rate),
+            counted: 0,
+            stalled: None,
+        };
         // Owned by the connection: it ends when the connection's future has ended.
         tokio::spawn(stream);
     }
@@ -337,7 +500,9 @@ pin_project_lite::pin_project! {
         #[pin]
         stream: F,
         mark: Option<Mark>,
-        patience: Duration,
+        rate: OutRate,
+        // Bytes that the rate has seen.
+        counted: u64,
         stalled: Option<Pin<Box<Sleep>>>,
     }
 }
@@ -347,17 +512,32 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
 
     fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
         let this = self.project();
+        if let Some(mark) = this.mark
+            && let Some(pump) = &mut mark.upload
+            && (pump.is_abandoned() || pump.poll(task).is_ready())
+        {
+            mark.upload = None;
+        }
         if this.stream.poll(task).is_ready() {
             return Poll::Ready(());
         }
-        let taken = this.mark.as_ref().is_none_or(|mark| mark.taken.load(Ordering::Acquire));
-        if taken {
+        let Some(given) = this.mark.as_ref().map(|mark| &mark.given) else { return Poll::Pending };
+        if given.taken.load(Ordering::Acquire) {
+            this.rate.flushed();
             *this.stalled = None;
             return Poll::Pending;
         }
-        let patience = *this.patience;
-        let stalled =
-            this.stalled.get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + patience)));
+        let (now, bytes) = (Instant::now(), given.bytes.load(Ordering::Acquire));
+        this.rate.blocked(now);
+        if let Some(fresh) = bytes.checked_sub(*this.counted).filter(|fresh| *fresh > 0) {
+            this.rate.wrote(now, usize::try_from(fresh).unwrap_or(usize::MAX));
+            *this.counted = bytes;
+        }
+        let Some(until) = this.rate.deadline() else { return Poll::Pending };
+        let stalled = this.stalled.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if stalled.deadline() != until {
+            stalled.as_mut().reset(until);
+        }
         stalled.as_mut().poll(task)
     }
 }

@@ -12,24 +12,24 @@
 mod accept;
 mod close;
 mod connection;
+#[cfg(test)]
+mod connection_model;
+mod connection_state;
 mod door;
-mod flow;
-mod frames;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "not yet in the way of a connection")
-)]
 mod framing;
 mod h1;
+mod h1_wire;
 mod h2;
+mod h2_streams;
+mod h2_wire;
 mod handshakes;
-mod info;
 mod listen;
+mod out_rate;
 mod preface;
-mod scan;
+mod registry;
+mod request_body;
+mod room;
 mod socket;
-mod tracked;
-mod wire;
 
 use std::time::Duration;
 
@@ -37,11 +37,12 @@ use bytes::Bytes;
 use host_manifest::MinRate;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 
 pub use accept::Acceptor;
-pub use info::{ConnectionState, Doing, Protocol, connections};
 pub use listen::{Address, BindError, Listener, bind, warn_of_refusals};
+pub use registry::{ConnectionInfo, Doing, Protocol, connections};
+pub use request_body::{BodyError, RequestBody};
+pub use room::Room;
 
 use crate::lifecycle::{PhaseWatch, Tracker};
 
@@ -55,7 +56,7 @@ pub trait Service: Clone + Send + Sync + Unpin + 'static {
     /// Answers one request. Dropping the future abandons the request: the peer has gone.
     fn call(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
 
     /// The whole HTTP/1 answer, as bytes, to a request that never became one.
@@ -67,6 +68,10 @@ pub trait Service: Clone + Send + Sync + Unpin + 'static {
 pub enum Refusal {
     /// Its head did not arrive in time.
     HeadTooSlow,
+    /// It is no HTTP; the text says why.
+    Malformed(&'static str),
+    /// There are as many connections as there may be.
+    NoRoom,
     /// The stop cut it.
     Stopping,
 }
@@ -74,8 +79,6 @@ pub enum Refusal {
 /// What a connection may do and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at once, over all listeners.
-    pub connections: usize,
     /// From the first byte of a head, or from accept for the first one, to its end.
     pub head: Duration,
     /// Idle between two requests.

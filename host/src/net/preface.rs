@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use tokio::time::{Instant, sleep_until};
 
 use super::Context;
+use super::registry::Entry;
 use super::socket::{Socket, Unread};
 use crate::lifecycle::Phase;
 
@@ -30,8 +31,8 @@ pub(super) enum Opening {
 /// Reads until the protocol is known.
 ///
 /// Bounded by the head timeout; during a stop a peer that has sent nothing has the linger. Ends at
-/// once when the stop cuts.
-pub(super) async fn detect(socket: &Socket, context: &Context) -> Opening {
+/// once when the stop cuts. A peer that has sent nothing makes room for another one when it is asked.
+pub(super) async fn detect(socket: &Socket, entry: &Entry, context: &Context) -> Opening {
     let accepted = Instant::now();
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
     loop {
@@ -56,11 +57,23 @@ pub(super) async fn detect(socket: &Socket, context: &Context) -> Opening {
             () = sleep_until(deadline) => {
                 // The reactor may not have said yet what the kernel has.
                 if socket.unread() == Unread::Bytes { continue }
-                return if bytes.is_empty() { Opening::Nothing } else { Opening::Stuck };
+                return stuck(bytes);
             }
-            () = context.phase.reached(Phase::Cut) => return Opening::Stuck,
+            () = entry.room_is_wanted(), if bytes.is_empty() => {
+                if socket.unread() == Unread::Nothing { return Opening::Nothing }
+            }
+            () = context.phase.reached(Phase::Cut) => return stuck(bytes),
             () = context.phase.reached(Phase::Draining), if !draining => {}
         }
+    }
+}
+
+/// What is made of a peer that says no more. `PRI` may begin other heads too: HTTP/1 says why it ends.
+fn stuck(bytes: BytesMut) -> Opening {
+    match bytes.len() {
+        0 => Opening::Nothing,
+        1..=3 => Opening::Http1(bytes),
+        _ => Opening::Stuck,
     }
 }
 

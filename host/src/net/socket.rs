@@ -4,10 +4,12 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::task::{Context, Poll};
+use std::os::fd::AsFd as _;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BufMut;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
@@ -45,12 +47,45 @@ macro_rules! on_stream {
 }
 
 impl Socket {
-    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, stream => stream.poll_read_ready(cx))
+    /// Reads into `buffer` what fits. 0 bytes are the end.
+    pub(super) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut impl BufMut,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(on_stream!(self, stream => stream.poll_read_ready(cx)))?;
+            match self.try_read(buffer) {
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
     }
 
-    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_stream!(self, stream => stream.poll_write_ready(cx))
+    /// Writes what the kernel takes. Tells `blocked` when it takes nothing, and waits until it does.
+    pub(super) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        blocked: impl Fn(),
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match on_stream!(self, stream => stream.try_write_vectored(slices)) {
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
+                    blocked();
+                    ready!(on_stream!(self, stream => stream.poll_write_ready(cx)))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// Whether the kernel would take bytes, past everything that the reactor may not have said yet.
+    pub(super) fn takes_bytes(&self) -> bool {
+        let fd = on_stream!(self, stream => stream.as_fd());
+        let mut ask = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+        poll(&mut ask, Some(&Timespec::default())).is_ok()
+            && ask[0].revents().contains(PollFlags::OUT)
     }
 
     pub(super) fn try_read(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
@@ -59,10 +94,6 @@ impl Socket {
 
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         on_stream!(self, stream => stream.try_write(bytes))
-    }
-
-    pub(super) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        on_stream!(self, stream => stream.try_write_vectored(slices))
     }
 
     /// Waits until there is something to read, be it the end. Cancel-safe.

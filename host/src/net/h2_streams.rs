@@ -1,4 +1,5 @@
-//! Which HTTP/2 streams are open, read off the frames on the wire (RFC 9113 §4.1, §5.1).
+//! Which HTTP/2 streams are open, and how many frames come without a request, read off the frames on the
+//! wire (RFC 9113 §4.1, §5.1).
 //!
 //! hyper's future of a stream ends when it has handed the last frame to h2, which may hold it for
 //! as long as the peer gives no window. Only the wire knows that it has left.
@@ -13,14 +14,27 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const HIGHEST_STREAM: u32 = 0x7fff_ffff;
+
+/// Frames that cost us something and bring no request: PING, SETTINGS, PRIORITY, RST_STREAM, WINDOW_UPDATE,
+/// empty DATA, unknown ones (RFC 9113 §10.5). A peer that sends so many without a request is told to calm
+/// down.
+const FRAMES_WITHOUT_A_REQUEST: u32 = 10_000;
+
+/// Who sends or takes data has a reason for frames beside it: each frame of data lets so many go.
+const FRAMES_BESIDE_DATA: u32 = 8;
 
 /// The streams of one connection, followed in both directions.
 #[derive(Debug)]
 pub(super) struct Streams {
     open: BTreeSet<u32>,
     newest: u32,
+    /// The last stream that is answered, once that is said.
+    last: u32,
+    /// Frames since the last request that brought nothing.
+    idle_frames: u32,
     received: Frames,
     sent: Frames,
 }
@@ -30,6 +44,8 @@ impl Streams {
         Self {
             open: BTreeSet::new(),
             newest: 0,
+            last: HIGHEST_STREAM,
+            idle_frames: 0,
             received: Frames { skip: PREFACE, ..Frames::default() },
             sent: Frames::default(),
         }
@@ -40,33 +56,64 @@ impl Streams {
         self.open.len()
     }
 
+    /// The newest stream that the peer has opened.
+    pub(super) fn newest(&self) -> u32 {
+        self.newest
+    }
+
+    /// Whether the peer sends more frames without a request than anybody needs.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.idle_frames >= FRAMES_WITHOUT_A_REQUEST
+    }
+
+    /// Whether a frame of ours may be put behind what the kernel has taken.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.sent.skip == 0 && self.sent.head.is_empty()
+    }
+
     /// Takes note of bytes that the peer sent.
     pub(super) fn receive(&mut self, bytes: &[u8]) {
-        let Self { open, newest, received, .. } = self;
+        let Self { open, newest, last, idle_frames, received, .. } = self;
         received.read(bytes, |frame| match frame.kind {
             HEADERS if frame.stream > *newest => {
                 *newest = frame.stream;
-                open.insert(frame.stream);
+                *idle_frames = 0;
+                // Streams above the last one are not answered (RFC 9113 §6.8).
+                if frame.stream <= *last {
+                    open.insert(frame.stream);
+                }
             }
-            RST_STREAM => {
-                open.remove(&frame.stream);
+            DATA if frame.length > 0 => {
+                *idle_frames = idle_frames.saturating_sub(FRAMES_BESIDE_DATA);
             }
-            _ => {}
+            // h2 bounds these by itself.
+            HEADERS | CONTINUATION => {}
+            other => {
+                *idle_frames = idle_frames.saturating_add(1);
+                if other == RST_STREAM {
+                    open.remove(&frame.stream);
+                }
+            }
         });
     }
 
     /// Takes note of bytes that the kernel has taken from us.
     pub(super) fn send(&mut self, bytes: &[u8]) {
-        let Self { open, sent, .. } = self;
+        let Self { open, last, idle_frames, sent, .. } = self;
         sent.read(bytes, |frame| match frame.kind {
-            DATA | HEADERS if frame.flags & END_STREAM != 0 => {
-                open.remove(&frame.stream);
+            DATA | HEADERS => {
+                if frame.kind == DATA {
+                    *idle_frames = idle_frames.saturating_sub(FRAMES_BESIDE_DATA);
+                }
+                if frame.flags & END_STREAM != 0 {
+                    open.remove(&frame.stream);
+                }
             }
             RST_STREAM => {
                 open.remove(&frame.stream);
             }
-            // Streams above the last one are not answered (RFC 9113 §6.8).
             GOAWAY => {
+                *last = frame.last;
                 open.split_off(&(frame.last.saturating_add(1)));
             }
             _ => {}
@@ -76,6 +123,7 @@ impl Streams {
 
 /// What matters of a frame.
 struct Frame {
+    length: usize,
     kind: u8,
     flags: u8,
     stream: u32,
@@ -128,6 +176,7 @@ impl Frames {
         };
         let length = usize::try_from(number(0)? >> 8).ok()?;
         let frame = Frame {
+            length,
             kind: *self.head.get(3)?,
             flags: *self.head.get(4)?,
             stream: number(5)?,
@@ -194,6 +243,48 @@ mod tests {
         assert_eq!(streams.open(), 2);
         streams.send(&frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]));
         assert_eq!(streams.open(), 1);
+    }
+
+    /// They counted as open for ever: the stop ended with 1, and nothing was owed.
+    #[test]
+    fn streams_above_the_final_goaway_are_not_open() {
+        let mut streams = streams_with(&[1]);
+        streams.send(&frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]));
+        streams.receive(&frame(HEADERS, 5, 3, b"abc"));
+        assert_eq!(streams.open(), 1);
+        streams.send(&frame(HEADERS, END_STREAM, 1, b""));
+        assert_eq!(streams.open(), 0);
+    }
+
+    /// 750,000 of them went through on one connection.
+    #[test]
+    fn frames_without_a_request_are_bounded_whatever_they_are() {
+        for (kind, payload) in
+            [(2, &[0; 5][..]), (4, &[]), (6, &[0; 8]), (8, &[0; 4]), (0x42, b"x"), (DATA, &[])]
+        {
+            let mut streams = streams_with(&[]);
+            let mut sent = 1;
+            while !streams.is_flooded() {
+                streams.receive(&frame(kind, 0, 1, payload));
+                sent += 1;
+            }
+            assert_eq!(sent, FRAMES_WITHOUT_A_REQUEST, "of kind {kind}");
+        }
+    }
+
+    #[test]
+    fn frames_beside_requests_and_data_are_no_flood() {
+        let mut streams = streams_with(&[]);
+        for stream in 0..FRAMES_WITHOUT_A_REQUEST {
+            streams.receive(&frame(HEADERS, 5, 2 * stream + 1, b"abc"));
+            streams.receive(&frame(6, 0, 0, &[0; 8]));
+        }
+        for _ in 0..FRAMES_WITHOUT_A_REQUEST {
+            streams.send(&frame(DATA, 0, 1, &[0; 5000]));
+            streams.receive(&frame(8, 0, 1, &[0; 4]));
+            streams.receive(&frame(8, 0, 0, &[0; 4]));
+        }
+        assert!(!streams.is_flooded());
     }
 
     #[test]
