@@ -1,7 +1,8 @@
 //! What all components share, workers and instances of the total: nobody takes so much of it that
 //! others get nothing, and nobody holds what he does not use.
 
-use std::thread::sleep;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use crate::support::prelude::*;
@@ -78,6 +79,60 @@ fn who_asks_now_and_then_is_served_beside_200_guests_that_spin() {
         assert!(beside < alone + Duration::from_millis(100), "alone {alone:?}, now {beside:?}");
     }
     spinning.into_iter().for_each(Conn::reset);
+}
+
+/// Ends what others do in a loop, also when the test fails.
+struct Until<'a>(&'a AtomicBool);
+
+impl Drop for Until<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// It waited for most of a second: each new guest wrote 100 MiB in one instruction, which no tick stops,
+/// before anybody knew of it, and the worker that did so had the reactor.
+#[test]
+fn who_asks_now_and_then_is_served_beside_guests_that_no_tick_can_stop() {
+    let site = Site::of(
+        r#"
+        [limits]
+        cpu-time = "60s"
+        [component.bad]
+        source = "guest:fill_p2"
+        [component.good]
+        source = "guest:hello_p2"
+        [[route]]
+        path = "/bad"
+        component = "bad"
+        strip-prefix = true
+        [[route]]
+        path = "/good"
+        component = "good"
+        "#,
+    );
+    let host = site.serve().start();
+    let alone = medians(&host);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let until = Until(&over);
+        for path in ["/bad?mib=100", "/bad/copy?mib=100"].into_iter().cycle().take(10) {
+            let (host, over) = (&host, &over);
+            scope.spawn(move || {
+                while !over.load(Ordering::Acquire) {
+                    // Its turn may not come in time; that is no matter of this test.
+                    drop(host.connect().get(path));
+                }
+            });
+        }
+        assert_eq!(host.get("/bad?mib=100").text(), "filled\n");
+        let beside = medians(&host);
+        drop(until);
+        println!("alone {alone:?}, beside ten {beside:?}");
+        for (alone, beside) in alone.into_iter().zip(beside) {
+            assert!(beside < alone + Duration::from_millis(100), "alone {alone:?}, now {beside:?}");
+        }
+    });
 }
 
 /// The host stood idle until the queue's wait was over: the direct request had the application's

@@ -21,7 +21,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiBody;
 
-use super::turns::Turn;
+use super::turns::{Entry, Turn};
 
 /// Why a guest did not do its work. Text for the log, never for the wire.
 #[derive(Clone, Debug, Error)]
@@ -116,6 +116,7 @@ pub struct Running {
     release: Release,
     /// None where somebody else polls the guest.
     turn: Option<Turn>,
+    entry: Entry,
 }
 
 enum State {
@@ -136,7 +137,7 @@ impl Running {
         turn: Option<Turn>,
     ) -> Self {
         let guest = State::Working(guest);
-        Self { guest, head: Some(head), cpu: Duration::ZERO, cpu_limit, release, turn }
+        Self { guest, head: Some(head), cpu: Duration::ZERO, cpu_limit, release, turn, entry: None }
     }
 
     /// Drives the guest until the head of its answer is there. Poll no more after it was.
@@ -167,6 +168,7 @@ impl Running {
         let polled = match &self.turn {
             None => guest.as_mut().poll(cx),
             Some(turn) => {
+                ready!(turn.poll_enter(&mut self.entry, cx));
                 let (polled, took) = turn.poll(|| guest.as_mut().poll(cx));
                 self.cpu += took;
                 polled

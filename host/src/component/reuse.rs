@@ -427,8 +427,9 @@ pub(super) async fn metered<T>(
     limit: Duration,
     future: impl Future<Output = wasmtime::Result<T>>,
 ) -> wasmtime::Result<T> {
-    let mut future = std::pin::pin!(future);
+    let (mut future, mut entry) = (std::pin::pin!(future), None);
     poll_fn(|cx| {
+        std::task::ready!(turn.poll_enter(&mut entry, cx));
         let (polled, took) = turn.poll(|| future.as_mut().poll(cx));
         let within = shared.meter.spend(took);
         if polled.is_pending() && !within {

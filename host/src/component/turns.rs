@@ -4,12 +4,14 @@
 //! A guest that has been stopped at a tick gives way: first to everything that is ready and to the
 //! reactor, then to those of its component that wait for a turn, and takes one itself to go on. So a
 //! neighbour's task, a new connection or a timer waits for the few guests that have a turn, not for
-//! all that would like to compute. A short guest that a tick happens to meet needs no turn.
+//! all that would like to compute. A short guest that a tick happens to meet needs no turn. Those of a
+//! component that no tick has stopped for long take theirs before they are polled.
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -30,6 +32,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// chance, and goes on without a turn. A fifth of a tick: so does a fifth of those that compute for ever,
 /// once.
 const HARMLESS: Duration = Duration::from_millis(2);
+
+/// A poll that takes longer was not stopped at a tick: an instruction that writes all of a memory, say,
+/// or the host at work for the guest. Three ticks: one may come late.
+const LONG: Duration = Duration::from_millis(30);
+
+/// So long after such a poll, guests of the component take their turns before they are polled. Longer
+/// than the pause between two requests.
+const LONG_LASTS: Duration = Duration::from_secs(10);
 
 /// The workers of a process, shared by its components. Cheap to clone.
 #[derive(Clone)]
@@ -56,7 +66,12 @@ struct Part {
     waiting: AtomicUsize,
     /// Somebody has had a turn.
     free: Notify,
+    /// Until when polls of its guests are taken for long ones, in microseconds of the workers' life.
+    long_until: AtomicU64,
 }
+
+/// Where somebody who is to poll a guest waits for its turn.
+pub(super) type Entry = Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
 
 /// An instance's turn, if it has one. Shared by its store and by whoever polls it.
 #[derive(Clone)]
@@ -71,6 +86,8 @@ struct Seat {
     began: AtomicU64,
     /// It is polled by way of [`Turn::poll`], which ends its turn.
     polled: AtomicBool,
+    /// It gives way, and will have a turn when it goes on.
+    gives_way: AtomicBool,
 }
 
 impl Turns {
@@ -95,6 +112,7 @@ impl Turns {
             taken: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             free: Notify::new(),
+            long_until: AtomicU64::new(0),
         }))
     }
 }
@@ -138,6 +156,17 @@ impl Part {
             let age = Duration::from_millis(now.wrapping_sub(millis(stamp)).into());
             number(stamp) != 0 && number(stamp) != self.number && age <= COMPANY
         })
+    }
+
+    /// Microseconds since the start.
+    fn micros(&self) -> u64 {
+        micros(self.workers.born.elapsed())
+    }
+
+    /// Whether its guests have been polled for long of late.
+    fn is_long(&self) -> bool {
+        let until = self.long_until.load(Ordering::Relaxed);
+        until > 0 && self.micros() < until
     }
 
     /// Takes a turn if there is one.
@@ -193,9 +222,18 @@ impl Seat {
 
     /// Whether it has hardly computed yet.
     fn is_harmless(&self) -> bool {
-        let now = micros(self.share.0.workers.born.elapsed());
+        let now = self.share.0.micros();
         let polled = now.saturating_sub(self.began.load(Ordering::Relaxed));
         self.computed.load(Ordering::Relaxed) + polled <= micros(HARMLESS)
+    }
+
+    /// Waits for a turn, and has it.
+    async fn get(&self) {
+        self.share.0.wait().await;
+        self.has_turn.store(true, Ordering::Release);
+        if self.share.0.is_long() {
+            leave_the_reactor();
+        }
     }
 
     /// Gives its turn back, if it has one: not before everything that is ready and the reactor have
@@ -218,6 +256,16 @@ impl Seat {
     }
 }
 
+/// Has another worker wait for the reactor. The one that has come from it does so itself, but not before
+/// this poll is over, and wakes nobody: for so long no request would be read. Of two tasks that do
+/// nothing the first wakes somebody; a single one waits for this worker.
+fn leave_the_reactor() {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(async {});
+        runtime.spawn(async {});
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         self.end();
@@ -232,7 +280,27 @@ impl Turn {
             computed: AtomicU64::new(0),
             began: AtomicU64::new(0),
             polled: AtomicBool::new(false),
+            gives_way: AtomicBool::new(false),
         }))
+    }
+
+    /// To be asked before each [poll](Self::poll): whether the guest may be polled. One of a component
+    /// whose guests cannot be stopped for long has to have a turn first. `entry` is where it waits.
+    pub(super) fn poll_enter(&self, entry: &mut Entry, cx: &mut Context<'_>) -> Poll<()> {
+        let seat = &self.0;
+        if entry.is_none() {
+            let waits_itself = seat.gives_way.load(Ordering::Acquire);
+            if waits_itself || seat.has_turn.load(Ordering::Acquire) || !seat.share.0.is_long() {
+                return Poll::Ready(());
+            }
+            let seat = seat.clone();
+            *entry = Some(Box::pin(async move { seat.get().await }));
+        }
+        if let Some(waits) = entry {
+            ready!(waits.as_mut().poll(cx));
+        }
+        *entry = None;
+        Poll::Ready(())
     }
 
     /// Polls a guest: when that is over, so is its turn. Gives the CPU time that it took, too.
@@ -246,6 +314,10 @@ impl Turn {
         self.0.end();
         let took = cost.end();
         self.0.computed.fetch_add(micros(took), Ordering::Relaxed);
+        if took > LONG {
+            let part = &self.0.share.0;
+            part.long_until.store(part.micros() + micros(LONG_LASTS), Ordering::Relaxed);
+        }
         (polled, took)
     }
 
@@ -266,11 +338,12 @@ impl Turn {
             return Box::pin(yield_now());
         }
         let seat = seat.clone();
+        seat.gives_way.store(true, Ordering::Release);
         Box::pin(async move {
             // tokio's yield lets the reactor be polled.
             yield_now().await;
-            seat.share.0.wait().await;
-            seat.has_turn.store(true, Ordering::Release);
+            seat.get().await;
+            seat.gives_way.store(false, Ordering::Release);
         })
     }
 }
@@ -291,7 +364,7 @@ impl fmt::Debug for Share {
 mod tests {
     use std::future::poll_fn;
     use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
+    use std::task::Waker;
 
     use tokio::task::JoinSet;
 
@@ -308,8 +381,12 @@ mod tests {
 
     /// Polls a guest to its end in its turns.
     async fn drive<T>(turn: &Turn, guest: impl Future<Output = T>) -> T {
-        let mut guest = pin!(guest);
-        poll_fn(|cx| turn.poll(|| guest.as_mut().poll(cx)).0).await
+        let (mut guest, mut entry) = (pin!(guest), None);
+        poll_fn(|cx| {
+            ready!(turn.poll_enter(&mut entry, cx));
+            turn.poll(|| guest.as_mut().poll(cx)).0
+        })
+        .await
     }
 
     /// Guests that compute for ever: how often each has computed until it was stopped.
@@ -456,5 +533,49 @@ mod tests {
         assert!(began.elapsed() >= 2 * LOOK_AGAIN);
         short.renew();
         assert!(!needs_one().await, "another exchange");
+    }
+
+    /// The first poll of a guest was free: thirty that each write 110 MiB in one instruction held all
+    /// workers one after the other, and a neighbour's request took seconds.
+    #[tokio::test(start_paused = true)]
+    async fn of_a_component_that_cannot_be_stopped_for_long_no_guest_is_polled_without_a_turn() {
+        let turns = Turns::new(2);
+        let (share, other) = (turns.share(), turns.share());
+        let is_let_in = |turn: &Turn, entry: &mut Entry| {
+            turn.poll_enter(entry, &mut Context::from_waker(Waker::noop())).is_ready()
+        };
+        let [first, second, third] = [(); 3].map(|()| Turn::new(&share));
+        assert!(is_let_in(&first, &mut None), "nobody knows yet");
+        share.0.long_until.store(share.0.micros() + micros(LONG_LASTS), Ordering::Relaxed);
+        other.0.runs();
+        let (mut waits, mut waits_too) = (None, None);
+        assert!(is_let_in(&first, &mut None), "one of two workers");
+        assert!(!is_let_in(&second, &mut waits), "the other one is for the neighbour");
+        assert!(is_let_in(&Turn::new(&other), &mut None));
+        first.poll(|| ());
+        // Its turn is given back behind everything that is ready.
+        for _ in 0..3 {
+            to_the_end_of_the_queue().await;
+        }
+        assert!(is_let_in(&second, &mut waits));
+        assert!(is_let_in(&second, &mut waits), "it has its turn until it is polled");
+        assert!(!is_let_in(&third, &mut waits_too));
+        tokio::time::advance(LONG_LASTS).await;
+        assert!(is_let_in(&Turn::new(&share), &mut None), "long ago");
+    }
+
+    /// It would wait for two turns, its own and that of whoever polls it, where there is but one.
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_that_gives_way_is_polled_to_find_its_turn() {
+        let share = Turns::new(1).share();
+        share.0.long_until.store(u64::MAX, Ordering::Relaxed);
+        for turn in [of_one_that_computes(&share), Turn::new(&share)] {
+            let gives_way = drive(&turn, async {
+                for _ in 0..3 {
+                    turn.give_way().await;
+                }
+            });
+            assert!(timeout(10 * LOOK_AGAIN, gives_way).await.is_ok());
+        }
     }
 }
