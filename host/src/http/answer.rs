@@ -282,6 +282,14 @@ impl Stream {
         }
     }
 
+    /// Looks once more, for a guest that waits for its client: what that has sent may be no body.
+    pub(super) fn look_again(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        if let Poll::Ready(Some(frame)) = self.poll_frame(cx) {
+            self.early.push_back(frame?);
+        }
+        Ok(())
+    }
+
     /// Gives hyper the next frame. Only what it has been given counts as delivered: hyper writes
     /// the head by what is owed then.
     fn hand_over(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {

@@ -12,6 +12,7 @@ use host_manifest::routes::Found;
 use host_manifest::{Component, Fail, MinRate};
 use http::header::TE;
 use http::{Method, Request, Response, StatusCode};
+use tokio::task::yield_now;
 use tracing::{debug, info, warn};
 
 use super::afterwork::Afterwork;
@@ -46,6 +47,10 @@ struct Shared {
     terms: Terms,
     prefetch: Prefetch,
 }
+
+/// How often a guest that waits for its client is looked at before its head goes out: a body that is broken
+/// already is the client's fault, and it is told so as long as it can be.
+const LOOKS: usize = 2;
 
 /// What every request must keep to, whoever serves it.
 #[derive(Clone, Copy, Debug)]
@@ -269,7 +274,17 @@ impl Exchanges {
             guard: None,
             timers: Timers::default(),
         };
-        match poll_fn(|cx| Poll::Ready(stream.begin(cx))).await {
+        let mut begun = poll_fn(|cx| Poll::Ready(stream.begin(cx))).await;
+        for _ in 0..LOOKS {
+            if !matches!(begun, Ok(None)) || !upload.waits_for_client() {
+                break;
+            }
+            // hyper has a turn, and reads what is here of the body.
+            yield_now().await;
+            let looked = poll_fn(|cx| Poll::Ready(stream.look_again(cx))).await;
+            begun = looked.map(|()| None);
+        }
+        match begun {
             Ok(Some(whole)) => Ok(Response::from_parts(parts, whole)),
             Ok(None) => Ok(Response::from_parts(parts, Answer::stream(stream))),
             Err(broken) => Err(upload.fault().unwrap_or_else(|| broken.failure())),
