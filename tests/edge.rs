@@ -133,6 +133,9 @@ fn field_lines_that_others_read_differently_are_refused() {
             " Host: a\r\n",
             "Host: a\r\nno colon\r\n",
             "Host: a\r\nX: a\rb\r\n",
+            "Host: a\r\nX: a\n",
+            "Host: a\nX: y\r\n",
+            "Host: a\r\nX:\n\n",
             "Host: a\r\nX: a\0b\r\n",
         ],
     );
@@ -170,9 +173,17 @@ fn what_is_legal_though_unusual_reaches_the_guest() {
 #[test]
 fn targets_that_are_no_uri_are_refused() {
     let host = listener();
-    for target in
-        [&format!("{TARGET}\u{e9}"), &format!("/\u{e9}{TARGET}"), "a", "a:80", "/<", "//`"]
-    {
+    for target in [
+        &format!("{TARGET}#a"),
+        "/#",
+        "http://a/#b",
+        &format!("{TARGET}\u{e9}"),
+        &format!("/\u{e9}{TARGET}"),
+        "a",
+        "a:80",
+        "/<",
+        "//`",
+    ] {
         refuse(&host, &format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"), 400);
     }
     for field in ["a:+80", "[a]", "a::", ":80", "%61"] {
@@ -227,8 +238,17 @@ fn options_of_the_whole_server_are_answered_by_the_host() {
 #[test]
 fn malformed_chunks_break_the_exchange_and_the_connection() {
     let host = Host::serve("reader_p2").start();
-    for chunk in ["0x3\r\nabc\r\n", "g\r\n", "+3\r\nabc\r\n", "11111111111111111\r\n", "3\r\nabcd"]
-    {
+    for chunk in [
+        "2;\r\nab\r\n",
+        "2 \r\nab\r\n",
+        "2;a=\"b\r\nab\r\n",
+        "2\nab\r\n",
+        "0x3\r\nabc\r\n",
+        "g\r\n",
+        "+3\r\nabc\r\n",
+        "11111111111111111\r\n",
+        "3\r\nabcd",
+    ] {
         let mut conn = host.connect();
         let bytes = wire::chunked("/count") + chunk + wire::LAST_CHUNK + &wire::get("/");
         conn.send(bytes).unwrap();

@@ -51,6 +51,7 @@ mod keyvalue;
 mod keyvalue_redis;
 mod leftovers;
 mod limits;
+mod llhttp;
 mod loss;
 mod manifest;
 mod manifest_look;
