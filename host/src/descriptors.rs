@@ -23,6 +23,10 @@ const KEPT: u64 = 128;
 /// What it has open from the start: listeners, runtimes, the log, databases.
 const OWN: u64 = 64;
 
+/// Connections that are beyond their limit for a moment: those that wait for a place, and those that leave
+/// (`net/room.rs`).
+const COMING_AND_GOING: u64 = 256;
+
 /// Of few it is a quarter.
 fn kept(limit: u64) -> u64 {
     KEPT.min(limit / 4)
@@ -60,6 +64,7 @@ pub(crate) fn for_connections(limit: Option<u64>, beside_guests: bool) -> usize 
     let Some(limit) = limit else { return usize::MAX };
     let guests = if beside_guests { not_for_guests(limit) } else { 0 };
     let left = limit - kept(limit) - own(limit) - guests;
+    let left = left - COMING_AND_GOING.min(left / 2);
     usize::try_from(left).unwrap_or(usize::MAX).max(1)
 }
 
@@ -97,9 +102,9 @@ mod tests {
 
     #[test]
     fn connections_leave_room_for_the_host_and_for_guests() {
-        assert_eq!(for_connections(Some(1024), false), 1024 - 192);
-        assert_eq!(for_connections(Some(1024), true), 1024 - 192 - 256);
-        assert_eq!(for_connections(Some(64), true), 24);
+        assert_eq!(for_connections(Some(1024), false), 576);
+        assert_eq!(for_connections(Some(1024), true), 320);
+        assert_eq!(for_connections(Some(64), true), 12);
         assert_eq!(for_connections(Some(1), true), 1);
         assert_eq!(for_connections(None, true), usize::MAX);
         assert!(for_connections(Some(20_000), true) > 10_000, "the default of --max-connections");
