@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::support::prelude::*;
 use crate::support::process::{Process, TempPath};
+use crate::support::scarce::binary_for_all;
 use crate::support::status::{status, told};
 use crate::support::stop::{GET, Held, POST, stop};
 
@@ -138,11 +139,8 @@ fn another_user_is_turned_away_even_where_the_socket_is_open_to_all() {
     }
     let host = Host::serve("hello_p2").control().start();
     fs::set_permissions(host.control_path(), Permissions::from_mode(0o777)).unwrap();
-    // A copy, because the other user may not get at ours.
-    let copy = TempPath(env::temp_dir().join(format!("host-e2e-other-{}", process::id())));
-    fs::copy(env!("CARGO_BIN_EXE_host"), &copy.0).unwrap();
     let mut command = Command::new("setpriv");
-    command.args(["--reuid", "65534", "--clear-groups"]).arg(&copy.0);
+    command.args(["--reuid", "65534", "--clear-groups"]).arg(binary_for_all());
     command.args(["ctl", "status", "--socket"]).arg(host.control_path());
     let other = Process::spawn(&mut command);
     assert_eq!(other.wait(Instant::now() + PATIENCE), Some(4));

@@ -155,7 +155,10 @@ pub fn binary_for_all() -> PathBuf {
     let copy = env::temp_dir().join(name);
     if !copy.exists() {
         let new = copy.with_extension(process::id().to_string());
-        fs::copy(&built, &new).expect("a copy of ours");
+        // By another process: no child that is started meanwhile has it open to write, which would keep it
+        // from being run ("Text file busy").
+        let copied = Command::new("cp").arg(&built).arg(&new).status();
+        assert!(copied.is_ok_and(|copied| copied.success()), "a copy of ours");
         fs::rename(&new, &copy).expect("nobody runs half of it");
     }
     copy
