@@ -64,6 +64,9 @@ fn a_copy_of_the_file_while_it_is_open_has_every_finished_write() {
             let copied = one(&Stores::default(), &Store::Disk(copy.clone()), ROOM);
             let value = copied.get(key()).await.unwrap().unwrap();
             assert_eq!(value, number.to_string().into_bytes());
+            drop(copied);
+            // Before the next copy is written into it.
+            assert!(settle(OUTER));
         }
     });
 }
@@ -157,6 +160,9 @@ fn a_process_that_is_killed_loses_no_confirmed_write() {
         let bucket = one(&Stores::default(), &Store::Disk(file(&folder)), ROOM);
         let now = runtime().block_on(bucket.increment(key(), 0)).unwrap();
         assert!(now >= confirmed, "{now} < {confirmed}");
+        drop(bucket);
+        // Before the next process opens it.
+        assert!(settle(OUTER));
         least = now;
     }
 }
