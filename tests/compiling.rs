@@ -11,6 +11,7 @@ use crate::support::app::{
 use crate::support::compiler::Compiler;
 use crate::support::memory::resident_kib;
 use crate::support::prelude::*;
+use crate::support::site::{Site, component as site_component, route};
 
 /// A component of few bytes that takes all the memory there is: 1,000 nested blocks with 1,000 results
 /// each, and a jump that may go to the end of any. In the process that served it took over 6 GiB in
@@ -194,4 +195,47 @@ fn compiler_started_by_somebody_else_says_so() {
     assert!(run(&["compiler"]).contains("use `host compile`"));
     let nobody = run(&["compiler", "1000000000", "10", "1", "0", "0", "1"]);
     assert!(nobody.contains("nobody waits for it"), "{nobody}");
+}
+
+/// One that was too slow held up all later swaps, for as long as it went on.
+#[test]
+fn change_that_compiles_holds_up_no_other_and_a_later_one_of_its_component_wins() {
+    let app = App::of("version_a_p2");
+    let host = app.serve().control().start();
+    let slow = app.folder.join("slow.wasm");
+    fs::write(&slow, slow_to_compile()).unwrap();
+    let asked = host.start_ctl(["swap", text(&slow)]);
+    let compiler = Compiler::stopped(host.pid());
+    app.put("version_b_p2");
+    let later = host.ctl(["swap", app.text()]);
+    later.expect_code(0);
+    assert_eq!(version(&host.get("/")), "b");
+    asked.wait_exit().expect_code(1).expect_last_line("asked for later");
+    compiler.expect_end();
+    // A rollback compiles nothing and waits for nobody who does.
+    let asked = host.start_ctl(["swap", text(&slow)]);
+    let compiler = Compiler::stopped(host.pid());
+    host.ctl(["rollback"]).expect_code(0);
+    assert_eq!(version(&host.get("/")), "a");
+    asked.wait_exit().expect_code(1).expect_last_line("asked for later");
+    compiler.expect_end();
+}
+
+#[test]
+fn component_that_compiles_does_not_hold_up_a_swap_of_another() {
+    let manifest = site_component("one") + &site_component("two") + &route("/one", "one");
+    let manifest = manifest + &route("/two", "two");
+    let files = [("one.wasm", "version_a_p2"), ("two.wasm", "version_a_p2")];
+    let site = Site::with(&manifest, &files);
+    let host = site.serve().control().start();
+    site.put_bytes("slow.wasm", &slow_to_compile());
+    let slow = host.start_ctl(["swap", "--component", "one", &site.file("slow.wasm")]);
+    let compiler = Compiler::stopped(host.pid());
+    site.put("new.wasm", "version_b_p3");
+    host.ctl(["swap", "--component", "two", &site.file("new.wasm")]).expect_code(0);
+    assert_eq!(version(&host.get("/two")), "b");
+    assert!(!slow.has_ended(), "it was given up for a swap of another");
+    compiler.signal(Signal::KILL);
+    slow.wait_exit().expect_code(1).expect_last_line("the compiler was killed");
+    assert_eq!(version(&host.get("/one")), "a");
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path as FilePath;
+use std::sync::Arc;
 
 use host_manifest::Route;
 use host_manifest::routes::{Path, Pattern};
@@ -64,7 +65,8 @@ fn examine(config: &Serve) -> anyhow::Result<String> {
     let runtime = threads::runtime(config.threads.get())?;
     let mut workshop = serve::workshop(config, None)?;
     workshop.instances = 1;
-    let (loader, outfitter) = (Loader::new(&workshop), Outfit::for_a_look().outfitter(config));
+    let (loader, outfitter) =
+        (Arc::new(Loader::new(&workshop)), Outfit::for_a_look().outfitter(config));
     let site = runtime.block_on(outfitter.build(&loader))?;
     let report = describe(&site, config)?;
     runtime.shutdown_background();

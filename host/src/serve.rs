@@ -174,7 +174,7 @@ async fn start(
     net::warn_of_refusals(&listeners);
     let memory = resources::memory(&config);
     let Process { phase, work, .. } = process.clone();
-    let loader = Loader::new(&workshop(&config, memory)?);
+    let loader = Arc::new(Loader::new(&workshop(&config, memory)?));
     let watch = manifest.swap.watch.then(Watch::start).transpose().context("watching files")?;
     let stores = Stores::default();
     operator.keeps(stores.clone());
@@ -217,7 +217,7 @@ fn keeper(tracker: Tracker) -> Keeper {
 /// What it takes to change what is served.
 struct Changes {
     slot: Arc<Slot>,
-    loader: Loader,
+    loader: Arc<Loader>,
     outfitter: Outfitter,
     watch: Option<Watch>,
 }
@@ -298,7 +298,7 @@ fn bind(addresses: &[Address]) -> anyhow::Result<Vec<Listener>> {
 }
 
 /// Loads the first generations, with everything that a swap would ask of them.
-pub(crate) async fn load(outfitter: &Outfitter, loader: &Loader) -> anyhow::Result<Site> {
+pub(crate) async fn load(outfitter: &Outfitter, loader: &Arc<Loader>) -> anyhow::Result<Site> {
     let site = outfitter.build(loader).await?;
     for app in site.apps() {
         let (component, kind) = (app.generation.name(), app.generation.kind());

@@ -43,12 +43,20 @@ struct Shop {
     cache: Option<host_code::Cache>,
 }
 
-/// A component that has been surveyed, and how its code would be called.
+/// A component that has been surveyed.
 #[derive(Debug)]
 pub(super) struct Blank {
     pub(super) source: Source,
     kind: Kind,
     concurrency: bool,
+}
+
+/// What the cache has of a component.
+pub(super) enum Found {
+    /// Its code.
+    Code(Box<Code>),
+    /// Nothing: it would be kept under this key.
+    Nothing(Key),
 }
 
 impl Blank {
@@ -66,29 +74,41 @@ impl Foundry {
         Self { shop: Arc::new(shop), compiler: Compiler::new(bounds) }
     }
 
-    /// Code of this component, kept or new. Every wait in it is bounded.
-    pub(super) async fn code(&self, blank: Arc<Blank>, pace: Pace) -> Result<Code, Rejected> {
+    /// How many components are compiled at once, at most.
+    pub(super) fn at_once(&self) -> usize {
+        self.compiler.at_once()
+    }
+
+    /// Code of this component out of the cache. Bounded in time.
+    pub(super) async fn find(&self, blank: &Arc<Blank>, pace: Pace) -> Result<Found, Rejected> {
         let began = Instant::now();
-        let shop = self.shop.clone();
-        let found = {
-            let blank = blank.clone();
-            Self::aside(pace, move || shop.look_up(&blank)).await??
-        };
-        let (code, cached) = match found {
-            Found::Code(code) => (code, true),
-            Found::Nothing(key) => (self.compile(&blank, &key, pace).await?, false),
-        };
-        info!(
-            component = stem(&blank.source.path),
-            took = ?began.elapsed(),
-            bytes = blank.source.bytes.len(),
-            cached,
-            "component compiled, or taken from the cache"
-        );
+        let (shop, looked_for) = (self.shop.clone(), blank.clone());
+        let found = Self::aside(pace, move || shop.look_up(&looked_for)).await??;
+        if let Found::Code(_) = found {
+            say(blank, began, true);
+        }
+        Ok(found)
+    }
+
+    /// Compiles what the cache does not have. Bounded in time.
+    pub(super) async fn compile(
+        &self,
+        blank: &Arc<Blank>,
+        key: &Key,
+        pace: Pace,
+    ) -> Result<Code, Rejected> {
+        let began = Instant::now();
+        let code = self.compile_and_keep(blank, key, pace).await?;
+        say(blank, began, false);
         Ok(code)
     }
 
-    async fn compile(&self, blank: &Arc<Blank>, key: &Key, pace: Pace) -> Result<Code, Rejected> {
+    async fn compile_and_keep(
+        &self,
+        blank: &Arc<Blank>,
+        key: &Key,
+        pace: Pace,
+    ) -> Result<Code, Rejected> {
         let compiled = self.compiler.compile(&blank.source.bytes, key, blank.concurrency, pace);
         let artefact = compiled.await.map_err(|why| refused(&blank.source.path, &why))?;
         let (shop, blank, key) = (self.shop.clone(), blank.clone(), *key);
@@ -151,10 +171,14 @@ fn refused(path: &Path, why: &NotCompiled) -> Rejected {
     Rejected { passing, ..Rejected::at(Step::Compile, format!("{} {why}", path.display())) }
 }
 
-/// What the cache had.
-enum Found {
-    Code(Code),
-    Nothing(Key),
+fn say(blank: &Blank, began: Instant, cached: bool) {
+    info!(
+        component = stem(&blank.source.path),
+        took = ?began.elapsed(),
+        bytes = blank.source.bytes.len(),
+        cached,
+        "component compiled, or taken from the cache"
+    );
 }
 
 impl Shop {
@@ -163,7 +187,7 @@ impl Shop {
         let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
         let key = Key::of(&ruler, &component_digest(&blank.source.bytes));
         match self.cache.as_ref().and_then(|cache| cache.get(&key)) {
-            Some(artefact) => Ok(Found::Code(self.link(blank, &artefact)?)),
+            Some(artefact) => Ok(Found::Code(Box::new(self.link(blank, &artefact)?))),
             None => Ok(Found::Nothing(key)),
         }
     }

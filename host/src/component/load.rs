@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use host_code::Key;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::compile::{Blank, Foundry};
+use super::compile::{Blank, Found, Foundry};
 use super::generation::{Blueprint, Code, Generation, Kept};
 use super::instance::GuestFailure;
 use super::memory::MemoryBudget;
@@ -142,6 +144,21 @@ fn is_passing(why: &io::Error) -> bool {
     )
 }
 
+/// Why nothing was made of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unmade {
+    /// It has to be compiled first, which takes long: [`Loader::compile`].
+    Uncompiled,
+    /// It will not come to serve.
+    Rejected(Rejected),
+}
+
+impl From<Rejected> for Unmade {
+    fn from(why: Rejected) -> Self {
+        Self::Rejected(why)
+    }
+}
+
 /// What a component is loaded with.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -182,7 +199,7 @@ pub struct Workshop {
     pub compile_memory: u64,
 }
 
-/// Loads components. Owned by whoever swaps; one per process.
+/// Loads components. Shared by whoever swaps and by what compiles meanwhile; one per process.
 #[derive(Debug)]
 pub struct Loader {
     foundry: Foundry,
@@ -191,6 +208,17 @@ pub struct Loader {
     step: Mutex<Step>,
     /// Code that is in use, by its digest: many components may be of one file.
     known: Mutex<HashMap<Arc<str>, Weak<Code>>>,
+    /// What is being compiled, by its digest: nothing is compiled twice at once.
+    flights: Mutex<HashMap<Arc<str>, Weak<tokio::sync::Mutex<()>>>>,
+}
+
+/// A file whose code is wanted, and the component that it is for, if that has a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The name.
+    pub component: Option<Arc<str>>,
+    /// The file.
+    pub path: PathBuf,
 }
 
 impl Loader {
@@ -202,6 +230,7 @@ impl Loader {
             number: AtomicU64::new(1),
             step: Mutex::new(Step::Read),
             known: Mutex::default(),
+            flights: Mutex::default(),
         }
     }
 
@@ -224,23 +253,86 @@ impl Loader {
         }
     }
 
-    /// Checks, compiles and links, unless code of the same bytes is in use. Cancel-safe: dropping it
-    /// kills the compiler. Every step has its deadline.
+    /// Checks and links, with code that is in use or in the cache. Cancel-safe. Every step has its
+    /// deadline.
     ///
     /// # Errors
-    /// See [`Rejected`].
+    /// See [`Unmade`].
     pub async fn make(
         &self,
         source: Source,
         settings: &Arc<Settings>,
         pace: Pace,
-    ) -> Result<Arc<Blueprint>, Rejected> {
+    ) -> Result<Arc<Blueprint>, Unmade> {
         let path = source.path.clone();
         let code = match self.known(&source.digest) {
             Some(code) => code,
-            None => self.code(source, pace).await?,
+            None => self.find(source, pace).await?.map_err(|_| Unmade::Uncompiled)?,
         };
         Ok(Arc::new(Blueprint::new(&path, code, settings)))
+    }
+
+    /// Compiles, of these files, what is neither in use nor in the cache: some at once, each by a child
+    /// of its own. Their code is there as long as what is given is held. Cancel-safe: dropping it
+    /// kills the compilers. A file that cannot be read is passed over: who loads it says so.
+    ///
+    /// # Errors
+    /// See [`Rejected`]: the first one that has to be compiled and cannot.
+    pub async fn compile(
+        self: &Arc<Self>,
+        wanted: impl IntoIterator<Item = Wanted> + Send,
+        pace: Pace,
+    ) -> Result<Vec<Held>, Rejected> {
+        let (mut compiling, mut held) = (JoinSet::new(), Vec::new());
+        for wanted in wanted {
+            let Ok(source) = self.read(&wanted.path).await else { continue };
+            if self.known(&source.digest).is_some() {
+                continue;
+            }
+            // What is wrong with it before that is found again by who loads it.
+            let (blank, key) = match self.find(source, pace).await {
+                Ok(Err(missing)) => missing,
+                Ok(Ok(code)) => {
+                    held.push(Held(code));
+                    continue;
+                }
+                Err(_) => continue,
+            };
+            while compiling.len() >= self.foundry.at_once() {
+                held.extend(next(&mut compiling).await?);
+            }
+            let loader = self.clone();
+            compiling.spawn(async move {
+                let compiled = loader.compile_one(blank, key, pace).await;
+                compiled.map_err(|why| match wanted.component {
+                    Some(component) => why.of(&component),
+                    None => why,
+                })
+            });
+        }
+        while !compiling.is_empty() {
+            held.extend(next(&mut compiling).await?);
+        }
+        Ok(held)
+    }
+
+    async fn compile_one(&self, blank: Blank, key: Key, pace: Pace) -> Result<Held, Rejected> {
+        let digest = blank.source.digest.clone();
+        let flight = {
+            let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+            flights.retain(|_, flight| flight.strong_count() > 0);
+            let flight = flights.get(&digest).and_then(Weak::upgrade).unwrap_or_default();
+            flights.insert(digest.clone(), Arc::downgrade(&flight));
+            flight
+        };
+        // Bounded: whoever has it compiles, within the bounds of that.
+        let _flight = flight.lock().await;
+        if let Some(code) = self.known(&digest) {
+            return Ok(Held(code));
+        }
+        self.begin(Step::Compile);
+        let code = self.foundry.compile(&Arc::new(blank), &key, pace).await?;
+        Ok(Held(self.learn(digest, code)))
     }
 
     /// Code that was kept, with these settings.
@@ -255,15 +347,30 @@ impl Loader {
         known.get(digest)?.upgrade()
     }
 
-    async fn code(&self, source: Source, pace: Pace) -> Result<Arc<Code>, Rejected> {
+    /// Code out of the cache, or what it takes to compile it.
+    async fn find(
+        &self,
+        source: Source,
+        pace: Pace,
+    ) -> Result<Result<Arc<Code>, (Blank, Key)>, Rejected> {
         self.begin(Step::Check);
-        let blank = Blank::new(source)?;
-        let digest = blank.source.digest.clone();
+        let blank = Arc::new(Blank::new(source)?);
         self.begin(Step::Compile);
-        let code = Arc::new(self.foundry.code(Arc::new(blank), pace).await?);
+        match self.foundry.find(&blank, pace).await? {
+            Found::Code(code) => Ok(Ok(self.learn(blank.source.digest.clone(), *code))),
+            Found::Nothing(key) => {
+                let blank = Arc::try_unwrap(blank);
+                let lost = |_| Rejected::for_now(Step::Compile, "loading it has not ended");
+                Ok(Err((blank.map_err(lost)?, key)))
+            }
+        }
+    }
+
+    fn learn(&self, digest: Arc<str>, code: Code) -> Arc<Code> {
+        let code = Arc::new(code);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(digest, Arc::downgrade(&code));
-        Ok(code)
+        code
     }
 
     /// Makes a generation of it and lets it show that it can serve: one instance, its `on-start`,
@@ -303,5 +410,22 @@ impl Loader {
 
     fn begin(&self, step: Step) {
         *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
+    }
+}
+
+/// Code that is kept in memory for who is about to use it.
+pub struct Held(Arc<Code>);
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Held").field(&self.0.digest).finish()
+    }
+}
+
+async fn next(compiling: &mut JoinSet<Result<Held, Rejected>>) -> Result<Option<Held>, Rejected> {
+    match compiling.join_next().await {
+        None => Ok(None),
+        Some(Ok(compiled)) => compiled.map(Some),
+        Some(Err(why)) => Err(Rejected::for_now(Step::Compile, why.to_string())),
     }
 }

@@ -63,7 +63,7 @@ pub use hops::Hops;
 pub use host_code::Pace;
 pub use host_manifest::{Limits, Reuse};
 pub use instance::{GuestFailure, Running};
-pub use load::{Loader, Rejected, Settings, Step, Workshop};
+pub use load::{Held, Loader, Rejected, Settings, Step, Unmade, Wanted, Workshop};
 pub use memory::MemoryBudget;
 pub use reuse::{IdleRoom, Keeper};
 pub use smoke::Smoke;

@@ -11,6 +11,7 @@
 //! A site is immutable: each change makes another and stores one pointer, so that all of a change is
 //! seen or nothing of it. May not know HTTP's wire, sockets or the lifecycle.
 
+mod aside;
 mod breaker;
 mod bulkhead;
 mod reload;

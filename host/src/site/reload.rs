@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::{App, Looked, Site, Slot};
-use crate::component::{Loader, Pace, Rejected, Settings, Step};
+use crate::component::{Blueprint, Loader, Pace, Rejected, Settings, Step, Unmade, Wanted};
 
 /// Makes of what a manifest says what a component is loaded with. May open databases; says what is
 /// wrong in one line.
@@ -120,16 +120,50 @@ impl Outfitter {
         self.manifest.as_ref().map(|file| (file.path.as_path(), *file.stamp()))
     }
 
-    /// The first site: everything is loaded and proven.
+    /// The first site: everything is compiled, loaded and proven.
     ///
     /// # Errors
     /// The first component that cannot serve.
-    pub async fn build(&self, loader: &Loader) -> Result<Site, Rejected> {
-        let mut apps = Vec::new();
+    pub async fn build(&self, loader: &Arc<Loader>) -> Result<Site, Rejected> {
+        let pace = Pace::Start;
+        let mut held = Vec::new();
+        for _ in 0..TURNS_AT_MOST {
+            match self.first(loader).await {
+                Ok(site) => return Ok(site),
+                Err(Unmade::Rejected(why)) => return Err(why),
+                Err(Unmade::Uncompiled) => {}
+            }
+            held.push(loader.compile(self.wanted(&self.first), pace).await?);
+        }
+        Err(Rejected::for_now(Step::Compile, ALWAYS_ANOTHER))
+    }
+
+    async fn first(&self, loader: &Loader) -> Result<Site, Unmade> {
+        let mut loaded = Vec::new();
         for component in self.first.components.values() {
-            apps.push(Arc::new(self.load(component, None, loader, Pace::Start).await?));
+            loaded.push(self.load(component, loader, Pace::Start).await?);
+        }
+        let mut apps = Vec::new();
+        for next in loaded {
+            apps.push(Arc::new(self.prove(next, None, loader).await?));
         }
         Ok(Site::new(apps, &self.first.routes))
+    }
+
+    /// The files of all components.
+    fn wanted(&self, manifest: &Manifest) -> Vec<Wanted> {
+        let named = self.manifest.is_some();
+        let wanted = |component: &Component| Wanted {
+            component: named.then(|| component.name.clone()),
+            path: component.source.clone(),
+        };
+        manifest.components.values().map(wanted).collect()
+    }
+
+    /// The files of what the manifest names now, to be compiled.
+    pub(super) async fn wanted_now(&self) -> Result<Vec<Wanted>, Rejected> {
+        let (manifest, _) = self.read().await?;
+        Ok(self.wanted(&manifest))
     }
 
     /// The site that the manifest says now, and how it differs. Nothing of it serves yet. What was
@@ -139,22 +173,28 @@ impl Outfitter {
         slot: &Slot,
         loader: &Loader,
         only_new: bool,
-    ) -> Result<(Site, Reloaded), Rejected> {
+    ) -> Result<(Site, Reloaded), Unmade> {
         let began = Instant::now();
         let (manifest, stamp) = self.read().await?;
         let mut reloaded = Reloaded { restart: self.restart(&manifest), ..Reloaded::default() };
         let old = entries(slot);
-        let mut apps = Vec::new();
+        let mut loaded = Vec::new();
         for (name, component) in &manifest.components {
-            let app = match old.get(name) {
+            let next = match old.get(name) {
                 Some(kept) if **kept == *component => {
                     self.refresh(slot, component, loader, only_new).await?
                 }
-                _ => {
-                    let before = slot.current().app(name).cloned();
-                    let pace = Pace::BesideTraffic;
-                    Some(self.load(component, before, loader, pace).await?)
-                }
+                _ => Some(self.load(component, loader, Pace::BesideTraffic).await?),
+            };
+            loaded.push((name, next));
+        }
+        // All that has to be compiled has been by now: nothing of it is proven twice.
+        let mut apps = Vec::new();
+        for (name, next) in loaded {
+            let before = slot.current().app(name).cloned();
+            let app = match next {
+                None => None,
+                Some(next) => Some(self.prove(next, before, loader).await?),
             };
             if app.is_some() {
                 let list = if old.contains_key(name) {
@@ -199,14 +239,14 @@ impl Outfitter {
         in_time("reading the manifest", Step::Manifest, read).await
     }
 
-    /// A component whose entry is the same: another generation of it if its file has changed.
+    /// A component whose entry is the same, loaded anew if its file has changed.
     async fn refresh(
         &self,
         slot: &Slot,
         component: &Component,
         loader: &Loader,
         only_new: bool,
-    ) -> Result<Option<App>, Rejected> {
+    ) -> Result<Option<Loaded>, Unmade> {
         let source = loader.read(&component.source).await.map_err(|why| self.of(component, why))?;
         let looked = Looked::of(&source);
         let settings = {
@@ -219,22 +259,18 @@ impl Outfitter {
             }
             app.settings.clone()
         };
-        let blueprint = loader
-            .make(source, &settings, Pace::BesideTraffic)
-            .await
-            .map_err(|why| self.of(component, why))?;
-        let next = loader.prove(blueprint).await.map_err(|why| self.of(component, why))?;
-        let app = slot.current().app(&component.name).cloned();
-        Ok(app.map(|app| app.on(Arc::new(next), looked)))
+        let blueprint = loader.make(source, &settings, Pace::BesideTraffic).await;
+        let blueprint = blueprint.map_err(|why| self.unmade(component, why))?;
+        let component = Arc::new(component.clone());
+        Ok(Some(Loaded { component, settings, looked, blueprint, stays: true }))
     }
 
     async fn load(
         &self,
         component: &Component,
-        before: Option<Arc<App>>,
         loader: &Loader,
         pace: Pace,
-    ) -> Result<App, Rejected> {
+    ) -> Result<Loaded, Unmade> {
         let (outfit, entry) = (self.outfit.clone(), component.clone());
         // A file, a server or a descriptor that is not there now: none is of the component.
         let open = move || outfit(&entry).map_err(|why| Rejected::for_now(Step::Grants, why));
@@ -245,12 +281,36 @@ impl Outfitter {
         let load = async {
             let source = loader.read(&component.source).await?;
             let looked = Looked::of(&source);
-            let blueprint = loader.make(source, &settings, pace).await?;
-            Ok((looked, Arc::new(loader.prove(blueprint).await?)))
+            Ok((looked, loader.make(source, &settings, pace).await?))
         };
-        let (looked, generation) = load.await.map_err(|why| self.of(component, why))?;
+        let (looked, blueprint) = load.await.map_err(|why| self.unmade(component, why))?;
         let component = Arc::new(component.clone());
-        Ok(App::new(component, settings, looked, generation, &self.total, before.as_deref()))
+        Ok(Loaded { component, settings, looked, blueprint, stays: false })
+    }
+
+    /// Has it show that it can serve. `before` is what serves under its name.
+    async fn prove(
+        &self,
+        next: Loaded,
+        before: Option<Arc<App>>,
+        loader: &Loader,
+    ) -> Result<App, Rejected> {
+        let Loaded { component, settings, looked, blueprint, stays } = next;
+        let proven = loader.prove(blueprint).await;
+        let generation = Arc::new(proven.map_err(|why| self.of(&component, why))?);
+        Ok(match before {
+            Some(before) if stays => before.on(generation, looked),
+            before => {
+                App::new(component, settings, looked, generation, &self.total, before.as_deref())
+            }
+        })
+    }
+
+    fn unmade(&self, component: &Component, why: Unmade) -> Unmade {
+        match why {
+            Unmade::Rejected(why) => self.of(component, why).into(),
+            Unmade::Uncompiled => Unmade::Uncompiled,
+        }
     }
 
     /// In a manifest there may be several: a refusal says which one it is about.
@@ -278,6 +338,23 @@ impl Outfitter {
         parts.iter().filter(|(_, differs)| *differs).map(|(part, _)| (*part).to_owned()).collect()
     }
 }
+
+/// What a component is to be served from next. It has not shown yet that it can.
+struct Loaded {
+    component: Arc<Component>,
+    settings: Arc<Settings>,
+    looked: Looked,
+    blueprint: Arc<Blueprint>,
+    /// Its entry is what it was: limits, counts and queues go on.
+    stays: bool,
+}
+
+/// How often something is compiled before it is loaded: a file may be another one by then.
+pub(super) const TURNS_AT_MOST: usize = 3;
+
+/// It was another one each time.
+pub(super) const ALWAYS_ANOTHER: &str =
+    "a file was another one each time when it had been compiled; ask again when it stays";
 
 /// Files take no longer, unless the file system has gone.
 const FILE_PATIENCE: Duration = Duration::from_secs(10);

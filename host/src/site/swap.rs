@@ -1,4 +1,7 @@
 //! Changes of what is served, one after the other: whoever asks, the same code answers.
+//!
+//! A change whose code has to be compiled first steps aside for that and takes another turn after it
+//! (`aside.rs`): it holds up no other, and one that was asked for later wins over it.
 
 use std::any::Any;
 use std::fmt;
@@ -14,10 +17,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::reload::{Outfitter, Reloaded};
+use super::aside::{Aside, Compiled, Scope};
+use super::reload::{ALWAYS_ANOTHER, Outfitter, Reloaded, TURNS_AT_MOST};
 use super::shelf::{Listed, Retirement, Shelf};
 use super::{App, Looked, Site, Slot};
-use crate::component::{Generation, Keeper, Loader, Pace, Rejected, Settings, Source, Step};
+use crate::component::{
+    Generation, Held, Keeper, Loader, Pace, Rejected, Settings, Source, Step, Unmade, Wanted,
+};
 
 /// Swaps that may wait for the one under way; who comes later is told to come again.
 const WAITING_AT_MOST: usize = 16;
@@ -108,12 +114,45 @@ pub struct LastSwap {
     pub outcome: Outcome,
 }
 
-struct Asked {
+pub(super) struct Asked {
     ask: Ask,
     trigger: Trigger,
     answer: oneshot::Sender<Outcome>,
     /// A stop waits until who asked has been told.
     kept: Box<dyn Any + Send>,
+}
+
+/// A change that has had its first turn.
+pub(super) struct Change {
+    asked: Asked,
+    by: By,
+    turns: usize,
+    /// What was compiled for it.
+    held: Vec<Held>,
+}
+
+/// Which change it is.
+#[derive(Clone, Copy)]
+struct By {
+    /// Counts up: who asked later has a greater one.
+    number: u64,
+    trigger: Trigger,
+    /// Its first turn.
+    began: Instant,
+}
+
+impl Change {
+    /// Counts up: who asked later has a greater one.
+    pub(super) fn number(&self) -> u64 {
+        self.by.number
+    }
+}
+
+/// What a turn has come to, short of a rejection.
+enum Turn {
+    Over(Outcome),
+    /// These are to be compiled first.
+    Uncompiled(Scope, Vec<Wanted>),
 }
 
 /// Asks for swaps and tells of generations. Cheap to clone; dropping it changes nothing.
@@ -137,7 +176,8 @@ struct Shared {
 pub struct Swapper {
     receiver: mpsc::Receiver<Asked>,
     shared: Arc<Shared>,
-    loader: Loader,
+    loader: Arc<Loader>,
+    aside: Aside,
     /// A stop has been asked for.
     stopping: CancellationToken,
     /// Tasks that see retired generations off.
@@ -151,7 +191,7 @@ impl Swaps {
     #[must_use]
     pub fn new(
         slot: Arc<Slot>,
-        loader: Loader,
+        loader: Arc<Loader>,
         outfitter: Outfitter,
         retirement: Retirement,
         stopping: CancellationToken,
@@ -162,7 +202,9 @@ impl Swaps {
         let shared =
             Arc::new(Shared { slot, shelf: Shelf::new(retirement), outfitter, keeper, last });
         let retiring = TaskTracker::new();
-        let swapper = Swapper { receiver, shared: shared.clone(), loader, stopping, retiring };
+        let aside = Aside::new(loader.clone(), stopping.clone());
+        let swapper =
+            Swapper { receiver, shared: shared.clone(), loader, aside, stopping, retiring };
         (Self { sender, shared }, swapper)
     }
 
@@ -232,19 +274,35 @@ impl Swaps {
 impl Swapper {
     /// Carries out one swap after the other, until nobody can ask any more.
     pub async fn run(mut self) {
-        while let Some(Asked { ask, trigger, answer, kept }) = self.receiver.recv().await {
-            let outcome = self.carry_out(ask, trigger).await;
-            let last = LastSwap { at: Instant::now(), trigger, outcome: outcome.clone() };
-            self.shared.last.send_replace(Some(last));
-            // Who asked may have gone.
-            answer.send(outcome).ok();
-            drop(kept);
+        let mut number = 0;
+        loop {
+            tokio::select! {
+                biased;
+                Some(compiled) = self.aside.next() => self.go_on(compiled).await,
+                asked = self.receiver.recv() => {
+                    let Some(asked) = asked else { return };
+                    number += 1;
+                    info!(asked = asked.trigger.name(), ask = ?asked.ask, "swap: begins");
+                    let by = By { number, trigger: asked.trigger, began: Instant::now() };
+                    self.turn(Change { asked, by, turns: 0, held: Vec::new() }).await;
+                }
+            }
         }
     }
 
-    async fn carry_out(&self, ask: Ask, trigger: Trigger) -> Outcome {
-        let asked = trigger.name();
-        info!(asked, ?ask, "swap: begins");
+    /// What a change wanted has been compiled, or cannot be.
+    async fn go_on(&mut self, Compiled { mut change, outcome }: Compiled) {
+        match outcome {
+            Ok(held) => {
+                change.held.extend(held);
+                self.turn(change).await;
+            }
+            Err(why) => self.end(change, Outcome::Rejected(why)),
+        }
+    }
+
+    async fn turn(&mut self, mut change: Change) {
+        change.turns += 1;
         let stopping = self.stopping.clone();
         let outcome = if stopping.is_cancelled() {
             Err(Rejected::at(Step::Ask, STOPPING))
@@ -252,42 +310,64 @@ impl Swapper {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => Err(Rejected::at(self.loader.step(), STOPPING)),
-                outcome = self.swap(ask, trigger) => outcome,
+                outcome = self.swap(&change.asked.ask, change.by) => outcome,
             }
         };
-        let outcome = outcome.unwrap_or_else(Outcome::Rejected);
+        match outcome {
+            Ok(Turn::Over(outcome)) => self.end(change, outcome),
+            Err(why) => self.end(change, Outcome::Rejected(why)),
+            Ok(Turn::Uncompiled(..)) if change.turns >= TURNS_AT_MOST => {
+                let why = Rejected::for_now(Step::Compile, ALWAYS_ANOTHER);
+                self.end(change, Outcome::Rejected(why));
+            }
+            Ok(Turn::Uncompiled(..)) if self.aside.len() >= WAITING_AT_MOST => {
+                let why = Rejected::for_now(Step::Compile, "too many others are being compiled");
+                self.end(change, Outcome::Rejected(why));
+            }
+            Ok(Turn::Uncompiled(scope, wanted)) => self.aside.compile(change, scope, wanted),
+        }
+    }
+
+    /// Says what a change has come to.
+    fn end(&self, change: Change, outcome: Outcome) {
+        let Asked { trigger, answer, kept, .. } = change.asked;
+        let asked = trigger.name();
         if matches!(outcome, Outcome::Rejected(_)) {
             warn!(asked, "swap: {outcome}");
         } else {
             info!(asked, "swap: {outcome}");
         }
-        outcome
+        let last = LastSwap { at: Instant::now(), trigger, outcome: outcome.clone() };
+        self.shared.last.send_replace(Some(last));
+        // Who asked may have gone.
+        answer.send(outcome).ok();
+        drop(kept);
     }
 
-    async fn swap(&self, ask: Ask, trigger: Trigger) -> Result<Outcome, Rejected> {
+    async fn swap(&self, ask: &Ask, by: By) -> Result<Turn, Rejected> {
+        let only_new = by.trigger == Trigger::Watch;
         match ask {
             Ask::Reload if self.shared.outfitter.manifest().is_some() => {
-                let only_new = trigger == Trigger::Watch;
-                self.reload_manifest(only_new).await.map(Outcome::Reloaded)
+                self.reload_manifest(by, only_new).await
             }
             Ask::Reload => {
                 let app = self.shared.app(None)?;
-                self.swap_to(&app.looked.path, &app, trigger == Trigger::Watch).await
+                let path = app.looked.path.clone();
+                self.swap_to(by, &path, &app, only_new).await
             }
             Ask::Swap(name, path) => {
                 let app = self.shared.app(name.as_deref())?;
-                self.swap_to(&path, &app, false).await
+                self.swap_to(by, path, &app, false).await
             }
             Ask::Rollback(name) => {
                 let app = self.shared.app(name.as_deref())?;
                 let previous = self.shared.shelf.previous(&app.manifest.name).ok_or_else(|| {
                     Rejected::at(Step::Ask, "there is no previous generation to go back to")
                 })?;
-                let began = Instant::now();
                 let previous = self.loader.remake(&previous, &app.settings);
                 let next = self.loader.prove(previous).await?;
                 let looked = self.shared.after_rollback(&app, &next);
-                Ok(self.put(&app, next, looked, began))
+                Ok(Turn::Over(self.put(by, &app, next, looked)))
             }
         }
     }
@@ -295,25 +375,33 @@ impl Swapper {
     /// Has `app` served from the file at `path`; not if `only_new` and it is as when it was last read.
     async fn swap_to(
         &self,
+        by: By,
         path: &Path,
         app: &Candidate,
         only_new: bool,
-    ) -> Result<Outcome, Rejected> {
-        let began = Instant::now();
+    ) -> Result<Turn, Rejected> {
         let source = self.loader.read(path).await?;
         let looked = self.shared.after_swap(app, &source);
         let serves = *source.digest() == app.digest;
         if serves || (only_new && *source.digest() == app.looked.digest) {
             self.shared.take_note(app, looked);
-            return Ok(Outcome::Unchanged { generation: app.number });
+            return Ok(Turn::Over(Outcome::Unchanged { generation: app.number }));
         }
-        let blueprint = self.loader.make(source, &app.settings, Pace::BesideTraffic).await?;
+        let blueprint = match self.loader.make(source, &app.settings, Pace::BesideTraffic).await {
+            Ok(blueprint) => blueprint,
+            Err(Unmade::Rejected(why)) => return Err(why),
+            Err(Unmade::Uncompiled) => {
+                let wanted = Wanted { component: None, path: path.to_owned() };
+                let scope = Scope::Component(app.manifest.name.clone());
+                return Ok(Turn::Uncompiled(scope, vec![wanted]));
+            }
+        };
         let next = self.loader.prove(blueprint).await?;
-        Ok(self.put(app, next, looked, began))
+        Ok(Turn::Over(self.put(by, app, next, looked)))
     }
 
     /// Puts a proven generation in the place of an app's.
-    fn put(&self, app: &Candidate, next: Generation, looked: Looked, began: Instant) -> Outcome {
+    fn put(&self, by: By, app: &Candidate, next: Generation, looked: Looked) -> Outcome {
         let to = next.number();
         let current = self.shared.slot.current();
         // Changes are serial, and this is the one: what was there a moment ago is there still.
@@ -323,16 +411,27 @@ impl Swapper {
         };
         drop(current);
         self.commit(site);
-        Outcome::Swapped { from: app.number, to, took: began.elapsed() }
+        self.aside.changed(by.number, [&*app.manifest.name]);
+        Outcome::Swapped { from: app.number, to, took: by.began.elapsed() }
     }
 
-    async fn reload_manifest(&self, only_new: bool) -> Result<Reloaded, Rejected> {
+    async fn reload_manifest(&self, by: By, only_new: bool) -> Result<Turn, Rejected> {
         let Shared { slot, outfitter, .. } = &*self.shared;
-        let (site, reloaded) = outfitter.rebuild(slot, &self.loader, only_new).await?;
+        let (site, mut reloaded) = match outfitter.rebuild(slot, &self.loader, only_new).await {
+            Ok(rebuilt) => rebuilt,
+            Err(Unmade::Rejected(why)) => return Err(why),
+            Err(Unmade::Uncompiled) => {
+                return Ok(Turn::Uncompiled(Scope::All, outfitter.wanted_now().await?));
+            }
+        };
+        reloaded.took = by.began.elapsed();
         if reloaded.changes_something() {
             self.commit(site);
+            let Reloaded { added, changed, removed, .. } = &reloaded;
+            let names = [added, changed, removed].into_iter().flatten().map(String::as_str);
+            self.aside.changed(by.number, names);
         }
-        Ok(reloaded)
+        Ok(Turn::Over(Outcome::Reloaded(reloaded)))
     }
 
     fn commit(&self, site: Site) {
@@ -414,4 +513,5 @@ impl Shared {
 const ENDING: &str = "the process is ending";
 
 /// Why nothing is swapped any more.
-const STOPPING: &str = "the host is stopping, and what it serves is not swapped any more";
+pub(super) const STOPPING: &str =
+    "the host is stopping, and what it serves is not swapped any more";

@@ -1,0 +1,111 @@
+//! Changes that wait for a compiler, beside the one whose turn it is.
+//!
+//! One that was asked for later and is carried out meanwhile wins: what waits here for the same
+//! component is given up, and its compiler killed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::swap::{Change, STOPPING};
+use crate::component::{Held, Loader, Pace, Rejected, Step, Wanted};
+
+/// What a change is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// One component.
+    Component(Arc<str>),
+    /// All that the manifest says.
+    All,
+}
+
+/// A change and what its compilers have come to.
+pub(super) struct Compiled {
+    pub(super) change: Change,
+    pub(super) outcome: Result<Vec<Held>, Rejected>,
+}
+
+/// See the module. Dropping it kills all compilers.
+pub(super) struct Aside {
+    loader: Arc<Loader>,
+    stopping: CancellationToken,
+    compiling: JoinSet<Compiled>,
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    number: u64,
+    scope: Scope,
+    overtaken: CancellationToken,
+}
+
+impl Aside {
+    pub(super) fn new(loader: Arc<Loader>, stopping: CancellationToken) -> Self {
+        Self { loader, stopping, compiling: JoinSet::new(), waiting: Vec::new() }
+    }
+
+    /// How many changes wait.
+    pub(super) fn len(&self) -> usize {
+        self.compiling.len()
+    }
+
+    /// Has compiled what a change wants.
+    pub(super) fn compile(&mut self, change: Change, scope: Scope, wanted: Vec<Wanted>) {
+        let (loader, stopping) = (self.loader.clone(), self.stopping.clone());
+        let (number, overtaken) = (change.number(), CancellationToken::new());
+        self.waiting.push(Waiting { number, scope, overtaken: overtaken.clone() });
+        self.compiling.spawn(async move {
+            let refused = |why| Err(Rejected::at(Step::Compile, why));
+            let outcome = tokio::select! {
+                biased;
+                () = stopping.cancelled() => refused(STOPPING),
+                () = overtaken.cancelled() => refused(OVERTAKEN),
+                compiled = loader.compile(wanted, Pace::BesideTraffic) => compiled,
+            };
+            Compiled { change, outcome }
+        });
+    }
+
+    /// The next change that need not wait any longer; none if none waits. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Option<Compiled> {
+        // A task of these is not aborted, and what it awaits does not panic.
+        let mut compiled = self.compiling.join_next().await?.ok()?;
+        let number = compiled.change.number();
+        let place = self.waiting.iter().position(|waiting| waiting.number == number);
+        let waiting = place.map(|place| self.waiting.swap_remove(place));
+        // It may have been overtaken when it was done already.
+        if waiting.is_some_and(|waiting| waiting.overtaken.is_cancelled())
+            && compiled.outcome.is_ok()
+        {
+            compiled.outcome = Err(Rejected::at(Step::Compile, OVERTAKEN));
+        }
+        Some(compiled)
+    }
+
+    /// These components were changed by the change with this number: those before it that still wait
+    /// are given up.
+    pub(super) fn changed<'a>(&self, number: u64, names: impl IntoIterator<Item = &'a str>) {
+        let names: Vec<&str> = names.into_iter().collect();
+        let concerns = |scope: &Scope| match scope {
+            Scope::All => !names.is_empty(),
+            Scope::Component(name) => names.contains(&&**name),
+        };
+        for waiting in &self.waiting {
+            if waiting.number < number && concerns(&waiting.scope) {
+                waiting.overtaken.cancel();
+            }
+        }
+    }
+}
+
+/// Why a change is given up.
+const OVERTAKEN: &str =
+    "another change, asked for later, was carried out while this one was being compiled";
+
+impl fmt::Debug for Aside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Aside").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
