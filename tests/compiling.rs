@@ -11,6 +11,7 @@ use crate::support::app::{
 use crate::support::compiler::Compiler;
 use crate::support::memory::resident_kib;
 use crate::support::prelude::*;
+use crate::support::process::Process;
 use crate::support::site::{Site, component as site_component, route};
 
 /// A component of few bytes that takes all the memory there is: 1,000 nested blocks with 1,000 results
@@ -238,4 +239,19 @@ fn component_that_compiles_does_not_hold_up_a_swap_of_another() {
     compiler.signal(Signal::KILL);
     slow.wait_exit().expect_code(1).expect_last_line("the compiler was killed");
     assert_eq!(version(&host.get("/one")), "a");
+}
+
+#[test]
+fn compile_that_takes_longer_than_a_second_is_said_and_then_the_host_is_ready() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
+    let app = guest("version_a_p2");
+    command.args(["serve", text(&app), "--no-cache", "--control", "off", "--addr", "127.0.0.1:0"]);
+    let process = Process::spawn(&mut command);
+    let compiler = Compiler::stopped(process.pid());
+    let until = Instant::now() + PATIENCE;
+    let line = process.stderr.wait_for("compiling ", Mark::START, 1, until).expect("it is said");
+    assert!(line.contains("version_a_p2.wasm (") && line.contains(" kB)"), "{line}");
+    compiler.signal(Signal::CONT);
+    process.stdout.wait_for("ready addr=", Mark::START, 1, until).expect("it is ready");
+    assert!(!process.stdout.text().contains("compiling"), "{}", process.stdout.text());
 }

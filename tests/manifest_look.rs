@@ -97,15 +97,16 @@ fn check_of_a_component_that_cannot_serve_names_it_and_exits_with_3() {
     }
 }
 
-/// A manifest whose address is taken, so that nobody could bind it.
-fn unbindable(rest: &str) -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
+/// A manifest whose addresses are taken, so that nobody could bind them. They differ, because one twice
+/// is refused as such.
+fn unbindable(rest: &str) -> ([TcpListener; 2], String) {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [addr, health] = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
     let listen = format!(
-        "[listen]\naddr = [\"{addr}\", \"unix:bound.sock\"]\nhealth-addr = \"{addr}\"\n\
+        "[listen]\naddr = [\"{addr}\", \"unix:bound.sock\"]\nhealth-addr = \"{health}\"\n\
          control = \"control.sock\"\n"
     );
-    (listener, listen + rest)
+    (listeners, listen + rest)
 }
 
 #[test]

@@ -33,7 +33,9 @@ pub(crate) fn of<'a>(
         if !chained && !answers {
             advice.push(format!("component {name}: no route leads to it"));
         }
+        advice.extend(unreachable(component));
         let Some((kind, survey)) = surveys.get(name) else { continue };
+        advice.extend(unused(component, survey, chained));
         if chained && !survey.can_pass_on() {
             advice.push(format!(
                 "component {name}: it stands in a chain and can pass nothing on (it imports neither \
@@ -55,6 +57,57 @@ pub(crate) fn of<'a>(
             names.join(", ")
         )
     }));
+    advice
+}
+
+/// Where it may connect to by what it is granted, and cannot.
+fn unreachable(component: &Component) -> Vec<String> {
+    let Component { name, grants, .. } = component;
+    if grants.reach.loopback {
+        return Vec::new();
+    }
+    let outgoing = grants.outgoing.iter().filter(|origin| origin.names_loopback());
+    let tcp = grants.tcp.iter().filter(|endpoint| endpoint.names_loopback());
+    let named = outgoing.map(ToString::to_string).chain(tcp.map(ToString::to_string));
+    let sentence = |named: String| {
+        format!(
+            "component {name}: it is granted {named} and can never reach it, because that name leads to a \
+             loopback address: add \"loopback\" to `outgoing-addresses`"
+        )
+    };
+    named.map(sentence).collect()
+}
+
+/// What it is granted and could never use, because it imports nothing for that.
+fn unused(component: &Component, survey: &Survey, chained: bool) -> Vec<String> {
+    let Component { name, grants, .. } = component;
+    let useful = survey.useful_grants();
+    let is_useful = |word: &str| useful.iter().any(|(_, useful)| *useful == word);
+    let mut advice = Vec::new();
+    for (word, _) in grants.words() {
+        let used = match word {
+            // Both come by one import.
+            "args" => is_useful("env"),
+            "request-shutdown" => {
+                survey.imports.iter().any(|name| name.starts_with("host:lifecycle/"))
+            }
+            word => is_useful(word),
+        };
+        if !used {
+            advice.push(format!(
+                "component {name}: it is granted {word} and can never use it, because it imports nothing \
+                 for that: remove the grant"
+            ));
+        }
+    }
+    let reach = &grants.reach;
+    let named = !grants.outgoing.is_empty() || !grants.tcp.is_empty();
+    if (reach.loopback || reach.private || reach.link_local) && !named && !chained {
+        advice.push(format!(
+            "component {name}: its grant outgoing-addresses says where names may lead, and it is granted no name: \
+             grant outgoing or tcp too"
+        ));
+    }
     advice
 }
 

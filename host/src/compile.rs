@@ -12,6 +12,7 @@ use host_code::{Artefact, Bounds, Orders};
 use crate::component;
 use crate::config::Compile;
 use crate::exit::Exit;
+use crate::progress;
 
 /// Compiles one component and writes its code to a file.
 #[must_use]
@@ -32,7 +33,8 @@ pub fn run(ask: &Compile) -> Exit {
 fn compile(ask: &Compile) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let bounds = Bounds { memory: ask.memory, time: ask.time };
-    let (artefact, took) = runtime.block_on(component::compile_file(&ask.app, bounds))?;
+    let (artefact, took) =
+        runtime.block_on(component::compile_file(&ask.app, bounds, progress::say))?;
     write(&ask.output, &artefact)
         .map_err(|why| anyhow::anyhow!("cannot write {}: {why}", ask.output.display()))?;
     Ok(report(&ask.output, &artefact, took))

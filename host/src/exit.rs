@@ -10,6 +10,8 @@ use crate::lifecycle::{Cause, Ending, Report};
 pub enum Exit {
     /// Stopped on request, everything in flight finished.
     Clean,
+    /// `host check --strict`: everything would serve, and there is a warning.
+    Warned,
     /// Stopped, but work was cut: at the drain timeout, or by an operator over the control socket.
     Cut,
     /// Wrong usage or configuration; nothing was bound.
@@ -38,7 +40,7 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Clean => 0,
-            Self::Cut | Self::Refused => 1,
+            Self::Cut | Self::Refused | Self::Warned => 1,
             Self::Usage | Self::Several => 2,
             Self::NoStart | Self::NoHost => 3,
             Self::Failed | Self::Lost => 4,

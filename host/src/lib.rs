@@ -26,6 +26,8 @@ pub mod net;
 mod operate;
 mod outfit;
 pub mod outlet;
+mod progress;
+mod report;
 mod resources;
 pub mod serve;
 mod shortage;

@@ -27,7 +27,7 @@ fn main() {
             drop(writeln!(outlet::stdout(), "{}", host_manifest::schema()));
             Exit::Clean
         }
-        Ok(Job::Check(app)) => check::run(&app),
+        Ok(Job::Check(ask)) => check::run(&ask),
         Ok(Job::Compile(ask)) => compile::run(&ask),
         Ok(Job::Compiler(numbers)) => compile::child(&numbers),
         Ok(Job::Ctl(ask)) => ctl::run(&ask),

@@ -29,6 +29,7 @@ use crate::net::{self, Acceptor, Listener};
 use crate::operate::{self, Operations, Operator};
 use crate::outfit::Outfit;
 use crate::outlet;
+use crate::progress;
 use crate::resources;
 use crate::site::{Ask, Outcome as SwapOutcome, Outfitter, Retirement, Site, Slot, Swaps, Trigger};
 use crate::threads;
@@ -341,6 +342,7 @@ pub(crate) fn workshop(config: &Serve, memory: Option<u64>) -> anyhow::Result<Wo
         compile: manifest.swap.compile,
         compile_memory: manifest.swap.compile_memory,
         memory,
+        say: progress::log,
         clock: Clock::start().context("the clock of guests")?,
     })
 }

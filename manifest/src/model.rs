@@ -28,6 +28,8 @@ pub struct Manifest {
     pub components: BTreeMap<Arc<str>, Component>,
     /// Which requests go where, in the order of the file.
     pub routes: Vec<Route>,
+    /// The line of the file on which each component begins; empty if there is no file.
+    pub lines: BTreeMap<Arc<str>, usize>,
 }
 
 /// What a manifest is read beside: what it does not say, or not any more.

@@ -461,6 +461,8 @@ fn started_from(program: &Path, under: &[OsString]) -> Command {
             command
         }
     };
+    // Ours, so that no test fills or depends on the cache of the user.
+    command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache-home"));
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("HOST_") {
             command.env_remove(name);

@@ -4,6 +4,7 @@
 //! takes milliseconds of one core, on a thread of its own and beside traffic at the lowest priority.
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -29,11 +30,55 @@ const NICEST: i32 = 19;
 /// machine that is busy, at the lowest priority, some seconds.
 const LOAD_PATIENCE: Duration = Duration::from_secs(60);
 
+/// A compile that takes longer than this is said, and again each time that this has passed.
+const SAID_AFTER: Duration = Duration::from_secs(1);
+
+/// A component that has been compiling for longer than a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Compiling<'a> {
+    /// Its file.
+    pub path: &'a Path,
+    /// The size of that.
+    pub bytes: usize,
+    /// For how long.
+    pub since: Duration,
+    /// It goes on; else this is the end of it.
+    pub goes_on: bool,
+    /// It has not been said before.
+    pub first: bool,
+}
+
+/// Is told of what takes long.
+pub type Say = fn(Compiling<'_>);
+
+/// Waits for a compiler, and says so once that takes long.
+async fn said<T>(source: &Source, say: Say, compiles: impl Future<Output = T>) -> T {
+    let (began, mut first) = (Instant::now(), true);
+    let told = |goes_on, first| {
+        let (path, bytes, since) = (source.path.as_path(), source.bytes.len(), began.elapsed());
+        say(Compiling { path, bytes, since, goes_on, first });
+    };
+    let mut compiles = pin!(compiles);
+    loop {
+        match timeout(SAID_AFTER, &mut compiles).await {
+            Err(_) => told(true, first),
+            Ok(done) => {
+                if !first {
+                    told(false, false);
+                }
+                return done;
+            }
+        }
+        first = false;
+    }
+}
+
 /// Where code comes from.
 #[derive(Debug)]
 pub(super) struct Foundry {
     shop: Arc<Shop>,
     compiler: Compiler,
+    say: Say,
 }
 
 /// What is used on threads.
@@ -71,7 +116,7 @@ impl Foundry {
     pub(super) fn new(workshop: &Workshop) -> Self {
         let shop = Shop { engines: Engines::new(workshop), cache: open(&workshop.cache) };
         let bounds = Bounds { memory: workshop.compile_memory, time: workshop.compile };
-        Self { shop: Arc::new(shop), compiler: Compiler::new(bounds) }
+        Self { shop: Arc::new(shop), compiler: Compiler::new(bounds), say: workshop.say }
     }
 
     /// How many components are compiled at once, at most.
@@ -110,7 +155,9 @@ impl Foundry {
         pace: Pace,
     ) -> Result<Code, Rejected> {
         let compiled = self.compiler.compile(&blank.source.bytes, key, blank.concurrency, pace);
-        let artefact = compiled.await.map_err(|why| refused(&blank.source.path, &why))?;
+        let artefact = said(&blank.source, self.say, compiled)
+            .await
+            .map_err(|why| refused(&blank.source.path, &why))?;
         let (shop, blank, key) = (self.shop.clone(), blank.clone(), *key);
         let work = move || {
             let code = shop.link(&blank, &artefact)?;
@@ -152,7 +199,11 @@ impl Foundry {
 ///
 /// # Errors
 /// See [`Rejected`].
-pub async fn compile_file(path: &Path, bounds: Bounds) -> Result<(Artefact, Duration), Rejected> {
+pub async fn compile_file(
+    path: &Path,
+    bounds: Bounds,
+    say: Say,
+) -> Result<(Artefact, Duration), Rejected> {
     let blank = Blank::new(Source::read(path)?)?;
     let ruler = Engine::new(&settings(blank.concurrency));
     let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
@@ -160,7 +211,8 @@ pub async fn compile_file(path: &Path, bounds: Bounds) -> Result<(Artefact, Dura
     let key = Key::of(&ruler, &component_digest(bytes));
     let began = Instant::now();
     let compiler = Compiler::new(bounds);
-    match compiler.compile(bytes, &key, blank.concurrency, Pace::Start).await {
+    let compiled = compiler.compile(bytes, &key, blank.concurrency, Pace::Start);
+    match said(&blank.source, say, compiled).await {
         Ok(artefact) => Ok((artefact, began.elapsed())),
         Err(why) => Err(refused(path, &why)),
     }

@@ -12,7 +12,7 @@ use host_code::Key;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::compile::{Blank, Found, Foundry};
+use super::compile::{Blank, Found, Foundry, Say};
 use super::generation::{Blueprint, Code, Generation, Kept};
 use super::instance::GuestFailure;
 use super::memory::MemoryBudget;
@@ -113,6 +113,7 @@ impl From<LoadError> for Rejected {
             LoadError::Unreadable { .. } | LoadError::TooLarge { .. } => Step::Read,
             LoadError::BadText { .. }
             | LoadError::CoreModule { .. }
+            | LoadError::Else { .. }
             | LoadError::Malformed { .. }
             | LoadError::UnknownImport { .. }
             | LoadError::NoHandler { .. } => Step::Check,
@@ -197,6 +198,8 @@ pub struct Workshop {
     pub clock: Clock,
     /// Memory that compiling one component may take, in bytes.
     pub compile_memory: u64,
+    /// Is told of a compile that takes long.
+    pub say: Say,
 }
 
 /// Loads components. Shared by whoever swaps and by what compiles meanwhile; one per process.

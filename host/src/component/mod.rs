@@ -55,7 +55,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 
 pub use clock::Clock;
-pub use compile::compile_file;
+pub use compile::{Compiling, Say, compile_file};
 pub use fate::Fate;
 pub use generation::{Blueprint, Generation, Kept};
 pub use grants::{ConfigGrant, Directories, Grants, ShutdownGrant, Sockets};
@@ -67,7 +67,7 @@ pub use load::{Held, Loader, Rejected, Settings, Step, Unmade, Wanted, Workshop}
 pub use memory::MemoryBudget;
 pub use reuse::{IdleRoom, Keeper};
 pub use smoke::Smoke;
-pub use source::{LoadError, Source, survey_file};
+pub use source::{LoadError, Source, missing_imports, survey_file};
 pub use survey::{Kind, Survey};
 pub use turns::{Share, Turns};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};

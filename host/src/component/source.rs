@@ -55,6 +55,14 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
     },
+    /// A file of another kind.
+    #[error("{} is {what}", path.display())]
+    Else {
+        /// The file.
+        path: PathBuf,
+        /// What it is, and what to do.
+        what: &'static str,
+    },
     /// Not WebAssembly, or broken.
     #[error(
         "{} is not a WebAssembly component: {why}; is the file complete? (the name of a manifest ends in \
@@ -80,22 +88,21 @@ pub enum LoadError {
         /// What it does export.
         exports: Vec<String>,
     },
-    /// An import that the host knows nothing of.
+    /// Imports that the host knows nothing of.
     #[error(
-        "{} imports {import}, which the host does not have; it has WASI 0.2 and 0.3 and \
-         host:lifecycle, so build it against those only",
-        path.display()
+        "{} imports {}, which the host does not have; {HAS}",
+        path.display(),
+        list(imports)
     )]
     UnknownImport {
         /// The file.
         path: PathBuf,
-        /// The import.
-        import: String,
+        /// All of them.
+        imports: Vec<String>,
     },
     /// An import that the host has with another type, or an export that it knows with another.
     #[error(
-        "{} cannot be linked: {why}; the host has WASI 0.2 and 0.3 and host:lifecycle, so build it \
-         against those only",
+        "{} cannot be linked: {why}; {HAS}",
         path.display()
     )]
     Unlinkable {
@@ -116,6 +123,10 @@ pub enum LoadError {
     #[error("the engine cannot be made: {0}; try a lower --max-instances or --max-memory")]
     Engine(String),
 }
+
+/// What components may import.
+const HAS: &str = "it has WASI 0.2 and 0.3, wasi:config, wasi:keyvalue (store, atomics, batch) and \
+     host:lifecycle, so build it against those only";
 
 /// A component's bytes and what they say of themselves.
 #[derive(Debug)]
@@ -157,9 +168,9 @@ impl Source {
     pub(super) fn check(&self) -> Result<(Kind, Survey), LoadError> {
         let survey = survey(&self.path, &self.bytes)?;
         let kind = kind(&self.path, &survey)?;
-        if let Some(import) = survey.unknown_import() {
-            let import = import.to_owned();
-            return Err(LoadError::UnknownImport { path: self.path.clone(), import });
+        let imports = survey.unknown_imports();
+        if !imports.is_empty() {
+            return Err(LoadError::UnknownImport { path: self.path.clone(), imports });
         }
         Ok((kind, survey))
     }
@@ -168,6 +179,14 @@ impl Source {
 /// What a component is called that nobody has named: its file's name without the extension.
 pub(super) fn stem(path: &Path) -> &str {
     path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component")
+}
+
+/// What the component at `path` imports and the host does not have; nothing if it is no component.
+#[must_use]
+pub fn missing_imports(path: &Path) -> Vec<String> {
+    let source = Source::read(path).ok();
+    let survey = source.and_then(|source| Survey::of(&source.bytes).ok());
+    survey.map(|survey| survey.unknown_imports()).unwrap_or_default()
 }
 
 /// Says what a component imports and exports, and whether it could serve.
@@ -214,6 +233,7 @@ fn hex(bytes: &[u8]) -> String {
 fn survey(path: &Path, bytes: &[u8]) -> Result<Survey, LoadError> {
     Survey::of(bytes).map_err(|why| match why {
         NotAComponent::CoreModule => LoadError::CoreModule { path: path.to_owned() },
+        NotAComponent::Else(what) => LoadError::Else { path: path.to_owned(), what },
         NotAComponent::Malformed(why) => LoadError::Malformed { path: path.to_owned(), why },
     })
 }

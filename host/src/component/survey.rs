@@ -64,6 +64,8 @@ impl fmt::Display for Kind {
 pub(super) enum NotAComponent {
     /// A core module: the step that makes a component of it is missing.
     CoreModule,
+    /// A file of another kind: what, and what to do.
+    Else(&'static str),
     /// Not WebAssembly, or broken.
     Malformed(String),
 }
@@ -73,6 +75,13 @@ impl Survey {
     pub(super) fn of(bytes: &[u8]) -> Result<Self, NotAComponent> {
         let malformed =
             |why: wasmparser::BinaryReaderError| NotAComponent::Malformed(one_line(why.message()));
+        if let Some(what) = something_else(bytes) {
+            return Err(NotAComponent::Else(what));
+        }
+        if !bytes.starts_with(b"\0asm") {
+            let why = "it does not begin as WebAssembly does";
+            return Err(NotAComponent::Malformed(why.into()));
+        }
         let mut survey = Self::default();
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -116,11 +125,15 @@ impl Survey {
             })
     }
 
-    /// The first import of a package that the host knows nothing of.
+    /// The imports that the host does not have, as far as their names say so: what they are is the
+    /// linker's to compare.
     #[must_use]
-    pub(super) fn unknown_import(&self) -> Option<&str> {
-        let known = |name: &&String| PACKAGES.iter().any(|package| name.starts_with(package));
-        self.imports.iter().find(|name| !known(name)).map(String::as_str)
+    pub(super) fn unknown_imports(&self) -> Vec<String> {
+        let known = |name: &&String| {
+            PACKAGES.iter().any(|package| name.starts_with(package))
+                && (is_keyvalue(name) || !name.starts_with("wasi:keyvalue/"))
+        };
+        self.imports.iter().filter(|name| !known(name)).cloned().collect()
     }
 
     /// Whether it could hand a request to whoever comes next in a chain.
@@ -171,6 +184,47 @@ fn is_of_version(name: &str, wanted: &str) -> bool {
     })
 }
 
+/// The rest of that package is for other ways to be told.
+fn is_keyvalue(name: &str) -> bool {
+    ["store@", "atomics@", "batch@"].iter().any(|interface| {
+        name.strip_prefix("wasi:keyvalue/").is_some_and(|rest| rest.starts_with(interface))
+    })
+}
+
+/// What bytes are that are no WebAssembly, if that can be told.
+fn something_else(bytes: &[u8]) -> Option<&'static str> {
+    let begins: [(&[u8], &str); 7] = [
+        (b"\x1f\x8b", "compressed by gzip: unpack it first"),
+        (b"\x28\xb5\x2f\xfd", "compressed by zstd: unpack it first"),
+        (b"\xfd7zXZ", "compressed by xz: unpack it first"),
+        (b"BZh", "compressed by bzip2: unpack it first"),
+        (b"PK\x03\x04", "a zip archive: unpack it first"),
+        (b"\x7fELF", "a program or code for one kind of processor, not a WebAssembly component"),
+        (
+            b"hostcode",
+            "code that `host compile` has made: name the component that it was made from",
+        ),
+    ];
+    if bytes.is_empty() {
+        return Some("empty, not a WebAssembly component; is the file complete?");
+    }
+    if let Some((_, what)) = begins.iter().find(|(begin, _)| bytes.starts_with(begin)) {
+        return Some(what);
+    }
+    if bytes.starts_with(b"\0asm") {
+        return None;
+    }
+    let text = std::str::from_utf8(bytes).ok()?;
+    if text.contains('\0') {
+        return None;
+    }
+    let begins_with = |word: &str| text.trim_start().starts_with(word);
+    if begins_with("(component") || begins_with("(module") || begins_with(";;") {
+        return Some("WebAssembly as text: give it a name that ends in .wat");
+    }
+    Some("text, not a WebAssembly component (the name of a manifest ends in .toml)")
+}
+
 fn is_p3(name: &str) -> bool {
     name.split_once('@').is_some_and(|(_, version)| version.starts_with("0.3."))
 }
@@ -213,6 +267,36 @@ mod tests {
     #[test]
     fn a_core_module_and_garbage_are_told_apart() {
         assert!(matches!(survey("(module)"), Err(NotAComponent::CoreModule)));
-        assert!(matches!(Survey::of(b"#!/bin/sh"), Err(NotAComponent::Malformed(_))));
+        for (bytes, says) in [
+            (&b"#!/bin/sh"[..], "text, not a WebAssembly component"),
+            ("<!doctype html>\n<p>über".as_bytes(), "text, not a WebAssembly component"),
+            (b"", "empty"),
+            (b"\n", "text"),
+            (b"\x1f\x8b\x08\0\0", "gzip"),
+            (b"  (component)", ".wat"),
+            (b"(module)", ".wat"),
+            (b"\x7fELF\x02\x01", "a program"),
+            (b"hostcode\0\0", "host compile"),
+        ] {
+            let Err(NotAComponent::Else(what)) = Survey::of(bytes) else { panic!("{says}") };
+            assert!(what.contains(says), "{what}");
+        }
+        for broken in [&b"\0asm"[..], b"\0asm\x0d\0\x01", b"\xff\xfe\0\0", b"\0\0\0\0"] {
+            assert!(matches!(Survey::of(broken), Err(NotAComponent::Malformed(_))), "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn every_import_that_the_host_does_not_have_is_named() {
+        let names = |names: &[&str]| -> Vec<String> {
+            let imports = names.iter().map(|name| format!("(import \"{name}\" (instance))"));
+            let text = format!("(component {})", imports.collect::<String>());
+            survey(&text).unwrap().unknown_imports()
+        };
+        let unknown =
+            ["acme:a/b@1.0.0", "wasi:keyvalue/watcher@0.2.0-draft", "wasi:nn/graph@0.2.0"];
+        let known = ["wasi:http/types@0.2.3", "wasi:keyvalue/store@0.2.0-draft"];
+        assert_eq!(names(&[&unknown[..], &known].concat()), unknown);
+        assert!(names(&known).is_empty());
     }
 }

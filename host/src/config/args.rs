@@ -16,8 +16,8 @@ use host_manifest::{
 use super::ctl::{Ctl, CtlArgs};
 use super::file::{is_manifest, read};
 use super::{
-    Address, Cache, Compile, Control, File, Grant, Health, Limit, LogRate, Over, Rate, Serve, Size,
-    Smoke, Span, defaults,
+    Address, Cache, Check, Compile, Control, File, Grant, Health, Limit, LogRate, Over, Rate,
+    Serve, Size, Smoke, Span, defaults,
 };
 
 /// Version of this program and of the wasmtime in it.
@@ -30,7 +30,7 @@ pub enum Job {
     /// `host serve`
     Serve(Box<Serve>),
     /// `host check`
-    Check(PathBuf),
+    Check(Box<Check>),
     /// `host compile`
     Compile(Compile),
     /// The child that compiles: numbers that only we write.
@@ -53,7 +53,7 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Job, clap::Erro
             raw.with_manifest().map(|serve| Job::Serve(Box::new(serve)))
         }
         Command::Serve(raw) => raw.checked().map(|serve| Job::Serve(Box::new(serve))),
-        Command::Check { app } => Ok(Job::Check(app)),
+        Command::Check(raw) => raw.checked().map(|check| Job::Check(Box::new(check))),
         Command::Compile(raw) => raw.checked().map(Job::Compile),
         Command::Compiler { numbers } => Ok(Job::Compiler(numbers)),
         Command::Schema => Ok(Job::Schema),
@@ -75,11 +75,9 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Say whether a component, or all of a manifest, would serve: what each imports, what it is
     /// granted, and what it lacks
-    Check {
-        /// The component, a .wasm or .wat file, or the manifest, a .toml file
-        #[arg(value_name = "APP.wasm|host.toml")]
-        app: PathBuf,
-    },
+    ///
+    /// Exits with 0 if all would serve, with 3 if one would not, with 2 if the manifest is wrong.
+    Check(CheckArgs),
     /// Compile a component as `host serve` would, within bounds of memory and time, and write the code
     /// to a file
     ///
@@ -157,6 +155,43 @@ struct BoundArgs {
     /// of its own, beside traffic at the lowest priority
     #[arg(long, value_name = "SIZE", default_value = defaults::COMPILE_MEMORY)]
     compile_memory: Size,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// The component, a .wasm or .wat file, or the manifest, a .toml file
+    #[arg(value_name = "APP.wasm|host.toml")]
+    app: PathBuf,
+
+    /// Print one document of JSON, also when something is refused (docs/manifest.md) [default: off]
+    #[arg(long)]
+    json: bool,
+
+    /// Exit with 1 if all would serve and there is a warning [default: off]
+    #[arg(long)]
+    strict: bool,
+
+    #[command(flatten)]
+    cache: CacheArgs,
+}
+
+impl CheckArgs {
+    /// What a start with no other flags would be.
+    fn checked(self) -> Result<Check, clap::Error> {
+        let Self { app, json, strict, cache } = self;
+        let mut line = vec![OsString::from("host"), "serve".into()];
+        if cache.no_cache {
+            line.push("--no-cache".into());
+        }
+        if let Some(directory) = cache.cache_dir {
+            line.extend(["--cache-dir".into(), directory.into()]);
+        }
+        line.extend(["--".into(), app.into()]);
+        match parse(line)? {
+            Job::Serve(serve) => Ok(Check { serve: *serve, json, strict }),
+            _ => Err(complaint("host check takes a component or a manifest")),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -398,6 +433,7 @@ impl ServeArgs {
             swap: self.swap.checked()?,
             components: [(component.name.clone(), component)].into(),
             routes: vec![route],
+            lines: [].into(),
         };
         let cache = self.cache.checked();
         let over = Over::default();

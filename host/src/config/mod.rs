@@ -38,6 +38,17 @@ pub struct Serve {
     pub dry_run: bool,
 }
 
+/// Everything that `host check` needs to know.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// What would be served.
+    pub serve: Serve,
+    /// JSON instead of text.
+    pub json: bool,
+    /// A warning is a failure.
+    pub strict: bool,
+}
+
 /// Everything that `host compile` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compile {

@@ -138,6 +138,32 @@ impl Outfitter {
         Err(Rejected::for_now(Step::Compile, ALWAYS_ANOTHER))
     }
 
+    /// What a start would make of each component: all are looked at, whatever becomes of one.
+    pub async fn look(&self, loader: &Arc<Loader>) -> Vec<(Component, Result<(), Rejected>)> {
+        let mut looked = Vec::new();
+        for component in self.first.components.values() {
+            looked.push((component.clone(), self.look_at(component, loader).await));
+        }
+        looked
+    }
+
+    async fn look_at(&self, component: &Component, loader: &Arc<Loader>) -> Result<(), Rejected> {
+        let mut held = Vec::new();
+        for _ in 0..TURNS_AT_MOST {
+            let next = match self.load(component, loader, Pace::Start).await {
+                Ok(next) => next,
+                Err(Unmade::Rejected(why)) => return Err(why),
+                Err(Unmade::Uncompiled) => {
+                    let wanted = Wanted { component: None, path: component.source.clone() };
+                    held.push(loader.compile([wanted], Pace::Start).await?);
+                    continue;
+                }
+            };
+            return self.prove(next, None, loader).await.map(drop);
+        }
+        Err(Rejected::for_now(Step::Compile, ALWAYS_ANOTHER))
+    }
+
     async fn first(&self, loader: &Loader) -> Result<Site, Unmade> {
         let mut loaded = Vec::new();
         for component in self.first.components.values() {

@@ -64,7 +64,32 @@ impl Origin {
     }
 }
 
+impl Origin {
+    /// Whether all that it names is this machine, by the names that are kept for that (RFC 6761): they lead
+    /// to loopback addresses only, which takes a word of its own.
+    #[must_use]
+    pub fn names_loopback(&self) -> bool {
+        match &self.host {
+            Pattern::Exactly(host) => is_loopback(host),
+            Pattern::Below(end) => end == ".localhost" || end.ends_with(".localhost"),
+        }
+    }
+}
+
+fn is_loopback(host: &Host) -> bool {
+    match host {
+        Host::Name(name) => name == "localhost" || name.ends_with(".localhost"),
+        Host::Address(_) => false,
+    }
+}
+
 impl Endpoint {
+    /// As [`Origin::names_loopback`].
+    #[must_use]
+    pub fn names_loopback(&self) -> bool {
+        is_loopback(&self.host)
+    }
+
     /// Whether a connection for this endpoint may go to `ip`: one of those that its name resolved
     /// to, or the address that it names, which is its own word.
     #[must_use]

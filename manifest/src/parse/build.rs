@@ -49,6 +49,11 @@ pub(super) fn manifest(reading: &mut Reading<'_>, raw: &raw::Raw) -> Manifest {
         swap: swap(reading, &raw.swap),
         components,
         routes,
+        lines: raw
+            .component
+            .keys()
+            .map(|name| (name.value.as_str().into(), reading.line(name.span.start)))
+            .collect(),
     }
 }
 

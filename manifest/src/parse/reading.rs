@@ -51,6 +51,11 @@ impl<'a> Reading<'a> {
         Self { text, env, directory, look, beside, places, spans, damaged, whole, problems }
     }
 
+    /// The line, counted from 1, of this byte.
+    pub(super) fn line(&self, byte: usize) -> usize {
+        self.text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
+    }
+
     pub(super) fn wrong(&mut self, problem: Problem) {
         self.problems.push(problem);
     }

@@ -1,0 +1,63 @@
+//! A compile that takes longer than a second is said: by a line, and on a terminal by one that tells the
+//! time taken until it is over.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use tracing::info;
+
+use crate::component::Compiling;
+use crate::outlet;
+
+/// For a process that has a log.
+pub(crate) fn log(compiling: Compiling<'_>) {
+    if compiling.first {
+        info!("{}", sentence(compiling));
+    }
+    if io::stderr().is_terminal() {
+        draw(compiling);
+    }
+}
+
+/// For one that has none.
+pub(crate) fn say(compiling: Compiling<'_>) {
+    if io::stderr().is_terminal() {
+        draw(compiling);
+    } else if compiling.first {
+        drop(writeln!(outlet::stderr(), "{}", sentence(compiling)));
+    }
+}
+
+/// Over the line that it drew before; at the end there is none.
+fn draw(compiling: Compiling<'_>) {
+    let line = if compiling.goes_on {
+        format!("{}: {} s", sentence(compiling), compiling.since.as_secs())
+    } else {
+        String::new()
+    };
+    drop(write!(outlet::stderr(), "\r\x1b[K{line}"));
+}
+
+fn sentence(Compiling { path, bytes, .. }: Compiling<'_>) -> String {
+    format!("compiling {} ({})", path.display(), size(bytes))
+}
+
+/// As people say it: `11.2 MB`.
+fn size(bytes: usize) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{} kB", bytes / 1_000),
+        _ => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_those_that_people_say() {
+        for (bytes, says) in [(12, "12 B"), (56_013, "56 kB"), (11_234_567, "11.2 MB")] {
+            assert_eq!(size(bytes), says);
+        }
+    }
+}

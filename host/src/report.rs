@@ -1,0 +1,215 @@
+//! What `host check` has found, as text and as JSON.
+
+use std::fmt::Write as _;
+use std::path::Path as FilePath;
+
+use host_manifest::Route;
+use host_manifest::routes::{Path, Pattern};
+use serde::Serialize;
+
+use crate::component::{Kind, Rejected, Survey};
+
+/// The name of the JSON's form. Fields may come to it; none changes its meaning or goes.
+pub(crate) const SCHEMA: &str = "host-check/1";
+
+/// What was found, all in all.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    schema: &'static str,
+    /// Whether everything would serve.
+    pub(crate) ok: bool,
+    components: Vec<Component>,
+    routes: Vec<String>,
+    /// What is served to no purpose.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What was found of one component.
+#[derive(Debug, Serialize)]
+pub(crate) struct Component {
+    name: String,
+    source: String,
+    /// The manifest, and the line in it where the component begins.
+    place: Option<Place>,
+    ok: bool,
+    refused: Option<Refused>,
+    /// Imports that the host does not have.
+    missing: Vec<String>,
+    /// `0.2` or `0.3`, the version of `wasi:http`.
+    http: Option<&'static str>,
+    exports: Vec<String>,
+    imports: Vec<String>,
+    granted: Vec<Granted>,
+    /// What it imports and is not granted, in words.
+    lacks: Vec<&'static str>,
+    /// The same, of what most programs import, used or not.
+    not_granted: Vec<&'static str>,
+    #[serde(skip)]
+    interface: Option<(Kind, &'static str)>,
+}
+
+#[derive(Debug, Serialize)]
+struct Place {
+    file: String,
+    line: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Refused {
+    step: &'static str,
+    why: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Granted {
+    grant: &'static str,
+    what: String,
+}
+
+/// What a look into the file has found.
+pub(crate) struct Found<'a> {
+    pub(crate) survey: Option<&'a (Kind, Survey)>,
+    /// It stands in a chain.
+    pub(crate) chained: bool,
+    pub(crate) missing: Vec<String>,
+}
+
+/// Imported by whatever is made with a standard library, which says nothing of what it uses.
+const COMMON: [&str; 2] = ["env", "directories"];
+
+impl Component {
+    pub(crate) fn new(
+        component: &host_manifest::Component,
+        place: Option<(&FilePath, usize)>,
+        outcome: Result<(), Rejected>,
+        found: Found<'_>,
+    ) -> Self {
+        let granted = component.grants.words();
+        let lacking = found.survey.map(|(_, survey)| survey.useful_grants()).unwrap_or_default();
+        let lacking = lacking.into_iter().filter(|(_, word)| {
+            // A plugin of 0.2 passes requests on by the same import, and needs no grant for that.
+            let passes_on = found.chained && *word == "outgoing";
+            !passes_on && !granted.iter().any(|(has, _)| has == word)
+        });
+        let (common, lacks): (Vec<_>, Vec<_>) =
+            lacking.partition(|(_, word)| COMMON.contains(word));
+        let words = |list: Vec<(&'static str, _)>| list.into_iter().map(|(what, _)| what).collect();
+        let kind = found.survey.map(|(kind, _)| *kind);
+        let survey = found.survey.map(|(_, survey)| survey.clone()).unwrap_or_default();
+        Self {
+            name: component.name.to_string(),
+            source: component.source.display().to_string(),
+            place: place.map(|(file, line)| Place { file: file.display().to_string(), line }),
+            ok: outcome.is_ok(),
+            refused: outcome.err().map(|Rejected { step, why, .. }| {
+                let why =
+                    why.strip_prefix(&format!("component {}: ", component.name)).unwrap_or(&why);
+                Refused { step: step.name(), why: why.to_owned() }
+            }),
+            missing: found.missing,
+            http: kind.map(|kind| match kind {
+                Kind::P2 => "0.2",
+                Kind::P3 => "0.3",
+            }),
+            exports: survey.exports,
+            imports: survey.imports,
+            granted: granted.into_iter().map(|(grant, what)| Granted { grant, what }).collect(),
+            lacks: words(lacks),
+            not_granted: words(common),
+            interface: kind.map(|kind| (kind, kind.interface())),
+        }
+    }
+
+    fn text(&self) -> String {
+        let named = self.place.as_ref().map(|_| format!("component {}:\n", self.name));
+        let interface = self.interface.map(|(kind, interface)| format!("{kind} ({interface})"));
+        format!(
+            "{}{} would serve: {}\nexports:\n{}imports:\n{}{}\n",
+            named.unwrap_or_default(),
+            self.source,
+            interface.unwrap_or_default(),
+            lines(&self.exports),
+            lines(&self.imports),
+            self.grants()
+        )
+    }
+
+    /// What it is granted, and what it lacks for all of its imports to be of use.
+    fn grants(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        if !self.not_granted.is_empty() {
+            let common = self.not_granted.join(", ");
+            writeln!(text, "not granted: {common} (most programs import these, used or not)").ok();
+        }
+        for Granted { grant, what } in &self.granted {
+            writeln!(text, "granted: {grant}: {what}").ok();
+        }
+        let lacks = self.lacks.join(", ");
+        text += &match (self.lacks.is_empty(), self.granted.is_empty()) {
+            (true, true) => "grants: needs none".to_owned(),
+            (true, false) => "lacks: nothing".to_owned(),
+            (false, true) => {
+                format!("grants: could use {lacks}; nothing is granted, so it finds none there")
+            }
+            (false, false) => format!("lacks: {lacks}; it finds none there"),
+        };
+        text
+    }
+
+    /// `host.toml:7: component shop: …`, if it would not serve.
+    fn refusal(&self) -> Option<String> {
+        let Refused { why, .. } = self.refused.as_ref()?;
+        Some(match &self.place {
+            None => why.clone(),
+            Some(Place { file, line }) => format!("{file}:{line}: component {}: {why}", self.name),
+        })
+    }
+}
+
+impl Report {
+    pub(crate) fn new(
+        components: Vec<Component>,
+        routes: Vec<String>,
+        warnings: Vec<String>,
+    ) -> Self {
+        let ok = components.iter().all(|component| component.ok);
+        Self { schema: SCHEMA, ok, components, routes, warnings }
+    }
+
+    /// As people read it, over many lines.
+    pub(crate) fn text(&self) -> String {
+        let components = self.components.iter().map(Component::text);
+        let routes = self.routes.iter().map(|route| format!("route {route}\n"));
+        let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+        components.chain(routes).chain(warnings).collect()
+    }
+
+    /// A line for each component that would not serve.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        self.components.iter().filter_map(Component::refusal).collect()
+    }
+
+    /// One document, as docs/manifest.md has it.
+    pub(crate) fn json(&self) -> String {
+        // Text and numbers only: it cannot fail.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}
+
+/// Which requests go where: `/shop (GET): auth, shop`.
+pub(crate) fn way(route: &Route) -> String {
+    let Pattern { host, path, methods } = &route.pattern;
+    let (Path::Prefix(path) | Path::Exact(path)) = path;
+    let mut text = format!("{}{path}", host.as_deref().unwrap_or_default());
+    if !methods.is_empty() {
+        let methods: Vec<_> = methods.iter().map(http::Method::as_str).collect();
+        text += &format!(" ({})", methods.join(", "));
+    }
+    let hops: Vec<_> = route.chain.iter().chain([&route.component]).map(|name| &**name).collect();
+    text + ": " + &hops.join(", ")
+}
+
+fn lines(names: &[String]) -> String {
+    names.iter().map(|name| format!("  {name}\n")).collect()
+}
