@@ -157,7 +157,7 @@ async fn refusal(leaf: &CertificateParams, host: &str, trusted: bool) -> String 
         async move { drop(acceptor.accept(peer.0.into_inner()).await) }
     })
     .await;
-    let roots = if trusted { vec![root] } else { vec![certificates().0] };
+    let roots = if trusted { vec![root] } else { Vec::new() };
     let (client, origin) = client(&server, host, roots);
     let why = send(&client, &origin).await.unwrap_err().to_string();
     let of = format!("the certificate of {host}:{} is refused: ", server.address.port());
