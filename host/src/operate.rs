@@ -46,8 +46,9 @@ pub(crate) fn open(
 ) -> anyhow::Result<Operations> {
     let runtime = lifecycle.runtime();
     let operator = Operator::new(config, connections, lifecycle);
+    let commander = lifecycle.commander();
     let health = config.manifest.listen.health.map(|address| {
-        Health::start(address, lifecycle.watch(), &runtime)
+        Health::start(address, lifecycle.watch(), commander.alarm("health"), &runtime)
             .with_context(|| format!("cannot answer health on {address}"))
     });
     let health = health.transpose()?;
@@ -57,7 +58,7 @@ pub(crate) fn open(
         config::Control::Path(path) => Choice::Path(path.clone()),
     };
     let server = control::open(&choice)?
-        .map(|socket| Server::start(socket, operator.clone(), &runtime))
+        .map(|socket| Server::start(socket, operator.clone(), commander.alarm("control"), &runtime))
         .transpose()
         .context("serving the control socket")?;
     Ok(Operations { operator, server, health })

@@ -14,7 +14,7 @@ use super::accept::{self, Tasks};
 use super::connection;
 use super::reply::{self, Reply};
 use super::seats::Seats;
-use crate::lifecycle::{Phase, PhaseWatch};
+use crate::lifecycle::{Alarm, Phase, PhaseWatch};
 
 /// Probes come one at a time from a few places.
 const MOST_CONNECTIONS: usize = 64;
@@ -31,11 +31,16 @@ pub struct Health {
 
 impl Health {
     /// Binds `address` and answers there, on `runtime`, from now on: before anything is loaded the
-    /// host is alive and not ready.
+    /// host is alive and not ready. `alarm` goes off if that ends by a panic.
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub fn start(address: SocketAddr, phase: PhaseWatch, runtime: &Handle) -> io::Result<Self> {
+    pub fn start(
+        address: SocketAddr,
+        phase: PhaseWatch,
+        alarm: Alarm,
+        runtime: &Handle,
+    ) -> io::Result<Self> {
         let listener = StdTcpListener::bind(address)?;
         SockRef::from(&listener).listen(BACKLOG)?;
         listener.set_nonblocking(true)?;
@@ -52,7 +57,8 @@ impl Health {
             })
         };
         let seats = Seats::new("health", MOST_CONNECTIONS);
-        tasks.all.spawn_on(accept::run(listener, seats, tasks.clone(), serve), runtime);
+        let accepting = accept::run(listener, seats, tasks.clone(), serve);
+        tasks.all.spawn_on(alarm.guard(accepting), runtime);
         info!(health = %address, "health is answered");
         Ok(Self { tasks, address })
     }

@@ -19,7 +19,9 @@ async fn ask(health: &Health, line: &str) -> (String, String) {
 #[tokio::test]
 async fn alive_in_every_phase_and_ready_in_one() {
     let (set, phase) = PhaseWatch::by_hand();
-    let health = Health::start(([127, 0, 0, 1], 0).into(), phase, &Handle::current()).unwrap();
+    let health =
+        Health::start(([127, 0, 0, 1], 0).into(), phase, Alarm::unheard(), &Handle::current())
+            .unwrap();
     for (phase, ready, name) in [
         (Phase::Starting, "503", "starting\n"),
         (Phase::Ready, "200", "ready\n"),
@@ -42,7 +44,9 @@ async fn alive_in_every_phase_and_ready_in_one() {
 #[tokio::test]
 async fn other_paths_and_methods_are_refused() {
     let (_set, phase) = PhaseWatch::by_hand();
-    let health = Health::start(([127, 0, 0, 1], 0).into(), phase, &Handle::current()).unwrap();
+    let health =
+        Health::start(([127, 0, 0, 1], 0).into(), phase, Alarm::unheard(), &Handle::current())
+            .unwrap();
     let (head, body) = ask(&health, "GET /").await;
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
     assert!(body.contains("/readyz"), "{body}");
@@ -54,8 +58,14 @@ async fn other_paths_and_methods_are_refused() {
 #[tokio::test]
 async fn a_port_that_is_taken_is_an_error() {
     let (_set, phase) = PhaseWatch::by_hand();
-    let first =
-        Health::start(([127, 0, 0, 1], 0).into(), phase.clone(), &Handle::current()).unwrap();
-    let why = Health::start(first.address(), phase, &Handle::current()).unwrap_err();
+    let first = Health::start(
+        ([127, 0, 0, 1], 0).into(),
+        phase.clone(),
+        Alarm::unheard(),
+        &Handle::current(),
+    )
+    .unwrap();
+    let why =
+        Health::start(first.address(), phase, Alarm::unheard(), &Handle::current()).unwrap_err();
     assert_eq!(why.kind(), io::ErrorKind::AddrInUse);
 }

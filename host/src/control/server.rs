@@ -26,6 +26,7 @@ use super::schema::{Connections, Generations, Nothing, Outcome, Refused, Rollbac
 use super::seats::Seats;
 use super::socket::ControlSocket;
 use super::{Host, Pending};
+use crate::lifecycle::Alarm;
 
 /// Operators at once: a few terminals, and scripts that poll.
 const MOST_CONNECTIONS: usize = 32;
@@ -84,11 +85,16 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts to serve `socket` on `runtime`.
+    /// Starts to serve `socket` on `runtime`. `alarm` goes off if that ends by a panic.
     ///
     /// # Errors
     /// When the reactor does not take the socket.
-    pub fn start(socket: ControlSocket, host: Arc<dyn Host>, runtime: &Handle) -> io::Result<Self> {
+    pub fn start(
+        socket: ControlSocket,
+        host: Arc<dyn Host>,
+        alarm: Alarm,
+        runtime: &Handle,
+    ) -> io::Result<Self> {
         let (tasks, leaving) = (Tasks::default(), TaskTracker::new());
         let door = {
             let _inside = runtime.enter();
@@ -106,7 +112,8 @@ impl Server {
             }
         };
         let seats = Seats::new("control", MOST_CONNECTIONS);
-        tasks.all.spawn_on(accept::run(door, seats, tasks.clone(), serve), runtime);
+        let accepting = accept::run(door, seats, tasks.clone(), serve);
+        tasks.all.spawn_on(alarm.guard(accepting), runtime);
         info!(control = %socket.path().display(), "control socket is open");
         Ok(Self { tasks, leaving, runtime: runtime.clone(), socket })
     }

@@ -27,7 +27,7 @@ fn world(name: &str) -> World {
     let path = std::env::temp_dir().join(format!("host-server-{name}-{}.sock", std::process::id()));
     let socket = open(&Choice::Path(path)).unwrap().unwrap();
     let host = Fake::new();
-    let server = Server::start(socket, host.clone(), &Handle::current()).unwrap();
+    let server = Server::start(socket, host.clone(), Alarm::unheard(), &Handle::current()).unwrap();
     World { host, server }
 }
 

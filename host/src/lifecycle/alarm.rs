@@ -19,6 +19,19 @@ impl Alarm {
     pub(super) fn new(what: &'static str, sender: UnboundedSender<Asked>) -> Self {
         Self { what, sender }
     }
+
+    /// Lives the life of the task, and watches over it.
+    pub async fn guard<T>(self, life: impl Future<Output = T>) -> T {
+        let _alarm = self;
+        life.await
+    }
+
+    /// One that nobody hears.
+    #[cfg(test)]
+    pub(crate) fn unheard() -> Self {
+        let (sender, _) = tokio::sync::mpsc::unbounded_channel();
+        Self { what: "a test", sender }
+    }
 }
 
 impl Drop for Alarm {
