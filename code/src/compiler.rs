@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use thiserror::Error;
 use tokio::io::{self, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
@@ -190,6 +191,9 @@ impl Compiler {
 /// The kernel kills it when the thread ends that started it, so that is one that lives as long as
 /// the runtime: no thread for blocking work.
 async fn run(orders: &Orders, component: &[u8]) -> io::Result<Left> {
+    // Whoever started us may have us ignore the ends of children: then the kernel keeps none of them, and
+    // there is nothing to wait for. A handler ends that, for as long as the process lives.
+    let _ends = signal(SignalKind::child())?;
     let mut child = Command::new(THIS_PROGRAM)
         .arg0("host")
         .args(orders.words())
