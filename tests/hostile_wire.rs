@@ -203,3 +203,23 @@ fn trailers_of_a_guest_are_no_larger_than_its_headers_may_be() {
         assert!((least..=FIELDS).contains(&bytes), "{bytes} bytes of {kib} KiB");
     }
 }
+
+/// 750,000 of them went through on one connection (RFC 9113 §10.5).
+#[test]
+fn frames_that_bring_no_request_are_answered_with_goaway_enhance_your_calm() {
+    const ENHANCE_YOUR_CALM: u32 = 0xb;
+    const AT_MOST: usize = 10_000;
+    let host = Host::serve("hello_p2").start();
+    for (kind, payload) in [(2, &[0; 5][..]), (4, &[]), (0x42, b"x")] {
+        let mut h2 = H2::connect(host.addr());
+        h2.get(1, "/");
+        assert_eq!(h2.expect_status(1), 200);
+        for _ in 0..AT_MOST {
+            // PRIORITY is for a stream, SETTINGS for the connection.
+            h2.send_frame(kind, 0, if kind == 2 { 1 } else { 0 }, payload);
+        }
+        assert_eq!(h2.expect_goaway(), (1, ENHANCE_YOUR_CALM), "of kind {kind}");
+        h2.expect_fin();
+    }
+    assert_eq!(host.get("/").status(), 200);
+}

@@ -44,6 +44,7 @@ mod grants_network;
 mod grants_tls;
 mod guests;
 mod harness;
+mod held_uploads;
 mod hooks;
 mod hostile;
 mod hostile_wire;

@@ -386,7 +386,7 @@ struct LimitArgs {
     #[arg(long, value_name = "SIZE", default_value = defaults::PREFETCH_BODY)]
     prefetch_body: Size,
 
-    /// Connections at once; more wait in the kernel's queue
+    /// Connections at once; above that the one that has been idle longest makes room
     #[arg(long, value_name = "N", default_value = defaults::MAX_CONNECTIONS)]
     max_connections: usize,
 

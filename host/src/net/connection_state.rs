@@ -578,3 +578,7 @@ impl ConnectionState {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "connection_state_tests.rs"]
+mod tests;

@@ -15,6 +15,9 @@ use tokio::time::Instant;
 
 use crate::lifecycle::{InFlight, Tracker};
 
+/// The first request of a connection may still be on its way for so long.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// What the registry knows of a connection, from accept on. Made by the acceptor, shared by the
 /// connection's task and its guard; whoever lists the registry may keep it for a moment longer.
 #[derive(Debug)]
@@ -162,7 +165,8 @@ impl Entry {
     /// Since when the connection has been idle, if it is and has a place to give away: kept alive, or
     /// silent since it was accepted.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        let is_idle = self.protocol() == Protocol::Unknown || self.doing() == Doing::Idle;
+        let is_silent = self.protocol() == Protocol::Unknown && self.accepted.elapsed() > FRESH;
+        let is_idle = is_silent || self.doing() == Doing::Idle;
         (self.has_place.load(Ordering::Relaxed) && is_idle).then(|| self.moved())
     }
 

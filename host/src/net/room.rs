@@ -16,8 +16,9 @@ use crate::lifecycle::{InFlight, Phase, PhaseWatch, Tracker};
 /// leave, and short enough for its peer to try elsewhere.
 const WAIT_AT_MOST: Duration = Duration::from_secs(2);
 
-/// Who was asked to make room and has begun a request instead stays. So another one is asked.
-const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// Who was asked to make room and has begun a request instead stays. So another one is asked, but not
+/// before a peer of HTTP/2 that answers no PING has been left: that would turn out more than come.
+const ASK_AGAIN: Duration = Duration::from_millis(1100);
 
 /// Newcomers that wait at once. Each holds a descriptor beyond the limit.
 const WAITING_AT_MOST: usize = 128;

@@ -51,7 +51,7 @@ pub(super) struct Listen {
     /// HOST:PORT for GET /livez and /readyz, or `off`.
     #[schemars(extend("default" = defaults::HEALTH_ADDRESS))]
     pub(super) health_addr: Option<Written<Health>>,
-    /// Connections at once, over all listeners; more wait in the kernel's queue.
+    /// Connections at once, over all listeners. Above that the one that has been idle longest makes room; if none is idle, who comes gets 503 after 2s.
     #[schemars(extend("default" = number(defaults::MAX_CONNECTIONS)))]
     pub(super) max_connections: Option<u64>,
     /// Time to receive the head of a request; then 408.

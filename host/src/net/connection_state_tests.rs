@@ -1,0 +1,166 @@
+//! The machine by itself: what it decides in which state, moment by moment.
+
+use super::*;
+
+const LIMITS: Limits = Limits {
+    head: Duration::from_secs(10),
+    keep_alive: Duration::from_secs(75),
+    stall: Duration::from_secs(30),
+    min_rate: None,
+    linger: Duration::from_secs(1),
+    header_size: 8192,
+    headers: 100,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A machine, and when its connection was accepted.
+fn fresh() -> (ConnectionState, Instant) {
+    let accepted = Instant::now();
+    (ConnectionState::new(LIMITS, accepted, BytesMut::new()), accepted)
+}
+
+/// The same, kept alive behind its first answer.
+fn kept() -> (ConnectionState, Instant) {
+    let (mut state, accepted) = fresh();
+    serve(&mut state);
+    (state, accepted)
+}
+
+fn serve(state: &mut ConnectionState) {
+    assert_eq!(state.receive(GET), GET.len());
+    state.request(Framing::Sized(0), false, false);
+    assert!(!state.says_close(false, None, || false));
+    state.answered();
+}
+
+#[test]
+fn an_idle_connection_is_looked_at_once_more_before_it_is_closed() {
+    let (mut state, accepted) = kept();
+    let due = accepted + LIMITS.keep_alive;
+    assert_eq!(state.decide(), Decision::Wait(due));
+    state.tick(due);
+    assert_eq!(state.decide(), Decision::Look(Side::Input));
+    state.looked(false);
+    assert_eq!(state.decide(), Decision::Leave(End::Finished));
+}
+
+/// C8: after a pause of the process the deadline has passed, and the bytes came in time.
+#[test]
+fn what_the_kernel_has_is_read_before_a_deadline_counts() {
+    let (mut state, accepted) = fresh();
+    assert_eq!(state.receive(b"GET / HT"), 8);
+    let due = accepted + LIMITS.head;
+    assert_eq!(state.decide(), Decision::Wait(due));
+    state.tick(due + SECOND);
+    assert_eq!(state.decide(), Decision::Look(Side::Input));
+    state.looked(true);
+    assert_eq!(state.decide(), Decision::Wait(due + SECOND + REACTOR_TURN));
+    state.receive(b"TP/1.1\r\nHost: a\r\n\r\n");
+    state.request(Framing::Sized(0), false, false);
+    assert!(matches!(state.decide(), Decision::Wait(_)));
+}
+
+/// No state waits without readiness or a bound: not for bytes either that lie there for ever.
+#[test]
+fn looks_that_find_something_which_never_comes_are_bounded() {
+    let (mut state, accepted) = kept();
+    let mut now = accepted + LIMITS.keep_alive;
+    for _ in 0..=LOOKS {
+        state.tick(now);
+        assert_eq!(state.decide(), Decision::Look(Side::Input));
+        state.looked(true);
+        now += REACTOR_TURN;
+    }
+    state.tick(now);
+    assert_eq!(state.decide(), Decision::Leave(End::Finished));
+}
+
+/// C4: the grace was what the timer had left, and could be nothing.
+#[test]
+fn after_a_cut_the_grace_is_whole_whatever_was_due_before() {
+    let (mut state, accepted) = kept();
+    state.receive(GET);
+    state.request(Framing::Sized(0), false, false);
+    state.blocked();
+    let cut = accepted + LIMITS.stall;
+    state.tick(cut);
+    state.cut();
+    assert_eq!(state.decide(), Decision::Wait(cut + CUT_FLUSH));
+    state.tick(cut + CUT_FLUSH);
+    assert_eq!(state.decide(), Decision::Leave(End::Dropped));
+}
+
+#[test]
+fn a_cut_tells_who_has_begun_and_leaves_who_is_idle() {
+    for (bytes, end) in [
+        (&b"G"[..], End::Refused(Refusal::Stopping)),
+        (b"\r\n", End::Finished),
+        (b"", End::Finished),
+    ] {
+        let (mut state, _) = kept();
+        state.receive(bytes);
+        state.cut();
+        if end == End::Finished {
+            assert_eq!(state.decide(), Decision::Look(Side::Input));
+            state.looked(false);
+        }
+        assert_eq!(state.decide(), Decision::Leave(end), "{bytes:?}");
+    }
+}
+
+#[test]
+fn nothing_behind_a_request_is_due_before_its_answer_has_ended() {
+    let (mut state, _) = fresh();
+    let both = [GET, GET].concat();
+    assert_eq!(state.receive(&both), GET.len());
+    state.request(Framing::Sized(0), false, false);
+    assert_eq!(state.due(100), Due::Nothing);
+    assert!(!state.is_due_again());
+    state.answered();
+    assert!(state.is_due_again());
+    assert_eq!(state.take_ahead(100), GET);
+}
+
+/// C1, C2: whatever is still to come of a request that was answered is followed to its end.
+#[test]
+fn the_head_behind_a_body_that_nobody_reads_is_found() {
+    let (mut state, accepted) = fresh();
+    state.receive(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    state.request(Framing::Chunked, false, false);
+    state.answered();
+    assert_eq!(state.decide(), Decision::Wait(accepted + LIMITS.stall));
+    let chunk = b"1b\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n0\r\n\r\n";
+    let all = [&chunk[..], GET].concat();
+    assert_eq!(state.receive(&all), chunk.len());
+    assert_eq!(state.doing(), Doing::Reading, "the next one has begun");
+    assert_eq!(state.take_ahead(100), GET);
+}
+
+#[test]
+fn who_is_asked_to_make_room_leaves_only_if_it_is_idle() {
+    let (mut state, _) = kept();
+    state.make_room();
+    assert_eq!(state.decide(), Decision::Look(Side::Input));
+    state.receive(b"G");
+    assert!(matches!(state.decide(), Decision::Wait(_)), "a request has begun");
+    let (mut busy, _) = fresh();
+    busy.receive(GET);
+    busy.request(Framing::Sized(0), false, false);
+    busy.make_room();
+    busy.answered();
+    assert!(matches!(busy.decide(), Decision::Wait(_)), "that was for then");
+}
+
+/// The peer knows that nothing follows; what it sent all the same it may send again (RFC 9112 §9.6).
+#[test]
+fn nothing_is_read_behind_an_answer_that_said_close() {
+    let (mut state, accepted) = fresh();
+    state.receive(GET);
+    state.request(Framing::Sized(0), false, false);
+    assert!(state.says_close(false, Some(accepted), || false));
+    state.answered();
+    assert_eq!(state.decide(), Decision::Leave(End::Finished));
+    assert_eq!(state.due(100), Due::Nothing);
+}
