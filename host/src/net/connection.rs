@@ -54,7 +54,7 @@ pub(super) async fn serve<S: Service>(
             return refuse(&socket, &service.refusal(Refusal::NoRoom), &context.phase).await;
         }
     };
-    entry.has_a_place();
+    entry.set_place(true);
     let end = match preface::detect(&socket, &entry, &context).await {
         Opening::Http1(bytes) => {
             entry.speaks(Protocol::Http1);
@@ -68,6 +68,7 @@ pub(super) async fn serve<S: Service>(
         Opening::Stuck => End::Gone,
     };
     debug!(connection = guard.id(), ?end, "connection ended");
+    entry.set_place(false);
     let leaving = place.map(Place::leave);
     if end.is_cut(context.phase.now()) {
         guard.mark_cut();

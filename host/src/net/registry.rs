@@ -34,6 +34,8 @@ pub(super) struct Entry {
     moved: AtomicU64,
     /// Whether it has one of the places of [`super::Room`], and so could give it away.
     has_place: AtomicBool,
+    /// What `moved` was when it was asked to make room: once is enough.
+    asked: AtomicU64,
     room: Notify,
 }
 
@@ -139,13 +141,14 @@ impl Entry {
             in_flight: AtomicUsize::new(0),
             moved: AtomicU64::new(0),
             has_place: AtomicBool::new(false),
+            asked: AtomicU64::new(u64::MAX),
             room: Notify::new(),
         })
     }
 
-    /// Takes note of its place among the connections.
-    pub(super) fn has_a_place(&self) {
-        self.has_place.store(true, Ordering::Relaxed);
+    /// Takes note of whether it has a place among the connections.
+    pub(super) fn set_place(&self, has_place: bool) {
+        self.has_place.store(has_place, Ordering::Relaxed);
     }
 
     /// Takes note of what the first bytes said.
@@ -162,16 +165,18 @@ impl Entry {
         self.doing.store(standing.doing as u8, Ordering::Relaxed);
     }
 
-    /// Since when the connection has been idle, if it is and has a place to give away: kept alive, or
-    /// silent since it was accepted.
+    /// Since when the connection has been idle, if it is and has a place to give away for which it was not
+    /// asked yet: kept alive, or silent since it was accepted.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let is_silent = self.protocol() == Protocol::Unknown && self.accepted.elapsed() > FRESH;
         let is_idle = is_silent || self.doing() == Doing::Idle;
-        (self.has_place.load(Ordering::Relaxed) && is_idle).then(|| self.moved())
+        let is_asked = self.asked.load(Ordering::Relaxed) == self.moved.load(Ordering::Relaxed);
+        (self.has_place.load(Ordering::Relaxed) && is_idle && !is_asked).then(|| self.moved())
     }
 
     /// Asks the connection to make room, unless a request has begun on it.
     pub(super) fn ask_for_room(&self) {
+        self.asked.store(self.moved.load(Ordering::Relaxed), Ordering::Relaxed);
         self.room.notify_one();
     }
 
@@ -263,7 +268,7 @@ mod tests {
         let enter = |doing, after: u64| {
             let entry = Entry::new(None, after.to_string().into());
             entry.speaks(Protocol::Http1);
-            entry.has_a_place();
+            entry.set_place(true);
             entry.publish(standing(doing, entry.accepted + Duration::from_secs(after)));
             tracker.enter(entry)
         };

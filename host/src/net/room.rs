@@ -185,7 +185,7 @@ mod tests {
     fn idle_from_now(tracker: &Tracker) -> (Arc<Entry>, Guard) {
         let entry = Entry::new(None, "test".into());
         let moved = Instant::now();
-        entry.has_a_place();
+        entry.set_place(true);
         entry.publish(Standing { doing: Doing::Idle, moved, served: 1, in_flight: 0 });
         (entry.clone(), tracker.enter(entry))
     }
