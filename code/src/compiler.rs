@@ -125,6 +125,18 @@ pub struct Compiler {
     bounds: Bounds,
 }
 
+/// A child compiles on no more threads than this, because each takes of the memory that it may have: a
+/// component of 11 MB compiles within a gibibyte on 8 threads, and on 32 it does not.
+const MOST_THREADS: usize = 8;
+
+fn threads(cores: NonZeroUsize, pace: Pace) -> usize {
+    let threads = match pace {
+        Pace::Start => cores.get(),
+        Pace::BesideTraffic => cores.get().div_ceil(2),
+    };
+    threads.min(MOST_THREADS)
+}
+
 fn seats(cores: NonZeroUsize) -> usize {
     cores.get().div_ceil(2).max(SEATS)
 }
@@ -167,10 +179,7 @@ impl Compiler {
         let deadline = Instant::now() + time;
         let seat = timeout_at(deadline, self.seats.acquire()).await;
         let _seat = seat.map_err(|_| NotCompiled::Busy(time))?;
-        let threads = match pace {
-            Pace::Start => self.cores.get(),
-            Pace::BesideTraffic => self.cores.get().div_ceil(2),
-        };
+        let threads = threads(self.cores, pace);
         let cpu = time.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
         let orders = Orders {
             memory,
@@ -289,6 +298,15 @@ mod tests {
         ] {
             let judged = judged(status, words);
             assert!(judged.contains(says), "{status} {words}: {judged}");
+        }
+    }
+
+    #[test]
+    fn threads_follow_the_cores_and_the_pace_up_to_a_bound() {
+        for (cores, at_start, beside_traffic) in [(1, 1, 1), (2, 2, 1), (8, 8, 4), (64, 8, 8)] {
+            let cores = NonZeroUsize::new(cores).unwrap();
+            assert_eq!(threads(cores, Pace::Start), at_start);
+            assert_eq!(threads(cores, Pace::BesideTraffic), beside_traffic);
         }
     }
 
