@@ -286,7 +286,7 @@ impl Driver<'_> {
         }
         if owes {
             // All is handed over, and the peer gives no window for the rest.
-            return (traffic.moved + limits.stall, Due::Drop);
+            return (traffic.answered.max(idle_since) + limits.stall, Due::Drop);
         }
         if let Some(told) = self.told {
             return (told + GOAWAY_PATIENCE, Due::Leave);
@@ -324,7 +324,13 @@ impl Driver<'_> {
                     return timer.poll(task).map(|()| End::Dropped);
                 }
                 Due::Drop => return Poll::Ready(End::Dropped),
-                Due::Leave => return self.leave(connection, task),
+                Due::Leave => {
+                    if let Poll::Ready(end) = self.leave(connection.as_mut(), task) {
+                        return Poll::Ready(end);
+                    }
+                    // A stream has begun meanwhile: it has another deadline.
+                    timer.as_mut().reset(self.due().0);
+                }
                 Due::Tell => {
                     self.tell(connection.as_mut(), task);
                     timer.as_mut().reset(self.due().0);

@@ -35,6 +35,8 @@ pub(super) struct Streams {
     last: u32,
     /// Frames since the last request that brought nothing.
     idle_frames: u32,
+    /// Frames of answers that the peer has taken.
+    answered: u64,
     received: Frames,
     sent: Frames,
 }
@@ -46,6 +48,7 @@ impl Streams {
             newest: 0,
             last: HIGHEST_STREAM,
             idle_frames: 0,
+            answered: 0,
             received: Frames { skip: PREFACE, ..Frames::default() },
             sent: Frames::default(),
         }
@@ -54,6 +57,11 @@ impl Streams {
     /// How many streams the peer has opened and not yet had the end of.
     pub(super) fn open(&self) -> usize {
         self.open.len()
+    }
+
+    /// How many frames of answers the peer has taken.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered
     }
 
     /// The newest stream that the peer has opened.
@@ -99,9 +107,10 @@ impl Streams {
 
     /// Takes note of bytes that the kernel has taken from us.
     pub(super) fn send(&mut self, bytes: &[u8]) {
-        let Self { open, last, idle_frames, sent, .. } = self;
+        let Self { open, last, idle_frames, answered, sent, .. } = self;
         sent.read(bytes, |frame| match frame.kind {
             DATA | HEADERS => {
+                *answered += 1;
                 if frame.kind == DATA {
                     *idle_frames = idle_frames.saturating_sub(FRAMES_BESIDE_DATA);
                 }

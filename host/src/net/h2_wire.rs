@@ -27,6 +27,8 @@ pub(super) struct Traffic {
     pub(super) moved: Instant,
     /// When the kernel last took something that it had held up.
     pub(super) delivered: Instant,
+    /// When the peer last took a frame of an answer: other frames are no progress.
+    pub(super) answered: Instant,
 }
 
 impl Traffic {
@@ -38,6 +40,7 @@ impl Traffic {
             output: OutRate::new(limits.stall, limits.min_rate),
             moved: accepted,
             delivered: accepted,
+            answered: accepted,
         }
     }
 
@@ -53,10 +56,14 @@ impl Traffic {
     fn sent(&mut self, slices: &[IoSlice<'_>], mut length: usize) {
         self.moved = self.now;
         self.output.wrote(self.now, length);
+        let before = self.streams.answered();
         for slice in slices {
             let part = slice.get(..length.min(slice.len())).unwrap_or_default();
             self.streams.send(part);
             length -= part.len();
+        }
+        if self.streams.answered() != before {
+            self.answered = self.now;
         }
     }
 }
