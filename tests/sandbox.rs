@@ -64,7 +64,8 @@ fn guest_that_floods_its_log_is_heard_only_so_far() {
 #[test]
 fn line_without_an_end_is_cut_and_bounded() {
     for guest in ["chatty_p2", "chatty_p3"] {
-        let host = Host::serve(guest).start();
+        // More than a component's log may have in a second; the line behind it is waited for.
+        let host = Host::serve(guest).args(["--guest-log-rate", "64MiB/s"]).start();
         assert_eq!(host.get("/?n=1&len=1000000").status(), 200);
         assert_eq!(host.get("/?n=1&len=3").status(), 200);
         host.wait_log(" xxx ");

@@ -106,7 +106,7 @@ struct ServeArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// Where to listen: HOST:PORT (IPv6 in brackets; [::] takes IPv4 too) or unix:PATH (with a lock
+    /// Where to listen: HOST:PORT (IPv6 in brackets; `[::]` takes IPv4 too) or unix:PATH (with a lock
     /// PATH.lock beside it); may be given several times, without overlap; port 0 lets the kernel choose. Loopback by default: being reachable from outside is your decision
     /// [default: 127.0.0.1:8080, or the manifest's]
     #[arg(long = "addr", value_name = "ADDR")]

@@ -8,7 +8,8 @@ use crate::fetch;
 
 pub fn upload(request: &Request) -> Result<String, String> {
     let to = fetch::to(request.text("url").ok_or("no url")?, request.text("method"))?;
-    let headers: Vec<_> = request.text("length").map(|it| ("content-length", it)).into_iter().collect();
+    let headers: Vec<_> =
+        request.text("length").map(|it| ("content-length", it)).into_iter().collect();
     let outgoing = client::request(&to, kit::fields(&headers)).map_err(kit::case)?;
     let kind = request.text("body").ok_or("no body")?;
     Ok(format!("{}\n", send(outgoing, kind).map_err(kit::case)?))

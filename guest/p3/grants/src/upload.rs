@@ -1,16 +1,17 @@
 //! Requests with bodies of each kind.
 
+use kit::Request;
 use kit::types::{ErrorCode, Request as Outgoing};
 use kit::wasip3::http::client;
 use kit::wasip3::{spawn_local, wit_future, wit_stream};
-use kit::Request;
 
 use crate::fetch;
 
 pub async fn upload(request: &Request) -> Result<String, String> {
     let url = request.text("url").ok_or("no url")?;
     let method = fetch::method(request.text("method").unwrap_or("GET"));
-    let headers: Vec<_> = request.text("length").map(|it| ("content-length", it)).into_iter().collect();
+    let headers: Vec<_> =
+        request.text("length").map(|it| ("content-length", it)).into_iter().collect();
     let (_, trailers) = wit_future::new(|| Ok(None));
     let contents = contents(request.text("body").ok_or("no body")?);
     let (outgoing, sent) = Outgoing::new(kit::fields(&headers), contents, trailers, None);
