@@ -83,8 +83,11 @@ fn first_letters_of_a_head_that_never_goes_on_are_answered_408() {
     for letters in ["P", "PRI"] {
         let args = ["--request-head-timeout", "300ms"];
         let host = Host::serve("hello_p2").unix().args(args).start();
-        for conn in &mut connections(&host) {
+        let mut conns = connections(&host);
+        for conn in &mut conns {
             conn.send(letters).unwrap();
+        }
+        for conn in &mut conns {
             assert_eq!(conn.read_response("GET").unwrap().status(), 408);
             conn.expect_fin();
         }
