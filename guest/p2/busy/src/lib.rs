@@ -9,8 +9,9 @@ kit::serve!(handle);
 
 fn handle(request: Request, reply: Reply) -> Done {
     if let Some(ms) = request.text("ms") {
-        kit::print("busy: spinning");
+        // Before it says so: whoever hears it may stop the process.
         let end = now() + ms.parse().unwrap_or(0) * 1_000_000;
+        kit::print("busy: spinning");
         while now() < end {}
         return reply.answer("spun\n");
     }

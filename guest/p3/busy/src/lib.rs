@@ -9,8 +9,9 @@ kit::serve!(handle);
 
 async fn handle(request: Request) -> Answer {
     if let Some(ms) = request.text("ms") {
-        kit::print("busy: spinning").await;
+        // Before it says so: whoever hears it may stop the process.
         let end = now() + ms.parse().unwrap_or(0) * 1_000_000;
+        kit::print("busy: spinning").await;
         while now() < end {}
         return kit::answer("spun\n");
     }
