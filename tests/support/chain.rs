@@ -6,7 +6,7 @@ use super::host::Host;
 use super::site::Site;
 
 /// A manifest of one chain, for every path. The plugins are called `one`, `two` and `three`, what
-/// stands behind them `app`; each `mark` has its own name as the value `mark` of its configuration.
+/// stands behind them `app`; those that read a configuration have their own name in it, as `mark`.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Chain {
@@ -22,7 +22,7 @@ impl Chain {
         let named = NAMES.into_iter().zip(plugins).chain([("app", &app)]);
         let stop = |(name, guest): (&'static str, &&str)| {
             // The host warns of a grant that is never used.
-            let reads = guest.starts_with("mark");
+            let reads = guest.starts_with("mark") || guest.starts_with("grants");
             let config = if reads { format!("config.mark = \"{name}\"\n") } else { String::new() };
             (name, (*guest).to_owned(), config)
         };
