@@ -35,6 +35,10 @@ const LARGEST_ENTRY: u64 = 4 << 30;
 /// A file that was being written this long ago belongs to a process that has gone.
 const STALE: Duration = Duration::from_secs(3600);
 
+/// Names that are tried for a file that is being written. Those of hosts which were killed are in the
+/// way until they are [`STALE`].
+const NAMES_TRIED: usize = 1000;
+
 /// Ends the name of an entry.
 const ENTRY: &[u8] = b".code";
 
@@ -187,25 +191,32 @@ impl Cache {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let number = self.number.fetch_add(1, Ordering::Relaxed);
-        let new = format!(".new-{}-{number}", process::id());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = match openat(&self.directory, &*new, flags, Mode::from(0o600)) {
-            // Of a process that had our number before us.
-            Err(rustix::io::Errno::EXIST) => {
-                unlinkat(&self.directory, &*new, AtFlags::empty())?;
-                openat(&self.directory, &*new, flags, Mode::from(0o600))
-            }
-            opened => opened,
-        };
+        let (new, mut file) = self.create_new()?;
         // What is lost with the power is found by its checksum: nothing waits for the disk.
-        let written = File::from(file?)
+        let written = file
             .write_all(bytes)
             .and_then(|()| Ok(renameat(&self.directory, &*new, &self.directory, name)?));
         if written.is_err() {
             unlinkat(&self.directory, &*new, AtFlags::empty()).ok();
         }
         written
+    }
+
+    /// A file that nobody else writes to, and its name. A name that is taken may be that of a file
+    /// which is being written: by a second cache of this process, or by a host that has the same
+    /// process number in another container.
+    fn create_new(&self) -> io::Result<(String, File)> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        for _ in 0..NAMES_TRIED {
+            let number = self.number.fetch_add(1, Ordering::Relaxed);
+            let new = format!(".new-{}-{number}", process::id());
+            match openat(&self.directory, &*new, flags, Mode::from(0o600)) {
+                Ok(file) => return Ok((new, file.into())),
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(why) => return Err(why.into()),
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, "too many files are being written"))
     }
 
     /// Removes what is too old or too much. Files that are not ours by their name are left alone.
@@ -339,6 +350,21 @@ mod tests {
         assert_eq!(kept, [1, 3, 4]);
         assert!(folder.0.join("notes.txt").exists());
         assert!(!stale.exists() && folder.0.join(".new-1-2").exists());
+    }
+
+    /// Two caches of one process, or two hosts that are process 1 of their containers, call a new file
+    /// by the same name. The second once removed what the first was writing, and the first then put
+    /// the second's half into its place.
+    #[test]
+    fn who_finds_a_name_taken_takes_another() {
+        let folder = Folder::new("taken");
+        let cache = Cache::open(&folder.0).unwrap();
+        let (taken, mut first) = cache.create_new().unwrap();
+        let second = Cache::open(&folder.0).unwrap();
+        second.put(&key(1), &Artefact::seal(&key(1), b"second"));
+        assert!(second.get(&key(1)).is_some());
+        first.write_all(b"first").unwrap();
+        assert_eq!(fs::read(folder.0.join(taken)).unwrap(), b"first");
     }
 
     #[test]
