@@ -1,6 +1,8 @@
 //! One connection, from its first byte to its close.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Context as Task;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -32,6 +34,14 @@ pub(super) enum End {
 
 /// After the cut, answers of 503 and broken streams have this long to leave the process.
 pub(super) const CUT_FLUSH: Duration = Duration::from_millis(500);
+
+/// The kernel has, or takes, bytes of which the reactor has not told yet: it does so in its next turn. Until
+/// then a connection whose deadline has passed waits, and looks again after this.
+pub(super) const REACTOR_TURN: Duration = Duration::from_millis(10);
+
+/// Looks into the kernel that may find something of which the reactor then does not tell, one after the
+/// other.
+pub(super) const LOOKS: u32 = 100;
 
 /// A peer that reads nothing may hold up an answer of ours this long, when we want to be rid of it.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -91,6 +101,18 @@ impl End {
             Self::Finished | Self::Gone | Self::Flooded => false,
         }
     }
+}
+
+/// Whether something that is waited for has come: said once.
+pub(super) fn reached(
+    wait: &mut Option<Pin<Box<impl Future<Output = ()>>>>,
+    task: &mut Task<'_>,
+) -> bool {
+    let reached = wait.as_mut().is_some_and(|wait| wait.as_mut().poll(task).is_ready());
+    if reached {
+        *wait = None;
+    }
+    reached
 }
 
 /// Says why it ends to a peer whose request has not become one.

@@ -136,7 +136,8 @@ impl Sent {
 struct Notes {
     wrong: Mutex<Vec<String>>,
     held: Mutex<Vec<RequestBody>>,
-    seen: AtomicUsize,
+    /// The numbers of the requests that it was asked, in their order.
+    asked: Mutex<Vec<String>>,
 }
 
 #[derive(Clone)]
@@ -173,7 +174,7 @@ async fn answer(notes: &Notes, request: Request<RequestBody>) -> Response<ModelB
         notes.wrong.lock().unwrap().push(format!("nobody asked for {}", parts.uri));
         return Response::new(whole(String::new()));
     };
-    notes.seen.fetch_add(1, Ordering::Relaxed);
+    notes.asked.lock().unwrap().push(number.clone());
     let text = format!("{number}\n");
     if when == "early" && read == "all" {
         // Reads on beside its answer and behind it.
@@ -410,8 +411,7 @@ impl Run {
             "the task has no end: {}",
             self.story()
         );
-        self.reader.await.expect("it panics never");
-        self.reader = tokio::spawn(async {});
+        (&mut self.reader).await.expect("it panics never");
         let turns = self.turns.load(Ordering::Relaxed);
         assert!(
             turns < TURNS_PER_STEP * (self.steps + all / 1000 + 10),
@@ -420,12 +420,15 @@ impl Run {
         );
         let wrong = self.notes.wrong.lock().unwrap().clone();
         assert!(wrong.is_empty(), "{wrong:?}: {}", self.story());
-        self.judge();
+        let asked = self.notes.asked.lock().unwrap().clone();
+        let in_turn: Vec<String> = (0..asked.len()).map(|number| number.to_string()).collect();
+        assert_eq!(asked, in_turn, "each once and in its turn: {}", self.story());
+        self.judge(asked.len());
         self.steps
     }
 
     /// Reads the answers, in order.
-    fn judge(&self) {
+    fn judge(&self, asked: usize) {
         let got = self.got.borrow();
         let text = String::from_utf8_lossy(&got.bytes).into_owned();
         let mut rest = &*text;
@@ -455,6 +458,7 @@ impl Run {
                 continue;
             }
             let sent = self.sent.get(answered).unwrap_or_else(|| self.fail("one answer too many"));
+            assert!(answered < asked, "answered before it was asked: {}", self.story());
             match body {
                 Some(body) if sent.answer != "broken" => {
                     assert_eq!(body, format!("{answered}\n"), "{}", self.story());
@@ -479,7 +483,7 @@ impl Run {
         let begun: usize = self.sent.iter().take(answered).map(|sent| sent.bytes.len()).sum();
         let is_right = match status {
             "503" => self.phase == Phase::Cut,
-            "408" => self.written >= begun,
+            "408" => self.written > begun,
             _ => self.sent.iter().take(answered + 1).any(|sent| sent.malformed),
         };
         assert!(is_right, "{status} in place of {answered}: {}", self.story());

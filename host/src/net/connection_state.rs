@@ -18,18 +18,11 @@
 use bytes::BytesMut;
 use tokio::time::{Duration, Instant};
 
-use super::connection::{CUT_FLUSH, End};
+use super::connection::{CUT_FLUSH, End, LOOKS, REACTOR_TURN};
 use super::framing::{ChunkScan, HeadScan, Scan};
 use super::out_rate::OutRate;
 use super::registry::Doing;
 use super::{Limits, Refusal};
-
-/// The kernel has bytes of which the reactor has not told yet: it does so in its next turn. Until then
-/// the connection waits, and looks again after this.
-const REACTOR_TURN: Duration = Duration::from_millis(10);
-
-/// Looks that may find bytes which then do not come, one after the other.
-const LOOKS: u32 = 100;
 
 /// A peer that always has its next request under way is told all the same after this.
 const PIPELINED_AT_MOST: Duration = Duration::from_secs(1);

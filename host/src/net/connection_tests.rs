@@ -352,3 +352,39 @@ async fn an_http2_peer_that_asks_nothing_is_told_after_the_head_timeout() {
     assert!(at >= LIMITS.head && at <= LIMITS.head + Duration::from_secs(1), "{at:?}");
     peer.gone().await;
 }
+
+/// The stream was reset behind the answer at once. That is no error (RFC 9113 §8.1), but curl 7.88 threw the
+/// answer away with it, whenever the upload was longer than the window.
+#[tokio::test(start_paused = true)]
+async fn rest_of_an_http2_upload_is_read_behind_its_answer_for_a_while() {
+    let keeper = Keeper::default();
+    let (_set, phase) = ready();
+    let peer = connect_to(keeper.clone(), phase);
+    let (mut client, connection) = ::h2::client::handshake(peer.stream).await.unwrap();
+    let driven = tokio::spawn(connection);
+    let post = Request::post("http://a/").body(()).unwrap();
+    let (response, mut upload) = client.send_request(post, false).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "ok");
+    assert!(body.data().await.is_none());
+    let answered = Instant::now();
+    let mut left = 300 * 1024;
+    while left > 0 {
+        upload.reserve_capacity(left);
+        let room = std::future::poll_fn(|task| upload.poll_capacity(task)).await;
+        let room = room.unwrap().unwrap();
+        upload.send_data(vec![0; room].into(), false).unwrap();
+        left -= room;
+    }
+    let reset = std::future::poll_fn(|task| upload.poll_reset(task)).await.unwrap();
+    assert_eq!((reset, answered.elapsed()), (::h2::Reason::NO_ERROR, LIMITS.stall));
+    // The connection goes on.
+    let get = Request::get("http://a/").body(()).unwrap();
+    let (response, _) = client.send_request(get, true).unwrap();
+    assert_eq!(response.await.unwrap().status(), 200);
+    assert_eq!(keeper.0.lock().unwrap().len(), 2);
+    drop(client);
+    driven.await.unwrap().unwrap();
+    peer.served.await.unwrap();
+    assert_eq!(peer.tracker.in_flight(), 0);
+}

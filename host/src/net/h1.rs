@@ -20,7 +20,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connection::End;
+use super::connection::{End, reached};
 use super::connection_state::{ConnectionState, Decision, Framing, Side};
 use super::h1_wire::Wire;
 use super::registry::{Entry, Standing};
@@ -200,18 +200,6 @@ impl Driver<'_> {
     }
 }
 
-/// Whether something that is waited for has come: said once.
-pub(super) fn reached(
-    wait: &mut Option<Pin<Box<impl Future<Output = ()>>>>,
-    task: &mut Task<'_>,
-) -> bool {
-    let reached = wait.as_mut().is_some_and(|wait| wait.as_mut().poll(task).is_ready());
-    if reached {
-        *wait = None;
-    }
-    reached
-}
-
 /// Stands between hyper and the service: tells the state of exchanges, and peers to leave.
 struct Adapter<S> {
     inner: S,
@@ -284,9 +272,10 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.link.drop_abandoned();
         let mut upload = self.link.upload.borrow_mut();
-        // Behind the last answer nothing more is read.
+        // Behind the last answer nothing more is read, nor what the peer was never asked for.
         let is_last = self.link.state().is_last();
-        *upload = upload.take().filter(|_| !is_last).and_then(Pump::throw_away);
+        let rest = upload.take().filter(|rest| !is_last && rest.is_asked_for());
+        *upload = rest.map(Pump::throw_away);
         self.link.state().answered();
     }
 }

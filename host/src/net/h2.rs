@@ -6,6 +6,7 @@
 //! it ourselves when it owes nothing.
 
 use std::convert::Infallible;
+use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,9 +23,10 @@ use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::connection::{CUT_FLUSH, End};
+use super::connection::{CUT_FLUSH, End, LOOKS, REACTOR_TURN, reached};
 use super::h2_wire::{Traffic, Wire};
 use super::out_rate::OutRate;
 use super::registry::{Doing, Entry, Standing};
@@ -52,10 +54,6 @@ const SEND_BUFFER: usize = 256 * 1024;
 /// A dead peer is found by an unanswered PING.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// As over HTTP/1: the reactor tells in its next turn of what the kernel has already.
-const REACTOR_TURN: Duration = Duration::from_millis(10);
-const LOOKS: u32 = 100;
 
 /// After the first GOAWAY, a peer that answers no PING is closed when it owes nothing and this has
 /// passed. Longer than any round trip that matters.
@@ -90,6 +88,35 @@ impl Link {
         self.active.fetch_add(1, Ordering::AcqRel);
         self.served.fetch_add(1, Ordering::Relaxed);
         Active(self.clone())
+    }
+
+    /// Writes what is to be said beside hyper, as far as that may be said now. Gives whether something was.
+    pub(super) fn poll_interim(&self, task: &mut Task<'_>) -> Poll<io::Result<bool>> {
+        let mut any = false;
+        loop {
+            let bytes = {
+                let Traffic { interim, streams, .. } = &mut *self.traffic();
+                interim.next(streams)
+            };
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(any));
+            }
+            let written = ready!(self.poll_write(task, &[IoSlice::new(&bytes)]))?;
+            self.traffic().interim.wrote(written);
+            any = true;
+        }
+    }
+
+    /// Writes what the kernel takes, and takes note of it.
+    pub(super) fn poll_write(
+        &self,
+        task: &mut Task<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let held_up = || self.traffic().held_up();
+        let written = ready!(self.socket.poll_write(task, slices, held_up))?;
+        self.traffic().sent(slices, written);
+        Poll::Ready(Ok(written))
     }
 
     fn active(&self) -> usize {
@@ -160,7 +187,8 @@ pub(super) async fn serve<S: Service>(
     let streams =
         Streams { newest: newest.clone(), stall: limits.stall, min_rate: limits.min_rate };
     let wire = TokioIo::new(Wire::new(link.clone()));
-    let adapter = Adapter { inner: service.clone(), link: link.clone(), newest };
+    let (ask, asked) = mpsc::channel(MAX_STREAMS as usize);
+    let adapter = Adapter { inner: service.clone(), link: link.clone(), newest, ask };
     let list_size = u32::try_from(limits.header_size).unwrap_or(u32::MAX);
     let mut connection = pin!(
         http2::Builder::new(streams)
@@ -176,7 +204,7 @@ pub(super) async fn serve<S: Service>(
             .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(wire, adapter)
     );
-    Driver { link: &link, entry, context, told: None, cut: None, looks: 0 }
+    Driver { link: &link, entry, context, asked, told: None, cut: None, looks: (accepted, 0) }
         .drive(connection.as_mut())
         .await
 }
@@ -185,12 +213,15 @@ struct Driver<'a> {
     link: &'a Link,
     entry: &'a Entry,
     context: &'a Context,
+    /// Streams whose peer waits until it is asked for a body that is wanted now.
+    asked: mpsc::Receiver<u32>,
     /// When GOAWAY was sent.
     told: Option<Instant>,
     /// When the stop has cut.
     cut: Option<Instant>,
-    /// Looks into the kernel that have found something the reactor had not told of.
-    looks: u32,
+    /// Looks into the kernel, since bytes went at that moment, that have found something of which the
+    /// reactor had not told.
+    looks: (Instant, u32),
 }
 
 /// What is due when a deadline has passed.
@@ -213,16 +244,17 @@ impl Driver<'_> {
             if let Poll::Ready(result) = connection.as_mut().poll(task) {
                 return Poll::Ready(self.ended(&result));
             }
+            self.ask_for_bodies(task);
             if self.link.traffic().streams.is_flooded() {
                 return Poll::Ready(self.calm_down());
             }
-            if super::h1::reached(&mut draining, task) {
+            if reached(&mut draining, task) {
                 self.tell(connection.as_mut(), task);
             }
-            if super::h1::reached(&mut room, task) && !self.link.owes() {
+            if reached(&mut room, task) && !self.link.owes() {
                 self.tell(connection.as_mut(), task);
             }
-            if super::h1::reached(&mut cut, task) {
+            if reached(&mut cut, task) {
                 self.cut = Some(Instant::now());
             }
             let left = self.decide(connection.as_mut(), task, timer.as_mut());
@@ -230,6 +262,17 @@ impl Driver<'_> {
             left
         })
         .await
+    }
+
+    /// Sends `100 Continue` to who waits for it. If the connection breaks, hyper sees it.
+    fn ask_for_bodies(&mut self, task: &mut Task<'_>) {
+        while let Poll::Ready(Some(stream)) = self.asked.poll_recv(task) {
+            self.link.traffic().interim.ask(stream);
+        }
+        if let Poll::Ready(Ok(true)) = self.link.poll_interim(task) {
+            // Only hyper knows whether all that it had to write is taken.
+            task.waker().wake_by_ref();
+        }
     }
 
     /// Sends GOAWAY, once.
@@ -318,8 +361,7 @@ impl Driver<'_> {
             }
             match due {
                 Due::LookAgain => self.link.traffic().now = now,
-                Due::Drop if self.cut.is_none() && self.looks < LOOKS && self.kernel_is_ahead() => {
-                    self.looks += 1;
+                Due::Drop if self.cut.is_none() && self.kernel_is_ahead() => {
                     timer.as_mut().reset(now + REACTOR_TURN);
                     return timer.poll(task).map(|()| End::Dropped);
                 }
@@ -339,8 +381,17 @@ impl Driver<'_> {
         }
     }
 
-    /// Whether the kernel takes bytes, or has some, of which the reactor has not told yet.
-    fn kernel_is_ahead(&self) -> bool {
+    /// Whether the kernel takes bytes, or has some, of which the reactor has not told yet and may still do so.
+    fn kernel_is_ahead(&mut self) -> bool {
+        let moved = self.link.traffic().moved;
+        let (since, looks) = &mut self.looks;
+        if *since != moved {
+            (*since, *looks) = (moved, 0);
+        }
+        *looks += 1;
+        if *looks > LOOKS {
+            return false;
+        }
         self.link.socket.takes_bytes() && self.link.traffic().output.is_blocked()
             || self.link.socket.unread() == Unread::Bytes
     }
@@ -360,6 +411,7 @@ struct Adapter<S> {
     inner: S,
     link: Arc<Link>,
     newest: Newest,
+    ask: mpsc::Sender<u32>,
 }
 
 impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
@@ -373,7 +425,9 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
         let (parts, body) = request.into_parts();
         let (body, upload) = request_body::split(body, expects);
         let active = self.link.begin();
-        self.newest.put(Mark { given: given.clone(), upload, _active: active });
+        let stream = self.link.traffic().streams.call();
+        let ask = stream.filter(|_| expects).map(|stream| (self.ask.clone(), stream));
+        self.newest.put(Mark { given: given.clone(), upload, ask, _active: active });
         let answer = self.inner.call(Request::from_parts(parts, body));
         Box::pin(async move {
             let response = answer.await;
@@ -401,8 +455,28 @@ struct Mark {
     given: Arc<Given>,
     /// The body of its request: ends with the stream.
     upload: Option<Pump>,
+    /// Whom to tell that the body is wanted, which its peer holds back until then.
+    ask: Option<(mpsc::Sender<u32>, u32)>,
     /// In flight until hyper's future has handed over the end of the stream.
     _active: Active,
+}
+
+impl Mark {
+    /// Passes on what has come of the request's body.
+    fn pump(&mut self, task: &mut Task<'_>) {
+        // What nobody wants is read once the stream is answered.
+        let Some(pump) = self.upload.as_mut().filter(|pump| !pump.is_abandoned()) else { return };
+        let is_over = pump.poll(task).is_ready();
+        if pump.is_asked_for()
+            && let Some((ask, stream)) = self.ask.take()
+        {
+            // There is a place for each stream. A peer that is not asked has a patience of its own.
+            ask.try_send(stream).ok();
+        }
+        if is_over {
+            self.upload = None;
+        }
+    }
 }
 
 /// The mark of the stream whose service was called last: hyper calls the service and hands the
@@ -494,14 +568,26 @@ where
             counted: 0,
             stalled: None,
         };
+        let patience = self.stall;
         // Owned by the connection: it ends when the connection's future has ended.
-        tokio::spawn(stream);
+        tokio::spawn(async move {
+            if let Some(rest) = stream.await {
+                read_rest(rest, patience).await;
+            }
+        });
     }
 }
 
+/// Reads what is still to come of a request that is answered, for a while. Then the stream is reset, which is
+/// no error (RFC 9113 §8.1), but for which clients throw the answer away while they are sending: curl 7.88.
+async fn read_rest(rest: Pump, patience: Duration) {
+    let mut rest = rest.throw_away();
+    timeout(patience, std::future::poll_fn(|task| rest.poll(task))).await.ok();
+}
+
 pin_project_lite::pin_project! {
-    /// One stream. When it completes without hyper's future having done so, dropping that resets
-    /// the stream.
+    /// One stream. Completes with what is still to come of its request; without hyper's future having done so,
+    /// dropping that resets the stream.
     struct Stream<F> {
         #[pin]
         stream: F,
@@ -514,18 +600,15 @@ pin_project_lite::pin_project! {
 }
 
 impl<F: Future<Output = ()>> Future for Stream<F> {
-    type Output = ();
+    type Output = Option<Pump>;
 
-    fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<Option<Pump>> {
         let this = self.project();
-        if let Some(mark) = this.mark
-            && let Some(pump) = &mut mark.upload
-            && (pump.is_abandoned() || pump.poll(task).is_ready())
-        {
-            mark.upload = None;
+        if let Some(mark) = this.mark {
+            mark.pump(task);
         }
         if this.stream.poll(task).is_ready() {
-            return Poll::Ready(());
+            return Poll::Ready(this.mark.take().and_then(|mark| mark.upload));
         }
         let Some(given) = this.mark.as_ref().map(|mark| &mark.given) else { return Poll::Pending };
         if given.taken.load(Ordering::Acquire) {
@@ -544,6 +627,6 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
         if stalled.deadline() != until {
             stalled.as_mut().reset(until);
         }
-        stalled.as_mut().poll(task)
+        stalled.as_mut().poll(task).map(|()| None)
     }
 }

@@ -4,19 +4,16 @@
 //! hyper's future of a stream ends when it has handed the last frame to h2, which may hold it for
 //! as long as the peer gives no window. Only the wire knows that it has left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, VecDeque};
 
-/// What the client sends before its first frame.
-const PREFACE: usize = 24;
-const HEADER: usize = 9;
+use super::h2_frames::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, HIGHEST_STREAM,
+    RST_STREAM, SETTINGS, number,
+};
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const HIGHEST_STREAM: u32 = 0x7fff_ffff;
+/// The setting of the largest table of fields that a peer keeps, and its default (RFC 9113 §6.5.2).
+const TABLE_SIZE: u16 = 1;
+const USUAL_TABLE_SIZE: u32 = 4096;
 
 /// Frames that cost us something and bring no request: PING, SETTINGS, PRIORITY, RST_STREAM, WINDOW_UPDATE,
 /// empty DATA, unknown ones (RFC 9113 §10.5). A peer that sends so many without a request is told to calm
@@ -29,7 +26,9 @@ const FRAMES_BESIDE_DATA: u32 = 8;
 /// The streams of one connection, followed in both directions.
 #[derive(Debug)]
 pub(super) struct Streams {
-    open: BTreeSet<u32>,
+    open: BTreeMap<u32, Said>,
+    /// Those for which the service has not been called yet.
+    uncalled: VecDeque<u32>,
     newest: u32,
     /// The last stream that is answered, once that is said.
     last: u32,
@@ -39,18 +38,37 @@ pub(super) struct Streams {
     answered: u64,
     received: Frames,
     sent: Frames,
+    /// A head of ours goes on in the next frame.
+    in_a_block: bool,
+    /// The peer's table of fields has become so small, which our next head has to say (RFC 7541 §4.2).
+    small_table: Option<u32>,
+    /// Settings of the peer that are not acknowledged: what they say does not hold yet.
+    unacknowledged: u32,
+}
+
+/// What has been said on a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    /// The head of a request, behind which a body may come.
+    Head,
+    /// More.
+    More,
 }
 
 impl Streams {
     pub(super) fn new() -> Self {
         Self {
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
+            uncalled: VecDeque::new(),
             newest: 0,
             last: HIGHEST_STREAM,
             idle_frames: 0,
             answered: 0,
-            received: Frames { skip: PREFACE, ..Frames::default() },
+            received: Frames::behind_a_preface(),
             sent: Frames::default(),
+            in_a_block: false,
+            small_table: None,
+            unacknowledged: 0,
         }
     }
 
@@ -76,30 +94,65 @@ impl Streams {
 
     /// Whether a frame of ours may be put behind what the kernel has taken.
     pub(super) fn is_between_frames(&self) -> bool {
-        self.sent.skip == 0 && self.sent.head.is_empty()
+        self.sent.is_between() && !self.in_a_block
+    }
+
+    /// Whether a head that hyper does not know of may be put there.
+    pub(super) fn may_begin_a_block(&self) -> bool {
+        self.is_between_frames() && (self.small_table.is_none() || self.unacknowledged == 0)
+    }
+
+    /// The size of the peer's table of fields, where a head that begins now has to say it.
+    pub(super) fn small_table(&self) -> Option<u32> {
+        self.small_table
+    }
+
+    /// Whether nothing has come behind the head of this stream's request, nor gone in answer to it.
+    pub(super) fn waits_to_be_asked(&self, stream: u32) -> bool {
+        self.open.get(&stream) == Some(&Said::Head)
+    }
+
+    /// The service is called: gives for which stream. hyper does not tell, but calls in the order in which
+    /// streams were opened, and those that h2 refuses it refuses on the wire before the next call. Where
+    /// the kernel takes nothing meanwhile, this is another stream than the one that is meant.
+    pub(super) fn call(&mut self) -> Option<u32> {
+        self.uncalled.pop_front()
     }
 
     /// Takes note of bytes that the peer sent.
     pub(super) fn receive(&mut self, bytes: &[u8]) {
-        let Self { open, newest, last, idle_frames, received, .. } = self;
+        let Self { open, uncalled, newest, last, idle_frames, received, .. } = self;
+        let (small_table, unacknowledged) = (&mut self.small_table, &mut self.unacknowledged);
         received.read(bytes, |frame| match frame.kind {
             HEADERS if frame.stream > *newest => {
                 *newest = frame.stream;
                 *idle_frames = 0;
                 // Streams above the last one are not answered (RFC 9113 §6.8).
                 if frame.stream <= *last {
-                    open.insert(frame.stream);
+                    let is_whole = frame.flags & END_STREAM != 0;
+                    let said = if is_whole { Said::More } else { Said::Head };
+                    open.insert(frame.stream, said);
+                    uncalled.push_back(frame.stream);
                 }
             }
             DATA if frame.length > 0 => {
                 *idle_frames = idle_frames.saturating_sub(FRAMES_BESIDE_DATA);
+                says_more(open, frame.stream);
             }
             // h2 bounds these by itself.
-            HEADERS | CONTINUATION => {}
+            HEADERS => says_more(open, frame.stream),
+            CONTINUATION => {}
             other => {
                 *idle_frames = idle_frames.saturating_add(1);
-                if other == RST_STREAM {
-                    open.remove(&frame.stream);
+                match other {
+                    RST_STREAM => drop(open.remove(&frame.stream)),
+                    DATA => says_more(open, frame.stream),
+                    SETTINGS if frame.flags & ACK == 0 => {
+                        let sizes = small_tables(frame.payload);
+                        *small_table = sizes.chain(*small_table).min();
+                        *unacknowledged += 1;
+                    }
+                    _ => {}
                 }
             }
         });
@@ -107,95 +160,57 @@ impl Streams {
 
     /// Takes note of bytes that the kernel has taken from us.
     pub(super) fn send(&mut self, bytes: &[u8]) {
-        let Self { open, last, idle_frames, answered, sent, .. } = self;
-        sent.read(bytes, |frame| match frame.kind {
-            DATA | HEADERS => {
-                *answered += 1;
-                if frame.kind == DATA {
-                    *idle_frames = idle_frames.saturating_sub(FRAMES_BESIDE_DATA);
-                }
-                if frame.flags & END_STREAM != 0 {
-                    open.remove(&frame.stream);
-                }
+        let Self { open, uncalled, last, idle_frames, answered, sent, .. } = self;
+        let (in_a_block, small_table) = (&mut self.in_a_block, &mut self.small_table);
+        let unacknowledged = &mut self.unacknowledged;
+        sent.read(bytes, |frame| {
+            if matches!(frame.kind, HEADERS | CONTINUATION) {
+                *in_a_block = frame.flags & END_HEADERS == 0;
+                *small_table = small_table.filter(|_| *unacknowledged > 0);
             }
-            RST_STREAM => {
+            let is_over = match frame.kind {
+                DATA | HEADERS => {
+                    *answered += 1;
+                    if frame.kind == DATA {
+                        *idle_frames = idle_frames.saturating_sub(FRAMES_BESIDE_DATA);
+                    }
+                    says_more(open, frame.stream);
+                    frame.flags & END_STREAM != 0
+                }
+                RST_STREAM => true,
+                SETTINGS if frame.flags & ACK != 0 => {
+                    *unacknowledged = unacknowledged.saturating_sub(1);
+                    false
+                }
+                GOAWAY => {
+                    *last = number(frame.payload).map_or(HIGHEST_STREAM, |it| it & HIGHEST_STREAM);
+                    open.split_off(&last.saturating_add(1));
+                    uncalled.retain(|stream| *stream <= *last);
+                    false
+                }
+                _ => false,
+            };
+            if is_over {
                 open.remove(&frame.stream);
+                uncalled.retain(|stream| *stream != frame.stream);
             }
-            GOAWAY => {
-                *last = frame.last;
-                open.split_off(&(frame.last.saturating_add(1)));
-            }
-            _ => {}
         });
     }
 }
 
-/// What matters of a frame.
-struct Frame {
-    length: usize,
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    /// Of GOAWAY: the last stream that is answered.
-    last: u32,
+fn says_more(open: &mut BTreeMap<u32, Said>, stream: u32) {
+    if let Some(said) = open.get_mut(&stream) {
+        *said = Said::More;
+    }
 }
 
-/// Finds frames in bytes that come piece by piece.
-#[derive(Debug, Default)]
-struct Frames {
-    /// Bytes of payload still to be passed over.
-    skip: usize,
-    /// The frame's header, and of GOAWAY the first field, as far as they have come.
-    head: Vec<u8>,
-}
-
-impl Frames {
-    fn read(&mut self, mut bytes: &[u8], mut see: impl FnMut(Frame)) {
-        loop {
-            let skipped = self.skip.min(bytes.len());
-            bytes = bytes.get(skipped..).unwrap_or_default();
-            self.skip -= skipped;
-            let missing = self.wanted() - self.head.len();
-            let taken = missing.min(bytes.len());
-            self.head.extend_from_slice(bytes.get(..taken).unwrap_or_default());
-            bytes = bytes.get(taken..).unwrap_or_default();
-            if self.head.len() < self.wanted() {
-                if bytes.is_empty() {
-                    return;
-                }
-                // The header has shown that more of the frame is wanted.
-                continue;
-            }
-            if let Some(frame) = self.take_frame() {
-                see(frame);
-            }
-        }
-    }
-
-    /// How much of the frame must be seen.
-    fn wanted(&self) -> usize {
-        let is_goaway = self.head.get(3) == Some(&GOAWAY) && self.head.len() >= HEADER;
-        if is_goaway { HEADER + 4 } else { HEADER }
-    }
-
-    fn take_frame(&mut self) -> Option<Frame> {
-        let number = |at: usize| {
-            let field = self.head.get(at..at + 4)?;
-            Some(u32::from_be_bytes(field.try_into().ok()?) & HIGHEST_STREAM)
-        };
-        let length = usize::try_from(number(0)? >> 8).ok()?;
-        let frame = Frame {
-            length,
-            kind: *self.head.get(3)?,
-            flags: *self.head.get(4)?,
-            stream: number(5)?,
-            last: number(HEADER).unwrap_or(HIGHEST_STREAM),
-        };
-        let seen = self.head.len() - HEADER;
-        self.skip = length.saturating_sub(seen);
-        self.head.clear();
-        Some(frame)
-    }
+/// The sizes of its table of fields that a peer's settings ask for, as far as they are smaller than at first.
+fn small_tables(settings: &[u8]) -> impl Iterator<Item = u32> {
+    settings
+        .chunks_exact(6)
+        .filter(|setting| setting.starts_with(&TABLE_SIZE.to_be_bytes()))
+        .filter_map(|setting| number(&setting[2..]))
+        .filter(|size| *size < USUAL_TABLE_SIZE)
 }
 
 #[cfg(test)]

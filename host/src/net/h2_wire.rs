@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::Limits;
 use super::h2::Link;
+use super::h2_interim::Interim;
 use super::h2_streams::Streams;
 use super::out_rate::OutRate;
 
@@ -22,6 +23,7 @@ pub(super) struct Traffic {
     /// What was read before it was known that this is HTTP/2.
     ahead: BytesMut,
     pub(super) streams: Streams,
+    pub(super) interim: Interim,
     pub(super) output: OutRate,
     /// When bytes last went either way.
     pub(super) moved: Instant,
@@ -37,6 +39,7 @@ impl Traffic {
             now: accepted,
             ahead,
             streams: Streams::new(),
+            interim: Interim::default(),
             output: OutRate::new(limits.stall, limits.min_rate),
             moved: accepted,
             delivered: accepted,
@@ -49,11 +52,11 @@ impl Traffic {
         self.streams.receive(bytes);
     }
 
-    fn held_up(&mut self) {
+    pub(super) fn held_up(&mut self) {
         self.output.blocked(self.now);
     }
 
-    fn sent(&mut self, slices: &[IoSlice<'_>], mut length: usize) {
+    pub(super) fn sent(&mut self, slices: &[IoSlice<'_>], mut length: usize) {
         self.moved = self.now;
         self.output.wrote(self.now, length);
         let before = self.streams.answered();
@@ -115,11 +118,8 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let link = &self.0;
-        let held_up = || link.traffic().held_up();
-        let written = ready!(link.socket.poll_write(cx, slices, held_up))?;
-        link.traffic().sent(slices, written);
-        Poll::Ready(Ok(written))
+        ready!(self.0.poll_interim(cx))?;
+        self.0.poll_write(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -20,6 +20,8 @@ mod framing;
 mod h1;
 mod h1_wire;
 mod h2;
+mod h2_frames;
+mod h2_interim;
 mod h2_streams;
 mod h2_wire;
 mod handshakes;

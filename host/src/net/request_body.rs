@@ -156,16 +156,21 @@ impl Pump {
         Poll::Pending
     }
 
+    /// Whether the peer waits for nothing of ours any more before it sends.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.asked.is_none()
+    }
+
     /// Whether the service has dropped the body, and does not care what becomes of the connection.
     pub(super) fn is_abandoned(&self) -> bool {
         self.hold.load(Ordering::Acquire) == Hold::Abandoned as u8
     }
 
-    /// The exchange is over: the service gets nothing more. Gives back what reads the rest, unless the
-    /// peer was never asked for it.
-    pub(super) fn throw_away(mut self) -> Option<Self> {
+    /// The exchange is over: the service gets nothing more, and polling reads the rest.
+    pub(super) fn throw_away(mut self) -> Self {
         self.to = None;
-        self.asked.is_none().then_some(self)
+        self.asked = None;
+        self
     }
 }
 
