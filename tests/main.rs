@@ -78,6 +78,7 @@ mod support;
 mod swap;
 mod swap_load;
 mod swap_refused;
+mod terminal;
 mod truth;
 mod watch;
 mod windows_door;

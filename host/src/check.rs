@@ -71,7 +71,11 @@ fn examine(config: &Serve) -> anyhow::Result<Report> {
     (workshop.instances, workshop.say) = (1, progress::say);
     let loader = Arc::new(Loader::new(&workshop));
     let outfitter = Outfit::for_a_look().outfitter(config);
-    let looked = runtime.block_on(outfitter.look(&loader));
+    let looked = runtime.block_on(async {
+        let looked = outfitter.look(&loader).await;
+        progress::cleared().await;
+        looked
+    });
     let report = describe(looked, config);
     runtime.shutdown_background();
     Ok(report)

@@ -33,8 +33,12 @@ pub fn run(ask: &Compile) -> Exit {
 fn compile(ask: &Compile) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let bounds = Bounds { memory: ask.memory, time: ask.time };
-    let (artefact, took) =
-        runtime.block_on(component::compile_file(&ask.app, bounds, progress::say))?;
+    let compiled = runtime.block_on(async {
+        let compiled = component::compile_file(&ask.app, bounds, progress::say).await;
+        progress::cleared().await;
+        compiled
+    });
+    let (artefact, took) = compiled?;
     write(&ask.output, &artefact)
         .map_err(|why| anyhow::anyhow!("cannot write {}: {why}", ask.output.display()))?;
     Ok(report(&ask.output, &artefact, took))

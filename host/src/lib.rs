@@ -32,6 +32,7 @@ mod resources;
 pub mod serve;
 mod shortage;
 pub mod site;
+mod terminal;
 mod threads;
 mod unix_socket;
 mod watch;

@@ -1,8 +1,10 @@
 //! Where the log goes: stderr, written by a thread of its own, so that a full pipe or a slow
 //! terminal holds up neither a request nor a stop.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal as _, Write};
+use std::panic;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -32,6 +34,7 @@ pub fn start(filter: EnvFilter) -> io::Result<Log> {
     let queue = Queue::default();
     let writer = queue.clone();
     thread::Builder::new().name("log".into()).spawn(move || writer.write_to(outlet::stderr()))?;
+    say_panics(queue.clone());
     let line = queue.clone();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -39,6 +42,21 @@ pub fn start(filter: EnvFilter) -> io::Result<Log> {
         .with_writer(move || line.clone())
         .init();
     Ok(Log(queue))
+}
+
+/// Has panics written as Rust does it, but by the thread of the log: the usual hook writes from the thread
+/// that panics, which is a worker, and a terminal that is held would keep it.
+fn say_panics(queue: Queue) {
+    panic::set_hook(Box::new(move |panic| {
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("<unnamed>");
+        let mut text = format!("thread '{name}' {panic}\n");
+        let trace = Backtrace::capture();
+        if trace.status() == BacktraceStatus::Captured {
+            text += &format!("stack backtrace:\n{trace}\n");
+        }
+        queue.push(text.as_bytes());
+    }));
 }
 
 /// The log of the process.

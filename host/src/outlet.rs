@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use tokio::time::Instant;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
 
 /// A pipe takes so many bytes as one piece or not at all (`PIPE_BUF`, pipe(7)): less room than this is
 /// none, and more in one write may wait in its middle.
@@ -35,6 +36,22 @@ pub fn stdout() -> Outlet<io::Stdout> {
 #[must_use]
 pub fn stderr() -> Outlet<io::Stderr> {
     Outlet { fd: io::stderr(), patience: None }
+}
+
+/// Writes `text` to stdout from a thread of its own, and waits for that at most for `patience`: a terminal
+/// that is held takes part of a line and keeps its writer waiting for the rest. Who reads later gets it.
+///
+/// # Errors
+/// What the kernel says, and [`io::ErrorKind::TimedOut`].
+pub async fn to_stdout(text: String, patience: Duration) -> io::Result<()> {
+    let (send, written) = oneshot::channel();
+    let line = text.clone();
+    let write = move || drop(send.send(stdout().write_all(line.as_bytes())));
+    if thread::Builder::new().name("stdout".into()).spawn(write).is_err() {
+        return stdout().within(patience).write_all(text.as_bytes());
+    }
+    let written = timeout(patience, written).await.map_err(|_| io::ErrorKind::TimedOut)?;
+    written.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
 }
 
 impl<F: AsFd> Outlet<F> {

@@ -6,19 +6,17 @@ use std::io::{self, IsTerminal as _, Write as _};
 use tracing::info;
 
 use crate::component::Compiling;
-use crate::outlet;
+use crate::{outlet, terminal};
 
 /// For a process that has a log.
 pub(crate) fn log(compiling: Compiling<'_>) {
     if compiling.first {
         info!("{}", sentence(compiling));
     }
-    if io::stderr().is_terminal() {
-        draw(compiling);
-    }
+    draw(compiling);
 }
 
-/// For one that has none.
+/// For one that has none. What it prints next comes behind [`cleared`].
 pub(crate) fn say(compiling: Compiling<'_>) {
     if io::stderr().is_terminal() {
         draw(compiling);
@@ -27,14 +25,21 @@ pub(crate) fn say(compiling: Compiling<'_>) {
     }
 }
 
+/// Returns when no line of ours is in the way on the terminal, or it is held.
+pub(crate) async fn cleared() {
+    if let Some(line) = terminal::line() {
+        line.clear().await;
+    }
+}
+
 /// Over the line that it drew before; at the end there is none.
 fn draw(compiling: Compiling<'_>) {
-    let line = if compiling.goes_on {
+    let Some(line) = terminal::line() else { return };
+    line.draw(if compiling.goes_on {
         format!("{}: {} s", sentence(compiling), compiling.since.as_secs())
     } else {
         String::new()
-    };
-    drop(write!(outlet::stderr(), "\r\x1b[K{line}"));
+    });
 }
 
 fn sentence(Compiling { path, bytes, .. }: Compiling<'_>) -> String {

@@ -206,7 +206,7 @@ async fn start(
     operator.serves(slot.clone());
     let changes = Changes { slot, loader, outfitter, watch };
     operator.swaps(swap_when_asked(changes, &config, &process, &mut doors));
-    say(&line);
+    say(&line).await;
     Ok(doors)
 }
 
@@ -316,9 +316,8 @@ fn ready_line(listeners: &[Listener]) -> String {
 }
 
 /// The one line on stdout. Nobody reading it is no reason not to serve.
-fn say(line: &str) {
-    let mut stdout = outlet::stdout().within(LINE_PATIENCE);
-    if let Err(why) = stdout.write_all(format!("{line}\n").as_bytes()) {
+async fn say(line: &str) {
+    if let Err(why) = outlet::to_stdout(format!("{line}\n"), LINE_PATIENCE).await {
         error!(%why, "the ready line could not be written");
     }
     info!("{line}");

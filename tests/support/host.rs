@@ -1,8 +1,9 @@
 //! The real binary, from its command line to its exit code.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{PipeWriter, Read};
+use std::io::Read;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -34,9 +35,9 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
-/// A pipe in place of the usual one.
+/// A pipe or a terminal in place of the usual pipe.
 struct Stderr {
-    writer: PipeWriter,
+    writer: OwnedFd,
     reader: Box<dyn Read + Send>,
 }
 
@@ -101,7 +102,12 @@ impl Serve {
     }
 
     /// Gives it `writer` as its stderr, and reads its log from `reader`.
-    pub fn stderr(mut self, writer: PipeWriter, reader: impl Read + Send + 'static) -> Self {
+    pub fn stderr(
+        mut self,
+        writer: impl Into<OwnedFd>,
+        reader: impl Read + Send + 'static,
+    ) -> Self {
+        let writer = writer.into();
         self.stderr = Some(Stderr { writer, reader: Box::new(reader) });
         self
     }

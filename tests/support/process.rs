@@ -1,7 +1,7 @@
 //! A child process: signals that cannot hit a stranger, an end that is awaited without polling,
 //! and no way to leave it behind. When a test panics, the drop prints the child's stderr.
 
-use std::io::{PipeWriter, Read};
+use std::io::Read;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ impl Process {
     /// When it cannot be started.
     pub fn spawn(command: &mut Command) -> Self {
         let (reader, writer) = io::pipe().expect("a pipe can be made");
-        Self::spawn_writing(command, writer, reader)
+        Self::spawn_writing(command, writer.into(), reader)
     }
 
     /// The same with `stderr` as its stderr, which is read from `reader`.
@@ -47,7 +47,7 @@ impl Process {
     /// When it cannot be started.
     pub fn spawn_writing(
         command: &mut Command,
-        stderr: PipeWriter,
+        stderr: OwnedFd,
         reader: impl Read + Send + 'static,
     ) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);

@@ -1,23 +1,19 @@
 //! The order of a stop, written once: lame duck, close the door, drain, cut, report.
 
 use std::fmt;
-use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, interval_at, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use super::Work;
 use super::guard::Counts;
 use super::phase::{Phase, PhaseSetter, Stopping};
 use super::signals::{Asked, Cause, Command};
-use crate::outlet;
+use crate::terminal::{self, Line};
 
 /// How a stop is to go. One budget: the delay lies inside the timeout.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +44,8 @@ pub struct Report {
     pub finished: u64,
     /// Exchanges, and instances at work after their answer or reused, that were cut.
     pub cut: u64,
-    /// Connections that were closed by force while bytes were owed on them.
+    /// Connections that were closed by force while bytes were owed on them. A door that is still open
+    /// counts as one: its queue is reset, and nobody has said how long that is.
     pub dropped: u64,
     /// Who cut the stop short, if somebody did.
     pub cut_short_by: Option<Cause>,
@@ -310,7 +307,11 @@ impl<'a> Stop<'a> {
             self.everything_ended().await;
         };
         if timeout_at(Instant::now() + CUT_GRACE, last_bytes).await.is_err() {
-            warn!(connections = self.work.connections.in_flight(), "stop: left behind at exit");
+            warn!(
+                connections = self.work.connections.in_flight(),
+                listeners = self.work.doors.len(),
+                "stop: left behind at exit"
+            );
         }
     }
 
@@ -327,7 +328,8 @@ impl<'a> Stop<'a> {
                 + left as u64
                 + self.cut_instances.load(Ordering::Relaxed),
             dropped: connections.cut - self.before.connections.cut
-                + self.work.connections.in_flight() as u64,
+                + self.work.connections.in_flight() as u64
+                + self.work.doors.len() as u64,
             cut_short_by,
             failed: self.failed.load(Ordering::Relaxed),
         }
@@ -363,13 +365,13 @@ impl<'a> Stop<'a> {
 /// Says who is left: a log line every 5 s, and on a terminal a line that is drawn over itself.
 struct Progress {
     ticks: tokio::time::Interval,
-    terminal: Option<Terminal>,
+    terminal: Option<&'static Line>,
     said: Instant,
 }
 
 impl Progress {
     fn new(began: Instant) -> Self {
-        let terminal = io::stderr().is_terminal().then(Terminal::new).flatten();
+        let terminal = terminal::line();
         let every = if terminal.is_some() { REDRAW_EVERY } else { REPORT_EVERY };
         let now = Instant::now();
         Self { ticks: interval_at(now + every, every), terminal, said: began }
@@ -399,52 +401,6 @@ impl Progress {
             terminal.clear().await;
         }
     }
-}
-
-/// One line of a terminal, drawn over itself by a thread of its own: a terminal that is held
-/// (Ctrl-S) or gone must not hold up a stop.
-struct Terminal {
-    lines: SyncSender<String>,
-    cleared: oneshot::Receiver<()>,
-}
-
-/// What follows on the terminal waits this long for the line to be cleared.
-const CLEAR_PATIENCE: Duration = Duration::from_millis(200);
-
-impl Terminal {
-    /// None where there is no thread to be had: then there is no line either.
-    fn new() -> Option<Self> {
-        let (lines, drawn) = sync_channel::<String>(1);
-        let (done, cleared) = oneshot::channel();
-        let draw = move || {
-            for line in drawn {
-                if draw_over(&line).is_err() {
-                    return;
-                }
-            }
-            if draw_over("").is_ok() {
-                done.send(()).ok();
-            }
-        };
-        thread::Builder::new().name("progress".into()).spawn(draw).ok()?;
-        Some(Self { lines, cleared })
-    }
-
-    /// Draws unless the line before is still being drawn.
-    fn draw(&self, line: String) {
-        self.lines.try_send(line).ok();
-    }
-
-    /// Clears the line before anything else is written, unless the terminal is held.
-    async fn clear(self) {
-        let Self { lines, cleared } = self;
-        drop(lines);
-        timeout(CLEAR_PATIENCE, cleared).await.ok();
-    }
-}
-
-fn draw_over(line: &str) -> io::Result<()> {
-    outlet::stderr().write_all(format!("\r\x1b[2K{line}").as_bytes())
 }
 
 /// The next command that asks for a stop or a cut. Never ends once the signal tasks are gone, so

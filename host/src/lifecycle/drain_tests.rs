@@ -228,13 +228,17 @@ async fn work_after_the_answer_is_waited_for() {
     assert_eq!(report(life.await.unwrap()).took, Duration::from_secs(4));
 }
 
+/// The task of a listener was stuck, the process ended with its queue full of requests, and the last line
+/// said that nothing was dropped.
 #[tokio::test(start_paused = true)]
-async fn a_door_that_does_not_close_is_bounded_by_the_deadline() {
+async fn a_door_that_does_not_close_is_bounded_by_the_deadline_and_counts() {
     let mut world = world();
     let _door = world.work.doors.token();
     let life = world.live(0, 25);
     world.say(TERM);
-    assert_eq!(report(life.await.unwrap()).took, Duration::from_secs(25) + CUT_GRACE);
+    let report = report(life.await.unwrap());
+    assert_eq!(report.took, Duration::from_secs(25) + CUT_GRACE);
+    assert_eq!((report.cut, report.dropped), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
