@@ -27,6 +27,7 @@ mod chain_failures;
 mod chain_swap;
 mod chain_time;
 mod chains;
+mod changes;
 mod check;
 mod circles;
 mod cli;

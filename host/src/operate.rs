@@ -277,6 +277,7 @@ fn outcome(done: site::Outcome) -> Outcome {
             changed: done.changed,
             removed: done.removed,
             routes: done.routes,
+            left: done.left,
             restart: done.restart,
             took_ms: millis(done.took),
         },

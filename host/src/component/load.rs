@@ -11,6 +11,7 @@ use std::time::Duration;
 use host_code::Key;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::compile::{Blank, Found, Foundry, Say};
 use super::generation::{Blueprint, Code, Generation, Kept};
@@ -216,12 +217,22 @@ pub struct Loader {
 }
 
 /// A file whose code is wanted, and the component that it is for, if that has a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Wanted {
     /// The name.
     pub component: Option<Arc<str>>,
     /// The file.
     pub path: PathBuf,
+    /// It is not wanted any more: its compiler is killed, and the others go on.
+    pub given_up: CancellationToken,
+}
+
+impl Wanted {
+    /// A file, until it is given up.
+    #[must_use]
+    pub fn new(component: Option<Arc<str>>, path: PathBuf) -> Self {
+        Self { component, path, given_up: CancellationToken::new() }
+    }
 }
 
 impl Loader {
@@ -289,7 +300,8 @@ impl Loader {
         let (mut compiling, mut held) = (JoinSet::new(), Vec::new());
         for wanted in wanted {
             let Ok(source) = self.read(&wanted.path).await else { continue };
-            if self.known(&source.digest).is_some() {
+            if let Some(code) = self.known(&source.digest) {
+                held.push(Held(code));
                 continue;
             }
             // What is wrong with it before that is found again by who loads it.
@@ -306,8 +318,12 @@ impl Loader {
             }
             let loader = self.clone();
             compiling.spawn(async move {
-                let compiled = loader.compile_one(blank, key, pace).await;
-                compiled.map_err(|why| match wanted.component {
+                let compiled = tokio::select! {
+                    biased;
+                    () = wanted.given_up.cancelled() => return Ok(None),
+                    compiled = loader.compile_one(blank, key, pace) => compiled,
+                };
+                compiled.map(Some).map_err(|why| match wanted.component {
                     Some(component) => why.of(&component),
                     None => why,
                 })
@@ -425,10 +441,13 @@ impl fmt::Debug for Held {
     }
 }
 
-async fn next(compiling: &mut JoinSet<Result<Held, Rejected>>) -> Result<Option<Held>, Rejected> {
+/// The code of the next one; none if it was given up.
+async fn next(
+    compiling: &mut JoinSet<Result<Option<Held>, Rejected>>,
+) -> Result<Option<Held>, Rejected> {
     match compiling.join_next().await {
         None => Ok(None),
-        Some(Ok(compiled)) => compiled.map(Some),
+        Some(Ok(compiled)) => compiled,
         Some(Err(why)) => Err(Rejected::for_now(Step::Compile, why.to_string())),
     }
 }

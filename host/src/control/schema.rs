@@ -305,6 +305,10 @@ pub enum Outcome {
         removed: Vec<String>,
         /// Whether requests may go other ways.
         routes: bool,
+        /// Components that stay as a change has made them that was asked for later; left out if there
+        /// are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        left: Vec<String>,
         /// Parts of the manifest that have changed and stay as they were until a restart.
         restart: Vec<String>,
         /// From being asked to the store.

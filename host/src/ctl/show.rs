@@ -160,7 +160,7 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         Outcome::Unchanged { generation } => {
             format!("unchanged: generation {generation} is what the file holds\n")
         }
-        Outcome::Reloaded { added, changed, removed, routes, restart, took_ms } => {
+        Outcome::Reloaded { added, changed, removed, routes, left, restart, took_ms } => {
             let mut parts = Vec::new();
             for (what, names) in [("added", added), ("changed", changed), ("removed", removed)] {
                 if !names.is_empty() {
@@ -175,9 +175,11 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
             } else {
                 format!("reloaded in {}: {}\n", age(*took_ms), parts.join("; "))
             };
+            let left: String =
+                left.iter().map(|name| format!("left to a later change: {name}\n")).collect();
             let restart: String =
                 restart.iter().map(|part| format!("needs a restart: {part}\n")).collect();
-            done + &restart
+            done + &left + &restart
         }
         Outcome::Rejected { step, why } => format!("rejected ({step}): {why}\n"),
     }

@@ -1,8 +1,10 @@
 //! Changes that wait for a compiler, beside the one whose turn it is.
 //!
 //! One that was asked for later and is carried out meanwhile wins: what waits here for the same
-//! component is given up, and its compiler killed.
+//! component is given up, and its compiler killed. A change of all components loses only that one: it
+//! goes on with the others.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -39,6 +41,25 @@ struct Waiting {
     number: u64,
     scope: Scope,
     overtaken: CancellationToken,
+    /// The components that it wants compiled, and what gives up one of them.
+    wanted: Vec<(Arc<str>, CancellationToken)>,
+    /// See [`Change::settled`].
+    settled: BTreeSet<Arc<str>>,
+}
+
+impl Waiting {
+    /// A change that was asked for later has decided what becomes of these.
+    fn lose(&mut self, names: &[&Arc<str>]) {
+        match &self.scope {
+            Scope::Component(name) if names.contains(&name) => self.overtaken.cancel(),
+            Scope::Component(_) => {}
+            Scope::All => {
+                let lost = self.wanted.iter().filter(|(name, _)| names.contains(&name));
+                lost.for_each(|(_, given_up)| given_up.cancel());
+                self.settled.extend(names.iter().map(|name| Arc::clone(name)));
+            }
+        }
+    }
 }
 
 impl Aside {
@@ -55,7 +76,14 @@ impl Aside {
     pub(super) fn compile(&mut self, change: Change, scope: Scope, wanted: Vec<Wanted>) {
         let (loader, stopping) = (self.loader.clone(), self.stopping.clone());
         let (number, overtaken) = (change.number(), CancellationToken::new());
-        self.waiting.push(Waiting { number, scope, overtaken: overtaken.clone() });
+        let of = |wanted: &Wanted| Some((wanted.component.clone()?, wanted.given_up.clone()));
+        self.waiting.push(Waiting {
+            number,
+            scope,
+            overtaken: overtaken.clone(),
+            wanted: wanted.iter().filter_map(of).collect(),
+            settled: BTreeSet::new(),
+        });
         self.compiling.spawn(async move {
             let refused = |why| Err(Rejected::at(Step::Compile, why));
             let outcome = tokio::select! {
@@ -74,29 +102,30 @@ impl Aside {
         let mut compiled = self.compiling.join_next().await?.ok()?;
         let number = compiled.change.number();
         let place = self.waiting.iter().position(|waiting| waiting.number == number);
-        let waiting = place.map(|place| self.waiting.swap_remove(place));
-        // It may have been overtaken when it was done already.
-        if waiting.is_some_and(|waiting| waiting.overtaken.is_cancelled())
-            && compiled.outcome.is_ok()
+        if let Some(Waiting { overtaken, settled, .. }) =
+            place.map(|place| self.waiting.swap_remove(place))
         {
-            compiled.outcome = Err(Rejected::at(Step::Compile, OVERTAKEN));
+            // It may have been overtaken when it was done already.
+            if overtaken.is_cancelled() && compiled.outcome.is_ok() {
+                compiled.outcome = Err(Rejected::at(Step::Compile, OVERTAKEN));
+            }
+            compiled.change.settled(settled);
         }
         Some(compiled)
     }
 
-    /// These components were changed by the change with this number: those before it that still wait
-    /// are given up.
-    pub(super) fn changed<'a>(&self, number: u64, names: impl IntoIterator<Item = &'a str>) {
-        let names: Vec<&str> = names.into_iter().collect();
-        let concerns = |scope: &Scope| match scope {
-            Scope::All => !names.is_empty(),
-            Scope::Component(name) => names.contains(&&**name),
-        };
-        for waiting in &self.waiting {
-            if waiting.number < number && concerns(&waiting.scope) {
-                waiting.overtaken.cancel();
-            }
-        }
+    /// What serves these components is what the change with this number wants: what those before it
+    /// that still wait want of them is given up.
+    pub(super) fn decided<'a>(
+        &mut self,
+        number: u64,
+        names: impl IntoIterator<Item = &'a Arc<str>>,
+    ) {
+        let names: Vec<&Arc<str>> = names.into_iter().collect();
+        self.waiting
+            .iter_mut()
+            .filter(|waiting| waiting.number < number)
+            .for_each(|waiting| waiting.lose(&names));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A manifest, put into force as one transaction: everything is loaded and proven first, then one
 //! pointer is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,6 +50,8 @@ pub struct Reloaded {
     pub removed: Vec<String>,
     /// Requests may go other ways.
     pub routes: bool,
+    /// Stay as a change has made them that was asked for later.
+    pub left: Vec<String>,
     /// Parts of the manifest that have changed and stay as they were until a restart.
     pub restart: Vec<String>,
     /// From the turn of this reload to the pointer store.
@@ -75,6 +77,9 @@ impl fmt::Display for Reloaded {
             [("added", &self.added), ("changed", &self.changed), ("removed", &self.removed)];
         for (what, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {
             write!(f, "; {what}: {}", names.join(", "))?;
+        }
+        if !self.left.is_empty() {
+            write!(f, "; left to a later change: {}", self.left.join(", "))?;
         }
         if self.routes {
             f.write_str("; routes changed")?;
@@ -154,7 +159,7 @@ impl Outfitter {
                 Ok(next) => next,
                 Err(Unmade::Rejected(why)) => return Err(why),
                 Err(Unmade::Uncompiled) => {
-                    let wanted = Wanted { component: None, path: component.source.clone() };
+                    let wanted = Wanted::new(None, component.source.clone());
                     held.push(loader.compile([wanted], Pace::Start).await?);
                     continue;
                 }
@@ -179,78 +184,110 @@ impl Outfitter {
     /// The files of all components.
     fn wanted(&self, manifest: &Manifest) -> Vec<Wanted> {
         let named = self.manifest.is_some();
-        let wanted = |component: &Component| Wanted {
-            component: named.then(|| component.name.clone()),
-            path: component.source.clone(),
+        let wanted = |component: &Component| {
+            Wanted::new(named.then(|| component.name.clone()), component.source.clone())
         };
         manifest.components.values().map(wanted).collect()
     }
 
     /// The files of what the manifest names now, to be compiled.
-    pub(super) async fn wanted_now(&self) -> Result<Vec<Wanted>, Rejected> {
+    pub(super) async fn wanted_now(
+        &self,
+        scruples: &Scruples<'_>,
+    ) -> Result<Vec<Wanted>, Rejected> {
         let (manifest, _) = self.read().await?;
-        Ok(self.wanted(&manifest))
+        let mut wanted = self.wanted(&manifest);
+        let is_settled = |name: &Arc<str>| scruples.settled.contains(name);
+        wanted.retain(|wanted| !wanted.component.as_ref().is_some_and(is_settled));
+        Ok(wanted)
     }
 
-    /// The site that the manifest says now, and how it differs. Nothing of it serves yet. What was
-    /// rolled back, or swapped by hand, stays so where `only_new` and its file is as it was.
+    /// What the manifest says now, and how it differs. Nothing of it serves yet.
     pub(super) async fn rebuild(
         &self,
         slot: &Slot,
         loader: &Loader,
-        only_new: bool,
-    ) -> Result<(Site, Reloaded), Unmade> {
+        scruples: &Scruples<'_>,
+    ) -> Result<Rebuilt, Unmade> {
         let began = Instant::now();
         let (manifest, stamp) = self.read().await?;
         let mut reloaded = Reloaded { restart: self.restart(&manifest), ..Reloaded::default() };
         let old = entries(slot);
-        let mut loaded = Vec::new();
-        for (name, component) in &manifest.components {
-            let next = match old.get(name) {
-                Some(kept) if **kept == *component => {
-                    self.refresh(slot, component, loader, only_new).await?
-                }
-                _ => Some(self.load(component, loader, Pace::BesideTraffic).await?),
-            };
-            loaded.push((name, next));
-        }
+        let found = self.find(&manifest, (slot, &old), loader, scruples).await?;
+        let left = found.iter().filter(|(name, _)| scruples.leaves(name, &old));
+        reloaded.left = left.map(|(name, _)| name.to_string()).collect();
         // All that has to be compiled has been by now: nothing of it is proven twice.
-        let mut apps = Vec::new();
-        for (name, next) in loaded {
-            let before = slot.current().app(name).cloned();
-            let app = match next {
-                None => None,
-                Some(next) => Some(self.prove(next, before, loader).await?),
-            };
-            if app.is_some() {
-                let list = if old.contains_key(name) {
-                    &mut reloaded.changed
-                } else {
-                    &mut reloaded.added
-                };
-                list.push(name.to_string());
+        let (mut apps, mut decided, mut noted) = (Vec::new(), BTreeSet::new(), false);
+        for (name, found) in found {
+            let before = slot.current().app(&name).cloned();
+            if scruples.decide(&name, &found) {
+                decided.insert(name.clone());
             }
-            apps.push((name, app));
+            let app = match found {
+                Found::Nothing => before,
+                Found::Same(looked) => {
+                    noted = true;
+                    before.map(|before| Arc::new(App { looked, ..(*before).clone() }))
+                }
+                Found::Next(next) => {
+                    let list = match before {
+                        Some(_) => &mut reloaded.changed,
+                        None => &mut reloaded.added,
+                    };
+                    list.push(name.to_string());
+                    Some(Arc::new(self.prove(next, before, loader).await?))
+                }
+            };
+            apps.extend(app);
         }
-        reloaded.removed = old
-            .keys()
-            .filter(|name| !manifest.components.contains_key(*name))
-            .map(ToString::to_string)
-            .collect();
+        let removed = old.keys().filter(|name| !manifest.components.contains_key(*name));
+        reloaded.removed = removed.clone().map(ToString::to_string).collect();
+        decided.extend(removed.cloned());
         let current = slot.current();
-        let apps = apps
-            .into_iter()
-            .filter_map(|(name, app)| app.map(Arc::new).or_else(|| current.app(name).cloned()));
         reloaded.routes = *current.ways != *manifest.routes;
         let site = match reloaded.routes {
-            true => Site::new(apps, &manifest.routes),
-            false => current.with_all(apps),
+            true => Some(Site::new(apps, &manifest.routes)),
+            false if noted || reloaded.changes_something() => Some(current.with_all(apps)),
+            false => None,
         };
         if let Some(file) = &self.manifest {
             *file.stamp() = stamp;
         }
         reloaded.took = began.elapsed();
-        Ok((site, reloaded))
+        Ok(Rebuilt { site, reloaded, decided })
+    }
+
+    /// What there is of each component: code that is known, or it has to be compiled first.
+    async fn find(
+        &self,
+        manifest: &Manifest,
+        (slot, old): (&Slot, &Entries),
+        loader: &Loader,
+        scruples: &Scruples<'_>,
+    ) -> Result<Vec<(Arc<str>, Found)>, Unmade> {
+        let mut found = Vec::new();
+        for (name, component) in &manifest.components {
+            let of_it = match old.get(name) {
+                Some(_) if scruples.leaves(name, old) => self.leave(slot, component, loader).await,
+                Some(kept) if **kept == *component => {
+                    self.refresh(slot, component, loader, scruples.only_new).await?
+                }
+                _ => Found::Next(self.load(component, loader, Pace::BesideTraffic).await?),
+            };
+            found.push((name.clone(), of_it));
+        }
+        Ok(found)
+    }
+
+    /// A component that stays as a later change has made it. What its file is now has been seen, and is
+    /// nothing new to the next look.
+    async fn leave(&self, slot: &Slot, component: &Component, loader: &Loader) -> Found {
+        let stays = |app: &Arc<App>| app.looked.path == component.source;
+        let is_looked_at = slot.current().app(&component.name).is_some_and(stays);
+        match loader.read(&component.source).await {
+            Ok(source) if is_looked_at => Found::Same(Looked::of(&source)),
+            Ok(_) | Err(_) => Found::Nothing,
+        }
     }
 
     async fn read(&self) -> Result<(Manifest, Stamp), Rejected> {
@@ -272,23 +309,26 @@ impl Outfitter {
         component: &Component,
         loader: &Loader,
         only_new: bool,
-    ) -> Result<Option<Loaded>, Unmade> {
+    ) -> Result<Found, Unmade> {
         let source = loader.read(&component.source).await.map_err(|why| self.of(component, why))?;
         let looked = Looked::of(&source);
         let settings = {
             let current = slot.current();
-            let Some(app) = current.app(&component.name) else { return Ok(None) };
+            let Some(app) = current.app(&component.name) else { return Ok(Found::Nothing) };
+            if only_new && app.looked.digest == looked.digest {
+                return Ok(Found::Nothing);
+            }
             let serves = app.generation.digest() == source.digest()
                 && app.generation.path() == component.source;
-            if serves || (only_new && app.looked.digest == looked.digest) {
-                return Ok(None);
+            if serves {
+                return Ok(Found::Same(looked));
             }
             app.settings.clone()
         };
         let blueprint = loader.make(source, &settings, Pace::BesideTraffic).await;
         let blueprint = blueprint.map_err(|why| self.unmade(component, why))?;
         let component = Arc::new(component.clone());
-        Ok(Some(Loaded { component, settings, looked, blueprint, stays: true }))
+        Ok(Found::Next(Loaded { component, settings, looked, blueprint, stays: true }))
     }
 
     async fn load(
@@ -365,6 +405,46 @@ impl Outfitter {
     }
 }
 
+/// What a reload does not do.
+pub(super) struct Scruples<'a> {
+    /// What was rolled back, or swapped by hand, stays so where its file is as it was.
+    pub(super) only_new: bool,
+    /// Changes that were asked for later have decided about these: they stay as they are.
+    pub(super) settled: &'a BTreeSet<Arc<str>>,
+}
+
+impl Scruples<'_> {
+    /// Whether this component stays as it is.
+    fn leaves(&self, name: &Arc<str>, old: &Entries) -> bool {
+        self.settled.contains(name) && old.contains_key(name)
+    }
+
+    /// Whether what was found says something about it.
+    fn decide(&self, name: &Arc<str>, found: &Found) -> bool {
+        let says_nothing = self.only_new && matches!(found, Found::Nothing);
+        !says_nothing && !self.settled.contains(name)
+    }
+}
+
+/// What a manifest comes to.
+pub(super) struct Rebuilt {
+    /// What is to be served; none if that is what is served already.
+    pub(super) site: Option<Site>,
+    pub(super) reloaded: Reloaded,
+    /// The components that it has said something about.
+    pub(super) decided: BTreeSet<Arc<str>>,
+}
+
+/// What a reload finds of a component.
+enum Found {
+    /// Nothing new.
+    Nothing,
+    /// What serves already, in a file that has been read.
+    Same(Looked),
+    /// Something else than what serves.
+    Next(Loaded),
+}
+
 /// What a component is to be served from next. It has not shown yet that it can.
 struct Loaded {
     component: Arc<Component>,
@@ -399,8 +479,11 @@ async fn in_time<T: Send + 'static>(
     }
 }
 
+/// What the manifest has said of each component that is served.
+type Entries = BTreeMap<Arc<str>, Arc<Component>>;
+
 /// The entries of what is served.
-fn entries(slot: &Slot) -> BTreeMap<Arc<str>, Arc<Component>> {
+fn entries(slot: &Slot) -> Entries {
     let entry = |app: &Arc<App>| (app.manifest.name.clone(), app.manifest.clone());
     slot.current().apps().map(entry).collect()
 }

@@ -4,6 +4,7 @@
 //! (`aside.rs`): it holds up no other, and one that was asked for later wins over it.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::aside::{Aside, Compiled, Scope};
-use super::reload::{ALWAYS_ANOTHER, Outfitter, Reloaded, TURNS_AT_MOST};
+use super::reload::{ALWAYS_ANOTHER, Outfitter, Rebuilt, Reloaded, Scruples, TURNS_AT_MOST};
 use super::shelf::{Listed, Retirement, Shelf};
 use super::{App, Looked, Site, Slot};
 use crate::component::{
@@ -129,6 +130,8 @@ pub(super) struct Change {
     turns: usize,
     /// What was compiled for it.
     held: Vec<Held>,
+    /// Components that changes asked for later have decided about while it waited.
+    settled: BTreeSet<Arc<str>>,
 }
 
 /// Which change it is.
@@ -145,6 +148,11 @@ impl Change {
     /// Counts up: who asked later has a greater one.
     pub(super) fn number(&self) -> u64 {
         self.by.number
+    }
+
+    /// Leaves these alone from now on: changes that were asked for later have decided about them.
+    pub(super) fn settled(&mut self, names: BTreeSet<Arc<str>>) {
+        self.settled.extend(names);
     }
 }
 
@@ -284,7 +292,8 @@ impl Swapper {
                     number += 1;
                     info!(asked = asked.trigger.name(), ask = ?asked.ask, "swap: begins");
                     let by = By { number, trigger: asked.trigger, began: Instant::now() };
-                    self.turn(Change { asked, by, turns: 0, held: Vec::new() }).await;
+                    let (held, settled) = (Vec::new(), BTreeSet::new());
+                    self.turn(Change { asked, by, turns: 0, held, settled }).await;
                 }
             }
         }
@@ -310,7 +319,7 @@ impl Swapper {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => Err(Rejected::at(self.loader.step(), STOPPING)),
-                outcome = self.swap(&change.asked.ask, change.by) => outcome,
+                outcome = self.swap(&change.asked.ask, change.by, &change.settled) => outcome,
             }
         };
         match outcome {
@@ -344,11 +353,16 @@ impl Swapper {
         drop(kept);
     }
 
-    async fn swap(&self, ask: &Ask, by: By) -> Result<Turn, Rejected> {
+    async fn swap(
+        &mut self,
+        ask: &Ask,
+        by: By,
+        settled: &BTreeSet<Arc<str>>,
+    ) -> Result<Turn, Rejected> {
         let only_new = by.trigger == Trigger::Watch;
         match ask {
             Ask::Reload if self.shared.outfitter.manifest().is_some() => {
-                self.reload_manifest(by, only_new).await
+                self.reload_manifest(by, &Scruples { only_new, settled }).await
             }
             Ask::Reload => {
                 let app = self.shared.app(None)?;
@@ -374,7 +388,7 @@ impl Swapper {
 
     /// Has `app` served from the file at `path`; not if `only_new` and it is as when it was last read.
     async fn swap_to(
-        &self,
+        &mut self,
         by: By,
         path: &Path,
         app: &Candidate,
@@ -383,15 +397,19 @@ impl Swapper {
         let source = self.loader.read(path).await?;
         let looked = self.shared.after_swap(app, &source);
         let serves = *source.digest() == app.digest;
-        if serves || (only_new && *source.digest() == app.looked.digest) {
+        let says_nothing = only_new && *source.digest() == app.looked.digest;
+        if serves || says_nothing {
             self.shared.take_note(app, looked);
+            if !says_nothing {
+                self.aside.decided(by.number, [&app.manifest.name]);
+            }
             return Ok(Turn::Over(Outcome::Unchanged { generation: app.number }));
         }
         let blueprint = match self.loader.make(source, &app.settings, Pace::BesideTraffic).await {
             Ok(blueprint) => blueprint,
             Err(Unmade::Rejected(why)) => return Err(why),
             Err(Unmade::Uncompiled) => {
-                let wanted = Wanted { component: None, path: path.to_owned() };
+                let wanted = Wanted::new(None, path.to_owned());
                 let scope = Scope::Component(app.manifest.name.clone());
                 return Ok(Turn::Uncompiled(scope, vec![wanted]));
             }
@@ -401,7 +419,7 @@ impl Swapper {
     }
 
     /// Puts a proven generation in the place of an app's.
-    fn put(&self, by: By, app: &Candidate, next: Generation, looked: Looked) -> Outcome {
+    fn put(&mut self, by: By, app: &Candidate, next: Generation, looked: Looked) -> Outcome {
         let to = next.number();
         let current = self.shared.slot.current();
         // Changes are serial, and this is the one: what was there a moment ago is there still.
@@ -411,26 +429,26 @@ impl Swapper {
         };
         drop(current);
         self.commit(site);
-        self.aside.changed(by.number, [&*app.manifest.name]);
+        self.aside.decided(by.number, [&app.manifest.name]);
         Outcome::Swapped { from: app.number, to, took: by.began.elapsed() }
     }
 
-    async fn reload_manifest(&self, by: By, only_new: bool) -> Result<Turn, Rejected> {
+    async fn reload_manifest(&mut self, by: By, scruples: &Scruples<'_>) -> Result<Turn, Rejected> {
         let Shared { slot, outfitter, .. } = &*self.shared;
-        let (site, mut reloaded) = match outfitter.rebuild(slot, &self.loader, only_new).await {
-            Ok(rebuilt) => rebuilt,
-            Err(Unmade::Rejected(why)) => return Err(why),
-            Err(Unmade::Uncompiled) => {
-                return Ok(Turn::Uncompiled(Scope::All, outfitter.wanted_now().await?));
-            }
-        };
+        let Rebuilt { site, mut reloaded, decided } =
+            match outfitter.rebuild(slot, &self.loader, scruples).await {
+                Ok(rebuilt) => rebuilt,
+                Err(Unmade::Rejected(why)) => return Err(why),
+                Err(Unmade::Uncompiled) => {
+                    let wanted = outfitter.wanted_now(scruples).await?;
+                    return Ok(Turn::Uncompiled(Scope::All, wanted));
+                }
+            };
         reloaded.took = by.began.elapsed();
-        if reloaded.changes_something() {
+        if let Some(site) = site {
             self.commit(site);
-            let Reloaded { added, changed, removed, .. } = &reloaded;
-            let names = [added, changed, removed].into_iter().flatten().map(String::as_str);
-            self.aside.changed(by.number, names);
         }
+        self.aside.decided(by.number, &decided);
         Ok(Turn::Over(Outcome::Reloaded(reloaded)))
     }
 
