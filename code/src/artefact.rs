@@ -116,6 +116,10 @@ impl Artefact {
         &self.0
     }
 
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
     fn code(&self) -> &[u8] {
         &self.0[CODE..self.0.len() - CHECKSUM]
     }

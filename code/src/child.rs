@@ -1,19 +1,23 @@
-//! The process that compiles: a component on stdin, an artefact on stdout, and nothing else.
+//! The process that compiles: a component on stdin, an artefact on stdout, and nothing else. It also makes a
+//! component of its text, which takes fifty times the memory that the text has.
 //!
 //! It bounds itself before it reads a byte, and gives up the network and the file system. What it
 //! compiles may be hostile; what it gives is taken for code by the one who waits for it, but nothing
 //! else of it is believed.
 
+use std::error::Error;
+use std::fmt;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 
+use rustix::io::Errno;
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal,
     setpriority_process, setrlimit,
 };
-use wasmtime::Engine;
+use wasmtime::{Engine, OutOfMemory};
 
-use crate::{Artefact, Key, Orders, component_digest, sandbox, settings};
+use crate::{Artefact, Key, Orders, Task, component_digest, sandbox, settings};
 
 /// The weakest claim to a core (setpriority(2)): such a process gets what others leave, and a
 /// seventieth of what they do not.
@@ -26,41 +30,110 @@ pub(crate) const NOT_CONFINED: &str = "this kernel has no seccomp filters: the c
 /// Between the CPU time at which it is told (SIGXCPU) and the one at which the kernel kills it.
 const CPU_GRACE: u64 = 1;
 
-/// Compiles stdin to stdout as ordered.
+/// Why nothing was made. Its code is how the one who waits tells these apart: of the words some may be the
+/// component's.
+#[derive(Debug)]
+pub enum End {
+    /// What keeps this process from trying.
+    Unable(String),
+    /// Why the component does not compile.
+    Refused(String),
+    /// It took all the memory that this process may have.
+    NoMemory(String),
+}
+
+impl End {
+    pub(crate) const UNABLE: u8 = 3;
+    pub(crate) const REFUSED: u8 = 10;
+    pub(crate) const NO_MEMORY: u8 = 11;
+
+    /// What the process is to exit with.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Unable(_) => Self::UNABLE,
+            Self::Refused(_) => Self::REFUSED,
+            Self::NoMemory(_) => Self::NO_MEMORY,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unable(why) | Self::Refused(why) | Self::NoMemory(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<wasmtime::Error> for End {
+    fn from(why: wasmtime::Error) -> Self {
+        let words = one_line(&why.chain().map(ToString::to_string).collect::<Vec<_>>().join(": "));
+        if why.chain().any(is_of_memory) { Self::NoMemory(words) } else { Self::Refused(words) }
+    }
+}
+
+/// What the kernel, or the engine, says when there is no memory left.
+fn is_of_memory(why: &(dyn Error + 'static)) -> bool {
+    let kernel = |why: &io::Error| {
+        why.kind() == io::ErrorKind::OutOfMemory
+            || why.raw_os_error() == Some(Errno::NOMEM.raw_os_error())
+    };
+    why.is::<OutOfMemory>()
+        || why.downcast_ref::<io::Error>().is_some_and(kernel)
+        || why.downcast_ref::<Errno>() == Some(&Errno::NOMEM)
+}
+
+/// Makes of stdin what is ordered, on stdout.
 ///
 /// # Errors
-/// In one line, why the component does not compile, or what keeps this process from trying.
-pub fn run(orders: &Orders) -> Result<(), String> {
-    bound(orders)?;
+/// See [`End`]; each in one line.
+pub fn run(orders: &Orders) -> Result<(), End> {
+    bound(orders).map_err(End::Unable)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(orders.threads)
         .build()
         // Where there are no threads to be had, which is not the component's fault, the first one has to do.
         .or_else(|_| rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build())
-        .map_err(|why| format!("no threads to compile on: {why}"))?;
+        .map_err(|why| End::Unable(format!("no threads to compile on: {why}")))?;
     // From here on there are no new threads, no files and no sockets.
-    if !sandbox::enter()? {
+    if !sandbox::enter().map_err(End::Unable)? {
         // The one who waits for the code logs it.
         drop(writeln!(io::stderr(), "{NOT_CONFINED}"));
     }
-    let mut component = Vec::new();
-    io::stdin().lock().read_to_end(&mut component).map_err(|why| format!("reading it: {why}"))?;
-    let engine = Engine::new(&settings(orders.concurrency)).map_err(|why| one_line(&why))?;
-    let key = Key::of(&engine, &component_digest(&component));
-    let code = pool.install(|| engine.precompile_component(&component));
-    let code = code.map_err(|why| one_line(&why))?;
-    drop(component);
-    let artefact = Artefact::seal(&key, &code);
+    let mut given = Vec::new();
+    let read = io::stdin().lock().read_to_end(&mut given);
+    read.map_err(|why| of_io("reading it", &why))?;
+    let made = match orders.task {
+        Task::Binary => binary(&given)?,
+        Task::Code => pool.install(|| code(given, orders.concurrency))?,
+    };
     let mut stdout = io::stdout().lock();
-    stdout
-        .write_all(artefact.bytes())
-        .and_then(|()| stdout.flush())
-        .map_err(|why| format!("handing it over: {why}"))
+    let written = stdout.write_all(&made).and_then(|()| stdout.flush());
+    written.map_err(|why| of_io("handing it over", &why))
+}
+
+fn of_io(doing: &str, why: &io::Error) -> End {
+    let words = format!("{doing}: {why}");
+    if is_of_memory(why) { End::NoMemory(words) } else { End::Unable(words) }
+}
+
+fn binary(text: &[u8]) -> Result<Vec<u8>, End> {
+    let made = wat::parse_bytes(text).map_err(|why| End::Refused(one_line(&why.to_string())))?;
+    Ok(made.into_owned())
+}
+
+fn code(component: Vec<u8>, concurrency: bool) -> Result<Vec<u8>, End> {
+    let engine = Engine::new(&settings(concurrency))?;
+    let key = Key::of(&engine, &component_digest(&component));
+    let code = engine.precompile_component(&component)?;
+    drop(component);
+    Ok(Artefact::seal(&key, &code).into_bytes())
 }
 
 /// Sets every bound that the kernel keeps for us.
 fn bound(orders: &Orders) -> Result<(), String> {
-    let failed = |what: &str, why: rustix::io::Errno| format!("{what} cannot be bounded: {why}");
+    let failed = |what: &str, why: Errno| format!("{what} cannot be bounded: {why}");
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|why| failed("its life", why))?;
     // It may have gone before that.
     let parent = getppid().map_or(0, Pid::as_raw_pid);
@@ -97,8 +170,27 @@ fn mapped() -> u64 {
     pages.map_or(256 << 20, |pages| pages.saturating_mul(rustix::param::page_size() as u64))
 }
 
-/// An error with all its causes in one line.
-fn one_line(why: &wasmtime::Error) -> String {
-    let text = why.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ");
+fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(why: impl Into<wasmtime::Error>) -> u8 {
+        End::from(why.into()).code()
+    }
+
+    #[test]
+    fn want_of_memory_is_told_by_what_the_error_is() {
+        let mapping =
+            || wasmtime::Error::from(io::Error::from(Errno::NOMEM)).context("mmap failed");
+        assert_eq!(end(mapping()), End::NO_MEMORY);
+        assert_eq!(end(wasmtime::Error::from(Errno::NOMEM).context("mmap")), End::NO_MEMORY);
+        assert_eq!(end(io::Error::from(io::ErrorKind::OutOfMemory)), End::NO_MEMORY);
+        assert_eq!(end(OutOfMemory::new(8)), End::NO_MEMORY);
+        assert_eq!(end(wasmtime::Error::msg("export `out of memory` twice")), End::REFUSED);
+        assert_eq!(end(io::Error::from(Errno::PERM)), End::REFUSED);
+    }
 }

@@ -16,7 +16,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use crate::{Artefact, Damaged, Key, Orders};
+use crate::child::End;
+use crate::{Artefact, Damaged, Key, Orders, Task};
 
 /// How urgent a load is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub struct Bounds {
     pub memory: u64,
     /// From when it is asked for until it is there.
     pub time: Duration,
+    /// What it gives, in bytes: the process that waits for it has to hold that.
+    pub output: u64,
 }
 
 /// This program, also when the file that it was started from has been replaced or removed: the kernel
@@ -49,9 +52,6 @@ const SEATS: usize = 2;
 
 /// What a child has to say for itself is no longer.
 const LONGEST_WORDS: u64 = 16 << 10;
-
-/// The exit code of a child that has refused the component.
-const REFUSED: i32 = 3;
 
 /// Why a component was not compiled, in words that follow its name. Says what to do where there is
 /// something to be done.
@@ -72,6 +72,12 @@ pub enum NotCompiled {
     /// What the compiler says.
     #[error("does not compile: {0}")]
     Refused(String),
+    /// More came of it than this process is to hold.
+    #[error("was not compiled: what comes of it is more than {}", size(*.0))]
+    TooLarge(u64),
+    /// The child could not even try.
+    #[error("was not compiled: the compiler cannot work here: {0}")]
+    Unable(String),
     /// Somebody killed the child: the kernel, when memory ran out, or an operator.
     #[error(
         "was not compiled: the compiler was killed, by the kernel for want of memory or by \
@@ -100,8 +106,9 @@ impl NotCompiled {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Busy(_) | Self::Killed | Self::NoProcess(_) | Self::Garbled(_) => true,
+            Self::Unable(_) => true,
             Self::TooSlow(_) | Self::Cpu(_) | Self::Memory(_) | Self::Refused(_) => false,
-            Self::Failed { .. } => false,
+            Self::Failed { .. } | Self::TooLarge(_) => false,
         }
     }
 }
@@ -121,6 +128,8 @@ fn size(bytes: u64) -> String {
 #[derive(Clone, Debug)]
 pub struct Compiler {
     seats: Arc<Semaphore>,
+    /// Texts are made into components one at a time, beside what is compiled.
+    texts: Arc<Semaphore>,
     cores: NonZeroUsize,
     bounds: Bounds,
 }
@@ -155,7 +164,7 @@ impl Compiler {
     pub fn new(bounds: Bounds) -> Self {
         let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let seats = Arc::new(Semaphore::new(seats(cores)));
-        Self { seats, cores, bounds }
+        Self { seats, texts: Arc::new(Semaphore::new(1)), cores, bounds }
     }
 
     /// How many are compiled at once, at most.
@@ -175,13 +184,14 @@ impl Compiler {
         concurrency: bool,
         pace: Pace,
     ) -> Result<Artefact, NotCompiled> {
-        let Bounds { memory, time } = self.bounds;
+        let Bounds { memory, time, output } = self.bounds;
         let deadline = Instant::now() + time;
         let seat = timeout_at(deadline, self.seats.acquire()).await;
         let _seat = seat.map_err(|_| NotCompiled::Busy(time))?;
         let threads = threads(self.cores, pace);
         let cpu = time.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
         let orders = Orders {
+            task: Task::Code,
             memory,
             cpu,
             threads,
@@ -189,17 +199,40 @@ impl Compiler {
             concurrency,
             parent: std::process::id(),
         };
-        let left = timeout_at(deadline, run(&orders, component)).await;
+        let left = timeout_at(deadline, run(&orders, component, output)).await;
         let left = left.map_err(|_| NotCompiled::TooSlow(time))?.map_err(NotCompiled::NoProcess)?;
-        let output = judge(left, &orders)?;
+        let output = judge(left, &orders, output)?;
         Artefact::check(key, output).map_err(NotCompiled::Garbled)
+    }
+
+    /// Makes a component of its text. Bounded in time; dropping the future kills the child.
+    ///
+    /// # Errors
+    /// See [`NotCompiled`].
+    pub async fn component(&self, text: &[u8]) -> Result<Vec<u8>, NotCompiled> {
+        let Bounds { memory, time, output } = self.bounds;
+        let deadline = Instant::now() + time;
+        let seat = timeout_at(deadline, self.texts.acquire()).await;
+        let _seat = seat.map_err(|_| NotCompiled::Busy(time))?;
+        let orders = Orders {
+            task: Task::Binary,
+            memory,
+            cpu: time,
+            threads: 1,
+            yields: true,
+            concurrency: false,
+            parent: std::process::id(),
+        };
+        let left = timeout_at(deadline, run(&orders, text, output)).await;
+        let left = left.map_err(|_| NotCompiled::TooSlow(time))?.map_err(NotCompiled::NoProcess)?;
+        judge(left, &orders, output)
     }
 }
 
 /// Starts a child, hands it the component and waits for what it gives. Whoever drops this kills it.
 /// The kernel kills it when the thread ends that started it, so that is one that lives as long as
 /// the runtime: no thread for blocking work.
-async fn run(orders: &Orders, component: &[u8]) -> io::Result<Left> {
+async fn run(orders: &Orders, component: &[u8], most: u64) -> io::Result<Left> {
     // Whoever started us may have us ignore the ends of children: then the kernel keeps none of them, and
     // there is nothing to wait for. A handler ends that, for as long as the process lives.
     let _ends = signal(SignalKind::child())?;
@@ -225,7 +258,7 @@ async fn run(orders: &Orders, component: &[u8]) -> io::Result<Left> {
         drop(stdin.take());
     };
     let (output, words, ()) =
-        tokio::join!(read(stdout, orders.memory), read(stderr, LONGEST_WORDS), write,);
+        tokio::join!(read(stdout, most.saturating_add(1)), read(stderr, LONGEST_WORDS), write);
     let status = child.wait().await?;
     let words = String::from_utf8_lossy(&words?).split_whitespace().collect::<Vec<_>>().join(" ");
     Ok(Left { status, output: output?, words })
@@ -239,13 +272,19 @@ async fn read(from: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec
     Ok(bytes)
 }
 
-/// What Rust, Cranelift and the C library say when memory runs out.
-const OUT_OF_MEMORY: [&str; 4] =
-    ["memory allocation of ", "out of memory", "Cannot allocate memory", "mmap failed"];
+/// What Rust says before it aborts for want of memory; and what before it aborts because a panic panics, of
+/// which the words may be the component's.
+const NO_MEMORY: &str = "memory allocation of ";
+const PANIC: &str = "panicked at";
 
-/// Says what a child has come to, in the words of who asked for it.
-fn judge(Left { status, output, words }: Left, orders: &Orders) -> Result<Vec<u8>, NotCompiled> {
-    let memory = OUT_OF_MEMORY.iter().any(|sign| words.contains(sign));
+/// Says what a child has come to, by how it ended, in the words of who asked for it. What it says may be the
+/// component's choice.
+fn judge(left: Left, orders: &Orders, most: u64) -> Result<Vec<u8>, NotCompiled> {
+    let Left { status, output, words } = left;
+    // It could write no more than that.
+    if output.len() as u64 > most {
+        return Err(NotCompiled::TooLarge(most));
+    }
     if status.success() {
         static SAID: Once = Once::new();
         if !words.is_empty() {
@@ -254,19 +293,29 @@ fn judge(Left { status, output, words }: Left, orders: &Orders) -> Result<Vec<u8
         return Ok(output);
     }
     Err(match (status.code(), status.signal()) {
-        _ if memory => NotCompiled::Memory(orders.memory),
-        (Some(REFUSED), _) => NotCompiled::Refused(words),
+        (Some(code), _) if code == i32::from(End::NO_MEMORY) => NotCompiled::Memory(orders.memory),
+        (Some(code), _) if code == i32::from(End::REFUSED) => NotCompiled::Refused(words),
+        (Some(code), _) if code == i32::from(End::UNABLE) => NotCompiled::Unable(words),
+        (_, Some(_)) if is_out_of_memory(&words) => NotCompiled::Memory(orders.memory),
         (_, Some(signal)) if signal == Signal::XCPU.as_raw() => NotCompiled::Cpu(orders.cpu),
         (_, Some(signal)) if signal == Signal::KILL.as_raw() => NotCompiled::Killed,
         _ => NotCompiled::Failed { how: status.to_string(), words },
     })
 }
 
+fn is_out_of_memory(words: &str) -> bool {
+    words.contains(NO_MEMORY) && !words.contains(PANIC)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// More than any child of a test gives.
+    const MOST: u64 = 100;
+
     const ORDERS: Orders = Orders {
+        task: Task::Code,
         memory: 1 << 30,
         cpu: Duration::from_secs(60),
         threads: 1,
@@ -277,7 +326,7 @@ mod tests {
 
     fn judged(status: i32, words: &str) -> String {
         let (status, output) = (ExitStatus::from_raw(status), b"code".to_vec());
-        match judge(Left { status, output, words: words.into() }, &ORDERS) {
+        match judge(Left { status, output, words: words.into() }, &ORDERS, MOST) {
             Ok(output) => String::from_utf8(output).unwrap(),
             Err(why) => why.to_string(),
         }
@@ -288,16 +337,38 @@ mod tests {
         const CODE: i32 = 1 << 8;
         for (status, words, says) in [
             (0, "", "code"),
-            (3 * CODE, "unknown instruction", "does not compile: unknown instruction"),
+            (10 * CODE, "unknown instruction", "does not compile: unknown instruction"),
+            (3 * CODE, "no threads", "the compiler cannot work here: no threads"),
             (9, "", "the compiler was killed, by the kernel for want of memory or by somebody"),
             (24, "", "took more than 60s of CPU time"),
             (6, "memory allocation of 8 bytes failed", "took more than 1GiB (--compile-memory)"),
-            (3 * CODE, "mmap failed: Cannot allocate memory", "more than 1GiB (--compile-memory)"),
+            (11 * CODE, "mmap failed: Cannot allocate memory", "more than 1GiB (--compile-memory)"),
+            // Names of a component's own.
+            (10 * CODE, "export `out of memory` conflicts", "does not compile: export `out of"),
+            // It may not send itself the signal of an abort.
+            (11, "memory allocation of 8 bytes failed", "took more than 1GiB (--compile-memory)"),
+            (6, "panicked at x: memory allocation of 8 bytes failed", "the compiler failed"),
+            (101 * CODE, "panicked at x: out of memory", "the compiler failed (exit status: 101)"),
             (11, "", "the compiler failed (signal: 11"),
             (101 * CODE, "index out of bounds", "(exit status: 101): index out of bounds"),
         ] {
             let judged = judged(status, words);
             assert!(judged.contains(says), "{status} {words}: {judged}");
+        }
+    }
+
+    #[test]
+    fn no_more_is_held_of_what_a_child_gives_than_may_be() {
+        let most = usize::try_from(MOST).unwrap();
+        for (bytes, says) in [(most, None), (most + 1, Some("more than 100B"))] {
+            // A child that finds nobody to write to has failed, for that reason.
+            let status = ExitStatus::from_raw(if says.is_none() { 0 } else { 3 << 8 });
+            let left = Left { status, output: vec![0; bytes], words: String::new() };
+            let judged = judge(left, &ORDERS, MOST);
+            match says {
+                None => assert_eq!(judged.unwrap().len(), bytes),
+                Some(says) => assert!(judged.unwrap_err().to_string().contains(says)),
+            }
         }
     }
 

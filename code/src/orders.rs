@@ -6,9 +6,20 @@ use std::time::Duration;
 /// The command of this program that compiles as a child: not for people, so help does not name it.
 pub(crate) const COMMAND: &str = "compiler";
 
+/// What a child is to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Code of a component.
+    Code,
+    /// A component of its text.
+    Binary,
+}
+
 /// What a child is to do and within which bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Orders {
+    /// What to make.
+    pub task: Task,
     /// Bytes that it may have mapped beyond what it begins with.
     pub memory: u64,
     /// CPU time of all its threads together.
@@ -27,6 +38,7 @@ impl Orders {
     /// As words of a command line.
     pub(crate) fn words(&self) -> Vec<OsString> {
         let numbers = [
+            u64::from(self.task == Task::Binary),
             self.memory,
             self.cpu.as_secs().max(1),
             self.threads as u64,
@@ -41,8 +53,11 @@ impl Orders {
     /// Read from the numbers of a command line.
     #[must_use]
     pub fn read(numbers: &[u64]) -> Option<Self> {
-        let [memory, cpu, threads, yields, concurrency, parent] = *numbers else { return None };
+        let [task, memory, cpu, threads, yields, concurrency, parent] = *numbers else {
+            return None;
+        };
         Some(Self {
+            task: if task == 0 { Task::Code } else { Task::Binary },
             memory,
             cpu: Duration::from_secs(cpu),
             threads: usize::try_from(threads).ok()?,
@@ -60,6 +75,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let orders = Orders {
+            task: Task::Binary,
             memory: 1 << 30,
             cpu: Duration::from_secs(300),
             threads: 4,

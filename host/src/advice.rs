@@ -2,18 +2,12 @@
 //! and after each change.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use host_manifest::{Component, Route};
-use tokio::time::timeout;
 
-use crate::component::{self, Kind, Survey};
+use crate::component::{Kind, Survey};
 use crate::site::Slot;
-
-/// Files that serve are read again within this time, or there is no advice on them.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What components say of themselves, by name.
 pub(crate) type Surveys = BTreeMap<Arc<str>, (Kind, Survey)>;
@@ -137,27 +131,14 @@ fn circle(routes: &[Route]) -> Option<Vec<&str>> {
     }
 }
 
-/// The same for what is served now. Reads files on a thread that may block.
-pub(crate) async fn of_what_serves(slot: &Slot) -> Vec<String> {
-    let (apps, routes) = {
-        let site = slot.current();
-        let apps: Vec<(Arc<Component>, PathBuf)> =
-            site.apps().map(|app| (app.manifest.clone(), app.generation.path().into())).collect();
-        (apps, site.ways().clone())
-    };
-    let looked = tokio::task::spawn_blocking(move || {
-        let survey = |(component, path): &(Arc<Component>, PathBuf)| {
-            // It served a moment ago. What has become of the file since is for the next reload.
-            Some((component.name.clone(), component::survey_file(path).ok()?))
-        };
-        let surveys = apps.iter().filter_map(survey).collect();
-        of(apps.iter().map(|(component, _)| &**component), &routes, &surveys)
+/// The same for what is served now.
+pub(crate) fn of_what_serves(slot: &Slot) -> Vec<String> {
+    let site = slot.current();
+    let surveys = site.apps().map(|app| {
+        let survey = app.generation.blueprint().survey().clone();
+        (app.manifest.name.clone(), (app.generation.kind(), survey))
     });
-    match timeout(PATIENCE, looked).await {
-        Ok(advice) => advice.unwrap_or_default(),
-        // Nobody waits for advice, and the next change asks again.
-        Err(_) => Vec::new(),
-    }
+    of(site.apps().map(|app| &*app.manifest), &site.ways().clone(), &surveys.collect())
 }
 
 #[cfg(test)]

@@ -19,11 +19,6 @@ pub(crate) fn memory_limit() -> Option<u64> {
     memory_limit_in(Path::new("/"))
 }
 
-/// What guests may have of so much: a quarter is the host's, at least [`LEAST_RESERVE`], at most half.
-pub(crate) fn for_guests(limit: u64) -> u64 {
-    limit - (limit / 4).max(LEAST_RESERVE).min(limit / 2)
-}
-
 /// The same, of a system whose files are below `root`.
 fn memory_limit_in(root: &Path) -> Option<u64> {
     let cgroups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
@@ -35,6 +30,21 @@ fn memory_limit_in(root: &Path) -> Option<u64> {
             mount.limit(root, path)
         })
         .min()
+}
+
+/// What guests may have of so much: a quarter is the host's, at least [`LEAST_RESERVE`], at most half.
+pub(crate) fn for_guests(limit: u64) -> u64 {
+    limit - (limit / 4).max(LEAST_RESERVE).min(limit / 2)
+}
+
+/// What of so much the host may hold of one file: half of what it keeps for itself.
+pub(crate) fn for_a_file(limit: u64) -> u64 {
+    for_the_host(limit) / 2
+}
+
+/// What of so much is the host's.
+pub(crate) fn for_the_host(limit: u64) -> u64 {
+    limit - for_guests(limit)
 }
 
 #[derive(Clone, Copy)]
@@ -212,5 +222,6 @@ mod tests {
         assert_eq!(for_guests(4096 * MIB), 3072 * MIB);
         assert_eq!(for_guests(100 * MIB), 50 * MIB);
         assert_eq!(for_guests(0), 0);
+        assert_eq!((for_the_host(256 * MIB), for_a_file(256 * MIB)), (64 * MIB, 32 * MIB));
     }
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use crate::advice;
-use crate::component::{self, Loader, missing_imports};
+use crate::component::{self, Glance, Loader};
 use crate::config::{Check, Serve};
 use crate::exit::Exit;
 use crate::outfit::Outfit;
@@ -71,12 +71,11 @@ fn examine(config: &Serve) -> anyhow::Result<Report> {
     (workshop.instances, workshop.say) = (1, progress::say);
     let loader = Arc::new(Loader::new(&workshop));
     let outfitter = Outfit::for_a_look().outfitter(config);
-    let looked = runtime.block_on(async {
+    let report = runtime.block_on(async {
         let looked = outfitter.look(&loader).await;
         progress::cleared().await;
-        looked
+        describe(looked, config, &loader).await
     });
-    let report = describe(looked, config);
     runtime.shutdown_background();
     Ok(report)
 }
@@ -84,16 +83,15 @@ fn examine(config: &Serve) -> anyhow::Result<Report> {
 /// Each component with what a start would make of it.
 type Looked = Vec<(host_manifest::Component, Result<(), component::Rejected>)>;
 
-fn describe(looked: Looked, config: &Serve) -> Report {
+async fn describe(looked: Looked, config: &Serve, loader: &Loader) -> Report {
     let (routes, lines) = (&config.manifest.routes, &config.manifest.lines);
     let mut surveys = advice::Surveys::new();
     let mut components = Vec::new();
     for (component, outcome) in looked {
         let chained = routes.iter().any(|route| route.chain.contains(&component.name));
-        let survey = component::survey_file(&component.source).ok();
+        let Glance { survey, missing } = loader.glance(&component.source).await;
         let place = config.file.as_ref().zip(lines.get(&component.name));
         let place = place.map(|(file, line)| (file.path.as_path(), *line));
-        let missing = missing_imports(&component.source);
         let found = report::Found { survey: survey.as_ref(), chained, missing };
         components.push(report::Component::new(&component, place, outcome, found));
         surveys.extend(survey.map(|survey| (component.name.clone(), survey)));

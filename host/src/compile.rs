@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::time::Duration;
 
-use host_code::{Artefact, Bounds, Orders};
+use host_code::child::End;
+use host_code::{Artefact, Orders};
 
 use crate::component;
 use crate::config::Compile;
 use crate::exit::Exit;
 use crate::progress;
+use crate::resources;
 
 /// Compiles one component and writes its code to a file.
 #[must_use]
@@ -32,7 +34,7 @@ pub fn run(ask: &Compile) -> Exit {
 
 fn compile(ask: &Compile) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let bounds = Bounds { memory: ask.memory, time: ask.time };
+    let bounds = (resources::compile(ask.time, ask.memory), resources::file(ask.memory));
     let compiled = runtime.block_on(async {
         let compiled = component::compile_file(&ask.app, bounds, progress::say).await;
         progress::cleared().await;
@@ -66,13 +68,13 @@ fn write(output: &Path, artefact: &Artefact) -> io::Result<()> {
 pub fn child(numbers: &[u64]) -> Exit {
     let done = match Orders::read(numbers) {
         Some(orders) => host_code::child::run(&orders),
-        None => Err("this command is for the host itself; use `host compile`".into()),
+        None => Err(End::Unable("this command is for the host itself; use `host compile`".into())),
     };
     match done {
         Ok(()) => Exit::Clean,
         Err(why) => {
             drop(writeln!(io::stderr(), "{why}"));
-            Exit::NoStart
+            Exit::Compiler(why.code())
         }
     }
 }

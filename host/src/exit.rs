@@ -32,6 +32,8 @@ pub enum Exit {
     Lost,
     /// `host ctl stop --wait`: the code that the host exits with.
     Same(u8),
+    /// The child that compiles: `host-code` gives its ends their codes.
+    Compiler(u8),
 }
 
 impl Exit {
@@ -45,7 +47,7 @@ impl Exit {
             Self::NoStart | Self::NoHost => 3,
             Self::Failed | Self::Lost => 4,
             Self::Signal(number) => 128 + number,
-            Self::Same(code) => code,
+            Self::Same(code) | Self::Compiler(code) => code,
         }
     }
 

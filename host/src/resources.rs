@@ -1,7 +1,11 @@
 //! What the system lets the process have, and who gets how much of it.
 
+use std::time::Duration;
+
+use host_code::Bounds;
 use tracing::{info, warn};
 
+use crate::component::Largest;
 use crate::config::Serve;
 use crate::{cgroup, descriptors, operate, threads};
 
@@ -56,4 +60,16 @@ pub(crate) fn memory(config: &Serve) -> Option<u64> {
         info!(allowed, guests, "memory: the cgroup has a limit, and guests have a part of it");
     }
     asked.or(Some(fits))
+}
+
+/// What compiling a component may take. Its code is copied into memory of the engine's own, so the host holds
+/// it twice for a moment.
+pub(crate) fn compile(time: Duration, memory: u64) -> Bounds {
+    let host = cgroup::memory_limit().map_or(memory, cgroup::for_the_host);
+    Bounds { memory, time, output: memory.min(host) }
+}
+
+/// The largest file of a component that is read.
+pub(crate) fn file(compile_memory: u64) -> Largest {
+    Largest::of(compile_memory, cgroup::memory_limit())
 }

@@ -270,7 +270,7 @@ async fn reload_on_hangup(swaps: Swaps, hangups: Hangups) {
 async fn advise(swaps: Swaps, slot: Arc<Slot>) {
     let mut outcomes = swaps.watch();
     loop {
-        for advice in advice::of_what_serves(&slot).await {
+        for advice in advice::of_what_serves(&slot) {
             warn!("{advice}");
         }
         loop {
@@ -338,8 +338,8 @@ pub(crate) fn workshop(config: &Serve, memory: Option<u64>) -> anyhow::Result<Wo
     Ok(Workshop {
         instances: manifest.total.instances.saturating_mul(times),
         cache: cache(&config.cache),
-        compile: manifest.swap.compile,
-        compile_memory: manifest.swap.compile_memory,
+        bounds: resources::compile(manifest.swap.compile, manifest.swap.compile_memory),
+        largest: resources::file(manifest.swap.compile_memory),
         memory,
         say: progress::log,
         clock: Clock::start().context("the clock of guests")?,

@@ -19,8 +19,8 @@ use wasmtime::component::Component;
 
 use super::engine::{Engines, Needs};
 use super::generation::Code;
-use super::source::{LoadError, Source, stem};
-use super::survey::Kind;
+use super::source::{Glance, Largest, LoadError, Source, stem};
+use super::survey::{Kind, Survey};
 use super::{Cache, Rejected, Step, Workshop};
 
 /// The weakest claim to a core, as the compiler has it.
@@ -93,6 +93,7 @@ struct Shop {
 pub(super) struct Blank {
     pub(super) source: Source,
     kind: Kind,
+    survey: Survey,
     concurrency: bool,
 }
 
@@ -107,7 +108,8 @@ pub(super) enum Found {
 impl Blank {
     pub(super) fn new(source: Source) -> Result<Self, LoadError> {
         let (kind, survey) = source.check()?;
-        Ok(Self { source, kind, concurrency: survey.needs_concurrency() })
+        let concurrency = survey.needs_concurrency();
+        Ok(Self { source, kind, survey, concurrency })
     }
 }
 
@@ -115,8 +117,19 @@ impl Foundry {
     /// Opens the cache, and says so in the log if that is not to be used. Blocks for a moment.
     pub(super) fn new(workshop: &Workshop) -> Self {
         let shop = Shop { engines: Engines::new(workshop), cache: open(&workshop.cache) };
-        let bounds = Bounds { memory: workshop.compile_memory, time: workshop.compile };
+        let bounds = workshop.bounds;
         Self { shop: Arc::new(shop), compiler: Compiler::new(bounds), say: workshop.say }
+    }
+
+    /// A component of what was read, be that text. Bounded in time.
+    pub(super) async fn blank(&self, source: Source) -> Result<Blank, Rejected> {
+        Ok(Blank::new(source.parsed(&self.compiler).await?)?)
+    }
+
+    /// What it says of itself. Bounded in time.
+    pub(super) async fn glance(&self, source: Source) -> Glance {
+        let component = source.parsed(&self.compiler).await;
+        component.map(|component| component.glance()).unwrap_or_default()
     }
 
     /// How many components are compiled at once, at most.
@@ -201,16 +214,17 @@ impl Foundry {
 /// See [`Rejected`].
 pub async fn compile_file(
     path: &Path,
-    bounds: Bounds,
+    (bounds, largest): (Bounds, Largest),
     say: Say,
 ) -> Result<(Artefact, Duration), Rejected> {
-    let blank = Blank::new(Source::read(path)?)?;
+    let compiler = Compiler::new(bounds);
+    let source = Source::read(path, largest)?.parsed(&compiler).await?;
+    let blank = Blank::new(source)?;
     let ruler = Engine::new(&settings(blank.concurrency));
     let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
     let bytes = &blank.source.bytes;
     let key = Key::of(&ruler, &component_digest(bytes));
     let began = Instant::now();
-    let compiler = Compiler::new(bounds);
     let compiled = compiler.compile(bytes, &key, blank.concurrency, Pace::Start);
     match said(&blank.source, say, compiled).await {
         Ok(artefact) => Ok((artefact, began.elapsed())),
@@ -218,7 +232,7 @@ pub async fn compile_file(
     }
 }
 
-fn refused(path: &Path, why: &NotCompiled) -> Rejected {
+pub(super) fn refused(path: &Path, why: &NotCompiled) -> Rejected {
     let passing = why.is_passing();
     Rejected { passing, ..Rejected::at(Step::Compile, format!("{} {why}", path.display())) }
 }
@@ -245,9 +259,9 @@ impl Shop {
     }
 
     fn link(&self, blank: &Blank, artefact: &Artefact) -> Result<Code, Rejected> {
-        let Blank { source, kind, concurrency } = blank;
+        let Blank { source, kind, survey, concurrency } = blank;
         let component = fit(source, artefact, *concurrency, &self.engines)?;
-        let linked = Code::link(&source.digest, *kind, &component, *concurrency);
+        let linked = Code::link(&source.digest, (*kind, survey), &component, *concurrency);
         linked.map_err(|why| {
             LoadError::Unlinkable { path: source.path.clone(), why: chain(&why) }.into()
         })

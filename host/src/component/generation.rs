@@ -21,7 +21,7 @@ use super::instance::{GuestFailure, Running};
 use super::reuse::Crew;
 use super::source::stem;
 use super::state::{GuestState, Identity};
-use super::survey::Kind;
+use super::survey::{Kind, Survey};
 use super::trial::Trial;
 use super::{
     Grants, Limits, Next, Settings, imports, keyvalue, names, next, opens, p2, p3, refusals, texts,
@@ -30,6 +30,7 @@ use super::{
 /// Compiled, linked code. Shared by all blueprints of the same bytes.
 pub(super) struct Code {
     pub(super) digest: Arc<str>,
+    survey: Survey,
     pub(super) entry: Entry,
     pub(super) hooks: Hooks,
     pub(super) pre: InstancePre<GuestState>,
@@ -56,7 +57,7 @@ impl Code {
     /// Links a compiled component. Everything of WASI is there, nothing is granted.
     pub(super) fn link(
         digest: &Arc<str>,
-        kind: Kind,
+        (kind, survey): (Kind, &Survey),
         component: &Component,
         concurrency: bool,
     ) -> wasmtime::Result<Self> {
@@ -66,7 +67,8 @@ impl Code {
             Kind::P2 => Entry::P2(Arc::new(ProxyIndices::new(&pre)?)),
             Kind::P3 => Entry::P3(Arc::new(ServiceIndices::new(&pre)?)),
         };
-        Ok(Self { digest: digest.clone(), entry, hooks: Hooks::find(&pre, kind)?, pre })
+        let hooks = Hooks::find(&pre, kind)?;
+        Ok(Self { digest: digest.clone(), survey: survey.clone(), entry, hooks, pre })
     }
 }
 
@@ -94,6 +96,12 @@ impl Blueprint {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What it imports and exports.
+    #[must_use]
+    pub fn survey(&self) -> &Survey {
+        &self.code.survey
     }
 
     /// SHA-256 of that file, in hex.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use host_code::Key;
+use host_code::{Bounds, Key};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use super::instance::GuestFailure;
 use super::memory::MemoryBudget;
 use super::reuse::Keeper;
 use super::smoke::Smoke;
-use super::source::{LoadError, Source};
+use super::source::{Glance, Largest, LoadError, Source};
 use super::{Cache, Clock, Grants, IdleRoom, Limits, Pace, Reuse, Share};
 
 /// Reading a file takes no longer, unless the file system has gone.
@@ -193,12 +193,12 @@ pub struct Workshop {
     pub cache: Cache,
     /// Bytes that all guests may have together; none for as many as they like.
     pub memory: Option<u64>,
-    /// How long compiling may take.
-    pub compile: Duration,
     /// What ends a guest's stay on a worker.
     pub clock: Clock,
-    /// Memory that compiling one component may take, in bytes.
-    pub compile_memory: u64,
+    /// What compiling one component may take.
+    pub bounds: Bounds,
+    /// What is read of a file at most.
+    pub largest: Largest,
     /// Is told of a compile that takes long.
     pub say: Say,
 }
@@ -207,6 +207,7 @@ pub struct Workshop {
 #[derive(Debug)]
 pub struct Loader {
     foundry: Foundry,
+    largest: Largest,
     number: AtomicU64,
     /// Where the last load stands, for whoever drops it halfway.
     step: Mutex<Step>,
@@ -241,6 +242,7 @@ impl Loader {
     pub fn new(workshop: &Workshop) -> Self {
         Self {
             foundry: Foundry::new(workshop),
+            largest: workshop.largest,
             number: AtomicU64::new(1),
             step: Mutex::new(Step::Read),
             known: Mutex::default(),
@@ -254,9 +256,9 @@ impl Loader {
     /// See [`Rejected`].
     pub async fn read(&self, path: &Path) -> Result<Source, Rejected> {
         self.begin(Step::Read);
-        let asked: PathBuf = path.to_owned();
+        let (asked, largest): (PathBuf, _) = (path.to_owned(), self.largest);
         // A thread that hangs in a dead file system is left behind, one per try.
-        let read = tokio::task::spawn_blocking(move || Source::read(&asked));
+        let read = tokio::task::spawn_blocking(move || Source::read(&asked, largest));
         match timeout(READ_PATIENCE, read).await {
             Ok(Ok(source)) => Ok(source?),
             Ok(Err(why)) => Err(Rejected::for_now(Step::Read, why.to_string())),
@@ -264,6 +266,14 @@ impl Loader {
                 Step::Read,
                 format!("cannot read {} within {READ_PATIENCE:?}", path.display()),
             )),
+        }
+    }
+
+    /// What the file at `path` says of itself; nothing if it cannot be read.
+    pub async fn glance(&self, path: &Path) -> Glance {
+        match self.read(path).await {
+            Ok(source) => self.foundry.glance(source).await,
+            Err(_) => Glance::default(),
         }
     }
 
@@ -373,7 +383,7 @@ impl Loader {
         pace: Pace,
     ) -> Result<Result<Arc<Code>, (Blank, Key)>, Rejected> {
         self.begin(Step::Check);
-        let blank = Arc::new(Blank::new(source)?);
+        let blank = Arc::new(self.foundry.blank(source).await?);
         self.begin(Step::Compile);
         match self.foundry.find(&blank, pace).await? {
             Found::Code(code) => Ok(Ok(self.learn(blank.source.digest.clone(), *code))),

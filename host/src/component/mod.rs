@@ -67,7 +67,7 @@ pub use load::{Held, Loader, Rejected, Settings, Step, Unmade, Wanted, Workshop}
 pub use memory::MemoryBudget;
 pub use reuse::{IdleRoom, Keeper};
 pub use smoke::Smoke;
-pub use source::{LoadError, Source, missing_imports, survey_file};
+pub use source::{Glance, Largest, LoadError, Source};
 pub use survey::{Kind, Survey};
 pub use turns::{Share, Turns};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};

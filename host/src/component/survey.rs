@@ -30,6 +30,9 @@ const PACKAGES: [&str; 10] = [
     "host:lifecycle/",
 ];
 
+/// More names take more memory than their file, and nothing that is meant has as many.
+const MOST_NAMES: usize = 10_000;
+
 /// Imports and exports of a component.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
@@ -93,12 +96,12 @@ impl Survey {
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::ComponentImportSection(section) if depth == 0 => {
                     for import in section {
-                        survey.imports.push(quote(import.map_err(malformed)?.name.name));
+                        add(&mut survey.imports, import.map_err(malformed)?.name.name)?;
                     }
                 }
                 Payload::ComponentExportSection(section) if depth == 0 => {
                     for export in section {
-                        survey.exports.push(quote(export.map_err(malformed)?.name.name));
+                        add(&mut survey.exports, export.map_err(malformed)?.name.name)?;
                     }
                 }
                 _ => {}
@@ -172,8 +175,17 @@ impl Survey {
 }
 
 /// The parser's text, which may be a table over many lines.
-pub(super) fn one_line(text: &str) -> String {
+fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn add(names: &mut Vec<String>, name: &str) -> Result<(), NotAComponent> {
+    if names.len() >= MOST_NAMES {
+        let why = format!("it has more than {MOST_NAMES} imports or exports");
+        return Err(NotAComponent::Malformed(why));
+    }
+    names.push(quote(name));
+    Ok(())
 }
 
 /// Whether `name` is the interface of `wanted`, whatever its patch version.
@@ -252,6 +264,19 @@ mod tests {
             assert_eq!(survey.exports, [name]);
             assert_eq!(survey.kind(), kind, "{name}");
         }
+    }
+
+    #[test]
+    fn a_component_of_nothing_but_names_is_refused() {
+        let names = |many: usize| {
+            let exports = (0..many).map(|name| format!("(export \"a{name}\" (instance $i))"));
+            survey(&format!("(component (instance $i) {})", exports.collect::<String>()))
+        };
+        assert_eq!(names(MOST_NAMES).unwrap().exports.len(), MOST_NAMES);
+        let Err(NotAComponent::Malformed(why)) = names(MOST_NAMES + 1) else {
+            panic!("it is held")
+        };
+        assert!(why.contains("more than 10000"), "{why}");
     }
 
     #[test]
