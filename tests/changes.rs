@@ -1,11 +1,14 @@
 //! Several changes at once: what was asked for last serves, and none is lost for another's sake.
 
 use std::fs;
+use std::time::Instant;
 
-use crate::support::app::{App, bytes, text, variant, version};
+use crate::support::app::{App, bytes, one_more, slow_to_compile, text, variant, version};
 use crate::support::compiler::Compiler;
+use crate::support::host::Ctl;
 use crate::support::prelude::*;
 use crate::support::site::{Site, component, route};
+use crate::support::upstream::Upstream;
 
 /// Two components, of version a.
 fn two() -> Site {
@@ -108,4 +111,91 @@ fn file_that_only_looks_changed_gives_up_no_command() {
     compiler.signal(Signal::CONT);
     asked.wait_exit().expect_code(0);
     assert_eq!(version(&host.get("/")), "b");
+}
+
+/// SIGHUP and `--watch` waited for the compiler of a bad file as long as that may take, though a good one had
+/// been put in its place. Nor do those that are given up keep the good one from a compiler.
+#[test]
+fn file_that_is_put_right_does_not_wait_for_the_compiler_of_the_bad_one() {
+    let slow = slow_to_compile();
+    for watches in [true, false] {
+        let app = App::of("version_a_p2");
+        let args: &[&str] = if watches { &["--watch"] } else { &[] };
+        let host = app.serve().args(["--no-cache"]).args(args.iter().copied()).start();
+        if watches {
+            host.wait_log(says::WATCHING);
+        }
+        let put = |bytes: &[u8]| {
+            app.put_bytes(bytes);
+            if !watches {
+                host.signal(Signal::HUP);
+            }
+        };
+        put(&slow);
+        let mut bad = Compiler::stopped(host.pid());
+        for number in 0..3 {
+            put(&one_more(&slow, number));
+            bad.expect_end();
+            bad = Compiler::stopped(host.pid());
+        }
+        put(&bytes("version_b_p2"));
+        host.wait_log(says::SWAPPED);
+        assert_eq!(version(&host.get("/")), "b");
+        bad.expect_end();
+    }
+}
+
+/// The same for who asks by hand: all of them get what the file is in the end.
+#[test]
+fn commands_that_wait_for_a_file_that_is_replaced_do_not_keep_the_next_one_from_a_compiler() {
+    let app = App::of("version_a_p2");
+    let host = app.serve().control().args(["--no-cache"]).start();
+    let slow = slow_to_compile();
+    app.put_bytes(&slow);
+    let first = host.start_ctl(["reload"]);
+    let bad = Compiler::stopped(host.pid());
+    app.put_bytes(&one_more(&slow, 1));
+    let second = host.start_ctl(["reload"]);
+    bad.expect_end();
+    let bad = Compiler::stopped(host.pid());
+    app.put("version_b_p2");
+    host.ctl(["reload"]).expect_code(0);
+    bad.expect_end();
+    second.wait_exit().expect_code(0);
+    // At its third turn it does not wait any more, should that one have to be compiled too.
+    let first = first.wait_exit();
+    let took_it = first.code == 0;
+    assert!(took_it || first.last_line.contains("was another one each time"), "{first:?}");
+    assert_eq!(version(&host.get("/")), "b");
+}
+
+/// It was refused because sixteen changes waited already, and nobody was told.
+#[test]
+fn hangup_that_finds_many_changes_waiting_waits_too() {
+    let upstream = Upstream::start();
+    let here = format!("http://127.0.0.1:{}", upstream.port());
+    let plain = component("one") + &format!("[component.one.grants]\noutgoing = [\"{here}\"]\n");
+    let site = Site::with(&plain, &[("one.wasm", "grants_p2")]);
+    let host = site.serve().control().start();
+    let smoke = format!("smoke = [\"GET /fetch?url={here}/hold 200\"]\n[component.one.grants]");
+    site.write(&plain.replace("[component.one.grants]", &smoke));
+    let first = host.start_ctl(["reload"]);
+    upstream.wait_requests(1);
+    let many: Vec<_> = (0..17).map(|_| host.start_ctl(["rollback"])).collect();
+    let until = Instant::now() + PATIENCE;
+    while !many.iter().any(Ctl::has_ended) {
+        assert!(Instant::now() < until, "none of them is too many");
+    }
+    host.signal(Signal::HUP);
+    host.wait_log("swap: waits, because many were asked for before");
+    upstream.release();
+    host.wait_log_nth(says::BY_HANGUP, 3);
+    first.wait_exit().expect_code(0);
+    let mut refused = 0;
+    for asked in many {
+        let exit = asked.wait_exit();
+        exit.expect_code(1);
+        refused += usize::from(exit.stderr.contains("too many swaps are waiting"));
+    }
+    assert_eq!(refused, 1);
 }

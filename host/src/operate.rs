@@ -25,7 +25,7 @@ use crate::control::{self, Choice, Health, Host, Pending, Server};
 use crate::exit::Exit;
 use crate::lifecycle::{Cause, Commander, Lifecycle, NotNow, PhaseWatch, Work};
 use crate::net;
-use crate::site::{self, App, Ask, BreakerStanding, Listed, Slot, Standing, Swaps, Trigger};
+use crate::site::{self, App, Ask, BreakerStanding, Listed, Slot, Standing, Swaps};
 
 /// Who follows the stop over the control socket has this long to read how it ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -160,7 +160,7 @@ impl Operator {
             return Box::pin(ready(Outcome::Rejected { step: "ask".into(), why }));
         };
         let swaps = swaps.clone();
-        let asked = runtime.spawn(async move { swaps.ask(ask, Trigger::Operator).await });
+        let asked = runtime.spawn(async move { swaps.ask(ask).await });
         Box::pin(async move {
             match asked.await {
                 Ok(done) => outcome(done),

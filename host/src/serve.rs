@@ -31,7 +31,9 @@ use crate::outfit::Outfit;
 use crate::outlet;
 use crate::progress;
 use crate::resources;
-use crate::site::{Ask, Outcome as SwapOutcome, Outfitter, Retirement, Site, Slot, Swaps, Trigger};
+use crate::site::{
+    Outcome as SwapOutcome, Outfitter, Reloads, Retirement, Site, Slot, Swaps, Trigger,
+};
 use crate::threads;
 use crate::watch::Watch;
 
@@ -259,10 +261,13 @@ async fn tell_guests_of_the_stop(swaps: Swaps, phase: PhaseWatch, stopping: Canc
 }
 
 async fn reload_on_hangup(swaps: Swaps, hangups: Hangups) {
+    let mut reloads = Reloads::new(swaps, Trigger::Hangup);
     loop {
-        hangups.next().await;
-        // The outcome is in the log.
-        drop(swaps.ask(Ask::Reload, Trigger::Hangup).await);
+        tokio::select! {
+            () = hangups.next() => reloads.ask(),
+            // It is in the log.
+            outcome = reloads.next() => drop(outcome),
+        }
     }
 }
 

@@ -95,8 +95,13 @@ pub fn bytes(name: &str) -> Vec<u8> {
 
 /// The guest called `name` as other bytes: one of 256 custom sections more, which mean nothing.
 pub fn variant(name: &str, number: u8) -> Vec<u8> {
+    one_more(&bytes(name), number)
+}
+
+/// The same of these bytes.
+pub fn one_more(component: &[u8], number: u8) -> Vec<u8> {
     // Section 0, of five bytes, with a name of three.
-    [bytes(name), b"\0\x05\x03new".to_vec(), vec![number]].concat()
+    [component, b"\0\x05\x03new", &[number]].concat()
 }
 
 /// A component that takes long to compile: a great many functions that differ.

@@ -44,7 +44,8 @@ impl Compiler {
             return None;
         }
         compiler.signal(Signal::STOP);
-        Some(compiler)
+        // One that has just been killed is still there.
+        (!compiler.has_ended()).then_some(compiler)
     }
 
     /// Sends it a signal; it may have gone.

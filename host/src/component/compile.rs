@@ -97,6 +97,37 @@ pub(super) struct Blank {
     concurrency: bool,
 }
 
+/// Why there is no code of a component.
+#[derive(Debug)]
+pub(super) enum Unfinished {
+    /// No compiler gave any.
+    Uncompiled(NotCompiled),
+    /// It was compiled, and cannot be used.
+    Rejected(Rejected),
+}
+
+impl Unfinished {
+    /// The same, of a component in this file: others with the same bytes may wait for it too.
+    pub(super) fn of(&self, path: &Path) -> Rejected {
+        match self {
+            Self::Uncompiled(why) => refused(path, why),
+            Self::Rejected(why) => why.clone(),
+        }
+    }
+}
+
+impl From<NotCompiled> for Unfinished {
+    fn from(why: NotCompiled) -> Self {
+        Self::Uncompiled(why)
+    }
+}
+
+impl From<Rejected> for Unfinished {
+    fn from(why: Rejected) -> Self {
+        Self::Rejected(why)
+    }
+}
+
 /// What the cache has of a component.
 pub(super) enum Found {
     /// Its code.
@@ -154,7 +185,7 @@ impl Foundry {
         blank: &Arc<Blank>,
         key: &Key,
         pace: Pace,
-    ) -> Result<Code, Rejected> {
+    ) -> Result<Code, Unfinished> {
         let began = Instant::now();
         let code = self.compile_and_keep(blank, key, pace).await?;
         say(blank, began, false);
@@ -166,20 +197,18 @@ impl Foundry {
         blank: &Arc<Blank>,
         key: &Key,
         pace: Pace,
-    ) -> Result<Code, Rejected> {
+    ) -> Result<Code, Unfinished> {
         let compiled = self.compiler.compile(&blank.source.bytes, key, blank.concurrency, pace);
-        let artefact = said(&blank.source, self.say, compiled)
-            .await
-            .map_err(|why| refused(&blank.source.path, &why))?;
+        let artefact = said(&blank.source, self.say, compiled).await?;
         let (shop, blank, key) = (self.shop.clone(), blank.clone(), *key);
         let work = move || {
             let code = shop.link(&blank, &artefact)?;
             if let Some(cache) = &shop.cache {
                 cache.put(&key, &artefact);
             }
-            Ok(code)
+            Ok::<_, Rejected>(code)
         };
-        Self::aside(pace, work).await?
+        Ok(Self::aside(pace, work).await??)
     }
 
     /// Does work that takes a core on a thread of its own. The wait is bounded; a thread that hangs in

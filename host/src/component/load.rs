@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::compile::{Blank, Found, Foundry, Say};
+use super::compile::{Blank, Found, Foundry, Say, Unfinished};
+use super::flight::{Flight, Flights, Versions};
 use super::generation::{Blueprint, Code, Generation, Kept};
 use super::instance::GuestFailure;
 use super::memory::MemoryBudget;
@@ -213,9 +214,12 @@ pub struct Loader {
     step: Mutex<Step>,
     /// Code that is in use, by its digest: many components may be of one file.
     known: Mutex<HashMap<Arc<str>, Weak<Code>>>,
-    /// What is being compiled, by its digest: nothing is compiled twice at once.
-    flights: Mutex<HashMap<Arc<str>, Weak<tokio::sync::Mutex<()>>>>,
+    flights: Flights<Compiled>,
+    versions: Versions,
 }
+
+/// What a compiler has come to, for all who wait for it.
+type Compiled = Result<Arc<Code>, Arc<Unfinished>>;
 
 /// A file whose code is wanted, and the component that it is for, if that has a name.
 #[derive(Clone, Debug)]
@@ -246,7 +250,8 @@ impl Loader {
             number: AtomicU64::new(1),
             step: Mutex::new(Step::Read),
             known: Mutex::default(),
-            flights: Mutex::default(),
+            flights: Flights::default(),
+            versions: Versions::default(),
         }
     }
 
@@ -298,7 +303,9 @@ impl Loader {
 
     /// Compiles, of these files, what is neither in use nor in the cache: some at once, each by a child
     /// of its own. Their code is there as long as what is given is held. Cancel-safe: dropping it
-    /// kills the compilers. A file that cannot be read is passed over: who loads it says so.
+    /// kills the compilers that nobody else waits for. A file that cannot be read is passed over: who
+    /// loads it says so; so is one that has been read anew by another meanwhile. `under_way` is called once,
+    /// when as many are being compiled as can be.
     ///
     /// # Errors
     /// See [`Rejected`]: the first one that has to be compiled and cannot.
@@ -306,8 +313,10 @@ impl Loader {
         self: &Arc<Self>,
         wanted: impl IntoIterator<Item = Wanted> + Send,
         pace: Pace,
+        under_way: impl FnOnce() + Send,
     ) -> Result<Vec<Held>, Rejected> {
         let (mut compiling, mut held) = (JoinSet::new(), Vec::new());
+        let mut under_way = Some(under_way);
         for wanted in wanted {
             let Ok(source) = self.read(&wanted.path).await else { continue };
             if let Some(code) = self.known(&source.digest) {
@@ -324,20 +333,24 @@ impl Loader {
                 Err(_) => continue,
             };
             while compiling.len() >= self.foundry.at_once() {
+                if let Some(tell) = under_way.take() {
+                    tell();
+                }
                 held.extend(next(&mut compiling).await?);
             }
-            let loader = self.clone();
+            let version = self.versions.seen(&wanted.path, &blank.source.digest);
+            let flight = self.join(blank, key, pace);
             compiling.spawn(async move {
-                let compiled = tokio::select! {
+                tokio::select! {
                     biased;
-                    () = wanted.given_up.cancelled() => return Ok(None),
-                    compiled = loader.compile_one(blank, key, pace) => compiled,
-                };
-                compiled.map(Some).map_err(|why| match wanted.component {
-                    Some(component) => why.of(&component),
-                    None => why,
-                })
+                    () = wanted.given_up.cancelled() => Ok(None),
+                    () = version.replaced() => Ok(None),
+                    landed = landed(&flight, &wanted) => landed.map(Some),
+                }
             });
+        }
+        if let Some(tell) = under_way.take() {
+            tell();
         }
         while !compiling.is_empty() {
             held.extend(next(&mut compiling).await?);
@@ -345,23 +358,18 @@ impl Loader {
         Ok(held)
     }
 
-    async fn compile_one(&self, blank: Blank, key: Key, pace: Pace) -> Result<Held, Rejected> {
+    /// Has it compiled, or waits with those who have it compiled already.
+    fn join(self: &Arc<Self>, blank: Blank, key: Key, pace: Pace) -> Arc<Flight<Compiled>> {
         let digest = blank.source.digest.clone();
-        let flight = {
-            let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
-            flights.retain(|_, flight| flight.strong_count() > 0);
-            let flight = flights.get(&digest).and_then(Weak::upgrade).unwrap_or_default();
-            flights.insert(digest.clone(), Arc::downgrade(&flight));
-            flight
-        };
-        // Bounded: whoever has it compiles, within the bounds of that.
-        let _flight = flight.lock().await;
-        if let Some(code) = self.known(&digest) {
-            return Ok(Held(code));
-        }
-        self.begin(Step::Compile);
-        let code = self.foundry.compile(&Arc::new(blank), &key, pace).await?;
-        Ok(Held(self.learn(digest, code)))
+        let (loader, of) = (self.clone(), digest.clone());
+        self.flights.join(&digest, || async move {
+            if let Some(code) = loader.known(&of) {
+                return Ok(code);
+            }
+            loader.begin(Step::Compile);
+            let code = loader.foundry.compile(&Arc::new(blank), &key, pace).await?;
+            Ok(loader.learn(of, code))
+        })
     }
 
     /// Code that was kept, with these settings.
@@ -449,6 +457,19 @@ impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Held").field(&self.0.digest).finish()
     }
+}
+
+/// Waits for the code of a file.
+async fn landed(flight: &Flight<Compiled>, wanted: &Wanted) -> Result<Held, Rejected> {
+    let refused = match flight.outcome().await {
+        Some(Ok(code)) => return Ok(Held(code)),
+        Some(Err(why)) => why.of(&wanted.path),
+        None => Rejected::for_now(Step::Compile, "compiling it has failed"),
+    };
+    Err(match &wanted.component {
+        Some(component) => refused.of(component),
+        None => refused,
+    })
 }
 
 /// The code of the next one; none if it was given up.

@@ -18,6 +18,7 @@ mod cost;
 mod engine;
 mod fate;
 mod files;
+mod flight;
 mod generation;
 mod grants;
 mod hooks;

@@ -73,7 +73,7 @@ impl Aside {
     }
 
     /// Has compiled what a change wants.
-    pub(super) fn compile(&mut self, change: Change, scope: Scope, wanted: Vec<Wanted>) {
+    pub(super) fn compile(&mut self, mut change: Change, scope: Scope, wanted: Vec<Wanted>) {
         let (loader, stopping) = (self.loader.clone(), self.stopping.clone());
         let (number, overtaken) = (change.number(), CancellationToken::new());
         let of = |wanted: &Wanted| Some((wanted.component.clone()?, wanted.given_up.clone()));
@@ -86,11 +86,17 @@ impl Aside {
         });
         self.compiling.spawn(async move {
             let refused = |why| Err(Rejected::at(Step::Compile, why));
+            let told = change.under_way();
+            let tell = || {
+                // Who asked may have gone.
+                told.map(|told| told.send(()).ok());
+            };
             let outcome = tokio::select! {
                 biased;
                 () = stopping.cancelled() => refused(STOPPING),
                 () = overtaken.cancelled() => refused(OVERTAKEN),
-                compiled = loader.compile(wanted, Pace::BesideTraffic) => compiled,
+                () = change.given_up() => refused(OUTDONE),
+                compiled = loader.compile(wanted, Pace::BesideTraffic, tell) => compiled,
             };
             Compiled { change, outcome }
         });
@@ -132,6 +138,9 @@ impl Aside {
 /// Why a change is given up.
 const OVERTAKEN: &str =
     "another change, asked for later, was carried out while this one was being compiled";
+
+/// The same, of one that nobody waits for.
+const OUTDONE: &str = "the same was asked for later, and reads everything anew";
 
 impl fmt::Debug for Aside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

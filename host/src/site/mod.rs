@@ -12,6 +12,7 @@
 //! seen or nothing of it. May not know HTTP's wire, sockets or the lifecycle.
 
 mod aside;
+mod asking;
 mod breaker;
 mod bulkhead;
 mod reload;
@@ -31,6 +32,7 @@ use tokio::sync::Semaphore;
 
 use crate::component::{Generation, Settings, Source};
 
+pub use asking::Reloads;
 pub use breaker::{Breaker, Standing as BreakerStanding};
 pub use bulkhead::{Bulkhead, Full, Permit};
 pub use reload::{Outfitter, Reloaded};

@@ -138,7 +138,7 @@ impl Outfitter {
                 Err(Unmade::Rejected(why)) => return Err(why),
                 Err(Unmade::Uncompiled) => {}
             }
-            held.push(loader.compile(self.wanted(&self.first), pace).await?);
+            held.push(loader.compile(self.wanted(&self.first), pace, || {}).await?);
         }
         Err(Rejected::for_now(Step::Compile, ALWAYS_ANOTHER))
     }
@@ -160,7 +160,7 @@ impl Outfitter {
                 Err(Unmade::Rejected(why)) => return Err(why),
                 Err(Unmade::Uncompiled) => {
                     let wanted = Wanted::new(None, component.source.clone());
-                    held.push(loader.compile([wanted], Pace::Start).await?);
+                    held.push(loader.compile([wanted], Pace::Start, || {}).await?);
                     continue;
                 }
             };

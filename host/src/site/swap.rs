@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::future::pending;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +88,13 @@ pub enum Outcome {
     Rejected(Rejected),
 }
 
+impl Outcome {
+    /// Nobody carries anything out any more.
+    pub(super) fn ending() -> Self {
+        Self::Rejected(Rejected::for_now(Step::Ask, "the process is ending"))
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -119,8 +127,19 @@ pub(super) struct Asked {
     ask: Ask,
     trigger: Trigger,
     answer: oneshot::Sender<Outcome>,
+    /// Told when it waits for a compiler.
+    under_way: Option<oneshot::Sender<()>>,
     /// A stop waits until who asked has been told.
     kept: Box<dyn Any + Send>,
+}
+
+/// A reload that somebody will hear of.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// What becomes of it.
+    pub(super) outcome: oneshot::Receiver<Outcome>,
+    /// Comes if it waits for a compiler: from then on another one that wants the same compiled shares it.
+    pub(super) under_way: Option<oneshot::Receiver<()>>,
 }
 
 /// A change that has had its first turn.
@@ -148,6 +167,20 @@ impl Change {
     /// Counts up: who asked later has a greater one.
     pub(super) fn number(&self) -> u64 {
         self.by.number
+    }
+
+    /// Waits until nobody wants it any more. What an operator has asked for is carried out even if he
+    /// has gone.
+    pub(super) async fn given_up(&mut self) {
+        match self.asked.trigger {
+            Trigger::Operator => pending().await,
+            Trigger::Hangup | Trigger::Watch => self.asked.answer.closed().await,
+        }
+    }
+
+    /// Whom to tell that it waits for a compiler, once.
+    pub(super) fn under_way(&mut self) -> Option<oneshot::Sender<()>> {
+        self.asked.under_way.take()
     }
 
     /// Leaves these alone from now on: changes that were asked for later have decided about them.
@@ -216,27 +249,41 @@ impl Swaps {
         (Self { sender, shared }, swapper)
     }
 
-    /// Asks for a swap and waits for its outcome: as long as those before it and its own steps
+    /// Asks in the name of an operator and waits for the outcome: as long as those before it and its own steps
     /// take, each of which has a deadline. Dropping the future leaves the swap going on.
-    pub async fn ask(&self, ask: Ask, trigger: Trigger) -> Outcome {
-        let (answer, outcome) = oneshot::channel();
-        let refused = |why: &str| Outcome::Rejected(Rejected::for_now(Step::Ask, why));
-        let kept = self.shared.keeper.keep(format!("swap asked={}", trigger.name()));
-        let asked = Asked { ask, trigger, answer, kept };
-        let sent = match trigger {
-            // There is one of these at a time, and nobody to be told to come again.
-            Trigger::Watch => self.sender.send(asked).await.map_err(|_| ENDING),
-            Trigger::Hangup | Trigger::Operator => {
-                self.sender.try_send(asked).map_err(|why| match why {
-                    TrySendError::Full(_) => "too many swaps are waiting already; ask again later",
-                    TrySendError::Closed(_) => ENDING,
-                })
+    pub async fn ask(&self, ask: Ask) -> Outcome {
+        let (asked, Pending { outcome, .. }) = self.asked(ask, Trigger::Operator);
+        match self.sender.try_send(asked) {
+            Ok(()) => outcome.await.unwrap_or_else(|_| Outcome::ending()),
+            Err(TrySendError::Full(_)) => {
+                let why = "too many swaps are waiting already; ask again later";
+                Outcome::Rejected(Rejected::for_now(Step::Ask, why))
             }
-        };
-        match sent {
-            Ok(()) => outcome.await.unwrap_or_else(|_| refused(ENDING)),
-            Err(why) => refused(why),
+            Err(TrySendError::Closed(_)) => Outcome::ending(),
         }
+    }
+
+    /// Asks for a reload in the name of somebody who cannot be told to come again: as soon as there is a
+    /// place for it. Cancel-safe.
+    pub(super) async fn reload(&self, trigger: Trigger) -> Pending {
+        let (asked, pending) = self.asked(Ask::Reload, trigger);
+        if let Ok(place) = self.sender.reserve().await {
+            place.send(asked);
+        }
+        pending
+    }
+
+    /// Whether there is no place for another.
+    pub(super) fn are_many(&self) -> bool {
+        self.sender.capacity() == 0
+    }
+
+    fn asked(&self, ask: Ask, trigger: Trigger) -> (Asked, Pending) {
+        let (answer, outcome) = oneshot::channel();
+        let (under_way, is_under_way) = oneshot::channel();
+        let kept = self.shared.keeper.keep(format!("swap asked={}", trigger.name()));
+        let asked = Asked { ask, trigger, answer, under_way: Some(under_way), kept };
+        (asked, Pending { outcome, under_way: Some(is_under_way) })
     }
 
     /// All generations that there are, newest first.
@@ -526,9 +573,6 @@ impl Shared {
         }
     }
 }
-
-/// Nobody carries anything out any more.
-const ENDING: &str = "the process is ending";
 
 /// Why nothing is swapped any more.
 pub(super) const STOPPING: &str =

@@ -72,6 +72,11 @@ impl Again {
         }
     }
 
+    /// It has been asked for: what comes of it says how it goes on.
+    pub(super) fn asked(&mut self) {
+        self.due = None;
+    }
+
     /// What is served is what the files are: by somebody else's reload.
     pub(super) fn forget(&mut self) {
         *self = Self::default();

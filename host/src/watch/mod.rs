@@ -25,7 +25,7 @@ use host_manifest::Stamp;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, info, warn};
 
-use crate::site::{Ask, Swaps, Trigger};
+use crate::site::{Reloads, Swaps, Trigger};
 use aside::Aside;
 use asked::{Again, Asked, Seen};
 use eyes::{Aim, Eyes};
@@ -66,6 +66,7 @@ impl Watch {
         let eyes = open().map(Arc::new);
         let mut swapped = swaps.watch();
         let (mut asked, mut again) = (Asked::default(), Again::default());
+        let mut reloads = Reloads::new(swaps.clone(), Trigger::Watch);
         let mut told = Told::default();
         // First the watch and then the look, so that nothing happens in between.
         let mut look = self.look(eyes.clone(), &swaps).await;
@@ -82,10 +83,13 @@ impl Watch {
             }
             if changed || again.is_due() {
                 debug!(changed, "watch: asks for a reload");
-                // The outcome is in the log; a file that is not what is served already is swapped in.
-                again.after(&swaps.ask(Ask::Reload, Trigger::Watch).await);
+                again.asked();
+                reloads.ask();
             }
             tokio::select! {
+                biased;
+                // It is in the log; a file that is not what is served already is swapped in.
+                outcome = reloads.next() => again.after(&outcome),
                 () = happened(eyes.as_deref()) => {}
                 () = sleep(LOOK_EVERY), if blind => {}
                 () = again.wait() => {}
