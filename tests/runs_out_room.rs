@@ -1,7 +1,8 @@
 //! Room that runs out: memory of a cgroup, and a file system that is full.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
@@ -151,6 +152,25 @@ fn database_on_a_full_file_system_refuses_writes_and_takes_them_again() {
     assert_eq!(kv(&host, "a", "get?bucket=own&key=k"), "before\n");
     host.signal(Signal::TERM);
     host.wait_exit().expect_code(0);
+}
+
+/// On a small file system that was full of old entries nothing new was ever kept.
+#[test]
+fn old_entries_of_a_cache_on_a_full_file_system_make_room() {
+    let Some(small) = Small::new() else { return };
+    let cache = small.path("cache");
+    fs::create_dir(&cache).unwrap();
+    fs::set_permissions(&cache, Permissions::from_mode(0o700)).unwrap();
+    let old = small.at.join("cache").join(format!("{}.code", "0".repeat(64)));
+    fs::write(&old, vec![b'x'; 8 << 20]).unwrap_err();
+    let host = Host::serve("version_a_p2").args(["--cache-dir", &cache]).start();
+    assert_eq!(host.get("/").status(), 200);
+    let kept: Vec<_> = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_ne!(kept[0], old);
+    host.signal(Signal::TERM);
+    let exit = host.wait_exit();
+    assert!(!exit.stderr.contains("cannot be kept"), "{}", exit.stderr);
 }
 
 /// A log that finds no room is no reason not to serve, nor a code cache that finds none.

@@ -4,14 +4,13 @@
 //! several hosts may use one directory, and nobody sees half of one. What is read is checked; any
 //! damage is a miss, and the next compile writes the entry anew.
 
-use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustix::fd::OwnedFd;
@@ -39,11 +38,14 @@ const STALE: Duration = Duration::from_secs(3600);
 /// way until they are [`STALE`].
 const NAMES_TRIED: usize = 1000;
 
-/// Ends the name of an entry.
-const ENTRY: &[u8] = b".code";
+/// Ends the name of an entry, behind the digits of its key.
+const ENTRY: &str = ".code";
 
-/// Begins the name of a file that is being written.
-const NEW: &[u8] = b".new-";
+/// Digits of a key.
+const DIGITS: usize = 64;
+
+/// Begins the name of a file that is being written: a process number and a number of its own follow.
+const NEW: &str = ".new-";
 
 /// Why a directory is not used.
 #[derive(Debug, Error)]
@@ -88,7 +90,8 @@ pub enum Unusable {
 #[derive(Debug)]
 pub struct Cache {
     path: PathBuf,
-    directory: OwnedFd,
+    /// What is at that path, or was when it was last looked at.
+    directory: Mutex<Arc<OwnedFd>>,
     largest: u64,
     /// Names of files that are being written.
     number: AtomicU64,
@@ -101,6 +104,12 @@ impl Cache {
     /// # Errors
     /// See [`Unusable`].
     pub fn open(path: &Path) -> Result<Self, Unusable> {
+        let directory = Mutex::new(Arc::new(Self::open_directory(path)?));
+        let (largest, number) = (LARGEST_CACHE, AtomicU64::new(0));
+        Ok(Self { path: path.to_owned(), directory, largest, number })
+    }
+
+    fn open_directory(path: &Path) -> Result<OwnedFd, Unusable> {
         let unopened = |why: io::Error| Unusable::Unopened { path: path.to_owned(), why };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unopened)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -114,15 +123,18 @@ impl Cache {
         if others_write(&stat) {
             return Err(Unusable::Open { path: path.to_owned(), mode: stat.st_mode & 0o7777 });
         }
-        let (largest, number) = (LARGEST_CACHE, AtomicU64::new(0));
-        Ok(Self { path: path.to_owned(), directory, largest, number })
+        Ok(directory)
+    }
+
+    fn directory(&self) -> MutexGuard<'_, Arc<OwnedFd>> {
+        self.directory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why nothing can be kept here, as far as the directory's rights say so; what is there is used
     /// all the same.
     #[must_use]
     pub fn read_only(&self) -> Option<String> {
-        let may_write = accessat(&self.directory, c".", Access::WRITE_OK, AtFlags::EACCESS);
+        let may_write = accessat(&**self.directory(), c".", Access::WRITE_OK, AtFlags::EACCESS);
         let why = io::Error::from(may_write.err()?);
         Some(format!("{} cannot be written: {why}", self.path.display()))
     }
@@ -161,7 +173,7 @@ impl Cache {
     fn open_entry(&self, name: &str) -> io::Result<File> {
         // Not blocking: a fifo of that name would be waited for.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = openat(&self.directory, name, flags, Mode::empty())?;
+        let file = openat(&*self.directory().clone(), name, flags, Mode::empty())?;
         let stat = fstat(&file)?;
         let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
@@ -177,7 +189,7 @@ impl Cache {
 
     /// Keeps it for the next start; says so in the log if that fails. Blocks.
     pub fn put(&self, key: &Key, artefact: &Artefact) {
-        if let Err(why) = self.write(&entry(key), artefact.bytes()) {
+        if let Err(why) = self.keep(&entry(key), artefact.bytes()) {
             let path = self.path.display();
             warn!(
                 %path,
@@ -190,14 +202,36 @@ impl Cache {
         }
     }
 
+    /// Writes it; a second time if something can be done about why it fails the first.
+    fn keep(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let why = match self.write(name, bytes) {
+            Ok(()) => return Ok(()),
+            Err(why) => why,
+        };
+        let mended = match why.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                self.make_room(name, bytes.len() as u64)?
+            }
+            // It has been removed since: whoever wants the room back does not want it to stay away.
+            io::ErrorKind::NotFound => {
+                let anew = Self::open_directory(&self.path).map_err(io::Error::other)?;
+                *self.directory() = Arc::new(anew);
+                true
+            }
+            _ => false,
+        };
+        if mended { self.write(name, bytes) } else { Err(why) }
+    }
+
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let (new, mut file) = self.create_new()?;
+        let directory = self.directory().clone();
+        let (new, mut file) = self.create_new(&directory)?;
         // What is lost with the power is found by its checksum: nothing waits for the disk.
         let written = file
             .write_all(bytes)
-            .and_then(|()| Ok(renameat(&self.directory, &*new, &self.directory, name)?));
+            .and_then(|()| Ok(renameat(&*directory, &*new, &*directory, name)?));
         if written.is_err() {
-            unlinkat(&self.directory, &*new, AtFlags::empty()).ok();
+            unlinkat(&*directory, &*new, AtFlags::empty()).ok();
         }
         written
     }
@@ -205,12 +239,12 @@ impl Cache {
     /// A file that nobody else writes to, and its name. A name that is taken may be that of a file
     /// which is being written: by a second cache of this process, or by a host that has the same
     /// process number in another container.
-    fn create_new(&self) -> io::Result<(String, File)> {
+    fn create_new(&self, directory: &OwnedFd) -> io::Result<(String, File)> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         for _ in 0..NAMES_TRIED {
             let number = self.number.fetch_add(1, Ordering::Relaxed);
-            let new = format!(".new-{}-{number}", process::id());
-            match openat(&self.directory, &*new, flags, Mode::from(0o600)) {
+            let new = format!("{NEW}{}-{number}", process::id());
+            match openat(directory, &*new, flags, Mode::from(0o600)) {
                 Ok(file) => return Ok((new, file.into())),
                 Err(rustix::io::Errno::EXIST) => {}
                 Err(why) => return Err(why.into()),
@@ -221,43 +255,88 @@ impl Cache {
 
     /// Removes what is too old or too much. Files that are not ours by their name are left alone.
     fn sweep(&self) -> io::Result<()> {
-        let now = SystemTime::now();
-        let mut entries = Vec::new();
-        for found in Dir::read_from(&self.directory)? {
-            let found = found?;
-            let name = found.file_name().to_owned();
-            let is_new = name.to_bytes().starts_with(NEW);
-            let is_entry = name.to_bytes().ends_with(ENTRY);
-            if !is_new && !is_entry {
-                continue;
-            }
-            // Another host may have removed it meanwhile.
-            let Ok(stat) = statat(&self.directory, &name, AtFlags::SYMLINK_NOFOLLOW) else {
-                continue;
-            };
-            let age = now.duration_since(modified(&stat)).unwrap_or_default();
-            if is_entry {
-                entries.push((age, u64::try_from(stat.st_size).unwrap_or(0), name));
-            } else if age > STALE {
-                unlinkat(&self.directory, &name, AtFlags::empty()).ok();
-            }
+        let directory = self.directory().clone();
+        let (entries, stale) = look(&directory)?;
+        for name in stale {
+            unlinkat(&*directory, name, AtFlags::empty()).ok();
         }
-        entries.sort();
         let mut total = 0_u64;
-        for (_, size, name) in entries {
+        for Entry { size, name, .. } in entries {
             total = total.saturating_add(size);
             if total > self.largest {
-                let name = OsStr::from_bytes(name.to_bytes());
-                debug!(name = %name.display(), "code cache: an old entry goes");
-                unlinkat(&self.directory, name, AtFlags::empty()).ok();
+                debug!(name, "code cache: an old entry goes");
+                unlinkat(&*directory, name, AtFlags::empty()).ok();
             }
         }
         Ok(())
     }
+
+    /// Removes the entries that were not used for longest, until so many bytes are free that were not, for
+    /// the entry `of` this name. Gives whether there are: if not, all stay.
+    fn make_room(&self, of: &str, bytes: u64) -> io::Result<bool> {
+        let directory = self.directory().clone();
+        let (mut entries, _) = look(&directory)?;
+        entries.retain(|entry| entry.name != of);
+        if entries.iter().map(|entry| entry.size).sum::<u64>() < bytes {
+            return Ok(false);
+        }
+        let mut freed = 0;
+        while freed < bytes
+            && let Some(Entry { size, name, .. }) = entries.pop()
+        {
+            debug!(name, "code cache: an old entry makes room");
+            unlinkat(&*directory, name, AtFlags::empty())?;
+            freed += size;
+        }
+        Ok(true)
+    }
+}
+
+/// What is kept, as a directory has it; the last used comes first.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    unused: Duration,
+    size: u64,
+    name: String,
+}
+
+/// The entries of a directory, and names of files that nobody writes any more.
+fn look(directory: &OwnedFd) -> io::Result<(Vec<Entry>, Vec<String>)> {
+    let now = SystemTime::now();
+    let (mut entries, mut stale) = (Vec::new(), Vec::new());
+    for found in Dir::read_from(directory)? {
+        let found = found?;
+        let Ok(name) = found.file_name().to_str() else { continue };
+        if !is_entry(name) && !is_new(name) {
+            continue;
+        }
+        // Another host may have removed it meanwhile.
+        let Ok(stat) = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let unused = now.duration_since(modified(&stat)).unwrap_or_default();
+        let (name, size) = (name.to_owned(), u64::try_from(stat.st_size).unwrap_or(0));
+        if is_entry(&name) {
+            entries.push(Entry { unused, size, name });
+        } else if unused > STALE {
+            stale.push(name);
+        }
+    }
+    entries.sort();
+    Ok((entries, stale))
+}
+
+fn is_entry(name: &str) -> bool {
+    let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    name.strip_suffix(ENTRY).is_some_and(|key| key.len() == DIGITS && key.bytes().all(digit))
+}
+
+fn is_new(name: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let numbers = name.strip_prefix(NEW).and_then(|numbers| numbers.split_once('-'));
+    numbers.is_some_and(|(process, own)| number(process) && number(own))
 }
 
 fn entry(key: &Key) -> String {
-    format!("{key}.code")
+    format!("{key}{ENTRY}")
 }
 
 /// Ours or root's, who may do everything anyway.
@@ -331,7 +410,12 @@ mod tests {
             let file = File::options().write(true).open(folder.0.join(entry(&key(byte)))).unwrap();
             file.set_modified(SystemTime::now() - Duration::from_secs(3600 * hours)).unwrap();
         };
-        fs::write(folder.0.join("notes.txt"), "mine").unwrap();
+        let others = ["notes.txt", "thesis.code", ".new-notes", ".new-1-x", ".new-1", "big.code"];
+        for name in others {
+            let file = File::create(folder.0.join(name)).unwrap();
+            file.set_len(10 * cache.largest).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        }
         for byte in 1..=3 {
             cache.put(&key(byte), &artefact(byte));
         }
@@ -348,8 +432,51 @@ mod tests {
         cache.put(&key(4), &artefact(4));
         let kept: Vec<u8> = (1..=4).filter(|byte| cache.get(&key(*byte)).is_some()).collect();
         assert_eq!(kept, [1, 3, 4]);
-        assert!(folder.0.join("notes.txt").exists());
+        for name in others {
+            assert!(folder.0.join(name).exists(), "{name}");
+        }
         assert!(!stale.exists() && folder.0.join(".new-1-2").exists());
+    }
+
+    /// On a small file system that was full of old entries, nothing new was ever kept.
+    #[test]
+    fn old_entries_make_room_for_a_new_one_and_not_in_vain() {
+        let folder = Folder::new("room");
+        let cache = Cache::open(&folder.0).unwrap();
+        let artefact = Artefact::seal(&key(0), &[0; 1_000]);
+        let size = artefact.bytes().len() as u64;
+        for byte in 1..=3 {
+            cache.put(&key(byte), &artefact);
+            let file = File::options().write(true).open(folder.0.join(entry(&key(byte)))).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(u64::from(byte))).unwrap();
+        }
+        let kept = || (1..=3).filter(|byte| folder.0.join(entry(&key(*byte))).exists());
+        // The one that is to be written is not what has to make room.
+        assert!(!cache.make_room(&entry(&key(1)), 2 * size + 1).unwrap());
+        assert_eq!(kept().collect::<Vec<_>>(), [1, 2, 3]);
+        assert!(cache.make_room(&entry(&key(4)), size + 1).unwrap());
+        assert_eq!(kept().collect::<Vec<_>>(), [1]);
+    }
+
+    /// Somebody cleared the directory of caches while the host ran: nothing was kept any more, each time
+    /// with a warning.
+    #[test]
+    fn a_directory_that_was_removed_is_made_again() {
+        let folder = Folder::new("removed");
+        let cache = Cache::open(&folder.0).unwrap();
+        for byte in 1..=2 {
+            fs::remove_dir_all(&folder.0).unwrap();
+            assert!(cache.get(&key(byte)).is_none());
+            cache.put(&key(byte), &Artefact::seal(&key(byte), b"code"));
+            assert!(cache.get(&key(byte)).is_some());
+            assert_eq!(fs::metadata(&folder.0).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+        // What somebody else has put in its place is not used.
+        fs::remove_dir_all(&folder.0).unwrap();
+        fs::create_dir(&folder.0).unwrap();
+        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o777)).unwrap();
+        cache.put(&key(3), &Artefact::seal(&key(3), b"code"));
+        assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
     }
 
     /// Two caches of one process, or two hosts that are process 1 of their containers, call a new file
@@ -359,7 +486,7 @@ mod tests {
     fn who_finds_a_name_taken_takes_another() {
         let folder = Folder::new("taken");
         let cache = Cache::open(&folder.0).unwrap();
-        let (taken, mut first) = cache.create_new().unwrap();
+        let (taken, mut first) = cache.create_new(&cache.directory().clone()).unwrap();
         let second = Cache::open(&folder.0).unwrap();
         second.put(&key(1), &Artefact::seal(&key(1), b"second"));
         assert!(second.get(&key(1)).is_some());
