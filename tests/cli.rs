@@ -1,5 +1,6 @@
 //! The command line: it says what it wants, and refuses with a sentence that says what to do.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -208,6 +209,81 @@ fn handler_in_name_only_is_refused() {
     let app =
         "(component (instance $i) (export \"wasi:http/incoming-handler@0.2.0\" (instance $i)))";
     refused(&file("name.wat", app.as_bytes()), &["name.wat", "handle"]);
+}
+
+/// A component, or a manifest, had its say on the operator's terminal: it could clear it and forge lines.
+#[test]
+fn nothing_that_a_stranger_wrote_is_a_command_to_the_terminal() {
+    let name = "\\1b[2J\\1b]0;owned\\07\\c2\\9b2J";
+    let twice = format!(
+        "(component (core module (func (export \"{name}\")) (func (export \"{name}\"))) \
+         (instance $i) (export \"wasi:http/incoming-handler@0.2.0\" (instance $i)))"
+    );
+    let twice = file("twice.wat", twice.as_bytes());
+    let wrong = file("wrong.wat", b"(component \x1b[2J\xc2\x9b)");
+    let manifest = file("escape.toml", b"[component.a]\nsource = \"\x1b[2J\"\n");
+    let named = b"[component.a]\nsource = \"\\u001b[2J.wasm\"\n[[route]]\npath = \"/\"\ncomponent = \"a\"\n";
+    let named = file("named.toml", named);
+    let odd = file("odd\x1b[2J.wasm", b"no");
+    let harmless = |exit: &Exit| {
+        let said = format!("{}{}", exit.stdout, exit.stderr);
+        let command = |letter: &char| letter.is_control() && *letter != '\n';
+        assert_eq!(said.chars().find(command), None, "{said:?}");
+        assert!(said.contains("2J") || said.contains("\\u{9b}"), "{said:?}");
+    };
+    for app in [&twice, &wrong, &manifest, &named, &odd] {
+        harmless(&Host::run(["check", "--no-cache", text(app)]));
+        harmless(&Host::run([
+            "serve",
+            "--no-cache",
+            "--control",
+            "off",
+            "--addr",
+            "127.0.0.1:0",
+            text(app),
+        ]));
+    }
+    let host = Host::serve("version_a_p2").control().args(["--no-cache"]).start();
+    for app in [&twice, &wrong, &odd] {
+        harmless(&Host::run(["compile", "-o", text(&app.with_extension("cwasm")), text(app)]));
+        harmless(&host.ctl(["swap", text(app)]));
+    }
+}
+
+/// Words that a component chooses were taken for the reason: that one took too much memory.
+#[test]
+fn reason_is_not_the_component_s_to_choose() {
+    for name in ["out of memory", "memory allocation of 8 bytes failed", "mmap failed"] {
+        let twice = format!(
+            "(component (core module (func (export \"{name}\")) (func (export \"{name}\"))) \
+             (instance $i) (export \"wasi:http/incoming-handler@0.2.0\" (instance $i)))"
+        );
+        refused(&file("reason.wat", twice.as_bytes()), &["does not compile", name]);
+    }
+}
+
+/// They wrote nothing and exited with 0: a pipeline went on with an empty schema.
+#[test]
+fn answer_that_cannot_be_written_is_exit_4() {
+    let app = guest("hello_p2");
+    let code = file("full.cwasm", b"");
+    let host = Host::serve("version_a_p2").control().start();
+    let socket = text(host.control_path());
+    let full = ["sh", "-c", "exec \"$@\" >/dev/full", "sh"].map(OsString::from);
+    for args in [
+        &["schema"][..],
+        &["--help"],
+        &["--version"],
+        &["check", text(&app)],
+        &["check", "--json", text(&app)],
+        &["serve", "--dry-run", text(&app)],
+        &["compile", text(&app), "-o", text(&code)],
+        &["ctl", "--socket", socket, "status"],
+        &["ctl", "--socket", socket, "--json", "generations"],
+    ] {
+        let exit = Host::run_under(&full, args);
+        exit.expect_code(4).expect_last_line("to stdout: No space left on device");
+    }
 }
 
 #[test]

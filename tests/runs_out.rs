@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use std::{fs, thread};
 
+use serde_json::Value;
+
 use crate::support::app::{App, variant, version};
 use crate::support::prelude::*;
 use crate::support::scarce::{Cgroup, User, threads};
@@ -59,6 +61,20 @@ fn start_in_a_pids_cgroup_that_is_too_small_says_what_is_missing() {
     expect_refused_for_threads(&Host::serve("hello_p2").under(cgroup.within()).start_in_vain());
     let check = Host::run_under(&cgroup.within(), ["check", guest("hello_p2").to_str().unwrap()]);
     expect_refused_for_threads(&check);
+    // Who reads JSON gets a document all the same: there was nothing on stdout.
+    let app = guest("hello_p2");
+    let check = Host::run_under(&cgroup.within(), ["check", "--json", app.to_str().unwrap()]);
+    expect_refused_for_threads(&check);
+    let report: Value = serde_json::from_str(&check.stdout).unwrap();
+    assert_eq!((&report["schema"], &report["ok"]), (&"host-check/1".into(), &false.into()));
+    assert!(report["error"].as_str().unwrap().contains("more threads"), "{report}");
+}
+
+/// A limit on the memory of the process was blamed on a limit on threads, and only that.
+#[test]
+fn start_with_too_little_memory_for_its_threads_names_that_limit_too() {
+    let exit = Host::serve("hello_p2").under(["prlimit", "--data=20000000", "--"]).start_in_vain();
+    exit.expect_code(3).expect_last_line("more threads").expect_last_line("`ulimit -d`");
 }
 
 /// A component with a folder and names, which is watched.

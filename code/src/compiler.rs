@@ -93,7 +93,7 @@ pub enum NotCompiled {
         words: String,
     },
     /// There was no process to be had.
-    #[error("was not compiled: the compiler cannot be started: {0}")]
+    #[error("was not compiled: the compiler cannot be started: {0}{hint}", hint = without_proc(.0))]
     NoProcess(io::Error),
     /// It gave something else than it should.
     #[error("was not compiled: what the compiler gave is not whole: {0}")]
@@ -111,6 +111,12 @@ impl NotCompiled {
             Self::Failed { .. } | Self::TooLarge(_) => false,
         }
     }
+}
+
+/// It is started from a file of /proc.
+fn without_proc(why: &io::Error) -> &'static str {
+    let missing = why.kind() == io::ErrorKind::NotFound;
+    if missing { "; it is started from /proc/self/exe: is /proc mounted?" } else { "" }
 }
 
 fn said(words: &str) -> String {

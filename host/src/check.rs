@@ -1,6 +1,6 @@
 //! `host check` and `--dry-run`: whether what is to be served would serve, and what it would use.
 
-use std::io::Write as _;
+use std::io;
 use std::sync::Arc;
 
 use crate::advice;
@@ -19,49 +19,40 @@ use crate::threads;
 /// cache and kept there, as a start would.
 #[must_use]
 pub fn run(ask: &Check) -> Exit {
-    let report = match examine(&ask.serve) {
-        Ok(report) => report,
-        Err(why) => {
-            drop(writeln!(outlet::stderr(), "host check: {why:#}"));
-            return Exit::NoStart;
+    let what = "host check";
+    let report = examine(&ask.serve).unwrap_or_else(|why| Report::none(format!("{why:#}")));
+    let printed = if ask.json {
+        if let Some(why) = &report.error {
+            outlet::complain(&format!("{what}: {why}"));
         }
-    };
-    if ask.json {
-        drop(writeln!(outlet::stdout(), "{}", report.json()));
+        outlet::pass(format!("{}\n", report.json()).as_bytes())
     } else {
-        print("host check", &report);
-    }
-    match report.ok {
+        print(what, &report)
+    };
+    let exit = match report.ok {
         false => Exit::NoStart,
         true if ask.strict && !report.warnings.is_empty() => Exit::Warned,
         true => Exit::Clean,
-    }
+    };
+    exit.if_printed(what, printed)
 }
 
 /// Goes as far as a start would, smoke requests and all, and says so.
 #[must_use]
 pub fn dry_run(config: &Serve) -> Exit {
     let what = "host serve --dry-run";
-    match examine(config) {
-        Ok(report) => {
-            print(what, &report);
-            if report.ok { Exit::Clean } else { Exit::NoStart }
-        }
-        Err(why) => {
-            drop(writeln!(outlet::stderr(), "{what}: {why:#}"));
-            Exit::NoStart
-        }
-    }
+    let report = examine(config).unwrap_or_else(|why| Report::none(format!("{why:#}")));
+    let printed = print(what, &report);
+    let exit = if report.ok { Exit::Clean } else { Exit::NoStart };
+    exit.if_printed(what, printed)
 }
 
 /// What would serve, on stdout; if something would not, that alone, on stderr, a line for each.
-fn print(what: &str, report: &Report) {
-    if report.ok {
-        drop(outlet::stdout().write_all(report.text().as_bytes()));
-    }
+fn print(what: &str, report: &Report) -> io::Result<()> {
     for refused in report.refused() {
-        drop(writeln!(outlet::stderr(), "{what}: {refused}"));
+        outlet::complain(&format!("{what}: {refused}"));
     }
+    if report.ok { outlet::print(&report.text()) } else { Ok(()) }
 }
 
 fn examine(config: &Serve) -> anyhow::Result<Report> {

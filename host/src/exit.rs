@@ -1,8 +1,9 @@
 //! The only place with exit numbers.
 
-use std::process;
+use std::{io, process};
 
 use crate::lifecycle::{Cause, Ending, Report};
+use crate::outlet;
 
 /// How the process ends. `docs/stopping.md` and the README print this table; `docs/control.md` the
 /// part of `host ctl`.
@@ -18,7 +19,7 @@ pub enum Exit {
     Usage,
     /// Could not start: component refused, port taken, …
     NoStart,
-    /// Failed while running.
+    /// Failed while running, or could not print what was asked for.
     Failed,
     /// Cut short by the signal of this number.
     Signal(u8),
@@ -49,6 +50,15 @@ impl Exit {
             Self::Signal(number) => 128 + number,
             Self::Same(code) | Self::Compiler(code) => code,
         }
+    }
+
+    /// The same, if the answer of the command `who` could be printed. A script that got half of it, or
+    /// nothing, must not go on as if that were the answer.
+    #[must_use]
+    pub fn if_printed(self, who: &str, printed: io::Result<()>) -> Self {
+        let Err(why) = printed else { return self };
+        outlet::complain(&format!("{who}: cannot write to stdout: {why}"));
+        Self::Failed
     }
 
     /// Ends the process at once: nothing may hang here, and the drop of a runtime with a spinning

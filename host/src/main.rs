@@ -18,25 +18,27 @@ fn main() {
             Ok(_) if config.dry_run => check::dry_run(&config),
             Ok(filter) => serve::run(&config, filter),
             Err(why) => {
-                drop(writeln!(outlet::stderr(), "host: {why}"));
+                outlet::complain(&format!("host: {why}"));
                 Exit::Usage
             }
         },
         Ok(Job::Schema) => {
-            // Whoever closed our stdout does not want to read it.
-            drop(writeln!(outlet::stdout(), "{}", host_manifest::schema()));
-            Exit::Clean
+            let schema = format!("{}\n", host_manifest::schema());
+            Exit::Clean.if_printed("host schema", outlet::pass(schema.as_bytes()))
         }
         Ok(Job::Check(ask)) => check::run(&ask),
         Ok(Job::Compile(ask)) => compile::run(&ask),
         Ok(Job::Compiler(numbers)) => compile::child(&numbers),
         Ok(Job::Ctl(ask)) => ctl::run(&ask),
         Err(why) => {
-            // Whoever closed our stdout or stderr does not want to read it.
-            drop(why.print());
-            if why.use_stderr() { Exit::Usage } else { Exit::Clean }
+            let printed = why.print().and_then(|()| io::stdout().flush());
+            match printed {
+                _ if why.use_stderr() => Exit::Usage,
+                // Whoever closed our stdout does not want to read it.
+                Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Exit::Clean,
+                printed => Exit::Clean.if_printed("host", printed),
+            }
         }
     };
-    drop(io::stdout().flush());
     exit.leave()
 }

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
+use host_manifest::words;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
@@ -52,6 +53,30 @@ pub async fn to_stdout(text: String, patience: Duration) -> io::Result<()> {
     }
     let written = timeout(patience, written).await.map_err(|_| io::ErrorKind::TimedOut)?;
     written.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+}
+
+/// Prints `text` to stdout. What strangers have put into it is no command to a terminal.
+///
+/// # Errors
+/// What the kernel says. A reader who has gone does not want to read it, which is none.
+pub fn print(text: &str) -> io::Result<()> {
+    pass(words::lines(text).as_bytes())
+}
+
+/// The same for bytes that are for programs, as they are.
+///
+/// # Errors
+/// As [`print()`].
+pub fn pass(bytes: &[u8]) -> io::Result<()> {
+    match stdout().write_all(bytes) {
+        Err(why) if why.kind() != io::ErrorKind::BrokenPipe => Err(why),
+        _ => Ok(()),
+    }
+}
+
+/// Says `text` on stderr, as a line, in the same way. Whoever closed that does not want to read it.
+pub fn complain(text: &str) {
+    drop(stderr().write_all(format!("{}\n", words::lines(text)).as_bytes()));
 }
 
 impl<F: AsFd> Outlet<F> {

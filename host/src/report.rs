@@ -18,6 +18,8 @@ pub(crate) struct Report {
     schema: &'static str,
     /// Whether everything would serve.
     pub(crate) ok: bool,
+    /// Why nothing could be looked at.
+    pub(crate) error: Option<String>,
     components: Vec<Component>,
     routes: Vec<String>,
     /// What is served to no purpose.
@@ -174,7 +176,13 @@ impl Report {
         warnings: Vec<String>,
     ) -> Self {
         let ok = components.iter().all(|component| component.ok);
-        Self { schema: SCHEMA, ok, components, routes, warnings }
+        Self { schema: SCHEMA, ok, error: None, components, routes, warnings }
+    }
+
+    /// What there is to say where nothing could be looked at.
+    pub(crate) fn none(why: String) -> Self {
+        let error = Some(why);
+        Self { ok: false, error, ..Self::new(Vec::new(), Vec::new(), Vec::new()) }
     }
 
     /// As people read it, over many lines.
@@ -185,9 +193,10 @@ impl Report {
         components.chain(routes).chain(warnings).collect()
     }
 
-    /// A line for each component that would not serve.
+    /// A line for each component that would not serve, or one for why none was looked at.
     pub(crate) fn refused(&self) -> Vec<String> {
-        self.components.iter().filter_map(Component::refusal).collect()
+        let refused = self.components.iter().filter_map(Component::refusal);
+        self.error.iter().cloned().chain(refused).collect()
     }
 
     /// One document, as docs/manifest.md has it.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use host_keyvalue::Stores;
+use host_manifest::words;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -91,7 +92,8 @@ const LINE_PATIENCE: Duration = Duration::from_secs(1);
 /// Says why nothing runs where there is no log yet.
 fn say_without_log(why: &str) -> Exit {
     // Whoever closed our stderr does not want to read it.
-    drop(outlet::stderr().within(LINE_PATIENCE).write_all(format!("{why}\n").as_bytes()));
+    let line = format!("{}\n", words::lines(why));
+    drop(outlet::stderr().within(LINE_PATIENCE).write_all(line.as_bytes()));
     Exit::NoStart
 }
 

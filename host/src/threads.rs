@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{fs, io};
 
+use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 
@@ -29,12 +30,28 @@ const GONE_POLLS: u32 = 5_000;
 #[derive(Debug, Error)]
 #[error(
     "it takes {wanted} more threads, and after {made} of them the system gave none ({why}): raise the \
-     limit on threads (systemd: TasksMax=; a container: its pids limit; else `ulimit -u` of the user)"
+     limit on threads (systemd: TasksMax=; a container: its pids limit; else `ulimit -u` of the user){}",
+    of_memory(*.memory)
 )]
 pub(crate) struct TooFew {
     wanted: usize,
     made: usize,
     why: String,
+    /// The process has a limit on its own memory, which the stack of each thread counts against.
+    memory: bool,
+}
+
+fn of_memory(limited: bool) -> &'static str {
+    if limited {
+        ", or that on memory, of which each takes a stack (`ulimit -d`, `ulimit -v`)"
+    } else {
+        ""
+    }
+}
+
+/// Whether this process may have only so much memory, whatever the machine has.
+fn is_memory_limited() -> bool {
+    [Resource::Data, Resource::As].into_iter().any(|of| getrlimit(of).current.is_some())
 }
 
 /// Whether there are `wanted` threads to be had: makes as many, and ends them. What libraries make they
@@ -53,7 +70,8 @@ pub(crate) fn check(wanted: usize) -> Result<(), TooFew> {
         match thread::Builder::new().name("check".into()).spawn(move || drop(lock(&gate))) {
             Ok(thread) => threads.push(thread),
             Err(why) => {
-                refused = Some(TooFew { wanted, made, why: why.to_string() });
+                let (why, memory) = (why.to_string(), is_memory_limited());
+                refused = Some(TooFew { wanted, made, why, memory });
                 break;
             }
         }

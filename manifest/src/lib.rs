@@ -17,6 +17,7 @@ mod report;
 pub mod routes;
 mod stamp;
 mod units;
+pub mod words;
 
 pub use checks::Fault;
 pub use model::*;

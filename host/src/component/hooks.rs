@@ -1,6 +1,7 @@
 //! Hooks that a component exports from `host:lifecycle` (`wit/lifecycle.wit`): found at link,
 //! called at the turns of an instance's life.
 
+use host_manifest::words::quote;
 use std::time::Duration;
 
 use tracing::warn;
@@ -9,7 +10,6 @@ use wasmtime::component::{Accessor, Instance, InstancePre};
 
 use super::instance::GuestFailure;
 use super::state::GuestState;
-use super::stdio::quote;
 use super::survey::Kind;
 
 /// Bindings, one world per hook, because each may be missing.

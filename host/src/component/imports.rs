@@ -1,12 +1,12 @@
 //! Imports from `host:lifecycle` (`wit/lifecycle.wit`): what a guest may know of its own end.
 
+use host_manifest::words::quote;
 use wasmtime::component::{Accessor, HasSelf, Linker, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use super::fate::FateWatch;
 use super::said::say;
 use super::state::GuestState;
-use super::stdio::quote;
 
 mod bindings {
     #![allow(

@@ -5,11 +5,11 @@
 //! failure what it can act upon; the log has the rest.
 
 use host_keyvalue::{Bucket, Buckets, Failure};
+use host_manifest::words::quote;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use super::said::{Topics, say};
 use super::state::GuestState;
-use super::stdio::quote;
 
 mod bindings {
     #![allow(

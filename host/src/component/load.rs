@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use host_code::{Bounds, Key};
+use host_manifest::words;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -83,9 +84,10 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    /// A refusal at `step`, for what is to be loaded.
+    /// A refusal at `step`, for what is to be loaded. Of what strangers have put into it nothing is a
+    /// command to a terminal.
     pub fn at(step: Step, why: impl Into<String>) -> Self {
-        Self { step, why: why.into(), passing: false }
+        Self { step, why: words::harmless(&why.into()), passing: false }
     }
 
     /// A refusal at `step` for something that passes: the process or the machine is out of it, or

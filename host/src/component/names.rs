@@ -3,6 +3,7 @@
 //! wasmtime's own asks the system on the threads that everybody's files are read on, without a bound:
 //! one request with thousands of names stopped the files and databases of all components, and a stop.
 
+use host_manifest::words::quote;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -18,7 +19,6 @@ use wasmtime_wasi::p3::bindings::sockets::types::IpAddress as IpAddressP3;
 
 use super::said::say;
 use super::state::GuestState;
-use super::stdio::quote;
 
 /// A look-up of a guest of 0.2: it asks for one address after the other. Dropped with its handle, or
 /// with the store.

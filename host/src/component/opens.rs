@@ -1,6 +1,7 @@
 //! `open-at` of both versions of `wasi:filesystem`, linked in the place of wasmtime's: see `files.rs`. And
 //! `set-times-at`, which opens what it is told to follow.
 
+use host_manifest::words::quote;
 use std::io;
 
 use rustix::io::Errno;
@@ -11,7 +12,6 @@ use wasmtime_wasi::{p2, p3};
 use super::files::{self, Opened, Share, ask};
 use super::refusals::told;
 use super::state::GuestState;
-use super::stdio::quote;
 
 /// Where a path begins, and on whose places it is opened.
 type Begun = Result<(Dir, Share), Errno>;

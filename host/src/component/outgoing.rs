@@ -1,5 +1,6 @@
 //! Requests that a guest sends: on to the next of its chain, or out.
 
+use host_manifest::words::quote;
 use std::future::ready;
 use std::sync::Arc;
 
@@ -12,7 +13,6 @@ use super::hops::{Deep, Depths, Hops};
 use super::said::say;
 use super::sent::Gone;
 use super::state::Identity;
-use super::stdio::quote;
 use super::{NEXT_HOST, Next};
 use crate::descriptors;
 

@@ -1,5 +1,6 @@
 //! Calling a guest of wasi:http 0.2 (`wasi:http/incoming-handler`).
 
+use host_manifest::words::quote;
 use std::future::poll_fn;
 use std::sync::Arc;
 
@@ -13,7 +14,6 @@ use wasmtime_wasi_http::{WasiBody, WasiHttpView as _};
 use super::generation::Blueprint;
 use super::instance::{GuestFailure, Head, Release, Running};
 use super::state::GuestState;
-use super::stdio::quote;
 
 /// Makes the future that instantiates the component, calls its handler and lets it end.
 pub(super) fn start(

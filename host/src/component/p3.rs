@@ -1,5 +1,6 @@
 //! Calling a guest of wasi:http 0.3 (`wasi:http/handler`).
 
+use host_manifest::words::quote;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +17,6 @@ use wasmtime_wasi_http::{Error as HttpError, WasiBody, WasiHttpView as _};
 use super::generation::Blueprint;
 use super::instance::{GuestFailure, Head, Release, Running};
 use super::state::GuestState;
-use super::stdio::quote;
 
 /// Makes the future that instantiates the component, calls its handler, goes on until all of its
 /// tasks have ended and the answer has been released, and lets it end.

@@ -3,13 +3,13 @@
 //! It has no hook for that. So the functions by which a guest gets a socket are linked once more, around
 //! its own; under the versions of its WIT, which tests of all of them hold on to. Files: `opens.rs`.
 
+use host_manifest::words::quote;
 use wasmtime::component::Linker;
 use wasmtime_wasi::sockets::WasiSocketsView as _;
 use wasmtime_wasi::{TrappableError, p2, p3};
 
 use super::said::say;
 use super::state::GuestState;
-use super::stdio::quote;
 use crate::descriptors;
 
 /// A result as a guest sees it.

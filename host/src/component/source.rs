@@ -1,5 +1,6 @@
 //! A component's file: read, and asked what it is before anything is compiled.
 
+use host_manifest::words::quote;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -13,7 +14,6 @@ use thiserror::Error;
 
 use super::Rejected;
 use super::compile::refused;
-use super::stdio::quote;
 use super::survey::{Kind, NotAComponent, Survey};
 use crate::cgroup;
 

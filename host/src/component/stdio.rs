@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use host_manifest::words;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
@@ -102,7 +103,7 @@ impl Lines {
             return;
         }
         let (component, stream) = (self.room.component(), self.stream.name());
-        let text = harmless(&line);
+        let text = words::harmless(&String::from_utf8_lossy(&line));
         self.room.charge(text.len());
         tracing::info!(target: "guest", component, stream, "{text}");
     }
@@ -124,41 +125,6 @@ impl Drop for Lines {
             self.room.leave_out(lines);
         }
     }
-}
-
-/// What a guest may add to a line of the host's own.
-const QUOTED: usize = 1024;
-
-/// Text of a guest, made fit to stand in a line of the host's: one line, bounded, harmless.
-pub(super) fn quote(text: &str) -> String {
-    let end = text.floor_char_boundary(QUOTED);
-    let (text, rest) = text.split_at(end);
-    let more = if rest.is_empty() { "" } else { "…" };
-    format!("{}{more}", harmless(text.as_bytes()))
-}
-
-/// The line as text, with everything that a terminal could take for a command made visible.
-fn harmless(line: &[u8]) -> String {
-    let text = String::from_utf8_lossy(line);
-    let text = text.trim_end_matches(['\n', '\r']);
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if (letter.is_control() && letter != '\t') || turns_the_line(letter) {
-            out.extend(letter.escape_default());
-        } else {
-            out.push(letter);
-        }
-    }
-    out
-}
-
-/// Letters that make a terminal or a viewer show another line than is there: breaks and marks of
-/// direction (Unicode UAX #9, \[CVE-2021-42574\]).
-fn turns_the_line(letter: char) -> bool {
-    matches!(
-        letter,
-        '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    )
 }
 
 impl IsTerminal for GuestOutput {
@@ -220,20 +186,6 @@ impl Pollable for GuestOutput {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn escapes_are_made_visible() {
-        assert_eq!(harmless(b"\x1b[31mred\0\r\n"), "\\u{1b}[31mred\\u{0}");
-        assert_eq!(harmless("tab\tand umlaut ü\n".as_bytes()), "tab\tand umlaut ü");
-        assert_eq!(harmless("\u{202e}desrever".as_bytes()), "\\u{202e}desrever");
-    }
-
-    #[test]
-    fn quoted_text_is_one_bounded_line() {
-        assert_eq!(quote("no\nINFO ready\x1b[2K"), "no\\nINFO ready\\u{1b}[2K");
-        let long = quote(&"ü".repeat(QUOTED));
-        assert!(long.len() <= QUOTED + 3 && long.ends_with('…'), "{}", long.len());
-    }
 
     #[test]
     fn what_is_held_is_bounded_whatever_is_written() {

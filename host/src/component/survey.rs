@@ -1,10 +1,9 @@
 //! What a component says of itself, read from its bytes before anything is compiled.
 
+use host_manifest::words::quote;
 use std::fmt;
 
 use wasmparser::{Encoding, Parser, Payload};
-
-use super::stdio::quote;
 
 /// Which interface a component serves requests through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use host_manifest::routes::{Path, Pattern};
+use host_manifest::words;
 use host_manifest::{
     Beside, Component, Connection, Fail, Fault, Grants, Limits, Listen, Manifest, Reuse, Route,
     Stamp, Stop, Swap, Total,
@@ -200,7 +201,7 @@ struct CompileArgs {
     #[arg(value_name = "APP.wasm")]
     app: PathBuf,
 
-    /// Where its code is written, replacing what is there
+    /// Where its code is written, replacing the file that is there; `-` for stdout, if that is no terminal
     #[arg(short, long, value_name = "APP.cwasm")]
     output: PathBuf,
 
@@ -662,5 +663,6 @@ fn apart(listen: &Listen, control: &Control) -> Result<(), clap::Error> {
 }
 
 pub(super) fn complaint(text: &str) -> clap::Error {
+    let text = words::lines(text);
     clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{text}\n"))
 }

@@ -1,6 +1,6 @@
 //! A stop, followed to its end.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
 use super::client::{Ask, Client, Gone};
-use super::{ANSWER, Failure, print, reason, show};
+use super::{ANSWER, Failure, reason, show};
 use crate::control::schema::{Line, Progress};
 use crate::exit::Exit;
 use crate::outlet;
@@ -87,11 +87,11 @@ impl Screen {
     fn show(&mut self, line: &[u8]) -> Result<Line, Gone> {
         let parsed = serde_json::from_slice(line).map_err(Gone::not_ours)?;
         match &parsed {
-            _ if self.json => print(line),
+            _ if self.json => drop(outlet::pass(line)),
             Line::Progress(progress) => self.progress(progress),
             Line::Ended(ended) => {
                 self.clear();
-                print(format!("{}\n", ended.report).as_bytes());
+                drop(outlet::print(&format!("{}\n", ended.report)));
             }
         }
         Ok(parsed)
@@ -100,16 +100,17 @@ impl Screen {
     fn progress(&mut self, progress: &Progress) {
         let text = show::progress(progress);
         if self.terminal {
-            print(format!("\r\x1b[2K{}", text.trim_end()).as_bytes());
+            // No words of strangers: phases and numbers.
+            drop(outlet::pass(format!("\r\x1b[2K{}", text.trim_end()).as_bytes()));
         } else if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
             self.said = Some(Instant::now());
-            print(text.as_bytes());
+            drop(outlet::print(&text));
         }
     }
 
     fn clear(&self) {
         if self.terminal && !self.json {
-            drop(outlet::stdout().write_all(b"\r\x1b[2K"));
+            drop(outlet::pass(b"\r\x1b[2K"));
         }
     }
 }

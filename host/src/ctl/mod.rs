@@ -10,7 +10,7 @@ mod find;
 mod follow;
 mod show;
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -43,6 +43,8 @@ enum Failure {
     Refused(String),
     #[error(transparent)]
     Gone(#[from] Gone),
+    #[error("cannot write the answer to stdout: {0}")]
+    Unprinted(io::Error),
     #[error("cannot start: {0}")]
     NoStart(#[from] io::Error),
 }
@@ -53,7 +55,7 @@ impl Failure {
             Self::NotFound(NotFound::Several(_)) => Exit::Several,
             Self::NotFound(_) | Self::NoStart(_) => Exit::NoHost,
             Self::Refused(_) => Exit::Refused,
-            Self::Gone(_) => Exit::Lost,
+            Self::Gone(_) | Self::Unprinted(_) => Exit::Lost,
         }
     }
 }
@@ -62,7 +64,7 @@ impl Failure {
 #[must_use]
 pub fn run(ask: &Ctl) -> Exit {
     carry_out(ask).unwrap_or_else(|why| {
-        drop(writeln!(outlet::stderr(), "host ctl: {why}"));
+        outlet::complain(&format!("host ctl: {why}"));
         why.exit()
     })
 }
@@ -152,16 +154,17 @@ impl Desk {
         let (status, body) = self.client.ask(ask, patience).await?;
         if !status.is_success() {
             if self.json {
-                print(&body);
+                outlet::pass(&body).map_err(Failure::Unprinted)?;
             }
             return Err(Failure::Refused(reason(status, &body)));
         }
-        if self.json {
-            print(&body);
+        let printed = if self.json {
+            outlet::pass(&body)
         } else {
             let answer = serde_json::from_slice(&body).map_err(Gone::not_ours)?;
-            print(show(&answer).as_bytes());
-        }
+            outlet::print(&show(&answer))
+        };
+        printed.map_err(Failure::Unprinted)?;
         Ok(Exit::Clean)
     }
 }
@@ -173,9 +176,4 @@ fn reason(status: StatusCode, body: &[u8]) -> String {
     }
     serde_json::from_slice::<Refused>(body)
         .map_or_else(|_| format!("the host answered {status}"), |refused| refused.error)
-}
-
-/// Whoever closed our stdout does not want to read it.
-fn print(text: &[u8]) {
-    drop(outlet::stdout().write_all(text));
 }

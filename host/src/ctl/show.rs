@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use host_manifest::words;
+
 use crate::control::schema::{
     Component, Connections, Doing, Generation, GenerationState, Generations, Outcome, Phase,
     Progress, Status, StoreTrouble,
@@ -142,7 +144,7 @@ fn list(generations: &[Generation]) -> String {
             generation.deadline_ms.map_or_else(|| "-".into(), age),
             generation.kind.clone(),
             generation.digest.chars().take(DIGEST).collect(),
-            generation.path.display().to_string(),
+            words::quote(&generation.path.display().to_string()),
         ]
     }));
     table(&rows)
