@@ -192,6 +192,24 @@ fn compile_writes_the_code_of_a_component_and_says_what_it_took() {
     assert_eq!(fs::read_dir(folder.join("")).unwrap().count(), 1, "nothing else is left");
 }
 
+/// `-o -` wrote a file of that name, and `-o app.wasm` overwrote the component.
+#[test]
+fn compile_writes_to_stdout_when_asked_to_and_never_over_the_component() {
+    let app = App::of("version_a_p2");
+    let code = app.folder.join("app.cwasm");
+    Host::run(["compile", app.text(), "-o", text(&code)]).expect_code(0);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
+    command.args(["compile", app.text(), "-o", "-"]).current_dir(app.folder.join(""));
+    let output = command.output().unwrap();
+    assert!(output.status.success() && output.stdout == fs::read(&code).unwrap());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("bytes of code"));
+    let before = fs::read(app.path()).unwrap();
+    let exit = Host::run(["compile", app.text(), "-o", app.text()]);
+    exit.expect_code(3).expect_last_line("it is the component itself");
+    assert!(fs::read(app.path()).unwrap() == before);
+    assert_eq!(fs::read_dir(app.folder.join("")).unwrap().count(), 2, "nothing else is left");
+}
+
 #[test]
 fn compile_refuses_what_cannot_serve_what_is_too_much_and_where_it_cannot_write() {
     let folder = Folder::new();

@@ -1,38 +1,40 @@
 //! `host compile`: a component compiled within bounds, as `host serve` does it; and the child that does
 //! it for either.
 
-use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::process;
-use std::time::Duration;
 
+use host_code::Orders;
 use host_code::child::End;
-use host_code::{Artefact, Orders};
 
 use crate::component;
 use crate::config::Compile;
 use crate::exit::Exit;
-use crate::progress;
-use crate::resources;
+use crate::output::Output;
+use crate::{outlet, progress, resources};
 
-/// Compiles one component and writes its code to a file.
+/// Compiles one component and writes its code to a file, or to stdout.
 #[must_use]
 pub fn run(ask: &Compile) -> Exit {
+    let what = "host compile";
     match compile(ask) {
-        Ok(said) => {
-            // Whoever closed our stdout does not want to read it.
-            drop(writeln!(io::stdout(), "{said}"));
+        Ok((Output::File(_), said)) => Exit::Clean.if_printed(what, outlet::print(&said)),
+        Ok((Output::Stdout, said)) => {
+            outlet::complain(said.trim_end());
             Exit::Clean
         }
         Err(why) => {
-            drop(writeln!(io::stderr(), "host compile: {why:#}"));
+            outlet::complain(&format!("{what}: {why:#}"));
             Exit::NoStart
         }
     }
 }
 
-fn compile(ask: &Compile) -> anyhow::Result<String> {
+/// Gives where the code went, and a line about it.
+fn compile(ask: &Compile) -> anyhow::Result<(Output, String)> {
+    let unwritten =
+        |why: io::Error| anyhow::anyhow!("cannot write {}: {why}", ask.output.display());
+    // Before a minute is spent on it.
+    let output = Output::of(&ask.output, &ask.app).map_err(unwritten)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let bounds = (resources::compile(ask.time, ask.memory), resources::file(ask.memory));
     let compiled = runtime.block_on(async {
@@ -41,26 +43,9 @@ fn compile(ask: &Compile) -> anyhow::Result<String> {
         compiled
     });
     let (artefact, took) = compiled?;
-    write(&ask.output, &artefact)
-        .map_err(|why| anyhow::anyhow!("cannot write {}: {why}", ask.output.display()))?;
-    Ok(report(&ask.output, &artefact, took))
-}
-
-fn report(output: &Path, artefact: &Artefact, took: Duration) -> String {
-    let (output, bytes) = (output.display(), artefact.bytes().len());
-    format!("{output}: {bytes} bytes of code, compiled in {took:.3?}")
-}
-
-/// Writes beside the place and renames: nobody sees half of it.
-fn write(output: &Path, artefact: &Artefact) -> io::Result<()> {
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", process::id()));
-    let new: PathBuf = output.with_file_name(name);
-    let written = fs::write(&new, artefact.bytes()).and_then(|()| fs::rename(&new, output));
-    if written.is_err() {
-        fs::remove_file(&new).ok();
-    }
-    written
+    output.write(artefact.bytes(), &ask.app).map_err(unwritten)?;
+    let (name, bytes) = (ask.output.display(), artefact.bytes().len());
+    Ok((output, format!("{name}: {bytes} bytes of code, compiled in {took:.3?}\n")))
 }
 
 /// The child: stdin to stdout, within the bounds that these numbers say.

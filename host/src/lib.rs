@@ -26,6 +26,7 @@ pub mod net;
 mod operate;
 mod outfit;
 pub mod outlet;
+mod output;
 mod progress;
 mod report;
 mod resources;

@@ -54,7 +54,7 @@ pub struct Check {
 pub struct Compile {
     /// The component.
     pub app: PathBuf,
-    /// Where its code is written.
+    /// Where its code is written; `-` is stdout.
     pub output: PathBuf,
     /// How long it may take.
     pub time: Duration,
