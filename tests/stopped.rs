@@ -4,6 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::app::{App, expect_swapped, version};
+use crate::support::compiler::Compiler;
 use crate::support::prelude::*;
 use crate::support::wire;
 
@@ -92,4 +94,19 @@ fn guest_has_not_computed_while_its_process_was_stopped() {
         stopped(&[&host], || {});
         assert_eq!(conn.read_response("GET").unwrap().text(), "spun\n", "{guest}");
     }
+}
+
+/// A pause of the container, and the component "did not compile within" what was the pause's.
+#[test]
+fn compile_is_not_judged_for_time_in_which_nothing_ran() {
+    let app = App::of("version_a_p2");
+    let args = ["--no-cache", "--compile-timeout", "1400ms"];
+    let host = app.serve().args(args).start();
+    app.put("version_b_p2");
+    host.signal(Signal::HUP);
+    let compiler = Compiler::stopped(host.pid());
+    stopped(&[&host], || ());
+    compiler.signal(Signal::CONT);
+    expect_swapped(&host.wait_log_nth(says::BY_HANGUP, 2));
+    assert_eq!(version(&host.get("/")), "b");
 }

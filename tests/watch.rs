@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
@@ -318,6 +319,25 @@ fn file_of_another_swap_is_watched_in_place_of_the_first() {
     host.wait_log_nth(says::SWAPPED, 2);
     assert_eq!(version(&host.get("/")), "a");
     assert!(host.stdout().starts_with("ready "), "{}", host.stdout());
+}
+
+/// The refusal stood for good when there was enough again, for nothing more happened to the file.
+#[test]
+fn change_whose_code_finds_no_room_is_swapped_in_when_there_is_some() {
+    let app = App::of("version_a_p2");
+    let host = watching(app.text());
+    let files_may_have = |bytes: &str| {
+        let (limit, pid) = (format!("--fsize={bytes}:"), host.pid().to_string());
+        let limited = Command::new("prlimit").args([&limit, "--pid", &pid]).status();
+        assert!(limited.expect("util-linux is there").success());
+    };
+    files_may_have("0");
+    app.put("version_b_p2");
+    let rejected = host.wait_log(says::REJECTED);
+    assert!(rejected.contains("cannot be loaded: "), "{rejected}");
+    files_may_have("unlimited");
+    host.wait_log(says::SWAPPED);
+    assert_eq!(version(&host.get("/")), "b");
 }
 
 #[test]

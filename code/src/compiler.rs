@@ -1,5 +1,6 @@
 //! Has components compiled by children of this process, within bounds.
 
+use std::fs;
 use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
@@ -7,13 +8,14 @@ use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
 
+use host_clock::Moment;
+use rustix::param::clock_ticks_per_second;
 use rustix::process::Signal;
 use thiserror::Error;
 use tokio::io::{self, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
 use crate::child::End;
@@ -63,6 +65,17 @@ pub enum NotCompiled {
     /// It was killed at its deadline.
     #[error("did not compile within {0:?}; raise --compile-timeout")]
     TooSlow(Duration),
+    /// It was killed at its deadline, and had hardly run by then.
+    #[error(
+        "did not compile within {time:?}; raise --compile-timeout, or ask again when the machine has less to \
+         do: it had {cpu:?} of a core"
+    )]
+    Starved {
+        /// When it was killed.
+        time: Duration,
+        /// The CPU time that it had.
+        cpu: Duration,
+    },
     /// It used all its CPU time.
     #[error("was not compiled: that took more than {0:?} of CPU time (--compile-timeout)")]
     Cpu(Duration),
@@ -106,7 +119,7 @@ impl NotCompiled {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Busy(_) | Self::Killed | Self::NoProcess(_) | Self::Garbled(_) => true,
-            Self::Unable(_) => true,
+            Self::Unable(_) | Self::Starved { .. } => true,
             Self::TooSlow(_) | Self::Cpu(_) | Self::Memory(_) | Self::Refused(_) => false,
             Self::Failed { .. } | Self::TooLarge(_) => false,
         }
@@ -191,8 +204,8 @@ impl Compiler {
         pace: Pace,
     ) -> Result<Artefact, NotCompiled> {
         let Bounds { memory, time, output } = self.bounds;
-        let deadline = Instant::now() + time;
-        let seat = timeout_at(deadline, self.seats.acquire()).await;
+        let deadline = Moment::now() + time;
+        let seat = host_clock::timeout(deadline.left(), self.seats.acquire()).await;
         let _seat = seat.map_err(|_| NotCompiled::Busy(time))?;
         let threads = threads(self.cores, pace);
         let cpu = time.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
@@ -205,8 +218,7 @@ impl Compiler {
             concurrency,
             parent: std::process::id(),
         };
-        let left = timeout_at(deadline, run(&orders, component, output)).await;
-        let left = left.map_err(|_| NotCompiled::TooSlow(time))?.map_err(NotCompiled::NoProcess)?;
+        let left = self.run(&orders, component, deadline).await?;
         let output = judge(left, &orders, output)?;
         Artefact::check(key, output).map_err(NotCompiled::Garbled)
     }
@@ -217,8 +229,8 @@ impl Compiler {
     /// See [`NotCompiled`].
     pub async fn component(&self, text: &[u8]) -> Result<Vec<u8>, NotCompiled> {
         let Bounds { memory, time, output } = self.bounds;
-        let deadline = Instant::now() + time;
-        let seat = timeout_at(deadline, self.texts.acquire()).await;
+        let deadline = Moment::now() + time;
+        let seat = host_clock::timeout(deadline.left(), self.texts.acquire()).await;
         let _seat = seat.map_err(|_| NotCompiled::Busy(time))?;
         let orders = Orders {
             task: Task::Binary,
@@ -229,20 +241,58 @@ impl Compiler {
             concurrency: false,
             parent: std::process::id(),
         };
-        let left = timeout_at(deadline, run(&orders, text, output)).await;
-        let left = left.map_err(|_| NotCompiled::TooSlow(time))?.map_err(NotCompiled::NoProcess)?;
+        let left = self.run(&orders, text, deadline).await?;
         judge(left, &orders, output)
+    }
+
+    /// Has a child do it. Nobody is judged for time in which this process did not run: its children mostly
+    /// did not either.
+    async fn run(
+        &self,
+        orders: &Orders,
+        input: &[u8],
+        deadline: Moment,
+    ) -> Result<Left, NotCompiled> {
+        let Bounds { time, output, .. } = self.bounds;
+        let mut child = start(orders).map_err(NotCompiled::NoProcess)?;
+        let number = child.id();
+        match host_clock::timeout(deadline.left(), run(&mut child, input, output)).await {
+            Ok(left) => left.map_err(NotCompiled::NoProcess),
+            Err(_) => Err(too_slow(time, number.and_then(cpu_time))),
+        }
     }
 }
 
-/// Starts a child, hands it the component and waits for what it gives. Whoever drops this kills it.
-/// The kernel kills it when the thread ends that started it, so that is one that lives as long as
+/// What kept a compile from its end: not the component, where the child has had less than half of a core.
+/// One that takes longer than it may uses one core at least.
+fn too_slow(time: Duration, cpu: Option<Duration>) -> NotCompiled {
+    match cpu {
+        Some(cpu) if cpu < time / 2 => NotCompiled::Starved { time, cpu },
+        _ => NotCompiled::TooSlow(time),
+    }
+}
+
+/// The CPU time that a process of this number has had, as far as /proc tells.
+fn cpu_time(number: u32) -> Option<Duration> {
+    ticks(&fs::read_to_string(format!("/proc/{number}/stat")).ok()?)
+}
+
+/// User and system time in a line of /proc/PID/stat: the 14th and the 15th field.
+fn ticks(stat: &str) -> Option<Duration> {
+    // The second one may have blanks and brackets in it.
+    let (_, behind_the_name) = stat.rsplit_once(") ")?;
+    let mut times = behind_the_name.split(' ').skip(11).map(str::parse::<u64>);
+    let ticks = times.next()?.ok()?.saturating_add(times.next()?.ok()?);
+    Some(Duration::from_millis(ticks.saturating_mul(1000) / clock_ticks_per_second().max(1)))
+}
+
+/// Starts a child. Whoever drops it kills it, and so does the kernel when the thread ends that started it, so that is one that lives as long as
 /// the runtime: no thread for blocking work.
-async fn run(orders: &Orders, component: &[u8], most: u64) -> io::Result<Left> {
+fn start(orders: &Orders) -> io::Result<Child> {
     // Whoever started us may have us ignore the ends of children: then the kernel keeps none of them, and
     // there is nothing to wait for. A handler ends that, for as long as the process lives.
     let _ends = signal(SignalKind::child())?;
-    let mut child = Command::new(THIS_PROGRAM)
+    Command::new(THIS_PROGRAM)
         .arg0("host")
         .args(orders.words())
         .env_clear()
@@ -253,8 +303,12 @@ async fn run(orders: &Orders, component: &[u8], most: u64) -> io::Result<Left> {
         // Ctrl-C at a terminal is for the host, which then decides what becomes of this one.
         .process_group(0)
         .kill_on_drop(true)
-        .spawn()?;
-    let Child { stdin, stdout, stderr, .. } = &mut child;
+        .spawn()
+}
+
+/// Hands a child what it works on and waits for what it gives.
+async fn run(child: &mut Child, component: &[u8], most: u64) -> io::Result<Left> {
+    let Child { stdin, stdout, stderr, .. } = &mut *child;
     let (mut stdin, stdout, stderr) = (stdin.take(), stdout.take(), stderr.take());
     let write = async {
         if let Some(stdin) = &mut stdin {
@@ -376,6 +430,24 @@ mod tests {
                 Some(says) => assert!(judged.unwrap_err().to_string().contains(says)),
             }
         }
+    }
+
+    /// `--watch` asks again for what a busy machine had no time for, and not for what takes too long.
+    #[test]
+    fn a_child_that_had_no_core_was_not_too_slow() {
+        let (time, second) = (Duration::from_secs(10), Duration::from_secs(1));
+        let judged = |cpu| too_slow(time, cpu);
+        assert!(judged(Some(4 * second)).is_passing());
+        assert!(!judged(Some(5 * second)).is_passing() && !judged(Some(40 * second)).is_passing());
+        assert!(!judged(None).is_passing());
+        for cpu in [None, Some(second)] {
+            let words = judged(cpu).to_string();
+            assert!(words.starts_with("did not compile within 10s; raise --compile-timeout"));
+        }
+        let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 99 1 1";
+        assert_eq!(ticks(stat), Some(Duration::from_millis(200_000 / clock_ticks_per_second())));
+        assert_eq!(ticks("7 (a"), None);
+        assert!(cpu_time(std::process::id()).is_some());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use wasmtime::component::Component;
 
 use super::engine::{Engines, Needs};
 use super::generation::Code;
+use super::scarce::is_shortage;
 use super::source::{Glance, Largest, LoadError, Source, stem};
 use super::survey::{Kind, Survey};
 use super::{Cache, Rejected, Step, Workshop};
@@ -232,7 +233,7 @@ impl Foundry {
             .spawn(work)
             .map_err(|why| refused(format!("there is no thread to load it on: {why}")))?;
         let took_too_long = |_| refused(format!("loading it took longer than {LOAD_PATIENCE:?}"));
-        let done = timeout(LOAD_PATIENCE, result).await.map_err(took_too_long)?;
+        let done = host_clock::timeout(LOAD_PATIENCE, result).await.map_err(took_too_long)?;
         done.map_err(|_| refused("loading it failed".into()))
     }
 }
@@ -323,31 +324,33 @@ fn fit(
     artefact: &Artefact,
     concurrency: bool,
     engines: &Engines,
-) -> Result<Component, LoadError> {
+) -> Result<Component, Rejected> {
     let engine =
         |needs| engines.get(needs, concurrency).map_err(|why| LoadError::Engine(chain(&why)));
-    let refused = |why: wasmtime::Error| LoadError::Unloadable {
-        path: source.path.clone(),
-        why: chain(&why),
+    let refused = |why: wasmtime::Error| {
+        let unloadable = LoadError::Unloadable { path: source.path.clone(), why: chain(&why) };
+        Rejected { passing: is_shortage(&why), ..unloadable.into() }
     };
-    let load = |engine: &Engine| artefact.load(engine).map_err(refused);
+    let load = |engine: &Engine| artefact.load(engine);
     let (guess, first) = match engines.last(concurrency) {
         Some(last) => last,
         None => (Needs::TYPICAL, engine(Needs::TYPICAL)?),
     };
     let (mut component, in_pool) = match load(&first) {
         Ok(component) => (component, true),
+        Err(why) if is_shortage(&why) => return Err(refused(why)),
         // A pool refuses what is too large for it before it can be asked how large that is.
         Err(_) => {
             let ruler = engines.ruler(concurrency);
-            (load(&ruler.map_err(|why| LoadError::Engine(chain(&why)))?)?, false)
+            let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
+            (load(&ruler).map_err(refused)?, false)
         }
     };
     let needs = Needs::of(&component).unwrap_or(Needs::TYPICAL);
     if !in_pool || !guess.serves(&needs, engines.pools()) {
         info!(?needs, "component needs a pool made to measure");
         drop((component, first));
-        component = load(&engine(needs)?)?;
+        component = load(&engine(needs)?).map_err(refused)?;
     }
     // What would otherwise fall to the first request.
     component.initialize_copy_on_write_image().map_err(refused)?;

@@ -17,7 +17,7 @@ use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 use super::fate::Fate;
 use super::hooks::Hooks;
 use super::hops::Hops;
-use super::instance::{GuestFailure, Running};
+use super::instance::Running;
 use super::reuse::Crew;
 use super::source::stem;
 use super::state::{GuestState, Identity};
@@ -266,15 +266,13 @@ impl Generation {
     ///
     /// # Errors
     /// When the instance traps or takes longer than it may.
-    pub(super) async fn instantiate(&self) -> Result<Trial, GuestFailure> {
+    pub(super) async fn instantiate(&self) -> wasmtime::Result<Trial> {
         let mut store = self.trial_store();
-        let made = self.blueprint.instantiate(&mut store).await;
-        let instance = made.map_err(|why| GuestFailure::of(&why))?;
+        let instance = self.blueprint.instantiate(&mut store).await?;
         match &self.blueprint.code.entry {
             Entry::P2(indices) => indices.load(&mut store, &instance).map(drop),
             Entry::P3(indices) => indices.load(&mut store, &instance).map(drop),
-        }
-        .map_err(|why| GuestFailure::of(&why))?;
+        }?;
         Ok(Trial { store, instance, blueprint: self.blueprint.clone() })
     }
 

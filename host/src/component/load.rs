@@ -11,7 +11,6 @@ use std::time::Duration;
 use host_code::{Bounds, Key};
 use host_manifest::words;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::compile::{Blank, Found, Foundry, Say, Unfinished};
@@ -20,6 +19,7 @@ use super::generation::{Blueprint, Code, Generation, Kept};
 use super::instance::GuestFailure;
 use super::memory::MemoryBudget;
 use super::reuse::Keeper;
+use super::scarce::is_shortage;
 use super::smoke::Smoke;
 use super::source::{Glance, Largest, LoadError, Source};
 use super::{Cache, Clock, Grants, IdleRoom, Limits, Pace, Reuse, Share};
@@ -266,7 +266,7 @@ impl Loader {
         let (asked, largest): (PathBuf, _) = (path.to_owned(), self.largest);
         // A thread that hangs in a dead file system is left behind, one per try.
         let read = tokio::task::spawn_blocking(move || Source::read(&asked, largest));
-        match timeout(READ_PATIENCE, read).await {
+        match host_clock::timeout(READ_PATIENCE, read).await {
             Ok(Ok(source)) => Ok(source?),
             Ok(Err(why)) => Err(Rejected::for_now(Step::Read, why.to_string())),
             Err(_) => Err(Rejected::for_now(
@@ -423,7 +423,9 @@ impl Loader {
         let path = generation.path().display();
         self.begin(Step::Instantiate);
         let trial = generation.instantiate().await.map_err(|why| {
-            let passing = matches!(why, GuestFailure::NoMemory | GuestFailure::PoolFull);
+            let wants = is_shortage(&why);
+            let why = GuestFailure::of(&why);
+            let passing = wants || matches!(why, GuestFailure::NoMemory | GuestFailure::PoolFull);
             let why = format!("{path} does not start: {why}");
             Rejected { passing, ..Rejected::at(Step::Instantiate, why) }
         })?;

@@ -38,6 +38,7 @@ mod p3;
 mod refusals;
 mod reuse;
 mod said;
+mod scarce;
 mod sent;
 mod smoke;
 mod source;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use host_manifest::{Component, Connection, Manifest, Stamp};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::{App, Looked, Site, Slot};
 use crate::component::{Blueprint, Loader, Pace, Rejected, Settings, Step, Unmade, Wanted};
@@ -471,7 +471,7 @@ async fn in_time<T: Send + 'static>(
     step: Step,
     work: impl FnOnce() -> Result<T, Rejected> + Send + 'static,
 ) -> Result<T, Rejected> {
-    match timeout(FILE_PATIENCE, tokio::task::spawn_blocking(work)).await {
+    match host_clock::timeout(FILE_PATIENCE, tokio::task::spawn_blocking(work)).await {
         Ok(done) => done.unwrap_or_else(|why| Err(Rejected::for_now(step, why.to_string()))),
         Err(_) => {
             Err(Rejected::for_now(step, format!("{what} took longer than {FILE_PATIENCE:?}")))
