@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use serde_json::Value;
@@ -15,6 +16,7 @@ use crate::support::prelude::*;
 use crate::support::scarce::{Cgroup, User, threads};
 use crate::support::site::Site;
 use crate::support::status::wait_status;
+use crate::support::stop::{GET, Told};
 
 /// Nothing in the log of a host says that a piece of it broke.
 #[track_caller]
@@ -68,6 +70,75 @@ fn start_in_a_pids_cgroup_that_is_too_small_says_what_is_missing() {
     let report: Value = serde_json::from_str(&check.stdout).unwrap();
     assert_eq!((&report["schema"], &report["ok"]), (&"host-check/1".into(), &false.into()));
     assert!(report["error"].as_str().unwrap().contains("more threads"), "{report}");
+}
+
+/// Sets the limit of descriptors of a host to so many, whatever it has open.
+#[track_caller]
+fn limit_descriptors(host: &Host, to: usize) {
+    let (pid, limit) = (host.pid().to_string(), format!("--nofile={to}:"));
+    let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+    assert!(status.unwrap().success(), "prlimit");
+}
+
+/// The number behind the last of those that a host holds back: they are open on the root.
+#[track_caller]
+fn behind_the_reserve(host: &Host) -> usize {
+    let open = fs::read_dir(format!("/proc/{}/fd", host.pid())).unwrap().map(Result::unwrap);
+    let held = open.filter(|fd| fs::read_link(fd.path()).is_ok_and(|to| to == Path::new("/")));
+    let number = |fd: fs::DirEntry| fd.file_name().to_str().unwrap().parse::<usize>().unwrap();
+    1 + held.map(number).max().expect("some are held back")
+}
+
+/// The limit was lowered below what is open: peers in the queue were reset and not counted, because it took
+/// a descriptor to ask for them.
+#[test]
+fn stop_with_no_descriptor_left_serves_who_is_in_the_queue() {
+    for unix in [false, true] {
+        let serve = Host::serve("version_a_p2");
+        let host = if unix { serve.no_tcp().unix().start() } else { serve.start() };
+        assert_eq!(host.get("/").status(), 200);
+        limit_descriptors(&host, behind_the_reserve(&host));
+        let mut peers: Vec<Conn> = (0..4).map(|_| host.connect()).collect();
+        for peer in &mut peers {
+            peer.send(GET).unwrap();
+        }
+        host.signal(Signal::TERM);
+        let serve = |mut peer: Conn| assert_eq!(peer.read_response("GET").unwrap().status(), 200);
+        let served = peers.into_iter().map(|peer| thread::spawn(move || serve(peer)));
+        for served in served.collect::<Vec<_>>() {
+            served.join().unwrap();
+        }
+        host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+    }
+}
+
+/// With none left and nobody in the queue such a stop took all the time that it had.
+#[test]
+fn stop_with_no_descriptor_left_and_an_empty_queue_is_immediate() {
+    let host = Host::serve("version_a_p2").args(["--linger", "10ms"]).start();
+    let mut idle = host.connect();
+    assert_eq!(idle.get("/").unwrap().status(), 200);
+    limit_descriptors(&host, 1);
+    host.signal(Signal::TERM);
+    let exit = host.wait_exit();
+    exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
+    assert!(exit.took < Duration::from_secs(10), "{:?}", exit.took);
+}
+
+/// Of whom nothing can be known, one is counted.
+#[test]
+fn stop_that_cannot_ask_who_is_in_the_queue_does_not_say_that_nobody_is() {
+    let host = Host::serve("version_a_p2").args(["--drain-timeout", "500ms"]).start();
+    assert_eq!(host.get("/").status(), 200);
+    limit_descriptors(&host, 1);
+    let mut peers: Vec<Conn> = (0..3).map(|_| host.connect()).collect();
+    for peer in &mut peers {
+        peer.send(GET).unwrap();
+    }
+    host.signal(Signal::TERM);
+    let exit = host.wait_exit();
+    exit.expect_code(1);
+    assert_eq!(Told::by(&exit).dropped, 1, "{}", exit.last_line);
 }
 
 /// A limit on the memory of the process was blamed on a limit on threads, and only that.

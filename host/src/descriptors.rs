@@ -11,9 +11,11 @@
 //! The kernel gives the lowest number that is free, so a number tells how many are taken.
 
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsRawFd as _, RawFd};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Kept for the host itself: 64 probes of health, 32 operators, and as many for a reload, databases,
@@ -58,6 +60,54 @@ pub(crate) fn raise() -> Option<u64> {
     current
 }
 
+/// Held back for a stop that finds none left, or a limit that somebody has lowered since (prlimit(1)): what
+/// was opened first has the lowest numbers, and it is the number that the limit bounds.
+#[derive(Debug)]
+struct Reserve {
+    /// For asking the kernel who is in a queue.
+    asking: Option<File>,
+    /// For the queue itself, one peer after the other.
+    accepting: Option<File>,
+}
+
+/// As many as that.
+const HELD_BACK: u64 = 2;
+
+static RESERVE: Mutex<Reserve> = Mutex::new(Reserve { asking: None, accepting: None });
+
+fn reserve() -> MutexGuard<'static, Reserve> {
+    RESERVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Something that is open: there is always a root.
+fn open() -> Option<File> {
+    File::open("/").ok()
+}
+
+/// Takes the reserve. To be called before anything else is opened.
+pub(crate) fn hold_back() {
+    *reserve() = Reserve { asking: open(), accepting: open() };
+}
+
+/// Asks the kernel for something that takes a descriptor for as long as it is asked: one of the reserve, if
+/// there is no other.
+pub(crate) fn asking<T>(ask: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match ask() {
+        Err(why) if why.raw_os_error() == Some(Errno::MFILE.raw_os_error()) => {}
+        asked => return asked,
+    }
+    let mut reserve = reserve();
+    drop(reserve.asking.take());
+    let asked = ask();
+    reserve.asking = open();
+    asked
+}
+
+/// Gives the reserve for accepting away, for good. False if it has been given already.
+pub(crate) fn give_for_accepting() -> bool {
+    reserve().accepting.take().is_some()
+}
+
 /// Connections that there is room for beside what the host needs for itself and, if they may open
 /// anything, guests.
 pub(crate) fn for_connections(limit: Option<u64>, beside_guests: bool) -> usize {
@@ -91,9 +141,9 @@ pub(crate) fn are_left_for_guests() -> bool {
     is_next_below(|limit| limit - not_for_guests(limit))
 }
 
-/// Whether another connection may have one.
+/// Whether another connection may have one. Of what is kept the reserve is taken already.
 pub(crate) fn are_left_for_connections() -> bool {
-    is_next_below(|limit| limit - kept(limit))
+    is_next_below(|limit| limit - kept(limit).saturating_sub(HELD_BACK))
 }
 
 #[cfg(test)]

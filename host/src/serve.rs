@@ -48,6 +48,7 @@ enum Outcome {
 /// with, and leaves runtimes running: their drop could wait for a guest that spins.
 #[must_use]
 pub fn run(config: &Serve, log_filter: EnvFilter) -> Exit {
+    descriptors::hold_back();
     let descriptors = descriptors::raise();
     if let Err(why) = threads::check(resources::threads(config)) {
         return say_without_log(&format!("host: cannot start: {why}"));

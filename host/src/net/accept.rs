@@ -198,8 +198,7 @@ impl<S: Service> Acceptor<S> {
     async fn left_in(&self) -> usize {
         match &self.queue {
             Queue::Tcp(listener) => door::left_in(&SockRef::from(listener)).await,
-            // The kernel does not say how many; that its queue was out of reach, it has said.
-            Queue::Unix(..) => 1,
+            Queue::Unix(listener, _) => door::left_in(&SockRef::from(listener)).await,
         }
     }
 

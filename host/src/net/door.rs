@@ -8,11 +8,13 @@ use std::net::{Shutdown, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockFilter, Socket};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::handshakes::{self, Look};
+use crate::descriptors;
 
 /// A handshake whose last packet is on its way needs one round trip. One that has lost its SYN-ACK is
 /// helped by the kernel, which sends it again after a second; more is a peer that does not answer.
@@ -114,13 +116,21 @@ async fn empty_behind(bolt: Bolt, listener: &Socket, mut admit: impl FnMut(Socke
     }
 }
 
-/// How many peers are reset if a TCP listener whose queue is out of reach is closed now.
+/// How many peers are reset if a listener whose queue is out of reach is closed now. One stands for those of
+/// whom nothing can be known.
 pub(super) async fn left_in(listener: &Socket) -> usize {
     let look = match address(listener) {
         Some(address) => handshakes::look(address).await,
         None => None,
     };
-    look.map_or(0, Look::all)
+    look.map_or_else(|| turned_out(listener), Look::all)
+}
+
+/// The same where the kernel does not tell: takes out who can be taken out, which resets them.
+fn turned_out(listener: &Socket) -> usize {
+    let mut out = 0;
+    let queue = take_all(listener, &mut |_| out += 1);
+    out + usize::from(queue == Queue::OutOfReach)
 }
 
 fn address(listener: &Socket) -> Option<SocketAddr> {
@@ -155,7 +165,13 @@ fn take_all(listener: &Socket, admit: &mut impl FnMut(Socket)) -> Queue {
     loop {
         match listener.accept() {
             Ok((socket, _)) => admit(socket),
-            Err(why) if is_exhaustion(&why) => return Queue::OutOfReach,
+            // It is said of an empty queue too.
+            Err(why) if is_exhaustion(&why) && is_empty(listener) => return Queue::Emptied,
+            Err(why) if is_exhaustion(&why) => {
+                if !descriptors::give_for_accepting() {
+                    return Queue::OutOfReach;
+                }
+            }
             // A Unix listener that was shut down says EINVAL when its queue is empty.
             Err(why)
                 if matches!(
@@ -174,6 +190,13 @@ fn take_all(listener: &Socket, admit: &mut impl FnMut(Socket)) -> Queue {
             }
         }
     }
+}
+
+/// Whether nobody is in the queue, found out without a descriptor. Of a Unix listener that was shut down the
+/// kernel does not say so.
+fn is_empty(listener: &Socket) -> bool {
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&at_once)) == Ok(0)
 }
 
 /// The process or the machine is out of something that every connection needs (accept(2)).
@@ -247,5 +270,20 @@ mod tests {
         let (listener, address) = listener("127.0.0.1:0");
         let peers: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
         assert_eq!(left_in(&listener).await, peers.len());
+        // Where the kernel does not tell, they are counted on their way out.
+        assert_eq!(turned_out(&listener), peers.len());
+        assert_eq!(left_in(&listener).await, 0);
+    }
+
+    /// Out of descriptors, accept(2) says so of an empty queue too: a stop waited for it to the last.
+    #[test]
+    fn a_queue_is_looked_into_without_a_descriptor() {
+        let (listener, address) = listener("127.0.0.1:0");
+        assert!(is_empty(&listener));
+        let peer = TcpStream::connect(address).unwrap();
+        assert!(!is_empty(&listener));
+        assert_eq!(take_all(&listener, &mut drop), Queue::Emptied);
+        assert!(is_empty(&listener));
+        drop(peer);
     }
 }

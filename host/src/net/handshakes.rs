@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::debug;
 
+use crate::descriptors;
+
 /// The kernel answers at once; this only bounds what must not hang.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -74,7 +76,7 @@ pub(super) async fn look(address: SocketAddr) -> Option<Look> {
 /// The same, on this thread: takes up to some tens of milliseconds, where all sockets are walked.
 pub(super) fn look_now(address: SocketAddr) -> Option<Look> {
     let ways: [fn(SocketAddr) -> io::Result<Look>; 2] = [by_sock_diag, by_proc];
-    ways.into_iter().find_map(|way| match way(address) {
+    ways.into_iter().find_map(|way| match descriptors::asking(|| way(address)) {
         Ok(look) => Some(look),
         Err(why) => {
             debug!(%why, "the kernel does not tell of handshakes");
