@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::code_cache::CodeCache;
 use super::engine::{Engines, Needs};
 use super::generation::Code;
 use super::scarce::is_shortage;
@@ -78,6 +79,7 @@ async fn said<T>(source: &Source, say: Say, compiles: impl Future<Output = T>) -
 #[derive(Debug)]
 pub(super) struct Foundry {
     shop: Arc<Shop>,
+    cache: Option<CodeCache>,
     compiler: Compiler,
     say: Say,
 }
@@ -86,7 +88,6 @@ pub(super) struct Foundry {
 #[derive(Debug)]
 struct Shop {
     engines: Engines,
-    cache: Option<host_code::Cache>,
 }
 
 /// A component that has been surveyed.
@@ -148,9 +149,9 @@ impl Blank {
 impl Foundry {
     /// Opens the cache, and says so in the log if that is not to be used. Blocks for a moment.
     pub(super) fn new(workshop: &Workshop) -> Self {
-        let shop = Shop { engines: Engines::new(workshop), cache: open(&workshop.cache) };
-        let bounds = workshop.bounds;
-        Self { shop: Arc::new(shop), compiler: Compiler::new(bounds), say: workshop.say }
+        let shop = Arc::new(Shop { engines: Engines::new(workshop) });
+        let cache = open(&workshop.cache).map(CodeCache::new);
+        Self { shop, cache, compiler: Compiler::new(workshop.bounds), say: workshop.say }
     }
 
     /// A component of what was read, be that text. Bounded in time.
@@ -172,12 +173,17 @@ impl Foundry {
     /// Code of this component out of the cache. Bounded in time.
     pub(super) async fn find(&self, blank: &Arc<Blank>, pace: Pace) -> Result<Found, Rejected> {
         let began = Instant::now();
-        let (shop, looked_for) = (self.shop.clone(), blank.clone());
-        let found = Self::aside(pace, move || shop.look_up(&looked_for)).await??;
-        if let Found::Code(_) = found {
-            say(blank, began, true);
-        }
-        Ok(found)
+        let (shop, of) = (self.shop.clone(), blank.clone());
+        let key = Self::aside(pace, move || shop.key(&of)).await??;
+        let kept = match &self.cache {
+            Some(cache) => cache.get(&key, pace).await,
+            None => None,
+        };
+        let Some(artefact) = kept else { return Ok(Found::Nothing(key)) };
+        let (shop, of) = (self.shop.clone(), blank.clone());
+        let code = Self::aside(pace, move || shop.link(&of, &artefact)).await??;
+        say(blank, began, true);
+        Ok(Found::Code(Box::new(code)))
     }
 
     /// Compiles what the cache does not have. Bounded in time.
@@ -201,15 +207,13 @@ impl Foundry {
     ) -> Result<Code, Unfinished> {
         let compiled = self.compiler.compile(&blank.source.bytes, key, blank.concurrency, pace);
         let artefact = said(&blank.source, self.say, compiled).await?;
-        let (shop, blank, key) = (self.shop.clone(), blank.clone(), *key);
-        let work = move || {
-            let code = shop.link(&blank, &artefact)?;
-            if let Some(cache) = &shop.cache {
-                cache.put(&key, &artefact);
-            }
-            Ok::<_, Rejected>(code)
-        };
-        Ok(Self::aside(pace, work).await??)
+        let (shop, blank) = (self.shop.clone(), blank.clone());
+        let link = move || Ok::<_, Rejected>((shop.link(&blank, &artefact)?, artefact));
+        let (code, artefact) = Self::aside(pace, link).await??;
+        if let Some(cache) = &self.cache {
+            cache.put(key, artefact, pace).await;
+        }
+        Ok(code)
     }
 
     /// Does work that takes a core on a thread of its own. The wait is bounded; a thread that hangs in
@@ -221,11 +225,7 @@ impl Foundry {
         let refused = |why: String| Rejected::for_now(Step::Compile, why);
         let (send, result) = oneshot::channel();
         let work = move || {
-            if pace == Pace::BesideTraffic
-                && let Err(why) = setpriority_process(None, NICEST)
-            {
-                debug!(%why, "loading goes on at the usual priority");
-            }
+            give_way(pace);
             send.send(work()).ok();
         };
         thread::Builder::new()
@@ -235,6 +235,15 @@ impl Foundry {
         let took_too_long = |_| refused(format!("loading it took longer than {LOAD_PATIENCE:?}"));
         let done = host_clock::timeout(LOAD_PATIENCE, result).await.map_err(took_too_long)?;
         done.map_err(|_| refused("loading it failed".into()))
+    }
+}
+
+/// Has this thread give way to traffic, if there is any.
+pub(super) fn give_way(pace: Pace) {
+    if pace == Pace::BesideTraffic
+        && let Err(why) = setpriority_process(None, NICEST)
+    {
+        debug!(%why, "loading goes on at the usual priority");
     }
 }
 
@@ -278,14 +287,11 @@ fn say(blank: &Blank, began: Instant, cached: bool) {
 }
 
 impl Shop {
-    fn look_up(&self, blank: &Blank) -> Result<Found, Rejected> {
+    /// What its code is kept under.
+    fn key(&self, blank: &Blank) -> Result<Key, Rejected> {
         let ruler = self.engines.ruler(blank.concurrency);
         let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
-        let key = Key::of(&ruler, &component_digest(&blank.source.bytes));
-        match self.cache.as_ref().and_then(|cache| cache.get(&key)) {
-            Some(artefact) => Ok(Found::Code(Box::new(self.link(blank, &artefact)?))),
-            None => Ok(Found::Nothing(key)),
-        }
+        Ok(Key::of(&ruler, &component_digest(&blank.source.bytes)))
     }
 
     fn link(&self, blank: &Blank, artefact: &Artefact) -> Result<Code, Rejected> {

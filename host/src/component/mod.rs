@@ -13,6 +13,7 @@
 
 mod budget;
 mod clock;
+mod code_cache;
 mod compile;
 mod cost;
 mod engine;
