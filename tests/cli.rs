@@ -233,6 +233,7 @@ fn nothing_that_a_stranger_wrote_is_a_command_to_the_terminal() {
     };
     for app in [&twice, &wrong, &manifest, &named, &odd] {
         harmless(&Host::run(["check", "--no-cache", text(app)]));
+        harmless(&Host::run(["check", "--no-cache", "--json", text(app)]));
         harmless(&Host::run([
             "serve",
             "--no-cache",

@@ -76,6 +76,9 @@ pub enum NotCompiled {
         /// The CPU time that it had.
         cpu: Duration,
     },
+    /// Its text was not made a component in time, which no flag raises.
+    #[error("was not parsed within {0:?}; make a .wasm file of it with `wasm-tools parse`")]
+    LongText(Duration),
     /// It used all its CPU time.
     #[error("was not compiled: that took more than {0:?} of CPU time (--compile-timeout)")]
     Cpu(Duration),
@@ -114,13 +117,24 @@ pub enum NotCompiled {
 }
 
 impl NotCompiled {
+    fn of_text(self) -> Self {
+        match self {
+            Self::TooSlow(time) if time == TEXT_TIME => Self::LongText(time),
+            why => why,
+        }
+    }
+
     /// It is not for what the component is: the same may be taken a moment later.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Busy(_) | Self::Killed | Self::NoProcess(_) | Self::Garbled(_) => true,
             Self::Unable(_) | Self::Starved { .. } => true,
-            Self::TooSlow(_) | Self::Cpu(_) | Self::Memory(_) | Self::Refused(_) => false,
+            Self::TooSlow(_)
+            | Self::LongText(_)
+            | Self::Cpu(_)
+            | Self::Memory(_)
+            | Self::Refused(_) => false,
             Self::Failed { .. } | Self::TooLarge(_) => false,
         }
     }
@@ -142,6 +156,10 @@ fn size(bytes: u64) -> String {
     let exact = units.iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
     exact.map_or_else(|| format!("{bytes}B"), |(name, unit)| format!("{}{name}", bytes / unit))
 }
+
+/// To make a component of its text takes a fraction of a second, and at the lowest priority on a machine that
+/// is busy some seconds. Other changes wait for it meanwhile, unlike for a compile.
+const TEXT_TIME: Duration = Duration::from_secs(30);
 
 /// Has components compiled. Cheap to clone: all clones share the seats.
 #[derive(Clone, Debug)]
@@ -228,21 +246,23 @@ impl Compiler {
     /// # Errors
     /// See [`NotCompiled`].
     pub async fn component(&self, text: &[u8]) -> Result<Vec<u8>, NotCompiled> {
-        let Bounds { memory, time, output } = self.bounds;
+        let bounds = Bounds { time: self.bounds.time.min(TEXT_TIME), ..self.bounds };
+        let Bounds { memory, time, output } = bounds;
         let deadline = Moment::now() + time;
         let seat = host_clock::timeout(deadline.left(), self.texts.acquire()).await;
         let _seat = seat.map_err(|_| NotCompiled::Busy(time))?;
         let orders = Orders {
             task: Task::Binary,
             memory,
-            cpu: time,
+            // It is by the clock that it is too slow.
+            cpu: self.bounds.time.saturating_mul(2),
             threads: 1,
             yields: true,
             concurrency: false,
             parent: std::process::id(),
         };
-        let left = self.run(&orders, text, deadline).await?;
-        judge(left, &orders, output)
+        let left = Self { bounds, ..self.clone() }.run(&orders, text, deadline).await;
+        judge(left.map_err(|why| why.of_text())?, &orders, output)
     }
 
     /// Has a child do it. Nobody is judged for time in which this process did not run: its children mostly
@@ -415,6 +435,13 @@ mod tests {
             let judged = judged(status, words);
             assert!(judged.contains(says), "{status} {words}: {judged}");
         }
+    }
+
+    #[test]
+    fn text_that_takes_too_long_is_not_told_of_a_flag_that_does_not_help() {
+        let says = |time| NotCompiled::TooSlow(time).of_text().to_string();
+        assert!(says(TEXT_TIME).contains("wasm-tools parse"));
+        assert!(says(TEXT_TIME / 2).contains("raise --compile-timeout"));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub fn run(ask: &Check) -> Exit {
         if let Some(why) = &report.error {
             outlet::complain(&format!("{what}: {why}"));
         }
-        outlet::pass(format!("{}\n", report.json()).as_bytes())
+        outlet::print_json(format!("{}\n", report.json()).as_bytes())
     } else {
         print(what, &report)
     };

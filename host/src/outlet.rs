@@ -63,6 +63,14 @@ pub fn print(text: &str) -> io::Result<()> {
     pass(words::lines(text).as_bytes())
 }
 
+/// The same for JSON, which stays JSON.
+///
+/// # Errors
+/// As [`print()`].
+pub fn print_json(json: &[u8]) -> io::Result<()> {
+    pass(words::json(&String::from_utf8_lossy(json)).as_bytes())
+}
+
 /// The same for bytes that are for programs, as they are.
 ///
 /// # Errors

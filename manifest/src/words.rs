@@ -27,6 +27,20 @@ pub fn lines(text: &str) -> String {
     visible(text, |letter| letter == '\n')
 }
 
+/// JSON with the letters escaped that JSON lets stand in its strings: outside of them there are none.
+#[must_use]
+pub fn json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter != '\n' && (letter.is_control() || turns_the_line(letter)) {
+            out += &format!("\\u{:04x}", u32::from(letter));
+        } else {
+            out.push(letter);
+        }
+    }
+    out
+}
+
 fn visible(text: &str, stays: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -64,6 +78,14 @@ mod tests {
     #[test]
     fn lines_stay_lines() {
         assert_eq!(lines("a\n  b\x1b]0;c\x07\r\n"), "a\n  b\\u{1b}]0;c\\u{7}\\r\n");
+    }
+
+    #[test]
+    fn json_says_the_same_without_a_command() {
+        assert_eq!(
+            json("{\n\"a\": \"\u{9b}2J\u{202e}ü\u{7f}\"}"),
+            "{\n\"a\": \"\\u009b2J\\u202eü\\u007f\"}"
+        );
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Screen {
     fn show(&mut self, line: &[u8]) -> Result<Line, Gone> {
         let parsed = serde_json::from_slice(line).map_err(Gone::not_ours)?;
         match &parsed {
-            _ if self.json => drop(outlet::pass(line)),
+            _ if self.json => drop(outlet::print_json(line)),
             Line::Progress(progress) => self.progress(progress),
             Line::Ended(ended) => {
                 self.clear();

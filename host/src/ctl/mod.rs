@@ -154,12 +154,12 @@ impl Desk {
         let (status, body) = self.client.ask(ask, patience).await?;
         if !status.is_success() {
             if self.json {
-                outlet::pass(&body).map_err(Failure::Unprinted)?;
+                outlet::print_json(&body).map_err(Failure::Unprinted)?;
             }
             return Err(Failure::Refused(reason(status, &body)));
         }
         let printed = if self.json {
-            outlet::pass(&body)
+            outlet::print_json(&body)
         } else {
             let answer = serde_json::from_slice(&body).map_err(Gone::not_ours)?;
             outlet::print(&show(&answer))
