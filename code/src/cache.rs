@@ -93,6 +93,7 @@ pub struct Cache {
     /// What is at that path, or was when it was last looked at.
     directory: Mutex<Arc<OwnedFd>>,
     largest: u64,
+    largest_entry: u64,
     /// Names of files that are being written.
     number: AtomicU64,
 }
@@ -105,8 +106,19 @@ impl Cache {
     /// See [`Unusable`].
     pub fn open(path: &Path) -> Result<Self, Unusable> {
         let directory = Mutex::new(Arc::new(Self::open_directory(path)?));
-        let (largest, number) = (LARGEST_CACHE, AtomicU64::new(0));
-        Ok(Self { path: path.to_owned(), directory, largest, number })
+        Ok(Self {
+            path: path.to_owned(),
+            directory,
+            largest: LARGEST_CACHE,
+            largest_entry: LARGEST_ENTRY,
+            number: AtomicU64::new(0),
+        })
+    }
+
+    /// The same, for a process that can hold no entry of more than `most` bytes.
+    #[must_use]
+    pub fn holding(self, most: u64) -> Self {
+        Self { largest_entry: most.min(self.largest_entry), ..self }
     }
 
     fn open_directory(path: &Path) -> Result<OwnedFd, Unusable> {
@@ -181,7 +193,7 @@ impl Cache {
             (false, ..) => "it is no file",
             (_, false, _) => "it belongs to another user",
             (.., true) => "others may write to it",
-            _ if size > LARGEST_ENTRY => "it is too large",
+            _ if size > self.largest_entry => "it is too large",
             _ => return Ok(file.into()),
         };
         Err(io::Error::other(wrong))
@@ -436,6 +448,18 @@ mod tests {
             assert!(folder.0.join(name).exists(), "{name}");
         }
         assert!(!stale.exists() && folder.0.join(".new-1-2").exists());
+    }
+
+    /// Another host, with more memory, may have kept it: to read it would be the end of this one.
+    #[test]
+    fn an_entry_that_cannot_be_held_is_not_read() {
+        let folder = Folder::new("held");
+        let artefact = Artefact::seal(&key(1), &[1; 1_000]);
+        let size = artefact.bytes().len() as u64;
+        let open = |most: u64| Cache::open(&folder.0).unwrap().holding(most);
+        open(size).put(&key(1), &artefact);
+        assert!(open(size).get(&key(1)).is_some());
+        assert!(open(size - 1).get(&key(1)).is_none());
     }
 
     /// On a small file system that was full of old entries, nothing new was ever kept.

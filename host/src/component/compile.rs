@@ -150,7 +150,7 @@ impl Foundry {
     /// Opens the cache, and says so in the log if that is not to be used. Blocks for a moment.
     pub(super) fn new(workshop: &Workshop) -> Self {
         let shop = Arc::new(Shop { engines: Engines::new(workshop) });
-        let cache = open(&workshop.cache).map(CodeCache::new);
+        let cache = open(&workshop.cache, workshop.bounds.output).map(CodeCache::new);
         Self { shop, cache, compiler: Compiler::new(workshop.bounds), say: workshop.say }
     }
 
@@ -304,12 +304,12 @@ impl Shop {
     }
 }
 
-fn open(cache: &Cache) -> Option<host_code::Cache> {
+fn open(cache: &Cache, most: u64) -> Option<host_code::Cache> {
     let directory = match cache {
         Cache::Off => return None,
         Cache::Directory(directory) => directory,
     };
-    match host_code::Cache::open(directory) {
+    match host_code::Cache::open(directory).map(|cache| cache.holding(most)) {
         Ok(cache) => {
             if let Some(why) = cache.read_only() {
                 warn!("code cache: {why}; what is not in it is compiled at every start");
