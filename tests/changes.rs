@@ -169,6 +169,27 @@ fn commands_that_wait_for_a_file_that_is_replaced_do_not_keep_the_next_one_from_
     assert_eq!(version(&host.get("/")), "b");
 }
 
+/// Text is read by a child too, which held up every other change, as long as that may take.
+#[test]
+fn text_that_is_being_read_holds_up_no_other_change() {
+    let site = two();
+    let host = site.serve().control().args(["--no-cache"]).start();
+    let text = format!("(component {})", "(core module) ".repeat(200_000));
+    site.put_text("slow.wat", &text);
+    let asked = host.start_ctl(["swap", "--component", "one", &site.file("slow.wat")]);
+    let reader = Compiler::stopped(host.pid());
+    site.put("new.wasm", "version_b_p3");
+    host.ctl(["swap", "--component", "two", &site.file("new.wasm")]).expect_code(0);
+    assert_eq!(versions(&host), ["a", "b"]);
+    site.put_text("slow.wat", "(component (nonsense))");
+    let later = host.start_ctl(["swap", "--component", "one", &site.file("slow.wat")]);
+    reader.expect_end();
+    for asked in [asked, later] {
+        asked.wait_exit().expect_code(1).expect_last_line("rejected (check): ");
+    }
+    assert_eq!(versions(&host), ["a", "b"]);
+}
+
 /// It was refused because sixteen changes waited already, and nobody was told.
 #[test]
 fn hangup_that_finds_many_changes_waiting_waits_too() {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::compile::{Blank, Found, Foundry, Say, Unfinished};
-use super::flight::{Flight, Flights, Versions};
+use super::flight::{Flight, Flights, Version, Versions};
 use super::generation::{Blueprint, Code, Generation, Kept};
 use super::instance::GuestFailure;
 use super::memory::MemoryBudget;
@@ -240,6 +240,23 @@ impl Wanted {
     pub fn new(component: Option<Arc<str>>, path: PathBuf) -> Self {
         Self { component, path, given_up: CancellationToken::new() }
     }
+
+    /// Waits until its code is not wanted any more: given up, or of a file that is another one by now.
+    /// Cancel-safe.
+    async fn is_vain(&self, version: &Version) {
+        tokio::select! {
+            () = self.given_up.cancelled() => {}
+            () = version.replaced() => {}
+        }
+    }
+
+    /// Why there is none, in the name of its component.
+    fn refused(&self, why: Rejected) -> Rejected {
+        match &self.component {
+            Some(component) => why.of(component),
+            None => why,
+        }
+    }
 }
 
 impl Loader {
@@ -298,6 +315,8 @@ impl Loader {
         let path = source.path.clone();
         let code = match self.known(&source.digest) {
             Some(code) => code,
+            // A compiler has to read it first.
+            None if source.is_text() => return Err(Unmade::Uncompiled),
             None => self.find(source, pace).await?.map_err(|_| Unmade::Uncompiled)?,
         };
         Ok(Arc::new(Blueprint::new(&path, code, settings)))
@@ -307,7 +326,7 @@ impl Loader {
     /// of its own. Their code is there as long as what is given is held. Cancel-safe: dropping it
     /// kills the compilers that nobody else waits for. A file that cannot be read is passed over: who
     /// loads it says so; so is one that has been read anew by another meanwhile. `under_way` is called once,
-    /// when as many are being compiled as can be.
+    /// when as many are being compiled as can be, or text is being read.
     ///
     /// # Errors
     /// See [`Rejected`]: the first one that has to be compiled and cannot.
@@ -319,45 +338,69 @@ impl Loader {
     ) -> Result<Vec<Held>, Rejected> {
         let (mut compiling, mut held) = (JoinSet::new(), Vec::new());
         let mut under_way = Some(under_way);
+        let mut tell = || {
+            if let Some(tell) = under_way.take() {
+                tell();
+            }
+        };
         for wanted in wanted {
             let Ok(source) = self.read(&wanted.path).await else { continue };
             if let Some(code) = self.known(&source.digest) {
                 held.push(Held(code));
                 continue;
             }
-            // What is wrong with it before that is found again by who loads it.
-            let (blank, key) = match self.find(source, pace).await {
-                Ok(Err(missing)) => missing,
-                Ok(Ok(code)) => {
+            let version = self.versions.seen(&wanted.path, &source.digest);
+            if source.is_text() {
+                tell();
+            }
+            let (blank, key) = match self.code_of(source, &wanted, &version, pace).await? {
+                Some(Err(missing)) => missing,
+                Some(Ok(code)) => {
                     held.push(Held(code));
                     continue;
                 }
-                Err(_) => continue,
+                None => continue,
             };
             while compiling.len() >= self.foundry.at_once() {
-                if let Some(tell) = under_way.take() {
-                    tell();
-                }
+                tell();
                 held.extend(next(&mut compiling).await?);
             }
-            let version = self.versions.seen(&wanted.path, &blank.source.digest);
             let flight = self.join(blank, key, pace);
             compiling.spawn(async move {
                 tokio::select! {
                     biased;
-                    () = wanted.given_up.cancelled() => Ok(None),
-                    () = version.replaced() => Ok(None),
+                    () = wanted.is_vain(&version) => Ok(None),
                     landed = landed(&flight, &wanted) => landed.map(Some),
                 }
             });
         }
-        if let Some(tell) = under_way.take() {
-            tell();
-        }
+        tell();
         while !compiling.is_empty() {
             held.extend(next(&mut compiling).await?);
         }
         Ok(held)
+    }
+
+    /// What there is of a file's code; nothing if it is not wanted any more, or if something is wrong with it
+    /// that is found again by who loads it.
+    async fn code_of(
+        &self,
+        source: Source,
+        wanted: &Wanted,
+        version: &Version,
+        pace: Pace,
+    ) -> Result<Option<Result<Arc<Code>, (Blank, Key)>>, Rejected> {
+        let is_text = source.is_text();
+        let found = tokio::select! {
+            biased;
+            () = wanted.is_vain(version) => return Ok(None),
+            found = self.find(source, pace) => found,
+        };
+        match found {
+            Ok(found) => Ok(Some(found)),
+            Err(why) if is_text => Err(wanted.refused(why)),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Has it compiled, or waits with those who have it compiled already.
@@ -470,10 +513,7 @@ async fn landed(flight: &Flight<Compiled>, wanted: &Wanted) -> Result<Held, Reje
         Some(Err(why)) => why.of(&wanted.path),
         None => Rejected::for_now(Step::Compile, "compiling it has failed"),
     };
-    Err(match &wanted.component {
-        Some(component) => refused.of(component),
-        None => refused,
-    })
+    Err(wanted.refused(refused))
 }
 
 /// The code of the next one; none if it was given up.

@@ -203,6 +203,11 @@ impl Source {
         Ok(Self { path: path.to_owned(), bytes, is_text, digest, stamp })
     }
 
+    /// Whether a compiler is needed to see what it is.
+    pub(super) fn is_text(&self) -> bool {
+        self.is_text
+    }
+
     /// Has `compiler` make a component of it if it is text: that takes fifty times its memory, and this
     /// process has requests in flight. Bounded in time.
     pub(super) async fn parsed(self, compiler: &Compiler) -> Result<Self, Rejected> {
