@@ -174,6 +174,23 @@ fn continue_comes_over_http_2_when_the_guest_reads() {
     }
 }
 
+/// The answer said that it was the last one, as if nobody had asked for the body.
+#[test]
+fn connection_goes_on_behind_a_body_that_was_asked_for() {
+    for guest in ["echo_p2", "echo_p3"] {
+        let host = Host::serve(guest).start();
+        let mut conn = host.connect();
+        conn.send(format!("POST / HTTP/1.1\r\n{EXPECT}")).unwrap();
+        assert_eq!(conn.read_head().unwrap().status, 100);
+        conn.send("bo").unwrap();
+        let head = conn.read_head().unwrap();
+        assert!(head.status == 200 && !head.says_close(), "{guest}");
+        conn.send("dy").unwrap();
+        assert_eq!(conn.read_body(&head, "POST").unwrap().text(), "body");
+        assert_eq!(conn.get("/").unwrap().status(), 200);
+    }
+}
+
 #[test]
 fn continue_does_not_come_from_a_guest_that_answers_without_reading() {
     for guest in ["reader_p2", "reader_p3"] {

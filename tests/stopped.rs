@@ -37,6 +37,24 @@ fn stopped(hosts: &[&Host], meanwhile: impl FnOnce()) {
     }
 }
 
+/// A client of HTTP/2 was told to leave, and asked once more before it knew that; the process did not run just
+/// then. Its request was thrown away unread, and it had not been told that it may repeat it.
+#[test]
+fn request_that_came_before_the_last_goaway_is_served_though_the_process_was_stopped() {
+    let host = Host::serve("sleep_p3").start();
+    let mut h2 = H2::connect(host.addr());
+    h2.ack_pings(false);
+    h2.get(1, "/?ms=1");
+    assert_eq!(h2.expect_answer(1).status, 200);
+    host.signal(Signal::TERM);
+    assert_eq!(h2.expect_goaway().0, 0x7fff_ffff);
+    stopped(&[&host], || h2.get(3, "/?ms=1"));
+    assert_eq!(h2.expect_answer(3).status, 200);
+    assert_eq!(h2.expect_goaway().0, 3);
+    h2.expect_fin();
+    host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+}
+
 /// The process was stopped for longer than its limits. The rest of an upload that came meanwhile got 408,
 /// and so did a small body that is read ahead; a guest with half a second of sleep to go got 504; the
 /// whole exchange had taken too long.

@@ -54,6 +54,9 @@ pub(super) fn receive(
     request.map(|()| upload.boxed_unsync())
 }
 
+/// A client that we let send nothing is looked after this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// What is read of a body that nobody wants, so that its connection can go on: less than it takes to make
 /// another one.
 const UNWANTED: u64 = 64 << 10;
@@ -103,6 +106,8 @@ pub(super) struct Upload {
 /// Somebody waits for bytes of the client.
 struct Wait {
     since: Moment,
+    /// The client could send when it began.
+    fair: bool,
     /// Its time is up.
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -128,15 +133,22 @@ impl Upload {
         (Request::from_parts(parts, ()), upload)
     }
 
+    /// Whether the client may send. Where it may not, other uploads on its connection are in the way.
+    fn may_be_sent(&self) -> bool {
+        self.body.as_ref().is_none_or(RequestBody::may_be_sent)
+    }
+
     /// Somebody waits for bytes of the client, or does not any more.
     fn is_waited_for(&mut self, yes: bool) {
         match (yes, self.wait.take()) {
             (true, None) => {
                 let pace = self.pace.as_ref().map(Pace::patience);
                 let patience = pace.map_or(self.patience, |pace| pace.min(self.patience));
+                let fair = self.may_be_sent();
+                let patience = if fair { patience } else { patience.min(LOOK_AGAIN) };
                 let since = Moment::now();
                 let end = Box::pin(host_clock::until(since + patience));
-                self.wait = Some(Wait { since, end });
+                self.wait = Some(Wait { since, fair, end });
                 self.verdict.client_is_waited_for(Some(since + patience));
             }
             (false, Some(wait)) => {
@@ -199,11 +211,16 @@ impl Body for Upload {
             }));
         }
         self.is_waited_for(true);
-        if let Some(wait) = &mut self.wait
+        while let Some(wait) = &mut self.wait
             && wait.end.as_mut().poll(cx).is_ready()
         {
-            self.verdict.set(TOO_SLOW);
-            return Poll::Ready(Some(Err(BodyError::ConnectionReadTimeout)));
+            if wait.fair && self.may_be_sent() {
+                self.verdict.set(TOO_SLOW);
+                return Poll::Ready(Some(Err(BodyError::ConnectionReadTimeout)));
+            }
+            // We were in the way: the client has all of its time again.
+            self.wait = None;
+            self.is_waited_for(true);
         }
         Poll::Pending
     }

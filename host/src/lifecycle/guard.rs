@@ -78,9 +78,9 @@ pub struct Guard {
 
 /// How many things ended in which way since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) finished: u64,
-    pub(super) cut: u64,
+pub(crate) struct Counts {
+    pub(crate) finished: u64,
+    pub(crate) cut: u64,
 }
 
 impl Tracker {
@@ -161,7 +161,7 @@ impl Tracker {
         self.list().into_iter().map(line).collect()
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let mut sum = Counts::default();
         for shard in 0..SHARDS {
             let here = self.shared.shard(shard);

@@ -19,10 +19,14 @@ use bytes::BytesMut;
 use tokio::time::{Duration, Instant};
 
 use super::connection::{CUT_FLUSH, End, LOOKS, REACTOR_TURN};
-use super::framing::{ChunkScan, HeadScan, Scan};
+use super::framing::{Bounds, ChunkScan, HeadScan, Scan};
 use super::out_rate::OutRate;
 use super::registry::Doing;
 use super::{Limits, Refusal};
+
+/// What is still to come of a request that was answered is read for so long at most, while it comes. An upload
+/// that takes longer could have been told so by its answer's `Connection: close`.
+const REST_AT_MOST: Duration = Duration::from_secs(300);
 
 /// A peer that always has its next request under way is told all the same after this.
 const PIPELINED_AT_MOST: Duration = Duration::from_secs(1);
@@ -96,8 +100,6 @@ pub(super) enum Framing {
 struct Exchange {
     /// No other one follows on this connection (RFC 9112 §9.3), and the peer knows.
     is_last: bool,
-    /// The peer holds its body back until it is asked for it (RFC 9110 §10.1.1).
-    expects: bool,
 }
 
 /// What hyper may be given of what has come.
@@ -301,31 +303,35 @@ impl ConnectionState {
 
     // Exchanges.
 
-    /// hyper has read a head: an exchange begins. `expects` is whether the peer waits until it is asked for
-    /// its body, `is_last` whether it has said that it sends no other request.
-    pub(super) fn request(&mut self, framing: Framing, expects: bool, is_last: bool) {
+    /// hyper has read a head: an exchange begins. `is_last` is whether the peer has said that it sends no
+    /// other request.
+    pub(super) fn request(&mut self, framing: Framing, is_last: bool) {
         self.served += 1;
         self.unwanted = false;
-        self.exchange = Some(Exchange { is_last, expects });
+        self.exchange = Some(Exchange { is_last });
         self.input = match framing {
             Framing::Sized(0) => Input::Complete,
             Framing::Sized(left) => Input::Sized { left },
-            Framing::Chunked => Input::Chunked { scan: ChunkScan::default() },
+            Framing::Chunked => {
+                let (fields, bytes) = (self.limits.headers, self.limits.header_size);
+                Input::Chunked { scan: ChunkScan::new(Bounds { fields, bytes }) }
+            }
         };
     }
 
     /// The head of an answer is about to leave. Gives whether it has to say `Connection: close`.
     ///
-    /// `abandoned` is whether the rest of the request will not be read; `leaving` since when the process
-    /// is about to stop; `unread` looks whether the kernel has bytes.
+    /// `abandoned` is whether the rest of the request will not be read; `asked` whether its peer has been asked
+    /// for it; `leaving` since when the process is about to stop; `unread` looks whether the kernel has bytes.
     pub(super) fn says_close(
         &mut self,
         abandoned: bool,
+        asked: bool,
         leaving: Option<Instant>,
         unread: impl FnOnce() -> bool,
     ) -> bool {
         // What a peer holds back until it is asked for may never come.
-        let held_back = self.exchange.is_some_and(|it| it.expects) && !self.request_is_complete();
+        let held_back = !asked && !self.request_is_complete();
         let says_close = abandoned
             || held_back
             || self.input == Input::NoBody
@@ -429,9 +435,10 @@ impl ConnectionState {
         self.cut.get_or_insert(self.now);
     }
 
-    /// A newcomer wants the place of this connection: it ends if it is idle.
-    pub(super) fn make_room(&mut self) {
+    /// A newcomer wants the place of this connection: it ends if it is idle. Gives whether it is.
+    pub(super) fn make_room(&mut self) -> bool {
         self.unwanted = !self.owes() && matches!(self.input, Input::Head { since: None, .. });
+        self.unwanted
     }
 
     // Decisions.
@@ -501,7 +508,9 @@ impl ConnectionState {
             return (self.now, Then::CloseIdle);
         }
         let until = match self.input {
-            _ if self.reads_a_rest() => self.idle_since + limits.stall,
+            _ if self.reads_a_rest() => {
+                (self.moved.max(self.idle_since) + limits.stall).min(self.idle_since + REST_AT_MOST)
+            }
             _ if self.served == 0 => self.idle_since + limits.head,
             _ => self.idle_since + limits.keep_alive,
         };

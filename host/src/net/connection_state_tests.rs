@@ -30,8 +30,8 @@ fn kept() -> (ConnectionState, Instant) {
 
 fn serve(state: &mut ConnectionState) {
     assert_eq!(state.receive(GET), GET.len());
-    state.request(Framing::Sized(0), false, false);
-    assert!(!state.says_close(false, None, || false));
+    state.request(Framing::Sized(0), false);
+    assert!(!state.says_close(false, true, None, || false));
     state.answered();
 }
 
@@ -58,7 +58,7 @@ fn what_the_kernel_has_is_read_before_a_deadline_counts() {
     state.looked(true);
     assert_eq!(state.decide(), Decision::Wait(due + SECOND + REACTOR_TURN));
     state.receive(b"TP/1.1\r\nHost: a\r\n\r\n");
-    state.request(Framing::Sized(0), false, false);
+    state.request(Framing::Sized(0), false);
     assert!(matches!(state.decide(), Decision::Wait(_)));
 }
 
@@ -82,7 +82,7 @@ fn looks_that_find_something_which_never_comes_are_bounded() {
 fn after_a_cut_the_grace_is_whole_whatever_was_due_before() {
     let (mut state, accepted) = kept();
     state.receive(GET);
-    state.request(Framing::Sized(0), false, false);
+    state.request(Framing::Sized(0), false);
     state.blocked();
     let cut = accepted + LIMITS.stall;
     state.tick(cut);
@@ -115,7 +115,7 @@ fn nothing_behind_a_request_is_due_before_its_answer_has_ended() {
     let (mut state, _) = fresh();
     let both = [GET, GET].concat();
     assert_eq!(state.receive(&both), GET.len());
-    state.request(Framing::Sized(0), false, false);
+    state.request(Framing::Sized(0), false);
     assert_eq!(state.due(100), Due::Nothing);
     assert!(!state.is_due_again());
     state.answered();
@@ -128,7 +128,7 @@ fn nothing_behind_a_request_is_due_before_its_answer_has_ended() {
 fn the_head_behind_a_body_that_nobody_reads_is_found() {
     let (mut state, accepted) = fresh();
     state.receive(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
-    state.request(Framing::Chunked, false, false);
+    state.request(Framing::Chunked, false);
     state.answered();
     assert_eq!(state.decide(), Decision::Wait(accepted + LIMITS.stall));
     let chunk = b"1b\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n0\r\n\r\n";
@@ -138,17 +138,51 @@ fn the_head_behind_a_body_that_nobody_reads_is_found() {
     assert_eq!(state.take_ahead(100), GET);
 }
 
+/// An upload that went on for longer than a peer may stall was cut, and the next request lost.
+#[test]
+fn the_rest_of_a_body_is_read_while_it_comes_and_not_for_ever() {
+    let (mut state, accepted) = fresh();
+    let length = 1 << 20;
+    state.receive(
+        format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").as_bytes(),
+    );
+    state.request(Framing::Sized(length), false);
+    state.answered();
+    let mut now = accepted;
+    while let Decision::Wait(until) = state.decide() {
+        if until == accepted + REST_AT_MOST {
+            break;
+        }
+        assert_eq!(until, now + LIMITS.stall);
+        now += LIMITS.stall / 2;
+        state.tick(now);
+        state.receive(b"x");
+    }
+    assert_eq!(state.decide(), Decision::Wait(accepted + REST_AT_MOST));
+}
+
+/// `Connection: close` is for a body that its peer holds back and that nobody asked for.
+#[test]
+fn who_was_asked_for_its_body_may_send_another_request() {
+    for (asked, closes) in [(true, false), (false, true)] {
+        let (mut state, _) = fresh();
+        state.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n");
+        state.request(Framing::Sized(9), false);
+        assert_eq!(state.says_close(false, asked, None, || false), closes);
+    }
+}
+
 #[test]
 fn who_is_asked_to_make_room_leaves_only_if_it_is_idle() {
     let (mut state, _) = kept();
-    state.make_room();
+    assert!(state.make_room());
     assert_eq!(state.decide(), Decision::Look(Side::Input));
     state.receive(b"G");
     assert!(matches!(state.decide(), Decision::Wait(_)), "a request has begun");
     let (mut busy, _) = fresh();
     busy.receive(GET);
-    busy.request(Framing::Sized(0), false, false);
-    busy.make_room();
+    busy.request(Framing::Sized(0), false);
+    assert!(!busy.make_room());
     busy.answered();
     assert!(matches!(busy.decide(), Decision::Wait(_)), "that was for then");
 }
@@ -158,8 +192,8 @@ fn who_is_asked_to_make_room_leaves_only_if_it_is_idle() {
 fn nothing_is_read_behind_an_answer_that_said_close() {
     let (mut state, accepted) = fresh();
     state.receive(GET);
-    state.request(Framing::Sized(0), false, false);
-    assert!(state.says_close(false, Some(accepted), || false));
+    state.request(Framing::Sized(0), false);
+    assert!(state.says_close(false, true, Some(accepted), || false));
     state.answered();
     assert_eq!(state.decide(), Decision::Leave(End::Finished));
     assert_eq!(state.due(100), Due::Nothing);

@@ -377,7 +377,7 @@ async fn rest_of_an_http2_upload_is_read_behind_its_answer_for_a_while() {
         left -= room;
     }
     let reset = std::future::poll_fn(|task| upload.poll_reset(task)).await.unwrap();
-    assert_eq!((reset, answered.elapsed()), (::h2::Reason::NO_ERROR, LIMITS.stall));
+    assert_eq!((reset, answered.elapsed()), (::h2::Reason::NO_ERROR, Duration::from_secs(1)));
     // The connection goes on.
     let get = Request::get("http://a/").body(()).unwrap();
     let (response, _) = client.send_request(get, true).unwrap();
@@ -387,4 +387,87 @@ async fn rest_of_an_http2_upload_is_read_behind_its_answer_for_a_while() {
     driven.await.unwrap().unwrap();
     peer.served.await.unwrap();
     assert_eq!(peer.tracker.in_flight(), 0);
+}
+
+/// Frames of a client: an empty SETTINGS, and `GET /` of `a` on a stream.
+fn h2_get(stream: u32) -> Vec<u8> {
+    let head = [0x82, 0x84, 0x86, 0x41, 0x01, b'a'];
+    [&[0, 0, 6, 1, 5][..], &stream.to_be_bytes(), &head].concat()
+}
+
+async fn h2_connect(phase: PhaseWatch) -> Peer {
+    let mut peer = connect(phase);
+    peer.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    peer.stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    peer
+}
+
+impl Peer {
+    /// Reads frames until one of this kind, and gives its payload.
+    async fn frame(&mut self, kind: u8) -> Vec<u8> {
+        loop {
+            let mut head = [0; 9];
+            self.stream.read_exact(&mut head).await.expect("a frame");
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            self.stream.read_exact(&mut payload).await.expect("its payload");
+            if head[3] == kind {
+                return payload;
+            }
+        }
+    }
+}
+
+const DATA: u8 = 0;
+const GOAWAY: u8 = 7;
+
+/// Idle for longer than a peer may stall: the next request was dropped without a word when it came in two
+/// pieces.
+#[tokio::test(start_paused = true)]
+async fn an_http2_request_that_comes_in_pieces_is_served_however_long_its_connection_idled() {
+    let (_set, phase) = ready();
+    let mut peer = h2_connect(phase).await;
+    for (stream, idle) in [(1, Duration::ZERO), (3, LIMITS.stall + Duration::from_secs(5))] {
+        tokio::time::sleep(idle).await;
+        let get = h2_get(stream);
+        for piece in [&get[..11], &get[11..]] {
+            peer.stream.write_all(piece).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(peer.frame(DATA).await, b"ok");
+    }
+    peer.gone().await;
+}
+
+/// It was held for as long as a peer may stall, and counted as dropped by a stop.
+#[tokio::test(start_paused = true)]
+async fn half_an_http2_head_has_the_time_of_a_head_and_nothing_is_owed_to_it() {
+    let (_set, phase) = ready();
+    let mut peer = h2_connect(phase).await;
+    peer.stream.write_all(&h2_get(1)).await.unwrap();
+    peer.frame(DATA).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    peer.stream.write_all(&h2_get(3)[..11]).await.unwrap();
+    let began = Instant::now();
+    assert_eq!(peer.frame(GOAWAY).await[..4], 0x7fff_ffff_u32.to_be_bytes());
+    assert_eq!(began.elapsed(), LIMITS.head);
+    // It does not answer the PING, so it is told in the end that 3 was not served.
+    assert_eq!(peer.frame(GOAWAY).await, [0, 0, 0, 1, 0, 0, 0, 0]);
+    assert_eq!(began.elapsed(), LIMITS.head + Duration::from_secs(1));
+    assert_eq!(peer.gone().await.counts().cut, 0);
+}
+
+/// What crossed the end of the connection could not be sent again: nobody had said that it was not served.
+#[tokio::test(start_paused = true)]
+async fn an_http2_peer_is_told_which_stream_was_the_last_one_though_it_answers_no_ping() {
+    let (set, phase) = ready();
+    let mut peer = h2_connect(phase).await;
+    for stream in [1, 3] {
+        peer.stream.write_all(&h2_get(stream)).await.unwrap();
+        peer.frame(DATA).await;
+    }
+    set(Phase::Draining);
+    assert_eq!(peer.frame(GOAWAY).await[..4], 0x7fff_ffff_u32.to_be_bytes());
+    assert_eq!(peer.frame(GOAWAY).await, [0, 0, 0, 3, 0, 0, 0, 0]);
+    peer.gone().await;
 }

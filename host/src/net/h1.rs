@@ -64,6 +64,11 @@ impl Link {
         abandoned
     }
 
+    /// Whether the peer waits for nothing of ours before it sends its body (RFC 9110 §10.1.1).
+    fn is_asked_for(&self) -> bool {
+        self.upload.borrow().as_ref().is_none_or(Pump::is_asked_for)
+    }
+
     /// Passes on what has come of a request's body.
     fn pump(&self, task: &mut Task<'_>) {
         let mut upload = self.upload.borrow_mut();
@@ -120,8 +125,11 @@ impl Driver<'_> {
             if reached(&mut cut, task) {
                 self.link.state().cut();
             }
-            if reached(&mut room, task) {
-                self.link.state().make_room();
+            while reached(&mut room, task) {
+                room = Some(Box::pin(self.entry.room_is_wanted()));
+                if !self.link.state().make_room() {
+                    self.entry.declines();
+                }
             }
             if let Poll::Ready(end) = self.turn(connection, task) {
                 return Poll::Ready(end);
@@ -217,9 +225,9 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
         let expects = request.headers().contains_key(EXPECT);
         let old = request.version() == Version::HTTP_10;
         let is_last = !is_persistent(&request);
-        self.link.state().request(framing, expects, is_last);
+        self.link.state().request(framing, is_last);
         let (parts, body) = request.into_parts();
-        let (body, upload) = request_body::split(body, expects);
+        let (body, upload) = request_body::split(body, expects, None);
         *self.link.upload.borrow_mut() = upload;
         let exchange = Exchange { link: self.link.clone() };
         let answer = self.inner.call(Request::from_parts(parts, body));
@@ -261,10 +269,11 @@ struct Exchange {
 
 impl Exchange {
     fn says_close(&self, phase: &PhaseWatch) -> bool {
+        let asked = self.link.is_asked_for();
         let abandoned = self.link.drop_abandoned();
         let since = phase.is_leaving().then(|| phase.leaving_since()).flatten();
         let unread = || self.link.socket.unread() == Unread::Bytes;
-        self.link.state().says_close(abandoned, since, unread)
+        self.link.state().says_close(abandoned, asked, since, unread)
     }
 }
 

@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as Task, Poll, ready};
 use std::time::Duration;
@@ -22,11 +22,14 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::connection::{CUT_FLUSH, End, LOOKS, REACTOR_TURN, reached};
+use super::h2_frames::GOAWAY;
+use super::h2_streams::Given;
+use super::h2_timer::FairTimer;
 use super::h2_wire::{Traffic, Wire};
 use super::out_rate::OutRate;
 use super::registry::{Doing, Entry, Standing};
@@ -55,11 +58,16 @@ const SEND_BUFFER: usize = 256 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// A peer that sends nothing for so long has heard the answer, or will not send the rest of its request. Until
+/// then its stream counts as one of [`MAX_STREAMS`].
+const REST_PAUSE: Duration = Duration::from_secs(1);
+
 /// After the first GOAWAY, a peer that answers no PING is closed when it owes nothing and this has
 /// passed. Longer than any round trip that matters.
 const GOAWAY_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The error code that tells a peer to send less (RFC 9113 §7).
+/// Error codes (RFC 9113 §7): all is well, and send less.
+const NO_ERROR: u32 = 0;
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 type Connection<S> = http2::Connection<TokioIo<Wire>, Adapter<S>, Streams>;
@@ -184,15 +192,15 @@ pub(super) async fn serve<S: Service>(
         ended: AtomicU64::new(0),
     });
     let newest = Newest::default();
-    let streams =
-        Streams { newest: newest.clone(), stall: limits.stall, min_rate: limits.min_rate };
+    let (stall, min_rate) = (limits.stall, limits.min_rate);
+    let streams = Streams { newest: newest.clone(), link: link.clone(), stall, min_rate };
     let wire = TokioIo::new(Wire::new(link.clone()));
     let (ask, asked) = mpsc::channel(MAX_STREAMS as usize);
     let adapter = Adapter { inner: service.clone(), link: link.clone(), newest, ask };
     let list_size = u32::try_from(limits.header_size).unwrap_or(u32::MAX);
     let mut connection = pin!(
         http2::Builder::new(streams)
-            .timer(TokioTimer::new())
+            .timer(FairTimer)
             .max_concurrent_streams(MAX_STREAMS)
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .max_local_error_reset_streams(MAX_LOCAL_RESETS)
@@ -246,13 +254,18 @@ impl Driver<'_> {
             }
             self.ask_for_bodies(task);
             if self.link.traffic().streams.is_flooded() {
-                return Poll::Ready(self.calm_down());
+                self.goodbye(ENHANCE_YOUR_CALM);
+                return Poll::Ready(End::Flooded);
             }
             if reached(&mut draining, task) {
                 self.tell(connection.as_mut(), task);
             }
-            if reached(&mut room, task) && !self.link.owes() {
-                self.tell(connection.as_mut(), task);
+            while reached(&mut room, task) {
+                room = Some(Box::pin(self.entry.room_is_wanted()));
+                match self.link.owes() {
+                    true => self.entry.declines(),
+                    false => self.tell(connection.as_mut(), task),
+                }
             }
             if reached(&mut cut, task) {
                 self.cut = Some(Instant::now());
@@ -284,22 +297,25 @@ impl Driver<'_> {
         }
     }
 
-    /// A peer that floods us is told why it is left, if that can be said between two frames.
-    fn calm_down(&self) -> End {
+    /// Says beside hyper that this is the end and which stream was the last, if that can be said between two
+    /// frames.
+    fn goodbye(&self, code: u32) {
         let traffic = self.link.traffic();
         if traffic.streams.is_between_frames() && !traffic.output.is_blocked() {
-            let mut goaway = vec![0, 0, 8, 7, 0, 0, 0, 0, 0];
+            let mut goaway = vec![0, 0, 8, GOAWAY, 0, 0, 0, 0, 0];
             goaway.extend(traffic.streams.newest().to_be_bytes());
-            goaway.extend(ENHANCE_YOUR_CALM.to_be_bytes());
+            goaway.extend(code.to_be_bytes());
             // It is on its way out; what the kernel does not take now it would not read.
             let sent = self.link.socket.try_write(&goaway);
             drop(sent);
         }
-        End::Flooded
     }
 
     /// Leaves a connection on which nothing is in flight, once the last frames are written: a
     /// stream may have ended between hyper's turn and ours, so hyper has another one.
+    ///
+    /// hyper says which stream was the last one when its PING is answered. A peer that has not answered it
+    /// has to know too: what it sends from now on is not served, and may be sent again.
     fn leave<S: Service>(
         &self,
         connection: Pin<&mut Connection<S>>,
@@ -308,7 +324,14 @@ impl Driver<'_> {
         if let Poll::Ready(result) = connection.poll(task) {
             return Poll::Ready(self.ended(&result));
         }
-        if self.link.owes() { Poll::Pending } else { Poll::Ready(End::Finished) }
+        if self.link.owes() {
+            return Poll::Pending;
+        }
+        let last_is_said = self.link.traffic().streams.last_is_said();
+        if !last_is_said {
+            self.goodbye(NO_ERROR);
+        }
+        Poll::Ready(End::Finished)
     }
 
     /// What is due next, and when. A connection that owes something has the deadlines of its exchanges,
@@ -320,16 +343,26 @@ impl Driver<'_> {
             return if owes { (cut + CUT_FLUSH, Due::Drop) } else { (cut, Due::Leave) };
         }
         let idle_since = self.link.idle_since();
-        let traffic = self.link.traffic();
+        let mut traffic = self.link.traffic();
+        let now = traffic.now;
         if let Some(until) = traffic.output.deadline() {
             return (until, Due::Drop);
         }
         if self.link.active() > 0 {
-            return (traffic.now + limits.keep_alive, Due::LookAgain);
+            return (now + limits.keep_alive, Due::LookAgain);
         }
-        if owes {
+        // Other exchanges may begin meanwhile: so the peer is told before it is left.
+        let leave = |until: Instant, leave: Due| match self.told {
+            Some(told) => (until.max(told + GOAWAY_PATIENCE), leave),
+            None => (until, Due::Tell),
+        };
+        let rate = || OutRate::new(limits.stall, limits.min_rate);
+        if let Some(until) = traffic.streams.late(now, rate) {
             // All is handed over, and the peer gives no window for the rest.
-            return (traffic.answered.max(idle_since) + limits.stall, Due::Drop);
+            return leave(until, Due::Drop);
+        }
+        if let Some(since) = traffic.half_head {
+            return leave(since + limits.head, Due::Leave);
         }
         if let Some(told) = self.told {
             return (told + GOAWAY_PATIENCE, Due::Leave);
@@ -366,6 +399,10 @@ impl Driver<'_> {
                     return timer.poll(task).map(|()| End::Dropped);
                 }
                 Due::Drop => return Poll::Ready(End::Dropped),
+                Due::Leave if self.cut.is_none() && self.request_waits() => {
+                    timer.as_mut().reset(now + REACTOR_TURN);
+                    return timer.poll(task).map(|()| End::Finished);
+                }
                 Due::Leave => {
                     if let Poll::Ready(end) = self.leave(connection.as_mut(), task) {
                         return Poll::Ready(end);
@@ -383,17 +420,25 @@ impl Driver<'_> {
 
     /// Whether the kernel takes bytes, or has some, of which the reactor has not told yet and may still do so.
     fn kernel_is_ahead(&mut self) -> bool {
+        self.may_look()
+            && (self.link.socket.takes_bytes() && self.link.traffic().output.is_blocked()
+                || self.link.socket.unread() == Unread::Bytes)
+    }
+
+    /// The same, of bytes that may be a request.
+    fn request_waits(&mut self) -> bool {
+        self.may_look() && self.link.socket.unread() == Unread::Bytes
+    }
+
+    /// Whether it makes sense to look into the kernel once more, before bytes go either way.
+    fn may_look(&mut self) -> bool {
         let moved = self.link.traffic().moved;
         let (since, looks) = &mut self.looks;
         if *since != moved {
             (*since, *looks) = (moved, 0);
         }
         *looks += 1;
-        if *looks > LOOKS {
-            return false;
-        }
-        self.link.socket.takes_bytes() && self.link.traffic().output.is_blocked()
-            || self.link.socket.unread() == Unread::Bytes
+        *looks <= LOOKS
     }
 
     fn ended(&self, result: &Result<(), hyper::Error>) -> End {
@@ -423,9 +468,11 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
         let given = Arc::new(Given::default());
         let expects = request.headers().contains_key(EXPECT);
         let (parts, body) = request.into_parts();
-        let (body, upload) = request_body::split(body, expects);
         let active = self.link.begin();
-        let stream = self.link.traffic().streams.call();
+        let mut traffic = self.link.traffic();
+        let (body, upload) = request_body::split(body, expects, Some(&traffic.holds_back));
+        let stream = traffic.streams.call(&given);
+        drop(traffic);
         let ask = stream.filter(|_| expects).map(|stream| (self.ask.clone(), stream));
         self.newest.put(Mark { given: given.clone(), upload, ask, _active: active });
         let answer = self.inner.call(Request::from_parts(parts, body));
@@ -433,20 +480,6 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
             let response = answer.await;
             Ok(response.map(|body| Watched { body, rest: Bytes::new(), given }))
         })
-    }
-}
-
-/// What a response body has given to its stream.
-#[derive(Debug)]
-struct Given {
-    /// Whether the peer has taken what was given last.
-    taken: AtomicBool,
-    bytes: AtomicU64,
-}
-
-impl Default for Given {
-    fn default() -> Self {
-        Self { taken: AtomicBool::new(true), bytes: AtomicU64::new(0) }
     }
 }
 
@@ -547,11 +580,21 @@ impl<B: Body<Data = Bytes>> Body for Watched<B> {
 /// One HTTP/2 frame of the usual size (RFC 9113 §6.5.2).
 const SLICE: usize = 16 * 1024;
 
+impl Given {
+    /// Bytes that the peer has let go. Where it is not known which stream this is, that of slices that are
+    /// gone for certain.
+    fn gone(&self) -> u64 {
+        let slices = self.bytes.load(Ordering::Acquire).saturating_sub(SLICE as u64);
+        slices.max(self.written.load(Ordering::Acquire))
+    }
+}
+
 /// Runs the streams of one connection, each as a task, and gives up one whose peer takes nothing, or less
 /// than the least rate. A stream's task ends with its connection: hyper's future sees the connection go.
 #[derive(Clone)]
 struct Streams {
     newest: Newest,
+    link: Arc<Link>,
     stall: Duration,
     min_rate: Option<MinRate>,
 }
@@ -566,6 +609,8 @@ where
             mark: self.newest.take(),
             rate: OutRate::new(self.stall, self.min_rate),
             counted: 0,
+            looks: 0,
+            link: self.link.clone(),
             stalled: None,
         };
         let patience = self.stall;
@@ -581,8 +626,7 @@ where
 /// Reads what is still to come of a request that is answered, for a while. Then the stream is reset, which is
 /// no error (RFC 9113 §8.1), but for which clients throw the answer away while they are sending: curl 7.88.
 async fn read_rest(rest: Pump, patience: Duration) {
-    let mut rest = rest.throw_away();
-    timeout(patience, std::future::poll_fn(|task| rest.poll(task))).await.ok();
+    timeout(patience, rest.read_away(REST_PAUSE)).await.ok();
 }
 
 pin_project_lite::pin_project! {
@@ -595,6 +639,8 @@ pin_project_lite::pin_project! {
         rate: OutRate,
         // Bytes that the rate has seen.
         counted: u64,
+        looks: u32,
+        link: Arc<Link>,
         stalled: Option<Pin<Box<Sleep>>>,
     }
 }
@@ -616,13 +662,23 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
             *this.stalled = None;
             return Poll::Pending;
         }
-        let (now, bytes) = (Instant::now(), given.bytes.load(Ordering::Acquire));
+        let (now, gone) = (Instant::now(), given.gone());
         this.rate.blocked(now);
-        if let Some(fresh) = bytes.checked_sub(*this.counted).filter(|fresh| *fresh > 0) {
+        let fresh = gone.saturating_sub(*this.counted);
+        if fresh > 0 {
             this.rate.wrote(now, usize::try_from(fresh).unwrap_or(usize::MAX));
-            *this.counted = bytes;
+            (*this.counted, *this.looks) = (gone, 0);
         }
-        let Some(until) = this.rate.deadline() else { return Poll::Pending };
+        let Some(mut until) = this.rate.deadline() else { return Poll::Pending };
+        if until <= now && *this.looks <= LOOKS {
+            // What lets it go on may lie in the kernel: the connection reads it in the reactor's next turn,
+            // and wakes this stream in the one after it.
+            let is_first = *this.looks == 0;
+            *this.looks += 1;
+            if is_first || this.link.socket.unread() == Unread::Bytes {
+                until = now + REACTOR_TURN;
+            }
+        }
         let stalled = this.stalled.get_or_insert_with(|| Box::pin(sleep_until(until)));
         if stalled.deadline() != until {
             stalled.as_mut().reset(until);

@@ -10,6 +10,7 @@ pub(super) const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const GOAWAY: u8 = 7;
+pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 
 pub(super) const END_STREAM: u8 = 1;
@@ -29,7 +30,7 @@ pub(super) struct Frame<'a> {
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) stream: u32,
-    /// All of SETTINGS, the first field of GOAWAY, nothing of the others.
+    /// All of SETTINGS, the first field of GOAWAY and WINDOW_UPDATE, nothing of the others.
     pub(super) payload: &'a [u8],
 }
 
@@ -83,7 +84,7 @@ impl Frames {
         let Some(frame) = frame_of(&self.head) else { return HEADER };
         HEADER
             + match frame.kind {
-                GOAWAY => 4,
+                GOAWAY | WINDOW_UPDATE => 4,
                 SETTINGS => frame.length.min(LONGEST_SETTINGS),
                 _ => 0,
             }

@@ -77,6 +77,8 @@ fn low(number: u32) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -92,7 +94,7 @@ mod tests {
         let mut peer = Streams::new();
         peer.receive(PREFACE);
         peer.receive(&frame(4, 0, 0, settings));
-        peer.send(&frame(4, 0, 0, &[]));
+        peer.send(&frame(4, 0, 0, &[]), Instant::now());
         for stream in streams {
             peer.receive(&frame(HEADERS, END_HEADERS, *stream, b"abc"));
         }
@@ -124,8 +126,8 @@ mod tests {
             |peer| peer.receive(&frame(0, 0, 1, b"data")),
             |peer| peer.receive(&frame(0, 1, 1, b"")),
             |peer| peer.receive(&frame(3, 0, 1, &[0; 4])),
-            |peer| peer.send(&frame(HEADERS, END_HEADERS, 1, b"head")),
-            |peer| peer.send(&frame(3, 0, 1, &[0; 4])),
+            |peer| peer.send(&frame(HEADERS, END_HEADERS, 1, b"head"), Instant::now()),
+            |peer| peer.send(&frame(3, 0, 1, &[0; 4]), Instant::now()),
         ];
         for says in said {
             let mut peer = peer_of(&[1], &[]);
@@ -139,12 +141,12 @@ mod tests {
         let mut peer = peer_of(&[1, 3], &[]);
         let mut interim = asked(&[1]);
         let data = frame(0, 0, 3, b"data");
-        peer.send(&data[..11]);
+        peer.send(&data[..11], Instant::now());
         assert!(interim.next(&peer).is_empty());
-        peer.send(&data[11..]);
-        peer.send(&frame(HEADERS, 0, 3, b"half a head"));
+        peer.send(&data[11..], Instant::now());
+        peer.send(&frame(HEADERS, 0, 3, b"half a head"), Instant::now());
         assert!(interim.next(&peer).is_empty());
-        peer.send(&frame(9, END_HEADERS, 3, b"and its end"));
+        peer.send(&frame(9, END_HEADERS, 3, b"and its end"), Instant::now());
         assert!(!interim.next(&peer).is_empty());
     }
 
@@ -159,10 +161,10 @@ mod tests {
             let mut peer = peer_of(&[1, 3], &setting);
             let mut interim = asked(&[1, 3]);
             assert!(interim.next(&peer).is_empty(), "not acknowledged yet");
-            peer.send(&frame(4, 1, 0, &[]));
+            peer.send(&frame(4, 1, 0, &[]), Instant::now());
             let first = interim.next(&peer);
             assert_eq!(first[9..], [said, CONTINUE].concat(), "{size}");
-            peer.send(&first);
+            peer.send(&first, Instant::now());
             interim.wrote(first.len());
             assert_eq!(interim.next(&peer)[9..], *CONTINUE, "once");
         }

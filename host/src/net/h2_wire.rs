@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
@@ -29,8 +30,10 @@ pub(super) struct Traffic {
     pub(super) moved: Instant,
     /// When the kernel last took something that it had held up.
     pub(super) delivered: Instant,
-    /// When the peer last took a frame of an answer: other frames are no progress.
-    pub(super) answered: Instant,
+    /// Whether the peer may send no part of a body: its uploads look at it.
+    pub(super) holds_back: Arc<AtomicBool>,
+    /// Since when half a head is here.
+    pub(super) half_head: Option<Instant>,
 }
 
 impl Traffic {
@@ -43,13 +46,19 @@ impl Traffic {
             output: OutRate::new(limits.stall, limits.min_rate),
             moved: accepted,
             delivered: accepted,
-            answered: accepted,
+            holds_back: Arc::default(),
+            half_head: None,
         }
     }
 
     fn received(&mut self, bytes: &[u8]) {
         self.moved = self.now;
+        let newest = self.streams.newest();
         self.streams.receive(bytes);
+        let began = self.half_head.filter(|_| newest == self.streams.newest());
+        let since = began.unwrap_or(self.now);
+        self.half_head = self.streams.has_half_a_head().then_some(since);
+        self.holds_back.store(self.streams.holds_peer_back(), Ordering::Release);
     }
 
     pub(super) fn held_up(&mut self) {
@@ -59,15 +68,12 @@ impl Traffic {
     pub(super) fn sent(&mut self, slices: &[IoSlice<'_>], mut length: usize) {
         self.moved = self.now;
         self.output.wrote(self.now, length);
-        let before = self.streams.answered();
         for slice in slices {
             let part = slice.get(..length.min(slice.len())).unwrap_or_default();
-            self.streams.send(part);
+            self.streams.send(part, self.now);
             length -= part.len();
         }
-        if self.streams.answered() != before {
-            self.answered = self.now;
-        }
+        self.holds_back.store(self.streams.holds_peer_back(), Ordering::Release);
     }
 }
 

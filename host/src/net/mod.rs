@@ -23,6 +23,7 @@ mod h2;
 mod h2_frames;
 mod h2_interim;
 mod h2_streams;
+mod h2_timer;
 mod h2_wire;
 mod handshakes;
 mod listen;

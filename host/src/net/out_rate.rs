@@ -1,8 +1,15 @@
 //! Whether a peer takes what it is owed: some of it now and then, and not less than the least rate.
 //! Pure: moments come in.
+//!
+//! What a peer takes buys it time: a window of the rate for as many bytes as a window asks for. So the rate
+//! holds over the whole of an answer, however unevenly bytes are seen to go.
 
 use host_manifest::MinRate;
 use tokio::time::{Duration, Instant};
+
+/// The kernel tells of what a peer has taken in steps: as large as a segment on loopback, whatever the pace of
+/// the peer. So much may buy time ahead.
+const STEP: u64 = 64 * 1024;
 
 /// From the first byte that the kernel does not take until all is taken.
 #[derive(Debug)]
@@ -16,9 +23,9 @@ pub(super) struct OutRate {
 struct Blocked {
     /// When the kernel last took a byte, or first took none.
     moved: Instant,
-    /// When the window of the rate begins: the first one after the grace.
-    window: Instant,
-    /// Bytes taken since the end of the window before.
+    /// How long what was taken lasts.
+    paid: Instant,
+    /// Bytes taken that make no window yet.
     taken: u64,
 }
 
@@ -29,22 +36,26 @@ impl OutRate {
 
     /// The kernel takes no more bytes.
     pub(super) fn blocked(&mut self, now: Instant) {
-        let grace = self.least.map_or(Duration::ZERO, |least| least.grace);
-        self.blocked.get_or_insert(Blocked { moved: now, window: now + grace, taken: 0 });
+        let first = self.least.map_or(Duration::ZERO, |least| least.grace + least.window);
+        self.blocked.get_or_insert(Blocked { moved: now, paid: now + first, taken: 0 });
     }
 
-    /// The kernel has taken so many bytes.
+    /// The kernel has taken so many bytes since it was last asked.
     pub(super) fn wrote(&mut self, now: Instant, bytes: usize) {
         let Some(blocked) = &mut self.blocked else { return };
-        blocked.moved = now;
-        if let Some(least) = &self.least
-            && now >= blocked.window + least.window
-        {
-            // Who was too slow until now has been given up: windows follow one another.
-            blocked.window = now;
-            blocked.taken = 0;
+        if bytes == 0 {
+            return;
         }
+        blocked.moved = now;
+        let Some(least) = &self.least else { return };
+        let window = least.of_a_window().max(1);
+        let ahead = u32::try_from(STEP / window).unwrap_or(u32::MAX);
+        let most = now + least.grace + least.window.saturating_mul(ahead.saturating_add(1));
         blocked.taken += bytes as u64;
+        let windows = u32::try_from(blocked.taken / window).unwrap_or(u32::MAX);
+        blocked.taken %= window;
+        let bought = least.window.saturating_mul(windows);
+        blocked.paid = blocked.paid.checked_add(bought).map_or(most, |paid| paid.min(most));
     }
 
     /// All is taken. Gives whether something had been held up.
@@ -60,11 +71,7 @@ impl OutRate {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let blocked = self.blocked?;
         let stalled = blocked.moved + self.stall;
-        let Some(least) = &self.least else { return Some(stalled) };
-        let end = blocked.window + least.window;
-        let enough = blocked.taken >= least.of_a_window();
-        // A window that is full already is followed by one that has to be filled as well.
-        Some(stalled.min(if enough { end + least.window } else { end }))
+        Some(if self.least.is_some() { stalled.min(blocked.paid) } else { stalled })
     }
 }
 
@@ -108,14 +115,43 @@ mod tests {
 
     #[test]
     fn a_peer_that_takes_a_byte_now_and_then_is_given_up() {
-        let (mut rate, began) = (rate(), Instant::now());
-        rate.blocked(began);
-        let mut now = began;
-        while rate.deadline().is_some_and(|until| until > now) {
-            rate.wrote(now, 1);
-            now += SECOND;
+        for every in [1, 3, 7, 14] {
+            let (mut rate, began) = (rate(), Instant::now());
+            rate.blocked(began);
+            let mut now = began + every * SECOND;
+            while rate.deadline().is_some_and(|until| until > now) {
+                rate.wrote(now, 1);
+                now += every * SECOND;
+            }
+            assert_eq!(rate.deadline(), Some(began + 15 * SECOND), "a byte every {every} s");
         }
-        assert_eq!(now, began + 15 * SECOND);
+    }
+
+    /// Clients that took hundreds of times the least rate were given up: the kernel told of it once in
+    /// twenty seconds.
+    #[test]
+    fn what_the_kernel_tells_in_large_steps_counts_for_the_time_that_it_took() {
+        for (bytes_per_second, step) in [(150, 16_000), (5_000, 64_000), (60_000, 64_000)] {
+            let (mut rate, began) = (OutRate::new(900 * SECOND, Some(LEAST)), Instant::now());
+            rate.blocked(began);
+            rate.wrote(began, 1_000);
+            let every = SECOND * step / bytes_per_second;
+            // The first of them is said to be taken when the grace is over, at the latest.
+            let mut now = began + every.min(10 * SECOND);
+            for _ in 0..100 {
+                assert!(rate.deadline().is_some_and(|until| until > now), "{bytes_per_second}");
+                rate.wrote(now, step as usize);
+                now += every;
+            }
+        }
+    }
+
+    #[test]
+    fn a_burst_buys_no_more_than_the_steps_of_a_kernel() {
+        let (mut rate, began) = (OutRate::new(900 * SECOND, Some(LEAST)), Instant::now());
+        rate.blocked(began);
+        rate.wrote(began, 1 << 30);
+        assert_eq!(rate.deadline(), Some(began + 15 * SECOND + 650 * SECOND));
     }
 
     #[test]

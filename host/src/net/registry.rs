@@ -34,8 +34,8 @@ pub(super) struct Entry {
     moved: AtomicU64,
     /// Whether it has one of the places of [`super::Room`], and so could give it away.
     has_place: AtomicBool,
-    /// What `moved` was when it was asked to make room: once is enough.
-    asked: AtomicU64,
+    /// It was asked to make room, and has neither declined nor done anything since: once is enough.
+    asked: AtomicBool,
     room: Notify,
 }
 
@@ -141,7 +141,7 @@ impl Entry {
             in_flight: AtomicUsize::new(0),
             moved: AtomicU64::new(0),
             has_place: AtomicBool::new(false),
-            asked: AtomicU64::new(u64::MAX),
+            asked: AtomicBool::new(false),
             room: Notify::new(),
         })
     }
@@ -160,7 +160,10 @@ impl Entry {
     pub(super) fn publish(&self, standing: Standing) {
         let moved = standing.moved.saturating_duration_since(self.accepted).as_millis();
         self.moved.store(u64::try_from(moved).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.served.store(standing.served, Ordering::Relaxed);
+        let served = self.served.swap(standing.served, Ordering::Relaxed);
+        if served != standing.served || standing.doing != Doing::Idle {
+            self.declines();
+        }
         self.in_flight.store(standing.in_flight, Ordering::Relaxed);
         self.doing.store(standing.doing as u8, Ordering::Relaxed);
     }
@@ -170,14 +173,19 @@ impl Entry {
     pub(super) fn idle_since(&self) -> Option<Instant> {
         let is_silent = self.protocol() == Protocol::Unknown && self.accepted.elapsed() > FRESH;
         let is_idle = is_silent || self.doing() == Doing::Idle;
-        let is_asked = self.asked.load(Ordering::Relaxed) == self.moved.load(Ordering::Relaxed);
+        let is_asked = self.asked.load(Ordering::Relaxed);
         (self.has_place.load(Ordering::Relaxed) && is_idle && !is_asked).then(|| self.moved())
     }
 
     /// Asks the connection to make room, unless a request has begun on it.
     pub(super) fn ask_for_room(&self) {
-        self.asked.store(self.moved.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
         self.room.notify_one();
+    }
+
+    /// The connection stays: it may be asked again.
+    pub(super) fn declines(&self) {
+        self.asked.store(false, Ordering::Relaxed);
     }
 
     /// Waits until somebody asks this connection to make room. Cancel-safe.

@@ -8,13 +8,16 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::PollSender;
 
 /// Frames that wait for the service. One, so that a peer goes no faster than who reads.
@@ -39,6 +42,8 @@ pub struct RequestBody {
     /// What is still to come, where the peer has said so.
     left: Option<u64>,
     hold: Arc<AtomicU8>,
+    /// Whether we let the peer send nothing.
+    held_back: Option<Arc<AtomicBool>>,
 }
 
 /// How the service holds a body.
@@ -82,11 +87,17 @@ pub(super) struct Pump {
 }
 
 /// The body for the service, and what has to be polled for it to get its frames: nothing where there is
-/// no body. `expects` is whether the peer waits until it is asked for it.
-pub(super) fn split(body: Incoming, expects: bool) -> (RequestBody, Option<Pump>) {
+/// no body. `expects` is whether the peer waits until it is asked for it; `held_back` tells of the rest of its
+/// life whether the peer may send nothing.
+pub(super) fn split(
+    body: Incoming,
+    expects: bool,
+    held_back: Option<&Arc<AtomicBool>>,
+) -> (RequestBody, Option<Pump>) {
     let hold = Arc::new(AtomicU8::new(Hold::Held as u8));
     if body.is_end_stream() {
-        return (RequestBody { pieces: None, ask: None, left: Some(0), hold }, None);
+        let none = RequestBody { pieces: None, ask: None, left: Some(0), hold, held_back: None };
+        return (none, None);
     }
     let left = body.size_hint().exact();
     let (send, pieces) = mpsc::channel(FRAMES);
@@ -97,18 +108,25 @@ pub(super) fn split(body: Incoming, expects: bool) -> (RequestBody, Option<Pump>
         (None, None)
     };
     let pump = Pump { body, to: Some(PollSender::new(send)), asked, hold: hold.clone() };
-    (RequestBody { pieces: Some(pieces), ask, left, hold }, Some(pump))
+    let held_back = held_back.cloned();
+    (RequestBody { pieces: Some(pieces), ask, left, hold, held_back }, Some(pump))
 }
 
 impl RequestBody {
     /// A body with a task in place of a connection.
     #[cfg(test)]
     pub(crate) fn pumped(body: Incoming) -> Self {
-        let (body, pump) = split(body, false);
+        let (body, pump) = split(body, false, None);
         if let Some(mut pump) = pump {
             tokio::spawn(std::future::poll_fn(move |cx| pump.poll(cx)));
         }
         body
+    }
+
+    /// Whether the peer may send. Over HTTP/2 it may not while other uploads on its connection, which nobody
+    /// reads, fill the window that all of them share (RFC 9113 §6.9).
+    pub(crate) fn may_be_sent(&self) -> bool {
+        self.held_back.as_ref().is_none_or(|held_back| !held_back.load(Ordering::Acquire))
     }
 
     /// Nobody wants the rest. It is read and thrown away, so that the connection can go on behind it.
@@ -164,6 +182,11 @@ impl Pump {
     /// Whether the service has dropped the body, and does not care what becomes of the connection.
     pub(super) fn is_abandoned(&self) -> bool {
         self.hold.load(Ordering::Acquire) == Hold::Abandoned as u8
+    }
+
+    /// The exchange is over. Reads the rest until nothing has come of it for `pause`.
+    pub(super) async fn read_away(mut self, pause: Duration) {
+        while let Ok(Some(Ok(_))) = timeout(pause, self.body.frame()).await {}
     }
 
     /// The exchange is over: the service gets nothing more, and polling reads the rest.

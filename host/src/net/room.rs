@@ -114,18 +114,25 @@ impl Room {
     /// Asks who has been idle longest, and still is.
     fn ask_for_room(&self) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.is_empty() {
+        // What is left of an earlier look may all be busy by now.
+        if !self.asks_one_of(&mut idle) {
             idle.extend(registry::idle_longest(&self.connections, IDLE_ONES));
+            self.asks_one_of(&mut idle);
         }
+    }
+
+    /// Asks the first who still is idle. Gives whether there was one.
+    fn asks_one_of(&self, idle: &mut VecDeque<(InFlight, Instant)>) -> bool {
         while let Some((one, since)) = idle.pop_front() {
             if let Some(entry) = registry::entry(&one)
                 && entry.idle_since() == Some(since)
             {
                 entry.ask_for_room();
                 self.asked.fetch_add(1, Ordering::Relaxed);
-                return;
+                return true;
             }
         }
+        false
     }
 
     fn refuse(&self) -> NoRoom {
@@ -213,6 +220,34 @@ mod tests {
         let asked = tokio::time::timeout(Duration::from_secs(1), young.room_is_wanted()).await;
         assert!(asked.is_err(), "one is enough");
         drop(place);
+    }
+
+    /// A connection that was asked while it had something to do, and rightly stayed, was never asked again,
+    /// however long it idled: newcomers got 503.
+    #[tokio::test(start_paused = true)]
+    async fn who_stayed_because_it_was_busy_is_asked_again_when_it_idles() {
+        let (tracker, (_set, phase)) = (Tracker::awaited(), PhaseWatch::by_hand());
+        let room = Room::new(1, tracker.clone());
+        let (entry, _guard) = idle_from_now(&tracker);
+        let place = taken(&room, &phase).await;
+        let stays = async {
+            entry.room_is_wanted().await;
+            entry.declines();
+            entry.room_is_wanted().await;
+            // A request had begun, and was answered in the same turn.
+            let (doing, moved) = (Doing::Idle, Instant::now());
+            entry.publish(Standing { doing, moved, served: 2, in_flight: 0 });
+            entry.room_is_wanted().await;
+            drop(place);
+        };
+        let (refused, ()) = tokio::join!(
+            async {
+                assert_eq!(room.place(&phase).await.unwrap_err(), NoRoom);
+                taken(&room, &phase).await
+            },
+            stays
+        );
+        drop(refused);
     }
 
     #[tokio::test(start_paused = true)]

@@ -63,12 +63,23 @@ impl Socket {
     }
 
     /// Writes what the kernel takes. Tells `blocked` when it takes nothing, and waits until it does.
+    ///
+    /// The kernel is always asked: it tells of room only when a third of its buffer is free, which a slow
+    /// peer may leave it without for longer than any deadline, and takes bytes before that.
     pub(super) fn poll_write(
         &self,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
         blocked: impl Fn(),
     ) -> Poll<io::Result<usize>> {
+        match self
+            .sock_ref()
+            .send_vectored_with_flags(slices, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+        {
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            done => return Poll::Ready(done),
+        }
         loop {
             match on_stream!(self, stream => stream.try_write_vectored(slices)) {
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => {

@@ -1,27 +1,72 @@
 //! A chunked body (RFC 9112 §7.1): sizes with their data, the empty chunk, trailers, an empty line.
 
 use super::fields::Fields;
-use super::{Flaw, Scan, Stage, Step, is_space, is_text, is_token};
+use super::{Bounds, Flaw, Scan, Stage, Step, is_space, is_text, is_token};
 
 /// Bytes of a line with a chunk's size and its extensions up to its LF, which nobody reads: more than any sender
-/// has a reason for, and no way to send for ever without sending data. (hyper has a bound for the
-/// extensions of a whole body.)
+/// has a reason for, and no way to send for ever without sending data.
 pub(super) const LINE: u16 = 4096;
+
+/// Bytes of the extensions of a whole body: hyper's bound (`CHUNKED_EXTENSIONS_LIMIT`), which it does not let
+/// us set.
+pub(super) const EXTENSIONS: u16 = 16 * 1024 - 1;
 
 /// Finds the end of a chunked body, or what is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::net) struct ChunkScan(Stage<Chunked>);
-
-impl Default for ChunkScan {
-    fn default() -> Self {
-        Self(Stage::At(Chunked::LINE_START))
-    }
-}
+pub(in crate::net) struct ChunkScan(Stage<Body>);
 
 impl ChunkScan {
+    /// Of a body that begins.
+    pub(in crate::net) fn new(bounds: Bounds) -> Self {
+        let body = Body { at: Chunked::LINE_START, extensions: 0, trailers: 0, bounds };
+        Self(Stage::At(body))
+    }
+
     /// Takes the next bytes.
     pub(in crate::net) fn scan(&mut self, bytes: &[u8]) -> Scan {
         self.0.scan(bytes)
+    }
+}
+
+/// Where in a body, and what has come that is bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Body {
+    at: Chunked,
+    /// Bytes of extensions.
+    extensions: u16,
+    /// Bytes of trailers.
+    trailers: usize,
+    bounds: Bounds,
+}
+
+impl Step for Body {
+    fn skip(&mut self, bytes: &[u8]) -> usize {
+        let skipped = self.at.skip(bytes);
+        if matches!(self.at, Chunked::Trailers(_)) {
+            self.trailers = self.trailers.saturating_add(skipped);
+        }
+        skipped
+    }
+
+    fn step(&mut self, byte: u8) -> Result<bool, Flaw> {
+        let ended = self.at.step(byte)?;
+        match &self.at {
+            Chunked::Line { at, .. } if at.is_extension() => {
+                if self.extensions == EXTENSIONS {
+                    return Err(Flaw::ChunkExtensions);
+                }
+                self.extensions += 1;
+            }
+            Chunked::Trailers(fields) => {
+                self.trailers = self.trailers.saturating_add(1);
+                let most = self.bounds;
+                if fields.count() > most.fields || self.trailers > most.bytes {
+                    return Err(Flaw::Trailers);
+                }
+            }
+            _ => {}
+        }
+        Ok(ended)
     }
 }
 
@@ -64,6 +109,13 @@ enum Line {
     BehindQuoted,
     /// Behind CR.
     End,
+}
+
+impl Line {
+    /// Behind the size and before the line's end.
+    const fn is_extension(self) -> bool {
+        !matches!(self, Self::Start | Self::Size | Self::End)
+    }
 }
 
 impl Step for Chunked {

@@ -11,6 +11,8 @@ pub(super) struct Fields {
     length: bool,
     /// `Transfer-Encoding` was there.
     coding: bool,
+    /// How many have begun.
+    count: u16,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +39,7 @@ impl Step for Fields {
             (At::LineStart, _) if is_token(byte) => {
                 self.name = Name::default();
                 self.name.push(byte);
+                self.count = self.count.saturating_add(1);
                 At::Name
             }
             (At::Name, _) if is_token(byte) => {
@@ -62,6 +65,11 @@ impl Step for Fields {
 }
 
 impl Fields {
+    /// How many have begun.
+    pub(super) fn count(&self) -> usize {
+        usize::from(self.count)
+    }
+
     /// A name has ended: no two of them may say how long the body is.
     fn take_note(&mut self) -> Result<(), Flaw> {
         let (length, coding) = (self.name.is_length(), self.name.is_coding());

@@ -61,6 +61,10 @@ pub(super) enum Flaw {
     ChunkEnd,
     /// A line with a chunk's size has more than [`chunked::LINE`] bytes.
     ChunkLine,
+    /// The extensions of a body have more than [`chunked::EXTENSIONS`] bytes.
+    ChunkExtensions,
+    /// More trailers, or bytes of them, than [`Bounds`] says.
+    Trailers,
 }
 
 impl Flaw {
@@ -84,8 +88,20 @@ impl Flaw {
             Self::ChunkExtension => "bad chunk extension\n",
             Self::ChunkEnd => "chunk longer than its size\n",
             Self::ChunkLine => "line with chunk size too long\n",
+            Self::ChunkExtensions => "too many chunk extensions\n",
+            Self::Trailers => "too many trailers\n",
         }
     }
+}
+
+/// What the trailers of a body may be. hyper has the same bounds, and an answer that is written before hyper
+/// has come to them has to say that the connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// How many there may be.
+    pub(super) fields: usize,
+    /// Of all of them, with the empty line at their end, fewer.
+    pub(super) bytes: usize,
 }
 
 /// The state of a scan between two bytes.

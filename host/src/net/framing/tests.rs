@@ -4,8 +4,14 @@ fn head(text: &str) -> Scan {
     HeadScan::default().scan(text.as_bytes())
 }
 
+const BOUNDS: Bounds = Bounds { fields: 4, bytes: 64 };
+
+fn chunks() -> ChunkScan {
+    ChunkScan::new(BOUNDS)
+}
+
 fn body(text: &str) -> Scan {
-    ChunkScan::default().scan(text.as_bytes())
+    chunks().scan(text.as_bytes())
 }
 
 /// The flaw of `text` behind as many bytes as `before` has.
@@ -122,7 +128,7 @@ fn a_chunked_body_ends_behind_its_trailers() {
         assert_eq!(body(&(text.to_owned() + "GET")), Scan::End(text.len()), "{text:?}");
         for end in 0..text.len() {
             let front = text.as_bytes().get(..end).unwrap();
-            assert_eq!(ChunkScan::default().scan(front), Scan::More, "{end} of {text:?}");
+            assert_eq!(chunks().scan(front), Scan::More, "{end} of {text:?}");
         }
     }
 }
@@ -187,12 +193,32 @@ fn lines_with_a_size_have_a_bound() {
     assert_eq!(body(&line), Scan::End(line.len()));
 }
 
+/// They were left to hyper, which is not asked where a guest ignores its body: the answer did not say that the
+/// connection ends, and it ended.
+#[test]
+fn what_nobody_reads_of_a_body_is_bounded() {
+    let trailers = |count: usize, value: usize| {
+        "0\r\n".to_owned() + &format!("A:{}\r\n", "b".repeat(value)).repeat(count) + "\r\n"
+    };
+    assert_eq!(body(&trailers(4, 1)), Scan::End(3 + 4 * 5 + 2));
+    assert_eq!(body(&trailers(5, 1)), Scan::Malformed(3 + 4 * 5, Flaw::Trailers));
+    assert_eq!(body(&trailers(1, 64 - 7)), Scan::End(3 + 61 + 2));
+    assert!(matches!(body(&trailers(1, 64 - 6)), Scan::Malformed(_, Flaw::Trailers)));
+    let all = usize::from(chunked::EXTENSIONS);
+    // As who signs each chunk sends them.
+    let chunk = |bytes: usize| format!("1;{}\r\nx\r\n", "a".repeat(bytes - 1));
+    let many = chunk(1000).repeat(all / 1000) + &chunk(all % 1000);
+    assert_eq!(body(&many), Scan::More);
+    let last = body(&(many.clone() + "0;\r\n\r\n"));
+    assert_eq!(last, Scan::Malformed(many.len() + 1, Flaw::ChunkExtensions));
+}
+
 #[test]
 fn a_scan_that_is_over_stays_over() {
     let mut scan = HeadScan::default();
     assert_eq!(scan.scan(b"GET / HTTP/1.1\r\n\r\n"), Scan::End(18));
     assert_eq!(scan.scan(b"GET"), Scan::End(0));
-    let mut scan = ChunkScan::default();
+    let mut scan = chunks();
     assert_eq!(scan.scan(b"x"), Scan::Malformed(0, Flaw::ChunkSize));
     assert_eq!(scan.scan(b"0\r\n\r\n"), Scan::Malformed(0, Flaw::ChunkSize));
 }
@@ -266,7 +292,7 @@ fn segmentation_does_not_matter() {
         for (texts, chunked) in [(&HEADS, false), (&BODIES, true)] {
             let bytes = numbers.variant(texts);
             let fresh = || {
-                let (mut head, mut body) = (HeadScan::default(), ChunkScan::default());
+                let (mut head, mut body) = (HeadScan::default(), chunks());
                 move |bytes: &[u8]| if chunked { body.scan(bytes) } else { head.scan(bytes) }
             };
             let whole = fresh()(&bytes);
@@ -401,7 +427,7 @@ fn chunked_bodies_are_those_of_the_grammar() {
     let mut ended = 0;
     for _ in 0..ROUNDS {
         let bytes = numbers.variant(&BODIES);
-        let end = match ChunkScan::default().scan(&bytes) {
+        let end = match chunks().scan(&bytes) {
             Scan::End(at) => Some(at),
             Scan::More | Scan::Malformed(..) => None,
         };
