@@ -1,9 +1,12 @@
 //! Request bodies that are slow to come take nothing of a component. (How slow is too slow is told on a
 //! paused clock, in `http/prefetch.rs` and `http/pace.rs`.)
 
+use std::thread;
+use std::time::Instant;
+
 use crate::support::h2raw::fields;
 use crate::support::prelude::*;
-use crate::support::status::{wait_in_flight, wait_in_use};
+use crate::support::status::{told, wait_in_flight, wait_in_use};
 use crate::support::wire;
 
 /// One instance, and no patience: whoever finds it taken gets 503 at once.
@@ -115,4 +118,59 @@ fn announced_body_that_does_not_go_on_gets_408_and_takes_no_instance() {
     let mut h2 = H2::connect(host.addr());
     h2.send_fields(1, &[fields("POST", "/"), vec![("content-length", "10")]].concat(), false);
     assert_eq!(h2.expect_answer(1).status, 408);
+}
+
+/// A client that holds the only instance: it sends nothing of a body that nobody can read ahead, or takes
+/// nothing of an answer.
+fn hold(host: &Host, how: &str) -> Box<dyn Send> {
+    match how {
+        "upload" => {
+            let mut conn = host.connect();
+            conn.send(wire::chunked("/")).unwrap();
+            Box::new(conn)
+        }
+        "answer" => {
+            let mut conn = host.connect();
+            conn.send(wire::get("/?kib=16384")).unwrap();
+            Box::new(conn)
+        }
+        _ => {
+            let mut h2 = H2::connect_with_window(host.addr(), 0);
+            h2.get(1, "/?kib=1024");
+            assert_eq!(h2.expect_status(1), 200);
+            Box::new(h2)
+        }
+    }
+}
+
+#[track_caller]
+fn wait_connection(host: &Host, doing: &str) {
+    let until = Instant::now() + PATIENCE;
+    while !told(host, "connections").to_string().contains(&format!("\"{doing}\"")) {
+        assert!(Instant::now() < until, "no connection is {doing}");
+    }
+}
+
+/// Clients that are too slow are cut after their grace and a window of the rate. Until then they had all
+/// instances, and who came got 503 (`slowhttptest -X`, and `-B` with bodies that are not read ahead). While
+/// somebody waits they have their grace only, and who comes waits for that.
+#[test]
+fn who_waits_for_an_instance_gets_that_of_a_client_that_is_too_slow() {
+    let cases = [("echo_p2", "upload"), ("big_p3", "answer"), ("big_p2", "stream")];
+    thread::scope(|scope| {
+        for (guest, how) in cases {
+            scope.spawn(move || {
+                let args = ["--max-instances", "1", "--queue-timeout", "1ms"];
+                let host = Host::serve(guest).args(args).control().start();
+                let held = hold(&host, how);
+                wait_in_use(&host, 1);
+                // What a client does not take is known once the kernel takes no more.
+                if how == "answer" {
+                    wait_connection(&host, "writing");
+                }
+                assert_eq!(host.connect().get("/").unwrap().status(), 200, "beside a slow {how}");
+                drop(held);
+            });
+        }
+    });
 }

@@ -186,11 +186,14 @@ async fn start(
     operator.keeps(stores.clone());
     let outfitter = outfitter(&config, &process, (stores, memory));
     let slot = Arc::new(Slot::new(load(&outfitter, &loader).await?));
-    let service = Exchanges::new(slot.clone(), phase.clone(), &work, terms(manifest));
+    let scarcity = net::Scarcity::new();
+    let service =
+        Exchanges::new(slot.clone(), phase.clone(), &work, terms(manifest), scarcity.clone());
     let context = net::Context {
         phase,
         connections: work.connections.clone(),
         limits: connection_limits(manifest),
+        scarcity,
     };
     let room = net::Room::new(resources::connections(&config), work.connections.clone());
     let line = ready_line(&listeners);

@@ -103,6 +103,14 @@ impl MinRate {
     pub fn of_a_window(&self) -> u64 {
         self.bytes_per_second.saturating_mul(self.window.as_secs())
     }
+
+    /// How long so many bytes of a window may take.
+    #[must_use]
+    pub fn time_for(&self, bytes: u64) -> Duration {
+        let nanos = self.window.as_nanos().saturating_mul(bytes.into());
+        let nanos = nanos / u128::from(self.of_a_window()).max(1);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
 }
 
 /// Bounds of all components together.

@@ -29,7 +29,7 @@ use super::way::Way;
 use crate::component::{Generation, GuestFailure, Hops, Running, WasiBody};
 use crate::date;
 use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Work as InFlight};
-use crate::net::{self, RequestBody};
+use crate::net::{self, RequestBody, Scarcity};
 use crate::site::{Breaker, BreakerStanding, Permit, Slot, Target};
 
 /// Serves exchanges: the service that the network is handed. Cloning gives another handle.
@@ -46,11 +46,15 @@ struct Shared {
     afterwork: Afterwork,
     terms: Terms,
     prefetch: Prefetch,
+    scarcity: Arc<Scarcity>,
 }
 
 /// How often a guest that waits for its client is looked at before its head goes out: a body that is broken
 /// already is the client's fault, and it is told so as long as it can be.
 const LOOKS: usize = 2;
+
+/// A slow peer that is cut for the sake of who waits has gone after this.
+const CUT_WITHIN: Duration = Duration::from_secs(1);
 
 /// What every request must keep to, whoever serves it.
 #[derive(Clone, Copy, Debug)]
@@ -103,13 +107,21 @@ impl From<Failure> for Fault {
 }
 
 impl Exchanges {
-    /// Serves the site in `site` to requests that keep to `terms`.
+    /// Serves the site in `site` to requests that keep to `terms`. Who waits for an instance is told to
+    /// `scarcity`.
     #[must_use]
-    pub fn new(site: Arc<Slot>, phase: PhaseWatch, in_flight: &InFlight, terms: Terms) -> Self {
+    pub fn new(
+        site: Arc<Slot>,
+        phase: PhaseWatch,
+        in_flight: &InFlight,
+        terms: Terms,
+        scarcity: Arc<Scarcity>,
+    ) -> Self {
         let afterwork = Afterwork { tracker: in_flight.afterwork.clone(), phase: phase.clone() };
         let (exchanges, hops) = (in_flight.exchanges.clone(), Tracker::named());
         let prefetch = Prefetch::new(terms.prefetch);
-        Self(Arc::new(Shared { site, phase, exchanges, hops, afterwork, terms, prefetch }))
+        let shared = Shared { site, phase, exchanges, hops, afterwork, terms, prefetch, scarcity };
+        Self(Arc::new(shared))
     }
 
     async fn answer(self, mut request: Request<RequestBody>) -> Response<Answer> {
@@ -128,11 +140,12 @@ impl Exchanges {
         let label = Arc::new(Label::new(&request, None));
         let guard = self.0.exchanges.enter(label.clone());
         let (began, verdict) = (Moment::now(), Verdict::default());
-        let limits = UploadLimits::of(&way, self.0.terms.min_rate);
+        let mut limits = UploadLimits::of(&way, self.0.terms.min_rate);
         if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
             return refuse(&Failure::BodyTooLarge.into(), guard, &label);
         }
         if !self.0.prefetch.takes(&request) {
+            limits.scarcity = Some(self.0.scarcity.clone());
             let request = upload::receive(request, &limits, &verdict);
             return self.serve((request, began), verdict, way, guard, label).await;
         }
@@ -439,7 +452,13 @@ impl Shared {
         }
         let enter = async {
             match label.of {
-                None => was.bulkhead.enter(way.reserve(), way.limits().count()).await,
+                None => {
+                    let more = self.scarcity.is_held_up().then_some(self.terms.min_rate).flatten();
+                    let more = more.map_or(Duration::ZERO, |rate| rate.grace + CUT_WITHIN);
+                    let of_all = way.limits().count();
+                    let enter = was.bulkhead.enter(way.reserve(), of_all, more);
+                    self.scarcity.wait_for(enter).await
+                }
                 Some(_) => was.bulkhead.follow(way.reserve()).await,
             }
         };

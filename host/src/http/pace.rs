@@ -41,6 +41,12 @@ impl Pace {
         self.owed = self.owed.saturating_sub(bytes);
     }
 
+    /// The same while others wait for what it holds up: the grace, and what it has sent lasts as long as the rate
+    /// says.
+    pub(super) fn patience_in_a_hurry(&self) -> Duration {
+        self.left.saturating_sub(self.rate.time_for(self.owed))
+    }
+
     /// How long it may be waited for now while it sends nothing.
     pub(super) fn patience(&self) -> Duration {
         if self.owed > 0 { self.left } else { self.left + self.rate.window }
@@ -91,6 +97,19 @@ mod tests {
         assert_eq!(pace.patience(), SECOND);
         pace.sent(1);
         assert_eq!(pace.patience(), SECOND + RATE.window);
+    }
+
+    #[test]
+    fn in_a_hurry_there_is_the_grace_and_what_was_sent() {
+        let mut pace = Pace::new(RATE);
+        assert_eq!(pace.patience_in_a_hurry(), RATE.grace);
+        pace.waited(RATE.grace);
+        assert_eq!(pace.patience_in_a_hurry(), Duration::ZERO);
+        for _ in 0..1000 {
+            pace.sent(240);
+            assert!(pace.patience_in_a_hurry() >= SECOND, "as fast as asked");
+            pace.waited(SECOND);
+        }
     }
 
     #[test]

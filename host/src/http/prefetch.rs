@@ -199,7 +199,7 @@ mod tests {
     }
 
     fn limits(min_rate: Option<MinRate>) -> UploadLimits {
-        UploadLimits { bytes: 1 << 20, idle: 30 * SECOND, min_rate }
+        UploadLimits { bytes: 1 << 20, idle: 30 * SECOND, min_rate, scarcity: None }
     }
 
     async fn text(body: WasiBody) -> String {

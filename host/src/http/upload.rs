@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use super::prefetch::declared_length;
 use super::verdict::{BROKEN_OFF, TOO_LARGE, TOO_SLOW, Verdict};
 use super::way::Way;
 use crate::component::{BodyError, WasiBody};
-use crate::net::{self, RequestBody};
+use crate::net::{self, Hurry, RequestBody, Scarcity};
 
 /// What a request body may be, for all on its way.
 pub(super) struct UploadLimits {
@@ -27,11 +28,13 @@ pub(super) struct UploadLimits {
     /// Between two frames, while somebody waits for one.
     pub(super) idle: Duration,
     pub(super) min_rate: Option<MinRate>,
+    /// Where somebody may wait for what the upload holds up.
+    pub(super) scarcity: Option<Arc<Scarcity>>,
 }
 
 impl UploadLimits {
     pub(super) fn of(way: &Way, min_rate: Option<MinRate>) -> Self {
-        let mut all = Self { bytes: u64::MAX, idle: Duration::ZERO, min_rate };
+        let mut all = Self { bytes: u64::MAX, idle: Duration::ZERO, min_rate, scarcity: None };
         for limits in way.limits() {
             all.bytes = all.bytes.min(limits.request_body);
             all.idle = all.idle.max(limits.body_idle);
@@ -99,6 +102,7 @@ pub(super) struct Upload {
     patience: Duration,
     pace: Option<Pace>,
     wait: Option<Wait>,
+    hurry: Option<Hurry>,
     verdict: Verdict,
     expected: bool,
 }
@@ -110,6 +114,8 @@ struct Wait {
     fair: bool,
     /// Its time is up.
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The same while others wait.
+    hurried: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Upload {
@@ -127,6 +133,7 @@ impl Upload {
             patience: limits.idle,
             pace: limits.min_rate.map(Pace::new),
             wait: None,
+            hurry: limits.scarcity.as_ref().map(Hurry::new),
             verdict: verdict.clone(),
             expected: parts.headers.contains_key(EXPECT),
         };
@@ -148,7 +155,7 @@ impl Upload {
                 let patience = if fair { patience } else { patience.min(LOOK_AGAIN) };
                 let since = Moment::now();
                 let end = Box::pin(host_clock::until(since + patience));
-                self.wait = Some(Wait { since, fair, end });
+                self.wait = Some(Wait { since, fair, end, hurried: None });
                 self.verdict.client_is_waited_for(Some(since + patience));
             }
             (false, Some(wait)) => {
@@ -159,6 +166,21 @@ impl Upload {
             }
             (_, same) => self.wait = same,
         }
+    }
+
+    /// Whether somebody waits for the instance, and the client has had its grace and is too slow.
+    fn is_too_slow_in_a_hurry(&mut self, cx: &mut Context<'_>) -> bool {
+        let (Some(hurry), Some(pace), Some(wait)) = (&mut self.hurry, &self.pace, &mut self.wait)
+        else {
+            return false;
+        };
+        if !hurry.poll(wait.fair, cx) {
+            wait.hurried = None;
+            return false;
+        }
+        let until = wait.since + pace.patience_in_a_hurry();
+        let end = wait.hurried.get_or_insert_with(|| Box::pin(host_clock::until(until)));
+        end.as_mut().poll(cx).is_ready()
     }
 
     /// What the guest is told of a body that breaks off.
@@ -201,6 +223,9 @@ impl Body for Upload {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             self.is_waited_for(false);
+            if let Some(hurry) = &mut self.hurry {
+                hurry.poll(false, cx);
+            }
             if frame.is_none() {
                 self.body = None;
             }
@@ -211,6 +236,10 @@ impl Body for Upload {
             }));
         }
         self.is_waited_for(true);
+        if self.is_too_slow_in_a_hurry(cx) {
+            self.verdict.set(TOO_SLOW);
+            return Poll::Ready(Some(Err(BodyError::ConnectionReadTimeout)));
+        }
         while let Some(wait) = &mut self.wait
             && wait.end.as_mut().poll(cx).is_ready()
         {

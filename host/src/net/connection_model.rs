@@ -36,7 +36,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::connection::serve;
 use super::registry::Entry;
 use super::socket::Socket;
-use super::{Context, Limits, Refusal, RequestBody, Room, Service};
+use super::{Context, Limits, Refusal, RequestBody, Room, Scarcity, Service};
 use crate::lifecycle::{Phase, PhaseWatch, Tracker};
 
 const LIMITS: Limits = Limits {
@@ -287,7 +287,8 @@ fn run_of(seed: u64) -> (Run, impl Fn(Phase)) {
     let entry = Entry::new(None, "model".into());
     let guard = tracker.enter(entry.clone());
     let room = Room::new(1, tracker.clone());
-    let context = Context { phase, connections: tracker, limits: LIMITS };
+    let context =
+        Context { phase, connections: tracker, limits: LIMITS, scarcity: Scarcity::new() };
     let notes = Arc::new(Notes::default());
     let turns = Arc::new(AtomicUsize::new(0));
     let connection =

@@ -50,6 +50,8 @@ pub(super) struct ConnectionState {
     /// The answer being written has no end but the close (HTTP/1.0).
     ends_by_close: bool,
     output: OutRate,
+    /// Others wait for what this one holds up.
+    hurry: bool,
     served: u64,
     /// Since when nothing is owed.
     idle_since: Instant,
@@ -170,6 +172,7 @@ impl ConnectionState {
             broken: false,
             ends_by_close: false,
             output: OutRate::new(limits.stall, limits.min_rate),
+            hurry: false,
             served: 0,
             idle_since: accepted,
             moved: accepted,
@@ -415,6 +418,16 @@ impl ConnectionState {
         self.output.blocked(self.now);
     }
 
+    /// Whether the peer holds up an exchange by not taking its answer.
+    pub(super) fn is_held_up(&self) -> bool {
+        self.exchange.is_some() && self.output.is_blocked()
+    }
+
+    /// Whether others wait for what the peer holds up.
+    pub(super) fn set_hurry(&mut self, yes: bool) {
+        self.hurry = yes;
+    }
+
     /// All that hyper had to say has been taken.
     pub(super) fn flushed(&mut self) {
         if self.output.flushed() {
@@ -489,7 +502,7 @@ impl ConnectionState {
                 false => (self.now, Then::LeaveAtCut),
             };
         }
-        if let Some(until) = self.output.deadline() {
+        if let Some(until) = self.output.deadline(self.hurry) {
             return (until, Then::Stalled);
         }
         if self.exchange.is_some() {

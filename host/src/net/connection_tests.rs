@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::lifecycle::{PhaseWatch, Tracker};
-use crate::net::{Limits, RequestBody};
+use crate::net::{Limits, RequestBody, Scarcity};
 
 /// Answers `ok` to everything.
 #[derive(Clone)]
@@ -85,7 +85,8 @@ fn connect_to(service: impl Service, phase: PhaseWatch) -> Peer {
     let entry = Entry::new(None, "test".into());
     let guard = tracker.enter(entry.clone());
     let room = Room::new(1, tracker.clone());
-    let context = Context { phase, connections: tracker.clone(), limits: LIMITS };
+    let context =
+        Context { phase, connections: tracker.clone(), limits: LIMITS, scarcity: Scarcity::new() };
     let served = tokio::spawn(serve(Socket::Unix(ours), context, service, room, entry, guard));
     Peer { stream, served, began: Instant::now(), tracker }
 }
@@ -470,4 +471,29 @@ async fn an_http2_peer_is_told_which_stream_was_the_last_one_though_it_answers_n
     assert_eq!(peer.frame(GOAWAY).await[..4], 0x7fff_ffff_u32.to_be_bytes());
     assert_eq!(peer.frame(GOAWAY).await, [0, 0, 0, 3, 0, 0, 0, 0]);
     peer.gone().await;
+}
+
+/// hyper does not ask for a body before there is a window. So nobody had begun to wait, and a peer that gave
+/// none held its guest for as long as an exchange may last.
+#[tokio::test(start_paused = true)]
+async fn an_http2_peer_that_never_gives_a_window_is_given_up() {
+    let (_set, phase) = ready();
+    let peer = connect(phase);
+    let mut client = ::h2::client::Builder::new();
+    let (mut client, connection) =
+        client.initial_window_size(0).handshake::<_, Bytes>(peer.stream).await.unwrap();
+    let driven = tokio::spawn(connection);
+    let get = Request::get("http://a/").body(()).unwrap();
+    let (response, _) = client.send_request(get, true).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    let began = Instant::now();
+    let broken = body.data().await.unwrap().unwrap_err();
+    assert!(broken.is_reset(), "{broken}");
+    let took = began.elapsed();
+    let turn = Duration::from_millis(50);
+    assert!((LIMITS.stall..LIMITS.stall + turn).contains(&took), "{took:?}");
+    drop((client, body));
+    driven.await.unwrap().unwrap();
+    peer.served.await.unwrap();
+    assert_eq!(peer.tracker.in_flight(), 0);
 }

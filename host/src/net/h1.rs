@@ -26,7 +26,7 @@ use super::h1_wire::Wire;
 use super::registry::{Entry, Standing};
 use super::request_body::{self, Pump};
 use super::socket::{Socket, Unread};
-use super::{Context, Service};
+use super::{Context, Hurry, Service};
 use crate::lifecycle::{Phase, PhaseWatch};
 
 type Connection<S> = http1::Connection<TokioIo<Wire>, Adapter<S>>;
@@ -115,6 +115,7 @@ impl Driver<'_> {
         let mut draining = Some(Box::pin(self.context.phase.reached(Phase::Draining)));
         let mut cut = Some(Box::pin(self.context.phase.reached(Phase::Cut)));
         let mut room = Some(Box::pin(self.entry.room_is_wanted()));
+        let mut hurry = Hurry::new(&self.context.scarcity);
         let mut broken = pin!(self.link.socket.broken());
         let mut timer = pin!(sleep_until(Instant::now() + self.context.limits.head));
         std::future::poll_fn(|task| {
@@ -134,6 +135,9 @@ impl Driver<'_> {
             if let Poll::Ready(end) = self.turn(connection, task) {
                 return Poll::Ready(end);
             }
+            let held_up = self.link.state().is_held_up();
+            let hurry = hurry.poll(held_up, task);
+            self.link.state().set_hurry(hurry);
             let in_flight = self.link.state().in_flight();
             if in_flight && broken.as_mut().poll(task).is_ready() {
                 return Poll::Ready(End::Gone);

@@ -35,7 +35,7 @@ use super::out_rate::OutRate;
 use super::registry::{Doing, Entry, Standing};
 use super::request_body::{self, Pump};
 use super::socket::{Socket, Unread};
-use super::{Context, Service};
+use super::{Context, Hurry, Scarcity, Service};
 use crate::lifecycle::Phase;
 
 /// Streams at once on one connection, as Envoy's guide for edges says.
@@ -193,7 +193,8 @@ pub(super) async fn serve<S: Service>(
     });
     let newest = Newest::default();
     let (stall, min_rate) = (limits.stall, limits.min_rate);
-    let streams = Streams { newest: newest.clone(), link: link.clone(), stall, min_rate };
+    let scarcity = context.scarcity.clone();
+    let streams = Streams { newest: newest.clone(), link: link.clone(), scarcity, stall, min_rate };
     let wire = TokioIo::new(Wire::new(link.clone()));
     let (ask, asked) = mpsc::channel(MAX_STREAMS as usize);
     let adapter = Adapter { inner: service.clone(), link: link.clone(), newest, ask };
@@ -212,9 +213,20 @@ pub(super) async fn serve<S: Service>(
             .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(wire, adapter)
     );
-    Driver { link: &link, entry, context, asked, told: None, cut: None, looks: (accepted, 0) }
-        .drive(connection.as_mut())
-        .await
+    let hurry = Hurry::new(&context.scarcity);
+    Driver {
+        link: &link,
+        entry,
+        context,
+        asked,
+        hurry,
+        is_hurried: false,
+        told: None,
+        cut: None,
+        looks: (accepted, 0),
+    }
+    .drive(connection.as_mut())
+    .await
 }
 
 struct Driver<'a> {
@@ -223,6 +235,9 @@ struct Driver<'a> {
     context: &'a Context,
     /// Streams whose peer waits until it is asked for a body that is wanted now.
     asked: mpsc::Receiver<u32>,
+    hurry: Hurry,
+    /// Others wait for what the peer holds up by taking nothing.
+    is_hurried: bool,
     /// When GOAWAY was sent.
     told: Option<Instant>,
     /// When the stop has cut.
@@ -270,6 +285,8 @@ impl Driver<'_> {
             if reached(&mut cut, task) {
                 self.cut = Some(Instant::now());
             }
+            let held_up = self.link.active() > 0 && self.link.traffic().output.is_blocked();
+            self.is_hurried = self.hurry.poll(held_up, task);
             let left = self.decide(connection.as_mut(), task, timer.as_mut());
             self.entry.publish(self.link.standing());
             left
@@ -345,7 +362,7 @@ impl Driver<'_> {
         let idle_since = self.link.idle_since();
         let mut traffic = self.link.traffic();
         let now = traffic.now;
-        if let Some(until) = traffic.output.deadline() {
+        if let Some(until) = traffic.output.deadline(self.is_hurried) {
             return (until, Due::Drop);
         }
         if self.link.active() > 0 {
@@ -478,6 +495,8 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
         let answer = self.inner.call(Request::from_parts(parts, body));
         Box::pin(async move {
             let response = answer.await;
+            // hyper asks for a body only once the peer has given a window.
+            given.taken.store(response.body().is_end_stream(), Ordering::Release);
             Ok(response.map(|body| Watched { body, rest: Bytes::new(), given }))
         })
     }
@@ -595,6 +614,7 @@ impl Given {
 struct Streams {
     newest: Newest,
     link: Arc<Link>,
+    scarcity: Arc<Scarcity>,
     stall: Duration,
     min_rate: Option<MinRate>,
 }
@@ -608,6 +628,7 @@ where
             stream,
             mark: self.newest.take(),
             rate: OutRate::new(self.stall, self.min_rate),
+            hurry: Hurry::new(&self.scarcity),
             counted: 0,
             looks: 0,
             link: self.link.clone(),
@@ -637,6 +658,7 @@ pin_project_lite::pin_project! {
         stream: F,
         mark: Option<Mark>,
         rate: OutRate,
+        hurry: Hurry,
         // Bytes that the rate has seen.
         counted: u64,
         looks: u32,
@@ -659,6 +681,7 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
         let Some(given) = this.mark.as_ref().map(|mark| &mark.given) else { return Poll::Pending };
         if given.taken.load(Ordering::Acquire) {
             this.rate.flushed();
+            this.hurry.poll(false, task);
             *this.stalled = None;
             return Poll::Pending;
         }
@@ -669,7 +692,8 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
             this.rate.wrote(now, usize::try_from(fresh).unwrap_or(usize::MAX));
             (*this.counted, *this.looks) = (gone, 0);
         }
-        let Some(mut until) = this.rate.deadline() else { return Poll::Pending };
+        let hurry = this.hurry.poll(true, task);
+        let Some(mut until) = this.rate.deadline(hurry) else { return Poll::Pending };
         if until <= now && *this.looks <= LOOKS {
             // What lets it go on may lie in the kernel: the connection reads it in the reactor's next turn,
             // and wakes this stream in the one after it.

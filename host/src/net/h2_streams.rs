@@ -192,7 +192,7 @@ impl Streams {
         let deadline = |open: &mut Open| {
             let rate = open.rate.get_or_insert_with(&rate);
             rate.blocked(now);
-            rate.deadline()
+            rate.deadline(false)
         };
         self.open.values_mut().filter_map(deadline).min()
     }

@@ -32,8 +32,10 @@ mod preface;
 mod registry;
 mod request_body;
 mod room;
+mod scarcity;
 mod socket;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,6 +48,8 @@ pub use listen::{Address, BindError, Listener, bind, warn_of_refusals};
 pub use registry::{ConnectionInfo, Doing, Protocol, connections};
 pub use request_body::{BodyError, RequestBody};
 pub use room::Room;
+pub(crate) use scarcity::Hurry;
+pub use scarcity::Scarcity;
 
 use crate::lifecycle::{PhaseWatch, Tracker};
 
@@ -107,4 +111,6 @@ pub struct Context {
     pub connections: Tracker,
     /// What they may do.
     pub limits: Limits,
+    /// Who waits for instances.
+    pub scarcity: Arc<Scarcity>,
 }

@@ -67,11 +67,17 @@ impl OutRate {
         self.blocked.is_some()
     }
 
-    /// When the peer is given up, unless it takes more until then.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// When the peer is given up, unless it takes more until then. In a hurry it has its grace, and what it has
+    /// bought.
+    pub(super) fn deadline(&self, hurry: bool) -> Option<Instant> {
         let blocked = self.blocked?;
         let stalled = blocked.moved + self.stall;
-        Some(if self.least.is_some() { stalled.min(blocked.paid) } else { stalled })
+        let Some(least) = &self.least else { return Some(stalled) };
+        if !hurry {
+            return Some(stalled.min(blocked.paid));
+        }
+        let left = least.window.saturating_sub(least.time_for(blocked.taken));
+        Some(stalled.min(blocked.paid.checked_sub(left).unwrap_or(blocked.paid)))
     }
 }
 
@@ -93,12 +99,12 @@ mod tests {
     #[test]
     fn a_peer_that_takes_nothing_is_given_up_after_grace_and_window() {
         let (mut rate, began) = (rate(), Instant::now());
-        assert_eq!(rate.deadline(), None);
+        assert_eq!(rate.deadline(false), None);
         rate.blocked(began);
-        assert_eq!(rate.deadline(), Some(began + 15 * SECOND));
+        assert_eq!(rate.deadline(false), Some(began + 15 * SECOND));
         let mut only_stall = OutRate::new(30 * SECOND, None);
         only_stall.blocked(began);
-        assert_eq!(only_stall.deadline(), Some(began + 30 * SECOND));
+        assert_eq!(only_stall.deadline(false), Some(began + 30 * SECOND));
     }
 
     #[test]
@@ -107,7 +113,7 @@ mod tests {
         rate.blocked(began);
         for second in 1..200 {
             let now = began + second * SECOND;
-            assert!(rate.deadline().is_some_and(|until| until > now), "at {second}");
+            assert!(rate.deadline(false).is_some_and(|until| until > now), "at {second}");
             rate.wrote(now, 100);
             rate.blocked(now);
         }
@@ -119,11 +125,11 @@ mod tests {
             let (mut rate, began) = (rate(), Instant::now());
             rate.blocked(began);
             let mut now = began + every * SECOND;
-            while rate.deadline().is_some_and(|until| until > now) {
+            while rate.deadline(false).is_some_and(|until| until > now) {
                 rate.wrote(now, 1);
                 now += every * SECOND;
             }
-            assert_eq!(rate.deadline(), Some(began + 15 * SECOND), "a byte every {every} s");
+            assert_eq!(rate.deadline(false), Some(began + 15 * SECOND), "a byte every {every} s");
         }
     }
 
@@ -139,7 +145,10 @@ mod tests {
             // The first of them is said to be taken when the grace is over, at the latest.
             let mut now = began + every.min(10 * SECOND);
             for _ in 0..100 {
-                assert!(rate.deadline().is_some_and(|until| until > now), "{bytes_per_second}");
+                assert!(
+                    rate.deadline(false).is_some_and(|until| until > now),
+                    "{bytes_per_second}"
+                );
                 rate.wrote(now, step as usize);
                 now += every;
             }
@@ -151,7 +160,23 @@ mod tests {
         let (mut rate, began) = (OutRate::new(900 * SECOND, Some(LEAST)), Instant::now());
         rate.blocked(began);
         rate.wrote(began, 1 << 30);
-        assert_eq!(rate.deadline(), Some(began + 15 * SECOND + 650 * SECOND));
+        assert_eq!(rate.deadline(false), Some(began + 15 * SECOND + 650 * SECOND));
+    }
+
+    #[test]
+    fn in_a_hurry_there_is_the_grace_and_what_was_bought() {
+        let (mut rate, began) = (rate(), Instant::now());
+        rate.blocked(began);
+        assert_eq!(rate.deadline(true), Some(began + 5 * SECOND));
+        rate.wrote(began, 500);
+        assert_eq!(rate.deadline(true), Some(began + 10 * SECOND));
+        rate.wrote(began, 1_000);
+        assert_eq!(rate.deadline(true), Some(began + 20 * SECOND));
+        for second in 1..200 {
+            let now = began + second * SECOND;
+            assert!(rate.deadline(true).is_some_and(|until| until > now), "fast enough");
+            rate.wrote(now, 100);
+        }
     }
 
     #[test]
@@ -159,6 +184,6 @@ mod tests {
         let (mut rate, began) = (rate(), Instant::now());
         rate.blocked(began);
         assert!(rate.flushed() && !rate.flushed());
-        assert_eq!(rate.deadline(), None);
+        assert_eq!(rate.deadline(false), None);
     }
 }

@@ -50,11 +50,16 @@ impl Bulkhead {
 
     /// Waits for the right to run an instance, if there is room to wait, and for `of_all` of those of
     /// all components: one for it, the others go to `reserve`. What is in that already is taken first.
-    /// Bounded by the queue's wait; cancel-safe.
+    /// Bounded by the queue's wait and `more`; cancel-safe.
     ///
     /// # Errors
     /// When the queue is full, or the wait was too long.
-    pub async fn enter(&self, reserve: &Reserve, of_all: usize) -> Result<Permit, Full> {
+    pub async fn enter(
+        &self,
+        reserve: &Reserve,
+        of_all: usize,
+        more: Duration,
+    ) -> Result<Permit, Full> {
         if let Some(of_all) = reserve.take() {
             return Ok(Permit { _own: self.own().await?, _of_all: of_all });
         }
@@ -66,7 +71,8 @@ impl Bulkhead {
             return Ok(Permit { _own: own, _of_all: reserve.fill(of_all) });
         }
         let _place = self.queue.try_acquire().map_err(|_| Full)?;
-        let both = host_clock::timeout(self.wait, self.both(wanted)).await;
+        let wait = self.wait.saturating_add(more);
+        let both = host_clock::timeout(wait, self.both(wanted)).await;
         let (own, of_all) = both.map_err(|_| Full)?.map_err(|_| Full)?;
         Ok(Permit { _own: own, _of_all: reserve.fill(of_all) })
     }
@@ -139,7 +145,8 @@ mod tests {
         of_all: usize,
     ) -> JoinHandle<Result<Permit, Full>> {
         let (bulkhead, reserve) = (bulkhead.clone(), reserve.clone());
-        let waiting = tokio::spawn(async move { bulkhead.enter(&reserve, of_all).await });
+        let waiting =
+            tokio::spawn(async move { bulkhead.enter(&reserve, of_all, Duration::ZERO).await });
         yield_now().await;
         waiting
     }
@@ -148,10 +155,14 @@ mod tests {
     async fn the_queue_is_bounded_in_length_and_in_time() {
         let (total, none) = (Arc::new(Semaphore::new(1)), Reserve::default());
         let bulkhead = bulkhead(1, 1, &total);
-        let first = bulkhead.enter(&none, 1).await.unwrap();
+        let first = bulkhead.enter(&none, 1, Duration::ZERO).await.unwrap();
         let began = tokio::time::Instant::now();
         let waiting = waits(&bulkhead, &none, 1).await;
-        assert_eq!(bulkhead.enter(&none, 1).await.map(drop), Err(Full), "the queue has one place");
+        assert_eq!(
+            bulkhead.enter(&none, 1, Duration::ZERO).await.map(drop),
+            Err(Full),
+            "the queue has one place"
+        );
         assert_eq!(began.elapsed(), Duration::ZERO, "who finds no place is told at once");
         assert_eq!(waiting.await.unwrap().map(drop), Err(Full));
         assert_eq!(began.elapsed(), SECOND);
@@ -164,8 +175,8 @@ mod tests {
     async fn who_finds_all_instances_taken_by_others_waits_like_anybody() {
         let (total, none) = (Arc::new(Semaphore::new(1)), Reserve::default());
         let (one, other) = (bulkhead(1, 1, &total), bulkhead(1, 1, &total));
-        let permit = one.enter(&none, 1).await.unwrap();
-        assert_eq!(other.enter(&none, 1).await.map(drop), Err(Full));
+        let permit = one.enter(&none, 1, Duration::ZERO).await.unwrap();
+        assert_eq!(other.enter(&none, 1, Duration::ZERO).await.map(drop), Err(Full));
         let waiting = waits(&other, &none, 1).await;
         drop(permit);
         waiting.await.unwrap().expect("it is its turn");
@@ -179,8 +190,11 @@ mod tests {
         let (plugin, app) = (bulkhead(8, 8, &total), bulkhead(1, 8, &total));
         let began = tokio::time::Instant::now();
         let (first, second) = (Reserve::default(), Reserve::default());
-        let runs =
-            (plugin.enter(&first, 2).await.unwrap(), app.follow(&first).await.unwrap(), first);
+        let runs = (
+            plugin.enter(&first, 2, Duration::ZERO).await.unwrap(),
+            app.follow(&first).await.unwrap(),
+            first,
+        );
         let direct = waits(&app, &none, 1).await;
         let chained = waits(&plugin, &second, 2).await;
         drop(runs);
@@ -198,7 +212,7 @@ mod tests {
     async fn who_waits_longest_is_next_and_is_not_overtaken() {
         let (total, none) = (Arc::new(Semaphore::new(1)), Reserve::default());
         let (one, other) = (bulkhead(1, 8, &total), bulkhead(1, 8, &total));
-        let held = other.enter(&none, 1).await.unwrap();
+        let held = other.enter(&none, 1, Duration::ZERO).await.unwrap();
         let (first, second) = (waits(&one, &none, 1).await, waits(&one, &none, 1).await);
         drop(held);
         let third = waits(&one, &none, 1).await;
@@ -216,7 +230,7 @@ mod tests {
         let total = Arc::new(Semaphore::new(3));
         let (plugin, app) = (bulkhead(8, 8, &total), bulkhead(8, 8, &total));
         let reserve = Reserve::default();
-        let in_plugin = plugin.enter(&reserve, 2).await.unwrap();
+        let in_plugin = plugin.enter(&reserve, 2, Duration::ZERO).await.unwrap();
         let in_app = app.follow(&reserve).await.unwrap();
         assert_eq!(total.available_permits(), 1);
         let more = app.follow(&reserve).await.expect("one is left for another");
