@@ -141,9 +141,9 @@ fn stop_that_cannot_ask_who_is_in_the_queue_does_not_say_that_nobody_is() {
     assert_eq!(Told::by(&exit).dropped, 1, "{}", exit.last_line);
 }
 
-/// A limit on the memory of the process was blamed on a limit on threads, and only that.
+/// A limit on the memory of the process was blamed on a limit on threads, or the process aborted.
 #[test]
-fn start_with_too_little_memory_for_its_threads_names_that_limit_too() {
+fn start_with_too_little_memory_for_its_threads_names_that_limit() {
     let exit = Host::serve("hello_p2").under(["prlimit", "--data=20000000", "--"]).start_in_vain();
     exit.expect_code(3).expect_last_line("more threads").expect_last_line("`ulimit -d`");
 }

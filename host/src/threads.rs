@@ -26,32 +26,56 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const GONE_POLL: Duration = Duration::from_micros(200);
 const GONE_POLLS: u32 = 5_000;
 
+/// The stack of a thread, as Rust makes it; it counts whether it is used or not.
+const STACK: u64 = 2 << 20;
+
+/// What else the process takes by then.
+const BESIDE_STACKS: u64 = 8 << 20;
+
 /// There are fewer threads to be had than it takes.
 #[derive(Debug, Error)]
-#[error(
-    "it takes {wanted} more threads, and after {made} of them the system gave none ({why}): raise the \
-     limit on threads (systemd: TasksMax=; a container: its pids limit; else `ulimit -u` of the user){}",
-    of_memory(*.memory)
-)]
-pub(crate) struct TooFew {
-    wanted: usize,
-    made: usize,
-    why: String,
-    /// The process has a limit on its own memory, which the stack of each thread counts against.
-    memory: bool,
+pub(crate) enum TooFew {
+    /// The system gave no more.
+    #[error(
+        "it takes {wanted} more threads, and after {made} of them the system gave none ({why}): raise the \
+         limit on threads (systemd: TasksMax=; a container: its pids limit; else `ulimit -u` of the user)"
+    )]
+    Given {
+        /// How many it takes.
+        wanted: usize,
+        /// How many there were.
+        made: usize,
+        /// What the system said.
+        why: String,
+    },
+    /// Their stacks do not fit into what the process may have. Nothing is tried: what asks for memory where
+    /// there is none left ends the process.
+    #[error(
+        "it takes {wanted} more threads, and their stacks {takes} bytes; the process may have {limit}: raise that \
+         limit (`ulimit -d` and `ulimit -v`; systemd: LimitDATA= and LimitAS=)"
+    )]
+    Memory {
+        /// How many it takes.
+        wanted: usize,
+        /// What those take.
+        takes: u64,
+        /// What there is.
+        limit: u64,
+    },
 }
 
-fn of_memory(limited: bool) -> &'static str {
-    if limited {
-        ", or that on memory, of which each takes a stack (`ulimit -d`, `ulimit -v`)"
-    } else {
-        ""
+/// Whether a process that may have `limit` bytes has room for so many threads.
+fn fit(wanted: usize, limit: Option<u64>) -> Result<(), TooFew> {
+    let takes = (wanted as u64).saturating_mul(STACK).saturating_add(BESIDE_STACKS);
+    match limit {
+        Some(limit) if limit < takes => Err(TooFew::Memory { wanted, takes, limit }),
+        _ => Ok(()),
     }
 }
 
-/// Whether this process may have only so much memory, whatever the machine has.
-fn is_memory_limited() -> bool {
-    [Resource::Data, Resource::As].into_iter().any(|of| getrlimit(of).current.is_some())
+/// What this process may have of memory, whatever the machine has.
+fn memory_limit() -> Option<u64> {
+    [Resource::Data, Resource::As].into_iter().filter_map(|of| getrlimit(of).current).min()
 }
 
 /// Whether there are `wanted` threads to be had: makes as many, and ends them. What libraries make they
@@ -60,6 +84,7 @@ fn is_memory_limited() -> bool {
 /// # Errors
 /// [`TooFew`].
 pub(crate) fn check(wanted: usize) -> Result<(), TooFew> {
+    fit(wanted, memory_limit())?;
     let before = alive();
     let gate = Arc::new(Mutex::new(()));
     let closed = lock(&gate);
@@ -70,8 +95,7 @@ pub(crate) fn check(wanted: usize) -> Result<(), TooFew> {
         match thread::Builder::new().name("check".into()).spawn(move || drop(lock(&gate))) {
             Ok(thread) => threads.push(thread),
             Err(why) => {
-                let (why, memory) = (why.to_string(), is_memory_limited());
-                refused = Some(TooFew { wanted, made, why, memory });
+                refused = Some(TooFew::Given { wanted, made, why: why.to_string() });
                 break;
             }
         }
@@ -153,6 +177,14 @@ fn wait_until_gone(before: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A limit on memory was blamed on a limit on threads, or the process aborted.
+    #[test]
+    fn stacks_that_do_not_fit_are_told_before_they_are_made() {
+        assert!(fit(26, None).is_ok() && fit(26, Some(60 << 20)).is_ok());
+        let why = fit(26, Some(59 << 20)).unwrap_err().to_string();
+        assert!(why.contains("26 more threads") && why.contains("`ulimit -d`"), "{why}");
+    }
 
     #[test]
     fn threads_that_can_be_had_are_not_kept() {
