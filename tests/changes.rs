@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Instant;
 
-use crate::support::app::{App, bytes, one_more, slow_to_compile, text, variant, version};
+use crate::support::app::{App, bytes, one_more, slow_to_compile, slower, text, version};
 use crate::support::compiler::Compiler;
 use crate::support::host::Ctl;
 use crate::support::prelude::*;
@@ -34,10 +34,10 @@ fn reload_goes_on_when_another_component_is_swapped_meanwhile() {
         if watches {
             host.wait_log(says::WATCHING);
         }
-        site.put_bytes("one.wasm", &variant("version_b_p2", 1));
+        site.put_bytes("one.wasm", &slower("version_b_p2"));
         if !watches {
             // It is to be read anew too, and is swapped by hand before it is.
-            site.put_bytes("two.wasm", &variant("version_a_p2", 1));
+            site.put_bytes("two.wasm", &slower("version_a_p2"));
             host.signal(Signal::HUP);
         }
         let compiler = Compiler::stopped(host.pid());
@@ -60,10 +60,11 @@ fn reload_goes_on_when_another_component_is_swapped_meanwhile() {
 fn reload_does_not_wait_for_the_compiler_of_what_is_swapped_meanwhile() {
     let site = two();
     let host = site.serve().control().args(["--no-cache"]).start();
-    site.put_bytes("one.wasm", &variant("version_b_p2", 2));
+    site.put_bytes("one.wasm", &slower("version_b_p2"));
     host.signal(Signal::HUP);
     let compiler = Compiler::stopped(host.pid());
     let reload = host.start_ctl(["reload"]);
+    host.wait_log_nth(says::SWAP_BEGINS, 2);
     fs::write(site.folder.join("hand.wasm"), bytes("version_b_p3")).unwrap();
     host.ctl(["swap", "--component", "one", &site.file("hand.wasm")]).expect_code(0);
     compiler.expect_end();
@@ -77,7 +78,7 @@ fn later_command_that_changes_nothing_wins_over_one_that_compiles() {
     let app = App::of("version_a_p2");
     let host = app.serve().control().args(["--no-cache"]).start();
     let b = app.folder.join("b.wasm");
-    fs::write(&b, bytes("version_b_p2")).unwrap();
+    fs::write(&b, slower("version_b_p2")).unwrap();
     for later in [&["swap", app.text()][..], &["reload"]] {
         let asked = host.start_ctl(["swap", text(&b)]);
         let compiler = Compiler::stopped(host.pid());
@@ -103,7 +104,7 @@ fn file_that_only_looks_changed_gives_up_no_command() {
     let host = app.serve().control().args(["--no-cache", "--watch"]).start();
     host.wait_log(says::WATCHING);
     let b = app.folder.join("b.wasm");
-    fs::write(&b, bytes("version_b_p2")).unwrap();
+    fs::write(&b, slower("version_b_p2")).unwrap();
     let asked = host.start_ctl(["swap", text(&b)]);
     let compiler = Compiler::stopped(host.pid());
     app.put("version_a_p2");
@@ -162,10 +163,11 @@ fn commands_that_wait_for_a_file_that_is_replaced_do_not_keep_the_next_one_from_
     host.ctl(["reload"]).expect_code(0);
     bad.expect_end();
     second.wait_exit().expect_code(0);
+    let a_third = "was another one each time";
     // At its third turn it does not wait any more, should that one have to be compiled too.
     let first = first.wait_exit();
     let took_it = first.code == 0;
-    assert!(took_it || first.last_line.contains("was another one each time"), "{first:?}");
+    assert!(took_it || first.last_line.contains(a_third), "{first:?}");
     assert_eq!(version(&host.get("/")), "b");
 }
 

@@ -104,19 +104,33 @@ pub fn one_more(component: &[u8], number: u8) -> Vec<u8> {
     [component, b"\0\x05\x03new", &[number]].concat()
 }
 
+/// The guest called `name` with a module more, which means nothing and takes a while to compile: long enough
+/// for its compiler to be met at work.
+pub fn slower(name: &str) -> Vec<u8> {
+    let module = component(&format!("(module {})", functions(600)));
+    // Section 1, with its length as LEB128 of five bytes.
+    let septet = |n: usize| u8::try_from(module.len() >> (7 * n) & 0x7f).expect("seven bits");
+    let length = [0, 1, 2, 3, 4].map(|n| septet(n) | if n < 4 { 0x80 } else { 0 });
+    [&bytes(name)[..], &[1], &length, &module].concat()
+}
+
 /// A component that takes long to compile: a great many functions that differ.
 pub fn slow_to_compile() -> Vec<u8> {
-    let step = |n| format!("local.get 0 i64.const {n} i64.mul local.get 0 i64.xor local.set 0 ");
-    let functions: String = (0..4_000)
-        .map(|f| {
-            let body: String = (0..60).map(|n| step(f * 60 + n)).collect();
-            format!("(func (param i64) (result i64) {body} local.get 0)\n")
-        })
-        .collect();
+    let functions = functions(4_000);
     component(&format!(
         "(component (core module {functions}) (instance $i) \
          (export \"wasi:http/incoming-handler@0.2.0\" (instance $i)))"
     ))
+}
+
+/// So many functions that differ, as text.
+fn functions(count: usize) -> String {
+    let step = |n| format!("local.get 0 i64.const {n} i64.mul local.get 0 i64.xor local.set 0 ");
+    let function = |f: usize| {
+        let body: String = (0..60).map(|n| step(f * 60 + n)).collect();
+        format!("(func (param i64) (result i64) {body} local.get 0)\n")
+    };
+    (0..count).map(function).collect()
 }
 
 /// The bytes of a component that is written as text.

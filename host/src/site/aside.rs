@@ -50,13 +50,13 @@ struct Waiting {
 impl Waiting {
     /// A change that was asked for later has decided what becomes of these.
     fn lose(&mut self, names: &[&Arc<str>]) {
+        self.settled.extend(names.iter().map(|name| Arc::clone(name)));
         match &self.scope {
             Scope::Component(name) if names.contains(&name) => self.overtaken.cancel(),
             Scope::Component(_) => {}
             Scope::All => {
                 let lost = self.wanted.iter().filter(|(name, _)| names.contains(&name));
                 lost.for_each(|(_, given_up)| given_up.cancel());
-                self.settled.extend(names.iter().map(|name| Arc::clone(name)));
             }
         }
     }
@@ -94,7 +94,7 @@ impl Aside {
             let outcome = tokio::select! {
                 biased;
                 () = stopping.cancelled() => refused(STOPPING),
-                () = overtaken.cancelled() => refused(OVERTAKEN),
+                () = overtaken.cancelled() => Ok(Vec::new()),
                 () = change.given_up() => refused(OUTDONE),
                 compiled = loader.compile(wanted, Pace::BesideTraffic, tell) => compiled,
             };
@@ -108,14 +108,8 @@ impl Aside {
         let mut compiled = self.compiling.join_next().await?.ok()?;
         let number = compiled.change.number();
         let place = self.waiting.iter().position(|waiting| waiting.number == number);
-        if let Some(Waiting { overtaken, settled, .. }) =
-            place.map(|place| self.waiting.swap_remove(place))
-        {
-            // It may have been overtaken when it was done already.
-            if overtaken.is_cancelled() && compiled.outcome.is_ok() {
-                compiled.outcome = Err(Rejected::at(Step::Compile, OVERTAKEN));
-            }
-            compiled.change.settled(settled);
+        if let Some(place) = place {
+            compiled.change.settled(self.waiting.swap_remove(place).settled);
         }
         Some(compiled)
     }
@@ -136,7 +130,7 @@ impl Aside {
 }
 
 /// Why a change is given up.
-const OVERTAKEN: &str =
+pub(super) const OVERTAKEN: &str =
     "another change, asked for later, was carried out while this one was being compiled";
 
 /// The same, of one that nobody waits for.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::aside::{Aside, Compiled, Scope};
+use super::aside::{Aside, Compiled, OVERTAKEN, Scope};
 use super::reload::{ALWAYS_ANOTHER, Outfitter, Rebuilt, Reloaded, Scruples, TURNS_AT_MOST};
 use super::shelf::{Listed, Retirement, Shelf};
 use super::{App, Looked, Site, Slot};
@@ -414,11 +414,11 @@ impl Swapper {
             Ask::Reload => {
                 let app = self.shared.app(None)?;
                 let path = app.looked.path.clone();
-                self.swap_to(by, &path, &app, only_new).await
+                self.swap_to(by, &path, &app, (only_new, settled)).await
             }
             Ask::Swap(name, path) => {
                 let app = self.shared.app(name.as_deref())?;
-                self.swap_to(by, path, &app, false).await
+                self.swap_to(by, path, &app, (false, settled)).await
             }
             Ask::Rollback(name) => {
                 let app = self.shared.app(name.as_deref())?;
@@ -433,13 +433,14 @@ impl Swapper {
         }
     }
 
-    /// Has `app` served from the file at `path`; not if `only_new` and it is as when it was last read.
+    /// Has `app` served from the file at `path`; not if `only_new` and it is as when it was last read, nor
+    /// if a change that was asked for later has settled what serves. That may be the same, though.
     async fn swap_to(
         &mut self,
         by: By,
         path: &Path,
         app: &Candidate,
-        only_new: bool,
+        (only_new, settled): (bool, &BTreeSet<Arc<str>>),
     ) -> Result<Turn, Rejected> {
         let source = self.loader.read(path).await?;
         let looked = self.shared.after_swap(app, &source);
@@ -451,6 +452,9 @@ impl Swapper {
                 self.aside.decided(by.number, [&app.manifest.name]);
             }
             return Ok(Turn::Over(Outcome::Unchanged { generation: app.number }));
+        }
+        if settled.contains(&app.manifest.name) {
+            return Err(Rejected::at(Step::Compile, OVERTAKEN));
         }
         let blueprint = match self.loader.make(source, &app.settings, Pace::BesideTraffic).await {
             Ok(blueprint) => blueprint,
