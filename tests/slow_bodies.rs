@@ -126,7 +126,7 @@ fn hold(host: &Host, how: &str) -> Box<dyn Send> {
     match how {
         "upload" => {
             let mut conn = host.connect();
-            conn.send(wire::chunked("/")).unwrap();
+            conn.send(wire::sized("/", 1 << 20)).unwrap();
             Box::new(conn)
         }
         "answer" => {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use host_clock::Moment;
 use host_manifest::routes::Found;
 use host_manifest::{Component, Fail, MinRate};
-use http::header::TE;
+use http::header::{EXPECT, TE};
 use http::{Method, Request, Response, StatusCode};
 use tokio::task::yield_now;
 use tracing::{debug, info, warn};
@@ -145,7 +145,10 @@ impl Exchanges {
             return refuse(&Failure::BodyTooLarge.into(), guard, &label);
         }
         if !self.0.prefetch.takes(&request) {
-            limits.scarcity = Some(self.0.scarcity.clone());
+            // Who announces no length, or asks first, may wait for an answer: that is no slow client.
+            let headers = request.headers();
+            let announced = declared_length(headers).is_some() && !headers.contains_key(EXPECT);
+            limits.scarcity = announced.then(|| self.0.scarcity.clone());
             let request = upload::receive(request, &limits, &verdict);
             return self.serve((request, began), verdict, way, guard, label).await;
         }
