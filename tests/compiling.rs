@@ -105,7 +105,10 @@ fn compiler_has_no_files_no_network_no_secrets_and_the_weakest_claim_to_a_core()
     assert!(!compiler.proc("environ").unwrap().contains("s3cret"), "it has the environment");
     let stat = compiler.proc("stat").unwrap();
     let behind_the_name = stat.rsplit_once(") ").unwrap().1;
-    assert_eq!(behind_the_name.split(' ').nth(16), Some("19"), "nice: {stat}");
+    let field = |number: usize| behind_the_name.split(' ').nth(number - 3);
+    assert_eq!(field(19), Some("19"), "nice: {stat}");
+    // sched(7): SCHED_IDLE. A request that wakes up takes the core from it at once.
+    assert_eq!(field(41), Some("5"), "policy: {stat}");
     let limits = compiler.proc("limits").unwrap();
     let limit = |name: &str| -> u64 {
         let line = limits.lines().find(|line| line.starts_with(name)).unwrap();

@@ -15,9 +15,13 @@ use rustix::process::{
     Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal,
     setpriority_process, setrlimit,
 };
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
 use wasmtime::{Engine, OutOfMemory};
 
-use crate::{Artefact, Key, Orders, Task, component_digest, sandbox, settings};
+use crate::{Artefact, Key, Orders, Task, Yields, component_digest, sandbox, settings};
 
 /// The weakest claim to a core (setpriority(2)): such a process gets what others leave, and a
 /// seventieth of what they do not.
@@ -131,6 +135,13 @@ fn code(component: Vec<u8>, concurrency: bool) -> Result<Vec<u8>, End> {
     Ok(Artefact::seal(&key, &code).into_bytes())
 }
 
+/// Whoever else wakes up gets the core at once (sched(7), `SCHED_IDLE`); beside nice alone it waits for the end of
+/// a slice of milliseconds. Threads that are begun later inherit it.
+fn run_when_idle() -> Result<(), thread_priority::Error> {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle)
+}
+
 /// Sets every bound that the kernel keeps for us.
 fn bound(orders: &Orders) -> Result<(), String> {
     let failed = |what: &str, why: Errno| format!("{what} cannot be bounded: {why}");
@@ -142,9 +153,12 @@ fn bound(orders: &Orders) -> Result<(), String> {
     }
     // Where its cgroup has not enough memory for both, it is this process that the kernel is to kill.
     fs::write("/proc/self/oom_score_adj", "1000").ok();
-    if orders.yields {
-        // Not to be had under some sandboxes, and no reason to fail.
+    // Not to be had under some sandboxes, and no reason to fail.
+    if orders.yields != Yields::Nothing {
         setpriority_process(None, NICEST).ok();
+    }
+    if orders.yields == Yields::All {
+        run_when_idle().ok();
     }
     let set = |what: &str, resource, soft: u64, hard: u64| {
         // What it was started with may be less.

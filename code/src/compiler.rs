@@ -3,6 +3,7 @@
 use std::fs;
 use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt as _;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Once};
 use std::thread;
@@ -19,7 +20,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use crate::child::End;
-use crate::{Artefact, Damaged, Key, Orders, Task};
+use crate::{Artefact, Damaged, Key, Orders, Task, Yields};
 
 /// How urgent a load is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,7 +233,7 @@ impl Compiler {
             memory,
             cpu,
             threads,
-            yields: pace == Pace::BesideTraffic,
+            yields: if pace == Pace::BesideTraffic { Yields::All } else { Yields::Nothing },
             concurrency,
             parent: std::process::id(),
         };
@@ -257,7 +258,7 @@ impl Compiler {
             // It is by the clock that it is too slow.
             cpu: self.bounds.time.saturating_mul(2),
             threads: 1,
-            yields: true,
+            yields: Yields::Most,
             concurrency: false,
             parent: std::process::id(),
         };
@@ -273,6 +274,14 @@ impl Compiler {
         input: &[u8],
         deadline: Moment,
     ) -> Result<Left, NotCompiled> {
+        if orders.yields == Yields::All {
+            if let Some(left) = self.run_when_idle(orders, input, deadline).await? {
+                return Ok(left);
+            }
+            // It begins anew: a process may not take back what it has yielded (sched(7)).
+            let orders = Orders { yields: Yields::Most, ..*orders };
+            return Box::pin(self.run(&orders, input, deadline)).await;
+        }
         let Bounds { time, output, .. } = self.bounds;
         let mut child = start(orders).map_err(NotCompiled::NoProcess)?;
         let number = child.id();
@@ -281,6 +290,46 @@ impl Compiler {
             Err(_) => Err(too_slow(time, number.and_then(cpu_time))),
         }
     }
+
+    /// The same by a child that gets nothing while others want all cores. Gives none where that is so: on a
+    /// machine that is busy for good a change would never come.
+    async fn run_when_idle(
+        &self,
+        orders: &Orders,
+        input: &[u8],
+        deadline: Moment,
+    ) -> Result<Option<Left>, NotCompiled> {
+        let Bounds { time, output, .. } = self.bounds;
+        let mut child = start(orders).map_err(NotCompiled::NoProcess)?;
+        let number = child.id();
+        let cpu = || number.and_then(cpu_time);
+        let mut left = pin!(run(&mut child, input, output));
+        let idle = IDLE_AT_LEAST.min(deadline.left());
+        if let Ok(left) = host_clock::timeout(idle, &mut left).await {
+            return left.map(Some).map_err(NotCompiled::NoProcess);
+        }
+        if number.is_some_and(is_kept_waiting) && is_starved(cpu(), idle) && !deadline.is_over() {
+            return Ok(None);
+        }
+        match host_clock::timeout(deadline.left(), left).await {
+            Ok(left) => left.map(Some).map_err(NotCompiled::NoProcess),
+            Err(_) => Err(too_slow(time, cpu())),
+        }
+    }
+}
+
+/// A child that runs when nobody else wants to has this long to show that it gets on.
+const IDLE_AT_LEAST: Duration = Duration::from_secs(5);
+
+/// Whether a process could run, and does not: one that was stopped waits for nobody.
+fn is_kept_waiting(number: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['T', 't']))
+}
+
+/// Whether a child has had less than a quarter of a core.
+fn is_starved(cpu: Option<Duration>, time: Duration) -> bool {
+    cpu.is_some_and(|cpu| cpu < time / 4)
 }
 
 /// What kept a compile from its end: not the component, where the child has had less than half of a core.
@@ -399,7 +448,7 @@ mod tests {
         memory: 1 << 30,
         cpu: Duration::from_secs(60),
         threads: 1,
-        yields: true,
+        yields: Yields::Most,
         concurrency: false,
         parent: 1,
     };
@@ -410,6 +459,22 @@ mod tests {
             Ok(output) => String::from_utf8(output).unwrap(),
             Err(why) => why.to_string(),
         }
+    }
+
+    /// A swap would never come to its end on a machine that is busy for good.
+    #[test]
+    fn a_child_that_hardly_runs_is_starved_unless_somebody_has_stopped_it() {
+        let cpu = |millis| Some(Duration::from_millis(millis));
+        assert!(is_starved(cpu(1249), IDLE_AT_LEAST) && !is_starved(cpu(1250), IDLE_AT_LEAST));
+        assert!(!is_starved(None, IDLE_AT_LEAST), "nobody knows");
+        assert!(is_kept_waiting(std::process::id()));
+        let mut stopped = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = rustix::process::Pid::from_child(&stopped);
+        rustix::process::kill_process(pid, Signal::STOP).unwrap();
+        rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::UNTRACED).unwrap();
+        assert!(!is_kept_waiting(stopped.id()));
+        stopped.kill().unwrap();
+        stopped.wait().unwrap();
     }
 
     #[test]

@@ -21,5 +21,5 @@ mod settings;
 pub use artefact::{Artefact, Damaged, Key};
 pub use cache::{Cache, Unusable};
 pub use compiler::{Bounds, Compiler, NotCompiled, Pace};
-pub use orders::{Orders, Task};
+pub use orders::{Orders, Task, Yields};
 pub use settings::{component_digest, settings};

@@ -15,6 +15,17 @@ pub enum Task {
     Binary,
 }
 
+/// What a child takes of the cores while others are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Yields {
+    /// As much as anybody: nobody is served yet.
+    Nothing,
+    /// The least share that there is, of cores that others want (nice 19).
+    Most,
+    /// What nobody else wants (`SCHED_IDLE`).
+    All,
+}
+
 /// What a child is to do and within which bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Orders {
@@ -26,8 +37,8 @@ pub struct Orders {
     pub cpu: Duration,
     /// Threads to compile on.
     pub threads: usize,
-    /// Others are served meanwhile: it takes what they leave of the cores.
-    pub yields: bool,
+    /// What it leaves to others.
+    pub yields: Yields,
     /// For a guest that uses component-model async.
     pub concurrency: bool,
     /// The process that waits for it; without that one it ends.
@@ -42,7 +53,7 @@ impl Orders {
             self.memory,
             self.cpu.as_secs().max(1),
             self.threads as u64,
-            u64::from(self.yields),
+            self.yields as u64,
             u64::from(self.concurrency),
             u64::from(self.parent),
         ];
@@ -61,7 +72,9 @@ impl Orders {
             memory,
             cpu: Duration::from_secs(cpu),
             threads: usize::try_from(threads).ok()?,
-            yields: yields != 0,
+            yields: [Yields::Nothing, Yields::Most, Yields::All]
+                .into_iter()
+                .find(|one| *one as u64 == yields)?,
             concurrency: concurrency != 0,
             parent: u32::try_from(parent).ok()?,
         })
@@ -79,7 +92,7 @@ mod tests {
             memory: 1 << 30,
             cpu: Duration::from_secs(300),
             threads: 4,
-            yields: true,
+            yields: Yields::All,
             concurrency: false,
             parent: 4242,
         };
