@@ -153,12 +153,13 @@ fn bound(orders: &Orders) -> Result<(), String> {
     }
     // Where its cgroup has not enough memory for both, it is this process that the kernel is to kill.
     fs::write("/proc/self/oom_score_adj", "1000").ok();
-    // Not to be had under some sandboxes, and no reason to fail.
-    if orders.yields != Yields::Nothing {
-        setpriority_process(None, NICEST).ok();
-    }
+    // Not to be had under some sandboxes, and no reason to fail. The policy comes with a priority of its own,
+    // so it comes first.
     if orders.yields == Yields::All {
         run_when_idle().ok();
+    }
+    if orders.yields != Yields::Nothing {
+        setpriority_process(None, NICEST).ok();
     }
     let set = |what: &str, resource, soft: u64, hard: u64| {
         // What it was started with may be less.

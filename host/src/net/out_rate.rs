@@ -67,8 +67,9 @@ impl OutRate {
         self.blocked.is_some()
     }
 
-    /// When the peer is given up, unless it takes more until then. In a hurry it has its grace, and what it has
-    /// bought.
+    /// When the peer is given up, unless it takes more until then. In a hurry it has its grace and what it has
+    /// bought, and no longer than the grace while it takes nothing: what a large step of the kernel has bought
+    /// may be what its own kernel has taken, and it reads nothing of that.
     pub(super) fn deadline(&self, hurry: bool) -> Option<Instant> {
         let blocked = self.blocked?;
         let stalled = blocked.moved + self.stall;
@@ -77,7 +78,8 @@ impl OutRate {
             return Some(stalled.min(blocked.paid));
         }
         let left = least.window.saturating_sub(least.time_for(blocked.taken));
-        Some(stalled.min(blocked.paid.checked_sub(left).unwrap_or(blocked.paid)))
+        let paid = blocked.paid.checked_sub(left).unwrap_or(blocked.paid);
+        Some(stalled.min(paid).min(blocked.moved + least.grace))
     }
 }
 
@@ -168,11 +170,12 @@ mod tests {
         let (mut rate, began) = (rate(), Instant::now());
         rate.blocked(began);
         assert_eq!(rate.deadline(true), Some(began + 5 * SECOND));
-        rate.wrote(began, 500);
-        assert_eq!(rate.deadline(true), Some(began + 10 * SECOND));
-        rate.wrote(began, 1_000);
-        assert_eq!(rate.deadline(true), Some(began + 20 * SECOND));
-        for second in 1..200 {
+        let later = began + 4 * SECOND;
+        rate.wrote(later, 100);
+        assert_eq!(rate.deadline(true), Some(began + 6 * SECOND), "a second's worth");
+        rate.wrote(later, 1 << 20);
+        assert_eq!(rate.deadline(true), Some(later + 5 * SECOND), "and then nothing");
+        for second in 4..200 {
             let now = began + second * SECOND;
             assert!(rate.deadline(true).is_some_and(|until| until > now), "fast enough");
             rate.wrote(now, 100);
