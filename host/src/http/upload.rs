@@ -102,7 +102,8 @@ pub(super) struct Upload {
     patience: Duration,
     pace: Option<Pace>,
     wait: Option<Wait>,
-    hurry: Option<Hurry>,
+    scarcity: Option<Arc<Scarcity>>,
+    hurry: Hurry,
     verdict: Verdict,
     expected: bool,
 }
@@ -133,7 +134,8 @@ impl Upload {
             patience: limits.idle,
             pace: limits.min_rate.map(Pace::new),
             wait: None,
-            hurry: limits.scarcity.as_ref().map(Hurry::new),
+            scarcity: limits.scarcity.clone(),
+            hurry: Hurry::default(),
             verdict: verdict.clone(),
             expected: parts.headers.contains_key(EXPECT),
         };
@@ -170,11 +172,11 @@ impl Upload {
 
     /// Whether somebody waits for the instance, and the client has had its grace and is too slow.
     fn is_too_slow_in_a_hurry(&mut self, cx: &mut Context<'_>) -> bool {
-        let (Some(hurry), Some(pace), Some(wait)) = (&mut self.hurry, &self.pace, &mut self.wait)
+        let (Some(scarcity), Some(pace), Some(wait)) = (&self.scarcity, &self.pace, &mut self.wait)
         else {
             return false;
         };
-        if !hurry.poll(wait.fair, cx) {
+        if !self.hurry.poll(scarcity, wait.fair, cx) {
             wait.hurried = None;
             return false;
         }
@@ -223,9 +225,7 @@ impl Body for Upload {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             self.is_waited_for(false);
-            if let Some(hurry) = &mut self.hurry {
-                hurry.poll(false, cx);
-            }
+            self.hurry = Hurry::default();
             if frame.is_none() {
                 self.body = None;
             }

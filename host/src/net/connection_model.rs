@@ -39,15 +39,7 @@ use super::socket::Socket;
 use super::{Context, Limits, Refusal, RequestBody, Room, Scarcity, Service};
 use crate::lifecycle::{Phase, PhaseWatch, Tracker};
 
-const LIMITS: Limits = Limits {
-    min_rate: None,
-    head: Duration::from_secs(10),
-    keep_alive: Duration::from_secs(20),
-    stall: Duration::from_secs(30),
-    linger: Duration::from_secs(1),
-    header_size: 8192,
-    headers: 100,
-};
+const LIMITS: Limits = Limits { keep_alive: Duration::from_secs(20), ..Limits::TEST };
 
 /// Longer than any wait of a connection: all of its limits, one after the other.
 const ENDS_WITHIN: Duration = Duration::from_secs(600);

@@ -2,15 +2,7 @@
 
 use super::*;
 
-const LIMITS: Limits = Limits {
-    head: Duration::from_secs(10),
-    keep_alive: Duration::from_secs(75),
-    stall: Duration::from_secs(30),
-    min_rate: None,
-    linger: Duration::from_secs(1),
-    header_size: 8192,
-    headers: 100,
-};
+const LIMITS: Limits = Limits::TEST;
 
 const SECOND: Duration = Duration::from_secs(1);
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -38,15 +38,7 @@ impl Service for Ok200 {
     }
 }
 
-const LIMITS: Limits = Limits {
-    head: Duration::from_secs(10),
-    keep_alive: Duration::from_secs(75),
-    stall: Duration::from_secs(30),
-    min_rate: None,
-    linger: Duration::from_secs(1),
-    header_size: 8192,
-    headers: 100,
-};
+const LIMITS: Limits = Limits::TEST;
 
 struct Peer {
     stream: UnixStream,

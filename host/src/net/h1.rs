@@ -115,7 +115,7 @@ impl Driver<'_> {
         let mut draining = Some(Box::pin(self.context.phase.reached(Phase::Draining)));
         let mut cut = Some(Box::pin(self.context.phase.reached(Phase::Cut)));
         let mut room = Some(Box::pin(self.entry.room_is_wanted()));
-        let mut hurry = Hurry::new(&self.context.scarcity);
+        let mut hurry = Hurry::default();
         let mut broken = pin!(self.link.socket.broken());
         let mut timer = pin!(sleep_until(Instant::now() + self.context.limits.head));
         std::future::poll_fn(|task| {
@@ -136,7 +136,7 @@ impl Driver<'_> {
                 return Poll::Ready(end);
             }
             let held_up = self.link.state().is_held_up();
-            let hurry = hurry.poll(held_up, task);
+            let hurry = hurry.poll(&self.context.scarcity, held_up, task);
             self.link.state().set_hurry(hurry);
             let in_flight = self.link.state().in_flight();
             if in_flight && broken.as_mut().poll(task).is_ready() {

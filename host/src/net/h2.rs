@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::connection::{CUT_FLUSH, End, LOOKS, REACTOR_TURN, reached};
-use super::h2_frames::GOAWAY;
+use super::h2_frames::{GOAWAY, frame};
 use super::h2_streams::Given;
 use super::h2_timer::FairTimer;
 use super::h2_wire::{Traffic, Wire};
@@ -76,6 +76,7 @@ type Connection<S> = http2::Connection<TokioIo<Wire>, Adapter<S>, Streams>;
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) socket: Arc<Socket>,
+    scarcity: Arc<Scarcity>,
     /// Touched by the connection's task only, like that of HTTP/1.
     traffic: AtomicRefCell<Traffic>,
     /// Streams are tasks of their own: what they count is shared.
@@ -185,6 +186,7 @@ pub(super) async fn serve<S: Service>(
     let limits = &context.limits;
     let link = Arc::new(Link {
         socket: socket.clone(),
+        scarcity: context.scarcity.clone(),
         traffic: AtomicRefCell::new(Traffic::new(limits, accepted, ahead)),
         active: AtomicUsize::new(0),
         served: AtomicU64::new(0),
@@ -193,8 +195,7 @@ pub(super) async fn serve<S: Service>(
     });
     let newest = Newest::default();
     let (stall, min_rate) = (limits.stall, limits.min_rate);
-    let scarcity = context.scarcity.clone();
-    let streams = Streams { newest: newest.clone(), link: link.clone(), scarcity, stall, min_rate };
+    let streams = Streams { newest: newest.clone(), link: link.clone(), stall, min_rate };
     let wire = TokioIo::new(Wire::new(link.clone()));
     let (ask, asked) = mpsc::channel(MAX_STREAMS as usize);
     let adapter = Adapter { inner: service.clone(), link: link.clone(), newest, ask };
@@ -213,13 +214,12 @@ pub(super) async fn serve<S: Service>(
             .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(wire, adapter)
     );
-    let hurry = Hurry::new(&context.scarcity);
     Driver {
         link: &link,
         entry,
         context,
         asked,
-        hurry,
+        hurry: Hurry::default(),
         is_hurried: false,
         told: None,
         cut: None,
@@ -286,7 +286,7 @@ impl Driver<'_> {
                 self.cut = Some(Instant::now());
             }
             let held_up = self.link.active() > 0 && self.link.traffic().output.is_blocked();
-            self.is_hurried = self.hurry.poll(held_up, task);
+            self.is_hurried = self.hurry.poll(&self.link.scarcity, held_up, task);
             let left = self.decide(connection.as_mut(), task, timer.as_mut());
             self.entry.publish(self.link.standing());
             left
@@ -319,9 +319,8 @@ impl Driver<'_> {
     fn goodbye(&self, code: u32) {
         let traffic = self.link.traffic();
         if traffic.streams.is_between_frames() && !traffic.output.is_blocked() {
-            let mut goaway = vec![0, 0, 8, GOAWAY, 0, 0, 0, 0, 0];
-            goaway.extend(traffic.streams.newest().to_be_bytes());
-            goaway.extend(code.to_be_bytes());
+            let last = traffic.streams.newest().to_be_bytes();
+            let goaway = frame(GOAWAY, 0, 0, &[last, code.to_be_bytes()].concat());
             // It is on its way out; what the kernel does not take now it would not read.
             let sent = self.link.socket.try_write(&goaway);
             drop(sent);
@@ -614,7 +613,6 @@ impl Given {
 struct Streams {
     newest: Newest,
     link: Arc<Link>,
-    scarcity: Arc<Scarcity>,
     stall: Duration,
     min_rate: Option<MinRate>,
 }
@@ -628,7 +626,7 @@ where
             stream,
             mark: self.newest.take(),
             rate: OutRate::new(self.stall, self.min_rate),
-            hurry: Hurry::new(&self.scarcity),
+            hurry: Hurry::default(),
             counted: 0,
             looks: 0,
             link: self.link.clone(),
@@ -681,7 +679,7 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
         let Some(given) = this.mark.as_ref().map(|mark| &mark.given) else { return Poll::Pending };
         if given.taken.load(Ordering::Acquire) {
             this.rate.flushed();
-            this.hurry.poll(false, task);
+            *this.hurry = Hurry::default();
             *this.stalled = None;
             return Poll::Pending;
         }
@@ -692,7 +690,7 @@ impl<F: Future<Output = ()>> Future for Stream<F> {
             this.rate.wrote(now, usize::try_from(fresh).unwrap_or(usize::MAX));
             (*this.counted, *this.looks) = (gone, 0);
         }
-        let hurry = this.hurry.poll(true, task);
+        let hurry = this.hurry.poll(&this.link.scarcity, true, task);
         let Some(mut until) = this.rate.deadline(hurry) else { return Poll::Pending };
         if until <= now && *this.looks <= LOOKS {
             // What lets it go on may lie in the kernel: the connection reads it in the reactor's next turn,

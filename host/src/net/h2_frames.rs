@@ -101,6 +101,12 @@ fn frame_of(head: &[u8]) -> Option<Frame<'_>> {
     })
 }
 
+/// A frame as bytes. Its payload is shorter than 16 MiB.
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
 /// The number in front of `bytes`.
 pub(super) fn number(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(..4)?.try_into().ok()?))

@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 
-use super::h2_frames::{END_HEADERS, HEADERS};
+use super::h2_frames::{END_HEADERS, HEADERS, frame};
 use super::h2_streams::Streams;
 
 /// `:status: 100`, without a trace in the table of fields, which is hyper's (RFC 7541 §6.2.2).
@@ -48,11 +48,7 @@ impl Interim {
 fn frame_for(stream: u32, small_table: Option<u32>) -> Bytes {
     let mut block = small_table.map(table_size).unwrap_or_default();
     block.extend_from_slice(CONTINUE);
-    let length = u8::try_from(block.len()).unwrap_or(u8::MAX);
-    let mut frame = BytesMut::from(&[0, 0, length, HEADERS, END_HEADERS][..]);
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(&block);
-    frame.freeze()
+    frame(HEADERS, END_HEADERS, stream, &block).into()
 }
 
 /// Says the size of the table (RFC 7541 §5.1, §6.3).
@@ -82,12 +78,6 @@ mod tests {
     use super::*;
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).unwrap();
-        let stream = stream.to_be_bytes();
-        [&length.to_be_bytes()[1..], &[kind, flags], &stream, payload].concat()
-    }
 
     /// A peer that has sent the heads of these requests, and their bodies not yet.
     fn peer_of(streams: &[u32], settings: &[u8]) -> Streams {

@@ -102,6 +102,20 @@ pub struct Limits {
     pub headers: usize,
 }
 
+#[cfg(test)]
+impl Limits {
+    /// Those of tests, which are on the paused clock.
+    const TEST: Self = Self {
+        head: Duration::from_secs(10),
+        keep_alive: Duration::from_secs(75),
+        stall: Duration::from_secs(30),
+        min_rate: None,
+        linger: Duration::from_secs(1),
+        header_size: 8192,
+        headers: 100,
+    };
+}
+
 /// What every connection of the process shares.
 #[derive(Clone, Debug)]
 pub struct Context {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -50,6 +50,15 @@ impl Scarcity {
     fn is_on(&self) -> bool {
         *self.waiting.borrow() > 0
     }
+
+    /// Waits until as many as now wait no longer, or more do.
+    fn change(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let mut waiting = self.waiting.subscribe();
+        Box::pin(async move {
+            // The sender is there as long as anybody is held up.
+            waiting.changed().await.ok();
+        })
+    }
 }
 
 /// A request waits. Dropping it says that it does not any more.
@@ -69,65 +78,55 @@ impl Drop for Waits<'_> {
 }
 
 /// What one exchange, or one connection, knows of that. Dropping it says that its peer holds nothing up.
-pub(crate) struct Hurry {
+#[derive(Debug, Default)]
+pub(crate) struct Hurry(Option<HeldUp>);
+
+/// A peer holds an exchange up. Dropping it says that it does not any more.
+struct HeldUp {
     scarcity: Arc<Scarcity>,
-    /// While the peer holds it up.
-    begins: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Comes when more wait, or fewer.
+    change: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Hurry {
-    pub(crate) fn new(scarcity: &Arc<Scarcity>) -> Self {
-        Self { scarcity: scarcity.clone(), begins: None }
-    }
-
     /// Takes note of whether the peer holds it up. Gives whether it has no time beyond its grace; the task
     /// is woken when that comes.
-    pub(crate) fn poll(&mut self, held_up: bool, task: &mut Context<'_>) -> bool {
+    pub(crate) fn poll(
+        &mut self,
+        scarcity: &Arc<Scarcity>,
+        held_up: bool,
+        task: &mut Context<'_>,
+    ) -> bool {
         if !held_up {
-            self.clear();
+            self.0 = None;
             return false;
         }
-        let scarcity = &self.scarcity;
-        if self.begins.is_none() {
-            scarcity.held_up.fetch_add(1, Ordering::Relaxed);
-        }
-        let begins = self.begins.get_or_insert_with(|| changes(scarcity));
-        if scarcity.is_on() {
-            return true;
-        }
-        while let Poll::Ready(()) = begins.as_mut().poll(task) {
-            if scarcity.is_on() {
-                return true;
+        let held_up = self.0.get_or_insert_with(|| HeldUp::begin(scarcity));
+        while !scarcity.is_on() {
+            if held_up.change.as_mut().poll(task).is_pending() {
+                return false;
             }
-            *begins = changes(scarcity);
+            held_up.change = scarcity.change();
         }
-        false
-    }
-
-    fn clear(&mut self) {
-        if self.begins.take().is_some() {
-            self.scarcity.held_up.fetch_sub(1, Ordering::Relaxed);
-        }
+        true
     }
 }
 
-/// Waits until as many as now wait no longer, or more do.
-fn changes(scarcity: &Scarcity) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    let mut waiting = scarcity.waiting.subscribe();
-    Box::pin(async move {
-        // The sender lives as long as the process.
-        waiting.changed().await.ok();
-    })
+impl HeldUp {
+    fn begin(scarcity: &Arc<Scarcity>) -> Self {
+        scarcity.held_up.fetch_add(1, Ordering::Relaxed);
+        Self { scarcity: scarcity.clone(), change: scarcity.change() }
+    }
 }
 
-impl Drop for Hurry {
+impl Drop for HeldUp {
     fn drop(&mut self) {
-        self.clear();
+        self.scarcity.held_up.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl fmt::Debug for Hurry {
+impl fmt::Debug for HeldUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hurry").field("held_up", &self.begins.is_some()).finish_non_exhaustive()
+        f.debug_struct("HeldUp").finish_non_exhaustive()
     }
 }
