@@ -84,6 +84,10 @@ lint: ## Check formatting, clippy and docs; a warning fails
 	        docs/$${shown%/*}.md | diff - guest/examples/$$example/src/lib.rs || exit 1; \
 	done
 
+.PHONY: tidy
+tidy: ## List files over 400 lines, functions over 60, circles of files, types of one name
+	@$(CARGO) run --quiet --release $(CARGO_FLAGS) --package tidy
+
 .PHONY: doc
 doc: ## Build the documentation of the code: target/doc/host/index.html
 	$(CARGO) doc --no-deps --document-private-items $(BUILD)

@@ -3,7 +3,7 @@
 
 use kit::types::{Fields, Method, Scheme};
 
-use crate::{new_request, new_response};
+use crate::message::{new_request, new_response};
 
 /// More than anybody keeps for a guest that may have thousands of requests.
 const LONG: usize = 4 << 20;

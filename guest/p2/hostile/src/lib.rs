@@ -20,11 +20,12 @@
 mod escape;
 mod flood;
 mod inject;
+mod message;
 mod race;
 
 use std::hint::black_box;
 
-use kit::types::{Fields, OutgoingRequest, OutgoingResponse};
+use kit::types::Fields;
 use kit::wasip2::clocks::monotonic_clock::now;
 use kit::wasip2::random::random::get_random_bytes;
 use kit::{Done, Reply, Request};
@@ -66,14 +67,6 @@ fn told(reply: Reply, (fields, text): (Fields, String)) -> Done {
     let mut answer = reply.send(200, fields);
     answer.write(text)?;
     answer.finish()
-}
-
-fn new_request(fields: Fields) -> OutgoingRequest {
-    OutgoingRequest::new(fields)
-}
-
-fn new_response(fields: Fields) -> OutgoingResponse {
-    OutgoingResponse::new(fields)
 }
 
 fn spin(ms: u64, reply: Reply) -> Done {

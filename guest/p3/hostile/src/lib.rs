@@ -14,8 +14,9 @@
 mod flood;
 #[path = "../../../p2/hostile/src/inject.rs"]
 mod inject;
+mod message;
 
-use kit::types::{ErrorCode, Fields, Request as Outward, Response};
+use kit::types::{ErrorCode, Fields};
 use kit::wasip3::wit_bindgen::StreamResult;
 use kit::wasip3::{spawn_local, wit_future, wit_stream};
 use kit::{Answer, Done, Incoming, Outgoing, Request};
@@ -54,16 +55,6 @@ fn told((fields, text): (Fields, String)) -> Answer {
         body.write(text).await?;
         body.finish().await
     })
-}
-
-fn new_request(fields: Fields) -> Outward {
-    let (_, trailers) = wit_future::new(|| Ok(None));
-    Outward::new(fields, None, trailers, None).0
-}
-
-fn new_response(fields: Fields) -> Response {
-    let (_, trailers) = wit_future::new(|| Ok(None));
-    Response::new(fields, None, trailers).0
 }
 
 /// Keeps each one that it gets. The host can refuse only by a trap.
