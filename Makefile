@@ -55,8 +55,8 @@ test: guests ## Run all tests
 	fi
 
 .PHONY: test-unit
-test-unit: ## Run the tests inside the library only: no guests, no processes
-	$(CARGO) test --release $(CARGO_FLAGS) --package host --lib
+test-unit: ## Run the tests inside our libraries only: no guests, no processes
+	$(CARGO) test --no-fail-fast $(BUILD) --lib
 
 # A check links nothing, so the library of the fuzzer, in C++, is not compiled for it.
 FUZZ_LINT := CUSTOM_LIBFUZZER_PATH=/not/linked/libfuzzer.a
@@ -102,12 +102,12 @@ FUZZ := RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ)
 $(CARGO_FUZZ):
 	$(CARGO) install cargo-fuzz --version '^0.13' --locked --root target/tools
 
-# Steps of the model of an HTTP/1 connection (host/src/net/connection_model.rs).
+# Steps of the model of an HTTP/1 connection (net/src/connection_model.rs).
 MODEL_STEPS ?= 10000000
 
 .PHONY: fuzz-model
 fuzz-model: ## Play a peer and a stop by dice against HTTP/1 connections (MODEL_STEPS=10000000)
-	HOST_MODEL_STEPS=$(MODEL_STEPS) $(CARGO) test --release $(CARGO_FLAGS) --package host --lib -- \
+	HOST_MODEL_STEPS=$(MODEL_STEPS) $(CARGO) test --release $(CARGO_FLAGS) --package host-net --lib -- \
 	    connection_model --nocapture
 
 .PHONY: fuzz

@@ -16,13 +16,10 @@ pub mod config;
 pub mod control;
 pub mod ctl;
 mod date;
-mod descriptors;
 pub mod exit;
 pub mod http;
-pub mod lifecycle;
 pub mod log;
 mod look;
-pub mod net;
 mod operate;
 mod outfit;
 pub mod outlet;
@@ -31,12 +28,14 @@ mod progress;
 mod report;
 mod resources;
 pub mod serve;
-mod shortage;
 pub mod site;
 mod terminal;
 mod threads;
-mod unix_socket;
 mod watch;
+
+use host_lifecycle as lifecycle;
+use host_net as net;
+use host_system::{descriptors, shortage, unix_socket};
 
 #[cfg(test)]
 mod layers;

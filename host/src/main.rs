@@ -6,13 +6,13 @@ use std::io::{self, Write as _};
 use host::config::args::{self, Job};
 use host::config::log_filter;
 use host::exit::Exit;
-use host::{check, compile, ctl, lifecycle, outlet, serve};
+use host::{check, compile, ctl, outlet, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
-    lifecycle::set_signal_mask();
+    host_lifecycle::set_signal_mask();
     let exit = match args::parse(env::args_os()) {
         Ok(Job::Serve(config)) => match log_filter() {
             Ok(_) if config.dry_run => check::dry_run(&config),

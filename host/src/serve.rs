@@ -35,6 +35,7 @@ use crate::resources;
 use crate::site::{
     Outcome as SwapOutcome, Outfitter, Reloads, Retirement, Site, Slot, Swaps, Trigger,
 };
+use crate::terminal;
 use crate::threads;
 use crate::watch::Watch;
 
@@ -119,7 +120,7 @@ fn live(config: &Serve, operations: &mut Option<Operations>) -> anyhow::Result<O
         operations.insert(operate::open(config, resources::connections(config), &lifecycle)?);
     process.health = operations.health();
     let operator = operations.operator();
-    let ready = lifecycle.run(plan(&config.manifest.stop), {
+    let ready = lifecycle.run(plan(&config.manifest.stop), terminal::progress_line, {
         let ended = ended.clone();
         // The main thread may have left with another outcome.
         move |ending| drop(ended.send(Outcome::Ended(ending)))

@@ -3,10 +3,12 @@
 //! requests or a stop to see to.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::pin::Pin;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use host_lifecycle::ProgressLine;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -22,6 +24,11 @@ pub(crate) fn line() -> Option<&'static Line> {
         Line::on(terminal).ok()
     });
     LINE.as_ref()
+}
+
+/// The same, for a stop.
+pub(crate) fn progress_line() -> Option<&'static dyn ProgressLine> {
+    line().map(|line| line as _)
 }
 
 /// A line that is drawn over itself, as fast as its terminal takes it: of what is to be drawn meanwhile the
@@ -75,6 +82,16 @@ impl Line {
         }
         self.0.changed.notify_one();
         timeout(CLEAR_PATIENCE, cleared).await.ok();
+    }
+}
+
+impl ProgressLine for Line {
+    fn draw(&self, text: String) {
+        self.draw(text);
+    }
+
+    fn clear(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.clear())
     }
 }
 

@@ -20,7 +20,7 @@ const WHO: [&str; 6] = ["host", "guest", "h2", "hyper_util", "wasmtime_wasi", "w
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
     "{VARIABLE}={value:?}: {what}; write a level (off, error, warn, info, debug, trace), or who and a \
-     level, as in {VARIABLE}=info,host::net=debug"
+     level, as in {VARIABLE}=info,host_net=debug"
 )]
 pub struct BadLogFilter {
     value: String,
@@ -88,7 +88,7 @@ mod tests {
             "WARN",
             "off",
             "host=debug",
-            "info,host::net=trace,guest=off",
+            "info,host_net=trace,guest=off",
             " info , h2=warn,",
             "wasmtime=error,hyper=off,host_outgoing=debug",
             "host[exchange{id=1}]=debug",

@@ -1,0 +1,237 @@
+//! Accepting: one loop per listener, which nothing but the drain ends.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{SockRef, Socket as RawSocket};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::sleep;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::{debug, info, warn};
+
+use super::listen::Listener;
+use super::registry::Entry;
+use super::socket::Socket;
+use super::{Context, Room, Service, connection, door};
+use host_lifecycle::Phase;
+use host_system::descriptors;
+use host_system::shortage::{Over, Shortage};
+use host_system::unix_socket::OwnedPath;
+
+/// When the process or the machine is out of something that connections need, accepting again at
+/// once would only spin.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// After an error of one connection: nothing to a server, and enough not to spin if it lasts.
+const FAILED_PAUSE: Duration = Duration::from_millis(1);
+
+/// Accepts connections of one listener and starts their tasks.
+#[derive(Debug)]
+pub struct Acceptor<S> {
+    queue: Queue,
+    name: Arc<str>,
+    context: Context,
+    service: S,
+    room: Arc<Room>,
+    shortage: Shortage,
+}
+
+/// The listening socket, and the path of one that has a path.
+#[derive(Debug)]
+enum Queue {
+    Tcp(TcpListener),
+    Unix(UnixListener, OwnedPath),
+}
+
+impl<S: Service> Acceptor<S> {
+    /// Takes over a listener. `room` is that of all listeners together. To be
+    /// called inside the runtime that will run it.
+    ///
+    /// # Errors
+    /// When the reactor does not take the socket.
+    pub fn new(
+        listener: Listener,
+        context: Context,
+        service: S,
+        room: Arc<Room>,
+    ) -> io::Result<Self> {
+        let name = listener.address().into();
+        let queue = match listener {
+            Listener { socket, path: None, .. } => {
+                Queue::Tcp(TcpListener::from_std(socket.into())?)
+            }
+            Listener { socket, path: Some(path), .. } => {
+                Queue::Unix(UnixListener::from_std(socket.into())?, path)
+            }
+        };
+        Ok(Self { queue, name, context, service, room, shortage: Shortage::default() })
+    }
+
+    /// Accepts until the drain begins, then closes the door without losing who is in the queue.
+    /// `open` is dropped when the door is closed.
+    pub async fn run(self, open: TaskTrackerToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.context.phase.reached(Phase::Draining) => break,
+                accepted = self.accept() => match accepted {
+                    Ok(socket) => {
+                        self.spare().await;
+                        self.start(socket);
+                    }
+                    Err(why) => self.pause(&why).await,
+                },
+            }
+        }
+        self.close().await;
+        drop(open);
+    }
+
+    /// Takes the next connection from the queue. Cancel-safe.
+    async fn accept(&self) -> io::Result<Socket> {
+        Ok(match &self.queue {
+            Queue::Tcp(listener) => Socket::Tcp(listener.accept().await?.0),
+            Queue::Unix(listener, _) => Socket::Unix(listener.accept().await?.0),
+        })
+    }
+
+    /// Starts a connection's task. Its guard in the tracker says that it is alive; the task owns
+    /// the socket and ends with the connection.
+    fn start(&self, socket: Socket) {
+        if let Err(why) = socket.no_delay() {
+            debug!(%why, "a connection was gone before it began");
+            return;
+        }
+        let entry = entry(&socket, &self.name);
+        let guard = self.context.connections.enter(entry.clone());
+        let (context, service) = (self.context.clone(), self.service.clone());
+        let room = self.room.clone();
+        tokio::spawn(connection::serve(socket, context, service, room, entry, guard));
+    }
+
+    /// Starts one that was taken from the queue past the reactor.
+    fn start_raw(&self, socket: io::Result<Socket>) {
+        match socket {
+            Ok(socket) => self.start(socket),
+            Err(why) => warn!(%why, "a connection from the queue cannot be served"),
+        }
+    }
+
+    /// An error of accept(2) is that of one connection, which is gone, or of the whole process,
+    /// which needs a moment; none ends the loop.
+    async fn pause(&self, why: &io::Error) {
+        if !door::is_exhaustion(why) {
+            debug!(%why, "a connection was gone before it was accepted");
+            sleep(FAILED_PAUSE).await;
+            return;
+        }
+        self.wait_for_more(why).await;
+    }
+
+    /// Keeps what has just been accepted waiting as long as it has a descriptor that the host keeps for
+    /// itself: guests have taken too many. A drain asks for none.
+    async fn spare(&self) {
+        while !descriptors::are_left_for_connections() {
+            if self.context.phase.now() >= Phase::Draining {
+                return;
+            }
+            self.wait_for_more(&io::Error::from_raw_os_error(libc::EMFILE)).await;
+        }
+        if let Some(Over { lasted, times }) = self.shortage.over() {
+            info!(addr = &*self.name, ?lasted, times, "accepts again");
+        }
+    }
+
+    /// Says once that there is a shortage, until it is over.
+    async fn wait_for_more(&self, why: &io::Error) {
+        if self.shortage.met() {
+            warn!(%why, addr = &*self.name, "cannot accept; tried again every {EXHAUSTED_PAUSE:?}");
+        }
+        tokio::select! {
+            () = sleep(EXHAUSTED_PAUSE) => {}
+            () = self.context.phase.reached(Phase::Draining) => {}
+        }
+    }
+
+    /// Empties the queue and closes. A cut ends the wait for what cannot be reached.
+    async fn close(&self) {
+        let lost = tokio::select! {
+            biased;
+            (from_queue, lost) = self.empty() => {
+                info!(addr = &*self.name, from_queue, "stop: listener closed");
+                lost
+            }
+            () = self.context.phase.reached(Phase::Cut) => {
+                warn!(addr = &*self.name, "stop: listener closed with its queue out of reach");
+                self.left_in().await
+            }
+        };
+        self.count(lost);
+    }
+
+    /// How many were taken from the queue, and how many peers the close may reset.
+    async fn empty(&self) -> (usize, usize) {
+        let mut admitted = 0;
+        let lost = match &self.queue {
+            Queue::Tcp(listener) => {
+                let admit = |socket| {
+                    admitted += 1;
+                    self.start_raw(tcp(socket));
+                };
+                door::empty_tcp(&SockRef::from(listener), admit).await
+            }
+            Queue::Unix(listener, path) => {
+                path.remove();
+                let admit = |socket| {
+                    admitted += 1;
+                    self.start_raw(unix(socket));
+                };
+                door::empty_unix(&SockRef::from(listener), admit).await;
+                0
+            }
+        };
+        (admitted, lost)
+    }
+
+    /// How many peers are reset by a close in the middle of all that.
+    async fn left_in(&self) -> usize {
+        match &self.queue {
+            Queue::Tcp(listener) => door::left_in(&SockRef::from(listener)).await,
+            Queue::Unix(listener, _) => door::left_in(&SockRef::from(listener)).await,
+        }
+    }
+
+    /// Takes peers whose connection the close may reset for connections that are dropped with bytes
+    /// owed on them: they may have sent a request.
+    fn count(&self, lost: usize) {
+        if lost == 0 {
+            return;
+        }
+        warn!(addr = &*self.name, lost, "stop: connections given up before they were accepted");
+        for _ in 0..lost {
+            let mut gone = self.context.connections.enter(Entry::new(None, self.name.clone()));
+            gone.mark_cut();
+        }
+    }
+}
+
+/// Hands a raw socket to tokio.
+fn tcp(socket: RawSocket) -> io::Result<Socket> {
+    socket.set_nonblocking(true)?;
+    TcpStream::from_std(socket.into()).map(Socket::Tcp)
+}
+
+fn unix(socket: RawSocket) -> io::Result<Socket> {
+    socket.set_nonblocking(true)?;
+    UnixStream::from_std(socket.into()).map(Socket::Unix)
+}
+
+/// The entry of a connection in the registry.
+fn entry(socket: &Socket, listener: &Arc<str>) -> Arc<Entry> {
+    let peer = match socket {
+        Socket::Tcp(stream) => stream.peer_addr().ok(),
+        Socket::Unix(_) => None,
+    };
+    Entry::new(peer, listener.clone())
+}

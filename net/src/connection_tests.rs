@@ -1,0 +1,491 @@
+//! Every deadline of a connection, on the paused clock: real sockets, a stub in place of guests.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::{Limits, RequestBody, Scarcity};
+use host_lifecycle::{PhaseWatch, Tracker};
+
+/// Answers `ok` to everything.
+#[derive(Clone)]
+struct Ok200;
+
+impl Service for Ok200 {
+    type Body = Full<Bytes>;
+
+    fn call(
+        &self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + 'static {
+        drop(request);
+        std::future::ready(Response::new(Full::from("ok")))
+    }
+
+    fn refusal(&self, why: Refusal) -> Bytes {
+        match why {
+            Refusal::HeadTooSlow => Bytes::from_static(b"HTTP/1.1 408 x\r\n\r\n"),
+            Refusal::Malformed(_) => Bytes::from_static(b"HTTP/1.1 400 x\r\n\r\n"),
+            Refusal::NoRoom | Refusal::Stopping => Bytes::from_static(b"HTTP/1.1 503 x\r\n\r\n"),
+        }
+    }
+}
+
+const LIMITS: Limits = Limits::TEST;
+
+struct Peer {
+    stream: UnixStream,
+    served: JoinHandle<()>,
+    began: Instant,
+    tracker: Tracker,
+}
+
+/// Answers at once and holds on to what it was sent, unread, as a guest at work after its answer may.
+#[derive(Clone, Default)]
+struct Keeper(Arc<Mutex<Vec<RequestBody>>>);
+
+impl Service for Keeper {
+    type Body = Full<Bytes>;
+
+    fn call(
+        &self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + 'static {
+        self.0.lock().unwrap().push(request.into_body());
+        std::future::ready(Response::new(Full::from("ok")))
+    }
+
+    fn refusal(&self, why: Refusal) -> Bytes {
+        Ok200.refusal(why)
+    }
+}
+
+fn connect(phase: PhaseWatch) -> Peer {
+    connect_to(Ok200, phase)
+}
+
+fn connect_to(service: impl Service, phase: PhaseWatch) -> Peer {
+    let (stream, ours) = UnixStream::pair().unwrap();
+    let tracker = Tracker::awaited();
+    let entry = Entry::new(None, "test".into());
+    let guard = tracker.enter(entry.clone());
+    let room = Room::new(1, tracker.clone());
+    let context =
+        Context { phase, connections: tracker.clone(), limits: LIMITS, scarcity: Scarcity::new() };
+    let served = tokio::spawn(serve(Socket::Unix(ours), context, service, room, entry, guard));
+    Peer { stream, served, began: Instant::now(), tracker }
+}
+
+impl Peer {
+    async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Everything until the host's FIN, and when it came.
+    async fn rest(&mut self) -> (String, Duration) {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).await.unwrap();
+        (String::from_utf8_lossy(&rest).into_owned(), self.began.elapsed())
+    }
+
+    async fn answer(&mut self) -> String {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"ok") {
+            assert_ne!(self.stream.read_buf(&mut answer).await.unwrap(), 0, "{answer:?}");
+        }
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// Waits until the connection has ended on our side too.
+    async fn gone(self) -> Tracker {
+        drop(self.stream);
+        self.served.await.unwrap();
+        self.tracker
+    }
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn ready() -> (impl Fn(Phase), PhaseWatch) {
+    let (set, phase) = PhaseWatch::by_hand();
+    set(Phase::Ready);
+    (set, phase)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sends_nothing_is_closed_after_the_head_timeout() {
+    let (_set, phase) = ready();
+    let mut peer = connect(phase);
+    assert_eq!(peer.rest().await, (String::new(), LIMITS.head));
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_head_is_answered_408_after_the_head_timeout() {
+    let (_set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send("GET / HT").await;
+    let (answer, at) = peer.rest().await;
+    assert_eq!((answer.as_str(), at), ("HTTP/1.1 408 x\r\n\r\n", LIMITS.head));
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_second_head_has_the_head_timeout_and_not_that_of_an_idle_connection() {
+    let (_set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send(GET).await;
+    peer.answer().await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    peer.send("GET / HT").await;
+    let (answer, at) = peer.rest().await;
+    assert_eq!(answer, "HTTP/1.1 408 x\r\n\r\n");
+    assert_eq!(at, Duration::from_secs(20) + LIMITS.head);
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_after_the_keep_alive_timeout() {
+    let (_set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send(GET).await;
+    peer.answer().await;
+    assert_eq!(peer.rest().await, (String::new(), LIMITS.keep_alive));
+    peer.gone().await;
+}
+
+/// Bytes of a body that nobody reads were taken for a request that has begun, and the driver looked
+/// for it again and again without a pause. The exchange is over with its answer; what still comes of its
+/// request is waited for as long as for any body.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_held_unread_does_not_keep_its_connection() {
+    let (_set, phase) = ready();
+    let mut peer = connect_to(Keeper::default(), phase);
+    peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").await;
+    peer.answer().await;
+    peer.send("01234").await;
+    assert_eq!(peer.rest().await, (String::new(), LIMITS.stall));
+    peer.gone().await;
+}
+
+/// C1, C2: what the service holds of a request is taken from it with the last frame of the answer. A chunk
+/// that looks like a request is none, and the request behind it is served at once, in a drain as well.
+#[tokio::test(start_paused = true)]
+async fn what_is_behind_a_body_that_is_held_unread_is_served_at_once() {
+    for in_a_drain in [false, true] {
+        let (set, phase) = ready();
+        let keeper = Keeper::default();
+        let mut peer = connect_to(keeper.clone(), phase);
+        let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+        peer.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        for _ in 0..2 {
+            peer.send(&format!("{:x}\r\n{smuggled}\r\n", smuggled.len())).await;
+        }
+        peer.answer().await;
+        if in_a_drain {
+            set(Phase::Draining);
+        }
+        peer.send(&format!("{:x}\r\n{smuggled}\r\n0\r\n\r\n{GET}", smuggled.len())).await;
+        assert!(peer.answer().await.starts_with("HTTP/1.1 200"));
+        assert_eq!(peer.began.elapsed(), Duration::ZERO);
+        let patience = if in_a_drain { Duration::ZERO } else { LIMITS.keep_alive };
+        assert_eq!(peer.rest().await, (String::new(), patience), "nobody asked for more");
+        assert_eq!(keeper.0.lock().unwrap().len(), 2);
+        peer.gone().await;
+    }
+}
+
+/// The service reads an error where it would have taken a broken body for a whole one.
+#[tokio::test(start_paused = true)]
+async fn a_held_body_ends_in_an_error_once_its_answer_has_ended() {
+    let (_set, phase) = ready();
+    let keeper = Keeper::default();
+    let mut peer = connect_to(keeper.clone(), phase);
+    peer.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    peer.answer().await;
+    peer.send("1\r\na\r\n0\r\n\r\n").await;
+    peer.send(GET).await;
+    peer.answer().await;
+    let held = keeper.0.lock().unwrap().remove(0);
+    let read = held.collect().await.map(http_body_util::Collected::to_bytes);
+    assert!(matches!(read, Err(crate::BodyError::Over)), "{read:?}");
+}
+
+/// C13: the connection refuses what could be read in two ways, in a head and in a body.
+#[tokio::test(start_paused = true)]
+async fn what_is_no_http_is_answered_400_and_closed() {
+    for head in ["GET / HTTP/1.1\nHost: a\n\n", "GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", "\n"] {
+        let (_set, phase) = ready();
+        let mut peer = connect(phase);
+        peer.send(GET).await;
+        peer.answer().await;
+        peer.send(head).await;
+        assert_eq!(
+            peer.rest().await,
+            ("HTTP/1.1 400 x\r\n\r\n".into(), Duration::ZERO),
+            "{head:?}"
+        );
+        peer.gone().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_idle_connection_lingers_from_the_moment_of_the_drain() {
+    let (set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send(GET).await;
+    peer.answer().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    set(Phase::Draining);
+    assert_eq!(peer.rest().await, (String::new(), Duration::from_secs(5) + LIMITS.linger));
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_within_the_linger_is_served_and_told_to_close() {
+    let (set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send(GET).await;
+    assert!(!peer.answer().await.contains("connection: close"));
+    set(Phase::Draining);
+    tokio::time::sleep(LIMITS.linger - Duration::from_millis(1)).await;
+    peer.send(GET).await;
+    let (answer, _) = peer.rest().await;
+    assert!(answer.contains("connection: close") && answer.ends_with("ok"), "{answer}");
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_fresh_connection_has_the_linger_too() {
+    let (set, phase) = ready();
+    set(Phase::Draining);
+    let mut peer = connect(phase);
+    assert_eq!(peer.rest().await, (String::new(), LIMITS.linger));
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_begun_during_the_linger_is_not_idle() {
+    let (set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send(GET).await;
+    peer.answer().await;
+    set(Phase::Draining);
+    tokio::time::sleep(Duration::from_millis(999)).await;
+    peer.send("GET / HTTP/1.1\r\n").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    peer.send("Host: a\r\n\r\n").await;
+    let (answer, _) = peer.rest().await;
+    assert!(answer.ends_with("ok"), "{answer}");
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_head_is_told_503_when_the_stop_cuts() {
+    let (set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send("GET / HT").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    set(Phase::Cut);
+    assert_eq!(peer.rest().await.0, "HTTP/1.1 503 x\r\n\r\n");
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_close_is_closed_after_the_lingering_close() {
+    let (set, phase) = ready();
+    set(Phase::Draining);
+    let mut peer = connect(phase);
+    peer.send(GET).await;
+    peer.answer().await;
+    let began = Instant::now();
+    let Peer { stream, served, tracker, .. } = peer;
+    served.await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(2));
+    assert_eq!(tracker.in_flight(), 0);
+    drop(stream);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_peer_that_never_acknowledges_the_ping_is_closed_when_it_owes_nothing() {
+    let (set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    // An empty SETTINGS frame (RFC 9113 §6.5).
+    peer.stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    set(Phase::Draining);
+    let (_, at) = peer.rest().await;
+    assert_eq!(at, Duration::from_secs(1) + Duration::from_secs(1));
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_preface_is_bounded_by_the_head_timeout() {
+    let (_set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send("PRI * HTTP/2.0\r\n").await;
+    assert_eq!(peer.rest().await.1, LIMITS.head);
+    peer.gone().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http2_peer_that_asks_nothing_is_told_after_the_head_timeout() {
+    let (_set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    let (_, at) = peer.rest().await;
+    assert!(at >= LIMITS.head && at <= LIMITS.head + Duration::from_secs(1), "{at:?}");
+    peer.gone().await;
+}
+
+/// The stream was reset behind the answer at once. That is no error (RFC 9113 §8.1), but curl 7.88 threw the
+/// answer away with it, whenever the upload was longer than the window.
+#[tokio::test(start_paused = true)]
+async fn rest_of_an_http2_upload_is_read_behind_its_answer_for_a_while() {
+    let keeper = Keeper::default();
+    let (_set, phase) = ready();
+    let peer = connect_to(keeper.clone(), phase);
+    let (mut client, connection) = ::h2::client::handshake(peer.stream).await.unwrap();
+    let driven = tokio::spawn(connection);
+    let post = Request::post("http://a/").body(()).unwrap();
+    let (response, mut upload) = client.send_request(post, false).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    assert_eq!(body.data().await.unwrap().unwrap(), "ok");
+    assert!(body.data().await.is_none());
+    let answered = Instant::now();
+    let mut left = 300 * 1024;
+    while left > 0 {
+        upload.reserve_capacity(left);
+        let room = std::future::poll_fn(|task| upload.poll_capacity(task)).await;
+        let room = room.unwrap().unwrap();
+        upload.send_data(vec![0; room].into(), false).unwrap();
+        left -= room;
+    }
+    let reset = std::future::poll_fn(|task| upload.poll_reset(task)).await.unwrap();
+    assert_eq!((reset, answered.elapsed()), (::h2::Reason::NO_ERROR, Duration::from_secs(1)));
+    // The connection goes on.
+    let get = Request::get("http://a/").body(()).unwrap();
+    let (response, _) = client.send_request(get, true).unwrap();
+    assert_eq!(response.await.unwrap().status(), 200);
+    assert_eq!(keeper.0.lock().unwrap().len(), 2);
+    drop(client);
+    driven.await.unwrap().unwrap();
+    peer.served.await.unwrap();
+    assert_eq!(peer.tracker.in_flight(), 0);
+}
+
+/// Frames of a client: an empty SETTINGS, and `GET /` of `a` on a stream.
+fn h2_get(stream: u32) -> Vec<u8> {
+    let head = [0x82, 0x84, 0x86, 0x41, 0x01, b'a'];
+    [&[0, 0, 6, 1, 5][..], &stream.to_be_bytes(), &head].concat()
+}
+
+async fn h2_connect(phase: PhaseWatch) -> Peer {
+    let mut peer = connect(phase);
+    peer.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    peer.stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    peer
+}
+
+impl Peer {
+    /// Reads frames until one of this kind, and gives its payload.
+    async fn frame(&mut self, kind: u8) -> Vec<u8> {
+        loop {
+            let mut head = [0; 9];
+            self.stream.read_exact(&mut head).await.expect("a frame");
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            self.stream.read_exact(&mut payload).await.expect("its payload");
+            if head[3] == kind {
+                return payload;
+            }
+        }
+    }
+}
+
+const DATA: u8 = 0;
+const GOAWAY: u8 = 7;
+
+/// Idle for longer than a peer may stall: the next request was dropped without a word when it came in two
+/// pieces.
+#[tokio::test(start_paused = true)]
+async fn an_http2_request_that_comes_in_pieces_is_served_however_long_its_connection_idled() {
+    let (_set, phase) = ready();
+    let mut peer = h2_connect(phase).await;
+    for (stream, idle) in [(1, Duration::ZERO), (3, LIMITS.stall + Duration::from_secs(5))] {
+        tokio::time::sleep(idle).await;
+        let get = h2_get(stream);
+        for piece in [&get[..11], &get[11..]] {
+            peer.stream.write_all(piece).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(peer.frame(DATA).await, b"ok");
+    }
+    peer.gone().await;
+}
+
+/// It was held for as long as a peer may stall, and counted as dropped by a stop.
+#[tokio::test(start_paused = true)]
+async fn half_an_http2_head_has_the_time_of_a_head_and_nothing_is_owed_to_it() {
+    let (_set, phase) = ready();
+    let mut peer = h2_connect(phase).await;
+    peer.stream.write_all(&h2_get(1)).await.unwrap();
+    peer.frame(DATA).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    peer.stream.write_all(&h2_get(3)[..11]).await.unwrap();
+    let began = Instant::now();
+    assert_eq!(peer.frame(GOAWAY).await[..4], 0x7fff_ffff_u32.to_be_bytes());
+    assert_eq!(began.elapsed(), LIMITS.head);
+    // It does not answer the PING, so it is told in the end that 3 was not served.
+    assert_eq!(peer.frame(GOAWAY).await, [0, 0, 0, 1, 0, 0, 0, 0]);
+    assert_eq!(began.elapsed(), LIMITS.head + Duration::from_secs(1));
+    assert_eq!(peer.gone().await.counts().cut, 0);
+}
+
+/// What crossed the end of the connection could not be sent again: nobody had said that it was not served.
+#[tokio::test(start_paused = true)]
+async fn an_http2_peer_is_told_which_stream_was_the_last_one_though_it_answers_no_ping() {
+    let (set, phase) = ready();
+    let mut peer = h2_connect(phase).await;
+    for stream in [1, 3] {
+        peer.stream.write_all(&h2_get(stream)).await.unwrap();
+        peer.frame(DATA).await;
+    }
+    set(Phase::Draining);
+    assert_eq!(peer.frame(GOAWAY).await[..4], 0x7fff_ffff_u32.to_be_bytes());
+    assert_eq!(peer.frame(GOAWAY).await, [0, 0, 0, 3, 0, 0, 0, 0]);
+    peer.gone().await;
+}
+
+/// hyper does not ask for a body before there is a window. So nobody had begun to wait, and a peer that gave
+/// none held its guest for as long as an exchange may last.
+#[tokio::test(start_paused = true)]
+async fn an_http2_peer_that_never_gives_a_window_is_given_up() {
+    let (_set, phase) = ready();
+    let peer = connect(phase);
+    let mut client = ::h2::client::Builder::new();
+    let (mut client, connection) =
+        client.initial_window_size(0).handshake::<_, Bytes>(peer.stream).await.unwrap();
+    let driven = tokio::spawn(connection);
+    let get = Request::get("http://a/").body(()).unwrap();
+    let (response, _) = client.send_request(get, true).unwrap();
+    let mut body = response.await.unwrap().into_body();
+    let began = Instant::now();
+    let broken = body.data().await.unwrap().unwrap_err();
+    assert!(broken.is_reset(), "{broken}");
+    let took = began.elapsed();
+    let turn = Duration::from_millis(50);
+    assert!((LIMITS.stall..LIMITS.stall + turn).contains(&took), "{took:?}");
+    drop((client, body));
+    driven.await.unwrap().unwrap();
+    peer.served.await.unwrap();
+    assert_eq!(peer.tracker.in_flight(), 0);
+}

@@ -1,0 +1,102 @@
+//! Which protocol is it? HTTP/2 with prior knowledge begins with a fixed preface (RFC 9113 §3.4);
+//! everything else is HTTP/1. Our own, because hyper-util's detection has no deadline and its
+//! builder no limit for the size of a head.
+
+use std::io;
+
+use bytes::BytesMut;
+use tokio::time::{Instant, sleep_until};
+
+use super::Context;
+use super::registry::Entry;
+use super::socket::{Socket, Unread};
+use host_lifecycle::Phase;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Room for the first read; most heads fit.
+const FIRST_READ: usize = 2048;
+
+/// What the first bytes said, with the bytes.
+#[derive(Debug)]
+pub(super) enum Opening {
+    Http1(BytesMut),
+    Http2(BytesMut),
+    /// The peer left, or sent nothing for too long.
+    Nothing,
+    /// The peer sent part of a preface and no more.
+    Stuck,
+}
+
+/// Reads until the protocol is known.
+///
+/// Bounded by the head timeout; during a stop a peer that has sent nothing has the linger. Ends at
+/// once when the stop cuts. A peer that has sent nothing makes room for another one when it is asked.
+pub(super) async fn detect(socket: &Socket, entry: &Entry, context: &Context) -> Opening {
+    let accepted = Instant::now();
+    let mut bytes = BytesMut::with_capacity(FIRST_READ);
+    loop {
+        match socket.try_read(&mut bytes) {
+            Ok(0) => return Opening::Nothing,
+            Ok(_) => match protocol(&bytes) {
+                Some(true) => return Opening::Http2(bytes),
+                Some(false) => return Opening::Http1(bytes),
+                None => continue,
+            },
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return Opening::Nothing,
+        }
+        let draining = context.phase.now() >= Phase::Draining;
+        let mut deadline = accepted + context.limits.head;
+        if draining && bytes.is_empty() {
+            deadline = deadline.min(Instant::now() + context.limits.linger);
+        }
+        tokio::select! {
+            biased;
+            ready = socket.readable() => if ready.is_err() { return Opening::Nothing },
+            () = sleep_until(deadline) => {
+                // The reactor may not have said yet what the kernel has.
+                if socket.unread() == Unread::Bytes { continue }
+                return stuck(bytes);
+            }
+            () = entry.room_is_wanted(), if bytes.is_empty() => {
+                if socket.unread() == Unread::Nothing { return Opening::Nothing }
+            }
+            () = context.phase.reached(Phase::Cut) => return stuck(bytes),
+            () = context.phase.reached(Phase::Draining), if !draining => {}
+        }
+    }
+}
+
+/// What is made of a peer that says no more. `PRI` may begin other heads too: HTTP/1 says why it ends.
+fn stuck(bytes: BytesMut) -> Opening {
+    match bytes.len() {
+        0 => Opening::Nothing,
+        1..=3 => Opening::Http1(bytes),
+        _ => Opening::Stuck,
+    }
+}
+
+/// Whether the bytes are HTTP/2, once they say so.
+fn protocol(bytes: &[u8]) -> Option<bool> {
+    let seen = bytes.len().min(PREFACE.len());
+    if bytes[..seen] != PREFACE[..seen] {
+        return Some(false);
+    }
+    (seen == PREFACE.len()).then_some(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_preface_decides_as_soon_as_it_can() {
+        assert_eq!(protocol(b""), None);
+        assert_eq!(protocol(b"PRI * HTTP/2"), None);
+        assert_eq!(protocol(b"G"), Some(false));
+        assert_eq!(protocol(b"PRI * HTTP/1"), Some(false));
+        assert_eq!(protocol(b"PUT / HTTP/1.1"), Some(false));
+        assert_eq!(protocol(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0"), Some(true));
+    }
+}
