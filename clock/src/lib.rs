@@ -60,7 +60,7 @@ pub fn start() -> io::Result<()> {
         thread::Builder::new().name("heart".into()).spawn(move || {
             loop {
                 let now = millis(born.elapsed());
-                let pulse = Pulse::of(PULSE.load(atomic::Ordering::Relaxed));
+                let pulse = Pulse::from_word(PULSE.load(atomic::Ordering::Relaxed));
                 PULSE.store(pulse.beat(now).word(), atomic::Ordering::Relaxed);
                 thread::sleep(BEAT);
             }
@@ -79,7 +79,7 @@ struct Pulse {
 }
 
 impl Pulse {
-    fn of(word: u64) -> Self {
+    fn from_word(word: u64) -> Self {
         let [lost, last] = [word >> 32, word & u64::from(u32::MAX)];
         Self { lost: u32::try_from(lost).unwrap_or(0), last: u32::try_from(last).unwrap_or(0) }
     }
@@ -109,7 +109,7 @@ fn millis(time: Duration) -> u32 {
 fn lost(now: Instant) -> Duration {
     let Some(born) = BORN.get() else { return Duration::ZERO };
     let now = millis(now.saturating_duration_since(*born));
-    Duration::from_millis(Pulse::of(PULSE.load(atomic::Ordering::Relaxed)).lost(now).into())
+    Duration::from_millis(Pulse::from_word(PULSE.load(atomic::Ordering::Relaxed)).lost(now).into())
 }
 
 /// A moment on a clock that stands still while the process does not run. Moments are comparable with
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(pulse, Pulse { lost: 2950, last: 3290 });
         assert_eq!(pulse.lost(3280), 2950, "looked at the clock before the heart did");
         assert_eq!(pulse.beat(3340).lost, 2950);
-        assert_eq!(Pulse::of(pulse.word()), pulse);
+        assert_eq!(Pulse::from_word(pulse.word()), pulse);
     }
 
     #[test]

@@ -23,12 +23,12 @@ const CHECKSUM: usize = 32;
 /// What code was made from and for: the bytes of the component, all settings of the compiler with
 /// wasmtime's full version and the features of this processor, and the version of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Key([u8; 32]);
+pub struct ArtefactKey([u8; 32]);
 
-impl Key {
+impl ArtefactKey {
     /// For the component with this SHA-256, compiled as `engine` wants it.
     #[must_use]
-    pub fn of(engine: &Engine, component: &[u8; 32]) -> Self {
+    pub fn new(engine: &Engine, component: &[u8; 32]) -> Self {
         let mut hash = Sha256::new();
         hash.update(env!("CARGO_PKG_VERSION"));
         hash.update([0]);
@@ -40,7 +40,7 @@ impl Key {
 }
 
 /// 64 digits in hex.
-impl fmt::Display for Key {
+impl fmt::Display for ArtefactKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
@@ -80,7 +80,7 @@ pub struct Artefact(Vec<u8>);
 
 impl Artefact {
     /// Puts key and checksum around code that the compiler has just made.
-    pub(crate) fn seal(key: &Key, code: &[u8]) -> Self {
+    pub(crate) fn seal(key: &ArtefactKey, code: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(CODE + code.len() + CHECKSUM);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&key.0);
@@ -92,7 +92,7 @@ impl Artefact {
     }
 
     /// Checks what a child or a file of ours has given.
-    pub(crate) fn check(key: &Key, bytes: Vec<u8>) -> Result<Self, Damaged> {
+    pub(crate) fn check(key: &ArtefactKey, bytes: Vec<u8>) -> Result<Self, Damaged> {
         let head = bytes.get(..CODE).ok_or(Damaged::Length)?;
         if head[..KEY] != *MAGIC || head[KEY..LENGTH] != key.0 {
             return Err(Damaged::Other);
@@ -154,7 +154,7 @@ impl fmt::Debug for Artefact {
 mod tests {
     use super::*;
 
-    const KEY_A: Key = Key([1; 32]);
+    const KEY_A: ArtefactKey = ArtefactKey([1; 32]);
 
     fn sealed() -> Vec<u8> {
         Artefact::seal(&KEY_A, b"code of a guest").0
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_is_of_something_else_is_found() {
-        assert_eq!(Artefact::check(&Key([2; 32]), sealed()).unwrap_err(), Damaged::Other);
+        assert_eq!(Artefact::check(&ArtefactKey([2; 32]), sealed()).unwrap_err(), Damaged::Other);
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
         let plain = Engine::new(&crate::settings(false)).unwrap();
         let again = Engine::new(&crate::settings(false)).unwrap();
         let concurrent = Engine::new(&crate::settings(true)).unwrap();
-        let key = |engine: &Engine, byte: u8| Key::of(engine, &[byte; 32]);
+        let key = |engine: &Engine, byte: u8| ArtefactKey::new(engine, &[byte; 32]);
         assert_eq!(key(&plain, 1), key(&again, 1));
         assert_ne!(key(&plain, 1), key(&plain, 2));
         assert_ne!(key(&plain, 1), key(&concurrent, 1));
@@ -209,7 +209,7 @@ mod tests {
     fn artefact_of_a_component_loads_and_only_with_its_settings() {
         let engine = Engine::new(&crate::settings(false)).unwrap();
         let component = wat::parse_str("(component)").unwrap();
-        let key = Key::of(&engine, &crate::component_digest(&component));
+        let key = ArtefactKey::new(&engine, &crate::component_digest(&component));
         let code = engine.precompile_component(&component).unwrap();
         let artefact = Artefact::check(&key, Artefact::seal(&key, &code).0).unwrap();
         assert!(artefact.load(&engine).is_ok());

@@ -22,7 +22,7 @@ use rustix::process::geteuid;
 use thiserror::Error;
 use tracing::{debug, warn};
 
-use crate::{Artefact, Key};
+use crate::{Artefact, ArtefactKey};
 
 /// All entries together; above it, those go that were not used for longest. The code of a small guest
 /// is some hundred KiB, that of the largest seen 40 MiB.
@@ -49,7 +49,7 @@ const NEW: &str = ".new-";
 
 /// Why a directory is not used.
 #[derive(Debug, Error)]
-pub enum Unusable {
+pub enum CacheError {
     /// It cannot be made or opened.
     #[error("{} cannot be used: {why}", path.display())]
     Unopened {
@@ -88,7 +88,7 @@ pub enum Unusable {
 
 /// A directory of compiled code that belongs to us or to root, and that nobody else may write to.
 #[derive(Debug)]
-pub struct Cache {
+pub struct ArtefactCache {
     path: PathBuf,
     /// What is at that path, or was when it was last looked at.
     directory: Mutex<Arc<OwnedFd>>,
@@ -98,13 +98,13 @@ pub struct Cache {
     number: AtomicU64,
 }
 
-impl Cache {
+impl ArtefactCache {
     /// Opens the directory, and makes it if it is missing. What stands above it is not looked at:
     /// who may rename that is trusted. Blocks.
     ///
     /// # Errors
-    /// See [`Unusable`].
-    pub fn open(path: &Path) -> Result<Self, Unusable> {
+    /// See [`CacheError`].
+    pub fn open(path: &Path) -> Result<Self, CacheError> {
         let directory = Mutex::new(Arc::new(Self::open_directory(path)?));
         Ok(Self {
             path: path.to_owned(),
@@ -121,8 +121,8 @@ impl Cache {
         Self { largest_entry: most.min(self.largest_entry), ..self }
     }
 
-    fn open_directory(path: &Path) -> Result<OwnedFd, Unusable> {
-        let unopened = |why: io::Error| Unusable::Unopened { path: path.to_owned(), why };
+    fn open_directory(path: &Path) -> Result<OwnedFd, CacheError> {
+        let unopened = |why: io::Error| CacheError::Unopened { path: path.to_owned(), why };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unopened)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = open(path, flags, Mode::empty())
@@ -130,10 +130,10 @@ impl Cache {
         let (stat, directory) = opened.map_err(|why| unopened(why.into()))?;
         if !is_ours(&stat) {
             let (owner, user) = (stat.st_uid, geteuid().as_raw());
-            return Err(Unusable::Foreign { path: path.to_owned(), owner, user });
+            return Err(CacheError::Foreign { path: path.to_owned(), owner, user });
         }
         if others_write(&stat) {
-            return Err(Unusable::Open { path: path.to_owned(), mode: stat.st_mode & 0o7777 });
+            return Err(CacheError::Open { path: path.to_owned(), mode: stat.st_mode & 0o7777 });
         }
         Ok(directory)
     }
@@ -153,7 +153,7 @@ impl Cache {
 
     /// What is kept under this key, if it is whole. Blocks.
     #[must_use]
-    pub fn get(&self, key: &Key) -> Option<Artefact> {
+    pub fn get(&self, key: &ArtefactKey) -> Option<Artefact> {
         let name = entry(key);
         let mut file = match self.open_entry(&name) {
             Ok(file) => file,
@@ -200,7 +200,7 @@ impl Cache {
     }
 
     /// Keeps it for the next start; says so in the log if that fails. Blocks.
-    pub fn put(&self, key: &Key, artefact: &Artefact) {
+    pub fn put(&self, key: &ArtefactKey, artefact: &Artefact) {
         if let Err(why) = self.keep(&entry(key), artefact.bytes()) {
             let path = self.path.display();
             warn!(
@@ -347,7 +347,7 @@ fn is_new(name: &str) -> bool {
     numbers.is_some_and(|(process, own)| number(process) && number(own))
 }
 
-fn entry(key: &Key) -> String {
+fn entry(key: &ArtefactKey) -> String {
     format!("{key}{ENTRY}")
 }
 
@@ -392,17 +392,17 @@ mod tests {
         }
     }
 
-    fn key(byte: u8) -> Key {
-        Key::of(&Engine::new(&crate::settings(false)).unwrap(), &[byte; 32])
+    fn key(byte: u8) -> ArtefactKey {
+        ArtefactKey::new(&Engine::new(&crate::settings(false)).unwrap(), &[byte; 32])
     }
 
     #[test]
     fn what_is_kept_is_found_and_nothing_else() {
         let folder = Folder::new("kept");
-        let cache = Cache::open(&folder.0).unwrap();
+        let cache = ArtefactCache::open(&folder.0).unwrap();
         assert!(cache.get(&key(1)).is_none());
         cache.put(&key(1), &Artefact::seal(&key(1), b"one"));
-        let found = Cache::open(&folder.0).unwrap().get(&key(1)).unwrap();
+        let found = ArtefactCache::open(&folder.0).unwrap().get(&key(1)).unwrap();
         assert_eq!(found.bytes(), Artefact::seal(&key(1), b"one").bytes());
         assert!(cache.get(&key(2)).is_none());
         // An entry under another's name is a miss.
@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn what_was_not_used_for_longest_goes_and_what_is_not_ours_stays() {
         let folder = Folder::new("largest");
-        let mut cache = Cache::open(&folder.0).unwrap();
+        let mut cache = ArtefactCache::open(&folder.0).unwrap();
         let artefact = |byte| Artefact::seal(&key(byte), &[byte; 1_000]);
         cache.largest = 3 * artefact(0).bytes().len() as u64;
         let aged = |byte, hours: u64| {
@@ -456,7 +456,7 @@ mod tests {
         let folder = Folder::new("held");
         let artefact = Artefact::seal(&key(1), &[1; 1_000]);
         let size = artefact.bytes().len() as u64;
-        let open = |most: u64| Cache::open(&folder.0).unwrap().holding(most);
+        let open = |most: u64| ArtefactCache::open(&folder.0).unwrap().holding(most);
         open(size).put(&key(1), &artefact);
         assert!(open(size).get(&key(1)).is_some());
         assert!(open(size - 1).get(&key(1)).is_none());
@@ -466,7 +466,7 @@ mod tests {
     #[test]
     fn old_entries_make_room_for_a_new_one_and_not_in_vain() {
         let folder = Folder::new("room");
-        let cache = Cache::open(&folder.0).unwrap();
+        let cache = ArtefactCache::open(&folder.0).unwrap();
         let artefact = Artefact::seal(&key(0), &[0; 1_000]);
         let size = artefact.bytes().len() as u64;
         for byte in 1..=3 {
@@ -487,7 +487,7 @@ mod tests {
     #[test]
     fn a_directory_that_was_removed_is_made_again() {
         let folder = Folder::new("removed");
-        let cache = Cache::open(&folder.0).unwrap();
+        let cache = ArtefactCache::open(&folder.0).unwrap();
         for byte in 1..=2 {
             fs::remove_dir_all(&folder.0).unwrap();
             assert!(cache.get(&key(byte)).is_none());
@@ -509,9 +509,9 @@ mod tests {
     #[test]
     fn who_finds_a_name_taken_takes_another() {
         let folder = Folder::new("taken");
-        let cache = Cache::open(&folder.0).unwrap();
+        let cache = ArtefactCache::open(&folder.0).unwrap();
         let (taken, mut first) = cache.create_new(&cache.directory().clone()).unwrap();
-        let second = Cache::open(&folder.0).unwrap();
+        let second = ArtefactCache::open(&folder.0).unwrap();
         second.put(&key(1), &Artefact::seal(&key(1), b"second"));
         assert!(second.get(&key(1)).is_some());
         first.write_all(b"first").unwrap();
@@ -522,7 +522,7 @@ mod tests {
     fn hosts_that_write_the_same_entry_at_once_leave_a_whole_one() {
         let folder = Folder::new("at-once");
         let write = || {
-            let cache = Cache::open(&folder.0).unwrap();
+            let cache = ArtefactCache::open(&folder.0).unwrap();
             for _ in 0..50 {
                 cache.put(&key(1), &Artefact::seal(&key(1), &[7; 100_000]));
                 assert!(cache.get(&key(1)).is_some());
@@ -542,8 +542,8 @@ mod tests {
         fs::create_dir(&folder.0).unwrap();
         for (mode, refused) in [(0o755, false), (0o700, false), (0o775, true), (0o757, true)] {
             fs::set_permissions(&folder.0, fs::Permissions::from_mode(mode)).unwrap();
-            let opened = Cache::open(&folder.0);
-            assert_eq!(matches!(opened, Err(Unusable::Open { .. })), refused, "{mode:o}");
+            let opened = ArtefactCache::open(&folder.0);
+            assert_eq!(matches!(opened, Err(CacheError::Open { .. })), refused, "{mode:o}");
         }
     }
 }

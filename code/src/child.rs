@@ -21,7 +21,9 @@ use thread_priority::{
 };
 use wasmtime::{Engine, OutOfMemory};
 
-use crate::{Artefact, Key, Orders, Task, Yields, component_digest, sandbox, settings};
+use crate::{
+    Artefact, ArtefactKey, ChildOrders, ChildTask, Yields, component_digest, sandbox, settings,
+};
 
 /// The weakest claim to a core (setpriority(2)): such a process gets what others leave, and a
 /// seventieth of what they do not.
@@ -37,7 +39,7 @@ const CPU_GRACE: u64 = 1;
 /// Why nothing was made. Its code is how the one who waits tells these apart: of the words some may be the
 /// component's.
 #[derive(Debug)]
-pub enum End {
+pub enum ChildFailure {
     /// What keeps this process from trying.
     Unable(String),
     /// Why the component does not compile.
@@ -46,7 +48,7 @@ pub enum End {
     NoMemory(String),
 }
 
-impl End {
+impl ChildFailure {
     pub(crate) const UNABLE: u8 = 3;
     pub(crate) const REFUSED: u8 = 10;
     pub(crate) const NO_MEMORY: u8 = 11;
@@ -62,7 +64,7 @@ impl End {
     }
 }
 
-impl fmt::Display for End {
+impl fmt::Display for ChildFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unable(why) | Self::Refused(why) | Self::NoMemory(why) => f.write_str(why),
@@ -70,7 +72,7 @@ impl fmt::Display for End {
     }
 }
 
-impl From<wasmtime::Error> for End {
+impl From<wasmtime::Error> for ChildFailure {
     fn from(why: wasmtime::Error) -> Self {
         let words = one_line(&why.chain().map(ToString::to_string).collect::<Vec<_>>().join(": "));
         if why.chain().any(is_of_memory) { Self::NoMemory(words) } else { Self::Refused(words) }
@@ -91,17 +93,17 @@ fn is_of_memory(why: &(dyn Error + 'static)) -> bool {
 /// Makes of stdin what is ordered, on stdout.
 ///
 /// # Errors
-/// See [`End`]; each in one line.
-pub fn run(orders: &Orders) -> Result<(), End> {
-    bound(orders).map_err(End::Unable)?;
+/// See [`ChildFailure`]; each in one line.
+pub fn run(orders: &ChildOrders) -> Result<(), ChildFailure> {
+    bound(orders).map_err(ChildFailure::Unable)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(orders.threads)
         .build()
         // Where there are no threads to be had, which is not the component's fault, the first one has to do.
         .or_else(|_| rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build())
-        .map_err(|why| End::Unable(format!("no threads to compile on: {why}")))?;
+        .map_err(|why| ChildFailure::Unable(format!("no threads to compile on: {why}")))?;
     // From here on there are no new threads, no files and no sockets.
-    if !sandbox::enter().map_err(End::Unable)? {
+    if !sandbox::confine().map_err(ChildFailure::Unable)? {
         // The one who waits for the code logs it.
         drop(writeln!(io::stderr(), "{NOT_CONFINED}"));
     }
@@ -109,27 +111,28 @@ pub fn run(orders: &Orders) -> Result<(), End> {
     let read = io::stdin().lock().read_to_end(&mut given);
     read.map_err(|why| of_io("reading it", &why))?;
     let made = match orders.task {
-        Task::Binary => binary(&given)?,
-        Task::Code => pool.install(|| code(given, orders.concurrency))?,
+        ChildTask::Binary => binary(&given)?,
+        ChildTask::Code => pool.install(|| code(given, orders.concurrency))?,
     };
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(&made).and_then(|()| stdout.flush());
     written.map_err(|why| of_io("handing it over", &why))
 }
 
-fn of_io(doing: &str, why: &io::Error) -> End {
+fn of_io(doing: &str, why: &io::Error) -> ChildFailure {
     let words = format!("{doing}: {why}");
-    if is_of_memory(why) { End::NoMemory(words) } else { End::Unable(words) }
+    if is_of_memory(why) { ChildFailure::NoMemory(words) } else { ChildFailure::Unable(words) }
 }
 
-fn binary(text: &[u8]) -> Result<Vec<u8>, End> {
-    let made = wat::parse_bytes(text).map_err(|why| End::Refused(one_line(&why.to_string())))?;
+fn binary(text: &[u8]) -> Result<Vec<u8>, ChildFailure> {
+    let made =
+        wat::parse_bytes(text).map_err(|why| ChildFailure::Refused(one_line(&why.to_string())))?;
     Ok(made.into_owned())
 }
 
-fn code(component: Vec<u8>, concurrency: bool) -> Result<Vec<u8>, End> {
+fn code(component: Vec<u8>, concurrency: bool) -> Result<Vec<u8>, ChildFailure> {
     let engine = Engine::new(&settings(concurrency))?;
-    let key = Key::of(&engine, &component_digest(&component));
+    let key = ArtefactKey::new(&engine, &component_digest(&component));
     let code = engine.precompile_component(&component)?;
     drop(component);
     Ok(Artefact::seal(&key, &code).into_bytes())
@@ -143,7 +146,7 @@ fn run_when_idle() -> Result<(), thread_priority::Error> {
 }
 
 /// Sets every bound that the kernel keeps for us.
-fn bound(orders: &Orders) -> Result<(), String> {
+fn bound(orders: &ChildOrders) -> Result<(), String> {
     let failed = |what: &str, why: Errno| format!("{what} cannot be bounded: {why}");
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|why| failed("its life", why))?;
     // It may have gone before that.
@@ -194,18 +197,24 @@ mod tests {
     use super::*;
 
     fn end(why: impl Into<wasmtime::Error>) -> u8 {
-        End::from(why.into()).code()
+        ChildFailure::from(why.into()).code()
     }
 
     #[test]
     fn want_of_memory_is_told_by_what_the_error_is() {
         let mapping =
             || wasmtime::Error::from(io::Error::from(Errno::NOMEM)).context("mmap failed");
-        assert_eq!(end(mapping()), End::NO_MEMORY);
-        assert_eq!(end(wasmtime::Error::from(Errno::NOMEM).context("mmap")), End::NO_MEMORY);
-        assert_eq!(end(io::Error::from(io::ErrorKind::OutOfMemory)), End::NO_MEMORY);
-        assert_eq!(end(OutOfMemory::new(8)), End::NO_MEMORY);
-        assert_eq!(end(wasmtime::Error::msg("export `out of memory` twice")), End::REFUSED);
-        assert_eq!(end(io::Error::from(Errno::PERM)), End::REFUSED);
+        assert_eq!(end(mapping()), ChildFailure::NO_MEMORY);
+        assert_eq!(
+            end(wasmtime::Error::from(Errno::NOMEM).context("mmap")),
+            ChildFailure::NO_MEMORY
+        );
+        assert_eq!(end(io::Error::from(io::ErrorKind::OutOfMemory)), ChildFailure::NO_MEMORY);
+        assert_eq!(end(OutOfMemory::new(8)), ChildFailure::NO_MEMORY);
+        assert_eq!(
+            end(wasmtime::Error::msg("export `out of memory` twice")),
+            ChildFailure::REFUSED
+        );
+        assert_eq!(end(io::Error::from(Errno::PERM)), ChildFailure::REFUSED);
     }
 }

@@ -19,12 +19,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use crate::child::End;
-use crate::{Artefact, Damaged, Key, Orders, Task, Yields};
+use crate::child::ChildFailure;
+use crate::{Artefact, ArtefactKey, ChildOrders, ChildTask, Damaged, Yields};
 
 /// How urgent a load is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
+pub enum Urgency {
     /// Nobody is served before it is done.
     Start,
     /// Others are being served meanwhile.
@@ -33,7 +33,7 @@ pub enum Pace {
 
 /// What compiling one component may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
+pub struct CompileBounds {
     /// Memory of the child, in bytes.
     pub memory: u64,
     /// From when it is asked for until it is there.
@@ -59,7 +59,7 @@ const LONGEST_WORDS: u64 = 16 << 10;
 /// Why a component was not compiled, in words that follow its name. Says what to do where there is
 /// something to be done.
 #[derive(Debug, Error)]
-pub enum NotCompiled {
+pub enum CompileError {
     /// Others are being compiled, and went on for too long.
     #[error("was not compiled: others still are, after {0:?}; ask again later")]
     Busy(Duration),
@@ -117,7 +117,7 @@ pub enum NotCompiled {
     Garbled(Damaged),
 }
 
-impl NotCompiled {
+impl CompileError {
     fn of_text(self) -> Self {
         match self {
             Self::TooSlow(time) if time == TEXT_TIME => Self::LongText(time),
@@ -169,17 +169,17 @@ pub struct Compiler {
     /// Texts are made into components one at a time, beside what is compiled.
     texts: Arc<Semaphore>,
     cores: NonZeroUsize,
-    bounds: Bounds,
+    bounds: CompileBounds,
 }
 
 /// A child compiles on no more threads than this, because each takes of the memory that it may have: a
 /// component of 11 MB compiles within a gibibyte on 8 threads, and on 32 it does not.
 const MOST_THREADS: usize = 8;
 
-fn threads(cores: NonZeroUsize, pace: Pace) -> usize {
+fn threads(cores: NonZeroUsize, pace: Urgency) -> usize {
     let threads = match pace {
-        Pace::Start => cores.get(),
-        Pace::BesideTraffic => cores.get().div_ceil(2),
+        Urgency::Start => cores.get(),
+        Urgency::BesideTraffic => cores.get().div_ceil(2),
     };
     threads.min(MOST_THREADS)
 }
@@ -199,7 +199,7 @@ impl Compiler {
     /// One that keeps to these bounds for each component, and has at most half as many children at once
     /// as there are cores, or two.
     #[must_use]
-    pub fn new(bounds: Bounds) -> Self {
+    pub fn new(bounds: CompileBounds) -> Self {
         let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let seats = Arc::new(Semaphore::new(seats(cores)));
         Self { seats, texts: Arc::new(Semaphore::new(1)), cores, bounds }
@@ -214,46 +214,46 @@ impl Compiler {
     /// Compiles the component with this key. Bounded in time; dropping the future kills the child.
     ///
     /// # Errors
-    /// See [`NotCompiled`].
+    /// See [`CompileError`].
     pub async fn compile(
         &self,
         component: &[u8],
-        key: &Key,
+        key: &ArtefactKey,
         concurrency: bool,
-        pace: Pace,
-    ) -> Result<Artefact, NotCompiled> {
-        let Bounds { memory, time, output } = self.bounds;
+        pace: Urgency,
+    ) -> Result<Artefact, CompileError> {
+        let CompileBounds { memory, time, output } = self.bounds;
         let deadline = Moment::now() + time;
         let seat = host_clock::timeout(deadline.left(), self.seats.acquire()).await;
-        let _seat = seat.map_err(|_| NotCompiled::Busy(time))?;
+        let _seat = seat.map_err(|_| CompileError::Busy(time))?;
         let threads = threads(self.cores, pace);
         let cpu = time.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
-        let orders = Orders {
-            task: Task::Code,
+        let orders = ChildOrders {
+            task: ChildTask::Code,
             memory,
             cpu,
             threads,
-            yields: if pace == Pace::BesideTraffic { Yields::All } else { Yields::Nothing },
+            yields: if pace == Urgency::BesideTraffic { Yields::All } else { Yields::Nothing },
             concurrency,
             parent: std::process::id(),
         };
         let left = self.run(&orders, component, deadline).await?;
         let output = judge(left, &orders, output)?;
-        Artefact::check(key, output).map_err(NotCompiled::Garbled)
+        Artefact::check(key, output).map_err(CompileError::Garbled)
     }
 
     /// Makes a component of its text. Bounded in time; dropping the future kills the child.
     ///
     /// # Errors
-    /// See [`NotCompiled`].
-    pub async fn component(&self, text: &[u8]) -> Result<Vec<u8>, NotCompiled> {
-        let bounds = Bounds { time: self.bounds.time.min(TEXT_TIME), ..self.bounds };
-        let Bounds { memory, time, output } = bounds;
+    /// See [`CompileError`].
+    pub async fn component(&self, text: &[u8]) -> Result<Vec<u8>, CompileError> {
+        let bounds = CompileBounds { time: self.bounds.time.min(TEXT_TIME), ..self.bounds };
+        let CompileBounds { memory, time, output } = bounds;
         let deadline = Moment::now() + time;
         let seat = host_clock::timeout(deadline.left(), self.texts.acquire()).await;
-        let _seat = seat.map_err(|_| NotCompiled::Busy(time))?;
-        let orders = Orders {
-            task: Task::Binary,
+        let _seat = seat.map_err(|_| CompileError::Busy(time))?;
+        let orders = ChildOrders {
+            task: ChildTask::Binary,
             memory,
             // It is by the clock that it is too slow.
             cpu: self.bounds.time.saturating_mul(2),
@@ -270,23 +270,23 @@ impl Compiler {
     /// did not either.
     async fn run(
         &self,
-        orders: &Orders,
+        orders: &ChildOrders,
         input: &[u8],
         deadline: Moment,
-    ) -> Result<Left, NotCompiled> {
+    ) -> Result<Left, CompileError> {
         if orders.yields == Yields::All {
             if let Some(left) = self.run_when_idle(orders, input, deadline).await? {
                 return Ok(left);
             }
             // It begins anew: a process may not take back what it has yielded (sched(7)).
-            let orders = Orders { yields: Yields::Most, ..*orders };
+            let orders = ChildOrders { yields: Yields::Most, ..*orders };
             return Box::pin(self.run(&orders, input, deadline)).await;
         }
-        let Bounds { time, output, .. } = self.bounds;
-        let mut child = start(orders).map_err(NotCompiled::NoProcess)?;
+        let CompileBounds { time, output, .. } = self.bounds;
+        let mut child = start(orders).map_err(CompileError::NoProcess)?;
         let number = child.id();
         match host_clock::timeout(deadline.left(), run(&mut child, input, output)).await {
-            Ok(left) => left.map_err(NotCompiled::NoProcess),
+            Ok(left) => left.map_err(CompileError::NoProcess),
             Err(_) => Err(too_slow(time, number.and_then(cpu_time))),
         }
     }
@@ -295,24 +295,24 @@ impl Compiler {
     /// machine that is busy for good a change would never come.
     async fn run_when_idle(
         &self,
-        orders: &Orders,
+        orders: &ChildOrders,
         input: &[u8],
         deadline: Moment,
-    ) -> Result<Option<Left>, NotCompiled> {
-        let Bounds { time, output, .. } = self.bounds;
-        let mut child = start(orders).map_err(NotCompiled::NoProcess)?;
+    ) -> Result<Option<Left>, CompileError> {
+        let CompileBounds { time, output, .. } = self.bounds;
+        let mut child = start(orders).map_err(CompileError::NoProcess)?;
         let number = child.id();
         let cpu = || number.and_then(cpu_time);
         let mut left = pin!(run(&mut child, input, output));
         let idle = IDLE_AT_LEAST.min(deadline.left());
         if let Ok(left) = host_clock::timeout(idle, &mut left).await {
-            return left.map(Some).map_err(NotCompiled::NoProcess);
+            return left.map(Some).map_err(CompileError::NoProcess);
         }
         if number.is_some_and(is_kept_waiting) && is_starved(cpu(), idle) && !deadline.is_over() {
             return Ok(None);
         }
         match host_clock::timeout(deadline.left(), left).await {
-            Ok(left) => left.map(Some).map_err(NotCompiled::NoProcess),
+            Ok(left) => left.map(Some).map_err(CompileError::NoProcess),
             Err(_) => Err(too_slow(time, cpu())),
         }
     }
@@ -334,10 +334,10 @@ fn is_starved(cpu: Option<Duration>, time: Duration) -> bool {
 
 /// What kept a compile from its end: not the component, where the child has had less than half of a core.
 /// One that takes longer than it may uses one core at least.
-fn too_slow(time: Duration, cpu: Option<Duration>) -> NotCompiled {
+fn too_slow(time: Duration, cpu: Option<Duration>) -> CompileError {
     match cpu {
-        Some(cpu) if cpu < time / 2 => NotCompiled::Starved { time, cpu },
-        _ => NotCompiled::TooSlow(time),
+        Some(cpu) if cpu < time / 2 => CompileError::Starved { time, cpu },
+        _ => CompileError::TooSlow(time),
     }
 }
 
@@ -357,7 +357,7 @@ fn ticks(stat: &str) -> Option<Duration> {
 
 /// Starts a child. Whoever drops it kills it, and so does the kernel when the thread ends that started it, so that is one that lives as long as
 /// the runtime: no thread for blocking work.
-fn start(orders: &Orders) -> io::Result<Child> {
+fn start(orders: &ChildOrders) -> io::Result<Child> {
     // Whoever started us may have us ignore the ends of children: then the kernel keeps none of them, and
     // there is nothing to wait for. A handler ends that, for as long as the process lives.
     let _ends = signal(SignalKind::child())?;
@@ -408,11 +408,11 @@ const PANIC: &str = "panicked at";
 
 /// Says what a child has come to, by how it ended, in the words of who asked for it. What it says may be the
 /// component's choice.
-fn judge(left: Left, orders: &Orders, most: u64) -> Result<Vec<u8>, NotCompiled> {
+fn judge(left: Left, orders: &ChildOrders, most: u64) -> Result<Vec<u8>, CompileError> {
     let Left { status, output, words } = left;
     // It could write no more than that.
     if output.len() as u64 > most {
-        return Err(NotCompiled::TooLarge(most));
+        return Err(CompileError::TooLarge(most));
     }
     if status.success() {
         static SAID: Once = Once::new();
@@ -422,13 +422,15 @@ fn judge(left: Left, orders: &Orders, most: u64) -> Result<Vec<u8>, NotCompiled>
         return Ok(output);
     }
     Err(match (status.code(), status.signal()) {
-        (Some(code), _) if code == i32::from(End::NO_MEMORY) => NotCompiled::Memory(orders.memory),
-        (Some(code), _) if code == i32::from(End::REFUSED) => NotCompiled::Refused(words),
-        (Some(code), _) if code == i32::from(End::UNABLE) => NotCompiled::Unable(words),
-        (_, Some(_)) if is_out_of_memory(&words) => NotCompiled::Memory(orders.memory),
-        (_, Some(signal)) if signal == Signal::XCPU.as_raw() => NotCompiled::Cpu(orders.cpu),
-        (_, Some(signal)) if signal == Signal::KILL.as_raw() => NotCompiled::Killed,
-        _ => NotCompiled::Failed { how: status.to_string(), words },
+        (Some(code), _) if code == i32::from(ChildFailure::NO_MEMORY) => {
+            CompileError::Memory(orders.memory)
+        }
+        (Some(code), _) if code == i32::from(ChildFailure::REFUSED) => CompileError::Refused(words),
+        (Some(code), _) if code == i32::from(ChildFailure::UNABLE) => CompileError::Unable(words),
+        (_, Some(_)) if is_out_of_memory(&words) => CompileError::Memory(orders.memory),
+        (_, Some(signal)) if signal == Signal::XCPU.as_raw() => CompileError::Cpu(orders.cpu),
+        (_, Some(signal)) if signal == Signal::KILL.as_raw() => CompileError::Killed,
+        _ => CompileError::Failed { how: status.to_string(), words },
     })
 }
 
@@ -443,8 +445,8 @@ mod tests {
     /// More than any child of a test gives.
     const MOST: u64 = 100;
 
-    const ORDERS: Orders = Orders {
-        task: Task::Code,
+    const ORDERS: ChildOrders = ChildOrders {
+        task: ChildTask::Code,
         memory: 1 << 30,
         cpu: Duration::from_secs(60),
         threads: 1,
@@ -504,7 +506,7 @@ mod tests {
 
     #[test]
     fn text_that_takes_too_long_is_not_told_of_a_flag_that_does_not_help() {
-        let says = |time| NotCompiled::TooSlow(time).of_text().to_string();
+        let says = |time| CompileError::TooSlow(time).of_text().to_string();
         assert!(says(TEXT_TIME).contains("wasm-tools parse"));
         assert!(says(TEXT_TIME / 2).contains("raise --compile-timeout"));
     }
@@ -546,8 +548,8 @@ mod tests {
     fn threads_follow_the_cores_and_the_pace_up_to_a_bound() {
         for (cores, at_start, beside_traffic) in [(1, 1, 1), (2, 2, 1), (8, 8, 4), (64, 8, 8)] {
             let cores = NonZeroUsize::new(cores).unwrap();
-            assert_eq!(threads(cores, Pace::Start), at_start);
-            assert_eq!(threads(cores, Pace::BesideTraffic), beside_traffic);
+            assert_eq!(threads(cores, Urgency::Start), at_start);
+            assert_eq!(threads(cores, Urgency::BesideTraffic), beside_traffic);
         }
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //!              Compiler ─→ child: host compiler (bounds, no network, no files)
 //!                             │ bytes with our checksum
-//!   Cache (a directory) ──────┼──→ Artefact ─→ load ─→ Component
+//!   ArtefactCache (a directory) ──────┼──→ Artefact ─→ load ─→ Component
 //! ```
 //!
 //! Everything that can make an [`Artefact`] is in this crate, so that the one `unsafe` of the workspace
@@ -18,8 +18,8 @@ mod orders;
 mod sandbox;
 mod settings;
 
-pub use artefact::{Artefact, Damaged, Key};
-pub use cache::{Cache, Unusable};
-pub use compiler::{Bounds, Compiler, NotCompiled, Pace};
-pub use orders::{Orders, Task, Yields};
+pub use artefact::{Artefact, ArtefactKey, Damaged};
+pub use cache::{ArtefactCache, CacheError};
+pub use compiler::{CompileBounds, CompileError, Compiler, Urgency};
+pub use orders::{ChildOrders, ChildTask, Yields};
 pub use settings::{component_digest, settings};

@@ -8,7 +8,7 @@ pub(crate) const COMMAND: &str = "compiler";
 
 /// What a child is to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
+pub enum ChildTask {
     /// Code of a component.
     Code,
     /// A component of its text.
@@ -28,9 +28,9 @@ pub enum Yields {
 
 /// What a child is to do and within which bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Orders {
+pub struct ChildOrders {
     /// What to make.
-    pub task: Task,
+    pub task: ChildTask,
     /// Bytes that it may have mapped beyond what it begins with.
     pub memory: u64,
     /// CPU time of all its threads together.
@@ -45,11 +45,11 @@ pub struct Orders {
     pub parent: u32,
 }
 
-impl Orders {
+impl ChildOrders {
     /// As words of a command line.
     pub(crate) fn words(&self) -> Vec<OsString> {
         let numbers = [
-            u64::from(self.task == Task::Binary),
+            u64::from(self.task == ChildTask::Binary),
             self.memory,
             self.cpu.as_secs().max(1),
             self.threads as u64,
@@ -68,7 +68,7 @@ impl Orders {
             return None;
         };
         Some(Self {
-            task: if task == 0 { Task::Code } else { Task::Binary },
+            task: if task == 0 { ChildTask::Code } else { ChildTask::Binary },
             memory,
             cpu: Duration::from_secs(cpu),
             threads: usize::try_from(threads).ok()?,
@@ -87,8 +87,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let orders = Orders {
-            task: Task::Binary,
+        let orders = ChildOrders {
+            task: ChildTask::Binary,
             memory: 1 << 30,
             cpu: Duration::from_secs(300),
             threads: 4,
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(words[0], COMMAND);
         let numbers: Vec<u64> =
             words[1..].iter().map(|word| word.to_str().unwrap().parse().unwrap()).collect();
-        assert_eq!(Orders::read(&numbers), Some(orders));
-        assert_eq!(Orders::read(&numbers[1..]), None);
+        assert_eq!(ChildOrders::read(&numbers), Some(orders));
+        assert_eq!(ChildOrders::read(&numbers[1..]), None);
     }
 }

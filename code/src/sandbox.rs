@@ -7,8 +7,8 @@
 /// # Errors
 /// When the kernel refuses the filter that it is able to take.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub(crate) fn enter() -> Result<bool, String> {
-    filter::enter()
+pub(crate) fn confine() -> Result<bool, String> {
+    filter::confine()
 }
 
 /// On other machines it keeps what its user has; its bounds hold all the same.
@@ -16,7 +16,7 @@ pub(crate) fn enter() -> Result<bool, String> {
 /// # Errors
 /// None.
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-pub(crate) fn enter() -> Result<bool, String> {
+pub(crate) fn confine() -> Result<bool, String> {
     Ok(false)
 }
 
@@ -69,7 +69,7 @@ mod filter {
         libc::SYS_uname,
     ];
 
-    pub(super) fn enter() -> Result<bool, String> {
+    pub(super) fn confine() -> Result<bool, String> {
         let failed = |why: &dyn std::fmt::Display| format!("it cannot be confined: {why}");
         let program = program().map_err(|why| failed(&why))?;
         match apply_filter_all_threads(&program) {

@@ -3,15 +3,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use dressed::dressed;
-use host_manifest::outgoing::{Origin, Reach, Verdict, admits_address, check};
+use test_addresses::embed_v4;
+use host_manifest::outgoing::{Origin, Reach, PolicyDecision, admits_address, check};
 use http::uri::Scheme;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 
 /// By its path: it is of the tests of that crate.
-#[path = "../../manifest/src/outgoing/dressed.rs"]
-mod dressed;
+#[path = "../../manifest/src/outgoing/test_addresses.rs"]
+mod test_addresses;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -77,7 +77,7 @@ fuzz_target!(|input: Input| {
     let scheme = if input.asked.tls { Scheme::HTTPS } else { Scheme::HTTP };
     let (host, port) = asked(&input);
     let ip = address(&input.resolved);
-    if check(&origins, &reach, &scheme, &host, port) == Verdict::Admitted {
+    if check(&origins, &reach, &scheme, &host, port) == PolicyDecision::Admitted {
         let named = origins.iter().any(|origin| names(origin, &scheme, &host, port));
         assert!(named, "{origins:?} do not name {host}:{port}");
     }
@@ -154,7 +154,7 @@ fn address(resolved: &Resolved) -> IpAddr {
                     Ipv4Addr::new(a, b, c, *last)
                 }
             };
-            dressed(inner, *clothes)
+            embed_v4(inner, *clothes)
         }
     }
 }

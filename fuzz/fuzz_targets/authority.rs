@@ -3,13 +3,13 @@
 
 use std::net::IpAddr;
 
-use host_manifest::outgoing::{Endpoint, Host, Origin};
+use host_manifest::outgoing::{Endpoint, UriHost, Origin};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    if let Some(host) = Host::of_uri(text) {
-        assert_eq!(Host::of_uri(&host.to_string()), Some(host.clone()));
-        if let Host::Name(name) = &host {
+    if let Some(host) = UriHost::parse(text) {
+        assert_eq!(UriHost::parse(&host.to_string()), Some(host.clone()));
+        if let UriHost::Name(name) = &host {
             assert!(name.parse::<IpAddr>().is_err());
             assert!(
                 name.bytes().all(|byte| byte.is_ascii_graphic() && !b"@:/?#[]%".contains(&byte))
@@ -18,7 +18,7 @@ fuzz_target!(|text: &str| {
         }
         // What we take for a host, the parser of URIs takes for the same.
         let authority: http::uri::Authority = text.parse().expect("a host is an authority");
-        assert_eq!(Host::of_uri(authority.host()), Some(host));
+        assert_eq!(UriHost::parse(authority.host()), Some(host));
         assert!(authority.port().is_none());
     }
     if let Ok(origin) = text.parse::<Origin>() {

@@ -1,7 +1,7 @@
 //! The table finds what going through all routes finds, and stripping leaves a path.
 #![no_main]
 
-use host_manifest::routes::{Found, Path, Pattern, Table, strip};
+use host_manifest::routes::{RouteMatch, PathPattern, RoutePattern, RouteTable, strip};
 use http::Method;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
@@ -30,7 +30,7 @@ enum Text {
 }
 
 impl Text {
-    fn of(&self, pieces: [&str; 8]) -> String {
+    fn text(&self, pieces: [&str; 8]) -> String {
         match self {
             Self::Pieces(bytes) => bytes.iter().map(|byte| pieces[usize::from(byte % 8)]).collect(),
             Self::Noise(text) => text.clone(),
@@ -49,60 +49,60 @@ impl Text {
 
 fuzz_target!(|input: Input| {
     let (asked, path) = (input.host.host(), input.path.path());
-    let routes: Vec<Pattern> = input.routes.iter().map(pattern).collect();
+    let routes: Vec<RoutePattern> = input.routes.iter().map(pattern).collect();
     let method = method(input.method);
     let host = asked.to_ascii_lowercase();
     let host = host.strip_suffix('.').unwrap_or(&host);
-    let fits = |route: &&Pattern| {
+    let fits = |route: &&RoutePattern| {
         let host_fits = route.host.as_deref().is_none_or(|own| match own.strip_prefix('*') {
             Some(end) => host.len() > end.len() && host.ends_with(end),
             None => host == own,
         });
         let path_fits = match &route.path {
-            Path::Exact(own) => *own == path,
-            Path::Prefix(prefix) => {
+            PathPattern::Exact(own) => *own == path,
+            PathPattern::Prefix(prefix) => {
                 let rest = path.strip_prefix(prefix.as_str());
                 prefix == "/" || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             }
         };
         host_fits && path_fits
     };
-    let rank = |route: &Pattern| {
+    let rank = |route: &RoutePattern| {
         let host = match route.host.as_deref() {
             None => (0, 0),
             Some(name) if name.starts_with('*') => (1, name.len()),
             Some(_) => (2, 0),
         };
         let path = match &route.path {
-            Path::Exact(_) => (1, 0),
+            PathPattern::Exact(_) => (1, 0),
             // Everything, with or without its slash.
-            Path::Prefix(prefix) if prefix == "/" => (0, 0),
-            Path::Prefix(prefix) => (0, 1 + prefix.len()),
+            PathPattern::Prefix(prefix) if prefix == "/" => (0, 0),
+            PathPattern::Prefix(prefix) => (0, 1 + prefix.len()),
         };
         (host, path, route.methods.contains(&method))
     };
-    let fitting: Vec<&Pattern> = routes.iter().filter(fits).collect();
-    let takes = |route: &&&Pattern| route.methods.is_empty() || route.methods.contains(&method);
+    let fitting: Vec<&RoutePattern> = routes.iter().filter(fits).collect();
+    let takes = |route: &&&RoutePattern| route.methods.is_empty() || route.methods.contains(&method);
     let best = fitting.iter().filter(takes).map(|route| rank(route)).max();
-    let table = Table::new(routes.iter().map(|route| (route.clone(), route)));
+    let table = RouteTable::new(routes.iter().map(|route| (route.clone(), route)));
     match table.find(&asked, &path, &method) {
-        Found::Route(route) => {
+        RouteMatch::Route(route) => {
             assert!(fits(route));
             assert_eq!(Some(rank(route)), best);
         }
-        Found::Methods(methods) => {
+        RouteMatch::Methods(methods) => {
             assert!(best.is_none() && !methods.is_empty() && !methods.contains(&method));
         }
-        Found::Nothing => assert!(fitting.is_empty()),
+        RouteMatch::Nothing => assert!(fitting.is_empty()),
     }
     if let Some(prefix) = input.routes.first().map(|route| route.path.path()) {
         assert!(strip(&path, &prefix).starts_with('/'));
     }
 });
 
-fn pattern(written: &Written) -> Pattern {
+fn pattern(written: &Written) -> RoutePattern {
     let path = written.path.path();
-    Pattern {
+    RoutePattern {
         // As the manifest gives it: small letters, no dot at the end, a star only as a label.
         host: written
             .host
@@ -114,7 +114,7 @@ fn pattern(written: &Written) -> Pattern {
             })
             .map(|host| host.trim_end_matches('.').to_owned())
             .filter(|host| host != "*"),
-        path: if written.exact { Path::Exact(path) } else { Path::Prefix(path) },
+        path: if written.exact { PathPattern::Exact(path) } else { PathPattern::Prefix(path) },
         methods: written.methods.iter().map(|&number| method(number)).collect(),
     }
 }

@@ -2,7 +2,7 @@
 //! spelling, with the path that was asked for.
 #![no_main]
 
-use host_manifest::outgoing::Host;
+use host_manifest::outgoing::UriHost;
 use http::Uri;
 use http::uri::PathAndQuery;
 use libfuzzer_sys::fuzz_target;
@@ -21,21 +21,21 @@ enum SendError {
 
 fuzz_target!(|text: &str| {
     let Ok(uri) = text.parse::<Uri>() else { return };
-    let target = match Target::of(&uri) {
+    let target = match Target::from_uri(&uri) {
         Ok(target) => target,
         Err(SendError::Uri(why)) => return assert!(!why.is_empty()),
     };
     assert!(target.port != 0);
     let path = uri.path_and_query().cloned();
     let sent = target.uri(path.clone()).expect("what was judged can be sent");
-    let again = Target::of(&sent).expect("and is judged in the same way");
+    let again = Target::from_uri(&sent).expect("and is judged in the same way");
     assert_eq!(again, target);
     assert_eq!(again.uri(path.clone()).expect("as before"), sent, "one spelling");
     assert_eq!(sent.path_and_query(), Some(&path.unwrap_or(PathAndQuery::from_static("/"))));
     let authority = sent.authority().expect("it is absolute").as_str();
     assert!(!authority.contains('@'));
     // What the pool and the server read of it.
-    assert_eq!(Host::of_uri(sent.host().expect("it is absolute")), Some(target.host));
+    assert_eq!(UriHost::parse(sent.host().expect("it is absolute")), Some(target.host));
     let default = if sent.scheme_str() == Some("https") { 443 } else { 80 };
     assert_eq!(sent.port_u16().unwrap_or(default), target.port);
 });

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use host_manifest::{Component, Route};
+use host_manifest::{ComponentConfig, Route};
 
 use crate::component::{Kind, Survey};
 use crate::site::Slot;
@@ -15,7 +15,7 @@ pub(crate) type Surveys = BTreeMap<Arc<str>, (Kind, Survey)>;
 /// A sentence for each component that is served to no purpose, and one for chains that may wait for
 /// each other.
 pub(crate) fn of<'a>(
-    components: impl IntoIterator<Item = &'a Component>,
+    components: impl IntoIterator<Item = &'a ComponentConfig>,
     routes: &[Route],
     surveys: &Surveys,
 ) -> Vec<String> {
@@ -55,8 +55,8 @@ pub(crate) fn of<'a>(
 }
 
 /// Where it may connect to by what it is granted, and cannot.
-fn unreachable(component: &Component) -> Vec<String> {
-    let Component { name, grants, .. } = component;
+fn unreachable(component: &ComponentConfig) -> Vec<String> {
+    let ComponentConfig { name, grants, .. } = component;
     if grants.reach.loopback {
         return Vec::new();
     }
@@ -73,8 +73,8 @@ fn unreachable(component: &Component) -> Vec<String> {
 }
 
 /// What it is granted and could never use, because it imports nothing for that.
-fn unused(component: &Component, survey: &Survey, chained: bool) -> Vec<String> {
-    let Component { name, grants, .. } = component;
+fn unused(component: &ComponentConfig, survey: &Survey, chained: bool) -> Vec<String> {
+    let ComponentConfig { name, grants, .. } = component;
     let useful = survey.useful_grants();
     let is_useful = |word: &str| useful.iter().any(|(_, useful)| *useful == word);
     let mut advice = Vec::new();

@@ -72,7 +72,7 @@ fn examine(config: &Serve) -> anyhow::Result<Report> {
 }
 
 /// Each component with what a start would make of it.
-type Looked = Vec<(host_manifest::Component, Result<(), component::Rejected>)>;
+type Looked = Vec<(host_manifest::ComponentConfig, Result<(), component::Rejected>)>;
 
 async fn describe(looked: Looked, config: &Serve, loader: &Loader) -> Report {
     let (routes, lines) = (&config.manifest.routes, &config.manifest.lines);

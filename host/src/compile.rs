@@ -3,8 +3,8 @@
 
 use std::io::{self, Write as _};
 
-use host_code::Orders;
-use host_code::child::End;
+use host_code::ChildOrders;
+use host_code::child::ChildFailure;
 
 use crate::component;
 use crate::config::Compile;
@@ -51,9 +51,11 @@ fn compile(ask: &Compile) -> anyhow::Result<(Output, String)> {
 /// The child: stdin to stdout, within the bounds that these numbers say.
 #[must_use]
 pub fn child(numbers: &[u64]) -> Exit {
-    let done = match Orders::read(numbers) {
+    let done = match ChildOrders::read(numbers) {
         Some(orders) => host_code::child::run(&orders),
-        None => Err(End::Unable("this command is for the host itself; use `host compile`".into())),
+        None => Err(ChildFailure::Unable(
+            "this command is for the host itself; use `host compile`".into(),
+        )),
     };
     match done {
         Ok(()) => Exit::Clean,

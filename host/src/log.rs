@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use host_manifest::words;
+use host_manifest::escape;
 use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
@@ -68,7 +68,7 @@ impl Log {
     /// Writes what has been logged, then `last`, and ends the log. Blocks for two seconds at most,
     /// when nobody reads; `last` comes even if the rest does not.
     pub fn end(self, last: &str) {
-        let last = words::lines(last);
+        let last = escape::lines(last);
         self.0.end(format!("{last}\n").into_bytes(), END_PATIENCE, LAST_LINE_PATIENCE);
     }
 }

@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 
 use host_keyvalue::Stores;
-use host_manifest::{Beside, Component, Store};
-use host_outgoing::{Client, Endpoints, Lookup, System, Trust};
+use host_manifest::{ComponentConfig, LoadContext, StoreConfig};
+use host_outgoing::{Endpoints, HttpClient, Lookup, SystemResolver, Trust};
 
 use crate::component::{
     ConfigGrant, Directories, Grants, IdleRoom, Keeper, MemoryBudget, Rejected, Settings,
@@ -61,7 +61,7 @@ impl Outfit {
             Outfitter::fixed(config.manifest.clone(), move |component| self.settings(component));
         let Some(file) = config.file.clone() else { return outfitter };
         let over = config.over.clone();
-        let beside = Beside { own: over.own.clone(), total: Some(config.manifest.total) };
+        let beside = LoadContext { own: over.own.clone(), total: Some(config.manifest.total) };
         outfitter.read_by(file.path.clone(), file.stamp, move || {
             let manifest = config::read(&file.path, &beside).map_err(|why| Rejected {
                 passing: why.is_passing(),
@@ -71,8 +71,8 @@ impl Outfit {
         })
     }
 
-    fn settings(&self, component: &Component) -> Result<Settings, String> {
-        let smoke = |config::Smoke { method, path, status }: &config::Smoke| {
+    fn settings(&self, component: &ComponentConfig) -> Result<Settings, String> {
+        let smoke = |config::SmokeCheck { method, path, status }: &config::SmokeCheck| {
             Smoke::new(method, path, *status)
                 .map_err(|why| format!("smoke '{method} {path} {status}': {why}"))
         };
@@ -90,19 +90,19 @@ impl Outfit {
         })
     }
 
-    fn grants(&self, component: &Component) -> Result<Grants, String> {
+    fn grants(&self, component: &ComponentConfig) -> Result<Grants, String> {
         let granted = &component.grants;
         let mut wanted = granted.buckets.clone();
         if self.look {
             for bucket in wanted.values_mut() {
-                if let Store::Disk(path) = &bucket.store {
+                if let StoreConfig::Disk(path) = &bucket.store {
                     look::database(path)?;
-                    bucket.store = Store::Memory(path.display().to_string());
+                    bucket.store = StoreConfig::Memory(path.display().to_string());
                 }
             }
         }
         let buckets = self.stores.open(&wanted, component.limits.keyvalue);
-        let names = System::new();
+        let names = SystemResolver::new();
         Ok(Grants {
             request_shutdown: granted.request_shutdown.then(|| self.shutdown.clone()),
             env: granted.env.clone(),
@@ -117,25 +117,25 @@ impl Outfit {
         })
     }
 
-    fn client(&self, component: &Component, names: &System) -> Option<Client> {
+    fn client(&self, component: &ComponentConfig, names: &SystemResolver) -> Option<HttpClient> {
         let (granted, limits) = (&component.grants, &component.limits);
         let client = || {
-            let limits = host_outgoing::Limits {
+            let limits = host_outgoing::ClientLimits {
                 requests: limits.outgoing,
                 response_body: Some(limits.outgoing_response_body),
                 forbidden: self.forbidden.clone(),
-                ..host_outgoing::Limits::default()
+                ..host_outgoing::ClientLimits::default()
             };
             // Idle ones stay beside those that are in use.
             let connections = limits.requests.saturating_mul(2).saturating_add(limits.idle_total);
-            let limits = host_outgoing::Limits { connections, ..limits };
+            let limits = host_outgoing::ClientLimits { connections, ..limits };
             let origins = (granted.outgoing.clone(), granted.reach);
-            Client::with_parts(origins, limits, names.clone(), Trust::process())
+            HttpClient::with_parts(origins, limits, names.clone(), Trust::process())
         };
         (!granted.outgoing.is_empty()).then(client)
     }
 
-    fn sockets(&self, component: &Component, names: &System) -> Sockets {
+    fn sockets(&self, component: &ComponentConfig, names: &SystemResolver) -> Sockets {
         let granted = &component.grants;
         let endpoints = (!granted.tcp.is_empty()).then(|| {
             let (tcp, forbidden) = (granted.tcp.clone(), self.forbidden.clone());

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use host_manifest::words;
+use host_manifest::escape;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
@@ -60,7 +60,7 @@ pub async fn to_stdout(text: String, patience: Duration) -> io::Result<()> {
 /// # Errors
 /// What the kernel says. A reader who has gone does not want to read it, which is none.
 pub fn print(text: &str) -> io::Result<()> {
-    pass(words::lines(text).as_bytes())
+    pass(escape::lines(text).as_bytes())
 }
 
 /// The same for JSON, which stays JSON.
@@ -68,7 +68,7 @@ pub fn print(text: &str) -> io::Result<()> {
 /// # Errors
 /// As [`print()`].
 pub fn print_json(json: &[u8]) -> io::Result<()> {
-    pass(words::json(&String::from_utf8_lossy(json)).as_bytes())
+    pass(escape::json(&String::from_utf8_lossy(json)).as_bytes())
 }
 
 /// The same for bytes that are for programs, as they are.
@@ -84,7 +84,7 @@ pub fn pass(bytes: &[u8]) -> io::Result<()> {
 
 /// Says `text` on stderr, as a line, in the same way. Whoever closed that does not want to read it.
 pub fn complain(text: &str) {
-    drop(stderr().write_all(format!("{}\n", words::lines(text)).as_bytes()));
+    drop(stderr().write_all(format!("{}\n", escape::lines(text)).as_bytes()));
 }
 
 impl<F: AsFd> Outlet<F> {

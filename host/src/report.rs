@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path as FilePath;
 
 use host_manifest::Route;
-use host_manifest::routes::{Path, Pattern};
+use host_manifest::routes::{PathPattern, RoutePattern};
 use serde::Serialize;
 
 use crate::component::{Kind, Rejected, Survey};
@@ -81,7 +81,7 @@ const COMMON: [&str; 2] = ["env", "directories"];
 
 impl Component {
     pub(crate) fn new(
-        component: &host_manifest::Component,
+        component: &host_manifest::ComponentConfig,
         place: Option<(&FilePath, usize)>,
         outcome: Result<(), Rejected>,
         found: Found<'_>,
@@ -208,8 +208,8 @@ impl Report {
 
 /// Which requests go where: `/shop (GET): auth, shop`.
 pub(crate) fn way(route: &Route) -> String {
-    let Pattern { host, path, methods } = &route.pattern;
-    let (Path::Prefix(path) | Path::Exact(path)) = path;
+    let RoutePattern { host, path, methods } = &route.pattern;
+    let (PathPattern::Prefix(path) | PathPattern::Exact(path)) = path;
     let mut text = format!("{}{path}", host.as_deref().unwrap_or_default());
     if !methods.is_empty() {
         let methods: Vec<_> = methods.iter().map(http::Method::as_str).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use host_code::Bounds;
+use host_code::CompileBounds;
 use tracing::{info, warn};
 
 use crate::component::Largest;
@@ -64,9 +64,9 @@ pub(crate) fn memory(config: &Serve) -> Option<u64> {
 
 /// What compiling a component may take. Its code is copied into memory of the engine's own, so the host holds
 /// it twice for a moment.
-pub(crate) fn compile(time: Duration, memory: u64) -> Bounds {
+pub(crate) fn compile(time: Duration, memory: u64) -> CompileBounds {
     let host = cgroup::memory_limit().map_or(memory, cgroup::for_the_host);
-    Bounds { memory, time, output: memory.min(host) }
+    CompileBounds { memory, time, output: memory.min(host) }
 }
 
 /// The largest file of a component that is read.

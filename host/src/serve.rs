@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use host_keyvalue::Stores;
-use host_manifest::words;
+use host_manifest::escape;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -18,7 +18,7 @@ use crate::advice;
 use crate::component::{
     Cache, Clock, IdleRoom, Keeper, Loader, MemoryBudget, ShutdownGrant, Turns, Workshop,
 };
-use crate::config::{self, Address, Manifest, Serve};
+use crate::config::{self, ListenAddr, Manifest, Serve};
 use crate::descriptors;
 use crate::exit::Exit;
 use crate::http::{Exchanges, Terms};
@@ -74,7 +74,7 @@ pub fn run(config: &Serve, log_filter: EnvFilter) -> Exit {
         ),
         Outcome::NoStart(why) => (Exit::NoStart, format!("host: cannot start: {why:#}")),
     };
-    if !host_keyvalue::settle(CLOSE_PATIENCE) {
+    if !host_keyvalue::wait_until_closed(CLOSE_PATIENCE) {
         warn!("a key-value database is not closed yet; the next start will check it");
     }
     log.end(&last_line);
@@ -94,7 +94,7 @@ const LINE_PATIENCE: Duration = Duration::from_secs(1);
 /// Says why nothing runs where there is no log yet.
 fn say_without_log(why: &str) -> Exit {
     // Whoever closed our stderr does not want to read it.
-    let line = format!("{}\n", words::lines(why));
+    let line = format!("{}\n", escape::lines(why));
     drop(outlet::stderr().within(LINE_PATIENCE).write_all(line.as_bytes()));
     Exit::NoStart
 }
@@ -297,13 +297,13 @@ async fn advise(swaps: Swaps, slot: Arc<Slot>) {
     }
 }
 
-fn bind(addresses: &[Address]) -> anyhow::Result<Vec<Listener>> {
+fn bind(addresses: &[ListenAddr]) -> anyhow::Result<Vec<Listener>> {
     addresses
         .iter()
         .map(|address| {
             let address = match address {
-                Address::Tcp(address) => net::Address::Tcp(*address),
-                Address::Unix(path) => net::Address::Unix(path),
+                ListenAddr::Tcp(address) => net::Address::Tcp(*address),
+                ListenAddr::Unix(path) => net::Address::Unix(path),
             };
             Ok(net::bind(&address)?)
         })
@@ -335,7 +335,7 @@ async fn say(line: &str) {
     info!("{line}");
 }
 
-fn plan(stop: &host_manifest::Stop) -> Plan {
+fn plan(stop: &host_manifest::StopConfig) -> Plan {
     Plan { delay: stop.delay, timeout: stop.timeout }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::Failure;
+use crate::error::StoreError;
 use crate::limits::{MAX_ANSWER, check_keys};
 use crate::stores::Lease;
 use crate::write::{LARGEST, Reply, Write};
@@ -49,7 +49,7 @@ pub struct Page {
 /// whether the write happens.
 ///
 /// # Errors
-/// Of every operation: [`Failure`]. A write that fails for its size has changed nothing.
+/// Of every operation: [`StoreError`]. A write that fails for its size has changed nothing.
 #[derive(Clone)]
 pub struct Bucket {
     // Before the lease: what lies in a store is let go of before the store is closed.
@@ -84,7 +84,7 @@ impl Bucket {
     }
 
     /// The value of a key.
-    pub async fn get(&self, key: String) -> Result<Option<Vec<u8>>, Failure> {
+    pub async fn get(&self, key: String) -> Result<Option<Vec<u8>>, StoreError> {
         if let Place::Redis(space) = &self.place {
             check_keys(std::iter::once(&*key))?;
             return space.value(&key).await;
@@ -94,12 +94,12 @@ impl Bucket {
     }
 
     /// The values of keys, in their order; all of one moment.
-    pub async fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, Failure> {
+    pub async fn get_many(&self, keys: Vec<String>) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         self.values(keys, MAX_ANSWER).await
     }
 
     /// Whether a key is there.
-    pub async fn exists(&self, key: String) -> Result<bool, Failure> {
+    pub async fn exists(&self, key: String) -> Result<bool, StoreError> {
         check_keys(std::iter::once(&*key))?;
         match &self.place {
             Place::Memory(space) => Ok(space.exists(&key)),
@@ -113,7 +113,7 @@ impl Bucket {
 
     /// A page of keys: the first one, or the one that the cursor of another page names. A key that
     /// is there from the first page to the last is in one of them, whatever is written meanwhile.
-    pub async fn list_keys(&self, cursor: Option<u64>) -> Result<Page, Failure> {
+    pub async fn list_keys(&self, cursor: Option<u64>) -> Result<Page, StoreError> {
         let from = cursor.unwrap_or_default();
         match &self.place {
             Place::Memory(space) => Ok(space.list(from)),
@@ -125,12 +125,12 @@ impl Bucket {
     }
 
     /// Sets the value of a key.
-    pub async fn set(&self, key: String, value: Vec<u8>) -> Result<(), Failure> {
+    pub async fn set(&self, key: String, value: Vec<u8>) -> Result<(), StoreError> {
         self.set_many(vec![(key, value)]).await
     }
 
     /// Sets the values of keys: of all or of none. Of a key that is there twice, the last counts.
-    pub async fn set_many(&self, entries: Vec<(String, Vec<u8>)>) -> Result<(), Failure> {
+    pub async fn set_many(&self, entries: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
         check_keys(entries.iter().map(|(key, _)| &**key))?;
         for (key, value) in &entries {
             self.check_value(key, value)?;
@@ -142,12 +142,12 @@ impl Bucket {
     }
 
     /// Removes a key, if it is there.
-    pub async fn delete(&self, key: String) -> Result<(), Failure> {
+    pub async fn delete(&self, key: String) -> Result<(), StoreError> {
         self.delete_many(vec![key]).await
     }
 
     /// Removes keys, those that are there: all or none.
-    pub async fn delete_many(&self, keys: Vec<String>) -> Result<(), Failure> {
+    pub async fn delete_many(&self, keys: Vec<String>) -> Result<(), StoreError> {
         check_keys(keys.iter().map(|key| &**key))?;
         if keys.is_empty() {
             return Ok(());
@@ -157,10 +157,10 @@ impl Bucket {
 
     /// Adds to a number, which is 0 if the key is not there, and gives the sum. Numbers are kept
     /// as decimal text, up to 2^63 - 1. Atomic: of N that add 1, each gets another sum.
-    pub async fn increment(&self, key: String, delta: u64) -> Result<u64, Failure> {
+    pub async fn increment(&self, key: String, delta: u64) -> Result<u64, StoreError> {
         check_keys(std::iter::once(&*key))?;
         if delta > LARGEST {
-            return Err(Failure::Overflow);
+            return Err(StoreError::Overflow);
         }
         match self.write(Write::Increment { key, delta }).await? {
             Reply::Number(sum) => Ok(sum),
@@ -175,7 +175,7 @@ impl Bucket {
         key: String,
         expected: Option<Vec<u8>>,
         new: Vec<u8>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, StoreError> {
         check_keys(std::iter::once(&*key))?;
         self.check_value(&key, &new)?;
         match self.write(Write::Swap { key, expected, new }).await? {
@@ -184,7 +184,11 @@ impl Bucket {
         }
     }
 
-    async fn values(&self, keys: Vec<String>, limit: u64) -> Result<Vec<Option<Vec<u8>>>, Failure> {
+    async fn values(
+        &self,
+        keys: Vec<String>,
+        limit: u64,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         check_keys(keys.iter().map(|key| &**key))?;
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -200,7 +204,7 @@ impl Bucket {
         }
     }
 
-    async fn write(&self, write: Write) -> Result<Reply, Failure> {
+    async fn write(&self, write: Write) -> Result<Reply, StoreError> {
         match &self.place {
             Place::Memory(space) => space.write(&write, self.limit),
             Place::Disk(space) => disk::write(space, &self.lease, write, self.limit).await,
@@ -208,15 +212,15 @@ impl Bucket {
         }
     }
 
-    fn check_value(&self, key: &str, value: &[u8]) -> Result<(), Failure> {
+    fn check_value(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
         let size = (key.len() as u64).saturating_add(value.len() as u64);
         if size > self.limit {
-            return Err(Failure::ValueTooLarge { limit: self.limit });
+            return Err(StoreError::ValueTooLarge { limit: self.limit });
         }
         Ok(())
     }
 }
 
-fn unexpected() -> Failure {
-    Failure::Unavailable("the store gave an answer of another kind".to_owned())
+fn unexpected() -> StoreError {
+    StoreError::Unavailable("the store gave an answer of another kind".to_owned())
 }

@@ -4,7 +4,7 @@ use crate::limits::{MAX_ANSWER, MAX_BATCH, MAX_KEY};
 
 /// Why an operation on a bucket failed. Its text is for the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub enum StoreError {
     /// A key is longer than [`MAX_KEY`].
     #[error("a key is longer than {MAX_KEY} bytes")]
     KeyTooLong,
@@ -41,7 +41,7 @@ pub enum Failure {
     Unavailable(String),
 }
 
-impl Failure {
+impl StoreError {
     /// What a guest is told: what it can act upon, and nothing of the host.
     #[must_use]
     pub fn for_guest(&self) -> &'static str {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::error::Failure;
+use crate::error::StoreError;
 
 /// Between two lines of one store that it fails. A server that refuses writes and still reads does
 /// both with every request of a guest that asks for both.
@@ -58,11 +58,11 @@ impl Health {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn note<T>(&self, result: &Result<T, Failure>) {
+    fn note<T>(&self, result: &Result<T, StoreError>) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match (result, &mut *trouble) {
-            (Err(Failure::Unavailable(why)), Some(trouble)) => trouble.why.clone_from(why),
-            (Err(Failure::Unavailable(why)), none) => {
+            (Err(StoreError::Unavailable(why)), Some(trouble)) => trouble.why.clone_from(why),
+            (Err(StoreError::Unavailable(why)), none) => {
                 let (store, why) = (self.store.clone(), why.clone());
                 *none = Some(Trouble { store, why, since: Instant::now() });
             }
@@ -71,7 +71,7 @@ impl Health {
     }
 
     /// Takes note of how an operation went.
-    pub(crate) fn saw<T>(&self, result: &Result<T, Failure>) {
+    pub(crate) fn saw<T>(&self, result: &Result<T, StoreError>) {
         self.note(result);
         let store = &*self.store;
         match self.news(result) {
@@ -81,8 +81,8 @@ impl Health {
         }
     }
 
-    fn news<'a, T>(&self, result: &'a Result<T, Failure>) -> Option<News<'a>> {
-        let Err(Failure::Unavailable(why)) = result else {
+    fn news<'a, T>(&self, result: &'a Result<T, StoreError>) -> Option<News<'a>> {
+        let Err(StoreError::Unavailable(why)) = result else {
             let was_failing =
                 self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed);
             return was_failing.then_some(News::WorksAgain);
@@ -109,14 +109,14 @@ mod tests {
     async fn what_is_wrong_is_known_for_as_long_as_it_is() {
         let health = Health::new("redis://example.com".to_owned());
         assert_eq!(health.trouble(), None);
-        health.saw::<()>(&Err(Failure::Unavailable("down".to_owned())));
+        health.saw::<()>(&Err(StoreError::Unavailable("down".to_owned())));
         let first = health.trouble().unwrap();
         tokio::time::advance(PAUSE).await;
-        health.saw::<()>(&Err(Failure::Unavailable("LOADING".to_owned())));
+        health.saw::<()>(&Err(StoreError::Unavailable("LOADING".to_owned())));
         let now = health.trouble().unwrap();
         assert_eq!((now.why.as_str(), now.since), ("LOADING", first.since));
         // A guest's own fault says that the store answers.
-        health.saw::<()>(&Err(Failure::NotANumber));
+        health.saw::<()>(&Err(StoreError::NotANumber));
         assert_eq!(health.trouble(), None);
     }
 
@@ -124,7 +124,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_store_that_fails_and_works_by_turns_is_told_of_once_a_minute() {
         let health = Health::new("redis://example.com".to_owned());
-        let fails: Result<(), _> = Err(Failure::Unavailable("full".to_owned()));
+        let fails: Result<(), _> = Err(StoreError::Unavailable("full".to_owned()));
         let works = Ok(());
         assert_eq!(health.news(&works), None);
         for _ in 0..3 {

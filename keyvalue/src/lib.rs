@@ -23,8 +23,8 @@ mod usage;
 mod write;
 
 pub use bucket::{Bucket, Buckets, Page};
-pub use disk::settle;
-pub use error::{Failure, OpenError};
+pub use disk::wait_until_closed;
+pub use error::{OpenError, StoreError};
 pub use health::Trouble;
 pub use limits::{MAX_ANSWER, MAX_BATCH, MAX_KEY, MAX_PAGE, PAIR_OVERHEAD};
 pub use stores::Stores;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::error::Failure;
+use crate::error::StoreError;
 
 /// Bytes of one key. A name, not a document; Redis and redb would take far longer ones.
 pub const MAX_KEY: usize = 1024;
@@ -54,10 +54,12 @@ pub(crate) fn position(key: &str) -> u64 {
 }
 
 /// Refuses keys that are too long, and too many of them.
-pub(crate) fn check_keys<'a>(keys: impl ExactSizeIterator<Item = &'a str>) -> Result<(), Failure> {
+pub(crate) fn check_keys<'a>(
+    keys: impl ExactSizeIterator<Item = &'a str>,
+) -> Result<(), StoreError> {
     if keys.len() > MAX_BATCH {
-        return Err(Failure::BatchTooLong);
+        return Err(StoreError::BatchTooLong);
     }
     let mut keys = keys;
-    if keys.any(|key| key.len() > MAX_KEY) { Err(Failure::KeyTooLong) } else { Ok(()) }
+    if keys.any(|key| key.len() > MAX_KEY) { Err(StoreError::KeyTooLong) } else { Ok(()) }
 }

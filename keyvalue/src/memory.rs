@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::bucket::Page;
-use crate::error::Failure;
+use crate::error::StoreError;
 use crate::limits::{MAX_PAGE, position};
 use crate::usage::{Accounts, Usage};
 use crate::write::{Pairs, Reply, Write, apply};
@@ -13,18 +13,24 @@ use crate::write::{Pairs, Reply, Write, apply};
 /// A store in memory: spaces that know nothing of each other.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    spaces: Mutex<BTreeMap<host_manifest::Space, Arc<Space>>>,
+    spaces: Mutex<BTreeMap<host_manifest::Namespace, Arc<Space>>>,
 }
 
 impl Memory {
     /// The space, as all who name it see it.
-    pub(crate) fn space(&self, space: &host_manifest::Space, accounts: &Accounts) -> Arc<Space> {
+    pub(crate) fn space(
+        &self,
+        space: &host_manifest::Namespace,
+        accounts: &Accounts,
+    ) -> Arc<Space> {
         let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = spaces.get(space) {
             return open.clone();
         }
-        let new =
-            Arc::new(Space { pairs: RwLock::default(), usage: Usage::new(accounts.of(space), 0) });
+        let new = Arc::new(Space {
+            pairs: RwLock::default(),
+            usage: Usage::new(accounts.account(space), 0),
+        });
         spaces.insert(space.clone(), new.clone());
         new
     }
@@ -50,7 +56,7 @@ impl Space {
         &self,
         keys: &[String],
         limit: u64,
-    ) -> Result<Vec<Option<Vec<u8>>>, Failure> {
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let places: Vec<_> = keys.iter().map(|key| place(key)).collect();
         let found: Vec<Option<Arc<[u8]>>> = {
             let pairs = self.pairs.read().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +64,7 @@ impl Space {
         };
         let total: u64 = found.iter().flatten().map(|value| value.len() as u64).sum();
         if total > limit {
-            return Err(Failure::AnswerTooLarge);
+            return Err(StoreError::AnswerTooLarge);
         }
         Ok(found.into_iter().map(|value| value.map(|value| value.to_vec())).collect())
     }
@@ -83,7 +89,7 @@ impl Space {
         page
     }
 
-    pub(crate) fn write(&self, write: &Write, limit: u64) -> Result<Reply, Failure> {
+    pub(crate) fn write(&self, write: &Write, limit: u64) -> Result<Reply, StoreError> {
         let mut pairs = self.pairs.write().unwrap_or_else(PoisonError::into_inner);
         match apply(write, &mut *pairs, &self.usage, limit) {
             Ok(reply) => reply,

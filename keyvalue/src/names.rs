@@ -2,15 +2,17 @@
 
 use std::fmt::Write as _;
 
-use host_manifest::Space;
+use host_manifest::Namespace;
 
 /// `own:COMPONENT:BUCKET` or `shared:NAME`. Two spaces never have the same one: what could be
 /// taken for a separator, or for a pattern by those who look with the store's own tools, is
 /// written as `%` and two hexadecimal digits.
-pub(crate) fn name(space: &Space) -> String {
+pub(crate) fn name(space: &Namespace) -> String {
     match space {
-        Space::Own(component, bucket) => format!("own:{}:{}", escaped(component), escaped(bucket)),
-        Space::Shared(name) => format!("shared:{}", escaped(name)),
+        Namespace::Own(component, bucket) => {
+            format!("own:{}:{}", escaped(component), escaped(bucket))
+        }
+        Namespace::Shared(name) => format!("shared:{}", escaped(name)),
     }
 }
 
@@ -34,11 +36,11 @@ mod tests {
     #[test]
     fn names_cannot_be_chosen_so_that_they_meet() {
         let own =
-            |component: &str, bucket: &str| name(&Space::Own(component.into(), bucket.into()));
+            |component: &str, bucket: &str| name(&Namespace::Own(component.into(), bucket.into()));
         assert_eq!(own("shop", "carts"), "own:shop:carts");
         assert_eq!(own("shop:carts", ""), "own:shop%3acarts:");
         assert_eq!(own("shop%3acarts", ""), "own:shop%253acarts:");
-        assert_eq!(name(&Space::Shared("own:shop".to_owned())), "shared:own%3ashop");
-        assert_eq!(name(&Space::Shared("ü*".to_owned())), "shared:%c3%bc%2a");
+        assert_eq!(name(&Namespace::Shared("own:shop".to_owned())), "shared:own%3ashop");
+        assert_eq!(name(&Namespace::Shared("ü*".to_owned())), "shared:%c3%bc%2a");
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use host_manifest::Store;
+use host_manifest::StoreConfig;
 
 use crate::bucket::{Bucket, Buckets, Place};
 use crate::disk::Disk;
@@ -25,7 +25,7 @@ pub struct Stores(Arc<Registry>);
 
 #[derive(Default)]
 struct Registry {
-    slots: Mutex<BTreeMap<Store, Arc<Slot>>>,
+    slots: Mutex<BTreeMap<StoreConfig, Arc<Slot>>>,
     accounts: Accounts,
 }
 
@@ -41,10 +41,10 @@ impl Stores {
     /// open then that was not before.
     pub fn open(
         &self,
-        buckets: &BTreeMap<String, host_manifest::Bucket>,
+        buckets: &BTreeMap<String, host_manifest::BucketConfig>,
         size_limit: u64,
     ) -> Result<Buckets, OpenError> {
-        let mut leases: BTreeMap<Store, Arc<Lease>> = BTreeMap::new();
+        let mut leases: BTreeMap<StoreConfig, Arc<Lease>> = BTreeMap::new();
         let mut open = BTreeMap::new();
         for (name, bucket) in buckets {
             let store = resolved(&bucket.store);
@@ -73,7 +73,7 @@ impl Stores {
         slots.iter().filter_map(|slot| slot.trouble()).collect()
     }
 
-    fn lease(&self, store: &Store) -> Result<Lease, OpenError> {
+    fn lease(&self, store: &StoreConfig) -> Result<Lease, OpenError> {
         let slot = {
             let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
             // One that only the map holds is closed, and nobody is about to open it.
@@ -93,11 +93,11 @@ impl fmt::Debug for Stores {
 }
 
 /// The same file has the same name, however it is written.
-fn resolved(store: &Store) -> Store {
-    let Store::Disk(path) = store else {
+fn resolved(store: &StoreConfig) -> StoreConfig {
+    let StoreConfig::Disk(path) = store else {
         return store.clone();
     };
-    Store::Disk(real_path(path).unwrap_or_else(|| path.clone()))
+    StoreConfig::Disk(real_path(path).unwrap_or_else(|| path.clone()))
 }
 
 fn real_path(path: &Path) -> Option<PathBuf> {
@@ -120,7 +120,7 @@ struct Open {
 }
 
 impl Slot {
-    fn lease(self: Arc<Self>, store: &Store) -> Result<Lease, OpenError> {
+    fn lease(self: Arc<Self>, store: &StoreConfig) -> Result<Lease, OpenError> {
         let mut open = self.lock();
         let backend = match &open.backend {
             Some(backend) => backend.for_lease(),
@@ -157,7 +157,7 @@ pub(crate) struct Lease {
 #[cfg(test)]
 impl Lease {
     /// Of a store that no slot has opened.
-    pub(crate) fn of(backend: &Backend) -> Self {
+    pub(crate) fn for_backend(backend: &Backend) -> Self {
         let open = Open { leases: 1, backend: Some(backend.for_lease()) };
         let slot = Arc::new(Slot(Mutex::new(open)));
         Self { backend: backend.for_lease(), _hold: Hold(slot) }
@@ -184,11 +184,11 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
-    fn open(store: &Store) -> Result<Self, OpenError> {
+    fn open(store: &StoreConfig) -> Result<Self, OpenError> {
         match store {
-            Store::Memory(_) => Ok(Self::Memory(Arc::default())),
-            Store::Disk(path) => Ok(Self::Disk(Arc::new(Disk::open(path)?))),
-            Store::Redis(url) => Ok(Self::Redis(Arc::new(Redis::open(url)?))),
+            StoreConfig::Memory(_) => Ok(Self::Memory(Arc::default())),
+            StoreConfig::Disk(path) => Ok(Self::Disk(Arc::new(Disk::open(path)?))),
+            StoreConfig::Redis(url) => Ok(Self::Redis(Arc::new(Redis::open(url)?))),
         }
     }
 
@@ -201,7 +201,11 @@ impl Backend {
         }
     }
 
-    fn place(&self, space: &host_manifest::Space, accounts: &Accounts) -> Result<Place, OpenError> {
+    fn place(
+        &self,
+        space: &host_manifest::Namespace,
+        accounts: &Accounts,
+    ) -> Result<Place, OpenError> {
         match self {
             Self::Memory(memory) => Ok(Place::Memory(memory.space(space, accounts))),
             Self::Disk(disk) => Ok(Place::Disk(disk.space(space, accounts)?)),

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use host_manifest::Space;
+use host_manifest::Namespace;
 
-use crate::error::Failure;
+use crate::error::StoreError;
 
 /// Bytes in use, of one component or of one shared bucket. Lives while one of its spaces is open.
 #[derive(Debug, Default)]
@@ -22,11 +22,11 @@ impl Account {
         self.used.load(Ordering::Relaxed)
     }
 
-    fn grow(&self, more: u64, limit: u64) -> Result<(), Failure> {
+    fn grow(&self, more: u64, limit: u64) -> Result<(), StoreError> {
         let within = |used: u64| used.checked_add(more).filter(|sum| *sum <= limit);
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within) {
             Ok(_) => Ok(()),
-            Err(_) => Err(Failure::Full { limit }),
+            Err(_) => Err(StoreError::Full { limit }),
         }
     }
 
@@ -41,8 +41,8 @@ pub(crate) struct Accounts(Mutex<BTreeMap<Arc<str>, Weak<Account>>>);
 
 impl Accounts {
     /// The account that a space counts towards.
-    pub(crate) fn of(&self, space: &Space) -> Arc<Account> {
-        let Space::Own(component, _) = space else {
+    pub(crate) fn account(&self, space: &Namespace) -> Arc<Account> {
+        let Namespace::Own(component, _) = space else {
             return Arc::default();
         };
         let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,7 +77,7 @@ impl Usage {
     }
 
     /// Pairs of `before` bytes give way to pairs of `after` bytes.
-    pub(crate) fn replace(&self, before: u64, after: u64, limit: u64) -> Result<(), Failure> {
+    pub(crate) fn replace(&self, before: u64, after: u64, limit: u64) -> Result<(), StoreError> {
         if let Some(more) = after.checked_sub(before) {
             if more > 0 {
                 self.account.grow(more, limit)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::Failure;
+use crate::error::StoreError;
 use crate::limits::pair_size;
 use crate::usage::Usage;
 
@@ -67,7 +67,7 @@ pub(crate) fn apply<P: Pairs>(
     pairs: &mut P,
     usage: &Usage,
     limit: u64,
-) -> Result<Result<Reply, Failure>, P::Broken> {
+) -> Result<Result<Reply, StoreError>, P::Broken> {
     let mut room = Room { pairs, usage, limit };
     let result = match write {
         Write::Set(entries) => room.set(entries.iter().map(|(key, value)| (&**key, &**value))),
@@ -84,12 +84,12 @@ pub(crate) fn apply<P: Pairs>(
 
 /// Why a write does not happen.
 enum Stop<B> {
-    Refused(Failure),
+    Refused(StoreError),
     Broken(B),
 }
 
-impl<B> From<Failure> for Stop<B> {
-    fn from(failure: Failure) -> Self {
+impl<B> From<StoreError> for Stop<B> {
+    fn from(failure: StoreError) -> Self {
         Self::Refused(failure)
     }
 }
@@ -138,7 +138,7 @@ impl<P: Pairs> Room<'_, P> {
             Some(value) => number(&value)?,
         };
         let sum = now.checked_add(delta).filter(|sum| *sum <= LARGEST);
-        let sum = sum.ok_or(Failure::Overflow)?;
+        let sum = sum.ok_or(StoreError::Overflow)?;
         self.set(std::iter::once((key, sum.to_string().as_bytes())))?;
         Ok(Reply::Number(sum))
     }
@@ -162,12 +162,12 @@ impl<P: Pairs> Room<'_, P> {
 pub(crate) const LARGEST: u64 = i64::MAX.cast_unsigned();
 
 /// Reads what `increment` writes, and nothing else.
-pub(crate) fn number(value: &[u8]) -> Result<u64, Failure> {
-    let text = str::from_utf8(value).map_err(|_| Failure::NotANumber)?;
-    let number: u64 = text.parse().map_err(|_| Failure::NotANumber)?;
+pub(crate) fn number(value: &[u8]) -> Result<u64, StoreError> {
+    let text = str::from_utf8(value).map_err(|_| StoreError::NotANumber)?;
+    let number: u64 = text.parse().map_err(|_| StoreError::NotANumber)?;
     // `parse` takes "+1" and "01" too, which Redis does not.
     if number > LARGEST || number.to_string() != text {
-        return Err(Failure::NotANumber);
+        return Err(StoreError::NotANumber);
     }
     Ok(number)
 }

@@ -4,7 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::defaults;
-use crate::{Breaker, Connection, Limits, Reuse, Stop, Swap, Total};
+use crate::{
+    BreakerConfig, ComponentLimits, ConnectionLimits, ReuseConfig, StopConfig, SwapConfig,
+    TotalLimits,
+};
 
 /// Deadlines that make no sense at nothing.
 const NOT_ZERO: &str = "must be longer than 0s: nothing could be answered in no time";
@@ -41,7 +44,7 @@ const FEWEST_HANDLES: usize = 32;
 
 /// A limit that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct LimitFault {
     /// The key of the manifest, without its table: `cpu-time`. Flags have their own name for it.
     pub key: &'static str,
     /// The key of the same table that it clashes with, if it does.
@@ -50,16 +53,16 @@ pub struct Fault {
     pub why: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for LimitFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.key, self.why)
     }
 }
 
-impl Limits {
+impl ComponentLimits {
     /// What makes no sense in these limits, whoever wrote them.
     #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();
         faults.not_zero("cpu-time", self.cpu);
         faults.not_zero("response-head-timeout", self.response_head);
@@ -90,7 +93,7 @@ impl Limits {
 
     /// What makes no sense beside the bounds of all components together.
     #[must_use]
-    pub fn faults_within(&self, total: &Total) -> Vec<Fault> {
+    pub fn faults_within(&self, total: &TotalLimits) -> Vec<LimitFault> {
         let mut faults = Faults::default();
         if self.instances > total.instances {
             faults.add("instances", format!("is more than total.instances, {}", total.instances));
@@ -102,10 +105,10 @@ impl Limits {
     }
 }
 
-impl Connection {
+impl ConnectionLimits {
     /// What makes no sense in these limits, whoever wrote them.
     #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();
         faults.not_zero("request-head-timeout", self.head);
         faults.not_zero("keep-alive-timeout", self.keep_alive);
@@ -130,10 +133,10 @@ impl Connection {
     }
 }
 
-impl Stop {
+impl StopConfig {
     /// What makes no sense in these deadlines, whoever wrote them.
     #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();
         if self.delay > self.timeout {
             faults.clash(
@@ -147,10 +150,10 @@ impl Stop {
     }
 }
 
-impl Swap {
+impl SwapConfig {
     /// What makes no sense in these deadlines, whoever wrote them.
     #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();
         faults.longer_than_nothing("compile-timeout", self.compile);
         if self.compile_memory < LEAST_COMPILE_MEMORY {
@@ -160,10 +163,10 @@ impl Swap {
     }
 }
 
-impl Total {
+impl TotalLimits {
     /// What makes no sense in these bounds, whoever wrote them.
     #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();
         faults.instances(self.instances);
         if self.memory == Some(0) {
@@ -173,11 +176,11 @@ impl Total {
     }
 }
 
-impl Reuse {
+impl ReuseConfig {
     /// What makes no sense, whoever wrote it. One exchange with a concurrency of one is no reuse, but
     /// makes sense.
     #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();
         if self.exchanges == 0 {
             faults.add("exchanges", "must be at least 1, which is no reuse");
@@ -193,10 +196,10 @@ impl Reuse {
     }
 }
 
-impl Breaker {
+impl BreakerConfig {
     /// What makes no sense, whoever wrote it.
     #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
+    pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();
         if self.failures == 0 {
             faults.add("failures", "must be at least 1: it would never serve");
@@ -208,15 +211,15 @@ impl Breaker {
 }
 
 #[derive(Default)]
-struct Faults(Vec<Fault>);
+struct Faults(Vec<LimitFault>);
 
 impl Faults {
     fn add(&mut self, key: &'static str, why: impl Into<String>) {
-        self.0.push(Fault { key, clash: None, why: why.into() });
+        self.0.push(LimitFault { key, clash: None, why: why.into() });
     }
 
     fn clash(&mut self, key: &'static str, clash: &'static str, why: &str) {
-        self.0.push(Fault { key, clash: Some(clash), why: why.into() });
+        self.0.push(LimitFault { key, clash: Some(clash), why: why.into() });
     }
 
     fn not_zero(&mut self, key: &'static str, span: Duration) {

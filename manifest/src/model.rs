@@ -8,45 +8,45 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::outgoing::{Endpoint, Origin, Reach};
-use crate::routes::Pattern;
-use crate::{Address, Smoke};
+use crate::routes::RoutePattern;
+use crate::{ListenAddr, SmokeCheck};
 
 /// A manifest in force. `host serve app.wasm` makes one of a single component from its flags.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     /// Where the process listens and is operated. Stays until a restart.
-    pub listen: Listen,
+    pub listen: ListenConfig,
     /// Deadlines of a stop. Stay until a restart.
-    pub stop: Stop,
+    pub stop: StopConfig,
     /// What connections may do. Stays until a restart.
-    pub connection: Connection,
+    pub connection: ConnectionLimits,
     /// Bounds of all components together. Stay until a restart.
-    pub total: Total,
+    pub total: TotalLimits,
     /// How a swap goes. Stays until a restart.
-    pub swap: Swap,
+    pub swap: SwapConfig,
     /// What can serve, by name.
-    pub components: BTreeMap<Arc<str>, Component>,
+    pub components: BTreeMap<Arc<str>, ComponentConfig>,
     /// Which requests go where, in the order of the file.
     pub routes: Vec<Route>,
     /// The line of the file on which each component begins; empty if there is no file.
     pub lines: BTreeMap<Arc<str>, usize>,
 }
 
-/// What a manifest is read beside: what it does not say, or not any more.
+/// What is to be known beside the text of a manifest: what it does not say, or not any more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Beside {
+pub struct LoadContext {
     /// Files and directories of the process that no guest may change, with what to call them in a
     /// sentence: `the code cache`.
     pub own: Vec<(String, PathBuf)>,
     /// Bounds that are in force whatever the manifest says now; those of the manifest if none.
-    pub total: Option<Total>,
+    pub total: Option<TotalLimits>,
 }
 
 /// Where a process listens, and how it is operated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
+pub struct ListenConfig {
     /// At least one.
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<ListenAddr>,
     /// The control socket; none if the manifest does not say, the path `off` if there shall be none.
     pub control: Option<PathBuf>,
     /// Where health is answered, if it is.
@@ -55,7 +55,7 @@ pub struct Listen {
 
 /// Deadlines of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stop {
+pub struct StopConfig {
     /// Not ready, but still accepting, for this long.
     pub delay: Duration,
     /// From the signal to the cut; the delay is part of it.
@@ -66,7 +66,7 @@ pub struct Stop {
 
 /// Limits of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub struct ConnectionLimits {
     /// Open at once, over all listeners.
     pub connections: usize,
     /// From the first byte of a head (or from accept, for the first one) to its end.
@@ -115,7 +115,7 @@ impl MinRate {
 
 /// Bounds of all components together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Total {
+pub struct TotalLimits {
     /// Instances at once.
     pub instances: usize,
     /// Bytes of linear memory; no bound but that of each instance if none.
@@ -124,7 +124,7 @@ pub struct Total {
 
 /// How a swap goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Swap {
+pub struct SwapConfig {
     /// Swap when a file changes.
     pub watch: bool,
     /// How long compiling may take.
@@ -139,28 +139,28 @@ pub struct Swap {
 
 /// One component with what it is given and what it may use.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Component {
+pub struct ComponentConfig {
     /// What it is called in routes, chains, logs and `host ctl`.
     pub name: Arc<str>,
     /// Its file.
     pub source: PathBuf,
     /// What it may use.
-    pub limits: Limits,
+    pub limits: ComponentLimits,
     /// How far instances are reused; a fresh one for each request without.
-    pub reuse: Option<Reuse>,
+    pub reuse: Option<ReuseConfig>,
     /// What it is given. Nothing by default.
-    pub grants: Grants,
+    pub grants: GrantsConfig,
     /// What a new version must answer before it serves, in this order.
-    pub smoke: Vec<Smoke>,
+    pub smoke: Vec<SmokeCheck>,
     /// Puts it aside for a while when it keeps failing; never without.
-    pub breaker: Option<Breaker>,
+    pub breaker: Option<BreakerConfig>,
     /// What becomes of a request when it fails as a plugin of a chain.
     pub fail: Fail,
 }
 
 /// What one component may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ComponentLimits {
     /// Instances at once.
     pub instances: usize,
     /// Exchanges that wait for an instance.
@@ -201,7 +201,7 @@ pub struct Limits {
 
 /// How far instances are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reuse {
+pub struct ReuseConfig {
     /// Requests that one instance serves in its life.
     pub exchanges: u32,
     /// Requests that one instance of 0.3 serves at once.
@@ -212,7 +212,7 @@ pub struct Reuse {
 
 /// What a component is given beyond the sandbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Grants {
+pub struct GrantsConfig {
     /// Environment variables.
     pub env: Vec<(String, String)>,
     /// Arguments, the program's name among them.
@@ -234,10 +234,10 @@ pub struct Grants {
     /// The import `request-shutdown` stops the process.
     pub request_shutdown: bool,
     /// Buckets of `wasi:keyvalue`, by the name that the guest opens.
-    pub buckets: BTreeMap<String, Bucket>,
+    pub buckets: BTreeMap<String, BucketConfig>,
 }
 
-impl Grants {
+impl GrantsConfig {
     /// What is granted, by the manifest's word for it, and in words. Values of the environment, of the
     /// configuration and of arguments may be secret, so only their names or their number are in it.
     #[must_use]
@@ -295,17 +295,17 @@ pub enum Stdio {
 
 /// A bucket of `wasi:keyvalue`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bucket {
+pub struct BucketConfig {
     /// Where it is kept.
-    pub store: Store,
+    pub store: StoreConfig,
     /// Keys of others are not in it: the name of the component, or the name under which components
     /// share it.
-    pub space: Space,
+    pub space: Namespace,
 }
 
 /// Whose keys are in a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Space {
+pub enum Namespace {
     /// One component's: its name, and the name of the bucket.
     Own(Arc<str>, String),
     /// Of all components that name it so.
@@ -314,7 +314,7 @@ pub enum Space {
 
 /// Where buckets are kept. Two that are equal are one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Store {
+pub enum StoreConfig {
     /// In memory, for as long as something that is served has a bucket there; by the name of the
     /// store.
     Memory(String),
@@ -324,7 +324,7 @@ pub enum Store {
     Redis(String),
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory(name) => f.debug_tuple("Memory").field(name).finish(),
@@ -337,7 +337,7 @@ impl fmt::Debug for Store {
 
 /// When a component that keeps failing is put aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Breaker {
+pub struct BreakerConfig {
     /// Failures of the guest (traps, time-outs) that open it,
     pub failures: u32,
     /// within this time.
@@ -360,7 +360,7 @@ pub enum Fail {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Which requests.
-    pub pattern: Pattern,
+    pub pattern: RoutePattern,
     /// Plugins before the component, the first one first.
     pub chain: Vec<Arc<str>>,
     /// What answers them.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::parse::same_path;
-use crate::{Address, Listen};
+use crate::{ListenAddr, ListenConfig};
 
 /// Two of them, each with what it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl fmt::Display for Overlap {
     }
 }
 
-impl Address {
+impl ListenAddr {
     /// Whether this one and `other` cannot be listened at both. Looks at no file.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
@@ -46,22 +46,22 @@ impl Address {
     }
 }
 
-impl Listen {
+impl ListenConfig {
     /// The first two places of one process that cannot be had at once, if there are any: where it
     /// listens, where it answers health, and the control socket at `control`. Follows links.
     #[must_use]
     pub fn overlap(&self, control: Option<&Path>) -> Option<Overlap> {
-        let mut places: Vec<(&str, Address)> =
+        let mut places: Vec<(&str, ListenAddr)> =
             self.addresses.iter().map(|address| ("addr", address.clone())).collect();
-        places.extend(self.health.map(|health| ("health-addr", Address::Tcp(health))));
-        places.extend(control.map(|path| ("control", Address::Unix(PathBuf::from(path)))));
+        places.extend(self.health.map(|health| ("health-addr", ListenAddr::Tcp(health))));
+        places.extend(control.map(|path| ("control", ListenAddr::Unix(PathBuf::from(path)))));
         let pairs = places
             .iter()
             .enumerate()
             .flat_map(|(n, one)| places.iter().skip(n + 1).map(move |other| (one, other)));
         for ((name, one), (other_name, other)) in pairs {
             let paths = match (one, other) {
-                (Address::Unix(one), Address::Unix(other)) => same_path(one, other),
+                (ListenAddr::Unix(one), ListenAddr::Unix(other)) => same_path(one, other),
                 _ => false,
             };
             if paths || one.overlaps(other) {
@@ -99,9 +99,9 @@ fn same_scope(one: &SocketAddr, other: &SocketAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn listen(addresses: &[&str], health: Option<&str>) -> Listen {
+    fn listen(addresses: &[&str], health: Option<&str>) -> ListenConfig {
         let addresses = addresses.iter().map(|one| one.parse().unwrap()).collect();
-        Listen { addresses, control: None, health: health.map(|one| one.parse().unwrap()) }
+        ListenConfig { addresses, control: None, health: health.map(|one| one.parse().unwrap()) }
     }
 
     #[test]

@@ -112,14 +112,14 @@ fn per_second(text: &str, examples: &str) -> Result<Option<u64>, String> {
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub enum ListenAddr {
     /// A TCP address; port 0 lets the kernel choose.
     Tcp(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
-impl FromStr for Address {
+impl FromStr for ListenAddr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -142,23 +142,23 @@ impl FromStr for Address {
 
 /// A TCP address, or `off` for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Health(pub Option<SocketAddr>);
+pub struct HealthAddr(pub Option<SocketAddr>);
 
-impl FromStr for Health {
+impl FromStr for HealthAddr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse() {
             _ if text == "off" => Ok(Self(None)),
-            Ok(Address::Tcp(address)) => Ok(Self(Some(address))),
-            Ok(Address::Unix(_)) | Err(_) => {
+            Ok(ListenAddr::Tcp(address)) => Ok(Self(Some(address))),
+            Ok(ListenAddr::Unix(_)) | Err(_) => {
                 Err("not an address; write 127.0.0.1:8081, [::1]:8081, 0.0.0.0:0 or off".into())
             }
         }
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
@@ -169,7 +169,7 @@ impl fmt::Display for Address {
 
 /// A request and the status of its answer: `GET /health 200`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Smoke {
+pub struct SmokeCheck {
     /// A method of HTTP, in capitals.
     pub method: String,
     /// A path, perhaps with a query.
@@ -178,7 +178,7 @@ pub struct Smoke {
     pub status: u16,
 }
 
-impl FromStr for Smoke {
+impl FromStr for SmokeCheck {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

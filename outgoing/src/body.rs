@@ -19,7 +19,7 @@ use crate::patience::Patience;
 /// Dropping it before its end cancels the request: the stream of HTTP/2 is reset, the connection of
 /// HTTP/1 closed. The time runs only while somebody waits for the next piece: a guest that is slow to
 /// read is not the server's fault.
-pub struct Body {
+pub struct UpstreamBody {
     incoming: Incoming,
     /// None once the body has ended or failed.
     exchange: Option<Exchange>,
@@ -28,7 +28,7 @@ pub struct Body {
     left: u64,
 }
 
-impl Body {
+impl UpstreamBody {
     /// Refuses a body whose length is known to be above the limit.
     pub(crate) fn new(
         incoming: Incoming,
@@ -70,7 +70,7 @@ impl Body {
     }
 }
 
-impl http_body::Body for Body {
+impl http_body::Body for UpstreamBody {
     type Data = Bytes;
     type Error = SendError;
 
@@ -87,7 +87,7 @@ impl http_body::Body for Body {
                 this.end();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(error))) => this.fail(SendError::of(&error)),
+            Poll::Ready(Some(Err(error))) => this.fail(SendError::classify(&error)),
             // An empty piece is no progress, and nothing for the guest.
             Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty) => {
                 if this.patience.is_over(cx) {
@@ -117,7 +117,7 @@ impl http_body::Body for Body {
     }
 }
 
-impl Drop for Body {
+impl Drop for UpstreamBody {
     fn drop(&mut self) {
         if http_body::Body::is_end_stream(&self.incoming) {
             self.end();
@@ -125,8 +125,10 @@ impl Drop for Body {
     }
 }
 
-impl fmt::Debug for Body {
+impl fmt::Debug for UpstreamBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").field("left", &self.limit.map(|_| self.left)).finish_non_exhaustive()
+        f.debug_struct("UpstreamBody")
+            .field("left", &self.limit.map(|_| self.left))
+            .finish_non_exhaustive()
     }
 }

@@ -14,15 +14,15 @@ use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::body::Body;
+use crate::body::UpstreamBody;
 use crate::connect::Connector;
 use crate::error::{Other, SendError};
 use crate::exchange::Exchange;
-use crate::judge::Judge;
-use crate::limits::{Limits, Timeouts};
+use crate::limits::{ClientLimits, Timeouts};
 use crate::patience::after;
+use crate::policy::Policy;
 use crate::repeat::{self, Left};
-use crate::resolve::{Resolve, System};
+use crate::resolve::{Resolve, SystemResolver};
 use crate::source::{FIRST_PIECE, Shape, Source};
 use crate::target::Target;
 use crate::trust::Trust;
@@ -47,56 +47,56 @@ const PING: Duration = Duration::from_secs(10);
 /// Dropping the last clone closes the idle connections. Requests under way, and bodies that are being
 /// read, go on.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct HttpClient(Arc<Inner>);
 
 struct Inner {
     http: legacy::Client<Connector, Upload>,
     connector: Connector,
-    judge: Judge,
+    policy: Policy,
     requests: Arc<Semaphore>,
-    limits: Limits,
+    limits: ClientLimits,
 }
 
-impl Client {
+impl HttpClient {
     /// A client that may send to these origins. It resolves names as the system does, and believes the
     /// roots of the process.
     #[must_use]
-    pub fn new(origins: Vec<Origin>, reach: Reach, limits: Limits) -> Self {
-        Self::with_parts((origins, reach), limits, System::new(), Trust::process())
+    pub fn new(origins: Vec<Origin>, reach: Reach, limits: ClientLimits) -> Self {
+        Self::with_parts((origins, reach), limits, SystemResolver::new(), Trust::process())
     }
 
     /// The same with another resolver and other roots.
     #[must_use]
     pub fn with_parts(
         (origins, reach): (Vec<Origin>, Reach),
-        mut limits: Limits,
+        mut limits: ClientLimits,
         resolver: impl Resolve,
         trust: Trust,
     ) -> Self {
         limits.requests = limits.requests.min(Semaphore::MAX_PERMITS);
-        let judge = Judge::new(origins, reach, limits.forbidden.clone());
+        let policy = Policy::new(origins, reach, limits.forbidden.clone());
         let bounds = (limits.connections, limits.connect);
-        let connector = Connector::new(judge.clone(), Arc::new(resolver), trust, bounds);
-        Self::of(connector, judge, limits)
+        let connector = Connector::new(policy.clone(), Arc::new(resolver), trust, bounds);
+        Self::build(connector, policy, limits)
     }
 
     /// One that may send what this one may, with a pool of its own: for another generation.
     #[must_use]
     pub fn anew(&self) -> Self {
-        let Inner { connector, judge, limits, .. } = &*self.0;
-        Self::of(connector.anew(), judge.clone(), limits.clone())
+        let Inner { connector, policy, limits, .. } = &*self.0;
+        Self::build(connector.anew(), policy.clone(), limits.clone())
     }
 
-    fn of(connector: Connector, judge: Judge, limits: Limits) -> Self {
+    fn build(connector: Connector, policy: Policy, limits: ClientLimits) -> Self {
         let http = pool(&limits).build(connector.clone());
         let requests = Arc::new(Semaphore::new(limits.requests));
-        Self(Arc::new(Inner { http, connector, judge, requests, limits }))
+        Self(Arc::new(Inner { http, connector, policy, requests, limits }))
     }
 
     /// Sends one request and waits for the head of its response. Must be called on a runtime of
     /// tokio. Dropping the future cancels the request.
     ///
-    /// The URI must be absolute. `Host` is written from it; fields of a connection (`Connection` and
+    /// The URI must be absolute. `UriHost` is written from it; fields of a connection (`Connection` and
     /// what it names, `Transfer-Encoding`, `TE` but for `trailers`, `Upgrade`, `Keep-Alive`,
     /// `Proxy-…`) are dropped, in the request as in the response. The response is what the server
     /// says: redirects are not followed.
@@ -114,14 +114,14 @@ impl Client {
         &self,
         request: Request<B>,
         timeouts: Timeouts,
-    ) -> Result<Response<Body>, SendError>
+    ) -> Result<Response<UpstreamBody>, SendError>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Other>,
     {
         let inner = &*self.0;
-        let target = Target::of(request.uri())?;
-        inner.judge.name(&target)?;
+        let target = Target::from_uri(request.uri())?;
+        inner.policy.name(&target)?;
         let permit = inner.permit()?;
         let (mut parts, body) = request.into_parts();
         let declared = head::sendable(&mut parts, &target)?;
@@ -231,13 +231,13 @@ impl Inner {
                 Err(Failed::At(error)) => error,
                 Err(Failed::Sending(error)) => {
                     let end = repeat::end(&error, &exchange);
-                    let left = Left::of(&message.body);
+                    let left = Left::of_body(&message.body);
                     if more > 0 && repeat::may_be(&message.head.method, end, left) {
                         more -= 1;
                         exchange.spoil_connection();
                         continue;
                     }
-                    SendError::of(&error)
+                    SendError::classify(&error)
                 }
             };
             // What the connection says of a body that failed is less than what the body said.
@@ -285,7 +285,7 @@ impl Inner {
         response: Response<Incoming>,
         exchange: Exchange,
         between: Duration,
-    ) -> Result<Response<Body>, SendError> {
+    ) -> Result<Response<UpstreamBody>, SendError> {
         // Nobody asked: `Upgrade` is never sent.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(SendError::Protocol("it switches protocols unasked".into()));
@@ -305,7 +305,7 @@ impl Inner {
             exchange.spoil_connection();
             return Err(why);
         }
-        let body = Body::new(incoming, exchange, between, self.limits.response_body)?;
+        let body = UpstreamBody::new(incoming, exchange, between, self.limits.response_body)?;
         Ok(Response::from_parts(parts, body))
     }
 
@@ -324,7 +324,7 @@ enum Failed {
     Sending(legacy::Error),
 }
 
-fn pool(limits: &Limits) -> legacy::Builder {
+fn pool(limits: &ClientLimits) -> legacy::Builder {
     let mut pool = legacy::Client::builder(TokioExecutor::new());
     pool.timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
@@ -342,8 +342,8 @@ fn pool(limits: &Limits) -> legacy::Builder {
     pool
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("limits", &self.0.limits).finish_non_exhaustive()
+        f.debug_struct("HttpClient").field("limits", &self.0.limits).finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use host_manifest::outgoing::Host;
+use host_manifest::outgoing::UriHost;
 use http::Uri;
 use http::uri::Scheme;
 use hyper_rustls::{DefaultServerNameResolver, HttpsConnector, MaybeHttpsStream};
@@ -22,8 +22,8 @@ use tokio::time;
 use tower_service::Service;
 
 use crate::error::{Other, SendError};
-use crate::judge::Judge;
 use crate::patience::within;
+use crate::policy::Policy;
 use crate::resolve::Resolve;
 use crate::tap::Tap;
 use crate::target::Target;
@@ -38,7 +38,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 pub(crate) struct Connector(Arc<Shared>);
 
 struct Shared {
-    judge: Judge,
+    policy: Policy,
     resolver: Arc<dyn Resolve>,
     trust: Trust,
     tls: OnceCell<Arc<ClientConfig>>,
@@ -49,7 +49,7 @@ struct Shared {
 
 impl Connector {
     pub(crate) fn new(
-        judge: Judge,
+        policy: Policy,
         resolver: Arc<dyn Resolve>,
         trust: Trust,
         (limit, timeout): (usize, Duration),
@@ -57,13 +57,13 @@ impl Connector {
         let limit = limit.min(Semaphore::MAX_PERMITS);
         let connections = Arc::new(Semaphore::new(limit));
         let tls = OnceCell::new();
-        Self(Arc::new(Shared { judge, resolver, trust, tls, connections, limit, timeout }))
+        Self(Arc::new(Shared { policy, resolver, trust, tls, connections, limit, timeout }))
     }
 
     /// One with the same bounds and no connection.
     pub(crate) fn anew(&self) -> Self {
-        let Shared { judge, resolver, trust, limit, timeout, .. } = &*self.0;
-        Self::new(judge.clone(), Arc::clone(resolver), trust.clone(), (*limit, *timeout))
+        let Shared { policy, resolver, trust, limit, timeout, .. } = &*self.0;
+        Self::new(policy.clone(), Arc::clone(resolver), trust.clone(), (*limit, *timeout))
     }
 
     /// Connections that are open, idle ones among them, or about to be.
@@ -95,7 +95,7 @@ impl Service<Uri> for Connector {
 }
 
 async fn connect(shared: Arc<Shared>, uri: Uri) -> Result<MaybeHttpsStream<Wire>, SendError> {
-    let target = Target::of(&uri)?;
+    let target = Target::from_uri(&uri)?;
     if uri.scheme() != Some(&Scheme::HTTPS) {
         return Ok(MaybeHttpsStream::Http(shared.tcp(&target).await?));
     }
@@ -104,7 +104,7 @@ async fn connect(shared: Arc<Shared>, uri: Uri) -> Result<MaybeHttpsStream<Wire>
     let mut tls = HttpsConnector::new(Tcp(Arc::clone(&shared)), Arc::clone(config), true, names);
     tls.call(uri).await.map_err(|error: Other| match error.downcast::<SendError>() {
         Ok(ours) => *ours,
-        Err(other) => SendError::of_tls(&*other, &target),
+        Err(other) => SendError::classify_tls(&*other, &target),
     })
 }
 
@@ -122,7 +122,7 @@ impl Service<Uri> for Tcp {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let shared = Arc::clone(&self.0);
-        Box::pin(async move { shared.tcp(&Target::of(&uri)?).await })
+        Box::pin(async move { shared.tcp(&Target::from_uri(&uri)?).await })
     }
 }
 
@@ -144,8 +144,8 @@ impl Shared {
         let Target { host, port, .. } = target;
         let dns = |why| SendError::Dns { host: host.to_string(), why };
         let found = match host {
-            Host::Address(ip) => vec![SocketAddr::new(*ip, *port)],
-            Host::Name(name) => {
+            UriHost::Address(ip) => vec![SocketAddr::new(*ip, *port)],
+            UriHost::Name(name) => {
                 self.resolver.resolve(name, *port).await.map_err(|why| dns(why.to_string()))?
             }
         };
@@ -155,7 +155,7 @@ impl Shared {
         // Whatever a resolver says of the port, the granted one is meant.
         let found = found.iter().map(|it| SocketAddr::new(it.ip(), *port));
         let (admitted, refused): (Vec<_>, Vec<_>) =
-            found.partition(|&address| self.judge.admits(target, address));
+            found.partition(|&address| self.policy.admits(target, address));
         if admitted.is_empty() {
             let refused: Vec<_> = refused.iter().map(|it| it.ip().to_string()).collect();
             let addresses = refused.join(", ");

@@ -5,13 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_manifest::outgoing::{Endpoint, Host, Reach};
+use host_manifest::outgoing::{Endpoint, Reach, UriHost};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::judge::Forbidden;
 use crate::limits::after;
 use crate::patience::within;
+use crate::policy::Forbidden;
 use crate::resolve::Resolve;
 
 /// How long an answer of the resolver is believed: a guest looks a name up, then connects to what it
@@ -40,7 +40,7 @@ struct Known {
 }
 
 impl Endpoints {
-    /// These endpoints. `forbidden` is as in [`crate::Limits`].
+    /// These endpoints. `forbidden` is as in [`crate::ClientLimits`].
     pub fn new(
         endpoints: Vec<Endpoint>,
         reach: Reach,
@@ -77,8 +77,8 @@ impl Endpoints {
 impl Known {
     async fn is_at(&self, ip: IpAddr, resolver: &dyn Resolve) -> bool {
         let name = match &self.endpoint.host {
-            Host::Address(own) => return *own == ip,
-            Host::Name(name) => name,
+            UriHost::Address(own) => return *own == ip,
+            UriHost::Name(name) => name,
         };
         // Held while it is looked up: those who come meanwhile wait for the same answer.
         let mut addresses = self.addresses.lock().await;

@@ -135,7 +135,7 @@ pub enum SendError {
 
 impl SendError {
     /// What the pool, hyper and the connector say, in one word of ours.
-    pub(crate) fn of(error: &(dyn StdError + 'static)) -> Self {
+    pub(crate) fn classify(error: &(dyn StdError + 'static)) -> Self {
         if let Some(ours) = find::<Self>(error) {
             return ours.clone();
         }
@@ -151,7 +151,7 @@ impl SendError {
     }
 
     /// What went wrong in TLS, once the connection was there.
-    pub(crate) fn of_tls(error: &(dyn StdError + 'static), target: &Target) -> Self {
+    pub(crate) fn classify_tls(error: &(dyn StdError + 'static), target: &Target) -> Self {
         let Target { host, port, .. } = target;
         match find::<rustls::Error>(error) {
             Some(rustls::Error::InvalidCertificate(why)) => {

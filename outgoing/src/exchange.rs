@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use crate::patience::after;
 use crate::tap::Life;
 use crate::upload::Progress;
-use crate::wire::Shears;
+use crate::wire::AbortHandle;
 
 /// Stands for one request from the moment it is sent. Dropping it cancels the request; `end` says
 /// that its response is whole.
@@ -77,13 +77,13 @@ impl Exchange {
         self.whole = true;
     }
 
-    fn shears(&self) -> Option<Cutting> {
+    fn abortable(&self) -> Option<Abortable> {
         let mut extras = Extensions::new();
         let metadata = self.connection.connection_metadata();
         let connection = metadata.as_ref()?;
         connection.get_extras(&mut extras);
-        let shears = extras.remove::<Shears>()?;
-        Some(Cutting { shears, shared: connection.is_negotiated_h2() })
+        let handle = extras.remove::<AbortHandle>()?;
+        Some(Abortable { handle, shared: connection.is_negotiated_h2() })
     }
 }
 
@@ -101,29 +101,29 @@ impl Drop for Exchange {
         if self.progress.has_ended() {
             return;
         }
-        let cutting = self.shears();
+        let abortable = self.abortable();
         if !self.whole {
             self.progress.cancel();
-            if let Some(Cutting { shears, shared: false }) = &cutting {
-                shears.cut();
+            if let Some(Abortable { handle, shared: false }) = &abortable {
+                handle.abort();
                 return;
             }
         }
-        let upload = wind_up(Arc::clone(&self.progress), cutting, self.stall);
+        let upload = wind_up(Arc::clone(&self.progress), abortable, self.stall);
         drop(self.runtime.spawn(upload));
     }
 }
 
 /// A connection that can be cut.
-struct Cutting {
-    shears: Shears,
+struct Abortable {
+    handle: AbortHandle,
     /// Other requests may be on it: HTTP/2.
     shared: bool,
 }
 
 /// Bounds an upload whose response has ended: once it stands still, it is ended, and if that does not
 /// help, because the peer has closed the window of an HTTP/2 stream, the connection is.
-async fn wind_up(progress: Arc<Progress>, cutting: Option<Cutting>, stall: Duration) {
+async fn wind_up(progress: Arc<Progress>, abortable: Option<Abortable>, stall: Duration) {
     let mut moved = progress.moved();
     loop {
         until(after(Moment::now(), stall)).await;
@@ -136,11 +136,11 @@ async fn wind_up(progress: Arc<Progress>, cutting: Option<Cutting>, stall: Durat
         }
     }
     progress.cancel();
-    let Some(Cutting { shears, shared }) = cutting else { return };
+    let Some(Abortable { handle, shared }) = abortable else { return };
     if shared {
         until(after(Moment::now(), stall)).await;
     }
     if !progress.has_ended() {
-        shears.cut();
+        handle.abort();
     }
 }

@@ -35,7 +35,7 @@ const IDLE_TOTAL: usize = 64;
 
 /// What the requests of one client may use, all together, and how long each may wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ClientLimits {
     /// Requests at once. One counts until its response's body has ended or was dropped, and until
     /// its own body is sent. One more is refused at once.
     pub requests: usize,
@@ -64,7 +64,7 @@ pub struct Limits {
     pub forbidden: Vec<SocketAddr>,
 }
 
-impl Default for Limits {
+impl Default for ClientLimits {
     fn default() -> Self {
         Self {
             requests: REQUESTS,
@@ -81,7 +81,7 @@ impl Default for Limits {
     }
 }
 
-/// What a guest asks for with one request. It can only wait less long than the [`Limits`] say; zero
+/// What a guest asks for with one request. It can only wait less long than the [`ClientLimits`] say; zero
 /// means that there is no wait at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_manifest::outgoing::Host;
+use host_manifest::outgoing::UriHost;
 
 use crate::patience::within;
 use crate::resolve::Resolve;
@@ -35,7 +35,7 @@ pub enum LookupError {
 }
 
 impl Lookup {
-    /// Look-ups by this resolver: for guests a clone of the [`System`](crate::System) that their
+    /// Look-ups by this resolver: for guests a clone of the [`SystemResolver`](crate::SystemResolver) that their
     /// component has for its requests.
     pub fn new(resolver: impl Resolve) -> Self {
         Self(Arc::new(resolver))
@@ -49,7 +49,7 @@ impl Lookup {
     ///
     /// Must be called on a runtime of tokio. Ends after 10 s, the time in the resolver's queue
     /// included. Dropping the future gives up its place in the queue at once; a look-up of
-    /// [`System`](crate::System) that runs counts until the system has answered.
+    /// [`SystemResolver`](crate::SystemResolver) that runs counts until the system has answered.
     ///
     /// # Errors
     /// See [`LookupError`].
@@ -57,9 +57,9 @@ impl Lookup {
         if let Ok(ip) = name.parse::<Ipv6Addr>() {
             return Ok(vec![IpAddr::V6(ip).to_canonical()]);
         }
-        let name = match Host::of_uri(name).ok_or(LookupError::NotAName)? {
-            Host::Address(ip) => return Ok(vec![ip.to_canonical()]),
-            Host::Name(name) => name,
+        let name = match UriHost::parse(name).ok_or(LookupError::NotAName)? {
+            UriHost::Address(ip) => return Ok(vec![ip.to_canonical()]),
+            UriHost::Name(name) => name,
         };
         let found = within(TIMEOUT, self.0.resolve(&name, 0)).await;
         let found = found.ok_or(LookupError::Timeout)?;

@@ -42,7 +42,7 @@ pub(crate) enum Left {
 }
 
 impl Left {
-    pub(crate) fn of(body: &Source) -> Self {
+    pub(crate) fn of_body(body: &Source) -> Self {
         match (body.is_untouched(), body.is_replayable()) {
             (true, _) => Self::Untouched,
             (false, true) => Self::Replayable,

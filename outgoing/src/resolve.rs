@@ -45,13 +45,13 @@ type Ask = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 /// Dropping what [`resolve`](Resolve::resolve) gives takes it out of the queue at once. A look-up that
 /// runs counts until the system has answered, also if nobody waits for it any more.
 #[derive(Clone)]
-pub struct System {
+pub struct SystemResolver {
     each: Arc<Semaphore>,
     all: Arc<Semaphore>,
     ask: Arc<Ask>,
 }
 
-impl System {
+impl SystemResolver {
     /// A resolver for one component.
     #[must_use]
     pub fn new() -> Self {
@@ -67,19 +67,19 @@ impl System {
     }
 }
 
-impl Default for System {
+impl Default for SystemResolver {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl fmt::Debug for System {
+impl fmt::Debug for SystemResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("System").finish_non_exhaustive()
+        f.debug_struct("SystemResolver").finish_non_exhaustive()
     }
 }
 
-impl Resolve for System {
+impl Resolve for SystemResolver {
     fn resolve(&self, host: &str, port: u16) -> Resolved {
         let (host, Self { each, all, ask }) = (host.to_owned(), self.clone());
         Box::pin(async move {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use host_manifest::outgoing::Host;
+use host_manifest::outgoing::UriHost;
 use http::Uri;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 
@@ -12,13 +12,13 @@ use crate::SendError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) scheme: Scheme,
-    pub(crate) host: Host,
+    pub(crate) host: UriHost,
     pub(crate) port: u16,
 }
 
 impl Target {
     /// Where a URI points, if it is an absolute one of HTTP.
-    pub(crate) fn of(uri: &Uri) -> Result<Self, SendError> {
+    pub(crate) fn from_uri(uri: &Uri) -> Result<Self, SendError> {
         let scheme = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS => scheme.clone(),
             Some(_) => return Err(SendError::Uri("only http and https are sent")),
@@ -29,7 +29,7 @@ impl Target {
         if authority.as_str().contains('@') {
             return Err(SendError::Uri("it has a user or a password before the host"));
         }
-        let host = Host::of_uri(authority.host()).ok_or(SendError::Uri("its host is not one"))?;
+        let host = UriHost::parse(authority.host()).ok_or(SendError::Uri("its host is not one"))?;
         let port = port(authority)?.unwrap_or_else(|| default_port(&scheme));
         Ok(Self { scheme, host, port })
     }
@@ -39,7 +39,7 @@ impl Target {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// The URI in the one spelling: what the pool knows connections by, and what `Host` says.
+    /// The URI in the one spelling: what the pool knows connections by, and what `UriHost` says.
     pub(crate) fn uri(&self, path: Option<PathAndQuery>) -> Result<Uri, SendError> {
         let Self { host, .. } = self;
         let authority = match self.port {
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn target(uri: &str) -> Result<String, SendError> {
-        Target::of(&uri.parse().unwrap()).map(|target| target.to_string())
+        Target::from_uri(&uri.parse().unwrap()).map(|target| target.to_string())
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
             ("http://[0:0::1]/", "http://[::1]/"),
         ] {
             let uri: Uri = uri.parse().unwrap();
-            let sent = Target::of(&uri).unwrap().uri(uri.path_and_query().cloned()).unwrap();
+            let sent = Target::from_uri(&uri).unwrap().uri(uri.path_and_query().cloned()).unwrap();
             assert_eq!(sent.to_string(), expected, "{uri}");
         }
     }

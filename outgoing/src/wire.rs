@@ -1,4 +1,4 @@
-//! One TCP connection under a request: it can be cut from outside, and it notices its end early.
+//! One TCP connection under a request: it can be aborted from outside, and it notices its end early.
 
 use std::future::Future as _;
 use std::io::{self, IoSlice};
@@ -21,7 +21,7 @@ use tokio::time::{self, Sleep};
 #[derive(Debug)]
 pub(crate) struct Wire {
     io: TokioIo<TcpStream>,
-    shears: Shears,
+    abort: AbortHandle,
     /// The last bytes that moved were the peer's.
     heard: bool,
     /// The peer takes nothing any more, and what it had to say is being read.
@@ -43,7 +43,7 @@ enum Deaf {
 }
 
 impl Deaf {
-    fn of(error: &io::Error) -> Option<Self> {
+    fn from_error(error: &io::Error) -> Option<Self> {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Some(Self::Finished),
             io::ErrorKind::ConnectionReset => Some(Self::Reset),
@@ -52,13 +52,13 @@ impl Deaf {
     }
 }
 
-/// Cuts a wire from outside. hyper keeps a connection whose peer takes no bytes for as long as there
+/// Ends a connection from outside. hyper keeps a connection whose peer takes no bytes for as long as there
 /// is a body to send.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Shears(Arc<Cut>);
+pub(crate) struct AbortHandle(Arc<Aborted>);
 
 #[derive(Debug, Default)]
-struct Cut {
+struct Aborted {
     done: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
@@ -67,7 +67,7 @@ impl Wire {
     pub(crate) fn new(tcp: TcpStream, permit: OwnedSemaphorePermit) -> Self {
         Self {
             io: TokioIo::new(tcp),
-            shears: Shears::default(),
+            abort: AbortHandle::default(),
             heard: false,
             deaf: None,
             _permit: permit,
@@ -108,9 +108,10 @@ impl Wire {
         operation: impl FnOnce(Pin<&mut TokioIo<TcpStream>>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let Some((_, last_words)) = &mut self.deaf else {
-            let polled = self.unless_cut(cx, operation);
+            let polled = self.unless_aborted(cx, operation);
             let Poll::Ready(Err(error)) = &polled else { return polled };
-            let Some(deaf) = Deaf::of(error).filter(|deaf| self.has_last_words(*deaf)) else {
+            let Some(deaf) = Deaf::from_error(error).filter(|deaf| self.has_last_words(*deaf))
+            else {
                 return polled;
             };
             self.deaf = Some((deaf, Box::pin(time::sleep(LAST_WORDS))));
@@ -120,38 +121,38 @@ impl Wire {
         };
         match last_words.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            Poll::Pending => self.unless_cut(cx, |_, _| Poll::Pending),
+            Poll::Pending => self.unless_aborted(cx, |_, _| Poll::Pending),
         }
     }
 
     /// Whether there is something to read on a connection that cannot be written to: the end that the
     /// peer has made of what it said is something, and that of a reset is not.
     fn has_last_words(&self, deaf: Deaf) -> bool {
-        let is_cut = self.shears.0.done.load(Ordering::Acquire);
+        let is_aborted = self.abort.0.done.load(Ordering::Acquire);
         let ahead = self.ahead().ok().flatten();
-        !is_cut && ahead.is_some_and(|bytes| bytes > 0 || matches!(deaf, Deaf::Finished))
+        !is_aborted && ahead.is_some_and(|bytes| bytes > 0 || matches!(deaf, Deaf::Finished))
     }
 
-    /// What an operation gives, unless the wire is cut.
-    fn unless_cut<T>(
+    /// What an operation gives, unless the wire is aborted.
+    fn unless_aborted<T>(
         &mut self,
         cx: &mut Context<'_>,
         operation: impl FnOnce(Pin<&mut TokioIo<TcpStream>>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if self.shears.0.done.load(Ordering::Acquire) {
-            return Poll::Ready(Err(cut()));
+        if self.abort.0.done.load(Ordering::Acquire) {
+            return Poll::Ready(Err(aborted()));
         }
         let polled = operation(Pin::new(&mut self.io), cx);
-        if polled.is_pending() && self.shears.wake_at_cut(cx.waker()) {
-            return Poll::Ready(Err(cut()));
+        if polled.is_pending() && self.abort.wake_at_abort(cx.waker()) {
+            return Poll::Ready(Err(aborted()));
         }
         polled
     }
 }
 
-impl Shears {
+impl AbortHandle {
     /// Ends the connection: whoever reads or writes gets an error, and then closes it.
-    pub(crate) fn cut(&self) {
+    pub(crate) fn abort(&self) {
         self.0.done.store(true, Ordering::Release);
         let waker = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(waker) = waker {
@@ -159,9 +160,9 @@ impl Shears {
         }
     }
 
-    /// Whether it has been cut meanwhile; else the waker is woken when it is. One place is enough:
+    /// Whether it has been aborted meanwhile; else the waker is woken when it is. One place is enough:
     /// hyper has one task for both directions.
-    fn wake_at_cut(&self, waker: &Waker) -> bool {
+    fn wake_at_abort(&self, waker: &Waker) -> bool {
         let mut place = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *place {
             Some(there) => there.clone_from(waker),
@@ -171,7 +172,7 @@ impl Shears {
     }
 }
 
-fn cut() -> io::Error {
+fn aborted() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "cut by the host")
 }
 
@@ -186,7 +187,7 @@ impl Read for Wire {
         {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        let read = self.unless_cut(cx, |io, cx| io.poll_read(cx, buffer));
+        let read = self.unless_aborted(cx, |io, cx| io.poll_read(cx, buffer));
         match read {
             Poll::Pending if self.heard && self.has_ended()? => return Poll::Ready(Ok(())),
             Poll::Pending => {}
@@ -207,11 +208,11 @@ impl Write for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.unless_cut(cx, |io, cx| io.poll_flush(cx))
+        self.unless_aborted(cx, |io, cx| io.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.unless_cut(cx, |io, cx| io.poll_shutdown(cx))
+        self.unless_aborted(cx, |io, cx| io.poll_shutdown(cx))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -229,8 +230,8 @@ impl Write for Wire {
 }
 
 impl Connection for Wire {
-    /// The shears travel with what the pool tells of a connection.
+    /// The handle travels with what the pool tells of a connection.
     fn connected(&self) -> Connected {
-        Connected::new().extra(self.shears.clone())
+        Connected::new().extra(self.abort.clone())
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use host_manifest::outgoing::Reach;
-use host_outgoing::{Client, Limits, SendError, Timeouts};
+use host_outgoing::{ClientLimits, HttpClient, SendError, Timeouts};
 use http::Request;
 use http_body_util::Empty;
 use tokio::net::TcpListener;
@@ -38,7 +38,11 @@ async fn thousands_of_requests_hold_no_more_descriptors_than_the_limit() {
     });
     let reach = Reach::default();
     let origins = vec![format!("http://{address}").parse().unwrap()];
-    let client = Client::new(origins, reach, Limits { requests: ALLOWED, ..Limits::default() });
+    let client = HttpClient::new(
+        origins,
+        reach,
+        ClientLimits { requests: ALLOWED, ..ClientLimits::default() },
+    );
     let before = descriptors();
     let mut waiting = JoinSet::new();
     for _ in 0..REQUESTS {

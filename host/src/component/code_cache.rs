@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use host_clock::{Moment, timeout};
-use host_code::{Artefact, Cache, Key, Pace};
+use host_code::{Artefact, ArtefactCache, ArtefactKey, Urgency};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{debug, info, warn};
 
@@ -27,17 +27,17 @@ const THREADS: usize = 4;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct CodeCache {
-    cache: Arc<Cache>,
+    cache: Arc<ArtefactCache>,
     hands: Hands,
 }
 
 impl CodeCache {
-    pub(super) fn new(cache: Cache) -> Self {
+    pub(super) fn new(cache: ArtefactCache) -> Self {
         Self { cache: Arc::new(cache), hands: Hands::default() }
     }
 
     /// What is kept under this key, if it is whole and there in time.
-    pub(super) async fn get(&self, key: &Key, pace: Pace) -> Option<Artefact> {
+    pub(super) async fn get(&self, key: &ArtefactKey, pace: Urgency) -> Option<Artefact> {
         let (cache, key) = (self.cache.clone(), *key);
         let get = move || {
             give_way(pace);
@@ -47,7 +47,7 @@ impl CodeCache {
     }
 
     /// Keeps it. Waits for that for a moment only.
-    pub(super) async fn put(&self, key: &Key, artefact: Artefact, pace: Pace) {
+    pub(super) async fn put(&self, key: &ArtefactKey, artefact: Artefact, pace: Urgency) {
         let (cache, key) = (self.cache.clone(), *key);
         let put = move || {
             give_way(pace);

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use host_code::{Artefact, Bounds, Compiler, Key, NotCompiled, Pace, component_digest, settings};
+use host_code::{
+    Artefact, ArtefactKey, CompileBounds, CompileError, Compiler, Urgency, component_digest,
+    settings,
+};
 use rustix::process::setpriority_process;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
@@ -103,7 +106,7 @@ pub(super) struct Blank {
 #[derive(Debug)]
 pub(super) enum Unfinished {
     /// No compiler gave any.
-    Uncompiled(NotCompiled),
+    Uncompiled(CompileError),
     /// It was compiled, and cannot be used.
     Rejected(Rejected),
 }
@@ -118,8 +121,8 @@ impl Unfinished {
     }
 }
 
-impl From<NotCompiled> for Unfinished {
-    fn from(why: NotCompiled) -> Self {
+impl From<CompileError> for Unfinished {
+    fn from(why: CompileError) -> Self {
         Self::Uncompiled(why)
     }
 }
@@ -135,7 +138,7 @@ pub(super) enum Found {
     /// Its code.
     Code(Box<Code>),
     /// Nothing: it would be kept under this key.
-    Nothing(Key),
+    Nothing(ArtefactKey),
 }
 
 impl Blank {
@@ -171,7 +174,7 @@ impl Foundry {
     }
 
     /// Code of this component out of the cache. Bounded in time.
-    pub(super) async fn find(&self, blank: &Arc<Blank>, pace: Pace) -> Result<Found, Rejected> {
+    pub(super) async fn find(&self, blank: &Arc<Blank>, pace: Urgency) -> Result<Found, Rejected> {
         let began = Instant::now();
         let (shop, of) = (self.shop.clone(), blank.clone());
         let key = Self::aside(pace, move || shop.key(&of)).await??;
@@ -190,8 +193,8 @@ impl Foundry {
     pub(super) async fn compile(
         &self,
         blank: &Arc<Blank>,
-        key: &Key,
-        pace: Pace,
+        key: &ArtefactKey,
+        pace: Urgency,
     ) -> Result<Code, Unfinished> {
         let began = Instant::now();
         let code = self.compile_and_keep(blank, key, pace).await?;
@@ -202,8 +205,8 @@ impl Foundry {
     async fn compile_and_keep(
         &self,
         blank: &Arc<Blank>,
-        key: &Key,
-        pace: Pace,
+        key: &ArtefactKey,
+        pace: Urgency,
     ) -> Result<Code, Unfinished> {
         let compiled = self.compiler.compile(&blank.source.bytes, key, blank.concurrency, pace);
         let artefact = said(&blank.source, self.say, compiled).await?;
@@ -219,7 +222,7 @@ impl Foundry {
     /// Does work that takes a core on a thread of its own. The wait is bounded; a thread that hangs in
     /// a dead file system is left behind.
     async fn aside<T: Send + 'static>(
-        pace: Pace,
+        pace: Urgency,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Rejected> {
         let refused = |why: String| Rejected::for_now(Step::Compile, why);
@@ -239,8 +242,8 @@ impl Foundry {
 }
 
 /// Has this thread give way to traffic, if there is any.
-pub(super) fn give_way(pace: Pace) {
-    if pace == Pace::BesideTraffic
+pub(super) fn give_way(pace: Urgency) {
+    if pace == Urgency::BesideTraffic
         && let Err(why) = setpriority_process(None, NICEST)
     {
         debug!(%why, "loading goes on at the usual priority");
@@ -253,7 +256,7 @@ pub(super) fn give_way(pace: Pace) {
 /// See [`Rejected`].
 pub async fn compile_file(
     path: &Path,
-    (bounds, largest): (Bounds, Largest),
+    (bounds, largest): (CompileBounds, Largest),
     say: Say,
 ) -> Result<(Artefact, Duration), Rejected> {
     let compiler = Compiler::new(bounds);
@@ -262,16 +265,16 @@ pub async fn compile_file(
     let ruler = Engine::new(&settings(blank.concurrency));
     let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
     let bytes = &blank.source.bytes;
-    let key = Key::of(&ruler, &component_digest(bytes));
+    let key = ArtefactKey::new(&ruler, &component_digest(bytes));
     let began = Instant::now();
-    let compiled = compiler.compile(bytes, &key, blank.concurrency, Pace::Start);
+    let compiled = compiler.compile(bytes, &key, blank.concurrency, Urgency::Start);
     match said(&blank.source, say, compiled).await {
         Ok(artefact) => Ok((artefact, began.elapsed())),
         Err(why) => Err(refused(path, &why)),
     }
 }
 
-pub(super) fn refused(path: &Path, why: &NotCompiled) -> Rejected {
+pub(super) fn refused(path: &Path, why: &CompileError) -> Rejected {
     let passing = why.is_passing();
     Rejected { passing, ..Rejected::at(Step::Compile, format!("{} {why}", path.display())) }
 }
@@ -288,10 +291,10 @@ fn say(blank: &Blank, began: Instant, cached: bool) {
 
 impl Shop {
     /// What its code is kept under.
-    fn key(&self, blank: &Blank) -> Result<Key, Rejected> {
+    fn key(&self, blank: &Blank) -> Result<ArtefactKey, Rejected> {
         let ruler = self.engines.ruler(blank.concurrency);
         let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
-        Ok(Key::of(&ruler, &component_digest(&blank.source.bytes)))
+        Ok(ArtefactKey::new(&ruler, &component_digest(&blank.source.bytes)))
     }
 
     fn link(&self, blank: &Blank, artefact: &Artefact) -> Result<Code, Rejected> {
@@ -304,12 +307,12 @@ impl Shop {
     }
 }
 
-fn open(cache: &Cache, most: u64) -> Option<host_code::Cache> {
+fn open(cache: &Cache, most: u64) -> Option<host_code::ArtefactCache> {
     let directory = match cache {
         Cache::Off => return None,
         Cache::Directory(directory) => directory,
     };
-    match host_code::Cache::open(directory).map(|cache| cache.holding(most)) {
+    match host_code::ArtefactCache::open(directory).map(|cache| cache.holding(most)) {
         Ok(cache) => {
             if let Some(why) = cache.read_only() {
                 warn!("code cache: {why}; what is not in it is compiled at every start");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use host_outgoing::Client;
+use host_outgoing::HttpClient;
 use http::Request;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -24,7 +24,8 @@ use super::state::{GuestState, Identity};
 use super::survey::{Kind, Survey};
 use super::trial::Trial;
 use super::{
-    Grants, Limits, Next, Settings, imports, keyvalue, names, next, opens, p2, p3, refusals, texts,
+    ComponentLimits, Grants, Next, Settings, imports, keyvalue, names, next, opens, p2, p3,
+    refusals, texts,
 };
 
 /// Compiled, linked code. Shared by all blueprints of the same bytes.
@@ -44,7 +45,7 @@ pub struct Blueprint {
     pub(super) code: Arc<Code>,
     pub(super) settings: Arc<Settings>,
     /// Its own, so that no connection outlives the code that opened it.
-    pub(super) client: Option<Client>,
+    pub(super) client: Option<HttpClient>,
 }
 
 /// How a request enters an instance.
@@ -88,7 +89,7 @@ impl Blueprint {
 
     pub(super) fn new(path: &Path, code: Arc<Code>, settings: &Arc<Settings>) -> Self {
         let name = settings.name.clone().unwrap_or_else(|| stem(path).into());
-        let client = settings.grants.outgoing.as_ref().map(Client::anew);
+        let client = settings.grants.outgoing.as_ref().map(HttpClient::anew);
         Self { name, path: path.to_owned(), code, settings: settings.clone(), client }
     }
 
@@ -110,7 +111,7 @@ impl Blueprint {
         &self.code.digest
     }
 
-    pub(super) fn limits(&self) -> &Limits {
+    pub(super) fn limits(&self) -> &ComponentLimits {
         &self.settings.limits
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use host_manifest::{Directory, Stdio};
-use host_outgoing::{Client, Endpoints, Lookup};
+use host_outgoing::{Endpoints, HttpClient, Lookup};
 use tracing::warn;
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsCtx};
@@ -29,7 +29,7 @@ pub struct Grants {
     /// Where stdout and stderr go.
     pub stdio: Stdio,
     /// Where requests may be sent. Each generation has one like it, with connections of its own.
-    pub outgoing: Option<Client>,
+    pub outgoing: Option<HttpClient>,
     /// Directories, opened.
     pub directories: Option<Directories>,
     /// TCP endpoints that may be connected to.

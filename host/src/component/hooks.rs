@@ -1,7 +1,7 @@
 //! Hooks that a component exports from `host:lifecycle` (`wit/lifecycle.wit`): found at link,
 //! called at the turns of an instance's life.
 
-use host_manifest::words::quote;
+use host_manifest::escape::quote;
 use std::time::Duration;
 
 use tracing::warn;

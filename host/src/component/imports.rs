@@ -1,6 +1,6 @@
 //! Imports from `host:lifecycle` (`wit/lifecycle.wit`): what a guest may know of its own end.
 
-use host_manifest::words::quote;
+use host_manifest::escape::quote;
 use wasmtime::component::{Accessor, HasSelf, Linker, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 

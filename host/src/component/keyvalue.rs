@@ -4,8 +4,8 @@
 //! What a bucket does, and what bounds it, is in the crate `host-keyvalue`. A guest is told of a
 //! failure what it can act upon; the log has the rest.
 
-use host_keyvalue::{Bucket, Buckets, Failure};
-use host_manifest::words::quote;
+use host_keyvalue::{Bucket, Buckets, StoreError};
+use host_manifest::escape::quote;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use super::said::{Topics, say};
@@ -66,9 +66,9 @@ impl View<'_> {
 
     /// What a guest is told. The log has more; that a store is not available is there once for all,
     /// from the store itself.
-    fn answer<T>(&self, result: Result<T, Failure>) -> Result<T, Error> {
+    fn answer<T>(&self, result: Result<T, StoreError>) -> Result<T, Error> {
         result.map_err(|failure| {
-            if !matches!(failure, Failure::Unavailable(_)) {
+            if !matches!(failure, StoreError::Unavailable(_)) {
                 let why = failure.to_string();
                 say!(warn, self, stores, why, "key-value operation of a guest fails");
             }
@@ -206,7 +206,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use host_keyvalue::Stores;
-    use host_manifest::{Space, Store};
+    use host_manifest::{Namespace, StoreConfig};
 
     use super::atomics::Host as _;
     use super::batch::Host as _;
@@ -221,10 +221,12 @@ mod tests {
 
     impl Instance {
         fn with(names: &[&str]) -> Self {
-            let space = |name: &str| Space::Own("shop".into(), name.to_owned());
-            let store = Store::Memory("main".to_owned());
-            let bucket =
-                |name: &str| host_manifest::Bucket { store: store.clone(), space: space(name) };
+            let space = |name: &str| Namespace::Own("shop".into(), name.to_owned());
+            let store = StoreConfig::Memory("main".to_owned());
+            let bucket = |name: &str| host_manifest::BucketConfig {
+                store: store.clone(),
+                space: space(name),
+            };
             let buckets: BTreeMap<_, _> =
                 names.iter().map(|name| ((*name).to_owned(), bucket(name))).collect();
             let buckets = Stores::default().open(&buckets, 1_000).unwrap();

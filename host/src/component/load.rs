@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use host_code::{Bounds, Key};
-use host_manifest::words;
+use host_code::{ArtefactKey, CompileBounds};
+use host_manifest::escape;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ use super::reuse::Keeper;
 use super::scarce::is_shortage;
 use super::smoke::Smoke;
 use super::source::{Glance, Largest, LoadError, Source};
-use super::{Cache, Clock, Grants, IdleRoom, Limits, Pace, Reuse, Share};
+use super::{Cache, Clock, ComponentLimits, Grants, IdleRoom, ReuseConfig, Share, Urgency};
 
 /// Reading a file takes no longer, unless the file system has gone.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
@@ -87,7 +87,7 @@ impl Rejected {
     /// A refusal at `step`, for what is to be loaded. Of what strangers have put into it nothing is a
     /// command to a terminal.
     pub fn at(step: Step, why: impl Into<String>) -> Self {
-        Self { step, why: words::harmless(&why.into()), passing: false }
+        Self { step, why: escape::harmless(&why.into()), passing: false }
     }
 
     /// A refusal at `step` for something that passes: the process or the machine is out of it, or
@@ -170,7 +170,7 @@ pub struct Settings {
     /// What it is called; by its file if none.
     pub name: Option<Arc<str>>,
     /// What guests may use.
-    pub limits: Limits,
+    pub limits: ComponentLimits,
     /// Where their memory is counted beside that of each.
     pub memory: MemoryBudget,
     /// Its part of the workers.
@@ -178,7 +178,7 @@ pub struct Settings {
     /// What they are given beyond the sandbox.
     pub grants: Grants,
     /// How far instances are reused; not at all without.
-    pub reuse: Option<Reuse>,
+    pub reuse: Option<ReuseConfig>,
     /// Where those wait, with the ones of all other components.
     pub idle: IdleRoom,
     /// Makes a stop wait for instances that are reused.
@@ -199,7 +199,7 @@ pub struct Workshop {
     /// What ends a guest's stay on a worker.
     pub clock: Clock,
     /// What compiling one component may take.
-    pub bounds: Bounds,
+    pub bounds: CompileBounds,
     /// What is read of a file at most.
     pub largest: Largest,
     /// Is told of a compile that takes long.
@@ -310,7 +310,7 @@ impl Loader {
         &self,
         source: Source,
         settings: &Arc<Settings>,
-        pace: Pace,
+        pace: Urgency,
     ) -> Result<Arc<Blueprint>, Unmade> {
         let path = source.path.clone();
         let code = match self.known(&source.digest) {
@@ -333,7 +333,7 @@ impl Loader {
     pub async fn compile(
         self: &Arc<Self>,
         wanted: impl IntoIterator<Item = Wanted> + Send,
-        pace: Pace,
+        pace: Urgency,
         under_way: impl FnOnce() + Send,
     ) -> Result<Vec<Held>, Rejected> {
         let (mut compiling, mut held) = (JoinSet::new(), Vec::new());
@@ -388,8 +388,8 @@ impl Loader {
         source: Source,
         wanted: &Wanted,
         version: &Version,
-        pace: Pace,
-    ) -> Result<Option<Result<Arc<Code>, (Blank, Key)>>, Rejected> {
+        pace: Urgency,
+    ) -> Result<Option<Result<Arc<Code>, (Blank, ArtefactKey)>>, Rejected> {
         let is_text = source.is_text();
         let found = tokio::select! {
             biased;
@@ -404,7 +404,12 @@ impl Loader {
     }
 
     /// Has it compiled, or waits with those who have it compiled already.
-    fn join(self: &Arc<Self>, blank: Blank, key: Key, pace: Pace) -> Arc<Flight<Compiled>> {
+    fn join(
+        self: &Arc<Self>,
+        blank: Blank,
+        key: ArtefactKey,
+        pace: Urgency,
+    ) -> Arc<Flight<Compiled>> {
         let digest = blank.source.digest.clone();
         let (loader, of) = (self.clone(), digest.clone());
         self.flights.join(&digest, || async move {
@@ -433,8 +438,8 @@ impl Loader {
     async fn find(
         &self,
         source: Source,
-        pace: Pace,
-    ) -> Result<Result<Arc<Code>, (Blank, Key)>, Rejected> {
+        pace: Urgency,
+    ) -> Result<Result<Arc<Code>, (Blank, ArtefactKey)>, Rejected> {
         self.begin(Step::Check);
         let blank = Arc::new(self.foundry.blank(source).await?);
         self.begin(Step::Compile);

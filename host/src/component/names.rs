@@ -3,7 +3,7 @@
 //! wasmtime's own asks the system on the threads that everybody's files are read on, without a bound:
 //! one request with thousands of names stopped the files and databases of all components, and a stop.
 
-use host_manifest::words::quote;
+use host_manifest::escape::quote;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;

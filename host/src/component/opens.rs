@@ -1,7 +1,7 @@
 //! `open-at` of both versions of `wasi:filesystem`, linked in the place of wasmtime's: see `files.rs`. And
 //! `set-times-at`, which opens what it is told to follow.
 
-use host_manifest::words::quote;
+use host_manifest::escape::quote;
 use std::io;
 
 use rustix::io::Errno;

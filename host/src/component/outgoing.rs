@@ -1,10 +1,10 @@
 //! Requests that a guest sends: on to the next of its chain, or out.
 
-use host_manifest::words::quote;
+use host_manifest::escape::quote;
 use std::future::ready;
 use std::sync::Arc;
 
-use host_outgoing::{Client, SendError, Timeouts};
+use host_outgoing::{HttpClient, SendError, Timeouts};
 use http::Uri;
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
@@ -19,7 +19,7 @@ use crate::descriptors;
 /// What a guest may send, and where.
 pub(super) struct Outgoing {
     identity: Identity,
-    client: Option<Client>,
+    client: Option<HttpClient>,
     next: Option<Arc<dyn Next>>,
     /// The request that comes is passed on, whatever its authority.
     passes: bool,
@@ -32,7 +32,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(identity: &Identity, client: Option<Client>) -> Self {
+    pub(super) fn new(identity: &Identity, client: Option<HttpClient>) -> Self {
         Self {
             identity: identity.clone(),
             client,

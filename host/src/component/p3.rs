@@ -1,6 +1,6 @@
 //! Calling a guest of wasi:http 0.3 (`wasi:http/handler`).
 
-use host_manifest::words::quote;
+use host_manifest::escape::quote;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;

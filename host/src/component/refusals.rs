@@ -3,7 +3,7 @@
 //! It has no hook for that. So the functions by which a guest gets a socket are linked once more, around
 //! its own; under the versions of its WIT, which tests of all of them hold on to. Files: `opens.rs`.
 
-use host_manifest::words::quote;
+use host_manifest::escape::quote;
 use wasmtime::component::Linker;
 use wasmtime_wasi::sockets::WasiSocketsView as _;
 use wasmtime_wasi::{TrappableError, p2, p3};

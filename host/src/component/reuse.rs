@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use host_manifest::Reuse;
+use host_manifest::ReuseConfig;
 use http::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::coop::unconstrained;
@@ -78,7 +78,7 @@ impl IdleRoom {
 pub(super) struct Crew {
     blueprint: Arc<Blueprint>,
     identity: Identity,
-    reuse: Reuse,
+    reuse: ReuseConfig,
     /// Seats that can take one exchange more. The lock is held for a few instructions.
     free: Mutex<Vec<Arc<Seat>>>,
 }
@@ -198,13 +198,17 @@ struct Lease {
 }
 
 impl Crew {
-    pub(super) fn new(blueprint: Arc<Blueprint>, identity: Identity, reuse: Reuse) -> Arc<Self> {
+    pub(super) fn new(
+        blueprint: Arc<Blueprint>,
+        identity: Identity,
+        reuse: ReuseConfig,
+    ) -> Arc<Self> {
         let concurrency = match blueprint.code.entry {
             // A 0.2 instance runs one call at a time.
             Entry::P2(_) => 1,
             Entry::P3(_) => reuse.concurrency.max(1),
         };
-        let reuse = Reuse { concurrency, ..reuse };
+        let reuse = ReuseConfig { concurrency, ..reuse };
         Arc::new(Self { blueprint, identity, reuse, free: Mutex::default() })
     }
 
@@ -338,7 +342,7 @@ impl Seat {
         self.begun.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn has_room(&self, reuse: &Reuse) -> bool {
+    fn has_room(&self, reuse: &ReuseConfig) -> bool {
         self.active.load(Ordering::Relaxed) < reuse.concurrency
             && self.begun.load(Ordering::Relaxed) < reuse.exchanges
             && !self.broken.load(Ordering::Relaxed)

@@ -1,13 +1,13 @@
 //! A component's file: read, and asked what it is before anything is compiled.
 
-use host_manifest::words::quote;
+use host_manifest::escape::quote;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use host_code::{Compiler, NotCompiled};
+use host_code::{CompileError, Compiler};
 use host_manifest::Stamp;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -216,7 +216,7 @@ impl Source {
         }
         match compiler.component(&self.bytes).await {
             Ok(bytes) => Ok(Self { bytes, is_text: false, ..self }),
-            Err(NotCompiled::Refused(why)) => {
+            Err(CompileError::Refused(why)) => {
                 Err(LoadError::BadText { path: self.path, why: quote(&why) }.into())
             }
             Err(why) => Err(refused(&self.path, &why)),

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use host_manifest::words;
+use host_manifest::escape;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
@@ -103,7 +103,7 @@ impl Lines {
             return;
         }
         let (component, stream) = (self.room.component(), self.stream.name());
-        let text = words::harmless(&String::from_utf8_lossy(&line));
+        let text = escape::harmless(&String::from_utf8_lossy(&line));
         self.room.charge(text.len());
         tracing::info!(target: "guest", component, stream, "{text}");
     }

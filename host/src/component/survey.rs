@@ -1,6 +1,6 @@
 //! What a component says of itself, read from its bytes before anything is compiled.
 
-use host_manifest::words::quote;
+use host_manifest::escape::quote;
 use std::fmt;
 
 use wasmparser::{Encoding, Parser, Payload};

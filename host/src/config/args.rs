@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use host_manifest::routes::{Path, Pattern};
-use host_manifest::words;
+use host_manifest::escape;
+use host_manifest::routes::{PathPattern, RoutePattern};
 use host_manifest::{
-    Beside, Component, Connection, Fail, Fault, Grants, Limits, Listen, Manifest, Reuse, Route,
-    Stamp, Stop, Swap, Total,
+    ComponentConfig, ComponentLimits, ConnectionLimits, Fail, GrantsConfig, LimitFault,
+    ListenConfig, LoadContext, Manifest, ReuseConfig, Route, Stamp, StopConfig, SwapConfig,
+    TotalLimits,
 };
 
 use super::ctl::{Ctl, CtlArgs};
 use super::file::{is_manifest, read};
 use super::{
-    Address, Cache, Check, Compile, Control, File, Grant, Health, Limit, LogRate, Over, Rate,
-    Serve, Size, Smoke, Span, defaults,
+    Cache, Check, Compile, Control, File, Grant, HealthAddr, Limit, ListenAddr, LogRate, Over,
+    Rate, Serve, Size, SmokeCheck, Span, defaults,
 };
 
 /// Version of this program and of the wasmtime in it.
@@ -111,7 +112,7 @@ struct ServeArgs {
     /// PATH.lock beside it); may be given several times, without overlap; port 0 lets the kernel choose. Loopback by default: being reachable from outside is your decision
     /// [default: 127.0.0.1:8080, or the manifest's]
     #[arg(long = "addr", value_name = "ADDR")]
-    addresses: Vec<Address>,
+    addresses: Vec<ListenAddr>,
 
     /// Worker threads for connections and guests [default: one per core]
     #[arg(long, value_name = "N")]
@@ -142,7 +143,7 @@ struct OperatingArgs {
     /// HOST:PORT for GET /livez (200 until the end) and /readyz (200 only while serving), or `off`.
     /// Apart from --addr, so that whoever asks stands in no queue [default: off, or the manifest's]
     #[arg(long, value_name = "ADDR")]
-    health_addr: Option<Health>,
+    health_addr: Option<HealthAddr>,
 }
 
 /// What compiling may take, for all commands that compile.
@@ -221,8 +222,13 @@ impl BoundArgs {
     /// Time and bytes, for who does not swap.
     fn checked(&self) -> Result<(Duration, u64), clap::Error> {
         let (time, memory) = (self.compile_timeout.0, self.compile_memory.0);
-        let swap =
-            Swap { watch: false, compile: time, compile_memory: memory, retire: time, retired: 0 };
+        let swap = SwapConfig {
+            watch: false,
+            compile: time,
+            compile_memory: memory,
+            retire: time,
+            retired: 0,
+        };
         refuse(swap.faults())?;
         Ok((time, memory))
     }
@@ -249,7 +255,7 @@ struct SwapArgs {
     /// A request that a new version must answer with this status before it serves; may be given
     /// several times. It is made without a socket, on an instance of its own [default: none]
     #[arg(long, value_name = "'METHOD PATH STATUS'")]
-    smoke: Vec<Smoke>,
+    smoke: Vec<SmokeCheck>,
 
     #[command(flatten)]
     bounds: BoundArgs,
@@ -418,10 +424,14 @@ impl ServeArgs {
             addresses.push(defaults::ADDRESS.parse().map_err(|why: String| complaint(&why))?);
         }
         let health = self.operating.health_addr.and_then(|health| health.0);
-        let listen = Listen { addresses, control: None, health };
+        let listen = ListenConfig { addresses, control: None, health };
         let component = self.component()?;
         let route = Route {
-            pattern: Pattern { host: None, path: Path::Prefix("/".into()), methods: Vec::new() },
+            pattern: RoutePattern {
+                host: None,
+                path: PathPattern::Prefix("/".into()),
+                methods: Vec::new(),
+            },
             chain: Vec::new(),
             component: component.name.clone(),
             strip_prefix: false,
@@ -446,7 +456,7 @@ impl ServeArgs {
     fn with_manifest(self) -> Result<Serve, clap::Error> {
         let cache = self.cache.checked();
         let own = self.own(&cache);
-        let beside = Beside { own: own.clone(), total: None };
+        let beside = LoadContext { own: own.clone(), total: None };
         let stamp = Stamp::at(&self.app);
         let manifest = read(&self.app, &beside).map_err(|why| complaint(&why.to_string()))?;
         let control = match (self.operating.control(), &manifest.listen.control) {
@@ -473,7 +483,7 @@ impl ServeArgs {
         let control = self.operating.control().place();
         own.extend(control.map(|path| ("the control socket".to_owned(), path)));
         for address in &self.addresses {
-            if let Address::Unix(path) = address {
+            if let ListenAddr::Unix(path) = address {
                 own.push(("a socket that is listened at".to_owned(), path.clone()));
             }
         }
@@ -486,17 +496,17 @@ impl ServeArgs {
             .unwrap_or(NonZeroUsize::MIN)
     }
 
-    fn component(&self) -> Result<Component, clap::Error> {
+    fn component(&self) -> Result<ComponentConfig, clap::Error> {
         let name = self.app.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component");
         let granted = |grant| self.guest.grants.contains(&grant);
-        Ok(Component {
+        Ok(ComponentConfig {
             name: name.into(),
             source: self.app.clone(),
             limits: self.limits.guest(self.guest.hook_timeout.0)?,
             reuse: self.guest.reuse()?,
-            grants: Grants {
+            grants: GrantsConfig {
                 request_shutdown: granted(Grant::RequestShutdown),
-                ..Grants::default()
+                ..GrantsConfig::default()
             },
             smoke: self.swap.smoke.clone(),
             breaker: None,
@@ -536,7 +546,7 @@ fn refuse_flags_of_a_component(matches: &ArgMatches) -> Result<(), clap::Error> 
 }
 
 impl GuestArgs {
-    fn reuse(&self) -> Result<Option<Reuse>, clap::Error> {
+    fn reuse(&self) -> Result<Option<ReuseConfig>, clap::Error> {
         let Self { reuse, reuse_concurrency, reuse_idle, .. } = *self;
         if reuse == 0 || reuse_concurrency == 0 {
             return Err(complaint(
@@ -549,14 +559,15 @@ impl GuestArgs {
         if reuse_idle.0 == Duration::ZERO {
             return Err(complaint("--reuse-idle must be longer than 0s"));
         }
-        let reuse = Reuse { exchanges: reuse, concurrency: reuse_concurrency, idle: reuse_idle.0 };
+        let reuse =
+            ReuseConfig { exchanges: reuse, concurrency: reuse_concurrency, idle: reuse_idle.0 };
         Ok((reuse.exchanges > 1).then_some(reuse))
     }
 }
 
 impl SwapArgs {
-    fn checked(&self) -> Result<Swap, clap::Error> {
-        let swap = Swap {
+    fn checked(&self) -> Result<SwapConfig, clap::Error> {
+        let swap = SwapConfig {
             watch: self.watch,
             compile: self.bounds.compile_timeout.0,
             compile_memory: self.bounds.compile_memory.0,
@@ -569,19 +580,23 @@ impl SwapArgs {
 }
 
 impl StopArgs {
-    fn checked(&self) -> Result<Stop, clap::Error> {
+    fn checked(&self) -> Result<StopConfig, clap::Error> {
         if self.drain_delay.0 > self.drain_timeout.0 {
             return Err(complaint(
                 "--drain-delay is part of --drain-timeout and cannot be longer; raise \
                  --drain-timeout or lower --drain-delay",
             ));
         }
-        Ok(Stop { delay: self.drain_delay.0, timeout: self.drain_timeout.0, linger: self.linger.0 })
+        Ok(StopConfig {
+            delay: self.drain_delay.0,
+            timeout: self.drain_timeout.0,
+            linger: self.linger.0,
+        })
     }
 }
 
 /// The first of what makes no sense, by the name of its flag.
-fn refuse(faults: Vec<Fault>) -> Result<(), clap::Error> {
+fn refuse(faults: Vec<LimitFault>) -> Result<(), clap::Error> {
     let Some(fault) = faults.into_iter().next() else { return Ok(()) };
     let flag = match fault.key {
         "instances" => "max-instances",
@@ -593,8 +608,8 @@ fn refuse(faults: Vec<Fault>) -> Result<(), clap::Error> {
 }
 
 impl LimitArgs {
-    fn connection(&self) -> Result<Connection, clap::Error> {
-        let connection = Connection {
+    fn connection(&self) -> Result<ConnectionLimits, clap::Error> {
+        let connection = ConnectionLimits {
             connections: self.max_connections,
             head: self.request_head_timeout.0,
             keep_alive: self.keep_alive_timeout.0,
@@ -608,9 +623,11 @@ impl LimitArgs {
         Ok(connection)
     }
 
-    fn total(&self) -> Result<Total, clap::Error> {
-        let total =
-            Total { instances: self.max_instances, memory: self.total_memory.map(|size| size.0) };
+    fn total(&self) -> Result<TotalLimits, clap::Error> {
+        let total = TotalLimits {
+            instances: self.max_instances,
+            memory: self.total_memory.map(|size| size.0),
+        };
         if total.memory.is_some_and(|total| total < self.max_memory.0) {
             return Err(complaint(
                 "--total-memory is less than --max-memory: no instance could have what it may; raise \
@@ -620,8 +637,8 @@ impl LimitArgs {
         Ok(total)
     }
 
-    fn guest(&self, hook: Duration) -> Result<Limits, clap::Error> {
-        let limits = Limits {
+    fn guest(&self, hook: Duration) -> Result<ComponentLimits, clap::Error> {
+        let limits = ComponentLimits {
             queue: self.max_queue,
             queue_wait: self.queue_timeout.0,
             memory: usize::try_from(self.max_memory.0).unwrap_or(usize::MAX),
@@ -633,7 +650,7 @@ impl LimitArgs {
             hook,
             request_body: self.max_request_body.0,
             log_rate: self.guest_log_rate.0,
-            ..Limits::with_instances(self.max_instances)
+            ..ComponentLimits::with_instances(self.max_instances)
         };
         refuse(limits.faults())?;
         Ok(limits)
@@ -651,7 +668,7 @@ impl CacheArgs {
 }
 
 /// Refuses places to listen at that cannot be had at once.
-fn apart(listen: &Listen, control: &Control) -> Result<(), clap::Error> {
+fn apart(listen: &ListenConfig, control: &Control) -> Result<(), clap::Error> {
     let control = match control {
         Control::Path(path) => Some(path.as_path()),
         Control::Off | Control::Default => None,
@@ -663,6 +680,6 @@ fn apart(listen: &Listen, control: &Control) -> Result<(), clap::Error> {
 }
 
 pub(super) fn complaint(text: &str) -> clap::Error {
-    let text = words::lines(text);
+    let text = escape::lines(text);
     clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("{text}\n"))
 }

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use host_manifest::{Beside, Manifest, Report};
+use host_manifest::{LoadContext, Manifest, ManifestError};
 
 /// Reads and checks a manifest, with the environment of this process for its `${VAR}`.
 ///
 /// # Errors
 /// Everything that is wrong with it, each with file, line and what to do.
-pub fn read(path: &Path, beside: &Beside) -> Result<Manifest, Report> {
+pub fn read(path: &Path, beside: &LoadContext) -> Result<Manifest, ManifestError> {
     host_manifest::load(path, &|name| std::env::var(name).ok(), beside)
 }
 

@@ -15,7 +15,8 @@ use std::time::Duration;
 pub use ctl::{Ctl, CtlCommand, CtlTarget};
 pub use file::read;
 pub use host_manifest::{
-    Address, Grant, Health, Limit, LogRate, Manifest, Rate, Size, Smoke, Span, Stamp, defaults,
+    Grant, HealthAddr, Limit, ListenAddr, LogRate, Manifest, Rate, Size, SmokeCheck, Span, Stamp,
+    defaults,
 };
 pub use log::{BadLogFilter, log_filter};
 
@@ -75,9 +76,9 @@ pub struct File {
 #[derive(Clone, Debug, Default)]
 pub struct Over {
     /// Where to listen instead, unless it is empty.
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<ListenAddr>,
     /// Where health is answered instead, or that it is not.
-    pub health: Option<Health>,
+    pub health: Option<HealthAddr>,
     /// Swap when a file changes.
     pub watch: bool,
     /// What of the process no guest may change, with what to call it.

@@ -18,7 +18,7 @@ fn serve(line: &str) -> Result<Serve, String> {
 fn defaults_are_those_of_the_help() {
     let serve = serve("").unwrap();
     let manifest = &serve.manifest;
-    assert_eq!(manifest.listen.addresses, [Address::Tcp(([127, 0, 0, 1], 8080).into())]);
+    assert_eq!(manifest.listen.addresses, [ListenAddr::Tcp(([127, 0, 0, 1], 8080).into())]);
     assert_eq!(manifest.stop.timeout, Duration::from_secs(25));
     assert_eq!(manifest.stop.linger, Duration::from_secs(1));
     assert_eq!(manifest.components["app"].limits.total, None);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use host_manifest::words;
+use host_manifest::escape;
 
 use crate::control::schema::{
     Component, Connections, Doing, Generation, GenerationState, Generations, Outcome, Phase,
@@ -144,7 +144,7 @@ fn list(generations: &[Generation]) -> String {
             generation.deadline_ms.map_or_else(|| "-".into(), age),
             generation.kind.clone(),
             generation.digest.chars().take(DIGEST).collect(),
-            words::quote(&generation.path.display().to_string()),
+            escape::quote(&generation.path.display().to_string()),
         ]
     }));
     table(&rows)

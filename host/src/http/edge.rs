@@ -11,7 +11,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
 use super::failure::Failure;
-use host_manifest::routes::{decoded, resolved};
+use host_manifest::routes::{percent_decoded, remove_dot_segments};
 
 /// The authority of an HTTP/1.0 request that names none.
 pub(super) const NAMELESS: Authority = Authority::from_static("localhost");
@@ -225,15 +225,15 @@ pub(super) fn other_readings(path: &str) -> Vec<String> {
     if plain && path.is_ascii() {
         return Vec::new();
     }
-    let once = decoded(path);
-    let twice = decoded(&once);
+    let once = percent_decoded(path);
+    let twice = percent_decoded(&once);
     let mut readings = Vec::new();
-    for decoded in [path, &once, &twice] {
-        let slashes = decoded.replace('\\', "/");
-        for text in [decoded, &slashes] {
+    for percent_decoded in [path, &once, &twice] {
+        let slashes = percent_decoded.replace('\\', "/");
+        for text in [percent_decoded, &slashes] {
             readings.push(text.to_owned());
-            readings.push(resolved(text, false));
-            readings.push(resolved(text, true));
+            readings.push(remove_dot_segments(text, false));
+            readings.push(remove_dot_segments(text, true));
         }
     }
     readings.sort();

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use host_clock::Moment;
-use host_manifest::routes::Found;
-use host_manifest::{Component, Fail, MinRate};
+use host_manifest::routes::RouteMatch;
+use host_manifest::{ComponentConfig, Fail, MinRate};
 use http::header::{EXPECT, TE};
 use http::{Method, Request, Response, StatusCode};
 use tokio::task::yield_now;
@@ -342,7 +342,7 @@ struct Begun {
 pub(super) struct Admitted {
     _permit: Permit,
     pub(super) generation: Arc<Generation>,
-    pub(super) entry: Arc<Component>,
+    pub(super) entry: Arc<ComponentConfig>,
     breaker: Option<Arc<Breaker>>,
 }
 
@@ -368,11 +368,11 @@ impl Shared {
             return Err(Box::new(Failure::Malformed("path can be read in two ways\n").response()));
         }
         match found {
-            Found::Route(target) => {
+            RouteMatch::Route(target) => {
                 Way::new(&site, target).ok_or_else(|| Box::new(Failure::NoRoute.response()))
             }
-            Found::Methods(allowed) => Err(Box::new(failure::other_methods(&allowed))),
-            Found::Nothing => Err(Box::new(Failure::NoRoute.response())),
+            RouteMatch::Methods(allowed) => Err(Box::new(failure::other_methods(&allowed))),
+            RouteMatch::Nothing => Err(Box::new(Failure::NoRoute.response())),
         }
     }
 
@@ -509,10 +509,10 @@ impl Shared {
 }
 
 /// Whether both lead to the same route, or neither to any.
-fn same(one: &Found<'_, Target>, other: &Found<'_, Target>) -> bool {
+fn same(one: &RouteMatch<'_, Target>, other: &RouteMatch<'_, Target>) -> bool {
     match (one, other) {
-        (Found::Route(one), Found::Route(other)) => std::ptr::eq(*one, *other),
-        (Found::Route(_), _) | (_, Found::Route(_)) => false,
+        (RouteMatch::Route(one), RouteMatch::Route(other)) => std::ptr::eq(*one, *other),
+        (RouteMatch::Route(_), _) | (_, RouteMatch::Route(_)) => false,
         _ => true,
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use host_manifest::{Component, Limits, Route};
+use host_manifest::{ComponentConfig, ComponentLimits, Route};
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
 
@@ -22,7 +22,7 @@ pub(super) struct Way {
 /// One of them.
 #[derive(Clone, Debug)]
 struct Stop {
-    entry: Arc<Component>,
+    entry: Arc<ComponentConfig>,
     /// As it was when the request was routed: one that is removed meanwhile serves it yet. None once
     /// the request is there: only its exchange may hold a generation.
     app: Option<Arc<App>>,
@@ -43,7 +43,7 @@ impl Way {
     }
 
     /// Whose turn it is, as the manifest had it when the request was routed.
-    pub(super) fn first(&self) -> Option<&Component> {
+    pub(super) fn first(&self) -> Option<&ComponentConfig> {
         self.stops.front().map(|stop| &*stop.entry)
     }
 
@@ -69,7 +69,7 @@ impl Way {
     }
 
     /// What is said of everybody from here on.
-    pub(super) fn limits(&self) -> impl Iterator<Item = &Limits> {
+    pub(super) fn limits(&self) -> impl Iterator<Item = &ComponentLimits> {
         self.stops.iter().map(|stop| &stop.entry.limits)
     }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::swap::{Change, STOPPING};
-use crate::component::{Held, Loader, Pace, Rejected, Step, Wanted};
+use crate::component::{Held, Loader, Rejected, Step, Urgency, Wanted};
 
 /// What a change is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Aside {
                 () = stopping.cancelled() => refused(STOPPING),
                 () = overtaken.cancelled() => Ok(Vec::new()),
                 () = change.given_up() => refused(OUTDONE),
-                compiled = loader.compile(wanted, Pace::BesideTraffic, tell) => compiled,
+                compiled = loader.compile(wanted, Urgency::BesideTraffic, tell) => compiled,
             };
             Compiled { change, outcome }
         });

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 /// Counts the failures of one generation of a component.
 pub struct Breaker {
-    rule: host_manifest::Breaker,
+    rule: host_manifest::BreakerConfig,
     state: Mutex<State>,
 }
 
@@ -32,7 +32,7 @@ pub enum Standing {
 impl Breaker {
     /// A closed one.
     #[must_use]
-    pub fn new(rule: host_manifest::Breaker) -> Self {
+    pub fn new(rule: host_manifest::BreakerConfig) -> Self {
         Self { rule, state: Mutex::default() }
     }
 
@@ -91,7 +91,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_opens_at_the_rate_and_closes_by_itself() {
         let second = Duration::from_secs(1);
-        let rule = host_manifest::Breaker { failures: 3, within: 10 * second, pause: 30 * second };
+        let rule =
+            host_manifest::BreakerConfig { failures: 3, within: 10 * second, pause: 30 * second };
         let breaker = Breaker::new(rule);
         assert!(!breaker.failed());
         assert!(!breaker.failed());

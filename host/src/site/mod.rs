@@ -25,8 +25,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
-use host_manifest::routes::{Found, Pattern, Table};
-use host_manifest::{Component, Limits, Route, Stamp};
+use host_manifest::routes::{RouteMatch, RoutePattern, RouteTable};
+use host_manifest::{ComponentConfig, ComponentLimits, Route, Stamp};
 use http::Method;
 use tokio::sync::Semaphore;
 
@@ -45,7 +45,7 @@ pub use swap::{Ask, LastSwap, Outcome, Swapper, Swaps, Trigger};
 #[derive(Debug)]
 pub struct Site {
     apps: BTreeMap<Arc<str>, Arc<App>>,
-    routes: Arc<Table<Target>>,
+    routes: Arc<RouteTable<Target>>,
     /// As the manifest has them.
     ways: Arc<[Route]>,
 }
@@ -65,7 +65,7 @@ pub struct Target {
 #[derive(Clone, Debug)]
 pub struct App {
     /// What the manifest says of it.
-    pub manifest: Arc<Component>,
+    pub manifest: Arc<ComponentConfig>,
     /// What its generations are made with.
     pub settings: Arc<Settings>,
     /// What a reload reads. A rollback, or a swap to another file than a manifest's, is not undone by
@@ -100,14 +100,14 @@ impl App {
     /// A component with its first generation. `total` bounds the instances of all components; what
     /// bounds this one is that of `before` where the manifest says the same of it.
     fn new(
-        manifest: Arc<Component>,
+        manifest: Arc<ComponentConfig>,
         settings: Arc<Settings>,
         looked: Looked,
         generation: Arc<Generation>,
         total: &Arc<Semaphore>,
         before: Option<&Self>,
     ) -> Self {
-        let bounds = |limits: &Limits| (limits.instances, limits.queue, limits.queue_wait);
+        let bounds = |limits: &ComponentLimits| (limits.instances, limits.queue, limits.queue_wait);
         let wanted = bounds(&manifest.limits);
         let bulkhead = match before {
             Some(before) if bounds(before.limits()) == wanted => before.bulkhead.clone(),
@@ -125,13 +125,13 @@ impl App {
 
     /// What it may use.
     #[must_use]
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &ComponentLimits {
         &self.manifest.limits
     }
 }
 
 /// A breaker that nothing has been counted on.
-fn closed(manifest: &Component) -> Option<Arc<Breaker>> {
+fn closed(manifest: &ComponentConfig) -> Option<Arc<Breaker>> {
     manifest.breaker.map(|rule| Arc::new(Breaker::new(rule)))
 }
 
@@ -180,7 +180,7 @@ impl Site {
 
     /// Where a request goes: by its host without port, its path without query, and its method.
     #[must_use]
-    pub fn route(&self, host: &str, path: &str, method: &Method) -> Found<'_, Target> {
+    pub fn route(&self, host: &str, path: &str, method: &Method) -> RouteMatch<'_, Target> {
         self.routes.find(host, path, method)
     }
 }
@@ -189,19 +189,20 @@ fn by_name(apps: impl IntoIterator<Item = Arc<App>>) -> BTreeMap<Arc<str>, Arc<A
     apps.into_iter().map(|app| (app.manifest.name.clone(), app)).collect()
 }
 
-fn table(routes: &[Route]) -> Table<Target> {
+fn table(routes: &[Route]) -> RouteTable<Target> {
     let target = |route: &Route| Target {
         component: route.component.clone(),
         chain: route.chain.clone(),
         strip: match &route.pattern.path {
-            host_manifest::routes::Path::Prefix(prefix) if route.strip_prefix => {
+            host_manifest::routes::PathPattern::Prefix(prefix) if route.strip_prefix => {
                 Some(prefix.as_str().into())
             }
             _ => None,
         },
     };
-    let entry = |route: &Route| -> (Pattern, Target) { (route.pattern.clone(), target(route)) };
-    Table::new(routes.iter().map(entry))
+    let entry =
+        |route: &Route| -> (RoutePattern, Target) { (route.pattern.clone(), target(route)) };
+    RouteTable::new(routes.iter().map(entry))
 }
 
 /// Where the current site sits. Reading takes no lock.

@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use host_manifest::{Component, Connection, Manifest, Stamp};
+use host_manifest::{ComponentConfig, ConnectionLimits, Manifest, Stamp};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::{App, Looked, Site, Slot};
-use crate::component::{Blueprint, Loader, Pace, Rejected, Settings, Step, Unmade, Wanted};
+use crate::component::{Blueprint, Loader, Rejected, Settings, Step, Unmade, Urgency, Wanted};
 
 /// Makes of what a manifest says what a component is loaded with. May open databases; says what is
 /// wrong in one line.
-type Outfit = Box<dyn Fn(&Component) -> Result<Settings, String> + Send + Sync>;
+type Outfit = Box<dyn Fn(&ComponentConfig) -> Result<Settings, String> + Send + Sync>;
 
 /// Reads the manifest; says what is wrong with file and line.
 type Read = Box<dyn Fn() -> Result<Manifest, Rejected> + Send + Sync>;
@@ -102,7 +102,7 @@ impl Outfitter {
     #[must_use]
     pub fn fixed(
         manifest: Manifest,
-        outfit: impl Fn(&Component) -> Result<Settings, String> + Send + Sync + 'static,
+        outfit: impl Fn(&ComponentConfig) -> Result<Settings, String> + Send + Sync + 'static,
     ) -> Self {
         let total = Arc::new(Semaphore::new(manifest.total.instances));
         Self { first: manifest, outfit: Arc::new(Box::new(outfit)), total, manifest: None }
@@ -130,7 +130,7 @@ impl Outfitter {
     /// # Errors
     /// The first component that cannot serve.
     pub async fn build(&self, loader: &Arc<Loader>) -> Result<Site, Rejected> {
-        let pace = Pace::Start;
+        let pace = Urgency::Start;
         let mut held = Vec::new();
         for _ in 0..TURNS_AT_MOST {
             match self.first(loader).await {
@@ -144,7 +144,7 @@ impl Outfitter {
     }
 
     /// What a start would make of each component: all are looked at, whatever becomes of one.
-    pub async fn look(&self, loader: &Arc<Loader>) -> Vec<(Component, Result<(), Rejected>)> {
+    pub async fn look(&self, loader: &Arc<Loader>) -> Vec<(ComponentConfig, Result<(), Rejected>)> {
         let mut looked = Vec::new();
         for component in self.first.components.values() {
             looked.push((component.clone(), self.look_at(component, loader).await));
@@ -152,15 +152,19 @@ impl Outfitter {
         looked
     }
 
-    async fn look_at(&self, component: &Component, loader: &Arc<Loader>) -> Result<(), Rejected> {
+    async fn look_at(
+        &self,
+        component: &ComponentConfig,
+        loader: &Arc<Loader>,
+    ) -> Result<(), Rejected> {
         let mut held = Vec::new();
         for _ in 0..TURNS_AT_MOST {
-            let next = match self.load(component, loader, Pace::Start).await {
+            let next = match self.load(component, loader, Urgency::Start).await {
                 Ok(next) => next,
                 Err(Unmade::Rejected(why)) => return Err(why),
                 Err(Unmade::Uncompiled) => {
                     let wanted = Wanted::new(None, component.source.clone());
-                    held.push(loader.compile([wanted], Pace::Start, || {}).await?);
+                    held.push(loader.compile([wanted], Urgency::Start, || {}).await?);
                     continue;
                 }
             };
@@ -172,7 +176,7 @@ impl Outfitter {
     async fn first(&self, loader: &Loader) -> Result<Site, Unmade> {
         let mut loaded = Vec::new();
         for component in self.first.components.values() {
-            loaded.push(self.load(component, loader, Pace::Start).await?);
+            loaded.push(self.load(component, loader, Urgency::Start).await?);
         }
         let mut apps = Vec::new();
         for next in loaded {
@@ -184,7 +188,7 @@ impl Outfitter {
     /// The files of all components.
     fn wanted(&self, manifest: &Manifest) -> Vec<Wanted> {
         let named = self.manifest.is_some();
-        let wanted = |component: &Component| {
+        let wanted = |component: &ComponentConfig| {
             Wanted::new(named.then(|| component.name.clone()), component.source.clone())
         };
         manifest.components.values().map(wanted).collect()
@@ -272,7 +276,7 @@ impl Outfitter {
                 Some(kept) if **kept == *component => {
                     self.refresh(slot, component, loader, scruples.only_new).await?
                 }
-                _ => Found::Next(self.load(component, loader, Pace::BesideTraffic).await?),
+                _ => Found::Next(self.load(component, loader, Urgency::BesideTraffic).await?),
             };
             found.push((name.clone(), of_it));
         }
@@ -281,7 +285,7 @@ impl Outfitter {
 
     /// A component that stays as a later change has made it. What its file is now has been seen, and is
     /// nothing new to the next look.
-    async fn leave(&self, slot: &Slot, component: &Component, loader: &Loader) -> Found {
+    async fn leave(&self, slot: &Slot, component: &ComponentConfig, loader: &Loader) -> Found {
         let stays = |app: &Arc<App>| app.looked.path == component.source;
         let is_looked_at = slot.current().app(&component.name).is_some_and(stays);
         match loader.read(&component.source).await {
@@ -306,7 +310,7 @@ impl Outfitter {
     async fn refresh(
         &self,
         slot: &Slot,
-        component: &Component,
+        component: &ComponentConfig,
         loader: &Loader,
         only_new: bool,
     ) -> Result<Found, Unmade> {
@@ -325,7 +329,7 @@ impl Outfitter {
             }
             app.settings.clone()
         };
-        let blueprint = loader.make(source, &settings, Pace::BesideTraffic).await;
+        let blueprint = loader.make(source, &settings, Urgency::BesideTraffic).await;
         let blueprint = blueprint.map_err(|why| self.unmade(component, why))?;
         let component = Arc::new(component.clone());
         Ok(Found::Next(Loaded { component, settings, looked, blueprint, stays: true }))
@@ -333,9 +337,9 @@ impl Outfitter {
 
     async fn load(
         &self,
-        component: &Component,
+        component: &ComponentConfig,
         loader: &Loader,
-        pace: Pace,
+        pace: Urgency,
     ) -> Result<Loaded, Unmade> {
         let (outfit, entry) = (self.outfit.clone(), component.clone());
         // A file, a server or a descriptor that is not there now: none is of the component.
@@ -372,7 +376,7 @@ impl Outfitter {
         })
     }
 
-    fn unmade(&self, component: &Component, why: Unmade) -> Unmade {
+    fn unmade(&self, component: &ComponentConfig, why: Unmade) -> Unmade {
         match why {
             Unmade::Rejected(why) => self.of(component, why).into(),
             Unmade::Uncompiled => Unmade::Uncompiled,
@@ -380,7 +384,7 @@ impl Outfitter {
     }
 
     /// In a manifest there may be several: a refusal says which one it is about.
-    fn of(&self, component: &Component, why: Rejected) -> Rejected {
+    fn of(&self, component: &ComponentConfig, why: Rejected) -> Rejected {
         match &self.manifest {
             None => why,
             Some(_) => why.of(&component.name),
@@ -393,7 +397,7 @@ impl Outfitter {
         // It comes from the limits of components. Less of it is no loss: connections wait for longer
         // than the components do, which end what takes them too long.
         let body_idle = first.connection.body_idle;
-        let connection = Connection { body_idle, ..now.connection };
+        let connection = ConnectionLimits { body_idle, ..now.connection };
         let parts = [
             ("[listen]", first.listen != now.listen || first.connection != connection),
             ("body-idle-timeout", now.connection.body_idle > body_idle),
@@ -447,7 +451,7 @@ enum Found {
 
 /// What a component is to be served from next. It has not shown yet that it can.
 struct Loaded {
-    component: Arc<Component>,
+    component: Arc<ComponentConfig>,
     settings: Arc<Settings>,
     looked: Looked,
     blueprint: Arc<Blueprint>,
@@ -480,7 +484,7 @@ async fn in_time<T: Send + 'static>(
 }
 
 /// What the manifest has said of each component that is served.
-type Entries = BTreeMap<Arc<str>, Arc<Component>>;
+type Entries = BTreeMap<Arc<str>, Arc<ComponentConfig>>;
 
 /// The entries of what is served.
 fn entries(slot: &Slot) -> Entries {

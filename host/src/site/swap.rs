@@ -24,7 +24,7 @@ use super::reload::{ALWAYS_ANOTHER, Outfitter, Rebuilt, Reloaded, Scruples, TURN
 use super::shelf::{Listed, Retirement, Shelf};
 use super::{App, Looked, Site, Slot};
 use crate::component::{
-    Generation, Held, Keeper, Loader, Pace, Rejected, Settings, Source, Step, Unmade, Wanted,
+    Generation, Held, Keeper, Loader, Rejected, Settings, Source, Step, Unmade, Urgency, Wanted,
 };
 
 /// Swaps that may wait for the one under way; who comes later is told to come again.
@@ -456,7 +456,8 @@ impl Swapper {
         if settled.contains(&app.manifest.name) {
             return Err(Rejected::at(Step::Compile, OVERTAKEN));
         }
-        let blueprint = match self.loader.make(source, &app.settings, Pace::BesideTraffic).await {
+        let blueprint = match self.loader.make(source, &app.settings, Urgency::BesideTraffic).await
+        {
             Ok(blueprint) => blueprint,
             Err(Unmade::Rejected(why)) => return Err(why),
             Err(Unmade::Uncompiled) => {
@@ -513,7 +514,7 @@ impl Swapper {
 /// A component that is to be changed, as it is now. Holds nothing of its generation: only exchanges
 /// may.
 struct Candidate {
-    manifest: Arc<host_manifest::Component>,
+    manifest: Arc<host_manifest::ComponentConfig>,
     settings: Arc<Settings>,
     looked: Looked,
     digest: Arc<str>,

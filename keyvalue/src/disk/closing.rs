@@ -51,6 +51,6 @@ pub(super) fn wait_for(path: &Path, patience: Duration) {
 /// Waits until all files have been closed that are being closed: false if that takes longer than
 /// `patience`. Blocks; for the end of a process.
 #[must_use]
-pub fn settle(patience: Duration) -> bool {
+pub fn wait_until_closed(patience: Duration) -> bool {
     ALL.wait(patience, |paths| !paths.is_empty())
 }

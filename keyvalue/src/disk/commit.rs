@@ -7,7 +7,7 @@ use redb::{Database, ReadableTable as _, StorageError, Table};
 
 use super::Entry;
 use super::database::{PAIRS, SPACES};
-use crate::error::Failure;
+use crate::error::StoreError;
 use crate::limits::position;
 use crate::write::{Pairs, Reply, Write, apply};
 
@@ -24,7 +24,7 @@ pub(super) struct Job {
 pub(super) fn commit(
     database: &Database,
     jobs: &[Job],
-) -> Result<Vec<Result<Reply, Failure>>, redb::Error> {
+) -> Result<Vec<Result<Reply, StoreError>>, redb::Error> {
     let before: BTreeMap<u32, (&Entry, u64)> =
         jobs.iter().map(|job| (job.entry.id, (&*job.entry, job.entry.usage.used()))).collect();
     let result = transaction(database, jobs, &before);
@@ -40,7 +40,7 @@ fn transaction(
     database: &Database,
     jobs: &[Job],
     touched: &BTreeMap<u32, (&Entry, u64)>,
-) -> Result<Vec<Result<Reply, Failure>>, redb::Error> {
+) -> Result<Vec<Result<Reply, StoreError>>, redb::Error> {
     let transaction = database.begin_write()?;
     let mut replies = Vec::new();
     {
@@ -63,7 +63,7 @@ fn transaction(
 }
 
 /// Whether there is anything to wait for the disk for.
-fn changes(reply: &Result<Reply, Failure>) -> bool {
+fn changes(reply: &Result<Reply, StoreError>) -> bool {
     matches!(reply, Ok(Reply::Done | Reply::Number(_) | Reply::Swapped(true)))
 }
 

@@ -12,7 +12,7 @@ use redb::{
 };
 use tracing::info;
 
-use crate::error::{Failure, OpenError};
+use crate::error::{OpenError, StoreError};
 
 /// Values, by space, position in lists, and key.
 pub(super) const PAIRS: TableDefinition<'_, (u32, u64, &str), &[u8]> =
@@ -66,13 +66,13 @@ impl Guarded {
         &self,
         work: impl Fn(&Database) -> Result<T, redb::Error>,
         then: impl Fn(&Database) -> Result<(), redb::Error>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, StoreError> {
         match self.once(&work) {
             Err(why) if is_closed(&why) => {
                 self.reopen(then)?;
-                self.once(&work).map_err(|why| Failure::Unavailable(why.to_string()))
+                self.once(&work).map_err(|why| StoreError::Unavailable(why.to_string()))
             }
-            result => result.map_err(|why| Failure::Unavailable(why.to_string())),
+            result => result.map_err(|why| StoreError::Unavailable(why.to_string())),
         }
     }
 
@@ -84,7 +84,10 @@ impl Guarded {
         open.as_ref().map_or(Err(redb::Error::DatabaseClosed), work)
     }
 
-    fn reopen(&self, then: impl Fn(&Database) -> Result<(), redb::Error>) -> Result<(), Failure> {
+    fn reopen(
+        &self,
+        then: impl Fn(&Database) -> Result<(), redb::Error>,
+    ) -> Result<(), StoreError> {
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         // Another one that met the failure may have been faster.
         let works = open.as_ref().is_some_and(|database| !is_broken(database));
@@ -93,8 +96,8 @@ impl Guarded {
         }
         drop(open.take());
         let database =
-            (self.opener)(&self.path).map_err(|why| Failure::Unavailable(why.to_string()))?;
-        then(&database).map_err(|why| Failure::Unavailable(why.to_string()))?;
+            (self.opener)(&self.path).map_err(|why| StoreError::Unavailable(why.to_string()))?;
+        then(&database).map_err(|why| StoreError::Unavailable(why.to_string()))?;
         *open = Some(database);
         Ok(())
     }

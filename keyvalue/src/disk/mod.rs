@@ -24,12 +24,12 @@ use redb::ReadableDatabase as _;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-pub use self::closing::settle;
+pub use self::closing::wait_until_closed;
 use self::closing::{Closing, wait_for};
 use self::database::{Guarded, Opener, PAIRS, SPACES};
 use self::queue::{Job, Queue};
 use crate::bucket::Page;
-use crate::error::{Failure, OpenError};
+use crate::error::{OpenError, StoreError};
 use crate::health::{Health, Trouble};
 use crate::limits::{DISK_DEADLINE, MAX_PAGE, position};
 use crate::names::name;
@@ -49,7 +49,7 @@ pub(crate) struct Disk {
     database: Option<Guarded>,
     reads: Arc<Queue<Reading>>,
     writes: Arc<Queue<Writing>>,
-    spaces: Mutex<BTreeMap<host_manifest::Space, Arc<Entry>>>,
+    spaces: Mutex<BTreeMap<host_manifest::Namespace, Arc<Entry>>>,
     health: Health,
 }
 
@@ -95,7 +95,7 @@ impl Disk {
     /// The space, as all who name it see it. Blocks.
     pub(crate) fn space(
         self: &Arc<Self>,
-        space: &host_manifest::Space,
+        space: &host_manifest::Namespace,
         accounts: &Accounts,
     ) -> Result<Arc<Space>, OpenError> {
         let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +107,7 @@ impl Disk {
                     Some(database) => database.register(&name)?,
                     None => (0, 0),
                 };
-                let usage = Usage::new(accounts.of(space), used);
+                let usage = Usage::new(accounts.account(space), used);
                 let entry = Arc::new(Entry { name, id, usage });
                 spaces.insert(space.clone(), entry.clone());
                 entry
@@ -125,10 +125,10 @@ impl Disk {
     fn with_database<T>(
         &self,
         work: impl Fn(&redb::Database) -> Result<T, redb::Error>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, StoreError> {
         let result = match &self.database {
             Some(database) => database.run(work, |database| self.count_again(database)),
-            None => Err(Failure::Unavailable("the database is closed".to_owned())),
+            None => Err(StoreError::Unavailable("the database is closed".to_owned())),
         };
         self.health.saw(&result);
         result
@@ -173,7 +173,7 @@ impl Space {
         &self,
         keys: &[String],
         limit: u64,
-    ) -> Result<Vec<Option<Vec<u8>>>, Failure> {
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let found = self.disk.with_database(|database| {
             let table = database.begin_read()?.open_table(PAIRS)?;
             let (mut values, mut total) = (Vec::new(), 0_u64);
@@ -187,17 +187,17 @@ impl Space {
             }
             Ok(Some(values))
         })?;
-        found.ok_or(Failure::AnswerTooLarge)
+        found.ok_or(StoreError::AnswerTooLarge)
     }
 
-    pub(crate) fn exists(&self, key: &str) -> Result<bool, Failure> {
+    pub(crate) fn exists(&self, key: &str) -> Result<bool, StoreError> {
         self.disk.with_database(|database| {
             let table = database.begin_read()?.open_table(PAIRS)?;
             Ok(table.get((self.entry.id, position(key), key))?.is_some())
         })
     }
 
-    pub(crate) fn list(&self, from: u64) -> Result<Page, Failure> {
+    pub(crate) fn list(&self, from: u64) -> Result<Page, StoreError> {
         let id = self.entry.id;
         self.disk.with_database(|database| {
             let table = database.begin_read()?.open_table(PAIRS)?;
@@ -245,8 +245,8 @@ pub(crate) async fn read<T: Send + 'static>(
     space: &Arc<Space>,
     lease: &Arc<Lease>,
     bytes: usize,
-    work: impl FnOnce(&Space) -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
+    work: impl FnOnce(&Space) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
     let (done, reply) = oneshot::channel();
     let held = Held::new(space, lease);
     let (party, caller) = (held.party(), Arc::new(()));
@@ -264,7 +264,7 @@ pub(crate) async fn read<T: Send + 'static>(
 /// A write, with who waits for it.
 struct Writing {
     write: commit::Job,
-    done: oneshot::Sender<Result<Reply, Failure>>,
+    done: oneshot::Sender<Result<Reply, StoreError>>,
     held: Held,
 }
 
@@ -275,7 +275,7 @@ pub(crate) async fn write(
     lease: &Arc<Lease>,
     write: Write,
     limit: u64,
-) -> Result<Reply, Failure> {
+) -> Result<Reply, StoreError> {
     let (done, reply) = oneshot::channel();
     let held = Held::new(space, lease);
     let (party, bytes, caller) = (held.party(), write.bytes(), Arc::new(()));
@@ -287,16 +287,16 @@ pub(crate) async fn write(
 
 async fn outcome<T>(
     disk: &Disk,
-    reply: oneshot::Receiver<Result<T, Failure>>,
-) -> Result<T, Failure> {
+    reply: oneshot::Receiver<Result<T, StoreError>>,
+) -> Result<T, StoreError> {
     match timeout(DISK_DEADLINE, reply).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => {
-            Err(Failure::Unavailable("the operation on the database broke off".to_owned()))
+            Err(StoreError::Unavailable("the operation on the database broke off".to_owned()))
         }
         Err(_) => {
             let why = format!("the disk took longer than {} s", DISK_DEADLINE.as_secs());
-            let slow = Err(Failure::Unavailable(why));
+            let slow = Err(StoreError::Unavailable(why));
             disk.health.saw(&slow);
             slow
         }

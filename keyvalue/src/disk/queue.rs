@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::error::Failure;
+use crate::error::StoreError;
 use crate::limits::{MAX_WAITING, MAX_WAITING_BYTES};
 
 /// Jobs that are taken at once. More would gain nothing, and the first of them waits for the last.
@@ -102,8 +102,8 @@ impl<W> Queue<W> {
     /// Adds a job.
     ///
     /// # Errors
-    /// [`Failure::Busy`]: of this party too much waits already.
-    pub(super) fn push(&self, job: Job<W>) -> Result<(), Failure> {
+    /// [`StoreError::Busy`]: of this party too much waits already.
+    pub(super) fn push(&self, job: Job<W>) -> Result<(), StoreError> {
         let mut state = self.lock();
         let known = state.lanes.iter_mut().find(|lane| lane.party == job.party);
         // Dropped after the lock is let go of: a job may be the last one to hold its store.
@@ -118,7 +118,7 @@ impl<W> Queue<W> {
                     Ok(())
                 } else {
                     gone.push(job);
-                    Err(Failure::Busy)
+                    Err(StoreError::Busy)
                 }
             }
             None => {

@@ -11,7 +11,7 @@ use redb::{Database, DatabaseError, StorageBackend};
 
 use super::{Disk, Entry, Space, commit, database};
 use crate::bucket::{Bucket, Place};
-use crate::error::Failure;
+use crate::error::StoreError;
 use crate::limits::MAX_WAITING_BYTES;
 use crate::stores::{Backend, Lease};
 use crate::tests::support::{Folder, ROOM, own, runtime};
@@ -111,7 +111,7 @@ fn open_hanging(path: &Path) -> Result<Database, DatabaseError> {
     open_watched(path, || Ok(()), || HANGING.pass())
 }
 
-fn set(disk: &Disk, entry: &Arc<Entry>, key: &str, bytes: usize) -> Result<Reply, Failure> {
+fn set(disk: &Disk, entry: &Arc<Entry>, key: &str, bytes: usize) -> Result<Reply, StoreError> {
     let write = Write::Set(vec![(key.to_owned(), vec![0; bytes])]);
     let job = commit::Job { entry: entry.clone(), write, limit: ROOM };
     disk.with_database(|database| commit::commit(database, std::slice::from_ref(&job)))?.remove(0)
@@ -133,7 +133,7 @@ fn a_disk_that_was_full_takes_writes_again_and_nothing_is_counted_twice() {
     FULL.store(true, Ordering::SeqCst);
     for _ in 0..3 {
         let result = set(&disk, &space.entry, "lost", 2_000);
-        assert!(matches!(result, Err(Failure::Unavailable(_))), "{result:?}");
+        assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
         assert_eq!(space.entry.usage.used(), used);
     }
 
@@ -149,7 +149,7 @@ fn a_disk_that_was_full_takes_writes_again_and_nothing_is_counted_twice() {
 /// The bucket of a component in a file.
 fn bucket(disk: &Arc<Disk>, component: &str) -> Bucket {
     let space = disk.space(&own(component, "data"), &Accounts::default()).unwrap();
-    let lease = Arc::new(Lease::of(&Backend::Disk(disk.clone())));
+    let lease = Arc::new(Lease::for_backend(&Backend::Disk(disk.clone())));
     Bucket::new(Place::Disk(space), lease, ROOM)
 }
 
@@ -193,7 +193,7 @@ fn a_disk_that_hangs_keeps_little_of_those_who_left_and_neighbours_go_first() {
         for task in patient {
             match task.await.unwrap() {
                 Ok(()) => {}
-                Err(Failure::Busy) => refused += 1,
+                Err(StoreError::Busy) => refused += 1,
                 other => panic!("{other:?}"),
             }
         }

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::owner::Owners;
-use crate::error::{Failure, OpenError};
+use crate::error::{OpenError, StoreError};
 use crate::health::{Health, Trouble};
 use crate::limits::REDIS_DEADLINE;
 
@@ -110,12 +110,12 @@ impl Redis {
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info.set_tcp_settings(settings).set_redis_settings(redis);
         let client = Client::open(info).map_err(|why| refused(url, &why))?;
-        Ok(Self::of(Arc::new(Server { client, health, owners: Owners::default() })))
+        Ok(Self::connect_to(Arc::new(Server { client, health, owners: Owners::default() })))
     }
 
     /// For one more user of the server: nothing is shared but what is known of it.
     pub(crate) fn another(&self) -> Self {
-        Self::of(self.server.clone())
+        Self::connect_to(self.server.clone())
     }
 
     /// Whose bytes count together on this server.
@@ -128,7 +128,7 @@ impl Redis {
         self.server.health.trouble()
     }
 
-    fn of(server: Arc<Server>) -> Self {
+    fn connect_to(server: Arc<Server>) -> Self {
         let room = Arc::new(Semaphore::new(TOGETHER as usize));
         Self { server, link: Mutex::default(), room }
     }
@@ -141,12 +141,12 @@ impl Redis {
         self: &Arc<Self>,
         call: Call,
         bytes: usize,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, StoreError> {
         let deadline = Instant::now() + REDIS_DEADLINE;
         let places = u32::try_from(bytes / HEAVY).unwrap_or(TOGETHER).saturating_add(1);
         let place = self.room.clone().acquire_many_owned(places.min(TOGETHER));
         let Ok(Ok(place)) = timeout_at(deadline, place).await else {
-            return Err(Failure::Busy);
+            return Err(StoreError::Busy);
         };
         let redis = self.clone();
         let answer = tokio::spawn(async move {
@@ -154,19 +154,23 @@ impl Redis {
             drop(place);
             result
         });
-        let broke_off = |_| Err(Failure::Unavailable("the operation broke off".to_owned()));
+        let broke_off = |_| Err(StoreError::Unavailable("the operation broke off".to_owned()));
         answer.await.unwrap_or_else(broke_off)
     }
 
-    async fn run<T: FromRedisValue>(&self, call: &Call, deadline: Instant) -> Result<T, Failure> {
+    async fn run<T: FromRedisValue>(
+        &self,
+        call: &Call,
+        deadline: Instant,
+    ) -> Result<T, StoreError> {
         let result = match timeout_at(deadline, self.ask(call)).await {
-            Ok(result) => result.map_err(|why| Failure::Unavailable(why.to_string())),
+            Ok(result) => result.map_err(|why| StoreError::Unavailable(why.to_string())),
             Err(_) => {
                 // What else is on its way on that connection is late too. It is closed when those
                 // who wait for it have given up.
                 drop(self.lock().manager.take());
                 let limit = REDIS_DEADLINE.as_secs();
-                Err(Failure::Unavailable(format!("no answer within {limit} s")))
+                Err(StoreError::Unavailable(format!("no answer within {limit} s")))
             }
         };
         self.server.health.saw(&result);
@@ -321,7 +325,7 @@ mod tests {
             let begun = Instant::now();
             let ping = Call::Command(redis::cmd("PING"));
             let result: Result<bool, _> = redis.call(ping, 0).await;
-            assert!(matches!(result, Err(Failure::Unavailable(_))), "{result:?}");
+            assert!(matches!(result, Err(StoreError::Unavailable(_))), "{result:?}");
             assert!(begun.elapsed() <= REDIS_DEADLINE + Duration::from_millis(1));
         }
     }
@@ -345,7 +349,7 @@ mod tests {
         assert!(begun.elapsed() <= REDIS_DEADLINE + Duration::from_millis(1));
         // A caller that gets no place hears of it at its own deadline, and has asked nothing.
         let begun = Instant::now();
-        assert_eq!(redis.call::<bool>(ping(), 0).await, Err(Failure::Busy));
+        assert_eq!(redis.call::<bool>(ping(), 0).await, Err(StoreError::Busy));
         assert!(begun.elapsed() <= REDIS_DEADLINE + Duration::from_millis(1));
     }
 }

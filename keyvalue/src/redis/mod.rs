@@ -18,7 +18,7 @@ use self::connection::Call;
 pub(crate) use self::connection::Redis;
 use self::owner::Owner;
 use crate::bucket::Page;
-use crate::error::Failure;
+use crate::error::StoreError;
 use crate::names::name;
 use crate::usage::Accounts;
 use crate::write::{Reply, Write};
@@ -35,19 +35,19 @@ pub(crate) struct Space {
 impl Space {
     pub(crate) fn new(
         redis: Arc<Redis>,
-        space: &host_manifest::Space,
+        space: &host_manifest::Namespace,
         accounts: &Accounts,
     ) -> Self {
         let key = format!("host:{}", name(space));
-        let owner = redis.owners().of(space, &key, accounts);
+        let owner = redis.owners().owner(space, &key, accounts);
         Self { redis, key, owner }
     }
 
-    pub(crate) async fn value(&self, key: &str) -> Result<Option<Vec<u8>>, Failure> {
+    pub(crate) async fn value(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.command("HGET", key).await
     }
 
-    pub(crate) async fn exists(&self, key: &str) -> Result<bool, Failure> {
+    pub(crate) async fn exists(&self, key: &str) -> Result<bool, StoreError> {
         self.command("HEXISTS", key).await
     }
 
@@ -56,14 +56,14 @@ impl Space {
         &self,
         keys: &[String],
         limit: u64,
-    ) -> Result<Vec<Option<Vec<u8>>>, Failure> {
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let mut call = scripts::VALUES.key(&self.key);
         call.arg(limit).arg(keys);
         let values: Option<Vec<Option<Vec<u8>>>> = self.redis.call(Call::Script(call), 0).await?;
-        values.ok_or(Failure::AnswerTooLarge)
+        values.ok_or(StoreError::AnswerTooLarge)
     }
 
-    pub(crate) async fn list(&self, from: u64) -> Result<Page, Failure> {
+    pub(crate) async fn list(&self, from: u64) -> Result<Page, StoreError> {
         let mut call = scripts::LIST.key(&self.key);
         call.arg(from);
         let (next, keys): (u64, Vec<Vec<u8>>) = self.redis.call(Call::Script(call), 0).await?;
@@ -73,7 +73,7 @@ impl Space {
     }
 
     /// `limit` is of all that counts together with this space.
-    pub(crate) async fn write(&self, write: Write, limit: u64) -> Result<Reply, Failure> {
+    pub(crate) async fn write(&self, write: Write, limit: u64) -> Result<Reply, StoreError> {
         let bytes = write.bytes();
         let (script, arguments) = asked(write);
         let mut call = script.prepare_invoke();
@@ -87,12 +87,12 @@ impl Space {
             "swapped" => Ok(Reply::Swapped(true)),
             "done" => Ok(Reply::Done),
             "other" => Ok(Reply::Swapped(false)),
-            "full" => Err(Failure::Full { limit }),
-            "not a number" => Err(Failure::NotANumber),
-            "overflow" => Err(Failure::Overflow),
+            "full" => Err(StoreError::Full { limit }),
+            "not a number" => Err(StoreError::NotANumber),
+            "overflow" => Err(StoreError::Overflow),
             sum => match sum.parse() {
                 Ok(sum) => Ok(Reply::Number(sum)),
-                Err(_) => Err(Failure::Unavailable(format!("an unexpected answer: {sum}"))),
+                Err(_) => Err(StoreError::Unavailable(format!("an unexpected answer: {sum}"))),
             },
         }
     }
@@ -101,7 +101,7 @@ impl Space {
         &self,
         command: &str,
         field: &str,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, StoreError> {
         let mut command = redis::cmd(command);
         command.arg(&self.key).arg(field);
         self.redis.call(Call::Command(command), 0).await

@@ -50,18 +50,18 @@ pub(super) struct Owners(Mutex<BTreeMap<Arc<str>, Arc<Owner>>>);
 
 impl Owners {
     /// The owner of a space whose hash is `key`.
-    pub(super) fn of(
+    pub(super) fn owner(
         &self,
-        space: &host_manifest::Space,
+        space: &host_manifest::Namespace,
         key: &str,
         accounts: &Accounts,
     ) -> Arc<Owner> {
         let new = || {
-            let account = accounts.of(space);
+            let account = accounts.account(space);
             let state = State { usage: Usage::new(account.clone(), 0), keys: Vec::new() };
             Arc::new(Owner { account, state: Mutex::new(state) })
         };
-        let host_manifest::Space::Own(component, _) = space else {
+        let host_manifest::Namespace::Own(component, _) = space else {
             return new();
         };
         let mut owners = self.0.lock().unwrap_or_else(PoisonError::into_inner);

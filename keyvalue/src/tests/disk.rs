@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use host_manifest::Store;
+use host_manifest::StoreConfig;
 
 use super::support::{Folder, ROOM, one, open, own, runtime};
 use crate::limits::pair_size;
-use crate::{Failure, OpenError, Stores, settle};
+use crate::{OpenError, StoreError, Stores, wait_until_closed};
 
 /// Longer than anything here takes.
 const OUTER: Duration = Duration::from_secs(60);
@@ -24,8 +24,10 @@ fn file(folder: &Folder) -> PathBuf {
 }
 
 fn refusal(path: &Path) -> String {
-    let bucket =
-        host_manifest::Bucket { store: Store::Disk(path.to_owned()), space: own("app", "data") };
+    let bucket = host_manifest::BucketConfig {
+        store: StoreConfig::Disk(path.to_owned()),
+        space: own("app", "data"),
+    };
     let buckets = [("data".to_owned(), bucket)].into();
     Stores::default().open(&buckets, ROOM).unwrap_err().to_string()
 }
@@ -36,16 +38,22 @@ fn closing_and_opening_again_keeps_pairs_and_what_they_count() {
     let limit = pair_size("k", 1_000);
     runtime().block_on(async {
         let stores = Stores::default();
-        let store = Store::Disk(file(&folder));
+        let store = StoreConfig::Disk(file(&folder));
         for round in 0..3 {
             let bucket = one(&stores, &store, limit);
             assert_eq!(bucket.exists(key()).await.unwrap(), round > 0);
             bucket.set(key(), vec![round; 1_000]).await.unwrap();
-            assert_eq!(bucket.set("l".to_owned(), Vec::new()).await, Err(Failure::Full { limit }));
+            assert_eq!(
+                bucket.set("l".to_owned(), Vec::new()).await,
+                Err(StoreError::Full { limit })
+            );
             drop(bucket);
             let bucket = one(&stores, &store, limit);
             assert_eq!(bucket.get(key()).await.unwrap(), Some(vec![round; 1_000]));
-            assert_eq!(bucket.set("l".to_owned(), Vec::new()).await, Err(Failure::Full { limit }));
+            assert_eq!(
+                bucket.set("l".to_owned(), Vec::new()).await,
+                Err(StoreError::Full { limit })
+            );
         }
     });
 }
@@ -57,16 +65,16 @@ fn a_copy_of_the_file_while_it_is_open_has_every_finished_write() {
     let copy = folder.path().join("copy.redb");
     runtime().block_on(async {
         let stores = Stores::default();
-        let bucket = one(&stores, &Store::Disk(file(&folder)), ROOM);
+        let bucket = one(&stores, &StoreConfig::Disk(file(&folder)), ROOM);
         for number in 1..=20 {
             bucket.increment(key(), 1).await.unwrap();
             std::fs::copy(file(&folder), &copy).unwrap();
-            let copied = one(&Stores::default(), &Store::Disk(copy.clone()), ROOM);
+            let copied = one(&Stores::default(), &StoreConfig::Disk(copy.clone()), ROOM);
             let value = copied.get(key()).await.unwrap().unwrap();
             assert_eq!(value, number.to_string().into_bytes());
             drop(copied);
             // Before the next copy is written into it.
-            assert!(settle(OUTER));
+            assert!(wait_until_closed(OUTER));
         }
     });
 }
@@ -75,17 +83,17 @@ fn a_copy_of_the_file_while_it_is_open_has_every_finished_write() {
 #[test]
 fn a_file_that_was_made_and_not_written_to_is_gone_when_it_is_closed() {
     let folder = Folder::new();
-    let store = Store::Disk(file(&folder));
+    let store = StoreConfig::Disk(file(&folder));
     runtime().block_on(async {
         let bucket = one(&Stores::default(), &store, ROOM);
         assert!(file(&folder).exists());
         drop(bucket);
-        assert!(settle(OUTER));
+        assert!(wait_until_closed(OUTER));
         assert!(!file(&folder).exists());
         let bucket = one(&Stores::default(), &store, ROOM);
         bucket.set(key(), Vec::new()).await.unwrap();
         drop(bucket);
-        assert!(settle(OUTER));
+        assert!(wait_until_closed(OUTER));
         assert!(file(&folder).exists(), "something is in it");
         let bucket = one(&Stores::default(), &store, ROOM);
         bucket.delete(key()).await.unwrap();
@@ -103,7 +111,7 @@ fn child_counts_until_it_is_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else {
         return;
     };
-    let store = Store::Disk(PathBuf::from(folder).join("data.redb"));
+    let store = StoreConfig::Disk(PathBuf::from(folder).join("data.redb"));
     runtime().block_on(async {
         let bucket = one(&Stores::default(), &store, ROOM);
         loop {
@@ -157,12 +165,12 @@ fn a_process_that_is_killed_loses_no_confirmed_write() {
         let confirmed = counting.confirmed(20);
         assert!(confirmed > least);
         drop(counting);
-        let bucket = one(&Stores::default(), &Store::Disk(file(&folder)), ROOM);
+        let bucket = one(&Stores::default(), &StoreConfig::Disk(file(&folder)), ROOM);
         let now = runtime().block_on(bucket.increment(key(), 0)).unwrap();
         assert!(now >= confirmed, "{now} < {confirmed}");
         drop(bucket);
         // Before the next process opens it.
-        assert!(settle(OUTER));
+        assert!(wait_until_closed(OUTER));
         least = now;
     }
 }
@@ -170,7 +178,7 @@ fn a_process_that_is_killed_loses_no_confirmed_write() {
 #[test]
 fn a_file_that_somebody_else_has_open_is_refused_with_a_reason() {
     let folder = Folder::new();
-    let holder = one(&Stores::default(), &Store::Disk(file(&folder)), ROOM);
+    let holder = one(&Stores::default(), &StoreConfig::Disk(file(&folder)), ROOM);
     let refusal = refusal(&file(&folder));
     assert!(refusal.contains("another process has it open"), "{refusal}");
     assert!(refusal.contains("data.redb"), "{refusal}");
@@ -183,10 +191,10 @@ fn one_file_under_two_names_is_one_store() {
     let link = folder.path().join("link.redb");
     std::os::unix::fs::symlink(file(&folder), &link).unwrap();
     let stores = Stores::default();
-    let first = one(&stores, &Store::Disk(file(&folder)), ROOM);
+    let first = one(&stores, &StoreConfig::Disk(file(&folder)), ROOM);
     let dots = folder.path().join("..").join(folder.path().file_name().unwrap()).join("data.redb");
     for other in [link, dots] {
-        let second = one(&stores, &Store::Disk(other), ROOM);
+        let second = one(&stores, &StoreConfig::Disk(other), ROOM);
         runtime().block_on(async {
             let sum = first.increment(key(), 1).await.unwrap();
             assert_eq!(second.increment(key(), 1).await.unwrap(), sum + 1);
@@ -214,20 +222,21 @@ fn files_that_cannot_be_opened_are_refused_with_a_sentence() {
 fn nothing_stays_open_when_one_of_several_is_refused() {
     let folder = Folder::new();
     let stores = Stores::default();
-    let bucket = |path| host_manifest::Bucket { store: Store::Disk(path), space: own("a", "b") };
+    let bucket =
+        |path| host_manifest::BucketConfig { store: StoreConfig::Disk(path), space: own("a", "b") };
     let buckets = [
         ("good".to_owned(), bucket(file(&folder))),
         ("poor".to_owned(), bucket(folder.path().join("no/such"))),
     ];
     let refused = stores.open(&buckets.into(), ROOM);
     assert!(matches!(refused, Err(OpenError::Disk { .. })));
-    drop(one(&Stores::default(), &Store::Disk(file(&folder)), ROOM));
+    drop(one(&Stores::default(), &StoreConfig::Disk(file(&folder)), ROOM));
 }
 
 #[test]
 fn only_the_owner_may_read_a_new_file() {
     let folder = Folder::new();
-    let _open = one(&Stores::default(), &Store::Disk(file(&folder)), ROOM);
+    let _open = one(&Stores::default(), &StoreConfig::Disk(file(&folder)), ROOM);
     let mode = std::fs::metadata(file(&folder)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
@@ -235,7 +244,7 @@ fn only_the_owner_may_read_a_new_file() {
 #[test]
 fn closing_waits_for_a_write_that_nobody_waits_for() {
     let folder = Folder::new();
-    let store = Store::Disk(file(&folder));
+    let store = StoreConfig::Disk(file(&folder));
     let stores = Stores::default();
     runtime().block_on(async {
         for round in 0..20 {

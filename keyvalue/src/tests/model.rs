@@ -8,7 +8,7 @@ use proptest::test_runner::TestRunner;
 
 use super::support::{Kinds, ROOM, one, runtime};
 use crate::write::number;
-use crate::{Bucket, Failure, PAIR_OVERHEAD, Stores};
+use crate::{Bucket, PAIR_OVERHEAD, StoreError, Stores};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -81,7 +81,7 @@ enum Outcome {
     Done,
 }
 
-async fn carry_out(op: Op, bucket: &Bucket) -> Result<Outcome, Failure> {
+async fn carry_out(op: Op, bucket: &Bucket) -> Result<Outcome, StoreError> {
     Ok(match op {
         Op::Get(key) => Outcome::Values(vec![bucket.get(key).await?]),
         Op::Exists(key) => Outcome::Yes(bucket.exists(key).await?),
@@ -109,7 +109,7 @@ struct Model {
 }
 
 impl Model {
-    fn carry_out(&mut self, op: Op) -> Result<Outcome, Failure> {
+    fn carry_out(&mut self, op: Op) -> Result<Outcome, StoreError> {
         Ok(match op {
             Op::Get(key) => Outcome::Values(vec![self.pairs.get(&key).cloned()]),
             Op::Exists(key) => Outcome::Yes(self.pairs.contains_key(&key)),
@@ -117,12 +117,12 @@ impl Model {
             Op::Delete(key) => self.delete(&[key]),
             Op::Increment(key, delta) => {
                 if delta > i64::MAX.cast_unsigned() {
-                    return Err(Failure::Overflow);
+                    return Err(StoreError::Overflow);
                 }
                 let now = self.pairs.get(&key).map_or(Ok(0), |value| number(value))?;
                 let sum = u128::from(now) + u128::from(delta);
                 if sum > i64::MAX.cast_unsigned().into() {
-                    return Err(Failure::Overflow);
+                    return Err(StoreError::Overflow);
                 }
                 self.set(vec![(key, sum.to_string().into_bytes())])?;
                 Outcome::Number(sum.try_into().unwrap())
@@ -148,12 +148,12 @@ impl Model {
         sizes.map(|size| size + PAIR_OVERHEAD).sum()
     }
 
-    fn set(&mut self, entries: Vec<(String, Vec<u8>)>) -> Result<Outcome, Failure> {
+    fn set(&mut self, entries: Vec<(String, Vec<u8>)>) -> Result<Outcome, StoreError> {
         let mut after = self.pairs.clone();
         after.extend(entries);
         let larger = Self::size(&after) > Self::size(&self.pairs);
         if larger && Self::size(&after) > self.limit {
-            return Err(Failure::Full { limit: self.limit });
+            return Err(StoreError::Full { limit: self.limit });
         }
         self.pairs = after;
         Ok(Outcome::Done)
@@ -172,7 +172,7 @@ fn compare(limit: u64, cases: u32) {
     let kinds = Kinds::new();
     let runtime = runtime();
     for (number, store) in kinds.stores.iter().enumerate() {
-        let counted = !matches!(store, host_manifest::Store::Redis(_));
+        let counted = !matches!(store, host_manifest::StoreConfig::Redis(_));
         if limit != ROOM && !counted {
             continue;
         }

@@ -1,6 +1,6 @@
 //! Who sees what, and for how long.
 
-use host_manifest::{Space, Store};
+use host_manifest::{Namespace, StoreConfig};
 
 use super::support::{Kinds, ROOM, memory, one, open, own, runtime};
 use crate::{Bucket, Buckets, Stores};
@@ -14,8 +14,8 @@ async fn read(bucket: &Bucket) -> Option<String> {
 }
 
 /// Names that would be the same place if they were only put together.
-fn look_alikes() -> Vec<Space> {
-    let shared = |name: &str| Space::Shared(name.to_owned());
+fn look_alikes() -> Vec<Namespace> {
+    let shared = |name: &str| Namespace::Shared(name.to_owned());
     vec![
         own("a", "b"),
         own("a", "b:c"),
@@ -67,7 +67,7 @@ fn generations_and_components_that_name_the_same_space_share_it() {
     for store in &Kinds::new().stores {
         runtime().block_on(async {
             let stores = Stores::default();
-            let shared = [Space::Shared("sessions".to_owned())];
+            let shared = [Namespace::Shared("sessions".to_owned())];
             let first = open(&stores, store, &shared, ROOM).get("0").unwrap();
             let second = open(&stores.clone(), store, &shared, ROOM).get("0").unwrap();
             write(&first, "seen").await;
@@ -98,7 +98,7 @@ fn stores_in_memory_are_told_apart_by_name_and_gone_with_their_last_user() {
     runtime().block_on(async {
         let stores = Stores::default();
         let bucket = one(&stores, &memory(), ROOM);
-        let other = one(&stores, &Store::Memory("other".to_owned()), ROOM);
+        let other = one(&stores, &StoreConfig::Memory("other".to_owned()), ROOM);
         write(&bucket, "here").await;
         assert_eq!(read(&other).await, None);
         drop(bucket);

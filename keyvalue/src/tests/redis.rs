@@ -3,12 +3,12 @@
 use std::process::Command;
 use std::time::Duration;
 
-use host_manifest::Store;
+use host_manifest::StoreConfig;
 use tokio::time::timeout;
 
 use super::support::{Folder, ROOM, Server, one, open, own, runtime};
 use crate::limits::pair_size;
-use crate::{Bucket, Failure, Stores};
+use crate::{Bucket, StoreError, Stores};
 
 /// Longer than anything here takes.
 const OUTER: Duration = Duration::from_secs(20);
@@ -17,8 +17,8 @@ fn key() -> String {
     "k".to_owned()
 }
 
-fn is_unavailable<T>(result: &Result<T, Failure>) -> bool {
-    matches!(result, Err(Failure::Unavailable(_)))
+fn is_unavailable<T>(result: &Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Unavailable(_)))
 }
 
 /// Asks until there is an answer: each attempt has its own deadline.
@@ -70,7 +70,7 @@ fn a_server_that_hangs_is_an_error_at_the_deadline_and_used_again_when_it_goes_o
         server.signal(rustix::process::Signal::STOP);
         let result = timeout(OUTER, bucket.get(key())).await.unwrap();
         let why = "no answer within 2 s".to_owned();
-        assert_eq!(result, Err(Failure::Unavailable(why)));
+        assert_eq!(result, Err(StoreError::Unavailable(why)));
         server.signal(rustix::process::Signal::CONT);
         works_again(&bucket).await;
     });
@@ -114,7 +114,8 @@ fn a_password_is_needed_and_never_told() {
         return;
     };
     runtime().block_on(async {
-        let store = |password: &str| Store::Redis(format!("{}?pass={password}", server.url()));
+        let store =
+            |password: &str| StoreConfig::Redis(format!("{}?pass={password}", server.url()));
         let refused = one(&Stores::default(), &store("sesame"), ROOM).get(key()).await.unwrap_err();
         assert!(!refused.to_string().contains("sesame"), "{refused}");
         let bucket = one(&Stores::default(), &store("secret"), ROOM);
@@ -137,7 +138,7 @@ fn a_user_with_the_rights_that_the_docs_name_can_do_everything() {
         return;
     };
     runtime().block_on(async {
-        let store = Store::Redis(format!("{}?user=app&pass=secret", server.url()));
+        let store = StoreConfig::Redis(format!("{}?user=app&pass=secret", server.url()));
         let bucket = one(&Stores::default(), &store, ROOM);
         bucket.set(key(), b"1".to_vec()).await.unwrap();
         assert_eq!(bucket.increment(key(), 1).await, Ok(2));
@@ -175,10 +176,10 @@ fn pairs_that_were_never_counted_are_counted_with_the_first_write() {
         tell(&mut operator, &[b"HSET", b"host:own:app:data", b"k", b"v", b"l", b""]).await;
         let limit = pair_size("k", 1) + pair_size("l", 0);
         let bucket = one(&Stores::default(), &server.store(), limit);
-        assert_eq!(bucket.set("m".to_owned(), Vec::new()).await, Err(Failure::Full { limit }));
+        assert_eq!(bucket.set("m".to_owned(), Vec::new()).await, Err(StoreError::Full { limit }));
         bucket.delete("l".to_owned()).await.unwrap();
         bucket.set("m".to_owned(), Vec::new()).await.unwrap();
-        assert_eq!(bucket.set("n".to_owned(), Vec::new()).await, Err(Failure::Full { limit }));
+        assert_eq!(bucket.set("n".to_owned(), Vec::new()).await, Err(StoreError::Full { limit }));
         // A bucket that is emptied by hand has room again; so has one whose pairs are deleted.
         tell(&mut operator, &[b"UNLINK", b"host:own:app:data"]).await;
         bucket.set_many(vec![(key(), b"v".to_vec()), ("l".to_owned(), Vec::new())]).await.unwrap();
@@ -202,8 +203,8 @@ fn the_limit_holds_over_processes_and_buckets() {
             [(); 2].map(|()| open(&Stores::default(), &server.store(), &spaces, limit));
         let [a, b] = [first.get("0").unwrap(), second.get("1").unwrap()];
         a.set(key(), vec![0; 1_000]).await.unwrap();
-        assert_eq!(b.set(key(), Vec::new()).await, Err(Failure::Full { limit }));
-        assert_eq!(b.increment(key(), 1).await, Err(Failure::Full { limit }));
+        assert_eq!(b.set(key(), Vec::new()).await, Err(StoreError::Full { limit }));
+        assert_eq!(b.increment(key(), 1).await, Err(StoreError::Full { limit }));
         assert_eq!(b.exists(key()).await, Ok(false));
         a.delete(key()).await.unwrap();
         assert_eq!(b.increment(key(), 1).await, Ok(1));

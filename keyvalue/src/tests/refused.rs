@@ -7,14 +7,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use host_manifest::Store;
+use host_manifest::StoreConfig;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::support::{ROOM, one};
-use crate::{Failure, Stores};
+use crate::{StoreError, Stores};
 
 /// Only fails.
 const OUTER: Duration = Duration::from_secs(20);
@@ -33,14 +33,14 @@ struct State {
 
 /// As much of Redis as answers to a bucket with nothing in it.
 struct Fake {
-    store: Store,
+    store: StoreConfig,
     state: Arc<State>,
 }
 
 impl Fake {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let store = Store::Redis(format!("redis://{}", listener.local_addr().unwrap()));
+        let store = StoreConfig::Redis(format!("redis://{}", listener.local_addr().unwrap()));
         let state = Arc::new(State::default());
         let shared = state.clone();
         tokio::spawn(async move {
@@ -149,7 +149,7 @@ async fn a_server_that_refuses_is_told_of_asked_again_and_used_again() {
         for _ in 0..3 {
             let before = *fake.state.refused.borrow();
             let refused = timeout(OUTER, bucket.get(key())).await.unwrap();
-            assert!(matches!(refused, Err(Failure::Unavailable(_))), "{refusal}: {refused:?}");
+            assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refusal}: {refused:?}");
             assert!(*fake.state.refused.borrow() > before, "it is asked for each operation");
             let troubles = stores.troubles();
             assert_eq!(troubles.len(), 1);
@@ -168,7 +168,7 @@ async fn an_operation_that_fails_does_not_cost_the_connection() {
     let bucket = one(&Stores::default(), &fake.store, ROOM);
     for _ in 0..3 {
         let wrong = timeout(OUTER, bucket.exists(key())).await.unwrap();
-        assert!(matches!(wrong, Err(Failure::Unavailable(_))), "{wrong:?}");
+        assert!(matches!(wrong, Err(StoreError::Unavailable(_))), "{wrong:?}");
     }
     fake.refuse(Some(REFUSALS[0]));
     assert_eq!(timeout(OUTER, bucket.get(key())).await.unwrap(), Ok(None), "still the first one");

@@ -1,10 +1,10 @@
 //! Limits: whoever meets one hurts itself alone.
 
-use host_manifest::{Space, Store};
+use host_manifest::{Namespace, StoreConfig};
 
 use super::support::{Kinds, ROOM, memory, one, open, own, runtime};
 use crate::limits::pair_size;
-use crate::{Failure, MAX_ANSWER, MAX_BATCH, MAX_KEY, Stores};
+use crate::{MAX_ANSWER, MAX_BATCH, MAX_KEY, StoreError, Stores};
 
 /// Room for a pair of a key of one byte with this value, and no more.
 const VALUE: u64 = 1_000;
@@ -23,7 +23,7 @@ fn a_bucket_takes_its_limit_exactly_and_room_comes_back() {
         runtime().block_on(async {
             let stores = Stores::default();
             let bucket = one(&stores, store, limit());
-            let full = Err(Failure::Full { limit: limit() });
+            let full = Err(StoreError::Full { limit: limit() });
             bucket.set("k".to_owned(), value()).await.unwrap();
             assert_eq!(bucket.set("l".to_owned(), Vec::new()).await, full);
             assert_eq!(bucket.increment("l".to_owned(), 1).await, full.map(|()| 0));
@@ -54,7 +54,7 @@ fn a_batch_that_does_not_fit_changes_nothing() {
 fn the_buckets_of_one_component_share_its_limit_wherever_they_are() {
     let kinds = Kinds::new();
     let stores = Stores::default();
-    let other = Store::Memory("other".to_owned());
+    let other = StoreConfig::Memory("other".to_owned());
     for store in &kinds.stores {
         runtime().block_on(async {
             let buckets = open(&stores, store, &[own("app", "a"), own("app", "b")], limit());
@@ -77,7 +77,8 @@ fn other_components_and_shared_buckets_have_room_of_their_own() {
     for store in &Kinds::new().stores {
         runtime().block_on(async {
             let stores = Stores::default();
-            let spaces = [own("app", "a"), own("neighbour", "a"), Space::Shared("a".to_owned())];
+            let spaces =
+                [own("app", "a"), own("neighbour", "a"), Namespace::Shared("a".to_owned())];
             let buckets = open(&stores, store, &spaces, limit());
             for name in ["0", "1", "2"] {
                 let bucket = buckets.get(name).unwrap();
@@ -112,18 +113,18 @@ fn keys_values_and_batches_are_bounded_in_every_store() {
             let longest = "k".repeat(MAX_KEY);
             bucket.delete(longest.clone()).await.unwrap();
             let long = longest + "k";
-            assert_eq!(bucket.get(long.clone()).await, Err(Failure::KeyTooLong));
-            assert_eq!(bucket.exists(long.clone()).await, Err(Failure::KeyTooLong));
-            assert_eq!(bucket.set(long.clone(), Vec::new()).await, Err(Failure::KeyTooLong));
-            assert_eq!(bucket.increment(long.clone(), 1).await, Err(Failure::KeyTooLong));
-            assert_eq!(bucket.delete(long).await, Err(Failure::KeyTooLong));
+            assert_eq!(bucket.get(long.clone()).await, Err(StoreError::KeyTooLong));
+            assert_eq!(bucket.exists(long.clone()).await, Err(StoreError::KeyTooLong));
+            assert_eq!(bucket.set(long.clone(), Vec::new()).await, Err(StoreError::KeyTooLong));
+            assert_eq!(bucket.increment(long.clone(), 1).await, Err(StoreError::KeyTooLong));
+            assert_eq!(bucket.delete(long).await, Err(StoreError::KeyTooLong));
             let large = vec![0; usize::try_from(limit()).unwrap()];
-            let too_large = Failure::ValueTooLarge { limit: limit() };
+            let too_large = StoreError::ValueTooLarge { limit: limit() };
             assert_eq!(bucket.set("k".to_owned(), large.clone()).await, Err(too_large.clone()));
             assert_eq!(bucket.swap("k".to_owned(), None, large).await, Err(too_large));
             let many = vec!["k".to_owned(); MAX_BATCH + 1];
-            assert_eq!(bucket.get_many(many.clone()).await, Err(Failure::BatchTooLong));
-            assert_eq!(bucket.delete_many(many).await, Err(Failure::BatchTooLong));
+            assert_eq!(bucket.get_many(many.clone()).await, Err(StoreError::BatchTooLong));
+            assert_eq!(bucket.delete_many(many).await, Err(StoreError::BatchTooLong));
         });
     }
 }
@@ -139,7 +140,7 @@ fn one_large_value_a_thousand_times_is_not_a_thousand_copies() {
             let eight = bucket.get_many(vec!["k".to_owned(); 8]).await.unwrap();
             assert_eq!(eight.iter().flatten().map(Vec::len).sum::<usize>(), size * 8);
             let many = vec!["k".to_owned(); MAX_BATCH];
-            assert_eq!(bucket.get_many(many).await, Err(Failure::AnswerTooLarge));
+            assert_eq!(bucket.get_many(many).await, Err(StoreError::AnswerTooLarge));
         });
     }
 }
@@ -148,7 +149,8 @@ fn one_large_value_a_thousand_times_is_not_a_thousand_copies() {
 fn room_comes_back_when_a_store_in_memory_is_closed() {
     runtime().block_on(async {
         let stores = Stores::default();
-        let kept = open(&stores, &Store::Memory("kept".to_owned()), &[own("app", "a")], limit());
+        let kept =
+            open(&stores, &StoreConfig::Memory("kept".to_owned()), &[own("app", "a")], limit());
         let kept = kept.get("0").unwrap();
         let gone = one(&stores, &memory(), limit());
         gone.set("k".to_owned(), value()).await.unwrap();

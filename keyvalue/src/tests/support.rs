@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use host_manifest::{Space, Store};
+use host_manifest::{Namespace, StoreConfig};
 use rustix::process::{Pid, Signal};
 
 use crate::{Bucket, Buckets, Stores};
@@ -40,31 +40,36 @@ impl Drop for Folder {
 }
 
 /// The bucket `name` of a component.
-pub(crate) fn own(component: &str, name: &str) -> Space {
-    Space::Own(component.into(), name.to_owned())
+pub(crate) fn own(component: &str, name: &str) -> Namespace {
+    Namespace::Own(component.into(), name.to_owned())
 }
 
 /// Opens spaces of one store, under their numbers.
-pub(crate) fn open(stores: &Stores, store: &Store, spaces: &[Space], limit: u64) -> Buckets {
+pub(crate) fn open(
+    stores: &Stores,
+    store: &StoreConfig,
+    spaces: &[Namespace],
+    limit: u64,
+) -> Buckets {
     let named = spaces.iter().enumerate().map(|(number, space)| {
-        let bucket = host_manifest::Bucket { store: store.clone(), space: space.clone() };
+        let bucket = host_manifest::BucketConfig { store: store.clone(), space: space.clone() };
         (number.to_string(), bucket)
     });
     stores.open(&named.collect::<BTreeMap<_, _>>(), limit).unwrap()
 }
 
 /// Opens one bucket of a component of its own.
-pub(crate) fn one(stores: &Stores, store: &Store, limit: u64) -> Bucket {
+pub(crate) fn one(stores: &Stores, store: &StoreConfig, limit: u64) -> Bucket {
     open(stores, store, &[own("app", "data")], limit).get("0").unwrap()
 }
 
-pub(crate) fn memory() -> Store {
-    Store::Memory("test".to_owned())
+pub(crate) fn memory() -> StoreConfig {
+    StoreConfig::Memory("test".to_owned())
 }
 
 /// Stores of each kind, for what holds for all of them.
 pub(crate) struct Kinds {
-    pub(crate) stores: Vec<Store>,
+    pub(crate) stores: Vec<StoreConfig>,
     // Before the folder: its socket is in there.
     _server: Option<Server>,
     _folder: Folder,
@@ -74,7 +79,7 @@ impl Kinds {
     pub(crate) fn new() -> Self {
         let folder = Folder::new();
         let server = Server::start(&folder);
-        let mut stores = vec![memory(), Store::Disk(folder.path().join("data.redb"))];
+        let mut stores = vec![memory(), StoreConfig::Disk(folder.path().join("data.redb"))];
         stores.extend(server.as_ref().map(Server::store));
         Self { stores, _server: server, _folder: folder }
     }
@@ -126,12 +131,12 @@ impl Server {
     }
 
     /// Where a server of this folder will be.
-    pub(crate) fn store_in(folder: &Folder) -> Store {
-        Store::Redis(Self::url_in(folder))
+    pub(crate) fn store_in(folder: &Folder) -> StoreConfig {
+        StoreConfig::Redis(Self::url_in(folder))
     }
 
-    pub(crate) fn store(&self) -> Store {
-        Store::Redis(self.url.clone())
+    pub(crate) fn store(&self) -> StoreConfig {
+        StoreConfig::Redis(self.url.clone())
     }
 
     pub(crate) fn url(&self) -> &str {

@@ -21,19 +21,19 @@ impl Reach {
     /// Whether a name may lead to `ip`.
     #[must_use]
     pub fn admits(&self, ip: IpAddr) -> bool {
-        match Kind::of(ip) {
-            Kind::Public => true,
-            Kind::Loopback => self.loopback,
-            Kind::Private => self.private,
-            Kind::LinkLocal => self.link_local,
-            Kind::Never => false,
+        match AddressKind::classify(ip) {
+            AddressKind::Public => true,
+            AddressKind::Loopback => self.loopback,
+            AddressKind::Private => self.private,
+            AddressKind::LinkLocal => self.link_local,
+            AddressKind::Never => false,
         }
     }
 }
 
 /// What an address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum AddressKind {
     /// Routed everywhere.
     Public,
     /// This machine.
@@ -46,22 +46,22 @@ pub enum Kind {
     Never,
 }
 
-impl Kind {
+impl AddressKind {
     /// The kind of `ip`. An IPv6 address that carries an IPv4 one has the kind of that.
     #[must_use]
-    pub fn of(ip: IpAddr) -> Self {
+    pub fn classify(ip: IpAddr) -> Self {
         match ip {
-            IpAddr::V4(ip) => Self::of_v4(ip),
-            IpAddr::V6(ip) => Self::of_v6(ip),
+            IpAddr::V4(ip) => Self::classify_v4(ip),
+            IpAddr::V6(ip) => Self::classify_v6(ip),
         }
     }
 
-    fn of_v4(ip: Ipv4Addr) -> Self {
+    fn classify_v4(ip: Ipv4Addr) -> Self {
         let found = SPECIAL_V4.iter().find(|(net, _)| net.contains(&ip));
         found.map_or(Self::Public, |&(_, kind)| kind)
     }
 
-    fn of_v6(ip: Ipv6Addr) -> Self {
+    fn classify_v6(ip: Ipv6Addr) -> Self {
         // `::` and `::1` lie within the range that carries IPv4 addresses.
         match ip {
             Ipv6Addr::UNSPECIFIED => return Self::Never,
@@ -69,7 +69,7 @@ impl Kind {
             _ => {}
         }
         if let Some(inner) = carried(ip) {
-            return Self::of_v4(inner);
+            return Self::classify_v4(inner);
         }
         let found = SPECIAL_V6.iter().find(|(net, _)| net.contains(&ip));
         // Outside of what IANA gives out (2000::/3) there is nobody.
@@ -127,47 +127,47 @@ const CARRIERS: [(Ipv6Net, usize); 5] = [
 
 /// The first that fits says the kind; all others are public. What answers for the machine that asks, as
 /// others do at 169.254.169.254, has secrets for whoever does: it comes before the range that it is in.
-const SPECIAL_V4: [(Ipv4Net, Kind); 18] = [
+const SPECIAL_V4: [(Ipv4Net, AddressKind); 18] = [
     // Azure.
-    (v4(168, 63, 129, 16, 32), Kind::LinkLocal),
+    (v4(168, 63, 129, 16, 32), AddressKind::LinkLocal),
     // Alibaba Cloud.
-    (v4(100, 100, 100, 200, 32), Kind::LinkLocal),
-    (v4(127, 0, 0, 0, 8), Kind::Loopback),
-    (v4(10, 0, 0, 0, 8), Kind::Private),
-    (v4(172, 16, 0, 0, 12), Kind::Private),
-    (v4(192, 168, 0, 0, 16), Kind::Private),
+    (v4(100, 100, 100, 200, 32), AddressKind::LinkLocal),
+    (v4(127, 0, 0, 0, 8), AddressKind::Loopback),
+    (v4(10, 0, 0, 0, 8), AddressKind::Private),
+    (v4(172, 16, 0, 0, 12), AddressKind::Private),
+    (v4(192, 168, 0, 0, 16), AddressKind::Private),
     // Between a provider and its customers (RFC 6598), and inside of clouds.
-    (v4(100, 64, 0, 0, 10), Kind::Private),
-    (v4(169, 254, 0, 0, 16), Kind::LinkLocal),
-    (v4(0, 0, 0, 0, 8), Kind::Never),
+    (v4(100, 64, 0, 0, 10), AddressKind::Private),
+    (v4(169, 254, 0, 0, 16), AddressKind::LinkLocal),
+    (v4(0, 0, 0, 0, 8), AddressKind::Never),
     // Protocol assignments (RFC 6890).
-    (v4(192, 0, 0, 0, 24), Kind::Never),
+    (v4(192, 0, 0, 0, 24), AddressKind::Never),
     // Documentation (RFC 5737).
-    (v4(192, 0, 2, 0, 24), Kind::Never),
-    (v4(198, 51, 100, 0, 24), Kind::Never),
-    (v4(203, 0, 113, 0, 24), Kind::Never),
+    (v4(192, 0, 2, 0, 24), AddressKind::Never),
+    (v4(198, 51, 100, 0, 24), AddressKind::Never),
+    (v4(203, 0, 113, 0, 24), AddressKind::Never),
     // Relays of 6to4, given up (RFC 7526).
-    (v4(192, 88, 99, 0, 24), Kind::Never),
+    (v4(192, 88, 99, 0, 24), AddressKind::Never),
     // Benchmarks (RFC 2544).
-    (v4(198, 18, 0, 0, 15), Kind::Never),
-    (v4(224, 0, 0, 0, 4), Kind::Never),
+    (v4(198, 18, 0, 0, 15), AddressKind::Never),
+    (v4(224, 0, 0, 0, 4), AddressKind::Never),
     // Reserved (RFC 1112), and the broadcast address.
-    (v4(240, 0, 0, 0, 4), Kind::Never),
-    (v4(255, 255, 255, 255, 32), Kind::Never),
+    (v4(240, 0, 0, 0, 4), AddressKind::Never),
+    (v4(255, 255, 255, 255, 32), AddressKind::Never),
 ];
 
 /// The first that fits says the kind; metadata first, as above.
-const SPECIAL_V6: [(Ipv6Net, Kind); 8] = [
+const SPECIAL_V6: [(Ipv6Net, AddressKind); 8] = [
     // AWS.
-    (metadata_v6(0xfd00, 0xec2), Kind::LinkLocal),
+    (metadata_v6(0xfd00, 0xec2), AddressKind::LinkLocal),
     // Google Cloud.
-    (metadata_v6(0xfd20, 0xce), Kind::LinkLocal),
-    (v6([0xfc00, 0, 0, 0, 0, 0], 7), Kind::Private),
-    (v6([0xfe80, 0, 0, 0, 0, 0], 10), Kind::LinkLocal),
+    (metadata_v6(0xfd20, 0xce), AddressKind::LinkLocal),
+    (v6([0xfc00, 0, 0, 0, 0, 0], 7), AddressKind::Private),
+    (v6([0xfe80, 0, 0, 0, 0, 0], 10), AddressKind::LinkLocal),
     // Protocol assignments (RFC 2928), among them Teredo, which hides an IPv4 address.
-    (v6([0x2001, 0, 0, 0, 0, 0], 23), Kind::Never),
+    (v6([0x2001, 0, 0, 0, 0, 0], 23), AddressKind::Never),
     // Documentation (RFC 3849, RFC 9637).
-    (v6([0x2001, 0xdb8, 0, 0, 0, 0], 32), Kind::Never),
-    (v6([0x3fff, 0, 0, 0, 0, 0], 20), Kind::Never),
-    (v6([0x2000, 0, 0, 0, 0, 0], 3), Kind::Public),
+    (v6([0x2001, 0xdb8, 0, 0, 0, 0], 32), AddressKind::Never),
+    (v6([0x3fff, 0, 0, 0, 0, 0], 20), AddressKind::Never),
+    (v6([0x2000, 0, 0, 0, 0, 0], 3), AddressKind::Public),
 ];

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What stands before the port: one spelling for each host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Host {
+pub enum UriHost {
     /// A name in lower case, without a dot at its end.
     Name(String),
     /// An address.
@@ -18,14 +18,14 @@ const LONGEST_NAME: usize = 253;
 /// Longest part of a name between two dots.
 const LONGEST_LABEL: usize = 63;
 
-impl Host {
+impl UriHost {
     /// Reads the host of a URI: a name in any case, perhaps with one dot at its end; an IPv4
     /// address of four decimal numbers; an IPv6 address in brackets.
     ///
     /// None if it is anything else. So are `127.1`, `0x7f000001`, `0177.0.0.1` and `2130706433`:
     /// resolvers take them for addresses, which a list of names must not let through.
     #[must_use]
-    pub fn of_uri(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         if let Some(inside) = text.strip_prefix('[') {
             let ip: Ipv6Addr = inside.strip_suffix(']')?.parse().ok()?;
             return Some(Self::Address(ip.into()));
@@ -38,7 +38,7 @@ impl Host {
     }
 }
 
-impl fmt::Display for Host {
+impl fmt::Display for UriHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => f.write_str(name),

@@ -25,13 +25,13 @@ use std::net::IpAddr;
 
 use http::uri::Scheme;
 
-pub use address::{Kind, Reach};
-pub use host::Host;
+pub use address::{AddressKind, Reach};
+pub use host::UriHost;
 pub use origin::{Endpoint, Origin};
 
 /// What an allow-list says of an authority that a guest asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PolicyDecision {
     /// Go on: resolve it, and ask [`admits_address`] of what comes out.
     Admitted,
     /// No origin has this scheme, host and port.
@@ -39,23 +39,31 @@ pub enum Verdict {
     /// The host is no name and no address in its usual spelling, or the port is 0.
     Malformed,
     /// It is an address of a kind that is never allowed.
-    Address(Kind),
+    Address(AddressKind),
 }
 
 /// Whether `origins` name this scheme, host and port. `host` is as a URI has it: a name in any case,
 /// perhaps with a dot at its end, an IPv4 address, or an IPv6 address in brackets. For an address
 /// the answer is final; a name has yet to be resolved.
 #[must_use]
-pub fn check(origins: &[Origin], reach: &Reach, scheme: &Scheme, host: &str, port: u16) -> Verdict {
-    let Some(asked) = Host::of_uri(host).filter(|_| port != 0) else { return Verdict::Malformed };
+pub fn check(
+    origins: &[Origin],
+    reach: &Reach,
+    scheme: &Scheme,
+    host: &str,
+    port: u16,
+) -> PolicyDecision {
+    let Some(asked) = UriHost::parse(host).filter(|_| port != 0) else {
+        return PolicyDecision::Malformed;
+    };
     if !origins.iter().any(|origin| origin.admits_host(scheme, &asked, port)) {
-        return Verdict::NotNamed;
+        return PolicyDecision::NotNamed;
     }
     match asked {
-        Host::Address(ip) if !admits_address(origins, reach, host, ip, port) => {
-            Verdict::Address(Kind::of(ip))
+        UriHost::Address(ip) if !admits_address(origins, reach, host, ip, port) => {
+            PolicyDecision::Address(AddressKind::classify(ip))
         }
-        Host::Address(_) | Host::Name(_) => Verdict::Admitted,
+        UriHost::Address(_) | UriHost::Name(_) => PolicyDecision::Admitted,
     }
 }
 
@@ -69,17 +77,19 @@ pub fn admits_address(
     ip: IpAddr,
     port: u16,
 ) -> bool {
-    let Some(asked) = Host::of_uri(host) else { return false };
+    let Some(asked) = UriHost::parse(host) else { return false };
     if !origins.iter().any(|origin| origin.names(&asked, port)) {
         return false;
     }
     match asked {
-        Host::Name(_) => reach.admits(ip),
-        Host::Address(literal) => literal == ip && Kind::of(ip) != Kind::Never,
+        UriHost::Name(_) => reach.admits(ip),
+        UriHost::Address(literal) => {
+            literal == ip && AddressKind::classify(ip) != AddressKind::Never
+        }
     }
 }
 
 #[cfg(test)]
-mod dressed;
+mod test_addresses;
 #[cfg(test)]
 mod tests;

@@ -6,15 +6,15 @@ use std::str::FromStr;
 
 use http::uri::Scheme;
 
-use super::host::{Host, ends_in_number, is_name};
-use super::{Kind, Reach};
+use super::host::{UriHost, ends_in_number, is_name};
+use super::{AddressKind, Reach};
 
 /// `https://api.example.com`, `http://127.0.0.1:9000`, `*.svc.local:8080`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// `http` or `https`; both if none.
     scheme: Option<Scheme>,
-    host: Pattern,
+    host: HostPattern,
     port: u16,
 }
 
@@ -22,28 +22,28 @@ pub struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// A name or an address; no wildcard.
-    pub host: Host,
+    pub host: UriHost,
     /// Not 0.
     pub port: u16,
 }
 
 /// Hosts that an origin names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Pattern {
-    Exactly(Host),
+enum HostPattern {
+    Exactly(UriHost),
     /// What a name must end with, one label or more before it: `.svc.local`.
     Below(String),
 }
 
 impl Origin {
     /// Whether it names this scheme, host and port. `host` is as a URI has it, see
-    /// [`Host::of_uri`]; what the host leads to has yet to be judged.
+    /// [`UriHost::parse`]; what the host leads to has yet to be judged.
     #[must_use]
     pub fn admits(&self, scheme: &Scheme, host: &str, port: u16) -> bool {
-        Host::of_uri(host).is_some_and(|host| self.admits_host(scheme, &host, port))
+        UriHost::parse(host).is_some_and(|host| self.admits_host(scheme, &host, port))
     }
 
-    pub(super) fn admits_host(&self, scheme: &Scheme, host: &Host, port: u16) -> bool {
+    pub(super) fn admits_host(&self, scheme: &Scheme, host: &UriHost, port: u16) -> bool {
         let speaks = match &self.scheme {
             Some(own) => own == scheme,
             None => *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS,
@@ -52,13 +52,13 @@ impl Origin {
     }
 
     /// Whether it names this host and port, whatever the scheme.
-    pub(super) fn names(&self, host: &Host, port: u16) -> bool {
+    pub(super) fn names(&self, host: &UriHost, port: u16) -> bool {
         let named = match (&self.host, host) {
-            (Pattern::Exactly(own), host) => own == host,
-            (Pattern::Below(end), Host::Name(name)) => {
+            (HostPattern::Exactly(own), host) => own == host,
+            (HostPattern::Below(end), UriHost::Name(name)) => {
                 name.len() > end.len() && name.ends_with(end.as_str())
             }
-            (Pattern::Below(_), Host::Address(_)) => false,
+            (HostPattern::Below(_), UriHost::Address(_)) => false,
         };
         named && port == self.port
     }
@@ -70,16 +70,16 @@ impl Origin {
     #[must_use]
     pub fn names_loopback(&self) -> bool {
         match &self.host {
-            Pattern::Exactly(host) => is_loopback(host),
-            Pattern::Below(end) => end == ".localhost" || end.ends_with(".localhost"),
+            HostPattern::Exactly(host) => is_loopback(host),
+            HostPattern::Below(end) => end == ".localhost" || end.ends_with(".localhost"),
         }
     }
 }
 
-fn is_loopback(host: &Host) -> bool {
+fn is_loopback(host: &UriHost) -> bool {
     match host {
-        Host::Name(name) => name == "localhost" || name.ends_with(".localhost"),
-        Host::Address(_) => false,
+        UriHost::Name(name) => name == "localhost" || name.ends_with(".localhost"),
+        UriHost::Address(_) => false,
     }
 }
 
@@ -95,8 +95,8 @@ impl Endpoint {
     #[must_use]
     pub fn admits_address(&self, reach: &Reach, ip: IpAddr) -> bool {
         match self.host {
-            Host::Name(_) => reach.admits(ip),
-            Host::Address(own) => own == ip && Kind::of(ip) != Kind::Never,
+            UriHost::Name(_) => reach.admits(ip),
+            UriHost::Address(own) => own == ip && AddressKind::classify(ip) != AddressKind::Never,
         }
     }
 }
@@ -149,8 +149,8 @@ impl FromStr for Endpoint {
         let (host, port) = split_port(authority, TCP_ADVICE)?;
         let port = port.ok_or_else(|| format!("an endpoint needs a port; {TCP_ADVICE}"))?;
         match pattern(host, TCP_ADVICE)? {
-            Pattern::Exactly(host) => Ok(Self { host, port }),
-            Pattern::Below(_) => {
+            HostPattern::Exactly(host) => Ok(Self { host, port }),
+            HostPattern::Below(_) => {
                 Err(format!("an endpoint names one host, without `*`; {TCP_ADVICE}"))
             }
         }
@@ -185,13 +185,13 @@ fn split_port<'a>(text: &'a str, advice: &str) -> Result<(&'a str, Option<u16>),
     }
 }
 
-fn pattern(text: &str, advice: &str) -> Result<Pattern, String> {
+fn pattern(text: &str, advice: &str) -> Result<HostPattern, String> {
     if let Some(end) = text.strip_prefix("*.") {
         let end = end.strip_suffix('.').unwrap_or(end);
         if !is_name(end) || ends_in_number(end) {
             return Err(format!("no name after `*.`; {advice}"));
         }
-        return Ok(Pattern::Below(format!(".{}", end.to_ascii_lowercase())));
+        return Ok(HostPattern::Below(format!(".{}", end.to_ascii_lowercase())));
     }
     if text.contains('*') {
         return Err(format!("`*` stands for whole labels at the beginning only; {advice}"));
@@ -199,11 +199,11 @@ fn pattern(text: &str, advice: &str) -> Result<Pattern, String> {
     if text.contains('%') {
         return Err(format!("neither zones nor escapes belong into a host; {advice}"));
     }
-    match Host::of_uri(text) {
-        Some(Host::Address(ip)) if Kind::of(ip) == Kind::Never => {
+    match UriHost::parse(text) {
+        Some(UriHost::Address(ip)) if AddressKind::classify(ip) == AddressKind::Never => {
             Err(format!("nobody can be reached at this address; {advice}"))
         }
-        Some(host) => Ok(Pattern::Exactly(host)),
+        Some(host) => Ok(HostPattern::Exactly(host)),
         None if ends_in_number(text) => {
             Err(format!("an IPv4 address is written as four decimal numbers; {advice}"))
         }
@@ -220,8 +220,8 @@ impl fmt::Display for Origin {
             write!(f, "{scheme}://")?;
         }
         match &self.host {
-            Pattern::Exactly(host) => write!(f, "{host}:{}", self.port),
-            Pattern::Below(end) => write!(f, "*{end}:{}", self.port),
+            HostPattern::Exactly(host) => write!(f, "{host}:{}", self.port),
+            HostPattern::Below(end) => write!(f, "*{end}:{}", self.port),
         }
     }
 }

@@ -3,8 +3,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use http::uri::Scheme;
 use proptest::prelude::*;
 
-use super::dressed::dressed;
-use super::{Endpoint, Host, Kind, Origin, Reach, Verdict, admits_address, check};
+use super::test_addresses::embed_v4;
+use super::{AddressKind, Endpoint, Origin, PolicyDecision, Reach, UriHost, admits_address, check};
 
 const NOTHING: Reach = Reach { loopback: false, private: false, link_local: false };
 const ALL: Reach = Reach { loopback: true, private: true, link_local: true };
@@ -13,7 +13,7 @@ fn list(texts: &[&str]) -> Vec<Origin> {
     texts.iter().map(|text| text.parse().expect(text)).collect()
 }
 
-fn asks(origins: &[Origin], scheme: &Scheme, host: &str, port: u16) -> Verdict {
+fn asks(origins: &[Origin], scheme: &Scheme, host: &str, port: u16) -> PolicyDecision {
     check(origins, &NOTHING, scheme, host, port)
 }
 
@@ -29,7 +29,7 @@ fn an_origin_is_exact() {
         (Scheme::HTTPS, "any.example", 9),
     ];
     for (scheme, host, port) in admitted {
-        assert_eq!(asks(&origins, &scheme, host, port), Verdict::Admitted, "{host}");
+        assert_eq!(asks(&origins, &scheme, host, port), PolicyDecision::Admitted, "{host}");
     }
     let denied = [
         (Scheme::HTTP, "api.example.com", 80),
@@ -43,7 +43,7 @@ fn an_origin_is_exact() {
         ("ws".parse().unwrap(), "any.example", 9),
     ];
     for (scheme, host, port) in denied {
-        assert_eq!(asks(&origins, &scheme, host, port), Verdict::NotNamed, "{host}");
+        assert_eq!(asks(&origins, &scheme, host, port), PolicyDecision::NotNamed, "{host}");
     }
 }
 
@@ -51,13 +51,13 @@ fn an_origin_is_exact() {
 fn a_wildcard_stands_for_one_label_or_more() {
     let origins = list(&["*.svc.local:8080"]);
     for host in ["a.svc.local", "a.b.svc.local", "A.SVC.LOCAL."] {
-        assert_eq!(asks(&origins, &Scheme::HTTP, host, 8080), Verdict::Admitted, "{host}");
+        assert_eq!(asks(&origins, &Scheme::HTTP, host, 8080), PolicyDecision::Admitted, "{host}");
     }
     for host in ["svc.local", "asvc.local", "a.svc.local.evil.test", "10.0.0.1"] {
-        assert_eq!(asks(&origins, &Scheme::HTTP, host, 8080), Verdict::NotNamed, "{host}");
+        assert_eq!(asks(&origins, &Scheme::HTTP, host, 8080), PolicyDecision::NotNamed, "{host}");
     }
     for host in [".svc.local", "a..svc.local", "*.svc.local", "a.svc.local..", "", "."] {
-        assert_eq!(asks(&origins, &Scheme::HTTP, host, 8080), Verdict::Malformed, "{host}");
+        assert_eq!(asks(&origins, &Scheme::HTTP, host, 8080), PolicyDecision::Malformed, "{host}");
     }
 }
 
@@ -104,7 +104,10 @@ fn an_endpoint_is_one_host_and_port() {
     assert_eq!(name.to_string(), "tcp://db.internal:5432");
     assert!(!name.admits_address(&NOTHING, "10.0.0.1".parse().unwrap()));
     let literal: Endpoint = "tcp://[::1]:6379".parse().unwrap();
-    assert_eq!(literal, Endpoint { host: Host::Address(Ipv6Addr::LOCALHOST.into()), port: 6379 });
+    assert_eq!(
+        literal,
+        Endpoint { host: UriHost::Address(Ipv6Addr::LOCALHOST.into()), port: 6379 }
+    );
     assert!(literal.admits_address(&NOTHING, Ipv6Addr::LOCALHOST.into()));
     assert!(!literal.admits_address(&ALL, Ipv4Addr::LOCALHOST.into()));
     for text in ["db:5432", "tcp://db", "tcp://*.db:1", "tcp://db:1/x", "udp://db:1"] {
@@ -116,9 +119,9 @@ fn an_endpoint_is_one_host_and_port() {
 fn an_address_in_the_list_is_its_own_word() {
     let origins = list(&["http://127.0.0.1:9000", "http://localhost:9000", "http://[::1]:9000"]);
     let loopback: IpAddr = Ipv4Addr::LOCALHOST.into();
-    assert_eq!(asks(&origins, &Scheme::HTTP, "127.0.0.1", 9000), Verdict::Admitted);
-    assert_eq!(asks(&origins, &Scheme::HTTP, "[::1]", 9000), Verdict::Admitted);
-    assert_eq!(asks(&origins, &Scheme::HTTP, "[0:0::1]", 9000), Verdict::Admitted);
+    assert_eq!(asks(&origins, &Scheme::HTTP, "127.0.0.1", 9000), PolicyDecision::Admitted);
+    assert_eq!(asks(&origins, &Scheme::HTTP, "[::1]", 9000), PolicyDecision::Admitted);
+    assert_eq!(asks(&origins, &Scheme::HTTP, "[0:0::1]", 9000), PolicyDecision::Admitted);
     assert!(admits_address(&origins, &NOTHING, "127.0.0.1", loopback, 9000));
     // A name is not: whoever runs its DNS chooses the address.
     assert!(!admits_address(&origins, &NOTHING, "localhost", loopback, 9000));
@@ -127,8 +130,8 @@ fn an_address_in_the_list_is_its_own_word() {
     // Another port, another address, another spelling.
     assert!(!admits_address(&origins, &ALL, "127.0.0.1", loopback, 9001));
     assert!(!admits_address(&origins, &ALL, "127.0.0.1", Ipv6Addr::LOCALHOST.into(), 9000));
-    assert_eq!(asks(&origins, &Scheme::HTTP, "[::ffff:127.0.0.1]", 9000), Verdict::NotNamed);
-    assert_eq!(asks(&origins, &Scheme::HTTP, "127.0.0.2", 9000), Verdict::NotNamed);
+    assert_eq!(asks(&origins, &Scheme::HTTP, "[::ffff:127.0.0.1]", 9000), PolicyDecision::NotNamed);
+    assert_eq!(asks(&origins, &Scheme::HTTP, "127.0.0.2", 9000), PolicyDecision::NotNamed);
 }
 
 #[test]
@@ -166,7 +169,7 @@ fn other_spellings_of_an_address_are_not_hosts() {
         "１２７.0.0.1",
     ];
     for host in spellings {
-        assert_eq!(asks(&origins, &Scheme::HTTP, host, 80), Verdict::Malformed, "{host}");
+        assert_eq!(asks(&origins, &Scheme::HTTP, host, 80), PolicyDecision::Malformed, "{host}");
         assert!(!admits_address(&origins, &ALL, host, Ipv4Addr::LOCALHOST.into(), 80), "{host}");
     }
 }
@@ -174,57 +177,57 @@ fn other_spellings_of_an_address_are_not_hosts() {
 #[test]
 fn kinds_of_addresses() {
     let kinds = [
-        ("1.1.1.1", Kind::Public),
-        ("172.32.0.1", Kind::Public),
-        ("100.128.0.1", Kind::Public),
-        ("127.255.0.1", Kind::Loopback),
-        ("10.1.2.3", Kind::Private),
-        ("172.31.255.255", Kind::Private),
-        ("192.168.0.1", Kind::Private),
-        ("100.127.0.1", Kind::Private),
-        ("169.254.169.254", Kind::LinkLocal),
-        ("168.63.129.16", Kind::LinkLocal),
-        ("168.63.129.17", Kind::Public),
-        ("100.100.100.200", Kind::LinkLocal),
-        ("100.100.100.199", Kind::Private),
-        ("::ffff:100.100.100.200", Kind::LinkLocal),
-        ("0.0.0.0", Kind::Never),
-        ("0.1.2.3", Kind::Never),
-        ("192.0.2.1", Kind::Never),
-        ("198.19.0.1", Kind::Never),
-        ("203.0.113.9", Kind::Never),
-        ("224.0.0.251", Kind::Never),
-        ("240.0.0.1", Kind::Never),
-        ("255.255.255.255", Kind::Never),
-        ("2606:4700::1111", Kind::Public),
-        ("::1", Kind::Loopback),
-        ("::", Kind::Never),
-        ("fd00:ec2::254", Kind::LinkLocal),
-        ("fd00:ec2::253", Kind::Private),
-        ("fd20:ce::254", Kind::LinkLocal),
-        ("fd20:ce::255", Kind::Private),
-        ("fd12:3456::1", Kind::Private),
-        ("fe80::1", Kind::LinkLocal),
-        ("fec0::1", Kind::Never),
-        ("ff02::1", Kind::Never),
-        ("2001:db8::1", Kind::Never),
-        ("2001::1", Kind::Never),
-        ("64:ff9b:1::a00:1", Kind::Never),
-        ("100::1", Kind::Never),
-        ("4000::1", Kind::Never),
-        ("::ffff:127.0.0.1", Kind::Loopback),
-        ("::ffff:1.1.1.1", Kind::Public),
-        ("::127.0.0.1", Kind::Loopback),
-        ("::ffff:0:10.0.0.1", Kind::Private),
-        ("64:ff9b::169.254.169.254", Kind::LinkLocal),
-        ("64:ff9b::1.1.1.1", Kind::Public),
-        ("2002:7f00:1::", Kind::Loopback),
-        ("2002:a00:1::5", Kind::Private),
-        ("2002:101:101::1", Kind::Public),
-        ("::ffff:0.0.0.0", Kind::Never),
+        ("1.1.1.1", AddressKind::Public),
+        ("172.32.0.1", AddressKind::Public),
+        ("100.128.0.1", AddressKind::Public),
+        ("127.255.0.1", AddressKind::Loopback),
+        ("10.1.2.3", AddressKind::Private),
+        ("172.31.255.255", AddressKind::Private),
+        ("192.168.0.1", AddressKind::Private),
+        ("100.127.0.1", AddressKind::Private),
+        ("169.254.169.254", AddressKind::LinkLocal),
+        ("168.63.129.16", AddressKind::LinkLocal),
+        ("168.63.129.17", AddressKind::Public),
+        ("100.100.100.200", AddressKind::LinkLocal),
+        ("100.100.100.199", AddressKind::Private),
+        ("::ffff:100.100.100.200", AddressKind::LinkLocal),
+        ("0.0.0.0", AddressKind::Never),
+        ("0.1.2.3", AddressKind::Never),
+        ("192.0.2.1", AddressKind::Never),
+        ("198.19.0.1", AddressKind::Never),
+        ("203.0.113.9", AddressKind::Never),
+        ("224.0.0.251", AddressKind::Never),
+        ("240.0.0.1", AddressKind::Never),
+        ("255.255.255.255", AddressKind::Never),
+        ("2606:4700::1111", AddressKind::Public),
+        ("::1", AddressKind::Loopback),
+        ("::", AddressKind::Never),
+        ("fd00:ec2::254", AddressKind::LinkLocal),
+        ("fd00:ec2::253", AddressKind::Private),
+        ("fd20:ce::254", AddressKind::LinkLocal),
+        ("fd20:ce::255", AddressKind::Private),
+        ("fd12:3456::1", AddressKind::Private),
+        ("fe80::1", AddressKind::LinkLocal),
+        ("fec0::1", AddressKind::Never),
+        ("ff02::1", AddressKind::Never),
+        ("2001:db8::1", AddressKind::Never),
+        ("2001::1", AddressKind::Never),
+        ("64:ff9b:1::a00:1", AddressKind::Never),
+        ("100::1", AddressKind::Never),
+        ("4000::1", AddressKind::Never),
+        ("::ffff:127.0.0.1", AddressKind::Loopback),
+        ("::ffff:1.1.1.1", AddressKind::Public),
+        ("::127.0.0.1", AddressKind::Loopback),
+        ("::ffff:0:10.0.0.1", AddressKind::Private),
+        ("64:ff9b::169.254.169.254", AddressKind::LinkLocal),
+        ("64:ff9b::1.1.1.1", AddressKind::Public),
+        ("2002:7f00:1::", AddressKind::Loopback),
+        ("2002:a00:1::5", AddressKind::Private),
+        ("2002:101:101::1", AddressKind::Public),
+        ("::ffff:0.0.0.0", AddressKind::Never),
     ];
     for (text, kind) in kinds {
-        assert_eq!(Kind::of(text.parse().expect(text)), kind, "{text}");
+        assert_eq!(AddressKind::classify(text.parse().expect(text)), kind, "{text}");
     }
 }
 
@@ -295,13 +298,13 @@ proptest! {
         if dot { spelled.push('.'); }
         let scheme: Scheme = scheme.parse().unwrap();
         let verdict = asks(&parsed, &scheme, &spelled, port);
-        prop_assert_eq!(verdict == Verdict::Admitted, expected);
+        prop_assert_eq!(verdict == PolicyDecision::Admitted, expected);
     }
 
     #[test]
     fn no_host_out_of_noise_is_admitted_unless_it_is_a_name_below(host in "\\PC{0,12}(\\.svc\\.local)?") {
         let origins = list(&["*.svc.local:80"]);
-        if asks(&origins, &Scheme::HTTP, &host, 80) == Verdict::Admitted {
+        if asks(&origins, &Scheme::HTTP, &host, 80) == PolicyDecision::Admitted {
             let name = host.trim_end_matches('.').to_ascii_lowercase();
             prop_assert!(name.ends_with(".svc.local"));
             prop_assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)));
@@ -312,7 +315,7 @@ proptest! {
     fn a_name_never_leads_where_no_word_was_given(bits in 2..=u32::MAX, carrier in 0..6_u8) {
         let inner = Ipv4Addr::from(bits);
         let [a, ..] = inner.octets();
-        let ip = dressed(inner, carrier);
+        let ip = embed_v4(inner, carrier);
         let origins = list(&["any.example:80"]);
         let local = inner.is_loopback() || inner.is_private() || inner.is_link_local();
         let nobody = a == 0 || a >= 224 || inner.is_broadcast() || inner.is_documentation();

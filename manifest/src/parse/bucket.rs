@@ -8,13 +8,13 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::at::At;
+use super::spanned::Spanned;
 
 /// The name of a store, or a table with it.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    pub(super) store: Option<At<String>>,
-    pub(super) shared: Option<At<String>>,
+    pub(super) store: Option<Spanned<String>>,
+    pub(super) shared: Option<Spanned<String>>,
 }
 
 /// A bucket in a store.
@@ -24,18 +24,18 @@ pub(super) struct Bucket {
 struct BucketTable {
     /// The name of a store.
     #[schemars(with = "String")]
-    store: Option<At<String>>,
+    store: Option<Spanned<String>>,
     /// Components that say the same word here share what is in it.
-    shared: Option<At<String>>,
+    shared: Option<Spanned<String>>,
 }
 
 impl<'de> Deserialize<'de> for Bucket {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Both forms stand in a span; `Spanned` of an untagged enum would lose those within.
-        let at = At::<EitherForm>::deserialize(deserializer)?;
+        let at = Spanned::<EitherForm>::deserialize(deserializer)?;
         Ok(match at.value {
             EitherForm::Name(value) => {
-                Self { store: Some(At { value, span: at.span }), shared: None }
+                Self { store: Some(Spanned { value, span: at.span }), shared: None }
             }
             EitherForm::Table(BucketTable { store, shared }) => Self { store, shared },
         })

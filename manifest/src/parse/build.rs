@@ -6,129 +6,128 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::at::{At, Written};
 use super::grants::{self, Stores};
 use super::raw;
-use super::reading::Reading;
+use super::reader::Reader;
 use super::routes;
-use crate::report::Problem;
+use super::spanned::{Spanned, Written};
+use crate::error::Problem;
 use crate::{
-    Address, Breaker, Component, Connection, Limit, Limits, Listen, LogRate, Manifest, Rate, Reuse,
-    Size, Span, Stop, Swap, Total, defaults,
+    BreakerConfig, ComponentConfig, ComponentLimits, ConnectionLimits, Limit, ListenAddr,
+    ListenConfig, LogRate, Manifest, Rate, ReuseConfig, Size, Span, StopConfig, SwapConfig,
+    TotalLimits, defaults,
 };
 
-/// Reads everything, and complains to `reading`; what comes out is for use only if nobody did.
-pub(super) fn manifest(reading: &mut Reading<'_>, raw: &raw::Raw) -> Manifest {
-    let said = total(reading, &raw.total);
+/// Reads everything, and complains to `reader`; what comes out is for use only if nobody did.
+pub(super) fn manifest(reader: &mut Reader<'_>, raw: &raw::Raw) -> Manifest {
+    let said = total(reader, &raw.total);
     // A change of it needs a restart: until then the bounds are those that are in force.
-    let total = reading.beside.total.unwrap_or(said);
-    let shared = shared_limits(reading, raw, &total);
-    let stores = grants::stores(reading, &raw.keyvalue);
-    let components: BTreeMap<Arc<str>, Component> = raw
+    let total = reader.context.total.unwrap_or(said);
+    let shared = shared_limits(reader, raw, &total);
+    let stores = grants::stores(reader, &raw.keyvalue);
+    let components: BTreeMap<Arc<str>, ComponentConfig> = raw
         .component
         .iter()
-        .map(|(name, raw)| {
-            component(reading, name, raw, &Common { shared, total, stores: &stores })
-        })
+        .map(|(name, raw)| component(reader, name, raw, &Common { shared, total, stores: &stores }))
         .map(|component| (Arc::clone(&component.name), component))
         .collect();
-    if components.is_empty() && reading.is_whole() {
-        reading.wrong(
+    if components.is_empty() && reader.is_whole() {
+        reader.wrong(
             Problem::nowhere("the manifest has no component")
                 .help("add [component.NAME] with source = \"app.wasm\""),
         );
     }
-    let routes = routes::routes(reading, &raw.route, &components, total.instances);
+    let routes = routes::routes(reader, &raw.route, &components, total.instances);
     let longest = components.values().map(|component| component.limits.body_idle).max();
     let idle = longest.unwrap_or(shared.body_idle).max(shared.body_idle);
     Manifest {
-        listen: listen(reading, &raw.listen),
-        stop: stop(reading, &raw.stop),
-        connection: connection(reading, &raw.listen, idle),
+        listen: listen(reader, &raw.listen),
+        stop: stop(reader, &raw.stop),
+        connection: connection(reader, &raw.listen, idle),
         total: said,
-        swap: swap(reading, &raw.swap),
+        swap: swap(reader, &raw.swap),
         components,
         routes,
         lines: raw
             .component
             .keys()
-            .map(|name| (name.value.as_str().into(), reading.line(name.span.start)))
+            .map(|name| (name.value.as_str().into(), reader.line(name.span.start)))
             .collect(),
     }
 }
 
 /// What all components have in common.
 struct Common<'a> {
-    shared: Limits,
-    total: Total,
+    shared: ComponentLimits,
+    total: TotalLimits,
     stores: &'a Stores<'a>,
 }
 
 fn component(
-    reading: &mut Reading<'_>,
-    name: &At<String>,
-    raw: &At<raw::Component>,
+    reader: &mut Reader<'_>,
+    name: &Spanned<String>,
+    raw: &Spanned<raw::Component>,
     common: &Common<'_>,
-) -> Component {
-    reading.name(name, "component");
+) -> ComponentConfig {
+    reader.name(name, "component");
     let raw = &raw.value;
     let own: Arc<str> = name.value.as_str().into();
-    let limits = limits(reading, &raw.limits, &common.shared);
+    let limits = limits(reader, &raw.limits, &common.shared);
     let path = ["component", &name.value, "limits"];
     let mut faults = limits.faults();
     faults.extend(limits.faults_within(&common.total));
     // What is wrong for all of them has been said once.
     let mut said = common.shared.faults();
     said.extend(common.shared.faults_within(&common.total));
-    faults.retain(|fault| !said.contains(fault) || reading.blame(fault, &path).is_some());
-    reading.faults(faults, &path);
-    let source = raw.source.as_ref().and_then(|source| reading.file(source));
+    faults.retain(|fault| !said.contains(fault) || reader.blame(fault, &path).is_some());
+    reader.faults(faults, &path);
+    let source = raw.source.as_ref().and_then(|source| reader.file(source));
     if let Some(source) = &source {
-        reading.places.hold(format!("the file of component `{own}`"), source);
+        reader.places.hold(format!("the file of component `{own}`"), source);
     }
-    Component {
+    ComponentConfig {
         source: source.unwrap_or_default(),
         limits,
-        reuse: raw.reuse.as_ref().and_then(|raw| reuse(reading, &name.value, &raw.value)),
-        grants: grants::grants(reading, &own, raw, common.stores),
-        smoke: reading.words(&raw.smoke),
-        breaker: raw.breaker.as_ref().map(|raw| breaker(reading, &name.value, &raw.value)),
-        fail: raw.fail.as_ref().and_then(|fail| reading.word(fail)).unwrap_or_default(),
+        reuse: raw.reuse.as_ref().and_then(|raw| reuse(reader, &name.value, &raw.value)),
+        grants: grants::grants(reader, &own, raw, common.stores),
+        smoke: reader.words(&raw.smoke),
+        breaker: raw.breaker.as_ref().map(|raw| breaker(reader, &name.value, &raw.value)),
+        fail: raw.fail.as_ref().and_then(|fail| reader.word(fail)).unwrap_or_default(),
         name: own,
     }
 }
 
-fn reuse(reading: &mut Reading<'_>, name: &str, raw: &raw::Reuse) -> Option<Reuse> {
+fn reuse(reader: &mut Reader<'_>, name: &str, raw: &raw::Reuse) -> Option<ReuseConfig> {
     // The walk has said that it is missing.
     let exchanges = raw.exchanges?;
-    let reuse = Reuse {
+    let reuse = ReuseConfig {
         exchanges: small(exchanges),
         concurrency: small(raw.concurrency.unwrap_or_else(|| default(defaults::REUSE_CONCURRENCY))),
-        idle: span(reading, raw.idle.as_ref(), defaults::REUSE_IDLE),
+        idle: span(reader, raw.idle.as_ref(), defaults::REUSE_IDLE),
     };
-    reading.faults(reuse.faults(), &["component", name, "reuse"]);
+    reader.faults(reuse.faults(), &["component", name, "reuse"]);
     (reuse.exchanges > 1).then_some(reuse)
 }
 
-fn breaker(reading: &mut Reading<'_>, name: &str, raw: &raw::Breaker) -> Breaker {
-    let breaker = Breaker {
+fn breaker(reader: &mut Reader<'_>, name: &str, raw: &raw::Breaker) -> BreakerConfig {
+    let breaker = BreakerConfig {
         failures: small(raw.failures.unwrap_or_else(|| default(defaults::BREAKER_FAILURES))),
-        within: span(reading, raw.within.as_ref(), defaults::BREAKER_WITHIN),
-        pause: span(reading, raw.pause.as_ref(), defaults::BREAKER_PAUSE),
+        within: span(reader, raw.within.as_ref(), defaults::BREAKER_WITHIN),
+        pause: span(reader, raw.pause.as_ref(), defaults::BREAKER_PAUSE),
     };
-    reading.faults(breaker.faults(), &["component", name, "breaker"]);
+    reader.faults(breaker.faults(), &["component", name, "breaker"]);
     breaker
 }
 
-fn listen(reading: &mut Reading<'_>, raw: &raw::Listen) -> Listen {
-    let mut addresses: Vec<Address> = Vec::new();
+fn listen(reader: &mut Reader<'_>, raw: &raw::Listen) -> ListenConfig {
+    let mut addresses: Vec<ListenAddr> = Vec::new();
     let written = raw.addr.as_ref().map(|addr| addr.value.as_slice()).unwrap_or_default();
     for one in written {
-        let address = match reading.word(one) {
-            Some(Address::Unix(path)) => {
-                let path = reading.relative(&path);
-                reading.places.hold("a socket that is listened at", &path);
-                Address::Unix(path)
+        let address = match reader.word(one) {
+            Some(ListenAddr::Unix(path)) => {
+                let path = reader.relative(&path);
+                reader.places.hold("a socket that is listened at", &path);
+                ListenAddr::Unix(path)
             }
             Some(address) => address,
             None => continue,
@@ -142,7 +141,7 @@ fn listen(reading: &mut Reading<'_>, raw: &raw::Listen) -> Listen {
                 )
             };
             let help = "leave one of them out; [::] takes every address of IPv6 and of IPv4";
-            reading.wrong(Problem::new(one.text.span.clone(), what).help(help));
+            reader.wrong(Problem::new(one.text.span.clone(), what).help(help));
         }
         addresses.push(address);
     }
@@ -150,32 +149,32 @@ fn listen(reading: &mut Reading<'_>, raw: &raw::Listen) -> Listen {
         None => addresses.push(default(defaults::ADDRESS)),
         Some(addr) if addr.value.is_empty() => {
             let problem = Problem::new(addr.span.clone(), "there is no address to listen at");
-            reading.wrong(problem.help("write one, or leave addr out for 127.0.0.1:8080"));
+            reader.wrong(problem.help("write one, or leave addr out for 127.0.0.1:8080"));
         }
         Some(_) => {}
     }
     let off = default(defaults::HEALTH_ADDRESS);
-    Listen {
-        control: raw.control.as_ref().and_then(|control| socket(reading, control, &addresses)),
+    ListenConfig {
+        control: raw.control.as_ref().and_then(|control| socket(reader, control, &addresses)),
         addresses,
-        health: reading.word_or(raw.health_addr.as_ref(), off).0,
+        health: reader.word_or(raw.health_addr.as_ref(), off).0,
     }
 }
 
 /// The path of the control socket; `off` stays that word.
 fn socket(
-    reading: &mut Reading<'_>,
-    written: &At<String>,
-    addresses: &[Address],
+    reader: &mut Reader<'_>,
+    written: &Spanned<String>,
+    addresses: &[ListenAddr],
 ) -> Option<PathBuf> {
-    if reading.text(written)? == "off" {
+    if reader.text(written)? == "off" {
         return Some("off".into());
     }
-    let path = reading.path(written)?;
-    reading.places.hold("the control socket", &path);
-    let taken = |address: &Address| matches!(address, Address::Unix(other) if *other == path);
+    let path = reader.path(written)?;
+    reader.places.hold("the control socket", &path);
+    let taken = |address: &ListenAddr| matches!(address, ListenAddr::Unix(other) if *other == path);
     if addresses.iter().any(taken) {
-        reading.wrong(
+        reader.wrong(
             Problem::new(written.span.clone(), "requests are listened for at this path")
                 .help("choose another path for the control socket, or for the one in addr"),
         );
@@ -183,66 +182,66 @@ fn socket(
     Some(path)
 }
 
-fn stop(reading: &mut Reading<'_>, raw: &raw::Stop) -> Stop {
-    let stop = Stop {
-        delay: span(reading, raw.drain_delay.as_ref(), defaults::DRAIN_DELAY),
-        timeout: span(reading, raw.drain_timeout.as_ref(), defaults::DRAIN_TIMEOUT),
-        linger: span(reading, raw.linger.as_ref(), defaults::LINGER),
+fn stop(reader: &mut Reader<'_>, raw: &raw::Stop) -> StopConfig {
+    let stop = StopConfig {
+        delay: span(reader, raw.drain_delay.as_ref(), defaults::DRAIN_DELAY),
+        timeout: span(reader, raw.drain_timeout.as_ref(), defaults::DRAIN_TIMEOUT),
+        linger: span(reader, raw.linger.as_ref(), defaults::LINGER),
     };
-    reading.faults(stop.faults(), &["stop"]);
+    reader.faults(stop.faults(), &["stop"]);
     stop
 }
 
-fn swap(reading: &mut Reading<'_>, raw: &raw::Swap) -> Swap {
-    let swap = Swap {
+fn swap(reader: &mut Reader<'_>, raw: &raw::Swap) -> SwapConfig {
+    let swap = SwapConfig {
         watch: raw.watch,
-        compile: span(reading, raw.compile_timeout.as_ref(), defaults::COMPILE_TIMEOUT),
-        compile_memory: reading
+        compile: span(reader, raw.compile_timeout.as_ref(), defaults::COMPILE_TIMEOUT),
+        compile_memory: reader
             .word_or(raw.compile_memory.as_ref(), default::<Size>(defaults::COMPILE_MEMORY))
             .0,
-        retire: span(reading, raw.retire_timeout.as_ref(), defaults::RETIRE_TIMEOUT),
+        retire: span(reader, raw.retire_timeout.as_ref(), defaults::RETIRE_TIMEOUT),
         retired: count(raw.max_retired, default(defaults::MAX_RETIRED)),
     };
-    reading.faults(swap.faults(), &["swap"]);
+    reader.faults(swap.faults(), &["swap"]);
     swap
 }
 
-fn connection(reading: &mut Reading<'_>, raw: &raw::Listen, body_idle: Duration) -> Connection {
-    let connection = Connection {
+fn connection(reader: &mut Reader<'_>, raw: &raw::Listen, body_idle: Duration) -> ConnectionLimits {
+    let connection = ConnectionLimits {
         connections: count(raw.max_connections, default(defaults::MAX_CONNECTIONS)),
-        head: span(reading, raw.request_head_timeout.as_ref(), defaults::REQUEST_HEAD_TIMEOUT),
-        keep_alive: span(reading, raw.keep_alive_timeout.as_ref(), defaults::KEEP_ALIVE_TIMEOUT),
+        head: span(reader, raw.request_head_timeout.as_ref(), defaults::REQUEST_HEAD_TIMEOUT),
+        keep_alive: span(reader, raw.keep_alive_timeout.as_ref(), defaults::KEEP_ALIVE_TIMEOUT),
         body_idle,
-        min_rate: reading.word_or(raw.min_rate.as_ref(), default::<Rate>(defaults::MIN_RATE)).0,
-        prefetch: reading
+        min_rate: reader.word_or(raw.min_rate.as_ref(), default::<Rate>(defaults::MIN_RATE)).0,
+        prefetch: reader
             .word_or(raw.prefetch_body.as_ref(), default::<Size>(defaults::PREFETCH_BODY))
             .0,
         header_size: fitting(
-            reading.word_or(raw.max_header_size.as_ref(), default(defaults::MAX_HEADER_SIZE)),
+            reader.word_or(raw.max_header_size.as_ref(), default(defaults::MAX_HEADER_SIZE)),
         ),
         headers: count(raw.max_headers, default(defaults::MAX_HEADERS)),
     };
     let mut faults = connection.faults();
     // That of the limits, where it has been said.
     faults.retain(|fault| fault.key != "body-idle-timeout");
-    reading.faults(faults, &["listen"]);
+    reader.faults(faults, &["listen"]);
     connection
 }
 
-fn total(reading: &mut Reading<'_>, raw: &raw::Total) -> Total {
-    let total = Total {
+fn total(reader: &mut Reader<'_>, raw: &raw::Total) -> TotalLimits {
+    let total = TotalLimits {
         instances: count(raw.instances, default(defaults::MAX_INSTANCES)),
-        memory: raw.memory.as_ref().and_then(|memory| reading.word(memory)).map(|size| size.0),
+        memory: raw.memory.as_ref().and_then(|memory| reader.word(memory)).map(|size| size.0),
     };
-    reading.faults(total.faults(), &["total"]);
+    reader.faults(total.faults(), &["total"]);
     total
 }
 
-fn shared_limits(reading: &mut Reading<'_>, raw: &raw::Raw, total: &Total) -> Limits {
+fn shared_limits(reader: &mut Reader<'_>, raw: &raw::Raw, total: &TotalLimits) -> ComponentLimits {
     // Four can be busy at once before one takes from another; however many there are, so that one more
     // changes nothing for the others.
     let instances = (total.instances / 4).max(1);
-    let shared = limits(reading, &raw.limits, &default_limits(instances));
+    let shared = limits(reader, &raw.limits, &default_limits(instances));
     let mut faults = shared.faults();
     // The bound of all has been refused already.
     if total.instances > 0 {
@@ -250,11 +249,11 @@ fn shared_limits(reading: &mut Reading<'_>, raw: &raw::Raw, total: &Total) -> Li
     }
     let own = raw.limits.instances.is_some();
     faults.retain(|fault| own || fault.key != "instances");
-    reading.faults(faults, &["limits"]);
+    reader.faults(faults, &["limits"]);
     shared
 }
 
-impl Limits {
+impl ComponentLimits {
     /// The limits of a component about which nobody says anything else.
     #[must_use]
     pub fn with_instances(instances: usize) -> Self {
@@ -263,10 +262,10 @@ impl Limits {
 }
 
 /// The limits of a component about which nobody says anything, with so many instances.
-fn default_limits(instances: usize) -> Limits {
+fn default_limits(instances: usize) -> ComponentLimits {
     let duration = |text| default::<Span>(text).0;
     let size = |text| default::<Size>(text);
-    Limits {
+    ComponentLimits {
         instances,
         queue: default(defaults::MAX_QUEUE),
         queue_wait: duration(defaults::QUEUE_TIMEOUT),
@@ -289,11 +288,11 @@ fn default_limits(instances: usize) -> Limits {
 }
 
 /// `base`, changed by what is written.
-fn limits(reading: &mut Reading<'_>, raw: &raw::Limits, base: &Limits) -> Limits {
+fn limits(reader: &mut Reader<'_>, raw: &raw::Limits, base: &ComponentLimits) -> ComponentLimits {
     let mut duration = |written: &Option<Written<Span>>, base: Duration| {
-        reading.word_or(written.as_ref(), Span(base)).0
+        reader.word_or(written.as_ref(), Span(base)).0
     };
-    let times = Limits {
+    let times = ComponentLimits {
         queue_wait: duration(&raw.queue_timeout, base.queue_wait),
         cpu: duration(&raw.cpu_time, base.cpu),
         response_head: duration(&raw.response_head_timeout, base.response_head),
@@ -302,12 +301,12 @@ fn limits(reading: &mut Reading<'_>, raw: &raw::Limits, base: &Limits) -> Limits
         hook: duration(&raw.hook_timeout, base.hook),
         ..*base
     };
-    let total = reading.word_or(raw.exchange_timeout.as_ref(), Limit(base.total)).0;
-    let log_rate = reading.word_or(raw.log_rate.as_ref(), LogRate(base.log_rate)).0;
+    let total = reader.word_or(raw.exchange_timeout.as_ref(), Limit(base.total)).0;
+    let log_rate = reader.word_or(raw.log_rate.as_ref(), LogRate(base.log_rate)).0;
     let mut bound = |written: &Option<Written<Size>>, base: Option<u64>| {
-        written.as_ref().and_then(|size| reading.word(size)).map(|size| size.0).or(base)
+        written.as_ref().and_then(|size| reader.word(size)).map(|size| size.0).or(base)
     };
-    Limits {
+    ComponentLimits {
         instances: count(raw.instances, base.instances),
         queue: count(raw.queue, base.queue),
         memory: bound(&raw.memory, None).map_or(base.memory, |size| fitting(Size(size))),
@@ -325,8 +324,8 @@ fn limits(reading: &mut Reading<'_>, raw: &raw::Limits, base: &Limits) -> Limits
     }
 }
 
-fn span(reading: &mut Reading<'_>, written: Option<&Written<Span>>, text: &str) -> Duration {
-    reading.word_or(written, default(text)).0
+fn span(reader: &mut Reader<'_>, written: Option<&Written<Span>>, text: &str) -> Duration {
+    reader.word_or(written, default(text)).0
 }
 
 /// One of the constants in [`defaults`].

@@ -7,9 +7,8 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
-use super::at::At;
-use super::reading::Reading;
-use crate::report::Problem;
+use super::spanned::Spanned;
+use crate::error::Problem;
 
 /// Symbolic links on the way to one file, as many as Linux follows (path_resolution(7)).
 const LINKS: usize = 40;
@@ -40,58 +39,59 @@ impl Places {
 
     /// A directory that a guest sees. Two may see the same one; but who could put a link in the place
     /// of one would choose what is seen there.
-    pub(super) fn directory(&mut self, path: &Path, written: &At<String>, writable: bool) {
+    pub(super) fn directory(&mut self, path: &Path, written: &Spanned<String>, writable: bool) {
         let what = format!("where the directory {} leads", written.value);
         self.held.push(Held { what, path: path.to_owned(), shared: true });
         if writable {
             self.writable.push((path.to_owned(), written.span.clone()));
         }
     }
-}
 
-/// Complains about each directory through which a guest could change what is not its own.
-pub(super) fn check(reading: &mut Reading<'_>, manifest: &Path) {
-    let mut places = std::mem::take(&mut reading.places);
-    if !reading.look || places.writable.is_empty() {
-        return;
-    }
-    places.hold("the manifest", manifest);
-    for (what, path) in &reading.beside.own {
-        places.hold(what, path);
-    }
-    let ways: Vec<Way> = places.held.iter().map(|held| Way::to(&held.path)).collect();
-    for (path, span) in places.writable {
-        let own = Way::to(&path).end;
-        let mut held = places.held.iter().zip(&ways);
-        if let Some((Held { what, .. }, _)) =
-            held.find(|(held, way)| way.is_open_to(&own, held.shared))
-        {
-            reading.wrong(
-                Problem::new(span, format!("a guest that may write here could change {what}"))
-                    .help(
-                        "give it a directory in which nothing else lies, or leave write out: what \
-                         it wrote there would hold at the next reload",
-                    ),
-            );
+    /// A problem for each directory through which a guest could change what is not its own: the
+    /// `manifest` itself, what the process has `own`, and all that is held. Looks at links.
+    pub(super) fn problems(mut self, manifest: &Path, own: &[(String, PathBuf)]) -> Vec<Problem> {
+        if self.writable.is_empty() {
+            return Vec::new();
         }
+        self.hold("the manifest", manifest);
+        for (what, path) in own {
+            self.hold(what, path);
+        }
+        let held: Vec<(&Held, PathResolution)> =
+            self.held.iter().map(|held| (held, PathResolution::follow(&held.path))).collect();
+        let open = |path: &Path| {
+            let own = PathResolution::follow(path).end;
+            let mut held = held.iter();
+            held.find(|(held, way)| way.is_open_to(&own, held.shared)).map(|(held, _)| &held.what)
+        };
+        let writable = self.writable.iter();
+        writable
+            .filter_map(|(path, span)| {
+                let what = open(path)?;
+                let message = format!("a guest that may write here could change {what}");
+                let help = "give it a directory in which nothing else lies, or leave write out: what \
+                            it wrote there would hold at the next reload";
+                Some(Problem::new(span.clone(), message).help(help))
+            })
+            .collect()
     }
 }
 
 /// Whether two paths lead to the same place, as far as can be told before anything is made there.
 pub(crate) fn same(one: &Path, other: &Path) -> bool {
-    one == other || Way::to(one).end == Way::to(other).end
+    one == other || PathResolution::follow(one).end == PathResolution::follow(other).end
 }
 
-/// How a path is followed.
-struct Way {
+/// How the kernel follows a path.
+struct PathResolution {
     /// Each name that is looked up, in a directory without symbolic links: who may write to that
     /// directory decides where the path leads.
     names: Vec<PathBuf>,
     end: PathBuf,
 }
 
-impl Way {
-    fn to(path: &Path) -> Self {
+impl PathResolution {
+    fn follow(path: &Path) -> Self {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let (mut names, mut end, mut links) = (Vec::new(), PathBuf::from("/"), 0);
         let mut rest = parts(&path);
@@ -116,7 +116,7 @@ impl Way {
         Self { names, end }
     }
 
-    /// Whether who may write to `directory` can turn this way, or what lies at its end.
+    /// Whether a guest that may write to `directory` can change where this path leads, or what lies at its end.
     fn is_open_to(&self, directory: &Path, shared: bool) -> bool {
         let below = |name: &PathBuf| name != directory && name.starts_with(directory);
         self.names.iter().any(below) || (!shared && directory.starts_with(&self.end))

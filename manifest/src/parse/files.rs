@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::at::At;
-use super::reading::Reading;
-use crate::report::Problem;
+use super::reader::Reader;
+use super::spanned::Spanned;
+use crate::error::Problem;
 
-impl Reading<'_> {
+impl Reader<'_> {
     /// A path, relative to the manifest.
-    pub(super) fn path(&mut self, written: &At<String>) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, written: &Spanned<String>) -> Option<PathBuf> {
         let text = self.plain(written)?;
         if text.is_empty() {
             self.wrong(
@@ -27,7 +27,7 @@ impl Reading<'_> {
     }
 
     /// The path of a file that must be there.
-    pub(super) fn file(&mut self, written: &At<String>) -> Option<PathBuf> {
+    pub(super) fn file(&mut self, written: &Spanned<String>) -> Option<PathBuf> {
         let path = self.path(written)?;
         if self.look
             && let Err(why) = regular(&path)
@@ -38,7 +38,7 @@ impl Reading<'_> {
     }
 
     /// The path of a directory that must be there.
-    pub(super) fn existing_directory(&mut self, written: &At<String>) -> Option<PathBuf> {
+    pub(super) fn existing_directory(&mut self, written: &Spanned<String>) -> Option<PathBuf> {
         let path = self.path(written)?;
         if self.look
             && let Err(why) = directory(&path)
@@ -50,7 +50,7 @@ impl Reading<'_> {
 
     /// The path of a file that can be made: its directory must be there. What is there already must
     /// be a file.
-    pub(super) fn new_file(&mut self, written: &At<String>) -> Option<PathBuf> {
+    pub(super) fn new_file(&mut self, written: &Spanned<String>) -> Option<PathBuf> {
         let path = self.path(written)?;
         if !self.look {
             return Some(path);
@@ -68,7 +68,7 @@ impl Reading<'_> {
 
     /// Complains about a path. One with a variable in it is shown as it is written: what the variable
     /// holds may be a secret.
-    fn unfit(&mut self, written: &At<String>, what: &str, path: &Path, why: &str) {
+    fn unfit(&mut self, written: &Spanned<String>, what: &str, path: &Path, why: &str) {
         let name = if written.value.contains('$') {
             written.value.clone()
         } else {

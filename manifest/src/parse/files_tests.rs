@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use super::load;
-use crate::{Beside, Manifest, Report};
+use crate::{LoadContext, Manifest, ManifestError};
 
 /// A folder that goes with the test.
 struct Folder(PathBuf);
@@ -27,7 +27,7 @@ impl Folder {
         symlink(to, self.at(name)).expect("a link");
     }
 
-    fn load(&self, text: &str, beside: &Beside) -> Result<Manifest, Report> {
+    fn load(&self, text: &str, beside: &LoadContext) -> Result<Manifest, ManifestError> {
         let path = self.at("host.toml");
         fs::write(&path, text).expect("a file");
         load(&path, &|_| None, beside)
@@ -35,7 +35,7 @@ impl Folder {
 
     #[track_caller]
     fn refused(&self, text: &str, says: &str) {
-        let line = self.load(text, &Beside::default()).expect_err(text).one_line();
+        let line = self.load(text, &LoadContext::default()).expect_err(text).one_line();
         assert!(line.contains(says), "{text}\n{line}");
     }
 }
@@ -71,7 +71,7 @@ fn a_guest_may_not_write_to_what_decides_its_grants() {
         ("data/deep/../../app.wasm", "data"),
     ] {
         folder.refused(&shop(source, directory, true), "could change the file of component `shop`");
-        let fine = folder.load(&shop(source, directory, false), &Beside::default());
+        let fine = folder.load(&shop(source, directory, false), &LoadContext::default());
         assert!(fine.is_ok(), "{source} may be read: {fine:?}");
     }
     let fine = shop("app.wasm", "data", true);
@@ -87,7 +87,7 @@ fn a_guest_may_not_write_to_what_decides_its_grants() {
     ] {
         folder.refused(&format!("{fine}{more}"), &format!("could change {what}"));
     }
-    folder.load(&fine, &Beside::default()).expect("a directory of its own");
+    folder.load(&fine, &LoadContext::default()).expect("a directory of its own");
 }
 
 #[test]
@@ -96,12 +96,12 @@ fn a_guest_may_not_write_to_what_is_of_the_process() {
     let fine = shop("app.wasm", "data", true);
     for path in ["data", "data/deep", "data/made/later", ""] {
         let own = vec![("the code cache".into(), folder.at(path))];
-        let beside = Beside { own, total: None };
+        let beside = LoadContext { own, total: None };
         let line = folder.load(&fine, &beside).expect_err(path).one_line();
         assert!(line.contains("could change the code cache"), "{path}: {line}");
     }
     let own = vec![("the code cache".into(), folder.at("cache"))];
-    folder.load(&fine, &Beside { own, total: None }).expect("apart");
+    folder.load(&fine, &LoadContext { own, total: None }).expect("apart");
 }
 
 /// A pipe was waited for, and what was there was said not to be.
@@ -124,7 +124,8 @@ fn what_is_there_and_no_file_is_not_said_to_be_missing() {
     folder.refused(&store("data"), "data is a directory");
     folder.refused(&store("none/x.redb"), "none is not there");
     folder.link("pipe.toml", "/dev/zero");
-    let report = load(&folder.at("pipe.toml"), &|_| None, &Beside::default()).expect_err("no end");
+    let report =
+        load(&folder.at("pipe.toml"), &|_| None, &LoadContext::default()).expect_err("no end");
     assert!(report.one_line().contains("it is not a regular file"), "{report}");
 }
 
@@ -152,7 +153,7 @@ fn no_complaint_shows_what_a_variable_holds() {
         fs::write(&path, format!("[component.shop]\nsource = \"app.wasm\"\n{text}"))
             .expect("a file");
         let env = |name: &str| (name == "TOKEN").then(|| "hunter2".into());
-        let report = load(&path, &env, &Beside::default()).expect_err(text);
+        let report = load(&path, &env, &LoadContext::default()).expect_err(text);
         let said = report.to_string() + &report.one_line();
         assert!(!said.contains("hunter2"), "{text}\n{said}");
     }
@@ -164,8 +165,8 @@ fn no_complaint_shows_what_a_variable_holds() {
 fn what_follows_from_the_total_follows_from_the_one_in_force() {
     let folder = Folder::new("total");
     let load = |text: &str, instances| {
-        let total = Some(crate::Total { instances, memory: None });
-        folder.load(text, &Beside { total, ..Beside::default() })
+        let total = Some(crate::TotalLimits { instances, memory: None });
+        folder.load(text, &LoadContext { total, ..LoadContext::default() })
     };
     let text = "[component.shop]\nsource = \"app.wasm\"\n[total]\ninstances = 8";
     let manifest = load(text, 1000).expect("right");

@@ -4,33 +4,37 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::at::At;
 use super::bucket;
 use super::confine;
+use super::enums::{Backend, Reached};
 use super::raw;
-use super::reading::Reading;
-use super::words::{Backend, Reached};
+use super::reader::Reader;
+use super::spanned::Spanned;
+use crate::error::Problem;
 use crate::outgoing::Reach;
-use crate::report::Problem;
-use crate::{Bucket, Directory, Grants, Space, Store};
+use crate::{BucketConfig, Directory, GrantsConfig, Namespace, StoreConfig};
 
 /// The stores of a manifest, by name.
-pub(super) type Stores<'a> = BTreeMap<&'a str, Option<Store>>;
+pub(super) type Stores<'a> = BTreeMap<&'a str, Option<StoreConfig>>;
 
 /// Reads the tables `[keyvalue.NAME]`.
 pub(super) fn stores<'a>(
-    reading: &mut Reading<'_>,
-    raw: &'a BTreeMap<At<String>, At<raw::Store>>,
+    reader: &mut Reader<'_>,
+    raw: &'a BTreeMap<Spanned<String>, Spanned<raw::Store>>,
 ) -> Stores<'a> {
     let stores =
-        raw.iter().map(|(name, raw)| (name.value.as_str(), store(reading, name, raw))).collect();
-    refuse_alike(reading, raw, &stores);
+        raw.iter().map(|(name, raw)| (name.value.as_str(), store(reader, name, raw))).collect();
+    refuse_alike(reader, raw, &stores);
     stores
 }
 
-fn store(reading: &mut Reading<'_>, name: &At<String>, raw: &At<raw::Store>) -> Option<Store> {
-    reading.name(name, "store");
-    let backend = reading.word(raw.value.backend.as_ref()?)?;
+fn store(
+    reader: &mut Reader<'_>,
+    name: &Spanned<String>,
+    raw: &Spanned<raw::Store>,
+) -> Option<StoreConfig> {
+    reader.name(name, "store");
+    let backend = reader.word(raw.value.backend.as_ref()?)?;
     let raw::Store { path, url, .. } = &raw.value;
     let (wants_path, wants_url) = (backend == Backend::Disk, backend == Backend::Redis);
     for (key, value, wanted) in [("path", path, wants_path), ("url", url, wants_url)] {
@@ -38,11 +42,11 @@ fn store(reading: &mut Reading<'_>, name: &At<String>, raw: &At<raw::Store>) -> 
             Some(value) if !wanted => {
                 let problem =
                     Problem::new(value.span.clone(), format!("this backend has no {key}"));
-                reading.wrong(problem.help(format!("leave {key} out")));
+                reader.wrong(problem.help(format!("leave {key} out")));
             }
-            None if wanted && !reading.is_damaged(&raw.span) => {
+            None if wanted && !reader.is_damaged(&raw.span) => {
                 let problem = Problem::new(raw.span.clone(), format!("this store has no {key}"));
-                reading.wrong(problem.help(match key {
+                reader.wrong(problem.help(match key {
                     "path" => "add path = \"data.redb\"",
                     _ => "add url = \"redis://127.0.0.1:6379\"",
                 }));
@@ -51,23 +55,27 @@ fn store(reading: &mut Reading<'_>, name: &At<String>, raw: &At<raw::Store>) -> 
         }
     }
     match backend {
-        Backend::Memory => Some(Store::Memory(name.value.clone())),
-        Backend::Disk => disk(reading, name, path.as_ref()?).map(Store::Disk),
-        Backend::Redis => redis(reading, url.as_ref()?).map(Store::Redis),
+        Backend::Memory => Some(StoreConfig::Memory(name.value.clone())),
+        Backend::Disk => disk(reader, name, path.as_ref()?).map(StoreConfig::Disk),
+        Backend::Redis => redis(reader, url.as_ref()?).map(StoreConfig::Redis),
     }
 }
 
-fn disk(reading: &mut Reading<'_>, name: &At<String>, written: &At<String>) -> Option<PathBuf> {
-    let path = reading.new_file(written)?;
-    reading.places.hold(format!("the store `{}`", name.value), &path);
+fn disk(
+    reader: &mut Reader<'_>,
+    name: &Spanned<String>,
+    written: &Spanned<String>,
+) -> Option<PathBuf> {
+    let path = reader.new_file(written)?;
+    reader.places.hold(format!("the store `{}`", name.value), &path);
     Some(path)
 }
 
-fn redis(reading: &mut Reading<'_>, written: &At<String>) -> Option<String> {
-    let url = reading.text(written)?;
+fn redis(reader: &mut Reader<'_>, written: &Spanned<String>) -> Option<String> {
+    let url = reader.text(written)?;
     if let Err(why) = super::redis::check(&url) {
         let (message, help) = why.split_once("; ").unwrap_or((&why, "write another URL"));
-        reading.wrong(Problem::new(written.span.clone(), message).help(help));
+        reader.wrong(Problem::new(written.span.clone(), message).help(help));
         return None;
     }
     Some(url)
@@ -76,19 +84,19 @@ fn redis(reading: &mut Reading<'_>, written: &At<String>) -> Option<String> {
 /// Two stores that are one: what is in one would be in the other, and an operator would not see that
 /// they share their keys.
 fn refuse_alike(
-    reading: &mut Reading<'_>,
-    raw: &BTreeMap<At<String>, At<raw::Store>>,
+    reader: &mut Reader<'_>,
+    raw: &BTreeMap<Spanned<String>, Spanned<raw::Store>>,
     stores: &Stores<'_>,
 ) {
-    let mut seen: Vec<(&Store, &At<String>)> = Vec::new();
+    let mut seen: Vec<(&StoreConfig, &Spanned<String>)> = Vec::new();
     for name in raw.keys() {
         let Some(Some(store)) = stores.get(name.value.as_str()) else { continue };
         let alike = seen.iter().find(|(other, _)| match (store, other) {
-            (Store::Disk(one), Store::Disk(other)) => confine::same(one, other),
+            (StoreConfig::Disk(one), StoreConfig::Disk(other)) => confine::same(one, other),
             (one, other) => one == *other,
         });
         if let Some((_, first)) = alike {
-            reading.wrong(
+            reader.wrong(
                 Problem::new(name.span.clone(), "two stores are the same one")
                     .label("the second one")
                     .also(first.span.clone(), "the first one")
@@ -101,69 +109,72 @@ fn refuse_alike(
 
 /// Reads what one component is given.
 pub(super) fn grants(
-    reading: &mut Reading<'_>,
+    reader: &mut Reader<'_>,
     component: &Arc<str>,
     raw: &raw::Component,
     stores: &Stores<'_>,
-) -> Grants {
+) -> GrantsConfig {
     let grants = &raw.grants;
-    let reached = reading.words(&grants.outgoing_addresses);
-    Grants {
-        env: env(reading, &raw.env),
-        args: raw.args.iter().filter_map(|arg| reading.plain(arg)).collect(),
-        config: config(reading, &raw.config),
-        directories: directories(reading, &grants.directories),
-        stdio: grants.stdio.as_ref().and_then(|stdio| reading.word(stdio)).unwrap_or_default(),
-        outgoing: reading.words(&grants.outgoing),
+    let reached = reader.words(&grants.outgoing_addresses);
+    GrantsConfig {
+        env: env(reader, &raw.env),
+        args: raw.args.iter().filter_map(|arg| reader.plain(arg)).collect(),
+        config: config(reader, &raw.config),
+        directories: directories(reader, &grants.directories),
+        stdio: grants.stdio.as_ref().and_then(|stdio| reader.word(stdio)).unwrap_or_default(),
+        outgoing: reader.words(&grants.outgoing),
         reach: Reach {
             loopback: reached.contains(&Reached::Loopback),
             private: reached.contains(&Reached::Private),
             link_local: reached.contains(&Reached::LinkLocal),
         },
-        tcp: reading.words(&grants.tcp),
+        tcp: reader.words(&grants.tcp),
         lookup: grants.name_lookup,
         request_shutdown: grants.request_shutdown,
-        buckets: buckets(reading, component, &grants.keyvalue, stores),
+        buckets: buckets(reader, component, &grants.keyvalue, stores),
     }
 }
 
-fn env(reading: &mut Reading<'_>, raw: &BTreeMap<At<String>, At<String>>) -> Vec<(String, String)> {
+fn env(
+    reader: &mut Reader<'_>,
+    raw: &BTreeMap<Spanned<String>, Spanned<String>>,
+) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for (name, value) in raw {
         if !is_visible(&name.value) || name.value.contains('=') {
-            reading.wrong(
+            reader.wrong(
                 Problem::new(name.span.clone(), "this is no name for an environment variable")
                     .help("leave out `=` and control characters"),
             );
         }
-        out.extend(reading.plain(value).map(|value| (name.value.clone(), value)));
+        out.extend(reader.plain(value).map(|value| (name.value.clone(), value)));
     }
     out
 }
 
 fn config(
-    reading: &mut Reading<'_>,
-    raw: &BTreeMap<At<String>, At<String>>,
+    reader: &mut Reader<'_>,
+    raw: &BTreeMap<Spanned<String>, Spanned<String>>,
 ) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for (name, value) in raw {
-        visible(reading, name);
-        out.extend(reading.text(value).map(|value| (name.value.clone(), value)));
+        visible(reader, name);
+        out.extend(reader.text(value).map(|value| (name.value.clone(), value)));
     }
     out
 }
 
-fn directories(reading: &mut Reading<'_>, raw: &[At<raw::Directory>]) -> Vec<Directory> {
+fn directories(reader: &mut Reader<'_>, raw: &[Spanned<raw::Directory>]) -> Vec<Directory> {
     let mut out: Vec<Directory> = Vec::new();
-    for At { value: raw, .. } in raw {
+    for Spanned { value: raw, .. } in raw {
         let (Some(host), Some(guest)) = (&raw.host, &raw.guest) else { continue };
-        let path = reading.existing_directory(host);
-        let Some(name) = reading.plain(guest) else { continue };
+        let path = reader.existing_directory(host);
+        let Some(name) = reader.plain(guest) else { continue };
         let fine = name.starts_with('/')
             && is_visible(&name)
             && !name.split('/').any(|part| part == ".." || part == ".");
         if !fine {
-            reading.wrong(
+            reader.wrong(
                 Problem::new(guest.span.clone(), "this is no path for a guest")
                     .help("write a whole path without `.` and `..`, such as /assets"),
             );
@@ -172,13 +183,13 @@ fn directories(reading: &mut Reading<'_>, raw: &[At<raw::Directory>]) -> Vec<Dir
         let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty()).collect();
         let name = format!("/{}", parts.join("/"));
         if fine && out.iter().any(|other| other.guest == name) {
-            reading.wrong(
+            reader.wrong(
                 Problem::new(guest.span.clone(), "this component has two directories here")
                     .help("choose another path for one of them"),
             );
         }
         let Some(path) = path else { continue };
-        reading.places.directory(&path, host, raw.write);
+        reader.places.directory(&path, host, raw.write);
         let host = path;
         out.push(Directory { host, guest: name, writable: raw.write });
     }
@@ -186,39 +197,39 @@ fn directories(reading: &mut Reading<'_>, raw: &[At<raw::Directory>]) -> Vec<Dir
 }
 
 fn buckets(
-    reading: &mut Reading<'_>,
+    reader: &mut Reader<'_>,
     component: &Arc<str>,
-    raw: &BTreeMap<At<String>, bucket::Bucket>,
+    raw: &BTreeMap<Spanned<String>, bucket::Bucket>,
     stores: &Stores<'_>,
-) -> BTreeMap<String, Bucket> {
+) -> BTreeMap<String, BucketConfig> {
     let mut out = BTreeMap::new();
     for (name, raw) in raw {
-        visible(reading, name);
+        visible(reader, name);
         let Some(written) = &raw.store else { continue };
         let shared = raw.shared.as_ref().and_then(|shared| {
-            visible(reading, shared);
-            reading.text(shared)
+            visible(reader, shared);
+            reader.text(shared)
         });
         let space = match shared {
-            Some(shared) => Space::Shared(shared),
-            None => Space::Own(Arc::clone(component), name.value.clone()),
+            Some(shared) => Namespace::Shared(shared),
+            None => Namespace::Own(Arc::clone(component), name.value.clone()),
         };
-        let Some(text) = reading.text(written) else { continue };
+        let Some(text) = reader.text(written) else { continue };
         match stores.get(text.as_str()) {
             Some(Some(store)) => {
-                out.insert(name.value.clone(), Bucket { store: store.clone(), space });
+                out.insert(name.value.clone(), BucketConfig { store: store.clone(), space });
             }
             // What is wrong with the store has been said.
             Some(None) => {}
-            None => reading.unknown(written, "store", stores.keys().copied()),
+            None => reader.unknown(written, "store", stores.keys().copied()),
         }
     }
     out
 }
 
-fn visible(reading: &mut Reading<'_>, name: &At<String>) {
+fn visible(reader: &mut Reader<'_>, name: &Spanned<String>) {
     if !is_visible(&name.value) {
-        reading.wrong(
+        reader.wrong(
             Problem::new(name.span.clone(), "this is no name")
                 .help("write at least one character, and no control characters"),
         );

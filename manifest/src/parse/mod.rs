@@ -1,25 +1,25 @@
 //! From the text of a file to a checked [`Manifest`].
 //!
 //! ```text
-//!   text ─→ toml ─→ walk ─→ raw ─→ build ─→ Manifest
-//!            │       │              │
-//!            └───────┴──────────────┴─────→ Report: all problems at once
+//!   text ─→ toml ─→ validate ─→ raw ─→ build ─→ Manifest
+//!            │        │                 │
+//!            └────────┴─────────────────┴─────→ ManifestError: all problems at once
 //! ```
 
-mod at;
 mod bucket;
 mod build;
 mod confine;
+mod enums;
 mod files;
 mod grants;
 mod interpolate;
-mod near;
 mod raw;
-mod reading;
+mod reader;
 mod redis;
 mod routes;
-mod walk;
-mod words;
+mod spanned;
+mod suggest;
+mod validate;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -30,16 +30,16 @@ use schemars::Schema;
 use serde::Deserialize as _;
 use toml::de::DeTable;
 
-use crate::report::{Problem, Report};
-use crate::{Beside, Manifest};
+use crate::error::{ManifestError, Problem};
+use crate::{LoadContext, Manifest};
 pub(crate) use confine::same as same_path;
-use reading::Reading;
-use walk::Walk;
+use reader::Reader;
+use validate::Validation;
 
 /// Where variables come from.
 pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// In one piece, as the walk wants it.
+/// In one piece, as the validation wants it.
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| raw::schema(true));
 
 /// Ten thousand routes take one; a file that is larger is another file.
@@ -47,17 +47,17 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// Reads the manifest in `path`, fills in variables from `env`, and looks whether the files and
 /// directories that it names are there and lie apart from what guests may write to. Relative paths are
-/// relative to the directory of `path`; `beside` is what the manifest does not say.
+/// relative to the directory of `path`; `context` is what the manifest does not say.
 ///
 /// # Errors
 /// All that is wrong with it, as far as it can be said at once.
-pub fn load(path: &Path, env: Env<'_>, beside: &Beside) -> Result<Manifest, Report> {
+pub fn load(path: &Path, env: Env<'_>, context: &LoadContext) -> Result<Manifest, ManifestError> {
     let text = read(path).map_err(|why| {
         let problem = Problem::nowhere(format!("{} cannot be read: {why}", path.display()));
-        Report::new(path, "", vec![problem.help("name a manifest that is there, in UTF-8")])
+        ManifestError::new(path, "", vec![problem.help("name a manifest that is there, in UTF-8")])
             .passing(is_passing(&why))
     })?;
-    examine(&text, path, env, Some(beside))
+    examine(&text, path, env, Some(context))
 }
 
 /// Reads a manifest as if it stood in `file`, without looking at any file. Relative paths are
@@ -65,7 +65,7 @@ pub fn load(path: &Path, env: Env<'_>, beside: &Beside) -> Result<Manifest, Repo
 ///
 /// # Errors
 /// All that is wrong with it, as far as it can be said at once.
-pub fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Manifest, Report> {
+pub fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Manifest, ManifestError> {
     examine(text, file, env, None)
 }
 
@@ -112,26 +112,26 @@ fn examine(
     text: &str,
     file: &Path,
     env: Env<'_>,
-    look: Option<&Beside>,
-) -> Result<Manifest, Report> {
-    let report = |problems| Report::new(file, text, problems);
+    look: Option<&LoadContext>,
+) -> Result<Manifest, ManifestError> {
+    let report = |problems| ManifestError::new(file, text, problems);
     let (mut table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return Err(report(errors.iter().map(|error| syntax(error, text)).collect()));
     }
-    let mut walk = Walk::over(SCHEMA.as_value(), &mut table);
+    let mut validation = Validation::run(SCHEMA.as_value(), &mut table);
     let spans = table.get_ref().clone();
     let raw = match raw::Raw::deserialize(toml::Deserializer::from(table)) {
         Ok(raw) => raw,
         Err(error) => {
-            walk.problems.push(syntax(&error, text));
-            return Err(report(walk.problems));
+            validation.problems.push(syntax(&error, text));
+            return Err(report(validation.problems));
         }
     };
-    let mut reading = Reading::new(text, file, env, look, spans, walk);
-    let manifest = build::manifest(&mut reading, &raw);
-    confine::check(&mut reading, file);
-    match reading.problems {
+    let mut reader = Reader::new(text, file, env, look, spans, validation);
+    let manifest = build::manifest(&mut reader, &raw);
+    reader.check_places(file);
+    match reader.problems {
         problems if problems.is_empty() => Ok(manifest),
         problems => Err(report(problems)),
     }

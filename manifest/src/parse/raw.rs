@@ -8,11 +8,13 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::at::{At, Written};
 use super::bucket::Bucket;
-use super::words::{Backend, Reached, Verb};
+use super::enums::{Backend, Reached, Verb};
+use super::spanned::{Spanned, Written};
 use crate::outgoing::{Endpoint, Origin};
-use crate::{Address, Fail, Health, Limit, LogRate, Rate, Size, Smoke, Span, Stdio, defaults};
+use crate::{
+    Fail, HealthAddr, Limit, ListenAddr, LogRate, Rate, Size, SmokeCheck, Span, Stdio, defaults,
+};
 
 /// A manifest of `host`: what is served, where, with which grants and limits.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -31,11 +33,11 @@ pub(super) struct Raw {
     /// Limits of every component that does not say otherwise.
     pub(super) limits: Limits,
     /// What can serve, by name: small letters, digits and `-`.
-    pub(super) component: BTreeMap<At<String>, At<Component>>,
+    pub(super) component: BTreeMap<Spanned<String>, Spanned<Component>>,
     /// Where key-value buckets are kept, by name: small letters, digits and `-`.
-    pub(super) keyvalue: BTreeMap<At<String>, At<Store>>,
+    pub(super) keyvalue: BTreeMap<Spanned<String>, Spanned<Store>>,
     /// Which requests go where. A single component without any route gets all requests.
-    pub(super) route: Vec<At<Route>>,
+    pub(super) route: Vec<Spanned<Route>>,
 }
 
 /// Where the process listens, how it is operated, and what connections may do.
@@ -44,13 +46,13 @@ pub(super) struct Raw {
 pub(super) struct Listen {
     /// Addresses: HOST:PORT (IPv6 in brackets) or unix:PATH; port 0 lets the kernel choose.
     #[schemars(extend("default" = [defaults::ADDRESS]))]
-    pub(super) addr: Option<At<Vec<Written<Address>>>>,
+    pub(super) addr: Option<Spanned<Vec<Written<ListenAddr>>>>,
     /// Path of the control socket, or `off`. By default $XDG_RUNTIME_DIR/host/PID.sock, for root
     /// without it /run/host/PID.sock.
-    pub(super) control: Option<At<String>>,
+    pub(super) control: Option<Spanned<String>>,
     /// HOST:PORT for GET /livez and /readyz, or `off`.
     #[schemars(extend("default" = defaults::HEALTH_ADDRESS))]
-    pub(super) health_addr: Option<Written<Health>>,
+    pub(super) health_addr: Option<Written<HealthAddr>>,
     /// Connections at once, over all listeners. Above that the one that has been idle longest makes room; if none is idle, who comes gets 503 after 2s.
     #[schemars(extend("default" = number(defaults::MAX_CONNECTIONS)))]
     pub(super) max_connections: Option<u64>,
@@ -195,15 +197,15 @@ pub(super) struct Limits {
 pub(super) struct Component {
     /// Its file, .wasm or .wat; relative to the manifest.
     #[schemars(with = "String")]
-    pub(super) source: Option<At<String>>,
+    pub(super) source: Option<Spanned<String>>,
     /// Arguments, the program's name among them.
-    pub(super) args: Vec<At<String>>,
+    pub(super) args: Vec<Spanned<String>>,
     /// Environment variables.
-    pub(super) env: BTreeMap<At<String>, At<String>>,
+    pub(super) env: BTreeMap<Spanned<String>, Spanned<String>>,
     /// What wasi:config answers.
-    pub(super) config: BTreeMap<At<String>, At<String>>,
+    pub(super) config: BTreeMap<Spanned<String>, Spanned<String>>,
     /// Requests that a new version must answer with this status before it serves.
-    pub(super) smoke: Vec<Written<Smoke>>,
+    pub(super) smoke: Vec<Written<SmokeCheck>>,
     /// What becomes of a request when the component fails as a plugin of a chain: `open`, it goes
     /// on without; `closed`, it gets 502 or 504.
     #[schemars(extend("default" = "closed"))]
@@ -211,9 +213,9 @@ pub(super) struct Component {
     /// What it may use; what is not said here is as in the table limits.
     pub(super) limits: Limits,
     /// How far instances are reused. A fresh instance for each request by default.
-    pub(super) reuse: Option<At<Reuse>>,
+    pub(super) reuse: Option<Spanned<Reuse>>,
     /// Puts the component aside for a while when it keeps failing. Never by default.
-    pub(super) breaker: Option<At<Breaker>>,
+    pub(super) breaker: Option<Spanned<Breaker>>,
     /// What it is given beyond the sandbox. Nothing by default.
     pub(super) grants: Grants,
 }
@@ -266,7 +268,7 @@ pub(super) struct Grants {
     #[schemars(extend("default" = false))]
     pub(super) name_lookup: bool,
     /// Directories of the host that it sees.
-    pub(super) directories: Vec<At<Directory>>,
+    pub(super) directories: Vec<Spanned<Directory>>,
     /// Where stdout and stderr go: `log`, line by line under the component's name, or `off`.
     #[schemars(extend("default" = "log"))]
     pub(super) stdio: Option<Written<Stdio>>,
@@ -274,7 +276,7 @@ pub(super) struct Grants {
     #[schemars(extend("default" = false))]
     pub(super) request_shutdown: bool,
     /// Buckets of wasi:keyvalue, by the name that the guest opens.
-    pub(super) keyvalue: BTreeMap<At<String>, Bucket>,
+    pub(super) keyvalue: BTreeMap<Spanned<String>, Bucket>,
 }
 
 /// A directory of the host that a guest sees, read only unless it says otherwise.
@@ -284,10 +286,10 @@ pub(super) struct Grants {
 pub(super) struct Directory {
     /// Where it is; relative to the manifest.
     #[schemars(with = "String")]
-    pub(super) host: Option<At<String>>,
+    pub(super) host: Option<Spanned<String>>,
     /// What the guest calls it, from `/`.
     #[schemars(with = "String")]
-    pub(super) guest: Option<At<String>>,
+    pub(super) guest: Option<Spanned<String>>,
     /// Whether the guest may change what is in it.
     #[schemars(extend("default" = false))]
     pub(super) write: bool,
@@ -302,9 +304,9 @@ pub(super) struct Store {
     #[schemars(with = "Written<Backend>")]
     pub(super) backend: Option<Written<Backend>>,
     /// The file of `disk`; relative to the manifest. It is made if it is missing.
-    pub(super) path: Option<At<String>>,
+    pub(super) path: Option<Spanned<String>>,
     /// The server of `redis`: redis://HOST:PORT/DATABASE, or unix:///PATH?db=DATABASE.
-    pub(super) url: Option<At<String>>,
+    pub(super) url: Option<Spanned<String>>,
 }
 
 /// Which requests go to a component, and through which plugins. The best route has the most exact
@@ -314,18 +316,18 @@ pub(super) struct Store {
 #[schemars(extend("required" = ["component"]))]
 pub(super) struct Route {
     /// A name, or `*.` and the end of one. All hosts by default.
-    pub(super) host: Option<At<String>>,
+    pub(super) host: Option<Spanned<String>>,
     /// A path and all that lie below it: `/shop` is for `/shop` and `/shop/x`, not for `/shopping`.
-    pub(super) path: Option<At<String>>,
+    pub(super) path: Option<Spanned<String>>,
     /// One path only, in place of path.
-    pub(super) exact: Option<At<String>>,
+    pub(super) exact: Option<Spanned<String>>,
     /// Methods, in capitals. All of them by default.
-    pub(super) methods: Option<At<Vec<Written<Verb>>>>,
+    pub(super) methods: Option<Spanned<Vec<Written<Verb>>>>,
     /// The component that answers.
     #[schemars(with = "String")]
-    pub(super) component: Option<At<String>>,
+    pub(super) component: Option<Spanned<String>>,
     /// Components that stand before it as plugins, the first one first.
-    pub(super) chain: Vec<At<String>>,
+    pub(super) chain: Vec<Spanned<String>>,
     /// The component sees the path without what stands in path.
     #[schemars(extend("default" = false))]
     pub(super) strip_prefix: bool,

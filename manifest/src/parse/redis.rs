@@ -1,7 +1,7 @@
 //! The URL of a Redis server. What passes here is what the client takes: a mistake is said with its
 //! line, and never shown, because a password may stand in it.
 
-use crate::outgoing::Host;
+use crate::outgoing::UriHost;
 
 const ADVICE: &str = "write redis://HOST:PORT/DATABASE, redis://USER:PASSWORD@HOST:PORT/DATABASE \
                       or unix:///PATH?db=DATABASE";
@@ -36,8 +36,8 @@ fn tcp(rest: &str) -> Result<(), String> {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (place, None),
     };
-    match Host::of_uri(host) {
-        Some(Host::Address(ip)) if ip.is_unspecified() => {
+    match UriHost::parse(host) {
+        Some(UriHost::Address(ip)) if ip.is_unspecified() => {
             return advised("nobody can be reached at this address");
         }
         Some(_) => {}

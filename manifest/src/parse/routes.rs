@@ -6,51 +6,55 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::at::At;
 use super::raw;
-use super::reading::Reading;
-use crate::outgoing::Host;
-use crate::report::Problem;
-use crate::routes::{Path, Pattern, plain_spelling};
-use crate::{Component, Route};
+use super::reader::Reader;
+use super::spanned::Spanned;
+use crate::error::Problem;
+use crate::outgoing::UriHost;
+use crate::routes::{PathPattern, RoutePattern, normalized};
+use crate::{ComponentConfig, Route};
 
-type Components = BTreeMap<Arc<str>, Component>;
+type Components = BTreeMap<Arc<str>, ComponentConfig>;
 
 /// Reads the `[[route]]` tables. `instances` is how many there are at once, of all components.
 pub(super) fn routes(
-    reading: &mut Reading<'_>,
-    raw: &[At<raw::Route>],
+    reader: &mut Reader<'_>,
+    raw: &[Spanned<raw::Route>],
     components: &Components,
     instances: usize,
 ) -> Vec<Route> {
     let routes: Vec<(Route, Range<usize>)> = raw
         .iter()
         .filter_map(|raw| {
-            refuse_too_long(reading, &raw.value.chain, instances);
-            route(reading, raw, components).map(|route| (route, raw.span.clone()))
+            refuse_too_long(reader, &raw.value.chain, instances);
+            route(reader, raw, components).map(|route| (route, raw.span.clone()))
         })
         .collect();
-    refuse_alike(reading, &routes);
+    refuse_alike(reader, &routes);
     if raw.is_empty() {
-        return implied(reading, components);
+        return implied(reader, components);
     }
     routes.into_iter().map(|(route, _)| route).collect()
 }
 
 /// Without a word about routes a single component gets everything.
-fn implied(reading: &mut Reading<'_>, components: &Components) -> Vec<Route> {
+fn implied(reader: &mut Reader<'_>, components: &Components) -> Vec<Route> {
     let mut names = components.keys();
     match (names.next(), names.next()) {
         (None, _) => Vec::new(),
         (Some(only), None) => vec![Route {
-            pattern: Pattern { host: None, path: Path::Prefix("/".into()), methods: Vec::new() },
+            pattern: RoutePattern {
+                host: None,
+                path: PathPattern::Prefix("/".into()),
+                methods: Vec::new(),
+            },
             chain: Vec::new(),
             component: Arc::clone(only),
             strip_prefix: false,
         }],
         (Some(first), Some(_)) => {
-            if reading.is_whole() {
-                reading.wrong(
+            if reader.is_whole() {
+                reader.wrong(
                     Problem::nowhere("the manifest has several components, but no route").help(
                         format!("add [[route]] with path = \"/\" and component = \"{first}\""),
                     ),
@@ -62,20 +66,20 @@ fn implied(reading: &mut Reading<'_>, components: &Components) -> Vec<Route> {
 }
 
 fn route(
-    reading: &mut Reading<'_>,
-    raw: &At<raw::Route>,
+    reader: &mut Reader<'_>,
+    raw: &Spanned<raw::Route>,
     components: &Components,
 ) -> Option<Route> {
     let span = &raw.span;
     let route = &raw.value;
-    let host = route.host.as_ref().map(|written| host(reading, written));
-    let path = path(reading, route, span);
-    let methods = methods(reading, route);
+    let host = route.host.as_ref().map(|written| host(reader, written));
+    let path = path(reader, route, span);
+    let methods = methods(reader, route);
     let target = route.component.as_ref();
-    let component = target.and_then(|target| known(reading, target, components));
-    let chain = chain(reading, &route.chain, component.as_ref(), components);
+    let component = target.and_then(|target| known(reader, target, components));
+    let chain = chain(reader, &route.chain, component.as_ref(), components);
     if let (true, Some(exact)) = (route.strip_prefix, &route.exact) {
-        reading.wrong(
+        reader.wrong(
             Problem::new(exact.span.clone(), "strip-prefix takes path; exact is no prefix")
                 .help("write path in place of exact, or leave strip-prefix out"),
         );
@@ -84,20 +88,20 @@ fn route(
         Some(host) => Some(host?),
         None => None,
     };
-    let pattern = Pattern { host, path: path?, methods };
+    let pattern = RoutePattern { host, path: path?, methods };
     Some(Route { pattern, chain, component: component?, strip_prefix: route.strip_prefix })
 }
 
-fn host(reading: &mut Reading<'_>, written: &At<String>) -> Option<String> {
-    let text = reading.text(written)?;
+fn host(reader: &mut Reader<'_>, written: &Spanned<String>) -> Option<String> {
+    let text = reader.text(written)?;
     let (wildcard, name) = match text.strip_prefix("*.") {
         Some(name) => ("*.", name),
         None => ("", text.as_str()),
     };
-    match Host::of_uri(name) {
-        Some(host @ Host::Name(_)) => Some(format!("{wildcard}{host}")),
-        Some(host @ Host::Address(_)) if wildcard.is_empty() => Some(host.to_string()),
-        Some(Host::Address(_)) | None => {
+    match UriHost::parse(name) {
+        Some(host @ UriHost::Name(_)) => Some(format!("{wildcard}{host}")),
+        Some(host @ UriHost::Address(_)) if wildcard.is_empty() => Some(host.to_string()),
+        Some(UriHost::Address(_)) | None => {
             let help = if name.contains("://") {
                 "write it without http:// and without a path: shop.example"
             } else if name.contains(':') && !name.starts_with('[') {
@@ -106,18 +110,18 @@ fn host(reading: &mut Reading<'_>, written: &At<String>) -> Option<String> {
                 "write shop.example, or *.example for all names that end so; leave host out for all"
             };
             let problem = Problem::new(written.span.clone(), "this is no host");
-            reading.wrong(problem.help(help));
+            reader.wrong(problem.help(help));
             None
         }
     }
 }
 
-fn path(reading: &mut Reading<'_>, raw: &raw::Route, span: &Range<usize>) -> Option<Path> {
+fn path(reader: &mut Reader<'_>, raw: &raw::Route, span: &Range<usize>) -> Option<PathPattern> {
     match (&raw.path, &raw.exact) {
         (Some(path), None) => {
-            let text = path_text(reading, path)?;
+            let text = path_text(reader, path)?;
             if text != "/" && text.ends_with('/') {
-                reading.wrong(Problem::new(path.span.clone(), "there is a slash at its end").help(
+                reader.wrong(Problem::new(path.span.clone(), "there is a slash at its end").help(
                     format!(
                         "write {}: that is for the path itself and all below it",
                         path.value.trim_end_matches('/')
@@ -125,11 +129,11 @@ fn path(reading: &mut Reading<'_>, raw: &raw::Route, span: &Range<usize>) -> Opt
                 ));
                 return None;
             }
-            Some(Path::Prefix(text))
+            Some(PathPattern::Prefix(text))
         }
-        (None, Some(exact)) => path_text(reading, exact).map(Path::Exact),
+        (None, Some(exact)) => path_text(reader, exact).map(PathPattern::Exact),
         (Some(path), Some(exact)) => {
-            reading.wrong(
+            reader.wrong(
                 Problem::new(exact.span.clone(), "a route has path or exact, not both")
                     .also(path.span.clone(), "beside this")
                     .help("leave one of them out"),
@@ -137,8 +141,8 @@ fn path(reading: &mut Reading<'_>, raw: &raw::Route, span: &Range<usize>) -> Opt
             None
         }
         (None, None) => {
-            if !reading.is_damaged(span) {
-                reading.wrong(
+            if !reader.is_damaged(span) {
+                reader.wrong(
                     Problem::new(span.clone(), "this route has no path")
                         .help("add path = \"/\" for everything, or exact = \"/one\" for one path"),
                 );
@@ -148,10 +152,10 @@ fn path(reading: &mut Reading<'_>, raw: &raw::Route, span: &Range<usize>) -> Opt
     }
 }
 
-fn path_text(reading: &mut Reading<'_>, written: &At<String>) -> Option<String> {
-    let text = reading.text(written)?;
+fn path_text(reader: &mut Reader<'_>, written: &Spanned<String>) -> Option<String> {
+    let text = reader.text(written)?;
     let mut wrong = |message: &str, help: &str| {
-        reading.wrong(Problem::new(written.span.clone(), message).help(help));
+        reader.wrong(Problem::new(written.span.clone(), message).help(help));
         None
     };
     if !text.starts_with('/') {
@@ -172,7 +176,7 @@ fn path_text(reading: &mut Reading<'_>, written: &At<String>) -> Option<String> 
             "write it as it stands in requests: é as %C3%A9, a space as %20",
         );
     }
-    let plain = plain_spelling(&text);
+    let plain = normalized(&text);
     if plain != text {
         return wrong(
             "a path like this can be read in two ways, so no request for it is let in",
@@ -182,14 +186,14 @@ fn path_text(reading: &mut Reading<'_>, written: &At<String>) -> Option<String> 
     Some(text)
 }
 
-fn methods(reading: &mut Reading<'_>, raw: &raw::Route) -> Vec<Method> {
+fn methods(reader: &mut Reader<'_>, raw: &raw::Route) -> Vec<Method> {
     let Some(written) = &raw.methods else { return Vec::new() };
     if written.value.is_empty() {
         let problem = Problem::new(written.span.clone(), "this route is for no method");
-        reading.wrong(problem.help("name some, or leave methods out for all of them"));
+        reader.wrong(problem.help("name some, or leave methods out for all of them"));
     }
     let mut methods = Vec::new();
-    for verb in reading.words(&written.value) {
+    for verb in reader.words(&written.value) {
         if !methods.contains(&verb.0) {
             methods.push(verb.0);
         }
@@ -199,29 +203,29 @@ fn methods(reading: &mut Reading<'_>, raw: &raw::Route) -> Vec<Method> {
 
 /// The name of a component that is there.
 fn known(
-    reading: &mut Reading<'_>,
-    written: &At<String>,
+    reader: &mut Reader<'_>,
+    written: &Spanned<String>,
     components: &Components,
 ) -> Option<Arc<str>> {
-    let text = reading.text(written)?;
+    let text = reader.text(written)?;
     let found = components.get_key_value(text.as_str()).map(|(name, _)| Arc::clone(name));
-    if found.is_none() && reading.is_whole() {
-        reading.unknown(written, "component", components.keys().map(|name| &**name));
+    if found.is_none() && reader.is_whole() {
+        reader.unknown(written, "component", components.keys().map(|name| &**name));
     }
     found
 }
 
 fn chain(
-    reading: &mut Reading<'_>,
-    raw: &[At<String>],
+    reader: &mut Reader<'_>,
+    raw: &[Spanned<String>],
     component: Option<&Arc<str>>,
     components: &Components,
 ) -> Vec<Arc<str>> {
     let mut chain: Vec<Arc<str>> = Vec::new();
     for written in raw {
-        let Some(plugin) = known(reading, written, components) else { continue };
+        let Some(plugin) = known(reader, written, components) else { continue };
         if Some(&plugin) == component {
-            reading.wrong(
+            reader.wrong(
                 Problem::new(
                     written.span.clone(),
                     format!("`{}` stands before itself", written.value),
@@ -230,7 +234,7 @@ fn chain(
             );
         }
         if chain.contains(&plugin) {
-            reading.wrong(
+            reader.wrong(
                 Problem::new(
                     written.span.clone(),
                     format!("`{}` is in this chain twice", written.value),
@@ -244,10 +248,10 @@ fn chain(
 }
 
 /// Each component on the way of a request has an instance until it is answered.
-fn refuse_too_long(reading: &mut Reading<'_>, chain: &[At<String>], instances: usize) {
+fn refuse_too_long(reader: &mut Reader<'_>, chain: &[Spanned<String>], instances: usize) {
     let needed = chain.len() + 1;
     let Some(last) = chain.last().filter(|_| instances > 0 && needed > instances) else { return };
-    reading.wrong(
+    reader.wrong(
         Problem::new(last.span.clone(), "this chain is too long to be served")
             .label("the last one of it")
             .help(format!(
@@ -258,16 +262,16 @@ fn refuse_too_long(reading: &mut Reading<'_>, chain: &[At<String>], instances: u
 }
 
 /// Two routes for the same requests: one of them would never get any.
-fn refuse_alike(reading: &mut Reading<'_>, routes: &[(Route, Range<usize>)]) {
-    let mut seen: HashMap<(Option<&str>, &Path), Vec<usize>> = HashMap::new();
+fn refuse_alike(reader: &mut Reader<'_>, routes: &[(Route, Range<usize>)]) {
+    let mut seen: HashMap<(Option<&str>, &PathPattern), Vec<usize>> = HashMap::new();
     for (index, (route, span)) in routes.iter().enumerate() {
-        let Pattern { host, path, methods } = &route.pattern;
+        let RoutePattern { host, path, methods } = &route.pattern;
         let like = seen.entry((host.as_deref(), path)).or_default();
         let before = like.iter().filter_map(|&index| routes.get(index));
         if let Some((_, first)) =
             before.into_iter().find(|(before, _)| overlap(&before.pattern.methods, methods))
         {
-            reading.wrong(
+            reader.wrong(
                 Problem::new(span.clone(), "two routes are for the same requests")
                     .label("the second one")
                     .also(first.clone(), "the first one")

@@ -7,18 +7,18 @@ use http::Method;
 use super::{load, parse, schema};
 use crate::routes;
 use crate::{
-    Address, Beside, Bucket, Directory, Fail, Manifest, Report, Reuse, Space, Stdio, Store,
-    defaults,
+    BucketConfig, Directory, Fail, ListenAddr, LoadContext, Manifest, ManifestError, Namespace,
+    ReuseConfig, Stdio, StoreConfig, defaults,
 };
 
-fn read(text: &str) -> Result<Manifest, Report> {
+fn read(text: &str) -> Result<Manifest, ManifestError> {
     parse(text, Path::new("/etc/host/host.toml"), &|name| {
         (name == "TOKEN").then(|| "secret".into())
     })
 }
 
 /// What is said of a manifest in which one component is right and `more` follows.
-fn refused(more: &str) -> Report {
+fn refused(more: &str) -> ManifestError {
     let text = format!("[component.shop]\nsource = \"shop.wasm\"\n{more}");
     read(&text).expect_err(more)
 }
@@ -34,9 +34,9 @@ fn one_component_is_enough() {
     assert_eq!(app.limits.instances, 250, "a quarter of all");
     assert_eq!(app.limits.cpu, Duration::from_secs(10));
     assert_eq!((app.reuse, app.breaker, app.fail), (None, None, Fail::Closed));
-    assert_eq!(app.grants, crate::Grants::default());
+    assert_eq!(app.grants, crate::GrantsConfig::default());
     let [route] = &manifest.routes[..] else { panic!("one route") };
-    assert_eq!(route.pattern.path, routes::Path::Prefix("/".into()));
+    assert_eq!(route.pattern.path, routes::PathPattern::Prefix("/".into()));
     assert_eq!(&*route.component, "app");
 }
 
@@ -50,8 +50,8 @@ fn the_process_is_as_it_is_said() {
     assert_eq!(
         manifest.listen.addresses,
         [
-            "0.0.0.0:8080".parse::<Address>().expect("right"),
-            Address::Unix("/etc/host/run/shop.sock".into()),
+            "0.0.0.0:8080".parse::<ListenAddr>().expect("right"),
+            ListenAddr::Unix("/etc/host/run/shop.sock".into()),
         ]
     );
     assert_eq!(manifest.listen.control, Some(PathBuf::from("/run/host/shop.sock")));
@@ -76,7 +76,7 @@ fn limits_are_those_of_the_component_then_those_of_all() {
     assert_eq!(shop.limits.total, Some(Duration::from_secs(60)));
     assert_eq!(shop.limits.log_rate, Some(64 << 10));
     assert_eq!(shop.limits.body_idle, Duration::from_secs(120));
-    let reuse = Reuse { exchanges: 50, concurrency: 4, idle: Duration::from_secs(10) };
+    let reuse = ReuseConfig { exchanges: 50, concurrency: 4, idle: Duration::from_secs(10) };
     assert_eq!(shop.reuse, Some(reuse));
     assert_eq!(shop.breaker.map(|breaker| breaker.failures), Some(5));
 }
@@ -96,10 +96,10 @@ fn grants_are_as_they_are_said() {
         Directory { host: "/etc/host/assets".into(), guest: "/assets".into(), writable: false };
     assert_eq!(grants.directories[0], assets);
     assert!(grants.directories[1].writable);
-    let own = Space::Own("shop".into(), "carts".into());
-    let carts = Bucket { store: Store::Disk("/etc/host/data.redb".into()), space: own };
+    let own = Namespace::Own("shop".into(), "carts".into());
+    let carts = BucketConfig { store: StoreConfig::Disk("/etc/host/data.redb".into()), space: own };
     assert_eq!(grants.buckets["carts"], carts);
-    assert_eq!(grants.buckets["rates"].space, Space::Shared("rates".into()));
+    assert_eq!(grants.buckets["rates"].space, Namespace::Shared("rates".into()));
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn routes_are_in_the_order_of_the_file() {
     assert_eq!(first.pattern.methods, [Method::GET, Method::HEAD]);
     assert_eq!(first.chain, ["auth".into()]);
     assert!(first.strip_prefix);
-    assert_eq!(second.pattern.path, routes::Path::Exact("/health".into()));
+    assert_eq!(second.pattern.path, routes::PathPattern::Exact("/health".into()));
     assert_eq!(third.pattern.host, None);
 }
 
@@ -428,7 +428,7 @@ fn the_manifest_without_anything_is_refused() {
 fn files_that_are_not_there_are_refused() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let none = |_: &str| None;
-    let report = load(&directory.join("missing.toml"), &none, &Beside::default())
+    let report = load(&directory.join("missing.toml"), &none, &LoadContext::default())
         .expect_err("files are missing");
     let text = report.to_string();
     for says in [
@@ -440,7 +440,8 @@ fn files_that_are_not_there_are_refused() {
         assert!(text.contains(says), "{says} in\n{text}");
     }
     assert_eq!(report.problems().len(), 4, "{text}");
-    let report = load(&directory.join("no.toml"), &none, &Beside::default()).expect_err("no file");
+    let report =
+        load(&directory.join("no.toml"), &none, &LoadContext::default()).expect_err("no file");
     assert!(report.one_line().contains("no.toml cannot be read: "), "{report}");
 }
 

@@ -1,7 +1,7 @@
 //! Which request goes where.
 
-mod level;
-mod spelling;
+mod affix_map;
+mod normalize;
 mod strip;
 
 use std::borrow::Cow;
@@ -9,24 +9,24 @@ use std::collections::HashMap;
 
 use http::Method;
 
-use level::{Levels, Stop};
-pub use spelling::{decoded, plain_spelling, resolved};
+use affix_map::{AffixMap, Delimiter};
+pub use normalize::{normalized, percent_decoded, remove_dot_segments};
 pub use strip::strip;
 
 /// Requests that a route is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
+pub struct RoutePattern {
     /// `shop.example`, `*.example`, or any.
     pub host: Option<String>,
     /// Which paths.
-    pub path: Path,
+    pub path: PathPattern,
     /// Which methods; all if empty.
     pub methods: Vec<Method>,
 }
 
 /// Paths that a route is for. Compared byte by byte, as they stand in the request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Path {
+pub enum PathPattern {
     /// `/shop` itself and what lies below it, `/shop/x`, but not `/shopping`. `/` is everything.
     Prefix(String),
     /// This path only.
@@ -35,7 +35,7 @@ pub enum Path {
 
 /// What a table says of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found<'a, T> {
+pub enum RouteMatch<'a, T> {
     /// The route that fits best.
     Route(&'a T),
     /// Routes fit, but none for this method: these have one.
@@ -51,11 +51,11 @@ pub enum Found<'a, T> {
 /// A search takes a look-up for each length of host and path that routes have and the request can
 /// have, however many routes there are and however long the path is.
 #[derive(Clone, Debug)]
-pub struct Table<T> {
+pub struct RouteTable<T> {
     targets: Vec<T>,
     names: HashMap<Box<str>, Paths>,
     /// By what stands after `*`: `.example`.
-    wildcards: Levels<Paths>,
+    wildcards: AffixMap<Paths>,
     any: Paths,
 }
 
@@ -63,7 +63,7 @@ pub struct Table<T> {
 #[derive(Clone, Debug, Default)]
 struct Paths {
     exact: HashMap<Box<str>, Methods>,
-    prefixes: Levels<Methods>,
+    prefixes: AffixMap<Methods>,
     everything: Methods,
 }
 
@@ -74,13 +74,13 @@ struct Methods {
     all: Option<usize>,
 }
 
-impl<T> Table<T> {
+impl<T> RouteTable<T> {
     /// A table of these routes. Of two alike the first one is found.
-    pub fn new(routes: impl IntoIterator<Item = (Pattern, T)>) -> Self {
+    pub fn new(routes: impl IntoIterator<Item = (RoutePattern, T)>) -> Self {
         let mut table = Self {
             targets: Vec::new(),
             names: HashMap::new(),
-            wildcards: Levels::default(),
+            wildcards: AffixMap::default(),
             any: Paths::default(),
         };
         for (pattern, target) in routes {
@@ -101,7 +101,7 @@ impl<T> Table<T> {
     }
 
     /// The route for a request: its host without port, in any case; its path without query.
-    pub fn find(&self, host: &str, path: &str, method: &Method) -> Found<'_, T> {
+    pub fn find(&self, host: &str, path: &str, method: &Method) -> RouteMatch<'_, T> {
         let host = plain(host);
         let mut others = Vec::new();
         let found = self
@@ -113,19 +113,19 @@ impl<T> Table<T> {
             .flat_map(|paths| paths.search(path))
             .find_map(|methods| methods.find(method, &mut others));
         match found.and_then(|index| self.targets.get(index)) {
-            Some(target) => Found::Route(target),
-            None if others.is_empty() => Found::Nothing,
-            None => Found::Methods(distinct(&others)),
+            Some(target) => RouteMatch::Route(target),
+            None if others.is_empty() => RouteMatch::Nothing,
+            None => RouteMatch::Methods(distinct(&others)),
         }
     }
 }
 
 impl Paths {
-    fn path(&mut self, path: Path) -> &mut Methods {
+    fn path(&mut self, path: PathPattern) -> &mut Methods {
         match path {
-            Path::Exact(path) => self.exact.entry(path.into()).or_default(),
-            Path::Prefix(prefix) if prefix == "/" => &mut self.everything,
-            Path::Prefix(prefix) => self.prefixes.at(&prefix),
+            PathPattern::Exact(path) => self.exact.entry(path.into()).or_default(),
+            PathPattern::Prefix(prefix) if prefix == "/" => &mut self.everything,
+            PathPattern::Prefix(prefix) => self.prefixes.at(&prefix),
         }
     }
 
@@ -134,7 +134,7 @@ impl Paths {
         self.exact
             .get(path)
             .into_iter()
-            .chain(self.prefixes.starts(path, Stop('/')))
+            .chain(self.prefixes.starts(path, Delimiter('/')))
             .chain([&self.everything])
     }
 }

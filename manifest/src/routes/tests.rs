@@ -1,16 +1,16 @@
 use http::Method;
 use proptest::prelude::*;
 
-use super::{Found, Path, Pattern, Table, strip};
+use super::{PathPattern, RouteMatch, RoutePattern, RouteTable, strip};
 
-fn table(routes: &[(&str, &str, &[Method])]) -> Table<usize> {
-    Table::new(routes.iter().enumerate().map(|(index, (host, path, methods))| {
+fn table(routes: &[(&str, &str, &[Method])]) -> RouteTable<usize> {
+    RouteTable::new(routes.iter().enumerate().map(|(index, (host, path, methods))| {
         let host = (!host.is_empty()).then(|| (*host).to_owned());
         let path = match path.strip_prefix('=') {
-            Some(exact) => Path::Exact(exact.to_owned()),
-            None => Path::Prefix((*path).to_owned()),
+            Some(exact) => PathPattern::Exact(exact.to_owned()),
+            None => PathPattern::Prefix((*path).to_owned()),
         };
-        (Pattern { host, path, methods: methods.to_vec() }, index)
+        (RoutePattern { host, path, methods: methods.to_vec() }, index)
     }))
 }
 
@@ -34,7 +34,7 @@ fn a_prefix_is_a_path_and_what_lies_below() {
         ("*", None),
     ];
     for (path, index) in finds {
-        let expected = index.as_ref().map_or(Found::Nothing, Found::Route);
+        let expected = index.as_ref().map_or(RouteMatch::Nothing, RouteMatch::Route);
         assert_eq!(table.find("any.example", path, &Method::GET), expected, "{path}");
     }
 }
@@ -63,7 +63,7 @@ fn the_most_exact_host_wins() {
         ("", 0),
     ];
     for (host, index) in finds {
-        assert_eq!(table.find(host, "/x", &Method::GET), Found::Route(&index), "{host}");
+        assert_eq!(table.find(host, "/x", &Method::GET), RouteMatch::Route(&index), "{host}");
     }
 }
 
@@ -76,13 +76,13 @@ fn a_route_that_names_the_method_comes_before_one_for_all() {
         ("", "/b/c", &[Method::PUT, Method::GET]),
         ("", "/a/b", &[Method::PUT]),
     ]);
-    assert_eq!(table.find("", "/a", &Method::GET), Found::Route(&1));
-    assert_eq!(table.find("", "/a", &Method::PUT), Found::Route(&0));
+    assert_eq!(table.find("", "/a", &Method::GET), RouteMatch::Route(&1));
+    assert_eq!(table.find("", "/a", &Method::PUT), RouteMatch::Route(&0));
     // None for this method there, but one that is less exact.
-    assert_eq!(table.find("", "/a/b", &Method::GET), Found::Route(&1));
-    assert_eq!(table.find("", "/b/c", &Method::HEAD), Found::Route(&2));
+    assert_eq!(table.find("", "/a/b", &Method::GET), RouteMatch::Route(&1));
+    assert_eq!(table.find("", "/b/c", &Method::HEAD), RouteMatch::Route(&2));
     let methods = vec![Method::PUT, Method::GET, Method::HEAD];
-    assert_eq!(table.find("", "/b/c", &Method::POST), Found::Methods(methods));
+    assert_eq!(table.find("", "/b/c", &Method::POST), RouteMatch::Methods(methods));
 }
 
 #[test]
@@ -109,21 +109,21 @@ fn stripping_leaves_a_path() {
 #[test]
 fn ten_thousand_routes_and_a_long_path_take_few_look_ups() {
     let routes: Vec<String> = (0..10_000).map(|index| format!("/r{index:05}/{index}")).collect();
-    let table = Table::new(routes.iter().enumerate().map(|(index, path)| {
-        let path = Path::Prefix(path.clone());
-        (Pattern { host: None, path, methods: Vec::new() }, index)
+    let table = RouteTable::new(routes.iter().enumerate().map(|(index, path)| {
+        let path = PathPattern::Prefix(path.clone());
+        (RoutePattern { host: None, path, methods: Vec::new() }, index)
     }));
-    assert_eq!(table.find("", "/r04711/4711/x", &Method::GET), Found::Route(&4711));
+    assert_eq!(table.find("", "/r04711/4711/x", &Method::GET), RouteMatch::Route(&4711));
     // The lengths of the numbers: this is all that a search ever looks at.
     let slashes = "/".repeat(1 << 16);
-    assert_eq!(table.any.prefixes.starts(&slashes, super::Stop('/')).count(), 0);
+    assert_eq!(table.any.prefixes.starts(&slashes, super::Delimiter('/')).count(), 0);
     assert_eq!(table.any.prefixes.lengths(), [12, 11, 10, 9]);
 }
 
 /// The rule as the documentation says it, route by route: the best route, or the methods of those
 /// that fit otherwise.
 fn naive(
-    routes: &[Pattern],
+    routes: &[RoutePattern],
     host: &str,
     path: &str,
     method: &Method,
@@ -139,13 +139,13 @@ fn naive(
             Some(_) => continue,
         };
         let path_rank = match &route.path {
-            Path::Exact(exact) if exact == path => usize::MAX,
-            Path::Prefix(prefix)
+            PathPattern::Exact(exact) if exact == path => usize::MAX,
+            PathPattern::Prefix(prefix)
                 if prefix == "/" || prefix == path || path.starts_with(&format!("{prefix}/")) =>
             {
                 prefix.len()
             }
-            Path::Exact(_) | Path::Prefix(_) => continue,
+            PathPattern::Exact(_) | PathPattern::Prefix(_) => continue,
         };
         let named = route.methods.contains(method);
         if !named && !route.methods.is_empty() {
@@ -164,12 +164,12 @@ fn naive(
     }
 }
 
-fn pattern() -> impl Strategy<Value = Pattern> {
+fn pattern() -> impl Strategy<Value = RoutePattern> {
     let methods = prop::sample::subsequence(vec![Method::GET, Method::PUT, Method::POST], 0..=2);
     (prop::option::of("(\\*\\.)?[ab](\\.[ab]){0,2}"), path(), any::<bool>(), methods).prop_map(
         |(host, path, exact, methods)| {
-            let path = if exact { Path::Exact(path) } else { Path::Prefix(path) };
-            Pattern { host, path, methods }
+            let path = if exact { PathPattern::Exact(path) } else { PathPattern::Prefix(path) };
+            RoutePattern { host, path, methods }
         },
     )
 }
@@ -194,11 +194,11 @@ proptest! {
         path in prop_oneof![4 => path(), 1 => "\\PC{0,8}"],
         method in prop::sample::select(vec![Method::GET, Method::PUT, Method::DELETE]),
     ) {
-        let table = Table::new(routes.iter().cloned().zip(0..));
+        let table = RouteTable::new(routes.iter().cloned().zip(0..));
         let found = match table.find(&host, &path, &method) {
-            Found::Route(index) => (Some(*index), Vec::new()),
-            Found::Methods(methods) => (None, sorted(methods)),
-            Found::Nothing => (None, Vec::new()),
+            RouteMatch::Route(index) => (Some(*index), Vec::new()),
+            RouteMatch::Methods(methods) => (None, sorted(methods)),
+            RouteMatch::Nothing => (None, Vec::new()),
         };
         prop_assert_eq!(found, naive(&routes, &host, &path, &method));
     }

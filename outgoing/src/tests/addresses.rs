@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-fn client_at(addresses: Vec<SocketAddr>, port: u16, limits: Limits) -> Client {
+fn client_at(addresses: Vec<SocketAddr>, port: u16, limits: ClientLimits) -> HttpClient {
     client_with(&[format!("http://a.test:{port}")], LOOPBACK, limits, &Names::saying([addresses]))
 }
 
@@ -24,7 +24,7 @@ async fn the_last_of_many_addresses_is_found() {
     for many in [4, 9, 60] {
         let addresses: Vec<_> = (1..=many).map(|last| dead(last, port)).collect();
         let addresses = [addresses, vec![server.address]].concat();
-        let client = client_at(addresses, port, Limits::default());
+        let client = client_at(addresses, port, ClientLimits::default());
         let response = send(&client, &format!("http://a.test:{port}/")).await.unwrap();
         assert_eq!(text(response).await, "hello", "{many}");
     }
@@ -41,11 +41,11 @@ async fn addresses_that_are_not_granted_are_left_out_however_many() {
     })
     .await;
     let outside = SocketAddr::from(([10, 0, 0, 1], private.address.port()));
-    let client = client_at(vec![outside; 9], port, Limits::default());
+    let client = client_at(vec![outside; 9], port, ClientLimits::default());
     let refused = send(&client, &format!("http://a.test:{port}/")).await;
     assert!(matches!(refused, Err(SendError::AddressDenied { .. })), "{refused:?}");
     let client =
-        client_at([vec![outside; 9], vec![server.address]].concat(), port, Limits::default());
+        client_at([vec![outside; 9], vec![server.address]].concat(), port, ClientLimits::default());
     let response = send(&client, &format!("http://a.test:{port}/")).await.unwrap();
     assert_eq!(text(response).await, "hello");
     assert!(hears.try_recv().is_err());
@@ -66,7 +66,8 @@ async fn addresses_that_do_not_answer_are_not_waited_for() {
         swallowing.push((listener, first));
     }
     let addresses: Vec<_> = (1..=6).map(|last| dead(last, port)).collect();
-    let client = client_at([addresses, vec![server.address]].concat(), port, Limits::default());
+    let client =
+        client_at([addresses, vec![server.address]].concat(), port, ClientLimits::default());
     tokio::time::pause();
     let start = tokio::time::Instant::now();
     let uri = format!("http://a.test:{port}/");

@@ -14,8 +14,8 @@ async fn saying(answer: String) -> Server {
     .await
 }
 
-fn at_most(bytes: u64) -> Limits {
-    Limits { response_body: Some(bytes), ..Limits::default() }
+fn at_most(bytes: u64) -> ClientLimits {
+    ClientLimits { response_body: Some(bytes), ..ClientLimits::default() }
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn a_body_that_is_cut_makes_room_for_the_next_request() {
         while peer.0.write_all(b"4\r\nmore\r\n").await.is_ok() && peer.0.flush().await.is_ok() {}
     })
     .await;
-    let client = client_of(&server, Limits { connections: 1, ..at_most(1000) });
+    let client = client_of(&server, ClientLimits { connections: 1, ..at_most(1000) });
     let endless = send(&client, &server.uri("/")).await.unwrap();
     let error = soon(endless.into_body().collect()).await.unwrap_err();
     assert!(matches!(error, SendError::ResponseTooLarge { .. }), "{error}");
@@ -84,7 +84,7 @@ async fn a_body_that_breaks_off_is_an_error() {
             peer.say(&format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n4\r\nsome\r\n")).await;
         })
         .await;
-        let client = client_of(&server, Limits::default());
+        let client = client_of(&server, ClientLimits::default());
         let response = send(&client, &server.uri("/")).await.unwrap();
         let broken = soon(response.into_body().collect()).await;
         assert!(matches!(broken, Err(SendError::Incomplete(_))), "{head}: {broken:?}");
@@ -94,7 +94,7 @@ async fn a_body_that_breaks_off_is_an_error() {
 #[tokio::test]
 async fn a_request_counts_until_its_response_is_read_or_dropped() {
     let server = Server::hello().await;
-    let client = client_of(&server, Limits { requests: 1, ..Limits::default() });
+    let client = client_of(&server, ClientLimits { requests: 1, ..ClientLimits::default() });
     let uri = server.uri("/");
     let response = send(&client, &uri).await.unwrap();
     assert!(matches!(send(&client, &uri).await, Err(SendError::TooMany { .. })));
@@ -108,7 +108,7 @@ async fn trailers_are_handed_on() {
     let answer = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
                   2\r\nhi\r\n0\r\nx-sum: 7\r\n\r\n";
     let server = saying(answer.into()).await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let whole = send(&client, &server.uri("/")).await.unwrap().into_body();
     let whole = soon(whole.collect()).await.unwrap();
     assert_eq!(whole.trailers().unwrap()["x-sum"], "7");
@@ -123,7 +123,7 @@ async fn huge_trailers_end_at_a_limit() {
         while peer.0.write_all(b"x-filler: 01234567890123456789\r\n").await.is_ok() {}
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let body = send(&client, &server.uri("/")).await.unwrap().into_body();
     assert!(soon(body.collect()).await.is_err());
 }

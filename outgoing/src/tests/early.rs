@@ -78,13 +78,13 @@ impl http_body::Body for Late {
     }
 }
 
-async fn upload(answer: &'static str, close: Close) -> Result<Response<Body>, SendError> {
+async fn upload(answer: &'static str, close: Close) -> Result<Response<UpstreamBody>, SendError> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let uri = format!("http://{}/", listener.local_addr().unwrap());
     let (closed, is_closed) = channel();
     let server = std::thread::spawn(move || answer_early(&listener, answer, close, &closed));
     let origins = [uri.trim_end_matches('/').to_owned()];
-    let client = client_with(&origins, NOTHING, Limits::default(), &Names::default());
+    let client = client_with(&origins, NOTHING, ClientLimits::default(), &Names::default());
     let body = Late { pieces: 0, closed: is_closed };
     let request = Request::post(&uri).body(body).unwrap();
     let response = soon(client.send(request, Timeouts::default())).await;

@@ -93,7 +93,7 @@ fn request(uri: &str, method: &str, body: AnyBody, length: Option<usize>) -> Req
 
 /// Sends it, does what the guest does, and waits for `hello` to come back.
 async fn exchange(
-    client: &Client,
+    client: &HttpClient,
     (uri, method): (&str, &str),
     kind: Body,
     length: Option<usize>,
@@ -166,7 +166,7 @@ async fn recording()
 #[tokio::test]
 async fn what_is_written_is_on_the_wire() {
     let (server, mut sees, mut has) = recording().await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let uri = server.uri("/");
     for method in METHODS {
         for kind in BODIES {
@@ -187,7 +187,7 @@ async fn what_is_written_is_on_the_wire() {
 #[tokio::test]
 async fn what_does_not_have_the_length_that_it_says_is_told() {
     let (server, mut sees, mut has) = recording().await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     for method in METHODS {
         for kind in BODIES {
             let right = kind.text().len();
@@ -217,7 +217,7 @@ async fn what_does_not_have_the_length_that_it_says_is_told() {
 #[tokio::test]
 async fn what_is_written_behind_the_length_is_not_sent() {
     let (server, mut sees, mut has) = recording().await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     for method in METHODS {
         let target = (&*server.uri("/"), method);
         exchange(&client, target, Body::Streamed, Some(5), &mut has).await.unwrap();
@@ -230,7 +230,7 @@ async fn what_is_written_behind_the_length_is_not_sent() {
 #[tokio::test]
 async fn a_trace_has_no_body() {
     let (server, mut sees, mut has) = recording().await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let uri = server.uri("/");
     for kind in [Body::Short, Body::Streamed] {
         let (feed, body) = body(kind);
@@ -257,7 +257,7 @@ async fn a_body_that_does_not_begin_is_announced_as_one_that_may() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let (feed, body) = fed();
     let request = Request::get(server.uri("/")).body(body).unwrap();
     tokio::time::pause();
@@ -288,7 +288,7 @@ async fn a_server_of_http_1_0_is_not_sent_half_a_request() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     assert_eq!(text(send(&client, &server.uri("/")).await.unwrap()).await, "hello");
     let (feed, body) = fed();
     feed.send(piece("hello")).unwrap();
@@ -302,7 +302,7 @@ async fn a_server_of_http_1_0_is_not_sent_half_a_request() {
 }
 
 /// A server of HTTP/2 that tells the method, the length and the body of each request.
-async fn recording2() -> (Client, String, mpsc::UnboundedReceiver<(Option<String>, String)>) {
+async fn recording2() -> (HttpClient, String, mpsc::UnboundedReceiver<(Option<String>, String)>) {
     let (saw, sees) = mpsc::unbounded_channel();
     let (root, config) = certificates();
     let mut config = ServerConfig::clone(&config);
@@ -334,7 +334,8 @@ async fn recording2() -> (Client, String, mpsc::UnboundedReceiver<(Option<String
     let origin = format!("https://secure.test:{}", server.address.port());
     let names = Names::saying([vec![server.address]]);
     let grants = (vec![origin.parse().unwrap()], LOOPBACK);
-    let client = Client::with_parts(grants, Limits::default(), names, Trust::only(vec![root]));
+    let client =
+        HttpClient::with_parts(grants, ClientLimits::default(), names, Trust::only(vec![root]));
     (client, origin, sees)
 }
 

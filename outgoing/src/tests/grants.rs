@@ -7,7 +7,7 @@ use super::*;
 #[tokio::test]
 async fn a_granted_address_is_reached() {
     let server = Server::hello().await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let response = send(&client, &server.uri("/")).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(text(response).await, "hello");
@@ -19,7 +19,7 @@ async fn what_is_not_granted_is_denied_before_anything_is_looked_up() {
     let names = Names::saying([vec![server.address]]);
     let port = server.address.port();
     let granted = [format!("http://api.test:{port}")];
-    let client = client_with(&granted, LOOPBACK, Limits::default(), &names);
+    let client = client_with(&granted, LOOPBACK, ClientLimits::default(), &names);
     for uri in [
         format!("http://other.test:{port}/"),
         format!("http://x.api.test:{port}/"),
@@ -40,7 +40,7 @@ async fn what_is_not_granted_is_denied_before_anything_is_looked_up() {
 #[tokio::test]
 async fn a_client_without_grants_reaches_nothing() {
     let server = Server::hello().await;
-    let client = client_with(&[], LOOPBACK, Limits::default(), &Names::default());
+    let client = client_with(&[], LOOPBACK, ClientLimits::default(), &Names::default());
     let refused = send(&client, &server.uri("/")).await.unwrap_err();
     assert_eq!(refused.to_string(), format!("no grant for http://{}", server.address));
 }
@@ -50,7 +50,8 @@ async fn a_wildcard_stands_for_names_below() {
     let server = Server::hello().await;
     let port = server.address.port();
     let names = Names::saying([vec![server.address]]);
-    let client = client_with(&[format!("*.svc.test:{port}")], LOOPBACK, Limits::default(), &names);
+    let client =
+        client_with(&[format!("*.svc.test:{port}")], LOOPBACK, ClientLimits::default(), &names);
     assert!(send(&client, &format!("http://a.b.svc.test:{port}/")).await.is_ok());
     let refused = send(&client, &format!("http://svc.test:{port}/")).await;
     assert!(matches!(refused, Err(SendError::Denied { .. })));
@@ -62,11 +63,11 @@ async fn a_name_that_leads_to_loopback_needs_the_word() {
     let port = server.address.port();
     let granted = [format!("http://localhost:{port}")];
     let names = Names::saying([vec![server.address]]);
-    let without = client_with(&granted, NOTHING, Limits::default(), &names);
+    let without = client_with(&granted, NOTHING, ClientLimits::default(), &names);
     let refused = send(&without, &format!("http://localhost:{port}/")).await.unwrap_err();
     assert!(matches!(refused, SendError::AddressDenied { .. }), "{refused}");
     assert_eq!(server.accepted(), 0);
-    let with = client_with(&granted, LOOPBACK, Limits::default(), &names);
+    let with = client_with(&granted, LOOPBACK, ClientLimits::default(), &names);
     assert!(send(&with, &format!("http://localhost:{port}/")).await.is_ok());
 }
 
@@ -76,10 +77,10 @@ async fn the_system_says_where_localhost_is_and_it_is_judged() {
     let port = server.address.port();
     let origins = vec![format!("http://localhost:{port}").parse().unwrap()];
     let uri = format!("http://localhost:{port}/");
-    let without = Client::new(origins.clone(), NOTHING, Limits::default());
+    let without = HttpClient::new(origins.clone(), NOTHING, ClientLimits::default());
     let refused = send(&without, &uri).await.unwrap_err();
     assert!(matches!(refused, SendError::AddressDenied { .. }), "{refused}");
-    let with = Client::new(origins, LOOPBACK, Limits::default());
+    let with = HttpClient::new(origins, LOOPBACK, ClientLimits::default());
     assert_eq!(text(send(&with, &uri).await.unwrap()).await, "hello");
 }
 
@@ -90,7 +91,7 @@ async fn only_those_addresses_of_a_name_that_pass_are_connected() {
     // Listens, so that a connection to it would be seen.
     let bad = SocketAddr::new("127.0.0.2".parse().unwrap(), port);
     let bad = Server::start_at(bad, |_, _| async {}).await;
-    let limits = Limits { forbidden: vec![bad.address], ..Limits::default() };
+    let limits = ClientLimits { forbidden: vec![bad.address], ..ClientLimits::default() };
     let metadata = SocketAddr::new("169.254.169.254".parse().unwrap(), port);
     let names = Names::saying([vec![metadata, bad.address, good.address]]);
     let client = client_with(&[format!("http://mixed.test:{port}")], LOOPBACK, limits, &names);
@@ -110,7 +111,7 @@ async fn a_name_that_is_bound_anew_is_judged_anew() {
     let metadata = SocketAddr::new("169.254.169.254".parse().unwrap(), port);
     let names = Names::saying([vec![server.address], vec![metadata]]);
     let granted = [format!("http://rebound.test:{port}")];
-    let client = client_with(&granted, LOOPBACK, Limits::default(), &names);
+    let client = client_with(&granted, LOOPBACK, ClientLimits::default(), &names);
     let uri = format!("http://rebound.test:{port}/");
     assert_eq!(text(send(&client, &uri).await.unwrap()).await, "");
     assert_eq!(names.asked(), 1, "one connection is one look-up");
@@ -126,14 +127,14 @@ async fn a_port_that_a_resolver_makes_up_is_not_used() {
     let port = server.address.port();
     let names = Names::saying([vec![elsewhere]]);
     let client =
-        client_with(&[format!("http://a.test:{port}")], LOOPBACK, Limits::default(), &names);
+        client_with(&[format!("http://a.test:{port}")], LOOPBACK, ClientLimits::default(), &names);
     assert!(send(&client, &format!("http://a.test:{port}/")).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_listener_of_the_host_itself_is_never_reached() {
     let health = Server::hello().await;
-    let limits = Limits { forbidden: vec![health.address], ..Limits::default() };
+    let limits = ClientLimits { forbidden: vec![health.address], ..ClientLimits::default() };
     let client = client_of(&health, limits);
     let refused = send(&client, &health.uri("/")).await.unwrap_err();
     assert!(matches!(refused, SendError::AddressDenied { .. }), "{refused}");
@@ -144,7 +145,7 @@ async fn a_listener_of_the_host_itself_is_never_reached() {
 async fn other_spellings_of_a_granted_address_are_refused() {
     let server = Server::hello().await;
     let port = server.address.port();
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     for host in ["127.1", "0x7f.1", "2130706433", "0177.0.0.1", "[::ffff:127.0.0.1]", "[::1]"] {
         let refused = send(&client, &format!("http://{host}:{port}/")).await.unwrap_err();
         let kind = matches!(refused, SendError::Uri(_) | SendError::Denied { .. });
@@ -164,7 +165,7 @@ async fn a_redirect_into_a_denied_range_is_handed_on_and_not_followed() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let response = send(&client, &server.uri("/")).await.unwrap();
     assert_eq!(response.status(), 302);
     assert_eq!(response.headers()["location"], metadata);
@@ -177,7 +178,7 @@ async fn nobody_listening_and_no_such_name_are_told_apart() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let granted = [format!("http://{address}"), "http://nowhere.test".into()];
-    let client = client_with(&granted, NOTHING, Limits::default(), &Names::default());
+    let client = client_with(&granted, NOTHING, ClientLimits::default(), &Names::default());
     let refused = send(&client, &format!("http://{address}/")).await;
     assert!(matches!(refused, Err(SendError::ConnectRefused { .. })), "{refused:?}");
     let refused = send(&client, "http://nowhere.test/").await;
@@ -192,7 +193,7 @@ async fn an_address_that_does_not_answer_does_not_hold_up_the_next_one() {
     let dead = SocketAddr::new("127.0.0.9".parse().unwrap(), port);
     let names = Names::saying([vec![dead, server.address]]);
     let client =
-        client_with(&[format!("http://a.test:{port}")], LOOPBACK, Limits::default(), &names);
+        client_with(&[format!("http://a.test:{port}")], LOOPBACK, ClientLimits::default(), &names);
     assert_eq!(
         text(send(&client, &format!("http://a.test:{port}/")).await.unwrap()).await,
         "hello"
@@ -211,7 +212,7 @@ async fn one_request_more_than_allowed_is_refused_at_once() {
         }
     })
     .await;
-    let client = client_of(&server, Limits { requests: 1, ..Limits::default() });
+    let client = client_of(&server, ClientLimits { requests: 1, ..ClientLimits::default() });
     let (other, uri) = (client.clone(), server.uri("/"));
     let first = tokio::spawn(async move { other.send(get(&uri), Timeouts::default()).await });
     soon(hears.recv()).await.unwrap();

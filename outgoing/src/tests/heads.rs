@@ -30,7 +30,7 @@ async fn listening() -> (Server, mpsc::UnboundedReceiver<String>) {
 #[tokio::test]
 async fn fields_of_the_connection_are_not_the_guests() {
     let (server, mut hears) = listening().await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let mut request = get(&server.uri("/a?b"));
     *request.version_mut() = Version::HTTP_2;
     let headers = request.headers_mut();
@@ -70,7 +70,7 @@ async fn a_response_keeps_the_fields_of_its_connection_to_itself() {
         peer.closed().await;
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let response = send(&client, &server.uri("/")).await.unwrap();
     let names: Vec<_> = response.headers().keys().map(|name| name.as_str().to_owned()).collect();
     assert_eq!(names, ["x-kept"]);
@@ -80,7 +80,7 @@ async fn a_response_keeps_the_fields_of_its_connection_to_itself() {
 #[tokio::test]
 async fn two_lengths_or_none_that_is_a_number_are_refused() {
     let (server, mut hears) = listening().await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     for lengths in [&["5", "6"][..], &["5", "5"], &["5, 5"], &["+5"], &["-1"], &["5x"], &[""]] {
         let mut request = Request::post(server.uri("/")).body(Full::from("hello")).unwrap();
         for length in lengths {
@@ -95,7 +95,7 @@ async fn two_lengths_or_none_that_is_a_number_are_refused() {
 #[tokio::test]
 async fn connect_is_refused() {
     let (server, _hears) = listening().await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let mut request = get(&server.uri("/"));
     *request.method_mut() = Method::CONNECT;
     let refused = soon(client.send(request, Timeouts::default())).await;
@@ -120,7 +120,7 @@ fn the_types_of_a_head_hold_no_line_ends() {
 #[tokio::test]
 async fn line_ends_in_disguise_stay_inside_their_value() {
     let (server, mut hears) = listening().await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let mut request = get(&server.uri("/%0d%0aGET%20/evil"));
     // NEL and other bytes above ASCII, which somebody may take for a line end, but not HTTP.
     let value = HeaderValue::from_bytes("a\u{85}\u{2028}x: y".as_bytes()).unwrap();
@@ -147,7 +147,7 @@ async fn a_body_longer_than_its_length_does_not_become_a_second_request() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let evil = Full::<Bytes>::from("helloGET /evil HTTP/1.1\r\nhost: x\r\n\r\n");
     for streamed in [false, true] {
         let body = match streamed {
@@ -170,7 +170,7 @@ async fn a_body_longer_than_its_length_does_not_become_a_second_request() {
 #[tokio::test]
 async fn a_length_without_a_body_is_refused() {
     let (server, mut hears) = listening().await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let mut request = get(&server.uri("/"));
     request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     let response = soon(client.send(request, Timeouts::default())).await.unwrap();
@@ -218,7 +218,7 @@ async fn a_body_that_ends_short_of_its_length_does_not_get_the_next_request() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let mut request = Request::post(server.uri("/")).body(Ending::default()).unwrap();
     request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("5"));
     // Whether it is answered or breaks is not promised.
@@ -237,7 +237,7 @@ async fn seen(method: &str, answer: &'static str) -> Result<(Vec<String>, String
         peer.say(answer).await;
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let request = Request::builder().method(method).uri(server.uri("/"));
     let request = request.body(Empty::<Bytes>::new()).unwrap();
     let response = soon(client.send(request, Timeouts::default())).await?;
@@ -327,7 +327,7 @@ async fn endless_headers_end_at_the_limit() {
             while peer.0.write_all(line.as_bytes()).await.is_ok() {}
         })
         .await;
-        let client = client_of(&server, Limits::default());
+        let client = client_of(&server, ClientLimits::default());
         let refused = send(&client, &server.uri("/")).await;
         assert!(matches!(refused, Err(SendError::HeadTooLarge)), "{refused:?}");
     }
@@ -345,7 +345,7 @@ async fn nonsense_is_a_breach_of_the_protocol_and_101_is_too() {
             peer.closed().await;
         })
         .await;
-        let client = client_of(&server, Limits::default());
+        let client = client_of(&server, ClientLimits::default());
         let refused = send(&client, &server.uri("/")).await;
         assert!(matches!(refused, Err(SendError::Protocol(_))), "{refused:?}");
     }
@@ -353,7 +353,7 @@ async fn nonsense_is_a_breach_of_the_protocol_and_101_is_too() {
 
 #[tokio::test]
 async fn no_secret_is_in_the_text_of_a_refusal() {
-    let client = client_with(&[], NOTHING, Limits::default(), &Names::default());
+    let client = client_with(&[], NOTHING, ClientLimits::default(), &Names::default());
     for uri in ["http://a.test/token-secret?key=secret", "http://user:secret@a.test/secret"] {
         let refused = send(&client, uri).await.unwrap_err();
         assert!(!format!("{refused} {refused:?}").contains("secret"), "{refused:?}");

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::slow::Silent;
 use super::*;
-use crate::{Lookup, LookupError, System};
+use crate::{Lookup, LookupError, SystemResolver};
 
 /// Places of all components in these tests.
 const ALL: usize = 10;
@@ -19,7 +19,7 @@ const ALL: usize = 10;
 struct Server {
     asked: mpsc::UnboundedReceiver<String>,
     gate: blocking::Sender<()>,
-    resolver: System,
+    resolver: SystemResolver,
 }
 
 impl Server {
@@ -27,7 +27,7 @@ impl Server {
         let (asks, asked) = mpsc::unbounded_channel();
         let (gate, opens) = blocking::channel();
         let opens = Mutex::new(opens);
-        let resolver = System::asking(Arc::clone(all), move |host, port| {
+        let resolver = SystemResolver::asking(Arc::clone(all), move |host, port| {
             asks.send(host.to_owned()).unwrap();
             // Also if the gate is dropped: then it is open for ever.
             opens.lock().unwrap().recv().ok();
@@ -165,6 +165,6 @@ async fn a_name_has_all_its_addresses_or_none_at_all() {
 
 #[tokio::test]
 async fn the_system_knows_localhost() {
-    let found = soon(Lookup::new(System::new()).lookup("localhost")).await.unwrap();
+    let found = soon(Lookup::new(SystemResolver::new()).lookup("localhost")).await.unwrap();
     assert!(found.iter().all(IpAddr::is_loopback), "{found:?}");
 }

@@ -33,7 +33,9 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::{Body, Client, Limits, Resolve, Resolved, SendError, Timeouts, Trust};
+use crate::{
+    ClientLimits, HttpClient, Resolve, Resolved, SendError, Timeouts, Trust, UpstreamBody,
+};
 
 /// Only fails; nothing is waited for as long as this.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -76,13 +78,18 @@ impl Resolve for Names {
     }
 }
 
-fn client_with(origins: &[String], reach: Reach, limits: Limits, names: &Names) -> Client {
+fn client_with(
+    origins: &[String],
+    reach: Reach,
+    limits: ClientLimits,
+    names: &Names,
+) -> HttpClient {
     let origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
-    Client::with_parts((origins, reach), limits, names.clone(), Trust::only(Vec::new()))
+    HttpClient::with_parts((origins, reach), limits, names.clone(), Trust::only(Vec::new()))
 }
 
 /// A client of one server by its address.
-fn client_of(server: &Server, limits: Limits) -> Client {
+fn client_of(server: &Server, limits: ClientLimits) -> HttpClient {
     client_with(&[server.origin()], NOTHING, limits, &Names::default())
 }
 
@@ -90,11 +97,11 @@ fn get(uri: &str) -> Request<Empty<Bytes>> {
     Request::get(uri).body(Empty::new()).unwrap()
 }
 
-async fn send(client: &Client, uri: &str) -> Result<Response<Body>, SendError> {
+async fn send(client: &HttpClient, uri: &str) -> Result<Response<UpstreamBody>, SendError> {
     soon(client.send(get(uri), Timeouts::default())).await
 }
 
-async fn text(response: Response<Body>) -> String {
+async fn text(response: Response<UpstreamBody>) -> String {
     let bytes = soon(response.into_body().collect()).await.unwrap().to_bytes();
     String::from_utf8(bytes.to_vec()).unwrap()
 }

@@ -12,7 +12,7 @@ use super::*;
 #[tokio::test]
 async fn two_requests_share_a_connection() {
     let server = Server::hello().await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     for _ in 0..2 {
         assert_eq!(text(send(&client, &server.uri("/")).await.unwrap()).await, "hello");
     }
@@ -48,7 +48,7 @@ async fn a_request_after_the_server_closed_goes_over_a_new_connection() {
     let (closed, is_closed) = channel();
     let server = std::thread::spawn(move || one_answer_each(&listener, &is_asked, &closed));
     let origins = [uri.trim_end_matches('/').to_owned()];
-    let client = client_with(&origins, NOTHING, Limits::default(), &Names::default());
+    let client = client_with(&origins, NOTHING, ClientLimits::default(), &Names::default());
     assert_eq!(text(send(&client, &uri).await.unwrap()).await, "hello");
     // Lets the tasks of the connection run until it is idle; nobody tells when that is.
     for _ in 0..100 {
@@ -79,7 +79,7 @@ async fn a_request_that_may_have_been_processed_is_not_repeated() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     assert_eq!(text(send(&client, &server.uri("/")).await.unwrap()).await, "hello");
     // A safe one would be sent again: see `repeat.rs`.
     let second = Request::post(server.uri("/second")).body(Empty::<Bytes>::new()).unwrap();
@@ -103,7 +103,7 @@ async fn dropping_the_last_client_closes_idle_connections() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let other = client.clone();
     assert_eq!(text(send(&client, &server.uri("/")).await.unwrap()).await, "hello");
     drop(client);
@@ -125,7 +125,7 @@ async fn a_connection_that_nobody_uses_is_closed_after_a_while() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     assert_eq!(text(send(&client, &server.uri("/")).await.unwrap()).await, "hello");
     tokio::time::pause();
     timeout(Duration::from_secs(3600), ends.recv()).await.unwrap().unwrap();
@@ -136,7 +136,8 @@ async fn idle_connections_to_many_hosts_are_bounded() {
     let server = Server::hello().await;
     let port = server.address.port();
     let names = Names::saying([vec![server.address]]);
-    let limits = Limits { requests: 1, connections: 100, idle_total: 3, ..Limits::default() };
+    let limits =
+        ClientLimits { requests: 1, connections: 100, idle_total: 3, ..ClientLimits::default() };
     let client = client_with(&[format!("*.many.test:{port}")], LOOPBACK, limits, &names);
     for number in 0..40 {
         let uri = format!("http://h{number}.many.test:{port}/");
@@ -158,7 +159,7 @@ async fn a_response_that_is_dropped_halfway_closes_its_connection() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     drop(send(&client, &server.uri("/")).await.unwrap());
     soon(ends.recv()).await.unwrap();
     drop(client);
@@ -177,7 +178,7 @@ async fn a_request_that_is_given_up_closes_its_connection() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let (other, uri) = (client.clone(), server.uri("/"));
     let request = tokio::spawn(async move { other.send(get(&uri), Timeouts::default()).await });
     assert_eq!(soon(hears.recv()).await, Some("head"));

@@ -93,7 +93,7 @@ const BARE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n";
 /// How often a request goes out that the second use of a connection swallows.
 async fn swallowed(method: &str, kind: Kind, last_words: &'static str) -> (bool, usize) {
     let (server, mut hears) = closing(last_words).await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     assert_eq!(text(send(&client, &server.uri("/")).await.unwrap()).await, "hello");
     soon(hears.recv()).await.unwrap();
     let request = Request::builder().method(method).uri(server.uri("/"));
@@ -160,7 +160,7 @@ async fn a_byte_of_a_response_says_that_the_request_was_processed() {
 #[tokio::test]
 async fn a_new_connection_that_swallows_a_request_is_believed() {
     let server = Server::start(|mut peer, _| async move { drop(peer.head().await) }).await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let broken = send(&client, &server.uri("/")).await;
     assert!(matches!(broken, Err(SendError::Incomplete(_))), "{broken:?}");
     assert_eq!(server.accepted(), 1);
@@ -189,7 +189,7 @@ async fn attempts_share_one_deadline() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     assert_eq!(text(send(&client, &server.uri("/first")).await.unwrap()).await, "hello");
     assert_eq!(soon(hears.recv()).await, Some(0));
     let uri = server.uri("/second");
@@ -247,7 +247,7 @@ async fn next_stream(stream: &mut TlsStream<TcpStream>) -> Option<u32> {
 }
 
 /// A server that does this with one stream after the other, whatever their connections, then answers.
-async fn acting(acts: &[Act]) -> (Client, String, mpsc::UnboundedReceiver<usize>) {
+async fn acting(acts: &[Act]) -> (HttpClient, String, mpsc::UnboundedReceiver<usize>) {
     let (heard, hears) = mpsc::unbounded_channel();
     let (root, config) = certificates();
     let mut config = ServerConfig::clone(&config);
@@ -286,7 +286,8 @@ async fn acting(acts: &[Act]) -> (Client, String, mpsc::UnboundedReceiver<usize>
     let origin = format!("https://secure.test:{}", server.address.port());
     let names = Names::saying([vec![server.address]]);
     let grants = (vec![origin.parse().unwrap()], LOOPBACK);
-    let client = Client::with_parts(grants, Limits::default(), names, Trust::only(vec![root]));
+    let client =
+        HttpClient::with_parts(grants, ClientLimits::default(), names, Trust::only(vec![root]));
     (client, origin, hears)
 }
 

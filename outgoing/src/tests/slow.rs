@@ -26,7 +26,7 @@ async fn stalling(answer: &'static str) -> (Server, mpsc::UnboundedReceiver<()>)
 
 async fn time_to_head(timeouts: Timeouts) -> Duration {
     let (server, mut hears) = stalling("").await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let request = tokio::spawn(async move { client.send(get(&server.uri("/")), timeouts).await });
     soon(hears.recv()).await.unwrap();
     pause();
@@ -57,7 +57,7 @@ async fn a_guest_can_shorten_a_wait_and_not_lengthen_it() {
 #[tokio::test]
 async fn a_body_that_stands_still_has_our_deadline() {
     let (server, mut hears) = stalling("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nsome").await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let mut body = send(&client, &server.uri("/")).await.unwrap().into_body();
     soon(hears.recv()).await.unwrap();
     assert_eq!(soon(body.frame()).await.unwrap().unwrap().into_data().unwrap(), "some");
@@ -81,7 +81,7 @@ async fn no_connection_has_our_deadline() {
     let address = listener.local_addr().unwrap();
     let _first = TcpStream::connect(address).await.unwrap();
     let origins = [format!("http://{address}")];
-    let client = client_with(&origins, NOTHING, Limits::default(), &Names::default());
+    let client = client_with(&origins, NOTHING, ClientLimits::default(), &Names::default());
     pause();
     for (asked, seconds) in
         [(None, 10), (Some(Duration::from_secs(3)), 3), (Some(Duration::MAX), 10)]
@@ -107,7 +107,7 @@ impl Resolve for Silent {
 async fn a_name_server_that_does_not_answer_has_our_deadline() {
     let origins = vec!["http://a.test".parse().unwrap()];
     let trust = Trust::only(Vec::new());
-    let client = Client::with_parts((origins, NOTHING), Limits::default(), Silent, trust);
+    let client = HttpClient::with_parts((origins, NOTHING), ClientLimits::default(), Silent, trust);
     let start = Instant::now();
     let refused = client.send(get("http://a.test/"), Timeouts::default()).await;
     assert!(matches!(refused, Err(SendError::ConnectTimeout)), "{refused:?}");
@@ -123,13 +123,13 @@ async fn no_time_at_all_is_no_panic() {
         Timeouts { head: zero, ..Timeouts::default() },
     ] {
         let (server, _hears) = stalling("").await;
-        let client = client_of(&server, Limits::default());
+        let client = client_of(&server, ClientLimits::default());
         let refused = soon(client.send(get(&server.uri("/")), timeouts)).await.unwrap_err();
         let kind = matches!(refused, SendError::ConnectTimeout | SendError::HeadTimeout);
         assert!(kind, "{refused}");
     }
     let (server, _hears) = stalling("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nsome").await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let timeouts = Timeouts { between_bytes: zero, ..Timeouts::default() };
     let response = soon(client.send(get(&server.uri("/")), timeouts)).await.unwrap();
     let error = soon(response.into_body().collect()).await.unwrap_err();
@@ -159,7 +159,7 @@ async fn a_response_that_came_while_the_process_was_stopped_is_in_time() {
             drop(stream.read(&mut [0]));
         });
         let origins = [uri.trim_end_matches('/').to_owned()];
-        let client = client_with(&origins, NOTHING, Limits::default(), &Names::default());
+        let client = client_with(&origins, NOTHING, ClientLimits::default(), &Names::default());
         let sent = tokio::spawn(async move {
             let response = client.send(get(&uri), Timeouts::default()).await?;
             response.into_body().collect().await

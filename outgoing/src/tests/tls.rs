@@ -86,12 +86,16 @@ impl http_body::Body for Pending {
     }
 }
 
-fn client(server: &Server, host: &str, roots: Vec<CertificateDer<'static>>) -> (Client, String) {
+fn client(
+    server: &Server,
+    host: &str,
+    roots: Vec<CertificateDer<'static>>,
+) -> (HttpClient, String) {
     let origin = format!("https://{host}:{}", server.address.port());
     let names = Names::saying([vec![server.address]]);
     let granted = vec![origin.parse().unwrap()];
     let grants = (granted, LOOPBACK);
-    (Client::with_parts(grants, Limits::default(), names, Trust::only(roots)), origin)
+    (HttpClient::with_parts(grants, ClientLimits::default(), names, Trust::only(roots)), origin)
 }
 
 #[tokio::test]
@@ -184,7 +188,7 @@ async fn the_roots_of_the_process_do_not_believe_just_anybody() {
     let origin = format!("https://secure.test:{}", server.address.port());
     let names = Names::saying([vec![server.address]]);
     let grants = (vec![origin.parse().unwrap()], LOOPBACK);
-    let client = Client::with_parts(grants, Limits::default(), names, Trust::process());
+    let client = HttpClient::with_parts(grants, ClientLimits::default(), names, Trust::process());
     let refused = send(&client, &origin).await;
     assert!(matches!(refused, Err(SendError::Certificate { .. })), "{refused:?}");
 }

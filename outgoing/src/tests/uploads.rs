@@ -51,7 +51,7 @@ async fn a_body_is_streamed() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let (feed, body) = fed();
     let request = Request::post(server.uri("/")).body(body).unwrap();
     let sent = tokio::spawn(async move { client.send(request, Timeouts::default()).await });
@@ -80,7 +80,7 @@ async fn a_body_that_fails_breaks_its_request_and_the_error_is_handed_back() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let (feed, body) = fed();
     feed.send(piece("some")).unwrap();
     let request = Request::post(server.uri("/")).body(body).unwrap();
@@ -106,7 +106,7 @@ async fn a_long_upload_is_not_a_slow_head() {
         }
     })
     .await;
-    let client = client_of(&server, Limits::default());
+    let client = client_of(&server, ClientLimits::default());
     let (feed, body) = fed();
     let request = Request::post(server.uri("/")).body(body).unwrap();
     let sent = tokio::spawn(async move { client.send(request, Timeouts::default()).await });
@@ -145,7 +145,7 @@ async fn deaf(answer: &'static str) -> (Server, mpsc::UnboundedReceiver<&'static
 #[tokio::test]
 async fn an_upload_that_nobody_takes_ends_with_the_response_that_is_dropped() {
     let (server, mut hears) = deaf("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nsome").await;
-    let client = client_of(&server, Limits { requests: 1, ..Limits::default() });
+    let client = client_of(&server, ClientLimits { requests: 1, ..ClientLimits::default() });
     let request = Request::post(server.uri("/")).body(Endless).unwrap();
     let response = soon(client.send(request, Timeouts::default())).await.unwrap();
     assert_eq!(soon(hears.recv()).await, Some("answered"));
@@ -170,7 +170,7 @@ async fn answered_early(
         }
     })
     .await;
-    let client = client_of(&server, Limits { requests: 1, ..Limits::default() });
+    let client = client_of(&server, ClientLimits { requests: 1, ..ClientLimits::default() });
     let request = Request::post(server.uri("/")).body(body).unwrap();
     let response = soon(client.send(request, Timeouts::default())).await.unwrap();
     assert_eq!(text(response).await, "hello");

@@ -3,20 +3,20 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use host_manifest::outgoing::{Origin, Reach, Verdict, admits_address, check};
+use host_manifest::outgoing::{Origin, PolicyDecision, Reach, admits_address, check};
 
 use crate::SendError;
 use crate::target::Target;
 
 /// The grants of one client.
 #[derive(Clone, Debug)]
-pub(crate) struct Judge {
+pub(crate) struct Policy {
     origins: Arc<[Origin]>,
     reach: Reach,
     forbidden: Forbidden,
 }
 
-impl Judge {
+impl Policy {
     pub(crate) fn new(origins: Vec<Origin>, reach: Reach, forbidden: Vec<SocketAddr>) -> Self {
         Self { origins: origins.into(), reach, forbidden: Forbidden::new(forbidden) }
     }
@@ -25,10 +25,10 @@ impl Judge {
     pub(crate) fn name(&self, target: &Target) -> Result<(), SendError> {
         let Target { scheme, host, port } = target;
         match check(&self.origins, &self.reach, scheme, &host.to_string(), *port) {
-            Verdict::Admitted => Ok(()),
-            Verdict::Malformed => Err(SendError::Uri("its host or its port is not one")),
-            Verdict::NotNamed => Err(SendError::Denied { origin: target.to_string() }),
-            Verdict::Address(_) => Err(SendError::AddressDenied {
+            PolicyDecision::Admitted => Ok(()),
+            PolicyDecision::Malformed => Err(SendError::Uri("its host or its port is not one")),
+            PolicyDecision::NotNamed => Err(SendError::Denied { origin: target.to_string() }),
+            PolicyDecision::Address(_) => Err(SendError::AddressDenied {
                 host: host.to_string(),
                 port: *port,
                 addresses: host.to_string(),

@@ -17,9 +17,9 @@ const LONGEST_LINE: usize = 500;
 
 /// Everything that is wrong with a manifest. There is at least one problem in it.
 ///
-/// `Display` gives the pictures without colour; [`Report::one_line`] is for logs.
+/// `Display` gives the pictures without colour; [`ManifestError::one_line`] is for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct ManifestError {
     file: PathBuf,
     text: String,
     problems: Vec<Problem>,
@@ -72,7 +72,7 @@ impl Problem {
     }
 }
 
-impl Report {
+impl ManifestError {
     /// In the order of the file, each problem once; those in no one place come last.
     pub(crate) fn new(file: &Path, text: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.start().unwrap_or(usize::MAX));
@@ -168,13 +168,13 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for ManifestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.render(false).trim_end())
     }
 }
 
-impl std::error::Error for Report {}
+impl std::error::Error for ManifestError {}
 
 /// The text of a file, in which columns are counted as editors do: miette counts bytes.
 #[derive(Debug)]

@@ -6,14 +6,14 @@ use std::fmt::Write as _;
 /// percent-encoded, in capitals; no dots, no empty segments, no backslashes. A request for a route
 /// with another spelling is always one that can be read in two ways.
 #[must_use]
-pub fn plain_spelling(path: &str) -> String {
-    resolved(&decoded(path).replace('\\', "/"), true)
+pub fn normalized(path: &str) -> String {
+    remove_dot_segments(&percent_decoded(path).replace('\\', "/"), true)
 }
 
 /// Percent-encoding undone, once (RFC 3986 §2.1), of what can stand in a path without it. What cannot
 /// is encoded, in capitals.
 #[must_use]
-pub fn decoded(path: &str) -> String {
+pub fn percent_decoded(path: &str) -> String {
     let mut text = String::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((&byte, behind)) = rest.split_first() {
@@ -49,7 +49,7 @@ fn follows_hex(text: &[u8]) -> bool {
 
 /// A path without its dots (RFC 3986 §5.2.4), and without empty segments if they are merged.
 #[must_use]
-pub fn resolved(path: &str, merged: bool) -> String {
+pub fn remove_dot_segments(path: &str, merged: bool) -> String {
     let mut segments: Vec<&str> = Vec::new();
     let mut rest = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
     while let Some(segment) = rest.next() {
@@ -75,7 +75,7 @@ mod tests {
     fn a_path_has_one_plain_spelling() {
         for plain in ["/", "/shop", "/shop/", "/%C3%A9", "/a%20b", "/100%25", "/a%3Fb", "/a.b/..c"]
         {
-            assert_eq!(plain_spelling(plain), plain);
+            assert_eq!(normalized(plain), plain);
         }
         for (path, plain) in [
             ("/%c3%a9", "/%C3%A9"),
@@ -89,8 +89,8 @@ mod tests {
             ("/%2e%2e/x", "/x"),
             ("/a%zz", "/a%25zz"),
         ] {
-            assert_eq!(plain_spelling(path), plain, "{path}");
+            assert_eq!(normalized(path), plain, "{path}");
         }
-        assert_eq!(decoded("/%2541"), "/%41", "once");
+        assert_eq!(percent_decoded("/%2541"), "/%41", "once");
     }
 }

@@ -4,9 +4,9 @@ use std::str::FromStr;
 
 use http::Method;
 
-use super::at::Form;
+use super::spanned::Form;
 use crate::outgoing::{Endpoint, Origin};
-use crate::{Address, Fail, Health, Limit, LogRate, Rate, Size, Smoke, Span, Stdio};
+use crate::{Fail, HealthAddr, Limit, ListenAddr, LogRate, Rate, Size, SmokeCheck, Span, Stdio};
 
 impl Form for Span {
     const EXAMPLES: &'static [&'static str] = &["500ms", "25s", "1m30s"];
@@ -28,15 +28,15 @@ impl Form for LogRate {
     const EXAMPLES: &'static [&'static str] = &["64KiB/s", "1MiB/s", "off"];
 }
 
-impl Form for Address {
+impl Form for ListenAddr {
     const EXAMPLES: &'static [&'static str] = &["127.0.0.1:8080", "[::1]:8080", "unix:/run/a.sock"];
 }
 
-impl Form for Health {
+impl Form for HealthAddr {
     const EXAMPLES: &'static [&'static str] = &["127.0.0.1:8081", "off"];
 }
 
-impl Form for Smoke {
+impl Form for SmokeCheck {
     const EXAMPLES: &'static [&'static str] = &["GET /health 200"];
 }
 

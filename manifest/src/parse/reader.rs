@@ -7,23 +7,23 @@ use std::str::FromStr;
 use toml::de::{DeTable, DeValue};
 
 use super::Env;
-use super::at::{At, Written};
 use super::confine::Places;
 use super::interpolate::{Wrong, interpolate};
-use super::near::nearest;
-use super::walk::Walk;
-use crate::report::Problem;
-use crate::{Beside, Fault};
+use super::spanned::{Spanned, Written};
+use super::suggest::nearest;
+use super::validate::Validation;
+use crate::error::Problem;
+use crate::{LimitFault, LoadContext};
 
 /// What is needed to read a value, and what was found wrong so far.
-pub(super) struct Reading<'a> {
+pub(super) struct Reader<'a> {
     text: &'a str,
     env: Env<'a>,
     /// Of the manifest.
     pub(super) directory: &'a Path,
     /// Files are looked at.
     pub(super) look: bool,
-    pub(super) beside: &'a Beside,
+    pub(super) context: &'a LoadContext,
     /// What the manifest names of the file system.
     pub(super) places: Places,
     spans: DeTable<'a>,
@@ -33,22 +33,22 @@ pub(super) struct Reading<'a> {
 }
 
 /// Nothing but the text.
-static ALONE: Beside = Beside { own: Vec::new(), total: None };
+static ALONE: LoadContext = LoadContext { own: Vec::new(), total: None };
 
-impl<'a> Reading<'a> {
+impl<'a> Reader<'a> {
     pub(super) fn new(
         text: &'a str,
         file: &'a Path,
         env: Env<'a>,
-        look: Option<&'a Beside>,
+        look: Option<&'a LoadContext>,
         spans: DeTable<'a>,
-        walk: Walk,
+        validation: Validation,
     ) -> Self {
-        let Walk { problems, damaged, whole } = walk;
+        let Validation { problems, damaged, whole } = validation;
         let directory = file.parent().unwrap_or_else(|| Path::new(""));
-        let (beside, look) = (look.unwrap_or(&ALONE), look.is_some());
+        let (context, look) = (look.unwrap_or(&ALONE), look.is_some());
         let places = Places::default();
-        Self { text, env, directory, look, beside, places, spans, damaged, whole, problems }
+        Self { text, env, directory, look, context, places, spans, damaged, whole, problems }
     }
 
     /// The line, counted from 1, of this byte.
@@ -58,6 +58,15 @@ impl<'a> Reading<'a> {
 
     pub(super) fn wrong(&mut self, problem: Problem) {
         self.problems.push(problem);
+    }
+
+    /// Complains about each directory through which a guest could change what is not its own. To be
+    /// called last: it takes what the manifest names of the file system.
+    pub(super) fn check_places(&mut self, manifest: &Path) {
+        if self.look {
+            let places = std::mem::take(&mut self.places);
+            self.problems.extend(places.problems(manifest, &self.context.own));
+        }
     }
 
     /// Whether something was taken out of the table here, so that what seems to be missing may be
@@ -72,7 +81,7 @@ impl<'a> Reading<'a> {
     }
 
     /// The text with variables filled in.
-    pub(super) fn text(&mut self, written: &At<String>) -> Option<String> {
+    pub(super) fn text(&mut self, written: &Spanned<String>) -> Option<String> {
         let wrong = match interpolate(&written.value, self.env) {
             Ok(text) => return Some(text),
             Err(wrong) => wrong,
@@ -128,7 +137,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Text that goes to guests or the system as it is.
-    pub(super) fn plain(&mut self, written: &At<String>) -> Option<String> {
+    pub(super) fn plain(&mut self, written: &Spanned<String>) -> Option<String> {
         let text = self.text(written)?;
         if text.contains('\0') {
             self.wrong(
@@ -143,7 +152,7 @@ impl<'a> Reading<'a> {
     /// Complains about `written`, which is none of `known`.
     pub(super) fn unknown<'b>(
         &mut self,
-        written: &At<String>,
+        written: &Spanned<String>,
         what: &str,
         known: impl IntoIterator<Item = &'b str> + Clone,
     ) {
@@ -158,7 +167,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Whether a name can be one of a component or store.
-    pub(super) fn name(&mut self, name: &At<String>, what: &str) {
+    pub(super) fn name(&mut self, name: &Spanned<String>, what: &str) {
         let fine = !name.value.is_empty()
             && name.value.len() <= 63
             && name
@@ -174,7 +183,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Complains about `faults` of the limits in the table at `path`.
-    pub(super) fn faults(&mut self, faults: Vec<Fault>, path: &[&str]) {
+    pub(super) fn faults(&mut self, faults: Vec<LimitFault>, path: &[&str]) {
         for fault in faults {
             let span = self
                 .blame(&fault, path)
@@ -193,7 +202,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Where the table at `path` says what is at fault, if it does.
-    pub(super) fn blame(&self, fault: &Fault, path: &[&str]) -> Option<Range<usize>> {
+    pub(super) fn blame(&self, fault: &LimitFault, path: &[&str]) -> Option<Range<usize>> {
         self.span_below(path, fault.key)
             .or_else(|| fault.clash.and_then(|key| self.span_below(path, key)))
     }

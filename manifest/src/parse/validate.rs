@@ -6,14 +6,14 @@ use std::mem;
 use std::ops::Range;
 
 use serde_json::Value;
-use toml::Spanned;
+use toml::Spanned as TomlSpanned;
 use toml::de::{DeTable, DeValue};
 
-use super::near::nearest;
-use crate::report::Problem;
+use super::suggest::nearest;
+use crate::error::Problem;
 
 /// What was found.
-pub(super) struct Walk {
+pub(super) struct Validation {
     pub(super) problems: Vec<Problem>,
     /// Tables out of which something was taken because it is wrong: what else seems to be missing
     /// there may be that.
@@ -22,13 +22,13 @@ pub(super) struct Walk {
     pub(super) whole: bool,
 }
 
-impl Walk {
+impl Validation {
     /// Takes what does not fit `schema` (one piece, without references) out of the file.
-    pub(super) fn over(schema: &Value, root: &mut Spanned<DeTable<'_>>) -> Self {
-        let mut walk = Self { problems: Vec::new(), damaged: Vec::new(), whole: true };
+    pub(super) fn run(schema: &Value, root: &mut TomlSpanned<DeTable<'_>>) -> Self {
+        let mut validation = Self { problems: Vec::new(), damaged: Vec::new(), whole: true };
         let span = root.span();
-        walk.table(schema, root.get_mut(), span, "");
-        walk
+        validation.table(schema, root.get_mut(), span, "");
+        validation
     }
 
     fn table(&mut self, schema: &Value, table: &mut DeTable<'_>, span: Range<usize>, name: &str) {
@@ -68,7 +68,7 @@ impl Walk {
     }
 
     /// Whether `value` is of a type that `schema` allows; looks into it if so.
-    fn value(&mut self, schema: &Value, value: &mut Spanned<DeValue<'_>>, name: &str) -> bool {
+    fn value(&mut self, schema: &Value, value: &mut TomlSpanned<DeValue<'_>>, name: &str) -> bool {
         let span = value.span();
         let Some(schema) = alternative(schema, value.get_ref()) else {
             self.problems.push(mistyped(schema, value, name));
@@ -146,7 +146,7 @@ fn describe(table: &str) -> String {
     }
 }
 
-fn unknown(schema: &Value, key: &Spanned<Cow<'_, str>>, table: &str) -> Problem {
+fn unknown(schema: &Value, key: &TomlSpanned<Cow<'_, str>>, table: &str) -> Problem {
     let written = key.get_ref();
     let properties = schema.get("properties").and_then(Value::as_object);
     let known: Vec<&str> =
@@ -180,7 +180,7 @@ fn missing(schema: &Value, key: &str) -> String {
     format!("add `{key} = {value}`: {}", what.unwrap_or("it is needed").replace('\n', " "))
 }
 
-fn mistyped(schema: &Value, value: &Spanned<DeValue<'_>>, name: &str) -> Problem {
+fn mistyped(schema: &Value, value: &TomlSpanned<DeValue<'_>>, name: &str) -> Problem {
     let kinds = types(schema);
     let words: Vec<&str> = kinds.iter().filter_map(|kind| word(kind)).collect();
     let problem = Problem::new(
