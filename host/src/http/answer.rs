@@ -23,8 +23,8 @@ use super::exchange::{Admitted, Exchanges};
 use super::failure::Failure;
 use super::label::Label;
 use super::verdict::Verdict;
-use crate::component::{BodyError, GuestFailure, Running, WasiBody};
-use crate::lifecycle::{Guard, Phase, PhaseWatch};
+use crate::component::{GuestFailure, Running, WasiBody};
+use crate::lifecycle::{Guard, Phase};
 
 /// Empty frames taken from a guest in one go, before others get their turn. They are dropped:
 /// forwarded over HTTP/2 they would grow the heap (wasmtime advisory f8mm).
@@ -34,8 +34,7 @@ const EMPTY_FRAMES: usize = 32;
 /// it unless all of the body was delivered.
 pub struct Answer {
     inner: Inner,
-    /// How it ends, once what came before is on the wire.
-    broken: Option<Broken>,
+    end: Break<Broken>,
 }
 
 enum Inner {
@@ -45,20 +44,9 @@ enum Inner {
         _guard: Option<Guard>,
     },
     Guest(Box<Stream>),
-    /// Of those behind a plugin that has failed.
-    Passed {
-        body: WasiBody,
-        guard: Guard,
-        phase: PhaseWatch,
-    },
 }
 
 impl Answer {
-    /// The answer of those behind a plugin that has failed, with the exchange's guard.
-    pub(super) fn passed(body: WasiBody, guard: Guard, phase: PhaseWatch) -> Self {
-        Self::from(Inner::Passed { body, guard, phase })
-    }
-
     /// Waits for the moment when it is not to be held back any longer: its time is up, or its end was
     /// decided. Holds nothing of it.
     pub(super) fn is_overdue(&self) -> impl Future<Output = ()> + Send + 'static {
@@ -67,7 +55,7 @@ impl Answer {
                 let cut = work.admitted.generation.cut();
                 (work.exchanges.phase().clone(), cut, stream.clock.deadline)
             }),
-            Inner::Whole { .. } | Inner::Passed { .. } => None,
+            Inner::Whole { .. } => None,
         };
         async move {
             let Some((phase, cut, deadline)) = waits else { return pending().await };
@@ -435,9 +423,44 @@ impl Drop for Stream {
     }
 }
 
+/// The break of a body, held back for one turn. hyper throws away what it has not written yet when a body
+/// breaks, the head too. A client that has seen nothing may take the request for one that was never
+/// served, and send it again: so hyper gets a turn for writing first.
+struct Break<E>(Option<E>);
+
+impl<E> Default for Break<E> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<E> Break<E> {
+    fn is_due(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn poll_after<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<Option<Result<T, E>>>,
+    ) -> Poll<Option<Result<T, E>>> {
+        if let Some(broken) = self.0.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        match ready!(poll(cx)) {
+            Some(Err(broken)) => {
+                self.0 = Some(broken);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => Poll::Ready(frame),
+        }
+    }
+}
+
 impl From<Inner> for Answer {
     fn from(inner: Inner) -> Self {
-        Self { inner, broken: None }
+        Self { inner, end: Break::default() }
     }
 }
 
@@ -448,14 +471,6 @@ impl Inner {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             Self::Guest(stream) => stream.hand_over(cx),
-            Self::Passed { body, guard, phase } => {
-                Pin::new(body).poll_frame(cx).map_err(|why: BodyError| {
-                    if phase.now() == Phase::Cut {
-                        guard.mark_cut();
-                    }
-                    Broken(Why::Body(why.to_string()))
-                })
-            }
         }
     }
 }
@@ -464,24 +479,12 @@ impl Body for Answer {
     type Data = Bytes;
     type Error = Broken;
 
-    /// hyper throws away what it has not written yet when a body breaks, the head too. A client that
-    /// has seen nothing may take the request for one that was never served, and send it again: so
-    /// hyper gets a turn for writing first.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(broken) = self.broken.take() {
-            return Poll::Ready(Some(Err(broken)));
-        }
-        match ready!(self.inner.poll_frame(cx)) {
-            Some(Err(broken)) => {
-                self.broken = Some(broken);
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            frame => Poll::Ready(frame),
-        }
+        let Self { inner, end } = &mut *self;
+        end.poll_after(cx, |cx| inner.poll_frame(cx))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -489,9 +492,8 @@ impl Body for Answer {
             Inner::Whole { bytes, .. } => bytes.is_none(),
             // A guest may still fail before it has said that this was all.
             Inner::Guest(stream) => {
-                stream.work.is_none() && stream.early.is_empty() && self.broken.is_none()
+                stream.work.is_none() && stream.early.is_empty() && !self.end.is_due()
             }
-            Inner::Passed { body, .. } => body.is_end_stream(),
         }
     }
 
@@ -503,7 +505,6 @@ impl Body for Answer {
             Inner::Guest(stream) => {
                 stream.owed.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
-            Inner::Passed { body, .. } => body.size_hint(),
         }
     }
 }
@@ -513,7 +514,6 @@ impl fmt::Debug for Answer {
         f.write_str(match self.inner {
             Inner::Whole { .. } => "Answer::Whole",
             Inner::Guest(_) => "Answer::Guest",
-            Inner::Passed { .. } => "Answer::Passed",
         })
     }
 }
@@ -521,25 +521,24 @@ impl fmt::Debug for Answer {
 #[cfg(test)]
 mod tests {
     use http::{Request, Response};
-    use http_body_util::BodyExt as _;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     use super::*;
-    use crate::lifecycle::Tracker;
 
-    struct BreaksAtOnce;
+    #[derive(Default)]
+    struct BreaksAtOnce(Break<fmt::Error>);
 
     impl Body for BreaksAtOnce {
         type Data = Bytes;
-        type Error = BodyError;
+        type Error = fmt::Error;
 
         fn poll_frame(
-            self: Pin<&mut Self>,
-            _cx: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-            Poll::Ready(Some(Err(BodyError::HttpResponseIncomplete)))
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, fmt::Error>>> {
+            self.0.poll_after(cx, |_| Poll::Ready(Some(Err(fmt::Error))))
         }
     }
 
@@ -547,13 +546,9 @@ mod tests {
     /// connection close without a word.
     #[tokio::test]
     async fn a_break_does_not_outrun_the_head_on_its_way_to_the_client() {
-        let (_, phase) = PhaseWatch::by_hand();
-        let exchanges = Tracker::named();
         let service = service_fn(|_: Request<hyper::body::Incoming>| {
-            let guard = exchanges.enter(Arc::new("GET /"));
-            let body = BreaksAtOnce.boxed_unsync();
-            let answer = Answer::passed(body, guard, phase.clone());
-            std::future::ready(Ok::<_, std::convert::Infallible>(Response::new(answer)))
+            let response = Response::new(BreaksAtOnce::default());
+            std::future::ready(Ok::<_, std::convert::Infallible>(response))
         });
         let (mut client, server) = duplex(1024);
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();

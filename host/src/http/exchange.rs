@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 
 use super::afterwork::Afterwork;
 use super::answer::{Answer, Stream, Timers, Work};
-use super::chain::{Origin, Pass, Recovered};
+use super::chain::{Origin, Pass};
 use super::clock::Clock;
 use super::edge;
 use super::failure::{self, Failure};
@@ -230,33 +230,20 @@ impl Exchanges {
             };
             let failure = fault.failure().of_plugin();
             report(&fault, failure, &guard, &label);
+            let Some(kept) = pass.take_back() else {
+                let mut guard = guard;
+                if retired {
+                    guard.mark_cut();
+                }
+                return failure.response();
+            };
             let (exchange, plugin) = (label.exchange(&guard), way.first().map(|it| &*it.name));
-            match pass.recover().await {
-                Recovered::Request(kept) => {
-                    info!(exchange, plugin, "passed by: fail = open");
-                    request = kept;
-                    // What a plugin has wasted is not the time of the next one.
-                    began = Moment::now();
-                    way = pass.into_rest();
-                    *label.server() = None;
-                }
-                Recovered::Response(response) => {
-                    info!(exchange, plugin, "passed by: fail = open");
-                    let mut guard = guard;
-                    if self.0.phase.now() == Phase::Cut {
-                        guard.mark_cut();
-                    }
-                    let phase = self.0.phase.clone();
-                    return response.map(|body| Answer::passed(body, guard, phase));
-                }
-                Recovered::Nothing => {
-                    let mut guard = guard;
-                    if retired {
-                        guard.mark_cut();
-                    }
-                    return failure.response();
-                }
-            }
+            info!(exchange, plugin, "passed by: fail = open");
+            request = kept;
+            // What a plugin has wasted is not the time of the next one.
+            began = Moment::now();
+            way = pass.into_rest();
+            *label.server() = None;
         }
     }
 
