@@ -138,7 +138,7 @@ pub(crate) fn of_what_serves(slot: &Slot) -> Vec<String> {
         let survey = app.generation.blueprint().survey().clone();
         (app.manifest.name.clone(), (app.generation.kind(), survey))
     });
-    of(site.apps().map(|app| &*app.manifest), &site.ways().clone(), &surveys.collect())
+    of(site.apps().map(|app| &*app.manifest), &site.routes().clone(), &surveys.collect())
 }
 
 #[cfg(test)]

@@ -61,9 +61,9 @@ fn examine(config: &Serve) -> anyhow::Result<Report> {
     let mut workshop = serve::workshop(config, None)?;
     (workshop.instances, workshop.say) = (1, progress::say);
     let loader = Arc::new(Loader::new(&workshop));
-    let outfitter = Outfit::for_a_look().outfitter(config);
+    let builder = Outfit::for_a_look().site_builder(config);
     let report = runtime.block_on(async {
-        let looked = outfitter.look(&loader).await;
+        let looked = builder.check(&loader).await;
         progress::cleared().await;
         describe(looked, config, &loader).await
     });

@@ -25,7 +25,9 @@ use crate::control::{self, Choice, Health, Host, Pending, Server};
 use crate::exit::Exit;
 use crate::lifecycle::{Cause, Commander, Lifecycle, NotNow, PhaseWatch, Work};
 use crate::net;
-use crate::site::{self, App, Ask, BreakerStanding, Listed, Slot, Standing, Swaps};
+use crate::site::{
+    self, App, BreakerState, GenerationInfo, GenerationRole, Slot, SwapCommand, SwapOutcome, Swaps,
+};
 
 /// Who follows the stop over the control socket has this long to read how it ended.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -154,7 +156,7 @@ impl Operator {
     }
 
     /// Has a swap carried out. It goes on when nobody waits for its outcome any more.
-    fn ask(&self, ask: Ask) -> Pending {
+    fn ask(&self, ask: SwapCommand) -> Pending {
         let Some((swaps, runtime)) = self.swaps.get() else {
             let why = NotNow::Starting.to_string();
             return Box::pin(ready(Outcome::Rejected { step: "ask".into(), why }));
@@ -218,15 +220,15 @@ impl Host for Operator {
     }
 
     fn reload(&self) -> Pending {
-        self.ask(Ask::Reload)
+        self.ask(SwapCommand::Reload)
     }
 
     fn swap(&self, component: Option<String>, path: PathBuf) -> Pending {
-        self.ask(Ask::Swap(component, path))
+        self.ask(SwapCommand::Swap(component, path))
     }
 
     fn rollback(&self, component: Option<String>) -> Pending {
-        self.ask(Ask::Rollback(component))
+        self.ask(SwapCommand::Rollback(component))
     }
 
     fn drain(&self) -> Result<(), Refused> {
@@ -266,13 +268,13 @@ fn refused(why: NotNow) -> Refused {
     Refused { error: why.to_string() }
 }
 
-fn outcome(done: site::Outcome) -> Outcome {
+fn outcome(done: SwapOutcome) -> Outcome {
     match done {
-        site::Outcome::Swapped { from, to, took } => {
+        SwapOutcome::Swapped { from, to, took } => {
             Outcome::Swapped { from, to, took_ms: millis(took) }
         }
-        site::Outcome::Unchanged { generation } => Outcome::Unchanged { generation },
-        site::Outcome::Reloaded(done) => Outcome::Reloaded {
+        SwapOutcome::Unchanged { generation } => Outcome::Unchanged { generation },
+        SwapOutcome::Reloaded(done) => Outcome::Reloaded {
             added: done.added,
             changed: done.changed,
             removed: done.removed,
@@ -281,13 +283,13 @@ fn outcome(done: site::Outcome) -> Outcome {
             restart: done.restart,
             took_ms: millis(done.took),
         },
-        site::Outcome::Rejected(Rejected { step, why, .. }) => {
+        SwapOutcome::Rejected(Rejected { step, why, .. }) => {
             Outcome::Rejected { step: step.name().into(), why }
         }
     }
 }
 
-fn last_swap(last: site::LastSwap) -> LastSwap {
+fn last_swap(last: site::SwapRecord) -> LastSwap {
     LastSwap {
         ago_ms: millis(last.at.elapsed()),
         outcome: outcome(last.outcome),
@@ -297,7 +299,7 @@ fn last_swap(last: site::LastSwap) -> LastSwap {
 
 fn component(app: &App) -> Component {
     let limit = app.limits().instances;
-    let standing = app.breaker.as_ref().map(|breaker| breaker.standing());
+    let standing = app.breaker.as_ref().map(|breaker| breaker.state());
     Component {
         name: app.manifest.name.to_string(),
         generation: app.generation.number(),
@@ -307,23 +309,23 @@ fn component(app: &App) -> Component {
         },
         memory: app.settings.memory.used(),
         put_aside_ms: match standing {
-            Some(BreakerStanding::Open(left)) => Some(millis(left)),
-            Some(BreakerStanding::Closed) | None => None,
+            Some(BreakerState::Open(left)) => Some(millis(left)),
+            Some(BreakerState::Closed) | None => None,
         },
     }
 }
 
-fn generation(listed: Listed) -> Generation {
+fn generation(listed: GenerationInfo) -> Generation {
     Generation {
         number: listed.number,
         component: listed.component,
         path: listed.path.into(),
         digest: listed.digest,
         kind: listed.kind.to_string(),
-        state: match listed.standing {
-            Standing::Current => GenerationState::Current,
-            Standing::Previous => GenerationState::Previous,
-            Standing::Retired => GenerationState::Retired,
+        state: match listed.role {
+            GenerationRole::Current => GenerationState::Current,
+            GenerationRole::Previous => GenerationState::Previous,
+            GenerationRole::Retired => GenerationState::Retired,
         },
         in_flight: listed.in_flight as u64,
         since_ms: millis(listed.since.elapsed()),

@@ -13,7 +13,7 @@ use crate::component::{
 };
 use crate::config::{self, Serve};
 use crate::look;
-use crate::site::Outfitter;
+use crate::site::SiteBuilder;
 
 /// What components are given comes from here. Shared by all loads of a process.
 #[derive(Clone, Debug)]
@@ -56,13 +56,13 @@ impl Outfit {
     }
 
     /// What makes sites for the manifest of `config`, and reads it again where it has a file.
-    pub(crate) fn outfitter(self, config: &Serve) -> Outfitter {
-        let outfitter =
-            Outfitter::fixed(config.manifest.clone(), move |component| self.settings(component));
-        let Some(file) = config.file.clone() else { return outfitter };
+    pub(crate) fn site_builder(self, config: &Serve) -> SiteBuilder {
+        let builder =
+            SiteBuilder::fixed(config.manifest.clone(), move |component| self.settings(component));
+        let Some(file) = config.file.clone() else { return builder };
         let over = config.over.clone();
         let beside = LoadContext { own: over.own.clone(), total: Some(config.manifest.total) };
-        outfitter.read_by(file.path.clone(), file.stamp, move || {
+        builder.with_file(file.path.clone(), file.stamp, move || {
             let manifest = config::read(&file.path, &beside).map_err(|why| Rejected {
                 passing: why.is_passing(),
                 ..Rejected::at(Step::Manifest, why.one_line())

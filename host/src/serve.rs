@@ -33,7 +33,7 @@ use crate::outlet;
 use crate::progress;
 use crate::resources;
 use crate::site::{
-    Outcome as SwapOutcome, Outfitter, Reloads, Retirement, Site, Slot, Swaps, Trigger,
+    Reloads, RetirementPolicy, Site, SiteBuilder, Slot, SwapOutcome, Swapper, Swaps, Trigger,
 };
 use crate::terminal;
 use crate::threads;
@@ -185,8 +185,8 @@ async fn start(
     let watch = manifest.swap.watch.then(Watch::start).transpose().context("watching files")?;
     let stores = Stores::default();
     operator.keeps(stores.clone());
-    let outfitter = outfitter(&config, &process, (stores, memory));
-    let slot = Arc::new(Slot::new(load(&outfitter, &loader).await?));
+    let builder = site_builder(&config, &process, (stores, memory));
+    let slot = Arc::new(Slot::new(load(&builder, &loader).await?));
     let scarcity = net::Scarcity::new();
     let service =
         Exchanges::new(slot.clone(), phase.clone(), &work, terms(manifest), scarcity.clone());
@@ -213,7 +213,7 @@ async fn start(
         doors.spawn(acceptor.run(token));
     }
     operator.serves(slot.clone());
-    let changes = Changes { slot, loader, outfitter, watch };
+    let changes = Changes { slot, loader, builder, watch };
     operator.swaps(swap_when_asked(changes, &config, &process, &mut doors));
     say(&line).await;
     Ok(doors)
@@ -228,7 +228,7 @@ fn keeper(tracker: Tracker) -> Keeper {
 struct Changes {
     slot: Arc<Slot>,
     loader: Arc<Loader>,
-    outfitter: Outfitter,
+    builder: SiteBuilder,
     watch: Option<Watch>,
 }
 
@@ -240,12 +240,12 @@ fn swap_when_asked(
     tasks: &mut JoinSet<()>,
 ) -> Swaps {
     let swap = &config.manifest.swap;
-    let retirement = Retirement { timeout: swap.retire, at_most: swap.retired };
+    let policy = RetirementPolicy { timeout: swap.retire, at_most: swap.retired };
     let stopping = CancellationToken::new();
     let keeper = keeper(process.work.swaps.clone());
-    let Changes { slot, loader, outfitter, watch } = changes;
-    let (swaps, swapper) =
-        Swaps::new(slot.clone(), loader, outfitter, retirement, stopping.clone(), keeper);
+    let Changes { slot, loader, builder, watch } = changes;
+    let (swapper, swaps) =
+        Swapper::new(slot.clone(), loader, builder, policy, stopping.clone(), keeper);
     tasks.spawn(swapper.run());
     tasks.spawn(tell_guests_of_the_stop(swaps.clone(), process.phase.clone(), stopping));
     tasks.spawn(reload_on_hangup(swaps.clone(), process.hangups.clone()));
@@ -311,8 +311,8 @@ fn bind(addresses: &[ListenAddr]) -> anyhow::Result<Vec<Listener>> {
 }
 
 /// Loads the first generations, with everything that a swap would ask of them.
-pub(crate) async fn load(outfitter: &Outfitter, loader: &Arc<Loader>) -> anyhow::Result<Site> {
-    let site = outfitter.build(loader).await?;
+pub(crate) async fn load(builder: &SiteBuilder, loader: &Arc<Loader>) -> anyhow::Result<Site> {
+    let site = builder.build(loader).await?;
     for app in site.apps() {
         let (component, kind) = (app.generation.name(), app.generation.kind());
         info!(component, %kind, generation = app.generation.number(), "component is ready");
@@ -359,11 +359,11 @@ pub(crate) fn workshop(config: &Serve, memory: Option<u64>) -> anyhow::Result<Wo
 }
 
 /// What makes of the manifest what is served, now and at every reload.
-fn outfitter(
+fn site_builder(
     config: &Serve,
     process: &Process,
     (stores, memory): (Stores, Option<u64>),
-) -> Outfitter {
+) -> SiteBuilder {
     let commander = process.commander.clone();
     let outfit = Outfit {
         named: config.file.is_some(),
@@ -376,7 +376,7 @@ fn outfitter(
         forbidden: process.health.into_iter().collect(),
         look: false,
     };
-    outfit.outfitter(config)
+    outfit.site_builder(config)
 }
 
 fn terms(manifest: &Manifest) -> Terms {

@@ -30,7 +30,7 @@ use crate::component::{Generation, GuestFailure, Hops, Running, WasiBody};
 use crate::date;
 use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Work as InFlight};
 use crate::net::{self, RequestBody, Scarcity};
-use crate::site::{Breaker, BreakerStanding, Permit, Slot, Target};
+use crate::site::{BreakerState, CircuitBreaker, InstancePermit, RouteTarget, Slot};
 
 /// Serves exchanges: the service that the network is handed. Cloning gives another handle.
 #[derive(Clone, Debug)]
@@ -327,17 +327,17 @@ struct Begun {
 
 /// The right to an instance of a component, and what it was at that moment.
 pub(super) struct Admitted {
-    _permit: Permit,
+    _permit: InstancePermit,
     pub(super) generation: Arc<Generation>,
     pub(super) entry: Arc<ComponentConfig>,
-    breaker: Option<Arc<Breaker>>,
+    breaker: Option<Arc<CircuitBreaker>>,
 }
 
 impl Admitted {
     /// The guest has failed: that counts where somebody counts.
     pub(super) fn failed(&self) {
         if let Some(breaker) = &self.breaker
-            && breaker.failed()
+            && breaker.count_failure()
         {
             warn!(component = %self.entry.name, "component keeps failing and is put aside");
         }
@@ -436,7 +436,7 @@ impl Shared {
     async fn admit(&self, way: &Way, label: &Label) -> Result<Admitted, Fault> {
         let was = way.latest(&self.site.current()).cloned().ok_or(Failure::NoRoute)?;
         if let Some(breaker) = &was.breaker
-            && let BreakerStanding::Open(left) = breaker.standing()
+            && let BreakerState::Open(left) = breaker.state()
         {
             return Err(Failure::put_aside(left).into());
         }
@@ -446,10 +446,10 @@ impl Shared {
                     let more = self.scarcity.is_held_up().then_some(self.terms.min_rate).flatten();
                     let more = more.map_or(Duration::ZERO, |rate| rate.grace + CUT_WITHIN);
                     let of_all = way.limits().count();
-                    let enter = was.bulkhead.enter(way.reserve(), of_all, more);
+                    let enter = was.bulkhead.acquire(way.reserve(), of_all, more);
                     self.scarcity.wait_for(enter).await
                 }
-                Some(_) => was.bulkhead.follow(way.reserve()).await,
+                Some(_) => was.bulkhead.acquire_in_chain(way.reserve()).await,
             }
         };
         let permit = tokio::select! {
@@ -496,7 +496,7 @@ impl Shared {
 }
 
 /// Whether both lead to the same route, or neither to any.
-fn same(one: &RouteMatch<'_, Target>, other: &RouteMatch<'_, Target>) -> bool {
+fn same(one: &RouteMatch<'_, RouteTarget>, other: &RouteMatch<'_, RouteTarget>) -> bool {
     match (one, other) {
         (RouteMatch::Route(one), RouteMatch::Route(other)) => std::ptr::eq(*one, *other),
         (RouteMatch::Route(_), _) | (_, RouteMatch::Route(_)) => false,

@@ -7,7 +7,7 @@ use host_manifest::{ComponentConfig, ComponentLimits, Route};
 use http::uri::PathAndQuery;
 use http::{Request, Uri};
 
-use crate::site::{App, Reserve, Site, Target};
+use crate::site::{App, ChainPermits, RouteTarget, Site};
 
 /// The components that a request goes through: plugins, then the one that is to answer.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(super) struct Way {
     ways: Arc<[Route]>,
     /// What the last one does not see of the path.
     strip: Option<Arc<str>>,
-    reserve: Reserve,
+    reserve: ChainPermits,
 }
 
 /// One of them.
@@ -30,16 +30,16 @@ struct Stop {
 
 impl Way {
     /// None where the site lacks one of them, which a checked manifest does not.
-    pub(super) fn new(site: &Site, target: &Target) -> Option<Self> {
+    pub(super) fn new(site: &Site, target: &RouteTarget) -> Option<Self> {
         let names = target.chain.iter().chain([&target.component]);
         let stop = |name: &Arc<str>| {
             let app = site.app(name)?;
             Some(Stop { entry: app.manifest.clone(), app: Some(app.clone()) })
         };
         let stops: Option<VecDeque<_>> = names.map(stop).collect();
-        let (ways, strip) = (site.ways().clone(), target.strip.clone());
+        let (ways, strip) = (site.routes().clone(), target.strip.clone());
         let stops = stops.filter(|stops| !stops.is_empty())?;
-        Some(Self { stops, ways, strip, reserve: Reserve::default() })
+        Some(Self { stops, ways, strip, reserve: ChainPermits::default() })
     }
 
     /// Whose turn it is, as the manifest had it when the request was routed.
@@ -74,7 +74,7 @@ impl Way {
     }
 
     /// The instances that its first one has taken for those behind it. The same from there on.
-    pub(super) fn reserve(&self) -> &Reserve {
+    pub(super) fn reserve(&self) -> &ChainPermits {
         &self.reserve
     }
 

@@ -1,5 +1,5 @@
-//! Puts a component aside that keeps failing: its requests are refused at once for a while, so that
-//! nobody waits for what fails anyway.
+//! The circuit breaker of a component. A component that keeps failing is put aside: its requests are
+//! refused at once for a while, so that no request waits for an answer that would fail anyway.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,76 +9,76 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Counts the failures of one generation of a component.
-pub struct Breaker {
+pub struct CircuitBreaker {
     rule: host_manifest::BreakerConfig,
-    state: Mutex<State>,
+    counts: Mutex<Counts>,
 }
 
 #[derive(Default)]
-struct State {
+struct Counts {
     failures: VecDeque<Instant>,
     open_until: Option<Instant>,
 }
 
-/// What a breaker does at a moment.
+/// What a breaker does with requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum BreakerState {
     /// Requests pass.
     Closed,
     /// Requests are refused, for so long from now.
     Open(Duration),
 }
 
-impl Breaker {
-    /// A closed one.
+impl CircuitBreaker {
+    /// A closed breaker.
     #[must_use]
     pub fn new(rule: host_manifest::BreakerConfig) -> Self {
-        Self { rule, state: Mutex::default() }
+        Self { rule, counts: Mutex::default() }
     }
 
-    /// Whether requests pass. When the pause is over they do again, and failures count anew.
+    /// Whether requests pass. After the pause they do again, and failures count anew.
     #[must_use]
-    pub fn standing(&self) -> Standing {
-        let mut state = self.state();
+    pub fn state(&self) -> BreakerState {
+        let mut counts = self.counts();
         let now = Instant::now();
-        match state.open_until {
-            Some(until) if until > now => Standing::Open(until - now),
+        match counts.open_until {
+            Some(until) if until > now => BreakerState::Open(until - now),
             Some(_) => {
-                *state = State::default();
-                Standing::Closed
+                *counts = Counts::default();
+                BreakerState::Closed
             }
-            None => Standing::Closed,
+            None => BreakerState::Closed,
         }
     }
 
-    /// The guest has failed. True if that opens the breaker.
-    pub fn failed(&self) -> bool {
-        let mut state = self.state();
+    /// Counts a failure of the guest. True if that opens the breaker.
+    pub fn count_failure(&self) -> bool {
+        let mut counts = self.counts();
         let now = Instant::now();
-        // What was under way when it opened.
-        if state.open_until.is_some() {
+        // It was under way when the breaker opened.
+        if counts.open_until.is_some() {
             return false;
         }
-        state.failures.push_back(now);
-        while state.failures.front().is_some_and(|first| now - *first > self.rule.within) {
-            state.failures.pop_front();
+        counts.failures.push_back(now);
+        while counts.failures.front().is_some_and(|first| now - *first > self.rule.within) {
+            counts.failures.pop_front();
         }
-        let opens = state.failures.len() >= self.rule.failures as usize;
+        let opens = counts.failures.len() >= self.rule.failures as usize;
         if opens {
-            state.open_until = Some(now + self.rule.pause);
-            state.failures.clear();
+            counts.open_until = Some(now + self.rule.pause);
+            counts.failures.clear();
         }
         opens
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Breaker {
+impl fmt::Debug for CircuitBreaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Breaker").field("rule", &self.rule).finish_non_exhaustive()
+        f.debug_struct("CircuitBreaker").field("rule", &self.rule).finish_non_exhaustive()
     }
 }
 
@@ -93,20 +93,20 @@ mod tests {
         let second = Duration::from_secs(1);
         let rule =
             host_manifest::BreakerConfig { failures: 3, within: 10 * second, pause: 30 * second };
-        let breaker = Breaker::new(rule);
-        assert!(!breaker.failed());
-        assert!(!breaker.failed());
+        let breaker = CircuitBreaker::new(rule);
+        assert!(!breaker.count_failure());
+        assert!(!breaker.count_failure());
         advance(11 * second).await;
-        assert!(!breaker.failed(), "the first two are too long ago");
-        assert!(!breaker.failed());
-        assert_eq!(breaker.standing(), Standing::Closed);
-        assert!(breaker.failed());
-        assert_eq!(breaker.standing(), Standing::Open(30 * second));
+        assert!(!breaker.count_failure(), "the first two are too long ago");
+        assert!(!breaker.count_failure());
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        assert!(breaker.count_failure());
+        assert_eq!(breaker.state(), BreakerState::Open(30 * second));
         advance(29 * second).await;
-        assert!(!breaker.failed(), "what was under way does not make the pause longer");
-        assert_eq!(breaker.standing(), Standing::Open(second));
+        assert!(!breaker.count_failure(), "what was under way does not make the pause longer");
+        assert_eq!(breaker.state(), BreakerState::Open(second));
         advance(second).await;
-        assert_eq!(breaker.standing(), Standing::Closed);
-        assert!(!breaker.failed(), "failures count anew");
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        assert!(!breaker.count_failure(), "failures count anew");
     }
 }

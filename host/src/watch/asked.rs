@@ -8,7 +8,7 @@ use std::time::Duration;
 use host_manifest::Stamp;
 use tokio::time::{Instant, sleep_until};
 
-use crate::site::Outcome;
+use crate::site::SwapOutcome;
 
 /// A reload that failed for what passes is tried again after this time, then after twice of it, and so
 /// on: what passes quickly is not waited for, and what lasts does not fill the log.
@@ -59,16 +59,16 @@ pub(super) struct Again {
 
 impl Again {
     /// After what has come of a reload: not if the refusal is for what the files are.
-    pub(super) fn after(&mut self, outcome: &Outcome) {
+    pub(super) fn after(&mut self, outcome: &SwapOutcome) {
         match outcome {
-            Outcome::Rejected(why) if why.passing => {
+            SwapOutcome::Rejected(why) if why.passing => {
                 self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
                 self.due = Some(Instant::now() + self.pause);
             }
-            Outcome::Rejected(_)
-            | Outcome::Swapped { .. }
-            | Outcome::Unchanged { .. }
-            | Outcome::Reloaded(_) => *self = Self::default(),
+            SwapOutcome::Rejected(_)
+            | SwapOutcome::Swapped { .. }
+            | SwapOutcome::Unchanged { .. }
+            | SwapOutcome::Reloaded(_) => *self = Self::default(),
         }
     }
 
@@ -147,7 +147,7 @@ mod tests {
     /// the file.
     #[tokio::test(start_paused = true)]
     async fn what_failed_for_what_passes_is_tried_again_less_and_less_often() {
-        let passes = Outcome::Rejected(Rejected::for_now(Step::Read, "no descriptor"));
+        let passes = SwapOutcome::Rejected(Rejected::for_now(Step::Read, "no descriptor"));
         let mut again = Again::default();
         let mut pauses = Vec::new();
         for _ in 0..8 {
@@ -159,7 +159,7 @@ mod tests {
             pauses.push(began.elapsed().as_secs());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        again.after(&Outcome::Rejected(Rejected::at(Step::Check, "no component")));
+        again.after(&SwapOutcome::Rejected(Rejected::at(Step::Check, "no component")));
         assert!(!again.is_due());
         again.after(&passes);
         let began = Instant::now();

@@ -1,4 +1,4 @@
-//! Reloads that nobody waits for: those of SIGHUP and of `--watch`.
+//! Reloads without a client that waits for the outcome: those of SIGHUP and of `--watch`.
 //!
 //! Each reads everything anew, so the latest one is worth all before it. There is one at a time, and
 //! another as soon as that one waits for a compiler; when the other waits too, the one before is given
@@ -8,9 +8,11 @@ use std::future::pending;
 
 use tracing::info;
 
-use super::swap::{Outcome, Pending, Swaps, Trigger};
+use super::change::PendingChange;
+use super::outcome::{SwapOutcome, Trigger};
+use super::swaps::Swaps;
 
-/// Asks for them. Dropping it gives up what waits for a compiler.
+/// Asks for reloads because of one trigger. Dropping it gives up those that wait for a compiler.
 #[derive(Debug)]
 pub struct Reloads {
     swaps: Swaps,
@@ -21,31 +23,31 @@ pub struct Reloads {
     before: Option<Reload>,
 }
 
-/// One that has been asked for.
+/// A reload that has been asked for.
 #[derive(Debug)]
 struct Reload {
-    pending: Pending,
+    pending: PendingChange,
     /// It waits for a compiler, or has done so.
     compiles: bool,
 }
 
-/// What happens to one.
+/// What happens to a reload.
 enum Event {
     Compiles,
-    Over(Outcome),
+    Over(SwapOutcome),
 }
 
 impl Reloads {
-    /// For who asks because of `trigger`.
+    /// No reload has been asked for yet.
     #[must_use]
     pub fn new(swaps: Swaps, trigger: Trigger) -> Self {
         Self { swaps, trigger, wanted: false, latest: None, before: None }
     }
 
-    /// Asks for one, which reads the files as they are now or later.
+    /// Asks for a reload, which reads the files as they are now or later.
     pub fn ask(&mut self) {
         self.wanted = true;
-        if self.swaps.are_many() {
+        if self.swaps.queue_is_full() {
             let asked = self.trigger.name();
             info!(asked, "swap: waits, because many were asked for before");
         }
@@ -53,7 +55,7 @@ impl Reloads {
 
     /// Waits for the next outcome that counts; for ever if there is nothing to wait for. What has been
     /// asked for goes on only while this is awaited. Cancel-safe.
-    pub async fn next(&mut self) -> Outcome {
+    pub async fn next(&mut self) -> SwapOutcome {
         loop {
             let may_ask = self.wanted && self.latest.as_ref().is_none_or(|latest| latest.compiles);
             tokio::select! {
@@ -63,22 +65,22 @@ impl Reloads {
                     self.before = self.latest.take().or_else(|| self.before.take());
                     self.latest = Some(Reload { pending, compiles: false });
                 }
-                event = event(&mut self.latest) => match event {
+                event = next_event(&mut self.latest) => match event {
                     Event::Compiles => self.before = None,
                     Event::Over(outcome) => {
                         self.latest = None;
                         // One that was refused says nothing of what the one before will find.
-                        if !matches!(outcome, Outcome::Rejected(_)) {
+                        if !matches!(outcome, SwapOutcome::Rejected(_)) {
                             self.before = None;
                         }
                         return outcome;
                     }
                 },
-                event = event(&mut self.before), if self.latest.is_none() => {
+                event = next_event(&mut self.before), if self.latest.is_none() => {
                     let Event::Over(outcome) = event else { continue };
                     self.before = None;
                     // Why the latest one was refused counts, not why this one was.
-                    if !matches!(outcome, Outcome::Rejected(_)) {
+                    if !matches!(outcome, SwapOutcome::Rejected(_)) {
                         return outcome;
                     }
                 }
@@ -87,22 +89,23 @@ impl Reloads {
     }
 }
 
-/// Waits for what happens to it. Cancel-safe.
-async fn event(reload: &mut Option<Reload>) -> Event {
-    let Some(Reload { pending: Pending { outcome, under_way }, compiles }) = reload else {
+/// Waits for what happens to a reload; for ever if there is none. Cancel-safe.
+async fn next_event(reload: &mut Option<Reload>) -> Event {
+    let Some(Reload { pending: PendingChange { outcome, compile_started }, compiles }) = reload
+    else {
         return pending().await;
     };
-    if let Some(told) = under_way {
+    if let Some(told) = compile_started {
         let told = tokio::select! {
             biased;
-            over = &mut *outcome => return Event::Over(over.unwrap_or_else(|_| Outcome::ending())),
+            over = &mut *outcome => return Event::Over(over.unwrap_or_else(|_| SwapOutcome::process_is_ending())),
             told = told => told,
         };
-        *under_way = None;
+        *compile_started = None;
         if told.is_ok() {
             *compiles = true;
             return Event::Compiles;
         }
     }
-    Event::Over(outcome.await.unwrap_or_else(|_| Outcome::ending()))
+    Event::Over(outcome.await.unwrap_or_else(|_| SwapOutcome::process_is_ending()))
 }

@@ -1,0 +1,158 @@
+//! What may be asked of a running host, who may ask, and how it comes out.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::component::{Rejected, Step};
+
+/// A change of what is served. Where there is only one component its name may be left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SwapCommand {
+    /// Read again what is served: the manifest and all of its files, or the file of the one
+    /// component where there is no manifest.
+    Reload,
+    /// Serve a component from this file from now on.
+    Swap(Option<String>, PathBuf),
+    /// Put the code of a component's previous generation back.
+    Rollback(Option<String>),
+}
+
+/// Who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// SIGHUP.
+    Hangup,
+    /// An operator, over the control socket.
+    Operator,
+    /// The file has changed.
+    Watch,
+}
+
+impl Trigger {
+    /// What the log calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hangup => "SIGHUP",
+            Self::Operator => "host ctl",
+            Self::Watch => "--watch",
+        }
+    }
+}
+
+/// How a change came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SwapOutcome {
+    /// Exchanges that begin from now on run on another generation.
+    Swapped {
+        /// Number of the generation that is retired.
+        from: u64,
+        /// Number of the one that serves.
+        to: u64,
+        /// From the first attempt to the pointer store.
+        took: Duration,
+    },
+    /// The file holds the bytes that serve already, or those that were rolled back.
+    Unchanged {
+        /// Number of the generation that goes on.
+        generation: u64,
+    },
+    /// A manifest is in force.
+    Reloaded(Reloaded),
+    /// The generation that served goes on.
+    Rejected(Rejected),
+}
+
+impl SwapOutcome {
+    /// No change is carried out any more.
+    pub(super) fn process_is_ending() -> Self {
+        Self::Rejected(Rejected::for_now(Step::Ask, "the process is ending"))
+    }
+}
+
+impl fmt::Display for SwapOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Swapped { from, to, took } => {
+                write!(f, "swapped from generation {from} to {to} in {took:.3?}")
+            }
+            Self::Unchanged { generation } => {
+                write!(f, "unchanged: the file says nothing new, generation {generation} goes on")
+            }
+            Self::Reloaded(reloaded) => reloaded.fmt(f),
+            Self::Rejected(Rejected { step, why, .. }) => {
+                write!(f, "rejected at step {}: {why}", step.name())
+            }
+        }
+    }
+}
+
+/// What a reload of a manifest has changed, by the names of components.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Serve from now on.
+    pub added: Vec<String>,
+    /// Serve on a new generation: other code, grants or limits.
+    pub changed: Vec<String>,
+    /// Do not serve any more.
+    pub removed: Vec<String>,
+    /// Whether routes have changed.
+    pub routes: bool,
+    /// Stay as another change has left them that was asked for later.
+    pub left: Vec<String>,
+    /// Parts of the manifest that have changed and stay as they were until a restart.
+    pub restart: Vec<String>,
+    /// From the first attempt to the pointer store.
+    pub took: Duration,
+}
+
+impl Reloaded {
+    /// Whether anything is served differently.
+    #[must_use]
+    pub fn changes_something(&self) -> bool {
+        self.routes || [&self.added, &self.changed, &self.removed].iter().any(|it| !it.is_empty())
+    }
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.changes_something() {
+            f.write_str("unchanged: what is served is what the manifest says")?;
+        } else {
+            write!(f, "reloaded in {:.3?}", self.took)?;
+        }
+        let lists =
+            [("added", &self.added), ("changed", &self.changed), ("removed", &self.removed)];
+        for (what, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {
+            write!(f, "; {what}: {}", names.join(", "))?;
+        }
+        if !self.left.is_empty() {
+            write!(f, "; left to a later change: {}", self.left.join(", "))?;
+        }
+        if self.routes {
+            f.write_str("; routes changed")?;
+        }
+        if !self.restart.is_empty() {
+            write!(f, "; needs a restart: {}", self.restart.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// The last change, for a look at it later.
+#[derive(Clone, Debug)]
+pub struct SwapRecord {
+    /// When it was over.
+    pub at: Instant,
+    /// Who had asked.
+    pub trigger: Trigger,
+    /// How it came out.
+    pub outcome: SwapOutcome,
+}
+
+/// Why no change is carried out after a stop has been asked for.
+pub(super) const STOPPING: &str =
+    "the host is stopping, and what it serves is not swapped any more";

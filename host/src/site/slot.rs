@@ -1,0 +1,123 @@
+//! The site that is served, and the slot with the pointer to it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use host_manifest::Route;
+use host_manifest::routes::{PathPattern, RouteMatch, RoutePattern, RouteTable};
+use http::Method;
+
+use super::app::App;
+
+/// What is served at a moment. It holds the current generation of each component, so keep it for one
+/// look and no longer.
+#[derive(Debug)]
+pub struct Site {
+    apps: BTreeMap<Arc<str>, Arc<App>>,
+    table: Arc<RouteTable<RouteTarget>>,
+    /// As the manifest has them.
+    routes: Arc<[Route]>,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug)]
+pub struct RouteTarget {
+    /// The component that answers.
+    pub component: Arc<str>,
+    /// Plugins before it, the first one first.
+    pub chain: Vec<Arc<str>>,
+    /// The prefix that is cut off the path before the component sees it.
+    pub strip: Option<Arc<str>>,
+}
+
+impl Site {
+    /// These components and these routes.
+    pub(super) fn new(apps: impl IntoIterator<Item = Arc<App>>, routes: &[Route]) -> Self {
+        Self { apps: by_name(apps), table: Arc::new(table(routes)), routes: routes.into() }
+    }
+
+    /// These components, with the routes of this site.
+    pub(super) fn with_apps(&self, apps: impl IntoIterator<Item = Arc<App>>) -> Self {
+        Self { apps: by_name(apps), table: self.table.clone(), routes: self.routes.clone() }
+    }
+
+    /// The same routes with one component changed.
+    pub(super) fn with_app(&self, app: App) -> Self {
+        // The last one of a name counts.
+        self.with_apps(self.apps.values().cloned().chain([Arc::new(app)]))
+    }
+
+    /// The component of this name.
+    #[must_use]
+    pub fn app(&self, name: &str) -> Option<&Arc<App>> {
+        self.apps.get(name)
+    }
+
+    /// All components, by name.
+    pub fn apps(&self) -> impl Iterator<Item = &Arc<App>> {
+        self.apps.values()
+    }
+
+    /// The version that serves a request which was routed to `app`, by `routes`, before it had to
+    /// wait. That is the component's latest version; if routes have changed since, or the component
+    /// was removed, it is `app` itself.
+    #[must_use]
+    pub fn latest<'a>(&'a self, app: &'a Arc<App>, routes: &Arc<[Route]>) -> &'a Arc<App> {
+        let same = Arc::ptr_eq(&self.routes, routes);
+        self.app(&app.manifest.name).filter(|_| same).unwrap_or(app)
+    }
+
+    /// The routes in force. Compare them by pointer.
+    #[must_use]
+    pub fn routes(&self) -> &Arc<[Route]> {
+        &self.routes
+    }
+
+    /// Where a request goes: by its host without port, its path without query, and its method.
+    #[must_use]
+    pub fn route(&self, host: &str, path: &str, method: &Method) -> RouteMatch<'_, RouteTarget> {
+        self.table.find(host, path, method)
+    }
+}
+
+fn by_name(apps: impl IntoIterator<Item = Arc<App>>) -> BTreeMap<Arc<str>, Arc<App>> {
+    apps.into_iter().map(|app| (app.manifest.name.clone(), app)).collect()
+}
+
+fn table(routes: &[Route]) -> RouteTable<RouteTarget> {
+    let target = |route: &Route| RouteTarget {
+        component: route.component.clone(),
+        chain: route.chain.clone(),
+        strip: match &route.pattern.path {
+            PathPattern::Prefix(prefix) if route.strip_prefix => Some(prefix.as_str().into()),
+            PathPattern::Prefix(_) | PathPattern::Exact(_) => None,
+        },
+    };
+    let entry =
+        |route: &Route| -> (RoutePattern, RouteTarget) { (route.pattern.clone(), target(route)) };
+    RouteTable::new(routes.iter().map(entry))
+}
+
+/// Holds the pointer to the current site. Reading takes no lock.
+#[derive(Debug)]
+pub struct Slot(ArcSwap<Site>);
+
+impl Slot {
+    /// A slot with the first site in it.
+    #[must_use]
+    pub fn new(site: Site) -> Self {
+        Self(ArcSwap::from_pointee(site))
+    }
+
+    /// What is served now. Not to be held across an await.
+    #[must_use]
+    pub fn current(&self) -> Guard<Arc<Site>> {
+        self.0.load()
+    }
+
+    /// Stores another site and returns the one that was there.
+    pub(super) fn swap(&self, next: Site) -> Arc<Site> {
+        self.0.swap(Arc::new(next))
+    }
+}

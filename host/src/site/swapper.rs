@@ -1,0 +1,273 @@
+//! Carries changes out, one after the other: whoever asks, the same code answers.
+//!
+//! A change whose code has to be compiled first steps aside for that ([`PendingCompiles`]) and has
+//! another attempt after it. Meanwhile others are carried out, and one that was asked for later wins
+//! over it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::app::WatchedSource;
+use super::builder::{KEEPS_CHANGING, MAX_ATTEMPTS, SiteBuilder};
+use super::change::{Change, ChangeId, QueuedChange};
+use super::outcome::{STOPPING, SwapCommand, SwapOutcome, SwapRecord, Trigger};
+use super::pending_compiles::{ChangeScope, CompiledChange, OVERTAKEN, PendingCompiles};
+use super::reload::{Rebuilt, ReloadRules};
+use super::retired::{RetiredGenerations, RetirementPolicy};
+use super::slot::{Site, Slot};
+use super::swap_target::SwapTarget;
+use super::swaps::{SwapContext, Swaps};
+use crate::component::{Generation, Keeper, Loader, Rejected, Step, Unmade, Urgency, Wanted};
+
+/// Changes that may wait for the one under way; the next one is told to come again.
+const MAX_WAITING: usize = 16;
+
+/// Carries changes out. Owned by one task.
+#[derive(Debug)]
+pub struct Swapper {
+    queue: mpsc::Receiver<QueuedChange>,
+    context: Arc<SwapContext>,
+    loader: Arc<Loader>,
+    compiles: PendingCompiles,
+    /// A stop has been asked for.
+    stopping: CancellationToken,
+    /// Tasks that see retired generations off.
+    retiring: TaskTracker,
+}
+
+/// What an attempt has come to, short of a rejection.
+enum Attempt {
+    Done(SwapOutcome),
+    /// These are to be compiled first.
+    Uncompiled(ChangeScope, Vec<Wanted>),
+}
+
+impl Swapper {
+    /// What changes the site in `slot`, and the handle to ask it. `stopping` is cancelled when a stop
+    /// is asked for: that wins over a change, and none begins after it. `keeper` makes a stop wait
+    /// until the outcome of each change has been told.
+    #[must_use]
+    pub fn new(
+        slot: Arc<Slot>,
+        loader: Arc<Loader>,
+        builder: SiteBuilder,
+        policy: RetirementPolicy,
+        stopping: CancellationToken,
+        keeper: Keeper,
+    ) -> (Self, Swaps) {
+        let (sender, queue) = mpsc::channel(MAX_WAITING);
+        let (last, _) = watch::channel(None);
+        let retired = RetiredGenerations::new(policy);
+        let context = Arc::new(SwapContext { slot, retired, builder, keeper, last });
+        let retiring = TaskTracker::new();
+        let compiles = PendingCompiles::new(loader.clone(), stopping.clone());
+        let swaps = Swaps { queue: sender, context: context.clone() };
+        (Self { queue, context, loader, compiles, stopping, retiring }, swaps)
+    }
+
+    /// Carries out one change after the other, until the last handle to ask for one is gone.
+    pub async fn run(mut self) {
+        let mut number = 0;
+        loop {
+            tokio::select! {
+                biased;
+                Some(compiled) = self.compiles.next() => self.resume(compiled).await,
+                queued = self.queue.recv() => {
+                    let Some(queued) = queued else { return };
+                    number += 1;
+                    info!(asked = queued.trigger.name(), ask = ?queued.command, "swap: begins");
+                    self.attempt(Change::new(queued, number)).await;
+                }
+            }
+        }
+    }
+
+    /// The code that a change wanted has been compiled, or cannot be.
+    async fn resume(&mut self, CompiledChange { mut change, code }: CompiledChange) {
+        match code {
+            Ok(code) => {
+                change.hold(code);
+                self.attempt(change).await;
+            }
+            Err(why) => self.finish(change, SwapOutcome::Rejected(why)),
+        }
+    }
+
+    async fn attempt(&mut self, mut change: Change) {
+        change.attempts += 1;
+        let stopping = self.stopping.clone();
+        let attempt = if stopping.is_cancelled() {
+            Err(Rejected::at(Step::Ask, STOPPING))
+        } else {
+            tokio::select! {
+                biased;
+                () = stopping.cancelled() => Err(Rejected::at(self.loader.step(), STOPPING)),
+                attempt = self.carry_out(change.command(), change.id(), change.settled()) => attempt,
+            }
+        };
+        match attempt {
+            Ok(Attempt::Done(outcome)) => self.finish(change, outcome),
+            Err(why) => self.finish(change, SwapOutcome::Rejected(why)),
+            Ok(Attempt::Uncompiled(..)) if change.attempts >= MAX_ATTEMPTS => {
+                let why = Rejected::for_now(Step::Compile, KEEPS_CHANGING);
+                self.finish(change, SwapOutcome::Rejected(why));
+            }
+            Ok(Attempt::Uncompiled(..)) if self.compiles.len() >= MAX_WAITING => {
+                let why = Rejected::for_now(Step::Compile, "too many others are being compiled");
+                self.finish(change, SwapOutcome::Rejected(why));
+            }
+            Ok(Attempt::Uncompiled(scope, wanted)) => self.compiles.start(change, scope, wanted),
+        }
+    }
+
+    /// Says what a change has come to.
+    fn finish(&self, change: Change, outcome: SwapOutcome) {
+        let trigger = change.id().trigger;
+        let asked = trigger.name();
+        if matches!(outcome, SwapOutcome::Rejected(_)) {
+            warn!(asked, "swap: {outcome}");
+        } else {
+            info!(asked, "swap: {outcome}");
+        }
+        let at = tokio::time::Instant::now();
+        let record = SwapRecord { at, trigger, outcome: outcome.clone() };
+        self.context.last.send_replace(Some(record));
+        change.finish(outcome);
+    }
+
+    async fn carry_out(
+        &mut self,
+        command: &SwapCommand,
+        id: ChangeId,
+        settled: &BTreeSet<Arc<str>>,
+    ) -> Result<Attempt, Rejected> {
+        let rules = ReloadRules { only_changed: id.trigger == Trigger::Watch, settled };
+        let slot = &self.context.slot;
+        match command {
+            SwapCommand::Reload if self.context.builder.manifest().is_some() => {
+                self.reload_manifest(id, &rules).await
+            }
+            SwapCommand::Reload => {
+                let target = SwapTarget::find(slot, None)?;
+                let path = target.source.path.clone();
+                self.swap_to(id, &path, &target, &rules).await
+            }
+            SwapCommand::Swap(name, path) => {
+                let target = SwapTarget::find(slot, name.as_deref())?;
+                let rules = ReloadRules { only_changed: false, ..rules };
+                self.swap_to(id, path, &target, &rules).await
+            }
+            SwapCommand::Rollback(name) => {
+                let target = SwapTarget::find(slot, name.as_deref())?;
+                self.roll_back(id, &target).await
+            }
+        }
+    }
+
+    /// Serves `target` from the file at `path`, unless `rules` say that it stays as it is. The file may
+    /// hold what serves already.
+    async fn swap_to(
+        &mut self,
+        id: ChangeId,
+        path: &Path,
+        target: &SwapTarget,
+        rules: &ReloadRules<'_>,
+    ) -> Result<Attempt, Rejected> {
+        let source = self.loader.read(path).await?;
+        let watched = target.source_after_swap(self.has_manifest(), &source);
+        let serves = *source.digest() == target.digest;
+        let says_nothing = rules.only_changed && *source.digest() == target.source.digest;
+        if serves || says_nothing {
+            target.note_source(&self.context.slot, watched);
+            if !says_nothing {
+                self.compiles.give_up_before(id.number, [&target.manifest.name]);
+            }
+            return Ok(Attempt::Done(SwapOutcome::Unchanged { generation: target.number }));
+        }
+        if rules.settled.contains(&target.manifest.name) {
+            return Err(Rejected::at(Step::Compile, OVERTAKEN));
+        }
+        let made = self.loader.make(source, &target.settings, Urgency::BesideTraffic).await;
+        let blueprint = match made {
+            Ok(blueprint) => blueprint,
+            Err(Unmade::Rejected(why)) => return Err(why),
+            Err(Unmade::Uncompiled) => {
+                let wanted = Wanted::new(None, path.to_owned());
+                let scope = ChangeScope::Component(target.manifest.name.clone());
+                return Ok(Attempt::Uncompiled(scope, vec![wanted]));
+            }
+        };
+        let next = self.loader.prove(blueprint).await?;
+        Ok(Attempt::Done(self.store(id, target, next, watched)))
+    }
+
+    async fn roll_back(&mut self, id: ChangeId, target: &SwapTarget) -> Result<Attempt, Rejected> {
+        let kept = self.context.retired.previous(&target.manifest.name).ok_or_else(|| {
+            Rejected::at(Step::Ask, "there is no previous generation to go back to")
+        })?;
+        let blueprint = self.loader.remake(&kept, &target.settings);
+        let next = self.loader.prove(blueprint).await?;
+        let watched = target.source_after_rollback(self.has_manifest(), &next);
+        Ok(Attempt::Done(self.store(id, target, next, watched)))
+    }
+
+    /// Puts a proven generation in the place of the target's.
+    fn store(
+        &mut self,
+        id: ChangeId,
+        target: &SwapTarget,
+        next: Generation,
+        source: WatchedSource,
+    ) -> SwapOutcome {
+        let to = next.number();
+        let current = self.context.slot.current();
+        // Changes are serial, and this is the one: what was there a moment ago is there still.
+        let site = match current.app(&target.manifest.name) {
+            Some(app) => current.with_app(app.with_generation(Arc::new(next), source)),
+            None => return SwapOutcome::Unchanged { generation: target.number },
+        };
+        drop(current);
+        self.commit(site);
+        self.compiles.give_up_before(id.number, [&target.manifest.name]);
+        SwapOutcome::Swapped { from: target.number, to, took: id.began.elapsed() }
+    }
+
+    async fn reload_manifest(
+        &mut self,
+        id: ChangeId,
+        rules: &ReloadRules<'_>,
+    ) -> Result<Attempt, Rejected> {
+        let SwapContext { slot, builder, .. } = &*self.context;
+        let Rebuilt { site, mut reloaded, decided } =
+            match builder.rebuild(slot, &self.loader, rules).await {
+                Ok(rebuilt) => rebuilt,
+                Err(Unmade::Rejected(why)) => return Err(why),
+                Err(Unmade::Uncompiled) => {
+                    let wanted = builder.wanted_now(rules).await?;
+                    return Ok(Attempt::Uncompiled(ChangeScope::Manifest, wanted));
+                }
+            };
+        reloaded.took = id.began.elapsed();
+        if let Some(site) = site {
+            self.commit(site);
+        }
+        self.compiles.give_up_before(id.number, &decided);
+        Ok(Attempt::Done(SwapOutcome::Reloaded(reloaded)))
+    }
+
+    fn commit(&self, site: Site) {
+        for leaves in self.context.retired.replace(&self.context.slot, site) {
+            self.retiring.spawn(leaves);
+        }
+    }
+
+    fn has_manifest(&self) -> bool {
+        self.context.builder.manifest().is_some()
+    }
+}
