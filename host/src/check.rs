@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::advice;
 use crate::component::{self, Glance, Loader};
-use crate::config::{Check, Serve};
+use crate::config::{CheckConfig, ServeConfig};
 use crate::exit::Exit;
 use crate::outfit::Outfit;
 use crate::outlet;
@@ -18,7 +18,7 @@ use crate::threads;
 /// Surveys, compiles, links and starts everything once, and prints what was found. Code is taken from the
 /// cache and kept there, as a start would.
 #[must_use]
-pub fn run(ask: &Check) -> Exit {
+pub fn run(ask: &CheckConfig) -> Exit {
     let what = "host check";
     let report = examine(&ask.serve).unwrap_or_else(|why| Report::none(format!("{why:#}")));
     let printed = if ask.json {
@@ -39,7 +39,7 @@ pub fn run(ask: &Check) -> Exit {
 
 /// Goes as far as a start would, smoke requests and all, and says so.
 #[must_use]
-pub fn dry_run(config: &Serve) -> Exit {
+pub fn dry_run(config: &ServeConfig) -> Exit {
     let what = "host serve --dry-run";
     let report = examine(config).unwrap_or_else(|why| Report::none(format!("{why:#}")));
     let printed = print(what, &report);
@@ -55,7 +55,7 @@ fn print(what: &str, report: &Report) -> io::Result<()> {
     if report.ok { outlet::print(&report.text()) } else { Ok(()) }
 }
 
-fn examine(config: &Serve) -> anyhow::Result<Report> {
+fn examine(config: &ServeConfig) -> anyhow::Result<Report> {
     threads::check(resources::threads(config))?;
     let runtime = threads::runtime(config.threads.get())?;
     let mut workshop = serve::workshop(config, None)?;
@@ -74,7 +74,7 @@ fn examine(config: &Serve) -> anyhow::Result<Report> {
 /// Each component with what a start would make of it.
 type Looked = Vec<(host_manifest::ComponentConfig, Result<(), component::Rejected>)>;
 
-async fn describe(looked: Looked, config: &Serve, loader: &Loader) -> Report {
+async fn describe(looked: Looked, config: &ServeConfig, loader: &Loader) -> Report {
     let (routes, lines) = (&config.manifest.routes, &config.manifest.lines);
     let mut surveys = advice::Surveys::new();
     let mut components = Vec::new();

@@ -7,14 +7,14 @@ use host_code::ChildOrders;
 use host_code::child::ChildFailure;
 
 use crate::component;
-use crate::config::Compile;
+use crate::config::CompileConfig;
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::{outlet, progress, resources};
 
 /// Compiles one component and writes its code to a file, or to stdout.
 #[must_use]
-pub fn run(ask: &Compile) -> Exit {
+pub fn run(ask: &CompileConfig) -> Exit {
     let what = "host compile";
     match compile(ask) {
         Ok((Output::File(_), said)) => Exit::Clean.if_printed(what, outlet::print(&said)),
@@ -30,7 +30,7 @@ pub fn run(ask: &Compile) -> Exit {
 }
 
 /// Gives where the code went, and a line about it.
-fn compile(ask: &Compile) -> anyhow::Result<(Output, String)> {
+fn compile(ask: &CompileConfig) -> anyhow::Result<(Output, String)> {
     let unwritten =
         |why: io::Error| anyhow::anyhow!("cannot write {}: {why}", ask.output.display());
     // Before a minute is spent on it.

@@ -3,7 +3,7 @@
 use std::env;
 use std::io::{self, Write as _};
 
-use host::config::args::{self, Job};
+use host::config::args::{self, Invocation};
 use host::config::log_filter;
 use host::exit::Exit;
 use host::{check, compile, ctl, outlet, serve};
@@ -14,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() {
     host_lifecycle::set_signal_mask();
     let exit = match args::parse(env::args_os()) {
-        Ok(Job::Serve(config)) => match log_filter() {
+        Ok(Invocation::Serve(config)) => match log_filter() {
             Ok(_) if config.dry_run => check::dry_run(&config),
             Ok(filter) => serve::run(&config, filter),
             Err(why) => {
@@ -22,14 +22,14 @@ fn main() {
                 Exit::Usage
             }
         },
-        Ok(Job::Schema) => {
+        Ok(Invocation::Schema) => {
             let schema = format!("{}\n", host_manifest::schema());
             Exit::Clean.if_printed("host schema", outlet::pass(schema.as_bytes()))
         }
-        Ok(Job::Check(ask)) => check::run(&ask),
-        Ok(Job::Compile(ask)) => compile::run(&ask),
-        Ok(Job::Compiler(numbers)) => compile::child(&numbers),
-        Ok(Job::Ctl(ask)) => ctl::run(&ask),
+        Ok(Invocation::Check(ask)) => check::run(&ask),
+        Ok(Invocation::Compile(ask)) => compile::run(&ask),
+        Ok(Invocation::Compiler(numbers)) => compile::child(&numbers),
+        Ok(Invocation::Ctl(ask)) => ctl::run(&ask),
         Err(why) => {
             let printed = why.print().and_then(|()| io::stdout().flush());
             match printed {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::component::Rejected;
-use crate::config::{self, Manifest, Serve};
+use crate::config::{self, Manifest, ServeConfig};
 use crate::control::schema::{
     Component, Connection, ConnectionCounts, Doing, Ended, Generation, GenerationState, Instances,
     LastSwap, Outcome, Progress, Protocol, Refused, SCHEMA, Status, Stopping, StoreTrouble,
@@ -42,7 +42,7 @@ pub(crate) struct Operations {
 
 /// Opens what operators use, before anything is loaded. `connections`: those that there may be.
 pub(crate) fn open(
-    config: &Serve,
+    config: &ServeConfig,
     connections: usize,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<Operations> {
@@ -55,9 +55,9 @@ pub(crate) fn open(
     });
     let health = health.transpose()?;
     let choice = match &config.control {
-        config::Control::Off => Choice::Off,
-        config::Control::Default => Choice::Default,
-        config::Control::Path(path) => Choice::Path(path.clone()),
+        config::ControlSetting::Off => Choice::Off,
+        config::ControlSetting::Default => Choice::Default,
+        config::ControlSetting::Path(path) => Choice::Path(path.clone()),
     };
     let server = control::open(&choice)?
         .map(|socket| Server::start(socket, operator.clone(), commander.alarm("control"), &runtime))
@@ -103,7 +103,7 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    fn new(config: &Serve, connections: usize, lifecycle: &Lifecycle) -> Arc<Self> {
+    fn new(config: &ServeConfig, connections: usize, lifecycle: &Lifecycle) -> Arc<Self> {
         Arc::new(Self {
             began: Instant::now(),
             phase: lifecycle.watch(),
@@ -390,7 +390,7 @@ fn rate(bytes_per_second: Option<u64>) -> String {
 
 /// The limits in force, by their flags: those of the process, and those of the component where there
 /// is no manifest. A manifest says them itself.
-fn limits(config: &Serve, connections: usize) -> BTreeMap<String, String> {
+fn limits(config: &ServeConfig, connections: usize) -> BTreeMap<String, String> {
     let time = |span: Duration| humantime::format_duration(span).to_string();
     let Manifest { stop, connection, swap, total, components, .. } = &config.manifest;
     let mut limits: BTreeMap<String, String> = [
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn sizes_are_printed_as_the_flags_take_them() {
         for text in ["0B", "1B", "1025B", "32KiB", "128MiB", "1536MiB", "4GiB"] {
-            let bytes: config::Size = text.parse().unwrap();
+            let bytes: host_manifest::Size = text.parse().unwrap();
             assert_eq!(size(bytes.0), text);
         }
     }

@@ -11,7 +11,7 @@ use crate::component::{
     ConfigGrant, Directories, Grants, IdleRoom, Keeper, MemoryBudget, Rejected, Settings,
     ShutdownGrant, Smoke, Sockets, Step, Turns,
 };
-use crate::config::{self, Serve};
+use crate::config::{self, ServeConfig};
 use crate::look;
 use crate::site::SiteBuilder;
 
@@ -56,18 +56,18 @@ impl Outfit {
     }
 
     /// What makes sites for the manifest of `config`, and reads it again where it has a file.
-    pub(crate) fn site_builder(self, config: &Serve) -> SiteBuilder {
+    pub(crate) fn site_builder(self, config: &ServeConfig) -> SiteBuilder {
         let builder =
             SiteBuilder::fixed(config.manifest.clone(), move |component| self.settings(component));
         let Some(file) = config.file.clone() else { return builder };
-        let over = config.over.clone();
-        let beside = LoadContext { own: over.own.clone(), total: Some(config.manifest.total) };
+        let overrides = config.overrides.clone();
+        let beside = LoadContext { own: overrides.own.clone(), total: Some(config.manifest.total) };
         builder.with_file(file.path.clone(), file.stamp, move || {
             let manifest = config::read(&file.path, &beside).map_err(|why| Rejected {
                 passing: why.is_passing(),
                 ..Rejected::at(Step::Manifest, why.one_line())
             })?;
-            Ok(over.lay_over(manifest))
+            Ok(overrides.apply(manifest))
         })
     }
 

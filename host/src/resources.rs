@@ -6,25 +6,25 @@ use host_code::CompileBounds;
 use tracing::{info, warn};
 
 use crate::component::Largest;
-use crate::config::Serve;
+use crate::config::ServeConfig;
 use crate::{cgroup, descriptors, operate, threads};
 
 /// Threads that the process needs beside its first: for the log, the lifecycle and both clocks, the
 /// workers, those for what blocks, what watches; and a few for what comes and goes.
-pub(crate) fn threads(config: &Serve) -> usize {
+pub(crate) fn threads(config: &ServeConfig) -> usize {
     let watch = usize::from(config.manifest.swap.watch);
     4 + config.threads.get() + threads::BLOCKING + watch + threads::SPARE
 }
 
 /// Connections that there may be: as many as are allowed, and there are descriptors for.
-pub(crate) fn connections(config: &Serve) -> usize {
+pub(crate) fn connections(config: &ServeConfig) -> usize {
     let allowed = config.manifest.connection.connections;
     allowed.min(descriptors::for_connections(descriptors::limit(), config.file.is_some()))
 }
 
 /// Says how many descriptors there are, if that is not what was asked for. `before`: the limit that the
 /// process was started with.
-pub(crate) fn say_descriptors(config: &Serve, before: Option<u64>) {
+pub(crate) fn say_descriptors(config: &ServeConfig, before: Option<u64>) {
     let (limit, connections) = (descriptors::limit(), connections(config));
     if connections < config.manifest.connection.connections {
         let name =
@@ -42,7 +42,7 @@ pub(crate) fn say_descriptors(config: &Serve, before: Option<u64>) {
 
 /// Memory of all guests together: what is asked for; else what the system lets the process have, less
 /// what it needs for itself.
-pub(crate) fn memory(config: &Serve) -> Option<u64> {
+pub(crate) fn memory(config: &ServeConfig) -> Option<u64> {
     let asked = config.manifest.total.memory;
     let Some(limit) = cgroup::memory_limit() else { return asked };
     let fits = cgroup::for_guests(limit);

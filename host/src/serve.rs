@@ -18,7 +18,7 @@ use crate::advice;
 use crate::component::{
     Cache, Clock, IdleRoom, Keeper, Loader, MemoryBudget, ShutdownGrant, Turns, Workshop,
 };
-use crate::config::{self, ListenAddr, Manifest, Serve};
+use crate::config::{self, ListenAddr, Manifest, ServeConfig};
 use crate::descriptors;
 use crate::exit::Exit;
 use crate::http::{Exchanges, Terms};
@@ -48,7 +48,7 @@ enum Outcome {
 /// Serves until stopped, and logs what `log_filter` lets pass. Returns what the process should exit
 /// with, and leaves runtimes running: their drop could wait for a guest that spins.
 #[must_use]
-pub fn run(config: &Serve, log_filter: EnvFilter) -> Exit {
+pub fn run(config: &ServeConfig, log_filter: EnvFilter) -> Exit {
     descriptors::hold_back();
     let descriptors = descriptors::raise();
     if let Err(why) = threads::check(resources::threads(config)) {
@@ -104,7 +104,7 @@ fn say_without_log(why: &str) -> Exit {
 const UNSTART_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Lives from armed signals to the outcome. What operators use is left in `operations`, open.
-fn live(config: &Serve, operations: &mut Option<Operations>) -> anyhow::Result<Outcome> {
+fn live(config: &ServeConfig, operations: &mut Option<Operations>) -> anyhow::Result<Outcome> {
     let lifecycle = Lifecycle::arm().context("arming the signal handlers")?;
     host_clock::start().context("starting the thread that notices lost time")?;
     let mut process = Process {
@@ -171,7 +171,7 @@ struct Process {
 
 /// Bind, load, prove, listen, and say so. Gives the tasks of the listeners and of swaps.
 async fn start(
-    config: Serve,
+    config: ServeConfig,
     ready: Ready,
     process: Process,
     operator: Arc<Operator>,
@@ -235,7 +235,7 @@ struct Changes {
 /// Starts what carries out swaps, and what asks for them, among the `tasks` that are watched over.
 fn swap_when_asked(
     changes: Changes,
-    config: &Serve,
+    config: &ServeConfig,
     process: &Process,
     tasks: &mut JoinSet<()>,
 ) -> Swaps {
@@ -340,7 +340,7 @@ fn plan(stop: &host_manifest::StopConfig) -> Plan {
 }
 
 /// What all loads have in common. `memory`: of all guests together.
-pub(crate) fn workshop(config: &Serve, memory: Option<u64>) -> anyhow::Result<Workshop> {
+pub(crate) fn workshop(config: &ServeConfig, memory: Option<u64>) -> anyhow::Result<Workshop> {
     let manifest = &config.manifest;
     // Idle instances stay in the pool beside those that bulkheads count, as many at most. A manifest may
     // come to say so at a reload.
@@ -360,7 +360,7 @@ pub(crate) fn workshop(config: &Serve, memory: Option<u64>) -> anyhow::Result<Wo
 
 /// What makes of the manifest what is served, now and at every reload.
 fn site_builder(
-    config: &Serve,
+    config: &ServeConfig,
     process: &Process,
     (stores, memory): (Stores, Option<u64>),
 ) -> SiteBuilder {
@@ -401,6 +401,6 @@ fn connection_limits(manifest: &Manifest) -> net::Limits {
     }
 }
 
-fn cache(cache: &config::Cache) -> Cache {
+fn cache(cache: &config::CacheSetting) -> Cache {
     cache.directory().map_or(Cache::Off, Cache::Directory)
 }

@@ -1,14 +1,14 @@
 //! Bad input gets an error that names the flag and says what to write.
 
-use super::args::{Job, parse};
+use super::args::{Invocation, parse};
 use std::time::Duration;
 
 use super::*;
 
-fn serve(line: &str) -> Result<Serve, String> {
+fn serve(line: &str) -> Result<ServeConfig, String> {
     let words = format!("host serve app.wasm {line}");
     match parse(words.split_whitespace().map(Into::into)) {
-        Ok(Job::Serve(serve)) => Ok(*serve),
+        Ok(Invocation::Serve(serve)) => Ok(*serve),
         Ok(other) => Err(format!("{other:?}")),
         Err(why) => Err(why.to_string()),
     }
@@ -26,7 +26,7 @@ fn defaults_are_those_of_the_help() {
     let min_rate = manifest.connection.min_rate.unwrap();
     assert_eq!((min_rate.bytes_per_second, min_rate.of_a_window()), (240, 2400));
     assert_eq!(manifest.connection.prefetch, 64 << 10);
-    assert_eq!(serve.cache, Cache::Default);
+    assert_eq!(serve.cache, CacheSetting::Default);
 }
 
 #[test]
@@ -97,18 +97,18 @@ fn what_cannot_be_is_refused_with_what_to_write() {
 #[test]
 fn control_and_health_are_where_they_are_asked_for() {
     let serve = |line| serve(line).unwrap();
-    assert_eq!(serve("").control, Control::Default);
-    assert_eq!(serve("--control off").control, Control::Off);
-    assert_eq!(serve("--control /run/c.sock").control, Control::Path("/run/c.sock".into()));
+    assert_eq!(serve("").control, ControlSetting::Default);
+    assert_eq!(serve("--control off").control, ControlSetting::Off);
+    assert_eq!(serve("--control /run/c.sock").control, ControlSetting::Path("/run/c.sock".into()));
     assert_eq!(serve("").manifest.listen.health, None);
     assert_eq!(serve("--health-addr off").manifest.listen.health, None);
     assert_eq!(serve("--health-addr [::1]:81").manifest.listen.health, "[::1]:81".parse().ok());
 }
 
-fn ctl(line: &str) -> Result<Ctl, String> {
+fn ctl(line: &str) -> Result<CtlConfig, String> {
     let words = format!("host ctl {line}");
     match parse(words.split_whitespace().map(Into::into)) {
-        Ok(Job::Ctl(ctl)) => Ok(ctl),
+        Ok(Invocation::Ctl(ctl)) => Ok(ctl),
         Ok(other) => Err(format!("{other:?}")),
         Err(why) => Err(why.to_string()),
     }

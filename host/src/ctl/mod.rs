@@ -18,7 +18,7 @@ use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use crate::config::{Ctl, CtlCommand};
+use crate::config::{CtlCommand, CtlConfig};
 use crate::control::schema::{
     Connections, Generations, Nothing, Outcome, Progress, Refused, Rollback, Status, Stop, Swap,
 };
@@ -62,14 +62,14 @@ impl Failure {
 
 /// Finds the host, asks, prints the answer. Gives what the process should exit with.
 #[must_use]
-pub fn run(ask: &Ctl) -> Exit {
+pub fn run(ask: &CtlConfig) -> Exit {
     carry_out(ask).unwrap_or_else(|why| {
         outlet::complain(&format!("host ctl: {why}"));
         why.exit()
     })
 }
 
-fn carry_out(ask: &Ctl) -> Result<Exit, Failure> {
+fn carry_out(ask: &CtlConfig) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let socket = find::socket(&ask.target)?;
     runtime.block_on(async {

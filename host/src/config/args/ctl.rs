@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::args::complaint;
+use super::complaint::complaint;
 
 /// Everything `host ctl` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ctl {
+pub struct CtlConfig {
     /// Which host is meant.
     pub target: CtlTarget,
     /// Print the host's own JSON.
@@ -89,7 +89,7 @@ pub(super) struct CtlArgs {
 }
 
 impl CtlArgs {
-    pub(super) fn checked(self) -> Result<Ctl, clap::Error> {
+    pub(super) fn checked(self) -> Result<CtlConfig, clap::Error> {
         let Self { pid, socket, json, command } = self;
         let target = match (socket, pid) {
             // clap sees no conflict between an option before the command and one behind it.
@@ -100,6 +100,6 @@ impl CtlArgs {
             (None, Some(pid)) => CtlTarget::Pid(pid),
             (None, None) => CtlTarget::Only,
         };
-        Ok(Ctl { target, json, command })
+        Ok(CtlConfig { target, json, command })
     }
 }

@@ -1,0 +1,138 @@
+//! The command line, as clap sees it: each command and each group of flags has a file.
+
+mod check;
+mod compile;
+mod complaint;
+mod ctl;
+mod guest;
+mod limits;
+mod operating;
+mod serve;
+mod stop;
+mod swap;
+
+use std::ffi::OsString;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use super::checked::{CheckConfig, CompileConfig, ServeConfig};
+use super::file::is_manifest;
+use check::CheckArgs;
+use compile::CompileArgs;
+use complaint::complaint;
+use ctl::CtlArgs;
+use serve::ServeArgs;
+
+pub use ctl::{CtlCommand, CtlConfig, CtlTarget};
+
+/// Version of this program and of the wasmtime in it.
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (wasmtime ", env!("WASMTIME_VERSION"), ")");
+
+/// What the process was asked to do.
+#[derive(Clone, Debug)]
+pub enum Invocation {
+    /// `host serve`
+    Serve(Box<ServeConfig>),
+    /// `host check`
+    Check(Box<CheckConfig>),
+    /// `host compile`
+    Compile(CompileConfig),
+    /// The child that compiles: numbers that only we write.
+    Compiler(Vec<u64>),
+    /// `host schema`
+    Schema,
+    /// `host ctl`
+    Ctl(CtlConfig),
+}
+
+/// Parses and checks a command line.
+///
+/// # Errors
+/// A clap error, which knows whether it is help for stdout or a complaint for stderr.
+pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(line)?;
+    match Cli::from_arg_matches(&matches)?.command {
+        CliCommand::Serve(raw) if is_manifest(&raw.app) => {
+            refuse_component_flags(&matches)?;
+            raw.with_manifest().map(|serve| Invocation::Serve(Box::new(serve)))
+        }
+        CliCommand::Serve(raw) => raw.checked().map(|serve| Invocation::Serve(Box::new(serve))),
+        CliCommand::Check(raw) => check(raw).map(|check| Invocation::Check(Box::new(check))),
+        CliCommand::Compile(raw) => raw.checked().map(Invocation::Compile),
+        CliCommand::Compiler { numbers } => Ok(Invocation::Compiler(numbers)),
+        CliCommand::Schema => Ok(Invocation::Schema),
+        CliCommand::Ctl(raw) => raw.checked().map(Invocation::Ctl),
+    }
+}
+
+/// Serves WebAssembly components over HTTP and does not lose requests.
+#[derive(Debug, Parser)]
+#[command(name = "host", version = VERSION, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: CliCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CliCommand {
+    /// Serve a component, or all that a manifest names: a fresh, sandboxed instance per request
+    Serve(Box<ServeArgs>),
+    /// Say whether a component, or all of a manifest, would serve: what each imports, what it is
+    /// granted, and what it lacks
+    ///
+    /// Exits with 0 if all would serve, with 3 if one would not, with 2 if the manifest is wrong.
+    Check(CheckArgs),
+    /// Compile a component as `host serve` would, within bounds of memory and time, and write the code
+    /// to a file
+    ///
+    /// This is what `serve`, `check` and a swap do inside. The file shows what a component costs to
+    /// compile, and how large its code is; `host serve` takes code from its own cache only.
+    Compile(CompileArgs),
+    #[command(hide = true)]
+    Compiler { numbers: Vec<u64> },
+    /// Print the JSON Schema of manifests, for editors and pipelines
+    Schema,
+    /// Ask or command a host that is running, over its control socket
+    Ctl(CtlArgs),
+}
+
+/// What a start with no other flags would be.
+fn check(raw: CheckArgs) -> Result<CheckConfig, clap::Error> {
+    let (json, strict) = (raw.json, raw.strict);
+    match parse(raw.serve_line())? {
+        Invocation::Serve(serve) => Ok(CheckConfig { serve: *serve, json, strict }),
+        _ => Err(complaint("host check takes a component or a manifest")),
+    }
+}
+
+/// Flags that concern the process, whatever it serves.
+const PROCESS_FLAGS: [&str; 9] = [
+    "app",
+    "dry_run",
+    "addresses",
+    "threads",
+    "watch",
+    "cache_dir",
+    "no_cache",
+    "control",
+    "health_addr",
+];
+
+/// Refuses flags of a component beside a manifest: there the manifest has them.
+fn refuse_component_flags(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let (command, serve) = (Cli::command(), matches.subcommand_matches("serve"));
+    let (Some(command), Some(serve)) = (command.find_subcommand("serve"), serve) else {
+        return Ok(());
+    };
+    let is_given = |flag: &&clap::Arg| {
+        serve.value_source(flag.get_id().as_str()) == Some(ValueSource::CommandLine)
+    };
+    let is_component_flag = |flag: &&clap::Arg| !PROCESS_FLAGS.contains(&flag.get_id().as_str());
+    let flag = command.get_arguments().filter(is_given).find(is_component_flag);
+    let Some(flag) = flag.and_then(clap::Arg::get_long) else { return Ok(()) };
+    Err(complaint(&format!(
+        "--{flag} cannot be used with a manifest: write it there (docs/manifest.md)"
+    )))
+}

@@ -1,0 +1,170 @@
+//! `host serve`: what is served, and what the flags say of it.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+use host_manifest::routes::{PathPattern, RoutePattern};
+use host_manifest::{
+    ComponentConfig, Fail, Grant, GrantsConfig, ListenAddr, ListenConfig, LoadContext, Manifest,
+    Route, Stamp, defaults,
+};
+
+use super::super::checked::{CacheSetting, ControlSetting, ManifestFile, Overrides, ServeConfig};
+use super::super::file::read;
+use super::complaint::complaint;
+use super::guest::GuestArgs;
+use super::limits::LimitArgs;
+use super::operating::{CacheArgs, OperatingArgs};
+use super::stop::StopArgs;
+use super::swap::SwapArgs;
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// The component to serve: a .wasm or .wat file that exports wasi:http/incoming-handler@0.2 or
+    /// wasi:http/handler@0.3. Or a manifest, a .toml file: then everything that is said of a
+    /// component is said there
+    #[arg(value_name = "APP.wasm|host.toml")]
+    pub(super) app: PathBuf,
+
+    /// Load and prove everything, with its smoke requests, as a start would; then exit. Nothing is
+    /// bound and no database opened: of one it is only looked whether it is one, or can be made
+    /// [default: off]
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Where to listen: HOST:PORT (IPv6 in brackets; `[::]` takes IPv4 too) or unix:PATH (with a lock
+    /// PATH.lock beside it); may be given several times, without overlap; port 0 lets the kernel choose. Loopback by default: being reachable from outside is your decision
+    /// [default: 127.0.0.1:8080, or the manifest's]
+    #[arg(long = "addr", value_name = "ADDR")]
+    addresses: Vec<ListenAddr>,
+
+    /// Worker threads for connections and guests [default: one per core]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    #[command(flatten)]
+    stop: StopArgs,
+    #[command(flatten)]
+    swap: SwapArgs,
+    #[command(flatten)]
+    guest: GuestArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    cache: CacheArgs,
+    #[command(flatten)]
+    operating: OperatingArgs,
+}
+
+impl ServeArgs {
+    /// A manifest of one component, made of the flags.
+    pub(super) fn checked(self) -> Result<ServeConfig, clap::Error> {
+        let (threads, control, dry_run) = (self.threads(), self.operating.control(), self.dry_run);
+        let mut addresses = self.addresses.clone();
+        if addresses.is_empty() {
+            addresses.push(defaults::ADDRESS.parse().map_err(|why: String| complaint(&why))?);
+        }
+        let health = self.operating.health_addr.and_then(|health| health.0);
+        let listen = ListenConfig { addresses, control: None, health };
+        let component = self.component()?;
+        let route = Route {
+            pattern: RoutePattern {
+                host: None,
+                path: PathPattern::Prefix("/".into()),
+                methods: Vec::new(),
+            },
+            chain: Vec::new(),
+            component: component.name.clone(),
+            strip_prefix: false,
+        };
+        let manifest = Manifest {
+            listen,
+            stop: self.stop.checked()?,
+            connection: self.limits.connection()?,
+            total: self.limits.total()?,
+            swap: self.swap.checked()?,
+            components: [(component.name.clone(), component)].into(),
+            routes: vec![route],
+            lines: [].into(),
+        };
+        let cache = self.cache.checked();
+        let overrides = Overrides::default();
+        apart(&manifest.listen, &control)?;
+        Ok(ServeConfig { manifest, overrides, file: None, cache, threads, control, dry_run })
+    }
+
+    /// The manifest, with what flags say of the process.
+    pub(super) fn with_manifest(self) -> Result<ServeConfig, clap::Error> {
+        let cache = self.cache.checked();
+        let own = self.own(&cache);
+        let beside = LoadContext { own: own.clone(), total: None };
+        let stamp = Stamp::at(&self.app);
+        let manifest = read(&self.app, &beside).map_err(|why| complaint(&why.to_string()))?;
+        let control = match (self.operating.control(), &manifest.listen.control) {
+            (ControlSetting::Default, Some(path)) => ControlSetting::at(path),
+            (control, _) => control,
+        };
+        let overrides = Overrides {
+            addresses: self.addresses.clone(),
+            health: self.operating.health_addr,
+            watch: self.swap.watch,
+            own,
+        };
+        let (threads, dry_run) = (self.threads(), self.dry_run);
+        let manifest = overrides.apply(manifest);
+        apart(&manifest.listen, &control)?;
+        let file = Some(ManifestFile { path: self.app, stamp });
+        Ok(ServeConfig { manifest, overrides, file, cache, threads, control, dry_run })
+    }
+
+    /// What no guest may change, as far as the manifest does not name it.
+    fn own(&self, cache: &CacheSetting) -> Vec<(String, PathBuf)> {
+        let mut own: Vec<_> =
+            cache.directory().map(|path| ("the code cache".to_owned(), path)).into_iter().collect();
+        let control = self.operating.control().place();
+        own.extend(control.map(|path| ("the control socket".to_owned(), path)));
+        for address in &self.addresses {
+            if let ListenAddr::Unix(path) = address {
+                own.push(("a socket that is listened at".to_owned(), path.clone()));
+            }
+        }
+        own
+    }
+
+    fn threads(&self) -> NonZeroUsize {
+        self.threads
+            .or_else(|| std::thread::available_parallelism().ok())
+            .unwrap_or(NonZeroUsize::MIN)
+    }
+
+    fn component(&self) -> Result<ComponentConfig, clap::Error> {
+        let name = self.app.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component");
+        let granted = |grant| self.guest.grants.contains(&grant);
+        Ok(ComponentConfig {
+            name: name.into(),
+            source: self.app.clone(),
+            limits: self.limits.guest(self.guest.hook_timeout.0)?,
+            reuse: self.guest.reuse()?,
+            grants: GrantsConfig {
+                request_shutdown: granted(Grant::RequestShutdown),
+                ..GrantsConfig::default()
+            },
+            smoke: self.swap.smoke.clone(),
+            breaker: None,
+            fail: Fail::default(),
+        })
+    }
+}
+
+/// Refuses places to listen at that cannot be had at once.
+fn apart(listen: &ListenConfig, control: &ControlSetting) -> Result<(), clap::Error> {
+    let control = match control {
+        ControlSetting::Path(path) => Some(path.as_path()),
+        ControlSetting::Off | ControlSetting::Default => None,
+    };
+    match listen.overlap(control) {
+        Some(overlap) => Err(complaint(&overlap.to_string())),
+        None => Ok(()),
+    }
+}
