@@ -59,7 +59,7 @@ fn examine(config: &ServeConfig) -> anyhow::Result<Report> {
     threads::check(resources::threads(config))?;
     let runtime = threads::runtime(config.threads.get())?;
     let mut workshop = serve::workshop(config, None)?;
-    (workshop.instances, workshop.say) = (1, progress::say);
+    (workshop.instances, workshop.report) = (1, progress::say);
     let loader = Arc::new(Loader::new(&workshop));
     let builder = Outfit::for_a_look().site_builder(config);
     let report = runtime.block_on(async {

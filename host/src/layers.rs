@@ -52,6 +52,16 @@ const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "component/code",
+        &["component::sandbox", "component::imports", "component::run", "component::generation"],
+    ),
+    (
+        "component/sandbox",
+        &["component::code", "component::imports", "component::run", "component::generation"],
+    ),
+    ("component/imports", &["component::code", "component::run", "component::generation"]),
+    ("component/run", &["component::generation", "component::load"]),
+    (
         "control",
         &[
             "wasmtime",

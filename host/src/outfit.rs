@@ -8,8 +8,8 @@ use host_manifest::{ComponentConfig, LoadContext, StoreConfig};
 use host_outgoing::{Endpoints, HttpClient, Lookup, SystemResolver, Trust};
 
 use crate::component::{
-    ConfigGrant, Directories, Grants, IdleRoom, Keeper, MemoryBudget, Rejected, Settings,
-    ShutdownGrant, Smoke, Sockets, Step, Turns,
+    ConfigGrant, CpuScheduler, Directories, Grants, IdleRoom, Keeper, MemoryBudget, Rejected,
+    Settings, ShutdownGrant, Smoke, Sockets, Step,
 };
 use crate::config::{self, ServeConfig};
 use crate::look;
@@ -27,7 +27,7 @@ pub(crate) struct Outfit {
     /// Where instances of all of them wait that are reused.
     pub(crate) idle: IdleRoom,
     /// The workers, shared by all components.
-    pub(crate) turns: Turns,
+    pub(crate) turns: CpuScheduler,
     /// The right to stop the process.
     pub(crate) shutdown: ShutdownGrant,
     /// Where buckets are kept.
@@ -47,7 +47,7 @@ impl Outfit {
             keeper: Keeper::none(),
             memory: MemoryBudget::new(None, None),
             idle: IdleRoom::new(1),
-            turns: Turns::new(1),
+            turns: CpuScheduler::new(1),
             shutdown: ShutdownGrant::new(|| {}),
             stores: Stores::default(),
             forbidden: Vec::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use host_code::CompileBounds;
 use tracing::{info, warn};
 
-use crate::component::Largest;
+use crate::component::FileSizeLimit;
 use crate::config::ServeConfig;
 use crate::{cgroup, descriptors, operate, threads};
 
@@ -70,6 +70,6 @@ pub(crate) fn compile(time: Duration, memory: u64) -> CompileBounds {
 }
 
 /// The largest file of a component that is read.
-pub(crate) fn file(compile_memory: u64) -> Largest {
-    Largest::of(compile_memory, cgroup::memory_limit())
+pub(crate) fn file(compile_memory: u64) -> FileSizeLimit {
+    FileSizeLimit::new(compile_memory, cgroup::memory_limit())
 }

@@ -16,7 +16,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::advice;
 use crate::component::{
-    Cache, Clock, IdleRoom, Keeper, Loader, MemoryBudget, ShutdownGrant, Turns, Workshop,
+    CodeCacheSetting, CpuScheduler, EpochClock, IdleRoom, Keeper, Loader, LoaderConfig,
+    MemoryBudget, ShutdownGrant,
 };
 use crate::config::{self, ListenAddr, Manifest, ServeConfig};
 use crate::descriptors;
@@ -340,21 +341,21 @@ fn plan(stop: &host_manifest::StopConfig) -> Plan {
 }
 
 /// What all loads have in common. `memory`: of all guests together.
-pub(crate) fn workshop(config: &ServeConfig, memory: Option<u64>) -> anyhow::Result<Workshop> {
+pub(crate) fn workshop(config: &ServeConfig, memory: Option<u64>) -> anyhow::Result<LoaderConfig> {
     let manifest = &config.manifest;
     // Idle instances stay in the pool beside those that bulkheads count, as many at most. A manifest may
     // come to say so at a reload.
     let reuses = config.file.is_some()
         || manifest.components.values().any(|component| component.reuse.is_some());
     let times = if reuses { 2 } else { 1 };
-    Ok(Workshop {
+    Ok(LoaderConfig {
         instances: manifest.total.instances.saturating_mul(times),
         cache: cache(&config.cache),
         bounds: resources::compile(manifest.swap.compile, manifest.swap.compile_memory),
         largest: resources::file(manifest.swap.compile_memory),
         memory,
-        say: progress::log,
-        clock: Clock::start().context("the clock of guests")?,
+        report: progress::log,
+        clock: EpochClock::start().context("the clock of guests")?,
     })
 }
 
@@ -370,7 +371,7 @@ fn site_builder(
         keeper: keeper(process.work.instances.clone()),
         memory: MemoryBudget::new(memory, None),
         idle: IdleRoom::new(config.manifest.total.instances),
-        turns: Turns::new(config.threads.get()),
+        turns: CpuScheduler::new(config.threads.get()),
         shutdown: ShutdownGrant::new(move || commander.stop(Cause::Guest)),
         stores,
         forbidden: process.health.into_iter().collect(),
@@ -401,6 +402,6 @@ fn connection_limits(manifest: &Manifest) -> net::Limits {
     }
 }
 
-fn cache(cache: &config::CacheSetting) -> Cache {
-    cache.directory().map_or(Cache::Off, Cache::Directory)
+fn cache(cache: &config::CacheSetting) -> CodeCacheSetting {
+    cache.directory().map_or(CodeCacheSetting::Off, CodeCacheSetting::Directory)
 }

@@ -2,152 +2,28 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use host_code::{ArtefactKey, CompileBounds};
-use host_manifest::escape;
+use host_code::{ArtefactKey, Urgency};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::compile::{Blank, Found, Foundry, Say, Unfinished};
-use super::flight::{Flight, Flights, Version, Versions};
-use super::generation::{Blueprint, Code, Generation, Kept};
-use super::instance::GuestFailure;
-use super::memory::MemoryBudget;
-use super::reuse::Keeper;
-use super::scarce::is_shortage;
-use super::smoke::Smoke;
-use super::source::{Glance, Largest, LoadError, Source};
-use super::{Cache, Clock, ComponentLimits, Grants, IdleRoom, ReuseConfig, Share, Urgency};
+use super::code::code_loader::{CacheLookup, CodeError, CodeLoader, LoaderConfig, SurveyedSource};
+use super::code::load_error::FileSizeLimit;
+use super::code::rejected::{Rejected, Step};
+use super::code::shortage::is_shortage;
+use super::code::single_flight::{Flight, Flights, Version, Versions};
+use super::code::source::{Glance, Source};
+use super::generation::Generation;
+use super::run::blueprint::{Blueprint, KeptCode, LinkedCode};
+use super::run::settings::Settings;
+use super::sandbox::guest_failure::GuestFailure;
 
 /// Reading a file takes no longer, unless the file system has gone.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
-
-/// A step of a load or a swap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Somebody asks for a swap.
-    Ask,
-    /// The manifest is read.
-    Manifest,
-    /// What a component is granted is opened.
-    Grants,
-    /// The file is read.
-    Read,
-    /// What it says of itself: kind and imports.
-    Check,
-    /// It is compiled, or taken from the cache.
-    Compile,
-    /// Its imports get what the host has.
-    Link,
-    /// One instance is made.
-    Instantiate,
-    /// That instance's hook `on-start` runs.
-    OnStart,
-    /// The operator's smoke requests are answered.
-    Smoke,
-}
-
-impl Step {
-    /// The name in logs and in the control socket's answers.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ask => "ask",
-            Self::Manifest => "manifest",
-            Self::Grants => "grants",
-            Self::Read => "read",
-            Self::Check => "check",
-            Self::Compile => "compile",
-            Self::Link => "link",
-            Self::Instantiate => "instantiate",
-            Self::OnStart => "on-start",
-            Self::Smoke => "smoke",
-        }
-    }
-}
-
-/// A component that does not come to serve: at which step, and why. Says what to do where there is
-/// something to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejected {
-    /// Where it failed.
-    pub step: Step,
-    /// The reason, in one line.
-    pub why: String,
-    /// It is not for what the files are: the same may be taken a moment later.
-    pub passing: bool,
-}
-
-impl Rejected {
-    /// A refusal at `step`, for what is to be loaded. Of what strangers have put into it nothing is a
-    /// command to a terminal.
-    pub fn at(step: Step, why: impl Into<String>) -> Self {
-        Self { step, why: escape::harmless(&why.into()), passing: false }
-    }
-
-    /// A refusal at `step` for something that passes: the process or the machine is out of it, or
-    /// somebody does not answer.
-    pub fn for_now(step: Step, why: impl Into<String>) -> Self {
-        Self { passing: true, ..Self::at(step, why) }
-    }
-
-    /// The same, of a component that has a name.
-    #[must_use]
-    pub fn of(self, component: &str) -> Self {
-        Self { why: format!("component {component}: {}", self.why), ..self }
-    }
-}
-
-impl fmt::Display for Rejected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
-    }
-}
-
-impl std::error::Error for Rejected {}
-
-impl From<LoadError> for Rejected {
-    fn from(why: LoadError) -> Self {
-        let step = match &why {
-            LoadError::Unreadable { .. } | LoadError::TooLarge { .. } => Step::Read,
-            LoadError::BadText { .. }
-            | LoadError::CoreModule { .. }
-            | LoadError::Else { .. }
-            | LoadError::Malformed { .. }
-            | LoadError::UnknownImport { .. }
-            | LoadError::NoHandler { .. } => Step::Check,
-            LoadError::Unloadable { .. } | LoadError::Engine(_) => Step::Compile,
-            LoadError::Unlinkable { .. } => Step::Link,
-        };
-        let passing = match &why {
-            LoadError::Unreadable { why, .. } => is_passing(why),
-            LoadError::Engine(_) => true,
-            _ => false,
-        };
-        let why = match std::error::Error::source(&why) {
-            Some(cause) => format!("{why}: {cause}"),
-            None => why.to_string(),
-        };
-        Self { passing, ..Self::at(step, why) }
-    }
-}
-
-/// Whether a file may be readable a moment later without a change that can be seen.
-fn is_passing(why: &io::Error) -> bool {
-    !matches!(
-        why.kind(),
-        io::ErrorKind::NotFound
-            | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::IsADirectory
-            | io::ErrorKind::NotADirectory
-            | io::ErrorKind::InvalidInput
-    )
-}
 
 /// Why nothing was made of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,64 +40,22 @@ impl From<Rejected> for Unmade {
     }
 }
 
-/// What a component is loaded with.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// What it is called; by its file if none.
-    pub name: Option<Arc<str>>,
-    /// What guests may use.
-    pub limits: ComponentLimits,
-    /// Where their memory is counted beside that of each.
-    pub memory: MemoryBudget,
-    /// Its part of the workers.
-    pub share: Share,
-    /// What they are given beyond the sandbox.
-    pub grants: Grants,
-    /// How far instances are reused; not at all without.
-    pub reuse: Option<ReuseConfig>,
-    /// Where those wait, with the ones of all other components.
-    pub idle: IdleRoom,
-    /// Makes a stop wait for instances that are reused.
-    pub keeper: Keeper,
-    /// Requests that a new generation must answer before it serves, in this order.
-    pub smoke: Vec<Smoke>,
-}
-
-/// What all loads of a process have in common.
-#[derive(Clone, Debug)]
-pub struct Workshop {
-    /// Instances at once, of all components, those included that wait to be reused.
-    pub instances: usize,
-    /// Where compiled code is kept.
-    pub cache: Cache,
-    /// Bytes that all guests may have together; none for as many as they like.
-    pub memory: Option<u64>,
-    /// What ends a guest's stay on a worker.
-    pub clock: Clock,
-    /// What compiling one component may take.
-    pub bounds: CompileBounds,
-    /// What is read of a file at most.
-    pub largest: Largest,
-    /// Is told of a compile that takes long.
-    pub say: Say,
-}
-
 /// Loads components. Shared by whoever swaps and by what compiles meanwhile; one per process.
 #[derive(Debug)]
 pub struct Loader {
-    foundry: Foundry,
-    largest: Largest,
+    code_loader: CodeLoader<LinkedCode>,
+    largest: FileSizeLimit,
     number: AtomicU64,
     /// Where the last load stands, for whoever drops it halfway.
     step: Mutex<Step>,
-    /// Code that is in use, by its digest: many components may be of one file.
-    known: Mutex<HashMap<Arc<str>, Weak<Code>>>,
-    flights: Flights<Compiled>,
+    /// LinkedCode that is in use, by its digest: many components may be of one file.
+    known: Mutex<HashMap<Arc<str>, Weak<LinkedCode>>>,
+    flights: Flights<CompileOutcome>,
     versions: Versions,
 }
 
 /// What a compiler has come to, for all who wait for it.
-type Compiled = Result<Arc<Code>, Arc<Unfinished>>;
+type CompileOutcome = Result<Arc<LinkedCode>, Arc<CodeError>>;
 
 /// A file whose code is wanted, and the component that it is for, if that has a name.
 #[derive(Clone, Debug)]
@@ -253,7 +87,7 @@ impl Wanted {
     /// Why there is none, in the name of its component.
     fn refused(&self, why: Rejected) -> Rejected {
         match &self.component {
-            Some(component) => why.of(component),
+            Some(component) => why.for_component(component),
             None => why,
         }
     }
@@ -262,10 +96,10 @@ impl Wanted {
 impl Loader {
     /// A loader; its engines are made when first needed. Opens the cache, which blocks for a moment.
     #[must_use]
-    pub fn new(workshop: &Workshop) -> Self {
+    pub fn new(config: &LoaderConfig) -> Self {
         Self {
-            foundry: Foundry::new(workshop),
-            largest: workshop.largest,
+            code_loader: CodeLoader::new(config, LinkedCode::link),
+            largest: config.largest,
             number: AtomicU64::new(1),
             step: Mutex::new(Step::Read),
             known: Mutex::default(),
@@ -296,7 +130,7 @@ impl Loader {
     /// What the file at `path` says of itself; nothing if it cannot be read.
     pub async fn glance(&self, path: &Path) -> Glance {
         match self.read(path).await {
-            Ok(source) => self.foundry.glance(source).await,
+            Ok(source) => self.code_loader.glance(source).await,
             Err(_) => Glance::default(),
         }
     }
@@ -353,7 +187,7 @@ impl Loader {
             if source.is_text() {
                 tell();
             }
-            let (blank, key) = match self.code_of(source, &wanted, &version, pace).await? {
+            let (surveyed, key) = match self.code_of(source, &wanted, &version, pace).await? {
                 Some(Err(missing)) => missing,
                 Some(Ok(code)) => {
                     held.push(Held(code));
@@ -361,11 +195,11 @@ impl Loader {
                 }
                 None => continue,
             };
-            while compiling.len() >= self.foundry.at_once() {
+            while compiling.len() >= self.code_loader.at_once() {
                 tell();
                 held.extend(next(&mut compiling).await?);
             }
-            let flight = self.join(blank, key, pace);
+            let flight = self.join(surveyed, key, pace);
             compiling.spawn(async move {
                 tokio::select! {
                     biased;
@@ -389,7 +223,7 @@ impl Loader {
         wanted: &Wanted,
         version: &Version,
         pace: Urgency,
-    ) -> Result<Option<Result<Arc<Code>, (Blank, ArtefactKey)>>, Rejected> {
+    ) -> Result<Option<Result<Arc<LinkedCode>, (SurveyedSource, ArtefactKey)>>, Rejected> {
         let is_text = source.is_text();
         let found = tokio::select! {
             biased;
@@ -406,54 +240,54 @@ impl Loader {
     /// Has it compiled, or waits with those who have it compiled already.
     fn join(
         self: &Arc<Self>,
-        blank: Blank,
+        surveyed: SurveyedSource,
         key: ArtefactKey,
         pace: Urgency,
-    ) -> Arc<Flight<Compiled>> {
-        let digest = blank.source.digest.clone();
+    ) -> Arc<Flight<CompileOutcome>> {
+        let digest = surveyed.source.digest.clone();
         let (loader, of) = (self.clone(), digest.clone());
         self.flights.join(&digest, || async move {
             if let Some(code) = loader.known(&of) {
                 return Ok(code);
             }
             loader.begin(Step::Compile);
-            let code = loader.foundry.compile(&Arc::new(blank), &key, pace).await?;
+            let code = loader.code_loader.compile(&Arc::new(surveyed), &key, pace).await?;
             Ok(loader.learn(of, code))
         })
     }
 
-    /// Code that was kept, with these settings.
+    /// LinkedCode that was kept, with these settings.
     #[must_use]
-    pub fn remake(&self, of: &Kept, settings: &Arc<Settings>) -> Arc<Blueprint> {
+    pub fn remake(&self, of: &KeptCode, settings: &Arc<Settings>) -> Arc<Blueprint> {
         Arc::new(Blueprint::new(&of.path, of.code.clone(), settings))
     }
 
-    fn known(&self, digest: &Arc<str>) -> Option<Arc<Code>> {
+    fn known(&self, digest: &Arc<str>) -> Option<Arc<LinkedCode>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, code| code.strong_count() > 0);
         known.get(digest)?.upgrade()
     }
 
-    /// Code out of the cache, or what it takes to compile it.
+    /// LinkedCode out of the cache, or what it takes to compile it.
     async fn find(
         &self,
         source: Source,
         pace: Urgency,
-    ) -> Result<Result<Arc<Code>, (Blank, ArtefactKey)>, Rejected> {
+    ) -> Result<Result<Arc<LinkedCode>, (SurveyedSource, ArtefactKey)>, Rejected> {
         self.begin(Step::Check);
-        let blank = Arc::new(self.foundry.blank(source).await?);
+        let surveyed = Arc::new(self.code_loader.survey(source).await?);
         self.begin(Step::Compile);
-        match self.foundry.find(&blank, pace).await? {
-            Found::Code(code) => Ok(Ok(self.learn(blank.source.digest.clone(), *code))),
-            Found::Nothing(key) => {
-                let blank = Arc::try_unwrap(blank);
+        match self.code_loader.find(&surveyed, pace).await? {
+            CacheLookup::Code(code) => Ok(Ok(self.learn(surveyed.source.digest.clone(), *code))),
+            CacheLookup::Nothing(key) => {
+                let surveyed = Arc::try_unwrap(surveyed);
                 let lost = |_| Rejected::for_now(Step::Compile, "loading it has not ended");
-                Ok(Err((blank.map_err(lost)?, key)))
+                Ok(Err((surveyed.map_err(lost)?, key)))
             }
         }
     }
 
-    fn learn(&self, digest: Arc<str>, code: Code) -> Arc<Code> {
+    fn learn(&self, digest: Arc<str>, code: LinkedCode) -> Arc<LinkedCode> {
         let code = Arc::new(code);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(digest, Arc::downgrade(&code));
@@ -472,7 +306,7 @@ impl Loader {
         self.begin(Step::Instantiate);
         let trial = generation.instantiate().await.map_err(|why| {
             let wants = is_shortage(&why);
-            let why = GuestFailure::of(&why);
+            let why = GuestFailure::from_error(&why);
             let passing = wants || matches!(why, GuestFailure::NoMemory | GuestFailure::PoolFull);
             let why = format!("{path} does not start: {why}");
             Rejected { passing, ..Rejected::at(Step::Instantiate, why) }
@@ -484,7 +318,7 @@ impl Loader {
             .map_err(|why| Rejected::at(Step::OnStart, format!("{path} does not start: {why}")))?;
         for smoke in &generation.blueprint().settings.smoke {
             self.begin(Step::Smoke);
-            smoke.run(&generation).await.map_err(|why| {
+            smoke.run(|request| generation.start_alone(request)).await.map_err(|why| {
                 Rejected::at(Step::Smoke, format!("{path} fails the smoke request {smoke}: {why}"))
             })?;
         }
@@ -502,8 +336,8 @@ impl Loader {
     }
 }
 
-/// Code that is kept in memory for who is about to use it.
-pub struct Held(Arc<Code>);
+/// LinkedCode that is kept in memory for who is about to use it.
+pub struct Held(Arc<LinkedCode>);
 
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -512,10 +346,10 @@ impl fmt::Debug for Held {
 }
 
 /// Waits for the code of a file.
-async fn landed(flight: &Flight<Compiled>, wanted: &Wanted) -> Result<Held, Rejected> {
+async fn landed(flight: &Flight<CompileOutcome>, wanted: &Wanted) -> Result<Held, Rejected> {
     let refused = match flight.outcome().await {
         Some(Ok(code)) => return Ok(Held(code)),
-        Some(Err(why)) => why.of(&wanted.path),
+        Some(Err(why)) => why.rejected_at(&wanted.path),
         None => Rejected::for_now(Step::Compile, "compiling it has failed"),
     };
     Err(wanted.refused(refused))

@@ -1,98 +1,53 @@
-//! Guests: the engine, loading, generations and instances, with their grants and limits.
+//! Guests: from a file to instances that serve requests, with their grants and limits.
 //!
 //! ```text
-//! path ─→ source ─→ survey ─→ engine ─→ Code ─→ Blueprint ─→ Generation ─→ smoke
-//!         └──────────────────────────── load ───────────────────────────────┘
-//!                                  grants, limits ┘
-//!
-//!                        request ─→ start ─→ Running (one instance) ─→ head, body
+//! path ─→ code/ ─→ run/blueprint ─→ Generation ─→ run/smoke            load.rs drives this way
+//!                    imports/ ┘         │
+//!                                       │ sandbox/: what each instance is given
+//!                                       ▼
+//!                        request ─→ start ─→ run/instance: Running ─→ head, body
 //! ```
+//!
+//! | room | holds | knows |
+//! |---|---|---|
+//! | `code/` | from bytes to compiled code | nothing of requests or grants |
+//! | `sandbox/` | what one guest is given and may use | not `code/` |
+//! | `imports/` | what a guest can call | `sandbox/` |
+//! | `run/` | a guest at work | all three |
 //!
 //! May not know sockets, hyper's server, the lifecycle or the command line. Errors of wasmtime end
 //! here.
 
-mod budget;
-mod clock;
-mod code_cache;
-mod compile;
-mod cost;
-mod engine;
-mod fate;
-mod files;
-mod flight;
+mod code;
 mod generation;
-mod grants;
-mod hooks;
-mod hops;
 mod imports;
-mod instance;
-mod keyvalue;
 mod load;
-mod log_room;
-mod memory;
-mod names;
-mod next;
-mod opens;
-mod outgoing;
-mod p2;
-mod p3;
-mod refusals;
-mod reuse;
-mod said;
-mod scarce;
-mod sent;
-mod smoke;
-mod source;
-mod state;
-mod stdio;
-mod survey;
-mod texts;
-mod trial;
-mod turns;
-mod worker;
+mod run;
+mod sandbox;
+mod slot_size;
 
-use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::Arc;
-
-use http::{Request, Response};
-
-pub use clock::Clock;
-pub use compile::{Compiling, Say, compile_file};
-pub use fate::Fate;
-pub use generation::{Blueprint, Generation, Kept};
-pub use grants::{ConfigGrant, Directories, Grants, ShutdownGrant, Sockets};
-pub use hops::Hops;
+pub use code::code_cache::CodeCacheSetting;
+pub use code::code_loader::{Compiling, LoaderConfig, ReportCompile, compile_file};
+pub use code::epoch::EpochClock;
+pub use code::load_error::{FileSizeLimit, LoadError};
+pub use code::rejected::{Rejected, Step};
+pub use code::source::{Glance, Source};
+pub use code::survey::{Kind, Survey};
+pub use generation::Generation;
 pub use host_code::Urgency;
 pub use host_manifest::{ComponentLimits, ReuseConfig};
-pub use instance::{GuestFailure, Running};
-pub use load::{Held, Loader, Rejected, Settings, Step, Unmade, Wanted, Workshop};
-pub use memory::MemoryBudget;
-pub use reuse::{IdleRoom, Keeper};
-pub use smoke::Smoke;
-pub use source::{Glance, Largest, LoadError, Source};
-pub use survey::{Kind, Survey};
-pub use turns::{Share, Turns};
+pub use load::{Held, Loader, Unmade, Wanted};
+pub use run::blueprint::{Blueprint, KeptCode};
+pub use run::instance::Running;
+pub use run::keeper::Keeper;
+pub use run::pooled_instance::IdleRoom;
+pub use run::settings::Settings;
+pub use run::smoke::Smoke;
+pub use sandbox::cpu_scheduler::{ComponentShare, CpuScheduler};
+pub use sandbox::grants::{ConfigGrant, Directories, Grants, ShutdownGrant, Sockets};
+pub use sandbox::guest_failure::GuestFailure;
+pub use sandbox::hops::Hops;
+pub use sandbox::memory_budget::MemoryBudget;
+pub use sandbox::next_handler::{NEXT_HOST, NextHandler, Passing};
+pub use sandbox::retirement::Retirement;
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};
-
-/// The authority through which a guest of wasi:http 0.2 passes a request on.
-pub const NEXT_HOST: &str = "next.host";
-
-/// What a plugin passes requests on to. Called from its store; what comes back is polled there.
-pub trait Next: Send + Sync {
-    /// Passes a request on. Dropping the future, or the body of the response, ends what was passed
-    /// on.
-    fn pass(self: Arc<Self>, request: Request<WasiBody>) -> Passing;
-}
-
-/// The answer to what was passed on.
-pub type Passing = Pin<Box<dyn Future<Output = Result<Response<WasiBody>, BodyError>> + Send>>;
-
-/// Where compiled code is kept between starts.
-#[derive(Clone, Debug)]
-pub enum Cache {
-    /// Nowhere.
-    Off,
-    /// In this directory; made if it is missing.
-    Directory(PathBuf),
-}

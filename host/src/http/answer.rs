@@ -317,7 +317,7 @@ impl Stream {
                 Poll::Ready(Some(Err(why))) => return self.fail(Why::Body(format!("{why:?}"))),
                 Poll::Ready(None) => return self.end(cx, worked),
                 Poll::Pending => {
-                    return match work.running.handled(worked) {
+                    return match work.running.poll_answered(worked) {
                         Poll::Ready(Err(why)) => self.fail(Why::Guest(why)),
                         Poll::Ready(Ok(())) => self.fail(Why::Guest(GuestFailure::BodyLeaked)),
                         Poll::Pending => self.wait(cx),

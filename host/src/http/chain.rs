@@ -31,7 +31,7 @@ use super::exchange::Exchanges;
 use super::pipe::piped;
 use super::verdict::Verdict;
 use super::way::Way;
-use crate::component::{BodyError, Hops, NEXT_HOST, Next, Passing, WasiBody};
+use crate::component::{BodyError, Hops, NEXT_HOST, NextHandler, Passing, WasiBody};
 
 /// Requests that a plugin passes on at once: one, and a few that it asks for itself.
 const AT_ONCE: usize = 16;
@@ -77,7 +77,7 @@ impl Origin {
             exchange,
             scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTP),
             authority: uri.authority().cloned().unwrap_or(NAMELESS),
-            hops: Hops::of(request),
+            hops: Hops::in_request(request),
             verdict,
         }
     }
@@ -103,7 +103,7 @@ impl Pass {
     }
 
     /// What the plugin is given.
-    pub(super) fn handle(&self) -> Arc<dyn Next> {
+    pub(super) fn handle(&self) -> Arc<dyn NextHandler> {
         self.0.clone()
     }
 
@@ -189,7 +189,7 @@ impl Drop for Waits {
     }
 }
 
-impl Next for Shared {
+impl NextHandler for Shared {
     fn pass(self: Arc<Self>, mut request: Request<WasiBody>) -> Passing {
         if request.method().as_str().len() > METHOD {
             return Box::pin(ready(Err(BodyError::HttpRequestMethodInvalid)));

@@ -216,7 +216,7 @@ impl SiteBuilder {
     pub(super) fn named(&self, component: &ComponentConfig, why: Rejected) -> Rejected {
         match &self.file {
             None => why,
-            Some(_) => why.of(&component.name),
+            Some(_) => why.for_component(&component.name),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::slot::{Site, Slot};
-use crate::component::{Fate, Generation, Kept, Kind};
+use crate::component::{Generation, KeptCode, Kind, Retirement};
 
 /// How long replaced generations may linger.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +77,7 @@ struct List {
 /// The code for a rollback, and what operators see of it when nothing runs on it any more.
 #[derive(Debug)]
 struct Previous {
-    kept: Kept,
+    kept: KeptCode,
     info: GenerationInfo,
 }
 
@@ -164,7 +164,7 @@ impl RetiredGenerations {
     }
 
     /// The code that a rollback of this component brings back.
-    pub(super) fn previous(&self, component: &str) -> Option<Kept> {
+    pub(super) fn previous(&self, component: &str) -> Option<KeptCode> {
         self.lock().previous.get(component).map(|previous| previous.kept.clone())
     }
 
@@ -172,14 +172,14 @@ impl RetiredGenerations {
     pub(super) fn end_all(&self, slot: &Slot, deadline: Instant) {
         let mut list = self.lock();
         list.process_deadline = Some(deadline);
-        list.for_each_fate(slot, |fate| fate.end_by(deadline));
+        list.for_each_retirement(slot, |fate| fate.end_by(deadline));
     }
 
     /// Cuts everything that still runs.
     pub(super) fn cut_all(&self, slot: &Slot) {
         let mut list = self.lock();
         list.process_cuts = true;
-        list.for_each_fate(slot, Fate::cut);
+        list.for_each_retirement(slot, Retirement::cut);
     }
 
     /// All generations that there are, newest first.
@@ -217,7 +217,7 @@ impl RetiredGenerations {
 impl List {
     /// A generation that comes while the process drains ends with it.
     fn tell_of_the_stop(&self, next: &Site) {
-        for fate in next.apps().map(|app| app.generation.fate()) {
+        for fate in next.apps().map(|app| app.generation.retirement()) {
             if let Some(deadline) = self.process_deadline {
                 fate.end_by(deadline);
             }
@@ -228,12 +228,12 @@ impl List {
     }
 
     /// Decides about every generation that there is.
-    fn for_each_fate(&self, slot: &Slot, decide: impl Fn(&Fate)) {
+    fn for_each_retirement(&self, slot: &Slot, decide: impl Fn(&Retirement)) {
         for app in slot.current().apps() {
-            decide(app.generation.fate());
+            decide(app.generation.retirement());
         }
         for generation in self.retired.iter().filter_map(|retired| retired.generation.upgrade()) {
-            decide(generation.fate());
+            decide(generation.retirement());
         }
     }
 }
@@ -255,7 +255,7 @@ fn info_of(generation: &Generation, role: GenerationRole, in_flight: usize) -> G
 impl Retired {
     /// Decides the end of a generation that has been replaced.
     fn new(component: &Arc<str>, generation: &Arc<Generation>, deadline: Instant) -> Self {
-        generation.fate().end_by(deadline);
+        generation.retirement().end_by(deadline);
         Self {
             component: component.clone(),
             generation: Arc::downgrade(generation),
@@ -281,7 +281,7 @@ impl Retired {
         if let Some(generation) = self.generation.upgrade() {
             let in_flight = Arc::strong_count(&generation).saturating_sub(1);
             warn!(generation = self.info.number, in_flight, why, "retired generation is cut");
-            generation.fate().cut();
+            generation.retirement().cut();
         }
     }
 }

@@ -1,0 +1,212 @@
+//! The code cache, asked on threads of its own: whatever becomes of its file system, code is made without
+//! it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use host_clock::{Moment, timeout};
+use host_code::{Artefact, ArtefactCache, ArtefactKey, Urgency};
+use rustix::process::setpriority_process;
+use tokio::sync::{Semaphore, oneshot};
+use tracing::{debug, info, warn};
+
+/// An entry is read within this time, be it 40 MB over a network, unless the file system has gone.
+const READ_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whoever has new code waits so long for it to be kept, which takes milliseconds: a process that ends
+/// behind it leaves it to the next one.
+const WRITE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Threads that are at it at once. All may come to hang in a file system that does not answer, with an
+/// entry each; nothing waits for them, a stop neither.
+const THREADS: usize = 4;
+
+/// The weakest claim to a core, as the compiler has it.
+const NICEST: i32 = 19;
+
+/// Where compiled code is kept between starts.
+#[derive(Clone, Debug)]
+pub enum CodeCacheSetting {
+    /// Nowhere.
+    Off,
+    /// In this directory; made if it is missing.
+    Directory(PathBuf),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct CodeCache {
+    cache: Arc<ArtefactCache>,
+    threads: CacheThreads,
+}
+
+/// Has this thread give way to traffic, if there is any.
+pub(crate) fn give_way(pace: Urgency) {
+    if pace == Urgency::BesideTraffic
+        && let Err(why) = setpriority_process(None, NICEST)
+    {
+        debug!(%why, "loading goes on at the usual priority");
+    }
+}
+
+impl CodeCache {
+    /// Opens it, and says in the log if it is not to be used. It holds `most` bytes at most. Blocks for
+    /// a moment.
+    pub(crate) fn open(setting: &CodeCacheSetting, most: u64) -> Option<Self> {
+        let directory = match setting {
+            CodeCacheSetting::Off => return None,
+            CodeCacheSetting::Directory(directory) => directory,
+        };
+        match ArtefactCache::open(directory).map(|cache| cache.holding(most)) {
+            Ok(cache) => {
+                if let Some(why) = cache.read_only() {
+                    warn!("code cache: {why}; what is not in it is compiled at every start");
+                }
+                Some(Self { cache: Arc::new(cache), threads: CacheThreads::default() })
+            }
+            Err(why) => {
+                warn!("no code cache: {why}; every start compiles");
+                None
+            }
+        }
+    }
+
+    /// What is kept under this key, if it is whole and there in time.
+    pub(crate) async fn get(&self, key: &ArtefactKey, pace: Urgency) -> Option<Artefact> {
+        let (cache, key) = (self.cache.clone(), *key);
+        let get = move || {
+            give_way(pace);
+            cache.get(&key)
+        };
+        self.threads.ask(READ_PATIENCE, get).await?
+    }
+
+    /// Keeps it. Waits for that for a moment only.
+    pub(crate) async fn put(&self, key: &ArtefactKey, artefact: Artefact, pace: Urgency) {
+        let (cache, key) = (self.cache.clone(), *key);
+        let put = move || {
+            give_way(pace);
+            cache.put(&key, &artefact);
+        };
+        if self.threads.ask(WRITE_PATIENCE, put).await.is_none() {
+            debug!(%key, "code cache: compiled code is not kept, or later");
+        }
+    }
+}
+
+/// Threads that wait for a file system.
+#[derive(Debug)]
+struct CacheThreads {
+    free: Arc<Semaphore>,
+    /// Those that have not come back in time.
+    late: Arc<AtomicUsize>,
+}
+
+impl Default for CacheThreads {
+    fn default() -> Self {
+        Self { free: Arc::new(Semaphore::new(THREADS)), late: Arc::default() }
+    }
+}
+
+/// What has become of a thread: it is both waited for and told of once.
+const AT_WORK: u8 = 0;
+const LATE: u8 = 1;
+const DONE: u8 = 2;
+
+impl CacheThreads {
+    /// Has `work` done, if that is done within `patience`, a thread is to be had, and none is late. It goes on
+    /// if it is not.
+    async fn ask<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        if self.late.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        let end = Moment::now() + patience;
+        let hand = timeout(end.left(), self.free.clone().acquire_owned()).await.ok()?.ok()?;
+        let (send, result) = oneshot::channel();
+        let state = Arc::new(AtomicU8::new(AT_WORK));
+        let (seen, late) = (state.clone(), self.late.clone());
+        let work = move || {
+            let done = work();
+            if seen.swap(DONE, Ordering::AcqRel) == LATE && late.fetch_sub(1, Ordering::AcqRel) == 1
+            {
+                info!("code cache: the file system answers again");
+            }
+            drop(hand);
+            send.send(done).ok();
+        };
+        let thread = thread::Builder::new().name("cache".into()).spawn(work);
+        thread.inspect_err(|why| debug!(%why, "code cache: no thread for it")).ok()?;
+        if let Ok(done) = timeout(end.left(), result).await {
+            return done.ok();
+        }
+        // Before the thread can know: it counts itself out.
+        let before = self.late.fetch_add(1, Ordering::AcqRel);
+        if state.compare_exchange(AT_WORK, LATE, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            self.late.fetch_sub(1, Ordering::AcqRel);
+        } else if before == 0 {
+            warn!("code cache: the file system does not answer; nothing is kept until it does");
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::time::{self, Instant};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// A swap whose code could not be kept, because the disk hung, was refused after a minute, and so was
+    /// each one behind it.
+    #[tokio::test]
+    async fn a_file_system_that_hangs_is_waited_for_once_and_asked_again_when_it_answers() {
+        let threads = CacheThreads::default();
+        assert_eq!(threads.ask(PATIENCE, || 1).await, Some(1));
+        // A paused clock waits for no thread.
+        time::pause();
+        let (thaw, frozen) = mpsc::channel::<()>();
+        let began = Instant::now();
+        let hanging = move || frozen.recv().is_err();
+        assert_eq!(threads.ask(PATIENCE, hanging).await, None);
+        let waited = began.elapsed();
+        assert!(waited >= PATIENCE);
+        for _ in 0..100 {
+            assert_eq!(threads.ask(PATIENCE, || 2).await, None);
+        }
+        assert_eq!(began.elapsed(), waited, "nobody waits for it any more");
+        assert_eq!(threads.free.available_permits(), THREADS - 1, "and no thread is made for it");
+        drop(thaw);
+        time::resume();
+        while threads.free.available_permits() < THREADS {
+            thread::yield_now();
+        }
+        assert_eq!(threads.ask(PATIENCE, || 3).await, Some(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_than_a_few_threads_hang() {
+        let threads = CacheThreads::default();
+        let (thaw, frozen) = mpsc::channel::<()>();
+        let frozen = Arc::new(std::sync::Mutex::new(frozen));
+        let hang = || {
+            let frozen = frozen.clone();
+            threads.ask(PATIENCE, move || frozen.lock().unwrap().recv().is_err())
+        };
+        let (a, b, c, d, e, f) = tokio::join!(hang(), hang(), hang(), hang(), hang(), hang());
+        assert_eq!([a, b, c, d, e, f], [None; 6]);
+        assert_eq!(threads.free.available_permits(), 0);
+        assert_eq!(threads.late.load(Ordering::Acquire), THREADS);
+        drop(thaw);
+    }
+}

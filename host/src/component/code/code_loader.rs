@@ -1,0 +1,362 @@
+//! From a component's bytes to code that runs: out of the cache, or compiled by a child process.
+//!
+//! Nothing is compiled in this process. What is left to be done here, checking, copying and linking,
+//! takes milliseconds of one core, on a thread of its own and beside traffic at the lowest priority.
+
+use std::fmt;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use host_code::{
+    Artefact, ArtefactKey, CompileBounds, CompileError, Compiler, Urgency, component_digest,
+    settings,
+};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+use tracing::info;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::code_cache::{CodeCache, CodeCacheSetting, give_way};
+use super::engine::{Engines, Needs};
+use super::epoch::EpochClock;
+use super::load_error::{FileSizeLimit, LoadError};
+use super::rejected::{Rejected, Step};
+use super::shortage::is_shortage;
+use super::source::{Glance, Source, stem};
+use super::survey::{Kind, Survey};
+
+/// To read compiled code, check it, copy it and link it takes a fraction of a second at most, and on a
+/// machine that is busy, at the lowest priority, some seconds.
+const LOAD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A compile that takes longer than this is said, and again each time that this has passed.
+const REPORTED_AFTER: Duration = Duration::from_secs(1);
+
+/// A component that has been compiling for longer than a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Compiling<'a> {
+    /// Its file.
+    pub path: &'a Path,
+    /// The size of that.
+    pub bytes: usize,
+    /// For how long.
+    pub since: Duration,
+    /// It goes on; else this is the end of it.
+    pub goes_on: bool,
+    /// It has not been said before.
+    pub first: bool,
+}
+
+/// Is told of a compile that takes long.
+pub type ReportCompile = fn(Compiling<'_>);
+
+/// What all loads of a process have in common.
+#[derive(Clone, Debug)]
+pub struct LoaderConfig {
+    /// Instances at once, of all components, those included that wait to be reused.
+    pub instances: usize,
+    /// Where compiled code is kept.
+    pub cache: CodeCacheSetting,
+    /// Bytes that all guests may have together; none for as many as they like.
+    pub memory: Option<u64>,
+    /// What ends a guest's stay on a worker.
+    pub clock: EpochClock,
+    /// What compiling one component may take.
+    pub bounds: CompileBounds,
+    /// The largest file that is read.
+    pub largest: FileSizeLimit,
+    /// Is told of a compile that takes long.
+    pub report: ReportCompile,
+}
+
+/// Waits for a compiler, and reports it once that takes long.
+async fn reported<T>(
+    source: &Source,
+    report: ReportCompile,
+    compiles: impl Future<Output = T>,
+) -> T {
+    let (began, mut first) = (Instant::now(), true);
+    let tell = |goes_on, first| {
+        let (path, bytes, since) = (source.path.as_path(), source.bytes.len(), began.elapsed());
+        report(Compiling { path, bytes, since, goes_on, first });
+    };
+    let mut compiles = pin!(compiles);
+    loop {
+        match timeout(REPORTED_AFTER, &mut compiles).await {
+            Err(_) => tell(true, first),
+            Ok(done) => {
+                if !first {
+                    tell(false, false);
+                }
+                return done;
+            }
+        }
+        first = false;
+    }
+}
+
+/// A component that has been surveyed.
+#[derive(Debug)]
+pub(crate) struct SurveyedSource {
+    pub(crate) source: Source,
+    pub(crate) kind: Kind,
+    pub(crate) survey: Survey,
+    /// It needs an engine with component-model async.
+    pub(crate) concurrency: bool,
+}
+
+impl SurveyedSource {
+    fn new(source: Source) -> Result<Self, LoadError> {
+        let (kind, survey) = source.check()?;
+        let concurrency = survey.needs_concurrency();
+        Ok(Self { source, kind, survey, concurrency })
+    }
+}
+
+/// Why there is no code of a component.
+#[derive(Debug)]
+pub(crate) enum CodeError {
+    /// No compiler gave any.
+    CompileError(CompileError),
+    /// It was compiled, and cannot be used.
+    Rejected(Rejected),
+}
+
+impl CodeError {
+    /// The refusal of a component in this file: others with the same bytes may wait for the same code.
+    pub(crate) fn rejected_at(&self, path: &Path) -> Rejected {
+        match self {
+            Self::CompileError(why) => Rejected::not_compiled(path, why),
+            Self::Rejected(why) => why.clone(),
+        }
+    }
+}
+
+impl From<CompileError> for CodeError {
+    fn from(why: CompileError) -> Self {
+        Self::CompileError(why)
+    }
+}
+
+impl From<Rejected> for CodeError {
+    fn from(why: Rejected) -> Self {
+        Self::Rejected(why)
+    }
+}
+
+/// What the cache has of a component.
+pub(crate) enum CacheLookup<C> {
+    /// Its code.
+    Code(Box<C>),
+    /// Nothing: it would be kept under this key.
+    Nothing(ArtefactKey),
+}
+
+/// Makes of compiled code what can be instantiated.
+pub(crate) type LinkCode<C> = fn(&SurveyedSource, &Component) -> wasmtime::Result<C>;
+
+/// Where code comes from: the cache, or a compiler. `C` is code that is linked, ready to be
+/// instantiated; what links it knows the imports, and this does not.
+pub(crate) struct CodeLoader<C> {
+    engines: Arc<Engines>,
+    link: LinkCode<C>,
+    cache: Option<CodeCache>,
+    compiler: Compiler,
+    report: ReportCompile,
+}
+
+impl<C: Send + 'static> CodeLoader<C> {
+    /// Opens the cache, and says so in the log if that is not to be used. Blocks for a moment.
+    pub(crate) fn new(config: &LoaderConfig, link: LinkCode<C>) -> Self {
+        let engines = Engines::new(config.instances, config.memory, config.clock.clone());
+        let cache = CodeCache::open(&config.cache, config.bounds.output);
+        let compiler = Compiler::new(config.bounds);
+        Self { engines: Arc::new(engines), link, cache, compiler, report: config.report }
+    }
+
+    /// A component of what was read, be that text. Bounded in time.
+    pub(crate) async fn survey(&self, source: Source) -> Result<SurveyedSource, Rejected> {
+        Ok(SurveyedSource::new(source.parsed(&self.compiler).await?)?)
+    }
+
+    /// What it says of itself. Bounded in time.
+    pub(crate) async fn glance(&self, source: Source) -> Glance {
+        let component = source.parsed(&self.compiler).await;
+        component.map(|component| component.glance()).unwrap_or_default()
+    }
+
+    /// How many components are compiled at once, at most.
+    pub(crate) fn at_once(&self) -> usize {
+        self.compiler.at_once()
+    }
+
+    /// Code of this component out of the cache. Bounded in time.
+    pub(crate) async fn find(
+        &self,
+        surveyed: &Arc<SurveyedSource>,
+        pace: Urgency,
+    ) -> Result<CacheLookup<C>, Rejected> {
+        let began = Instant::now();
+        let (engines, of) = (self.engines.clone(), surveyed.clone());
+        let key = aside(pace, move || key(&engines, &of)).await??;
+        let kept = match &self.cache {
+            Some(cache) => cache.get(&key, pace).await,
+            None => None,
+        };
+        let Some(artefact) = kept else { return Ok(CacheLookup::Nothing(key)) };
+        let (engines, of, linker) = (self.engines.clone(), surveyed.clone(), self.link);
+        let code = aside(pace, move || link(&engines, &of, &artefact, linker)).await??;
+        log_loaded(surveyed, began, true);
+        Ok(CacheLookup::Code(Box::new(code)))
+    }
+
+    /// Compiles what the cache does not have. Bounded in time.
+    pub(crate) async fn compile(
+        &self,
+        surveyed: &Arc<SurveyedSource>,
+        key: &ArtefactKey,
+        pace: Urgency,
+    ) -> Result<C, CodeError> {
+        let began = Instant::now();
+        let source = &surveyed.source;
+        let compiled = self.compiler.compile(&source.bytes, key, surveyed.concurrency, pace);
+        let artefact = reported(source, self.report, compiled).await?;
+        let (engines, of, linker) = (self.engines.clone(), surveyed.clone(), self.link);
+        let link = move || Ok::<_, Rejected>((link(&engines, &of, &artefact, linker)?, artefact));
+        let (code, artefact) = aside(pace, link).await??;
+        if let Some(cache) = &self.cache {
+            cache.put(key, artefact, pace).await;
+        }
+        log_loaded(surveyed, began, false);
+        Ok(code)
+    }
+}
+
+impl<C> fmt::Debug for CodeLoader<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CodeLoader").field("cache", &self.cache).finish_non_exhaustive()
+    }
+}
+
+/// Does work that takes a core on a thread of its own. The wait is bounded; a thread that hangs in
+/// a dead file system is left behind.
+async fn aside<T: Send + 'static>(
+    pace: Urgency,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Rejected> {
+    let refused = |why: String| Rejected::for_now(Step::Compile, why);
+    let (send, result) = oneshot::channel();
+    let work = move || {
+        give_way(pace);
+        send.send(work()).ok();
+    };
+    thread::Builder::new()
+        .name("load".into())
+        .spawn(work)
+        .map_err(|why| refused(format!("there is no thread to load it on: {why}")))?;
+    let took_too_long = |_| refused(format!("loading it took longer than {LOAD_PATIENCE:?}"));
+    let done = host_clock::timeout(LOAD_PATIENCE, result).await.map_err(took_too_long)?;
+    done.map_err(|_| refused("loading it failed".into()))
+}
+
+/// Compiles a file without serving it. Gives its code, and how long that took.
+///
+/// # Errors
+/// See [`Rejected`].
+pub async fn compile_file(
+    path: &Path,
+    (bounds, largest): (CompileBounds, FileSizeLimit),
+    report: ReportCompile,
+) -> Result<(Artefact, Duration), Rejected> {
+    let compiler = Compiler::new(bounds);
+    let source = Source::read(path, largest)?.parsed(&compiler).await?;
+    let surveyed = SurveyedSource::new(source)?;
+    let ruler = Engine::new(&settings(surveyed.concurrency));
+    let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
+    let bytes = &surveyed.source.bytes;
+    let key = ArtefactKey::new(&ruler, &component_digest(bytes));
+    let began = Instant::now();
+    let compiled = compiler.compile(bytes, &key, surveyed.concurrency, Urgency::Start);
+    match reported(&surveyed.source, report, compiled).await {
+        Ok(artefact) => Ok((artefact, began.elapsed())),
+        Err(why) => Err(Rejected::not_compiled(path, &why)),
+    }
+}
+
+fn log_loaded(surveyed: &SurveyedSource, began: Instant, cached: bool) {
+    info!(
+        component = stem(&surveyed.source.path),
+        took = ?began.elapsed(),
+        bytes = surveyed.source.bytes.len(),
+        cached,
+        "component compiled, or taken from the cache"
+    );
+}
+
+/// What its code is kept under.
+fn key(engines: &Engines, surveyed: &SurveyedSource) -> Result<ArtefactKey, Rejected> {
+    let ruler = engines.ruler(surveyed.concurrency);
+    let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
+    Ok(ArtefactKey::new(&ruler, &component_digest(&surveyed.source.bytes)))
+}
+
+fn link<C>(
+    engines: &Engines,
+    surveyed: &SurveyedSource,
+    artefact: &Artefact,
+    link: LinkCode<C>,
+) -> Result<C, Rejected> {
+    let source = &surveyed.source;
+    let component = fit(source, artefact, surveyed.concurrency, engines)?;
+    link(surveyed, &component)
+        .map_err(|why| LoadError::Unlinkable { path: source.path.clone(), why: chain(&why) }.into())
+}
+
+/// Puts code into an engine whose pool fits the component: first the one that was last used for its
+/// kind, then, if that does not fit, one made to measure.
+fn fit(
+    source: &Source,
+    artefact: &Artefact,
+    concurrency: bool,
+    engines: &Engines,
+) -> Result<Component, Rejected> {
+    let engine =
+        |needs| engines.get(needs, concurrency).map_err(|why| LoadError::Engine(chain(&why)));
+    let refused = |why: wasmtime::Error| {
+        let unloadable = LoadError::Unloadable { path: source.path.clone(), why: chain(&why) };
+        Rejected { passing: is_shortage(&why), ..unloadable.into() }
+    };
+    let load = |engine: &Engine| artefact.load(engine);
+    let (guess, first) = match engines.last(concurrency) {
+        Some(last) => last,
+        None => (Needs::TYPICAL, engine(Needs::TYPICAL)?),
+    };
+    let (mut component, in_pool) = match load(&first) {
+        Ok(component) => (component, true),
+        Err(why) if is_shortage(&why) => return Err(refused(why)),
+        // A pool refuses what is too large for it before it can be asked how large that is.
+        Err(_) => {
+            let ruler = engines.ruler(concurrency);
+            let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
+            (load(&ruler).map_err(refused)?, false)
+        }
+    };
+    let needs = Needs::required_by(&component).unwrap_or(Needs::TYPICAL);
+    if !in_pool || !guess.serves(&needs, engines.pools()) {
+        info!(?needs, "component needs a pool made to measure");
+        drop((component, first));
+        component = load(&engine(needs)?).map_err(refused)?;
+    }
+    // What would otherwise fall to the first request.
+    component.initialize_copy_on_write_image().map_err(refused)?;
+    Ok(component)
+}
+
+/// An error with all its causes in one line.
+pub(crate) fn chain(why: &wasmtime::Error) -> String {
+    why.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

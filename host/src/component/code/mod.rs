@@ -1,0 +1,16 @@
+//! From the bytes of a file to compiled code. Knows nothing of requests or grants.
+//!
+//! ```text
+//! path ─→ source ─→ survey ─→ code_loader ─→ (code_cache, or a compiler in a process of its own) ─→ engine
+//! ```
+
+pub(crate) mod code_cache;
+pub(crate) mod code_loader;
+pub(crate) mod engine;
+pub(crate) mod epoch;
+pub(crate) mod load_error;
+pub(crate) mod rejected;
+pub(crate) mod shortage;
+pub(crate) mod single_flight;
+pub(crate) mod source;
+pub(crate) mod survey;

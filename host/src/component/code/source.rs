@@ -1,0 +1,177 @@
+//! A component's file: read, and asked what it is before anything is compiled.
+
+use host_manifest::escape::quote;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use host_code::{CompileError, Compiler};
+use host_manifest::Stamp;
+use sha2::{Digest as _, Sha256};
+
+use super::load_error::{FileSizeLimit, LoadError};
+use super::rejected::Rejected;
+use super::survey::{Kind, NotAComponent, Survey};
+
+/// A component's bytes and what they say of themselves.
+#[derive(Debug)]
+pub struct Source {
+    pub(crate) path: PathBuf,
+    /// The component; of a file with text that.
+    pub(crate) bytes: Vec<u8>,
+    is_text: bool,
+    /// SHA-256 of the file, in hex.
+    pub(crate) digest: Arc<str>,
+    stamp: Stamp,
+}
+
+impl Source {
+    /// SHA-256 of the file, in hex.
+    #[must_use]
+    pub fn digest(&self) -> &Arc<str> {
+        &self.digest
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file at this path when it was read.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+
+    /// Reads a file. Blocks.
+    pub(crate) fn read(path: &Path, largest: FileSizeLimit) -> Result<Self, LoadError> {
+        let stamp = Stamp::at(path);
+        let bytes = read(path, largest)?;
+        let digest = hex(&Sha256::digest(&bytes)).into();
+        let is_text = path.extension().is_some_and(|extension| extension == "wat");
+        Ok(Self { path: path.to_owned(), bytes, is_text, digest, stamp })
+    }
+
+    /// Whether a compiler is needed to see what it is.
+    pub(crate) fn is_text(&self) -> bool {
+        self.is_text
+    }
+
+    /// Has `compiler` make a component of it if it is text: that takes fifty times its memory, and this
+    /// process has requests in flight. Bounded in time.
+    pub(crate) async fn parsed(self, compiler: &Compiler) -> Result<Self, Rejected> {
+        if !self.is_text {
+            return Ok(self);
+        }
+        match compiler.component(&self.bytes).await {
+            Ok(bytes) => Ok(Self { bytes, is_text: false, ..self }),
+            Err(CompileError::Refused(why)) => {
+                Err(LoadError::BadText { path: self.path, why: quote(&why) }.into())
+            }
+            Err(why) => Err(Rejected::not_compiled(&self.path, &why)),
+        }
+    }
+
+    /// What it says of itself. Of text it says nothing.
+    pub(crate) fn glance(&self) -> Glance {
+        let missing = Survey::read(&self.bytes).map(|survey| survey.unknown_imports());
+        Glance { survey: self.check().ok(), missing: missing.unwrap_or_default() }
+    }
+
+    /// Says what it is, and refuses what could not serve.
+    pub(crate) fn check(&self) -> Result<(Kind, Survey), LoadError> {
+        let survey = survey(&self.path, &self.bytes)?;
+        let kind = kind(&self.path, &survey)?;
+        let imports = survey.unknown_imports();
+        if !imports.is_empty() {
+            return Err(LoadError::UnknownImport { path: self.path.clone(), imports });
+        }
+        Ok((kind, survey))
+    }
+}
+
+/// What a component is called that nobody has named: its file's name without the extension.
+pub(crate) fn stem(path: &Path) -> &str {
+    path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component")
+}
+
+/// What a look into a file has found.
+#[derive(Debug, Default)]
+pub struct Glance {
+    /// What it imports and exports, if it could serve: the same checks that come before compiling.
+    pub survey: Option<(Kind, Survey)>,
+    /// What it imports and the host does not have; nothing if it is no component.
+    pub missing: Vec<String>,
+}
+
+fn read(path: &Path, largest: FileSizeLimit) -> Result<Vec<u8>, LoadError> {
+    let unreadable = |why| LoadError::Unreadable { path: path.to_owned(), why };
+    // A pipe would be waited for, perhaps for ever, before it is known for one.
+    let meta = fs::metadata(path).map_err(unreadable)?;
+    if !meta.is_file() {
+        let what = if meta.is_dir() { "it is a directory" } else { "it is not a regular file" };
+        return Err(unreadable(io::Error::other(what)));
+    }
+    let too_large = || LoadError::TooLarge { path: path.to_owned(), largest };
+    if meta.len() > largest.bytes {
+        return Err(too_large());
+    }
+    // It may grow meanwhile.
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default());
+    let mut file = File::open(path).map_err(unreadable)?.take(largest.bytes.saturating_add(1));
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > largest.bytes {
+        return Err(too_large());
+    }
+    Ok(bytes)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}
+
+fn survey(path: &Path, bytes: &[u8]) -> Result<Survey, LoadError> {
+    Survey::read(bytes).map_err(|why| match why {
+        NotAComponent::CoreModule => LoadError::CoreModule { path: path.to_owned() },
+        NotAComponent::Else(what) => LoadError::Else { path: path.to_owned(), what },
+        NotAComponent::Malformed(why) => LoadError::Malformed { path: path.to_owned(), why },
+    })
+}
+
+fn kind(path: &Path, survey: &Survey) -> Result<Kind, LoadError> {
+    survey.kind().ok_or_else(|| LoadError::NoHandler {
+        path: path.to_owned(),
+        exports: survey.exports.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused_with_the_bound_and_not_read() {
+        let path = std::env::temp_dir().join(format!("host-source-{}", std::process::id()));
+        let file = File::create(&path).unwrap();
+        let read = |length: u64| {
+            file.set_len(length).unwrap();
+            Source::read(&path, FileSizeLimit::new(64 * MIB, Some(256 * MIB)))
+        };
+        assert_eq!(read(MIB).unwrap().bytes.len() as u64, MIB);
+        let refused = read(1 << 40).unwrap_err().to_string();
+        fs::remove_file(&path).unwrap();
+        assert!(
+            refused.contains("more than 33554432 bytes: the memory of the cgroup"),
+            "{refused}"
+        );
+    }
+}

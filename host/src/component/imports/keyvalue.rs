@@ -1,0 +1,299 @@
+//! Imports from `wasi:keyvalue` 0.2.0-draft (`wit/deps/keyvalue.wit`): buckets that the operator
+//! has granted.
+//!
+//! What a bucket does, and what bounds it, is in the crate `host-keyvalue`. A guest is told of a
+//! failure what it can act upon; the log has the rest.
+
+use host_keyvalue::{Bucket, Buckets, StoreError};
+use host_manifest::escape::quote;
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+
+use crate::component::sandbox::log_limit::{LogTopics, log_limited};
+use crate::component::sandbox::state::GuestState;
+
+mod bindings {
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        trivial_numeric_casts,
+        unused_qualifications,
+        clippy::error_impl_error,
+        reason = "generated"
+    )]
+    wasmtime::component::bindgen!({
+        path: "../wit/deps/keyvalue.wit",
+        world: "imports",
+        imports: {
+            "wasi:keyvalue/store.open": trappable,
+            "wasi:keyvalue/store.[drop]bucket": trappable,
+            default: async | trappable,
+        },
+        with: { "wasi:keyvalue/store.bucket": host_keyvalue::Bucket },
+        require_store_data_send: true,
+    });
+}
+
+use bindings::wasi::keyvalue::store::{Error, KeyResponse};
+use bindings::wasi::keyvalue::{atomics, batch, store};
+
+/// Links what guests of every kind have. A call that waits for a store holds up its instance, and
+/// no other one.
+pub(crate) fn add(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    store::add_to_linker::<_, KeyValue>(linker, view)?;
+    atomics::add_to_linker::<_, KeyValue>(linker, view)?;
+    batch::add_to_linker::<_, KeyValue>(linker, view)
+}
+
+/// What the imports see of an instance.
+fn view(state: &mut GuestState) -> View<'_> {
+    let (buckets, table, identity) = state.keyvalue();
+    View {
+        buckets,
+        table,
+        component: &identity.component,
+        number: identity.number,
+        topics: &identity.topics,
+    }
+}
+
+struct KeyValue;
+
+impl HasData for KeyValue {
+    type Data<'a> = View<'a>;
+}
+
+/// What the imports see of an instance.
+pub(crate) struct View<'a> {
+    pub(crate) buckets: &'a Buckets,
+    pub(crate) table: &'a mut ResourceTable,
+    pub(crate) component: &'a str,
+    pub(crate) number: u64,
+    pub(crate) topics: &'a LogTopics,
+}
+
+impl View<'_> {
+    fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
+        Ok(self.table.get(bucket)?.clone())
+    }
+
+    /// What a guest is told. The log has more; that a store is not available is there once for all,
+    /// from the store itself.
+    fn answer<T>(&self, result: Result<T, StoreError>) -> Result<T, Error> {
+        result.map_err(|failure| {
+            if !matches!(failure, StoreError::Unavailable(_)) {
+                let why = failure.to_string();
+                log_limited!(warn, self, stores, why, "key-value operation of a guest fails");
+            }
+            Error::Other(failure.for_guest().to_owned())
+        })
+    }
+
+    /// One that has no bucket at all lacks the grant; one that has others has mistaken the name.
+    /// Neither learns what others have.
+    fn refuse(&self, identifier: &str) -> Error {
+        log_limited!(
+            warn,
+            self,
+            buckets,
+            bucket = quote(identifier),
+            "guest opens a key-value bucket that it was not granted (grants.keyvalue)"
+        );
+        if self.buckets.is_empty() { Error::AccessDenied } else { Error::NoSuchStore }
+    }
+}
+
+impl store::Host for View<'_> {
+    fn open(&mut self, identifier: String) -> wasmtime::Result<Result<Resource<Bucket>, Error>> {
+        match self.buckets.get(&identifier) {
+            Some(bucket) => Ok(Ok(self.table.push(bucket)?)),
+            None => Ok(Err(self.refuse(&identifier))),
+        }
+    }
+}
+
+impl store::HostBucket for View<'_> {
+    async fn get(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+    ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
+        let result = self.bucket(&bucket)?.get(key).await;
+        Ok(self.answer(result))
+    }
+
+    async fn set(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        let result = self.bucket(&bucket)?.set(key, value).await;
+        Ok(self.answer(result))
+    }
+
+    async fn delete(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        let result = self.bucket(&bucket)?.delete(key).await;
+        Ok(self.answer(result))
+    }
+
+    async fn exists(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+    ) -> wasmtime::Result<Result<bool, Error>> {
+        let result = self.bucket(&bucket)?.exists(key).await;
+        Ok(self.answer(result))
+    }
+
+    async fn list_keys(
+        &mut self,
+        bucket: Resource<Bucket>,
+        cursor: Option<u64>,
+    ) -> wasmtime::Result<Result<KeyResponse, Error>> {
+        let result = self.bucket(&bucket)?.list_keys(cursor).await;
+        let result = result.map(|page| KeyResponse { keys: page.keys, cursor: page.cursor });
+        Ok(self.answer(result))
+    }
+
+    fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
+        self.table.delete(bucket)?;
+        Ok(())
+    }
+}
+
+impl atomics::Host for View<'_> {
+    async fn increment(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key: String,
+        delta: u64,
+    ) -> wasmtime::Result<Result<u64, Error>> {
+        let result = self.bucket(&bucket)?.increment(key, delta).await;
+        Ok(self.answer(result))
+    }
+}
+
+/// A pair, as a batch gives it back.
+type Pair = (String, Vec<u8>);
+
+impl batch::Host for View<'_> {
+    async fn get_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        keys: Vec<String>,
+    ) -> wasmtime::Result<Result<Vec<Option<Pair>>, Error>> {
+        let result = self.bucket(&bucket)?.get_many(keys.clone()).await;
+        let result = result.map(|values| {
+            let pairs = keys.into_iter().zip(values);
+            pairs.map(|(key, value)| value.map(|value| (key, value))).collect()
+        });
+        Ok(self.answer(result))
+    }
+
+    async fn set_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        key_values: Vec<Pair>,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        let result = self.bucket(&bucket)?.set_many(key_values).await;
+        Ok(self.answer(result))
+    }
+
+    async fn delete_many(
+        &mut self,
+        bucket: Resource<Bucket>,
+        keys: Vec<String>,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        let result = self.bucket(&bucket)?.delete_many(keys).await;
+        Ok(self.answer(result))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use host_keyvalue::Stores;
+    use host_manifest::{Namespace, StoreConfig};
+
+    use super::atomics::Host as _;
+    use super::batch::Host as _;
+    use super::store::{Host as _, HostBucket as _};
+    use super::*;
+
+    struct Instance {
+        buckets: Buckets,
+        table: ResourceTable,
+        topics: LogTopics,
+    }
+
+    impl Instance {
+        fn with(names: &[&str]) -> Self {
+            let space = |name: &str| Namespace::Own("shop".into(), name.to_owned());
+            let store = StoreConfig::Memory("main".to_owned());
+            let bucket = |name: &str| host_manifest::BucketConfig {
+                store: store.clone(),
+                space: space(name),
+            };
+            let buckets: BTreeMap<_, _> =
+                names.iter().map(|name| ((*name).to_owned(), bucket(name))).collect();
+            let buckets = Stores::default().open(&buckets, 1_000).unwrap();
+            Self { buckets, table: ResourceTable::new(), topics: LogTopics::default() }
+        }
+
+        fn view(&mut self) -> View<'_> {
+            let Self { buckets, table, topics } = self;
+            View { buckets, table, component: "shop", number: 1, topics }
+        }
+
+        fn open(&mut self, name: &str) -> Result<Resource<Bucket>, Error> {
+            self.view().open(name.to_owned()).unwrap()
+        }
+    }
+
+    /// As a guest passes it to each call.
+    fn lent(bucket: &Resource<Bucket>) -> Resource<Bucket> {
+        Resource::new_borrow(bucket.rep())
+    }
+
+    #[test]
+    fn a_bucket_that_was_not_granted_is_not_there() {
+        let mut none = Instance::with(&[]);
+        assert!(matches!(none.open("carts"), Err(Error::AccessDenied)));
+        assert_eq!(none.topics.buckets.said(), 1);
+        let mut other = Instance::with(&["carts"]);
+        assert!(matches!(other.open(""), Err(Error::NoSuchStore)));
+        assert!(matches!(other.open("main"), Err(Error::NoSuchStore)));
+        assert!(other.open("carts").is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_one_handle_writes_another_one_reads() {
+        let mut instance = Instance::with(&["carts"]);
+        let [first, second] = [(); 2].map(|()| instance.open("carts").unwrap());
+        let mut view = instance.view();
+        view.set(lent(&first), "k".to_owned(), b"v".to_vec()).await.unwrap().unwrap();
+        view.set_many(lent(&first), vec![("l".to_owned(), b"w".to_vec())]).await.unwrap().unwrap();
+        store::HostBucket::drop(&mut view, first).unwrap();
+        let keys = ["l", "none", "k"].map(str::to_owned).to_vec();
+        let pairs = view.get_many(lent(&second), keys).await.unwrap().unwrap();
+        let pair = |key: &str, value: &str| Some((key.to_owned(), value.as_bytes().to_vec()));
+        assert_eq!(pairs, [pair("l", "w"), None, pair("k", "v")]);
+        assert_eq!(view.increment(lent(&second), "n".to_owned(), 2).await.unwrap().unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_guest_is_told_what_it_can_act_upon() {
+        let mut instance = Instance::with(&["carts"]);
+        let bucket = instance.open("carts").unwrap();
+        let mut view = instance.view();
+        let large = view.set(lent(&bucket), "k".to_owned(), vec![0; 2_000]).await.unwrap();
+        let Err(Error::Other(text)) = large else { panic!("{large:?}") };
+        assert_eq!(text, "the value is too large");
+        assert_eq!(instance.topics.stores.said(), 1);
+    }
+}

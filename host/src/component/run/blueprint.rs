@@ -1,0 +1,158 @@
+//! What generations of one component are made of.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use host_manifest::ComponentLimits;
+use host_outgoing::HttpClient;
+use wasmtime::Store;
+use wasmtime::component::{Component, Instance, InstancePre};
+use wasmtime_wasi_http::p2::bindings::ProxyIndices;
+use wasmtime_wasi_http::p3::bindings::ServiceIndices;
+
+use super::hooks::Hooks;
+use super::settings::Settings;
+use crate::component::code::code_loader::SurveyedSource;
+use crate::component::code::source::stem;
+use crate::component::code::survey::{Kind, Survey};
+use crate::component::imports::link::linker;
+use crate::component::sandbox::identity::Identity;
+use crate::component::sandbox::retirement::RetirementWatch;
+use crate::component::sandbox::state::{GuestState, Sandbox};
+
+/// Compiled, linked code. Shared by all blueprints of the same bytes.
+pub(crate) struct LinkedCode {
+    pub(crate) digest: Arc<str>,
+    survey: Survey,
+    pub(crate) entry: Entry,
+    pub(crate) hooks: Hooks,
+    pub(crate) pre: InstancePre<GuestState>,
+}
+
+/// What generations of one component are made of: code, limits and grants. KeptCode by the generations
+/// made of it, and by whoever may want to make another.
+pub struct Blueprint {
+    pub(crate) name: Arc<str>,
+    pub(crate) path: PathBuf,
+    pub(crate) code: Arc<LinkedCode>,
+    pub(crate) settings: Arc<Settings>,
+    /// Its own, so that no connection outlives the code that opened it.
+    pub(crate) client: Option<HttpClient>,
+}
+
+/// How a request enters an instance.
+pub(crate) enum Entry {
+    P2(Arc<ProxyIndices>),
+    P3(Arc<ServiceIndices>),
+}
+
+impl LinkedCode {
+    /// Links a compiled component. Everything of WASI is there, nothing is granted.
+    pub(crate) fn link(surveyed: &SurveyedSource, component: &Component) -> wasmtime::Result<Self> {
+        let SurveyedSource { source, kind, survey, concurrency } = surveyed;
+        let linker = linker(component.engine(), *concurrency)?;
+        let pre = linker.instantiate_pre(component)?;
+        let entry = match *kind {
+            Kind::P2 => Entry::P2(Arc::new(ProxyIndices::new(&pre)?)),
+            Kind::P3 => Entry::P3(Arc::new(ServiceIndices::new(&pre)?)),
+        };
+        let hooks = Hooks::find(&pre, *kind)?;
+        Ok(Self { digest: source.digest.clone(), survey: survey.clone(), entry, hooks, pre })
+    }
+}
+
+/// LinkedCode to go back to, without limits or grants: nothing of those is kept open for it.
+#[derive(Clone)]
+pub struct KeptCode {
+    pub(crate) path: PathBuf,
+    pub(crate) code: Arc<LinkedCode>,
+}
+
+impl Blueprint {
+    /// What is needed to make it again.
+    #[must_use]
+    pub fn kept(&self) -> KeptCode {
+        KeptCode { path: self.path.clone(), code: self.code.clone() }
+    }
+
+    pub(crate) fn new(path: &Path, code: Arc<LinkedCode>, settings: &Arc<Settings>) -> Self {
+        let name = settings.name.clone().unwrap_or_else(|| stem(path).into());
+        let client = settings.grants.outgoing.as_ref().map(HttpClient::anew);
+        Self { name, path: path.to_owned(), code, settings: settings.clone(), client }
+    }
+
+    /// The file that it was read from.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it imports and exports.
+    #[must_use]
+    pub fn survey(&self) -> &Survey {
+        &self.code.survey
+    }
+
+    /// SHA-256 of that file, in hex.
+    #[must_use]
+    pub fn digest(&self) -> &Arc<str> {
+        &self.code.digest
+    }
+
+    /// What the instances of the generation with this number are given.
+    pub(crate) fn sandbox(&self, number: u64, retirement: RetirementWatch) -> Sandbox {
+        let (limits, settings) = (self.limits(), &self.settings);
+        let identity = (number, &*self.code.digest);
+        Sandbox {
+            identity: Identity::new(identity, self.name.clone(), limits.log_rate, retirement),
+            memory: limits.memory,
+            budget: settings.memory.clone(),
+            handles: limits.handles,
+            share: settings.share.clone(),
+            grants: settings.grants.clone(),
+            client: self.client.clone(),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &ComponentLimits {
+        &self.settings.limits
+    }
+
+    /// Makes an instance, start functions and all.
+    ///
+    /// # Errors
+    /// When it traps, or takes longer than it may.
+    pub(crate) async fn instantiate(
+        &self,
+        store: &mut Store<GuestState>,
+    ) -> wasmtime::Result<Instance> {
+        host_clock::timeout(self.limits().response_head, self.code.pre.instantiate_async(store))
+            .await?
+    }
+
+    /// Makes an instance that may serve: its hook `on-start` has run.
+    ///
+    /// # Errors
+    /// As [`Self::instantiate`], and when the hook fails.
+    pub(crate) async fn start(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Instance> {
+        let instance = self.instantiate(store).await?;
+        self.code.hooks.start(store, &instance, self.limits().hook).await?;
+        Ok(instance)
+    }
+}
+
+impl fmt::Debug for KeptCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptCode").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Blueprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blueprint")
+            .field("path", &self.path)
+            .field("digest", &self.code.digest)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,276 @@
+//! Hooks that a component exports from `host:lifecycle` (`wit/lifecycle.wit`): found at link,
+//! called at the turns of an instance's life.
+
+use host_manifest::escape::quote;
+use std::time::Duration;
+
+use tracing::warn;
+use wasmtime::Store;
+use wasmtime::component::{Accessor, Instance, InstancePre};
+
+use crate::component::code::survey::Kind;
+use crate::component::sandbox::guest_failure::GuestFailure;
+use crate::component::sandbox::state::GuestState;
+
+/// Bindings, one world per hook, because each may be missing.
+mod bindings {
+    macro_rules! world {
+        ($module:ident, $world:literal, $($how:tt)*) => {
+            pub(super) mod $module {
+                #![allow(missing_docs, unreachable_pub, trivial_numeric_casts,
+                    unused_qualifications, reason = "generated")]
+                wasmtime::component::bindgen!({
+                    path: "../wit",
+                    world: $world,
+                    exports: { default: $($how)* },
+                });
+            }
+        };
+    }
+    world!(start_p2, "start-p2", async);
+    world!(drain_p2, "drain-p2", async);
+    world!(shutdown_p2, "shutdown-p2", async);
+    world!(start_p3, "start-p3", async | store);
+    world!(drain_p3, "drain-p3", async | store);
+    world!(shutdown_p3, "shutdown-p3", async | store);
+}
+
+use bindings::drain_p2::DrainP2Indices;
+use bindings::drain_p3::{DrainP3, DrainP3Indices};
+use bindings::shutdown_p2::ShutdownP2Indices;
+use bindings::shutdown_p3::ShutdownP3Indices;
+use bindings::start_p2::StartP2Indices;
+use bindings::start_p3::StartP3Indices;
+
+/// The hooks that a component has. 0.2 guests have the functions, 0.3 guests the async ones.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    start: Option<Abi<StartP2Indices, StartP3Indices>>,
+    drain: Option<Abi<DrainP2Indices, DrainP3Indices>>,
+    shutdown: Option<Abi<ShutdownP2Indices, ShutdownP3Indices>>,
+}
+
+enum Abi<P2, P3> {
+    P2(P2),
+    P3(P3),
+}
+
+const START: &str = "on-start";
+const DRAIN: &str = "on-drain";
+const SHUTDOWN: &str = "on-shutdown";
+
+impl Hooks {
+    /// Finds the hooks of a component.
+    pub(crate) fn find(pre: &InstancePre<GuestState>, kind: Kind) -> wasmtime::Result<Self> {
+        Ok(Self {
+            start: find(pre, kind, START, StartP2Indices::new, StartP3Indices::new)?,
+            drain: find(pre, kind, DRAIN, DrainP2Indices::new, DrainP3Indices::new)?,
+            shutdown: find(pre, kind, SHUTDOWN, ShutdownP2Indices::new, ShutdownP3Indices::new)?,
+        })
+    }
+
+    /// Calls `on-start`, if there is one.
+    pub(crate) async fn start(
+        &self,
+        store: &mut Store<GuestState>,
+        instance: &Instance,
+        limit: Duration,
+    ) -> wasmtime::Result<()> {
+        let Some(start) = &self.start else { return Ok(()) };
+        let answer = within(START, limit, async {
+            match start {
+                Abi::P2(indices) => {
+                    let guest = indices.load(&mut *store, instance)?;
+                    guest.host_lifecycle_on_start().call_on_start(&mut *store).await
+                }
+                Abi::P3(indices) => {
+                    let guest = indices.load(&mut *store, instance)?;
+                    let call = async |accessor: &Accessor<GuestState>| {
+                        guest.host_lifecycle_on_start_async().call_on_start(accessor).await
+                    };
+                    store.run_concurrent(call).await?
+                }
+            }
+        })
+        .await?;
+        answer.map_err(|why| wasmtime::Error::from(GuestFailure::StartRefused(quote(&why))))
+    }
+
+    /// Whether an instance has something to do at its end.
+    pub(crate) fn has_end(&self) -> bool {
+        self.shutdown.is_some() || matches!(self.drain, Some(Abi::P2(_)))
+    }
+
+    /// Whether an instance has last words.
+    pub(crate) fn has_shutdown(&self) -> bool {
+        self.shutdown.is_some()
+    }
+
+    /// Calls what is due at the orderly end of an instance of one exchange. A hook that fails is no
+    /// failure of the exchange before it, so that goes no further than the log.
+    ///
+    /// `told` says that the instance was made after its end had been decided.
+    pub(crate) async fn end(
+        &self,
+        store: &mut Store<GuestState>,
+        instance: &Instance,
+        limit: Duration,
+        told: bool,
+    ) {
+        let is_due = !told && store.data().identity().retirement.is_ending();
+        if is_due && self.drain(store, instance, limit).await.is_err() {
+            // A store whose guest has trapped cannot be entered again.
+            return;
+        }
+        self.shutdown(store, instance, limit).await;
+    }
+
+    /// Calls `on-drain` of a 0.2 instance in which no call is running. One of 0.3 is told beside
+    /// what it does.
+    ///
+    /// # Errors
+    /// When the hook fails; it is in the log then.
+    pub(crate) async fn drain(
+        &self,
+        store: &mut Store<GuestState>,
+        instance: &Instance,
+        limit: Duration,
+    ) -> wasmtime::Result<()> {
+        let Some(Abi::P2(indices)) = &self.drain else { return Ok(()) };
+        let left = store.data().identity().retirement.left().unwrap_or(limit);
+        within(DRAIN, limit.min(left), async {
+            let guest = indices.load(&mut *store, instance)?;
+            guest.host_lifecycle_on_drain().call_on_drain(&mut *store, millis(left)).await
+        })
+        .await
+        .inspect_err(|why| report(store.data(), DRAIN, why))
+    }
+
+    /// Calls `on-shutdown`. A failure goes no further than the log.
+    pub(crate) async fn shutdown(
+        &self,
+        store: &mut Store<GuestState>,
+        instance: &Instance,
+        limit: Duration,
+    ) {
+        let Some(shutdown) = &self.shutdown else { return };
+        let left = store.data().identity().retirement.left();
+        let limit = left.map_or(limit, |left| limit.min(left));
+        let done = within(SHUTDOWN, limit, async {
+            match shutdown {
+                Abi::P2(indices) => {
+                    let guest = indices.load(&mut *store, instance)?;
+                    let hook = guest.host_lifecycle_on_shutdown();
+                    hook.call_on_shutdown(&mut *store, millis(limit)).await
+                }
+                Abi::P3(indices) => {
+                    let guest = indices.load(&mut *store, instance)?;
+                    let call = async |accessor: &Accessor<GuestState>| {
+                        let hook = guest.host_lifecycle_on_shutdown_async();
+                        hook.call_on_shutdown(accessor, millis(limit)).await
+                    };
+                    store.run_concurrent(call).await?
+                }
+            }
+        });
+        if let Err(why) = done.await {
+            report(store.data(), SHUTDOWN, &why);
+        }
+    }
+
+    /// The hook that a 0.3 guest is told through, beside what it is doing.
+    pub(crate) fn beside(
+        &self,
+        store: &mut Store<GuestState>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Option<Beside>> {
+        let Some(Abi::P3(indices)) = &self.drain else { return Ok(None) };
+        indices.load(store, instance).map(|guest| Some(Beside(guest)))
+    }
+}
+
+/// `on-drain` of a 0.3 instance.
+pub(crate) struct Beside(DrainP3);
+
+impl Beside {
+    /// Waits until the instance's end has been decided and tells the guest.
+    ///
+    /// # Errors
+    /// When the guest traps. One that takes too long is only in the log: it may be busy with
+    /// exchanges.
+    pub(crate) async fn tell(
+        &self,
+        accessor: &Accessor<GuestState>,
+        limit: Duration,
+    ) -> wasmtime::Result<()> {
+        let identity = accessor.with(|mut access| access.get().identity().clone());
+        identity.retirement.ending().await;
+        let left = identity.retirement.left().unwrap_or_default();
+        let call = self.0.host_lifecycle_on_drain_async();
+        let told =
+            host_clock::timeout(limit.min(left), call.call_on_drain(accessor, millis(left))).await;
+        told.unwrap_or_else(|_| {
+            let (component, generation) = (&*identity.component, identity.number);
+            warn!(
+                component,
+                generation,
+                hook = DRAIN,
+                "guest did not return from its hook in time"
+            );
+            Ok(())
+        })
+    }
+}
+
+/// Runs a hook under a deadline that stands outside of the guest's own event loop, where a guest
+/// that spins could not hold it up.
+async fn within<T>(
+    hook: &'static str,
+    limit: Duration,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> wasmtime::Result<T> {
+    match host_clock::timeout(limit, call).await {
+        Ok(done) => done,
+        Err(_) => Err(GuestFailure::HookTooSlow(hook, limit).into()),
+    }
+}
+
+fn report(guest: &GuestState, hook: &str, why: &wasmtime::Error) {
+    let (component, generation) = (&*guest.identity().component, guest.identity().number);
+    let why = GuestFailure::from_error(why);
+    warn!(component, generation, hook, %why, "guest failed in its hook");
+}
+
+fn millis(left: Duration) -> u64 {
+    u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Finds one hook. One that is there for the other kind of guest would never be called, so it is an
+/// error, and so is one of another type.
+fn find<P2, P3>(
+    pre: &InstancePre<GuestState>,
+    kind: Kind,
+    hook: &str,
+    p2: impl FnOnce(&InstancePre<GuestState>) -> wasmtime::Result<P2>,
+    p3: impl FnOnce(&InstancePre<GuestState>) -> wasmtime::Result<P3>,
+) -> wasmtime::Result<Option<Abi<P2, P3>>> {
+    let name = |suffix: &str| format!("host:lifecycle/{hook}{suffix}@0.1.0");
+    let has = |name: &str| pre.component().get_export_index(None, name).is_some();
+    let (sync, concurrent) = (name(""), name("-async"));
+    let (own, other) = match kind {
+        Kind::P2 => (&sync, &concurrent),
+        Kind::P3 => (&concurrent, &sync),
+    };
+    if has(other) {
+        return Err(wasmtime::Error::msg(format!(
+            "a component of {kind} exports {own} and not {other}, which would never be called"
+        )));
+    }
+    if !has(own) {
+        return Ok(None);
+    }
+    Ok(Some(match kind {
+        Kind::P2 => Abi::P2(p2(pre)?),
+        Kind::P3 => Abi::P3(p3(pre)?),
+    }))
+}

@@ -1,0 +1,220 @@
+//! One live component with its store, serving one request.
+//!
+//! The guest runs inside whoever polls it: first the exchange that waits for the head, then the
+//! response body, then the work after the answer. So cancelling, owning and counting it are one
+//! thing: dropping a [`Running`] drops the guest.
+
+use std::any::Any;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use http::Response;
+use tokio::sync::oneshot;
+use tokio::task::coop::has_budget_remaining;
+use wasmtime_wasi_http::WasiBody;
+
+use crate::component::sandbox::cpu_scheduler::{CpuSlot, SlotWait};
+use crate::component::sandbox::guest_failure::GuestFailure;
+
+/// Whether a channel that gave nothing is really empty. A task that has used up its slot finds every
+/// channel of tokio empty (`tokio::task::coop`), and has been woken for another slot: until then a
+/// guest that has returned may not be judged by what did not come.
+fn poll_verdict() -> Poll<()> {
+    if has_budget_remaining() { Poll::Ready(()) } else { Poll::Pending }
+}
+
+/// What a guest sends as the head of its answer.
+pub(crate) type Head = Result<Response<WasiBody>, GuestFailure>;
+
+/// The guest as a future: it ends with what must live as long as the body, the store.
+pub(crate) type Guest =
+    Pin<Box<dyn Future<Output = Result<Box<dyn Any + Send>, wasmtime::Error>> + Send>>;
+
+/// A guest at work on one request. Made by [`Generation::start`](crate::component::Generation::start); dropping it ends the
+/// guest wherever it is.
+pub struct Running {
+    guest: State,
+    /// Taken when it has given what it had, or that nothing comes.
+    head: Option<oneshot::Receiver<Head>>,
+    cpu: Duration,
+    cpu_limit: Duration,
+    release: Release,
+    /// None where somebody else polls the guest.
+    slot: Option<CpuSlot>,
+    wait: SlotWait,
+}
+
+enum State {
+    Working(Guest),
+    /// Returned; what its body still needs is kept.
+    Done {
+        _store: Box<dyn Any + Send>,
+    },
+    Failed(GuestFailure),
+}
+
+impl Running {
+    pub(crate) fn new(
+        guest: Guest,
+        head: oneshot::Receiver<Head>,
+        cpu_limit: Duration,
+        release: Release,
+        slot: Option<CpuSlot>,
+    ) -> Self {
+        let guest = State::Working(guest);
+        Self { guest, head: Some(head), cpu: Duration::ZERO, cpu_limit, release, slot, wait: None }
+    }
+
+    /// Drives the guest until the head of its answer is there. Poll no more after it was.
+    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Head> {
+        let work = self.poll_work(cx);
+        if let Some(head) = &mut self.head
+            && let Poll::Ready(head) = Pin::new(head).poll(cx)
+        {
+            self.head = None;
+            if let Ok(head) = head {
+                return Poll::Ready(head);
+            }
+        }
+        ready!(self.poll_answered(work))?;
+        Poll::Ready(Err(GuestFailure::NoResponse))
+    }
+
+    /// Drives the guest until it has nothing more to do.
+    ///
+    /// # Errors
+    /// When it traps or has used up its CPU time; the same again whenever polled after that.
+    pub fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), GuestFailure>> {
+        let guest = match &mut self.guest {
+            State::Working(guest) => guest,
+            State::Done { .. } => return Poll::Ready(Ok(())),
+            State::Failed(why) => return Poll::Ready(Err(why.clone())),
+        };
+        let polled = match &self.slot {
+            None => guest.as_mut().poll(cx),
+            Some(slot) => {
+                ready!(slot.poll_slot(&mut self.wait, cx));
+                let (polled, took) = slot.poll(|| guest.as_mut().poll(cx));
+                self.cpu += took;
+                polled
+            }
+        };
+        self.guest = match polled {
+            Poll::Pending if self.cpu <= self.cpu_limit => return Poll::Pending,
+            Poll::Pending => State::Failed(GuestFailure::CpuTime(self.cpu_limit)),
+            Poll::Ready(Ok(store)) => State::Done { _store: store },
+            Poll::Ready(Err(why)) => State::Failed(GuestFailure::from_error(&why)),
+        };
+        match &self.guest {
+            State::Failed(why) => Poll::Ready(Err(why.clone())),
+            State::Working(_) | State::Done { .. } => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Ready when nothing more comes for this answer, given what [`Self::poll_work`] said: the
+    /// handler has returned, though the guest may have hooks to run. To be asked when a channel of
+    /// the answer was found empty.
+    pub(crate) fn poll_answered(
+        &self,
+        work: Poll<Result<(), GuestFailure>>,
+    ) -> Poll<Result<(), GuestFailure>> {
+        match work {
+            Poll::Pending if !self.release.has_returned() => Poll::Pending,
+            Poll::Ready(Err(why)) => Poll::Ready(Err(why)),
+            Poll::Ready(Ok(())) | Poll::Pending => poll_verdict().map(Ok),
+        }
+    }
+
+    /// Tells the guest's driver that the answer has ended: a guest without work of its own is done
+    /// now.
+    pub fn release(&self) {
+        self.release.let_go();
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("cpu", &self.cpu).finish_non_exhaustive()
+    }
+}
+
+/// Says that an answer has ended. A 0.3 guest has no end of its own that its host could see before
+/// all of the body has gone through its store.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Release(Arc<ReleaseInner>);
+
+#[derive(Debug, Default)]
+struct ReleaseInner {
+    done: AtomicBool,
+    returned: AtomicBool,
+    waker: std::sync::Mutex<Option<Waker>>,
+}
+
+impl Release {
+    /// The handler has returned; what comes after it is no part of the answer.
+    pub(crate) fn mark_returned(&self) {
+        self.0.returned.store(true, Ordering::Release);
+    }
+
+    fn has_returned(&self) -> bool {
+        self.0.returned.load(Ordering::Acquire)
+    }
+
+    fn let_go(&self) {
+        self.0.done.store(true, Ordering::Release);
+        let waker = self.0.waker.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        *self.0.waker.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Some(cx.waker().clone());
+        if self.0.done.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guest that drops its `response-outparam` unset and works on: failed once with a panic.
+    #[test]
+    fn an_answer_that_cannot_come_any_more_is_asked_for_as_often_as_you_like() {
+        let (send, head) = oneshot::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        let guest: Guest = Box::pin(async move {
+            ended.await.ok();
+            Ok(Box::new(()) as _)
+        });
+        let second = Duration::from_secs(1);
+        let mut running = Running::new(guest, head, second, Release::default(), None);
+        drop(send);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(running.poll_head(&mut cx).is_pending());
+        assert!(running.poll_head(&mut cx).is_pending());
+        end.send(()).unwrap();
+        let head = running.poll_head(&mut cx);
+        assert!(matches!(head, Poll::Ready(Err(GuestFailure::NoResponse))), "{head:?}");
+    }
+
+    /// One with hooks is judged by its handler's return, not by its end.
+    #[test]
+    fn a_handler_that_returned_without_an_answer_is_not_waited_for() {
+        let (_send, head) = oneshot::channel();
+        let release = Release::default();
+        let running = std::future::pending();
+        let second = Duration::from_secs(1);
+        let mut running = Running::new(Box::pin(running), head, second, release.clone(), None);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(running.poll_head(&mut cx).is_pending());
+        release.mark_returned();
+        let head = running.poll_head(&mut cx);
+        assert!(matches!(head, Poll::Ready(Err(GuestFailure::NoResponse))), "{head:?}");
+    }
+}

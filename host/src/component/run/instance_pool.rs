@@ -1,0 +1,158 @@
+//! Instances that serve more than one exchange: an operator's choice, off by default.
+//!
+//! ```text
+//! exchange ─→ InstancePool::lend ─→ Lease ─→ Job ─→ worker (one task, one store)
+//!                     ▲                                │
+//!                     └────── instance given back ◄────┘
+//! ```
+//!
+//! A worker is a task of its own, because an instance may serve several exchanges at once (0.3) and
+//! outlives each of them. What is said of exchanges stays true: dropping a lease halfway ends the
+//! guest, unless the same instance serves others; then it takes no new ones and ends with the last of
+//! them. A pool belongs to one generation, so no state crosses from one to another.
+
+use std::any::Any;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use host_manifest::ReuseConfig;
+use http::Request;
+use tokio::sync::oneshot;
+use tokio::task::coop::unconstrained;
+use wasmtime_wasi_http::WasiBody;
+
+use super::blueprint::{Blueprint, Entry};
+use super::instance::{Release, Running};
+use super::pooled_instance::{FreeInstances, GuestCall, Job, Lost, PoolMembership, PooledInstance};
+use super::worker::{self, Worker};
+use crate::component::sandbox::guest_failure::GuestFailure;
+use crate::component::sandbox::state::Sandbox;
+
+/// The reusable instances of one generation. Dropping it lets idle ones end.
+pub(crate) struct InstancePool {
+    blueprint: Arc<Blueprint>,
+    sandbox: Arc<Sandbox>,
+    free: Arc<FreeInstances>,
+    /// How long an instance waits for its next exchange.
+    idle: Duration,
+}
+
+/// The right to one exchange on an instance. Dropping it gives the instance back, or breaks it if the
+/// guest was not done.
+struct Lease {
+    pool: Arc<InstancePool>,
+    instance: Arc<PooledInstance>,
+    done: bool,
+}
+
+impl InstancePool {
+    pub(crate) fn new(
+        blueprint: Arc<Blueprint>,
+        sandbox: Arc<Sandbox>,
+        reuse: ReuseConfig,
+    ) -> Arc<Self> {
+        let concurrency = match blueprint.code.entry {
+            // A 0.2 instance runs one call at a time.
+            Entry::P2(_) => 1,
+            Entry::P3(_) => reuse.concurrency.max(1),
+        };
+        let reuse = ReuseConfig { concurrency, ..reuse };
+        let free = FreeInstances::new(reuse, blueprint.settings.idle.clone());
+        Arc::new(Self { blueprint, sandbox, free, idle: reuse.idle })
+    }
+
+    /// Serves one request on an instance that has served before, or on a new one.
+    pub(crate) fn start(self: &Arc<Self>, request: Request<WasiBody>) -> Running {
+        let (send, head) = oneshot::channel();
+        let release = Release::default();
+        let released = release.clone();
+        let mut call = GuestCall { request, head: send, released: release.clone() };
+        let pool = self.clone();
+        let guest = async move {
+            loop {
+                let mut lease = pool.clone().lend();
+                match lease.serve(call).await {
+                    Ok(()) => {
+                        lease.done = true;
+                        return Ok(lease.end(&released).await);
+                    }
+                    Err(Lost::Failed(why)) => return Err(why.into()),
+                    // Each time an instance is gone for good, and a new one that fails before it
+                    // begins is no longer of this kind: so this ends.
+                    Err(Lost::Unserved(again)) => call = *again,
+                }
+            }
+        };
+        // The worker meters the guest itself.
+        Running::new(Box::pin(guest), head, Duration::MAX, release, None)
+    }
+
+    fn lend(self: Arc<Self>) -> Lease {
+        let free = if self.is_ending() { None } else { self.free.take() };
+        let instance = free.unwrap_or_else(|| self.spawn_instance());
+        Lease { pool: self, instance, done: false }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.sandbox.identity.retirement.is_ending()
+    }
+
+    /// A new instance, on which an exchange has begun.
+    fn spawn_instance(&self) -> Arc<PooledInstance> {
+        let (instance, jobs) = PooledInstance::new();
+        // Before the worker lives: it withdraws the instance when its generation ends.
+        self.free.add(&instance);
+        worker::spawn(Worker {
+            blueprint: self.blueprint.clone(),
+            sandbox: self.sandbox.clone(),
+            idle: self.idle,
+            jobs,
+            shared: instance.shared.clone(),
+            membership: PoolMembership::new(&self.free, &instance),
+            born: false,
+        });
+        instance
+    }
+}
+
+impl Lease {
+    /// Gives what is to be kept until the answer has been delivered. The last exchange of an
+    /// instance waits for its last words too, so that they hold its place among the instances.
+    async fn end(self, released: &Release) -> Box<dyn Any + Send> {
+        let pool = &self.pool;
+        if !pool.blueprint.code.hooks.has_shutdown()
+            || !pool.free.is_last_exchange(&self.instance, pool.is_ending())
+        {
+            return Box::new(self);
+        }
+        released.mark_returned();
+        poll_fn(|cx| released.poll(cx)).await;
+        let shared = self.instance.shared.clone();
+        drop(self);
+        shared.ended.cancelled().await;
+        Box::new(())
+    }
+
+    async fn serve(&self, call: GuestCall) -> Result<(), Lost> {
+        let (done, outcome) = oneshot::channel();
+        self.instance.send(Job { call, done }).map_err(Lost::Unserved)?;
+        // What it says decides whether a message is whole, so it may not be put off to the task's
+        // next turn.
+        let outcome = unconstrained(outcome).await;
+        outcome.unwrap_or_else(|_| {
+            let failure = self.instance.shared.failure.get().cloned();
+            Err(Lost::Failed(failure.unwrap_or(GuestFailure::InstanceLost)))
+        })
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.free.give_back(&self.instance, self.done, self.pool.is_ending());
+        // The answer of the exchange that asked has been delivered.
+        if self.instance.shared.takes_shutdown_wish() {
+            self.pool.sandbox.shut_down_if_granted();
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! A guest at work: from linked code to an instance that serves, alone or again and again.
+
+pub(crate) mod blueprint;
+pub(crate) mod cpu_meter;
+pub(crate) mod hooks;
+pub(crate) mod instance;
+pub(crate) mod instance_pool;
+pub(crate) mod keeper;
+pub(crate) mod p2;
+pub(crate) mod p3;
+pub(crate) mod pooled_instance;
+pub(crate) mod settings;
+pub(crate) mod smoke;
+pub(crate) mod trial;
+pub(crate) mod worker;

@@ -1,0 +1,313 @@
+//! The worker of one reusable instance: a task that owns the store and serves the jobs it is given.
+
+use std::any::Any;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+use tracing::debug;
+use wasmtime::Store;
+use wasmtime::component::{Accessor, Instance};
+use wasmtime_wasi_http::p2::bindings::ProxyIndices;
+use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
+
+use super::blueprint::{Blueprint, Entry};
+use super::hooks::Beside;
+use super::pooled_instance::{GuestCall, InstanceState, Job, Lost, PoolMembership};
+use super::{p2, p3};
+use crate::component::sandbox::cpu_scheduler::CpuSlot;
+use crate::component::sandbox::guest_failure::GuestFailure;
+use crate::component::sandbox::hops::Hops;
+use crate::component::sandbox::state::{GuestState, Sandbox};
+
+/// Everything of a worker but its store.
+pub(crate) struct Worker {
+    pub(crate) blueprint: Arc<Blueprint>,
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) idle: Duration,
+    pub(crate) jobs: mpsc::UnboundedReceiver<Job>,
+    pub(crate) shared: Arc<InstanceState>,
+    pub(crate) membership: PoolMembership,
+    /// Its instance has been made and started.
+    pub(crate) born: bool,
+}
+
+/// Starts the task. It ends when its seat is held by nobody, when it has been idle for too long,
+/// when its generation ends, and at once when it is killed or the generation is cut. A stop waits
+/// for it.
+pub(crate) fn spawn(worker: Worker) {
+    let what = format!("instance generation={}", worker.sandbox.identity.number);
+    let kept = worker.blueprint.settings.keeper.keep(what);
+    tokio::spawn(worker.live(kept));
+}
+
+impl Worker {
+    async fn live(mut self, kept: Box<dyn Any + Send>) {
+        let (shared, identity) = (self.shared.clone(), self.sandbox.identity.clone());
+        let mut store = self.sandbox.store(self.blueprint.code.pre.engine());
+        let (slot, cpu) = (store.data().cpu_slot().clone(), self.blueprint.limits().cpu);
+        let lived = tokio::select! {
+            biased;
+            () = shared.kill.cancelled() => Ok(()),
+            () = identity.retirement.cut() => Ok(()),
+            lived = metered(&shared, &slot, cpu, self.serve(&mut store)) => lived,
+        };
+        drop(store);
+        if let Err(why) = lived {
+            // Jobs that were dropped with the store look for it there.
+            shared.failure.set(GuestFailure::from_error(&why)).ok();
+        }
+        // The guest may have asked for a stop when no exchange was there to pass it on.
+        if shared.takes_shutdown_wish() {
+            self.sandbox.shut_down_if_granted();
+        }
+        self.leave();
+        debug!(generation = identity.number, "reusable instance ended");
+        shared.ended.cancel();
+        drop(kept);
+    }
+
+    /// Takes no more jobs, and gives those back with which it has not begun.
+    fn leave(mut self) {
+        self.membership.leave();
+        self.jobs.close();
+        while let Ok(Job { call, done }) = self.jobs.try_recv() {
+            let lost = if self.born {
+                Lost::Unserved(Box::new(call))
+            } else {
+                // It would be no better with another.
+                let why = self.shared.failure.get().cloned();
+                Lost::Failed(why.unwrap_or(GuestFailure::InstanceLost))
+            };
+            drop(done.send(Err(lost)));
+        }
+    }
+
+    /// To be metered: its hooks cost time, and compute in turn with the others, as its calls do.
+    async fn serve(&mut self, store: &mut Store<GuestState>) -> wasmtime::Result<()> {
+        let blueprint = self.blueprint.clone();
+        let (code, limits) = (&blueprint.code, blueprint.limits());
+        let (hooks, entry) = (&code.hooks, &code.entry);
+        store.data_mut().share_shutdown(self.shared.shutdown.clone());
+        let gone = store.data_mut().outgoing().gone().on_drop();
+        let born_late = self.sandbox.identity.retirement.is_ending();
+        if born_late {
+            self.membership.withdraw();
+        }
+        self.shared.meter.allow(limits.cpu, true);
+        let instance = blueprint.start(store).await?;
+        self.born = true;
+        match entry {
+            Entry::P2(indices) => {
+                let told = self.serve_p2(store, &instance, indices, born_late).await?;
+                if !told && self.sandbox.identity.retirement.is_ending() {
+                    self.shared.meter.allow(limits.cpu, true);
+                    hooks.drain(store, &instance, limits.hook).await?;
+                }
+            }
+            Entry::P3(indices) => self.serve_p3(store, &instance, indices, born_late).await?,
+        }
+        self.shared.meter.allow(limits.cpu, true);
+        hooks.shutdown(store, &instance, limits.hook).await;
+        gone.defuse();
+        Ok(())
+    }
+
+    /// One job after the other. Whether the guest has been told of its end.
+    async fn serve_p2(
+        &mut self,
+        store: &mut Store<GuestState>,
+        instance: &Instance,
+        indices: &ProxyIndices,
+        mut told: bool,
+    ) -> wasmtime::Result<bool> {
+        let limits = *self.blueprint.limits();
+        let proxy = indices.load(&mut *store, instance)?;
+        loop {
+            tokio::select! {
+                biased;
+                job = self.jobs.recv() => {
+                    let Some(Job { call: GuestCall { request, head, .. }, done }) = job else { break };
+                    store.data().renew();
+                    self.shared.meter.allow(limits.cpu, true);
+                    let _deep = store.data_mut().outgoing().share(Hops::in_request(&request));
+                    match p2::call(&mut *store, &proxy, request, head).await {
+                        Ok(()) => drop(done.send(Ok(()))),
+                        Err(why) => {
+                            drop(done.send(Err(Lost::Failed(GuestFailure::from_error(&why)))));
+                            return Err(why);
+                        }
+                    }
+                }
+                () = self.sandbox.identity.retirement.ending(), if !told => {
+                    told = true;
+                    self.membership.withdraw();
+                    self.shared.meter.allow(limits.cpu, true);
+                    self.blueprint.code.hooks.drain(&mut *store, instance, limits.hook).await?;
+                }
+                () = sleep(self.idle) => if self.membership.leave_if_idle() {
+                    break;
+                },
+            }
+        }
+        Ok(told)
+    }
+
+    /// Several jobs at once.
+    async fn serve_p3(
+        &mut self,
+        store: &mut Store<GuestState>,
+        instance: &Instance,
+        indices: &ServiceIndices,
+        told: bool,
+    ) -> wasmtime::Result<()> {
+        let service = indices.load(&mut *store, instance)?;
+        let beside = self.blueprint.code.hooks.beside(store, instance)?;
+        let serve = async |accessor: &Accessor<GuestState>| {
+            self.loop_p3(accessor, &service, beside.as_ref(), told).await
+        };
+        store.run_concurrent(serve).await?
+    }
+
+    async fn loop_p3(
+        &mut self,
+        accessor: &Accessor<GuestState>,
+        service: &Service,
+        beside: Option<&Beside>,
+        told: bool,
+    ) -> wasmtime::Result<()> {
+        let limits = *self.blueprint.limits();
+        let mut calls = Calls::default();
+        let mut telling = std::pin::pin!(async {
+            match beside {
+                Some(beside) if !told => beside.tell(accessor, limits.hook).await,
+                // Born after it was decided, or with no wish to know.
+                _ => pending().await,
+            }
+        });
+        let mut is_leaving = false;
+        let mut is_told = told || beside.is_none();
+        let mut open = true;
+        // An end that is decided is told even if nothing else is left to do.
+        while open
+            || !calls.is_empty()
+            || (!is_told && self.sandbox.identity.retirement.is_ending())
+        {
+            tokio::select! {
+                biased;
+                job = self.jobs.recv(), if open => match job {
+                    Some(Job { call: GuestCall { request, head, released }, done }) => {
+                        accessor.with(|mut access| access.get().renew());
+                        self.shared.meter.allow(limits.cpu, calls.running.is_empty());
+                        let hops = Hops::in_request(&request);
+                        let deep = accessor.with(|mut access| access.get().outgoing().share(hops));
+                        let call = async move {
+                            let _deep = deep;
+                            let answer = p3::call(accessor, service, request).await?;
+                            // Nobody waits any more when the exchange has ended.
+                            drop(head.send(answer));
+                            poll_fn(|cx| released.poll(cx)).await;
+                            Ok(())
+                        };
+                        calls.running.push((Box::pin(call), done));
+                    }
+                    None => open = false,
+                },
+                ended = poll_fn(|cx| calls.poll_ended(accessor, cx)), if !calls.is_empty() => {
+                    ended?;
+                    self.shared.meter.bound(limits.cpu, calls.running.len());
+                }
+                () = self.sandbox.identity.retirement.ending(), if !is_leaving && !told => {
+                    is_leaving = true;
+                    self.membership.withdraw();
+                }
+                told = &mut telling, if !is_told => {
+                    told?;
+                    is_told = true;
+                }
+                () = sleep(self.idle), if open && calls.is_empty() => {
+                    open = !self.membership.leave_if_idle();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Measures what polling `future` costs, and ends it when that is too much.
+async fn metered<T>(
+    shared: &InstanceState,
+    slot: &CpuSlot,
+    limit: Duration,
+    future: impl Future<Output = wasmtime::Result<T>>,
+) -> wasmtime::Result<T> {
+    let (mut future, mut wait) = (pin!(future), None);
+    poll_fn(|cx| {
+        ready!(slot.poll_slot(&mut wait, cx));
+        let (polled, took) = slot.poll(|| future.as_mut().poll(cx));
+        let within = shared.meter.spend(took);
+        if polled.is_pending() && !within {
+            // Before its jobs are dropped with it.
+            shared.failure.set(GuestFailure::CpuTime(limit)).ok();
+            return Poll::Ready(Err(GuestFailure::CpuTime(limit).into()));
+        }
+        polled
+    })
+    .await
+}
+
+type Done = oneshot::Sender<Result<(), Lost>>;
+type Call<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>>;
+
+/// What an instance of 0.3 is busy with.
+#[derive(Default)]
+struct Calls<'a> {
+    running: Vec<(Call<'a>, Done)>,
+    /// Calls whose answer has been delivered. Whose task of the guest still runs cannot be said, so
+    /// the last one here waits until none does: then a stop and a retirement wait for it.
+    resting: Vec<Done>,
+}
+
+impl Calls<'_> {
+    fn is_empty(&self) -> bool {
+        self.running.is_empty() && self.resting.is_empty()
+    }
+
+    /// Ready when something has ended.
+    fn poll_ended(
+        &mut self,
+        accessor: &Accessor<GuestState>,
+        cx: &mut Context<'_>,
+    ) -> Poll<wasmtime::Result<()>> {
+        let before = self.running.len();
+        let mut index = 0;
+        while let Some((call, _)) = self.running.get_mut(index) {
+            match call.as_mut().poll(cx) {
+                Poll::Pending => index += 1,
+                Poll::Ready(Ok(())) => {
+                    let (_, done) = self.running.swap_remove(index);
+                    self.resting.push(done);
+                }
+                Poll::Ready(Err(why)) => {
+                    let (_, done) = self.running.swap_remove(index);
+                    drop(done.send(Err(Lost::Failed(GuestFailure::from_error(&why)))));
+                    return Poll::Ready(Err(why));
+                }
+            }
+        }
+        let others = !self.running.is_empty();
+        let rest = !self.resting.is_empty()
+            && (others || accessor.poll_no_interesting_tasks(cx).is_ready());
+        if rest {
+            for done in self.resting.drain(..) {
+                drop(done.send(Ok(())));
+            }
+        }
+        if rest || self.running.len() < before { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+}

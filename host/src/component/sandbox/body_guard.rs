@@ -1,0 +1,195 @@
+//! Bodies that a guest sends: to the next of its chain, or out.
+//!
+//! wasmtime ends such a body without an error when its store is gone, whatever the reason (wasmtime 48,
+//! `p2/body.rs`, `p3/body.rs`). A guest that traps halfway would have sent a part that looks whole.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use wasmtime_wasi_http::{Error as HttpError, WasiBody};
+
+/// Says that a guest is gone. Cheap to clone: all clones are one.
+#[derive(Clone, Default)]
+pub(crate) struct GuestGone(Arc<Flags>);
+
+#[derive(Default)]
+struct Flags {
+    gone: AtomicBool,
+    /// The body that the guest was given has come to its end.
+    given_ended: AtomicBool,
+}
+
+impl GuestGone {
+    /// From now on, what the guest has not ended is broken.
+    pub(crate) fn set(&self) {
+        self.0.gone.store(true, Ordering::Release);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.gone.load(Ordering::Acquire)
+    }
+
+    /// Sets it when it is dropped. To be made behind the store, so that it goes before the store does.
+    pub(crate) fn on_drop(&self) -> Fuse {
+        Fuse(Some(self.clone()))
+    }
+
+    fn has_given_ended(&self) -> bool {
+        self.0.given_ended.load(Ordering::Acquire)
+    }
+
+    /// A body that the guest is given, and may hand over as it is: then its end is its own.
+    pub(crate) fn give(&self, body: WasiBody) -> WasiBody {
+        PassedBody { body, gone: self.clone() }.boxed_unsync()
+    }
+
+    /// A body of the guest's, which ends well only if the guest is there to end it.
+    pub(crate) fn watch(&self, body: WasiBody) -> WasiBody {
+        let left = body.size_hint().exact();
+        OwnBody { body, left, gone: self.clone() }.boxed_unsync()
+    }
+}
+
+/// Says that a guest is gone unless it is told that all is well.
+pub(crate) struct Fuse(Option<GuestGone>);
+
+impl Fuse {
+    /// The guest has done its work.
+    pub(crate) fn defuse(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        if let Some(gone) = &self.0 {
+            gone.set();
+        }
+    }
+}
+
+struct OwnBody {
+    body: WasiBody,
+    /// What is still owed of a length that is known.
+    left: Option<u64>,
+    gone: GuestGone,
+}
+
+impl Body for OwnBody {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let before = self.gone.has_given_ended();
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        // What ended in this very poll is what was handed over: no guest ended it, or did not.
+        let own = !before && self.gone.has_given_ended();
+        match &polled {
+            Poll::Ready(None) if self.left != Some(0) && !own && self.gone.is_set() => {
+                Poll::Ready(Some(Err(HttpError::ConnectionTerminated)))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.left = self.left.map(|left| left.saturating_sub(bytes));
+                polled
+            }
+            _ => polled,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+struct PassedBody {
+    body: WasiBody,
+    gone: GuestGone,
+}
+
+impl Body for PassedBody {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None)) {
+            self.gone.0.given_ended.store(true, Ordering::Release);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One frame, then the end, without a length.
+    struct Half(Option<Bytes>);
+
+    impl Body for Half {
+        type Data = Bytes;
+        type Error = HttpError;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+            Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_whose_guest_is_gone_does_not_end_well() {
+        let gone = GuestGone::default();
+        let body = || gone.watch(Half(Some(Bytes::from_static(b"half"))).boxed_unsync());
+        assert_eq!(body().collect().await.unwrap().to_bytes(), "half");
+        gone.on_drop().defuse();
+        assert!(body().collect().await.is_ok());
+        drop(gone.on_drop());
+        assert!(body().collect().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_handed_over_ends_by_itself() {
+        let gone = GuestGone::default();
+        let given = gone.give(Half(Some(Bytes::from_static(b"all"))).boxed_unsync());
+        let body = gone.watch(given);
+        gone.set();
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "all");
+        let copied = gone.watch(Half(Some(Bytes::from_static(b"half"))).boxed_unsync());
+        assert!(copied.collect().await.is_err(), "that of another is no end of this one");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_delivered_whole_ended_before_its_guest_did() {
+        let gone = GuestGone::default();
+        let whole = http_body_util::Full::new(Bytes::from_static(b"whole"));
+        let body = gone.watch(whole.map_err(|never| match never {}).boxed_unsync());
+        gone.set();
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "whole");
+    }
+}

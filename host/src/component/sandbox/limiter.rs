@@ -1,0 +1,101 @@
+//! What a store may take: memory, tables, instances.
+
+use wasmtime::ResourceLimiter;
+
+use super::guest_failure::GuestFailure;
+use super::memory_budget::MemoryBudget;
+use crate::component::slot_size::{CORE_INSTANCES_EACH, TABLE_ELEMENTS};
+
+/// Core instances, memories and tables of one component: what the pool has for one.
+const MAX_PARTS: usize = CORE_INSTANCES_EACH as usize;
+
+/// A function pointer.
+const TABLE_ELEMENT: usize = 8;
+
+/// Memory of one instance, all its memories and tables together. Dropping it gives all of it back.
+pub(crate) struct StoreLimiter {
+    left: usize,
+    taken: u64,
+    shared: MemoryBudget,
+}
+
+impl StoreLimiter {
+    /// At most `own` bytes, taken from `shared` as they are used.
+    pub(crate) fn new(own: usize, shared: &MemoryBudget) -> Self {
+        Self { left: own, taken: 0, shared: shared.clone() }
+    }
+
+    fn grow(&mut self, current: usize, desired: usize) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current);
+        if more > self.left {
+            return Ok(false);
+        }
+        if !self.shared.take(more as u64) {
+            // A new instance that finds no memory is one too many; another makes do with what it has.
+            return if current == 0 { Err(GuestFailure::NoMemory.into()) } else { Ok(false) };
+        }
+        self.left -= more;
+        self.taken += more as u64;
+        Ok(true)
+    }
+}
+
+impl Drop for StoreLimiter {
+    fn drop(&mut self) {
+        self.shared.give(self.taken);
+    }
+}
+
+impl ResourceLimiter for StoreLimiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        self.grow(current, desired)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired > TABLE_ELEMENTS {
+            return Ok(false);
+        }
+        self.grow(current * TABLE_ELEMENT, desired * TABLE_ELEMENT)
+    }
+
+    fn instances(&self) -> usize {
+        MAX_PARTS
+    }
+
+    fn tables(&self) -> usize {
+        MAX_PARTS
+    }
+
+    fn memories(&self) -> usize {
+        MAX_PARTS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sixty tables of one component took 46 MiB that no limit knew of.
+    #[test]
+    fn tables_are_memory_too() {
+        let all = MemoryBudget::new(Some(1_000), None);
+        let mut budget = StoreLimiter::new(500, &all);
+        assert!(budget.memory_growing(0, 300, None).unwrap());
+        assert!(budget.table_growing(0, 20, None).unwrap());
+        assert_eq!(all.used(), 300 + 20 * TABLE_ELEMENT as u64);
+        assert!(!budget.table_growing(20, 30, None).unwrap(), "40 bytes are left");
+        assert!(budget.table_growing(20, 25, None).unwrap());
+        drop(budget);
+        assert_eq!(all.used(), 0);
+    }
+}

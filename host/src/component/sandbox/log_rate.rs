@@ -1,0 +1,183 @@
+//! How much the instances of a generation may add to the log, together: a token bucket.
+//!
+//! Nobody waits for it: what finds no room is left out and counted, and once in a while the log says
+//! how much that was.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::warn;
+
+/// Bytes that the log puts before a line of a guest: the time, the level, whose it is.
+const PREFIX: u64 = 100;
+
+/// How often it is said that lines were left out.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// The room of one generation. Dropping it says what is still to be said.
+#[derive(Debug)]
+pub(crate) struct LogRate {
+    component: Arc<str>,
+    /// Bytes per second; as many may come at once. None for no bound.
+    rate: Option<u64>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Bytes that may come now; below 0 when the last line was larger than the room that it found.
+    left: i64,
+    /// When that was so.
+    at: Instant,
+    left_out: u64,
+    said: Option<Instant>,
+}
+
+impl LogRate {
+    /// Room for `rate` bytes in a second, all of it free.
+    pub(crate) fn new(component: Arc<str>, rate: Option<u64>) -> Self {
+        let left = signed(rate.unwrap_or_default());
+        let state = State { left, at: Instant::now(), left_out: 0, said: None };
+        Self { component, rate, state: Mutex::new(state) }
+    }
+
+    /// Whose it is.
+    pub(crate) fn component(&self) -> &str {
+        &self.component
+    }
+
+    /// Whether a line may be printed; if so, it is to be [charged](Self::charge).
+    pub(crate) fn is_there(&self) -> bool {
+        let Some(rate) = self.rate else { return true };
+        let mut state = self.state();
+        let now = Instant::now();
+        let since = now.saturating_duration_since(state.at);
+        let fresh =
+            since.as_nanos().saturating_mul(rate.into()) / Duration::from_secs(1).as_nanos();
+        // What is less than a byte goes on growing.
+        if fresh > 0 {
+            let full = signed(rate);
+            let fresh = i64::try_from(fresh).unwrap_or(i64::MAX);
+            (state.left, state.at) = (state.left.saturating_add(fresh).min(full), now);
+        }
+        state.left > 0
+    }
+
+    /// A line of `text` bytes was printed.
+    pub(crate) fn charge(&self, text: usize) {
+        let mut state = self.state();
+        state.left = state.left.saturating_sub(signed(PREFIX + text as u64));
+    }
+
+    /// So many lines found no room.
+    pub(crate) fn leave_out(&self, lines: u64) {
+        self.state().left_out += lines;
+        self.say_if_due();
+    }
+
+    /// Says how many lines were left out, if any were and it is time to.
+    pub(crate) fn say_if_due(&self) {
+        let due = self.state().due();
+        self.say(due);
+    }
+
+    fn say(&self, lines: u64) {
+        if lines > 0 {
+            let (component, rate) = (self.component(), self.rate);
+            warn!(target: "guest", component, lines, rate, "more than log-rate: lines left out");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// How many lines to tell of now.
+    fn due(&mut self) -> u64 {
+        let now = Instant::now();
+        let early = |said| now.saturating_duration_since(said) < SAY_EVERY;
+        if self.left_out == 0 || self.said.is_some_and(early) {
+            return 0;
+        }
+        self.said = Some(now);
+        std::mem::take(&mut self.left_out)
+    }
+}
+
+impl Drop for LogRate {
+    fn drop(&mut self) {
+        let rest = std::mem::take(&mut self.state().left_out);
+        self.say(rest);
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: usize = 900;
+
+    /// As many lines as find room now.
+    fn print(room: &LogRate) -> u64 {
+        let mut lines = 0;
+        while room.is_there() {
+            room.charge(LINE);
+            lines += 1;
+        }
+        lines
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_brings_as_much_as_may_come_at_once() {
+        let room = LogRate::new("test".into(), Some(10_000));
+        assert_eq!(print(&room), 10);
+        for (millis, lines) in [(0, 0), (50, 1), (50, 0), (1000, 10), (60_000, 10)] {
+            tokio::time::advance(Duration::from_millis(millis)).await;
+            assert_eq!(print(&room), lines, "after {millis} ms");
+        }
+    }
+
+    /// A look more often than a byte comes must not keep it from coming.
+    #[tokio::test(start_paused = true)]
+    async fn who_looks_all_the_time_gets_no_less() {
+        let room = LogRate::new("test".into(), Some(100));
+        assert_eq!(print(&room), 1);
+        let mut looks = 0;
+        while !room.is_there() {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            looks += 1;
+        }
+        assert_eq!(looks, 9010, "a line of 1,000 bytes with its prefix, of which 100 were there");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_left_out_are_told_at_once_then_once_in_a_while_and_none_is_forgotten() {
+        let room = LogRate::new("test".into(), Some(1));
+        let due = |lines| {
+            room.state().left_out += lines;
+            room.state().due()
+        };
+        assert_eq!(due(0), 0);
+        assert_eq!(due(1), 1);
+        assert_eq!((due(2), due(3)), (0, 0));
+        tokio::time::advance(SAY_EVERY).await;
+        assert_eq!(due(0), 5);
+        assert_eq!(due(0), 0);
+    }
+
+    #[test]
+    fn without_a_rate_there_is_always_room() {
+        let room = LogRate::new("test".into(), None);
+        for _ in 0..1000 {
+            room.charge(1 << 20);
+        }
+        assert!(room.is_there());
+    }
+}

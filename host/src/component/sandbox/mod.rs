@@ -1,0 +1,19 @@
+//! What one guest is given, and what it may use. Knows no code.
+
+pub(crate) mod body_guard;
+pub(crate) mod cpu_scheduler;
+pub(crate) mod cpu_time;
+pub(crate) mod files;
+pub(crate) mod grants;
+pub(crate) mod guest_failure;
+pub(crate) mod hops;
+pub(crate) mod identity;
+pub(crate) mod limiter;
+pub(crate) mod log_limit;
+pub(crate) mod log_rate;
+pub(crate) mod memory_budget;
+pub(crate) mod next_handler;
+pub(crate) mod outgoing;
+pub(crate) mod retirement;
+pub(crate) mod state;
+pub(crate) mod stdio;

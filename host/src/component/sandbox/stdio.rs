@@ -1,0 +1,203 @@
+//! What guests print: lines in the log under the component's name.
+//!
+//! Our own stream, because wasmtime 48.0.8's adapter keeps a buffer that empty writes grow without
+//! bound (advisory 5m8g), and its built-in stdout blocks the thread. This one holds one line of
+//! bounded length per stream and never blocks; what finds no [`LogRate`] is left out.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use host_manifest::escape;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use super::log_rate::LogRate;
+
+/// A longer line is cut here and goes on in the next.
+const LINE_BYTES: usize = 1024;
+
+/// Lines of one exchange and stream; a guest that prints more is heard no longer.
+const MAX_LINES: usize = 1000;
+
+/// What one write may bring; more has to be offered again.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// Which stream of a guest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OutputKind {
+    Stdout,
+    Stderr,
+}
+
+impl OutputKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// One output stream of one instance. Dropping it logs an unfinished line.
+#[derive(Clone)]
+pub(crate) struct GuestOutput(Arc<Mutex<Lines>>);
+
+struct Lines {
+    room: Arc<LogRate>,
+    stream: OutputKind,
+    line: Vec<u8>,
+    printed: usize,
+    swallowed: u64,
+}
+
+impl GuestOutput {
+    /// An output that prints as far as there is `room`.
+    pub(crate) fn new(room: Arc<LogRate>, stream: OutputKind) -> Self {
+        Self(Arc::new(Mutex::new(Lines {
+            room,
+            stream,
+            line: Vec::new(),
+            printed: 0,
+            swallowed: 0,
+        })))
+    }
+
+    /// Allows as many lines again.
+    pub(crate) fn renew(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).printed = 0;
+    }
+
+    fn take(&self, bytes: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
+    }
+}
+
+impl Lines {
+    fn take(&mut self, bytes: &[u8]) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            for part in piece.chunks(LINE_BYTES) {
+                if self.line.len() + part.len() > LINE_BYTES {
+                    self.print();
+                }
+                self.line.extend_from_slice(part);
+            }
+            if piece.ends_with(b"\n") {
+                self.print();
+            }
+        }
+    }
+
+    fn print(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        if self.printed >= MAX_LINES {
+            self.swallowed += 1;
+            return;
+        }
+        self.printed += 1;
+        if !self.room.is_there() {
+            self.room.leave_out(1);
+            return;
+        }
+        let (component, stream) = (self.room.component(), self.stream.name());
+        let text = escape::harmless(&String::from_utf8_lossy(&line));
+        self.room.charge(text.len());
+        tracing::info!(target: "guest", component, stream, "{text}");
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            self.print();
+        }
+        let lines = self.swallowed;
+        if lines == 0 {
+            self.room.say_if_due();
+        } else if self.room.is_there() {
+            self.room.charge(0);
+            let component = self.room.component();
+            tracing::warn!(target: "guest", component, lines, "guest printed too much; the rest is not shown");
+        } else {
+            self.room.leave_out(lines);
+        }
+    }
+}
+
+impl IsTerminal for GuestOutput {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for GuestOutput {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl AsyncWrite for GuestOutput {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let part = &bytes[..bytes.len().min(WRITE_BYTES)];
+        self.take(part);
+        Poll::Ready(Ok(part.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl OutputStream for GuestOutput {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for GuestOutput {
+    async fn ready(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_bounded_whatever_is_written() {
+        let room = Arc::new(LogRate::new("test".into(), None));
+        let output = GuestOutput::new(room, OutputKind::Stdout);
+        for _ in 0..100_000 {
+            output.take(b"");
+        }
+        output.take(&vec![b'x'; 10 << 20]);
+        let lines = output.0.lock().unwrap();
+        assert!(lines.line.capacity() <= 2 * LINE_BYTES);
+        assert_eq!(lines.printed, MAX_LINES);
+        assert!(lines.swallowed > 0);
+    }
+}
