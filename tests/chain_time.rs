@@ -1,7 +1,7 @@
 //! Whose time it is: a guest that can only wait for its client, or for those behind it, is not cut for
 //! that and not put aside.
 
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,21 +27,25 @@ fn put_aside(host: &Host, name: &str) -> Value {
 /// The pace of a client was taken for the silence of the application: broken after 5 of 20 MiB.
 #[test]
 fn a_client_that_pauses_gets_its_download_whole_behind_a_plugin() {
-    for kind in KINDS {
-        let host = Chain::of(&[&format!("pass_{kind}")], "big_p3")
-            .say("app", "limits.body-idle-timeout = \"500ms\"")
-            .and("[limits]\ncpu-time = \"5m\"")
-            .start_with_control();
-        let mut slow = host.connect();
-        slow.send(wire::get("/?kib=20480")).unwrap();
-        let head = slow.read_head().unwrap();
-        // The pause is what this is about.
-        sleep(Duration::from_millis(1500));
-        let body = slow.read_body(&head, "GET").unwrap();
-        assert_eq!(body.bytes.len(), 20 << 20, "{kind}");
-        drop(slow);
-        wait_nobody_left(&host);
-    }
+    thread::scope(|scope| {
+        for kind in KINDS {
+            scope.spawn(move || {
+                let host = Chain::of(&[&format!("pass_{kind}")], "big_p3")
+                    .say("app", "limits.body-idle-timeout = \"2s\"")
+                    .and("[limits]\ncpu-time = \"5m\"")
+                    .start_with_control();
+                let mut slow = host.connect();
+                slow.send(wire::get("/?kib=20480")).unwrap();
+                let head = slow.read_head().unwrap();
+                // The pause is what this is about.
+                sleep(Duration::from_secs(3));
+                let body = slow.read_body(&head, "GET").unwrap();
+                assert_eq!(body.bytes.len(), 20 << 20, "{kind}");
+                drop(slow);
+                wait_nobody_left(&host);
+            });
+        }
+    });
 }
 
 /// Both clocks ended at once, and mostly it was the plugin that was put aside.
@@ -80,38 +84,39 @@ fn an_application_that_is_late_is_put_aside_and_not_the_plugin_before_it() {
 /// It got a 504, and the component was put aside for it.
 #[test]
 fn an_upload_slower_than_the_time_to_the_head_gets_its_answer() {
-    for kind in KINDS {
-        let app = format!("reader_{kind}");
-        for plugins in [&[][..], &["pass_p2"], &["pass_p3"]] {
-            let chain = Chain::of(plugins, &app).say("app", BREAKER);
-            let chain = match plugins {
-                [] => chain,
-                _ => chain.say("one", BREAKER),
-            };
-            let host = chain
-                .and("[limits]\nresponse-head-timeout = \"500ms\"\nbody-idle-timeout = \"1s\"")
-                .start();
-            let mut conn = host.connect();
-            conn.send(wire::chunked("/count")).unwrap();
-            for _ in 0..6 {
-                // The pace is what this is about.
-                sleep(Duration::from_millis(250));
-                conn.send(wire::chunk("x")).unwrap();
+    thread::scope(|scope| {
+        for kind in KINDS {
+            for plugins in [&[][..], &["pass_p2"], &["pass_p3"]] {
+                scope.spawn(move || expect_answer_to_slow_upload(kind, plugins));
             }
-            conn.send(wire::LAST_CHUNK).unwrap();
-            let answer = conn.read_response("POST").unwrap();
-            assert_eq!(
-                (answer.status(), answer.text().as_str()),
-                (200, "6 bytes\n"),
-                "{plugins:?}"
-            );
-            // One that stops altogether is told that it is too slow, and nobody is put aside.
-            conn.send(wire::chunked("/count")).unwrap();
-            conn.send(wire::chunk("x")).unwrap();
-            assert_eq!(conn.read_head().unwrap().status, 408, "{kind} {plugins:?}");
-            assert_eq!(host.get("/count").status(), 200, "{kind} {plugins:?}");
         }
+    });
+}
+
+#[track_caller]
+fn expect_answer_to_slow_upload(kind: &str, plugins: &[&str]) {
+    let chain = Chain::of(plugins, &format!("reader_{kind}")).say("app", BREAKER);
+    let chain = match plugins {
+        [] => chain,
+        _ => chain.say("one", BREAKER),
+    };
+    let host =
+        chain.and("[limits]\nresponse-head-timeout = \"2s\"\nbody-idle-timeout = \"3s\"").start();
+    let mut conn = host.connect();
+    conn.send(wire::chunked("/count")).unwrap();
+    for _ in 0..6 {
+        // The pace is what this is about.
+        sleep(Duration::from_millis(500));
+        conn.send(wire::chunk("x")).unwrap();
     }
+    conn.send(wire::LAST_CHUNK).unwrap();
+    let answer = conn.read_response("POST").unwrap();
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "6 bytes\n"), "{plugins:?}");
+    // One that stops altogether is told that it is too slow, and nobody is put aside.
+    conn.send(wire::chunked("/count")).unwrap();
+    conn.send(wire::chunk("x")).unwrap();
+    assert_eq!(conn.read_head().unwrap().status, 408, "{kind} {plugins:?}");
+    assert_eq!(host.get("/count").status(), 200, "{kind} {plugins:?}");
 }
 
 /// The client was told that it had broken off its request, and lost its connection.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::support::app::{
     App, Folder, component, expect_swapped, reload, slow_to_compile, text, version,
@@ -142,14 +142,14 @@ fn compiler_that_is_killed_is_a_refusal_and_the_next_swap_is_taken() {
 #[test]
 fn stop_kills_the_compiler_and_does_not_wait_for_it() {
     let app = App::of("version_a_p2");
-    let host = app.serve().args(["--no-cache"]).start();
+    // A stop that waited for the compiler, which stands, would last longer than a test.
+    let args = ["--no-cache", "--compile-timeout", "1h", "--drain-timeout", "1h"];
+    let host = app.serve().args(args).start();
     app.put_bytes(&slow_to_compile());
     host.signal(Signal::HUP);
     let compiler = Compiler::stopped(host.pid());
-    let told = Instant::now();
     host.signal(Signal::TERM);
     host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
-    assert!(told.elapsed() < Duration::from_secs(5), "the compiler held up the stop");
     compiler.expect_end();
 }
 

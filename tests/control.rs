@@ -308,11 +308,10 @@ fn health_port_that_is_taken_is_exit_3_with_its_name() {
 
 #[test]
 fn peers_that_sit_on_control_and_health_do_not_hold_up_a_stop() {
-    let host = Host::serve("hello_p2").control().args(["--health-addr", "127.0.0.1:0"]).start();
+    let args = ["--health-addr", "127.0.0.1:0", "--drain-timeout", "1h"];
+    let host = Host::serve("hello_p2").control().args(args).start();
     let sitting = [Conn::connect(host.control_path()), Conn::connect(health(&host))];
     host.signal(Signal::TERM);
-    let exit = host.wait_exit();
-    exit.expect_code(0);
-    assert!(exit.took.as_secs() < 3, "{:?}", exit.took);
+    host.wait_exit().expect_code(0);
     drop(sitting);
 }

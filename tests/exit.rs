@@ -20,10 +20,11 @@ fn temp(what: &str) -> TempPath {
     TempPath(std::env::temp_dir().join(format!("host-exit-{}-{what}", process::id())))
 }
 
-/// A host with one exchange whose head is held back.
+/// A host with one exchange whose head is held back, and a drain that waits for it for longer than a
+/// test lasts.
 #[track_caller]
 fn one_in_flight(guest: &str) -> (Host, Conn) {
-    let host = Host::serve(guest).start();
+    let host = Host::serve(guest).args(["--drain-timeout", "1h"]).start();
     let mut conn = host.connect();
     conn.send(POST_HEAD).unwrap();
     host.wait_log(says::GATE_STARTED);
@@ -69,15 +70,19 @@ fn last_line_tells_the_time_from_the_signal_to_the_end() {
     let (host, mut conn) = one_in_flight("gate_p2");
     let before = Instant::now();
     host.signal(Signal::TERM);
+    // It has looked at its clock by now.
+    host.wait_log(says::ASKED);
+    let asked = Instant::now();
     host.wait_log(says::DRAINING);
-    let least = before.elapsed();
+    let least = asked.elapsed();
     conn.send(OPEN).unwrap();
     expect_last(&mut conn);
     drop(conn);
     let exit = host.wait_exit();
     let told = Duration::from_secs_f64(Told::by(&exit).took);
     assert!(told <= before.elapsed(), "{told:?}");
-    assert!(told + Duration::from_millis(100) >= least, "{told:?} but it took {least:?}");
+    let rounded = Duration::from_millis(1);
+    assert!(told + rounded >= least, "{told:?} but it took {least:?}");
     assert_eq!(exit.stderr.matches(says::STOPPED).count(), 1, "said once");
 }
 
@@ -134,7 +139,6 @@ fn cut_short(guest: &str, first: Signal, second: Signal) -> Exit {
     assert_eq!(answer.status(), 503);
     assert!(answer.head.says_close());
     let exit = host.wait_exit();
-    assert!(exit.took < Duration::from_secs(2), "{:?}", exit.took);
     exit.expect_last_line(", 1 cut, ");
     exit
 }
@@ -165,7 +169,8 @@ fn sigquit_after_sigterm_cuts_at_once_and_exits_with_131() {
 
 #[test]
 fn second_signal_during_the_drain_delay_cuts_at_once() {
-    let host = Host::serve("gate_p2").args(["--drain-delay", "20s"]).start();
+    let host =
+        Host::serve("gate_p2").args(["--drain-delay", "1h", "--drain-timeout", "2h"]).start();
     let held = Held::on(&host);
     host.signal(Signal::TERM);
     host.wait_log(says::LAME_DUCK);
@@ -175,7 +180,6 @@ fn second_signal_during_the_drain_delay_cuts_at_once() {
     assert!(matches!(end, Broken::Fin(_) | Broken::Reset), "{end}");
     let exit = host.wait_exit();
     exit.expect_code(143).expect_last_line(", 1 cut, ");
-    assert!(exit.took < Duration::from_secs(2), "{:?}", exit.took);
 }
 
 #[test]
@@ -186,7 +190,6 @@ fn sigquit_cuts_at_once_prints_what_was_running_and_exits_with_131() {
         assert_eq!(conn.read_response("POST").expect("a cut is told").status(), 503);
         let exit = host.wait_exit();
         exit.expect_code(131);
-        assert!(exit.took < Duration::from_secs(2), "{:?}", exit.took);
         assert_eq!(Told::by(&exit).cut, 1);
         let mut lines = exit.stderr.lines();
         let named = lines.find(|line| line.contains(says::SURVIVOR)).expect("it is named");
@@ -239,15 +242,20 @@ fn exchange_whose_client_leaves_during_the_drain_is_not_counted_as_cut() {
 #[track_caller]
 fn starting(app: &Path, socket: &Path) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
-    command.args(["serve", "--no-cache", "--control", "off", "--hook-timeout", "1m", "--addr"]);
+    command.arg("serve");
+    // What it might wait for lasts longer than a test.
+    command.args(
+        ["--compile-timeout", "--hook-timeout", "--drain-timeout"].map(|name| format!("{name}=1h")),
+    );
+    command.args(["--no-cache", "--control", "off", "--addr"]);
     command.arg(format!("unix:{}", socket.display())).arg(app);
     Process::spawn(&mut command)
 }
 
 /// Expects `process` to end with 0 at once, never ready, with its path removed.
 #[track_caller]
-fn expect_stopped_before_ready(process: &Process, told: Instant, socket: &Path) {
-    let code = process.wait(told + Duration::from_secs(2));
+fn expect_stopped_before_ready(process: &Process, socket: &Path) {
+    let code = process.wait(Instant::now() + PATIENCE);
     assert_eq!(code, Some(0), "{}", process.stderr.text());
     assert!(process.stdout.wait_closed(Instant::now() + PATIENCE));
     assert_eq!(process.stdout.text(), "", "never ready");
@@ -262,9 +270,8 @@ fn stop_before_ready_exits_at_once_with_0() {
         let process = starting(&guest("start_spin_p2"), &socket.0);
         let until = Instant::now() + PATIENCE;
         process.stderr.wait_for("component compiled", Mark::START, 1, until).expect("it starts");
-        let told = Instant::now();
         process.signal(signal);
-        expect_stopped_before_ready(&process, told, &socket.0);
+        expect_stopped_before_ready(&process, &socket.0);
     }
 }
 
@@ -274,9 +281,8 @@ fn stop_while_compiling_exits_at_once_with_0() {
     fs::write(&app.0, slow_to_compile()).unwrap();
     let process = starting(&app.0, &socket.0);
     let compiler = Compiler::stopped(process.pid());
-    let told = Instant::now();
     process.signal(Signal::TERM);
-    expect_stopped_before_ready(&process, told, &socket.0);
+    expect_stopped_before_ready(&process, &socket.0);
     compiler.expect_end();
 }
 

@@ -5,11 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use crate::support::hpack;
 use crate::support::load::Load;
-use crate::support::pace::Pace;
 use crate::support::prelude::*;
 
 /// Reads one answer to a GET out of `bytes`, after which the peer closes.
@@ -217,24 +215,4 @@ fn a_listener_that_closes_with_a_full_queue_is_seen() {
     let (ledger, ()) = load.drive(Mode::H1Fresh, TOY_CLIENTS, || ());
     closer.join().expect("the closer ends");
     assert_eq!(ledger.lost.len(), TOY_CLIENTS, "{ledger}");
-}
-
-/// Of answers that took two milliseconds each.
-fn pace() -> Pace {
-    Pace::among(vec![Duration::from_millis(2); 9])
-}
-
-#[test]
-fn few_slow_answers_and_a_busy_machine_are_no_other_pace() {
-    let [well, busy, late] = [2, 200, 9_000].map(Duration::from_millis);
-    pace().expect_kept_by([vec![busy; 5], vec![late; 4]].concat());
-    pace().expect_kept_by(vec![well]);
-    // A machine that was slow before may be as slow now.
-    Pace::among(vec![busy; 9]).expect_kept_by(vec![10 * busy; 9]);
-}
-
-#[test]
-#[should_panic(expected = "the median of 9 answers is 2s; it was 2ms")]
-fn answers_a_thousand_times_as_late_are_another_pace() {
-    pace().expect_kept_by(vec![Duration::from_secs(2); 9]);
 }

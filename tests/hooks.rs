@@ -1,14 +1,10 @@
 //! Hooks and `host:lifecycle`: a guest is told of its start and its end, and what it asks for is
 //! granted or not.
 
-use std::thread;
-use std::time::Duration;
-
 use sha2::{Digest as _, Sha256};
 
 use crate::support::app::{App, bytes, swap_to};
 use crate::support::prelude::*;
-use crate::support::stop::Told;
 use crate::support::wire;
 
 /// What the hooks have printed, in order, without the times.
@@ -171,15 +167,14 @@ fn instance_that_is_born_during_a_drain_knows_that_it_drains() {
 #[test]
 fn shutdown_hook_that_never_ends_holds_neither_the_answer_nor_the_stop() {
     for guest in ["shutdown_spin_p2", "shutdown_spin_p3"] {
-        let host = Host::serve(guest).args(["--hook-timeout", "500ms"]).start();
+        let args = ["--hook-timeout", "500ms", "--drain-timeout", "1h"];
+        let host = Host::serve(guest).args(args).start();
         // The first was at the load.
         host.wait_log(says::HOOK_FAILED);
         assert_eq!(host.get("/").text(), "ok\n");
         host.signal(Signal::TERM);
         let exit = host.wait_exit();
         exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
-        let took = Told::by(&exit).took;
-        assert!(took < 5.0, "{took} s for a hook of half a second");
         let failed: Vec<&str> =
             exit.stderr.lines().filter(|line| line.contains(says::HOOK_FAILED)).collect();
         assert_eq!(failed.len(), 2, "{failed:?}");
@@ -187,13 +182,13 @@ fn shutdown_hook_that_never_ends_holds_neither_the_answer_nor_the_stop() {
     }
 }
 
-/// More of them than there are threads.
+/// More of them than there are threads, and one after the other they last longer than a test.
 #[test]
 fn crowd_of_shutdown_hooks_that_never_end_does_not_hold_the_stop() {
-    let cores = thread::available_parallelism().map_or(2, std::num::NonZero::get);
     for guest in ["shutdown_spin_p2", "shutdown_spin_p3"] {
-        let host = Host::serve(guest).args(["--hook-timeout", "1s"]).start();
-        let mut conns: Vec<Conn> = (0..=2 * cores).map(|_| host.connect()).collect();
+        let args = ["--hook-timeout", "1s", "--drain-timeout", "1h"];
+        let host = Host::serve(guest).args(args).start();
+        let mut conns: Vec<Conn> = (0..=PATIENCE.as_secs()).map(|_| host.connect()).collect();
         for conn in &mut conns {
             conn.send(wire::get("/")).unwrap();
         }
@@ -202,9 +197,7 @@ fn crowd_of_shutdown_hooks_that_never_end_does_not_hold_the_stop() {
         }
         drop(conns);
         host.signal(Signal::TERM);
-        let exit = host.wait_exit();
-        exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
-        assert!(exit.took < Duration::from_secs(5), "{:?}", exit.took);
+        host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
     }
 }
 
@@ -212,13 +205,12 @@ fn crowd_of_shutdown_hooks_that_never_end_does_not_hold_the_stop() {
 #[test]
 fn hooks_do_not_last_beyond_the_drain_timeout() {
     for guest in ["shutdown_spin_p2", "shutdown_spin_p3"] {
+        // A hook that ends at its own limit is not cut. The instance at the load has one too.
         let args = ["--hook-timeout", "5s", "--drain-timeout", "500ms"];
         let host = Host::serve(guest).args(args).start();
         assert_eq!(host.get("/").text(), "ok\n");
         host.signal(Signal::TERM);
-        let exit = host.wait_exit();
-        let took = Told::by(&exit).took;
-        assert!(took < 5.0, "{took} s, exit {}", exit.code);
+        host.wait_exit().expect_code(1).expect_last_line(", 1 cut, 0 conn");
     }
 }
 

@@ -60,6 +60,7 @@ mod manifest;
 mod manifest_look;
 mod manifest_refused;
 mod outgoing_bodies;
+mod pages;
 mod peers;
 mod reload;
 mod reload_flight;

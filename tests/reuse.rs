@@ -5,7 +5,6 @@
 //! which instance is next, it allows only one at a time: then the next request waits for that.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use crate::support::app::{App, expect_swapped, reload, swap_to, variant, version};
 use crate::support::load::Load;
@@ -235,7 +234,8 @@ fn idle_instances_of_a_retired_generation_end_at_once() {
 #[test]
 fn stop_with_idle_instances_ends_at_once_and_each_has_its_last_words() {
     for guest in ["hooks_p2", "hooks_p3"] {
-        let host = Host::serve(guest).args(REUSE).args(["--reuse-idle", "1h"]).start();
+        let args = ["--reuse-idle", "1h", "--drain-timeout", "1h"];
+        let host = Host::serve(guest).args(REUSE).args(args).start();
         // Several at once, so that there may be several instances.
         let mut conns: Vec<Conn> = (0..8).map(|_| host.connect()).collect();
         for conn in &mut conns {
@@ -248,7 +248,6 @@ fn stop_with_idle_instances_ends_at_once_and_each_has_its_last_words() {
         host.signal(Signal::TERM);
         let exit = host.wait_exit();
         exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
-        assert!(exit.took < Duration::from_secs(5), "{:?}", exit.took);
         let count = |text: &str| exit.stderr.matches(text).count();
         // The trial at the load has neither been idle nor told.
         let lives = count(says::ON_START);
@@ -437,9 +436,7 @@ fn reusable_instance_that_spins_is_cut_by_a_stop() {
         host.signal(Signal::TERM);
         assert_eq!(conn.read_response("GET").unwrap().status(), 503, "{guest}");
         drop(conn);
-        let exit = host.wait_exit();
-        exit.expect_code(1);
-        assert!(exit.took < Duration::from_secs(4), "{:?}", exit.took);
+        host.wait_exit().expect_code(1);
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use std::{fs, thread};
 
 use serde_json::Value;
@@ -114,15 +114,14 @@ fn stop_with_no_descriptor_left_serves_who_is_in_the_queue() {
 
 /// With none left and nobody in the queue such a stop took all the time that it had.
 #[test]
-fn stop_with_no_descriptor_left_and_an_empty_queue_is_immediate() {
-    let host = Host::serve("version_a_p2").args(["--linger", "10ms"]).start();
+fn stop_with_no_descriptor_left_and_an_empty_queue_does_not_last_until_its_timeout() {
+    let args = ["--linger", "10ms", "--drain-timeout", "1h"];
+    let host = Host::serve("version_a_p2").args(args).start();
     let mut idle = host.connect();
     assert_eq!(idle.get("/").unwrap().status(), 200);
     limit_descriptors(&host, 1);
     host.signal(Signal::TERM);
-    let exit = host.wait_exit();
-    exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
-    assert!(exit.took < Duration::from_secs(10), "{:?}", exit.took);
+    host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
 }
 
 /// Of whom nothing can be known, one is counted.

@@ -13,43 +13,43 @@ use crate::support::wire;
 
 const NO_ROOM: &str = "no room in the instance pool";
 
-/// Time that the middle one of `count` takes, of which `pause` lies before each.
-fn median(count: usize, pause: Duration, mut ask: impl FnMut()) -> Duration {
-    let mut took: Vec<Duration> = (0..count)
-        .map(|_| {
-            // A client that asks now and then: the pause is what is measured.
-            sleep(pause);
-            let began = Instant::now();
-            ask();
-            began.elapsed()
-        })
-        .collect();
-    took.sort();
-    took[count / 2]
+/// When each of so many answers waited for a second or two, as they did, [`PATIENCE`] is over before the last.
+const ANSWERS: usize = 25;
+
+/// Asks again and again, with `pause` before each time.
+#[track_caller]
+fn expect_answers(pause: Duration, mut ask: impl FnMut()) {
+    let until = Instant::now() + PATIENCE;
+    for answered in 0..ANSWERS {
+        // A client that asks now and then: the pause is what this is about.
+        sleep(pause);
+        ask();
+        assert!(Instant::now() < until, "{answered} of {ANSWERS} answers in {PATIENCE:?}");
+    }
 }
 
-/// How long three clients wait: one on a kept-alive connection that asks now and then, one that
-/// connects each time, and one who asks for what no guest answers.
+/// Expects answers to three clients: one on a kept-alive connection that asks now and then, one that
+/// connects each time, and one that asks for what no guest answers. `make bench` measures how long they take.
 #[track_caller]
-fn medians(host: &Host) -> [Duration; 3] {
+fn expect_clients_served(host: &Host) {
     let mut conn = host.connect();
-    let kept = median(15, Duration::from_millis(200), || {
+    expect_answers(Duration::from_millis(200), || {
         assert_eq!(conn.get("/good").unwrap().status(), 200);
     });
-    let new = median(9, Duration::ZERO, || assert_eq!(host.get("/good").status(), 200));
-    let none = median(9, Duration::ZERO, || assert_eq!(host.get("/none").status(), 404));
-    [kept, new, none]
+    expect_answers(Duration::ZERO, || assert_eq!(host.get("/good").status(), 200));
+    expect_answers(Duration::ZERO, || assert_eq!(host.get("/none").status(), 404));
 }
 
 /// It waited 2 s beside 250: each guest that spins was in the queue before it, because a neighbour
 /// that asks so seldom was not seen. What no guest answers waited as long, and so did connections.
 #[test]
-fn who_asks_now_and_then_is_served_beside_200_guests_that_spin() {
+fn client_that_asks_now_and_then_is_served_beside_200_guests_that_spin() {
     let site = Site::of(
         r#"
         [limits]
         instances = 200
-        cpu-time = "60s"
+        cpu-time = "1h"
+        response-head-timeout = "1h"
         [component.bad]
         source = "guest:hostile_p2"
         [component.good]
@@ -64,7 +64,6 @@ fn who_asks_now_and_then_is_served_beside_200_guests_that_spin() {
         "#,
     );
     let host = site.serve().control().start();
-    let alone = medians(&host);
     let spinning: Vec<Conn> = (0..200)
         .map(|_| {
             let mut conn = host.connect();
@@ -73,11 +72,8 @@ fn who_asks_now_and_then_is_served_beside_200_guests_that_spin() {
         })
         .collect();
     wait_in_flight(&host, 200);
-    let beside = medians(&host);
-    println!("alone {alone:?}, beside 200 {beside:?}");
-    for (alone, beside) in alone.into_iter().zip(beside) {
-        assert!(beside < alone + Duration::from_millis(100), "alone {alone:?}, now {beside:?}");
-    }
+    expect_clients_served(&host);
+    wait_in_flight(&host, 200);
     spinning.into_iter().for_each(Conn::reset);
 }
 
@@ -93,7 +89,7 @@ impl Drop for Until<'_> {
 /// It waited for most of a second: each new guest wrote 100 MiB in one instruction, which no tick stops,
 /// before anybody knew of it, and the worker that did so had the reactor.
 #[test]
-fn who_asks_now_and_then_is_served_beside_guests_that_no_tick_can_stop() {
+fn client_that_asks_now_and_then_is_served_beside_guests_that_no_tick_can_stop() {
     let site = Site::of(
         r#"
         [limits]
@@ -112,7 +108,6 @@ fn who_asks_now_and_then_is_served_beside_guests_that_no_tick_can_stop() {
         "#,
     );
     let host = site.serve().start();
-    let alone = medians(&host);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let until = Until(&over);
@@ -126,12 +121,8 @@ fn who_asks_now_and_then_is_served_beside_guests_that_no_tick_can_stop() {
             });
         }
         assert_eq!(host.get("/bad?mib=100").text(), "filled\n");
-        let beside = medians(&host);
+        expect_clients_served(&host);
         drop(until);
-        println!("alone {alone:?}, beside ten {beside:?}");
-        for (alone, beside) in alone.into_iter().zip(beside) {
-            assert!(beside < alone + Duration::from_millis(100), "alone {alone:?}, now {beside:?}");
-        }
     });
 }
 

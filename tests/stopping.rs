@@ -2,7 +2,7 @@
 
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::support::lines::Mark;
 use crate::support::prelude::*;
@@ -11,10 +11,8 @@ use crate::support::stop::{
     Held, OPEN, POST, POST_HEAD, Told, connections, expect_cut, expect_last, stop, wait_accepted,
 };
 
-/// A drain timeout that is soon over, and all that a stop may take with it: the grace for the
-/// last bytes is a second, and the rest is room for a busy machine.
+/// A drain timeout that is soon over. What it ends lasts longer than a test.
 const SOON: [&str; 2] = ["--drain-timeout", "1s"];
-const WITH_GRACE: Duration = Duration::from_millis(2900);
 
 #[track_caller]
 fn get(conn: &mut Conn, path: &str) {
@@ -27,8 +25,7 @@ fn expect_cut_in_time(host: Host, code: i32) -> Exit {
     let exit = host.wait_exit();
     exit.expect_code(code);
     let took = Told::by(&exit).took;
-    assert!((1.0..WITH_GRACE.as_secs_f64()).contains(&took), "{took} s");
-    assert!(exit.took < WITH_GRACE + Duration::from_secs(1), "{:?}", exit.took);
+    assert!(took >= 1.0, "{took} s");
     exit
 }
 
@@ -51,19 +48,18 @@ fn drain_with_nothing_in_flight_ends_within_50_ms() {
     panic!("seconds for each stop: {took:?}");
 }
 
-/// W24. The last answer of the last connection ends the process, not a poll that comes round.
+/// W24. The last answer of the last connection ends the process, and not its timeout. That nothing comes
+/// between is seen on a paused clock: `drain_ends_with_the_last_guard_and_not_at_the_deadline`.
 #[test]
-fn exit_follows_the_last_answer_at_once() {
+fn exit_follows_the_last_answer() {
     for guest in ["gate_p2", "gate_p3"] {
-        let host = Host::serve(guest).unix().start();
+        let host = Host::serve(guest).unix().args(["--drain-timeout", "1h"]).start();
         let held: Vec<Held> = connections(&host).into_iter().map(Held::over).collect();
         stop(&host);
-        let opened = Instant::now();
         for held in held {
             drop(held.open());
         }
         host.wait_exit().expect_code(0).expect_last_line("2 exchanges finished, 0 cut, 0 conn");
-        assert!(opened.elapsed() < Duration::from_millis(500), "{:?}", opened.elapsed());
     }
 }
 

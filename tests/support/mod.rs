@@ -44,7 +44,7 @@ pub mod lines;
 pub mod load;
 pub mod memory;
 pub mod neighbour;
-pub mod pace;
+pub mod page;
 pub mod process;
 pub mod raw;
 pub mod redis;

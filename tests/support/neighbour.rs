@@ -4,33 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 use super::host::Host;
-use super::pace::Pace;
 use super::raw::Conn;
 
-/// Answers at the beginning, by which the later ones are judged.
-const BEFORE: usize = 30;
-
-/// Answers of one judgement, at least: a single slow one is no median.
-const JUDGED: usize = 9;
+/// So many answers have to come beside a deed.
+const ANSWERS: usize = 9;
 
 /// A client that asks for one path in a loop, each time on a connection of its own. Every answer has
-/// to be `hello_p2`'s, and most of them have to come about as fast as before.
+/// to be `hello_p2`'s. How long they take is measured by `make bench`.
 #[derive(Debug)]
 pub struct Neighbour {
-    /// How long each has taken, or what was wrong with it.
-    answers: Receiver<Result<Duration, String>>,
-    pace: Pace,
+    /// What was wrong with each.
+    answers: Receiver<Result<(), String>>,
     ended: Arc<AtomicBool>,
     client: Option<JoinHandle<()>>,
 }
 
 impl Neighbour {
-    /// Begins to ask `host` for `path`; returns when it knows how fast answers come. Nothing that may
-    /// disturb the neighbour may be under way yet.
+    /// Begins to ask `host` for `path`; returns when it has been answered.
     #[track_caller]
     pub fn at(host: &Host, path: &'static str) -> Self {
         let (send, answers) = channel();
@@ -38,38 +31,48 @@ impl Neighbour {
         let (target, until) = (host.addrs()[0].clone(), ended.clone());
         let client = thread::spawn(move || {
             while !until.load(Ordering::Acquire) {
-                let began = Instant::now();
-                let answer = ask(Conn::connect(&target), path).map(|()| began.elapsed());
-                if send.send(answer).is_err() {
+                if send.send(ask(Conn::connect(&target), path)).is_err() {
                     return;
                 }
             }
         });
-        let pace = Pace::among((0..BEFORE).map(|_| next(&answers)).collect());
-        Self { answers, pace, ended, client: Some(client) }
+        let neighbour = Self { answers, ended, client: Some(client) };
+        neighbour.expect_answers(1);
+        neighbour
     }
 
-    /// Fails unless every answer since the last time was right, and one that was asked for from now
-    /// on, and unless they came as fast as at the beginning, by their median.
+    /// Fails unless every answer since the last time was right, and as many more as count.
     #[track_caller]
     pub fn expect_well(&self) {
-        let mut times = Vec::new();
-        while let Ok(answer) = self.answers.try_recv() {
-            times.push(answer.expect("the neighbour has its answers"));
-        }
-        // The first may have been on its way before.
-        for _ in 0..JUDGED.saturating_sub(times.len()).max(2) {
-            times.push(next(&self.answers));
-        }
-        self.pace.expect_kept_by(times);
+        self.expect_right_so_far();
+        self.expect_answers(ANSWERS);
     }
-}
 
-/// How long the next answer took.
-#[track_caller]
-fn next(answers: &Receiver<Result<Duration, String>>) -> Duration {
-    let answer = answers.recv_timeout(PATIENCE).expect("the neighbour has answers");
-    answer.expect("the neighbour has its answers")
+    /// Does `deed`, which has a core for as long as it may, and fails unless answers came meanwhile. A
+    /// guest that is held up until the deed has ended has one at most.
+    #[track_caller]
+    pub fn expect_served_beside<T>(&self, deed: impl FnOnce() -> T) -> T {
+        self.expect_right_so_far();
+        let done = deed();
+        let answered = self.expect_right_so_far();
+        assert!(answered >= ANSWERS, "the neighbour had {answered} answers beside it");
+        done
+    }
+
+    /// How many have come since the last time.
+    #[track_caller]
+    fn expect_right_so_far(&self) -> usize {
+        let come = self.answers.try_iter();
+        come.map(|answer| answer.expect("the neighbour has its answers")).count()
+    }
+
+    #[track_caller]
+    fn expect_answers(&self, count: usize) {
+        for _ in 0..count {
+            let answer = self.answers.recv_timeout(PATIENCE).expect("the neighbour has answers");
+            answer.expect("the neighbour has its answers");
+        }
+    }
 }
 
 fn ask(conn: std::io::Result<Conn>, path: &str) -> Result<(), String> {
