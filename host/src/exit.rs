@@ -2,7 +2,7 @@
 
 use std::{io, process};
 
-use crate::lifecycle::{Cause, Ending, Report};
+use crate::lifecycle::{Cause, Ending, StopReport};
 use crate::outlet;
 
 /// How the process ends. `docs/stopping.md` and the README print this table; `docs/control.md` the
@@ -78,15 +78,15 @@ impl From<&Ending> for Exit {
     }
 }
 
-impl From<&Report> for Exit {
-    fn from(report: &Report) -> Self {
+impl From<&StopReport> for Exit {
+    fn from(report: &StopReport) -> Self {
         match report {
-            Report { cut_short_by: Some(Cause::Signal(signal)), .. } => {
+            StopReport { cut_short_by: Some(Cause::Signal(signal)), .. } => {
                 Self::Signal(signal.number())
             }
-            Report { failed: true, .. } => Self::Failed,
-            Report { cut: 0, dropped: 0, .. } => Self::Clean,
-            Report { .. } => Self::Cut,
+            StopReport { failed: true, .. } => Self::Failed,
+            StopReport { cut: 0, dropped: 0, .. } => Self::Clean,
+            StopReport { .. } => Self::Cut,
         }
     }
 }
@@ -98,8 +98,8 @@ mod tests {
     use super::*;
     use crate::lifecycle::Signal;
 
-    fn report(cut: u64, dropped: u64, cut_short_by: Option<Cause>) -> Report {
-        Report { took: Duration::ZERO, finished: 7, cut, dropped, cut_short_by, failed: false }
+    fn report(cut: u64, dropped: u64, cut_short_by: Option<Cause>) -> StopReport {
+        StopReport { took: Duration::ZERO, finished: 7, cut, dropped, cut_short_by, failed: false }
     }
 
     #[test]
@@ -116,7 +116,7 @@ mod tests {
         ] {
             assert_eq!(Exit::from(&ending).code(), code, "{ending:?}");
         }
-        let failed = Report { failed: true, ..report(1, 0, None) };
+        let failed = StopReport { failed: true, ..report(1, 0, None) };
         assert_eq!(Exit::from(&failed).code(), 4);
         assert_eq!(Exit::Usage.code(), 2);
         assert_eq!(Exit::NoStart.code(), 3);

@@ -23,7 +23,7 @@ use crate::control::schema::{
 };
 use crate::control::{self, Choice, Health, Host, Pending, Server};
 use crate::exit::Exit;
-use crate::lifecycle::{Cause, Commander, Lifecycle, NotNow, PhaseWatch, Work};
+use crate::lifecycle::{Cause, Commander, Lifecycle, NotNow, PhaseWatch, Trackers};
 use crate::net;
 use crate::site::{
     self, App, BreakerState, GenerationInfo, GenerationRole, Slot, SwapCommand, SwapOutcome, Swaps,
@@ -91,7 +91,7 @@ impl Operations {
 pub(crate) struct Operator {
     began: Instant,
     phase: PhaseWatch,
-    work: Work,
+    trackers: Trackers,
     commander: Commander,
     instances: u64,
     limits: BTreeMap<String, String>,
@@ -107,7 +107,7 @@ impl Operator {
         Arc::new(Self {
             began: Instant::now(),
             phase: lifecycle.watch(),
-            work: lifecycle.work(),
+            trackers: lifecycle.trackers(),
             commander: lifecycle.commander(),
             instances: config.manifest.total.instances as u64,
             limits: limits(config, connections),
@@ -184,9 +184,9 @@ impl Operator {
 
 impl Host for Operator {
     fn status(&self) -> Status {
-        let exchanges = self.work.exchanges.in_flight() as u64;
+        let exchanges = self.trackers.exchanges.in_flight() as u64;
         let components = self.components();
-        let afterwork = self.work.afterwork.in_flight() as u64;
+        let afterwork = self.trackers.afterwork.in_flight() as u64;
         Status {
             schema: SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -211,7 +211,7 @@ impl Host for Operator {
     }
 
     fn connections(&self) -> Vec<Connection> {
-        net::connections(&self.work.connections).into_iter().map(connection).collect()
+        net::connections(&self.trackers.connections).into_iter().map(connection).collect()
     }
 
     fn generations(&self) -> Vec<Generation> {
@@ -253,9 +253,9 @@ impl Host for Operator {
             phase: self.phase.now().into(),
             elapsed_ms: stopping.map_or(0, |stop| stop.asked_ms_ago),
             deadline_ms: stopping.map(|stop| stop.deadline_ms),
-            exchanges: self.work.exchanges.in_flight() as u64,
-            connections: self.work.connections.in_flight() as u64,
-            afterwork: self.work.afterwork.in_flight() as u64,
+            exchanges: self.trackers.exchanges.in_flight() as u64,
+            connections: self.trackers.connections.in_flight() as u64,
+            afterwork: self.trackers.afterwork.in_flight() as u64,
         }
     }
 

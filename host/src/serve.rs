@@ -24,7 +24,7 @@ use crate::descriptors;
 use crate::exit::Exit;
 use crate::http::{Exchanges, Terms};
 use crate::lifecycle::{
-    self, Cause, Commander, Ending, Hangups, Lifecycle, Phase, PhaseWatch, Plan, Ready, Tracker,
+    self, Cause, Commander, Ending, Hangups, Lifecycle, Phase, PhaseWatch, Ready, StopPlan, Tracker,
 };
 use crate::log;
 use crate::net::{self, Acceptor, Listener};
@@ -111,7 +111,7 @@ fn live(config: &ServeConfig, operations: &mut Option<Operations>) -> anyhow::Re
     let mut process = Process {
         health: None,
         phase: lifecycle.watch(),
-        work: lifecycle.work(),
+        trackers: lifecycle.trackers(),
         commander: lifecycle.commander(),
         hangups: lifecycle.hangups(),
     };
@@ -165,7 +165,7 @@ struct Process {
     /// Where health is answered: no guest may ask there.
     health: Option<SocketAddr>,
     phase: PhaseWatch,
-    work: lifecycle::Work,
+    trackers: lifecycle::Trackers,
     commander: Commander,
     hangups: Hangups,
 }
@@ -181,7 +181,7 @@ async fn start(
     let mut listeners = bind(&manifest.listen.addresses)?;
     net::warn_of_refusals(&listeners);
     let memory = resources::memory(&config);
-    let Process { phase, work, .. } = process.clone();
+    let Process { phase, trackers, .. } = process.clone();
     let loader = Arc::new(Loader::new(&workshop(&config, memory)?));
     let watch = manifest.swap.watch.then(Watch::start).transpose().context("watching files")?;
     let stores = Stores::default();
@@ -190,17 +190,17 @@ async fn start(
     let slot = Arc::new(Slot::new(load(&builder, &loader).await?));
     let scarcity = net::Scarcity::new();
     let service =
-        Exchanges::new(slot.clone(), phase.clone(), &work, terms(manifest), scarcity.clone());
+        Exchanges::new(slot.clone(), phase.clone(), &trackers, terms(manifest), scarcity.clone());
     let context = net::Context {
         phase,
-        connections: work.connections.clone(),
+        connections: trackers.connections.clone(),
         limits: connection_limits(manifest),
         scarcity,
     };
-    let room = net::Room::new(resources::connections(&config), work.connections.clone());
+    let room = net::Room::new(resources::connections(&config), trackers.connections.clone());
     let line = ready_line(&listeners);
     operator.listens(listeners.iter().map(Listener::address).collect());
-    let tokens: Vec<_> = listeners.iter().map(|_| work.doors.token()).collect();
+    let tokens: Vec<_> = listeners.iter().map(|_| trackers.listeners.token()).collect();
     // Before the first handshake is completed for us: from here on a stop drains.
     let mut doors = JoinSet::new();
     if !ready.announce() {
@@ -222,7 +222,7 @@ async fn start(
 
 /// Lets components be in flight without knowing what that means.
 fn keeper(tracker: Tracker) -> Keeper {
-    Keeper::new(move |what| Box::new(tracker.enter(Arc::new(what))))
+    Keeper::new(move |what| Box::new(tracker.guard(Arc::new(what))))
 }
 
 /// What it takes to change what is served.
@@ -243,7 +243,7 @@ fn swap_when_asked(
     let swap = &config.manifest.swap;
     let policy = RetirementPolicy { timeout: swap.retire, at_most: swap.retired };
     let stopping = CancellationToken::new();
-    let keeper = keeper(process.work.swaps.clone());
+    let keeper = keeper(process.trackers.swaps.clone());
     let Changes { slot, loader, builder, watch } = changes;
     let (swapper, swaps) =
         Swapper::new(slot.clone(), loader, builder, policy, stopping.clone(), keeper);
@@ -336,8 +336,8 @@ async fn say(line: &str) {
     info!("{line}");
 }
 
-fn plan(stop: &host_manifest::StopConfig) -> Plan {
-    Plan { delay: stop.delay, timeout: stop.timeout }
+fn plan(stop: &host_manifest::StopConfig) -> StopPlan {
+    StopPlan { delay: stop.delay, timeout: stop.timeout }
 }
 
 /// What all loads have in common. `memory`: of all guests together.
@@ -368,7 +368,7 @@ fn site_builder(
     let commander = process.commander.clone();
     let outfit = Outfit {
         named: config.file.is_some(),
-        keeper: keeper(process.work.instances.clone()),
+        keeper: keeper(process.trackers.instances.clone()),
         memory: MemoryBudget::new(memory, None),
         idle: IdleRoom::new(config.manifest.total.instances),
         turns: CpuScheduler::new(config.threads.get()),

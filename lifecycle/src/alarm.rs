@@ -5,18 +5,18 @@ use std::thread;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::error;
 
-use super::signals::{Asked, Command};
+use super::command::{Command, TimedCommand};
 
 /// Held by a task without which the process would be deaf: to signals, to operators, to probes. If it
 /// is dropped by a panic of that task, the process drains and exits with the code of a failure.
 #[derive(Debug)]
 pub struct Alarm {
     what: &'static str,
-    sender: UnboundedSender<Asked>,
+    sender: UnboundedSender<TimedCommand>,
 }
 
 impl Alarm {
-    pub(super) fn new(what: &'static str, sender: UnboundedSender<Asked>) -> Self {
+    pub(super) fn new(what: &'static str, sender: UnboundedSender<TimedCommand>) -> Self {
         Self { what, sender }
     }
 
@@ -42,7 +42,7 @@ impl Drop for Alarm {
                 "a task has failed that the process cannot do without; stopping"
             );
             // Nobody listens any more when the stop is over: then the process ends anyway.
-            self.sender.send(Asked::now(Command::Fail)).ok();
+            self.sender.send(TimedCommand::now(Command::Fail)).ok();
         }
     }
 }

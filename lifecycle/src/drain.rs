@@ -1,6 +1,5 @@
 //! The order of a stop, written once: lame duck, close the door, drain, cut, report.
 
-use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,15 +8,16 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tracing::{info, warn};
 
-use super::Work;
+use super::command::{Cause, Command, TimedCommand};
 use super::guard::Counts;
-use super::phase::{Phase, PhaseSetter, Stopping};
+use super::phase::{Phase, PhaseSetter, StopSchedule};
 use super::progress::{FindProgressLine, NAMED_AT_MOST, Progress};
-use super::signals::{Asked, Cause, Command};
+use super::report::StopReport;
+use super::trackers::Trackers;
 
 /// How a stop is to go. One budget: the delay lies inside the timeout.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub struct StopPlan {
     /// How long to be a lame duck before the door closes.
     pub delay: Duration,
     /// From the first signal to the cut.
@@ -27,43 +27,12 @@ pub struct Plan {
 /// How the process came to its end.
 #[derive(Clone, Copy, Debug)]
 pub enum Ending {
-    /// Asked to stop before it was ready: nothing had been accepted.
+    /// TimedCommand to stop before it was ready: nothing had been accepted.
     BeforeReady,
     /// Drained, cut or both.
-    Stopped(Report),
+    Stopped(StopReport),
     /// What carries out stops has panicked: nobody hears signals any more.
     Broken,
-}
-
-/// What a stop did: the numbers of its last line.
-#[derive(Clone, Copy, Debug)]
-pub struct Report {
-    /// From the first signal to the end.
-    pub took: Duration,
-    /// Exchanges that finished since the stop began.
-    pub finished: u64,
-    /// Exchanges, and instances at work after their answer or reused, that were cut.
-    pub cut: u64,
-    /// Connections that were closed by force while bytes were owed on them. A door that is still open
-    /// counts as one: its queue is reset, and nobody has said how long that is.
-    pub dropped: u64,
-    /// Who cut the stop short, if somebody did.
-    pub cut_short_by: Option<Cause>,
-    /// The stop was not asked for: something had failed.
-    pub failed: bool,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "stopped in {:.3} s: {} exchanges finished, {} cut, {} connections dropped",
-            self.took.as_secs_f64(),
-            self.finished,
-            self.cut,
-            self.dropped
-        )
-    }
 }
 
 /// After the cut, this long for the last 503s and resets to leave, then the process ends.
@@ -80,23 +49,23 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Lives from armed signals to the end of the process.
 pub(super) async fn live(
     phase: &PhaseSetter,
-    work: &Work,
-    (plan, line): (Plan, FindProgressLine),
-    commands: &mut UnboundedReceiver<Asked>,
+    trackers: &Trackers,
+    (plan, line): (StopPlan, FindProgressLine),
+    commands: &mut UnboundedReceiver<TimedCommand>,
 ) -> Ending {
     let first = next_stop(commands).await;
     if phase.give_up_start() {
         return Ending::BeforeReady;
     }
-    let stop = Stop::begin(phase, work, plan, line);
+    let stop = Stop::begin(phase, trackers, plan, line);
     let cut_short_by = stop.run(first, commands).await;
     Ending::Stopped(stop.report(cut_short_by))
 }
 
 struct Stop<'a> {
     phase: &'a PhaseSetter,
-    work: &'a Work,
-    plan: Plan,
+    trackers: &'a Trackers,
+    plan: StopPlan,
     line: FindProgressLine,
     began: Instant,
     deadline: Instant,
@@ -125,18 +94,23 @@ enum Wait {
 }
 
 impl<'a> Stop<'a> {
-    fn begin(phase: &'a PhaseSetter, work: &'a Work, plan: Plan, line: FindProgressLine) -> Self {
+    fn begin(
+        phase: &'a PhaseSetter,
+        trackers: &'a Trackers,
+        plan: StopPlan,
+        line: FindProgressLine,
+    ) -> Self {
         let began = Instant::now();
         let before = Before {
-            exchanges: work.exchanges.counts(),
-            afterwork: work.afterwork.counts(),
-            connections: work.connections.counts(),
+            exchanges: trackers.exchanges.counts(),
+            afterwork: trackers.afterwork.counts(),
+            connections: trackers.connections.counts(),
         };
         let deadline = began + plan.timeout;
-        let leaving = phase.begin_stop(Stopping { began, deadline });
+        let leaving = phase.begin_stop(StopSchedule { began, deadline });
         Self {
             phase,
-            work,
+            trackers,
             plan,
             line,
             began,
@@ -150,8 +124,12 @@ impl<'a> Stop<'a> {
     }
 
     /// Runs the steps. Gives who cut the stop short, if somebody did.
-    async fn run(&self, first: Asked, commands: &mut UnboundedReceiver<Asked>) -> Option<Cause> {
-        let Asked { command: first, at } = first;
+    async fn run(
+        &self,
+        first: TimedCommand,
+        commands: &mut UnboundedReceiver<TimedCommand>,
+    ) -> Option<Cause> {
+        let TimedCommand { command: first, at } = first;
         let cut_by = match first {
             Command::Cut(cause) => Some(cause),
             Command::Stop(_) | Command::Fail => {
@@ -172,7 +150,7 @@ impl<'a> Stop<'a> {
         cut_by
     }
 
-    async fn drain(&self, commands: &mut UnboundedReceiver<Asked>) -> Wait {
+    async fn drain(&self, commands: &mut UnboundedReceiver<TimedCommand>) -> Wait {
         if !self.plan.delay.is_zero() {
             self.phase.set(Phase::LameDuck);
             info!(step = "lame-duck", delay = ?self.plan.delay, "stop: lame duck, still accepting");
@@ -185,15 +163,15 @@ impl<'a> Stop<'a> {
         }
         info!(step = "close-door", at = ?self.began.elapsed(), "stop: closing the door");
         self.phase.set(Phase::Draining);
-        let wait = self.wait(self.doors_closed(), commands).await;
+        let wait = self.wait(self.listeners_closed(), commands).await;
         if !matches!(wait, Wait::Done) {
             return wait;
         }
         info!(
             step = "drain",
             at = ?self.began.elapsed(),
-            exchanges = self.work.exchanges.in_flight(),
-            connections = self.work.connections.in_flight(),
+            exchanges = self.trackers.exchanges.in_flight(),
+            connections = self.trackers.connections.in_flight(),
             "stop: door closed, draining"
         );
         let wait = self.wait(self.everything_ended(), commands).await;
@@ -222,36 +200,37 @@ impl<'a> Stop<'a> {
         counts
     }
 
-    async fn doors_closed(&self) {
-        self.work.doors.close();
-        self.work.doors.wait().await;
+    async fn listeners_closed(&self) {
+        self.trackers.listeners.close();
+        self.trackers.listeners.wait().await;
     }
 
     /// Exchanges live inside connections; only the task of an HTTP/2 stream may take a moment
     /// longer to see that its connection has ended.
     async fn everything_ended(&self) {
-        self.work.connections.idle().await;
-        while self.work.exchanges.in_flight() > 0 {
+        self.trackers.connections.idle().await;
+        while self.trackers.exchanges.in_flight() > 0 {
             sleep(LOOK_AGAIN).await;
         }
-        self.work.afterwork.idle().await;
-        self.work.instances.idle().await;
-        self.work.swaps.idle().await;
+        self.trackers.afterwork.idle().await;
+        self.trackers.instances.idle().await;
+        self.trackers.swaps.idle().await;
     }
 
     /// Waits for `done`, the deadline or a second signal, and says meanwhile who is left.
     async fn wait(
         &self,
         done: impl Future<Output = ()>,
-        commands: &mut UnboundedReceiver<Asked>,
+        commands: &mut UnboundedReceiver<TimedCommand>,
     ) -> Wait {
-        let mut progress = Progress::new(self.work, self.began, self.plan.timeout, (self.line)());
+        let mut progress =
+            Progress::new(self.trackers, self.began, self.plan.timeout, (self.line)());
         let mut done = std::pin::pin!(done);
         let wait = loop {
             tokio::select! {
                 biased;
                 () = &mut done => break Wait::Done,
-                Asked { command, at } = next_stop(commands) => match command {
+                TimedCommand { command, at } = next_stop(commands) => match command {
                     Command::Cut(cause) => break Wait::CutBy(cause),
                     Command::Stop(cause) => if self.is_second_signal(cause, at) {
                         break Wait::CutBy(cause);
@@ -274,15 +253,15 @@ impl<'a> Stop<'a> {
             step = "cut",
             at = ?self.began.elapsed(),
             why,
-            exchanges = self.work.exchanges.in_flight(),
-            afterwork = self.work.afterwork.in_flight(),
-            connections = self.work.connections.in_flight(),
+            exchanges = self.trackers.exchanges.in_flight(),
+            afterwork = self.trackers.afterwork.in_flight(),
+            connections = self.trackers.connections.in_flight(),
             "stop: cutting what is left"
         );
         for (kind, tracker) in [
-            ("exchange", &self.work.exchanges),
-            ("after the answer", &self.work.afterwork),
-            ("instance", &self.work.instances),
+            ("exchange", &self.trackers.exchanges),
+            ("after the answer", &self.trackers.afterwork),
+            ("instance", &self.trackers.instances),
         ] {
             let survivors = tracker.survivors();
             for who in survivors.iter().take(NAMED_AT_MOST) {
@@ -292,28 +271,28 @@ impl<'a> Stop<'a> {
                 warn!(kind, more = survivors.len() - NAMED_AT_MOST, "stop: and more");
             }
         }
-        let instances = self.work.instances.in_flight() as u64;
+        let instances = self.trackers.instances.in_flight() as u64;
         self.cut_instances.store(instances, Ordering::Relaxed);
         self.phase.set(Phase::Cut);
         let last_bytes = async {
-            self.doors_closed().await;
+            self.listeners_closed().await;
             self.everything_ended().await;
         };
         if timeout_at(Instant::now() + CUT_GRACE, last_bytes).await.is_err() {
             warn!(
-                connections = self.work.connections.in_flight(),
-                listeners = self.work.doors.len(),
+                connections = self.trackers.connections.in_flight(),
+                listeners = self.trackers.listeners.len(),
                 "stop: left behind at exit"
             );
         }
     }
 
-    fn report(&self, cut_short_by: Option<Cause>) -> Report {
-        let exchanges = self.work.exchanges.counts();
-        let afterwork = self.work.afterwork.counts();
-        let connections = self.work.connections.counts();
-        let left = self.work.exchanges.in_flight() + self.work.afterwork.in_flight();
-        Report {
+    fn report(&self, cut_short_by: Option<Cause>) -> StopReport {
+        let exchanges = self.trackers.exchanges.counts();
+        let afterwork = self.trackers.afterwork.counts();
+        let connections = self.trackers.connections.counts();
+        let left = self.trackers.exchanges.in_flight() + self.trackers.afterwork.in_flight();
+        StopReport {
             took: self.began.elapsed(),
             finished: exchanges.finished - self.before.exchanges.finished,
             cut: exchanges.cut - self.before.exchanges.cut + afterwork.cut
@@ -321,8 +300,8 @@ impl<'a> Stop<'a> {
                 + left as u64
                 + self.cut_instances.load(Ordering::Relaxed),
             dropped: connections.cut - self.before.connections.cut
-                + self.work.connections.in_flight() as u64
-                + self.work.doors.len() as u64,
+                + self.trackers.connections.in_flight() as u64
+                + self.trackers.listeners.len() as u64,
             cut_short_by,
             failed: self.failed.load(Ordering::Relaxed),
         }
@@ -334,8 +313,8 @@ impl<'a> Stop<'a> {
             why = why.name(),
             drain_delay = ?self.plan.delay,
             drain_timeout = ?self.plan.timeout,
-            exchanges = self.work.exchanges.in_flight(),
-            connections = self.work.connections.in_flight(),
+            exchanges = self.trackers.exchanges.in_flight(),
+            connections = self.trackers.connections.in_flight(),
             "stop: asked; a second signal cuts, from {SECOND_SIGNAL_COUNTS_FROM:?} after the first"
         );
     }
@@ -343,10 +322,10 @@ impl<'a> Stop<'a> {
 
 /// The next command that asks for a stop or a cut. Never ends once the signal tasks are gone, so
 /// callers wait beside it under their own deadline.
-async fn next_stop(commands: &mut UnboundedReceiver<Asked>) -> Asked {
+async fn next_stop(commands: &mut UnboundedReceiver<TimedCommand>) -> TimedCommand {
     loop {
         match commands.recv().await {
-            Some(Asked { command: Command::Ignored(signal), .. }) => {
+            Some(TimedCommand { command: Command::Ignored(signal), .. }) => {
                 warn!(signal = signal.name(), "signal ignored: this version has no use for it yet");
             }
             Some(asked) => return asked,

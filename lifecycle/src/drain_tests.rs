@@ -8,33 +8,33 @@ use tokio::sync::mpsc;
 
 struct World {
     phase: PhaseSetter,
-    work: Work,
-    send: mpsc::UnboundedSender<Asked>,
-    commands: Option<UnboundedReceiver<Asked>>,
+    trackers: Trackers,
+    send: mpsc::UnboundedSender<TimedCommand>,
+    commands: Option<UnboundedReceiver<TimedCommand>>,
 }
 
 fn world() -> World {
     let (send, commands) = mpsc::unbounded_channel();
     let phase = PhaseSetter::new();
     phase.set(Phase::Ready);
-    World { phase, work: Work::default(), send, commands: Some(commands) }
+    World { phase, trackers: Trackers::default(), send, commands: Some(commands) }
 }
 
 impl World {
     fn live(&mut self, delay: u64, timeout: u64) -> tokio::task::JoinHandle<Ending> {
-        let (phase, work) = (self.phase.clone(), self.work.clone());
+        let (phase, trackers) = (self.phase.clone(), self.trackers.clone());
         let mut commands = self.commands.take().expect("one life per world");
         let plan =
-            Plan { delay: Duration::from_secs(delay), timeout: Duration::from_secs(timeout) };
-        tokio::spawn(async move { live(&phase, &work, (plan, || None), &mut commands).await })
+            StopPlan { delay: Duration::from_secs(delay), timeout: Duration::from_secs(timeout) };
+        tokio::spawn(async move { live(&phase, &trackers, (plan, || None), &mut commands).await })
     }
 
     fn say(&self, command: Command) {
-        self.send.send(Asked::now(command)).unwrap();
+        self.send.send(TimedCommand::now(command)).unwrap();
     }
 }
 
-fn report(ending: Ending) -> Report {
+fn report(ending: Ending) -> StopReport {
     match ending {
         Ending::Stopped(report) => report,
         Ending::BeforeReady | Ending::Broken => panic!("was ready, and did not panic"),
@@ -56,8 +56,8 @@ async fn drain_with_nothing_in_flight_is_immediate() {
 #[tokio::test(start_paused = true)]
 async fn drain_ends_with_the_last_guard_and_not_at_the_deadline() {
     let mut world = world();
-    let connection = world.work.connections.enter(Arc::new("peer"));
-    let exchange = world.work.exchanges.enter(Arc::new("GET /"));
+    let connection = world.trackers.connections.guard(Arc::new("peer"));
+    let exchange = world.trackers.exchanges.guard(Arc::new("GET /"));
     let life = world.live(0, 25);
     world.say(TERM);
     sleep(Duration::from_secs(3)).await;
@@ -71,7 +71,7 @@ async fn drain_ends_with_the_last_guard_and_not_at_the_deadline() {
 #[tokio::test(start_paused = true)]
 async fn the_drain_delay_lies_inside_the_drain_timeout() {
     let mut world = world();
-    let _stuck = world.work.connections.enter(Arc::new("peer"));
+    let _stuck = world.trackers.connections.guard(Arc::new("peer"));
     let watch = world.phase.watch();
     let life = world.live(5, 25);
     world.say(TERM);
@@ -87,8 +87,8 @@ async fn the_drain_delay_lies_inside_the_drain_timeout() {
 #[tokio::test(start_paused = true)]
 async fn what_is_left_at_the_deadline_is_counted_as_cut() {
     let mut world = world();
-    let connection = world.work.connections.enter(Arc::new("peer"));
-    let exchange = world.work.exchanges.enter(Arc::new("GET /slow"));
+    let connection = world.trackers.connections.guard(Arc::new("peer"));
+    let exchange = world.trackers.exchanges.guard(Arc::new("GET /slow"));
     let watch = world.phase.watch();
     let life = world.live(0, 2);
     world.say(TERM);
@@ -104,7 +104,7 @@ async fn what_is_left_at_the_deadline_is_counted_as_cut() {
 async fn a_second_signal_cuts_at_once_in_every_step() {
     for (delay, second) in [(5, Signal::Terminate), (0, Signal::Interrupt), (0, Signal::Quit)] {
         let mut world = world();
-        let connection = world.work.connections.enter(Arc::new("peer"));
+        let connection = world.trackers.connections.guard(Arc::new("peer"));
         let watch = world.phase.watch();
         let life = world.live(delay, 25);
         world.say(TERM);
@@ -128,7 +128,7 @@ async fn one_stop_that_comes_as_several_signals_drains() {
     let soon = SECOND_SIGNAL_COUNTS_FROM - Duration::from_millis(1);
     for (delay, after) in [(0, Duration::ZERO), (0, soon), (5, Duration::from_millis(10))] {
         let mut world = world();
-        let _stuck = world.work.connections.enter(Arc::new("peer"));
+        let _stuck = world.trackers.connections.guard(Arc::new("peer"));
         let watch = world.phase.watch();
         let life = world.live(delay, 25);
         let began = Instant::now();
@@ -147,7 +147,7 @@ async fn one_stop_that_comes_as_several_signals_drains() {
 #[tokio::test(start_paused = true)]
 async fn a_second_signal_counts_from_the_first_and_not_from_one_that_was_swallowed() {
     let mut world = world();
-    let _stuck = world.work.connections.enter(Arc::new("peer"));
+    let _stuck = world.trackers.connections.guard(Arc::new("peer"));
     let watch = world.phase.watch();
     let life = world.live(0, 25);
     let began = Instant::now();
@@ -165,7 +165,7 @@ async fn a_second_signal_counts_from_the_first_and_not_from_one_that_was_swallow
 #[tokio::test(start_paused = true)]
 async fn sigquit_cuts_a_drain_however_soon_it_comes() {
     let mut world = world();
-    let _stuck = world.work.connections.enter(Arc::new("peer"));
+    let _stuck = world.trackers.connections.guard(Arc::new("peer"));
     let watch = world.phase.watch();
     let life = world.live(0, 25);
     let began = Instant::now();
@@ -181,7 +181,7 @@ async fn sigquit_cuts_a_drain_however_soon_it_comes() {
 #[tokio::test(start_paused = true)]
 async fn a_signal_counts_from_when_it_came_and_not_from_when_it_was_looked_at() {
     let mut world = world();
-    let _stuck = world.work.connections.enter(Arc::new("peer"));
+    let _stuck = world.trackers.connections.guard(Arc::new("peer"));
     let watch = world.phase.watch();
     world.say(TERM);
     world.say(TERM);
@@ -207,7 +207,7 @@ async fn sigquit_cuts_without_draining() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_drains_like_a_signal_and_is_reported_as_one() {
     let mut world = world();
-    let connection = world.work.connections.enter(Arc::new("peer"));
+    let connection = world.trackers.connections.guard(Arc::new("peer"));
     let life = world.live(0, 25);
     world.say(Command::Fail);
     world.phase.watch().reached(Phase::Draining).await;
@@ -220,7 +220,7 @@ async fn a_failure_drains_like_a_signal_and_is_reported_as_one() {
 #[tokio::test(start_paused = true)]
 async fn work_after_the_answer_is_waited_for() {
     let mut world = world();
-    let after = world.work.afterwork.enter(Arc::new("after GET /"));
+    let after = world.trackers.afterwork.guard(Arc::new("after GET /"));
     let life = world.live(0, 25);
     world.say(TERM);
     sleep(Duration::from_secs(4)).await;
@@ -233,7 +233,7 @@ async fn work_after_the_answer_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_door_that_does_not_close_is_bounded_by_the_deadline_and_counts() {
     let mut world = world();
-    let _door = world.work.doors.token();
+    let _door = world.trackers.listeners.token();
     let life = world.live(0, 25);
     world.say(TERM);
     let report = report(life.await.unwrap());
@@ -245,15 +245,15 @@ async fn a_door_that_does_not_close_is_bounded_by_the_deadline_and_counts() {
 async fn a_stop_before_ready_ends_at_once() {
     let (send, mut commands) = mpsc::unbounded_channel();
     let phase = PhaseSetter::new();
-    let plan = Plan { delay: Duration::from_secs(5), timeout: Duration::from_secs(25) };
-    send.send(Asked::now(TERM)).unwrap();
-    let ending = live(&phase, &Work::default(), (plan, || None), &mut commands).await;
+    let plan = StopPlan { delay: Duration::from_secs(5), timeout: Duration::from_secs(25) };
+    send.send(TimedCommand::now(TERM)).unwrap();
+    let ending = live(&phase, &Trackers::default(), (plan, || None), &mut commands).await;
     assert!(matches!(ending, Ending::BeforeReady));
 }
 
 #[test]
 fn the_last_line_reads_as_documented() {
-    let report = Report {
+    let report = StopReport {
         took: Duration::from_millis(1204),
         finished: 812,
         cut: 0,
@@ -270,7 +270,7 @@ fn the_last_line_reads_as_documented() {
 #[tokio::test(start_paused = true)]
 async fn asking_again_is_no_second_signal() {
     let mut world = world();
-    let _stuck = world.work.connections.enter(Arc::new("peer"));
+    let _stuck = world.trackers.connections.guard(Arc::new("peer"));
     let watch = world.phase.watch();
     let life = world.live(0, 25);
     world.say(Command::Stop(Cause::Operator));

@@ -64,7 +64,7 @@ struct Entry {
     since: Instant,
 }
 
-/// One thing in flight. Made by [`Tracker::enter`]; dropping it ends the thing and counts it as
+/// One thing in flight. Made by [`Tracker::guard`]; dropping it ends the thing and counts it as
 /// finished, unless it was marked as cut.
 #[must_use = "a guard that is dropped at once guards nothing"]
 pub struct Guard {
@@ -104,7 +104,7 @@ impl Tracker {
     }
 
     /// Takes note of something that begins now.
-    pub fn enter(&self, what: Name) -> Guard {
+    pub fn guard(&self, what: Name) -> Guard {
         let shard = my_shard();
         let since = Instant::now();
         let (key, id) = {
@@ -258,8 +258,8 @@ mod tests {
     #[tokio::test]
     async fn a_tracker_is_idle_when_the_last_guard_drops_on_whatever_thread() {
         let tracker = Tracker::awaited();
-        let first = tracker.enter(Arc::new("first"));
-        let second = tracker.enter(Arc::new("second"));
+        let first = tracker.guard(Arc::new("first"));
+        let second = tracker.guard(Arc::new("second"));
         assert_eq!(tracker.in_flight(), 2);
         drop(first);
         let waiting = tracker.clone();
@@ -272,9 +272,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn survivors_are_named_oldest_first() {
         let tracker = Tracker::awaited();
-        let _old = tracker.enter(Arc::new("GET /old"));
+        let _old = tracker.guard(Arc::new("GET /old"));
         tokio::time::advance(std::time::Duration::from_secs(2)).await;
-        let _new = tracker.enter(Arc::new("GET /new"));
+        let _new = tracker.guard(Arc::new("GET /new"));
         let names = tracker.survivors();
         assert_eq!(names, ["GET /old age=2.000s", "GET /new age=0.000s"]);
     }
@@ -282,7 +282,7 @@ mod tests {
     #[tokio::test]
     async fn a_listed_name_is_known_by_its_type_and_its_guard_by_its_number() {
         let tracker = Tracker::named();
-        let guard = tracker.enter(Arc::new(String::from("here")));
+        let guard = tracker.guard(Arc::new(String::from("here")));
         let listed = tracker.list();
         let name: &dyn Any = &*listed[0].name;
         assert_eq!(name.downcast_ref::<String>().unwrap(), "here");
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn ids_are_unique() {
         let tracker = Tracker::awaited();
-        let guards: Vec<_> = (0..100).map(|_| tracker.enter(Arc::new("x"))).collect();
+        let guards: Vec<_> = (0..100).map(|_| tracker.guard(Arc::new("x"))).collect();
         let mut ids: Vec<_> = guards.iter().map(Guard::id).collect();
         ids.sort_unstable();
         ids.dedup();

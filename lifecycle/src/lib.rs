@@ -1,7 +1,7 @@
 //! The life of the process: signals, phases, the drain, and the guards of what is in flight.
 //!
 //! ```text
-//! signal, Commander ─→ Command ─→ Phase ─→ drain ─→ Report
+//! signal, Commander ─→ Command ─→ Phase ─→ drain ─→ StopReport
 //!                         ▲         │         ▲
 //!                     signals.rs    ▼         │ guards drop
 //!                           everybody who holds a PhaseWatch
@@ -11,80 +11,35 @@
 //! runtime of its own, so that guests which spin on every core cannot hold up a stop.
 
 mod alarm;
+mod command;
+mod commander;
 mod drain;
 mod guard;
 mod mask;
 mod phase;
 mod progress;
+mod report;
 mod signals;
+mod trackers;
 
 pub use alarm::Alarm;
-pub use drain::{Ending, Plan, Report};
+pub use command::{Cause, Command, Signal};
+pub use commander::Commander;
+pub use drain::{Ending, StopPlan};
 pub use guard::{Counts, Guard, InFlight, Name, Named, Tracker};
 pub use mask::set_signal_mask;
-pub use phase::{NotNow, Phase, PhaseWatch, Stopping};
+pub use phase::{NotNow, Phase, PhaseWatch, StopSchedule};
 pub use progress::{FindProgressLine, ProgressLine};
-pub use signals::{Cause, Command, Hangups, Signal};
+pub use report::StopReport;
+pub use signals::Hangups;
+pub use trackers::Trackers;
 
 use std::{io, thread};
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::UnboundedSender;
-use tokio_util::task::TaskTracker;
 
 use phase::PhaseSetter;
-use signals::{Asked, Commands};
-
-/// What is in flight, by kind. Cloning gives another handle to the same trackers.
-///
-/// Doors close first, connections end next and exchanges live inside connections; only work that
-/// an instance does after its answer outlives its connection.
-#[derive(Clone, Debug)]
-pub struct Work {
-    /// Listeners that still accept. A token per listener, dropped when its queue is empty and it
-    /// is closed.
-    pub doors: TaskTracker,
-    /// Connections from accept to close.
-    pub connections: Tracker,
-    /// Exchanges, from the request's head to the last frame of the response body.
-    pub exchanges: Tracker,
-    /// Instances that work on after their answer.
-    pub afterwork: Tracker,
-    /// Instances that outlive their exchanges, because an operator lets them be reused.
-    pub instances: Tracker,
-    /// Swaps that have been asked for and whose outcome has not been told.
-    pub swaps: Tracker,
-}
-
-impl Default for Work {
-    fn default() -> Self {
-        Self {
-            doors: TaskTracker::new(),
-            connections: Tracker::awaited(),
-            exchanges: Tracker::named(),
-            afterwork: Tracker::awaited(),
-            instances: Tracker::awaited(),
-            swaps: Tracker::awaited(),
-        }
-    }
-}
-
-impl Work {
-    /// What is in flight, in words.
-    fn left(&self) -> String {
-        let mut left = format!(
-            "{} exchanges, {} connections, {} at work after their answer",
-            self.exchanges.in_flight(),
-            self.connections.in_flight(),
-            self.afterwork.in_flight()
-        );
-        let instances = self.instances.in_flight();
-        if instances > 0 {
-            left += &format!(", {instances} reusable instances");
-        }
-        left
-    }
-}
+use signals::Commands;
 
 /// Handle to the lifecycle for the rest of the process.
 #[derive(Debug)]
@@ -92,7 +47,7 @@ pub struct Lifecycle {
     setter: PhaseSetter,
     commands: Commands,
     runtime: tokio::runtime::Runtime,
-    work: Work,
+    trackers: Trackers,
 }
 
 impl Lifecycle {
@@ -109,7 +64,7 @@ impl Lifecycle {
             let _inside = runtime.enter();
             signals::listen()?
         };
-        Ok(Self { setter: PhaseSetter::new(), commands, runtime, work: Work::default() })
+        Ok(Self { setter: PhaseSetter::new(), commands, runtime, trackers: Trackers::default() })
     }
 
     /// A view of the phase, to be cloned to whoever must know.
@@ -120,8 +75,8 @@ impl Lifecycle {
 
     /// The trackers of what is in flight.
     #[must_use]
-    pub fn work(&self) -> Work {
-        self.work.clone()
+    pub fn trackers(&self) -> Trackers {
+        self.trackers.clone()
     }
 
     /// The right to ask for what signals ask for, and for a lame duck by hand.
@@ -152,16 +107,18 @@ impl Lifecycle {
     /// When the thread cannot be made.
     pub fn run(
         self,
-        plan: Plan,
+        plan: StopPlan,
         line: FindProgressLine,
         ended: impl FnOnce(Ending) + Send + 'static,
     ) -> io::Result<Ready> {
-        let Self { setter, mut commands, runtime, work } = self;
+        let Self { setter, mut commands, runtime, trackers } = self;
         let ready = Ready(setter.clone());
-        let ended = OrBroken::new(ended);
+        let ended = EndingCallback::new(ended);
         thread::Builder::new().name("lifecycle".into()).spawn(move || {
             runtime.block_on(async {
-                ended.tell(drain::live(&setter, &work, (plan, line), &mut commands.receiver).await);
+                ended.tell(
+                    drain::live(&setter, &trackers, (plan, line), &mut commands.receiver).await,
+                );
                 std::future::pending::<()>().await;
             });
         })?;
@@ -169,64 +126,10 @@ impl Lifecycle {
     }
 }
 
-/// Asks the lifecycle for what signals ask for. Cheap to clone; dropping it asks for nothing.
-#[derive(Clone, Debug)]
-pub struct Commander {
-    sender: UnboundedSender<Asked>,
-    setter: PhaseSetter,
-}
-
-impl Commander {
-    /// Asks for a stop. Asking again changes nothing.
-    pub fn stop(&self, cause: Cause) {
-        self.say(Command::Stop(cause));
-    }
-
-    /// Asks for a stop that cuts at once, or cuts the one under way.
-    pub fn cut(&self, cause: Cause) {
-        self.say(Command::Cut(cause));
-    }
-
-    /// Says that something has failed which the process cannot do without: it drains and exits with
-    /// the code for that.
-    pub fn fail(&self) {
-        self.say(Command::Fail);
-    }
-
-    /// A guard for a task called `what` that the process cannot do without: if it panics, the
-    /// process is told of the failure.
-    #[must_use]
-    pub fn alarm(&self, what: &'static str) -> Alarm {
-        Alarm::new(what, self.sender.clone())
-    }
-
-    /// Begins a lame duck by hand: not ready, still accepting, answers say `Connection: close`. One
-    /// that has begun goes on.
-    ///
-    /// # Errors
-    /// Before the process is ready, and once a stop has been asked for.
-    pub fn drain(&self) -> Result<(), NotNow> {
-        self.setter.drain()
-    }
-
-    /// Takes a lame duck by hand back.
-    ///
-    /// # Errors
-    /// Before the process is ready, and once a stop has been asked for.
-    pub fn undrain(&self) -> Result<(), NotNow> {
-        self.setter.undrain()
-    }
-
-    fn say(&self, command: Command) {
-        // Nobody listens any more when the stop is over: then the process ends anyway.
-        self.sender.send(Asked::now(command)).ok();
-    }
-}
-
 /// Who is told how the process came to its end, whatever becomes of the thread that finds out.
-struct OrBroken<F: FnOnce(Ending)>(Option<F>);
+struct EndingCallback<F: FnOnce(Ending)>(Option<F>);
 
-impl<F: FnOnce(Ending)> OrBroken<F> {
+impl<F: FnOnce(Ending)> EndingCallback<F> {
     fn new(ended: F) -> Self {
         Self(Some(ended))
     }
@@ -238,7 +141,7 @@ impl<F: FnOnce(Ending)> OrBroken<F> {
     }
 }
 
-impl<F: FnOnce(Ending)> Drop for OrBroken<F> {
+impl<F: FnOnce(Ending)> Drop for EndingCallback<F> {
     fn drop(&mut self) {
         if let Some(ended) = self.0.take() {
             ended(Ending::Broken);
@@ -272,7 +175,7 @@ mod tests {
         let lifecycle = Lifecycle::arm().unwrap();
         let commander = lifecycle.commander();
         // No clock has room for such a deadline.
-        let plan = Plan { delay: Duration::ZERO, timeout: Duration::MAX };
+        let plan = StopPlan { delay: Duration::ZERO, timeout: Duration::MAX };
         let (told, ending) = mpsc::channel();
         let ready = lifecycle.run(plan, || None, move |ending| told.send(ending).unwrap()).unwrap();
         assert!(ready.announce());

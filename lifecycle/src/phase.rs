@@ -41,12 +41,12 @@ struct Stage {
     phase: Phase,
     /// Since when peers are told to leave.
     leaving: Option<Instant>,
-    stopping: Option<Stopping>,
+    stopping: Option<StopSchedule>,
 }
 
 /// A stop that has been asked for. There is no way back from one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopping {
+pub struct StopSchedule {
     /// When it was asked for.
     pub began: Instant,
     /// When it cuts what is left.
@@ -82,7 +82,7 @@ impl PhaseSetter {
     pub(super) fn set(&self, phase: Phase) -> bool {
         self.change(|stage| {
             let moves = phase > stage.phase;
-            stage.enter(if moves { phase } else { stage.phase });
+            stage.move_to(if moves { phase } else { stage.phase });
             moves
         })
     }
@@ -92,14 +92,14 @@ impl PhaseSetter {
     pub(super) fn give_up_start(&self) -> bool {
         self.change(|stage| {
             let moves = stage.phase < Phase::Ready;
-            stage.enter(if moves { Phase::Cut } else { stage.phase });
+            stage.move_to(if moves { Phase::Cut } else { stage.phase });
             moves
         })
     }
 
     /// Takes note that a stop has been asked for. Gives the moment since which peers are told to
     /// leave, if a lame duck by hand has begun that before.
-    pub(super) fn begin_stop(&self, stopping: Stopping) -> Option<Instant> {
+    pub(super) fn begin_stop(&self, stopping: StopSchedule) -> Option<Instant> {
         self.change(|stage| {
             stage.stopping = Some(stopping);
             stage.leaving
@@ -109,8 +109,8 @@ impl PhaseSetter {
     /// Begins a lame duck by hand. One that has begun already goes on.
     pub(super) fn drain(&self) -> Result<(), NotNow> {
         self.change(|stage| {
-            stage.by_hand()?;
-            stage.enter(Phase::LameDuck);
+            stage.check_movable_by_hand()?;
+            stage.move_to(Phase::LameDuck);
             Ok(())
         })
     }
@@ -118,8 +118,8 @@ impl PhaseSetter {
     /// Takes a lame duck by hand back.
     pub(super) fn undrain(&self) -> Result<(), NotNow> {
         self.change(|stage| {
-            stage.by_hand()?;
-            stage.enter(Phase::Ready);
+            stage.check_movable_by_hand()?;
+            stage.move_to(Phase::Ready);
             Ok(())
         })
     }
@@ -139,7 +139,7 @@ impl PhaseSetter {
 }
 
 impl Stage {
-    fn enter(&mut self, phase: Phase) {
+    fn move_to(&mut self, phase: Phase) {
         self.phase = phase;
         self.leaving = match phase {
             Phase::Starting | Phase::Ready => None,
@@ -150,7 +150,7 @@ impl Stage {
     }
 
     /// Whether a person may move the phase.
-    fn by_hand(&self) -> Result<(), NotNow> {
+    fn check_movable_by_hand(&self) -> Result<(), NotNow> {
         match self {
             Self { phase: Phase::Starting, .. } => Err(NotNow::Starting),
             Self { stopping: Some(_), .. } => Err(NotNow::Stopping),
@@ -188,13 +188,13 @@ impl PhaseWatch {
 
     /// The stop that has been asked for, if one has.
     #[must_use]
-    pub fn stopping(&self) -> Option<Stopping> {
+    pub fn stopping(&self) -> Option<StopSchedule> {
         self.receiver.borrow().stopping
     }
 
     /// Waits until a stop has been asked for; a lame duck by hand is none. Cancel-safe; never ends
     /// if the lifecycle is gone before.
-    pub async fn stop_asked(&self) -> Stopping {
+    pub async fn stop_asked(&self) -> StopSchedule {
         let mut receiver = self.receiver.clone();
         let stopping = match receiver.wait_for(|stage| stage.stopping.is_some()).await {
             Ok(stage) => stage.stopping,
@@ -216,7 +216,7 @@ impl PhaseWatch {
     }
 
     /// A phase without a lifecycle, and what moves it: for tests of whatever watches one.
-    pub fn by_hand() -> (impl Fn(Phase), Self) {
+    pub fn with_setter() -> (impl Fn(Phase), Self) {
         let setter = PhaseSetter::new();
         let watch = setter.watch();
         (
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(setter.watch().now(), Phase::Ready);
         setter.drain().unwrap();
         let now = Instant::now();
-        assert!(setter.begin_stop(Stopping { began: now, deadline: now }).is_some());
+        assert!(setter.begin_stop(StopSchedule { began: now, deadline: now }).is_some());
         assert_eq!(setter.undrain(), Err(NotNow::Stopping));
         assert_eq!(setter.watch().now(), Phase::LameDuck);
     }

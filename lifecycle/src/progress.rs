@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, interval_at};
 use tracing::info;
 
-use super::Work;
+use super::Trackers;
 
 /// The log says this often who is left.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ pub type FindProgressLine = fn() -> Option<&'static dyn ProgressLine>;
 
 /// Reports on one wait of a stop.
 pub(super) struct Progress<'a> {
-    work: &'a Work,
+    trackers: &'a Trackers,
     stop_began: Instant,
     timeout: Duration,
     ticks: Interval,
@@ -45,14 +45,14 @@ pub(super) struct Progress<'a> {
 impl<'a> Progress<'a> {
     /// For a stop that began at `stop_began` and cuts after `timeout`.
     pub(super) fn new(
-        work: &'a Work,
+        trackers: &'a Trackers,
         stop_began: Instant,
         timeout: Duration,
         line: Option<&'static dyn ProgressLine>,
     ) -> Self {
         let every = if line.is_some() { REDRAW_EVERY } else { REPORT_EVERY };
         let ticks = interval_at(Instant::now() + every, every);
-        Self { work, stop_began, timeout, ticks, line, reported: stop_began }
+        Self { trackers, stop_began, timeout, ticks, line, reported: stop_began }
     }
 
     /// Waits until it is time to report. Cancel-safe.
@@ -63,7 +63,7 @@ impl<'a> Progress<'a> {
     /// Reports what is left.
     pub(super) fn report(&mut self) {
         let elapsed = self.stop_began.elapsed();
-        let left = self.work.left();
+        let left = self.trackers.left();
         if let Some(line) = &self.line {
             let (at, of) = (elapsed.as_secs_f64(), self.timeout.as_secs_f64());
             line.draw(format!("draining {at:.1} s of {of:.0} s: {left}"));
@@ -71,7 +71,7 @@ impl<'a> Progress<'a> {
         if self.reported.elapsed() >= REPORT_EVERY {
             self.reported = Instant::now();
             info!(at = ?elapsed, "stop: waiting for {left}");
-            for survivor in self.work.exchanges.survivors().into_iter().take(NAMED_AT_MOST) {
+            for survivor in self.trackers.exchanges.survivors().into_iter().take(NAMED_AT_MOST) {
                 info!("stop: waiting for {survivor}");
             }
         }

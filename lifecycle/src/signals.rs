@@ -5,70 +5,9 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
-use tokio::time::Instant;
 
 use super::alarm::Alarm;
-
-/// What is asked of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Drain; asked a second time, cut at once.
-    Stop(Cause),
-    /// Cut at once and print what was running.
-    Cut(Cause),
-    /// Something that the process cannot do without has failed: drain, and say so.
-    Fail,
-    /// A signal that is kept from killing the process and does nothing yet.
-    Ignored(Signal),
-}
-
-/// A command, and when it was given: whoever carries it out may come to it later.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    pub(super) command: Command,
-    pub(super) at: Instant,
-}
-
-impl Asked {
-    pub(super) fn now(command: Command) -> Self {
-        Self { command, at: Instant::now() }
-    }
-}
-
-/// Who asked for a stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// A signal.
-    Signal(Signal),
-    /// An operator, over the control socket.
-    Operator,
-    /// A guest with the grant to do so.
-    Guest,
-}
-
-impl Cause {
-    /// What the log calls it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Signal(signal) => signal.name(),
-            Self::Operator => "host ctl stop",
-            Self::Guest => "request-shutdown",
-        }
-    }
-}
-
-impl Command {
-    /// What the log calls it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Stop(cause) | Self::Cut(cause) => cause.name(),
-            Self::Ignored(signal) => signal.name(),
-            Self::Fail => "failure",
-        }
-    }
-}
+use super::command::{Signal, TimedCommand};
 
 /// SIGHUP, for whoever reloads. Several that come while nobody waits are one.
 #[derive(Clone, Debug, Default)]
@@ -81,69 +20,11 @@ impl Hangups {
     }
 }
 
-/// The signals that have a meaning here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// SIGHUP
-    Hangup,
-    /// SIGINT
-    Interrupt,
-    /// SIGQUIT
-    Quit,
-    /// SIGTERM
-    Terminate,
-    /// SIGUSR1
-    User1,
-    /// SIGUSR2
-    User2,
-}
-
-impl Signal {
-    const ALL: [Self; 6] =
-        [Self::Hangup, Self::Interrupt, Self::Quit, Self::Terminate, Self::User1, Self::User2];
-
-    /// Number of the signal on Linux (signal(7), x86 and ARM); an exit code is 128 more.
-    #[must_use]
-    pub fn number(self) -> u8 {
-        match self {
-            Self::Hangup => 1,
-            Self::Interrupt => 2,
-            Self::Quit => 3,
-            Self::User1 => 10,
-            Self::User2 => 12,
-            Self::Terminate => 15,
-        }
-    }
-
-    /// The name that `kill -l` knows.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Hangup => "SIGHUP",
-            Self::Interrupt => "SIGINT",
-            Self::Quit => "SIGQUIT",
-            Self::User1 => "SIGUSR1",
-            Self::User2 => "SIGUSR2",
-            Self::Terminate => "SIGTERM",
-        }
-    }
-
-    /// What it asks of the lifecycle; SIGHUP is for another.
-    pub(super) fn command(self) -> Option<Command> {
-        match self {
-            Self::Terminate | Self::Interrupt => Some(Command::Stop(Cause::Signal(self))),
-            Self::Quit => Some(Command::Cut(Cause::Signal(self))),
-            Self::User1 | Self::User2 => Some(Command::Ignored(self)),
-            Self::Hangup => None,
-        }
-    }
-}
-
 /// Who may give commands, who carries them out, and who is told of SIGHUP.
 #[derive(Debug)]
 pub(super) struct Commands {
-    pub(super) sender: mpsc::UnboundedSender<Asked>,
-    pub(super) receiver: mpsc::UnboundedReceiver<Asked>,
+    pub(super) sender: mpsc::UnboundedSender<TimedCommand>,
+    pub(super) receiver: mpsc::UnboundedReceiver<TimedCommand>,
     pub(super) hangups: Hangups,
 }
 
@@ -160,7 +41,7 @@ pub(super) fn listen() -> io::Result<Commands> {
             let _alarm = alarm;
             while stream.recv().await.is_some() {
                 match name.command() {
-                    Some(command) if sender.send(Asked::now(command)).is_err() => return,
+                    Some(command) if sender.send(TimedCommand::now(command)).is_err() => return,
                     Some(_) => {}
                     None => hangups.0.notify_one(),
                 }
@@ -168,19 +49,4 @@ pub(super) fn listen() -> io::Result<Commands> {
         });
     }
     Ok(Commands { sender, receiver, hangups })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_those_of_the_platform() {
-        assert_eq!(i32::from(Signal::Hangup.number()), libc::SIGHUP);
-        assert_eq!(i32::from(Signal::Interrupt.number()), libc::SIGINT);
-        assert_eq!(i32::from(Signal::Quit.number()), libc::SIGQUIT);
-        assert_eq!(i32::from(Signal::Terminate.number()), libc::SIGTERM);
-        assert_eq!(i32::from(Signal::User1.number()), libc::SIGUSR1);
-        assert_eq!(i32::from(Signal::User2.number()), libc::SIGUSR2);
-    }
 }

@@ -16,7 +16,7 @@ use super::socket::Socket;
 use super::{Context, Room, Service, connection, door};
 use host_lifecycle::Phase;
 use host_system::descriptors;
-use host_system::shortage::{Over, Shortage};
+use host_system::shortage::{PastShortage, Shortage};
 use host_system::unix_socket::OwnedPath;
 
 /// When the process or the machine is out of something that connections need, accepting again at
@@ -104,7 +104,7 @@ impl<S: Service> Acceptor<S> {
             return;
         }
         let entry = entry(&socket, &self.name);
-        let guard = self.context.connections.enter(entry.clone());
+        let guard = self.context.connections.guard(entry.clone());
         let (context, service) = (self.context.clone(), self.service.clone());
         let room = self.room.clone();
         tokio::spawn(connection::serve(socket, context, service, room, entry, guard));
@@ -138,7 +138,7 @@ impl<S: Service> Acceptor<S> {
             }
             self.wait_for_more(&io::Error::from_raw_os_error(libc::EMFILE)).await;
         }
-        if let Some(Over { lasted, times }) = self.shortage.over() {
+        if let Some(PastShortage { lasted, times }) = self.shortage.over() {
             info!(addr = &*self.name, ?lasted, times, "accepts again");
         }
     }
@@ -210,7 +210,7 @@ impl<S: Service> Acceptor<S> {
         }
         warn!(addr = &*self.name, lost, "stop: connections given up before they were accepted");
         for _ in 0..lost {
-            let mut gone = self.context.connections.enter(Entry::new(None, self.name.clone()));
+            let mut gone = self.context.connections.guard(Entry::new(None, self.name.clone()));
             gone.mark_cut();
         }
     }

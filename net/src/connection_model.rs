@@ -273,11 +273,11 @@ struct Run {
 
 fn run_of(seed: u64) -> (Run, impl Fn(Phase)) {
     let (stream, ours) = UnixStream::pair().unwrap();
-    let (set, phase) = PhaseWatch::by_hand();
+    let (set, phase) = PhaseWatch::with_setter();
     set(Phase::Ready);
     let tracker = Tracker::awaited();
     let entry = Entry::new(None, "model".into());
-    let guard = tracker.enter(entry.clone());
+    let guard = tracker.guard(entry.clone());
     let room = Room::new(1, tracker.clone());
     let context =
         Context { phase, connections: tracker, limits: LIMITS, scarcity: Scarcity::new() };
@@ -337,7 +337,7 @@ impl Run {
             self.step(&all[self.written..until], stop_at, &set).await;
         }
         if self.phase < Phase::Draining && self.dice.one_in(2) {
-            self.enter(Phase::Draining, &set);
+            self.move_to(Phase::Draining, &set);
         }
         self.finish(all.len()).await
     }
@@ -358,7 +358,7 @@ impl Run {
                 Phase::LameDuck => Phase::Draining,
                 _ => Phase::Cut,
             };
-            return self.enter(next, set);
+            return self.move_to(next, set);
         }
         match self.dice.roll(12) {
             0 => sleep(Duration::from_millis(self.dice.roll(3000))).await,
@@ -386,7 +386,7 @@ impl Run {
         }
     }
 
-    fn enter(&mut self, phase: Phase, set: &impl Fn(Phase)) {
+    fn move_to(&mut self, phase: Phase, set: &impl Fn(Phase)) {
         self.log.push(format!("{phase:?} at {}", self.written));
         self.phase = phase;
         set(phase);

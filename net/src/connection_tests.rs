@@ -75,7 +75,7 @@ fn connect_to(service: impl Service, phase: PhaseWatch) -> Peer {
     let (stream, ours) = UnixStream::pair().unwrap();
     let tracker = Tracker::awaited();
     let entry = Entry::new(None, "test".into());
-    let guard = tracker.enter(entry.clone());
+    let guard = tracker.guard(entry.clone());
     let room = Room::new(1, tracker.clone());
     let context =
         Context { phase, connections: tracker.clone(), limits: LIMITS, scarcity: Scarcity::new() };
@@ -114,7 +114,7 @@ impl Peer {
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 fn ready() -> (impl Fn(Phase), PhaseWatch) {
-    let (set, phase) = PhaseWatch::by_hand();
+    let (set, phase) = PhaseWatch::with_setter();
     set(Phase::Ready);
     (set, phase)
 }

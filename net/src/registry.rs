@@ -250,7 +250,7 @@ mod tests {
     async fn a_connection_is_listed_as_it_last_said() {
         let tracker = Tracker::awaited();
         let entry = Entry::new(None, "unix:/a.sock".into());
-        let _guard = tracker.enter(entry.clone());
+        let _guard = tracker.guard(entry.clone());
         let all = connections(&tracker);
         assert_eq!((all[0].protocol, all[0].doing), (Protocol::Unknown, Doing::Reading));
         entry.speaks(Protocol::Http2);
@@ -265,7 +265,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_connection_is_not_listed() {
         let tracker = Tracker::awaited();
-        let _guard = tracker.enter(Arc::new("something else"));
+        let _guard = tracker.guard(Arc::new("something else"));
         assert!(connections(&tracker).is_empty());
         assert!(idle_longest(&tracker, 1).is_empty());
     }
@@ -273,18 +273,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_one_that_has_been_idle_longest_comes_first_and_who_is_at_work_not_at_all() {
         let tracker = Tracker::awaited();
-        let enter = |doing, after: u64| {
+        let registered = |doing, after: u64| {
             let entry = Entry::new(None, after.to_string().into());
             entry.speaks(Protocol::Http1);
             entry.set_place(true);
             entry.publish(standing(doing, entry.accepted + Duration::from_secs(after)));
-            tracker.enter(entry)
+            tracker.guard(entry)
         };
         let _guards = [
-            enter(Doing::Idle, 3),
-            enter(Doing::Serving, 1),
-            enter(Doing::Idle, 2),
-            enter(Doing::Idle, 4),
+            registered(Doing::Idle, 3),
+            registered(Doing::Serving, 1),
+            registered(Doing::Idle, 2),
+            registered(Doing::Idle, 4),
         ];
         let named: Vec<_> = idle_longest(&tracker, 2)
             .iter()

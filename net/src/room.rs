@@ -194,7 +194,7 @@ mod tests {
         let moved = Instant::now();
         entry.set_place(true);
         entry.publish(Standing { doing: Doing::Idle, moved, served: 1, in_flight: 0 });
-        (entry.clone(), tracker.enter(entry))
+        (entry.clone(), tracker.guard(entry))
     }
 
     async fn taken(room: &Arc<Room>, phase: &PhaseWatch) -> Place {
@@ -204,7 +204,7 @@ mod tests {
     /// 500 idle peers kept newcomers out for 75 s, and nothing was said of it.
     #[tokio::test(start_paused = true)]
     async fn who_comes_gets_the_place_of_who_was_idle_longest() {
-        let (tracker, (_set, phase)) = (Tracker::awaited(), PhaseWatch::by_hand());
+        let (tracker, (_set, phase)) = (Tracker::awaited(), PhaseWatch::with_setter());
         let room = Room::new(2, tracker.clone());
         let (old, _old) = idle_from_now(&tracker);
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -226,7 +226,7 @@ mod tests {
     /// however long it idled: newcomers got 503.
     #[tokio::test(start_paused = true)]
     async fn who_stayed_because_it_was_busy_is_asked_again_when_it_idles() {
-        let (tracker, (_set, phase)) = (Tracker::awaited(), PhaseWatch::by_hand());
+        let (tracker, (_set, phase)) = (Tracker::awaited(), PhaseWatch::with_setter());
         let room = Room::new(1, tracker.clone());
         let (entry, _guard) = idle_from_now(&tracker);
         let place = taken(&room, &phase).await;
@@ -252,7 +252,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn without_anybody_idle_the_wait_is_bounded_and_so_is_their_number() {
-        let (tracker, (set, phase)) = (Tracker::awaited(), PhaseWatch::by_hand());
+        let (tracker, (set, phase)) = (Tracker::awaited(), PhaseWatch::with_setter());
         let room = Room::new(1, tracker);
         let _place = taken(&room, &phase).await;
         let began = Instant::now();
@@ -268,7 +268,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_only_waits_for_the_end_of_its_peer_gives_its_place_away() {
-        let (tracker, (_set, phase)) = (Tracker::awaited(), PhaseWatch::by_hand());
+        let (tracker, (_set, phase)) = (Tracker::awaited(), PhaseWatch::with_setter());
         let room = Room::new(1, tracker);
         let leaving = taken(&room, &phase).await.leave();
         let next = taken(&room, &phase).await;

@@ -20,9 +20,9 @@ struct Met {
     times: u64,
 }
 
-/// What there was of one that is over.
+/// What there was of a shortage that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Over {
+pub struct PastShortage {
     /// How long it lasted.
     pub lasted: Duration,
     /// How often it was met.
@@ -47,10 +47,10 @@ impl Shortage {
     }
 
     /// It is not met now. What there was of it, if that is the end of it.
-    pub fn over(&self) -> Option<Over> {
+    pub fn over(&self) -> Option<PastShortage> {
         let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Met { since, last, times } = met.take_if(|met| met.last.elapsed() >= QUIET)?;
-        Some(Over { lasted: last - since, times })
+        Some(PastShortage { lasted: last - since, times })
     }
 }
 
@@ -69,7 +69,10 @@ mod tests {
         assert!(!shortage.met());
         assert_eq!(shortage.over(), None, "the next one may meet it again");
         sleep(QUIET).await;
-        assert_eq!(shortage.over(), Some(Over { lasted: Duration::from_secs(3), times: 2 }));
+        assert_eq!(
+            shortage.over(),
+            Some(PastShortage { lasted: Duration::from_secs(3), times: 2 })
+        );
         assert_eq!(shortage.over(), None);
         assert!(shortage.met(), "it begins anew");
     }

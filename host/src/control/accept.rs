@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::pace::Pace;
 use super::seats::Seats;
-use crate::shortage::{Over, Shortage};
+use crate::shortage::{PastShortage, Shortage};
 
 /// After an error of accept(2): enough not to spin when the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -51,7 +51,7 @@ where
         };
         match next {
             Ok(Some(io)) => {
-                if let Some(Over { lasted, times }) = out_of_it.over() {
+                if let Some(PastShortage { lasted, times }) = out_of_it.over() {
                     info!(?lasted, times, "operators can be let in again");
                 }
                 let pace = Pace::begin();

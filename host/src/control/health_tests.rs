@@ -18,7 +18,7 @@ async fn ask(health: &Health, line: &str) -> (String, String) {
 
 #[tokio::test]
 async fn alive_in_every_phase_and_ready_in_one() {
-    let (set, phase) = PhaseWatch::by_hand();
+    let (set, phase) = PhaseWatch::with_setter();
     let health =
         Health::start(([127, 0, 0, 1], 0).into(), phase, Alarm::unheard(), &Handle::current())
             .unwrap();
@@ -43,7 +43,7 @@ async fn alive_in_every_phase_and_ready_in_one() {
 
 #[tokio::test]
 async fn other_paths_and_methods_are_refused() {
-    let (_set, phase) = PhaseWatch::by_hand();
+    let (_set, phase) = PhaseWatch::with_setter();
     let health =
         Health::start(([127, 0, 0, 1], 0).into(), phase, Alarm::unheard(), &Handle::current())
             .unwrap();
@@ -57,7 +57,7 @@ async fn other_paths_and_methods_are_refused() {
 
 #[tokio::test]
 async fn a_port_that_is_taken_is_an_error() {
-    let (_set, phase) = PhaseWatch::by_hand();
+    let (_set, phase) = PhaseWatch::with_setter();
     let first = Health::start(
         ([127, 0, 0, 1], 0).into(),
         phase.clone(),

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::pace::Pace;
-use crate::shortage::{Over, Shortage};
+use crate::shortage::{PastShortage, Shortage};
 
 /// The seats of a server. Clones are the same ones.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ impl Drop for Seat {
         // Not at the first one that leaves: the next one comes at once.
         let calm = taken.len() <= most / 2;
         drop(taken);
-        if calm && let Some(Over { lasted, times }) = crowded.over() {
+        if calm && let Some(PastShortage { lasted, times }) = crowded.over() {
             info!(?lasted, turned_out = times, "{name}: not crowded any more");
         }
     }

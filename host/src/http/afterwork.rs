@@ -24,7 +24,7 @@ impl Afterwork {
     /// keeps its permit and its generation; its guard in the tracker is what a stop waits for.
     pub(super) fn begin(&self, rest: Rest, what: Name) {
         let Self { tracker, phase } = self.clone();
-        let mut guard = tracker.enter(what);
+        let mut guard = tracker.guard(what);
         tokio::spawn(async move {
             let Rest { mut running, mut unwanted, admitted, exchange, verdict } = rest;
             let (generation, limit) = (&admitted.generation, admitted.entry.limits.after);

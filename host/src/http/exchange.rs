@@ -28,7 +28,7 @@ use super::verdict::Verdict;
 use super::way::Way;
 use crate::component::{Generation, GuestFailure, Hops, Running, WasiBody};
 use crate::date;
-use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Work as InFlight};
+use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Trackers};
 use crate::net::{self, RequestBody, Scarcity};
 use crate::site::{BreakerState, CircuitBreaker, InstancePermit, RouteTarget, Slot};
 
@@ -113,7 +113,7 @@ impl Exchanges {
     pub fn new(
         site: Arc<Slot>,
         phase: PhaseWatch,
-        in_flight: &InFlight,
+        in_flight: &Trackers,
         terms: Terms,
         scarcity: Arc<Scarcity>,
     ) -> Self {
@@ -138,7 +138,7 @@ impl Exchanges {
         };
         hops.keep(&mut request);
         let label = Arc::new(Label::new(&request, None));
-        let guard = self.0.exchanges.enter(label.clone());
+        let guard = self.0.exchanges.guard(label.clone());
         let (began, verdict) = (Moment::now(), Verdict::default());
         let mut limits = UploadLimits::of(&way, self.0.terms.min_rate);
         if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
@@ -177,7 +177,7 @@ impl Exchanges {
         verdict: Verdict,
     ) -> Response<Answer> {
         let label = Arc::new(Label::new(&request, Some(of)));
-        let guard = self.0.hops.enter(label.clone());
+        let guard = self.0.hops.guard(label.clone());
         let most = UploadLimits::of(&way, None).bytes;
         if declared_length(request.headers()).is_some_and(|bytes| bytes > most) {
             return refuse(&Failure::BodyTooLarge.into(), guard, &label);

@@ -1,0 +1,56 @@
+//! What is in flight, by kind.
+
+use tokio_util::task::TaskTracker;
+
+use super::guard::Tracker;
+
+/// What is in flight, by kind. Cloning gives another handle to the same trackers.
+///
+/// Listeners close first, connections end next and exchanges live inside connections; only work that
+/// an instance does after its answer outlives its connection.
+#[derive(Clone, Debug)]
+pub struct Trackers {
+    /// Listeners that still accept. A token per listener, dropped when its queue is empty and it
+    /// is closed.
+    pub listeners: TaskTracker,
+    /// Connections from accept to close.
+    pub connections: Tracker,
+    /// Exchanges, from the request's head to the last frame of the response body.
+    pub exchanges: Tracker,
+    /// Instances that work on after their answer.
+    pub afterwork: Tracker,
+    /// Instances that outlive their exchanges, because an operator lets them be reused.
+    pub instances: Tracker,
+    /// Swaps that have been asked for and whose outcome has not been told.
+    pub swaps: Tracker,
+}
+
+impl Default for Trackers {
+    fn default() -> Self {
+        Self {
+            listeners: TaskTracker::new(),
+            connections: Tracker::awaited(),
+            exchanges: Tracker::named(),
+            afterwork: Tracker::awaited(),
+            instances: Tracker::awaited(),
+            swaps: Tracker::awaited(),
+        }
+    }
+}
+
+impl Trackers {
+    /// What is in flight, in words.
+    pub(super) fn left(&self) -> String {
+        let mut left = format!(
+            "{} exchanges, {} connections, {} at work after their answer",
+            self.exchanges.in_flight(),
+            self.connections.in_flight(),
+            self.afterwork.in_flight()
+        );
+        let instances = self.instances.in_flight();
+        if instances > 0 {
+            left += &format!(", {instances} reusable instances");
+        }
+        left
+    }
+}
