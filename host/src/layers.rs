@@ -34,6 +34,8 @@ const RULES: &[(&str, &[&str])] = &[
             "tokio::signal",
             "wasmtime::",
             "crate::config",
+            // The generation, or the slot, tells an exchange that it ends now.
+            "Phase",
         ],
     ),
     (

@@ -189,8 +189,7 @@ async fn start(
     let builder = site_builder(&config, &process, (stores, memory));
     let slot = Arc::new(Slot::new(load(&builder, &loader).await?));
     let scarcity = net::Scarcity::new();
-    let service =
-        Exchanges::new(slot.clone(), phase.clone(), &trackers, terms(manifest), scarcity.clone());
+    let service = Exchanges::new(slot.clone(), &trackers, terms(manifest), scarcity.clone());
     let context = net::Context {
         phase,
         connections: trackers.connections.clone(),

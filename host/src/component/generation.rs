@@ -18,7 +18,7 @@ use super::run::trial::Trial;
 use super::run::{p2, p3};
 use super::sandbox::hops::Hops;
 use super::sandbox::next_handler::NextHandler;
-use super::sandbox::retirement::Retirement;
+use super::sandbox::retirement::{CutReason, Retirement};
 use super::sandbox::state::{GuestState, Sandbox};
 
 /// A version of a component, ready to serve. Immutable but for its retirement; dropped with the last
@@ -36,7 +36,7 @@ pub struct Generation {
 
 impl Generation {
     pub(crate) fn new(number: u64, blueprint: Arc<Blueprint>) -> Self {
-        let retirement = Retirement::new();
+        let retirement = Retirement::default();
         let sandbox = Arc::new(blueprint.sandbox(number, retirement.watch()));
         let gone = CancellationToken::new();
         let _gone = gone.clone().drop_guard();
@@ -90,16 +90,15 @@ impl Generation {
         }
     }
 
-    /// Whether what runs on it is to end at once.
+    /// Why what runs on it is to end at once, if it is.
     #[must_use]
-    pub fn is_cut(&self) -> bool {
-        self.sandbox.identity.retirement.is_cut()
+    pub fn cut_reason(&self) -> Option<CutReason> {
+        self.sandbox.identity.retirement.cut_reason()
     }
 
     /// Waits for that. Cancel-safe, and holds nothing of the generation.
-    pub fn cut(&self) -> impl Future<Output = ()> + Send + 'static {
-        let identity = self.sandbox.identity.clone();
-        async move { identity.retirement.cut().await }
+    pub fn cut(&self) -> impl Future<Output = CutReason> + Send + 'static {
+        self.sandbox.identity.retirement.clone().cut()
     }
 
     /// When what still runs on it is cut, if its end has been decided.

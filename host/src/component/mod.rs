@@ -49,5 +49,5 @@ pub use sandbox::guest_failure::GuestFailure;
 pub use sandbox::hops::Hops;
 pub use sandbox::memory_budget::MemoryBudget;
 pub use sandbox::next_handler::{NEXT_HOST, NextHandler, Passing};
-pub use sandbox::retirement::Retirement;
+pub use sandbox::retirement::{CutReason, Retirement};
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};

@@ -9,27 +9,25 @@ use tracing::{debug, warn};
 
 use super::exchange::Admitted;
 use super::verdict::Verdict;
-use crate::component::{GuestFailure, Running, WasiBody};
-use crate::lifecycle::{Name, Phase, PhaseWatch, Tracker};
+use crate::component::{CutReason, GuestFailure, Running, WasiBody};
+use crate::lifecycle::{Name, Tracker};
 
 /// What it takes to let a guest work on.
 #[derive(Clone, Debug)]
 pub(super) struct Afterwork {
     pub(super) tracker: Tracker,
-    pub(super) phase: PhaseWatch,
 }
 
 impl Afterwork {
     /// Lets a guest whose answer has ended work on until it has nothing more to do. Its instance
     /// keeps its permit and its generation; its guard in the tracker is what a stop waits for.
     pub(super) fn begin(&self, rest: Rest, what: Name) {
-        let Self { tracker, phase } = self.clone();
-        let mut guard = tracker.guard(what);
+        let mut guard = self.tracker.guard(what);
         tokio::spawn(async move {
             let Rest { mut running, mut unwanted, admitted, exchange, verdict } = rest;
             let (generation, limit) = (&admitted.generation, admitted.entry.limits.after);
             let work = poll_fn(|cx| {
-                if phase.now() == Phase::Cut || generation.is_cut() {
+                if generation.cut_reason().is_some() {
                     return Poll::Pending;
                 }
                 let worked = running.poll_work(cx);
@@ -39,13 +37,13 @@ impl Afterwork {
             let component = generation.name();
             tokio::select! {
                 biased;
-                () = phase.reached(Phase::Cut) => {
+                why = generation.cut() => {
                     guard.mark_cut();
-                    warn!(exchange, component, "work after the answer cut by the stop");
-                }
-                () = generation.cut() => {
-                    guard.mark_cut();
-                    warn!(exchange, component, "work after the answer cut with its generation");
+                    let by = match why {
+                        CutReason::Stop => "by the stop",
+                        CutReason::Retired => "with its generation",
+                    };
+                    warn!(exchange, component, "work after the answer cut {by}");
                 }
                 done = work => if let Err(why) = done {
                     failed_afterwards(exchange, component, &why, &verdict);

@@ -23,8 +23,8 @@ use super::exchange::{Admitted, Exchanges};
 use super::failure::Failure;
 use super::label::Label;
 use super::verdict::Verdict;
-use crate::component::{GuestFailure, Running, WasiBody};
-use crate::lifecycle::{Guard, Phase};
+use crate::component::{CutReason, GuestFailure, Running, WasiBody};
+use crate::lifecycle::Guard;
 
 /// Empty frames taken from a guest in one go, before others get their turn. They are dropped:
 /// forwarded over HTTP/2 they would grow the heap (wasmtime advisory f8mm).
@@ -51,14 +51,14 @@ impl Answer {
     /// decided. Holds nothing of it.
     pub(super) fn is_overdue(&self) -> impl Future<Output = ()> + Send + 'static {
         let waits = match &self.inner {
-            Inner::Guest(stream) => stream.work.as_ref().map(|work| {
-                let cut = work.admitted.generation.cut();
-                (work.exchanges.phase().clone(), cut, stream.clock.deadline)
-            }),
+            Inner::Guest(stream) => stream
+                .work
+                .as_ref()
+                .map(|work| (work.admitted.generation.cut(), stream.clock.deadline)),
             Inner::Whole { .. } => None,
         };
         async move {
-            let Some((phase, cut, deadline)) = waits else { return pending().await };
+            let Some((cut, deadline)) = waits else { return pending().await };
             let over = async {
                 match deadline {
                     Some(deadline) => host_clock::until(deadline).await,
@@ -66,8 +66,7 @@ impl Answer {
                 }
             };
             tokio::select! {
-                () = phase.reached(Phase::Cut) => {}
-                () = cut => {}
+                _ = cut => {}
                 () = over => {}
             }
         }
@@ -129,7 +128,7 @@ pub(super) struct Timers {
     /// Since when the guest is waited for.
     idle: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     total: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    cut: Option<Pin<Box<dyn Future<Output = Why> + Send>>>,
+    cut: Option<Pin<Box<dyn Future<Output = CutReason> + Send>>>,
 }
 
 /// Why a message was broken off. hyper only needs to know that it was.
@@ -143,8 +142,7 @@ enum Why {
     Idle(Duration),
     Total,
     TooLarge,
-    Cut,
-    Retired,
+    Cut(CutReason),
 }
 
 impl fmt::Display for Broken {
@@ -155,8 +153,8 @@ impl fmt::Display for Broken {
             Why::Idle(patience) => write!(f, "guest sent nothing for {patience:?}"),
             Why::Total => f.write_str("the exchange took too long"),
             Why::TooLarge => f.write_str("guest sent more than its limit, response-body"),
-            Why::Cut => f.write_str("cut by the stop"),
-            Why::Retired => f.write_str("cut with its retired generation"),
+            Why::Cut(CutReason::Stop) => f.write_str("cut by the stop"),
+            Why::Cut(CutReason::Retired) => f.write_str("cut with its retired generation"),
         }
     }
 }
@@ -207,12 +205,12 @@ impl Work {
         let failed = match broken.0 {
             Why::Guest(_) => true,
             Why::Idle(_) | Why::Total => late,
-            Why::Body(_) | Why::TooLarge | Why::Cut | Why::Retired => false,
+            Why::Body(_) | Why::TooLarge | Why::Cut(_) => false,
         };
         if upload.is_none() && failed {
             self.admitted.failed();
         }
-        if matches!(broken.0, Why::Cut | Why::Retired) {
+        if matches!(broken.0, Why::Cut(_)) {
             self.guard.mark_cut();
         }
         match upload {
@@ -236,8 +234,7 @@ impl Broken {
             Why::Guest(why) => why.into(),
             Why::Body(_) | Why::TooLarge => Failure::Guest,
             Why::Idle(_) | Why::Total => Failure::GuestTooSlow,
-            Why::Cut => Failure::Cut,
-            Why::Retired => Failure::Retired,
+            Why::Cut(why) => (*why).into(),
         }
     }
 }
@@ -296,11 +293,8 @@ impl Stream {
     /// Takes the next frame from the guest.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let Some(work) = &mut self.work else { return Poll::Ready(None) };
-        if work.exchanges.phase().now() == Phase::Cut {
-            return self.fail(Why::Cut);
-        }
-        if work.admitted.generation.is_cut() {
-            return self.fail(Why::Retired);
+        if let Some(why) = work.admitted.generation.cut_reason() {
+            return self.fail(Why::Cut(why));
         }
         if self.clock.is_over() {
             return self.fail(Why::Total);
@@ -374,18 +368,10 @@ impl Stream {
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let Some(work) = &self.work else { return Poll::Ready(None) };
         let timers = &mut self.timers;
-        let cut = timers.cut.get_or_insert_with(|| {
-            let (phase, retired) = (work.exchanges.phase().clone(), work.admitted.generation.cut());
-            Box::pin(async move {
-                tokio::select! {
-                    () = phase.reached(Phase::Cut) => Why::Cut,
-                    () = retired => Why::Retired,
-                }
-            })
-        });
+        let cut = timers.cut.get_or_insert_with(|| Box::pin(work.admitted.generation.cut()));
         if let Poll::Ready(why) = cut.as_mut().poll(cx) {
             timers.cut = None;
-            return self.fail(why);
+            return self.fail(Why::Cut(why));
         }
         let (clock, body_idle) = (&self.clock, self.body_idle);
         let idle = timers.idle.get_or_insert_with(|| Box::pin(clock.clone().silence(body_idle)));
@@ -416,7 +402,7 @@ impl Drop for Stream {
         }
         let mut work = work;
         work.verdict.peer_is_gone();
-        if work.exchanges.phase().now() == Phase::Cut {
+        if work.admitted.generation.cut_reason().is_some() {
             work.guard.mark_cut();
         }
         debug!(exchange = work.exchange(), "peer gone before the end: {}", work.label);

@@ -28,7 +28,7 @@ use super::verdict::Verdict;
 use super::way::Way;
 use crate::component::{Generation, GuestFailure, Hops, Running, WasiBody};
 use crate::date;
-use crate::lifecycle::{Guard, Phase, PhaseWatch, Tracker, Trackers};
+use crate::lifecycle::{Guard, Tracker, Trackers};
 use crate::net::{self, RequestBody, Scarcity};
 use crate::site::{BreakerState, CircuitBreaker, InstancePermit, RouteTarget, Slot};
 
@@ -39,7 +39,6 @@ pub struct Exchanges(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     site: Arc<Slot>,
-    phase: PhaseWatch,
     exchanges: Tracker,
     /// Parts of exchanges that run in a chain: each is inside an exchange that a stop waits for.
     hops: Tracker,
@@ -112,15 +111,14 @@ impl Exchanges {
     #[must_use]
     pub fn new(
         site: Arc<Slot>,
-        phase: PhaseWatch,
         in_flight: &Trackers,
         terms: Terms,
         scarcity: Arc<Scarcity>,
     ) -> Self {
-        let afterwork = Afterwork { tracker: in_flight.afterwork.clone(), phase: phase.clone() };
+        let afterwork = Afterwork { tracker: in_flight.afterwork.clone() };
         let (exchanges, hops) = (in_flight.exchanges.clone(), Tracker::named());
         let prefetch = Prefetch::new(terms.prefetch);
-        let shared = Shared { site, phase, exchanges, hops, afterwork, terms, prefetch, scarcity };
+        let shared = Shared { site, exchanges, hops, afterwork, terms, prefetch, scarcity };
         Self(Arc::new(shared))
     }
 
@@ -294,10 +292,6 @@ impl Exchanges {
         }
     }
 
-    pub(super) fn phase(&self) -> &PhaseWatch {
-        &self.0.phase
-    }
-
     pub(super) fn afterwork(&self) -> &Afterwork {
         &self.0.afterwork
     }
@@ -381,7 +375,7 @@ impl Shared {
             body = self.prefetch.read(upload) => {
                 body.map_err(|_| verdict.failure().unwrap_or(Failure::PeerGone))
             }
-            () = self.phase.reached(Phase::Cut) => Err(Failure::Cut),
+            why = self.site.cut() => Err(why.into()),
             () = late => Err(Failure::BodyTooSlow),
         }
     }
@@ -408,8 +402,7 @@ impl Shared {
         let head = tokio::select! {
             biased;
             head = self.head(&mut running, verdict, generation) => head,
-            () = self.phase.reached(Phase::Cut) => Err(Failure::Cut.into()),
-            () = generation.cut() => Err(Failure::Retired.into()),
+            why = generation.cut() => Err(Failure::from(why).into()),
             () = clock.head_is_late(limits.response_head, pass) => Err(Failure::GuestTooSlow.into()),
         };
         peer.defuse();
@@ -455,7 +448,7 @@ impl Shared {
         let permit = tokio::select! {
             biased;
             permit = enter => permit.map_err(|_| Failure::AtLimit)?,
-            () = self.phase.reached(Phase::Cut) => return Err(Failure::Cut.into()),
+            why = self.site.cut() => return Err(Failure::from(why).into()),
         };
         // Now that it begins: what waited does not run on code that was replaced since.
         let site = self.site.current();
@@ -468,8 +461,7 @@ impl Shared {
         })
     }
 
-    /// Drives the guest to its head. Looks at the phase first, so that a guest which is to be cut
-    /// gets no further turn.
+    /// Drives the guest to its head. A guest which is to be cut gets no further turn.
     async fn head(
         &self,
         running: &mut Running,
@@ -477,11 +469,8 @@ impl Shared {
         generation: &Generation,
     ) -> Result<Response<WasiBody>, Fault> {
         poll_fn(|cx| {
-            if self.phase.now() == Phase::Cut {
-                return Poll::Ready(Err(Failure::Cut.into()));
-            }
-            if generation.is_cut() {
-                return Poll::Ready(Err(Failure::Retired.into()));
+            if let Some(why) = generation.cut_reason() {
+                return Poll::Ready(Err(Failure::from(why).into()));
             }
             match (running.poll_head(cx), verdict.failure()) {
                 (Poll::Ready(Ok(head)), _) => Poll::Ready(Ok(head)),

@@ -10,7 +10,7 @@ use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER}
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::answer::Answer;
-use crate::component::GuestFailure;
+use crate::component::{CutReason, GuestFailure};
 use crate::date;
 
 /// Why a request gets an answer of the host's instead of the guest's.
@@ -171,6 +171,15 @@ impl From<&GuestFailure> for Failure {
             | GuestFailure::HookTooSlow(..) => Self::GuestTooSlow,
             GuestFailure::PoolFull | GuestFailure::NoMemory => Self::AtLimit,
             _ => Self::Guest,
+        }
+    }
+}
+
+impl From<CutReason> for Failure {
+    fn from(why: CutReason) -> Self {
+        match why {
+            CutReason::Stop => Self::Cut,
+            CutReason::Retired => Self::Retired,
         }
     }
 }

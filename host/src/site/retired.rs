@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::slot::{Site, Slot};
-use crate::component::{Generation, KeptCode, Kind, Retirement};
+use crate::component::{CutReason, Generation, KeptCode, Kind, Retirement};
 
 /// How long replaced generations may linger.
 #[derive(Clone, Copy, Debug)]
@@ -172,14 +172,15 @@ impl RetiredGenerations {
     pub(super) fn end_all(&self, slot: &Slot, deadline: Instant) {
         let mut list = self.lock();
         list.process_deadline = Some(deadline);
-        list.for_each_retirement(slot, |fate| fate.end_by(deadline));
+        list.for_each_retirement(slot, |retirement| retirement.end_by(deadline));
     }
 
-    /// Cuts everything that still runs.
+    /// The stop cuts everything that still runs, and what has no generation yet.
     pub(super) fn cut_all(&self, slot: &Slot) {
         let mut list = self.lock();
         list.process_cuts = true;
-        list.for_each_retirement(slot, Retirement::cut);
+        slot.retirement().cut(CutReason::Stop);
+        list.for_each_retirement(slot, |retirement| retirement.cut(CutReason::Stop));
     }
 
     /// All generations that there are, newest first.
@@ -217,12 +218,12 @@ impl RetiredGenerations {
 impl List {
     /// A generation that comes while the process drains ends with it.
     fn tell_of_the_stop(&self, next: &Site) {
-        for fate in next.apps().map(|app| app.generation.retirement()) {
+        for retirement in next.apps().map(|app| app.generation.retirement()) {
             if let Some(deadline) = self.process_deadline {
-                fate.end_by(deadline);
+                retirement.end_by(deadline);
             }
             if self.process_cuts {
-                fate.cut();
+                retirement.cut(CutReason::Stop);
             }
         }
     }
@@ -281,7 +282,7 @@ impl Retired {
         if let Some(generation) = self.generation.upgrade() {
             let in_flight = Arc::strong_count(&generation).saturating_sub(1);
             warn!(generation = self.info.number, in_flight, why, "retired generation is cut");
-            generation.retirement().cut();
+            generation.retirement().cut(CutReason::Retired);
         }
     }
 }

@@ -9,6 +9,7 @@ use host_manifest::routes::{PathPattern, RouteMatch, RoutePattern, RouteTable};
 use http::Method;
 
 use super::app::App;
+use crate::component::{CutReason, Retirement};
 
 /// What is served at a moment. It holds the current generation of each component, so keep it for one
 /// look and no longer.
@@ -101,23 +102,36 @@ fn table(routes: &[Route]) -> RouteTable<RouteTarget> {
 
 /// Holds the pointer to the current site. Reading takes no lock.
 #[derive(Debug)]
-pub struct Slot(ArcSwap<Site>);
+pub struct Slot {
+    site: ArcSwap<Site>,
+    /// Of exchanges that have no generation yet: nothing but the stop ends them.
+    retirement: Retirement,
+}
 
 impl Slot {
     /// A slot with the first site in it.
     #[must_use]
     pub fn new(site: Site) -> Self {
-        Self(ArcSwap::from_pointee(site))
+        Self { site: ArcSwap::from_pointee(site), retirement: Retirement::default() }
     }
 
     /// What is served now. Not to be held across an await.
     #[must_use]
     pub fn current(&self) -> Guard<Arc<Site>> {
-        self.0.load()
+        self.site.load()
+    }
+
+    /// Waits until the stop cuts what has no generation yet. What has one asks that. Cancel-safe.
+    pub fn cut(&self) -> impl Future<Output = CutReason> + Send + 'static {
+        self.retirement.watch().cut()
+    }
+
+    pub(super) fn retirement(&self) -> &Retirement {
+        &self.retirement
     }
 
     /// Stores another site and returns the one that was there.
     pub(super) fn swap(&self, next: Site) -> Arc<Site> {
-        self.0.swap(Arc::new(next))
+        self.site.swap(Arc::new(next))
     }
 }

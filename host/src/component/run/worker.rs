@@ -54,7 +54,7 @@ impl Worker {
         let lived = tokio::select! {
             biased;
             () = shared.kill.cancelled() => Ok(()),
-            () = identity.retirement.cut() => Ok(()),
+            _ = identity.retirement.clone().cut() => Ok(()),
             lived = metered(&shared, &slot, cpu, self.serve(&mut store)) => lived,
         };
         drop(store);

@@ -1,18 +1,28 @@
 //! What becomes of a generation: it serves, is to end by some moment, is cut.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// The one who decides. Owned by the generation.
+/// Decides when what runs ends. Owned by a generation, and by the slot for exchanges that have none yet.
 #[derive(Debug)]
 pub struct Retirement {
-    /// Beside the level, because every frame of an answer asks.
-    cut: Arc<AtomicBool>,
+    /// Beside the level, because every frame of a response asks.
+    cut: Arc<AtomicU8>,
     level: watch::Sender<Level>,
+}
+
+/// Why what still runs is ended by force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CutReason {
+    /// The stop of the process has reached its deadline.
+    Stop = 1,
+    /// The generation was replaced, and has had its time.
+    Retired = 2,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,29 +30,31 @@ enum Level {
     Serving,
     /// Nothing new comes, and what runs is cut at this moment.
     Ending(Instant),
-    Cut,
+    Cut(CutReason),
 }
 
 /// A view of the retirement. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct RetirementWatch {
-    cut: Arc<AtomicBool>,
+    cut: Arc<AtomicU8>,
     level: watch::Receiver<Level>,
 }
 
-impl Retirement {
-    pub(crate) fn new() -> Self {
-        let (level, _) = watch::channel(Level::Serving);
-        Self { cut: Arc::default(), level }
+impl Default for Retirement {
+    /// Of what serves.
+    fn default() -> Self {
+        Self { cut: Arc::default(), level: watch::Sender::new(Level::Serving) }
     }
+}
 
+impl Retirement {
     /// Decides that it ends by `deadline`; an earlier end that was decided before stays.
     pub fn end_by(&self, deadline: Instant) {
         self.level.send_if_modified(|level| {
             let sooner = match *level {
                 Level::Serving => true,
                 Level::Ending(before) => deadline < before,
-                Level::Cut => false,
+                Level::Cut(_) => false,
             };
             if sooner {
                 *level = Level::Ending(deadline);
@@ -51,12 +63,20 @@ impl Retirement {
         });
     }
 
-    /// Ends what still runs, by force.
-    pub fn cut(&self) {
-        self.cut.store(true, Ordering::Release);
-        self.level.send_replace(Level::Cut);
+    /// Ends what still runs, by force: the only word that tells an exchange that it ends now. The
+    /// first reason stands.
+    pub fn cut(&self, reason: CutReason) {
+        self.level.send_if_modified(|level| {
+            let is_first = !matches!(level, Level::Cut(_));
+            if is_first {
+                self.cut.store(reason as u8, Ordering::Release);
+                *level = Level::Cut(reason);
+            }
+            is_first
+        });
     }
 
+    /// A view for who has to end.
     pub(crate) fn watch(&self) -> RetirementWatch {
         RetirementWatch { cut: self.cut.clone(), level: self.level.subscribe() }
     }
@@ -73,7 +93,7 @@ impl RetirementWatch {
         match *self.level.borrow() {
             Level::Serving => None,
             Level::Ending(deadline) => Some(deadline),
-            Level::Cut => Some(Instant::now()),
+            Level::Cut(_) => Some(Instant::now()),
         }
     }
 
@@ -85,23 +105,38 @@ impl RetirementWatch {
     /// Waits until its end has been decided. Cancel-safe. Never ends for a generation that is gone
     /// before: nobody decides about it any more.
     pub(crate) async fn ending(&self) {
-        self.reached(|level| *level != Level::Serving).await;
+        self.find(|level| (level != Level::Serving).then_some(())).await;
     }
 
-    /// Whether what still runs is to end at once.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Acquire)
+    /// Why what still runs is to end at once, if it is.
+    pub(crate) fn cut_reason(&self) -> Option<CutReason> {
+        match self.cut.load(Ordering::Acquire) {
+            0 => None,
+            reason if reason == CutReason::Stop as u8 => Some(CutReason::Stop),
+            _ => Some(CutReason::Retired),
+        }
     }
 
     /// Waits for that. Cancel-safe; never ends for a generation that is gone before.
-    pub(crate) async fn cut(&self) {
-        self.reached(|level| *level == Level::Cut).await;
+    pub(crate) async fn cut(self) -> CutReason {
+        self.find(|level| match level {
+            Level::Cut(reason) => Some(reason),
+            Level::Serving | Level::Ending(_) => None,
+        })
+        .await
     }
 
-    async fn reached(&self, is_there: impl FnMut(&Level) -> bool) {
+    /// Waits until the level has what is looked for.
+    async fn find<T>(&self, look: impl Fn(Level) -> Option<T>) -> T {
         let mut level = self.level.clone();
-        if level.wait_for(is_there).await.is_err() {
-            std::future::pending::<()>().await;
+        loop {
+            let found = look(*level.borrow_and_update());
+            if let Some(found) = found {
+                return found;
+            }
+            if level.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 }
@@ -112,7 +147,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_end_may_come_nearer_and_never_moves_away() {
-        let retirement = Retirement::new();
+        let retirement = Retirement::default();
         let watch = retirement.watch();
         assert_eq!((watch.is_ending(), watch.deadline()), (false, None));
         let now = Instant::now();
@@ -122,10 +157,14 @@ mod tests {
             assert_eq!(watch.deadline(), Some(second(holds)));
         }
         watch.ending().await;
-        assert!(!watch.is_cut());
-        retirement.cut();
+        assert_eq!(watch.cut_reason(), None);
+        retirement.cut(CutReason::Retired);
         retirement.end_by(second(1));
-        watch.cut().await;
-        assert!(watch.is_cut() && watch.is_ending());
+        assert_eq!(watch.clone().cut().await, CutReason::Retired);
+        assert_eq!(watch.cut_reason(), Some(CutReason::Retired));
+        assert!(watch.is_ending());
+        retirement.cut(CutReason::Stop);
+        assert_eq!(watch.cut_reason(), Some(CutReason::Retired), "the first reason stands");
+        assert_eq!(watch.cut().await, CutReason::Retired);
     }
 }
