@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use crate::SendError;
 use crate::exchange::Exchange;
-use crate::patience::Patience;
+use crate::idle_timer::IdleTimer;
 
 /// The body of a response: bounded in size and in the time it may stand still. Its request counts as
 /// under way until it has ended or failed, or is dropped.
@@ -23,7 +23,7 @@ pub struct UpstreamBody {
     incoming: Incoming,
     /// None once the body has ended or failed.
     exchange: Option<Exchange>,
-    patience: Patience,
+    idle: IdleTimer,
     limit: Option<u64>,
     left: u64,
 }
@@ -41,9 +41,9 @@ impl UpstreamBody {
         {
             return Err(SendError::ResponseTooLarge { limit });
         }
-        let patience = Patience::new(between);
+        let idle = IdleTimer::new(between);
         let left = limit.unwrap_or(u64::MAX);
-        Ok(Self { incoming, exchange: Some(exchange), patience, limit, left })
+        Ok(Self { incoming, exchange: Some(exchange), idle, limit, left })
     }
 
     fn take(&mut self, frame: &Frame<Bytes>) -> Result<(), SendError> {
@@ -90,20 +90,20 @@ impl http_body::Body for UpstreamBody {
             Poll::Ready(Some(Err(error))) => this.fail(SendError::classify(&error)),
             // An empty piece is no progress, and nothing for the guest.
             Poll::Ready(Some(Ok(frame))) if frame.data_ref().is_some_and(Bytes::is_empty) => {
-                if this.patience.is_over(cx) {
+                if this.idle.is_over(cx) {
                     return this.fail(SendError::BodyTimeout);
                 }
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
             Poll::Ready(Some(Ok(frame))) => {
-                this.patience.renew();
+                this.idle.reset();
                 match this.take(&frame) {
                     Ok(()) => Poll::Ready(Some(Ok(frame))),
                     Err(error) => this.fail(error),
                 }
             }
-            Poll::Pending if this.patience.is_over(cx) => this.fail(SendError::BodyTimeout),
+            Poll::Pending if this.idle.is_over(cx) => this.fail(SendError::BodyTimeout),
             Poll::Pending => Poll::Pending,
         }
     }

@@ -16,15 +16,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::UpstreamBody;
 use crate::connect::Connector;
+use crate::destination::Destination;
 use crate::error::{Other, SendError};
 use crate::exchange::Exchange;
 use crate::limits::{ClientLimits, Timeouts};
-use crate::patience::after;
 use crate::policy::Policy;
-use crate::repeat::{self, Left};
+use crate::replay::{FIRST_PIECE, ReplayBody, Shape};
 use crate::resolve::{Resolve, SystemResolver};
-use crate::source::{FIRST_PIECE, Shape, Source};
-use crate::target::Target;
+use crate::retry::{self, BodyLeft};
 use crate::trust::Trust;
 use crate::upload::Upload;
 use crate::{framing, head};
@@ -105,7 +104,7 @@ impl HttpClient {
     /// piece of a body without a length, so that one which has none is not announced.
     ///
     /// A request is sent again, over another connection, up to twice and within the same deadlines, only
-    /// if the server has certainly not processed it, or may do so twice: see `repeat.rs`. Any other one
+    /// if the server has certainly not processed it, or may do so twice: see `retry.rs`. Any other one
     /// that breaks off fails with [`SendError::Incomplete`].
     ///
     /// # Errors
@@ -120,11 +119,11 @@ impl HttpClient {
         B::Error: Into<Other>,
     {
         let inner = &*self.0;
-        let target = Target::from_uri(request.uri())?;
-        inner.policy.name(&target)?;
+        let destination = Destination::from_uri(request.uri())?;
+        inner.policy.name(&destination)?;
         let permit = inner.permit()?;
         let (mut parts, body) = request.into_parts();
-        let declared = head::sendable(&mut parts, &target)?;
+        let declared = head::sendable(&mut parts, &destination)?;
         let message = Message::new(parts, body, declared, permit).await?;
         let (response, exchange) = inner.respond(&message, timeouts).await?;
         let between = Timeouts::within(timeouts.between_bytes, inner.limits.between_bytes);
@@ -141,7 +140,7 @@ impl HttpClient {
 /// A request, as often as it may have to be sent.
 struct Message {
     head: request::Parts,
-    body: Source,
+    body: ReplayBody,
     empty: bool,
     permit: Arc<OwnedSemaphorePermit>,
 }
@@ -160,7 +159,7 @@ impl Message {
         let exact = body.size_hint().exact();
         let length = declared.or_else(|| exact.filter(|bytes| *bytes > 0));
         let is_empty = body.is_end_stream();
-        let body = Source::new(body, length);
+        let body = ReplayBody::new(body, length);
         // A length says all that a look would: only whether there is a body at all is left.
         let shape = match (length, exact) {
             _ if is_empty => Shape::Empty,
@@ -194,9 +193,9 @@ struct Waits {
 
 impl Waits {
     fn connection(&self) -> Moment {
-        let connected = after(Moment::now(), self.connect);
+        let connected = Moment::now() + self.connect;
         match self.since {
-            Some(since) => connected.min(after(since, self.head)),
+            Some(since) => connected.min(since + self.head),
             None => connected,
         }
     }
@@ -219,7 +218,7 @@ impl Inner {
             head: Timeouts::within(timeouts.head, self.limits.head),
             since: None,
         };
-        let mut more = repeat::MORE;
+        let mut more = retry::MAX_RETRIES;
         loop {
             let (request, mut exchange) = message.attempt(self.limits.between_bytes);
             let error = match self.attempt(request, &mut exchange, &mut waits).await {
@@ -230,9 +229,9 @@ impl Inner {
                 }
                 Err(Failed::At(error)) => error,
                 Err(Failed::Sending(error)) => {
-                    let end = repeat::end(&error, &exchange);
-                    let left = Left::of_body(&message.body);
-                    if more > 0 && repeat::may_be(&message.head.method, end, left) {
+                    let end = retry::attempt_end(&error, &exchange);
+                    let left = BodyLeft::of_body(&message.body);
+                    if more > 0 && retry::is_allowed(&message.head.method, end, left) {
                         more -= 1;
                         exchange.spoil_connection();
                         continue;
@@ -268,7 +267,7 @@ impl Inner {
             tokio::select! {
                 biased;
                 response = &mut response => return response.map_err(Failed::Sending),
-                () = until(after(since, waits.head)) => {}
+                () = until(since + waits.head) => {}
             }
             let moved = exchange.progress().moved();
             if moved <= since {

@@ -21,12 +21,11 @@ use tokio::task::JoinSet;
 use tokio::time;
 use tower_service::Service;
 
+use crate::counted::{Counted, Secured};
+use crate::destination::Destination;
 use crate::error::{Other, SendError};
-use crate::patience::within;
 use crate::policy::Policy;
 use crate::resolve::Resolve;
-use crate::tap::Tap;
-use crate::target::Target;
 use crate::trust::Trust;
 use crate::wire::Wire;
 
@@ -75,7 +74,7 @@ impl Connector {
 type Connecting<T> = Pin<Box<dyn Future<Output = Result<T, SendError>> + Send>>;
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Tap>;
+    type Response = TokioIo<Counted>;
     type Error = SendError;
     type Future = Connecting<Self::Response>;
 
@@ -88,23 +87,26 @@ impl Service<Uri> for Connector {
         // Also a connection that nobody waits for any more, because another one became free first,
         // has this bound.
         Box::pin(async move {
-            let connected = within(shared.timeout, connect(Arc::clone(&shared), uri)).await;
-            connected.unwrap_or(Err(SendError::ConnectTimeout)).map(Tap::new)
+            let connected =
+                host_clock::timeout(shared.timeout, connect(Arc::clone(&shared), uri)).await;
+            connected.unwrap_or(Err(SendError::ConnectTimeout)).map(Counted::new)
         })
     }
 }
 
-async fn connect(shared: Arc<Shared>, uri: Uri) -> Result<MaybeHttpsStream<Wire>, SendError> {
-    let target = Target::from_uri(&uri)?;
+async fn connect(shared: Arc<Shared>, uri: Uri) -> Result<Secured, SendError> {
+    let destination = Destination::from_uri(&uri)?;
     if uri.scheme() != Some(&Scheme::HTTPS) {
-        return Ok(MaybeHttpsStream::Http(shared.tcp(&target).await?));
+        return Ok(MaybeHttpsStream::Http(shared.tcp(&destination).await?));
     }
     let config = shared.tls.get_or_try_init(|| shared.trust.config()).await?;
     let names = Arc::new(DefaultServerNameResolver::default());
     let mut tls = HttpsConnector::new(Tcp(Arc::clone(&shared)), Arc::clone(config), true, names);
     tls.call(uri).await.map_err(|error: Other| match error.downcast::<SendError>() {
         Ok(ours) => *ours,
-        Err(other) => SendError::classify_tls(&*other, &target),
+        Err(other) => {
+            SendError::classify_tls(&*other, &destination.host.to_string(), destination.port)
+        }
     })
 }
 
@@ -112,9 +114,9 @@ async fn connect(shared: Arc<Shared>, uri: Uri) -> Result<MaybeHttpsStream<Wire>
 struct Tcp(Arc<Shared>);
 
 impl Service<Uri> for Tcp {
-    type Response = Wire;
+    type Response = TokioIo<Wire>;
     type Error = SendError;
-    type Future = Connecting<Wire>;
+    type Future = Connecting<TokioIo<Wire>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         Poll::Ready(Ok(()))
@@ -122,26 +124,26 @@ impl Service<Uri> for Tcp {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let shared = Arc::clone(&self.0);
-        Box::pin(async move { shared.tcp(&Target::from_uri(&uri)?).await })
+        Box::pin(async move { shared.tcp(&Destination::from_uri(&uri)?).await })
     }
 }
 
 impl Shared {
-    async fn tcp(&self, target: &Target) -> Result<Wire, SendError> {
-        let refused = |error: io::Error| unreachable(target, &error);
+    async fn tcp(&self, destination: &Destination) -> Result<TokioIo<Wire>, SendError> {
+        let refused = |error: io::Error| unreachable(destination, &error);
         let permit = Arc::clone(&self.connections).acquire_owned().await;
         let permit = permit.map_err(|error| refused(io::Error::other(error)))?;
-        let addresses = self.addresses(target).await?;
+        let addresses = self.addresses(destination).await?;
         let stream = dial(addresses).await.map_err(refused)?;
         // Heads and small bodies are written in one piece each; nothing is gained by holding them.
         stream.set_nodelay(true).map_err(refused)?;
-        Ok(Wire::new(stream, permit))
+        Ok(TokioIo::new(Wire::new(stream, permit)))
     }
 
     /// The addresses that may be connected to. One that did not pass is never tried, and the name is
     /// not looked up again.
-    async fn addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, SendError> {
-        let Target { host, port, .. } = target;
+    async fn addresses(&self, destination: &Destination) -> Result<Vec<SocketAddr>, SendError> {
+        let Destination { host, port, .. } = destination;
         let dns = |why| SendError::Dns { host: host.to_string(), why };
         let found = match host {
             UriHost::Address(ip) => vec![SocketAddr::new(*ip, *port)],
@@ -155,7 +157,7 @@ impl Shared {
         // Whatever a resolver says of the port, the granted one is meant.
         let found = found.iter().map(|it| SocketAddr::new(it.ip(), *port));
         let (admitted, refused): (Vec<_>, Vec<_>) =
-            found.partition(|&address| self.policy.admits(target, address));
+            found.partition(|&address| self.policy.admits(destination, address));
         if admitted.is_empty() {
             let refused: Vec<_> = refused.iter().map(|it| it.ip().to_string()).collect();
             let addresses = refused.join(", ");
@@ -212,8 +214,8 @@ async fn dial(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     }
 }
 
-fn unreachable(target: &Target, error: &io::Error) -> SendError {
-    let (host, port) = (target.host.to_string(), target.port);
+fn unreachable(destination: &Destination, error: &io::Error) -> SendError {
+    let (host, port) = (destination.host.to_string(), destination.port);
     match error.kind() {
         io::ErrorKind::ConnectionRefused => SendError::ConnectRefused { host, port },
         io::ErrorKind::TimedOut => SendError::ConnectTimeout,

@@ -9,8 +9,6 @@ use host_manifest::outgoing::{Endpoint, Reach, UriHost};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::limits::after;
-use crate::patience::within;
 use crate::policy::Forbidden;
 use crate::resolve::Resolve;
 
@@ -87,12 +85,12 @@ impl Known {
         {
             return addresses.contains(&ip);
         }
-        let found = within(LOOK_UP, resolver.resolve(name, self.endpoint.port)).await;
+        let found = host_clock::timeout(LOOK_UP, resolver.resolve(name, self.endpoint.port)).await;
         // A name that does not resolve is nowhere, and is not asked again at once either.
-        let found = found.and_then(Result::ok).unwrap_or_default();
+        let found = found.ok().and_then(Result::ok).unwrap_or_default();
         let found: Vec<_> = found.iter().map(|it| it.ip().to_canonical()).collect();
         let is_there = found.contains(&ip);
-        *addresses = Some((found, after(Instant::now(), FRESH)));
+        *addresses = Some((found, Instant::now() + FRESH));
         is_there
     }
 }

@@ -6,8 +6,6 @@ use std::sync::Arc;
 
 use rustls::CertificateError;
 
-use crate::target::Target;
-
 /// An error of somebody else's, of any type.
 pub(crate) type Other = Box<dyn StdError + Send + Sync>;
 
@@ -151,14 +149,13 @@ impl SendError {
     }
 
     /// What went wrong in TLS, once the connection was there.
-    pub(crate) fn classify_tls(error: &(dyn StdError + 'static), target: &Target) -> Self {
-        let Target { host, port, .. } = target;
+    pub(crate) fn classify_tls(error: &(dyn StdError + 'static), host: &str, port: u16) -> Self {
         match find::<rustls::Error>(error) {
             Some(rustls::Error::InvalidCertificate(why)) => {
-                Self::Certificate { host: host.to_string(), port: *port, why: in_words(why) }
+                Self::Certificate { host: host.to_owned(), port, why: in_words(why) }
             }
-            Some(other) => Self::Tls { host: target.authority(), why: other.to_string() },
-            None => Self::Tls { host: target.authority(), why: chain(error) },
+            Some(other) => Self::Tls { host: format!("{host}:{port}"), why: other.to_string() },
+            None => Self::Tls { host: format!("{host}:{port}"), why: chain(error) },
         }
     }
 }

@@ -8,9 +8,8 @@ use http::Extensions;
 use hyper_util::client::legacy::connect::{CaptureConnection, Connected};
 use tokio::runtime::Handle;
 
-use crate::patience::after;
-use crate::tap::Life;
-use crate::upload::Progress;
+use crate::counted::ConnectionRecord;
+use crate::upload::UploadProgress;
 use crate::wire::AbortHandle;
 
 /// Stands for one request from the moment it is sent. Dropping it cancels the request; `end` says
@@ -21,7 +20,7 @@ use crate::wire::AbortHandle;
 /// the guest has some and the peer takes none. That end is made here.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    progress: Arc<Progress>,
+    progress: Arc<UploadProgress>,
     connection: CaptureConnection,
     stall: Duration,
     runtime: Handle,
@@ -31,7 +30,7 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Must be called on a runtime of tokio.
     pub(crate) fn new(
-        progress: Arc<Progress>,
+        progress: Arc<UploadProgress>,
         connection: CaptureConnection,
         stall: Duration,
     ) -> Self {
@@ -39,7 +38,7 @@ impl Exchange {
     }
 
     /// How far the body of the request is.
-    pub(crate) fn progress(&self) -> &Progress {
+    pub(crate) fn progress(&self) -> &UploadProgress {
         &self.progress
     }
 
@@ -50,18 +49,18 @@ impl Exchange {
 
     /// A response has begun.
     pub(crate) fn answered(&self) {
-        if let Some(life) = life_of(&self.connection) {
-            life.answer();
+        if let Some(record) = ConnectionRecord::captured(&self.connection) {
+            record.note_answer();
         }
     }
 
     /// Whether its connection had answered before, and has not said a byte since this request began on
     /// it. (Of HTTP/2, whose bytes may be for others: whether it had answered.)
     pub(crate) fn was_silent(&self) -> bool {
-        let Some(life) = life_of(&self.connection) else { return false };
+        let Some(record) = ConnectionRecord::captured(&self.connection) else { return false };
         let metadata = self.connection.connection_metadata();
         let shared = metadata.as_ref().is_some_and(Connected::is_negotiated_h2);
-        life.has_answered() && (shared || life.read() == self.progress.read_before())
+        record.has_answered() && (shared || record.read_so_far() == self.progress.read_before())
     }
 
     /// No other request is sent over this connection.
@@ -85,13 +84,6 @@ impl Exchange {
         let handle = extras.remove::<AbortHandle>()?;
         Some(Abortable { handle, shared: connection.is_negotiated_h2() })
     }
-}
-
-/// The book of the connection that a request was given, if it was given one.
-pub(crate) fn life_of(connection: &CaptureConnection) -> Option<Life> {
-    let mut extras = Extensions::new();
-    connection.connection_metadata().as_ref()?.get_extras(&mut extras);
-    extras.remove()
 }
 
 impl Drop for Exchange {
@@ -123,10 +115,10 @@ struct Abortable {
 
 /// Bounds an upload whose response has ended: once it stands still, it is ended, and if that does not
 /// help, because the peer has closed the window of an HTTP/2 stream, the connection is.
-async fn wind_up(progress: Arc<Progress>, abortable: Option<Abortable>, stall: Duration) {
+async fn wind_up(progress: Arc<UploadProgress>, abortable: Option<Abortable>, stall: Duration) {
     let mut moved = progress.moved();
     loop {
-        until(after(Moment::now(), stall)).await;
+        until(Moment::now() + stall).await;
         if progress.has_ended() {
             return;
         }
@@ -138,7 +130,7 @@ async fn wind_up(progress: Arc<Progress>, abortable: Option<Abortable>, stall: D
     progress.cancel();
     let Some(Abortable { handle, shared }) = abortable else { return };
     if shared {
-        until(after(Moment::now(), stall)).await;
+        until(Moment::now() + stall).await;
     }
     if !progress.has_ended() {
         handle.abort();

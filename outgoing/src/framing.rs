@@ -16,7 +16,7 @@ use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Method};
 
 use crate::SendError;
-use crate::source::Shape;
+use crate::replay::Shape;
 
 /// Writes the framing of a body of this shape into a head that has none but, perhaps, the guest's
 /// length. Of no effect in HTTP/2: hyper takes the fields of HTTP/1 out.

@@ -7,24 +7,24 @@ use http::header::{
 use http::{HeaderMap, Method, StatusCode, Version, request, response};
 
 use crate::SendError;
-use crate::target::Target;
+use crate::destination::Destination;
 
 /// Fields of a connection (RFC 9110 §7.6.1, RFC 9113 §8.2.2) that names do not stand for in `http`.
 const OF_CONNECTIONS: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
 
-/// Makes the head of a guest one that may be sent: to the target that was judged, with what the
+/// Makes the head of a guest one that may be sent: to the destination that was judged, with what the
 /// connection needs left to hyper. Extensions of the guest's side do not travel.
 ///
 /// Of the framing only the guest's `Content-Length` is left, which is handed back: see `framing.rs`.
 /// CR and LF cannot be in a head: `HeaderValue`, `HeaderName`, `Method` and `Uri` do not hold them.
 pub(crate) fn sendable(
     head: &mut request::Parts,
-    target: &Target,
+    destination: &Destination,
 ) -> Result<Option<u64>, SendError> {
     if head.method == Method::CONNECT {
         return Err(SendError::Method);
     }
-    head.uri = target.uri(head.uri.path_and_query().cloned())?;
+    head.uri = destination.uri(head.uri.path_and_query().cloned())?;
     // 1.0 would forbid chunks, 2 would fail where the server speaks only 1.1: the pool knows.
     head.version = Version::HTTP_11;
     head.extensions.clear();

@@ -2,9 +2,9 @@
 //! look-ups of names.
 //!
 //! ```text
-//! request ─→ target ─→ grants (name) ─→ head.rs, framing.rs ─→ pool ─→ connect.rs ─→ wire ─→ response body
+//! request ─→ destination ─→ grants (name) ─→ head.rs, framing.rs ─→ pool ─→ connect.rs ─→ wire ─→ response body
 //!            (where)                    (clean)                 │       resolve, grants (address), dial, TLS
-//!                                                               └← repeat.rs: once more, or not
+//!                                                               └← retry.rs: once more, or not
 //! ```
 //!
 //! A name is judged before anything is done for it, and every address that it resolves to is judged
@@ -18,20 +18,21 @@
 mod body;
 mod client;
 mod connect;
+mod counted;
+mod destination;
 mod endpoints;
 mod error;
 mod exchange;
 mod framing;
 mod head;
+mod idle_timer;
+mod layer;
 mod limits;
 mod lookup;
-mod patience;
 mod policy;
-mod repeat;
+mod replay;
 mod resolve;
-mod source;
-mod tap;
-mod target;
+mod retry;
 #[cfg(test)]
 mod tests;
 mod trust;

@@ -3,8 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 /// Enough for a guest that asks a few services for each of some requests at once.
 const REQUESTS: usize = 64;
 
@@ -98,10 +96,4 @@ impl Timeouts {
     pub(crate) fn within(asked: Option<Duration>, allowed: Duration) -> Duration {
         asked.map_or(allowed, |asked| asked.min(allowed))
     }
-}
-
-/// A moment that far away. `Instant + Duration` panics if there is no such moment; a year is as good.
-pub(crate) fn after(from: Instant, wait: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-    from + wait.min(YEAR)
 }

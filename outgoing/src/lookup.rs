@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use host_manifest::outgoing::UriHost;
 
-use crate::patience::within;
 use crate::resolve::Resolve;
 
 /// As long as a connection may take: a name server that has to be asked again after 5 s is waited for.
@@ -61,8 +60,8 @@ impl Lookup {
             UriHost::Address(ip) => return Ok(vec![ip.to_canonical()]),
             UriHost::Name(name) => name,
         };
-        let found = within(TIMEOUT, self.0.resolve(&name, 0)).await;
-        let found = found.ok_or(LookupError::Timeout)?;
+        let found = host_clock::timeout(TIMEOUT, self.0.resolve(&name, 0)).await;
+        let found = found.map_err(|_| LookupError::Timeout)?;
         let found = found.map_err(|why| LookupError::Unresolvable(why.to_string()))?;
         if found.is_empty() {
             return Err(LookupError::Unresolvable("it has no address".into()));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use host_manifest::outgoing::{Origin, PolicyDecision, Reach, admits_address, check};
 
 use crate::SendError;
-use crate::target::Target;
+use crate::destination::Destination;
 
 /// The grants of one client.
 #[derive(Clone, Debug)]
@@ -22,12 +22,12 @@ impl Policy {
     }
 
     /// Whether requests may be sent there at all.
-    pub(crate) fn name(&self, target: &Target) -> Result<(), SendError> {
-        let Target { scheme, host, port } = target;
+    pub(crate) fn name(&self, destination: &Destination) -> Result<(), SendError> {
+        let Destination { scheme, host, port } = destination;
         match check(&self.origins, &self.reach, scheme, &host.to_string(), *port) {
             PolicyDecision::Admitted => Ok(()),
             PolicyDecision::Malformed => Err(SendError::Uri("its host or its port is not one")),
-            PolicyDecision::NotNamed => Err(SendError::Denied { origin: target.to_string() }),
+            PolicyDecision::NotNamed => Err(SendError::Denied { origin: destination.to_string() }),
             PolicyDecision::Address(_) => Err(SendError::AddressDenied {
                 host: host.to_string(),
                 port: *port,
@@ -37,8 +37,8 @@ impl Policy {
     }
 
     /// Whether a connection for a host that was admitted may go to an address.
-    pub(crate) fn admits(&self, target: &Target, address: SocketAddr) -> bool {
-        let Target { host, port, .. } = target;
+    pub(crate) fn admits(&self, destination: &Destination, address: SocketAddr) -> bool {
+        let Destination { host, port, .. } = destination;
         !self.forbidden.has(address)
             && admits_address(&self.origins, &self.reach, &host.to_string(), address.ip(), *port)
     }

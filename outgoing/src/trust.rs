@@ -20,10 +20,10 @@ const SESSIONS: usize = 256;
 
 /// Whose certificates are believed.
 #[derive(Clone, Default)]
-pub struct Trust(Source);
+pub struct Trust(ReplayBody);
 
 #[derive(Clone, Default)]
-enum Source {
+enum ReplayBody {
     #[default]
     Process,
     Only(Vec<CertificateDer<'static>>),
@@ -35,21 +35,21 @@ impl Trust {
     /// believed also where the system brings none.
     #[must_use]
     pub fn process() -> Self {
-        Self(Source::Process)
+        Self(ReplayBody::Process)
     }
 
     /// These roots and no others.
     #[must_use]
     pub fn only(roots: Vec<CertificateDer<'static>>) -> Self {
-        Self(Source::Only(roots))
+        Self(ReplayBody::Only(roots))
     }
 
     /// The configuration for one client, which has sessions of its own: a component must not see
     /// from the speed of a handshake where another one has been.
     pub(crate) async fn config(&self) -> Result<Arc<ClientConfig>, SendError> {
         let base = match &self.0 {
-            Source::Process => Arc::clone(PROCESS.get_or_try_init(load).await?),
-            Source::Only(roots) => {
+            ReplayBody::Process => Arc::clone(PROCESS.get_or_try_init(load).await?),
+            ReplayBody::Only(roots) => {
                 let mut store = RootCertStore::empty();
                 store.add_parsable_certificates(roots.iter().cloned());
                 config(store)?
@@ -64,8 +64,8 @@ impl Trust {
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Source::Process => f.write_str("Trust::process"),
-            Source::Only(roots) => write!(f, "Trust::only({})", roots.len()),
+            ReplayBody::Process => f.write_str("Trust::process"),
+            ReplayBody::Only(roots) => write!(f, "Trust::only({})", roots.len()),
         }
     }
 }

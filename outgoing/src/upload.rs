@@ -1,7 +1,7 @@
-//! The body of a request on its way out, and the book of how far it is.
+//! The body of a request on its way out, and the record of how far it is.
 //!
 //! ```text
-//! guest's body ─→ Source (what was taken is kept, up to a bound) ─→ Upload of attempt 1, 2, … ─→ hyper
+//! guest's body ─→ ReplayBody (what was taken is kept, up to a bound) ─→ Upload of attempt 1, 2, … ─→ hyper
 //! ```
 
 use std::fmt;
@@ -16,26 +16,26 @@ use http_body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::connect::CaptureConnection;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::counted::ConnectionRecord;
 use crate::error::SendError;
-use crate::exchange::life_of;
-use crate::source::Source;
+use crate::replay::ReplayBody;
 
 /// The body of a request in one attempt to send it. Dropping it says that there is nothing more to
 /// send, for good or ill.
 pub(crate) struct Upload {
-    source: Source,
+    source: ReplayBody,
     attempt: u32,
     /// Frames of the source that this attempt has taken.
     at: usize,
     empty: bool,
-    progress: Arc<Progress>,
+    progress: Arc<UploadProgress>,
     connection: Option<CaptureConnection>,
 }
 
 /// How far an upload is. The request counts as long as one of these is held: by the upload, and by
 /// whoever reads the response.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct UploadProgress {
     state: Mutex<State>,
     /// What had been read from the connection when the request began on it.
     read_before: AtomicU64,
@@ -58,10 +58,10 @@ impl Upload {
     /// The next attempt to send a body; earlier ones get nothing more of it. `empty`: there is none,
     /// as was found out before.
     pub(crate) fn new(
-        source: &Source,
+        source: &ReplayBody,
         empty: bool,
         permit: Arc<OwnedSemaphorePermit>,
-    ) -> (Self, Arc<Progress>) {
+    ) -> (Self, Arc<UploadProgress>) {
         let state = State {
             moved: source.moved(),
             asked: false,
@@ -71,20 +71,20 @@ impl Upload {
             waker: None,
         };
         let (state, read_before) = (Mutex::new(state), AtomicU64::new(0));
-        let progress = Arc::new(Progress { state, read_before, _permit: permit });
+        let progress = Arc::new(UploadProgress { state, read_before, _permit: permit });
         let (source, attempt) = source.again();
         let upload =
             Self { source, attempt, at: 0, empty, progress: progress.clone(), connection: None };
         (upload, progress)
     }
 
-    /// Tells the book which connection the request is given.
+    /// Says which connection the request is given.
     pub(crate) fn goes_over(&mut self, connection: CaptureConnection) {
         self.connection = Some(connection);
     }
 }
 
-impl Progress {
+impl UploadProgress {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,9 +156,9 @@ impl Body for Upload {
     fn is_end_stream(&self) -> bool {
         if self.at == 0
             && !self.progress.state().asked
-            && let Some(life) = self.connection.as_ref().and_then(life_of)
+            && let Some(record) = self.connection.as_ref().and_then(ConnectionRecord::captured)
         {
-            self.progress.read_before.store(life.read(), Ordering::Release);
+            self.progress.read_before.store(record.read_so_far(), Ordering::Release);
         }
         self.empty
     }

@@ -1,7 +1,7 @@
 //! One TCP connection under a request: it can be aborted from outside, and it notices its end early.
 
 use std::future::Future as _;
-use std::io::{self, IoSlice};
+use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,18 +9,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::TokioIo;
 use socket2::SockRef;
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{self, Sleep};
 
+use crate::layer::{Hooks, Layer};
+
 /// A TCP connection with what counts it.
+pub(crate) type Wire = Layer<TcpStream, TcpHooks>;
+
+/// What a [`Wire`] adds to a socket.
 #[derive(Debug)]
-pub(crate) struct Wire {
-    io: TokioIo<TcpStream>,
+pub(crate) struct TcpHooks {
     abort: AbortHandle,
     /// The last bytes that moved were the peer's.
     heard: bool,
@@ -65,52 +68,99 @@ struct Aborted {
 
 impl Wire {
     pub(crate) fn new(tcp: TcpStream, permit: OwnedSemaphorePermit) -> Self {
-        Self {
-            io: TokioIo::new(tcp),
-            abort: AbortHandle::default(),
-            heard: false,
-            deaf: None,
-            _permit: permit,
+        let hooks =
+            TcpHooks { abort: AbortHandle::default(), heard: false, deaf: None, _permit: permit };
+        Self { io: tcp, hooks }
+    }
+}
+
+/// What lies in the kernel to be read: so many bytes, the peer's end (0), or nothing yet.
+fn ahead(tcp: &TcpStream) -> io::Result<Option<usize>> {
+    let mut byte = [MaybeUninit::uninit()];
+    match SockRef::from(tcp).peek(&mut byte) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the peer's end has arrived, though the runtime has not been told yet.
+///
+/// hyper reads before it begins a request. If it learns of the end only after that, the request
+/// is lost, because it may have been sent; if it learns of it there, the request, its body
+/// untouched, goes over another connection. tokio asks the kernel only after the reactor has
+/// said that there is something, which may be a whole tick of a busy guest later. (Under TLS the end
+/// stands behind a farewell, and is not seen here; that takes the reactor.)
+fn has_ended(tcp: &TcpStream) -> io::Result<bool> {
+    Ok(ahead(tcp)? == Some(0))
+}
+
+impl TcpHooks {
+    /// Whether there is something to read on a connection that cannot be written to: the end that the
+    /// peer has made of what it said is something, and that of a reset is not.
+    fn has_last_words(&self, tcp: &TcpStream, deaf: Deaf) -> bool {
+        let ahead = ahead(tcp).ok().flatten();
+        !self.abort.is_aborted()
+            && ahead.is_some_and(|bytes| bytes > 0 || matches!(deaf, Deaf::Finished))
+    }
+
+    /// What an operation gives, unless the connection is aborted.
+    fn unless_aborted<T>(
+        &self,
+        tcp: &mut TcpStream,
+        cx: &mut Context<'_>,
+        operation: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.abort.is_aborted() {
+            return Poll::Ready(Err(aborted()));
         }
-    }
-
-    /// What lies in the kernel to be read: so many bytes, the peer's end (0), or nothing yet.
-    fn ahead(&self) -> io::Result<Option<usize>> {
-        let mut byte = [MaybeUninit::uninit()];
-        match SockRef::from(self.io.inner()).peek(&mut byte) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
-            Err(error) => Err(error),
+        let polled = operation(Pin::new(tcp), cx);
+        if polled.is_pending() && self.abort.wake_at_abort(cx.waker()) {
+            return Poll::Ready(Err(aborted()));
         }
+        polled
+    }
+}
+
+impl Hooks<TcpStream> for TcpHooks {
+    fn read(
+        &mut self,
+        tcp: &mut TcpStream,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some((Deaf::Reset, _)) = self.deaf
+            && has_ended(tcp)?
+        {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let read = self.unless_aborted(tcp, cx, |tcp, cx| tcp.poll_read(cx, buffer));
+        match read {
+            Poll::Pending if self.heard && has_ended(tcp)? => return Poll::Ready(Ok(())),
+            Poll::Pending => {}
+            Poll::Ready(_) => self.heard = true,
+        }
+        read
     }
 
-    /// Whether the peer's end has arrived, though the runtime has not been told yet.
-    ///
-    /// hyper reads before it begins a request. If it learns of the end only after that, the request
-    /// is lost, because it may have been sent; if it learns of it there, the request, its body
-    /// untouched, goes over another connection. tokio asks the kernel only after the reactor has
-    /// said that there is something, which may be a whole tick of a busy guest later. (Under TLS the end
-    /// stands behind a farewell, and is not seen here; that takes the reactor.)
-    fn has_ended(&self) -> io::Result<bool> {
-        Ok(self.ahead()? == Some(0))
-    }
-
-    /// A write. If the peer takes nothing any more, but has said something that nobody has read, it
+    /// If the peer takes nothing any more, but has said something that nobody has read, a write
     /// stands still, so that this is read first.
     ///
     /// A server that answers early (413) and closes has answered, and a close with unread bytes is a
     /// reset, which the next write learns of. hyper would give up on the connection there, with the
     /// response in the kernel's buffer.
-    fn write<T>(
+    fn write(
         &mut self,
+        tcp: &mut TcpStream,
         cx: &mut Context<'_>,
-        operation: impl FnOnce(Pin<&mut TokioIo<TcpStream>>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
+        operation: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        self.heard = false;
         let Some((_, last_words)) = &mut self.deaf else {
-            let polled = self.unless_aborted(cx, operation);
+            let polled = self.unless_aborted(tcp, cx, operation);
             let Poll::Ready(Err(error)) = &polled else { return polled };
-            let Some(deaf) = Deaf::from_error(error).filter(|deaf| self.has_last_words(*deaf))
+            let Some(deaf) = Deaf::from_error(error).filter(|deaf| self.has_last_words(tcp, *deaf))
             else {
                 return polled;
             };
@@ -121,32 +171,17 @@ impl Wire {
         };
         match last_words.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            Poll::Pending => self.unless_aborted(cx, |_, _| Poll::Pending),
+            Poll::Pending => self.unless_aborted(tcp, cx, |_, _| Poll::Pending),
         }
     }
 
-    /// Whether there is something to read on a connection that cannot be written to: the end that the
-    /// peer has made of what it said is something, and that of a reset is not.
-    fn has_last_words(&self, deaf: Deaf) -> bool {
-        let is_aborted = self.abort.0.done.load(Ordering::Acquire);
-        let ahead = self.ahead().ok().flatten();
-        !is_aborted && ahead.is_some_and(|bytes| bytes > 0 || matches!(deaf, Deaf::Finished))
-    }
-
-    /// What an operation gives, unless the wire is aborted.
-    fn unless_aborted<T>(
+    fn finish(
         &mut self,
+        tcp: &mut TcpStream,
         cx: &mut Context<'_>,
-        operation: impl FnOnce(Pin<&mut TokioIo<TcpStream>>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if self.abort.0.done.load(Ordering::Acquire) {
-            return Poll::Ready(Err(aborted()));
-        }
-        let polled = operation(Pin::new(&mut self.io), cx);
-        if polled.is_pending() && self.abort.wake_at_abort(cx.waker()) {
-            return Poll::Ready(Err(aborted()));
-        }
-        polled
+        operation: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<()>>,
+    ) -> Poll<io::Result<()>> {
+        self.unless_aborted(tcp, cx, operation)
     }
 }
 
@@ -160,6 +195,10 @@ impl AbortHandle {
         }
     }
 
+    fn is_aborted(&self) -> bool {
+        self.0.done.load(Ordering::Acquire)
+    }
+
     /// Whether it has been aborted meanwhile; else the waker is woken when it is. One place is enough:
     /// hyper has one task for both directions.
     fn wake_at_abort(&self, waker: &Waker) -> bool {
@@ -168,7 +207,8 @@ impl AbortHandle {
             Some(there) => there.clone_from(waker),
             None => *place = Some(waker.clone()),
         }
-        self.0.done.load(Ordering::Acquire)
+        drop(place);
+        self.is_aborted()
     }
 }
 
@@ -176,62 +216,9 @@ fn aborted() -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, "cut by the host")
 }
 
-impl Read for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        if let Some((Deaf::Reset, _)) = self.deaf
-            && self.has_ended()?
-        {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        let read = self.unless_aborted(cx, |io, cx| io.poll_read(cx, buffer));
-        match read {
-            Poll::Pending if self.heard && self.has_ended()? => return Poll::Ready(Ok(())),
-            Poll::Pending => {}
-            Poll::Ready(_) => self.heard = true,
-        }
-        read
-    }
-}
-
-impl Write for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.heard = false;
-        self.write(cx, |io, cx| io.poll_write(cx, bytes))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.unless_aborted(cx, |io, cx| io.poll_flush(cx))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.unless_aborted(cx, |io, cx| io.poll_shutdown(cx))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.heard = false;
-        self.write(cx, |io, cx| io.poll_write_vectored(cx, bytes))
-    }
-}
-
 impl Connection for Wire {
     /// The handle travels with what the pool tells of a connection.
     fn connected(&self) -> Connected {
-        Connected::new().extra(self.abort.clone())
+        Connected::new().extra(self.hooks.abort.clone())
     }
 }

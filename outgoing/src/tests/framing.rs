@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use super::tls::certificates;
 use super::uploads::{Fed, Piece, fed, piece};
 use super::*;
-use crate::source::FIRST_PIECE;
+use crate::replay::FIRST_PIECE;
 
 const METHODS: [&str; 9] =
     ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "QUERY"];
@@ -219,8 +219,8 @@ async fn what_is_written_behind_the_length_is_not_sent() {
     let (server, mut sees, mut has) = recording().await;
     let client = client_of(&server, ClientLimits::default());
     for method in METHODS {
-        let target = (&*server.uri("/"), method);
-        exchange(&client, target, Body::Streamed, Some(5), &mut has).await.unwrap();
+        let destination = (&*server.uri("/"), method);
+        exchange(&client, destination, Body::Streamed, Some(5), &mut has).await.unwrap();
         let (fields, body) = soon(sees.recv()).await.unwrap();
         assert_eq!((fields, &*body), (vec!["content-length: 5".into()], "hello"), "{method}");
     }

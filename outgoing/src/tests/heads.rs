@@ -199,7 +199,7 @@ impl http_body::Body for Ending {
     }
 
     fn is_end_stream(&self) -> bool {
-        // Once for the judgement of the head, once for the book of the upload.
+        // Once for the judgement of the head, once for the record of the upload.
         self.0.fetch_add(1, Ordering::SeqCst) > 1
     }
 }

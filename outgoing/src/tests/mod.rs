@@ -12,7 +12,7 @@ mod grants;
 mod heads;
 mod lookup;
 mod pool;
-mod repeat;
+mod retry;
 mod slow;
 mod tls;
 mod uploads;

@@ -81,7 +81,7 @@ async fn a_request_that_may_have_been_processed_is_not_repeated() {
     .await;
     let client = client_of(&server, ClientLimits::default());
     assert_eq!(text(send(&client, &server.uri("/")).await.unwrap()).await, "hello");
-    // A safe one would be sent again: see `repeat.rs`.
+    // A safe one would be sent again: see `retry.rs`.
     let second = Request::post(server.uri("/second")).body(Empty::<Bytes>::new()).unwrap();
     let broken = soon(client.send(second, Timeouts::default())).await;
     assert!(matches!(broken, Err(SendError::Incomplete(_))), "{broken:?}");

@@ -15,14 +15,14 @@ use http::Method;
 
 use crate::error::find;
 use crate::exchange::Exchange;
-use crate::source::Source;
+use crate::replay::ReplayBody;
 
 /// Attempts beside the first one. A server that refuses three times means it.
-pub(crate) const MORE: usize = 2;
+pub(crate) const MAX_RETRIES: usize = 2;
 
 /// How an attempt ended that has no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum AttemptEnd {
     /// The server has said that it did nothing with the request.
     Refused,
     /// A connection that was in use before was closed, and not a byte of a response had come.
@@ -32,7 +32,7 @@ pub(crate) enum End {
 
 /// What is left of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Left {
+pub(crate) enum BodyLeft {
     /// Nothing of it was handed to a connection, or there is none.
     Untouched,
     /// Something was, and all of that is still here.
@@ -41,8 +41,8 @@ pub(crate) enum Left {
     Gone,
 }
 
-impl Left {
-    pub(crate) fn of_body(body: &Source) -> Self {
+impl BodyLeft {
+    pub(crate) fn of_body(body: &ReplayBody) -> Self {
         match (body.is_untouched(), body.is_replayable()) {
             (true, _) => Self::Untouched,
             (false, true) => Self::Replayable,
@@ -52,27 +52,27 @@ impl Left {
 }
 
 /// Whether a request may be sent again.
-pub(crate) fn may_be(method: &Method, end: End, left: Left) -> bool {
+pub(crate) fn is_allowed(method: &Method, end: AttemptEnd, left: BodyLeft) -> bool {
     match (end, left) {
-        (End::Other, _) | (_, Left::Gone) => false,
-        (End::Refused, _) => true,
-        (End::Silent, Left::Replayable) => method.is_safe(),
-        (End::Silent, Left::Untouched) => method.is_idempotent(),
+        (AttemptEnd::Other, _) | (_, BodyLeft::Gone) => false,
+        (AttemptEnd::Refused, _) => true,
+        (AttemptEnd::Silent, BodyLeft::Replayable) => method.is_safe(),
+        (AttemptEnd::Silent, BodyLeft::Untouched) => method.is_idempotent(),
     }
 }
 
 /// How an attempt ended, from what the pool says and what is known of its connection.
-pub(crate) fn end(error: &(dyn StdError + 'static), exchange: &Exchange) -> End {
+pub(crate) fn attempt_end(error: &(dyn StdError + 'static), exchange: &Exchange) -> AttemptEnd {
     let http2 = find::<h2::Error>(error);
     // GOAWAY is the error of the streams above the last one that it names, and of none below.
     if http2.is_some_and(|why| why.is_remote() && is_refusal(why)) {
-        return End::Refused;
+        return AttemptEnd::Refused;
     }
     let closed = match http2 {
         Some(why) => why.is_io(),
         None => is_close(error),
     };
-    if closed && exchange.was_silent() { End::Silent } else { End::Other }
+    if closed && exchange.was_silent() { AttemptEnd::Silent } else { AttemptEnd::Other }
 }
 
 fn is_refusal(why: &h2::Error) -> bool {

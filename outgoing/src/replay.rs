@@ -39,7 +39,7 @@ pub(crate) enum Shape {
 
 /// A guest's body. All clones are one.
 #[derive(Clone)]
-pub(crate) struct Source(Arc<Mutex<State>>);
+pub(crate) struct ReplayBody(Arc<Mutex<State>>);
 
 struct State {
     /// None once it has ended or failed.
@@ -85,7 +85,7 @@ impl Piece {
     }
 }
 
-impl Source {
+impl ReplayBody {
     pub(crate) fn new<B>(body: B, declared: Option<u64>) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,

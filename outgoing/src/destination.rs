@@ -10,13 +10,13 @@ use crate::SendError;
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Target {
+pub(crate) struct Destination {
     pub(crate) scheme: Scheme,
     pub(crate) host: UriHost,
     pub(crate) port: u16,
 }
 
-impl Target {
+impl Destination {
     /// Where a URI points, if it is an absolute one of HTTP.
     pub(crate) fn from_uri(uri: &Uri) -> Result<Self, SendError> {
         let scheme = match uri.scheme() {
@@ -32,11 +32,6 @@ impl Target {
         let host = UriHost::parse(authority.host()).ok_or(SendError::Uri("its host is not one"))?;
         let port = port(authority)?.unwrap_or_else(|| default_port(&scheme));
         Ok(Self { scheme, host, port })
-    }
-
-    /// Host and port, for the log.
-    pub(crate) fn authority(&self) -> String {
-        format!("{}:{}", self.host, self.port)
     }
 
     /// The URI in the one spelling: what the pool knows connections by, and what `UriHost` says.
@@ -55,7 +50,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scheme, host, port } = self;
         write!(f, "{scheme}://{host}:{port}")
@@ -82,8 +77,8 @@ fn default_port(scheme: &Scheme) -> u16 {
 mod tests {
     use super::*;
 
-    fn target(uri: &str) -> Result<String, SendError> {
-        Target::from_uri(&uri.parse().unwrap()).map(|target| target.to_string())
+    fn destination(uri: &str) -> Result<String, SendError> {
+        Destination::from_uri(&uri.parse().unwrap()).map(|destination| destination.to_string())
     }
 
     #[test]
@@ -97,7 +92,7 @@ mod tests {
             ("http://[0:0:0:0:0:0:0:1]/", "http://[::1]:80"),
             ("http://example.com./", "http://example.com:80"),
         ] {
-            assert_eq!(target(uri).unwrap(), expected, "{uri}");
+            assert_eq!(destination(uri).unwrap(), expected, "{uri}");
         }
     }
 
@@ -115,7 +110,7 @@ mod tests {
             "http://0X7F.1/",
             "http://2130706433/",
         ] {
-            assert!(matches!(target(uri), Err(SendError::Uri(_))), "{uri}");
+            assert!(matches!(destination(uri), Err(SendError::Uri(_))), "{uri}");
         }
     }
 
@@ -128,7 +123,8 @@ mod tests {
             ("http://[0:0::1]/", "http://[::1]/"),
         ] {
             let uri: Uri = uri.parse().unwrap();
-            let sent = Target::from_uri(&uri).unwrap().uri(uri.path_and_query().cloned()).unwrap();
+            let sent =
+                Destination::from_uri(&uri).unwrap().uri(uri.path_and_query().cloned()).unwrap();
             assert_eq!(sent.to_string(), expected, "{uri}");
         }
     }

@@ -1,4 +1,4 @@
-//! Which requests are sent again: the table of `repeat.rs`, and its rows over real connections.
+//! Which requests are sent again: the table of `retry.rs`, and its rows over real connections.
 //!
 //! A server that went away for a restart failed the requests that crossed with its GOAWAY, or with the
 //! close of a connection from the pool, though it had not done anything with them.
@@ -15,12 +15,12 @@ use tokio_rustls::server::TlsStream;
 use super::tls::certificates;
 use super::uploads::{fed, piece};
 use super::*;
-use crate::repeat::{End, Left, MORE, may_be};
+use crate::retry::{AttemptEnd, BodyLeft, MAX_RETRIES, is_allowed};
 
 #[test]
 fn only_what_was_not_processed_or_may_be_twice_is_sent_again() {
-    use End::{Other, Refused, Silent};
-    use Left::{Gone, Replayable, Untouched};
+    use AttemptEnd::{Other, Refused, Silent};
+    use BodyLeft::{Gone, Replayable, Untouched};
     for (methods, end, left, again) in [
         (&["GET", "HEAD", "PUT", "DELETE", "POST", "PATCH", "X-OWN"][..], Refused, Untouched, true),
         (&["GET", "HEAD", "PUT", "DELETE", "POST", "PATCH", "X-OWN"], Refused, Replayable, true),
@@ -34,7 +34,7 @@ fn only_what_was_not_processed_or_may_be_twice_is_sent_again() {
     ] {
         for method in methods {
             let name = Method::from_bytes(method.as_bytes()).unwrap();
-            assert_eq!(may_be(&name, end, left), again, "{method} {end:?} {left:?}");
+            assert_eq!(is_allowed(&name, end, left), again, "{method} {end:?} {left:?}");
         }
     }
 }
@@ -300,8 +300,8 @@ async fn streams_that_a_server_says_it_did_not_process_are_sent_again() {
         ("GET", Kind::None, &[Act::GoAway(0), Act::GoAway(0)], true, 3),
         ("POST", Kind::Short, &[REFUSE], true, 2),
         ("POST", Kind::Short, &[REFUSE, Act::GoAway(0)], true, 3),
-        ("POST", Kind::Short, &[REFUSE; 9], false, 1 + MORE),
-        ("POST", Kind::Short, &[Act::GoAway(0); 9], false, 1 + MORE),
+        ("POST", Kind::Short, &[REFUSE; 9], false, 1 + MAX_RETRIES),
+        ("POST", Kind::Short, &[Act::GoAway(0); 9], false, 1 + MAX_RETRIES),
         ("POST", Kind::Long, &[REFUSE], false, 1),
         // It may have processed these.
         ("POST", Kind::Short, &[Act::GoAway(1)], false, 1),
