@@ -19,7 +19,6 @@ mod date;
 pub mod exit;
 pub mod http;
 pub mod log;
-mod look;
 mod operate;
 mod outfit;
 pub mod outlet;

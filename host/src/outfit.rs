@@ -12,7 +12,6 @@ use crate::component::{
     Settings, ShutdownGrant, Smoke, Sockets, Step,
 };
 use crate::config::{self, ServeConfig};
-use crate::look;
 use crate::site::SiteBuilder;
 
 /// What components are given comes from here. Shared by all loads of a process.
@@ -96,7 +95,7 @@ impl Outfit {
         if self.look {
             for bucket in wanted.values_mut() {
                 if let StoreConfig::Disk(path) = &bucket.store {
-                    look::database(path)?;
+                    host_keyvalue::probe(path)?;
                     bucket.store = StoreConfig::Memory(path.display().to_string());
                 }
             }

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::disk::{self, DiskSpace};
 use crate::error::StoreError;
-use crate::limits::{MAX_ANSWER, check_keys};
-use crate::stores::Lease;
+use crate::lease::Lease;
+use crate::limits::{MAX_ANSWER, MAX_BATCH, MAX_KEY};
+use crate::memory::MemorySpace;
+use crate::page::Page;
+use crate::redis::RedisSpace;
 use crate::write::{LARGEST, Reply, Write};
-use crate::{disk, memory, redis};
 
 /// The buckets of one generation. None by default. Clones are the same ones; the last of them to
 /// drop lets go of the stores.
@@ -33,16 +36,6 @@ impl Buckets {
     }
 }
 
-/// Some keys of a bucket, in no order that means anything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
-    /// [`MAX_PAGE`](crate::MAX_PAGE) at most. Of a Redis server they may be none although more
-    /// follow, and one key may come twice.
-    pub keys: Vec<String>,
-    /// Where the next page begins; none after the last one.
-    pub cursor: Option<u64>,
-}
-
 /// One space of a store. Cheap to clone. Keeps the store open.
 ///
 /// Every operation is bounded in time and in size. Dropping the future of a write leaves open
@@ -54,16 +47,16 @@ pub struct Page {
 pub struct Bucket {
     // Before the lease: what lies in a store is let go of before the store is closed.
     place: Place,
-    lease: Arc<Lease>,
+    lease: Lease,
     limit: u64,
 }
 
 /// One space, where it is kept.
 #[derive(Clone)]
 pub(crate) enum Place {
-    Memory(Arc<memory::Space>),
-    Disk(Arc<disk::Space>),
-    Redis(Arc<redis::Space>),
+    Memory(Arc<MemorySpace>),
+    Disk(Arc<DiskSpace>),
+    Redis(Arc<RedisSpace>),
 }
 
 impl fmt::Debug for Bucket {
@@ -79,7 +72,7 @@ impl fmt::Debug for Bucket {
 
 #[expect(clippy::missing_errors_doc, reason = "said once, of the type")]
 impl Bucket {
-    pub(crate) fn new(place: Place, lease: Arc<Lease>, limit: u64) -> Self {
+    pub(crate) fn new(place: Place, lease: Lease, limit: u64) -> Self {
         Self { place, lease, limit }
     }
 
@@ -197,7 +190,7 @@ impl Bucket {
             Place::Memory(space) => space.values(&keys, limit),
             Place::Disk(space) => {
                 let bytes = keys.iter().map(String::len).sum();
-                let values = move |space: &disk::Space| space.values(&keys, limit);
+                let values = move |space: &DiskSpace| space.values(&keys, limit);
                 disk::read(space, &self.lease, bytes, values).await
             }
             Place::Redis(space) => space.values(&keys, limit).await,
@@ -223,4 +216,13 @@ impl Bucket {
 
 fn unexpected() -> StoreError {
     StoreError::Unavailable("the store gave an answer of another kind".to_owned())
+}
+
+/// Refuses keys that are too long, and too many of them.
+fn check_keys<'a>(keys: impl ExactSizeIterator<Item = &'a str>) -> Result<(), StoreError> {
+    if keys.len() > MAX_BATCH {
+        return Err(StoreError::BatchTooLong);
+    }
+    let mut keys = keys;
+    if keys.any(|key| key.len() > MAX_KEY) { Err(StoreError::KeyTooLong) } else { Ok(()) }
 }

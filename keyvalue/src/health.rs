@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_mins(1);
 
 /// The state of one store. A line for each request that it fails would fill the log.
 #[derive(Debug)]
-pub(crate) struct Health {
+pub(crate) struct StoreHealth {
     store: String,
     /// Whether the last line says so.
     failing: AtomicBool,
@@ -42,7 +42,7 @@ enum News<'a> {
     WorksAgain,
 }
 
-impl Health {
+impl StoreHealth {
     /// Of a store that works, by the name that an operator knows, without a password in it.
     pub(crate) fn new(store: String) -> Self {
         Self {
@@ -107,7 +107,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_wrong_is_known_for_as_long_as_it_is() {
-        let health = Health::new("redis://example.com".to_owned());
+        let health = StoreHealth::new("redis://example.com".to_owned());
         assert_eq!(health.trouble(), None);
         health.saw::<()>(&Err(StoreError::Unavailable("down".to_owned())));
         let first = health.trouble().unwrap();
@@ -123,7 +123,7 @@ mod tests {
     /// A guest on a server that was full had two lines in the log for every request.
     #[tokio::test(start_paused = true)]
     async fn a_store_that_fails_and_works_by_turns_is_told_of_once_a_minute() {
-        let health = Health::new("redis://example.com".to_owned());
+        let health = StoreHealth::new("redis://example.com".to_owned());
         let fails: Result<(), _> = Err(StoreError::Unavailable("full".to_owned()));
         let works = Ok(());
         assert_eq!(health.news(&works), None);

@@ -14,19 +14,22 @@ mod bucket;
 mod disk;
 mod error;
 mod health;
+mod lease;
 mod limits;
 mod memory;
 mod names;
+mod page;
 mod redis;
 mod stores;
 mod usage;
 mod write;
 
-pub use bucket::{Bucket, Buckets, Page};
-pub use disk::wait_until_closed;
+pub use bucket::{Bucket, Buckets};
+pub use disk::{probe, wait_until_closed};
 pub use error::{OpenError, StoreError};
 pub use health::Trouble;
 pub use limits::{MAX_ANSWER, MAX_BATCH, MAX_KEY, MAX_PAGE, PAIR_OVERHEAD};
+pub use page::Page;
 pub use stores::Stores;
 
 #[cfg(test)]

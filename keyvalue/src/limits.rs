@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::error::StoreError;
-
 /// Bytes of one key. A name, not a document; Redis and redb would take far longer ones.
 pub const MAX_KEY: usize = 1024;
 
@@ -51,15 +49,4 @@ pub(crate) fn pair_size(key: &str, value: u64) -> u64 {
 pub(crate) fn position(key: &str) -> u64 {
     let digest = Sha256::digest(key);
     digest.iter().take(8).fold(0, |position, byte| position << 8 | u64::from(*byte))
-}
-
-/// Refuses keys that are too long, and too many of them.
-pub(crate) fn check_keys<'a>(
-    keys: impl ExactSizeIterator<Item = &'a str>,
-) -> Result<(), StoreError> {
-    if keys.len() > MAX_BATCH {
-        return Err(StoreError::BatchTooLong);
-    }
-    let mut keys = keys;
-    if keys.any(|key| key.len() > MAX_KEY) { Err(StoreError::KeyTooLong) } else { Ok(()) }
 }

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::bucket::Page;
 use crate::error::StoreError;
 use crate::limits::{MAX_PAGE, position};
+use crate::page::Page;
 use crate::usage::{Accounts, Usage};
 use crate::write::{Pairs, Reply, Write, apply};
 
 /// A store in memory: spaces that know nothing of each other.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    spaces: Mutex<BTreeMap<host_manifest::Namespace, Arc<Space>>>,
+    spaces: Mutex<BTreeMap<host_manifest::Namespace, Arc<MemorySpace>>>,
 }
 
 impl Memory {
@@ -22,12 +22,12 @@ impl Memory {
         &self,
         space: &host_manifest::Namespace,
         accounts: &Accounts,
-    ) -> Arc<Space> {
+    ) -> Arc<MemorySpace> {
         let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = spaces.get(space) {
             return open.clone();
         }
-        let new = Arc::new(Space {
+        let new = Arc::new(MemorySpace {
             pairs: RwLock::default(),
             usage: Usage::new(accounts.account(space), 0),
         });
@@ -38,7 +38,7 @@ impl Memory {
 
 /// The pairs of one space. A lock of its own: nobody waits for another one's pairs.
 #[derive(Debug)]
-pub(crate) struct Space {
+pub(crate) struct MemorySpace {
     pairs: RwLock<Tree>,
     usage: Usage,
 }
@@ -50,7 +50,7 @@ fn place(key: &str) -> (u64, Box<str>) {
     (position(key), key.into())
 }
 
-impl Space {
+impl MemorySpace {
     /// All of one moment. Fails if they are more than `limit` bytes together.
     pub(crate) fn values(
         &self,

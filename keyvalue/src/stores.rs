@@ -11,8 +11,9 @@ use crate::bucket::{Bucket, Buckets, Place};
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::health::Trouble;
+use crate::lease::Lease;
 use crate::memory::Memory;
-use crate::redis::{self, Redis};
+use crate::redis::{Redis, RedisSpace};
 use crate::usage::Accounts;
 
 /// The stores of a process. One for all components and generations; clones are the same one.
@@ -44,20 +45,20 @@ impl Stores {
         buckets: &BTreeMap<String, host_manifest::BucketConfig>,
         size_limit: u64,
     ) -> Result<Buckets, OpenError> {
-        let mut leases: BTreeMap<StoreConfig, Arc<Lease>> = BTreeMap::new();
+        let mut opened_stores: BTreeMap<StoreConfig, Arc<OpenStore>> = BTreeMap::new();
         let mut open = BTreeMap::new();
         for (name, bucket) in buckets {
             let store = resolved(&bucket.store);
-            let lease = match leases.get(&store) {
-                Some(lease) => lease.clone(),
+            let opened = match opened_stores.get(&store) {
+                Some(opened) => opened.clone(),
                 None => {
-                    let lease = Arc::new(self.lease(&store)?);
-                    leases.insert(store, lease.clone());
-                    lease
+                    let opened = Arc::new(self.open_store(&store)?);
+                    opened_stores.insert(store, opened.clone());
+                    opened
                 }
             };
-            let place = lease.backend.place(&bucket.space, &self.0.accounts)?;
-            open.insert(name.clone(), Bucket::new(place, lease, size_limit));
+            let place = opened.backend.place(&bucket.space, &self.0.accounts)?;
+            open.insert(name.clone(), Bucket::new(place, Lease::new(opened), size_limit));
         }
         Ok(Buckets::new(open))
     }
@@ -73,14 +74,14 @@ impl Stores {
         slots.iter().filter_map(|slot| slot.trouble()).collect()
     }
 
-    fn lease(&self, store: &StoreConfig) -> Result<Lease, OpenError> {
+    fn open_store(&self, store: &StoreConfig) -> Result<OpenStore, OpenError> {
         let slot = {
             let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
             // One that only the map holds is closed, and nobody is about to open it.
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
             slots.entry(store.clone()).or_default().clone()
         };
-        slot.lease(store)
+        slot.open(store)
     }
 }
 
@@ -115,20 +116,20 @@ struct Slot(Mutex<Open>);
 
 #[derive(Default)]
 struct Open {
-    leases: usize,
+    users: usize,
     backend: Option<Backend>,
 }
 
 impl Slot {
-    fn lease(self: Arc<Self>, store: &StoreConfig) -> Result<Lease, OpenError> {
+    fn open(self: Arc<Self>, store: &StoreConfig) -> Result<OpenStore, OpenError> {
         let mut open = self.lock();
         let backend = match &open.backend {
-            Some(backend) => backend.for_lease(),
-            None => open.backend.insert(Backend::open(store)?).for_lease(),
+            Some(backend) => backend.for_user(),
+            None => open.backend.insert(Backend::open(store)?).for_user(),
         };
-        open.leases += 1;
+        open.users += 1;
         drop(open);
-        Ok(Lease { backend, _hold: Hold(self) })
+        Ok(OpenStore { backend, _hold: Hold(self) })
     }
 
     fn trouble(&self) -> Option<Trouble> {
@@ -146,22 +147,12 @@ impl Slot {
     }
 }
 
-/// The right to use a store. The last one to drop closes it, and whoever opens it again waits for
-/// that: two that have the same file open would shut each other out.
-pub(crate) struct Lease {
+/// A store that is open, for one user of it. The last one to drop closes it, and whoever opens it again
+/// waits for that: two that have the same file open would shut each other out.
+struct OpenStore {
     // Before the hold, so that the slot has the last one when it closes.
     backend: Backend,
     _hold: Hold,
-}
-
-#[cfg(test)]
-impl Lease {
-    /// Of a store that no slot has opened.
-    pub(crate) fn for_backend(backend: &Backend) -> Self {
-        let open = Open { leases: 1, backend: Some(backend.for_lease()) };
-        let slot = Arc::new(Slot(Mutex::new(open)));
-        Self { backend: backend.for_lease(), _hold: Hold(slot) }
-    }
 }
 
 struct Hold(Arc<Slot>);
@@ -169,15 +160,15 @@ struct Hold(Arc<Slot>);
 impl Drop for Hold {
     fn drop(&mut self) {
         let mut open = self.0.lock();
-        open.leases -= 1;
-        if open.leases == 0 {
+        open.users -= 1;
+        if open.users == 0 {
             drop(open.backend.take());
         }
     }
 }
 
 /// A store of one kind.
-pub(crate) enum Backend {
+enum Backend {
     Memory(Arc<Memory>),
     Disk(Arc<Disk>),
     Redis(Arc<Redis>),
@@ -193,7 +184,7 @@ impl Backend {
     }
 
     /// The same store, for one more user: a connection to a server is its own.
-    fn for_lease(&self) -> Self {
+    fn for_user(&self) -> Self {
         match self {
             Self::Memory(memory) => Self::Memory(memory.clone()),
             Self::Disk(disk) => Self::Disk(disk.clone()),
@@ -210,7 +201,7 @@ impl Backend {
             Self::Memory(memory) => Ok(Place::Memory(memory.space(space, accounts))),
             Self::Disk(disk) => Ok(Place::Disk(disk.space(space, accounts)?)),
             Self::Redis(redis) => {
-                Ok(Place::Redis(Arc::new(redis::Space::new(redis.clone(), space, accounts))))
+                Ok(Place::Redis(Arc::new(RedisSpace::new(redis.clone(), space, accounts))))
             }
         }
     }

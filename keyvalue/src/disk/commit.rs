@@ -5,11 +5,19 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableTable as _, StorageError, Table};
 
-use super::Entry;
 use super::database::{PAIRS, SPACES};
 use crate::error::StoreError;
 use crate::limits::position;
+use crate::usage::Usage;
 use crate::write::{Pairs, Reply, Write, apply};
+
+/// A space, as the file knows it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) id: u32,
+    pub(super) usage: Usage,
+}
 
 /// A write to one space.
 #[derive(Debug)]

@@ -12,6 +12,7 @@
 mod closing;
 mod commit;
 mod database;
+mod probe;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -26,14 +27,16 @@ use tokio::time::timeout;
 
 pub use self::closing::wait_until_closed;
 use self::closing::{Closing, wait_for};
+use self::commit::Entry;
 use self::database::{Guarded, Opener, PAIRS, SPACES};
+pub use self::probe::probe;
 use self::queue::{Job, Queue};
-use crate::bucket::Page;
 use crate::error::{OpenError, StoreError};
-use crate::health::{Health, Trouble};
+use crate::health::{StoreHealth, Trouble};
+use crate::lease::Lease;
 use crate::limits::{DISK_DEADLINE, MAX_PAGE, position};
 use crate::names::name;
-use crate::stores::Lease;
+use crate::page::Page;
 use crate::usage::{Accounts, Usage};
 use crate::write::{Reply, Write};
 
@@ -50,15 +53,7 @@ pub(crate) struct Disk {
     reads: Arc<Queue<Reading>>,
     writes: Arc<Queue<Writing>>,
     spaces: Mutex<BTreeMap<host_manifest::Namespace, Arc<Entry>>>,
-    health: Health,
-}
-
-/// A space, as the file knows it.
-#[derive(Debug)]
-struct Entry {
-    name: String,
-    id: u32,
-    usage: Usage,
+    health: StoreHealth,
 }
 
 impl Disk {
@@ -74,7 +69,7 @@ impl Disk {
             reads: Arc::default(),
             writes: Arc::default(),
             spaces: Mutex::default(),
-            health: Health::new(path.display().to_string()),
+            health: StoreHealth::new(path.display().to_string()),
         };
         // If there are no threads to be had, those that there are end with the disk.
         let mut started = disk.writes.serve_all(write_all);
@@ -97,7 +92,7 @@ impl Disk {
         self: &Arc<Self>,
         space: &host_manifest::Namespace,
         accounts: &Accounts,
-    ) -> Result<Arc<Space>, OpenError> {
+    ) -> Result<Arc<DiskSpace>, OpenError> {
         let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = match spaces.get(space) {
             Some(entry) => entry.clone(),
@@ -113,7 +108,7 @@ impl Disk {
                 entry
             }
         };
-        Ok(Arc::new(Space { disk: self.clone(), entry }))
+        Ok(Arc::new(DiskSpace { disk: self.clone(), entry }))
     }
 
     /// What is wrong with the file.
@@ -162,12 +157,12 @@ impl Drop for Disk {
 
 /// One space of a file.
 #[derive(Debug)]
-pub(crate) struct Space {
+pub(crate) struct DiskSpace {
     disk: Arc<Disk>,
     entry: Arc<Entry>,
 }
 
-impl Space {
+impl DiskSpace {
     /// All of one moment. Fails if they are more than `limit` bytes together.
     pub(crate) fn values(
         &self,
@@ -222,18 +217,18 @@ impl Space {
 /// What a job works on. It holds the store open until it has been done or dropped.
 struct Held {
     // Before the lease: what lies in a store is let go of before the store is closed.
-    space: Arc<Space>,
-    lease: Arc<Lease>,
+    space: Arc<DiskSpace>,
+    lease: Lease,
 }
 
 impl Held {
-    fn new(space: &Arc<Space>, lease: &Arc<Lease>) -> Self {
+    fn new(space: &Arc<DiskSpace>, lease: &Lease) -> Self {
         Self { space: space.clone(), lease: lease.clone() }
     }
 
     /// One component of one generation. A job holds its lease, so no other one has this number.
     fn party(&self) -> usize {
-        Arc::as_ptr(&self.lease).addr()
+        self.lease.id()
     }
 }
 
@@ -242,10 +237,10 @@ type Reading = Box<dyn FnOnce() + Send>;
 
 /// Reads a space. `bytes`: what `work` keeps in memory until it is done.
 pub(crate) async fn read<T: Send + 'static>(
-    space: &Arc<Space>,
-    lease: &Arc<Lease>,
+    space: &Arc<DiskSpace>,
+    lease: &Lease,
     bytes: usize,
-    work: impl FnOnce(&Space) -> Result<T, StoreError> + Send + 'static,
+    work: impl FnOnce(&DiskSpace) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     let (done, reply) = oneshot::channel();
     let held = Held::new(space, lease);
@@ -271,8 +266,8 @@ struct Writing {
 /// Writes, and returns when it is on the disk. If nobody waits for it any more it goes on when it
 /// has been begun, and is left out otherwise.
 pub(crate) async fn write(
-    space: &Arc<Space>,
-    lease: &Arc<Lease>,
+    space: &Arc<DiskSpace>,
+    lease: &Lease,
     write: Write,
     limit: u64,
 ) -> Result<Reply, StoreError> {

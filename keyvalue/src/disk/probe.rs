@@ -14,7 +14,7 @@ const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 ///
 /// # Errors
 /// Why a start would be refused, in one line.
-pub(crate) fn database(path: &Path) -> Result<(), String> {
+pub fn probe(path: &Path) -> Result<(), String> {
     let opened = match OpenOptions::new().read(true).write(true).open(path) {
         Err(why) if why.kind() == io::ErrorKind::NotFound => can_be_made(path),
         opened => opened.and_then(is_one),
@@ -49,27 +49,25 @@ mod tests {
 
     #[test]
     fn what_a_start_would_refuse_is_refused_and_nothing_is_left() {
-        let folder = std::env::temp_dir().join(format!("host-look-{}", process::id()));
-        fs::create_dir_all(&folder).unwrap();
+        let folder = tempfile::tempdir().unwrap();
         let file = |name: &str, bytes: &[u8]| {
-            let path = folder.join(name);
+            let path = folder.path().join(name);
             fs::write(&path, bytes).unwrap();
             path
         };
-        assert_eq!(database(&folder.join("new.redb")), Ok(()));
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "a look leaves nothing");
-        assert_eq!(database(&file("empty.redb", b"")), Ok(()));
-        assert_eq!(database(&file("whole.redb", &[MAGIC, b"rest"].concat())), Ok(()));
+        assert_eq!(probe(&folder.path().join("new.redb")), Ok(()));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "a look leaves nothing");
+        assert_eq!(probe(&file("empty.redb", b"")), Ok(()));
+        assert_eq!(probe(&file("whole.redb", &[MAGIC, b"rest"].concat())), Ok(()));
         for (path, says) in [
             (file("text.redb", b"hello, world"), "not a database"),
             (file("short.redb", b"red"), "not a database"),
-            (folder.clone(), "directory"),
-            (folder.join("none/x.redb"), "No such file"),
+            (folder.path().to_owned(), "directory"),
+            (folder.path().join("none/x.redb"), "No such file"),
             ("/proc/x.redb".into(), "cannot be opened"),
         ] {
-            let why = database(&path).expect_err(says);
+            let why = probe(&path).expect_err(says);
             assert!(why.contains(says), "{why}");
         }
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

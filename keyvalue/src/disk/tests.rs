@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, StorageBackend};
+use tempfile::tempdir;
 
-use super::{Disk, Entry, Space, commit, database};
+use super::commit::{self, Entry};
+use super::{Disk, DiskSpace, database};
 use crate::bucket::{Bucket, Place};
 use crate::error::StoreError;
+use crate::lease::Lease;
 use crate::limits::MAX_WAITING_BYTES;
-use crate::stores::{Backend, Lease};
-use crate::tests::support::{Folder, ROOM, own, runtime};
+use crate::tests::support::{ROOM, own, runtime};
 use crate::usage::Accounts;
 use crate::write::{Reply, Write};
 
@@ -117,13 +119,13 @@ fn set(disk: &Disk, entry: &Arc<Entry>, key: &str, bytes: usize) -> Result<Reply
     disk.with_database(|database| commit::commit(database, std::slice::from_ref(&job)))?.remove(0)
 }
 
-fn value(space: &Space, key: &str) -> Option<usize> {
+fn value(space: &DiskSpace, key: &str) -> Option<usize> {
     space.values(&[key.to_owned()], ROOM).unwrap()[0].as_ref().map(Vec::len)
 }
 
 #[test]
 fn a_disk_that_was_full_takes_writes_again_and_nothing_is_counted_twice() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let disk = Disk::open_by(&folder.path().join("data.redb"), open_failing).unwrap();
     let disk = Arc::new(disk);
     let space = disk.space(&own("app", "data"), &Accounts::default()).unwrap();
@@ -149,7 +151,7 @@ fn a_disk_that_was_full_takes_writes_again_and_nothing_is_counted_twice() {
 /// The bucket of a component in a file.
 fn bucket(disk: &Arc<Disk>, component: &str) -> Bucket {
     let space = disk.space(&own(component, "data"), &Accounts::default()).unwrap();
-    let lease = Arc::new(Lease::for_backend(&Backend::Disk(disk.clone())));
+    let lease = Lease::new(disk.clone());
     Bucket::new(Place::Disk(space), lease, ROOM)
 }
 
@@ -165,7 +167,7 @@ async fn begin_and_leave(bucket: &Bucket, key: &str, bytes: usize) {
 #[test]
 fn a_disk_that_hangs_keeps_little_of_those_who_left_and_neighbours_go_first() {
     const LARGE: usize = 7_000 << 10;
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let disk = Arc::new(Disk::open_by(&folder.path().join("data.redb"), open_hanging).unwrap());
     let (greedy, neighbour) = (bucket(&disk, "greedy"), bucket(&disk, "neighbour"));
     runtime().block_on(async {
@@ -207,7 +209,7 @@ fn a_disk_that_hangs_keeps_little_of_those_who_left_and_neighbours_go_first() {
 /// A component that keeps all of tokio's threads for blocking work kept every file from working.
 #[test]
 fn a_file_works_while_the_threads_that_all_share_are_taken() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let disk = Disk::open(&folder.path().join("data.redb")).unwrap();
     let bucket = bucket(&Arc::new(disk), "app");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -235,7 +237,7 @@ fn open_slow(path: &Path) -> Result<Database, DatabaseError> {
 /// The last exchange on a generation drops it on a worker, and that waited for the disk there.
 #[test]
 fn who_drops_the_last_of_it_does_not_wait_for_the_disk_and_who_opens_it_again_does() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let path = folder.path().join("data.redb");
     let disk = Arc::new(Disk::open_by(&path, open_slow).unwrap());
     let last = bucket(&disk, "app");

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::owner::Owners;
 use crate::error::{OpenError, StoreError};
-use crate::health::{Health, Trouble};
+use crate::health::{StoreHealth, Trouble};
 use crate::limits::REDIS_DEADLINE;
 
 /// How long one attempt to connect may take. Half of what a command has.
@@ -96,7 +96,7 @@ fn pause(refusals: u32) -> Duration {
 #[derive(Debug)]
 struct Server {
     client: Client,
-    health: Health,
+    health: StoreHealth,
     owners: Owners,
 }
 
@@ -104,7 +104,7 @@ impl Redis {
     /// Reads the URL. Asks nobody.
     pub(crate) fn open(url: &str) -> Result<Self, OpenError> {
         let info = url.into_connection_info().map_err(|why| refused(url, &why))?;
-        let health = Health::new(shown(&info));
+        let health = StoreHealth::new(shown(&info));
         let settings = TcpSettings::default().set_nodelay(true).set_user_timeout(UNREACHABLE);
         // The newer protocol tells at once when the server is gone, not with the next command.
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);

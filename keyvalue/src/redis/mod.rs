@@ -17,22 +17,22 @@ use redis::{FromRedisValue, Script};
 use self::connection::Call;
 pub(crate) use self::connection::Redis;
 use self::owner::Owner;
-use crate::bucket::Page;
 use crate::error::StoreError;
 use crate::names::name;
+use crate::page::Page;
 use crate::usage::Accounts;
 use crate::write::{Reply, Write};
 
 /// One space of a server.
 #[derive(Debug)]
-pub(crate) struct Space {
+pub(crate) struct RedisSpace {
     redis: Arc<Redis>,
     /// Of the hash.
     key: String,
     owner: Arc<Owner>,
 }
 
-impl Space {
+impl RedisSpace {
     pub(crate) fn new(
         redis: Arc<Redis>,
         space: &host_manifest::Namespace,

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use host_manifest::StoreConfig;
 
-use super::support::{Folder, ROOM, one, open, own, runtime};
+use tempfile::{TempDir, tempdir};
+
+use super::support::{ROOM, one, open, own, runtime};
 use crate::limits::pair_size;
 use crate::{OpenError, StoreError, Stores, wait_until_closed};
 
@@ -19,7 +21,7 @@ fn key() -> String {
     "k".to_owned()
 }
 
-fn file(folder: &Folder) -> PathBuf {
+fn file(folder: &TempDir) -> PathBuf {
     folder.path().join("data.redb")
 }
 
@@ -34,7 +36,7 @@ fn refusal(path: &Path) -> String {
 
 #[test]
 fn closing_and_opening_again_keeps_pairs_and_what_they_count() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let limit = pair_size("k", 1_000);
     runtime().block_on(async {
         let stores = Stores::default();
@@ -61,7 +63,7 @@ fn closing_and_opening_again_keeps_pairs_and_what_they_count() {
 /// What the process has written is what a process that is killed leaves.
 #[test]
 fn a_copy_of_the_file_while_it_is_open_has_every_finished_write() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let copy = folder.path().join("copy.redb");
     runtime().block_on(async {
         let stores = Stores::default();
@@ -82,7 +84,7 @@ fn a_copy_of_the_file_while_it_is_open_has_every_finished_write() {
 /// A start that was refused left the file that it had made, wherever a mistyped path had led.
 #[test]
 fn a_file_that_was_made_and_not_written_to_is_gone_when_it_is_closed() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let store = StoreConfig::Disk(file(&folder));
     runtime().block_on(async {
         let bucket = one(&Stores::default(), &store, ROOM);
@@ -128,7 +130,7 @@ fn child_counts_until_it_is_killed() {
 struct Counting(Child);
 
 impl Counting {
-    fn start(folder: &Folder) -> Self {
+    fn start(folder: &TempDir) -> Self {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "tests::disk::child_counts_until_it_is_killed", "--nocapture"])
             .env(FOLDER, folder.path())
@@ -158,7 +160,7 @@ impl Drop for Counting {
 
 #[test]
 fn a_process_that_is_killed_loses_no_confirmed_write() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let mut least = 0;
     for _ in 0..3 {
         let mut counting = Counting::start(&folder);
@@ -177,7 +179,7 @@ fn a_process_that_is_killed_loses_no_confirmed_write() {
 
 #[test]
 fn a_file_that_somebody_else_has_open_is_refused_with_a_reason() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let holder = one(&Stores::default(), &StoreConfig::Disk(file(&folder)), ROOM);
     let refusal = refusal(&file(&folder));
     assert!(refusal.contains("another process has it open"), "{refusal}");
@@ -187,7 +189,7 @@ fn a_file_that_somebody_else_has_open_is_refused_with_a_reason() {
 
 #[test]
 fn one_file_under_two_names_is_one_store() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let link = folder.path().join("link.redb");
     std::os::unix::fs::symlink(file(&folder), &link).unwrap();
     let stores = Stores::default();
@@ -204,7 +206,7 @@ fn one_file_under_two_names_is_one_store() {
 
 #[test]
 fn files_that_cannot_be_opened_are_refused_with_a_sentence() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let garbage = folder.path().join("garbage");
     std::fs::write(&garbage, "not a database at all".repeat(1_000)).unwrap();
     for (path, expected) in [
@@ -220,7 +222,7 @@ fn files_that_cannot_be_opened_are_refused_with_a_sentence() {
 
 #[test]
 fn nothing_stays_open_when_one_of_several_is_refused() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let stores = Stores::default();
     let bucket =
         |path| host_manifest::BucketConfig { store: StoreConfig::Disk(path), space: own("a", "b") };
@@ -235,7 +237,7 @@ fn nothing_stays_open_when_one_of_several_is_refused() {
 
 #[test]
 fn only_the_owner_may_read_a_new_file() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let _open = one(&Stores::default(), &StoreConfig::Disk(file(&folder)), ROOM);
     let mode = std::fs::metadata(file(&folder)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -243,7 +245,7 @@ fn only_the_owner_may_read_a_new_file() {
 
 #[test]
 fn closing_waits_for_a_write_that_nobody_waits_for() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let store = StoreConfig::Disk(file(&folder));
     let stores = Stores::default();
     runtime().block_on(async {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use host_manifest::StoreConfig;
 use tokio::time::timeout;
 
-use super::support::{Folder, ROOM, Server, one, open, own, runtime};
+use tempfile::tempdir;
+
+use super::support::{ROOM, Server, one, open, own, runtime};
 use crate::limits::pair_size;
 use crate::{Bucket, StoreError, Stores};
 
@@ -29,7 +31,7 @@ async fn works_again(bucket: &Bucket) {
 
 #[test]
 fn a_server_that_is_down_is_an_error_at_first_use_and_not_before() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let store = Server::store_in(&folder);
     runtime().block_on(async {
         let bucket = one(&Stores::default(), &store, ROOM);
@@ -44,7 +46,7 @@ fn a_server_that_is_down_is_an_error_at_first_use_and_not_before() {
 
 #[test]
 fn a_server_that_restarts_is_used_again_without_anything_being_done() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let Some(server) = Server::start(&folder) else {
         return;
     };
@@ -60,7 +62,7 @@ fn a_server_that_restarts_is_used_again_without_anything_being_done() {
 
 #[test]
 fn a_server_that_hangs_is_an_error_at_the_deadline_and_used_again_when_it_goes_on() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let Some(server) = Server::start(&folder) else {
         return;
     };
@@ -78,7 +80,7 @@ fn a_server_that_hangs_is_an_error_at_the_deadline_and_used_again_when_it_goes_o
 
 #[test]
 fn a_bucket_is_one_hash_that_an_operator_finds_by_its_name() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let Some(server) = Server::start(&folder) else {
         return;
     };
@@ -109,7 +111,7 @@ fn a_bucket_is_one_hash_that_an_operator_finds_by_its_name() {
 
 #[test]
 fn a_password_is_needed_and_never_told() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let Some(server) = Server::start_with(&folder, &["--requirepass", "secret"]) else {
         return;
     };
@@ -131,7 +133,7 @@ const ACL: [&str; 8] =
 
 #[test]
 fn a_user_with_the_rights_that_the_docs_name_can_do_everything() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let acl = folder.path().join("users.acl");
     std::fs::write(&acl, format!("user default off\nuser {}\n", ACL.join(" "))).unwrap();
     let Some(server) = Server::start_with(&folder, &["--aclfile", acl.to_str().unwrap()]) else {
@@ -167,7 +169,7 @@ async fn tell(connection: &mut redis::aio::MultiplexedConnection, words: &[&[u8]
 
 #[test]
 fn pairs_that_were_never_counted_are_counted_with_the_first_write() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let Some(server) = Server::start(&folder) else {
         return;
     };
@@ -192,7 +194,7 @@ fn pairs_that_were_never_counted_are_counted_with_the_first_write() {
 /// Two hosts that share a server share what the server has counted.
 #[test]
 fn the_limit_holds_over_processes_and_buckets() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let Some(server) = Server::start(&folder) else {
         return;
     };
@@ -213,7 +215,7 @@ fn the_limit_holds_over_processes_and_buckets() {
 
 #[test]
 fn a_server_without_memory_lets_a_component_delete() {
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let Some(server) = Server::start(&folder) else {
         return;
     };
@@ -238,7 +240,7 @@ fn a_server_without_memory_lets_a_component_delete() {
 #[test]
 fn a_component_that_asks_for_much_keeps_no_other_one_waiting() {
     const ASKING: usize = 60;
-    let folder = Folder::new();
+    let folder = tempdir().unwrap();
     let Some(server) = Server::start(&folder) else {
         return;
     };
@@ -267,5 +269,5 @@ fn a_component_that_asks_for_much_keeps_no_other_one_waiting() {
 #[test]
 fn the_tests_know_whether_there_is_a_server() {
     let there = Command::new("redis-server").arg("--version").output().is_ok();
-    assert_eq!(Server::start(&Folder::new()).is_some(), there);
+    assert_eq!(Server::start(&tempdir().unwrap()).is_some(), there);
 }

@@ -2,42 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use host_manifest::{Namespace, StoreConfig};
 use rustix::process::{Pid, Signal};
+use tempfile::{TempDir, tempdir};
 
 use crate::{Bucket, Buckets, Stores};
 
 /// Room for whatever a test does not count.
 pub(crate) const ROOM: u64 = 64 << 20;
-
-/// A folder that is gone with the test.
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new() -> Self {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("host-keyvalue-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).ok();
-    }
-}
 
 /// The bucket `name` of a component.
 pub(crate) fn own(component: &str, name: &str) -> Namespace {
@@ -72,12 +48,12 @@ pub(crate) struct Kinds {
     pub(crate) stores: Vec<StoreConfig>,
     // Before the folder: its socket is in there.
     _server: Option<Server>,
-    _folder: Folder,
+    _folder: TempDir,
 }
 
 impl Kinds {
     pub(crate) fn new() -> Self {
-        let folder = Folder::new();
+        let folder = tempdir().unwrap();
         let server = Server::start(&folder);
         let mut stores = vec![memory(), StoreConfig::Disk(folder.path().join("data.redb"))];
         stores.extend(server.as_ref().map(Server::store));
@@ -93,11 +69,11 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts one and waits until it is ready; none if there is no such program.
-    pub(crate) fn start(folder: &Folder) -> Option<Self> {
+    pub(crate) fn start(folder: &TempDir) -> Option<Self> {
         Self::start_with(folder, &[])
     }
 
-    pub(crate) fn start_with(folder: &Folder, more: &[&str]) -> Option<Self> {
+    pub(crate) fn start_with(folder: &TempDir, more: &[&str]) -> Option<Self> {
         let started = Command::new("redis-server")
             .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
             .arg(Self::socket(folder))
@@ -122,16 +98,16 @@ impl Server {
         Some(Self { child, url: Self::url_in(folder) })
     }
 
-    fn socket(folder: &Folder) -> PathBuf {
+    fn socket(folder: &TempDir) -> PathBuf {
         folder.path().join("redis.sock")
     }
 
-    fn url_in(folder: &Folder) -> String {
+    fn url_in(folder: &TempDir) -> String {
         format!("unix://{}", Self::socket(folder).display())
     }
 
     /// Where a server of this folder will be.
-    pub(crate) fn store_in(folder: &Folder) -> StoreConfig {
+    pub(crate) fn store_in(folder: &TempDir) -> StoreConfig {
         StoreConfig::Redis(Self::url_in(folder))
     }
 
