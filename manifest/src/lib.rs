@@ -25,4 +25,6 @@ pub use model::*;
 pub use overlap::Overlap;
 pub use parse::{load, parse, schema};
 pub use stamp::Stamp;
-pub use units::{Grant, HealthAddr, Limit, ListenAddr, LogRate, Rate, Size, SmokeCheck, Span};
+pub use units::{
+    Grant, HealthAddr, Limit, ListenAddr, LogRate, MinRate, Rate, Size, SmokeCheck, Span,
+};

@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use strum::{EnumString, VariantNames};
+
 use crate::outgoing::{Endpoint, Origin, Reach};
 use crate::routes::RoutePattern;
-use crate::{ListenAddr, SmokeCheck};
+use crate::units::{ListenAddr, MinRate, SmokeCheck};
 
 /// A manifest in force. `host serve app.wasm` makes one of a single component from its flags.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,33 +86,6 @@ pub struct ConnectionLimits {
     pub header_size: usize,
     /// Headers in one request.
     pub headers: usize,
-}
-
-/// The slowest that a peer may be, while it is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MinRate {
-    /// On average over a window.
-    pub bytes_per_second: u64,
-    /// Over which it is measured.
-    pub window: Duration,
-    /// Before the first window begins.
-    pub grace: Duration,
-}
-
-impl MinRate {
-    /// Bytes that a window must have.
-    #[must_use]
-    pub fn of_a_window(&self) -> u64 {
-        self.bytes_per_second.saturating_mul(self.window.as_secs())
-    }
-
-    /// How long so many bytes of a window may take.
-    #[must_use]
-    pub fn time_for(&self, bytes: u64) -> Duration {
-        let nanos = self.window.as_nanos().saturating_mul(bytes.into());
-        let nanos = nanos / u128::from(self.of_a_window()).max(1);
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
 }
 
 /// Bounds of all components together.
@@ -284,13 +259,18 @@ pub struct Directory {
 }
 
 /// Where stdout and stderr of a guest go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_stdio)]
 pub enum Stdio {
     /// Into the log, line by line, under the component's name.
     #[default]
     Log,
     /// Nowhere.
     Off,
+}
+
+fn no_stdio(_: &str) -> String {
+    "neither log nor off; write log or off".into()
 }
 
 /// A bucket of `wasi:keyvalue`.
@@ -347,13 +327,18 @@ pub struct BreakerConfig {
 }
 
 /// What becomes of a request when a plugin of its chain fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_fail)]
 pub enum Fail {
     /// It goes on without the plugin.
     Open,
     /// It gets 502 or 504.
     #[default]
     Closed,
+}
+
+fn no_fail(_: &str) -> String {
+    "neither open nor closed; write open (a request goes on without the plugin) or closed".into()
 }
 
 /// Which requests go to a component, and through which plugins.

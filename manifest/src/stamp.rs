@@ -44,21 +44,10 @@ mod tests {
 
     use super::*;
 
-    /// A folder of this test, removed at its end.
-    struct Folder(std::path::PathBuf);
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).ok();
-        }
-    }
-
     #[test]
     fn every_way_to_change_a_file_gives_another_stamp() {
-        let folder =
-            Folder(std::env::temp_dir().join(format!("host-stamp-{}", std::process::id())));
-        fs::create_dir(&folder.0).unwrap();
-        let at = |name: &str| folder.0.join(name);
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
         let (file, link) = (at("file"), at("link"));
         symlink("file", &link).unwrap();
         let mut stamps = vec![Stamp::at(&link)];

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::{MinRate, defaults};
+use strum::EnumString;
+
+use crate::defaults;
 
 /// The longest duration that is taken for meant: a year. Keeps `Instant + Duration` from overflow.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -66,6 +68,33 @@ impl FromStr for Size {
                 u64::MAX => Err("more than can be counted; leave it out for no bound".into()),
                 size => Ok(Self(size)),
             })
+    }
+}
+
+/// The slowest that a peer may be, while it is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MinRate {
+    /// On average over a window.
+    pub bytes_per_second: u64,
+    /// Over which it is measured.
+    pub window: Duration,
+    /// Before the first window begins.
+    pub grace: Duration,
+}
+
+impl MinRate {
+    /// Bytes that a window must have.
+    #[must_use]
+    pub fn of_a_window(&self) -> u64 {
+        self.bytes_per_second.saturating_mul(self.window.as_secs())
+    }
+
+    /// How long so many bytes of a window may take.
+    #[must_use]
+    pub fn time_for(&self, bytes: u64) -> Duration {
+        let nanos = self.window.as_nanos().saturating_mul(bytes.into());
+        let nanos = nanos / u128::from(self.of_a_window()).max(1);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 
@@ -198,19 +227,13 @@ impl FromStr for SmokeCheck {
 }
 
 /// Something that guests do not have unless an operator gives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_grant)]
 pub enum Grant {
     /// The import `request-shutdown` of `host:lifecycle`.
     RequestShutdown,
 }
 
-impl FromStr for Grant {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "request-shutdown" => Ok(Self::RequestShutdown),
-            _ => Err("the only grant there is is `request-shutdown`".into()),
-        }
-    }
+fn no_grant(_: &str) -> String {
+    "the only grant there is is `request-shutdown`".into()
 }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use http::Method;
+use strum::{EnumString, VariantNames};
 
 use super::spanned::Form;
 use crate::outgoing::{Endpoint, Origin};
@@ -50,87 +51,47 @@ impl Form for Endpoint {
 }
 
 impl Form for Fail {
-    const WORDS: &'static [&'static str] = &["open", "closed"];
-}
-
-impl FromStr for Fail {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "open" => Ok(Self::Open),
-            "closed" => Ok(Self::Closed),
-            _ => Err("neither open nor closed; write open (a request goes on without the plugin) or closed".into()),
-        }
-    }
+    const WORDS: &'static [&'static str] = Self::VARIANTS;
 }
 
 impl Form for Stdio {
-    const WORDS: &'static [&'static str] = &["log", "off"];
-}
-
-impl FromStr for Stdio {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "log" => Ok(Self::Log),
-            "off" => Ok(Self::Off),
-            _ => Err("neither log nor off; write log or off".into()),
-        }
-    }
+    const WORDS: &'static [&'static str] = Self::VARIANTS;
 }
 
 /// A kind of address that names may lead to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_reached)]
 pub(super) enum Reached {
     Loopback,
     Private,
     LinkLocal,
 }
 
-impl Form for Reached {
-    const WORDS: &'static [&'static str] = &["loopback", "private", "link-local"];
+fn no_reached(_: &str) -> String {
+    "no kind of addresses; write loopback, private or link-local; public addresses are always allowed for \
+     the names in outgoing"
+        .into()
 }
 
-impl FromStr for Reached {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "loopback" => Ok(Self::Loopback),
-            "private" => Ok(Self::Private),
-            "link-local" => Ok(Self::LinkLocal),
-            _ => Err("no kind of addresses; write loopback, private or link-local; public addresses are always \
-                      allowed for the names in outgoing"
-                .into()),
-        }
-    }
+impl Form for Reached {
+    const WORDS: &'static [&'static str] = Self::VARIANTS;
 }
 
 /// Where a store keeps what is in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_backend)]
 pub(super) enum Backend {
     Memory,
     Disk,
     Redis,
 }
 
-impl Form for Backend {
-    const WORDS: &'static [&'static str] = &["memory", "disk", "redis"];
+fn no_backend(_: &str) -> String {
+    "no backend; write memory, disk (with path) or redis (with url)".into()
 }
 
-impl FromStr for Backend {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "memory" => Ok(Self::Memory),
-            "disk" => Ok(Self::Disk),
-            "redis" => Ok(Self::Redis),
-            _ => Err("no backend; write memory, disk (with path) or redis (with url)".into()),
-        }
-    }
+impl Form for Backend {
+    const WORDS: &'static [&'static str] = Self::VARIANTS;
 }
 
 /// A method of HTTP, in capitals as they are sent.

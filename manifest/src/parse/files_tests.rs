@@ -3,24 +3,25 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process;
+
+use tempfile::TempDir;
 
 use super::load;
 use crate::{LoadContext, Manifest, ManifestError};
 
-/// A folder that goes with the test.
-struct Folder(PathBuf);
+/// A folder with a component and a manifest. It goes with the test.
+struct Folder(TempDir);
 
 impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("host-manifest-{name}-{}", process::id()));
-        fs::create_dir_all(path.join("data/deep")).expect("a folder");
-        fs::write(path.join("app.wasm"), "").expect("a file");
-        Self(path)
+    fn new() -> Self {
+        let folder = Self(tempfile::tempdir().expect("a folder"));
+        fs::create_dir_all(folder.at("data/deep")).expect("a folder");
+        fs::write(folder.at("app.wasm"), "").expect("a file");
+        folder
     }
 
     fn at(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.0.path().join(name)
     }
 
     fn link(&self, name: &str, to: impl AsRef<Path>) {
@@ -40,12 +41,6 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
-}
-
 fn shop(source: &str, directory: &str, write: bool) -> String {
     format!(
         "[component.shop]\nsource = \"{source}\"\ngrants.directories = [{{ host = \"{directory}\", \
@@ -56,7 +51,7 @@ fn shop(source: &str, directory: &str, write: bool) -> String {
 /// A guest that could write to one of these gave itself what it liked at the next reload.
 #[test]
 fn a_guest_may_not_write_to_what_decides_its_grants() {
-    let folder = Folder::new("confine");
+    let folder = Folder::new();
     folder.refused(&shop("app.wasm", ".", true), ":3:32: a guest that may write here could change");
     fs::write(folder.at("data/deep/in.wasm"), "").expect("a file");
     folder.link("out.wasm", "data/deep/in.wasm");
@@ -92,7 +87,7 @@ fn a_guest_may_not_write_to_what_decides_its_grants() {
 
 #[test]
 fn a_guest_may_not_write_to_what_is_of_the_process() {
-    let folder = Folder::new("own");
+    let folder = Folder::new();
     let fine = shop("app.wasm", "data", true);
     for path in ["data", "data/deep", "data/made/later", ""] {
         let own = vec![("the code cache".into(), folder.at(path))];
@@ -107,7 +102,7 @@ fn a_guest_may_not_write_to_what_is_of_the_process() {
 /// A pipe was waited for, and what was there was said not to be.
 #[test]
 fn what_is_there_and_no_file_is_not_said_to_be_missing() {
-    let folder = Folder::new("kinds");
+    let folder = Folder::new();
     for (source, says) in [
         ("none.wasm", "none.wasm is not there"),
         ("data", "data is a directory"),
@@ -132,7 +127,7 @@ fn what_is_there_and_no_file_is_not_said_to_be_missing() {
 /// What a variable holds may be a secret; it came into the log by a path that was not there.
 #[test]
 fn no_complaint_shows_what_a_variable_holds() {
-    let folder = Folder::new("secrets");
+    let folder = Folder::new();
     for text in [
         "[component.b]\nsource = \"${TOKEN}\"",
         "grants.directories = [{ host = \"${TOKEN}\", guest = \"/a\" }]",
@@ -163,7 +158,7 @@ fn no_complaint_shows_what_a_variable_holds() {
 /// at once.
 #[test]
 fn what_follows_from_the_total_follows_from_the_one_in_force() {
-    let folder = Folder::new("total");
+    let folder = Folder::new();
     let load = |text: &str, instances| {
         let total = Some(crate::TotalLimits { instances, memory: None });
         folder.load(text, &LoadContext { total, ..LoadContext::default() })

@@ -1,6 +1,7 @@
 //! `${VAR}` in text.
 
-use super::Env;
+/// Where variables come from.
+pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// What is wrong with a text that has `$` in it.
 #[derive(Debug, PartialEq, Eq)]

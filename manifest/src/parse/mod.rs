@@ -33,11 +33,9 @@ use toml::de::DeTable;
 use crate::error::{ManifestError, Problem};
 use crate::{LoadContext, Manifest};
 pub(crate) use confine::same as same_path;
+use interpolate::Env;
 use reader::Reader;
 use validate::Validation;
-
-/// Where variables come from.
-pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// In one piece, as the validation wants it.
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| raw::schema(true));
@@ -146,5 +144,7 @@ fn syntax(error: &toml::de::Error, text: &str) -> Problem {
 
 #[cfg(test)]
 mod files_tests;
+#[cfg(test)]
+mod refused_tests;
 #[cfg(test)]
 mod tests;

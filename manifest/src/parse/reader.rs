@@ -6,9 +6,8 @@ use std::str::FromStr;
 
 use toml::de::{DeTable, DeValue};
 
-use super::Env;
 use super::confine::Places;
-use super::interpolate::{Wrong, interpolate};
+use super::interpolate::{Env, Wrong, interpolate};
 use super::spanned::{Spanned, Written};
 use super::suggest::nearest;
 use super::validate::Validation;

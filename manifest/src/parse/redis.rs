@@ -1,6 +1,8 @@
 //! The URL of a Redis server. What passes here is what the client takes: a mistake is said with its
 //! line, and never shown, because a password may stand in it.
 
+use percent_encoding::percent_decode_str;
+
 use crate::outgoing::UriHost;
 
 const ADVICE: &str = "write redis://HOST:PORT/DATABASE, redis://USER:PASSWORD@HOST:PORT/DATABASE \
@@ -88,19 +90,7 @@ fn is_number(text: &str) -> Option<u32> {
 
 /// Whether it is text once each `%XX` is the byte that it stands for.
 fn is_text(written: &str) -> bool {
-    let mut parts = written.split('%');
-    let mut bytes: Vec<u8> = parts.next().unwrap_or_default().into();
-    for part in parts {
-        let digits = part.get(..2).filter(|two| two.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        match digits.and_then(|two| u8::from_str_radix(two, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                bytes.extend(part.bytes().skip(2));
-            }
-            None => bytes.extend(part.bytes()),
-        }
-    }
-    std::str::from_utf8(&bytes).is_ok()
+    percent_decode_str(written).decode_utf8().is_ok()
 }
 
 #[cfg(test)]

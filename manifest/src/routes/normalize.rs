@@ -1,6 +1,6 @@
 //! How a path can be written.
 
-use std::fmt::Write as _;
+use percent_encoding::percent_encode_byte;
 
 /// The spelling of a path that routes are compared with: only what cannot stand in a path is
 /// percent-encoded, in capitals; no dots, no empty segments, no backslashes. A request for a route
@@ -29,8 +29,7 @@ pub fn percent_decoded(path: &str) -> String {
         if stands {
             text.push(char::from(value));
         } else {
-            // Writing to a string does not fail.
-            write!(text, "%{value:02X}").ok();
+            text.push_str(percent_encode_byte(value));
         }
     }
     text

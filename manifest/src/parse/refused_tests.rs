@@ -1,0 +1,266 @@
+//! What makes no sense in a manifest is refused: with its place, and with what to do.
+
+use super::tests::{read, refused};
+
+/// Refuses a manifest in which one component is right and `more` follows, for one problem: what is said
+/// of it, and what to do. Gives the line.
+#[track_caller]
+fn assert_refused(more: &str, says: &str, helps: &str) -> String {
+    let report = refused(more);
+    let line = report.one_line();
+    assert!(line.contains(says) && line.contains(helps), "{more}\n{line}");
+    assert_eq!(report.problems().len(), 1, "{more}\n{report}");
+    line
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_line_and_what_to_do() {
+    let cases = [
+        ("[listn]", ":3:2: there is no key `listn` in a manifest", "did you mean `listen`?"),
+        ("memory = \"1MiB\"", ":3:1: there is no key `memory`", "into [component.shop.limits]"),
+        ("sourc = 1", ":3:1: there is no key `sourc`", "`source`"),
+        ("xyzzy = 1", ":3:1: there is no key `xyzzy`", "the keys here are args"),
+        ("env = 5", ":3:7: `component.shop.env` is a table, not a number", "as a table"),
+        ("args = \"x\"", ":3:8: `component.shop.args` is a list, not text", "brackets"),
+        ("source = \"b.wasm\"", ":3:1: duplicate key", "TOML"),
+        ("fail = \"shut\"", ":3:8: ", "open"),
+        ("smoke = [\"/x\"]", ":3:10: ", "GET /health 200"),
+        ("env.\"A=B\" = \"x\"", ":3:5: this is no name for an env", "leave out `=`"),
+        ("env.A = \"a\\u0000\"", ":3:9: there is a NUL", "leave it out"),
+        ("env.A = \"${NOPE}\"", ":3:10: the environment variable NOPE is not set", "set NOPE"),
+        ("env.A = \"${\"", ":3:9: no name stands in ${…}", "$$ for a dollar"),
+        (
+            "[component.Shop]\nsource = \"x\"\n[[route]]\npath = \"/\"\ncomponent = \"shop\"",
+            ":3:12: this is no name for a comp",
+            "small letters",
+        ),
+        (
+            "[component.b]\n[[route]]\npath = \"/\"\ncomponent = \"shop\"",
+            ":3:1: `component.b` has no `source`",
+            "add `source = \"…\"`",
+        ),
+        ("[component.b]\nsource = \"b\"", "host.toml: the manifest has several", "[[route]]"),
+        ("env = { \"日本\" = \"🦀\", A = 1 }", ":3:25: `component.shop.env.A` is text", "quotes"),
+        ("reuse = { concurrency = 2 }", "has no `exchanges`", "add `exchanges = 100`"),
+        ("reuse = { exchanges = 0 }", ":3:23: exchanges must be at least 1", "reuse"),
+        ("reuse = { exchanges = 1, concurrency = 2 }", ":3:40: concurrency takes reuse", ""),
+        ("reuse = { idle = \"1s\" }", ":3:9: `component.shop.reuse` has no `exchanges`", "add"),
+        ("breaker = { failures = 0 }", ":3:24: failures must be at least 1", "breaker"),
+    ];
+    for (more, says, helps) in cases {
+        assert_refused(more, says, helps);
+    }
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused() {
+    let cases = [
+        ("[limits]\ncpu-time = \"0s\"", ":4:12: cpu-time must be longer", "change cpu-time"),
+        ("[limits]\nexchange-timeout = \"0s\"", ":4:20: exchange-timeout must be", "[limits]"),
+        ("[limits]\nmemory = \"5GiB\"", ":4:10: memory must lie between", "[limits]"),
+        ("[limits]\nmemory = \"lots\"", ":4:10: not a size", "64MiB"),
+        ("[limits]\nqueue-timeout = \"soon\"", ":4:17: ", "500ms, 25s or 1m30s"),
+        ("[limits]\nqueue = -1", ":4:9: `limits.queue` is a number from 0", "whole number"),
+        ("[limits]\nqueue = 1.5", ":4:9: `limits.queue` is a number, not a number with", "100"),
+        ("[limits]\nhandles = 3", ":4:11: handles must be at least", "change"),
+        ("[limits]\ninstances = 2000", ":4:13: instances is more than total.instances", "ch"),
+        (
+            "limits.memory-total = \"1KiB\"",
+            ":3:23: memory-total is less than memory, 128.0 MiB",
+            "raise it",
+        ),
+        ("[total]\ninstances = 0", ":4:13: instances must be at least 1", "[total]"),
+        ("[total]\ninstances = 9000", ":4:13: instances can be at most 7500", "[total]"),
+        (
+            "[total]\nmemory = \"1MiB\"",
+            ":4:10: memory is more than total.memory",
+            "no instance could",
+        ),
+        ("[stop]\ndrain-delay = \"30s\"", ":4:15: drain-delay is part of", "raise drain-timeout"),
+        ("[swap]\ncompile-timeout = \"0s\"", ":4:19: compile-timeout must be", "[swap]"),
+        ("[swap]\ncompile-memory = \"9MiB\"", ":4:18: compile-memory must be", "at least 64MiB"),
+        ("[limits]\ncpu-time = \"off\"", ":4:12: this one is always on", "25s"),
+        ("[limits]\ncpu-time = \"-1s\"", ":4:12: no duration is less than", "25s"),
+        ("[limits]\ncpu-time = \"5\"", ":4:12: there is no unit in it", "25s"),
+        ("[limits]\nrequest-body = \"99999999EiB\"", ":4:16: more than can be", "leave it out"),
+    ];
+    for (more, says, helps) in cases {
+        assert_refused(more, says, helps);
+    }
+}
+
+#[test]
+fn addresses_that_cannot_be_listened_at_are_refused() {
+    let cases = [
+        ("[listen]\naddr = []", ":4:8: there is no address", "127.0.0.1:8080"),
+        ("[listen]\naddr = [\"x\"]", ":4:9: not an address", "[::1]:8080"),
+        ("[listen]\naddr = [\"[::1]:1\", \"[::1]:1\"]", ":4:20: this address is here twice", ""),
+        ("[listen]\nmax-header-size = \"1KiB\"", ":4:19: max-header-size must lie", "[listen]"),
+        ("[listen]\nmax-connections = 0", ":4:19: max-connections must be at least", ""),
+        (
+            "[listen]\naddr = [\"unix:c.sock\"]\ncontrol = \"c.sock\"",
+            ":5:11: requests are listened for at this path",
+            "another path",
+        ),
+    ];
+    for (more, says, helps) in cases {
+        assert_refused(more, says, helps);
+    }
+}
+
+#[test]
+fn grants_that_mean_nothing_are_refused() {
+    let cases = [
+        ("outgoing = [\"https://x.example/v1\"]", "no path belongs into it", "write an origin"),
+        ("outgoing = [\"ftp://x.example\"]", "the scheme is http", "write an origin"),
+        ("outgoing = [\"http://Next.host\"]", "takes no grant", "leave it out"),
+        ("outgoing-addresses = [\"all\"]", "no kind of addresses", "link-local"),
+        ("tcp = [\"db:5432\"]", "an endpoint begins with tcp://", "tcp://db"),
+        ("stdio = \"file\"", "neither log nor off", "log or off"),
+        ("directories = [{ host = \"a\" }]", "has no `guest`", "add `guest"),
+        ("directories = [{ host = \"a\", guest = \"a\" }]", "no path for a guest", "/assets"),
+        ("directories = [{ host = \"a\", guest = \"/../a\" }]", "no path for a guest", "/assets"),
+        (
+            "directories = [{ host = \"a\", guest = \"/a\" }, { host = \"b\", guest = \"/a\" }]",
+            "two directories here",
+            "another path",
+        ),
+        (
+            "directories = [{ host = \"a\", guest = \"/a\" }, { host = \"b\", guest = \"//a/\" }]",
+            "two directories here",
+            "another path",
+        ),
+        ("keyvalue.x = \"man\"", "there is no store `man`", "no store at all"),
+        ("keyvalue.x = { shared = \"a\" }", "has no `store`", "add `store"),
+        ("keyvalue.x = 5", "is text or a table, not a number", "quotes"),
+    ];
+    for (grant, says, helps) in cases {
+        let line = assert_refused(&format!("[component.shop.grants]\n{grant}"), says, helps);
+        assert!(line.contains(":4:") || line.contains(":3:"), "{line}");
+    }
+}
+
+#[test]
+fn stores_are_checked() {
+    let cases = [
+        ("[keyvalue.Main]\nbackend = \"memory\"", "no name for a store", "small letters"),
+        ("[keyvalue.main]", "has no `backend`", "add `backend"),
+        ("[keyvalue.main]\nbackend = \"sqlite\"", "no backend", "memory, disk"),
+        ("[keyvalue.main]\nbackend = \"disk\"", "this store has no path", "data.redb"),
+        ("[keyvalue.main]\nbackend = \"redis\"", "this store has no url", "redis://"),
+        ("[keyvalue.main]\nbackend = \"memory\"\nurl = \"x\"", "has no url", "leave url out"),
+        ("[keyvalue.main]\nbackend = \"redis\"\nurl = \"http://x\"", "no URL", "redis://HOST"),
+        (
+            "[keyvalue.main]\nbackend = \"redis\"\nurl = \"redis://u:p@:99999\"",
+            ":5:7: there is no host",
+            "redis://HOST:PORT",
+        ),
+        (
+            "[keyvalue.a]\nbackend = \"disk\"\npath = \"x\"\n[keyvalue.b]\nbackend = \"disk\"\npath \
+             = \"./x\"",
+            "two stores are the same one",
+            "another path or url",
+        ),
+        (
+            "[keyvalue.a]\nbackend = \"redis\"\nurl = \"redis://h\"\n[keyvalue.b]\nbackend = \
+             \"redis\"\nurl = \"redis://h\"",
+            "two stores are the same one",
+            "another path or url",
+        ),
+        (
+            "[keyvalue.main]\nbackend = \"memory\"\n[component.shop.grants.keyvalue]\nx = \"mian\"",
+            "there is no store `mian`",
+            "did you mean `main`?",
+        ),
+        (
+            "[keyvalue.main]\nbackend = \"memory\"\n[component.b]\nsource = \"b\"\ngrants.keyvalue.x = { \
+             store = \"main\", share = \"a\" }\n[[route]]\npath = \"/\"\ncomponent = \"b\"",
+            "no key `share`",
+            "`shared`",
+        ),
+    ];
+    for (more, says, helps) in cases {
+        assert_refused(more, says, helps);
+    }
+}
+
+#[test]
+fn routes_that_mean_nothing_are_refused() {
+    let cases = [
+        ("component = \"shop\"", "this route has no path", "path = \"/\""),
+        ("path = \"/\"", "`route` has no `component`", "add `component"),
+        ("path = \"/\"\ncomponent = \"shpo\"", "no component `shpo`", "did you mean `shop`?"),
+        ("pth = \"/\"\ncomponent = \"shop\"", "no key `pth`", "did you mean `path`?"),
+        ("path = \"x\"\ncomponent = \"shop\"", "begins with /", "/shop"),
+        ("path = \"/x/\"\ncomponent = \"shop\"", "a slash at its end", "write /x:"),
+        ("path = \"/x?y\"\ncomponent = \"shop\"", "a query", "without ?"),
+        ("path = \"/x/*\"\ncomponent = \"shop\"", "`*` means nothing", "all paths below"),
+        ("path = \"/é\"\ncomponent = \"shop\"", "no request has", "%C3%A9"),
+        ("path = \"/\"\nexact = \"/\"\ncomponent = \"shop\"", "path or exact", "leave one"),
+        (
+            "exact = \"/x\"\nstrip-prefix = true\ncomponent = \"shop\"",
+            "strip-prefix takes path",
+            "in place of exact",
+        ),
+        ("path = \"/\"\nmethods = []\ncomponent = \"shop\"", "for no method", "leave methods"),
+        ("path = \"/\"\nmethods = [\"get\"]\ncomponent = \"shop\"", "not a method", "capitals"),
+        ("path = \"/\"\nhost = \"a:80\"\ncomponent = \"shop\"", "no host", "without a port"),
+        ("path = \"/\"\nhost = \"http://a\"\ncomponent = \"shop\"", "no host", "without http://"),
+        ("path = \"/\"\nhost = \"*\"\ncomponent = \"shop\"", "no host", "*.example"),
+        ("path = \"/\"\ncomponent = \"shop\"\nchain = [\"shop\"]", "before itself", "leave it"),
+        ("path = \"/\"\ncomponent = \"shop\"\nchain = [\"auht\"]", "no component `auht`", "`auth`"),
+        (
+            "path = \"/\"\ncomponent = \"shop\"\nchain = [\"auth\", \"auth\"]",
+            "in this chain twice",
+            "leave one",
+        ),
+    ];
+    for (route, says, helps) in cases {
+        let more = format!("[component.auth]\nsource = \"auth.wasm\"\n[[route]]\n{route}");
+        assert_refused(&more, says, helps);
+    }
+}
+
+#[test]
+fn two_routes_alike_are_both_shown() {
+    let route = |more: &str| format!("[[route]]\npath = \"/a\"\ncomponent = \"shop\"\n{more}\n");
+    let alike = [
+        ("", ""),
+        ("host = \"A.example\"", "host = \"a.example.\""),
+        ("methods = [\"GET\", \"PUT\"]", "methods = [\"POST\", \"PUT\"]"),
+    ];
+    for (first, second) in alike {
+        let report = refused(&format!("{}{}", route(first), route(second)));
+        let [problem] = report.problems() else { panic!("one problem") };
+        assert_eq!(problem.places.len(), 2);
+        let text = report.to_string();
+        assert!(text.contains("the first one") && text.contains("the second one"), "{text}");
+    }
+    let apart = [
+        ("", "methods = [\"GET\"]"),
+        ("", "host = \"a.example\""),
+        ("host = \"*.a.example\"", "host = \"a.example\""),
+        ("methods = [\"GET\"]", "methods = [\"PUT\"]"),
+    ];
+    for (first, second) in apart {
+        let text = format!("[component.shop]\nsource = \"x\"\n{}{}", route(first), route(second));
+        assert_eq!(read(&text).expect("right").routes.len(), 2);
+    }
+}
+
+/// Each component of a chain has an instance until the request is answered: this one would wait for
+/// itself.
+#[test]
+fn a_chain_that_takes_more_instances_than_there_are_is_refused() {
+    let of = |total: usize| {
+        format!(
+            "[total]\ninstances = {total}\n[component.a]\nsource = \"a\"\n[component.b]\nsource = \
+             \"b\"\n[component.c]\nsource = \"c\"\n[[route]]\npath = \"/\"\ncomponent = \
+             \"c\"\nchain = [\"a\", \"b\"]"
+        )
+    };
+    assert_eq!(read(&of(3)).expect("enough").routes[0].chain.len(), 2);
+    let line = read(&of(2)).expect_err("two for three").one_line();
+    assert!(line.contains(":12:15: this chain is too long"), "{line}");
+    assert!(line.contains("takes 3 instances at once, and total.instances is 2"), "{line}");
+}
