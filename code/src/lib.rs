@@ -13,13 +13,16 @@
 mod artefact;
 mod cache;
 pub mod child;
+mod compile_error;
 mod compiler;
 mod orders;
+mod process;
 mod sandbox;
 mod settings;
 
 pub use artefact::{Artefact, ArtefactKey, Damaged};
 pub use cache::{ArtefactCache, CacheError};
-pub use compiler::{CompileBounds, CompileError, Compiler, Urgency};
+pub use compile_error::CompileError;
+pub use compiler::{CompileBounds, Compiler, Urgency};
 pub use orders::{ChildOrders, ChildTask, Yields};
 pub use settings::{component_digest, settings};

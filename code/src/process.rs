@@ -1,0 +1,146 @@
+//! A child process that compiles, from its start to what it leaves behind.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Once;
+use std::time::Duration;
+
+use rustix::param::clock_ticks_per_second;
+use rustix::process::Signal;
+use tokio::io::{self, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::warn;
+
+use crate::child::ChildFailure;
+use crate::{ChildOrders, CompileError};
+
+/// This program, also when the file that it was started from has been replaced or removed: the kernel
+/// follows the link to what runs, not to what stands at that path now.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// The allocator of the child takes memory in small steps, because what it sets aside counts too:
+/// 16 MiB (in KiB) instead of a gibibyte.
+const SMALL_STEPS: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "16384");
+
+/// What a child has to say for itself is no longer.
+const LONGEST_WORDS: u64 = 16 << 10;
+
+/// What a child has left behind.
+pub(crate) struct ChildOutput {
+    status: ExitStatus,
+    output: Vec<u8>,
+    words: String,
+}
+
+/// Whether a process could run, and does not: one that was stopped waits for nobody.
+pub(crate) fn is_kept_waiting(number: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['T', 't']))
+}
+
+/// The CPU time that a process of this number has had, as far as /proc tells.
+pub(crate) fn cpu_time(number: u32) -> Option<Duration> {
+    ticks(&fs::read_to_string(format!("/proc/{number}/stat")).ok()?)
+}
+
+/// User and system time in a line of /proc/PID/stat: the 14th and the 15th field.
+fn ticks(stat: &str) -> Option<Duration> {
+    // The second one may have blanks and brackets in it.
+    let (_, behind_the_name) = stat.rsplit_once(") ")?;
+    let mut times = behind_the_name.split(' ').skip(11).map(str::parse::<u64>);
+    let ticks = times.next()?.ok()?.saturating_add(times.next()?.ok()?);
+    Some(Duration::from_millis(ticks.saturating_mul(1000) / clock_ticks_per_second().max(1)))
+}
+
+/// Starts a child. Dropping it kills it. The kernel does so too when the thread ends that started it, so
+/// that has to be one that lives as long as the runtime: no thread for blocking work.
+pub(crate) fn start(orders: &ChildOrders) -> io::Result<Child> {
+    // Whoever started us may have us ignore the ends of children: then the kernel keeps none of them, and
+    // there is nothing to wait for. A handler ends that, for as long as the process lives.
+    let _ends = signal(SignalKind::child())?;
+    Command::new(THIS_PROGRAM)
+        .arg0("host")
+        .args(orders.words())
+        .env_clear()
+        .env(SMALL_STEPS.0, SMALL_STEPS.1)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C at a terminal is for the host, which then decides what becomes of this one.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// Hands a child what it works on and waits for what it gives.
+pub(crate) async fn run(child: &mut Child, component: &[u8], most: u64) -> io::Result<ChildOutput> {
+    let Child { stdin, stdout, stderr, .. } = &mut *child;
+    let (mut stdin, stdout, stderr) = (stdin.take(), stdout.take(), stderr.take());
+    let write = async {
+        if let Some(stdin) = &mut stdin {
+            // A child that has gone says why by how it went.
+            stdin.write_all(component).await.ok();
+        }
+        drop(stdin.take());
+    };
+    let (output, words, ()) =
+        tokio::join!(read(stdout, most.saturating_add(1)), read(stderr, LONGEST_WORDS), write);
+    let status = child.wait().await?;
+    let words = String::from_utf8_lossy(&words?).split_whitespace().collect::<Vec<_>>().join(" ");
+    Ok(ChildOutput { status, output: output?, words })
+}
+
+async fn read(from: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(from) = from {
+        from.take(most).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+/// What Rust says before it aborts for want of memory; and what before it aborts because a panic panics, of
+/// which the words may be the component's.
+const NO_MEMORY: &str = "memory allocation of ";
+const PANIC: &str = "panicked at";
+
+/// What has come of a child, by how it ended: its output, or why there is none. What it says may be the
+/// component's choice.
+pub(crate) fn outcome(
+    left: ChildOutput,
+    orders: &ChildOrders,
+    most: u64,
+) -> Result<Vec<u8>, CompileError> {
+    let ChildOutput { status, output, words } = left;
+    // It could write no more than that.
+    if output.len() as u64 > most {
+        return Err(CompileError::TooLarge(most));
+    }
+    if status.success() {
+        static SAID: Once = Once::new();
+        if !words.is_empty() {
+            SAID.call_once(|| warn!("compiling: {words}"));
+        }
+        return Ok(output);
+    }
+    Err(match (status.code(), status.signal()) {
+        (Some(code), _) if code == i32::from(ChildFailure::NO_MEMORY) => {
+            CompileError::Memory(orders.memory)
+        }
+        (Some(code), _) if code == i32::from(ChildFailure::REFUSED) => CompileError::Refused(words),
+        (Some(code), _) if code == i32::from(ChildFailure::UNABLE) => CompileError::Unable(words),
+        (_, Some(_)) if is_out_of_memory(&words) => CompileError::Memory(orders.memory),
+        (_, Some(signal)) if signal == Signal::XCPU.as_raw() => CompileError::Cpu(orders.cpu),
+        (_, Some(signal)) if signal == Signal::KILL.as_raw() => CompileError::Killed,
+        _ => CompileError::Failed { how: status.to_string(), words },
+    })
+}
+
+fn is_out_of_memory(words: &str) -> bool {
+    words.contains(NO_MEMORY) && !words.contains(PANIC)
+}
+
+#[cfg(test)]
+#[path = "process_tests.rs"]
+mod tests;
