@@ -1,0 +1,232 @@
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Mutex;
+use std::task::{Wake, Waker};
+
+use super::*;
+
+const GUESTS: usize = 50;
+
+/// The slot of a guest that has computed for long enough to need one.
+fn slot_of_one_that_computes(share: &ComponentShare) -> CpuSlot {
+    let slot = CpuSlot::new(share);
+    slot.0.computed.store(micros(HARMLESS) + 1, Ordering::Relaxed);
+    slot
+}
+
+/// Polls a guest to its end, in its slots.
+async fn drive<T>(slot: &CpuSlot, guest: impl Future<Output = T>) -> T {
+    let (mut guest, mut wait) = (pin!(guest), None);
+    poll_fn(|cx| {
+        ready!(slot.poll_slot(&mut wait, cx));
+        slot.poll(|| guest.as_mut().poll(cx)).0
+    })
+    .await
+}
+
+/// Guests that compute for ever, in a queue of the test's own. What is seen is their need of slots, and not
+/// the order in which a runtime polls its tasks.
+struct Spinning {
+    guests: Vec<(Pin<Box<dyn Future<Output = ()>>>, Waker)>,
+    ready: Arc<Mutex<VecDeque<usize>>>,
+    /// How often each has computed until it was stopped.
+    slices: Vec<Arc<AtomicUsize>>,
+}
+
+/// Puts a guest into the queue.
+struct Enqueue {
+    guest: usize,
+    ready: Arc<Mutex<VecDeque<usize>>>,
+}
+
+impl Wake for Enqueue {
+    fn wake(self: Arc<Self>) {
+        let mut ready = self.ready.lock().unwrap();
+        if !ready.contains(&self.guest) {
+            ready.push_back(self.guest);
+        }
+    }
+}
+
+impl Spinning {
+    fn new(share: &ComponentShare) -> Self {
+        let ready = Arc::new(Mutex::new((0..GUESTS).collect::<VecDeque<_>>()));
+        let slices: Vec<_> = (0..GUESTS).map(|_| Arc::new(AtomicUsize::new(0))).collect();
+        let guests = (0..GUESTS).map(|guest| {
+            let (slot, slices) = (slot_of_one_that_computes(share), slices[guest].clone());
+            let computes: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+                let computes = async {
+                    loop {
+                        slices.fetch_add(1, Ordering::Relaxed);
+                        slot.give_way().await;
+                    }
+                };
+                drive(&slot, computes).await;
+            });
+            (computes, Waker::from(Arc::new(Enqueue { guest, ready: ready.clone() })))
+        });
+        Self { guests: guests.collect(), ready, slices }
+    }
+
+    fn slices(&self) -> usize {
+        self.slices.iter().map(|slices| slices.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Polls each guest that is ready, once, before everything else has its turn: how many have computed.
+    async fn round(&mut self) -> usize {
+        let before = self.slices();
+        let ready = std::mem::take(&mut *self.ready.lock().unwrap());
+        for guest in ready {
+            let (guest, waker) = &mut self.guests[guest];
+            assert!(guest.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+        }
+        yield_now().await;
+        self.slices() - before
+    }
+
+    /// The most of them that a task of `neighbour` waits for, while each computes so often on average.
+    async fn most_in_a_round(&mut self, neighbour: &ComponentShare, times: usize) -> usize {
+        let (mut most, end) = (0, self.slices() + times * GUESTS);
+        for _ in 0..100 * times * GUESTS {
+            if self.slices() >= end {
+                return most;
+            }
+            neighbour.0.runs();
+            most = most.max(self.round().await);
+        }
+        panic!("they stand: {} slices of {end}", self.slices());
+    }
+}
+
+/// All of them stood in the queue once, because only one that had computed for half a tick while
+/// others had run within 50 ms was held back: a neighbour came too seldom to count as one.
+#[tokio::test(start_paused = true)]
+async fn a_task_waits_for_a_few_guests_that_compute_and_not_for_all() {
+    let scheduler = CpuScheduler::new(4);
+    let (share, other) = (scheduler.share(), scheduler.share());
+    let mut spinning = Spinning::new(&share);
+    // Nobody knows of a guest that it computes before it has done so.
+    spinning.most_in_a_round(&share, 2).await;
+    let alone = spinning.most_in_a_round(&share, 10).await;
+    assert!((1..=4).contains(&alone), "all workers for one that is alone: {alone}");
+    let beside = spinning.most_in_a_round(&other, 10).await;
+    assert!((1..=2).contains(&beside), "half of them beside others: {beside}");
+    for slices in &spinning.slices {
+        let slices = slices.load(Ordering::Relaxed);
+        assert!((11..=44).contains(&slices), "{slices}, and 22 on average");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn company_is_remembered_from_one_request_to_the_next() {
+    let scheduler = CpuScheduler::new(2);
+    let (share, other) = (scheduler.share(), scheduler.share());
+    assert!(!share.0.has_company());
+    other.0.runs();
+    share.0.runs();
+    tokio::time::advance(COMPANY).await;
+    share.0.runs();
+    assert!(share.0.has_company());
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert!(!share.0.has_company());
+}
+
+/// A guest whose client reads nothing is not polled, whether it has a slot, waits for one, or is
+/// told of one.
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_is_not_polled_keeps_no_slot() {
+    let share = CpuScheduler::new(1).share();
+    let slots = [(); 3].map(|()| slot_of_one_that_computes(&share));
+    let mut left: Vec<_> = slots
+        .iter()
+        .map(|slot| {
+            let mut guest = Box::pin(async {
+                loop {
+                    slot.give_way().await;
+                }
+            });
+            let mut cx = Context::from_waker(Waker::noop());
+            for _ in 0..3 {
+                assert!(slot.poll(|| guest.as_mut().poll(&mut cx)).0.is_pending());
+            }
+            guest
+        })
+        .collect();
+    let last = slot_of_one_that_computes(&share);
+    drive(&last, async { last.give_way().await }).await;
+    left.clear();
+    drive(&last, async { last.give_way().await }).await;
+}
+
+/// One in fifty short guests is met by a tick. Each waited for a slot behind those that had been,
+/// and the slots were too few: of requests through a chain of three plugins the slowest hundredth
+/// took 330 ms instead of 50.
+#[tokio::test(start_paused = true)]
+async fn a_short_guest_that_a_tick_meets_waits_for_no_slot() {
+    let share = CpuScheduler::new(1).share();
+    assert!(share.0.take(), "somebody else computes all the while");
+    let short = CpuSlot::new(&share);
+    drive(&short, async {
+        tokio::time::advance(HARMLESS).await;
+        short.give_way().await;
+    })
+    .await;
+    let began = Instant::now();
+    let needs_one = async || {
+        let waits = drive(&short, async {
+            tokio::time::advance(Duration::from_micros(1)).await;
+            short.give_way().await;
+        });
+        timeout(2 * LOOK_AGAIN, waits).await.is_err()
+    };
+    assert!(needs_one().await, "it has computed for longer now, in all");
+    assert!(began.elapsed() >= 2 * LOOK_AGAIN);
+    short.renew();
+    assert!(!needs_one().await, "another exchange");
+}
+
+/// The first poll of a guest was free: thirty that each write 110 MiB in one instruction held all
+/// workers one after the other, and a neighbour's request took seconds.
+#[tokio::test(start_paused = true)]
+async fn of_a_component_that_cannot_be_stopped_for_long_no_guest_is_polled_without_a_slot() {
+    let scheduler = CpuScheduler::new(2);
+    let (share, other) = (scheduler.share(), scheduler.share());
+    let is_let_in = |slot: &CpuSlot, wait: &mut SlotWait| {
+        slot.poll_slot(wait, &mut Context::from_waker(Waker::noop())).is_ready()
+    };
+    let [first, second, third] = [(); 3].map(|()| CpuSlot::new(&share));
+    assert!(is_let_in(&first, &mut None), "nobody knows yet");
+    share.0.long_until.store(share.0.micros() + micros(LONG_LASTS), Ordering::Relaxed);
+    other.0.runs();
+    let (mut waits, mut waits_too) = (None, None);
+    assert!(is_let_in(&first, &mut None), "one of two workers");
+    assert!(!is_let_in(&second, &mut waits), "the other one is for the neighbour");
+    assert!(is_let_in(&CpuSlot::new(&other), &mut None));
+    first.poll(|| ());
+    // Its slot is given back behind everything that is ready.
+    let mut rounds = 0..100;
+    while !is_let_in(&second, &mut waits) {
+        assert!(rounds.next().is_some(), "its slot is not given back");
+        yield_now().await;
+    }
+    assert!(is_let_in(&second, &mut waits), "it has its slot until it is polled");
+    assert!(!is_let_in(&third, &mut waits_too));
+    tokio::time::advance(LONG_LASTS).await;
+    assert!(is_let_in(&CpuSlot::new(&share), &mut None), "long ago");
+}
+
+/// It would wait for two slots, its own and that of whoever polls it, where there is but one.
+#[tokio::test(start_paused = true)]
+async fn a_guest_that_gives_way_is_polled_to_find_its_slot() {
+    let share = CpuScheduler::new(1).share();
+    share.0.long_until.store(u64::MAX, Ordering::Relaxed);
+    for slot in [slot_of_one_that_computes(&share), CpuSlot::new(&share)] {
+        let gives_way = drive(&slot, async {
+            for _ in 0..3 {
+                slot.give_way().await;
+            }
+        });
+        assert!(timeout(10 * LOOK_AGAIN, gives_way).await.is_ok());
+    }
+}
