@@ -82,6 +82,7 @@ mod swap_load;
 mod swap_refused;
 mod terminal;
 mod truth;
+mod unprivileged;
 mod watch;
 mod windows_door;
 mod windows_h1;

@@ -1,8 +1,7 @@
 //! What cannot serve does not come to serve: the old version goes on, the reason is in the log and
 //! in the answer, and the next good version is taken.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::process::Command;
 
 use crate::support::app::{
@@ -188,17 +187,6 @@ fn directory_is_refused() {
     Refused { words: &["cannot read ", "it is a directory"], ..READ }.expect(|app| {
         fs::remove_file(app.path()).unwrap();
         fs::create_dir(app.path()).unwrap();
-    });
-}
-
-#[test]
-fn file_that_may_not_be_read_is_refused() {
-    if rustix::process::geteuid().is_root() {
-        println!("root may read everything; nothing tested");
-        return;
-    }
-    Refused { words: &["cannot read ", "Permission denied"], ..READ }.expect(|app| {
-        fs::set_permissions(app.path(), Permissions::from_mode(0o000)).unwrap();
     });
 }
 

@@ -28,11 +28,13 @@ async fn drive<T>(slot: &CpuSlot, guest: impl Future<Output = T>) -> T {
 /// Guests that compute for ever, in a queue of the test's own. What is seen is their need of slots, and not
 /// the order in which a runtime polls its tasks.
 struct Spinning {
-    guests: Vec<(Pin<Box<dyn Future<Output = ()>>>, Waker)>,
+    guests: Vec<(Guest, Waker)>,
     ready: Arc<Mutex<VecDeque<usize>>>,
     /// How often each has computed until it was stopped.
     slices: Vec<Arc<AtomicUsize>>,
 }
+
+type Guest = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Puts a guest into the queue.
 struct Enqueue {
@@ -55,7 +57,7 @@ impl Spinning {
         let slices: Vec<_> = (0..GUESTS).map(|_| Arc::new(AtomicUsize::new(0))).collect();
         let guests = (0..GUESTS).map(|guest| {
             let (slot, slices) = (slot_of_one_that_computes(share), slices[guest].clone());
-            let computes: Pin<Box<dyn Future<Output = ()>>> = Box::pin(async move {
+            let computes: Guest = Box::pin(async move {
                 let computes = async {
                     loop {
                         slices.fetch_add(1, Ordering::Relaxed);
