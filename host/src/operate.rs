@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn sizes_are_printed_as_the_flags_take_them() {
         for text in ["0B", "1B", "1025B", "32KiB", "128MiB", "1536MiB", "4GiB"] {
-            let bytes: host_manifest::Size = text.parse().unwrap();
+            let bytes: host_manifest::ByteSize = text.parse().unwrap();
             assert_eq!(size(bytes.0), text);
         }
     }

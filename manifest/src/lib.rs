@@ -26,5 +26,6 @@ pub use overlap::Overlap;
 pub use parse::{load, parse, schema};
 pub use stamp::Stamp;
 pub use units::{
-    Grant, HealthAddr, Limit, ListenAddr, LogRate, MinRate, Rate, Size, SmokeCheck, Span,
+    ByteSize, DurationOrOff, Grant, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff, MinRate,
+    MinRateOrOff, SmokeCheck,
 };

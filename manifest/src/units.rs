@@ -15,9 +15,9 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A duration: `500ms`, `25s`, `1m 30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span(pub Duration);
+pub struct HumanDuration(pub Duration);
 
-impl FromStr for Span {
+impl FromStr for HumanDuration {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -40,24 +40,26 @@ impl FromStr for Span {
 
 /// A duration, or `off` for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit(pub Option<Duration>);
+pub struct DurationOrOff(pub Option<Duration>);
 
-impl FromStr for Limit {
+impl FromStr for DurationOrOff {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text == "off" {
             return Ok(Self(None));
         }
-        text.parse::<Span>().map(|span| Self(Some(span.0))).map_err(|why| format!("{why}, or off"))
+        text.parse::<HumanDuration>()
+            .map(|span| Self(Some(span.0)))
+            .map_err(|why| format!("{why}, or off"))
     }
 }
 
 /// A number of bytes: `64MiB`, `32KiB`, `1GB`; without a unit, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size(pub u64);
+pub struct ByteSize(pub u64);
 
-impl FromStr for Size {
+impl FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -101,9 +103,9 @@ impl MinRate {
 /// Bytes per second that a peer must move at least, or `off` for none: `240B/s`, `1KiB/s`; without
 /// `/s` the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate(pub Option<MinRate>);
+pub struct MinRateOrOff(pub Option<MinRate>);
 
-impl FromStr for Rate {
+impl FromStr for MinRateOrOff {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -116,9 +118,9 @@ impl FromStr for Rate {
 /// Bytes per second that a guest may add to the log, or `off` for no bound: `64KiB/s`, `1MiB/s`;
 /// without `/s` the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogRate(pub Option<u64>);
+pub struct LogRateOrOff(pub Option<u64>);
 
-impl FromStr for LogRate {
+impl FromStr for LogRateOrOff {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -133,8 +135,8 @@ fn per_second(text: &str, examples: &str) -> Result<Option<u64>, String> {
         return Ok(None);
     }
     match text.strip_suffix("/s").unwrap_or(text).parse() {
-        Ok(Size(0)) => Err(format!("nothing per second is no rate; {form}")),
-        Ok(Size(bytes)) => Ok(Some(bytes)),
+        Ok(ByteSize(0)) => Err(format!("nothing per second is no rate; {form}")),
+        Ok(ByteSize(bytes)) => Ok(Some(bytes)),
         Err(_) => Err(format!("not a rate; {form}")),
     }
 }

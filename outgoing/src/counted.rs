@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::{CaptureConnection, Connected, Connecti
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead as _, ReadBuf};
 
-use crate::layer::{Hooks, Layer};
+use crate::layer::{IoHooks, Layer};
 use crate::wire::Wire;
 
 /// What is under HTTP: TCP, perhaps with TLS.
@@ -61,7 +61,7 @@ impl Counted {
     }
 }
 
-impl Hooks<TokioIo<Secured>> for ConnectionRecord {
+impl IoHooks<TokioIo<Secured>> for ConnectionRecord {
     fn read(
         &mut self,
         io: &mut TokioIo<Secured>,

@@ -14,7 +14,7 @@ pub(crate) struct Layer<T, H> {
 }
 
 /// What a [`Layer`] adds to the operations of the connection under it. Without a word each goes through.
-pub(crate) trait Hooks<T> {
+pub(crate) trait IoHooks<T> {
     /// A read.
     fn read(
         &mut self,
@@ -50,7 +50,7 @@ pub(crate) trait Hooks<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin, H: Hooks<T> + Unpin> AsyncRead for Layer<T, H> {
+impl<T: AsyncRead + Unpin, H: IoHooks<T> + Unpin> AsyncRead for Layer<T, H> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -61,7 +61,7 @@ impl<T: AsyncRead + Unpin, H: Hooks<T> + Unpin> AsyncRead for Layer<T, H> {
     }
 }
 
-impl<T: AsyncWrite + Unpin, H: Hooks<T> + Unpin> AsyncWrite for Layer<T, H> {
+impl<T: AsyncWrite + Unpin, H: IoHooks<T> + Unpin> AsyncWrite for Layer<T, H> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{self, Sleep};
 
-use crate::layer::{Hooks, Layer};
+use crate::layer::{IoHooks, Layer};
 
 /// A TCP connection with what counts it.
 pub(crate) type Wire = Layer<TcpStream, TcpHooks>;
@@ -123,7 +123,7 @@ impl TcpHooks {
     }
 }
 
-impl Hooks<TcpStream> for TcpHooks {
+impl IoHooks<TcpStream> for TcpHooks {
     fn read(
         &mut self,
         tcp: &mut TcpStream,

@@ -13,9 +13,9 @@ use super::routes;
 use super::spanned::{Spanned, Written};
 use crate::error::Problem;
 use crate::{
-    BreakerConfig, ComponentConfig, ComponentLimits, ConnectionLimits, Limit, ListenAddr,
-    ListenConfig, LogRate, Manifest, Rate, ReuseConfig, Size, Span, StopConfig, SwapConfig,
-    TotalLimits, defaults,
+    BreakerConfig, ByteSize, ComponentConfig, ComponentLimits, ConnectionLimits, DurationOrOff,
+    HumanDuration, ListenAddr, ListenConfig, LogRateOrOff, Manifest, MinRateOrOff, ReuseConfig,
+    StopConfig, SwapConfig, TotalLimits, defaults,
 };
 
 /// Reads everything, and complains to `reader`; what comes out is for use only if nobody did.
@@ -197,7 +197,7 @@ fn swap(reader: &mut Reader<'_>, raw: &raw::Swap) -> SwapConfig {
         watch: raw.watch,
         compile: span(reader, raw.compile_timeout.as_ref(), defaults::COMPILE_TIMEOUT),
         compile_memory: reader
-            .word_or(raw.compile_memory.as_ref(), default::<Size>(defaults::COMPILE_MEMORY))
+            .word_or(raw.compile_memory.as_ref(), default::<ByteSize>(defaults::COMPILE_MEMORY))
             .0,
         retire: span(reader, raw.retire_timeout.as_ref(), defaults::RETIRE_TIMEOUT),
         retired: count(raw.max_retired, default(defaults::MAX_RETIRED)),
@@ -212,9 +212,11 @@ fn connection(reader: &mut Reader<'_>, raw: &raw::Listen, body_idle: Duration) -
         head: span(reader, raw.request_head_timeout.as_ref(), defaults::REQUEST_HEAD_TIMEOUT),
         keep_alive: span(reader, raw.keep_alive_timeout.as_ref(), defaults::KEEP_ALIVE_TIMEOUT),
         body_idle,
-        min_rate: reader.word_or(raw.min_rate.as_ref(), default::<Rate>(defaults::MIN_RATE)).0,
+        min_rate: reader
+            .word_or(raw.min_rate.as_ref(), default::<MinRateOrOff>(defaults::MIN_RATE))
+            .0,
         prefetch: reader
-            .word_or(raw.prefetch_body.as_ref(), default::<Size>(defaults::PREFETCH_BODY))
+            .word_or(raw.prefetch_body.as_ref(), default::<ByteSize>(defaults::PREFETCH_BODY))
             .0,
         header_size: fitting(
             reader.word_or(raw.max_header_size.as_ref(), default(defaults::MAX_HEADER_SIZE)),
@@ -263,8 +265,8 @@ impl ComponentLimits {
 
 /// The limits of a component about which nobody says anything, with so many instances.
 fn default_limits(instances: usize) -> ComponentLimits {
-    let duration = |text| default::<Span>(text).0;
-    let size = |text| default::<Size>(text);
+    let duration = |text| default::<HumanDuration>(text).0;
+    let size = |text| default::<ByteSize>(text);
     ComponentLimits {
         instances,
         queue: default(defaults::MAX_QUEUE),
@@ -274,7 +276,7 @@ fn default_limits(instances: usize) -> ComponentLimits {
         cpu: duration(defaults::CPU_TIME),
         response_head: duration(defaults::RESPONSE_HEAD_TIMEOUT),
         body_idle: duration(defaults::BODY_IDLE_TIMEOUT),
-        total: default::<Limit>(defaults::EXCHANGE_TIMEOUT).0,
+        total: default::<DurationOrOff>(defaults::EXCHANGE_TIMEOUT).0,
         after: duration(defaults::AFTER_TIMEOUT),
         hook: duration(defaults::HOOK_TIMEOUT),
         request_body: size(defaults::MAX_REQUEST_BODY).0,
@@ -283,14 +285,14 @@ fn default_limits(instances: usize) -> ComponentLimits {
         outgoing: default(defaults::MAX_OUTGOING_REQUESTS),
         outgoing_response_body: size(defaults::MAX_OUTGOING_RESPONSE_BODY).0,
         keyvalue: size(defaults::MAX_KEYVALUE).0,
-        log_rate: default::<LogRate>(defaults::LOG_RATE).0,
+        log_rate: default::<LogRateOrOff>(defaults::LOG_RATE).0,
     }
 }
 
 /// `base`, changed by what is written.
 fn limits(reader: &mut Reader<'_>, raw: &raw::Limits, base: &ComponentLimits) -> ComponentLimits {
-    let mut duration = |written: &Option<Written<Span>>, base: Duration| {
-        reader.word_or(written.as_ref(), Span(base)).0
+    let mut duration = |written: &Option<Written<HumanDuration>>, base: Duration| {
+        reader.word_or(written.as_ref(), HumanDuration(base)).0
     };
     let times = ComponentLimits {
         queue_wait: duration(&raw.queue_timeout, base.queue_wait),
@@ -301,15 +303,15 @@ fn limits(reader: &mut Reader<'_>, raw: &raw::Limits, base: &ComponentLimits) ->
         hook: duration(&raw.hook_timeout, base.hook),
         ..*base
     };
-    let total = reader.word_or(raw.exchange_timeout.as_ref(), Limit(base.total)).0;
-    let log_rate = reader.word_or(raw.log_rate.as_ref(), LogRate(base.log_rate)).0;
-    let mut bound = |written: &Option<Written<Size>>, base: Option<u64>| {
+    let total = reader.word_or(raw.exchange_timeout.as_ref(), DurationOrOff(base.total)).0;
+    let log_rate = reader.word_or(raw.log_rate.as_ref(), LogRateOrOff(base.log_rate)).0;
+    let mut bound = |written: &Option<Written<ByteSize>>, base: Option<u64>| {
         written.as_ref().and_then(|size| reader.word(size)).map(|size| size.0).or(base)
     };
     ComponentLimits {
         instances: count(raw.instances, base.instances),
         queue: count(raw.queue, base.queue),
-        memory: bound(&raw.memory, None).map_or(base.memory, |size| fitting(Size(size))),
+        memory: bound(&raw.memory, None).map_or(base.memory, |size| fitting(ByteSize(size))),
         memory_total: bound(&raw.memory_total, base.memory_total),
         total,
         request_body: bound(&raw.request_body, None).unwrap_or(base.request_body),
@@ -324,7 +326,7 @@ fn limits(reader: &mut Reader<'_>, raw: &raw::Limits, base: &ComponentLimits) ->
     }
 }
 
-fn span(reader: &mut Reader<'_>, written: Option<&Written<Span>>, text: &str) -> Duration {
+fn span(reader: &mut Reader<'_>, written: Option<&Written<HumanDuration>>, text: &str) -> Duration {
     reader.word_or(written, default(text)).0
 }
 
@@ -341,6 +343,6 @@ fn small(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn fitting(size: Size) -> usize {
+fn fitting(size: ByteSize) -> usize {
     usize::try_from(size.0).unwrap_or(usize::MAX)
 }

@@ -7,25 +7,28 @@ use strum::{EnumString, VariantNames};
 
 use super::spanned::Form;
 use crate::outgoing::{Endpoint, Origin};
-use crate::{Fail, HealthAddr, Limit, ListenAddr, LogRate, Rate, Size, SmokeCheck, Span, Stdio};
+use crate::{
+    ByteSize, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
+    MinRateOrOff, SmokeCheck, Stdio,
+};
 
-impl Form for Span {
+impl Form for HumanDuration {
     const EXAMPLES: &'static [&'static str] = &["500ms", "25s", "1m30s"];
 }
 
-impl Form for Limit {
+impl Form for DurationOrOff {
     const EXAMPLES: &'static [&'static str] = &["30s", "off"];
 }
 
-impl Form for Size {
+impl Form for ByteSize {
     const EXAMPLES: &'static [&'static str] = &["32KiB", "64MiB", "1GiB"];
 }
 
-impl Form for Rate {
+impl Form for MinRateOrOff {
     const EXAMPLES: &'static [&'static str] = &["240B/s", "1KiB/s", "off"];
 }
 
-impl Form for LogRate {
+impl Form for LogRateOrOff {
     const EXAMPLES: &'static [&'static str] = &["64KiB/s", "1MiB/s", "off"];
 }
 

@@ -13,7 +13,8 @@ use super::enums::{Backend, Reached, Verb};
 use super::spanned::{Spanned, Written};
 use crate::outgoing::{Endpoint, Origin};
 use crate::{
-    Fail, HealthAddr, Limit, ListenAddr, LogRate, Rate, Size, SmokeCheck, Span, Stdio, defaults,
+    ByteSize, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
+    MinRateOrOff, SmokeCheck, Stdio, defaults,
 };
 
 /// A manifest of `host`: what is served, where, with which grants and limits.
@@ -58,22 +59,22 @@ pub(super) struct Listen {
     pub(super) max_connections: Option<u64>,
     /// Time to receive the head of a request; then 408.
     #[schemars(extend("default" = defaults::REQUEST_HEAD_TIMEOUT))]
-    pub(super) request_head_timeout: Option<Written<Span>>,
+    pub(super) request_head_timeout: Option<Written<HumanDuration>>,
     /// How long a connection may be idle between requests. Longer than that of your load balancer
     /// is best, so that it closes first.
     #[schemars(extend("default" = defaults::KEEP_ALIVE_TIMEOUT))]
-    pub(super) keep_alive_timeout: Option<Written<Span>>,
+    pub(super) keep_alive_timeout: Option<Written<HumanDuration>>,
     /// The slowest that a client may send a body or take an answer, or `off`: measured over 10s of waiting for
     /// it, after 5s for nothing; then 408, or the stream is broken.
     #[schemars(extend("default" = defaults::MIN_RATE))]
-    pub(super) min_rate: Option<Written<Rate>>,
+    pub(super) min_rate: Option<Written<MinRateOrOff>>,
     /// Size of a request body that is read before an instance is taken, where the head says the length; 0B for
     /// never. Not behind `Expect: 100-continue`.
     #[schemars(extend("default" = defaults::PREFETCH_BODY))]
-    pub(super) prefetch_body: Option<Written<Size>>,
+    pub(super) prefetch_body: Option<Written<ByteSize>>,
     /// Size of the head of a request; then 431. At least 8KiB.
     #[schemars(extend("default" = defaults::MAX_HEADER_SIZE))]
-    pub(super) max_header_size: Option<Written<Size>>,
+    pub(super) max_header_size: Option<Written<ByteSize>>,
     /// Headers in a request; then 431.
     #[schemars(extend("default" = number(defaults::MAX_HEADERS)))]
     pub(super) max_headers: Option<u64>,
@@ -86,14 +87,14 @@ pub(super) struct Stop {
     /// After SIGTERM, go on accepting for this long; part of drain-timeout. Kubernetes needs about
     /// 5s.
     #[schemars(extend("default" = defaults::DRAIN_DELAY))]
-    pub(super) drain_delay: Option<Written<Span>>,
+    pub(super) drain_delay: Option<Written<HumanDuration>>,
     /// From SIGTERM to the moment when what is still running is cut. Below what the supervisor
     /// grants (Kubernetes 30s, systemd 90s).
     #[schemars(extend("default" = defaults::DRAIN_TIMEOUT))]
-    pub(super) drain_timeout: Option<Written<Span>>,
+    pub(super) drain_timeout: Option<Written<HumanDuration>>,
     /// During a stop an idle kept-alive connection may still send its next request for this long.
     #[schemars(extend("default" = defaults::LINGER))]
-    pub(super) linger: Option<Written<Span>>,
+    pub(super) linger: Option<Written<HumanDuration>>,
 }
 
 /// How a swap goes.
@@ -106,13 +107,13 @@ pub(super) struct Swap {
     pub(super) watch: bool,
     /// How long compiling may take; then the component is refused.
     #[schemars(extend("default" = defaults::COMPILE_TIMEOUT))]
-    pub(super) compile_timeout: Option<Written<Span>>,
+    pub(super) compile_timeout: Option<Written<HumanDuration>>,
     /// Memory that compiling one component may take; then it is refused.
     #[schemars(extend("default" = defaults::COMPILE_MEMORY))]
-    pub(super) compile_memory: Option<Written<Size>>,
+    pub(super) compile_memory: Option<Written<ByteSize>>,
     /// From a swap to the moment when what still runs on the version before is cut.
     #[schemars(extend("default" = defaults::RETIRE_TIMEOUT))]
-    pub(super) retire_timeout: Option<Written<Span>>,
+    pub(super) retire_timeout: Option<Written<HumanDuration>>,
     /// Replaced versions of one component that may linger; one more, and the oldest is cut.
     #[schemars(extend("default" = number(defaults::MAX_RETIRED)))]
     pub(super) max_retired: Option<u64>,
@@ -127,7 +128,7 @@ pub(super) struct Total {
     pub(super) instances: Option<u64>,
     /// Linear memory of all instances. By default three quarters of what the cgroup allows; without one
     /// there is no bound but that of each.
-    pub(super) memory: Option<Written<Size>>,
+    pub(super) memory: Option<Written<ByteSize>>,
 }
 
 /// What one component may use. At its limit it hurts itself alone.
@@ -141,36 +142,36 @@ pub(super) struct Limits {
     pub(super) queue: Option<u64>,
     /// How long a request waits for an instance before it gets 503 with Retry-After.
     #[schemars(extend("default" = defaults::QUEUE_TIMEOUT))]
-    pub(super) queue_timeout: Option<Written<Span>>,
+    pub(super) queue_timeout: Option<Written<HumanDuration>>,
     /// Linear memory of one instance; a guest that wants more is refused the growth.
     #[schemars(extend("default" = defaults::MAX_MEMORY))]
-    pub(super) memory: Option<Written<Size>>,
+    pub(super) memory: Option<Written<ByteSize>>,
     /// Linear memory of all instances of the component together. No bound by default.
-    pub(super) memory_total: Option<Written<Size>>,
+    pub(super) memory_total: Option<Written<ByteSize>>,
     /// CPU time of one exchange; then 504, or a broken stream.
     #[schemars(extend("default" = defaults::CPU_TIME))]
-    pub(super) cpu_time: Option<Written<Span>>,
+    pub(super) cpu_time: Option<Written<HumanDuration>>,
     /// From the head of the request to the head of the answer; then 504. The time in which the guest waits
     /// for bytes of its client is not counted.
     #[schemars(extend("default" = defaults::RESPONSE_HEAD_TIMEOUT))]
-    pub(super) response_head_timeout: Option<Written<Span>>,
+    pub(super) response_head_timeout: Option<Written<HumanDuration>>,
     /// Longest pause between two frames of a body, in either direction; then the stream is broken.
     #[schemars(extend("default" = defaults::BODY_IDLE_TIMEOUT))]
-    pub(super) body_idle_timeout: Option<Written<Span>>,
+    pub(super) body_idle_timeout: Option<Written<HumanDuration>>,
     /// The whole exchange, or `off`: a stream may be meant to last.
     #[schemars(extend("default" = defaults::EXCHANGE_TIMEOUT))]
-    pub(super) exchange_timeout: Option<Written<Limit>>,
+    pub(super) exchange_timeout: Option<Written<DurationOrOff>>,
     /// Work of a guest after its answer has ended.
     #[schemars(extend("default" = defaults::AFTER_TIMEOUT))]
-    pub(super) after_timeout: Option<Written<Span>>,
+    pub(super) after_timeout: Option<Written<HumanDuration>>,
     /// How long a lifecycle hook may take: on-start, on-drain, on-shutdown.
     #[schemars(extend("default" = defaults::HOOK_TIMEOUT))]
-    pub(super) hook_timeout: Option<Written<Span>>,
+    pub(super) hook_timeout: Option<Written<HumanDuration>>,
     /// Size of a request body; then 413. Bodies are streamed, never held.
     #[schemars(extend("default" = defaults::MAX_REQUEST_BODY))]
-    pub(super) request_body: Option<Written<Size>>,
+    pub(super) request_body: Option<Written<ByteSize>>,
     /// Size of a response body; then the stream is broken. No bound by default: bodies are streamed.
-    pub(super) response_body: Option<Written<Size>>,
+    pub(super) response_body: Option<Written<ByteSize>>,
     /// Handles of one instance to what the host has for it: streams, headers, files.
     #[schemars(extend("default" = number(defaults::MAX_HANDLES)))]
     pub(super) handles: Option<u64>,
@@ -180,14 +181,14 @@ pub(super) struct Limits {
     /// Size of the response to an outgoing request; then it breaks off, or fails at its head if that
     /// says so.
     #[schemars(extend("default" = defaults::MAX_OUTGOING_RESPONSE_BODY))]
-    pub(super) outgoing_response_body: Option<Written<Size>>,
+    pub(super) outgoing_response_body: Option<Written<ByteSize>>,
     /// What is in the component's own buckets together; also the size of one value.
     #[schemars(extend("default" = defaults::MAX_KEYVALUE))]
-    pub(super) keyvalue_size: Option<Written<Size>>,
+    pub(super) keyvalue_size: Option<Written<ByteSize>>,
     /// What the component's instances may add to the log, all together, in bytes per second, or `off`
     /// for no bound; as much may come at once. Lines beyond are left out and counted.
     #[schemars(extend("default" = defaults::LOG_RATE))]
-    pub(super) log_rate: Option<Written<LogRate>>,
+    pub(super) log_rate: Option<Written<LogRateOrOff>>,
 }
 
 /// One component with what it is given and what it may use.
@@ -234,7 +235,7 @@ pub(super) struct Reuse {
     pub(super) concurrency: Option<u64>,
     /// How long an instance waits for its next request before it ends.
     #[schemars(extend("default" = defaults::REUSE_IDLE))]
-    pub(super) idle: Option<Written<Span>>,
+    pub(super) idle: Option<Written<HumanDuration>>,
 }
 
 /// When a component that keeps failing is put aside.
@@ -246,10 +247,10 @@ pub(super) struct Breaker {
     pub(super) failures: Option<u64>,
     /// The time within which they count.
     #[schemars(extend("default" = defaults::BREAKER_WITHIN))]
-    pub(super) within: Option<Written<Span>>,
+    pub(super) within: Option<Written<HumanDuration>>,
     /// How long requests get 503 with Retry-After then.
     #[schemars(extend("default" = defaults::BREAKER_PAUSE))]
-    pub(super) pause: Option<Written<Span>>,
+    pub(super) pause: Option<Written<HumanDuration>>,
 }
 
 /// What a component is given beyond the sandbox.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use host_manifest::{Size, Span, SwapConfig, defaults};
+use host_manifest::{ByteSize, HumanDuration, SwapConfig, defaults};
 
 use super::super::checked::CompileConfig;
 use super::complaint::refuse;
@@ -36,12 +36,12 @@ impl CompileArgs {
 pub(super) struct BoundArgs {
     /// How long compiling may take; then the component is refused
     #[arg(long, value_name = "TIME", default_value = defaults::COMPILE_TIMEOUT)]
-    pub(super) compile_timeout: Span,
+    pub(super) compile_timeout: HumanDuration,
 
     /// Memory that compiling one component may take; then it is refused. It is compiled by a process
     /// of its own, beside traffic at the lowest priority
     #[arg(long, value_name = "SIZE", default_value = defaults::COMPILE_MEMORY)]
-    pub(super) compile_memory: Size,
+    pub(super) compile_memory: ByteSize,
 }
 
 impl BoundArgs {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use host_manifest::{Grant, ReuseConfig, Span, defaults};
+use host_manifest::{Grant, HumanDuration, ReuseConfig, defaults};
 
 use super::complaint::complaint;
 
@@ -28,11 +28,11 @@ pub(super) struct GuestArgs {
 
     /// How long an instance waits for its next request before it ends, with --reuse
     #[arg(long, value_name = "TIME", default_value = defaults::REUSE_IDLE)]
-    reuse_idle: Span,
+    reuse_idle: HumanDuration,
 
     /// How long a lifecycle hook of a guest may take: on-start, on-drain, on-shutdown
     #[arg(long, value_name = "TIME", default_value = defaults::HOOK_TIMEOUT)]
-    pub(super) hook_timeout: Span,
+    pub(super) hook_timeout: HumanDuration,
 }
 
 impl GuestArgs {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use host_manifest::{
-    ComponentLimits, ConnectionLimits, Limit, LogRate, Rate, Size, Span, TotalLimits, defaults,
+    ByteSize, ComponentLimits, ConnectionLimits, DurationOrOff, HumanDuration, LogRateOrOff,
+    MinRateOrOff, TotalLimits, defaults,
 };
 
 use super::complaint::{complaint, refuse};
@@ -22,49 +23,49 @@ pub(super) struct LimitArgs {
 
     /// How long a request waits for an instance before it gets 503 with Retry-After
     #[arg(long, value_name = "TIME", default_value = defaults::QUEUE_TIMEOUT)]
-    queue_timeout: Span,
+    queue_timeout: HumanDuration,
 
     /// Linear memory of one instance; a guest that wants more is refused the growth
     #[arg(long, value_name = "SIZE", default_value = defaults::MAX_MEMORY)]
-    max_memory: Size,
+    max_memory: ByteSize,
 
     /// Linear memory of all instances together [default: three quarters of what the cgroup allows; no
     /// bound but that of each without one]
     #[arg(long, value_name = "SIZE")]
-    total_memory: Option<Size>,
+    total_memory: Option<ByteSize>,
 
     /// CPU time of one instance; then 504, or a broken stream
     #[arg(long, value_name = "TIME", default_value = defaults::CPU_TIME)]
-    cpu_time: Span,
+    cpu_time: HumanDuration,
 
     /// From the request's head to the head of the guest's answer; then 504
     #[arg(long, value_name = "TIME", default_value = defaults::RESPONSE_HEAD_TIMEOUT)]
-    response_head_timeout: Span,
+    response_head_timeout: HumanDuration,
 
     /// Longest pause between two frames of a body, in either direction; then the stream is broken
     #[arg(long, value_name = "TIME", default_value = defaults::BODY_IDLE_TIMEOUT)]
-    body_idle_timeout: Span,
+    body_idle_timeout: HumanDuration,
 
     /// The whole exchange, or `off`: a stream may be meant to last
     #[arg(long, value_name = "TIME", default_value = defaults::EXCHANGE_TIMEOUT)]
-    exchange_timeout: Limit,
+    exchange_timeout: DurationOrOff,
 
     /// Work of a guest after its answer has ended
     #[arg(long, value_name = "TIME", default_value = defaults::AFTER_TIMEOUT)]
-    after_timeout: Span,
+    after_timeout: HumanDuration,
 
     /// What guests may add to the log in a second, or `off`; as much may come at once. Lines beyond
     /// are left out and counted
     #[arg(long, value_name = "RATE", default_value = defaults::LOG_RATE)]
-    guest_log_rate: LogRate,
+    guest_log_rate: LogRateOrOff,
 
     /// Size of a request body; then 413. Bodies are streamed, never held
     #[arg(long, value_name = "SIZE", default_value = defaults::MAX_REQUEST_BODY)]
-    max_request_body: Size,
+    max_request_body: ByteSize,
 
     /// Size of a request head; then 431 (at least 8KiB)
     #[arg(long, value_name = "SIZE", default_value = defaults::MAX_HEADER_SIZE)]
-    max_header_size: Size,
+    max_header_size: ByteSize,
 
     /// Headers in a request; then 431
     #[arg(long, value_name = "N", default_value = defaults::MAX_HEADERS)]
@@ -72,17 +73,17 @@ pub(super) struct LimitArgs {
 
     /// Time to receive a request's head; then 408
     #[arg(long, value_name = "TIME", default_value = defaults::REQUEST_HEAD_TIMEOUT)]
-    request_head_timeout: Span,
+    request_head_timeout: HumanDuration,
 
     /// The slowest that a client may send a body or take an answer, or `off`: measured over 10s of
     /// waiting for it, after 5s for nothing; then 408, or the stream is broken
     #[arg(long, value_name = "RATE", default_value = defaults::MIN_RATE)]
-    min_rate: Rate,
+    min_rate: MinRateOrOff,
 
     /// Size of a request body that is read before an instance is taken, where the head says the
     /// length; 0B for never. Not behind `Expect: 100-continue`
     #[arg(long, value_name = "SIZE", default_value = defaults::PREFETCH_BODY)]
-    prefetch_body: Size,
+    prefetch_body: ByteSize,
 
     /// Connections at once; above that the one that has been idle longest makes room
     #[arg(long, value_name = "N", default_value = defaults::MAX_CONNECTIONS)]
@@ -91,7 +92,7 @@ pub(super) struct LimitArgs {
     /// How long a connection may be idle between requests. Longer than your load balancer's (60s
     /// for most), so that it closes first
     #[arg(long, value_name = "TIME", default_value = defaults::KEEP_ALIVE_TIMEOUT)]
-    keep_alive_timeout: Span,
+    keep_alive_timeout: HumanDuration,
 }
 
 impl LimitArgs {

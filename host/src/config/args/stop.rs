@@ -1,7 +1,7 @@
 //! Flags of stopping.
 
 use clap::Args;
-use host_manifest::{Span, StopConfig, defaults};
+use host_manifest::{HumanDuration, StopConfig, defaults};
 
 use super::complaint::complaint;
 
@@ -11,18 +11,18 @@ pub(super) struct StopArgs {
     /// After SIGTERM, keep accepting for this long while saying `Connection: close`. Kubernetes
     /// needs about 5s, because it withdraws endpoints beside the signal; part of --drain-timeout
     #[arg(long, value_name = "TIME", default_value = defaults::DRAIN_DELAY)]
-    drain_delay: Span,
+    drain_delay: HumanDuration,
 
     /// From SIGTERM to the moment when what is still running is cut. Keep it below the time that
     /// the supervisor grants (Kubernetes 30s, systemd 90s). A second SIGTERM or SIGINT, 500ms or more
     /// after the first, cuts before that, and SIGQUIT at once
     #[arg(long, value_name = "TIME", default_value = defaults::DRAIN_TIMEOUT)]
-    drain_timeout: Span,
+    drain_timeout: HumanDuration,
 
     /// During a stop an idle kept-alive HTTP/1 connection may still send its next request for this
     /// long; it is served. Longer than a client's pause between requests is best
     #[arg(long, value_name = "TIME", default_value = defaults::LINGER)]
-    linger: Span,
+    linger: HumanDuration,
 }
 
 impl StopArgs {

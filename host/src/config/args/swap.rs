@@ -1,7 +1,7 @@
 //! Flags of swapping.
 
 use clap::Args;
-use host_manifest::{SmokeCheck, Span, SwapConfig, defaults};
+use host_manifest::{HumanDuration, SmokeCheck, SwapConfig, defaults};
 
 use super::compile::BoundArgs;
 use super::complaint::refuse;
@@ -25,7 +25,7 @@ pub(super) struct SwapArgs {
 
     /// From a swap to the moment when what still runs on the version before is cut
     #[arg(long, value_name = "TIME", default_value = defaults::RETIRE_TIMEOUT)]
-    retire_timeout: Span,
+    retire_timeout: HumanDuration,
 
     /// Replaced versions that may linger until their last exchange ends; one more, and the oldest
     /// is cut
