@@ -7,7 +7,7 @@
 //!
 //! `ARCHITECTURE.md` draws both ways and says which folder may know which.
 
-mod advice;
+mod admin;
 mod cgroup;
 pub mod check;
 pub mod compile;
@@ -18,16 +18,16 @@ pub mod ctl;
 mod date;
 pub mod exit;
 pub mod http;
+mod lint;
 pub mod log;
-mod operate;
 mod outfit;
 pub mod outlet;
 mod output;
 mod progress;
-mod report;
 mod resources;
 pub mod serve;
 pub mod site;
+mod size;
 mod terminal;
 mod threads;
 mod watch;

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use tracing::info;
 
 use crate::component::Compiling;
-use crate::{outlet, terminal};
+use crate::{outlet, size, terminal};
 
 /// For a process that has a log.
 pub(crate) fn log(compiling: Compiling<'_>) {
@@ -43,26 +43,5 @@ fn draw(compiling: Compiling<'_>) {
 }
 
 fn sentence(Compiling { path, bytes, .. }: Compiling<'_>) -> String {
-    format!("compiling {} ({})", path.display(), size(bytes))
-}
-
-/// As people say it: `11.2 MB`.
-fn size(bytes: usize) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{} kB", bytes / 1_000),
-        _ => format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_those_that_people_say() {
-        for (bytes, says) in [(12, "12 B"), (56_013, "56 kB"), (11_234_567, "11.2 MB")] {
-            assert_eq!(size(bytes), says);
-        }
-    }
+    format!("compiling {} ({})", path.display(), size::rounded(bytes))
 }

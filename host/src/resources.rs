@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::component::FileSizeLimit;
 use crate::config::ServeConfig;
-use crate::{cgroup, descriptors, operate, threads};
+use crate::{cgroup, descriptors, size, threads};
 
 /// Threads that the process needs beside its first: for the log, the lifecycle and both clocks, the
 /// workers, those for what blocks, what watches; and a few for what comes and goes.
@@ -46,9 +46,9 @@ pub(crate) fn memory(config: &ServeConfig) -> Option<u64> {
     let asked = config.manifest.total.memory;
     let Some(limit) = cgroup::memory_limit() else { return asked };
     let fits = cgroup::for_guests(limit);
-    let [allowed, guests] = [limit, asked.unwrap_or(fits)].map(operate::size);
+    let [allowed, guests] = [limit, asked.unwrap_or(fits)].map(size::exact);
     if asked.is_some_and(|asked| asked > fits) {
-        let fits = operate::size(fits);
+        let fits = size::exact(fits);
         let name = if config.file.is_some() { "total.memory" } else { "--total-memory" };
         warn!(
             allowed,

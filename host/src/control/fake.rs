@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::schema::{
-    Connection, ConnectionCounts, Doing, Ended, Generation, Instances, Outcome, Phase, Progress,
-    Protocol, Refused, SCHEMA, Status,
+    ChangeOutcome, ConnectionActivity, ConnectionCounts, ConnectionStatus, GenerationStatus,
+    InstanceCount, PhaseName, ProtocolName, Refusal, SCHEMA, Status, StopEnd, StopProgress,
 };
-use super::{Host, Pending};
+use super::{CommandFuture, Host};
 
 pub(super) struct Fake {
     pub(super) asked: Mutex<Vec<String>>,
-    pub(super) ended: watch::Sender<Option<Ended>>,
+    pub(super) ended: watch::Sender<Option<StopEnd>>,
 }
 
 impl Fake {
@@ -37,13 +37,13 @@ impl Host for Fake {
             version: "0".into(),
             pid: 1,
             uptime_ms: 1,
-            phase: Phase::Ready,
+            phase: PhaseName::Ready,
             stopping: None,
             addresses: vec!["127.0.0.1:1".into()],
             connections: ConnectionCounts::default(),
             exchanges_in_flight: 0,
             afterwork_in_flight: 0,
-            instances: Instances { in_use: 0, limit: 1 },
+            instances: InstanceCount { in_use: 0, limit: 1 },
             generations: self.generations(),
             last_swap: None,
             components: Vec::new(),
@@ -52,13 +52,13 @@ impl Host for Fake {
         }
     }
 
-    fn connections(&self) -> Vec<Connection> {
-        vec![Connection {
+    fn connections(&self) -> Vec<ConnectionStatus> {
+        vec![ConnectionStatus {
             id: 1,
             peer: "unix".into(),
             listener: "unix:/a".into(),
-            protocol: Protocol::Http1,
-            state: Doing::Idle,
+            protocol: ProtocolName::Http1,
+            state: ConnectionActivity::Idle,
             age_ms: 1,
             idle_ms: 1,
             exchanges_served: 1,
@@ -66,49 +66,49 @@ impl Host for Fake {
         }]
     }
 
-    fn generations(&self) -> Vec<Generation> {
+    fn generations(&self) -> Vec<GenerationStatus> {
         Vec::new()
     }
 
-    fn reload(&self) -> Pending {
+    fn reload(&self) -> CommandFuture {
         self.note("reload");
-        Box::pin(async { Outcome::Unchanged { generation: 1 } })
+        Box::pin(async { ChangeOutcome::Unchanged { generation: 1 } })
     }
 
     /// Panics for one path and rejects another.
-    fn swap(&self, _component: Option<String>, path: PathBuf) -> Pending {
+    fn swap(&self, _component: Option<String>, path: PathBuf) -> CommandFuture {
         self.note(format!("swap {}", path.display()));
         Box::pin(async move {
             assert!(path != *"/panic", "as it was told");
             if path == *"/bad" {
-                return Outcome::Rejected { step: "load".into(), why: "it is bad".into() };
+                return ChangeOutcome::Rejected { step: "load".into(), why: "it is bad".into() };
             }
-            Outcome::Swapped { from: 1, to: 2, took_ms: 3 }
+            ChangeOutcome::Swapped { from: 1, to: 2, took_ms: 3 }
         })
     }
 
-    fn rollback(&self, _component: Option<String>) -> Pending {
+    fn rollback(&self, _component: Option<String>) -> CommandFuture {
         self.note("rollback");
-        Box::pin(async { Outcome::Swapped { from: 2, to: 1, took_ms: 0 } })
+        Box::pin(async { ChangeOutcome::Swapped { from: 2, to: 1, took_ms: 0 } })
     }
 
-    fn drain(&self) -> Result<(), Refused> {
+    fn drain(&self) -> Result<(), Refusal> {
         self.note("drain");
         Ok(())
     }
 
-    fn undrain(&self) -> Result<(), Refused> {
+    fn undrain(&self) -> Result<(), Refusal> {
         self.note("undrain");
-        Err(Refused { error: "it is stopping".into() })
+        Err(Refusal { error: "it is stopping".into() })
     }
 
     fn stop(&self, now: bool) {
         self.note(format!("stop now={now}"));
     }
 
-    fn progress(&self) -> Progress {
-        Progress {
-            phase: Phase::Draining,
+    fn progress(&self) -> StopProgress {
+        StopProgress {
+            phase: PhaseName::Draining,
             elapsed_ms: 1,
             deadline_ms: Some(25_000),
             exchanges: 1,
@@ -117,7 +117,7 @@ impl Host for Fake {
         }
     }
 
-    fn ended(&self) -> watch::Receiver<Option<Ended>> {
+    fn ended(&self) -> watch::Receiver<Option<StopEnd>> {
         self.ended.subscribe()
     }
 }

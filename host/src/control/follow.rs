@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Host;
 use super::reply::line;
-use super::schema::{Ended, Line};
+use super::schema::{StopEnd, StopLine};
 
 /// Smooth for the eye.
 const EVERY: Duration = Duration::from_millis(200);
@@ -34,7 +34,7 @@ pub(super) async fn report(host: Arc<dyn Host>, lines: mpsc::Sender<Bytes>) {
                 // Asked for, and not begun yet: the next look sees it.
                 if progress.deadline_ms.is_some() {
                     // A full channel is a slow reader: it sees the next one.
-                    lines.try_send(line(&Line::Progress(progress))).ok();
+                    lines.try_send(line(&StopLine::Progress(progress))).ok();
                 }
             }
         }
@@ -45,8 +45,8 @@ pub(super) async fn report(host: Arc<dyn Host>, lines: mpsc::Sender<Bytes>) {
 }
 
 /// Waits for a reader to take what came before; bounded by the reader's connection.
-async fn say_last(lines: &mpsc::Sender<Bytes>, last: Ended) {
-    lines.send(line(&Line::Ended(last))).await.ok();
+async fn say_last(lines: &mpsc::Sender<Bytes>, last: StopEnd) {
+    lines.send(line(&StopLine::Ended(last))).await.ok();
 }
 
 /// The two ends of a report.

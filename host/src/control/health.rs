@@ -13,6 +13,7 @@ use tracing::info;
 use super::accept::{self, Tasks};
 use super::connection;
 use super::reply::{self, Reply};
+use super::schema::PhaseName;
 use super::seats::Seats;
 use crate::lifecycle::{Alarm, Phase, PhaseWatch};
 
@@ -24,12 +25,12 @@ const BACKLOG: i32 = 1024;
 
 /// The server of `/livez` and `/readyz`. Dropping it ends its connections.
 #[derive(Debug)]
-pub struct Health {
+pub struct HealthServer {
     tasks: Tasks,
     address: SocketAddr,
 }
 
-impl Health {
+impl HealthServer {
     /// Binds `address` and answers there, on `runtime`, from now on: before anything is loaded the
     /// host is alive and not ready. `alarm` goes off if that ends by a panic.
     ///
@@ -70,7 +71,7 @@ impl Health {
     }
 }
 
-impl Drop for Health {
+impl Drop for HealthServer {
     fn drop(&mut self) {
         self.tasks.end.cancel();
     }
@@ -93,19 +94,7 @@ fn answer(request: &Request<Incoming>, phase: Phase) -> Response<Reply> {
             "GET, HEAD",
         );
     }
-    reply::text(status, format!("{}\n", super::schema::Phase::from(phase).name()))
-}
-
-impl From<Phase> for super::schema::Phase {
-    fn from(phase: Phase) -> Self {
-        match phase {
-            Phase::Starting => Self::Starting,
-            Phase::Ready => Self::Ready,
-            Phase::LameDuck => Self::LameDuck,
-            Phase::Draining => Self::Draining,
-            Phase::Cut => Self::Cut,
-        }
-    }
+    reply::text(status, format!("{}\n", PhaseName::from(phase).name()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use super::*;
 
 /// One request on a connection of its own: status line and body.
-async fn ask(health: &Health, line: &str) -> (String, String) {
+async fn ask(health: &HealthServer, line: &str) -> (String, String) {
     let mut stream = TcpStream::connect(health.address()).await.unwrap();
     let request = format!("{line} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -19,9 +19,13 @@ async fn ask(health: &Health, line: &str) -> (String, String) {
 #[tokio::test]
 async fn alive_in_every_phase_and_ready_in_one() {
     let (set, phase) = PhaseWatch::with_setter();
-    let health =
-        Health::start(([127, 0, 0, 1], 0).into(), phase, Alarm::unheard(), &Handle::current())
-            .unwrap();
+    let health = HealthServer::start(
+        ([127, 0, 0, 1], 0).into(),
+        phase,
+        Alarm::unheard(),
+        &Handle::current(),
+    )
+    .unwrap();
     for (phase, ready, name) in [
         (Phase::Starting, "503", "starting\n"),
         (Phase::Ready, "200", "ready\n"),
@@ -44,9 +48,13 @@ async fn alive_in_every_phase_and_ready_in_one() {
 #[tokio::test]
 async fn other_paths_and_methods_are_refused() {
     let (_set, phase) = PhaseWatch::with_setter();
-    let health =
-        Health::start(([127, 0, 0, 1], 0).into(), phase, Alarm::unheard(), &Handle::current())
-            .unwrap();
+    let health = HealthServer::start(
+        ([127, 0, 0, 1], 0).into(),
+        phase,
+        Alarm::unheard(),
+        &Handle::current(),
+    )
+    .unwrap();
     let (head, body) = ask(&health, "GET /").await;
     assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
     assert!(body.contains("/readyz"), "{body}");
@@ -58,14 +66,14 @@ async fn other_paths_and_methods_are_refused() {
 #[tokio::test]
 async fn a_port_that_is_taken_is_an_error() {
     let (_set, phase) = PhaseWatch::with_setter();
-    let first = Health::start(
+    let first = HealthServer::start(
         ([127, 0, 0, 1], 0).into(),
         phase.clone(),
         Alarm::unheard(),
         &Handle::current(),
     )
     .unwrap();
-    let why =
-        Health::start(first.address(), phase, Alarm::unheard(), &Handle::current()).unwrap_err();
+    let why = HealthServer::start(first.address(), phase, Alarm::unheard(), &Handle::current())
+        .unwrap_err();
     assert_eq!(why.kind(), io::ErrorKind::AddrInUse);
 }

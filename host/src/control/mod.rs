@@ -25,14 +25,16 @@ use std::pin::Pin;
 
 use tokio::sync::watch;
 
-pub use health::Health;
-pub use server::Server;
-pub use socket::{Choice, ControlSocket, SocketError, default_directory, open, path_of};
+pub use health::HealthServer;
+pub use server::ControlServer;
+pub use socket::{ControlSocket, SocketChoice, SocketError, default_directory, open, path_of};
 
-use schema::{Connection, Ended, Generation, Outcome, Progress, Refused, Status};
+use schema::{
+    ChangeOutcome, ConnectionStatus, GenerationStatus, Refusal, Status, StopEnd, StopProgress,
+};
 
 /// A command under way. It is run to its end even if who asked for it has gone.
-pub type Pending = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+pub type CommandFuture = Pin<Box<dyn Future<Output = ChangeOutcome> + Send>>;
 
 /// The process, as an operator sees it. Implemented by whoever composes it.
 ///
@@ -42,43 +44,43 @@ pub trait Host: Send + Sync + 'static {
     fn status(&self) -> Status;
 
     /// Every connection, oldest first.
-    fn connections(&self) -> Vec<Connection>;
+    fn connections(&self) -> Vec<ConnectionStatus>;
 
     /// Every generation that is still here, newest first.
-    fn generations(&self) -> Vec<Generation>;
+    fn generations(&self) -> Vec<GenerationStatus>;
 
     /// Loads again what is served: the manifest and its files, or the component's file. Bounded by
     /// the implementation.
-    fn reload(&self) -> Pending;
+    fn reload(&self) -> CommandFuture;
 
     /// Swaps a component, the only one if none is named, to the file at this absolute path. Bounded
     /// by the implementation.
-    fn swap(&self, component: Option<String>, path: PathBuf) -> Pending;
+    fn swap(&self, component: Option<String>, path: PathBuf) -> CommandFuture;
 
     /// Swaps a component, the only one if none is named, to the generation that is kept for it.
     /// Bounded by the implementation.
-    fn rollback(&self, component: Option<String>) -> Pending;
+    fn rollback(&self, component: Option<String>) -> CommandFuture;
 
     /// Begins a lame duck by hand.
     ///
     /// # Errors
     /// When the phase does not allow it.
-    fn drain(&self) -> Result<(), Refused>;
+    fn drain(&self) -> Result<(), Refusal>;
 
     /// Takes a lame duck by hand back.
     ///
     /// # Errors
     /// When the phase does not allow it.
-    fn undrain(&self) -> Result<(), Refused>;
+    fn undrain(&self) -> Result<(), Refusal>;
 
     /// Asks for a stop, or with `now` for one that cuts at once. Asking again is no error.
     fn stop(&self, now: bool);
 
     /// What is in flight at this moment.
-    fn progress(&self) -> Progress;
+    fn progress(&self) -> StopProgress;
 
     /// How the process has ended, once it has.
-    fn ended(&self) -> watch::Receiver<Option<Ended>>;
+    fn ended(&self) -> watch::Receiver<Option<StopEnd>>;
 }
 
 #[cfg(test)]

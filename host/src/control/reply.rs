@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::schema::Refused;
+use super::schema::Refusal;
 use crate::date;
 
 /// The body of an answer.
@@ -71,7 +71,7 @@ pub(super) fn lines(lines: mpsc::Receiver<Bytes>) -> Response<Reply> {
 }
 
 pub(super) fn refused(status: StatusCode, error: impl Into<String>) -> Response<Reply> {
-    json(status, &Refused { error: error.into() })
+    json(status, &Refusal { error: error.into() })
 }
 
 /// Adds what a 405 must say.

@@ -22,10 +22,13 @@ use super::connection;
 use super::follow;
 use super::pace::{Pace, REQUEST_IN};
 use super::reply::{self, Reply};
-use super::schema::{Connections, Generations, Nothing, Outcome, Refused, Rollback, Stop, Swap};
+use super::schema::{
+    ChangeOutcome, ConnectionList, EmptyRequest, GenerationList, Refusal, RollbackRequest,
+    StopRequest, SwapRequest,
+};
 use super::seats::Seats;
 use super::socket::ControlSocket;
-use super::{Host, Pending};
+use super::{CommandFuture, Host};
 use crate::lifecycle::Alarm;
 
 /// Operators at once: a few terminals, and scripts that poll.
@@ -77,14 +80,14 @@ impl Route {
 /// The server of the control socket. Dropping it ends its connections and removes the socket's path,
 /// if it is still ours.
 #[derive(Debug)]
-pub struct Server {
+pub struct ControlServer {
     tasks: Tasks,
     leaving: TaskTracker,
     runtime: Handle,
     socket: ControlSocket,
 }
 
-impl Server {
+impl ControlServer {
     /// Starts to serve `socket` on `runtime`. `alarm` goes off if that ends by a panic.
     ///
     /// # Errors
@@ -139,7 +142,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ControlServer {
     fn drop(&mut self) {
         self.tasks.end.cancel();
     }
@@ -232,8 +235,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, No> {
 }
 
 /// Where an absolute path is asked for.
-fn parse_swap(body: &[u8]) -> Result<Swap, No> {
-    let swap: Swap = parse(body)?;
+fn parse_swap(body: &[u8]) -> Result<SwapRequest, No> {
+    let swap: SwapRequest = parse(body)?;
     if swap.path.is_absolute() {
         return Ok(swap);
     }
@@ -248,31 +251,31 @@ impl Session {
             Route::Status => Ok(reply::json(StatusCode::OK, &host.status())),
             Route::Connections => {
                 let connections = host.connections();
-                Ok(reply::json(StatusCode::OK, &Connections { connections }))
+                Ok(reply::json(StatusCode::OK, &ConnectionList { connections }))
             }
             Route::Generations => {
                 let generations = host.generations();
-                Ok(reply::json(StatusCode::OK, &Generations { generations }))
+                Ok(reply::json(StatusCode::OK, &GenerationList { generations }))
             }
             Route::Swap => {
-                let Swap { path, component } = parse_swap(body)?;
+                let SwapRequest { path, component } = parse_swap(body)?;
                 self.finish(host.swap(component, path)).await
             }
             Route::Stop => Ok(self.stop(parse(body)?)),
             Route::Reload => {
-                let Nothing {} = parse(body)?;
+                let EmptyRequest {} = parse(body)?;
                 self.finish(host.reload()).await
             }
             Route::Rollback => {
-                let Rollback { component } = parse(body)?;
+                let RollbackRequest { component } = parse(body)?;
                 self.finish(host.rollback(component)).await
             }
             Route::Drain => {
-                let Nothing {} = parse(body)?;
+                let EmptyRequest {} = parse(body)?;
                 self.done(host.drain())
             }
             Route::Undrain => {
-                let Nothing {} = parse(body)?;
+                let EmptyRequest {} = parse(body)?;
                 self.done(host.undrain())
             }
         }
@@ -280,10 +283,10 @@ impl Session {
 
     /// Runs a command to its end, in a task of its own: who asked for it may leave before. A stop
     /// may overtake it, so the process waits for the end of this connection before it exits.
-    async fn finish(&self, command: Pending) -> Result<Response<Reply>, No> {
+    async fn finish(&self, command: CommandFuture) -> Result<Response<Reply>, No> {
         self.keep_until_told();
         match self.tasks.all.spawn(command).await {
-            Ok(outcome @ Outcome::Rejected { .. }) => {
+            Ok(outcome @ ChangeOutcome::Rejected { .. }) => {
                 let answer = reply::json(StatusCode::UNPROCESSABLE_ENTITY, &outcome);
                 Ok(reply::closing(answer))
             }
@@ -300,7 +303,7 @@ impl Session {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.leaving.token());
     }
 
-    fn done(&self, result: Result<(), Refused>) -> Result<Response<Reply>, No> {
+    fn done(&self, result: Result<(), Refusal>) -> Result<Response<Reply>, No> {
         match result {
             Ok(()) => Ok(reply::json(StatusCode::OK, &self.host.progress())),
             Err(refused) => Err(No::new(StatusCode::CONFLICT, refused.error)),
@@ -309,7 +312,7 @@ impl Session {
 
     /// Asks for a stop. The process waits for the end of this connection before it exits, so that
     /// the answer is not lost.
-    fn stop(&self, Stop { now, follow }: Stop) -> Response<Reply> {
+    fn stop(&self, StopRequest { now, follow }: StopRequest) -> Response<Reply> {
         self.keep_until_told();
         self.host.stop(now);
         if !follow {

@@ -14,20 +14,21 @@ use std::path::PathBuf;
 use super::*;
 use crate::control::fake::Fake;
 use crate::control::pace::IDLE;
-use crate::control::schema::Ended;
-use crate::control::{Choice, open};
+use crate::control::schema::StopEnd;
+use crate::control::{SocketChoice, open};
 
 /// A fake host with its server, on the runtime of the test.
 struct World {
     host: Arc<Fake>,
-    server: Server,
+    server: ControlServer,
 }
 
 fn world(name: &str) -> World {
     let path = std::env::temp_dir().join(format!("host-server-{name}-{}.sock", std::process::id()));
-    let socket = open(&Choice::Path(path)).unwrap().unwrap();
+    let socket = open(&SocketChoice::Path(path)).unwrap().unwrap();
     let host = Fake::new();
-    let server = Server::start(socket, host.clone(), Alarm::unheard(), &Handle::current()).unwrap();
+    let server =
+        ControlServer::start(socket, host.clone(), Alarm::unheard(), &Handle::current()).unwrap();
     World { host, server }
 }
 
@@ -170,7 +171,7 @@ async fn a_stop_is_followed_to_the_line_that_says_how_it_ended() {
     let first = answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
     let first: Value = serde_json::from_slice(&first).unwrap();
     assert_eq!(first["phase"], "draining");
-    let ended = Ended { exit: 1, report: "stopped".into() };
+    let ended = StopEnd { exit: 1, report: "stopped".into() };
     world.host.ended.send_replace(Some(ended));
     let rest = answer.into_body().collect().await.unwrap().to_bytes();
     let last: Value =
@@ -186,7 +187,7 @@ async fn the_end_waits_for_who_follows_the_stop_and_for_nobody_else() {
     let answer = world.send("POST", "/v1/stop", r#"{"follow":true}"#).await;
     let World { host, server } = world;
     let path: PathBuf = server.path().to_owned();
-    host.ended.send_replace(Some(Ended { exit: 0, report: "stopped".into() }));
+    host.ended.send_replace(Some(StopEnd { exit: 0, report: "stopped".into() }));
     // Far longer than the test may take: it has to end by the connection's end.
     let closed = tokio::task::spawn_blocking(move || server.close(Duration::from_secs(600)));
     let lines = answer.into_body().collect().await.unwrap().to_bytes();

@@ -25,7 +25,7 @@ const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// Which control socket is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Choice {
+pub enum SocketChoice {
     /// None.
     Off,
     /// In the default directory, where `host ctl` finds it. One that cannot be had is no reason not
@@ -68,13 +68,13 @@ impl ControlSocket {
 ///
 /// # Errors
 /// When one was asked for by its path and cannot be had.
-pub fn open(choice: &Choice) -> Result<Option<ControlSocket>, SocketError> {
+pub fn open(choice: &SocketChoice) -> Result<Option<ControlSocket>, SocketError> {
     match choice {
-        Choice::Off => Ok(None),
-        Choice::Path(path) => {
+        SocketChoice::Off => Ok(None),
+        SocketChoice::Path(path) => {
             bind(path).map(Some).map_err(|why| SocketError { path: path.clone(), why })
         }
-        Choice::Default => Ok(open_default()),
+        SocketChoice::Default => Ok(open_default()),
     }
 }
 
@@ -207,7 +207,7 @@ mod tests {
     fn a_path_of_a_dead_host_is_taken_over_and_others_are_not() {
         let folder = Folder::new("path");
         let path = folder.0.join("a.sock");
-        let choice = Choice::Path(path.clone());
+        let choice = SocketChoice::Path(path.clone());
         let first = open(&choice).unwrap().unwrap();
         let taken = open(&choice).unwrap_err();
         assert!(std::error::Error::source(&taken).unwrap().to_string().contains("another process"));

@@ -17,12 +17,15 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+/// The host answers from a thread of its own, at once.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
+
 /// Ten thousand connections, as JSON, are a few MiB.
 const LARGEST_ANSWER: usize = 256 * 1024 * 1024;
 
 /// Why there is no answer.
 #[derive(Debug, Error)]
-pub(super) enum Gone {
+pub(super) enum NoAnswer {
     #[error("the host has not answered in {0:?}; it may have hung")]
     TooLate(Duration),
     #[error("the connection to the host broke before the answer was here: {0}")]
@@ -31,7 +34,7 @@ pub(super) enum Gone {
     NotOurs(String),
 }
 
-impl Gone {
+impl NoAnswer {
     pub(super) fn not_ours(why: impl std::fmt::Display) -> Self {
         Self::NotOurs(why.to_string())
     }
@@ -43,13 +46,13 @@ impl Gone {
 
 /// What is asked.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct CtlRequest {
     pub(super) method: Method,
     pub(super) path: &'static str,
     pub(super) body: Vec<u8>,
 }
 
-impl Ask {
+impl CtlRequest {
     /// A command with its JSON.
     pub(super) fn post(path: &'static str, body: &impl Serialize) -> Self {
         // Only a path that is no text cannot be written; the host says that it is missing then.
@@ -60,13 +63,13 @@ impl Ask {
 
 /// A connection to a host. Dropping it closes it.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct CtlClient {
     sender: SendRequest<Full<Bytes>>,
     /// Drives the connection.
     _driver: JoinSet<()>,
 }
 
-impl Client {
+impl CtlClient {
     /// Connects within `patience`.
     pub(super) async fn connect(socket: &Path, patience: Duration) -> io::Result<Self> {
         let handshake = async {
@@ -85,26 +88,30 @@ impl Client {
     /// Asks, and reads the whole answer, all within `patience`.
     pub(super) async fn ask(
         &mut self,
-        ask: Ask,
+        request: CtlRequest,
         patience: Duration,
-    ) -> Result<(StatusCode, Bytes), Gone> {
+    ) -> Result<(StatusCode, Bytes), NoAnswer> {
         let whole = async {
-            let (head, body) = self.begin(ask).await?.into_parts();
-            let body = Limited::new(body, LARGEST_ANSWER).collect().await.map_err(Gone::broken)?;
+            let (head, body) = self.begin(request).await?.into_parts();
+            let body =
+                Limited::new(body, LARGEST_ANSWER).collect().await.map_err(NoAnswer::broken)?;
             Ok((head.status, body.to_bytes()))
         };
-        timeout(patience, whole).await.unwrap_or(Err(Gone::TooLate(patience)))
+        timeout(patience, whole).await.unwrap_or(Err(NoAnswer::TooLate(patience)))
     }
 
     /// Asks, and gives the answer as soon as its head is here. Bounded by whoever calls.
-    pub(super) async fn begin(&mut self, ask: Ask) -> Result<Response<Incoming>, Gone> {
+    pub(super) async fn begin(
+        &mut self,
+        request: CtlRequest,
+    ) -> Result<Response<Incoming>, NoAnswer> {
         let request = Request::builder()
-            .method(ask.method)
-            .uri(ask.path)
+            .method(request.method)
+            .uri(request.path)
             .header(HOST, "host")
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::from(ask.body))
-            .map_err(Gone::broken)?;
-        self.sender.send_request(request).await.map_err(Gone::broken)
+            .body(Full::from(request.body))
+            .map_err(NoAnswer::broken)?;
+        self.sender.send_request(request).await.map_err(NoAnswer::broken)
     }
 }

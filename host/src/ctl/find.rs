@@ -10,7 +10,7 @@ use crate::config::CtlTarget;
 use crate::control;
 use crate::unix_socket;
 
-/// Why there is nobody to ask.
+/// Why there is no host to ask.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum NotFound {
     #[error(

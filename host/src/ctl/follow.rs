@@ -7,9 +7,10 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
-use super::client::{Ask, Client, Gone};
-use super::{ANSWER, Failure, reason, show};
-use crate::control::schema::{Line, Progress};
+use super::client::{ANSWER, CtlClient, CtlRequest, NoAnswer};
+use super::failure::{CtlError, refusal_text};
+use super::show;
+use crate::control::schema::{StopLine, StopProgress};
 use crate::exit::Exit;
 use crate::outlet;
 
@@ -20,30 +21,35 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 const PAST_THE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Asks for a stop and follows it. Gives the host's own exit code.
-pub(super) async fn to_the_end(client: &mut Client, ask: Ask, json: bool) -> Result<Exit, Failure> {
-    let answer = timeout(ANSWER, client.begin(ask)).await.map_err(|_| Gone::TooLate(ANSWER))??;
+pub(super) async fn to_the_end(
+    client: &mut CtlClient,
+    request: CtlRequest,
+    json: bool,
+) -> Result<Exit, CtlError> {
+    let answer =
+        timeout(ANSWER, client.begin(request)).await.map_err(|_| NoAnswer::TooLate(ANSWER))??;
     let status = answer.status();
     if !status.is_success() {
         let body = timeout(ANSWER, answer.into_body().collect()).await;
         let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
-        return Err(Failure::Refused(reason(status, &body)));
+        return Err(CtlError::Refused(refusal_text(status, &body)));
     }
     let mut lines = Lines { body: answer.into_body(), waiting: Vec::new() };
     let mut screen = Screen::new(json);
     let mut patience = ANSWER;
     loop {
-        let line = timeout(patience, lines.next()).await.map_err(|_| Gone::TooLate(patience));
+        let line = timeout(patience, lines.next()).await.map_err(|_| NoAnswer::TooLate(patience));
         let line = line.and_then(|line| line).inspect_err(|_| screen.clear())?;
         match screen.show(&line)? {
-            Line::Ended(ended) => return Ok(Exit::Same(ended.exit)),
-            Line::Progress(progress) => patience = time_left(&progress),
+            StopLine::Ended(ended) => return Ok(Exit::Same(ended.exit)),
+            StopLine::Progress(progress) => patience = time_left(&progress),
         }
     }
 }
 
 /// How long the next line may take. Lines come several times a second, but a host that is short of
 /// CPU may be late: until its own deadline and a while longer.
-fn time_left(progress: &Progress) -> Duration {
+fn time_left(progress: &StopProgress) -> Duration {
     let left = progress.deadline_ms.unwrap_or(0).saturating_sub(progress.elapsed_ms);
     Duration::from_millis(left) + PAST_THE_DEADLINE
 }
@@ -57,15 +63,15 @@ struct Lines {
 impl Lines {
     /// The next whole line. An answer that ends without one is broken: the last line says how the
     /// host ended.
-    async fn next(&mut self) -> Result<Vec<u8>, Gone> {
+    async fn next(&mut self) -> Result<Vec<u8>, NoAnswer> {
         loop {
             if let Some(end) = self.waiting.iter().position(|byte| *byte == b'\n') {
                 return Ok(self.waiting.drain(..=end).collect());
             }
             let frame = match self.body.frame().await {
                 Some(Ok(frame)) => frame,
-                Some(Err(why)) => return Err(Gone::Broken(why.to_string())),
-                None => return Err(Gone::Broken("it ended without its last line".into())),
+                Some(Err(why)) => return Err(NoAnswer::Broken(why.to_string())),
+                None => return Err(NoAnswer::Broken("it ended without its last line".into())),
             };
             self.waiting.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
         }
@@ -84,12 +90,12 @@ impl Screen {
         Self { json, terminal: io::stdout().is_terminal(), said: None }
     }
 
-    fn show(&mut self, line: &[u8]) -> Result<Line, Gone> {
-        let parsed = serde_json::from_slice(line).map_err(Gone::not_ours)?;
+    fn show(&mut self, line: &[u8]) -> Result<StopLine, NoAnswer> {
+        let parsed = serde_json::from_slice(line).map_err(NoAnswer::not_ours)?;
         match &parsed {
             _ if self.json => drop(outlet::print_json(line)),
-            Line::Progress(progress) => self.progress(progress),
-            Line::Ended(ended) => {
+            StopLine::Progress(progress) => self.progress(progress),
+            StopLine::Ended(ended) => {
                 self.clear();
                 drop(outlet::print(&format!("{}\n", ended.report)));
             }
@@ -97,7 +103,7 @@ impl Screen {
         Ok(parsed)
     }
 
-    fn progress(&mut self, progress: &Progress) {
+    fn progress(&mut self, progress: &StopProgress) {
         let text = show::progress(progress);
         if self.terminal {
             // No words of strangers: phases and numbers.

@@ -6,6 +6,7 @@
 //! ```
 
 mod client;
+mod failure;
 mod find;
 mod follow;
 mod show;
@@ -14,51 +15,23 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::Method;
 use serde::de::DeserializeOwned;
-use thiserror::Error;
 
 use crate::config::{CtlCommand, CtlConfig};
 use crate::control::schema::{
-    Connections, Generations, Nothing, Outcome, Progress, Refused, Rollback, Status, Stop, Swap,
+    ChangeOutcome, ConnectionList, EmptyRequest, GenerationList, RollbackRequest, Status,
+    StopProgress, StopRequest, SwapRequest,
 };
 use crate::exit::Exit;
 use crate::outlet;
-use client::{Ask, Client, Gone};
+use client::{ANSWER, CtlClient, CtlRequest, NoAnswer};
+use failure::{CtlError, refusal_text};
 use find::NotFound;
-
-/// The host answers from a thread of its own, at once.
-const ANSWER: Duration = Duration::from_secs(10);
 
 /// A swap compiles, warms and is bounded by the host; this only ends the wait for a host that has
 /// hung.
 const SWAP: Duration = Duration::from_secs(600);
-
-/// Why `host ctl` did not get what it asked for.
-#[derive(Debug, Error)]
-enum Failure {
-    #[error(transparent)]
-    NotFound(#[from] NotFound),
-    #[error("{0}")]
-    Refused(String),
-    #[error(transparent)]
-    Gone(#[from] Gone),
-    #[error("cannot write the answer to stdout: {0}")]
-    Unprinted(io::Error),
-    #[error("cannot start: {0}")]
-    NoStart(#[from] io::Error),
-}
-
-impl Failure {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::NotFound(NotFound::Several(_)) => Exit::Several,
-            Self::NotFound(_) | Self::NoStart(_) => Exit::NoHost,
-            Self::Refused(_) => Exit::Refused,
-            Self::Gone(_) | Self::Unprinted(_) => Exit::Lost,
-        }
-    }
-}
 
 /// Finds the host, asks, prints the answer. Gives what the process should exit with.
 #[must_use]
@@ -69,57 +42,57 @@ pub fn run(ask: &CtlConfig) -> Exit {
     })
 }
 
-fn carry_out(ask: &CtlConfig) -> Result<Exit, Failure> {
+fn carry_out(ask: &CtlConfig) -> Result<Exit, CtlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let socket = find::socket(&ask.target)?;
     runtime.block_on(async {
         let client =
-            Client::connect(&socket, ANSWER).await.map_err(|why| not_there(&socket, &why))?;
-        let mut desk = Desk { client, json: ask.json };
-        desk.command(&ask.command).await
+            CtlClient::connect(&socket, ANSWER).await.map_err(|why| not_there(&socket, &why))?;
+        let mut session = CtlSession { client, json: ask.json };
+        session.run(&ask.command).await
     })
 }
 
 /// Nobody who can be asked is at the socket.
-fn not_there(socket: &Path, why: &io::Error) -> Failure {
+fn not_there(socket: &Path, why: &io::Error) -> CtlError {
     NotFound::NotThere { socket: socket.to_owned(), why: why.to_string() }.into()
 }
 
-/// Where commands become requests and answers become text.
-struct Desk {
-    client: Client,
+/// Turns commands into requests, and answers into text.
+struct CtlSession {
+    client: CtlClient,
     json: bool,
 }
 
-impl Desk {
-    async fn command(&mut self, command: &CtlCommand) -> Result<Exit, Failure> {
+impl CtlSession {
+    async fn run(&mut self, command: &CtlCommand) -> Result<Exit, CtlError> {
         match command {
             CtlCommand::Status => self.look::<Status>("/v1/status", show::status).await,
             CtlCommand::Connections => {
-                self.look::<Connections>("/v1/connections", show::connections).await
+                self.look::<ConnectionList>("/v1/connections", show::connections).await
             }
             CtlCommand::Generations => {
-                self.look::<Generations>("/v1/generations", show::generations).await
+                self.look::<GenerationList>("/v1/generations", show::generations).await
             }
-            CtlCommand::Reload => self.swap(Ask::post("/v1/reload", &Nothing {})).await,
+            CtlCommand::Reload => self.swap(CtlRequest::post("/v1/reload", &EmptyRequest {})).await,
             CtlCommand::Swap { component, path } => {
                 // The host runs in another directory.
                 let path = std::path::absolute(path)?;
                 let component = component.clone();
-                self.swap(Ask::post("/v1/swap", &Swap { path, component })).await
+                self.swap(CtlRequest::post("/v1/swap", &SwapRequest { path, component })).await
             }
             CtlCommand::Rollback { component } => {
                 let component = component.clone();
-                self.swap(Ask::post("/v1/rollback", &Rollback { component })).await
+                self.swap(CtlRequest::post("/v1/rollback", &RollbackRequest { component })).await
             }
             CtlCommand::Drain => self.tell("/v1/drain", show::progress).await,
             CtlCommand::Undrain => self.tell("/v1/undrain", show::progress).await,
             CtlCommand::Stop { now, wait: false } => {
-                let ask = Ask::post("/v1/stop", &Stop { now: *now, follow: false });
-                self.ask::<Progress>(ask, ANSWER, show::asked_to_stop).await
+                let ask = CtlRequest::post("/v1/stop", &StopRequest { now: *now, follow: false });
+                self.ask::<StopProgress>(ask, ANSWER, show::asked_to_stop).await
             }
             CtlCommand::Stop { now, wait: true } => {
-                let ask = Ask::post("/v1/stop", &Stop { now: *now, follow: true });
+                let ask = CtlRequest::post("/v1/stop", &StopRequest { now: *now, follow: true });
                 follow::to_the_end(&mut self.client, ask, self.json).await
             }
         }
@@ -129,51 +102,42 @@ impl Desk {
         &mut self,
         path: &'static str,
         show: fn(&T) -> String,
-    ) -> Result<Exit, Failure> {
-        self.ask(Ask { method: Method::GET, path, body: Vec::new() }, ANSWER, show).await
+    ) -> Result<Exit, CtlError> {
+        self.ask(CtlRequest { method: Method::GET, path, body: Vec::new() }, ANSWER, show).await
     }
 
     async fn tell(
         &mut self,
         path: &'static str,
-        show: fn(&Progress) -> String,
-    ) -> Result<Exit, Failure> {
-        self.ask(Ask::post(path, &Nothing {}), ANSWER, show).await
+        show: fn(&StopProgress) -> String,
+    ) -> Result<Exit, CtlError> {
+        self.ask(CtlRequest::post(path, &EmptyRequest {}), ANSWER, show).await
     }
 
-    async fn swap(&mut self, ask: Ask) -> Result<Exit, Failure> {
-        self.ask::<Outcome>(ask, SWAP, show::outcome).await
+    async fn swap(&mut self, request: CtlRequest) -> Result<Exit, CtlError> {
+        self.ask::<ChangeOutcome>(request, SWAP, show::outcome).await
     }
 
     async fn ask<T: DeserializeOwned>(
         &mut self,
-        ask: Ask,
+        request: CtlRequest,
         patience: Duration,
         show: fn(&T) -> String,
-    ) -> Result<Exit, Failure> {
-        let (status, body) = self.client.ask(ask, patience).await?;
+    ) -> Result<Exit, CtlError> {
+        let (status, body) = self.client.ask(request, patience).await?;
         if !status.is_success() {
             if self.json {
-                outlet::print_json(&body).map_err(Failure::Unprinted)?;
+                outlet::print_json(&body).map_err(CtlError::Unprinted)?;
             }
-            return Err(Failure::Refused(reason(status, &body)));
+            return Err(CtlError::Refused(refusal_text(status, &body)));
         }
         let printed = if self.json {
             outlet::print_json(&body)
         } else {
-            let answer = serde_json::from_slice(&body).map_err(Gone::not_ours)?;
+            let answer = serde_json::from_slice(&body).map_err(NoAnswer::not_ours)?;
             outlet::print(&show(&answer))
         };
-        printed.map_err(Failure::Unprinted)?;
+        printed.map_err(CtlError::Unprinted)?;
         Ok(Exit::Clean)
     }
-}
-
-/// Why the host said no.
-fn reason(status: StatusCode, body: &[u8]) -> String {
-    if let Ok(Outcome::Rejected { step, why }) = serde_json::from_slice(body) {
-        return format!("rejected ({step}): {why}");
-    }
-    serde_json::from_slice::<Refused>(body)
-        .map_or_else(|_| format!("the host answered {status}"), |refused| refused.error)
 }

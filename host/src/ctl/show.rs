@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use host_manifest::escape;
 
 use crate::control::schema::{
-    Component, Connections, Doing, Generation, GenerationState, Generations, Outcome, Phase,
-    Progress, Status, StoreTrouble,
+    ChangeOutcome, ComponentStatus, ConnectionActivity, ConnectionList, GenerationList,
+    GenerationState, GenerationStatus, PhaseName, Status, StopProgress, StoreStatus,
 };
 
 /// `host ctl status`
@@ -43,7 +43,7 @@ pub(super) fn status(status: &Status) -> String {
             format!("{} ago by {}: {what}", age(swap.ago_ms), swap.trigger),
         ]);
     }
-    for StoreTrouble { store, why, failing_ms } in &status.stores {
+    for StoreStatus { store, why, failing_ms } in &status.stores {
         rows.push(["store fails".into(), format!("{store}, for {}: {why}", age(*failing_ms))]);
     }
     let mut text = table(&rows);
@@ -64,7 +64,7 @@ pub(super) fn status(status: &Status) -> String {
     text
 }
 
-fn components(components: &[Component]) -> String {
+fn components(components: &[ComponentStatus]) -> String {
     let mut rows =
         vec![["COMPONENT", "GENERATION", "INSTANCES", "MEMORY", "PUT ASIDE"].map(String::from)];
     rows.extend(components.iter().map(|component| {
@@ -91,7 +91,7 @@ fn phase(status: &Status) -> String {
 }
 
 /// `host ctl connections`
-pub(super) fn connections(list: &Connections) -> String {
+pub(super) fn connections(list: &ConnectionList) -> String {
     let head =
         ["ID", "PEER", "LISTENER", "PROTOCOL", "STATE", "AGE", "QUIET", "REQUESTS", "IN FLIGHT"];
     let mut rows = vec![head.map(String::from)];
@@ -101,7 +101,7 @@ pub(super) fn connections(list: &Connections) -> String {
             connection.peer.clone(),
             connection.listener.clone(),
             connection.protocol.name().into(),
-            Doing::name(connection.state).into(),
+            ConnectionActivity::name(connection.state).into(),
             age(connection.age_ms),
             age(connection.idle_ms),
             connection.exchanges_served.to_string(),
@@ -112,11 +112,11 @@ pub(super) fn connections(list: &Connections) -> String {
 }
 
 /// `host ctl generations`
-pub(super) fn generations(generations: &Generations) -> String {
+pub(super) fn generations(generations: &GenerationList) -> String {
     list(&generations.generations)
 }
 
-fn list(generations: &[Generation]) -> String {
+fn list(generations: &[GenerationStatus]) -> String {
     let head = [
         "GENERATION",
         "COMPONENT",
@@ -154,15 +154,15 @@ fn list(generations: &[Generation]) -> String {
 const DIGEST: usize = 12;
 
 /// What became of a swap, as one line.
-pub(super) fn outcome(outcome: &Outcome) -> String {
+pub(super) fn outcome(outcome: &ChangeOutcome) -> String {
     match outcome {
-        Outcome::Swapped { from, to, took_ms } => {
+        ChangeOutcome::Swapped { from, to, took_ms } => {
             format!("swapped: generation {from} to {to} in {}\n", age(*took_ms))
         }
-        Outcome::Unchanged { generation } => {
+        ChangeOutcome::Unchanged { generation } => {
             format!("unchanged: generation {generation} is what the file holds\n")
         }
-        Outcome::Reloaded { added, changed, removed, routes, left, restart, took_ms } => {
+        ChangeOutcome::Reloaded { added, changed, removed, routes, left, restart, took_ms } => {
             let mut parts = Vec::new();
             for (what, names) in [("added", added), ("changed", changed), ("removed", removed)] {
                 if !names.is_empty() {
@@ -183,13 +183,13 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
                 restart.iter().map(|part| format!("needs a restart: {part}\n")).collect();
             done + &left + &restart
         }
-        Outcome::Rejected { step, why } => format!("rejected ({step}): {why}\n"),
+        ChangeOutcome::Rejected { step, why } => format!("rejected ({step}): {why}\n"),
     }
 }
 
 /// What is in flight, as one line.
-pub(super) fn progress(progress: &Progress) -> String {
-    let phase = Phase::name(progress.phase);
+pub(super) fn progress(progress: &StopProgress) -> String {
+    let phase = PhaseName::name(progress.phase);
     let elapsed = age(progress.elapsed_ms);
     let time = progress
         .deadline_ms
@@ -198,12 +198,12 @@ pub(super) fn progress(progress: &Progress) -> String {
 }
 
 /// The answer to a stop that is not followed. It may come before the phase has changed.
-pub(super) fn asked_to_stop(progress: &Progress) -> String {
+pub(super) fn asked_to_stop(progress: &StopProgress) -> String {
     format!("asked to stop: {}\n", in_flight(progress))
 }
 
-fn in_flight(progress: &Progress) -> String {
-    let Progress { exchanges, connections, afterwork, .. } = progress;
+fn in_flight(progress: &StopProgress) -> String {
+    let StopProgress { exchanges, connections, afterwork, .. } = progress;
     format!(
         "{exchanges} exchanges, {connections} connections, {afterwork} at work after their answer"
     )
@@ -280,8 +280,8 @@ mod tests {
 
     #[test]
     fn progress_of_a_stop_says_how_much_time_it_has() {
-        let progress = Progress {
-            phase: Phase::Draining,
+        let progress = StopProgress {
+            phase: PhaseName::Draining,
             elapsed_ms: 1500,
             deadline_ms: Some(25_000),
             exchanges: 1,
@@ -293,7 +293,7 @@ mod tests {
             line,
             "draining 1.5s of 25.0s: 1 exchanges, 2 connections, 0 at work after their answer\n"
         );
-        let line = super::progress(&Progress { deadline_ms: None, ..progress });
+        let line = super::progress(&StopProgress { deadline_ms: None, ..progress });
         assert!(line.starts_with("draining: "), "{line}");
     }
 }

@@ -1,5 +1,5 @@
-//! What can be served and hardly is what is meant: said as warnings, by `host check`, at the start
-//! and after each change.
+//! Warnings of what can be served and is hardly meant so: printed by `host check`, and logged at the start and
+//! after each change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,43 +7,43 @@ use std::sync::Arc;
 use host_manifest::{ComponentConfig, Route};
 
 use crate::component::{Kind, Survey};
-use crate::site::Slot;
+use crate::site::Site;
 
 /// What components say of themselves, by name.
 pub(crate) type Surveys = BTreeMap<Arc<str>, (Kind, Survey)>;
 
 /// A sentence for each component that is served to no purpose, and one for chains that may wait for
 /// each other.
-pub(crate) fn of<'a>(
+pub(crate) fn warnings<'a>(
     components: impl IntoIterator<Item = &'a ComponentConfig>,
     routes: &[Route],
     surveys: &Surveys,
 ) -> Vec<String> {
-    let mut advice = Vec::new();
+    let mut warnings = Vec::new();
     for component in components {
         let name = &component.name;
         let chained = routes.iter().any(|route| route.chain.contains(name));
         let answers = routes.iter().any(|route| route.component == *name);
         if !chained && !answers {
-            advice.push(format!("component {name}: no route leads to it"));
+            warnings.push(format!("component {name}: no route leads to it"));
         }
-        advice.extend(unreachable(component));
+        warnings.extend(unreachable(component));
         let Some((kind, survey)) = surveys.get(name) else { continue };
-        advice.extend(unused(component, survey, chained));
+        warnings.extend(unused(component, survey, chained));
         if chained && !survey.can_pass_on() {
-            advice.push(format!(
+            warnings.push(format!(
                 "component {name}: it stands in a chain and can pass nothing on (it imports neither \
                  wasi:http/handler nor wasi:http/outgoing-handler): nobody behind it is ever asked"
             ));
         }
         if *kind == Kind::P2 && component.reuse.is_some_and(|reuse| reuse.concurrency > 1) {
-            advice.push(format!(
+            warnings.push(format!(
                 "component {name}: reuse.concurrency is for wasi:http 0.3; an instance of this one \
                  serves one request at a time"
             ));
         }
     }
-    advice.extend(circle(routes).map(|names| {
+    warnings.extend(circle(routes).map(|names| {
         format!(
             "components {}: ways lead from each to the next and back to the first; a request that has an \
              instance of one waits for the next, so when all are taken, requests wait for each other \
@@ -51,7 +51,7 @@ pub(crate) fn of<'a>(
             names.join(", ")
         )
     }));
-    advice
+    warnings
 }
 
 /// Where it may connect to by what it is granted, and cannot.
@@ -77,7 +77,7 @@ fn unused(component: &ComponentConfig, survey: &Survey, chained: bool) -> Vec<St
     let ComponentConfig { name, grants, .. } = component;
     let useful = survey.useful_grants();
     let is_useful = |word: &str| useful.iter().any(|(_, useful)| *useful == word);
-    let mut advice = Vec::new();
+    let mut warnings = Vec::new();
     for (word, _) in grants.words() {
         let used = match word {
             // Both come by one import.
@@ -88,7 +88,7 @@ fn unused(component: &ComponentConfig, survey: &Survey, chained: bool) -> Vec<St
             word => is_useful(word),
         };
         if !used {
-            advice.push(format!(
+            warnings.push(format!(
                 "component {name}: it is granted {word} and can never use it, because it imports nothing \
                  for that: remove the grant"
             ));
@@ -97,25 +97,25 @@ fn unused(component: &ComponentConfig, survey: &Survey, chained: bool) -> Vec<St
     let reach = &grants.reach;
     let named = !grants.outgoing.is_empty() || !grants.tcp.is_empty();
     if (reach.loopback || reach.private || reach.link_local) && !named && !chained {
-        advice.push(format!(
+        warnings.push(format!(
             "component {name}: its grant outgoing-addresses says where names may lead, and it is granted no name: \
              grant outgoing or tcp too"
         ));
     }
-    advice
+    warnings
 }
 
 /// Components each of which stands before the next on some way, and the last before the first.
 fn circle(routes: &[Route]) -> Option<Vec<&str>> {
     let mut next: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for route in routes {
-        let mut way: Vec<&str> = route.chain.iter().map(|name| &**name).collect();
-        way.push(&route.component);
-        for pair in way.windows(2) {
+        let mut hops: Vec<&str> = route.chain.iter().map(|name| &**name).collect();
+        hops.push(&route.component);
+        for pair in hops.windows(2) {
             next.entry(pair[0]).or_default().insert(pair[1]);
         }
     }
-    // Who leads to nobody, or only to such, is in no circle.
+    // A component that leads to none, or only to such, is in no circle.
     while let Some(end) = next.iter().find(|(_, to)| !to.iter().any(|to| next.contains_key(to))) {
         let end = *end.0;
         next.remove(end);
@@ -131,14 +131,13 @@ fn circle(routes: &[Route]) -> Option<Vec<&str>> {
     }
 }
 
-/// The same for what is served now.
-pub(crate) fn of_what_serves(slot: &Slot) -> Vec<String> {
-    let site = slot.current();
+/// The same for a site that is served.
+pub(crate) fn warnings_of_site(site: &Site) -> Vec<String> {
     let surveys = site.apps().map(|app| {
         let survey = app.generation.blueprint().survey().clone();
         (app.manifest.name.clone(), (app.generation.kind(), survey))
     });
-    of(site.apps().map(|app| &*app.manifest), &site.routes().clone(), &surveys.collect())
+    warnings(site.apps().map(|app| &*app.manifest), site.routes(), &surveys.collect())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The examples of `docs/control.md` are what goes over the socket.
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -24,16 +25,16 @@ fn there_and_back<T: DeserializeOwned + Serialize>(text: &str) -> Result<Value, 
 fn parse(name: &str, text: &str) -> Result<Value, serde_json::Error> {
     match name {
         "Status" => there_and_back::<Status>(text),
-        "Connections" => there_and_back::<Connections>(text),
-        "Generations" => there_and_back::<Generations>(text),
-        "Outcome" => there_and_back::<Outcome>(text),
-        "Rollback" => there_and_back::<Rollback>(text),
-        "Swap" => there_and_back::<Swap>(text),
-        "Stop" => there_and_back::<Stop>(text),
-        "Nothing" => there_and_back::<Nothing>(text),
-        "Progress" => there_and_back::<Progress>(text),
-        "Ended" => there_and_back::<Ended>(text),
-        "Refused" => there_and_back::<Refused>(text),
+        "ConnectionList" => there_and_back::<ConnectionList>(text),
+        "GenerationList" => there_and_back::<GenerationList>(text),
+        "ChangeOutcome" => there_and_back::<ChangeOutcome>(text),
+        "RollbackRequest" => there_and_back::<RollbackRequest>(text),
+        "SwapRequest" => there_and_back::<SwapRequest>(text),
+        "StopRequest" => there_and_back::<StopRequest>(text),
+        "EmptyRequest" => there_and_back::<EmptyRequest>(text),
+        "StopProgress" => there_and_back::<StopProgress>(text),
+        "StopEnd" => there_and_back::<StopEnd>(text),
+        "Refusal" => there_and_back::<Refusal>(text),
         other => panic!("docs/control.md shows a {other}, which is no type of the schema"),
     }
 }
@@ -48,15 +49,15 @@ fn every_example_of_the_docs_is_a_type_of_the_schema_and_back_the_same() {
     }
     for needed in [
         "Status",
-        "Connections",
-        "Generations",
-        "Outcome",
-        "Swap",
-        "Rollback",
-        "Stop",
-        "Progress",
-        "Ended",
-        "Refused",
+        "ConnectionList",
+        "GenerationList",
+        "ChangeOutcome",
+        "SwapRequest",
+        "RollbackRequest",
+        "StopRequest",
+        "StopProgress",
+        "StopEnd",
+        "Refusal",
     ] {
         assert!(examples.iter().any(|(name, _)| *name == needed), "no example of {needed}");
     }
@@ -69,37 +70,48 @@ fn every_block_of_json_in_the_docs_names_its_type() {
 
 #[test]
 fn a_request_with_a_field_that_nobody_knows_is_refused() {
-    assert!(serde_json::from_str::<Stop>(r#"{"now":true,"fast":true}"#).is_err());
-    assert!(serde_json::from_str::<Swap>(r#"{"path":"/a","force":true}"#).is_err());
-    assert!(serde_json::from_str::<Nothing>(r#"{"x":1}"#).is_err());
+    assert!(serde_json::from_str::<StopRequest>(r#"{"now":true,"fast":true}"#).is_err());
+    assert!(serde_json::from_str::<SwapRequest>(r#"{"path":"/a","force":true}"#).is_err());
+    assert!(serde_json::from_str::<EmptyRequest>(r#"{"x":1}"#).is_err());
 }
 
 #[test]
 fn a_line_of_a_followed_stop_is_progress_or_the_end() {
-    let ended = Ended { exit: 143, report: "stopped in 0.100 s".into() };
-    let line = serde_json::to_string(&Line::Ended(ended.clone())).unwrap();
-    assert_eq!(serde_json::from_str::<Line>(&line).unwrap(), Line::Ended(ended));
-    let progress = Progress {
-        phase: Phase::Draining,
+    let ended = StopEnd { exit: 143, report: "stopped in 0.100 s".into() };
+    let line = serde_json::to_string(&StopLine::Ended(ended.clone())).unwrap();
+    assert_eq!(serde_json::from_str::<StopLine>(&line).unwrap(), StopLine::Ended(ended));
+    let progress = StopProgress {
+        phase: PhaseName::Draining,
         elapsed_ms: 1,
         deadline_ms: Some(2),
         exchanges: 3,
         connections: 4,
         afterwork: 5,
     };
-    let line = serde_json::to_string(&Line::Progress(progress)).unwrap();
-    assert_eq!(serde_json::from_str::<Line>(&line).unwrap(), Line::Progress(progress));
+    let line = serde_json::to_string(&StopLine::Progress(progress)).unwrap();
+    assert_eq!(serde_json::from_str::<StopLine>(&line).unwrap(), StopLine::Progress(progress));
 }
 
 #[test]
 fn names_are_those_of_the_json() {
-    for phase in [Phase::Starting, Phase::Ready, Phase::LameDuck, Phase::Draining, Phase::Cut] {
+    for phase in [
+        PhaseName::Starting,
+        PhaseName::Ready,
+        PhaseName::LameDuck,
+        PhaseName::Draining,
+        PhaseName::Cut,
+    ] {
         assert_eq!(serde_json::to_value(phase).unwrap(), phase.name());
     }
-    for doing in [Doing::Idle, Doing::Reading, Doing::Serving, Doing::Writing] {
+    for doing in [
+        ConnectionActivity::Idle,
+        ConnectionActivity::Reading,
+        ConnectionActivity::Serving,
+        ConnectionActivity::Writing,
+    ] {
         assert_eq!(serde_json::to_value(doing).unwrap(), doing.name());
     }
-    for protocol in [Protocol::Unknown, Protocol::Http1, Protocol::Http2] {
+    for protocol in [ProtocolName::Unknown, ProtocolName::Http1, ProtocolName::Http2] {
         assert_eq!(serde_json::to_value(protocol).unwrap(), protocol.name());
     }
 }

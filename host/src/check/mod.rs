@@ -1,26 +1,28 @@
 //! `host check` and `--dry-run`: whether what is to be served would serve, and what it would use.
 
+mod report;
+
 use std::io;
 use std::sync::Arc;
 
-use crate::advice;
 use crate::component::{self, Glance, Loader};
 use crate::config::{CheckConfig, ServeConfig};
 use crate::exit::Exit;
+use crate::lint;
 use crate::outfit::Outfit;
 use crate::outlet;
 use crate::progress;
-use crate::report::{self, Report};
 use crate::resources;
 use crate::serve;
 use crate::threads;
+use report::{CheckReport, CheckedComponent, Findings};
 
 /// Surveys, compiles, links and starts everything once, and prints what was found. Code is taken from the
 /// cache and kept there, as a start would.
 #[must_use]
 pub fn run(ask: &CheckConfig) -> Exit {
     let what = "host check";
-    let report = examine(&ask.serve).unwrap_or_else(|why| Report::none(format!("{why:#}")));
+    let report = examine(&ask.serve).unwrap_or_else(|why| CheckReport::none(format!("{why:#}")));
     let printed = if ask.json {
         if let Some(why) = &report.error {
             outlet::complain(&format!("{what}: {why}"));
@@ -41,59 +43,59 @@ pub fn run(ask: &CheckConfig) -> Exit {
 #[must_use]
 pub fn dry_run(config: &ServeConfig) -> Exit {
     let what = "host serve --dry-run";
-    let report = examine(config).unwrap_or_else(|why| Report::none(format!("{why:#}")));
+    let report = examine(config).unwrap_or_else(|why| CheckReport::none(format!("{why:#}")));
     let printed = print(what, &report);
     let exit = if report.ok { Exit::Clean } else { Exit::NoStart };
     exit.if_printed(what, printed)
 }
 
 /// What would serve, on stdout; if something would not, that alone, on stderr, a line for each.
-fn print(what: &str, report: &Report) -> io::Result<()> {
+fn print(what: &str, report: &CheckReport) -> io::Result<()> {
     for refused in report.refused() {
         outlet::complain(&format!("{what}: {refused}"));
     }
     if report.ok { outlet::print(&report.text()) } else { Ok(()) }
 }
 
-fn examine(config: &ServeConfig) -> anyhow::Result<Report> {
+fn examine(config: &ServeConfig) -> anyhow::Result<CheckReport> {
     threads::check(resources::threads(config))?;
     let runtime = threads::runtime(config.threads.get())?;
-    let mut workshop = serve::workshop(config, None)?;
-    (workshop.instances, workshop.report) = (1, progress::say);
-    let loader = Arc::new(Loader::new(&workshop));
+    let mut loader_config = serve::loader_config(config, None)?;
+    (loader_config.instances, loader_config.report) = (1, progress::say);
+    let loader = Arc::new(Loader::new(&loader_config));
     let builder = Outfit::for_a_look().site_builder(config);
     let report = runtime.block_on(async {
-        let looked = builder.check(&loader).await;
+        let checked = builder.check(&loader).await;
         progress::cleared().await;
-        describe(looked, config, &loader).await
+        describe(checked, config, &loader).await
     });
     runtime.shutdown_background();
     Ok(report)
 }
 
 /// Each component with what a start would make of it.
-type Looked = Vec<(host_manifest::ComponentConfig, Result<(), component::Rejected>)>;
+type Checked = Vec<(host_manifest::ComponentConfig, Result<(), component::Rejected>)>;
 
-async fn describe(looked: Looked, config: &ServeConfig, loader: &Loader) -> Report {
-    let (routes, lines) = (&config.manifest.routes, &config.manifest.lines);
-    let mut surveys = advice::Surveys::new();
+async fn describe(checked: Checked, config: &ServeConfig, loader: &Loader) -> CheckReport {
+    let (routes, places) = (&config.manifest.routes, &config.manifest.lines);
+    let mut surveys = lint::Surveys::new();
     let mut components = Vec::new();
-    for (component, outcome) in looked {
+    for (component, outcome) in checked {
         let chained = routes.iter().any(|route| route.chain.contains(&component.name));
         let Glance { survey, missing } = loader.glance(&component.source).await;
-        let place = config.file.as_ref().zip(lines.get(&component.name));
+        let place = config.file.as_ref().zip(places.get(&component.name));
         let place = place.map(|(file, line)| (file.path.as_path(), *line));
-        let found = report::Found { survey: survey.as_ref(), chained, missing };
-        components.push(report::Component::new(&component, place, outcome, found));
+        let found = Findings { survey: survey.as_ref(), chained, missing };
+        components.push(CheckedComponent::new(&component, place, outcome, found));
         surveys.extend(survey.map(|survey| (component.name.clone(), survey)));
     }
     // Of a single component the flags say nothing that could be in vain.
-    let (ways, warnings) = match &config.file {
+    let (lines, warnings) = match &config.file {
         None => (Vec::new(), Vec::new()),
         Some(_) => {
             let all = config.manifest.components.values();
-            (routes.iter().map(report::way).collect(), advice::of(all, routes, &surveys))
+            (routes.iter().map(report::route_line).collect(), lint::warnings(all, routes, &surveys))
         }
     };
-    Report::new(components, ways, warnings)
+    CheckReport::new(components, lines, warnings)
 }

@@ -10,25 +10,25 @@ use serde::Serialize;
 use crate::component::{Kind, Rejected, Survey};
 
 /// The name of the JSON's form. Fields may come to it; none changes its meaning or goes.
-pub(crate) const SCHEMA: &str = "host-check/1";
+pub(super) const SCHEMA: &str = "host-check/1";
 
 /// What was found, all in all.
 #[derive(Debug, Serialize)]
-pub(crate) struct Report {
+pub(super) struct CheckReport {
     schema: &'static str,
     /// Whether everything would serve.
-    pub(crate) ok: bool,
+    pub(super) ok: bool,
     /// Why nothing could be looked at.
-    pub(crate) error: Option<String>,
-    components: Vec<Component>,
+    pub(super) error: Option<String>,
+    components: Vec<CheckedComponent>,
     routes: Vec<String>,
     /// What is served to no purpose.
-    pub(crate) warnings: Vec<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 /// What was found of one component.
 #[derive(Debug, Serialize)]
-pub(crate) struct Component {
+pub(super) struct CheckedComponent {
     name: String,
     source: String,
     /// The manifest, and the line in it where the component begins.
@@ -69,22 +69,22 @@ struct Granted {
 }
 
 /// What a look into the file has found.
-pub(crate) struct Found<'a> {
-    pub(crate) survey: Option<&'a (Kind, Survey)>,
+pub(super) struct Findings<'a> {
+    pub(super) survey: Option<&'a (Kind, Survey)>,
     /// It stands in a chain.
-    pub(crate) chained: bool,
-    pub(crate) missing: Vec<String>,
+    pub(super) chained: bool,
+    pub(super) missing: Vec<String>,
 }
 
 /// Imported by whatever is made with a standard library, which says nothing of what it uses.
 const COMMON: [&str; 2] = ["env", "directories"];
 
-impl Component {
-    pub(crate) fn new(
+impl CheckedComponent {
+    pub(super) fn new(
         component: &host_manifest::ComponentConfig,
         place: Option<(&FilePath, usize)>,
         outcome: Result<(), Rejected>,
-        found: Found<'_>,
+        found: Findings<'_>,
     ) -> Self {
         let granted = component.grants.words();
         let lacking = found.survey.map(|(_, survey)| survey.useful_grants()).unwrap_or_default();
@@ -169,9 +169,9 @@ impl Component {
     }
 }
 
-impl Report {
-    pub(crate) fn new(
-        components: Vec<Component>,
+impl CheckReport {
+    pub(super) fn new(
+        components: Vec<CheckedComponent>,
         routes: Vec<String>,
         warnings: Vec<String>,
     ) -> Self {
@@ -180,34 +180,34 @@ impl Report {
     }
 
     /// What there is to say where nothing could be looked at.
-    pub(crate) fn none(why: String) -> Self {
+    pub(super) fn none(why: String) -> Self {
         let error = Some(why);
         Self { ok: false, error, ..Self::new(Vec::new(), Vec::new(), Vec::new()) }
     }
 
     /// As people read it, over many lines.
-    pub(crate) fn text(&self) -> String {
-        let components = self.components.iter().map(Component::text);
+    pub(super) fn text(&self) -> String {
+        let components = self.components.iter().map(CheckedComponent::text);
         let routes = self.routes.iter().map(|route| format!("route {route}\n"));
         let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}\n"));
         components.chain(routes).chain(warnings).collect()
     }
 
     /// A line for each component that would not serve, or one for why none was looked at.
-    pub(crate) fn refused(&self) -> Vec<String> {
-        let refused = self.components.iter().filter_map(Component::refusal);
+    pub(super) fn refused(&self) -> Vec<String> {
+        let refused = self.components.iter().filter_map(CheckedComponent::refusal);
         self.error.iter().cloned().chain(refused).collect()
     }
 
     /// One document, as docs/manifest.md has it.
-    pub(crate) fn json(&self) -> String {
+    pub(super) fn json(&self) -> String {
         // Text and numbers only: it cannot fail.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 }
 
 /// Which requests go where: `/shop (GET): auth, shop`.
-pub(crate) fn way(route: &Route) -> String {
+pub(super) fn route_line(route: &Route) -> String {
     let RoutePattern { host, path, methods } = &route.pattern;
     let (PathPattern::Prefix(path) | PathPattern::Exact(path)) = path;
     let mut text = format!("{}{path}", host.as_deref().unwrap_or_default());

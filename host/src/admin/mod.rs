@@ -1,0 +1,80 @@
+//! What operators use: the control socket and health, and the process as both see it.
+
+mod convert;
+mod limits;
+mod process;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use host_keyvalue::Stores;
+use tokio::sync::watch;
+
+use crate::config::{ControlSetting, ServeConfig};
+use crate::control::schema::StopEnd;
+use crate::control::{self, ControlServer, HealthServer, SocketChoice};
+use crate::exit::Exit;
+use crate::lifecycle::Lifecycle;
+use process::Admin;
+
+pub(crate) use process::Serving;
+
+/// A client that follows the stop over the control socket has this long to read how it ended.
+const LAST_LINE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The control socket and health, open. Dropping it closes both.
+#[derive(Debug)]
+pub(crate) struct AdminServers {
+    ended: watch::Sender<Option<StopEnd>>,
+    control: Option<ControlServer>,
+    health: Option<HealthServer>,
+}
+
+impl AdminServers {
+    /// Opens what operators use, before anything is loaded. What is served is announced, once it is, by
+    /// the sender that is returned.
+    ///
+    /// # Errors
+    /// A socket or an address that was asked for cannot be had.
+    pub(crate) fn open(
+        config: &ServeConfig,
+        lifecycle: &Lifecycle,
+        stores: Stores,
+    ) -> anyhow::Result<(Self, watch::Sender<Option<Serving>>)> {
+        let (runtime, commander) = (lifecycle.runtime(), lifecycle.commander());
+        let (announcement, serving) = watch::channel(None);
+        let (ended, end) = watch::channel(None);
+        let admin = Arc::new(Admin::new(config, lifecycle, stores, (serving, end)));
+        let health = config.manifest.listen.health.map(|address| {
+            HealthServer::start(address, lifecycle.watch(), commander.alarm("health"), &runtime)
+                .with_context(|| format!("cannot answer health on {address}"))
+        });
+        let health = health.transpose()?;
+        let choice = match &config.control {
+            ControlSetting::Off => SocketChoice::Off,
+            ControlSetting::Default => SocketChoice::Default,
+            ControlSetting::Path(path) => SocketChoice::Path(path.clone()),
+        };
+        let control = control::open(&choice)?
+            .map(|socket| ControlServer::start(socket, admin, commander.alarm("control"), &runtime))
+            .transpose()
+            .context("serving the control socket")?;
+        Ok((Self { ended, control, health }, announcement))
+    }
+
+    /// Where health is answered, if it is.
+    pub(crate) fn health_address(&self) -> Option<SocketAddr> {
+        self.health.as_ref().map(HealthServer::address)
+    }
+
+    /// Tells the clients that follow the stop how it ended, and closes. Blocks for at most
+    /// [`LAST_LINE_PATIENCE`].
+    pub(crate) fn end(self, exit: Exit, report: String) {
+        self.ended.send_replace(Some(StopEnd { exit: exit.code(), report }));
+        if let Some(control) = self.control {
+            control.close(LAST_LINE_PATIENCE);
+        }
+    }
+}

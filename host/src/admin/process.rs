@@ -1,0 +1,201 @@
+//! The process as operators see it: what the control socket asks, answered by the lifecycle, the network and
+//! what is served.
+
+use std::collections::BTreeMap;
+use std::future::ready;
+use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+
+use host_keyvalue::Stores;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::convert;
+use super::limits::limits;
+use crate::config::ServeConfig;
+use crate::control::schema::{
+    ChangeOutcome, ComponentStatus, ConnectionStatus, GenerationStatus, InstanceCount, Refusal,
+    SCHEMA, Status, StopEnd, StopProgress, StopStatus,
+};
+use crate::control::{CommandFuture, Host};
+use crate::lifecycle::{Cause, Commander, Lifecycle, NotNow, PhaseWatch, Trackers};
+use crate::net;
+use crate::resources;
+use crate::site::{Slot, SwapCommand, Swaps};
+
+/// Answers for the process. Dropping it changes nothing.
+#[derive(Debug)]
+pub(super) struct Admin {
+    began: Instant,
+    phase: PhaseWatch,
+    trackers: Trackers,
+    commander: Commander,
+    instances: u64,
+    limits: BTreeMap<String, String>,
+    stores: Stores,
+    /// None while the process starts.
+    serving: watch::Receiver<Option<Serving>>,
+    ended: watch::Receiver<Option<StopEnd>>,
+}
+
+/// What is served, once it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Serving(Arc<Served>);
+
+#[derive(Debug)]
+struct Served {
+    addresses: Vec<String>,
+    slot: Arc<Slot>,
+    swaps: Swaps,
+    /// Where changes are carried out.
+    runtime: Handle,
+}
+
+impl Serving {
+    /// What sits in `slot` is served at `addresses`, and changed by `swaps` on `runtime`.
+    pub(crate) fn new(
+        addresses: Vec<String>,
+        slot: Arc<Slot>,
+        swaps: Swaps,
+        runtime: Handle,
+    ) -> Self {
+        Self(Arc::new(Served { addresses, slot, swaps, runtime }))
+    }
+}
+
+impl Admin {
+    pub(super) fn new(
+        config: &ServeConfig,
+        lifecycle: &Lifecycle,
+        stores: Stores,
+        (serving, ended): (watch::Receiver<Option<Serving>>, watch::Receiver<Option<StopEnd>>),
+    ) -> Self {
+        Self {
+            began: Instant::now(),
+            phase: lifecycle.watch(),
+            trackers: lifecycle.trackers(),
+            commander: lifecycle.commander(),
+            instances: config.manifest.total.instances as u64,
+            limits: limits(config, resources::connections(config)),
+            stores,
+            serving,
+            ended,
+        }
+    }
+
+    fn serving(&self) -> Option<Arc<Served>> {
+        self.serving.borrow().as_ref().map(|serving| serving.0.clone())
+    }
+
+    /// Has a change carried out. It goes on if the client leaves.
+    fn ask(&self, command: SwapCommand) -> CommandFuture {
+        let rejected = |why| ChangeOutcome::Rejected { step: "ask".into(), why };
+        let Some(serving) = self.serving() else {
+            return Box::pin(ready(rejected(NotNow::Starting.to_string())));
+        };
+        let swaps = serving.swaps.clone();
+        let asked = serving.runtime.spawn(async move { swaps.ask(command).await });
+        Box::pin(async move {
+            match asked.await {
+                Ok(outcome) => convert::outcome(outcome),
+                Err(why) if why.is_cancelled() => rejected("the host is ending".into()),
+                Err(why) => rejected(why.to_string()),
+            }
+        })
+    }
+
+    fn stopping(&self) -> Option<StopStatus> {
+        self.phase.stopping().map(|stop| StopStatus {
+            asked_ms_ago: convert::millis(stop.began.elapsed()),
+            deadline_ms: convert::millis(stop.deadline - stop.began),
+        })
+    }
+}
+
+impl Host for Admin {
+    fn status(&self) -> Status {
+        let serving = self.serving();
+        let components: Vec<ComponentStatus> = serving.as_ref().map_or_else(Vec::new, |serving| {
+            serving.slot.current().apps().map(|app| convert::component(app)).collect()
+        });
+        Status {
+            schema: SCHEMA.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: process::id(),
+            uptime_ms: convert::millis(self.began.elapsed()),
+            phase: self.phase.now().into(),
+            stopping: self.stopping(),
+            addresses: serving
+                .as_ref()
+                .map(|serving| serving.addresses.clone())
+                .unwrap_or_default(),
+            connections: convert::count(&self.connections()),
+            exchanges_in_flight: self.trackers.exchanges.in_flight() as u64,
+            afterwork_in_flight: self.trackers.afterwork.in_flight() as u64,
+            instances: InstanceCount {
+                in_use: components.iter().map(|component| component.instances.in_use).sum(),
+                limit: self.instances,
+            },
+            generations: self.generations(),
+            last_swap: serving.and_then(|serving| serving.swaps.last()).map(convert::last_swap),
+            components,
+            stores: self.stores.troubles().into_iter().map(convert::store).collect(),
+            limits: self.limits.clone(),
+        }
+    }
+
+    fn connections(&self) -> Vec<ConnectionStatus> {
+        net::connections(&self.trackers.connections).into_iter().map(convert::connection).collect()
+    }
+
+    fn generations(&self) -> Vec<GenerationStatus> {
+        let Some(serving) = self.serving() else { return Vec::new() };
+        serving.swaps.generations().into_iter().map(convert::generation).collect()
+    }
+
+    fn reload(&self) -> CommandFuture {
+        self.ask(SwapCommand::Reload)
+    }
+
+    fn swap(&self, component: Option<String>, path: PathBuf) -> CommandFuture {
+        self.ask(SwapCommand::Swap(component, path))
+    }
+
+    fn rollback(&self, component: Option<String>) -> CommandFuture {
+        self.ask(SwapCommand::Rollback(component))
+    }
+
+    fn drain(&self) -> Result<(), Refusal> {
+        self.commander.drain().map_err(convert::refusal)
+    }
+
+    fn undrain(&self) -> Result<(), Refusal> {
+        self.commander.undrain().map_err(convert::refusal)
+    }
+
+    fn stop(&self, now: bool) {
+        if now {
+            self.commander.cut(Cause::Operator);
+        } else {
+            self.commander.stop(Cause::Operator);
+        }
+    }
+
+    fn progress(&self) -> StopProgress {
+        let stopping = self.stopping();
+        StopProgress {
+            phase: self.phase.now().into(),
+            elapsed_ms: stopping.map_or(0, |stop| stop.asked_ms_ago),
+            deadline_ms: stopping.map(|stop| stop.deadline_ms),
+            exchanges: self.trackers.exchanges.in_flight() as u64,
+            connections: self.trackers.connections.in_flight() as u64,
+            afterwork: self.trackers.afterwork.in_flight() as u64,
+        }
+    }
+
+    fn ended(&self) -> watch::Receiver<Option<StopEnd>> {
+        self.ended.clone()
+    }
+}

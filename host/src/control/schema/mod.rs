@@ -1,0 +1,24 @@
+//! What goes over the control socket, in both directions, as JSON. `docs/control.md` shows each type;
+//! a test compares the two.
+//!
+//! Fields are added without a new version; [`SCHEMA`] changes when one is renamed, removed or means
+//! something else. Times are milliseconds, counted back from the moment of the answer where a name
+//! says age, ago or since.
+
+mod changes;
+mod status;
+mod stop;
+
+pub use changes::{ChangeOutcome, EmptyRequest, LastChange, Refusal, RollbackRequest, SwapRequest};
+pub use status::{
+    ComponentStatus, ConnectionActivity, ConnectionCounts, ConnectionList, ConnectionStatus,
+    GenerationList, GenerationState, GenerationStatus, InstanceCount, ProtocolName, Status,
+    StopStatus, StoreStatus,
+};
+pub use stop::{PhaseName, StopEnd, StopLine, StopProgress, StopRequest};
+
+/// Version of everything in this module.
+pub const SCHEMA: &str = "1";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+//! From the configuration to what loads components.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tracing::info;
+
+use super::process::Process;
+use crate::component::{
+    CodeCacheSetting, CpuScheduler, EpochClock, IdleRoom, Keeper, Loader, LoaderConfig,
+    MemoryBudget, ShutdownGrant,
+};
+use crate::config::ServeConfig;
+use crate::lifecycle::{Cause, Tracker};
+use crate::outfit::Outfit;
+use crate::progress;
+use crate::resources;
+use crate::site::{Site, SiteBuilder};
+
+/// What all loads have in common. `memory`: of all guests together.
+pub(crate) fn loader_config(
+    config: &ServeConfig,
+    memory: Option<u64>,
+) -> anyhow::Result<LoaderConfig> {
+    let manifest = &config.manifest;
+    // Idle instances stay in the pool beside those that bulkheads count, as many at most. A manifest may
+    // come to say so at a reload.
+    let reuses = config.file.is_some()
+        || manifest.components.values().any(|component| component.reuse.is_some());
+    let times = if reuses { 2 } else { 1 };
+    Ok(LoaderConfig {
+        instances: manifest.total.instances.saturating_mul(times),
+        cache: config.cache.directory().map_or(CodeCacheSetting::Off, CodeCacheSetting::Directory),
+        bounds: resources::compile(manifest.swap.compile, manifest.swap.compile_memory),
+        largest: resources::file(manifest.swap.compile_memory),
+        memory,
+        report: progress::log,
+        clock: EpochClock::start().context("the clock of guests")?,
+    })
+}
+
+/// What builds the site that the manifest asks for, now and at every reload.
+pub(super) fn site_builder(
+    config: &ServeConfig,
+    process: &Process,
+    memory: Option<u64>,
+) -> SiteBuilder {
+    let commander = process.commander.clone();
+    let outfit = Outfit {
+        named: config.file.is_some(),
+        keeper: keeper(process.trackers.instances.clone()),
+        memory: MemoryBudget::new(memory, None),
+        idle: IdleRoom::new(config.manifest.total.instances),
+        turns: CpuScheduler::new(config.threads.get()),
+        shutdown: ShutdownGrant::new(move || commander.stop(Cause::Guest)),
+        stores: process.stores.clone(),
+        forbidden: process.health.into_iter().collect(),
+        look: false,
+    };
+    outfit.site_builder(config)
+}
+
+/// Loads the first generations, with everything that a swap would ask of them.
+pub(super) async fn load_site(builder: &SiteBuilder, loader: &Arc<Loader>) -> anyhow::Result<Site> {
+    let site = builder.build(loader).await?;
+    for app in site.apps() {
+        let (component, kind) = (app.generation.name(), app.generation.kind());
+        info!(component, %kind, generation = app.generation.number(), "component is ready");
+    }
+    Ok(site)
+}
+
+/// Lets components be in flight without knowing what that means.
+pub(super) fn keeper(tracker: Tracker) -> Keeper {
+    Keeper::new(move |what| Box::new(tracker.guard(Arc::new(what))))
+}

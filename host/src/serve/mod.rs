@@ -1,0 +1,181 @@
+//! `host serve`, composed: reads like the list of what happens.
+
+mod loading;
+mod process;
+mod start;
+mod swapping;
+
+use std::io::Write as _;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use host_keyvalue::Stores;
+use host_manifest::escape;
+use tokio::task::JoinSet;
+use tracing::{error, warn};
+use tracing_subscriber::EnvFilter;
+
+use crate::admin::AdminServers;
+use crate::config::ServeConfig;
+use crate::descriptors;
+use crate::exit::Exit;
+use crate::lifecycle::{Commander, Ending, Lifecycle, StopPlan};
+use crate::log;
+use crate::outlet;
+use crate::resources;
+use crate::terminal;
+use crate::threads;
+
+use process::{LINE_PATIENCE, Process};
+
+pub(crate) use loading::loader_config;
+
+/// How the process comes to its end.
+enum ProcessEnding {
+    Ended(Ending),
+    NoStart(anyhow::Error),
+}
+
+/// Serves until stopped, and logs what `log_filter` lets pass. Returns what the process should exit
+/// with, and leaves runtimes running: their drop could wait for a guest that spins.
+#[must_use]
+pub fn run(config: &ServeConfig, log_filter: EnvFilter) -> Exit {
+    descriptors::hold_back();
+    let descriptors = descriptors::raise();
+    if let Err(why) = threads::check(resources::threads(config)) {
+        return complain_without_log(&format!("host: cannot start: {why}"));
+    }
+    let log = match log::start(log_filter) {
+        Ok(log) => log,
+        Err(why) => {
+            let why = format!("host: cannot start: no thread for the log: {why}");
+            return complain_without_log(&why);
+        }
+    };
+    resources::say_descriptors(config, descriptors);
+    let (ending, servers) = live(config);
+    let (exit, last_line) = ending.exit_and_last_line();
+    if !host_keyvalue::wait_until_closed(CLOSE_PATIENCE) {
+        warn!("a key-value database is not closed yet; the next start will check it");
+    }
+    log.end(&last_line);
+    if let Some(servers) = servers {
+        servers.end(exit, last_line);
+    }
+    exit
+}
+
+impl ProcessEnding {
+    fn exit_and_last_line(&self) -> (Exit, String) {
+        match self {
+            Self::Ended(ending @ Ending::Stopped(report)) => (ending.into(), report.to_string()),
+            Self::Ended(ending @ Ending::BeforeReady) => {
+                (ending.into(), "stopped before it was ready".to_owned())
+            }
+            Self::Ended(ending @ Ending::Broken) => (
+                ending.into(),
+                "host: failed: the thread that carries out stops has panicked".to_owned(),
+            ),
+            Self::NoStart(why) => (Exit::NoStart, format!("host: cannot start: {why:#}")),
+        }
+    }
+}
+
+/// Databases that are being closed, because nothing uses them any more, have this long at the end. What
+/// they have acknowledged is on the disk already.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Says why nothing runs where there is no log yet.
+fn complain_without_log(why: &str) -> Exit {
+    // If stderr is closed, there is no reader to tell.
+    let line = format!("{}\n", escape::lines(why));
+    drop(outlet::stderr().within(LINE_PATIENCE).write_all(line.as_bytes()));
+    Exit::NoStart
+}
+
+/// A start that is given up lets go of what it has bound within this time: a guest yields every few
+/// milliseconds.
+const UNSTART_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Lives from armed signals to the ending. Returns the servers of operators too, if they were opened:
+/// they are still open.
+fn live(config: &ServeConfig) -> (ProcessEnding, Option<AdminServers>) {
+    let (armed, servers) = match Armed::arm(config) {
+        Ok(armed) => armed,
+        Err(why) => return (ProcessEnding::NoStart(why), None),
+    };
+    let ending = armed.serve(config).unwrap_or_else(ProcessEnding::NoStart);
+    (ending, Some(servers))
+}
+
+/// Signals are heard and operators are answered. Nothing else has been done.
+struct Armed {
+    lifecycle: Lifecycle,
+    process: Process,
+    announcement: start::Announcement,
+}
+
+impl Armed {
+    fn arm(config: &ServeConfig) -> anyhow::Result<(Self, AdminServers)> {
+        let lifecycle = Lifecycle::arm().context("arming the signal handlers")?;
+        host_clock::start().context("starting the thread that notices lost time")?;
+        let stores = Stores::default();
+        let (servers, announcement) = AdminServers::open(config, &lifecycle, stores.clone())?;
+        let process = Process {
+            health: servers.health_address(),
+            stores,
+            phase: lifecycle.watch(),
+            trackers: lifecycle.trackers(),
+            commander: lifecycle.commander(),
+            hangups: lifecycle.hangups(),
+        };
+        Ok((Self { lifecycle, process, announcement }, servers))
+    }
+
+    /// Starts to serve, and waits for the ending.
+    fn serve(self, config: &ServeConfig) -> anyhow::Result<ProcessEnding> {
+        let Self { lifecycle, process, announcement } = self;
+        let (ended, ending) = mpsc::channel();
+        let ready = lifecycle.run(plan(&config.manifest.stop), terminal::progress_line, {
+            let ended = ended.clone();
+            // The main thread may have left with another ending.
+            move |ending| drop(ended.send(ProcessEnding::Ended(ending)))
+        })?;
+        let runtime = threads::runtime(config.threads.get())?;
+        let commander = process.commander.clone();
+        let start = runtime.spawn(start::start(config.clone(), process, (ready, announcement)));
+        let unstarted = start.abort_handle();
+        runtime.spawn(async move {
+            match start.await {
+                Ok(Ok(tasks)) => watch_over(tasks, &commander).await,
+                Ok(Err(why)) => drop(ended.send(ProcessEnding::NoStart(why))),
+                Err(why) => drop(ended.send(ProcessEnding::NoStart(why.into()))),
+            }
+        });
+        let first = ending.recv().context("the lifecycle is gone")?;
+        if matches!(first, ProcessEnding::Ended(Ending::BeforeReady)) {
+            // Paths of Unix sockets go with the listeners, and those with what was to serve them.
+            unstarted.abort();
+            drop(ending.recv_timeout(UNSTART_PATIENCE));
+        }
+        // Its threads may be in a guest that never yields.
+        runtime.shutdown_background();
+        Ok(first)
+    }
+}
+
+/// Raises the alarm when the task of a listener or of swaps has failed: nothing else ends one before
+/// a drain does.
+async fn watch_over(mut tasks: JoinSet<()>, commander: &Commander) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(why) = ended {
+            error!(%why, "a task has failed that the process cannot do without; stopping");
+            commander.fail();
+        }
+    }
+}
+
+fn plan(stop: &host_manifest::StopConfig) -> StopPlan {
+    StopPlan { delay: stop.delay, timeout: stop.timeout }
+}

@@ -1,0 +1,24 @@
+//! What the steps of a start are handed of the process.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use host_keyvalue::Stores;
+
+use crate::lifecycle::{Commander, Hangups, PhaseWatch, Trackers};
+
+/// A line waits this long for a reader that does not read: neither start nor end may hang.
+pub(super) const LINE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Handles on the rest of the process, for the part that serves.
+#[derive(Clone)]
+pub(super) struct Process {
+    /// Where health is answered: no guest may ask there.
+    pub(super) health: Option<SocketAddr>,
+    /// Where buckets are kept.
+    pub(super) stores: Stores,
+    pub(super) phase: PhaseWatch,
+    pub(super) trackers: Trackers,
+    pub(super) commander: Commander,
+    pub(super) hangups: Hangups,
+}

@@ -1,0 +1,201 @@
+//! The steps of a start. Each one takes what the step before has made, so that none can be left out or come
+//! too early:
+//!
+//! ```text
+//! Bound ──→ Loaded ──────────→ Announced ────────→ Listening ────→ tasks
+//!    the addresses are     everything can      from here on     from here on
+//!    ours, closed          serve               a stop drains    clients connect
+//! ```
+
+use std::process;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::{error, info};
+
+use super::loading::{load_site, loader_config, site_builder};
+use super::process::{LINE_PATIENCE, Process};
+use super::swapping::Swapping;
+use crate::admin::Serving;
+use crate::component::Loader;
+use crate::config::{ListenAddr, Manifest, ServeConfig};
+use crate::http::{Exchanges, Terms};
+use crate::lifecycle::Ready;
+use crate::net::{self, Acceptor, Listener};
+use crate::outlet;
+use crate::resources;
+use crate::site::{SiteBuilder, Slot};
+use crate::watch::Watch;
+
+/// Where a start tells operators, once, what is served.
+pub(crate) type Announcement = watch::Sender<Option<Serving>>;
+
+/// Binds, loads, proves, listens, and says so. Returns the tasks of the listeners and of swaps; none if a
+/// stop came first.
+pub(super) async fn start(
+    config: ServeConfig,
+    process: Process,
+    (ready, announcement): (Ready, Announcement),
+) -> anyhow::Result<JoinSet<()>> {
+    let bound = Bound::bind(&config.manifest.listen.addresses)?;
+    let loaded = bound.load(&config, &process).await?;
+    let Some(announced) = loaded.announce(&config, &process, ready, &announcement) else {
+        return Ok(JoinSet::new());
+    };
+    let listening = announced.listen()?;
+    let line = listening.ready_line();
+    let tasks = listening.serve(&config, process)?;
+    print_ready_line(&line).await;
+    Ok(tasks)
+}
+
+/// The addresses are ours. No client can connect yet.
+struct Bound {
+    listeners: Vec<Listener>,
+}
+
+impl Bound {
+    fn bind(addresses: &[ListenAddr]) -> anyhow::Result<Self> {
+        let bind = |address: &ListenAddr| {
+            let address = match address {
+                ListenAddr::Tcp(address) => net::Address::Tcp(*address),
+                ListenAddr::Unix(path) => net::Address::Unix(path),
+            };
+            Ok(net::bind(&address)?)
+        };
+        let listeners = addresses.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
+        net::warn_of_refusals(&listeners);
+        Ok(Self { listeners })
+    }
+
+    /// Loads the first generations, with everything that a swap would ask of them.
+    async fn load(self, config: &ServeConfig, process: &Process) -> anyhow::Result<Loaded> {
+        let memory = resources::memory(config);
+        let loader = Arc::new(Loader::new(&loader_config(config, memory)?));
+        let watches = config.manifest.swap.watch;
+        let watch = watches.then(Watch::start).transpose().context("watching files")?;
+        let builder = site_builder(config, process, memory);
+        let slot = Arc::new(Slot::new(load_site(&builder, &loader).await?));
+        Ok(Loaded { listeners: self.listeners, loader, builder, slot, watch })
+    }
+}
+
+/// Everything that is to be served has shown that it can.
+struct Loaded {
+    listeners: Vec<Listener>,
+    loader: Arc<Loader>,
+    builder: SiteBuilder,
+    slot: Arc<Slot>,
+    watch: Option<Watch>,
+}
+
+impl Loaded {
+    /// Says that the process is ready: from here on a stop drains, and waits for the token of each
+    /// listener. None if a stop came first: then no client may be let in.
+    fn announce(
+        self,
+        config: &ServeConfig,
+        process: &Process,
+        ready: Ready,
+        announcement: &Announcement,
+    ) -> Option<Announced> {
+        let Self { listeners, loader, builder, slot, watch } = self;
+        let addresses = listeners.iter().map(Listener::address).collect();
+        let swapping = Swapping::new(slot.clone(), (loader, builder), watch, config, process);
+        let (swaps, runtime) = (swapping.swaps(), Handle::current());
+        announcement.send_replace(Some(Serving::new(addresses, slot.clone(), swaps, runtime)));
+        let with_token = |listener| (listener, process.trackers.listeners.token());
+        let listeners = listeners.into_iter().map(with_token).collect();
+        ready.announce().then_some(Announced { listeners, slot, swapping })
+    }
+}
+
+/// A stop drains from now on, so it is safe to let clients in.
+struct Announced {
+    listeners: Vec<(Listener, TaskTrackerToken)>,
+    slot: Arc<Slot>,
+    swapping: Swapping,
+}
+
+impl Announced {
+    /// Has the kernel complete handshakes: from here on clients connect.
+    fn listen(mut self) -> anyhow::Result<Listening> {
+        for (listener, _) in &mut self.listeners {
+            listener.listen()?;
+        }
+        let Self { listeners, slot, swapping } = self;
+        Ok(Listening { listeners, slot, swapping })
+    }
+}
+
+/// Clients connect. Their requests wait in the queues of the listeners.
+struct Listening {
+    listeners: Vec<(Listener, TaskTrackerToken)>,
+    slot: Arc<Slot>,
+    swapping: Swapping,
+}
+
+impl Listening {
+    /// `ready addr=127.0.0.1:8080 pid=4242`, with one `addr=` per listener.
+    fn ready_line(&self) -> String {
+        let address = |(listener, _): &(Listener, _)| format!("addr={} ", listener.address());
+        let addresses: String = self.listeners.iter().map(address).collect();
+        format!("ready {addresses}pid={}", process::id())
+    }
+
+    /// Spawns what accepts connections, and what changes what is served.
+    fn serve(self, config: &ServeConfig, process: Process) -> anyhow::Result<JoinSet<()>> {
+        let Self { listeners, slot, swapping } = self;
+        let mut tasks = JoinSet::new();
+        let (manifest, trackers) = (&config.manifest, &process.trackers);
+        let (phase, scarcity) = (process.phase.clone(), net::Scarcity::new());
+        let service = Exchanges::new(slot, trackers, terms(manifest), scarcity.clone());
+        let context = net::Context {
+            phase,
+            connections: trackers.connections.clone(),
+            limits: connection_limits(manifest),
+            scarcity,
+        };
+        let room = net::Room::new(resources::connections(config), trackers.connections.clone());
+        for (listener, token) in listeners {
+            let acceptor = Acceptor::new(listener, context.clone(), service.clone(), room.clone())?;
+            tasks.spawn(acceptor.run(token));
+        }
+        swapping.spawn(process, &mut tasks);
+        Ok(tasks)
+    }
+}
+
+/// Prints the one line on stdout. If it has no reader, that is no reason not to serve.
+async fn print_ready_line(line: &str) {
+    if let Err(why) = outlet::to_stdout(format!("{line}\n"), LINE_PATIENCE).await {
+        error!(%why, "the ready line could not be written");
+    }
+    info!("{line}");
+}
+
+fn terms(manifest: &Manifest) -> Terms {
+    let connection = &manifest.connection;
+    Terms {
+        headers: connection.headers,
+        min_rate: connection.min_rate,
+        prefetch: connection.prefetch,
+    }
+}
+
+fn connection_limits(manifest: &Manifest) -> net::Limits {
+    let connection = &manifest.connection;
+    net::Limits {
+        head: connection.head,
+        keep_alive: connection.keep_alive,
+        stall: connection.body_idle,
+        min_rate: connection.min_rate,
+        linger: manifest.stop.linger,
+        header_size: connection.header_size,
+        headers: connection.headers,
+    }
+}

@@ -1,0 +1,106 @@
+//! What changes what is served: the task that carries changes out, and those that ask for them.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::loading::keeper;
+use super::process::Process;
+use crate::component::Loader;
+use crate::config::ServeConfig;
+use crate::lifecycle::{Hangups, Phase, PhaseWatch};
+use crate::lint;
+use crate::site::{
+    Reloads, RetirementPolicy, SiteBuilder, Slot, SwapOutcome, Swapper, Swaps, Trigger,
+};
+use crate::watch::Watch;
+
+/// Everything that it takes to change what is served. Nothing of it runs before [`Self::spawn`];
+/// what is asked for before waits.
+pub(super) struct Swapping {
+    swapper: Swapper,
+    swaps: Swaps,
+    stopping: CancellationToken,
+    watch: Option<Watch>,
+    /// What is served, to be looked through for what is served in vain; none without a manifest.
+    linted: Option<Arc<Slot>>,
+}
+
+impl Swapping {
+    pub(super) fn new(
+        slot: Arc<Slot>,
+        (loader, builder): (Arc<Loader>, SiteBuilder),
+        watch: Option<Watch>,
+        config: &ServeConfig,
+        process: &Process,
+    ) -> Self {
+        let swap = &config.manifest.swap;
+        let policy = RetirementPolicy { timeout: swap.retire, at_most: swap.retired };
+        let stopping = CancellationToken::new();
+        let keeper = keeper(process.trackers.swaps.clone());
+        let linted = config.file.as_ref().map(|_| slot.clone());
+        let (swapper, swaps) =
+            Swapper::new(slot, loader, builder, policy, stopping.clone(), keeper);
+        Self { swapper, swaps, stopping, watch, linted }
+    }
+
+    /// A handle to ask for changes.
+    pub(super) fn swaps(&self) -> Swaps {
+        self.swaps.clone()
+    }
+
+    /// Spawns its tasks among those that are watched over.
+    pub(super) fn spawn(self, process: Process, tasks: &mut JoinSet<()>) {
+        let Self { swapper, swaps, stopping, watch, linted } = self;
+        tasks.spawn(swapper.run());
+        tasks.spawn(tell_guests_of_the_stop(swaps.clone(), process.phase, stopping));
+        tasks.spawn(reload_on_hangup(swaps.clone(), process.hangups));
+        if let Some(slot) = linted {
+            tasks.spawn(lint_what_serves(swaps.clone(), slot));
+        }
+        if let Some(watch) = watch {
+            tasks.spawn(watch.run(swaps));
+        }
+    }
+}
+
+async fn tell_guests_of_the_stop(swaps: Swaps, phase: PhaseWatch, stopping: CancellationToken) {
+    let stop = phase.stop_asked().await;
+    stopping.cancel();
+    phase.reached(Phase::Draining).await;
+    swaps.end_all(stop.deadline);
+    phase.reached(Phase::Cut).await;
+    swaps.cut_all();
+}
+
+async fn reload_on_hangup(swaps: Swaps, hangups: Hangups) {
+    let mut reloads = Reloads::new(swaps, Trigger::Hangup);
+    loop {
+        tokio::select! {
+            () = hangups.next() => reloads.ask(),
+            // It is in the log.
+            outcome = reloads.next() => drop(outcome),
+        }
+    }
+}
+
+/// Warns of what is served in vain: at the start, and after each change.
+async fn lint_what_serves(swaps: Swaps, slot: Arc<Slot>) {
+    let mut outcomes = swaps.watch();
+    loop {
+        for warning in lint::warnings_of_site(&slot.current()) {
+            warn!("{warning}");
+        }
+        loop {
+            if outcomes.changed().await.is_err() {
+                return;
+            }
+            let last = outcomes.borrow_and_update();
+            if last.as_ref().is_some_and(|last| !matches!(last.outcome, SwapOutcome::Rejected(_))) {
+                break;
+            }
+        }
+    }
+}
