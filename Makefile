@@ -102,7 +102,7 @@ FUZZ := RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ)
 $(CARGO_FUZZ):
 	$(CARGO) install cargo-fuzz --version '^0.13' --locked --root target/tools
 
-# Steps of the model of an HTTP/1 connection (net/src/connection_model.rs).
+# Steps of the model of an HTTP/1 connection (net/src/connection_model/).
 MODEL_STEPS ?= 10000000
 
 .PHONY: fuzz-model

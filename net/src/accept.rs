@@ -4,20 +4,23 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use host_lifecycle::Phase;
+use host_system::descriptors;
+use host_system::shortage::{PastShortage, Shortage};
+use host_system::unix_socket::OwnedPath;
 use socket2::{SockRef, Socket as RawSocket};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, info, warn};
 
-use super::listen::Listener;
-use super::registry::Entry;
+use super::context::ConnectionContext;
+use super::listener::Listener;
+use super::registry::ConnectionEntry;
+use super::room::Room;
+use super::service::Service;
 use super::socket::Socket;
-use super::{Context, Room, Service, connection, door};
-use host_lifecycle::Phase;
-use host_system::descriptors;
-use host_system::shortage::{PastShortage, Shortage};
-use host_system::unix_socket::OwnedPath;
+use super::{connection, listener_drain};
 
 /// When the process or the machine is out of something that connections need, accepting again at
 /// once would only spin.
@@ -31,7 +34,7 @@ const FAILED_PAUSE: Duration = Duration::from_millis(1);
 pub struct Acceptor<S> {
     queue: Queue,
     name: Arc<str>,
-    context: Context,
+    context: ConnectionContext,
     service: S,
     room: Arc<Room>,
     shortage: Shortage,
@@ -52,7 +55,7 @@ impl<S: Service> Acceptor<S> {
     /// When the reactor does not take the socket.
     pub fn new(
         listener: Listener,
-        context: Context,
+        context: ConnectionContext,
         service: S,
         room: Arc<Room>,
     ) -> io::Result<Self> {
@@ -121,7 +124,7 @@ impl<S: Service> Acceptor<S> {
     /// An error of accept(2) is that of one connection, which is gone, or of the whole process,
     /// which needs a moment; none ends the loop.
     async fn pause(&self, why: &io::Error) {
-        if !door::is_exhaustion(why) {
+        if !listener_drain::is_exhaustion(why) {
             debug!(%why, "a connection was gone before it was accepted");
             sleep(FAILED_PAUSE).await;
             return;
@@ -179,7 +182,7 @@ impl<S: Service> Acceptor<S> {
                     admitted += 1;
                     self.start_raw(tcp(socket));
                 };
-                door::empty_tcp(&SockRef::from(listener), admit).await
+                listener_drain::empty_tcp(&SockRef::from(listener), admit).await
             }
             Queue::Unix(listener, path) => {
                 path.remove();
@@ -187,7 +190,7 @@ impl<S: Service> Acceptor<S> {
                     admitted += 1;
                     self.start_raw(unix(socket));
                 };
-                door::empty_unix(&SockRef::from(listener), admit).await;
+                listener_drain::empty_unix(&SockRef::from(listener), admit).await;
                 0
             }
         };
@@ -197,8 +200,8 @@ impl<S: Service> Acceptor<S> {
     /// How many peers are reset by a close in the middle of all that.
     async fn left_in(&self) -> usize {
         match &self.queue {
-            Queue::Tcp(listener) => door::left_in(&SockRef::from(listener)).await,
-            Queue::Unix(listener, _) => door::left_in(&SockRef::from(listener)).await,
+            Queue::Tcp(listener) => listener_drain::left_in(&SockRef::from(listener)).await,
+            Queue::Unix(listener, _) => listener_drain::left_in(&SockRef::from(listener)).await,
         }
     }
 
@@ -210,7 +213,8 @@ impl<S: Service> Acceptor<S> {
         }
         warn!(addr = &*self.name, lost, "stop: connections given up before they were accepted");
         for _ in 0..lost {
-            let mut gone = self.context.connections.guard(Entry::new(None, self.name.clone()));
+            let mut gone =
+                self.context.connections.guard(ConnectionEntry::new(None, self.name.clone()));
             gone.mark_cut();
         }
     }
@@ -228,10 +232,10 @@ fn unix(socket: RawSocket) -> io::Result<Socket> {
 }
 
 /// The entry of a connection in the registry.
-fn entry(socket: &Socket, listener: &Arc<str>) -> Arc<Entry> {
+fn entry(socket: &Socket, listener: &Arc<str>) -> Arc<ConnectionEntry> {
     let peer = match socket {
         Socket::Tcp(stream) => stream.peer_addr().ok(),
         Socket::Unix(_) => None,
     };
-    Entry::new(peer, listener.clone())
+    ConnectionEntry::new(peer, listener.clone())
 }

@@ -7,10 +7,10 @@ use std::io;
 use std::time::Duration;
 
 use bytes::BufMut as _;
+use host_lifecycle::{Phase, PhaseWatch};
 use tokio::time::{Instant, sleep_until};
 
 use super::socket::Socket;
-use host_lifecycle::{Phase, PhaseWatch};
 
 /// Longer than the round trip of any peer that still matters.
 const LINGERING_CLOSE: Duration = Duration::from_secs(2);

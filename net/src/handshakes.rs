@@ -12,12 +12,11 @@ use std::ops::Add;
 use std::thread;
 use std::time::Duration;
 
+use host_system::descriptors;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::debug;
-
-use host_system::descriptors;
 
 /// The kernel answers at once; this only bounds what must not hang.
 const PATIENCE: Duration = Duration::from_millis(500);

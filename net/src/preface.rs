@@ -5,12 +5,12 @@
 use std::io;
 
 use bytes::BytesMut;
+use host_lifecycle::Phase;
 use tokio::time::{Instant, sleep_until};
 
-use super::Context;
-use super::registry::Entry;
+use super::context::ConnectionContext;
+use super::registry::ConnectionEntry;
 use super::socket::{Socket, Unread};
-use host_lifecycle::Phase;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -32,7 +32,11 @@ pub(super) enum Opening {
 ///
 /// Bounded by the head timeout; during a stop a peer that has sent nothing has the linger. Ends at
 /// once when the stop cuts. A peer that has sent nothing makes room for another one when it is asked.
-pub(super) async fn detect(socket: &Socket, entry: &Entry, context: &Context) -> Opening {
+pub(super) async fn detect(
+    socket: &Socket,
+    entry: &ConnectionEntry,
+    context: &ConnectionContext,
+) -> Opening {
     let accepted = Instant::now();
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
     loop {
@@ -59,7 +63,7 @@ pub(super) async fn detect(socket: &Socket, entry: &Entry, context: &Context) ->
                 if socket.unread() == Unread::Bytes { continue }
                 return stuck(bytes);
             }
-            () = entry.room_is_wanted(), if bytes.is_empty() => {
+            () = entry.room_wanted(), if bytes.is_empty() => {
                 if socket.unread() == Unread::Nothing { return Opening::Nothing }
             }
             () = context.phase.reached(Phase::Cut) => return stuck(bytes),

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::Instant;
-
 use host_lifecycle::{InFlight, Tracker};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio::time::Instant;
 
 /// The first request of a connection may still be on its way for so long.
 const FRESH: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// What the registry knows of a connection, from accept on. Made by the acceptor, shared by the
 /// connection's task and its guard; whoever lists the registry may keep it for a moment longer.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct ConnectionEntry {
     /// None where peers have no address: a Unix socket.
     peer: Option<SocketAddr>,
     listener: Arc<str>,
@@ -41,7 +41,7 @@ pub(super) struct Entry {
 
 /// What a connection speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
+pub enum ConnectionProtocol {
     /// Its first bytes have not said yet.
     #[default]
     Unknown,
@@ -53,7 +53,7 @@ pub enum Protocol {
 
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Doing {
+pub enum Activity {
     /// Kept alive; nothing has begun and nothing is owed.
     Idle,
     /// A request's head or body is arriving, or the first one is waited for.
@@ -68,7 +68,7 @@ pub enum Doing {
 /// What a connection says of itself after a turn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
-    pub(super) doing: Doing,
+    pub(super) doing: Activity,
     /// When a byte last went either way.
     pub(super) moved: Instant,
     pub(super) served: u64,
@@ -85,9 +85,9 @@ pub struct ConnectionInfo {
     /// The address on which it was accepted, as the ready line prints it.
     pub listener: String,
     /// What it speaks.
-    pub protocol: Protocol,
+    pub protocol: ConnectionProtocol,
     /// What it is doing.
-    pub doing: Doing,
+    pub doing: Activity,
     /// Since accept.
     pub age: Duration,
     /// Since a byte last went either way.
@@ -123,20 +123,20 @@ pub(super) fn idle_longest(tracker: &Tracker, most: usize) -> Vec<(InFlight, Ins
 }
 
 /// None for what is no connection of ours.
-pub(super) fn entry(one: &InFlight) -> Option<&Entry> {
+pub(super) fn entry(one: &InFlight) -> Option<&ConnectionEntry> {
     let name: &dyn Any = &*one.name;
     name.downcast_ref()
 }
 
-impl Entry {
+impl ConnectionEntry {
     /// A connection from `peer` that was accepted on `listener`.
     pub(super) fn new(peer: Option<SocketAddr>, listener: Arc<str>) -> Arc<Self> {
         Arc::new(Self {
             peer,
             listener,
             accepted: Instant::now(),
-            protocol: AtomicU8::new(Protocol::default() as u8),
-            doing: AtomicU8::new(Doing::default() as u8),
+            protocol: AtomicU8::new(ConnectionProtocol::default() as u8),
+            doing: AtomicU8::new(Activity::default() as u8),
             served: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             moved: AtomicU64::new(0),
@@ -152,7 +152,7 @@ impl Entry {
     }
 
     /// Takes note of what the first bytes said.
-    pub(super) fn speaks(&self, protocol: Protocol) {
+    pub(super) fn speaks(&self, protocol: ConnectionProtocol) {
         self.protocol.store(protocol as u8, Ordering::Relaxed);
     }
 
@@ -161,7 +161,7 @@ impl Entry {
         let moved = standing.moved.saturating_duration_since(self.accepted).as_millis();
         self.moved.store(u64::try_from(moved).unwrap_or(u64::MAX), Ordering::Relaxed);
         let served = self.served.swap(standing.served, Ordering::Relaxed);
-        if served != standing.served || standing.doing != Doing::Idle {
+        if served != standing.served || standing.doing != Activity::Idle {
             self.declines();
         }
         self.in_flight.store(standing.in_flight, Ordering::Relaxed);
@@ -171,8 +171,9 @@ impl Entry {
     /// Since when the connection has been idle, if it is and has a place to give away for which it was not
     /// asked yet: kept alive, or silent since it was accepted.
     pub(super) fn idle_since(&self) -> Option<Instant> {
-        let is_silent = self.protocol() == Protocol::Unknown && self.accepted.elapsed() > FRESH;
-        let is_idle = is_silent || self.doing() == Doing::Idle;
+        let is_silent =
+            self.protocol() == ConnectionProtocol::Unknown && self.accepted.elapsed() > FRESH;
+        let is_idle = is_silent || self.doing() == Activity::Idle;
         let is_asked = self.asked.load(Ordering::Relaxed);
         (self.has_place.load(Ordering::Relaxed) && is_idle && !is_asked).then(|| self.moved())
     }
@@ -189,21 +190,21 @@ impl Entry {
     }
 
     /// Waits until somebody asks this connection to make room. Cancel-safe.
-    pub(super) async fn room_is_wanted(&self) {
-        self.room.notified().await;
+    pub(super) fn room_wanted(&self) -> Notified<'_> {
+        self.room.notified()
     }
 
-    fn doing(&self) -> Doing {
+    fn doing(&self) -> Activity {
         let doing = self.doing.load(Ordering::Relaxed);
-        [Doing::Idle, Doing::Reading, Doing::Serving, Doing::Writing]
+        [Activity::Idle, Activity::Reading, Activity::Serving, Activity::Writing]
             .into_iter()
             .find(|one| *one as u8 == doing)
             .unwrap_or_default()
     }
 
-    fn protocol(&self) -> Protocol {
+    fn protocol(&self) -> ConnectionProtocol {
         let protocol = self.protocol.load(Ordering::Relaxed);
-        [Protocol::Unknown, Protocol::Http1, Protocol::Http2]
+        [ConnectionProtocol::Unknown, ConnectionProtocol::Http1, ConnectionProtocol::Http2]
             .into_iter()
             .find(|one| *one as u8 == protocol)
             .unwrap_or_default()
@@ -232,7 +233,7 @@ impl Entry {
     }
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for ConnectionEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "connection from {} on {}", self.peer(), self.listener)
     }
@@ -242,22 +243,25 @@ impl fmt::Display for Entry {
 mod tests {
     use super::*;
 
-    fn standing(doing: Doing, moved: Instant) -> Standing {
+    fn standing(doing: Activity, moved: Instant) -> Standing {
         Standing { doing, moved, served: 3, in_flight: 1 }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_listed_as_it_last_said() {
         let tracker = Tracker::awaited();
-        let entry = Entry::new(None, "unix:/a.sock".into());
+        let entry = ConnectionEntry::new(None, "unix:/a.sock".into());
         let _guard = tracker.guard(entry.clone());
         let all = connections(&tracker);
-        assert_eq!((all[0].protocol, all[0].doing), (Protocol::Unknown, Doing::Reading));
-        entry.speaks(Protocol::Http2);
-        for doing in [Doing::Idle, Doing::Reading, Doing::Serving, Doing::Writing] {
+        assert_eq!(
+            (all[0].protocol, all[0].doing),
+            (ConnectionProtocol::Unknown, Activity::Reading)
+        );
+        entry.speaks(ConnectionProtocol::Http2);
+        for doing in [Activity::Idle, Activity::Reading, Activity::Serving, Activity::Writing] {
             entry.publish(standing(doing, Instant::now()));
             let one = &connections(&tracker)[0];
-            assert_eq!((one.protocol, one.doing), (Protocol::Http2, doing));
+            assert_eq!((one.protocol, one.doing), (ConnectionProtocol::Http2, doing));
             assert_eq!((one.served, one.in_flight, one.idle), (3, 1, Duration::ZERO));
         }
     }
@@ -274,17 +278,17 @@ mod tests {
     async fn the_one_that_has_been_idle_longest_comes_first_and_who_is_at_work_not_at_all() {
         let tracker = Tracker::awaited();
         let registered = |doing, after: u64| {
-            let entry = Entry::new(None, after.to_string().into());
-            entry.speaks(Protocol::Http1);
+            let entry = ConnectionEntry::new(None, after.to_string().into());
+            entry.speaks(ConnectionProtocol::Http1);
             entry.set_place(true);
             entry.publish(standing(doing, entry.accepted + Duration::from_secs(after)));
             tracker.guard(entry)
         };
         let _guards = [
-            registered(Doing::Idle, 3),
-            registered(Doing::Serving, 1),
-            registered(Doing::Idle, 2),
-            registered(Doing::Idle, 4),
+            registered(Activity::Idle, 3),
+            registered(Activity::Serving, 1),
+            registered(Activity::Idle, 2),
+            registered(Activity::Idle, 4),
         ];
         let named: Vec<_> = idle_longest(&tracker, 2)
             .iter()
@@ -295,7 +299,7 @@ mod tests {
 
     #[test]
     fn the_name_of_a_connection_tells_peer_and_listener() {
-        let entry = Entry::new(Some(([127, 0, 0, 1], 9).into()), "127.0.0.1:80".into());
+        let entry = ConnectionEntry::new(Some(([127, 0, 0, 1], 9).into()), "127.0.0.1:80".into());
         assert_eq!(entry.to_string(), "connection from 127.0.0.1:9 on 127.0.0.1:80");
     }
 }

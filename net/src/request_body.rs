@@ -184,13 +184,13 @@ impl Pump {
         self.hold.load(Ordering::Acquire) == Hold::Abandoned as u8
     }
 
-    /// The exchange is over. Reads the rest until nothing has come of it for `pause`.
-    pub(super) async fn read_away(mut self, pause: Duration) {
+    /// The exchange is over. Reads and discards the rest, until nothing has come of it for `pause`.
+    pub(super) async fn discard_until_pause(mut self, pause: Duration) {
         while let Ok(Some(Ok(_))) = timeout(pause, self.body.frame()).await {}
     }
 
-    /// The exchange is over: the service gets nothing more, and polling reads the rest.
-    pub(super) fn throw_away(mut self) -> Self {
+    /// The exchange is over: the service gets nothing more, and polling reads and discards the rest.
+    pub(super) fn discarding(mut self) -> Self {
         self.to = None;
         self.asked = None;
         self

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use host_lifecycle::{InFlight, Phase, PhaseWatch, Tracker};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, interval, sleep_until};
 use tracing::{info, warn};
 
 use super::registry;
-use host_lifecycle::{InFlight, Phase, PhaseWatch, Tracker};
 
 /// A newcomer waits this long for a place, and is refused then: longer than an idle connection needs to
 /// leave, and short enough for its peer to try elsewhere.
@@ -185,15 +185,15 @@ pub(super) enum Leaving {
 
 #[cfg(test)]
 mod tests {
-    use super::super::registry::{Doing, Entry, Standing};
+    use super::super::registry::{Activity, ConnectionEntry, Standing};
     use super::*;
     use host_lifecycle::Guard;
 
-    fn idle_from_now(tracker: &Tracker) -> (Arc<Entry>, Guard) {
-        let entry = Entry::new(None, "test".into());
+    fn idle_from_now(tracker: &Tracker) -> (Arc<ConnectionEntry>, Guard) {
+        let entry = ConnectionEntry::new(None, "test".into());
         let moved = Instant::now();
         entry.set_place(true);
-        entry.publish(Standing { doing: Doing::Idle, moved, served: 1, in_flight: 0 });
+        entry.publish(Standing { doing: Activity::Idle, moved, served: 1, in_flight: 0 });
         (entry.clone(), tracker.guard(entry))
     }
 
@@ -211,13 +211,13 @@ mod tests {
         let (young, _young) = idle_from_now(&tracker);
         let places = [taken(&room, &phase).await, taken(&room, &phase).await];
         let leaves = async move {
-            old.room_is_wanted().await;
+            old.room_wanted().await;
             drop(places);
         };
         let began = Instant::now();
         let (place, ()) = tokio::join!(taken(&room, &phase), leaves);
         assert_eq!(began.elapsed(), Duration::ZERO);
-        let asked = tokio::time::timeout(Duration::from_secs(1), young.room_is_wanted()).await;
+        let asked = tokio::time::timeout(Duration::from_secs(1), young.room_wanted()).await;
         assert!(asked.is_err(), "one is enough");
         drop(place);
     }
@@ -231,13 +231,13 @@ mod tests {
         let (entry, _guard) = idle_from_now(&tracker);
         let place = taken(&room, &phase).await;
         let stays = async {
-            entry.room_is_wanted().await;
+            entry.room_wanted().await;
             entry.declines();
-            entry.room_is_wanted().await;
+            entry.room_wanted().await;
             // A request had begun, and was answered in the same turn.
-            let (doing, moved) = (Doing::Idle, Instant::now());
+            let (doing, moved) = (Activity::Idle, Instant::now());
             entry.publish(Standing { doing, moved, served: 2, in_flight: 0 });
-            entry.room_is_wanted().await;
+            entry.room_wanted().await;
             drop(place);
         };
         let (refused, ()) = tokio::join!(

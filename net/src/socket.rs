@@ -33,6 +33,14 @@ pub(super) enum Unread {
     Broken,
 }
 
+/// The kernel has, or takes, bytes of which the reactor has not told yet: it does so in its next turn. Until
+/// then a connection whose deadline has passed waits, and looks again after this.
+pub(super) const REACTOR_TURN: Duration = Duration::from_millis(10);
+
+/// Looks into the kernel that may find something of which the reactor then does not tell, one after the
+/// other.
+pub(super) const LOOKS: u32 = 100;
+
 /// How often the peer of a Unix socket is looked after, while it waits for an answer.
 const LOOK_AT_UNIX_PEER: Duration = Duration::from_millis(500);
 

@@ -62,8 +62,8 @@ impl Bound {
     fn bind(addresses: &[ListenAddr]) -> anyhow::Result<Self> {
         let bind = |address: &ListenAddr| {
             let address = match address {
-                ListenAddr::Tcp(address) => net::Address::Tcp(*address),
-                ListenAddr::Unix(path) => net::Address::Unix(path),
+                ListenAddr::Tcp(address) => net::ListenAddress::Tcp(*address),
+                ListenAddr::Unix(path) => net::ListenAddress::Unix(path),
             };
             Ok(net::bind(&address)?)
         };
@@ -154,7 +154,7 @@ impl Listening {
         let (manifest, trackers) = (&config.manifest, &process.trackers);
         let (phase, scarcity) = (process.phase.clone(), net::Scarcity::new());
         let service = Exchanges::new(slot, trackers, terms(manifest), scarcity.clone());
-        let context = net::Context {
+        let context = net::ConnectionContext {
             phase,
             connections: trackers.connections.clone(),
             limits: connection_limits(manifest),
@@ -187,9 +187,9 @@ fn terms(manifest: &Manifest) -> Terms {
     }
 }
 
-fn connection_limits(manifest: &Manifest) -> net::Limits {
+fn connection_limits(manifest: &Manifest) -> net::PeerLimits {
     let connection = &manifest.connection;
-    net::Limits {
+    net::PeerLimits {
         head: connection.head,
         keep_alive: connection.keep_alive,
         stall: connection.body_idle,

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 
 use bytes::{Buf as _, Bytes};
 
-use super::h2_frames::{END_HEADERS, HEADERS, frame};
-use super::h2_streams::Streams;
+use super::frames::{END_HEADERS, HEADERS, frame};
+use super::stream_table::StreamTable;
 
 /// `:status: 100`, without a trace in the table of fields, which is hyper's (RFC 7541 §6.2.2).
 const CONTINUE: &[u8] = b"\x08\x03100";
@@ -14,7 +14,7 @@ const CONTINUE: &[u8] = b"\x08\x03100";
 /// What is to be said on one connection beside hyper.
 #[derive(Debug, Default)]
 pub(super) struct Interim {
-    /// Streams whose peer waits until it is asked for a body.
+    /// StreamTable whose peer waits until it is asked for a body.
     asked: VecDeque<u32>,
     /// What the kernel has not taken of a frame that has begun.
     rest: Bytes,
@@ -27,7 +27,7 @@ impl Interim {
     }
 
     /// The bytes that are next on the wire, before any of hyper's; empty if they are hyper's.
-    pub(super) fn next(&mut self, streams: &Streams) -> Bytes {
+    pub(super) fn next(&mut self, streams: &StreamTable) -> Bytes {
         while self.rest.is_empty() && !self.asked.is_empty() && streams.may_begin_a_block() {
             if let Some(stream) = self.asked.pop_front()
                 && streams.waits_to_be_asked(stream)
@@ -80,8 +80,8 @@ mod tests {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
     /// A peer that has sent the heads of these requests, and their bodies not yet.
-    fn peer_of(streams: &[u32], settings: &[u8]) -> Streams {
-        let mut peer = Streams::new();
+    fn peer_of(streams: &[u32], settings: &[u8]) -> StreamTable {
+        let mut peer = StreamTable::new();
         peer.receive(PREFACE);
         peer.receive(&frame(4, 0, 0, settings));
         peer.send(&frame(4, 0, 0, &[]), Instant::now());
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_who_has_sent_something_or_is_answered_or_gone() {
-        let said: [fn(&mut Streams); 5] = [
+        let said: [fn(&mut StreamTable); 5] = [
             |peer| peer.receive(&frame(0, 0, 1, b"data")),
             |peer| peer.receive(&frame(0, 1, 1, b"")),
             |peer| peer.receive(&frame(3, 0, 1, &[0; 4])),

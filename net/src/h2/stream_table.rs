@@ -6,15 +6,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
 
-use super::h2_frames::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS,
+use super::frames::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, FrameReader, GOAWAY, HEADERS,
     HIGHEST_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, number,
 };
-use super::out_rate::OutRate;
+use super::send_progress::SendProgress;
+use crate::out_rate::OutRate;
 
 /// The setting of the largest table of fields that a peer keeps, and its default (RFC 9113 §6.5.2).
 const TABLE_SIZE: u16 = 1;
@@ -23,7 +24,7 @@ const USUAL_TABLE_SIZE: u32 = 4096;
 /// What a connection may carry to us before we say more (RFC 9113 §6.9.2).
 const FIRST_WINDOW: i64 = 65_535;
 
-/// Frames that cost us something and bring no request: PING, SETTINGS, PRIORITY, RST_STREAM, WINDOW_UPDATE,
+/// FrameReader that cost us something and bring no request: PING, SETTINGS, PRIORITY, RST_STREAM, WINDOW_UPDATE,
 /// empty DATA, unknown ones (RFC 9113 §10.5). A peer that sends so many without a request is told to calm
 /// down.
 const FRAMES_WITHOUT_A_REQUEST: u32 = 10_000;
@@ -35,7 +36,7 @@ const BYTES_BESIDE_A_FRAME: usize = 256;
 
 /// The streams of one connection, followed in both directions.
 #[derive(Debug)]
-pub(super) struct Streams {
+pub(super) struct StreamTable {
     open: BTreeMap<u32, Open>,
     /// Those for which the service has not been called yet.
     uncalled: VecDeque<u32>,
@@ -47,10 +48,10 @@ pub(super) struct Streams {
     newest: u32,
     /// The last stream that is answered, once that is said.
     last: u32,
-    /// Frames since the last request that brought nothing.
+    /// FrameReader since the last request that brought nothing.
     idle_frames: u32,
-    received: Frames,
-    sent: Frames,
+    received: FrameReader,
+    sent: FrameReader,
     /// Bytes that all uploads together may still bring.
     window: i64,
     /// A head of ours goes on in the next frame.
@@ -66,7 +67,7 @@ pub(super) struct Streams {
 struct Open {
     said: Said,
     /// What its answer has given.
-    given: Option<Arc<Given>>,
+    progress: Option<Arc<SendProgress>>,
     /// Of an answer that was handed over whole.
     rate: Option<OutRate>,
 }
@@ -88,25 +89,7 @@ struct Half {
     ends: bool,
 }
 
-/// What a response body has given to its stream, and how far it has come.
-#[derive(Debug)]
-pub(super) struct Given {
-    /// Whether hyper has asked for more than what was given last.
-    pub(super) taken: AtomicBool,
-    /// Bytes that the body has given.
-    pub(super) bytes: AtomicU64,
-    /// Bytes that the kernel has taken.
-    pub(super) written: AtomicU64,
-}
-
-impl Default for Given {
-    fn default() -> Self {
-        let (bytes, written) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { taken: AtomicBool::new(true), bytes, written }
-    }
-}
-
-impl Streams {
+impl StreamTable {
     pub(super) fn new() -> Self {
         Self {
             open: BTreeMap::new(),
@@ -116,8 +99,8 @@ impl Streams {
             newest: 0,
             last: HIGHEST_STREAM,
             idle_frames: 0,
-            received: Frames::behind_a_preface(),
-            sent: Frames::default(),
+            received: FrameReader::behind_a_preface(),
+            sent: FrameReader::default(),
             window: FIRST_WINDOW,
             in_a_block: false,
             small_table: None,
@@ -175,14 +158,14 @@ impl Streams {
         self.open.get(&stream).is_some_and(|open| open.said == Said::Head)
     }
 
-    /// The service is called, and its answer will tell `given`. Gives for which stream that is. hyper does not
+    /// The service is called, and its answer will tell `progress`. Gives for which stream that is. hyper does not
     /// tell, but calls in the order in which streams were opened, and those that h2 refuses it refuses on
     /// the wire before the next call. Where the kernel takes nothing meanwhile, this is another
     /// stream than the one that is meant.
-    pub(super) fn call(&mut self, given: &Arc<Given>) -> Option<u32> {
+    pub(super) fn call(&mut self, progress: &Arc<SendProgress>) -> Option<u32> {
         let stream = self.uncalled.pop_front()?;
         if let Some(open) = self.open.get_mut(&stream) {
-            open.given = Some(given.clone());
+            open.progress = Some(progress.clone());
         }
         Some(stream)
     }
@@ -254,9 +237,9 @@ impl Streams {
     fn head_is_whole(&mut self) {
         let Some(Half { stream, said, .. }) = self.half.take_if(|half| half.ends) else { return };
         self.newest = stream;
-        // Streams above the last one are not answered (RFC 9113 §6.8).
+        // StreamTable above the last one are not answered (RFC 9113 §6.8).
         if stream <= self.last {
-            self.open.insert(stream, Open { said, given: None, rate: None });
+            self.open.insert(stream, Open { said, progress: None, rate: None });
             self.uncalled.push_back(stream);
         }
     }
@@ -315,8 +298,8 @@ impl Streams {
     /// The peer is sent part of an answer, for which it has given a window.
     fn takes(&mut self, frame: &Frame<'_>, now: Instant) {
         let Some(open) = self.open.get_mut(&frame.stream) else { return };
-        if let Some(given) = &open.given {
-            given.written.fetch_add(frame.length as u64, Ordering::AcqRel);
+        if let Some(progress) = &open.progress {
+            progress.written.fetch_add(frame.length as u64, Ordering::AcqRel);
         }
         if let Some(rate) = &mut open.rate {
             rate.wrote(now, frame.length);
@@ -340,174 +323,5 @@ fn small_tables(settings: &[u8]) -> impl Iterator<Item = u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::h2_frames::frame;
-    use super::*;
-
-    fn now() -> Instant {
-        Instant::now()
-    }
-
-    fn streams_with(open: &[u32]) -> Streams {
-        let mut streams = Streams::new();
-        streams.receive(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        streams.receive(&frame(4, 0, 0, &[]));
-        for stream in open {
-            streams.receive(&frame(HEADERS, 5, *stream, b"abc"));
-        }
-        streams
-    }
-
-    /// A connection that had been idle for longer than a peer may stall was dropped when its next head
-    /// came in two pieces: half a head counted as an answer that its peer does not take.
-    #[test]
-    fn a_stream_is_open_once_its_head_is_whole() {
-        let mut streams = streams_with(&[]);
-        let (head, rest) = (frame(HEADERS, 1, 1, b"abc"), frame(CONTINUATION, 4, 1, b"def"));
-        for (at, byte) in head.iter().chain(&rest).enumerate() {
-            assert_eq!(streams.open(), 0);
-            assert_eq!(streams.has_half_a_head(), at >= 9);
-            streams.receive(std::slice::from_ref(byte));
-        }
-        assert_eq!((streams.open(), streams.newest()), (1, 1));
-        assert!(!streams.has_half_a_head());
-        // In one piece with what follows.
-        streams.receive(&[frame(HEADERS, 5, 3, b"abc"), frame(HEADERS, 5, 5, b"abc")].concat());
-        assert_eq!((streams.open(), streams.newest()), (3, 5));
-        streams.receive(&frame(HEADERS, 5, 7, b"abc")[..10]);
-        assert_eq!((streams.open(), streams.newest()), (3, 5), "half of 7 is not served");
-    }
-
-    /// A client of a window of a MiB, which it gave back in steps of a KiB, was taken for a flood.
-    #[test]
-    fn windows_that_are_given_back_in_small_steps_are_no_flood() {
-        let mut streams = streams_with(&[1]);
-        for _ in 0..10_000 {
-            streams.send(&frame(DATA, 0, 1, &[0; 16_384]), now());
-            for _ in 0..16 {
-                streams.receive(&frame(8, 0, 1, &[0; 4]));
-                streams.receive(&frame(8, 0, 0, &[0; 4]));
-            }
-        }
-        assert!(!streams.is_flooded());
-    }
-
-    /// Another stream's progress was the progress of all.
-    #[test]
-    fn each_stream_has_a_rate_of_its_own_and_what_it_gave_is_counted_on_the_wire() {
-        use std::time::Duration;
-        let mut streams = streams_with(&[1, 3]);
-        let given = [Arc::new(Given::default()), Arc::new(Given::default())];
-        assert_eq!(given.each_ref().map(|given| streams.call(given)), [Some(1), Some(3)]);
-        let (stall, began) = (Duration::from_secs(30), now());
-        let rate = || OutRate::new(stall, None);
-        assert_eq!(streams.late(began, rate), Some(began + stall));
-        let later = began + Duration::from_secs(20);
-        streams.send(&frame(DATA, 0, 1, &[0; 500]), later);
-        assert_eq!(streams.late(later, rate), Some(began + stall), "3 has taken nothing");
-        streams.send(&frame(DATA, END_STREAM, 3, b"x"), later);
-        assert_eq!(streams.late(later, rate), Some(later + stall));
-        assert_eq!(given.map(|given| given.written.load(Ordering::Acquire)), [500, 1]);
-    }
-
-    #[test]
-    fn a_stream_is_open_from_its_head_until_its_end_has_left() {
-        let mut streams = streams_with(&[1, 3]);
-        assert_eq!(streams.open(), 2);
-        streams.send(&frame(HEADERS, 4, 1, b"head"), now());
-        streams.send(&frame(DATA, 0, 1, &[0; 5000]), now());
-        assert_eq!(streams.open(), 2);
-        streams.send(&frame(DATA, END_STREAM, 1, b""), now());
-        assert_eq!(streams.open(), 1);
-        streams.receive(&frame(RST_STREAM, 0, 3, &[0; 4]));
-        assert_eq!(streams.open(), 0);
-    }
-
-    #[test]
-    fn frames_that_come_byte_by_byte_say_the_same() {
-        let mut streams = streams_with(&[1]);
-        let mut bytes = frame(DATA, 0, 1, b"some data");
-        bytes.extend(frame(GOAWAY, 0, 0, &[0; 12]));
-        for byte in &bytes {
-            streams.send(std::slice::from_ref(byte), now());
-        }
-        assert_eq!(streams.open(), 0, "stream 1 lies above the last one, 0");
-    }
-
-    #[test]
-    fn the_first_goaway_closes_no_stream() {
-        let mut streams = streams_with(&[1, 3]);
-        streams.send(&frame(GOAWAY, 0, 0, &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]), now());
-        assert_eq!(streams.open(), 2);
-        streams.send(&frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]), now());
-        assert_eq!(streams.open(), 1);
-    }
-
-    /// They counted as open for ever: the stop ended with 1, and nothing was owed.
-    #[test]
-    fn streams_above_the_final_goaway_are_not_open() {
-        let mut streams = streams_with(&[1]);
-        streams.send(&frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]), now());
-        streams.receive(&frame(HEADERS, 5, 3, b"abc"));
-        assert_eq!(streams.open(), 1);
-        streams.send(&frame(HEADERS, END_STREAM, 1, b""), now());
-        assert_eq!(streams.open(), 0);
-    }
-
-    /// A client that could not send, because other uploads had filled the window that all share, was told that
-    /// it was too slow.
-    #[test]
-    fn a_window_that_is_used_up_is_known_until_it_is_given_back() {
-        let mut streams = streams_with(&[1, 3]);
-        streams.send(&frame(WINDOW_UPDATE, 0, 0, &10_000_u32.to_be_bytes()), now());
-        for length in [16_384, 16_384, 16_384, 16_384, 9_998] {
-            streams.receive(&frame(DATA, 0, 1, &vec![0; length]));
-            assert!(!streams.holds_peer_back());
-        }
-        streams.receive(&frame(DATA, 0, 1, b"x"));
-        assert!(streams.holds_peer_back());
-        streams.send(&frame(WINDOW_UPDATE, 0, 1, &10_000_u32.to_be_bytes()), now());
-        assert!(streams.holds_peer_back(), "that is the stream's own");
-        streams.send(&frame(WINDOW_UPDATE, 0, 0, &10_000_u32.to_be_bytes()), now());
-        assert!(!streams.holds_peer_back());
-    }
-
-    /// 750,000 of them went through on one connection.
-    #[test]
-    fn frames_without_a_request_are_bounded_whatever_they_are() {
-        for (kind, payload) in
-            [(2, &[0; 5][..]), (4, &[]), (6, &[0; 8]), (8, &[0; 4]), (0x42, b"x"), (DATA, &[])]
-        {
-            let mut streams = streams_with(&[]);
-            let mut sent = 1;
-            while !streams.is_flooded() {
-                streams.receive(&frame(kind, 0, 1, payload));
-                sent += 1;
-            }
-            assert_eq!(sent, FRAMES_WITHOUT_A_REQUEST, "of kind {kind}");
-        }
-    }
-
-    #[test]
-    fn frames_beside_requests_and_data_are_no_flood() {
-        let mut streams = streams_with(&[]);
-        for stream in 0..FRAMES_WITHOUT_A_REQUEST {
-            streams.receive(&frame(HEADERS, 5, 2 * stream + 1, b"abc"));
-            streams.receive(&frame(6, 0, 0, &[0; 8]));
-        }
-        for _ in 0..FRAMES_WITHOUT_A_REQUEST {
-            streams.send(&frame(DATA, 0, 1, &[0; 5000]), now());
-            streams.receive(&frame(8, 0, 1, &[0; 4]));
-            streams.receive(&frame(8, 0, 0, &[0; 4]));
-        }
-        assert!(!streams.is_flooded());
-    }
-
-    #[test]
-    fn trailers_of_a_request_open_nothing() {
-        let mut streams = streams_with(&[1]);
-        streams.send(&frame(DATA, END_STREAM, 1, b""), now());
-        streams.receive(&frame(HEADERS, 5, 1, b"trailers"));
-        assert_eq!(streams.open(), 0);
-    }
-}
+#[path = "stream_table_tests.rs"]
+mod tests;

@@ -13,17 +13,17 @@ pub(super) const EXTENSIONS: u16 = 16 * 1024 - 1;
 
 /// Finds the end of a chunked body, or what is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ChunkScan(Stage<Body>);
+pub(in crate::h1) struct ChunkScan(Stage<Body>);
 
 impl ChunkScan {
     /// Of a body that begins.
-    pub(crate) fn new(bounds: Bounds) -> Self {
+    pub(in crate::h1) fn new(bounds: Bounds) -> Self {
         let body = Body { at: Chunked::LINE_START, extensions: 0, trailers: 0, bounds };
         Self(Stage::At(body))
     }
 
     /// Takes the next bytes.
-    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Scan {
+    pub(in crate::h1) fn scan(&mut self, bytes: &[u8]) -> Scan {
         self.0.scan(bytes)
     }
 }

@@ -8,13 +8,13 @@ use std::net::{Shutdown, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use host_system::descriptors;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockFilter, Socket};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::handshakes::{self, Look};
-use host_system::descriptors;
 
 /// A handshake whose last packet is on its way needs one round trip. One that has lost its SYN-ACK is
 /// helped by the kernel, which sends it again after a second; more is a peer that does not answer.

@@ -7,7 +7,7 @@ use super::{Flaw, Scan, Stage, Step, is_token, run};
 ///
 /// Empty lines before it belong to it, but do not begin it (RFC 9112 §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct HeadScan(Stage<Head>);
+pub(in crate::h1) struct HeadScan(Stage<Head>);
 
 impl Default for HeadScan {
     fn default() -> Self {
@@ -17,12 +17,12 @@ impl Default for HeadScan {
 
 impl HeadScan {
     /// Whether there is more of a head than empty lines before it. What is no head has begun too.
-    pub(crate) fn has_begun(self) -> bool {
+    pub(in crate::h1) fn has_begun(self) -> bool {
         !matches!(self.0, Stage::At(Head::Before | Head::BeforeLf))
     }
 
     /// Takes the next bytes.
-    pub(crate) fn scan(&mut self, bytes: &[u8]) -> Scan {
+    pub(in crate::h1) fn scan(&mut self, bytes: &[u8]) -> Scan {
         self.0.scan(bytes)
     }
 }

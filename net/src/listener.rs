@@ -5,13 +5,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use host_system::unix_socket::{self, OwnedPath, PathError};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tracing::{debug, warn};
 
-use super::door::{self, Bolt, HANDSHAKES_AT_MOST};
 use super::handshakes;
-use host_system::unix_socket::{self, OwnedPath, PathError};
+use super::listener_drain::{self, Bolt, HANDSHAKES_AT_MOST};
 
 /// Connections that the kernel holds for us; capped by net.core.somaxconn (4096 by default).
 const BACKLOG: i32 = 4096;
@@ -62,17 +62,17 @@ struct Claim {
 ///
 /// # Errors
 /// When the address is taken or the kernel refuses it.
-pub fn bind(address: &Address<'_>) -> Result<Listener, BindError> {
+pub fn bind(address: &ListenAddress<'_>) -> Result<Listener, BindError> {
     match *address {
-        Address::Tcp(address) => bind_tcp(address)
+        ListenAddress::Tcp(address) => bind_tcp(address)
             .map_err(|why| BindError::Refused { address: address.to_string(), why }),
-        Address::Unix(path) => bind_unix(path),
+        ListenAddress::Unix(path) => bind_unix(path),
     }
 }
 
 /// Where to listen.
 #[derive(Clone, Copy, Debug)]
-pub enum Address<'a> {
+pub enum ListenAddress<'a> {
     /// A TCP address; port 0 lets the kernel choose.
     Tcp(SocketAddr),
     /// The path of a Unix socket.
@@ -161,7 +161,7 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
 /// When somebody else has claimed the address, or one that it is part of.
 fn claim(address: SocketAddr) -> io::Result<Claim> {
     let socket = bound(address)?;
-    let bolt = door::shut(&socket);
+    let bolt = listener_drain::shut(&socket);
     let held = if bolt == Bolt::Device {
         socket.listen(1)?;
         Some(socket)
@@ -197,18 +197,18 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("host-listen-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("a.sock");
-        let mut first = bind(&Address::Unix(&path)).unwrap();
+        let mut first = bind(&ListenAddress::Unix(&path)).unwrap();
         first.listen().unwrap();
-        assert!(matches!(bind(&Address::Unix(&path)), Err(BindError::UnixTaken(_))));
+        assert!(matches!(bind(&ListenAddress::Unix(&path)), Err(BindError::UnixTaken(_))));
         drop(first);
         assert!(!path.exists());
         // As after a kill -9: the socket is closed, its path stays.
         drop(UnixListener::bind(&path).unwrap());
-        let second = bind(&Address::Unix(&path)).unwrap();
+        let second = bind(&ListenAddress::Unix(&path)).unwrap();
         drop(second);
         assert!(!path.exists());
         fs::write(&path, "not a socket").unwrap();
-        assert!(matches!(bind(&Address::Unix(&path)), Err(BindError::NotASocket(_))));
+        assert!(matches!(bind(&ListenAddress::Unix(&path)), Err(BindError::NotASocket(_))));
         fs::remove_dir_all(&directory).unwrap();
     }
 
@@ -225,7 +225,8 @@ mod tests {
             ("[::]", "[::1]"),
             ("[::ffff:127.0.0.1]", "127.0.0.1"),
         ] {
-            let at = |ip: &str, port: u16| Address::Tcp(format!("{ip}:{port}").parse().unwrap());
+            let at =
+                |ip: &str, port: u16| ListenAddress::Tcp(format!("{ip}:{port}").parse().unwrap());
             let mut listener = bind(&at(first, 0)).unwrap();
             let address = listener.socket.local_addr().unwrap().as_socket().unwrap();
             let refused = |what: &str| {
@@ -246,10 +247,10 @@ mod tests {
 
     #[test]
     fn addresses_that_do_not_overlap_are_bound_side_by_side() {
-        let first = bind(&Address::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+        let first = bind(&ListenAddress::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
         let port = first.socket.local_addr().unwrap().as_socket().unwrap().port();
         // Somebody else may have one of these; both at once would be a miracle.
         let beside = ["127.0.0.2", "[::1]"].map(|ip| format!("{ip}:{port}").parse().unwrap());
-        assert!(beside.iter().any(|address| bind(&Address::Tcp(*address)).is_ok()));
+        assert!(beside.iter().any(|address| bind(&ListenAddress::Tcp(*address)).is_ok()));
     }
 }

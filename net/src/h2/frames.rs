@@ -36,14 +36,14 @@ pub(super) struct Frame<'a> {
 
 /// The bytes of one direction.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(super) struct FrameReader {
     /// Bytes of payload still to be passed over.
     skip: usize,
     /// The frame's header, and what is wanted of its payload, as far as they have come.
     head: Vec<u8>,
 }
 
-impl Frames {
+impl FrameReader {
     /// Those of a client.
     pub(super) fn behind_a_preface() -> Self {
         Self { skip: PREFACE, ..Self::default() }

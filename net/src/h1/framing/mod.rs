@@ -8,6 +8,8 @@ mod chunked;
 mod fields;
 mod head;
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests;
 
 pub(super) use chunked::ChunkScan;

@@ -1,8 +1,12 @@
 //! The machine by itself: what it decides in which state, moment by moment.
 
+use super::decision::REST_AT_MOST;
 use super::*;
+use crate::connection_end::{CUT_FLUSH, ConnectionEnd};
+use crate::service::Refusal;
+use crate::socket::{LOOKS, REACTOR_TURN};
 
-const LIMITS: Limits = Limits::TEST;
+const LIMITS: PeerLimits = PeerLimits::TEST;
 
 const SECOND: Duration = Duration::from_secs(1);
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -35,7 +39,7 @@ fn an_idle_connection_is_looked_at_once_more_before_it_is_closed() {
     state.tick(due);
     assert_eq!(state.decide(), Decision::Look(Side::Input));
     state.looked(false);
-    assert_eq!(state.decide(), Decision::Leave(End::Finished));
+    assert_eq!(state.decide(), Decision::Leave(ConnectionEnd::Finished));
 }
 
 /// C8: after a pause of the process the deadline has passed, and the bytes came in time.
@@ -66,7 +70,7 @@ fn looks_that_find_something_which_never_comes_are_bounded() {
         now += REACTOR_TURN;
     }
     state.tick(now);
-    assert_eq!(state.decide(), Decision::Leave(End::Finished));
+    assert_eq!(state.decide(), Decision::Leave(ConnectionEnd::Finished));
 }
 
 /// C4: the grace was what the timer had left, and could be nothing.
@@ -81,20 +85,20 @@ fn after_a_cut_the_grace_is_whole_whatever_was_due_before() {
     state.cut();
     assert_eq!(state.decide(), Decision::Wait(cut + CUT_FLUSH));
     state.tick(cut + CUT_FLUSH);
-    assert_eq!(state.decide(), Decision::Leave(End::Dropped));
+    assert_eq!(state.decide(), Decision::Leave(ConnectionEnd::Dropped));
 }
 
 #[test]
 fn a_cut_tells_who_has_begun_and_leaves_who_is_idle() {
     for (bytes, end) in [
-        (&b"G"[..], End::Refused(Refusal::Stopping)),
-        (b"\r\n", End::Finished),
-        (b"", End::Finished),
+        (&b"G"[..], ConnectionEnd::Refused(Refusal::Stopping)),
+        (b"\r\n", ConnectionEnd::Finished),
+        (b"", ConnectionEnd::Finished),
     ] {
         let (mut state, _) = kept();
         state.receive(bytes);
         state.cut();
-        if end == End::Finished {
+        if end == ConnectionEnd::Finished {
             assert_eq!(state.decide(), Decision::Look(Side::Input));
             state.looked(false);
         }
@@ -126,7 +130,7 @@ fn the_head_behind_a_body_that_nobody_reads_is_found() {
     let chunk = b"1b\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n0\r\n\r\n";
     let all = [&chunk[..], GET].concat();
     assert_eq!(state.receive(&all), chunk.len());
-    assert_eq!(state.doing(), Doing::Reading, "the next one has begun");
+    assert_eq!(state.doing(), Activity::Reading, "the next one has begun");
     assert_eq!(state.take_ahead(100), GET);
 }
 
@@ -187,6 +191,6 @@ fn nothing_is_read_behind_an_answer_that_said_close() {
     state.request(Framing::Sized(0), false);
     assert!(state.says_close(false, true, Some(accepted), || false));
     state.answered();
-    assert_eq!(state.decide(), Decision::Leave(End::Finished));
+    assert_eq!(state.decide(), Decision::Leave(ConnectionEnd::Finished));
     assert_eq!(state.due(100), Due::Nothing);
 }

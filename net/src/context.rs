@@ -1,0 +1,55 @@
+//! What every connection of the process shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use host_lifecycle::{PhaseWatch, Tracker};
+use host_manifest::MinRate;
+
+use super::scarcity::Scarcity;
+
+/// What a connection may do and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerLimits {
+    /// From the first byte of a head, or from accept for the first one, to its end.
+    pub head: Duration,
+    /// Idle between two requests.
+    pub keep_alive: Duration,
+    /// A peer that takes no byte of an answer for this long is given up.
+    pub stall: Duration,
+    /// A peer that takes an answer slower than this, while bytes of it wait, is given up.
+    pub min_rate: Option<MinRate>,
+    /// During a stop, an idle HTTP/1 connection may still send its next request for this long.
+    pub linger: Duration,
+    /// Bytes of one request head.
+    pub header_size: usize,
+    /// Headers in one request.
+    pub headers: usize,
+}
+
+#[cfg(test)]
+impl PeerLimits {
+    /// Those of tests, which are on the paused clock.
+    pub(super) const TEST: Self = Self {
+        head: Duration::from_secs(10),
+        keep_alive: Duration::from_secs(75),
+        stall: Duration::from_secs(30),
+        min_rate: None,
+        linger: Duration::from_secs(1),
+        header_size: 8192,
+        headers: 100,
+    };
+}
+
+/// What every connection of the process shares.
+#[derive(Clone, Debug)]
+pub struct ConnectionContext {
+    /// Tells when to leave.
+    pub phase: PhaseWatch,
+    /// Where connections are registered.
+    pub connections: Tracker,
+    /// What they may do.
+    pub limits: PeerLimits,
+    /// Who waits for instances.
+    pub scarcity: Arc<Scarcity>,
+}

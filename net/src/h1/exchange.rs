@@ -1,0 +1,137 @@
+//! One exchange of an HTTP/1 connection: from the head that hyper has read to the last frame of the answer.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use host_lifecycle::PhaseWatch;
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderValue, Request, Response, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::request_reader::Framing;
+use super::shared::H1Shared;
+use crate::request_body;
+use crate::service::Service;
+use crate::socket::Unread;
+
+/// Stands between hyper and the service: tells the state of exchanges, and peers to leave.
+pub(super) struct Adapter<S> {
+    pub(super) inner: S,
+    pub(super) shared: Arc<H1Shared>,
+    pub(super) phase: PhaseWatch,
+}
+
+impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
+    type Response = Response<InFlightBody<S::Body>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let framing = request.body().size_hint().exact().map_or(Framing::Chunked, Framing::Sized);
+        let expects = request.headers().contains_key(EXPECT);
+        let old = request.version() == Version::HTTP_10;
+        let is_last = !is_persistent(&request);
+        self.shared.state().request(framing, is_last);
+        let (parts, body) = request.into_parts();
+        let (body, upload) = request_body::split(body, expects, None);
+        self.shared.set_upload(upload);
+        let exchange = Exchange { shared: self.shared.clone() };
+        let answer = self.inner.call(Request::from_parts(parts, body));
+        let phase = self.phase.clone();
+        Box::pin(async move {
+            let mut answer = pin!(answer);
+            let mut response = std::future::poll_fn(|task| {
+                exchange.shared.pump(task);
+                answer.as_mut().poll(task)
+            })
+            .await;
+            if exchange.says_close(&phase) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            exchange.shared.state().set_ends_by_close(old);
+            Ok(response.map(|body| InFlightBody { body, exchange: Some(exchange) }))
+        })
+    }
+}
+
+/// Whether the peer means to send another request on its connection (RFC 9112 §9.3).
+fn is_persistent<B>(request: &Request<B>) -> bool {
+    let says = |option: &str| {
+        request
+            .headers()
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|said| said.trim().eq_ignore_ascii_case(option))
+    };
+    !says("close") && (request.version() != Version::HTTP_10 || says("keep-alive"))
+}
+
+/// An exchange on a connection. Dropping it ends the exchange.
+struct Exchange {
+    shared: Arc<H1Shared>,
+}
+
+impl Exchange {
+    fn says_close(&self, phase: &PhaseWatch) -> bool {
+        let asked = self.shared.is_asked_for();
+        let abandoned = self.shared.drop_abandoned();
+        let since = phase.is_leaving().then(|| phase.leaving_since()).flatten();
+        let unread = || self.shared.socket.unread() == Unread::Bytes;
+        self.shared.state().says_close(abandoned, asked, since, unread)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.shared.answered();
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The body of an answer, which keeps its exchange in flight until its last frame.
+    pub(super) struct InFlightBody<B> {
+        #[pin]
+        body: B,
+        exchange: Option<Exchange>,
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for InFlightBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.project();
+        if let Some(exchange) = &this.exchange {
+            exchange.shared.pump(task);
+        }
+        let frame = this.body.poll_frame(task);
+        match &frame {
+            Poll::Ready(None) => drop(this.exchange.take()),
+            Poll::Ready(Some(Err(_))) => {
+                if let Some(exchange) = this.exchange.take() {
+                    exchange.shared.state().broke_off();
+                }
+            }
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,172 @@
+//! Streams as the wire shows them, frame by frame.
+
+use std::time::Duration;
+
+use super::super::frames::frame;
+use super::*;
+
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn streams_with(open: &[u32]) -> StreamTable {
+    let mut streams = StreamTable::new();
+    streams.receive(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    streams.receive(&frame(4, 0, 0, &[]));
+    for stream in open {
+        streams.receive(&frame(HEADERS, 5, *stream, b"abc"));
+    }
+    streams
+}
+
+/// A connection that had been idle for longer than a peer may stall was dropped when its next head
+/// came in two pieces: half a head counted as an answer that its peer does not take.
+#[test]
+fn a_stream_is_open_once_its_head_is_whole() {
+    let mut streams = streams_with(&[]);
+    let (head, rest) = (frame(HEADERS, 1, 1, b"abc"), frame(CONTINUATION, 4, 1, b"def"));
+    for (at, byte) in head.iter().chain(&rest).enumerate() {
+        assert_eq!(streams.open(), 0);
+        assert_eq!(streams.has_half_a_head(), at >= 9);
+        streams.receive(std::slice::from_ref(byte));
+    }
+    assert_eq!((streams.open(), streams.newest()), (1, 1));
+    assert!(!streams.has_half_a_head());
+    // In one piece with what follows.
+    streams.receive(&[frame(HEADERS, 5, 3, b"abc"), frame(HEADERS, 5, 5, b"abc")].concat());
+    assert_eq!((streams.open(), streams.newest()), (3, 5));
+    streams.receive(&frame(HEADERS, 5, 7, b"abc")[..10]);
+    assert_eq!((streams.open(), streams.newest()), (3, 5), "half of 7 is not served");
+}
+
+/// A client of a window of a MiB, which it gave back in steps of a KiB, was taken for a flood.
+#[test]
+fn windows_that_are_given_back_in_small_steps_are_no_flood() {
+    let mut streams = streams_with(&[1]);
+    for _ in 0..10_000 {
+        streams.send(&frame(DATA, 0, 1, &[0; 16_384]), now());
+        for _ in 0..16 {
+            streams.receive(&frame(8, 0, 1, &[0; 4]));
+            streams.receive(&frame(8, 0, 0, &[0; 4]));
+        }
+    }
+    assert!(!streams.is_flooded());
+}
+
+/// Another stream's progress was the progress of all.
+#[test]
+fn each_stream_has_a_rate_of_its_own_and_what_it_gave_is_counted_on_the_wire() {
+    let mut streams = streams_with(&[1, 3]);
+    let progress = [Arc::new(SendProgress::default()), Arc::new(SendProgress::default())];
+    assert_eq!(progress.each_ref().map(|progress| streams.call(progress)), [Some(1), Some(3)]);
+    let (stall, began) = (Duration::from_secs(30), now());
+    let rate = || OutRate::new(stall, None);
+    assert_eq!(streams.late(began, rate), Some(began + stall));
+    let later = began + Duration::from_secs(20);
+    streams.send(&frame(DATA, 0, 1, &[0; 500]), later);
+    assert_eq!(streams.late(later, rate), Some(began + stall), "3 has taken nothing");
+    streams.send(&frame(DATA, END_STREAM, 3, b"x"), later);
+    assert_eq!(streams.late(later, rate), Some(later + stall));
+    assert_eq!(progress.map(|progress| progress.written.load(Ordering::Acquire)), [500, 1]);
+}
+
+#[test]
+fn a_stream_is_open_from_its_head_until_its_end_has_left() {
+    let mut streams = streams_with(&[1, 3]);
+    assert_eq!(streams.open(), 2);
+    streams.send(&frame(HEADERS, 4, 1, b"head"), now());
+    streams.send(&frame(DATA, 0, 1, &[0; 5000]), now());
+    assert_eq!(streams.open(), 2);
+    streams.send(&frame(DATA, END_STREAM, 1, b""), now());
+    assert_eq!(streams.open(), 1);
+    streams.receive(&frame(RST_STREAM, 0, 3, &[0; 4]));
+    assert_eq!(streams.open(), 0);
+}
+
+#[test]
+fn frames_that_come_byte_by_byte_say_the_same() {
+    let mut streams = streams_with(&[1]);
+    let mut bytes = frame(DATA, 0, 1, b"some data");
+    bytes.extend(frame(GOAWAY, 0, 0, &[0; 12]));
+    for byte in &bytes {
+        streams.send(std::slice::from_ref(byte), now());
+    }
+    assert_eq!(streams.open(), 0, "stream 1 lies above the last one, 0");
+}
+
+#[test]
+fn the_first_goaway_closes_no_stream() {
+    let mut streams = streams_with(&[1, 3]);
+    streams.send(&frame(GOAWAY, 0, 0, &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]), now());
+    assert_eq!(streams.open(), 2);
+    streams.send(&frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]), now());
+    assert_eq!(streams.open(), 1);
+}
+
+/// They counted as open for ever: the stop ended with 1, and nothing was owed.
+#[test]
+fn streams_above_the_final_goaway_are_not_open() {
+    let mut streams = streams_with(&[1]);
+    streams.send(&frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]), now());
+    streams.receive(&frame(HEADERS, 5, 3, b"abc"));
+    assert_eq!(streams.open(), 1);
+    streams.send(&frame(HEADERS, END_STREAM, 1, b""), now());
+    assert_eq!(streams.open(), 0);
+}
+
+/// A client that could not send, because other uploads had filled the window that all share, was told that
+/// it was too slow.
+#[test]
+fn a_window_that_is_used_up_is_known_until_it_is_given_back() {
+    let mut streams = streams_with(&[1, 3]);
+    streams.send(&frame(WINDOW_UPDATE, 0, 0, &10_000_u32.to_be_bytes()), now());
+    for length in [16_384, 16_384, 16_384, 16_384, 9_998] {
+        streams.receive(&frame(DATA, 0, 1, &vec![0; length]));
+        assert!(!streams.holds_peer_back());
+    }
+    streams.receive(&frame(DATA, 0, 1, b"x"));
+    assert!(streams.holds_peer_back());
+    streams.send(&frame(WINDOW_UPDATE, 0, 1, &10_000_u32.to_be_bytes()), now());
+    assert!(streams.holds_peer_back(), "that is the stream's own");
+    streams.send(&frame(WINDOW_UPDATE, 0, 0, &10_000_u32.to_be_bytes()), now());
+    assert!(!streams.holds_peer_back());
+}
+
+/// 750,000 of them went through on one connection.
+#[test]
+fn frames_without_a_request_are_bounded_whatever_they_are() {
+    for (kind, payload) in
+        [(2, &[0; 5][..]), (4, &[]), (6, &[0; 8]), (8, &[0; 4]), (0x42, b"x"), (DATA, &[])]
+    {
+        let mut streams = streams_with(&[]);
+        let mut sent = 1;
+        while !streams.is_flooded() {
+            streams.receive(&frame(kind, 0, 1, payload));
+            sent += 1;
+        }
+        assert_eq!(sent, FRAMES_WITHOUT_A_REQUEST, "of kind {kind}");
+    }
+}
+
+#[test]
+fn frames_beside_requests_and_data_are_no_flood() {
+    let mut streams = streams_with(&[]);
+    for stream in 0..FRAMES_WITHOUT_A_REQUEST {
+        streams.receive(&frame(HEADERS, 5, 2 * stream + 1, b"abc"));
+        streams.receive(&frame(6, 0, 0, &[0; 8]));
+    }
+    for _ in 0..FRAMES_WITHOUT_A_REQUEST {
+        streams.send(&frame(DATA, 0, 1, &[0; 5000]), now());
+        streams.receive(&frame(8, 0, 1, &[0; 4]));
+        streams.receive(&frame(8, 0, 0, &[0; 4]));
+    }
+    assert!(!streams.is_flooded());
+}
+
+#[test]
+fn trailers_of_a_request_open_nothing() {
+    let mut streams = streams_with(&[1]);
+    streams.send(&frame(DATA, END_STREAM, 1, b""), now());
+    streams.receive(&frame(HEADERS, 5, 1, b"trailers"));
+    assert_eq!(streams.open(), 0);
+}

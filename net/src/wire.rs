@@ -1,0 +1,78 @@
+//! The byte stream of a connection as hyper sees it.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::socket::Socket;
+
+/// What a protocol does with the bytes that hyper reads and writes.
+pub(super) trait Transport {
+    /// The socket below.
+    fn socket(&self) -> &Socket;
+
+    /// Gives hyper bytes of the peer. None at all are the end.
+    fn poll_read(&self, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
+
+    /// Writes what the kernel takes of hyper's bytes.
+    fn poll_write(&self, task: &mut Context<'_>, slices: &[IoSlice<'_>])
+    -> Poll<io::Result<usize>>;
+
+    /// The kernel has taken all that hyper had to write.
+    fn flushed(&self);
+}
+
+/// hyper's end of a connection. Dropping it leaves the socket open: the connection closes it.
+#[derive(Debug)]
+pub(super) struct Wire<T>(Arc<T>);
+
+impl<T> Wire<T> {
+    pub(super) fn new(transport: Arc<T>) -> Self {
+        Self(transport)
+    }
+}
+
+impl<T: Transport> AsyncRead for Wire<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.poll_read(task, buffer)
+    }
+}
+
+impl<T: Transport> AsyncWrite for Wire<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_write(task, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_write(task, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// hyper and h2 ask for this when all that they had to write is taken.
+    fn poll_flush(self: Pin<&mut Self>, _task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.0.socket().finish())
+    }
+}
