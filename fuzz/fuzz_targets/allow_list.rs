@@ -3,11 +3,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use test_addresses::embed_v4;
-use host_manifest::outgoing::{Origin, Reach, PolicyDecision, admits_address, check};
+use host_manifest::outgoing::{Origin, PolicyDecision, Reach, admits_address, check};
 use http::uri::Scheme;
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
+use test_addresses::embed_v4;
 
 /// By its path: it is of the tests of that crate.
 #[path = "../../manifest/src/outgoing/test_addresses.rs"]

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use host_manifest::outgoing::{Endpoint, UriHost, Origin};
+use host_manifest::outgoing::{Endpoint, Origin, UriHost};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -2,11 +2,11 @@
 //! spelling, with the path that was asked for.
 #![no_main]
 
+use destination::Destination;
 use host_manifest::outgoing::UriHost;
 use http::Uri;
 use http::uri::PathAndQuery;
 use libfuzzer_sys::fuzz_target;
-use destination::Destination;
 
 /// By its path: the crate that it belongs to has TLS in it, which nobody wants to instrument.
 #[path = "../../outgoing/src/destination.rs"]
