@@ -54,7 +54,8 @@ pub(super) struct Listen {
     /// HOST:PORT for GET /livez and /readyz, or `off`.
     #[schemars(extend("default" = defaults::HEALTH_ADDRESS))]
     pub(super) health_addr: Option<Written<HealthAddr>>,
-    /// Connections at once, over all listeners. Above that the one that has been idle longest makes room; if none is idle, who comes gets 503 after 2s.
+    /// Connections at once, over all listeners. Above that the one that has been idle longest makes
+    /// room; if none is idle, a new one gets 503 after 2s.
     #[schemars(extend("default" = number(defaults::MAX_CONNECTIONS)))]
     pub(super) max_connections: Option<u64>,
     /// Time to receive the head of a request; then 408.
@@ -64,8 +65,8 @@ pub(super) struct Listen {
     /// is best, so that it closes first.
     #[schemars(extend("default" = defaults::KEEP_ALIVE_TIMEOUT))]
     pub(super) keep_alive_timeout: Option<Written<HumanDuration>>,
-    /// The slowest that a client may send a body or take an answer, or `off`: measured over 10s of waiting for
-    /// it, after 5s for nothing; then 408, or the stream is broken.
+    /// Least rate at which a client sends a body or takes an answer, or `off`: measured over 10s of
+    /// waiting for it, after 5s for nothing; then 408, or the stream is broken.
     #[schemars(extend("default" = defaults::MIN_RATE))]
     pub(super) min_rate: Option<Written<MinRateOrOff>>,
     /// Size of a request body that is read before an instance is taken, where the head says the length; 0B for
@@ -101,8 +102,8 @@ pub(super) struct Stop {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Swap {
-    /// Reload by itself when the manifest or the file of a component changes. In production a deploy
-    /// had better ask for its swap and read the outcome.
+    /// Reload by itself when the manifest or the file of a component changes. In production, let a
+    /// deploy ask for its swap and read the outcome.
     #[schemars(extend("default" = false))]
     pub(super) watch: bool,
     /// How long compiling may take; then the component is refused.
@@ -178,8 +179,8 @@ pub(super) struct Limits {
     /// Outgoing requests at once, of all instances together.
     #[schemars(extend("default" = number(defaults::MAX_OUTGOING_REQUESTS)))]
     pub(super) outgoing_requests: Option<u64>,
-    /// Size of the response to an outgoing request; then it breaks off, or fails at its head if that
-    /// says so.
+    /// Size of the body of a response to an outgoing request; then it breaks off, or fails at its
+    /// head if the head says the length.
     #[schemars(extend("default" = defaults::MAX_OUTGOING_RESPONSE_BODY))]
     pub(super) outgoing_response_body: Option<Written<ByteSize>>,
     /// What is in the component's own buckets together; also the size of one value.
@@ -211,7 +212,7 @@ pub(super) struct Component {
     /// on without; `closed`, it gets 502 or 504.
     #[schemars(extend("default" = "closed"))]
     pub(super) fail: Option<Written<Fail>>,
-    /// What it may use; what is not said here is as in the table limits.
+    /// What it may use. A limit that is not here is as in the table limits.
     pub(super) limits: Limits,
     /// How far instances are reused. A fresh instance for each request by default.
     pub(super) reuse: Option<Spanned<Reuse>>,
@@ -265,7 +266,7 @@ pub(super) struct Grants {
     pub(super) outgoing_addresses: Vec<Written<Reached>>,
     /// TCP endpoints that it may connect to.
     pub(super) tcp: Vec<Written<Endpoint>>,
-    /// Whether it may look names up by itself.
+    /// Whether it may look up names by itself.
     #[schemars(extend("default" = false))]
     pub(super) name_lookup: bool,
     /// Directories of the host that it sees.
@@ -319,6 +320,7 @@ pub(super) struct Route {
     /// A name, or `*.` and the end of one. All hosts by default.
     pub(super) host: Option<Spanned<String>>,
     /// A path and all that lie below it: `/shop` is for `/shop` and `/shop/x`, not for `/shopping`.
+    /// A route needs path or exact.
     pub(super) path: Option<Spanned<String>>,
     /// One path only, in place of path.
     pub(super) exact: Option<Spanned<String>>,
