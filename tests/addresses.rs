@@ -126,7 +126,7 @@ fn addresses_of_one_host_that_overlap_are_wrong_usage_and_both_are_named() {
         }
         assert!(!exit.stderr.contains(COMPILED), "{}", exit.stderr);
     }
-    let site = Site::of(
+    let site = Site::new(
         "[listen]\naddr = [\"127.0.0.1:8099\", \"0.0.0.0:8099\"]\n\
          [component.app]\nsource = \"guest:hello_p2\"\n",
     );
@@ -138,7 +138,7 @@ fn addresses_of_one_host_that_overlap_are_wrong_usage_and_both_are_named() {
         }
     }
     // A flag stands above the manifest's addresses; its health does not.
-    let site = Site::of(
+    let site = Site::new(
         "[listen]\nhealth-addr = \"127.0.0.1:8099\"\n[component.app]\nsource = \"guest:hello_p2\"\n",
     );
     let exit = Host::run(["serve", site.text(), "--addr", "0.0.0.0:8099"]);

@@ -55,7 +55,7 @@ fn upload_that_breaks_behind_the_head_is_not_the_guests_fault() {
 /// A connection that ends with an answer says so in it, whoever wrote it.
 #[test]
 fn answer_after_which_the_connection_closes_says_so() {
-    let site = Site::of(
+    let site = Site::new(
         "[component.app]\nsource = \"guest:echo_p2\"\n[[route]]\npath = \"/app\"\ncomponent = \"app\"\n",
     );
     let host = site.serve().start();
@@ -92,7 +92,7 @@ fn answer_to_half_a_head_has_a_date() {
 #[test]
 fn breaker_does_not_count_what_clients_do() {
     for guest in ["gate_p2", "gate_p3"] {
-        let site = Site::of(&format!(
+        let site = Site::new(&format!(
             "[component.app]\nsource = \"guest:{guest}\"\n[component.app.breaker]\nfailures = 2\n"
         ));
         let host = site.serve().start();

@@ -8,30 +8,14 @@ use serde_json::Value;
 
 use crate::support::neighbour::Neighbour;
 use crate::support::prelude::*;
-use crate::support::site::Site;
+use crate::support::site::{self, Site};
 use crate::support::status::{component, status, wait_in_use, wait_status};
 use crate::support::upstream::Upstream;
 use crate::support::wire;
 
-/// `app` under `/app` with what `app` says, `good` under `/good`, and what `more` says.
+/// `app` under `/app` with what `app` says, beside a good one, and what `more` says.
 fn beside_a_good_one(guest: &str, app: &str, more: &str) -> Site {
-    Site::of(&format!(
-        r#"
-        {more}
-        [component.app]
-        source = "guest:{guest}"
-        {app}
-        [component.good]
-        source = "guest:hello_p2"
-        [[route]]
-        path = "/app"
-        component = "app"
-        strip-prefix = true
-        [[route]]
-        path = "/good"
-        component = "good"
-        "#
-    ))
+    Site::new(&site::beside_a_good_one("app", &format!("guest:{guest}"), app, more))
 }
 
 /// Returns when `host ctl status` says this of `app`.

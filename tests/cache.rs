@@ -54,7 +54,7 @@ fn start_without_a_cache_leaves_none() {
 fn damage_of_any_kind_is_a_miss_and_is_repaired() {
     let folder = Folder::new();
     let cache = folder.join("cache");
-    let app = App::of("version_b_p2");
+    let app = App::new("version_b_p2");
     let start = || app.serve().args(["--cache-dir", text(&cache)]).start();
     drop(start());
     let (entry, _) = entries(&cache).remove(0);

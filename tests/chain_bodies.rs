@@ -30,7 +30,7 @@ fn pattern(length: usize) -> Vec<u8> {
 /// Each chain before `name` of both kinds.
 fn chains(name: &str) -> impl Iterator<Item = Chain> {
     let apps = [format!("{name}_p2"), format!("{name}_p3")];
-    CHAINS.iter().flat_map(move |plugins| apps.clone().map(|app| Chain::of(plugins, &app)))
+    CHAINS.iter().flat_map(move |plugins| apps.clone().map(|app| Chain::new(plugins, &app)))
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn trailers_go_through_in_both_directions() {
 #[test]
 fn an_answer_without_a_body_comes_through_and_the_connection_goes_on() {
     for plugins in CHAINS {
-        let host = Chain::of(&plugins, "odd_p2").start();
+        let host = Chain::new(&plugins, "odd_p2").start();
         let mut conn = host.connect();
         for (path, status) in [("/nobody", 204), ("/status?code=304", 304), ("/nobody", 204)] {
             let answer = conn.get(path).unwrap();
@@ -195,14 +195,14 @@ fn continue_comes_when_the_application_reads_and_not_before() {
     // Plugins of 0.2 take the body themselves; those of 0.3 that hand it over do not ask for it.
     for app in ["reader_p2", "reader_p3"] {
         for plugins in CHAINS {
-            let host = Chain::of(&plugins, app).start();
+            let host = Chain::new(&plugins, app).start();
             let mut conn = host.connect();
             conn.send(format!("POST /count HTTP/1.1\r\n{EXPECT}")).unwrap();
             assert_eq!(conn.read_head().unwrap().status, 100, "{plugins:?} {app}");
             conn.send("body").unwrap();
             assert_eq!(conn.read_response("POST").unwrap().text(), "4 bytes\n");
         }
-        let host = Chain::of(&["pass_p3", "pass_p3"], app).start();
+        let host = Chain::new(&["pass_p3", "pass_p3"], app).start();
         let mut conn = host.connect();
         conn.send(format!("POST / HTTP/1.1\r\n{EXPECT}")).unwrap();
         let head = conn.read_head().unwrap();
@@ -301,12 +301,12 @@ const PATIENT: &str = "[listen]\nmin-rate = \"off\"\n[limits]\ncpu-time = \"5m\"
 fn a_body_of_64_mib_goes_through_three_plugins_and_is_never_held() {
     for plugins in CHAINS {
         for (up, down) in [("reader_p3", "big_p2"), ("reader_p2", "big_p3")] {
-            let host = Chain::of(&plugins, up).and(PATIENT).start();
+            let host = Chain::new(&plugins, up).and(PATIENT).start();
             let mut conn = host.connect().patient(LONG);
             conn.send(wire::sized("/count", MIB)).unwrap();
             conn.send(pattern(MIB)).unwrap();
             assert_eq!(conn.read_response("POST").unwrap().text(), format!("{MIB} bytes\n"));
-            let memory = Peak::of(&host);
+            let memory = Peak::begin(&host);
             conn.send(wire::sized("/count", 64 * MIB)).unwrap();
             let sender = wire::send_beside(&conn, pattern(64 * MIB));
             let text = conn.read_response("POST").unwrap().text();
@@ -315,10 +315,10 @@ fn a_body_of_64_mib_goes_through_three_plugins_and_is_never_held() {
             let grown = memory.grown_kib();
             assert!(grown < 24 << 10, "{plugins:?} {up}: grown by {grown} KiB");
 
-            let host = Chain::of(&plugins, down).and(PATIENT).start();
+            let host = Chain::new(&plugins, down).and(PATIENT).start();
             let mut conn = host.connect().patient(LONG);
             assert_eq!(conn.get("/?kib=1024").unwrap().body.bytes.len(), MIB);
-            let memory = Peak::of(&host);
+            let memory = Peak::begin(&host);
             let body = conn.get("/?kib=65536").unwrap().body.bytes;
             assert!(body == b"0123456789abcde\n".repeat(4 * MIB), "{plugins:?}: other bytes");
             let grown = memory.grown_kib();

@@ -10,7 +10,7 @@ use crate::support::chain::Chain;
 use crate::support::prelude::*;
 use crate::support::site::Site;
 use crate::support::status::{wait_in_flight, wait_nobody_left};
-use crate::support::stop::{Held, OPEN, POST_HEAD, Told, expect_cut, lose_patience, stop};
+use crate::support::stop::{Held, OPEN, POST_HEAD, StopSummary, expect_cut, lose_patience, stop};
 use crate::support::wire::{self, assert_broken};
 
 /// A plugin before a plugin, of each kind, and an application of each kind.
@@ -56,8 +56,8 @@ fn reloaded(host: &Host, site: &Site, toml: &str) -> String {
 #[test]
 fn a_request_in_flight_keeps_its_chain_when_a_reload_changes_it() {
     for (plugins, app) in CHAINS {
-        let chain = Chain::of(&plugins, app);
-        let site = Site::of(&chain.toml());
+        let chain = Chain::new(&plugins, app);
+        let site = Site::new(&chain.toml());
         let host = site.serve().start();
         let mut held = vec![hold_head(&host)];
         let said = reloaded(&host, &site, &chain.toml().replace("\"one\", ", ""));
@@ -76,8 +76,8 @@ fn a_request_in_flight_keeps_its_chain_when_a_reload_changes_it() {
 #[test]
 fn a_request_in_flight_keeps_the_generations_of_its_plugins() {
     for (plugins, app) in CHAINS {
-        let chain = Chain::of(&plugins, app);
-        let site = Site::of(&chain.toml());
+        let chain = Chain::new(&plugins, app);
+        let site = Site::new(&chain.toml());
         let host = site.serve().control().start();
         let held = hold_head(&host);
         let streams = Held::on(&host);
@@ -102,14 +102,14 @@ fn a_request_in_flight_keeps_the_generations_of_its_plugins() {
 fn a_request_that_waits_for_its_plugin_still_finds_those_behind_it_after_a_reload() {
     for kind in ["p2", "p3"] {
         let mark = format!("mark_{kind}");
-        let chain = Chain::of(&[&mark, &mark], "gate_p2")
+        let chain = Chain::new(&[&mark, &mark], "gate_p2")
             .say("one", "limits.instances = 1\nlimits.queue-timeout = \"1m\"");
-        let other = Chain::of(&[&mark], "hello_p2")
+        let other = Chain::new(&[&mark], "hello_p2")
             .say("one", "limits.instances = 1\nlimits.queue-timeout = \"1m\"")
             .toml()
             .replace("component.app", "component.other")
             .replace("component = \"app\"", "component = \"other\"");
-        let site = Site::of(&chain.toml());
+        let site = Site::new(&chain.toml());
         let host = site.serve().control().start();
         let held = hold_head(&host);
         let mut waits = host.connect();
@@ -181,7 +181,7 @@ fn http2(host: &Host, over: &Over, answers: &Sender<()>) {
 
 #[test]
 fn no_request_is_lost_while_plugins_and_application_are_swapped() {
-    let chain = Chain::of(&["pass_p2", "mark_p3", "pass_p3"], "version_a_p2");
+    let chain = Chain::new(&["pass_p2", "mark_p3", "pass_p3"], "version_a_p2");
     let host = chain.start_with_control();
     let swaps: [(&str, [&str; 2]); 4] = [
         ("one", ["pass_p3", "pass_p2"]),
@@ -226,7 +226,7 @@ fn no_request_is_lost_while_plugins_and_application_are_swapped() {
 #[test]
 fn chains_in_flight_end_well_in_a_stop_and_each_is_counted_once() {
     for (plugins, app) in CHAINS {
-        let host = Chain::of(&plugins, app).start();
+        let host = Chain::new(&plugins, app).start();
         let streams = [Held::on(&host), Held::on(&host)];
         let heads = [hold_head(&host), hold_head(&host)];
         let mut h2 = H2::connect(host.addr());
@@ -243,7 +243,7 @@ fn chains_in_flight_end_well_in_a_stop_and_each_is_counted_once() {
         assert_eq!(h2.expect_answer(1).body, b"done\n");
         let exit = host.wait_exit();
         exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
-        assert_eq!(Told::by(&exit).finished, 5, "{plugins:?} {app}");
+        assert_eq!(StopSummary::read(&exit).finished, 5, "{plugins:?} {app}");
     }
 }
 
@@ -251,7 +251,7 @@ fn chains_in_flight_end_well_in_a_stop_and_each_is_counted_once() {
 fn chains_that_outlast_the_drain_are_cut_and_each_is_counted_once() {
     for (plugins, app) in CHAINS {
         for (by_hand, drain) in [(false, "1s"), (true, "1m")] {
-            let chain = Chain::of(&plugins, app);
+            let chain = Chain::new(&plugins, app);
             let chain = chain.and(&format!("[stop]\ndrain-timeout = {drain:?}"));
             let host = chain.start();
             let (mut stream, head) = Held::on(&host).into_conn();
@@ -265,7 +265,7 @@ fn chains_that_outlast_the_drain_are_cut_and_each_is_counted_once() {
             let exit = host.wait_exit();
             // A second signal ends as by that signal.
             exit.expect_code(if by_hand { 128 + 15 } else { 1 });
-            let told = Told::by(&exit);
+            let told = StopSummary::read(&exit);
             assert_eq!((told.cut, told.finished), (2, 0), "{plugins:?} {app}: {}", exit.last_line);
         }
     }
@@ -276,7 +276,7 @@ fn chains_that_outlast_the_drain_are_cut_and_each_is_counted_once() {
 fn an_exchange_whose_open_plugin_has_failed_is_drained_and_cut_like_any_other() {
     for kind in ["p2", "p3"] {
         let chain =
-            Chain::of(&[&format!("plugin_bad_{kind}")], "gate_p2").say("one", "fail = \"open\"");
+            Chain::new(&[&format!("plugin_bad_{kind}")], "gate_p2").say("one", "fail = \"open\"");
         let request =
             "POST / HTTP/1.1\r\nHost: t\r\nx-fail: trap\r\nTransfer-Encoding: chunked\r\n\r\n";
         for (ends, drain) in [(true, "1m"), (false, "1s")] {
@@ -297,7 +297,7 @@ fn an_exchange_whose_open_plugin_has_failed_is_drained_and_cut_like_any_other() 
                 (1, 0, 1)
             };
             let exit = host.wait_exit();
-            let told = Told::by(&exit);
+            let told = StopSummary::read(&exit);
             assert_eq!((exit.code, told.finished, told.cut), due, "{kind}: {}", exit.last_line);
         }
     }
@@ -307,9 +307,9 @@ fn an_exchange_whose_open_plugin_has_failed_is_drained_and_cut_like_any_other() 
 fn a_replaced_version_in_a_chain_is_cut_when_its_time_is_up() {
     for (plugins, app) in CHAINS {
         for (name, file) in [("app", "hello_p2"), ("one", "mark_p2"), ("two", "mark_p3")] {
-            let chain = Chain::of(&plugins, app).and("[swap]\nretire-timeout = \"1s\"");
+            let chain = Chain::new(&plugins, app).and("[swap]\nretire-timeout = \"1s\"");
             // Other bytes than those that are served, of the same guest.
-            let site = Site::of(&chain.toml());
+            let site = Site::new(&chain.toml());
             let host = site.serve().control().start();
             let (mut stream, head) = Held::on(&host).into_conn();
             let mut waits = hold_head(&host);

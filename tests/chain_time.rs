@@ -30,7 +30,7 @@ fn a_client_that_pauses_gets_its_download_whole_behind_a_plugin() {
     thread::scope(|scope| {
         for kind in KINDS {
             scope.spawn(move || {
-                let host = Chain::of(&[&format!("pass_{kind}")], "big_p3")
+                let host = Chain::new(&[&format!("pass_{kind}")], "big_p3")
                     .say("app", "limits.body-idle-timeout = \"2s\"")
                     .and("[limits]\ncpu-time = \"5m\"")
                     .start_with_control();
@@ -60,7 +60,7 @@ fn an_application_that_is_late_is_put_aside_and_not_the_plugin_before_it() {
         ] {
             let host = ["one", "two", "app"]
                 .into_iter()
-                .fold(Chain::of(&[&format!("pass_{kind}"), "mark_p3"], app), |chain, name| {
+                .fold(Chain::new(&[&format!("pass_{kind}"), "mark_p3"], app), |chain, name| {
                     chain.say(name, limit).say(name, BREAKER)
                 })
                 .start_with_control();
@@ -95,7 +95,7 @@ fn an_upload_slower_than_the_time_to_the_head_gets_its_answer() {
 
 #[track_caller]
 fn expect_answer_to_slow_upload(kind: &str, plugins: &[&str]) {
-    let chain = Chain::of(plugins, &format!("reader_{kind}")).say("app", BREAKER);
+    let chain = Chain::new(plugins, &format!("reader_{kind}")).say("app", BREAKER);
     let chain = match plugins {
         [] => chain,
         _ => chain.say("one", BREAKER),
@@ -122,7 +122,7 @@ fn expect_answer_to_slow_upload(kind: &str, plugins: &[&str]) {
 /// The client was told that it had broken off its request, and lost its connection.
 #[test]
 fn a_plugin_that_breaks_off_a_request_is_no_fault_of_client_or_application() {
-    let host = Chain::of(&["pass_p2"], "gate_p2")
+    let host = Chain::new(&["pass_p2"], "gate_p2")
         .say("one", "fail = \"open\"\nlimits.exchange-timeout = \"500ms\"")
         .say("app", BREAKER)
         .start_with_control();
@@ -138,10 +138,10 @@ fn a_plugin_that_breaks_off_a_request_is_no_fault_of_client_or_application() {
 fn an_open_plugin_that_hangs_and_is_replaced_is_left_out() {
     for kind in KINDS {
         let guest = format!("plugin_bad_{kind}");
-        let chain = Chain::of(&[&guest], "hello_p2")
+        let chain = Chain::new(&[&guest], "hello_p2")
             .say("one", "fail = \"open\"")
             .and("[swap]\nretire-timeout = \"500ms\"");
-        let site = Site::of(&chain.toml());
+        let site = Site::new(&chain.toml());
         let host = site.serve().control().start();
         let mut conn = host.connect();
         conn.send("GET / HTTP/1.1\r\nHost: t\r\nx-fail: hang\r\n\r\n").unwrap();

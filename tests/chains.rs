@@ -20,7 +20,7 @@ fn guests(name: &str, kinds: [&str; 3]) -> Vec<String> {
 /// A chain of three plugins of the same name before `app`.
 fn three(name: &str, kinds: [&str; 3], app: &str) -> Chain {
     let guests = guests(name, kinds);
-    Chain::of(&guests.iter().map(String::as_str).collect::<Vec<_>>(), app)
+    Chain::new(&guests.iter().map(String::as_str).collect::<Vec<_>>(), app)
 }
 
 /// What the answer says of its way.
@@ -49,7 +49,7 @@ fn a_plugin_that_answers_keeps_the_request_from_all_behind_it() {
     for kind in ["p2", "p3"] {
         let (mark, bad) = (format!("mark_{kind}"), format!("plugin_bad_{kind}"));
         for fail in ["open", "closed"] {
-            let host = Chain::of(&[&mark, &bad, &mark], "trap_p2")
+            let host = Chain::new(&[&mark, &bad, &mark], "trap_p2")
                 .say("two", &format!("fail = {fail:?}"))
                 .start();
             let mut conn = host.connect();
@@ -84,7 +84,7 @@ fn the_longest_method_and_host_reach_the_application_through_plugins() {
 }
 
 /// What `app` says of a request, asked over HTTP/1 and over HTTP/2.
-fn told(host: &Host) -> [String; 2] {
+fn info_over_both(host: &Host) -> [String; 2] {
     let mut conn = host.connect();
     conn.send(
         "PUT /a%20b/c?d=e&f HTTP/1.1\r\nHost: shop.example:81\r\nX-Own: 1\r\nx-own: 2\r\n\r\n",
@@ -105,7 +105,7 @@ fn told(host: &Host) -> [String; 2] {
 #[test]
 fn the_application_sees_of_a_request_what_it_would_see_without_plugins() {
     for app in ["info_p2", "info_p3"] {
-        let alone = told(&Chain::of(&[], app).start());
+        let alone = info_over_both(&Chain::new(&[], app).start());
         for text in &alone {
             for line in [
                 "method: PUT",
@@ -117,7 +117,7 @@ fn the_application_sees_of_a_request_what_it_would_see_without_plugins() {
             }
         }
         for kinds in MIXES {
-            let told = told(&three("pass", kinds, app).start());
+            let told = info_over_both(&three("pass", kinds, app).start());
             assert_eq!(told, alone, "{kinds:?} before {app}");
         }
     }
@@ -126,7 +126,7 @@ fn the_application_sees_of_a_request_what_it_would_see_without_plugins() {
 #[test]
 fn a_prefix_is_stripped_for_the_last_one_only() {
     for kind in ["p2", "p3"] {
-        let site = Site::of(&format!(
+        let site = Site::new(&format!(
             "[component.plugin]\nsource = \"guest:info_{kind}\"\n\
              [component.pass]\nsource = \"guest:pass_{kind}\"\n\
              [component.again]\nsource = \"guest:pass_{kind}\"\n\
@@ -154,7 +154,7 @@ fn a_prefix_is_stripped_for_the_last_one_only() {
 fn next_host_leads_nowhere_from_a_component_that_is_no_plugin() {
     for (guest, fetch) in [("grants_p2", "/fetch"), ("grants_p3", "/fetch")] {
         for plugins in [&[][..], &["pass_p2"], &["pass_p3"]] {
-            let chain = Chain::of(plugins, guest)
+            let chain = Chain::new(plugins, guest)
                 .say("app", "grants.outgoing = [\"http://granted.example\"]");
             let host = chain.start();
             for url in ["http://next.host/", "http://next.host:80/x", "http://next.host:81"] {
@@ -173,7 +173,7 @@ fn a_plugin_and_an_application_have_each_their_own_grants() {
     for kind in ["p2", "p3"] {
         // What the plugin has, the application has not.
         let plugin = format!("pass_{kind}");
-        let host = Chain::of(&[&plugin], "grants_p2")
+        let host = Chain::new(&[&plugin], "grants_p2")
             .say("one", "env.SECRET = \"x\"\nargs = [\"secret\"]")
             .say("one", "grants.outgoing = [\"http://127.0.0.1:1\"]")
             .say("one", "grants.outgoing-addresses = [\"loopback\"]")
@@ -189,7 +189,7 @@ fn a_plugin_and_an_application_have_each_their_own_grants() {
         assert!(text.contains("access-denied"), "{text}");
         // And the other way round: a key would be there, but not for the plugin.
         let plugin = format!("apikey_{kind}");
-        let host = Chain::of(&[&plugin], "grants_p2")
+        let host = Chain::new(&[&plugin], "grants_p2")
             .say("app", "grants.keyvalue.keys = \"main\"")
             .and("[keyvalue.main]\nbackend = \"memory\"")
             .and("[[route]]\npath = \"/kv\"\ncomponent = \"app\"")

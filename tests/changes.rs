@@ -75,7 +75,7 @@ fn reload_does_not_wait_for_the_compiler_of_what_is_swapped_meanwhile() {
 /// The later commands said "unchanged", and then the earlier one was carried out.
 #[test]
 fn later_command_that_changes_nothing_wins_over_one_that_compiles() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().control().args(["--no-cache"]).start();
     let b = app.folder.join("b.wasm");
     fs::write(&b, slower("version_b_p2")).unwrap();
@@ -100,7 +100,7 @@ fn later_command_that_changes_nothing_wins_over_one_that_compiles() {
 /// A new date of a file asks for nothing.
 #[test]
 fn file_that_only_looks_changed_gives_up_no_command() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().control().args(["--no-cache", "--watch"]).start();
     host.wait_log(says::WATCHING);
     let b = app.folder.join("b.wasm");
@@ -120,7 +120,7 @@ fn file_that_only_looks_changed_gives_up_no_command() {
 fn file_that_is_put_right_does_not_wait_for_the_compiler_of_the_bad_one() {
     let slow = slow_to_compile();
     for watches in [true, false] {
-        let app = App::of("version_a_p2");
+        let app = App::new("version_a_p2");
         let args: &[&str] = if watches { &["--watch"] } else { &[] };
         let host = app.serve().args(["--no-cache"]).args(args.iter().copied()).start();
         if watches {
@@ -149,7 +149,7 @@ fn file_that_is_put_right_does_not_wait_for_the_compiler_of_the_bad_one() {
 /// The same for who asks by hand: all of them get what the file is in the end.
 #[test]
 fn commands_that_wait_for_a_file_that_is_replaced_do_not_keep_the_next_one_from_a_compiler() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().control().args(["--no-cache"]).start();
     let slow = slow_to_compile();
     app.put_bytes(&slow);

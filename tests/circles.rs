@@ -8,7 +8,7 @@ use crate::support::wire;
 /// A host whose guest may send requests to the host itself: its port is known once it is there.
 fn circle(guest: &str, reuse: &str) -> (Site, Host, u16) {
     let component = format!("[component.app]\nsource = \"guest:{guest}\"\n{reuse}");
-    let site = Site::of(&component);
+    let site = Site::new(&component);
     let host = site.serve().control().start();
     let port = host.addr().port();
     let grants = format!("[component.app.grants]\noutgoing = [\"http://127.0.0.1:{port}\"]\n");

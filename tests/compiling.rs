@@ -34,7 +34,7 @@ fn bomb() -> Vec<u8> {
 
 #[test]
 fn component_that_takes_too_much_memory_to_compile_is_refused_while_others_are_served() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().control().args(["--compile-memory", "200MiB"]).start();
     let before = resident_kib(&host);
     let bomb = bomb();
@@ -63,7 +63,7 @@ fn component_that_takes_too_much_memory_to_compile_is_refused_while_others_are_s
 /// host in a cgroup of 256 MiB was killed by 5 MB.
 #[test]
 fn text_is_made_a_component_by_the_child_within_its_memory() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().control().args(["--no-cache", "--compile-memory", "64MiB"]).start();
     let before = resident_kib(&host);
     let written = |name: &str, body: &str| {
@@ -93,7 +93,7 @@ fn text_is_made_a_component_by_the_child_within_its_memory() {
 
 #[test]
 fn compiler_has_no_files_no_network_no_secrets_and_the_weakest_claim_to_a_core() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let args = ["--no-cache", "--compile-memory", "300MiB", "--compile-timeout", "50s"];
     let host = app.serve().args(args).env("SECRET", "s3cret").start();
     app.put_bytes(&slow_to_compile());
@@ -125,7 +125,7 @@ fn compiler_has_no_files_no_network_no_secrets_and_the_weakest_claim_to_a_core()
 /// By the kernel when memory runs out, or by somebody: the process that serves goes on.
 #[test]
 fn compiler_that_is_killed_is_a_refusal_and_the_next_swap_is_taken() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().args(["--no-cache"]).start();
     app.put_bytes(&slow_to_compile());
     host.signal(Signal::HUP);
@@ -141,7 +141,7 @@ fn compiler_that_is_killed_is_a_refusal_and_the_next_swap_is_taken() {
 
 #[test]
 fn stop_kills_the_compiler_and_does_not_wait_for_it() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     // A stop that waited for the compiler, which stands, would last longer than a test.
     let args = ["--no-cache", "--compile-timeout", "1h", "--drain-timeout", "1h"];
     let host = app.serve().args(args).start();
@@ -156,7 +156,7 @@ fn stop_kills_the_compiler_and_does_not_wait_for_it() {
 /// Nobody is there to kill it then but the kernel.
 #[test]
 fn compiler_ends_when_the_host_is_killed() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().args(["--no-cache"]).start();
     app.put_bytes(&slow_to_compile());
     host.signal(Signal::HUP);
@@ -171,7 +171,7 @@ fn host_whose_own_file_has_gone_compiles_on() {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-that-goes");
     fs::remove_file(&program).ok();
     fs::hard_link(env!("CARGO_BIN_EXE_host"), &program).unwrap();
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().program(&program).args(["--no-cache"]).start();
     fs::remove_file(&program).unwrap();
     fs::write(&program, "#!/bin/sh\nexit 1\n").unwrap();
@@ -198,7 +198,7 @@ fn compile_writes_the_code_of_a_component_and_says_what_it_took() {
 /// `-o -` wrote a file of that name, and `-o app.wasm` overwrote the component.
 #[test]
 fn compile_writes_to_stdout_when_asked_to_and_never_over_the_component() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let code = app.folder.join("app.cwasm");
     Host::run(["compile", app.text(), "-o", text(&code)]).expect_code(0);
     let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
@@ -254,7 +254,7 @@ fn compiler_started_by_somebody_else_says_so() {
 /// One that was too slow held up all later swaps, for as long as it went on.
 #[test]
 fn change_that_compiles_holds_up_no_other_and_a_later_one_of_its_component_wins() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().control().start();
     let slow = app.folder.join("slow.wasm");
     fs::write(&slow, slow_to_compile()).unwrap();

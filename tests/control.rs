@@ -11,10 +11,10 @@ use std::{env, process};
 
 use serde_json::Value;
 
+use crate::support::binary::binary_for_all;
 use crate::support::prelude::*;
 use crate::support::process::{Process, TempPath};
-use crate::support::scarce::binary_for_all;
-use crate::support::status::{status, told};
+use crate::support::status::{ctl_json, status};
 use crate::support::stop::{GET, Held, POST, stop};
 
 /// A runtime directory of one test's own, removed with what is in it.
@@ -93,7 +93,7 @@ fn connections_are_listed_with_what_they_are_doing() {
     let mut idle = Conn::connect(host.unix_path()).unwrap();
     assert_eq!(idle.get("/").unwrap().status(), 200);
     let h2 = H2::connect(host.addr());
-    let all = told(&host, "connections");
+    let all = ctl_json(&host, "connections");
     let find = |protocol: &str, listener: &str| {
         let all = all["connections"].as_array().unwrap();
         let is = |one: &&Value| {
@@ -291,7 +291,7 @@ fn control_and_health_answer_while_guests_spin_on_every_core() {
     conn.send(GET).unwrap();
     host.wait_log(says::SPINNING);
     assert_eq!(status(&host)["exchanges_in_flight"], 1);
-    assert_eq!(told(&host, "connections")["connections"][0]["state"], "serving");
+    assert_eq!(ctl_json(&host, "connections")["connections"][0]["state"], "serving");
     assert_eq!(probe(health(&host), "/readyz").0, 200);
     host.ctl(["stop", "--now"]).expect_code(0);
     host.wait_exit().expect_code(1);

@@ -52,7 +52,7 @@ impl Nobody {
 
 /// The proxy before `upstream`, behind these plugins.
 fn proxy(plugins: &[&str], port: u16) -> Chain {
-    Chain::of(plugins, "proxy_p3")
+    Chain::new(plugins, "proxy_p3")
         .say("app", &format!("config.upstream = \"http://127.0.0.1:{port}/base\""))
         .say("app", &format!("grants.outgoing = [\"http://127.0.0.1:{port}\"]"))
         .say("app", "grants.outgoing-addresses = [\"loopback\"]")
@@ -186,7 +186,7 @@ fn a_server_that_is_down_or_breaks_off_is_a_502_or_a_broken_answer() {
 #[test]
 fn an_upstream_that_is_not_granted_is_a_502_and_a_line_in_the_log() {
     let upstream = Upstream::new();
-    let chain = Chain::of(&[], "proxy_p3")
+    let chain = Chain::new(&[], "proxy_p3")
         .say("app", &format!("config.upstream = \"http://127.0.0.1:{}\"", upstream.port()));
     let host = chain.start();
     assert_eq!(host.get("/").status(), 502);

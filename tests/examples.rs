@@ -20,7 +20,7 @@ fn ask(host: &Host, headers: &str) -> Response {
 
 /// A line of what `info` tells.
 #[track_caller]
-fn told<'a>(text: &'a str, name: &str) -> &'a str {
+fn info_line<'a>(text: &'a str, name: &str) -> &'a str {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     line.unwrap_or_else(|| panic!("no {name} in {text}"))
 }
@@ -28,18 +28,18 @@ fn told<'a>(text: &'a str, name: &str) -> &'a str {
 #[test]
 fn headers_gives_each_request_an_id_and_the_answer_what_browsers_should_be_told() {
     for app in ["info_p2", "info_p3"] {
-        let host = Chain::of(&["headers_p3"], app).start();
+        let host = Chain::new(&["headers_p3"], app).start();
         let (first, second) = (ask(&host, ""), ask(&host, ""));
         let id = |answer: &Response| {
             let id = answer.header("x-request-id").expect("an id").to_owned();
-            assert_eq!(told(&answer.text(), "header.x-request-id"), id);
+            assert_eq!(info_line(&answer.text(), "header.x-request-id"), id);
             assert!(id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
             id
         };
         assert_ne!(id(&first), id(&second));
         let own = ask(&host, "X-Request-Id: of-the-client\r\n");
         assert_eq!(own.header("x-request-id"), Some("of-the-client"));
-        assert_eq!(told(&own.text(), "header.x-request-id"), "of-the-client");
+        assert_eq!(info_line(&own.text(), "header.x-request-id"), "of-the-client");
         for (name, value) in [
             ("x-content-type-options", "nosniff"),
             ("x-frame-options", "DENY"),
@@ -53,7 +53,7 @@ fn headers_gives_each_request_an_id_and_the_answer_what_browsers_should_be_told(
 
 /// An application behind API keys, and a component that keeps them.
 fn keys(plugin: &str, store: &str) -> String {
-    Chain::of(&[plugin], "echo_p3")
+    Chain::new(&[plugin], "echo_p3")
         .say("one", "grants.keyvalue.keys = { store = \"main\", shared = \"keys\" }")
         .and(&format!(
             "[component.admin]\nsource = \"guest:grants_p2\"\n\
@@ -78,7 +78,7 @@ fn with_key(host: &Host, key: &[u8]) -> Response {
 fn apikey_lets_pass_who_has_a_key_that_is_known() {
     for plugin in ["apikey_p2", "apikey_p3"] {
         for store in ["backend = \"memory\"", "backend = \"disk\"\npath = \"keys.redb\""] {
-            let site = Site::of(&keys(plugin, store));
+            let site = Site::new(&keys(plugin, store));
             let host = site.serve().start();
             assert_eq!(with_key(&host, b"good").status(), 401, "nobody is known yet");
             assert_eq!(host.get("/kv/set?bucket=keys&key=good&value=1").status(), 200);
@@ -105,7 +105,7 @@ fn apikey_lets_pass_who_has_a_key_that_is_known() {
 }
 
 fn limited(capacity: &str, refill: &str) -> Chain {
-    Chain::of(&["ratelimit_p3"], "info_p2")
+    Chain::new(&["ratelimit_p3"], "info_p2")
         .say("one", &format!("config.capacity = {capacity:?}\nconfig.refill = {refill:?}"))
         .say("one", "grants.keyvalue.ratelimit = \"main\"")
         .and("[keyvalue.main]\nbackend = \"memory\"")
@@ -161,8 +161,9 @@ fn ratelimit_refills_with_time_and_not_faster() {
 #[test]
 fn ratelimit_whose_store_fails_does_as_the_operator_says() {
     for (fail, status) in [("open", 200), ("closed", 502)] {
-        let host =
-            Chain::of(&["ratelimit_p3"], "info_p2").say("one", &format!("fail = {fail:?}")).start();
+        let host = Chain::new(&["ratelimit_p3"], "info_p2")
+            .say("one", &format!("fail = {fail:?}"))
+            .start();
         assert_eq!(ask(&host, "").status(), status);
         let why = "guest opens a key-value bucket that it was not granted";
         let line = host.wait_log(why);
@@ -172,7 +173,7 @@ fn ratelimit_whose_store_fails_does_as_the_operator_says() {
 
 /// A site of files, with a secret beside its folder.
 fn files() -> (Site, Host) {
-    let site = Site::of(
+    let site = Site::new(
         "[component.files]\nsource = \"guest:files_p2\"\n\
          grants.directories = [{ host = \"www\", guest = \"/www\" }]\n",
     );

@@ -13,10 +13,12 @@ use crate::support::compiler::Compiler;
 use crate::support::lines::Mark;
 use crate::support::prelude::*;
 use crate::support::process::{Process, TempPath};
-use crate::support::stop::{GET, Held, OPEN, POST_HEAD, Told, expect_last, lose_patience, stop};
+use crate::support::stop::{
+    GET, Held, OPEN, POST_HEAD, StopSummary, expect_last, lose_patience, stop,
+};
 
 /// A path of its own for `what`, removed in the end.
-fn temp(what: &str) -> TempPath {
+pub fn temp(what: &str) -> TempPath {
     TempPath(std::env::temp_dir().join(format!("host-exit-{}-{what}", process::id())))
 }
 
@@ -43,7 +45,7 @@ fn stop_with_everything_finished_exits_with_0_and_counts_what_finished_since_the
         }
         let exit = host.wait_exit();
         exit.expect_code(0);
-        let Told { finished, cut, dropped, .. } = Told::by(&exit);
+        let StopSummary { finished, cut, dropped, .. } = StopSummary::read(&exit);
         assert_eq!((finished, cut, dropped), (5, 0, 0));
     }
 }
@@ -60,7 +62,7 @@ fn stop_that_cuts_exits_with_1_and_counts_what_it_cut() {
         }
         let exit = host.wait_exit();
         exit.expect_code(1);
-        let told = Told::by(&exit);
+        let told = StopSummary::read(&exit);
         assert_eq!((told.finished, told.cut), (2, 3));
     }
 }
@@ -79,7 +81,7 @@ fn last_line_tells_the_time_from_the_signal_to_the_end() {
     expect_last(&mut conn);
     drop(conn);
     let exit = host.wait_exit();
-    let told = Duration::from_secs_f64(Told::by(&exit).took);
+    let told = Duration::from_secs_f64(StopSummary::read(&exit).took);
     assert!(told <= before.elapsed(), "{told:?}");
     let rounded = Duration::from_millis(1);
     assert!(told + rounded >= least, "{told:?} but it took {least:?}");
@@ -190,7 +192,7 @@ fn sigquit_cuts_at_once_prints_what_was_running_and_exits_with_131() {
         assert_eq!(conn.read_response("POST").expect("a cut is told").status(), 503);
         let exit = host.wait_exit();
         exit.expect_code(131);
-        assert_eq!(Told::by(&exit).cut, 1);
+        assert_eq!(StopSummary::read(&exit).cut, 1);
         let mut lines = exit.stderr.lines();
         let named = lines.find(|line| line.contains(says::SURVIVOR)).expect("it is named");
         assert!(named.contains("POST") && named.contains("/head"), "{named}");
@@ -284,59 +286,6 @@ fn stop_while_compiling_exits_at_once_with_0() {
     process.signal(Signal::TERM);
     expect_stopped_before_ready(&process, &socket.0);
     compiler.expect_end();
-}
-
-/// Starts `host serve` through a shell that redirects as `redirect` says; its Unix socket.
-#[track_caller]
-fn redirected(redirect: &str, guest_name: &str, what: &str) -> (Process, TempPath) {
-    let socket = temp(what);
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("exec \"$0\" \"$@\" {redirect}"), env!("CARGO_BIN_EXE_host")]);
-    command.arg("serve").arg(guest(guest_name)).arg("--addr");
-    command.arg(format!("unix:{}", socket.0.display()));
-    command.args(["--cache-dir", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache")]);
-    (Process::spawn(&mut command), socket)
-}
-
-#[track_caller]
-fn expect_serves_and_stops(process: &Process, socket: &Path, path: &str) {
-    for _ in 0..3 {
-        let mut conn = Conn::connect(socket).expect("it listens");
-        assert_eq!(conn.get(path).expect("it serves").status(), 200);
-    }
-    process.signal(Signal::TERM);
-    assert_eq!(process.wait(Instant::now() + PATIENCE), Some(0), "{}", process.stderr.text());
-}
-
-#[test]
-fn host_whose_stdout_is_closed_serves_and_stops() {
-    let (process, socket) = redirected(">&-", "hello_p2", "stdout.sock");
-    let ready = process.stderr.wait_for("ready addr=", Mark::START, 1, Instant::now() + PATIENCE);
-    ready.expect("the log says it too");
-    expect_serves_and_stops(&process, &socket.0, "/");
-}
-
-#[test]
-fn host_whose_stderr_is_closed_serves_and_stops() {
-    let (process, socket) = redirected("2>&-", "chatty_p2", "stderr.sock");
-    let ready = process.stdout.wait_for("ready", Mark::START, 1, Instant::now() + PATIENCE);
-    ready.expect("the ready line");
-    expect_serves_and_stops(&process, &socket.0, "/?n=10");
-}
-
-#[test]
-fn host_whose_log_nobody_reads_serves_and_stops() {
-    let fifo = temp("log.fifo");
-    assert!(Command::new("mkfifo").arg(&fifo.0).status().unwrap().success());
-    // Open for both, so that opening does not wait; nothing is ever read from it.
-    let unread = fs::OpenOptions::new().read(true).write(true).open(&fifo.0).unwrap();
-    let redirect = format!("2>{}", fifo.0.display());
-    let (process, socket) = redirected(&redirect, "chatty_p3", "flood.sock");
-    let ready = process.stdout.wait_for("ready", Mark::START, 1, Instant::now() + PATIENCE);
-    ready.expect("the ready line");
-    // Each prints far more than a pipe holds.
-    expect_serves_and_stops(&process, &socket.0, "/?n=4000&len=200");
-    drop(unread);
 }
 
 /// A reader of a log who begins when it is told to.

@@ -25,7 +25,7 @@ fn expect_clean_stop(host: Host) {
 #[test]
 fn guest_that_writes_a_byte_too_many_gets_an_error_and_the_host_lives() {
     for guest in ["grants_p2", "grants_p3"] {
-        let site = Site::of(&format!(
+        let site = Site::new(&format!(
             "[component.app]\nsource = \"guest:{guest}\"\n[component.app.grants]\n\
              directories = [{{ host = \"root\", guest = \"/data\", write = true }}]\n"
         ));
@@ -44,7 +44,7 @@ fn guest_that_writes_a_byte_too_many_gets_an_error_and_the_host_lives() {
 
 #[test]
 fn bucket_on_disk_that_cannot_grow_is_an_error_of_that_write() {
-    let site = Site::of(
+    let site = Site::new(
         r#"
         [keyvalue.main]
         backend = "disk"
@@ -84,7 +84,7 @@ fn log_that_cannot_grow_is_not_written_and_the_host_serves_on() {
 /// Neither the cache nor what a component is mapped from can be written: that swap may be refused.
 #[test]
 fn swap_that_can_write_no_file_leaves_a_host_that_serves() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let folder = Folder::new();
     let cache = text(&folder.join("cache")).to_owned();
     let host = app.serve().control().args(["--cache-dir", &cache]).start();

@@ -5,7 +5,7 @@ use crate::support::site::Site;
 
 /// One component with grants under `/given`, the same one without under `/bare`.
 fn both(guest: &str, given: &str) -> Site {
-    Site::of(&format!(
+    Site::new(&format!(
         r#"
         [component.given]
         source = "guest:{guest}"
@@ -63,7 +63,7 @@ fn configuration_of_a_guest_is_what_the_manifest_says_and_nothing_else() {
 
 #[test]
 fn grants_of_one_component_are_not_those_of_its_neighbour() {
-    let site = Site::of(
+    let site = Site::new(
         r#"
         [component.one]
         source = "guest:grants_p2"

@@ -15,8 +15,8 @@ const ONE: &str = r#"
 "#;
 
 /// One component that is given `directories`, beside a folder `root` and the file `secret`.
-fn given(guest: &str, directories: &str) -> Site {
-    let site = Site::of(&ONE.replace("GUEST", guest).replace("DIRECTORIES", directories));
+fn site_with_directories(guest: &str, directories: &str) -> Site {
+    let site = Site::new(&ONE.replace("GUEST", guest).replace("DIRECTORIES", directories));
     site.put_text("secret", "the operator's\n");
     site.put_text("root/page", "a page\n");
     site.put_text("root/inside/secret", "the guest's own\n");
@@ -40,7 +40,7 @@ fn guest_without_directories_has_no_files() {
 #[test]
 fn directory_to_read_is_read_and_not_written() {
     for guest in GUESTS {
-        let site = given(guest, r#"[{ host = "root", guest = "/data" }]"#);
+        let site = site_with_directories(guest, r#"[{ host = "root", guest = "/data" }]"#);
         let host = site.serve().start();
         assert_eq!(host.get("/dirs").text(), "/data\n");
         assert_eq!(host.get("/list?path=/data").text(), "inside\npage\n");
@@ -61,7 +61,8 @@ fn directory_to_read_is_read_and_not_written() {
 #[test]
 fn directory_to_write_is_written_for_everybody_to_see() {
     for guest in GUESTS {
-        let site = given(guest, r#"[{ host = "root", guest = "/data", write = true }]"#);
+        let site =
+            site_with_directories(guest, r#"[{ host = "root", guest = "/data", write = true }]"#);
         let host = site.serve().start();
         assert_eq!(host.get("/write?path=/data/new&data=mine").text(), "4 bytes\n");
         assert_eq!(fs::read(site.folder.join("root/new")).unwrap(), b"mine");
@@ -71,7 +72,7 @@ fn directory_to_write_is_written_for_everybody_to_see() {
 
 #[test]
 fn directories_of_one_guest_have_their_own_rights() {
-    let site = given(
+    let site = site_with_directories(
         "grants_p2",
         r#"[{ host = "root", guest = "/data" }, { host = "root/inside", guest = "/data/in", write = true }]"#,
     );
@@ -89,7 +90,8 @@ fn no_path_leads_out_of_a_directory() {
 }
 
 fn expect_no_way_out(guest: &str) {
-    let site = given(guest, r#"[{ host = "root", guest = "/data", write = true }]"#);
+    let site =
+        site_with_directories(guest, r#"[{ host = "root", guest = "/data", write = true }]"#);
     let secret = site.folder.join("secret");
     symlink(&secret, site.folder.join("root/absolute")).unwrap();
     symlink("../secret", site.folder.join("root/relative")).unwrap();
@@ -122,7 +124,10 @@ fn expect_no_way_out(guest: &str) {
 
 #[test]
 fn hostile_guest_finds_no_way_out_of_its_directory() {
-    let site = given("hostile_p2", r#"[{ host = "root", guest = "/data", write = true }]"#);
+    let site = site_with_directories(
+        "hostile_p2",
+        r#"[{ host = "root", guest = "/data", write = true }]"#,
+    );
     let host = site.serve().start();
     let secret = site.folder.join("secret");
     let told = host.get(&format!("/escape?path={}", secret.display())).text();
@@ -139,7 +144,10 @@ fn hostile_guest_finds_no_way_out_of_its_directory() {
 
 #[test]
 fn link_that_changes_under_the_eyes_of_the_host_does_not_lead_out() {
-    let site = given("hostile_p2", r#"[{ host = "root", guest = "/data", write = true }]"#);
+    let site = site_with_directories(
+        "hostile_p2",
+        r#"[{ host = "root", guest = "/data", write = true }]"#,
+    );
     symlink("..", site.folder.join("root/outside")).unwrap();
     let host = site.serve().start();
     let counts = thread::scope(|scope| {
@@ -157,7 +165,7 @@ fn link_that_changes_under_the_eyes_of_the_host_does_not_lead_out() {
 
 #[test]
 fn directory_is_the_one_that_was_there_at_the_start() {
-    let site = given("grants_p2", r#"[{ host = "root", guest = "/data" }]"#);
+    let site = site_with_directories("grants_p2", r#"[{ host = "root", guest = "/data" }]"#);
     let host = site.serve().start();
     fs::rename(site.folder.join("root"), site.folder.join("moved")).unwrap();
     symlink("/etc", site.folder.join("root")).unwrap();
@@ -171,7 +179,8 @@ fn directory_is_the_one_that_was_there_at_the_start() {
 #[test]
 fn what_is_neither_file_nor_directory_is_refused_at_once() {
     for guest in GUESTS {
-        let site = given(guest, r#"[{ host = "root", guest = "/data", write = true }]"#);
+        let site =
+            site_with_directories(guest, r#"[{ host = "root", guest = "/data", write = true }]"#);
         let root = site.folder.join("root");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(

@@ -10,7 +10,7 @@ const GUESTS: [&str; 2] = ["grants_p2", "grants_p3"];
 
 /// One component with these grants.
 fn granted(guest: &str, grants: &str) -> Site {
-    Site::of(&format!(
+    Site::new(&format!(
         "[component.app]\nsource = \"guest:{guest}\"\n[component.app.grants]\n{grants}\n"
     ))
 }

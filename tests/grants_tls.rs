@@ -7,7 +7,7 @@ use crate::support::tls::Tls;
 const GUESTS: [&str; 2] = ["grants_p2", "grants_p3"];
 
 fn granted(guest: &str, port: u16) -> Site {
-    Site::of(&format!(
+    Site::new(&format!(
         "[component.app]\nsource = \"guest:{guest}\"\n[component.app.grants]\n\
          outgoing = [\"https://localhost:{port}\", \"https://127.0.0.1:{port}\"]\n\
          outgoing-addresses = [\"loopback\"]\n"

@@ -175,7 +175,7 @@ const TOY_CLIENTS: usize = 4;
 
 fn drive_toy(last: &'static str) -> Ledger {
     let toy = Toy::start(last);
-    Load::of(toy.addr, "/").drive(Mode::H1Kept, TOY_CLIENTS, || toy.stop()).0
+    Load::new(toy.addr, "/").drive(Mode::H1Kept, TOY_CLIENTS, || toy.stop()).0
 }
 
 #[test]

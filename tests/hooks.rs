@@ -85,7 +85,7 @@ fn shutdown_is_told_how_long_it_may_take() {
 #[test]
 fn guest_knows_its_generation_by_number_and_digest() {
     for guest in ["hooks_p2", "hooks_p3"] {
-        let app = App::of(guest);
+        let app = App::new(guest);
         let host = app.serve().start();
         let digest: String =
             Sha256::digest(bytes(guest)).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
@@ -116,7 +116,7 @@ fn stream_that_waits_for_a_drain_ends_by_itself_when_a_stop_begins() {
 #[test]
 fn stream_that_waits_for_a_drain_ends_by_itself_when_its_version_is_replaced() {
     for guest in ["hooks_p2", "hooks_p3"] {
-        let app = App::of(guest);
+        let app = App::new(guest);
         let host = app.serve().args(["--retire-timeout", "20s"]).start();
         let held = Hold::on(&host);
         swap_to(&host, &app, "version_b_p2");
@@ -131,7 +131,7 @@ fn stream_that_waits_for_a_drain_ends_by_itself_when_its_version_is_replaced() {
 #[test]
 fn stop_after_a_swap_tells_nobody_twice() {
     for guest in ["hooks_p2", "hooks_p3"] {
-        let app = App::of(guest);
+        let app = App::new(guest);
         let host = app.serve().start();
         let held = Hold::on(&host);
         swap_to(&host, &app, "version_b_p2");
@@ -257,7 +257,7 @@ fn answer_of_a_guest_that_stops_the_host_is_whole_whatever_the_drain_timeout() {
 #[test]
 fn events_end_behind_an_event_when_a_stop_begins_or_their_version_is_replaced() {
     for guest in ["events_p2", "events_p3"] {
-        let app = App::of(guest);
+        let app = App::new(guest);
         for stops in [true, false] {
             let host = app.serve().start();
             let mut conn = host.connect();

@@ -3,12 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::app::{App, component, expect_swapped, reload, swap_to};
 use crate::support::broken::Ended;
 use crate::support::memory::resident_kib;
 use crate::support::neighbour::Neighbour;
 use crate::support::prelude::*;
-use crate::support::site::Site;
+use crate::support::site::{self, Site};
 use crate::support::stop::{lose_patience, whole_log};
 use crate::support::upstream::Upstream;
 use crate::support::wire;
@@ -86,40 +85,29 @@ const ODD: [Deed; 5] = [
 
 const EMPTY: [Deed; 1] = [("/body/forever", Broken, "answer broken off")];
 
-/// The guest `bad` beside a good neighbour, with limits that a test can wait for. What is to end by
-/// another limit takes far less than these of time, also on a busy machine: there a guest needs longer to
-/// use up its CPU time, which is time that it had a core, and still less than to its head.
-fn beside_a_good_one(bad: &str, more: &str) -> Site {
-    Site::of(&manifest(bad, more))
+/// Limits that a test can wait for. What is to end by another limit takes far less than these of time, also
+/// on a busy machine: there a guest needs longer to use up its CPU time, which is time that it had a core,
+/// and still less than to its head.
+const LIMITS: &str = r#"
+    [limits]
+    cpu-time = "1500ms"
+    memory = "32MiB"
+    response-head-timeout = "8s"
+    body-idle-timeout = "6s"
+    after-timeout = "10s"
+    response-body = "1MiB"
+    handles = 1000
+    outgoing-requests = 8
+    instances = 8
+"#;
+
+/// The component `bad` beside a good neighbour.
+pub fn beside_a_good_one(bad: &str, more: &str) -> Site {
+    Site::new(&manifest(bad, more))
 }
 
-fn manifest(bad: &str, more: &str) -> String {
-    format!(
-        r#"
-        [limits]
-        cpu-time = "1500ms"
-        memory = "32MiB"
-        response-head-timeout = "8s"
-        body-idle-timeout = "6s"
-        after-timeout = "10s"
-        response-body = "1MiB"
-        handles = 1000
-        outgoing-requests = 8
-        instances = 8
-        [component.bad]
-        source = "{bad}"
-        {more}
-        [component.good]
-        source = "guest:hello_p2"
-        [[route]]
-        path = "/bad"
-        component = "bad"
-        strip-prefix = true
-        [[route]]
-        path = "/good"
-        component = "good"
-        "#
-    )
+pub fn manifest(bad: &str, more: &str) -> String {
+    site::beside_a_good_one("bad", bad, more, LIMITS)
 }
 
 /// One deed after the other, each while the neighbour is asked; then a clean stop.
@@ -154,7 +142,7 @@ fn expect_harmless(bad: &str, deeds: &[Deed]) {
 }
 
 #[track_caller]
-fn expect_clean_stop(host: Host, neighbour: Neighbour) {
+pub fn expect_clean_stop(host: Host, neighbour: Neighbour) {
     neighbour.expect_well();
     drop(neighbour);
     host.signal(Signal::TERM);
@@ -319,69 +307,6 @@ fn calls_that_are_refused_do_not_flood_the_log() {
             let most = (20 * seconds).min(500);
             assert!((1..=most).contains(&lines), "{lines} lines for 1000 refusals in {seconds} s");
         }
-    }
-}
-
-#[test]
-fn component_of_any_shape_is_loaded_after_one_of_another() {
-    let table = concat!(env!("CARGO_MANIFEST_DIR"), "/../guest/wat/table.wat");
-    // By name: `good` is loaded after `bad`, and `bad` alone after the change.
-    let site = beside_a_good_one("guest:trap_p2", "");
-    let host = site.serve().start();
-    for bad in [table, "guest:trap_p2", table] {
-        site.write(&manifest(bad, ""));
-        let outcome = reload(&host);
-        assert!(outcome.contains("changed: bad "), "{outcome}");
-        assert_eq!(host.get("/bad").status(), 500);
-        assert_eq!(host.get("/good").text(), "hello world\n");
-    }
-    beside_a_good_one(table, "").serve().start();
-}
-
-#[test]
-fn component_without_a_memory_can_be_replaced_by_one_with() {
-    let app = App::of("hello_p2");
-    let table = component(include_str!("../guest/wat/table.wat"));
-    app.put_bytes(&table);
-    let host = app.serve().start();
-    assert_eq!(host.get("/").status(), 500);
-    swap_to(&host, &app, "hello_p2");
-    assert_eq!(host.get("/").text(), "hello world\n");
-    app.put_bytes(&table);
-    expect_swapped(&reload(&host));
-    swap_to(&host, &app, "hello_p3");
-    assert_eq!(host.get("/").status(), 200);
-}
-
-#[test]
-fn loop_at_the_start_is_refused_and_nothing_else_changes() {
-    for guest in ["start_spin_p2", "start_spin_p3"] {
-        let more = "[component.bad.limits]\nhook-timeout = \"300ms\"";
-        let site = beside_a_good_one("bad.wasm", more);
-        site.put("bad.wasm", guest);
-        let cache = concat!(env!("CARGO_TARGET_TMPDIR"), "/cache");
-        let refused = [
-            "serve",
-            site.text(),
-            "--addr",
-            "127.0.0.1:0",
-            "--control",
-            "off",
-            "--cache-dir",
-            cache,
-        ];
-        let exit = Host::run(refused);
-        exit.expect_code(3);
-        assert!(exit.stderr.contains("on-start"), "{}", exit.stderr);
-        assert_eq!(exit.stdout, "", "never ready");
-        site.put("bad.wasm", "hello_p2");
-        let host = site.serve().start();
-        let neighbour = Neighbour::at(&host, "/good");
-        site.put("bad.wasm", guest);
-        let outcome = reload(&host);
-        assert!(outcome.contains(says::REJECTED), "{outcome}");
-        assert_eq!(host.get("/bad").text(), "hello world\n", "the one before serves on");
-        expect_clean_stop(host, neighbour);
     }
 }
 

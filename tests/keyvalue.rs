@@ -38,7 +38,7 @@ pub const THREE: &str = r#"
 
 /// The three of them over a store of this kind.
 pub fn three(store: &str) -> Site {
-    Site::of(&THREE.replace("STORE", store))
+    Site::new(&THREE.replace("STORE", store))
 }
 
 /// What the guest at `/NAME` says of an operation.
@@ -194,7 +194,7 @@ fn file_on_disk_is_for_one_process_at_a_time() {
 fn component_at_its_size_is_refused_the_write_and_takes_nothing_from_its_neighbour() {
     for store in [MEMORY, DISK] {
         let limit = "[component.a.limits]\nkeyvalue-size = \"4KiB\"\n[component.b]";
-        let site = Site::of(&THREE.replace("STORE", store).replacen("[component.b]", limit, 1));
+        let site = Site::new(&THREE.replace("STORE", store).replacen("[component.b]", limit, 1));
         let host = site.serve().start();
         let value = "x".repeat(1000);
         let set = |name: &str, key: u32| {

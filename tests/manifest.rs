@@ -7,11 +7,9 @@ use std::net::{SocketAddr, TcpListener};
 use crate::support::app::{text, version_h2};
 use crate::support::prelude::*;
 use crate::support::site::{Site, component, route};
-use crate::support::stop::{Held, OPEN, POST_HEAD};
-use crate::support::wire;
 
 /// Four components that can be told apart, each in a file of its own.
-const FOUR: [(&str, &str); 4] = [
+pub const FOUR: [(&str, &str); 4] = [
     ("a.wasm", "version_a_p2"),
     ("b.wasm", "version_b_p3"),
     ("hello.wasm", "hello_p2"),
@@ -25,7 +23,7 @@ fn four(routes: &str) -> Site {
 }
 
 /// Which of the four has answered, or the status that it was.
-fn who(answer: &Response) -> String {
+pub fn who(answer: &Response) -> String {
     match (answer.status(), answer.header("x-version"), answer.text().as_str()) {
         (200, Some(version), _) => version.to_owned(),
         (200, None, "hello world\n") => "hello".into(),
@@ -51,9 +49,8 @@ fn seen(answer: &Response) -> String {
     line.unwrap_or_else(|| panic!("info did not answer: {answer}")).to_owned()
 }
 
-#[test]
-fn route_with_the_most_exact_host_and_then_the_most_exact_path_gets_the_request() {
-    let routes = r#"
+/// Routes of which several fit most requests.
+const ROUTES: &str = r#"
         [[route]]
         path = "/a"
         component = "a"
@@ -84,41 +81,47 @@ fn route_with_the_most_exact_host_and_then_the_most_exact_path_gets_the_request(
         path = "/"
         component = "info"
     "#;
-    let site = four(routes);
+
+/// The authority and path of a request, and the component that answers it, or the status.
+const ROUTED: [(&str, &str, &str); 29] = [
+    ("any", "/a", "a"),
+    ("any", "/a/", "a"),
+    ("any", "/a?x=/a/deep", "a"),
+    ("any", "/ab", "404"),
+    ("any", "/", "404"),
+    ("any", "/a/deepest", "a"),
+    ("any", "/a/deep", "b"),
+    ("any", "/a/deep/x", "b"),
+    ("any", "/a/deep/one", "hello"),
+    ("any", "/a/deep/one?q", "hello"),
+    ("any", "/a/deep/one/", "b"),
+    // Who normalises it would read `/a`.
+    ("any", "/%61", "400"),
+    ("any", "//a", "400"),
+    ("any", "/x/../a", "400"),
+    ("any", "/a/%78", "a"),
+    ("any", "/x//y", "404"),
+    ("any", "/A", "404"),
+    ("shop.example", "/a/deep/one", "info"),
+    ("SHOP.example:8080", "/", "info"),
+    ("shop.example.", "/", "info"),
+    ("xshop.example", "/", "404"),
+    ("x.shop.example", "/a", "b"),
+    ("x.y.shop.example", "/a", "b"),
+    // Routes of a better host that do not fit leave it to the others.
+    ("x.shop.example", "/", "404"),
+    ("x.eu.shop.example", "/a/deep", "hello"),
+    ("eu.shop.example", "/", "404"),
+    ("127.0.0.1:1", "/", "b"),
+    ("[::1]:8080", "/", "info"),
+    ("[::1]", "/", "info"),
+];
+
+#[test]
+fn route_with_the_most_exact_host_and_then_the_most_exact_path_gets_the_request() {
+    let site = four(ROUTES);
     let host = site.serve().start();
-    for (authority, path, expected) in [
-        ("any", "/a", "a"),
-        ("any", "/a/", "a"),
-        ("any", "/a?x=/a/deep", "a"),
-        ("any", "/ab", "404"),
-        ("any", "/", "404"),
-        ("any", "/a/deepest", "a"),
-        ("any", "/a/deep", "b"),
-        ("any", "/a/deep/x", "b"),
-        ("any", "/a/deep/one", "hello"),
-        ("any", "/a/deep/one?q", "hello"),
-        ("any", "/a/deep/one/", "b"),
-        // Who normalises it would read `/a`.
-        ("any", "/%61", "400"),
-        ("any", "//a", "400"),
-        ("any", "/x/../a", "400"),
-        ("any", "/a/%78", "a"),
-        ("any", "/x//y", "404"),
-        ("any", "/A", "404"),
-        ("shop.example", "/a/deep/one", "info"),
-        ("SHOP.example:8080", "/", "info"),
-        ("shop.example.", "/", "info"),
-        ("xshop.example", "/", "404"),
-        ("x.shop.example", "/a", "b"),
-        ("x.y.shop.example", "/a", "b"),
-        // Routes of a better host that do not fit leave it to the others.
-        ("x.shop.example", "/", "404"),
-        ("x.eu.shop.example", "/a/deep", "hello"),
-        ("eu.shop.example", "/", "404"),
-        ("127.0.0.1:1", "/", "b"),
-        ("[::1]:8080", "/", "info"),
-        ("[::1]", "/", "info"),
-    ] {
+    for (authority, path, expected) in ROUTED {
         assert_eq!(who(&ask(&host, "GET", authority, path)), expected, "{authority}{path}");
     }
     let nowhere = ask(&host, "GET", "any", "/nowhere");
@@ -333,75 +336,4 @@ fn control_socket_of_the_manifest_is_relative_to_it() {
     let exit = Host::run(["ctl", "--socket", &site.file("c.sock"), "--json", "status"]);
     exit.expect_code(0);
     assert!(exit.stdout.contains(&format!("\"pid\":{}", host.pid())), "{}", exit.stdout);
-}
-
-#[test]
-fn request_body_is_bounded_by_each_component_for_itself() {
-    for guest in ["echo_p2", "echo_p3"] {
-        let small = component("small") + "[component.small.limits]\nrequest-body = \"10B\"\n";
-        let routes = route("/small", "small") + &route("/large", "large");
-        let manifest = small + &component("large") + &routes;
-        let site = Site::with(&manifest, &[("small.wasm", guest), ("large.wasm", guest)]);
-        let host = site.serve().start();
-        for (path, length, status) in
-            [("/small", 10, 200), ("/small", 11, 413), ("/large", 11, 200), ("/small/x", 11, 413)]
-        {
-            let mut conn = host.connect();
-            conn.send(wire::sized(path, length) + &"x".repeat(length)).unwrap();
-            let answer = conn.read_response("POST").unwrap();
-            assert_eq!(answer.status(), status, "{guest}: {path} with {length}");
-        }
-    }
-}
-
-#[test]
-fn component_at_its_limit_of_instances_turns_away_its_own_requests_only() {
-    for guest in ["gate_p2", "gate_p3"] {
-        let limits = "[component.gate.limits]\ninstances = 1\nqueue = 0\n";
-        let routes = route("/", "gate") + &route("/a", "a");
-        let manifest = component("gate") + limits + &component("a") + &routes;
-        let site = Site::with(&manifest, &[("gate.wasm", guest), FOUR[0]]);
-        let host = site.serve().start();
-        let held = Held::on(&host);
-        let answer = host.get("/");
-        assert_eq!((answer.status(), answer.text().as_str()), (503, "too busy\n"), "{guest}");
-        assert!(answer.header("retry-after").is_some());
-        assert_eq!(who(&host.get("/a")), "a");
-        let mut conn = held.open();
-        // Its permit comes back with the last byte.
-        conn.send(POST_HEAD).unwrap();
-        host.wait_log(says::GATE_STARTED);
-        conn.send(OPEN).unwrap();
-        assert_eq!(conn.read_response("POST").unwrap().status(), 200);
-    }
-}
-
-#[test]
-fn time_and_memory_are_bounded_by_each_component_for_itself() {
-    let strict = "[component.sleep-1.limits]\nresponse-head-timeout = \"100ms\"\n\
-                  [component.hungry-1.limits]\nmemory = \"4MiB\"\n\
-                  [component.busy-1.limits]\ncpu-time = \"100ms\"\n";
-    let mut manifest = strict.to_owned();
-    let mut files = Vec::new();
-    for guest in ["sleep", "hungry", "busy"] {
-        for which in ["1", "2"] {
-            let name = format!("{guest}-{which}");
-            let source = format!("source = \"{name}.wasm\"\n");
-            let route = route(&format!("/{name}"), &name);
-            manifest += &format!("[component.{name}]\n{source}{route}strip-prefix = true\n");
-            files.push((format!("{name}.wasm"), format!("{guest}_p2")));
-        }
-    }
-    let files: Vec<_> = files.iter().map(|(file, guest)| (&**file, &**guest)).collect();
-    let site = Site::with(&manifest, &files);
-    let host = site.serve().start();
-    assert_eq!(host.get("/sleep-1?ms=60000").status(), 504);
-    assert_eq!(host.get("/sleep-2?ms=200").status(), 200);
-    assert_eq!(host.get("/busy-1?ms=60000").status(), 504);
-    assert_eq!(host.get("/busy-2?ms=200").status(), 200);
-    let few = host.get("/hungry-1?mib=16").text();
-    assert!(few.starts_with("refused at "), "{few}");
-    assert_eq!(host.get("/hungry-2?mib=16").text(), "got 16 MiB\n");
-    assert_eq!(host.get("/hungry-1/abort?mib=16").status(), 500);
-    assert_eq!(host.get("/hungry-2/abort?mib=16").status(), 200);
 }

@@ -168,7 +168,7 @@ fn smoke_request_that_traps_or_never_ends_fails_a_dry_run() {
 #[test]
 fn dry_run_keeps_to_the_compile_timeout() {
     let manifest = "[swap]\ncompile-timeout = \"1ms\"\n".to_owned() + &component("slow");
-    let site = Site::of(&manifest);
+    let site = Site::new(&manifest);
     site.put_bytes("slow.wasm", &slow_to_compile());
     let exit = Host::run(["serve", site.text(), "--dry-run", "--no-cache"]);
     exit.expect_code(3).expect_last_line("component slow: ");

@@ -87,7 +87,7 @@ fn unknown_key_is_refused_with_the_nearest_one() {
 }
 
 #[test]
-fn route_that_makes_no_sense_is_refused() {
+fn two_routes_for_the_same_requests_are_refused() {
     let two = |first: &str, second: &str| {
         format!(
             "[[route]]\n{first}\ncomponent = \"shop\"\n[[route]]\n{second}\ncomponent = \"shop\"\n"
@@ -103,6 +103,10 @@ fn route_that_makes_no_sense_is_refused() {
         let words = [alike, "the first one", "the second one"];
         all_refused(&[(&two(first, second), Some((7, 1)), &words)]);
     }
+}
+
+#[test]
+fn route_that_makes_no_sense_is_refused() {
     all_refused(&[
         (
             "[[route]]\npath = \"/\"\ncomponent = \"shpo\"\n",
@@ -228,7 +232,7 @@ fn grant_that_cannot_be_met_is_refused() {
 #[test]
 fn file_that_is_not_there_is_refused() {
     let missing = format!("{LISTEN}[component.shop]\nsource = \"shop.wasm\"\n");
-    let site = Site::of(&missing);
+    let site = Site::new(&missing);
     let is_not_there = format!("the file {} is not there", site.file("shop.wasm"));
     refused(&site, (&missing, Some((5, 10)), &[&is_not_there, "relative to the manifest"]));
     fs::create_dir(site.folder.join("shop.wasm")).unwrap();
@@ -266,9 +270,9 @@ fn what_is_no_manifest_is_refused() {
         ("a = 1\na = 2\n", Some((2, 1)), &["duplicate"]),
         ("[component.a]\n", Some((1, 1)), &["`component.a` has no `source`"]),
     ] {
-        refused(&Site::of(text), (text, at, words));
+        refused(&Site::new(text), (text, at, words));
     }
-    let site = Site::of("");
+    let site = Site::new("");
     site.put_bytes("host.toml", b"\xff\xfe");
     refused(&site, ("no UTF-8", None, &["cannot be read"]));
     fs::remove_file(site.file("host.toml")).unwrap();
@@ -279,7 +283,7 @@ fn what_is_no_manifest_is_refused() {
 fn all_that_is_wrong_is_said_at_once_in_the_order_of_the_file() {
     let manifest = "[stop]\nlinger = \"x\"\n[component.a]\nsource = \"a.wasm\"\nx = 1\n\
                     [[route]]\npath = \"/\"\ncomponent = \"b\"\n";
-    let site = Site::of(manifest);
+    let site = Site::new(manifest);
     let exit = Host::run(["serve", site.text()]);
     exit.expect_code(2);
     let at = |line: usize| exit.stderr.find(&format!("host.toml:{line}:"));

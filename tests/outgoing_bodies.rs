@@ -113,7 +113,7 @@ fn host_of(guest: &str, port: u16) -> Host {
         "[component.app]\nsource = \"guest:{guest}\"\n[component.app.grants]\n\
          outgoing = [\"http://127.0.0.1:{port}\"]\n"
     );
-    Site::of(&manifest).serve().start()
+    Site::new(&manifest).serve().start()
 }
 
 /// What the guest says that came of it.

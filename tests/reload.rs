@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::app::{reload, slow_to_compile, version};
 use crate::support::prelude::*;
 use crate::support::site::{Site, component, route};
-use crate::support::status::{json, status, told};
+use crate::support::status::{ctl_json, json, status};
 
 /// What a reload by `host ctl` has changed: added, changed, removed; and whether routes have.
 #[track_caller]
@@ -241,7 +241,7 @@ fn reload_of_what_is_served_already_says_unchanged_and_makes_no_generation() {
     let site = Site::with(&before(), &FILES);
     let host = site.serve().control().start();
     let numbers = |host: &Host| {
-        let all = told(host, "generations");
+        let all = ctl_json(host, "generations");
         let all = all["generations"].as_array().expect("a list").clone();
         all.iter().map(|one| one["number"].clone()).collect::<Vec<_>>()
     };

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::support::app::{reload, version, version_h2};
 use crate::support::prelude::*;
 use crate::support::site::{Site, component, route};
-use crate::support::status::{json, status, told, wait_in_flight};
+use crate::support::status::{ctl_json, json, status, wait_in_flight};
 use crate::support::stop::Held;
 use crate::support::wire;
 
@@ -20,7 +20,7 @@ fn expect_reloaded(host: &Host) -> String {
 /// The generations of the component `name`, newest first: number, state and in flight.
 #[track_caller]
 fn generations(host: &Host, name: &str) -> Vec<(u64, String, u64)> {
-    let all = told(host, "generations");
+    let all = ctl_json(host, "generations");
     let all = all["generations"].as_array().expect("a list").clone();
     let of = |one: &Value| {
         let state = one["state"].as_str().expect("a word").to_owned();

@@ -13,7 +13,7 @@ use crate::support::wire;
 #[test]
 fn retired_generation_is_gone_with_its_last_exchange_and_not_before() {
     for guest in ["gate_p2", "gate_p3"] {
-        let app = App::of(guest);
+        let app = App::new(guest);
         let host = app.serve().start();
         let held = [Held::on(&host), Held::on(&host)];
         swap_to(&host, &app, "version_b_p2");
@@ -27,7 +27,7 @@ fn retired_generation_is_gone_with_its_last_exchange_and_not_before() {
 
 #[test]
 fn generation_without_exchanges_is_gone_at_once() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().start();
     let idle = host.connect();
     swap_to(&host, &app, "version_b_p2");
@@ -38,7 +38,7 @@ fn generation_without_exchanges_is_gone_at_once() {
 #[test]
 fn oldest_retired_generation_is_cut_when_there_are_too_many_and_no_other() {
     for [a, b] in PAIRS {
-        let app = App::of(a);
+        let app = App::new(a);
         let host = app.serve().args(["--max-retired", "2"]).start();
         let mut held = vec![Gate::on(&host)];
         for guest in [b, a, b] {
@@ -61,7 +61,7 @@ fn oldest_retired_generation_is_cut_when_there_are_too_many_and_no_other() {
 /// Only what still serves somebody lingers.
 #[test]
 fn retired_generation_on_which_nothing_runs_is_not_counted() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().args(["--max-retired", "1"]).start();
     let held = Gate::on(&host);
     for guest in ["version_b_p2", "version_a_p2", "version_b_p2"] {
@@ -75,7 +75,7 @@ fn retired_generation_on_which_nothing_runs_is_not_counted() {
 #[test]
 fn exchange_that_is_cut_with_its_generation_before_its_head_is_told_to_come_again() {
     for guest in ["gate_p2", "gate_p3"] {
-        let app = App::of(guest);
+        let app = App::new(guest);
         let host = app.serve().args(["--retire-timeout", "300ms"]).start();
         let mut conn = host.connect();
         conn.send(POST_HEAD).unwrap();
@@ -105,7 +105,7 @@ fn exchange_that_is_cut_with_its_generation_before_its_head_is_told_to_come_agai
 #[test]
 fn what_runs_on_a_retired_generation_is_cut_when_its_time_is_up_and_not_before() {
     for [a, b] in PAIRS {
-        let app = App::of(a);
+        let app = App::new(a);
         let host = app.serve().args(["--retire-timeout", "300ms"]).start();
         let old = Gate::on(&host);
         let asked = Instant::now();
@@ -124,7 +124,7 @@ fn what_runs_on_a_retired_generation_is_cut_when_its_time_is_up_and_not_before()
 #[test]
 fn guest_that_spins_on_a_retired_generation_is_cut_when_its_time_is_up() {
     for guest in ["busy_p2", "busy_p3"] {
-        let app = App::of(guest);
+        let app = App::new(guest);
         let host = app.serve().args(["--retire-timeout", "300ms"]).start();
         let mut conn = host.connect();
         conn.send(wire::get("/")).unwrap();
@@ -139,7 +139,7 @@ fn guest_that_spins_on_a_retired_generation_is_cut_when_its_time_is_up() {
 #[test]
 fn retired_generation_waits_for_work_after_the_answer() {
     for guest in ["after_p2", "after_p3"] {
-        let app = App::of(guest);
+        let app = App::new(guest);
         let host = app.serve().start();
         assert_eq!(host.get("/?ms=4000").text(), "answered\n");
         swap_to(&host, &app, "version_b_p2");
@@ -156,7 +156,7 @@ fn retired_generation_waits_for_work_after_the_answer() {
 fn work_after_the_answer_is_cut_with_its_generation() {
     for guest in ["after_p2", "after_p3"] {
         for path in ["/forever", "/spin"] {
-            let app = App::of(guest);
+            let app = App::new(guest);
             let host = app.serve().args(["--retire-timeout", "300ms"]).start();
             assert_eq!(host.get(path).text(), "answered\n");
             swap_to(&host, &app, "version_b_p2");
@@ -181,7 +181,7 @@ fn mapped(host: &Host) -> (usize, usize) {
 #[test]
 fn code_of_no_more_than_two_versions_is_kept_however_many_there_were() {
     for guest in ["version_a_p2", "version_a_p3"] {
-        let app = App::of(guest);
+        let app = App::new(guest);
         let host = app.serve().start();
         let (code, images) = mapped(&host);
         assert!(code > 0 && images > 0, "{code} and {images}");

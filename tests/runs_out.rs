@@ -16,7 +16,7 @@ use crate::support::prelude::*;
 use crate::support::scarce::{Cgroup, User, threads};
 use crate::support::site::Site;
 use crate::support::status::wait_status;
-use crate::support::stop::{GET, Told};
+use crate::support::stop::{GET, StopSummary};
 
 /// Nothing in the log of a host says that a piece of it broke.
 #[track_caller]
@@ -137,7 +137,7 @@ fn stop_that_cannot_ask_who_is_in_the_queue_does_not_say_that_nobody_is() {
     host.signal(Signal::TERM);
     let exit = host.wait_exit();
     exit.expect_code(1);
-    assert_eq!(Told::by(&exit).dropped, 1, "{}", exit.last_line);
+    assert_eq!(StopSummary::read(&exit).dropped, 1, "{}", exit.last_line);
 }
 
 /// A limit on the memory of the process was blamed on a limit on threads, or the process aborted.
@@ -254,7 +254,7 @@ const WITH_HEALTH: [&str; 2] = ["--health-addr", "127.0.0.1:0"];
 /// and a reload failed for want of a descriptor, once and for all.
 #[test]
 fn clients_that_take_all_descriptors_leave_some_to_probes_operators_and_reloads() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let serve = app.serve().control().args(WITH_HEALTH).args(["--watch"]);
     let host = serve.under(["prlimit", "--nofile=128:512", "--"]).start();
     assert_eq!(descriptors(&host), (512, 512));

@@ -43,7 +43,7 @@ const HUNGRY: &str = r#"
 #[test]
 fn guests_that_want_more_memory_than_the_cgroup_has_are_refused_and_the_host_lives() {
     let Some(cgroup) = with_memory(256 * MIB) else { return };
-    let site = Site::of(HUNGRY);
+    let site = Site::new(HUNGRY);
     let host = site.serve().under(cgroup.within()).start();
     let line = host.wait_log("the cgroup has a limit");
     assert!(line.contains("allowed=\"256MiB\" guests=\"192MiB\""), "{line}");

@@ -6,7 +6,7 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use crate::support::prelude::*;
-use crate::support::site::Site;
+use crate::support::site::{Site, beside_a_good_one};
 use crate::support::status::{wait_in_flight, wait_status};
 use crate::support::stop::{OPEN, POST_HEAD};
 use crate::support::wire;
@@ -44,25 +44,11 @@ fn expect_clients_served(host: &Host) {
 /// that asks so seldom was not seen. What no guest answers waited as long, and so did connections.
 #[test]
 fn client_that_asks_now_and_then_is_served_beside_200_guests_that_spin() {
-    let site = Site::of(
-        r#"
-        [limits]
-        instances = 200
-        cpu-time = "1h"
-        response-head-timeout = "1h"
-        [component.bad]
-        source = "guest:hostile_p2"
-        [component.good]
-        source = "guest:hello_p2"
-        [[route]]
-        path = "/bad"
-        component = "bad"
-        strip-prefix = true
-        [[route]]
-        path = "/good"
-        component = "good"
-        "#,
-    );
+    let limits = "[limits]\n\
+                  instances = 200\n\
+                  cpu-time = \"1h\"\n\
+                  response-head-timeout = \"1h\"";
+    let site = Site::new(&beside_a_good_one("bad", "guest:hostile_p2", "", limits));
     let host = site.serve().control().start();
     let spinning: Vec<Conn> = (0..200)
         .map(|_| {
@@ -90,23 +76,9 @@ impl Drop for Until<'_> {
 /// before anybody knew of it, and the worker that did so had the reactor.
 #[test]
 fn client_that_asks_now_and_then_is_served_beside_guests_that_no_tick_can_stop() {
-    let site = Site::of(
-        r#"
-        [limits]
-        cpu-time = "60s"
-        [component.bad]
-        source = "guest:fill_p2"
-        [component.good]
-        source = "guest:hello_p2"
-        [[route]]
-        path = "/bad"
-        component = "bad"
-        strip-prefix = true
-        [[route]]
-        path = "/good"
-        component = "good"
-        "#,
-    );
+    let limits = "[limits]\n\
+                  cpu-time = \"60s\"";
+    let site = Site::new(&beside_a_good_one("bad", "guest:fill_p2", "", limits));
     let host = site.serve().start();
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -131,7 +103,7 @@ fn client_that_asks_now_and_then_is_served_beside_guests_that_no_tick_can_stop()
 #[test]
 fn direct_and_chained_requests_do_not_wait_for_each_other() {
     for guests in [("pass_p2", "gate_p2"), ("pass_p3", "gate_p3")] {
-        let site = Site::of(&format!(
+        let site = Site::new(&format!(
             r#"
             [total]
             instances = 2
@@ -192,7 +164,7 @@ fn work_after_the_answer_of_one_that_was_passed_on_to_counts_among_all_instances
                  chain = [\"plugin\"]\nstrip-prefix = true\n"
             );
         }
-        let host = Site::of(&manifest).serve().start();
+        let host = Site::new(&manifest).serve().start();
         for _ in 0..4 {
             for name in FOUR {
                 let answer = host.get(&format!("/{name}/forever"));
@@ -217,7 +189,7 @@ fn instances_that_wait_to_be_used_again_take_no_room_from_others() {
     }
     manifest += "[component.good]\nsource = \"guest:hello_p2\"\n\
                  [[route]]\npath = \"/good\"\ncomponent = \"good\"\n";
-    let host = Site::of(&manifest).serve().control().start();
+    let host = Site::new(&manifest).serve().control().start();
     for name in FOUR {
         let mut held: Vec<Conn> = (0..4).map(|_| host.connect()).collect();
         for conn in &mut held {

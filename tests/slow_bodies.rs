@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::support::h2raw::fields;
 use crate::support::prelude::*;
-use crate::support::status::{told, wait_in_flight, wait_in_use};
+use crate::support::status::{ctl_json, wait_in_flight, wait_in_use};
 use crate::support::wire;
 
 /// One instance, and no patience: whoever finds it taken gets 503 at once.
@@ -146,7 +146,7 @@ fn hold(host: &Host, how: &str) -> Box<dyn Send> {
 #[track_caller]
 fn wait_connection(host: &Host, doing: &str) {
     let until = Instant::now() + PATIENCE;
-    while !told(host, "connections").to_string().contains(&format!("\"{doing}\"")) {
+    while !ctl_json(host, "connections").to_string().contains(&format!("\"{doing}\"")) {
         assert!(Instant::now() < until, "no connection is {doing}");
     }
 }

@@ -126,7 +126,7 @@ fn guest_has_not_computed_while_its_process_was_stopped() {
 /// A pause of the container, and the component "did not compile within" what was the pause's.
 #[test]
 fn compile_is_not_judged_for_time_in_which_nothing_ran() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let args = ["--no-cache", "--compile-timeout", "3s"];
     let host = app.serve().args(args).start();
     app.put_bytes(&slower("version_b_p2"));

@@ -14,14 +14,14 @@ use crate::support::compiler::Compiler;
 use crate::support::gate::{Gate, PAIRS};
 use crate::support::host::Ctl;
 use crate::support::prelude::*;
-use crate::support::status::{json, status, told};
+use crate::support::status::{ctl_json, json, status};
 use crate::support::stop::{Held, stop};
 use crate::support::wire;
 
 #[test]
 fn exchange_ends_on_the_version_it_began_on_and_the_next_of_its_connection_runs_the_new_one() {
     for [a, b] in PAIRS {
-        let app = App::of(a);
+        let app = App::new(a);
         let host = app.serve().start();
         let held = Gate::on(&host);
         let mut h2 = H2::connect(host.addr());
@@ -68,7 +68,7 @@ fn sockets(host: &Host) -> (BTreeSet<String>, String) {
 #[test]
 fn swap_touches_neither_listener_nor_connection() {
     for [a, b] in PAIRS {
-        let app = App::of(a);
+        let app = App::new(a);
         let host = app.serve().start();
         let mut conns: Vec<Conn> = (0..5).map(|_| host.connect()).collect();
         for conn in &mut conns {
@@ -94,7 +94,7 @@ fn swap_touches_neither_listener_nor_connection() {
 #[test]
 fn file_of_the_same_bytes_is_not_swapped() {
     for guest in ["version_a_p2", "version_a_p3"] {
-        let app = App::of(guest);
+        let app = App::new(guest);
         let host = app.serve().control().start();
         let held = Gate::on(&host);
         assert!(reload(&host).contains(says::UNCHANGED));
@@ -108,7 +108,7 @@ fn file_of_the_same_bytes_is_not_swapped() {
 
 #[test]
 fn swap_by_ctl_answers_with_its_outcome_and_serves_that_file_from_then_on() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().control().start();
     let other = guest("version_b_p3");
     let answer = json(&host.ctl(["--json", "swap", text(&other)]));
@@ -129,7 +129,7 @@ fn swap_by_ctl_answers_with_its_outcome_and_serves_that_file_from_then_on() {
 #[test]
 fn rollback_brings_back_the_version_before_and_a_second_one_the_other() {
     for [a, b] in PAIRS {
-        let app = App::of(a);
+        let app = App::new(a);
         let host = app.serve().control().start();
         let none = host.ctl(["rollback"]);
         none.expect_code(1).expect_last_line("no previous generation");
@@ -149,12 +149,12 @@ fn rollback_brings_back_the_version_before_and_a_second_one_the_other() {
 
 #[test]
 fn generations_are_listed_with_what_still_runs_on_them() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().control().args(["--retire-timeout", "30s"]).start();
     let held = Gate::on(&host);
     swap_to(&host, &app, "version_b_p3");
     let of = |all: &Value, at: usize, what: &str| all["generations"][at][what].clone();
-    let all = told(&host, "generations");
+    let all = ctl_json(&host, "generations");
     assert_eq!(all["generations"].as_array().map(Vec::len), Some(2), "{all}");
     assert_eq!((of(&all, 0, "number"), of(&all, 0, "state")), (2.into(), "current".into()));
     assert_eq!((of(&all, 1, "number"), of(&all, 1, "state")), (1.into(), "previous".into()));
@@ -166,7 +166,7 @@ fn generations_are_listed_with_what_still_runs_on_them() {
     assert_eq!(status["last_swap"]["trigger"], "SIGHUP");
     drop(held.open());
     host.wait_log(says::RETIRED_GONE);
-    let all = told(&host, "generations");
+    let all = ctl_json(&host, "generations");
     assert_eq!((of(&all, 1, "state"), of(&all, 1, "in_flight")), ("previous".into(), 0.into()));
     assert_eq!(of(&all, 1, "deadline_ms"), Value::Null, "nothing there to be cut");
 }
@@ -174,7 +174,7 @@ fn generations_are_listed_with_what_still_runs_on_them() {
 /// A guest whose start never ends holds a swap for as long as hooks may take.
 #[test]
 fn swaps_that_are_asked_for_during_another_come_one_after_the_other_and_the_last_one_serves() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().control().args(["--hook-timeout", "4s"]).start();
     let ask = |guest: &str| host.start_ctl(["--json", "swap", text(&self::guest(guest))]);
     let spins = ask("start_spin_p2");
@@ -194,7 +194,7 @@ fn swaps_that_are_asked_for_during_another_come_one_after_the_other_and_the_last
     swaps.sort_unstable();
     let [(first, _), (second, last)] = swaps[..] else { panic!("two swaps: {swaps:?}") };
     assert!(first < second, "{swaps:?}");
-    let serves = told(&host, "generations");
+    let serves = ctl_json(&host, "generations");
     let path = serves["generations"][0]["path"].as_str().expect("a path").to_owned();
     assert!(path.ends_with(&format!("{last}.wasm")), "{path} is not that of {last}");
     // One is over before the next begins.
@@ -210,7 +210,7 @@ fn swaps_that_are_asked_for_during_another_come_one_after_the_other_and_the_last
 #[test]
 fn swap_works_while_every_instance_is_taken() {
     for [a, b] in PAIRS {
-        let app = App::of(a);
+        let app = App::new(a);
         let host = app.serve().args(["--max-instances", "1", "--queue-timeout", "30s"]).start();
         let held = Gate::on(&host);
         let mut waits = H2::connect(host.addr());
@@ -224,7 +224,7 @@ fn swap_works_while_every_instance_is_taken() {
 
 #[test]
 fn new_generations_number_is_in_what_the_log_says_of_its_exchanges() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().start();
     swap_to(&host, &app, "trap_p2");
     assert_eq!(host.get("/").status(), 500);
@@ -240,7 +240,7 @@ fn large_components_are_swapped_in_while_requests_are_served() {
         println!("no {}: `make guests-js` makes it; nothing tested", built.display());
         return;
     }
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().control().args(["--compile-timeout", "2m"]).start();
     for (name, answer) in
         [("hello_js", "hello from js\n"), ("hello_js_b", "hello from js, version b\n")]
@@ -261,7 +261,7 @@ fn large_components_are_swapped_in_while_requests_are_served() {
 
 #[test]
 fn stop_wins_over_a_swap_that_compiles() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let args = ["--no-cache", "--compile-timeout", "1h", "--drain-timeout", "1h"];
     let host = app.serve().control().args(args).start();
     app.put_bytes(&slow_to_compile());
@@ -285,7 +285,7 @@ fn stop_wins_over_a_swap_that_compiles() {
 #[test]
 fn stop_wins_over_a_swap_whose_guest_starts() {
     for guest in ["start_spin_p2", "start_spin_p3"] {
-        let app = App::of("version_a_p2");
+        let app = App::new("version_a_p2");
         let args = ["--hook-timeout", "1h", "--drain-timeout", "1h"];
         let host = app.serve().args(args).start();
         app.put(guest);
@@ -304,7 +304,7 @@ fn stop_wins_over_a_swap_whose_guest_starts() {
 /// One is under way and sixteen wait.
 #[test]
 fn swaps_beyond_those_that_may_wait_are_told_to_come_again() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().control().args(["--hook-timeout", "1h"]).start();
     let spins = host.start_ctl(["swap", text(&guest("start_spin_p2"))]);
     host.wait_log(says::SWAP_BEGINS);
@@ -328,7 +328,7 @@ fn swaps_beyond_those_that_may_wait_are_told_to_come_again() {
 #[test]
 fn swap_after_a_stop_is_refused_and_the_stop_goes_on() {
     for guest in ["gate_p2", "gate_p3"] {
-        let app = App::of(guest);
+        let app = App::new(guest);
         let host = app.serve().control().start();
         let held = Held::on(&host);
         stop(&host);
@@ -349,7 +349,7 @@ fn swap_after_a_stop_is_refused_and_the_stop_goes_on() {
 #[test]
 fn stop_waits_for_exchanges_of_retired_generations() {
     for [a, b] in PAIRS {
-        let app = App::of(a);
+        let app = App::new(a);
         let host = app.serve().start();
         let first = Gate::on(&host);
         swap_to(&host, &app, b);
@@ -365,7 +365,7 @@ fn stop_waits_for_exchanges_of_retired_generations() {
 #[test]
 fn request_that_waits_for_an_instance_through_a_swap_runs_the_new_version() {
     for [a, b] in PAIRS {
-        let app = App::of(a);
+        let app = App::new(a);
         let host = app.serve().args(["--max-instances", "1", "--queue-timeout", "30s"]).start();
         let held = Gate::on(&host);
         let mut waits = host.connect();

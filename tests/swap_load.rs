@@ -60,7 +60,7 @@ fn lose_nothing(guests: [&str; 2], args: &[&str]) {
     // Two files of each version: the one before is kept for a rollback, and would not be loaded.
     let files: Vec<_> =
         (0..2).flat_map(|number| guests.map(|guest| variant(guest, number))).collect();
-    let app = App::of(guests[0]);
+    let app = App::new(guests[0]);
     let host = app.serve().args(args.iter().copied()).start();
     let rounds = Rounds::new(SWAPS, EACH_ROUND);
     let conns: Vec<Conn> = thread::scope(|scope| {

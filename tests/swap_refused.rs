@@ -24,7 +24,7 @@ impl Refused<'_> {
     #[track_caller]
     fn expect(&self, spoil: impl Fn(&App)) {
         for [a, b] in [["version_a_p2", "version_b_p2"], ["version_a_p3", "version_b_p3"]] {
-            let app = App::of(a);
+            let app = App::new(a);
             let host = app.serve().control().args(self.args.iter().copied()).start();
             let mut conn = host.connect();
             assert_eq!(version(&conn.get("/").unwrap()), "a");
@@ -199,7 +199,7 @@ fn component_that_takes_too_long_to_compile_is_refused_and_the_next_good_one_is_
     for guest in ["version_a_p2", "version_b_p2"] {
         drop(Host::serve(guest).args(cache.clone()).start());
     }
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().args(cache).args(["--compile-timeout", "3s"]).start();
     let mut conn = host.connect();
     app.put_bytes(&slow_to_compile());
@@ -217,7 +217,7 @@ fn component_that_takes_too_long_to_compile_is_refused_and_the_next_good_one_is_
 
 #[test]
 fn component_that_takes_too_long_to_compile_is_refused_at_start() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     app.put_bytes(&slow_to_compile());
     // No process is started in that time.
     let args = &["--compile-timeout", "1ms"];
@@ -229,7 +229,7 @@ fn component_that_takes_too_long_to_compile_is_refused_at_start() {
 #[test]
 fn refusal_leaves_exchanges_and_their_generation_alone() {
     for guest in ["gate_p2", "gate_p3"] {
-        let app = App::of(guest);
+        let app = App::new(guest);
         let host = app.serve().start();
         let held = Held::on(&host);
         for bad in ["start_error_p2", "start_trap_p3"] {
@@ -246,7 +246,7 @@ fn refusal_leaves_exchanges_and_their_generation_alone() {
 
 #[test]
 fn smoke_requests_are_answered_by_what_then_serves() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let smoke = ["--smoke", "GET / 200", "--smoke", "HEAD /?bytes=100000 200"];
     let host = app.serve().args(smoke).start();
     swap_to(&host, &app, "version_b_p3");

@@ -44,7 +44,7 @@ impl Terminal {
 /// terminal held no request was answered any more; a stop lost those that came, and said "0 dropped".
 #[test]
 fn compile_at_a_terminal_that_is_held_keeps_nobody_waiting() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let cache = app.folder.join("cache");
     let serve = || app.serve().control().args(["--cache-dir", text(&cache), "--threads", "1"]);
     // So that the start compiles nothing.

@@ -43,7 +43,7 @@ const PAIRS: [[&str; 2]; 2] = [["version_a_p2", "version_b_p2"], ["version_a_p3"
 #[test]
 fn file_that_is_renamed_over_is_swapped_in() {
     for [a, b] in PAIRS {
-        let app = App::of(a);
+        let app = App::new(a);
         let host = watching(app.text());
         app.put(b);
         expect_the_first_swap(&host);
@@ -58,7 +58,7 @@ fn file_that_is_renamed_over_is_swapped_in() {
 #[test]
 fn file_that_is_written_in_place_is_swapped_in() {
     for [a, b] in PAIRS {
-        let app = App::of(a);
+        let app = App::new(a);
         let host = watching(app.text());
         fs::write(app.path(), bytes(b)).unwrap();
         expect_the_first_swap(&host);
@@ -67,7 +67,7 @@ fn file_that_is_written_in_place_is_swapped_in() {
 
 #[test]
 fn file_that_is_removed_and_made_again_is_swapped_in() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = watching(app.text());
     fs::remove_file(app.path()).unwrap();
     let rejected = host.wait_log(says::REJECTED);
@@ -105,7 +105,7 @@ fn symbolic_link_that_is_turned_is_swapped_in() {
 #[test]
 fn file_that_is_half_written_is_refused_and_swapped_in_when_the_rest_has_come() {
     for [a, b] in PAIRS {
-        let app = App::of(a);
+        let app = App::new(a);
         let host = watching(app.text());
         let mut conn = host.connect();
         let whole = bytes(b);
@@ -124,7 +124,7 @@ fn file_that_is_half_written_is_refused_and_swapped_in_when_the_rest_has_come() 
 
 #[test]
 fn burst_of_writes_is_one_swap() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = watching(app.text());
     // Elsewhere, so that making them is not seen.
     let elsewhere = Folder::new();
@@ -156,7 +156,7 @@ fn burst_of_writes_is_one_swap() {
 /// one is told by what comes of a later date of the file.
 #[test]
 fn file_beside_it_swaps_nothing_and_undoes_no_rollback() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().control().args(["--watch"]).start();
     host.wait_log(says::WATCHING);
     app.put("version_b_p2");
@@ -259,7 +259,7 @@ fn file_of_a_manifest_is_watched_beside_a_swap_by_hand() {
 /// Another date or another name of a file is no other code.
 #[test]
 fn file_that_only_looks_changed_undoes_no_rollback() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().control().args(["--watch"]).start();
     host.wait_log(says::WATCHING);
     app.put("version_b_p2");
@@ -297,7 +297,7 @@ fn file_in_a_folder_that_was_made_anew_is_swapped_in() {
 
 #[test]
 fn without_the_flag_nothing_is_watched() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = app.serve().start();
     app.put("version_b_p2");
     assert_eq!(version(&host.get("/")), "a");
@@ -310,7 +310,7 @@ fn without_the_flag_nothing_is_watched() {
 /// What an operator swaps in is what is watched from then on.
 #[test]
 fn file_of_another_swap_is_watched_in_place_of_the_first() {
-    let (first, second) = (App::of("version_a_p2"), App::of("version_b_p2"));
+    let (first, second) = (App::new("version_a_p2"), App::new("version_b_p2"));
     let host = first.serve().control().args(["--watch"]).start();
     host.wait_log(says::WATCHING);
     host.ctl(["swap", second.text()]).expect_code(0);
@@ -324,7 +324,7 @@ fn file_of_another_swap_is_watched_in_place_of_the_first() {
 /// The refusal stood for good when there was enough again, for nothing more happened to the file.
 #[test]
 fn change_whose_code_finds_no_room_is_swapped_in_when_there_is_some() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = watching(app.text());
     let files_may_have = |bytes: &str| {
         let (limit, pid) = (format!("--fsize={bytes}:"), host.pid().to_string());
@@ -342,7 +342,7 @@ fn change_whose_code_finds_no_room_is_swapped_in_when_there_is_some() {
 
 #[test]
 fn stop_of_a_host_that_watches_ends_at_once() {
-    let app = App::of("version_a_p2");
+    let app = App::new("version_a_p2");
     let host = watching(app.text());
     host.signal(Signal::TERM);
     host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);

@@ -14,7 +14,7 @@ use socket2::{Domain, SockFilter, Socket, Type};
 
 use crate::support::prelude::*;
 use crate::support::stop::{
-    GET, Held, OPEN, Told, connections, expect_last, expect_served, freeze, stop, thaw_with,
+    GET, Held, OPEN, StopSummary, connections, expect_last, expect_served, freeze, stop, thaw_with,
     wait_accepted,
 };
 
@@ -85,7 +85,7 @@ fn after_the_drain_delay_the_door_closes() {
     host.signal(Signal::TERM);
     let exit = host.wait_exit();
     exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
-    let took = Told::by(&exit).took;
+    let took = StopSummary::read(&exit).took;
     assert!((0.3..1.3).contains(&took), "{took} s");
     assert_eq!(Conn::connect(addr).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
 }
@@ -99,7 +99,7 @@ fn drain_delay_lies_inside_the_drain_timeout() {
     host.signal(Signal::TERM);
     let exit = host.wait_exit();
     exit.expect_code(1);
-    let took = Told::by(&exit).took;
+    let took = StopSummary::read(&exit).took;
     assert!((2.0..3.5).contains(&took), "{took} s");
     drop(held);
 }
@@ -142,7 +142,7 @@ fn connections_kept_in_the_queue_by_the_connection_limit_are_served_when_the_sto
         drop(queue);
         let exit = host.wait_exit();
         exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
-        assert_eq!(Told::by(&exit).finished, 129);
+        assert_eq!(StopSummary::read(&exit).finished, 129);
     }
 }
 

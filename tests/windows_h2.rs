@@ -5,7 +5,7 @@ use crate::support::h2raw::fields;
 use crate::support::hpack;
 use crate::support::prelude::*;
 use crate::support::stop::{
-    Told, connections, expect_clean_exit, freeze, stop, thaw_with, wait_accepted,
+    StopSummary, connections, expect_clean_exit, freeze, stop, thaw_with, wait_accepted,
 };
 
 /// Both addresses of a host that has two.
@@ -81,7 +81,7 @@ fn stream_above_the_last_id_is_not_served_and_those_below_are() {
         drop(h2);
         let exit = host.wait_exit();
         exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
-        assert_eq!(Told::by(&exit).finished, 1);
+        assert_eq!(StopSummary::read(&exit).finished, 1);
         assert!(!exit.stderr.contains(says::GATE_STARTED), "no guest saw stream 3");
     }
 }
@@ -393,7 +393,7 @@ fn half_a_preface_is_bounded_by_the_drain_timeout() {
         for conn in &mut conns {
             conn.expect_reset_or_eof();
         }
-        let took = Told::by(&host.wait_exit()).took;
+        let took = StopSummary::read(&host.wait_exit()).took;
         assert!((0.4..2.0).contains(&took), "{length} bytes: {took} s");
     }
 }

@@ -1,39 +1,34 @@
 //! A component's file that is replaced while it is served, and what swaps say.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::{env, fs, process};
 
 use rustix::process::Signal;
+use tempfile::{Builder, TempDir};
 
+use super::binary::guest;
 use super::h2raw::Answer;
-use super::host::{Host, Serve, guest};
+use super::host::Host;
 use super::http1::Response;
 use super::says;
+use super::serve::Serve;
 
 /// A folder of one test's own, removed with all that is in it.
 #[derive(Debug)]
-pub struct Folder(PathBuf);
+pub struct Folder(TempDir);
 
 impl Folder {
-    /// A new one, empty.
+    /// A new one, empty. Every user may look into it: some hosts run as another.
     pub fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("host-e2e-app-{}-{n}", process::id()));
-        fs::create_dir_all(&path).expect("a folder can be made");
-        Self(path)
+        let open = Permissions::from_mode(0o755);
+        let folder = Builder::new().prefix("host-e2e-").permissions(open).tempdir();
+        Self(folder.expect("a folder can be made"))
     }
 
     /// The path of `name` in it.
     pub fn join(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
+        self.0.path().join(name)
     }
 }
 
@@ -47,7 +42,7 @@ pub struct App {
 
 impl App {
     /// A copy of the guest called `name`.
-    pub fn of(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let folder = Folder::new();
         let path = folder.join("app.wasm");
         let app = Self { folder, path };

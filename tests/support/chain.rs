@@ -18,7 +18,7 @@ const NAMES: [&str; 3] = ["one", "two", "three"];
 
 impl Chain {
     /// Of these guests.
-    pub fn of(plugins: &[&str], app: &str) -> Self {
+    pub fn new(plugins: &[&str], app: &str) -> Self {
         let named = NAMES.into_iter().zip(plugins).chain([("app", &app)]);
         let stop = |(name, guest): (&'static str, &&str)| {
             // The host warns of a grant that is never used.
@@ -42,7 +42,7 @@ impl Chain {
         self
     }
 
-    /// Its text, for [`Site::of`].
+    /// Its text, for [`Site::new`].
     pub fn toml(&self) -> String {
         let mut toml = String::new();
         for (name, guest, lines) in &self.stops {
@@ -61,12 +61,12 @@ impl Chain {
     /// A host that serves it.
     #[track_caller]
     pub fn start(&self) -> Host {
-        Site::of(&self.toml()).serve().start()
+        Site::new(&self.toml()).serve().start()
     }
 
     /// The same with a control socket.
     #[track_caller]
     pub fn start_with_control(&self) -> Host {
-        Site::of(&self.toml()).serve().control().start()
+        Site::new(&self.toml()).serve().control().start()
     }
 }

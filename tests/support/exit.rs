@@ -34,7 +34,7 @@ impl Exit {
     /// # Panics
     /// When that takes longer than `patience`.
     #[track_caller]
-    pub(super) fn of(
+    pub(super) fn wait(
         process: Process,
         socket: Option<TempPath>,
         since: Instant,

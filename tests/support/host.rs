@@ -1,196 +1,23 @@
 //! The real binary, from its command line to its exit code.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fmt, fs, process};
 
-use rustix::process::{Signal, geteuid};
+use rustix::process::Signal;
 
 use super::PATIENCE;
-use super::app::Folder;
+use super::binary::{BINARY, binary, guest, started_from};
 use super::exit::{Exit, OUTPUT_PATIENCE};
 use super::http1::Response;
 use super::lines::{Mark, Missed};
 use super::process::{Process, TempPath};
 use super::raw::Conn;
-use super::scarce::{User, binary_for_all};
+use super::scarce::User;
+use super::serve::Serve;
 use super::target::Target;
-
-/// The file of the guest called `name` (`hello_p2`), which `make guests` has built.
-///
-/// # Panics
-/// When there is none.
-pub fn guest(name: &str) -> PathBuf {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests");
-    let folder = env::var_os("HOST_GUESTS").map_or_else(|| PathBuf::from(built), PathBuf::from);
-    let path = folder.join(name).with_extension("wasm");
-    assert!(path.exists(), "no guest {}: run `make guests` first", path.display());
-    path
-}
-
-/// A pipe or a terminal in place of the usual pipe.
-struct Stderr {
-    writer: OwnedFd,
-    reader: Box<dyn Read + Send>,
-}
-
-impl fmt::Debug for Stderr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Stderr").field(&self.writer).finish()
-    }
-}
-
-/// A host to be started: `Host::serve("hello_p2").args([...]).start()`.
-#[derive(Debug)]
-#[must_use = "nothing runs before `start`"]
-pub struct Serve {
-    program: PathBuf,
-    app: PathBuf,
-    tcp: bool,
-    unix: Option<TempPath>,
-    control: Option<TempPath>,
-    args: Vec<OsString>,
-    env: Vec<(OsString, OsString)>,
-    under: Vec<OsString>,
-    stderr: Option<Stderr>,
-    user: Option<User>,
-}
-
-impl Serve {
-    /// Adds arguments.
-    pub fn args<S: Into<OsString>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
-        self.args.extend(args.into_iter().map(Into::into));
-        self
-    }
-
-    /// Adds an environment variable.
-    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.env.push((name.into(), value.into()));
-        self
-    }
-
-    /// Is run by this command, which takes another and becomes it: `setpriv`, `prlimit`, `env`.
-    pub fn under<S: Into<OsString>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
-        self.under.splice(0..0, command.into_iter().map(Into::into));
-        self
-    }
-
-    /// Runs as a user who has no right of root's. Where we are not root, we are one already.
-    pub fn unprivileged(self) -> Self {
-        let user = geteuid().is_root().then(User::new).flatten();
-        let serve = match &user {
-            Some(user) => user.runs(self),
-            None => self,
-        };
-        Self { user, ..serve }
-    }
-
-    /// Serves a copy of what it would have served, in `folder`.
-    pub(super) fn serving_a_copy_in(mut self, folder: &Folder) -> Self {
-        let name = self.app.file_name().and_then(OsStr::to_str).expect("a file of ours");
-        let copy = folder.join(name);
-        fs::copy(&self.app, &copy).expect("the folder takes files");
-        self.app = copy;
-        self
-    }
-
-    /// Gives it `writer` as its stderr, and reads its log from `reader`.
-    pub fn stderr(
-        mut self,
-        writer: impl Into<OwnedFd>,
-        reader: impl Read + Send + 'static,
-    ) -> Self {
-        let writer = writer.into();
-        self.stderr = Some(Stderr { writer, reader: Box::new(reader) });
-        self
-    }
-
-    /// Listens on a Unix socket too. Its path is new, short, and removed in the end.
-    pub fn unix(mut self) -> Self {
-        self.unix = Some(new_socket());
-        self
-    }
-
-    /// Has a control socket, for [`Host::ctl`]. Its path is new, short, and removed in the end. Without
-    /// this, without `--control` and without a runtime directory of the test's own there is none: a
-    /// test may not meet the hosts of others.
-    pub fn control(mut self) -> Self {
-        self.control = Some(new_socket());
-        self
-    }
-
-    /// Starts the host from another file than the one that was built.
-    pub fn program(mut self, program: &Path) -> Self {
-        program.clone_into(&mut self.program);
-        self
-    }
-
-    /// Does not listen on TCP.
-    pub fn no_tcp(mut self) -> Self {
-        self.tcp = false;
-        self
-    }
-
-    /// Starts the host and waits for its ready line.
-    ///
-    /// # Panics
-    /// When it ends or stays silent instead; its stderr is in the message.
-    #[track_caller]
-    pub fn start(self) -> Host {
-        let (process, Self { unix, control, user, .. }) = self.spawn();
-        let (targets, told) = (Vec::new(), Mutex::default());
-        let mut host = Host { process, targets, unix, control, told, _user: user };
-        let ready = host.wait_ready();
-        host.targets = ready;
-        host
-    }
-
-    /// Starts the host, which is to end by itself.
-    #[track_caller]
-    pub fn start_in_vain(self) -> Exit {
-        let (process, _serve) = self.spawn();
-        Exit::of(process, None, Instant::now(), PATIENCE)
-    }
-
-    fn spawn(mut self) -> (Process, Self) {
-        let mut command = started_from(&self.program, &self.under);
-        command.arg("serve").arg(&self.app);
-        if self.tcp {
-            command.args(["--addr", "127.0.0.1:0"]);
-        }
-        if let Some(path) = &self.unix {
-            command.arg("--addr").arg(format!("unix:{}", path.0.display()));
-        }
-        let caches = |arg: &OsString| {
-            let arg = arg.to_string_lossy();
-            arg == "--no-cache" || arg.starts_with("--cache-dir")
-        };
-        if !self.args.iter().any(caches) {
-            // Ours, so that a test neither fills nor depends on the cache of the user.
-            command.args(["--cache-dir", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache")]);
-        }
-        if let Some(path) = &self.control {
-            command.arg("--control").arg(&path.0);
-        } else if !self.args.iter().any(|arg| arg == "--control")
-            && !self.env.iter().any(|(name, _)| name == "XDG_RUNTIME_DIR")
-        {
-            command.args(["--control", "off"]);
-        }
-        command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
-        let process = match self.stderr.take() {
-            Some(Stderr { writer, reader }) => Process::spawn_writing(&mut command, writer, reader),
-            None => Process::spawn(&mut command),
-        };
-        (process, self)
-    }
-}
 
 /// A running host. Dropping it kills it with all that it started.
 #[derive(Debug)]
@@ -208,21 +35,26 @@ pub struct Host {
 impl Host {
     /// A host that will serve the guest called `name`, or the file at `name` if that is a path.
     pub fn serve(name: &str) -> Serve {
-        let app = if name.contains('/') { PathBuf::from(name) } else { guest(name) };
-        let (args, env, under) = (Vec::new(), Vec::new(), Vec::new());
-        let program = BINARY.into();
-        Serve {
-            program,
-            app,
-            tcp: true,
-            unix: None,
-            control: None,
-            args,
-            env,
-            under,
-            stderr: None,
-            user: None,
-        }
+        Serve::new(if name.contains('/') { PathBuf::from(name) } else { guest(name) })
+    }
+
+    /// One that has been started, once it is ready. `sockets` are its listener and its control socket.
+    #[track_caller]
+    pub(super) fn ready(
+        process: Process,
+        [unix, control]: [Option<TempPath>; 2],
+        user: Option<User>,
+    ) -> Self {
+        let mut host = Self {
+            process,
+            targets: Vec::new(),
+            unix,
+            control,
+            told: Mutex::default(),
+            _user: user,
+        };
+        host.targets = host.wait_ready();
+        host
     }
 
     /// Runs `host ARGS...` to its end.
@@ -232,7 +64,7 @@ impl Host {
     #[track_caller]
     pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Exit {
         let process = Process::spawn(binary().args(args));
-        Exit::of(process, None, Instant::now(), PATIENCE)
+        Exit::wait(process, None, Instant::now(), PATIENCE)
     }
 
     /// The same with an environment variable.
@@ -242,7 +74,7 @@ impl Host {
         args: impl IntoIterator<Item = S>,
     ) -> Exit {
         let process = Process::spawn(binary().env(name, value).args(args));
-        Exit::of(process, None, Instant::now(), PATIENCE)
+        Exit::wait(process, None, Instant::now(), PATIENCE)
     }
 
     /// The same, run by this command, which takes another and becomes it.
@@ -252,7 +84,7 @@ impl Host {
         args: impl IntoIterator<Item = S>,
     ) -> Exit {
         let process = Process::spawn(started_from(Path::new(BINARY), under).args(args));
-        Exit::of(process, None, Instant::now(), PATIENCE)
+        Exit::wait(process, None, Instant::now(), PATIENCE)
     }
 
     /// Runs `host ctl ARGS...` about this host to its end.
@@ -388,7 +220,7 @@ impl Host {
     #[track_caller]
     pub fn wait_exit_within(self, patience: Duration) -> Exit {
         let told = *self.told.lock().expect("held for one store");
-        Exit::of(self.process, self.unix, told.unwrap_or_else(Instant::now), patience)
+        Exit::wait(self.process, self.unix, told.unwrap_or_else(Instant::now), patience)
     }
 
     #[track_caller]
@@ -438,41 +270,6 @@ impl Ctl {
     /// When it does not come within [`PATIENCE`].
     #[track_caller]
     pub fn wait_exit(self) -> Exit {
-        Exit::of(self.process, None, self.began, PATIENCE)
+        Exit::wait(self.process, None, self.began, PATIENCE)
     }
-}
-
-/// A path for a socket that nobody else uses.
-fn new_socket() -> TempPath {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    TempPath(env::temp_dir().join(format!("host-e2e-{}-{n}.sock", process::id())))
-}
-
-/// The binary, with none of our own settings in its environment.
-fn binary() -> Command {
-    started_from(Path::new(BINARY), &[])
-}
-
-/// The host that was built.
-const BINARY: &str = env!("CARGO_BIN_EXE_host");
-
-/// A program in its place, or the host run by a command of others.
-fn started_from(program: &Path, under: &[OsString]) -> Command {
-    let mut command = match under {
-        [] => Command::new(program),
-        [first, rest @ ..] => {
-            let mut command = Command::new(first);
-            command.args(rest).arg(binary_for_all());
-            command
-        }
-    };
-    // Ours, so that no test fills or depends on the cache of the user.
-    command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache-home"));
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("HOST_") {
-            command.env_remove(name);
-        }
-    }
-    command
 }

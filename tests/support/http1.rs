@@ -69,7 +69,7 @@ impl Framing {
     ///
     /// # Errors
     /// When two parties could disagree on it.
-    pub fn of(head: &Head, method: &str) -> Result<Self, String> {
+    pub fn read(head: &Head, method: &str) -> Result<Self, String> {
         let lengths: Vec<&str> = head.headers_named("content-length").collect();
         let codings: Vec<&str> = head.headers_named("transfer-encoding").collect();
         if method == "HEAD" || head.status < 200 || matches!(head.status, 204 | 304) {

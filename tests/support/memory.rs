@@ -19,7 +19,7 @@ pub struct Peak<'a> {
 impl<'a> Peak<'a> {
     /// That of `host`, from now on: what its start took for a while does not count (proc(5),
     /// `clear_refs`).
-    pub fn of(host: &'a Host) -> Self {
+    pub fn begin(host: &'a Host) -> Self {
         fs::write(format!("/proc/{}/clear_refs", host.pid()), "5").expect("it runs as we do");
         Self { host, before: resident_kib(host) }
     }

@@ -30,6 +30,7 @@
 use std::time::Duration;
 
 pub mod app;
+pub mod binary;
 pub mod broken;
 pub mod chain;
 pub mod compiler;
@@ -51,6 +52,7 @@ pub mod redis;
 pub mod rounds;
 pub mod says;
 pub mod scarce;
+pub mod serve;
 pub mod site;
 pub mod status;
 pub mod stop;
@@ -68,15 +70,17 @@ pub const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// All that a test file needs: `use crate::support::prelude::*;`.
 pub mod prelude {
+    pub use super::binary::guest;
     pub use super::broken::{Broken, Ended, Glance};
     pub use super::exit::Exit;
     pub use super::h2frame::{ANY_STREAM, Frame, NO_ERROR, REFUSED_STREAM};
     pub use super::h2raw::{Answer, H2};
-    pub use super::host::{Host, Serve, guest};
+    pub use super::host::Host;
     pub use super::http1::{Body, Head, Response};
     pub use super::lines::Mark;
     pub use super::load::{Ledger, Mode, stop_under_load, stops_per_test};
     pub use super::raw::Conn;
+    pub use super::serve::Serve;
     pub use super::target::Target;
     pub use super::{PATIENCE, says};
     pub use rustix::process::Signal;

@@ -110,7 +110,7 @@ impl Conn {
     /// When it does not come whole: fewer bytes than promised, a bad chunk, no last chunk, or a
     /// reset where the close marks the end.
     pub fn read_body(&mut self, head: &Head, method: &str) -> Result<Body, Broken> {
-        match Framing::of(head, method).map_err(Broken::Malformed)? {
+        match Framing::read(head, method).map_err(Broken::Malformed)? {
             Framing::None => Ok(Body::default()),
             Framing::Length(length) => {
                 let length = usize::try_from(length).map_err(|e| malformed(&e))?;

@@ -13,7 +13,8 @@ use rustix::process::geteuid;
 
 use super::PATIENCE;
 use super::app::Folder;
-use super::host::{Host, Serve};
+use super::host::Host;
+use super::serve::Serve;
 
 /// Users that nobody is: the limit on threads counts all of a user's, and does not bind root.
 const FIRST_UID: u32 = 200_000;
@@ -138,28 +139,4 @@ impl Drop for Cgroup {
             thread::yield_now();
         }
     }
-}
-
-/// The binary, where every user can get at it.
-pub fn binary_for_all() -> PathBuf {
-    let built = PathBuf::from(env!("CARGO_BIN_EXE_host"));
-    let open = |folder: &Path| {
-        fs::metadata(folder).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0)
-    };
-    if built.ancestors().skip(1).all(open) {
-        return built;
-    }
-    // One for each build, left to the system like whatever else is in its folder for such files.
-    let meta = fs::metadata(&built).expect("it was built");
-    let name = format!("host-e2e-binary-{}-{}.{}", meta.ino(), meta.mtime(), meta.mtime_nsec());
-    let copy = env::temp_dir().join(name);
-    if !copy.exists() {
-        let new = copy.with_extension(process::id().to_string());
-        // By another process: no child that is started meanwhile has it open to write, which would keep it
-        // from being run ("Text file busy").
-        let copied = Command::new("cp").arg(&built).arg(&new).status();
-        assert!(copied.is_ok_and(|copied| copied.success()), "a copy of ours");
-        fs::rename(&new, &copy).expect("nobody runs half of it");
-    }
-    copy
 }

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::app::{Folder, bytes, text};
-use super::host::{Host, Serve, guest};
+use super::binary::guest;
+use super::host::Host;
+use super::serve::Serve;
 
 /// A manifest, `host.toml` in a folder with the files that it names by relative paths.
 #[derive(Debug)]
@@ -16,7 +18,7 @@ pub struct Site {
 
 impl Site {
     /// The manifest with this text, in which `"guest:NAME"` stands for the file of that guest.
-    pub fn of(manifest: &str) -> Self {
+    pub fn new(manifest: &str) -> Self {
         Self::with(manifest, &[])
     }
 
@@ -46,7 +48,7 @@ impl Site {
         text(&self.folder.join(name)).to_owned()
     }
 
-    /// Replaces the manifest by one with this text, in which guests are named as for [`Site::of`].
+    /// Replaces the manifest by one with this text, in which guests are named as for [`Site::new`].
     pub fn write(&self, manifest: &str) {
         self.put_bytes("host.toml", filled(manifest).as_bytes());
     }
@@ -96,4 +98,26 @@ pub fn component(name: &str) -> String {
 /// The route of a path and all below it.
 pub fn route(path: &str, component: &str) -> String {
     format!("[[route]]\npath = \"{path}\"\ncomponent = \"{component}\"\n")
+}
+
+/// The component `name` of this source under `/NAME`, whose table goes on with `more`, beside `good`
+/// (`hello_p2`) under `/good`. `rest` stands before both.
+pub fn beside_a_good_one(name: &str, source: &str, more: &str, rest: &str) -> String {
+    format!(
+        r#"
+        {rest}
+        [component.{name}]
+        source = "{source}"
+        {more}
+        [component.good]
+        source = "guest:hello_p2"
+        [[route]]
+        path = "/{name}"
+        component = "{name}"
+        strip-prefix = true
+        [[route]]
+        path = "/good"
+        component = "good"
+        "#
+    )
 }

@@ -17,7 +17,7 @@ pub fn json(exit: &Exit) -> Value {
 
 /// What this command of `host ctl` says, which is to come out well.
 #[track_caller]
-pub fn told(host: &Host, command: &str) -> Value {
+pub fn ctl_json(host: &Host, command: &str) -> Value {
     let exit = host.ctl(["--json", command]);
     exit.expect_code(0);
     json(&exit)
@@ -26,7 +26,7 @@ pub fn told(host: &Host, command: &str) -> Value {
 /// All of the status.
 #[track_caller]
 pub fn status(host: &Host) -> Value {
-    told(host, "status")
+    ctl_json(host, "status")
 }
 
 /// Returns what it says when that is `what`.

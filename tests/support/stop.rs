@@ -145,15 +145,15 @@ pub fn expect_cut(conn: &mut Conn) {
 
 /// Waits for a stop that cut and dropped nothing, and gives its numbers.
 #[track_caller]
-pub fn expect_clean_exit(host: Host) -> Told {
+pub fn expect_clean_exit(host: Host) -> StopSummary {
     let exit = host.wait_exit();
     exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
-    Told::by(&exit)
+    StopSummary::read(&exit)
 }
 
 /// The numbers of the last line.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Told {
+pub struct StopSummary {
     /// Seconds from the first signal to the end.
     pub took: f64,
     /// Exchanges that finished since the stop began.
@@ -164,13 +164,13 @@ pub struct Told {
     pub dropped: u64,
 }
 
-impl Told {
+impl StopSummary {
     /// Reads the last line of `exit`.
     ///
     /// # Panics
     /// When it is not exactly of the form that the design gives it.
     #[track_caller]
-    pub fn by(exit: &Exit) -> Self {
+    pub fn read(exit: &Exit) -> Self {
         Self::parse(&exit.last_line)
             .unwrap_or_else(|| panic!("not a last line: {:?}", exit.last_line))
     }

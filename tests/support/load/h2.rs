@@ -128,7 +128,7 @@ async fn exchange(me: &mut Client, send: SendRequest<Bytes>) -> ControlFlow<(), 
 fn ended_before(me: &mut Client, error: &Error) -> ControlFlow<(), Next> {
     // h2 calls an end without GOAWAY a broken pipe.
     let fin = error.get_io().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
-    if told(error) {
+    if is_goaway(error) {
         me.ledger.told += 1;
     } else if fin {
         me.ledger.closed_idle += 1;
@@ -139,7 +139,7 @@ fn ended_before(me: &mut Client, error: &Error) -> ControlFlow<(), Next> {
 }
 
 /// Whether `error` is the host's GOAWAY without a fault.
-fn told(error: &Error) -> bool {
+fn is_goaway(error: &Error) -> bool {
     error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }
 
@@ -147,7 +147,7 @@ fn told(error: &Error) -> bool {
 /// one that GOAWAY names (h2 gives this error to no other), or was refused.
 fn not_looked_at(error: &Error) -> bool {
     let refused = error.reason() == Some(Reason::REFUSED_STREAM);
-    told(error) || (error.is_reset() && error.is_remote() && refused)
+    is_goaway(error) || (error.is_reset() && error.is_remote() && refused)
 }
 
 async fn connect(me: &mut Client) -> ControlFlow<(), Open> {

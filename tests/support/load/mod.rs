@@ -90,7 +90,7 @@ pub fn stop_under_load(guest: &str, mode: Mode, clients: usize, stops: usize) ->
             None => (serve, true),
         };
         let host = serve.start();
-        let load = Load::of(host.addr(), "/?ms=5");
+        let load = Load::new(host.addr(), "/?ms=5");
         let company = Company { held: 4, idle: if idlers_join(stop) { 4 } else { 0 } };
         let (mut ledger, exit) = load.drive_with(mode, clients, company, move || {
             host.signal(Signal::TERM);
@@ -139,7 +139,7 @@ impl Load {
     /// # Panics
     /// When the answer to it is not 200 with a body.
     #[track_caller]
-    pub fn of(addr: SocketAddr, path: &str) -> Arc<Self> {
+    pub fn new(addr: SocketAddr, path: &str) -> Arc<Self> {
         let mut conn = Conn::connect(addr).expect("the first connection");
         let answer = conn.get(path).expect("the first answer");
         assert_eq!(answer.status(), 200, "to GET {path}");

@@ -1,0 +1,81 @@
+//! The files that were built: the host, and the guests.
+
+use std::ffi::OsString;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs};
+
+use super::process::TempPath;
+
+/// The file of the guest called `name` (`hello_p2`), which `make guests` has built.
+///
+/// # Panics
+/// When there is none.
+pub fn guest(name: &str) -> PathBuf {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests");
+    let folder = env::var_os("HOST_GUESTS").map_or_else(|| PathBuf::from(built), PathBuf::from);
+    let path = folder.join(name).with_extension("wasm");
+    assert!(path.exists(), "no guest {}: run `make guests` first", path.display());
+    path
+}
+
+/// A path for a socket that nobody else uses.
+pub(super) fn new_socket() -> TempPath {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    TempPath(env::temp_dir().join(format!("host-e2e-{}-{n}.sock", process::id())))
+}
+
+/// The binary, with none of our own settings in its environment.
+pub(super) fn binary() -> Command {
+    started_from(Path::new(BINARY), &[])
+}
+
+/// The host that was built.
+pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_host");
+
+/// A program in its place, or the host run by a command of others.
+pub(super) fn started_from(program: &Path, under: &[OsString]) -> Command {
+    let mut command = match under {
+        [] => Command::new(program),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(binary_for_all());
+            command
+        }
+    };
+    // Ours, so that no test fills or depends on the cache of the user.
+    command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache-home"));
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("HOST_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// The binary, where every user can get at it.
+pub fn binary_for_all() -> PathBuf {
+    let built = PathBuf::from(BINARY);
+    let open = |folder: &Path| {
+        fs::metadata(folder).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0)
+    };
+    if built.ancestors().skip(1).all(open) {
+        return built;
+    }
+    // One for each build, left to the system like whatever else is in its folder for such files.
+    let meta = fs::metadata(&built).expect("it was built");
+    let name = format!("host-e2e-binary-{}-{}.{}", meta.ino(), meta.mtime(), meta.mtime_nsec());
+    let copy = env::temp_dir().join(name);
+    if !copy.exists() {
+        let new = copy.with_extension(process::id().to_string());
+        // By another process: no child that is started meanwhile has it open to write, which would keep it
+        // from being run ("Text file busy").
+        let copied = Command::new("cp").arg(&built).arg(&new).status();
+        assert!(copied.is_ok_and(|copied| copied.success()), "a copy of ours");
+        fs::rename(&new, &copy).expect("nobody runs half of it");
+    }
+    copy
+}
