@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::app::{App, expect_swapped, reload, variant, version};
 use crate::support::prelude::*;
+use crate::support::site::Site;
 use crate::support::wire;
 
 /// Instances of `counter` serve up to a hundred requests.
@@ -70,7 +71,13 @@ impl Slow {
 #[test]
 fn instance_serves_as_many_requests_as_it_may_and_then_there_is_a_new_one() {
     for guest in ["counter_p2", "counter_p3"] {
-        let host = Host::serve(guest).args(["--reuse", "3"]).args(ONE).start();
+        // One at a time, and room for each that is used up while it ends.
+        let host = Site::new(&format!(
+            "[total]\ninstances = 10\n[limits]\ninstances = 1\nqueue-timeout = \"30s\"\n\
+             [component.app]\nsource = \"guest:{guest}\"\nreuse = {{ exchanges = 3 }}\n"
+        ))
+        .serve()
+        .start();
         let counts: Vec<Count> = (0..9).map(|_| Count::next(&host)).collect();
         let requests: Vec<u64> = counts.iter().map(|count| count.requests).collect();
         assert_eq!(requests, [1, 2, 3, 1, 2, 3, 1, 2, 3], "{guest}");
