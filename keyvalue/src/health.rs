@@ -37,7 +37,7 @@ pub struct Trouble {
 
 /// What is worth a line.
 #[derive(Debug, PartialEq, Eq)]
-enum News<'a> {
+enum Change<'a> {
     Fails(&'a str),
     WorksAgain,
 }
@@ -71,21 +71,21 @@ impl StoreHealth {
     }
 
     /// Takes note of how an operation went.
-    pub(crate) fn saw<T>(&self, result: &Result<T, StoreError>) {
+    pub(crate) fn record<T>(&self, result: &Result<T, StoreError>) {
         self.note(result);
         let store = &*self.store;
-        match self.news(result) {
-            Some(News::Fails(why)) => warn!(store, why, "key-value store fails"),
-            Some(News::WorksAgain) => info!(store, "key-value store works again"),
+        match self.changed(result) {
+            Some(Change::Fails(why)) => warn!(store, why, "key-value store fails"),
+            Some(Change::WorksAgain) => info!(store, "key-value store works again"),
             None => {}
         }
     }
 
-    fn news<'a, T>(&self, result: &'a Result<T, StoreError>) -> Option<News<'a>> {
+    fn changed<'a, T>(&self, result: &'a Result<T, StoreError>) -> Option<Change<'a>> {
         let Err(StoreError::Unavailable(why)) = result else {
             let was_failing =
                 self.failing.load(Ordering::Relaxed) && self.failing.swap(false, Ordering::Relaxed);
-            return was_failing.then_some(News::WorksAgain);
+            return was_failing.then_some(Change::WorksAgain);
         };
         if self.failing.load(Ordering::Relaxed) {
             return None;
@@ -97,7 +97,7 @@ impl StoreHealth {
         }
         *told = Some(Instant::now());
         self.failing.store(true, Ordering::Relaxed);
-        Some(News::Fails(why))
+        Some(Change::Fails(why))
     }
 }
 
@@ -109,14 +109,14 @@ mod tests {
     async fn what_is_wrong_is_known_for_as_long_as_it_is() {
         let health = StoreHealth::new("redis://example.com".to_owned());
         assert_eq!(health.trouble(), None);
-        health.saw::<()>(&Err(StoreError::Unavailable("down".to_owned())));
+        health.record::<()>(&Err(StoreError::Unavailable("down".to_owned())));
         let first = health.trouble().unwrap();
         tokio::time::advance(PAUSE).await;
-        health.saw::<()>(&Err(StoreError::Unavailable("LOADING".to_owned())));
+        health.record::<()>(&Err(StoreError::Unavailable("LOADING".to_owned())));
         let now = health.trouble().unwrap();
         assert_eq!((now.why.as_str(), now.since), ("LOADING", first.since));
         // A guest's own fault says that the store answers.
-        health.saw::<()>(&Err(StoreError::NotANumber));
+        health.record::<()>(&Err(StoreError::NotANumber));
         assert_eq!(health.trouble(), None);
     }
 
@@ -126,14 +126,14 @@ mod tests {
         let health = StoreHealth::new("redis://example.com".to_owned());
         let fails: Result<(), _> = Err(StoreError::Unavailable("full".to_owned()));
         let works = Ok(());
-        assert_eq!(health.news(&works), None);
+        assert_eq!(health.changed(&works), None);
         for _ in 0..3 {
-            assert_eq!(health.news(&fails), Some(News::Fails("full")));
-            assert_eq!(health.news(&fails), None);
-            assert_eq!(health.news(&works), Some(News::WorksAgain));
+            assert_eq!(health.changed(&fails), Some(Change::Fails("full")));
+            assert_eq!(health.changed(&fails), None);
+            assert_eq!(health.changed(&works), Some(Change::WorksAgain));
             for _ in 0..10 {
-                assert_eq!(health.news(&fails), None);
-                assert_eq!(health.news(&works), None);
+                assert_eq!(health.changed(&fails), None);
+                assert_eq!(health.changed(&works), None);
             }
             tokio::time::advance(PAUSE).await;
         }

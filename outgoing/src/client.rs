@@ -120,7 +120,7 @@ impl HttpClient {
     {
         let inner = &*self.0;
         let destination = Destination::from_uri(request.uri())?;
-        inner.policy.name(&destination)?;
+        inner.policy.check(&destination)?;
         let permit = inner.permit()?;
         let (mut parts, body) = request.into_parts();
         let declared = head::sendable(&mut parts, &destination)?;

@@ -59,7 +59,7 @@ impl Endpoints {
     /// each granted name with that port, at the latest. Cancel-safe.
     pub async fn admits(&self, address: SocketAddr) -> bool {
         let Inner { endpoints, reach, resolver, forbidden } = &*self.0;
-        if forbidden.has(address) {
+        if forbidden.covers(address) {
             return false;
         }
         let ip = address.ip().to_canonical();

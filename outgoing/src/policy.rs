@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use host_manifest::outgoing::{Origin, PolicyDecision, Reach, admits_address, check};
+use host_manifest::outgoing::{self, Origin, PolicyDecision, Reach, admits_address};
 
 use crate::SendError;
 use crate::destination::Destination;
@@ -22,9 +22,9 @@ impl Policy {
     }
 
     /// Whether requests may be sent there at all.
-    pub(crate) fn name(&self, destination: &Destination) -> Result<(), SendError> {
+    pub(crate) fn check(&self, destination: &Destination) -> Result<(), SendError> {
         let Destination { scheme, host, port } = destination;
-        match check(&self.origins, &self.reach, scheme, &host.to_string(), *port) {
+        match outgoing::check(&self.origins, &self.reach, scheme, &host.to_string(), *port) {
             PolicyDecision::Admitted => Ok(()),
             PolicyDecision::Malformed => Err(SendError::Uri("its host or its port is not one")),
             PolicyDecision::NotNamed => Err(SendError::Denied { origin: destination.to_string() }),
@@ -39,7 +39,7 @@ impl Policy {
     /// Whether a connection for a host that was admitted may go to an address.
     pub(crate) fn admits(&self, destination: &Destination, address: SocketAddr) -> bool {
         let Destination { host, port, .. } = destination;
-        !self.forbidden.has(address)
+        !self.forbidden.covers(address)
             && admits_address(&self.origins, &self.reach, &host.to_string(), address.ip(), *port)
     }
 }
@@ -54,7 +54,7 @@ impl Forbidden {
     }
 
     /// Whether connecting to an address may end at one of them.
-    pub(crate) fn has(&self, address: SocketAddr) -> bool {
+    pub(crate) fn covers(&self, address: SocketAddr) -> bool {
         let address = canonical(address);
         self.0.iter().any(|listener| {
             listener.port() == address.port()
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     fn has(listener: &str, address: &str) -> bool {
-        Forbidden::new(vec![listener.parse().unwrap()]).has(address.parse().unwrap())
+        Forbidden::new(vec![listener.parse().unwrap()]).covers(address.parse().unwrap())
     }
 
     #[test]

@@ -29,7 +29,7 @@ const MODE: u32 = 0o600;
 
 /// A file that is open, or is opened again when it is needed.
 #[derive(Debug)]
-pub(super) struct Guarded {
+pub(super) struct DatabaseFile {
     path: PathBuf,
     opener: Opener,
     /// The file was not there before.
@@ -41,7 +41,7 @@ pub(super) struct Guarded {
 /// How a file is opened. Another one stands for a disk that fails.
 pub(super) type Opener = fn(&Path) -> Result<Database, DatabaseError>;
 
-impl Guarded {
+impl DatabaseFile {
     pub(super) fn open(path: &Path, opener: Opener) -> Result<Self, OpenError> {
         // A link that leads nowhere is somebody's too.
         let made = path.symlink_metadata().is_err();
@@ -111,7 +111,7 @@ impl Guarded {
     }
 }
 
-impl Drop for Guarded {
+impl Drop for DatabaseFile {
     /// A file that was made for something which did not come to serve is left to nobody: who made it
     /// removes it again, unless something has been written.
     fn drop(&mut self) {
@@ -151,12 +151,12 @@ fn register(database: &Database, name: &str) -> Result<(u32, u64), redb::Error> 
 
 /// Opens a file, or makes it.
 pub(super) fn open(path: &Path) -> Result<Database, DatabaseError> {
-    let told = path.display().to_string();
+    let shown = path.display().to_string();
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE);
     builder.set_repair_callback(move |session| {
         let percent = session.progress() * 100.0;
-        info!(path = told, percent, "key-value database was not closed; it is being checked");
+        info!(path = shown, percent, "key-value database was not closed; it is being checked");
     });
     prepared(builder.create_file(file(path)?)?)
 }

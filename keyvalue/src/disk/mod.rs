@@ -28,14 +28,14 @@ use tokio::time::timeout;
 pub use self::closing::wait_until_closed;
 use self::closing::{Closing, wait_for};
 use self::commit::Entry;
-use self::database::{Guarded, Opener, PAIRS, SPACES};
+use self::database::{DatabaseFile, Opener, PAIRS, SPACES};
 pub use self::probe::probe;
 use self::queue::{Job, Queue};
 use crate::error::{OpenError, StoreError};
 use crate::health::{StoreHealth, Trouble};
 use crate::lease::Lease;
 use crate::limits::{DISK_DEADLINE, MAX_PAGE, position};
-use crate::names::name;
+use crate::names::space_name;
 use crate::page::Page;
 use crate::usage::{Accounts, Usage};
 use crate::write::{Reply, Write};
@@ -49,7 +49,7 @@ const READERS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Disk {
     /// None only while it is dropped.
-    database: Option<Guarded>,
+    database: Option<DatabaseFile>,
     reads: Arc<Queue<Reading>>,
     writes: Arc<Queue<Writing>>,
     spaces: Mutex<BTreeMap<host_manifest::Namespace, Arc<Entry>>>,
@@ -65,7 +65,7 @@ impl Disk {
     fn open_by(path: &Path, opener: Opener) -> Result<Self, OpenError> {
         wait_for(path, DISK_DEADLINE);
         let disk = Self {
-            database: Some(Guarded::open(path, opener)?),
+            database: Some(DatabaseFile::open(path, opener)?),
             reads: Arc::default(),
             writes: Arc::default(),
             spaces: Mutex::default(),
@@ -97,7 +97,7 @@ impl Disk {
         let entry = match spaces.get(space) {
             Some(entry) => entry.clone(),
             None => {
-                let name = name(space);
+                let name = space_name(space);
                 let (id, used) = match &self.database {
                     Some(database) => database.register(&name)?,
                     None => (0, 0),
@@ -125,7 +125,7 @@ impl Disk {
             Some(database) => database.run(work, |database| self.count_again(database)),
             None => Err(StoreError::Unavailable("the database is closed".to_owned())),
         };
-        self.health.saw(&result);
+        self.health.record(&result);
         result
     }
 
@@ -292,7 +292,7 @@ async fn outcome<T>(
         Err(_) => {
             let why = format!("the disk took longer than {} s", DISK_DEADLINE.as_secs());
             let slow = Err(StoreError::Unavailable(why));
-            disk.health.saw(&slow);
+            disk.health.record(&slow);
             slow
         }
     }

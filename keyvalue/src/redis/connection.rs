@@ -110,12 +110,12 @@ impl Redis {
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = info.set_tcp_settings(settings).set_redis_settings(redis);
         let client = Client::open(info).map_err(|why| refused(url, &why))?;
-        Ok(Self::connect_to(Arc::new(Server { client, health, owners: Owners::default() })))
+        Ok(Self::with_server(Arc::new(Server { client, health, owners: Owners::default() })))
     }
 
     /// For one more user of the server: nothing is shared but what is known of it.
     pub(crate) fn another(&self) -> Self {
-        Self::connect_to(self.server.clone())
+        Self::with_server(self.server.clone())
     }
 
     /// Whose bytes count together on this server.
@@ -128,7 +128,7 @@ impl Redis {
         self.server.health.trouble()
     }
 
-    fn connect_to(server: Arc<Server>) -> Self {
+    fn with_server(server: Arc<Server>) -> Self {
         let room = Arc::new(Semaphore::new(TOGETHER as usize));
         Self { server, link: Mutex::default(), room }
     }
@@ -173,7 +173,7 @@ impl Redis {
                 Err(StoreError::Unavailable(format!("no answer within {limit} s")))
             }
         };
-        self.server.health.saw(&result);
+        self.server.health.record(&result);
         result
     }
 

@@ -18,7 +18,7 @@ use self::connection::Call;
 pub(crate) use self::connection::Redis;
 use self::owner::Owner;
 use crate::error::StoreError;
-use crate::names::name;
+use crate::names::space_name;
 use crate::page::Page;
 use crate::usage::Accounts;
 use crate::write::{Reply, Write};
@@ -38,7 +38,7 @@ impl RedisSpace {
         space: &host_manifest::Namespace,
         accounts: &Accounts,
     ) -> Self {
-        let key = format!("host:{}", name(space));
+        let key = format!("host:{}", space_name(space));
         let owner = redis.owners().owner(space, &key, accounts);
         Self { redis, key, owner }
     }
