@@ -1,4 +1,4 @@
-//! Work of a guest after its answer: in flight under a limit of its own.
+//! Work of a guest after its response: in flight under a limit of its own.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -7,25 +7,41 @@ use std::task::{Context, Poll};
 use http_body::Body as _;
 use tracing::{debug, warn};
 
-use super::exchange::Admitted;
-use super::verdict::Verdict;
+use super::admission::Admitted;
+use super::blame::{Awaited, Blame, ExchangeError, blame};
+use super::peer_fault::PeerFault;
 use crate::component::{CutReason, GuestFailure, Running, WasiBody};
 use crate::lifecycle::{Name, Tracker};
 
-/// What it takes to let a guest work on.
+/// Lets guests work on after their responses. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Afterwork {
-    pub(super) tracker: Tracker,
+pub(super) struct Afterwork(Tracker);
+
+/// What is left of an exchange whose response has ended.
+pub(super) struct Remainder {
+    pub(super) running: Running,
+    /// A body that the guest writes and nobody reads: of a response to HEAD.
+    pub(super) unwanted: Option<WasiBody>,
+    pub(super) admitted: Admitted,
+    /// Number of the exchange that it was.
+    pub(super) exchange: u64,
+    /// What its peers did to it.
+    pub(super) peer_fault: PeerFault,
 }
 
 impl Afterwork {
-    /// Lets a guest whose answer has ended work on until it has nothing more to do. Its instance
+    /// What works is in flight in `tracker`.
+    pub(super) fn new(tracker: Tracker) -> Self {
+        Self(tracker)
+    }
+
+    /// Lets a guest whose response has ended work on until it has nothing more to do. Its instance
     /// keeps its permit and its generation; its guard in the tracker is what a stop waits for.
-    pub(super) fn begin(&self, rest: Rest, what: Name) {
-        let mut guard = self.tracker.guard(what);
+    pub(super) fn begin(&self, rest: Remainder, what: Name) {
+        let mut guard = self.0.guard(what);
         tokio::spawn(async move {
-            let Rest { mut running, mut unwanted, admitted, exchange, verdict } = rest;
-            let (generation, limit) = (&admitted.generation, admitted.entry.limits.after);
+            let Remainder { mut running, mut unwanted, admitted, exchange, peer_fault } = rest;
+            let (generation, limit) = (&admitted.generation, admitted.config.limits.after);
             let work = poll_fn(|cx| {
                 if generation.cut_reason().is_some() {
                     return Poll::Pending;
@@ -46,7 +62,7 @@ impl Afterwork {
                     warn!(exchange, component, "work after the answer cut {by}");
                 }
                 done = work => if let Err(why) = done {
-                    failed_afterwards(exchange, component, &why, &verdict);
+                    log_failure(exchange, component, why, &peer_fault);
                 },
                 () = host_clock::pass(limit) => {
                     warn!(exchange, component, ?limit, "guest worked too long after its answer");
@@ -60,28 +76,19 @@ impl Afterwork {
     }
 }
 
-/// What is left of an exchange whose answer has ended.
-pub(super) struct Rest {
-    pub(super) running: Running,
-    /// A body that the guest writes and nobody reads: of an answer to HEAD.
-    pub(super) unwanted: Option<WasiBody>,
-    pub(super) admitted: Admitted,
-    /// Number of the exchange that it was.
-    pub(super) exchange: u64,
-    /// What its peers did to it.
-    pub(super) verdict: Verdict,
-}
-
 /// Says why a guest failed that had answered. One that a broken upload has stopped is not to blame.
-pub(super) fn failed_afterwards(
+pub(super) fn log_failure(
     exchange: u64,
     component: &str,
-    why: &GuestFailure,
-    verdict: &Verdict,
+    why: GuestFailure,
+    peer_fault: &PeerFault,
 ) {
-    match verdict.failure() {
-        Some(fault) => debug!(exchange, component, %why, ?fault, "ended with its upload"),
-        None => warn!(exchange, component, %why, "guest failed after its answer"),
+    let (error, fault) = (ExchangeError::Guest(why), peer_fault.fault());
+    match blame(&error, fault, Awaited::Guest) {
+        Blame::Peer | Blame::Plugin => {
+            debug!(exchange, component, why = %error, ?fault, "ended with its upload");
+        }
+        _ => warn!(exchange, component, why = %error, "guest failed after its answer"),
     }
 }
 

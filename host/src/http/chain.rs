@@ -1,9 +1,9 @@
 //! Plugins before a component: each handles a request by answering it or by passing it on.
 //!
 //! ```text
-//! exchange ─→ plugin ─→ Pass ─→ task: the rest of the way, an exchange in the exchange
-//!                ▲                 │
-//!                └── response ←────┘   its body through a channel of a few frames
+//! exchange ─→ plugin ─→ ChainLink ─→ task: the rest of the pipeline, an exchange in the exchange
+//!                ▲                      │
+//!                └────── response ←─────┘   its body through a channel of one frame
 //! ```
 //!
 //! What is passed on runs in a task of its own, whose owner is the body that the plugin is given. Where the
@@ -22,41 +22,58 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::clock::{Behind, Owed};
-use super::edge::{METHOD, NAMELESS};
-use super::exchange::Exchanges;
-use super::pipe::piped;
-use super::verdict::Verdict;
-use super::way::Way;
+use super::body_channel::body_channel;
+use super::deadlines::Downstream;
+use super::peer_fault::PeerFault;
+use super::pipeline::Pipeline;
+use super::response_body::ResponseBody;
+use super::validate::{METHOD, NAMELESS};
 use crate::component::{BodyError, Hops, NEXT_HOST, NextHandler, Passing, WasiBody};
 
 /// Requests that a plugin passes on at once: one, and a few that it asks for itself.
 const AT_ONCE: usize = 16;
 
-/// And in all: its clock begins anew after each.
+/// And in all: its deadline to the head begins anew after each.
 const IN_ALL: usize = 64;
+
+/// Serves the rest of a pipeline. So a chain knows nothing of the exchange that it is a part of.
+pub(super) trait Onward: Send + Sync {
+    /// The response to a request that a plugin has passed on. Dropping the future ends what serves it.
+    fn serve_onward(self: Arc<Self>, onward: OnwardRequest) -> OnwardResponse;
+}
+
+/// See [`Onward::serve_onward`].
+pub(super) type OnwardResponse = Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>;
+
+/// What a plugin has passed on.
+pub(super) struct OnwardRequest {
+    pub(super) request: Request<WasiBody>,
+    /// Those behind the plugin.
+    pub(super) pipeline: Pipeline,
+    /// The number of the exchange that it is a part of.
+    pub(super) exchange: u64,
+    /// What was done to the request that came to the plugin.
+    pub(super) peer_fault: PeerFault,
+}
 
 /// What the exchange and its plugin have in common. Dropping the last handle ends what was passed on
 /// and not yet answered.
-pub(super) struct Pass(Arc<Shared>);
+pub(super) struct ChainLink(Arc<Shared>);
 
 struct Shared {
-    exchanges: Exchanges,
-    rest: Mutex<Way>,
+    onward: Arc<dyn Onward>,
+    rest: Mutex<Pipeline>,
     origin: Origin,
     /// Rights to pass on.
     rights: Arc<Semaphore>,
     /// Requests passed on, in all.
     passed: AtomicUsize,
-    /// Requests passed on that have no answer yet.
-    waiting: watch::Sender<usize>,
-    /// Those, and frames of answers.
-    behind: Behind,
+    downstream: Downstream,
     /// The request of an open plugin that has passed nothing on.
-    kept: Mutex<Option<Kept>>,
+    kept: Mutex<Option<KeptRequest>>,
 }
 
 /// The request as it came to the plugin.
@@ -66,38 +83,40 @@ pub(super) struct Origin {
     authority: Authority,
     hops: Hops,
     /// What became of its body on the way from the client.
-    verdict: Verdict,
+    peer_fault: PeerFault,
+}
+
+/// What is needed to go on without the plugin: the head, and the body as long as nobody reads it.
+struct KeptRequest {
+    head: Parts,
+    unread: Arc<Mutex<Option<WasiBody>>>,
 }
 
 impl Origin {
-    /// Of a request in the exchange of this number.
-    pub(super) fn of<B>(request: &Request<B>, exchange: u64, verdict: Verdict) -> Self {
+    /// A request in the exchange of this number.
+    pub(super) fn new<B>(request: &Request<B>, exchange: u64, peer_fault: PeerFault) -> Self {
         let uri = request.uri();
         Self {
             exchange,
             scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTP),
             authority: uri.authority().cloned().unwrap_or(NAMELESS),
             hops: Hops::in_request(request),
-            verdict,
+            peer_fault,
         }
     }
 }
 
-/// What is needed to go on without the plugin: the head, and the body as long as nobody reads it.
-type Kept = (Parts, Arc<Mutex<Option<WasiBody>>>);
-
-impl Pass {
+impl ChainLink {
     /// To pass on to the first one of `rest`.
-    pub(super) fn new(exchanges: Exchanges, rest: Way, origin: Origin) -> Self {
-        let behind = Behind::new(rest.limits().count());
+    pub(super) fn new(onward: Arc<dyn Onward>, rest: Pipeline, origin: Origin) -> Self {
+        let downstream = Downstream::new(rest.limits().count());
         Self(Arc::new(Shared {
-            exchanges,
+            onward,
             rest: Mutex::new(rest),
             origin,
             rights: Arc::new(Semaphore::new(AT_ONCE)),
             passed: AtomicUsize::new(0),
-            waiting: watch::Sender::new(0),
-            behind,
+            downstream,
             kept: Mutex::default(),
         }))
     }
@@ -108,35 +127,24 @@ impl Pass {
     }
 
     /// Those behind it.
-    pub(super) fn behind(&self) -> Behind {
-        self.0.behind.clone()
+    pub(super) fn downstream(&self) -> Downstream {
+        self.0.downstream.clone()
     }
 
     /// Keeps what is needed of a request to go on without the plugin.
     pub(super) fn keep(&self, request: Request<WasiBody>) -> Request<WasiBody> {
-        let (parts, body) = request.into_parts();
+        let (head, body) = request.into_parts();
         let unread = Arc::new(Mutex::new(Some(body)));
-        *lock(&self.0.kept) = Some((parts.clone(), unread.clone()));
-        Request::from_parts(parts, Lent { unread, body: None }.boxed_unsync())
+        *lock(&self.0.kept) = Some(KeptRequest { head: head.clone(), unread: unread.clone() });
+        Request::from_parts(head, LentBody { unread, body: None }.boxed_unsync())
     }
 
-    /// Waits until the plugin waits for those behind it.
-    pub(super) async fn is_waiting(&self) {
-        // The sender is here.
-        drop(self.0.waiting.subscribe().wait_for(|waiting| *waiting > 0).await);
-    }
-
-    /// Waits until it does not. Those behind have their own deadlines.
-    pub(super) async fn is_answered(&self) {
-        drop(self.0.waiting.subscribe().wait_for(|waiting| *waiting == 0).await);
-    }
-
-    /// The request, for the next one, when the plugin has failed. None if it was not kept, if the plugin
-    /// has passed anything on, or has begun to read the body.
-    pub(super) fn take_back(&self) -> Option<Request<WasiBody>> {
-        let (parts, unread) = lock(&self.0.kept).take()?;
+    /// The request and those that are to serve it, when the plugin has failed. None if it was not kept, if
+    /// the plugin has passed anything on, or has begun to read the body.
+    pub(super) fn leave_out(self) -> Option<(Request<WasiBody>, Pipeline)> {
+        let KeptRequest { head, unread } = lock(&self.0.kept).take()?;
         let body = lock(&unread).take()?;
-        Some(Request::from_parts(parts, body))
+        Some((Request::from_parts(head, body), lock(&self.0.rest).clone()))
     }
 
     /// The plugin has answered: there is no going on without it any more.
@@ -145,11 +153,10 @@ impl Pass {
         // It may stream for hours: who comes after it is looked up then.
         lock(&self.0.rest).let_go();
     }
+}
 
-    /// Those behind the plugin.
-    pub(super) fn into_rest(self) -> Way {
-        lock(&self.0.rest).clone()
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -168,27 +175,6 @@ impl Shared {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Counts a request as waiting for its answer.
-struct Waits(Arc<Shared>, #[expect(dead_code, reason = "held")] Owed);
-
-impl Waits {
-    fn new(shared: Arc<Shared>) -> Self {
-        shared.waiting.send_modify(|waiting| *waiting += 1);
-        let owed = shared.behind.owe();
-        Self(shared, owed)
-    }
-}
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        self.0.waiting.send_modify(|waiting| *waiting -= 1);
-    }
-}
-
 impl NextHandler for Shared {
     fn pass(self: Arc<Self>, mut request: Request<WasiBody>) -> Passing {
         if request.method().as_str().len() > METHOD {
@@ -203,39 +189,41 @@ impl NextHandler for Shared {
         self.origin.hops.keep(&mut request);
         // Those behind may have done already what is asked: it is not asked of them a second time.
         drop(lock(&self.kept).take());
-        let waits = Waits::new(self.clone());
-        let (send, answer) = oneshot::channel();
-        let (exchanges, rest) = (self.exchanges.clone(), lock(&self.rest).clone());
-        let (of, verdict) = (self.origin.exchange, self.origin.verdict.clone());
-        let behind = self.behind.clone();
-        let task = tokio::spawn(async move {
-            let response = exchanges.hop(request, rest, of, verdict).await;
-            let (head, body) = response.into_parts();
-            let (body, pump) = piped(body, behind);
+        let unanswered = self.downstream.unanswered();
+        let (send, response) = oneshot::channel();
+        let onward = OnwardRequest {
+            request,
+            pipeline: lock(&self.rest).clone(),
+            exchange: self.origin.exchange,
+            peer_fault: self.origin.peer_fault.clone(),
+        };
+        let (serving, downstream) = (self.onward.clone(), self.downstream.clone());
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            let (head, body) = serving.serve_onward(onward).await.into_parts();
+            let (body, pump) = body_channel(body, downstream);
             // Where nobody waits any more the body is dropped, and the guest with it.
             drop(send.send(Response::from_parts(head, body)));
             if let Some(pump) = pump {
                 pump.await;
             }
-        });
-        let task = AbortOnDropHandle::new(task);
+        }));
         Box::pin(async move {
-            let answer = answer.await;
-            drop(waits);
-            let answer = answer.map_err(|_| BodyError::HttpResponseIncomplete)?;
-            Ok(answer.map(|body| Guarded { body, _task: task, _right: right }.boxed_unsync()))
+            let response = response.await;
+            drop(unanswered);
+            let response = response.map_err(|_| BodyError::HttpResponseIncomplete)?;
+            Ok(response.map(|body| body.into_body((task, right))))
         })
     }
 }
 
 /// The body of a request that is kept: it may be taken back until the plugin begins to read it.
-struct Lent {
+struct LentBody {
     unread: Arc<Mutex<Option<WasiBody>>>,
     /// Once it is read.
     body: Option<WasiBody>,
 }
 
-impl Body for Lent {
+impl Body for LentBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -265,32 +253,5 @@ impl Body for Lent {
             Some(body) => body.size_hint(),
             None => lock(&self.unread).as_ref().map_or_else(SizeHint::default, Body::size_hint),
         }
-    }
-}
-
-/// A body with the task that writes it.
-struct Guarded {
-    body: WasiBody,
-    _task: AbortOnDropHandle<()>,
-    _right: OwnedSemaphorePermit,
-}
-
-impl Body for Guarded {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

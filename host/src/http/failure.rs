@@ -1,17 +1,13 @@
-//! The one table of failures: nobody else builds an error response.
+//! The one table of failures: what the peer is told, with which status.
 //!
 //! The text is fixed and tells nothing of the guest; the log has the cause. (Heads that hyper
 //! cannot parse at all it answers itself, with an empty 400, 414 or 431.)
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::StatusCode;
 
-use super::answer::Answer;
 use crate::component::{CutReason, GuestFailure};
-use crate::date;
 
 /// Why a request gets an answer of the host's instead of the guest's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,20 +49,19 @@ pub(super) enum Failure {
 }
 
 /// One row of the table.
-struct Row {
-    status: StatusCode,
-    text: &'static str,
-    close: bool,
+pub(super) struct Row {
+    pub(super) status: StatusCode,
+    pub(super) text: &'static str,
+    /// Whether the connection ends with the response.
+    pub(super) close: bool,
 }
 
-/// Methods that reach a guest, for the answer to those that do not.
-const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS";
-
 /// Seconds: long enough for the burst to pass, short enough for a person to wait.
-const RETRY: HeaderValue = HeaderValue::from_static("1");
+const RETRY: u32 = 1;
 
 impl Failure {
-    fn row(self) -> Row {
+    /// What the peer is told.
+    pub(super) fn row(self) -> Row {
         let (status, text, close) = match self {
             Self::Malformed(text) => (StatusCode::BAD_REQUEST, text, true),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n", true),
@@ -100,66 +95,17 @@ impl Failure {
         Self::PutAside(u32::try_from(seconds).unwrap_or(u32::MAX))
     }
 
-    /// The same, when it is a plugin that has failed: to its peer the host is a gateway
-    /// (RFC 9110 §15.6.3).
-    pub(super) fn of_plugin(self) -> Self {
-        if self == Self::Guest { Self::Plugin } else { self }
-    }
-
-    /// Whether the component cannot serve; not the peer, nor a stop.
-    pub(super) fn is_of_the_component(self) -> bool {
-        matches!(
-            self,
-            Self::Guest
-                | Self::Plugin
-                | Self::GuestTooSlow
-                | Self::AtLimit
-                | Self::PutAside(_)
-                | Self::NoRoute
-        )
-    }
-
     /// The status that the peer sees.
     pub(super) fn status(self) -> StatusCode {
         self.row().status
     }
 
-    /// The answer.
-    pub(super) fn response(self) -> Response<Answer> {
-        let Row { status, text, close } = self.row();
-        let mut response = Response::new(Answer::fixed(text));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        headers.insert(CONTENT_LENGTH, text.len().into());
-        if close {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    /// Seconds after which the peer may try again, where that may help.
+    pub(super) fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::PutAside(seconds) => Some(seconds),
+            _ => (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY),
         }
-        if let Self::PutAside(seconds) = self {
-            headers.insert(RETRY_AFTER, seconds.into());
-        } else if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, RETRY);
-        }
-        if self == Self::Method {
-            headers.insert(ALLOW, HeaderValue::from_static(METHODS));
-        }
-        response
-    }
-
-    /// The same as bytes of HTTP/1, for a request that never became one.
-    pub(super) fn bytes(self) -> Bytes {
-        let Row { status, text, .. } = self.row();
-        let reason = status.canonical_reason().unwrap_or_default();
-        let retry =
-            if status == StatusCode::SERVICE_UNAVAILABLE { "retry-after: 1\r\n" } else { "" };
-        format!(
-            "HTTP/1.1 {} {reason}\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\
-             connection: close\r\n{retry}date: {}\r\n\r\n{text}",
-            status.as_u16(),
-            text.len(),
-            date::now().to_str().unwrap_or_default()
-        )
-        .into()
     }
 }
 
@@ -182,26 +128,6 @@ impl From<CutReason> for Failure {
             CutReason::Retired => Self::Retired,
         }
     }
-}
-
-/// The answer to a method that no route is for, where there are routes for others (RFC 9110
-/// §15.5.6).
-pub(super) fn other_methods(allowed: &[Method]) -> Response<Answer> {
-    let mut response = Failure::Method.response();
-    let allowed: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-    if let Ok(allowed) = HeaderValue::try_from(allowed.join(", ")) {
-        response.headers_mut().insert(ALLOW, allowed);
-    }
-    response.headers_mut().remove(CONNECTION);
-    response
-}
-
-/// The answer to `OPTIONS *`: asked of the server, not of any guest (RFC 9110 §9.3.7).
-pub(super) fn server_options() -> Response<Answer> {
-    let mut response = Response::new(Answer::fixed(""));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
-    response
 }
 
 #[cfg(test)]
@@ -227,29 +153,9 @@ mod tests {
             (Failure::AtLimit, 503),
             (Failure::Cut, 503),
             (Failure::Retired, 503),
+            (Failure::PeerGone, 400),
         ] {
-            assert_eq!(failure.response().status(), status, "{failure:?}");
+            assert_eq!(failure.status(), status, "{failure:?}");
         }
-        assert_eq!(Failure::AtLimit.response().headers()[RETRY_AFTER], "1");
-        assert_eq!(Failure::Retired.response().headers()[RETRY_AFTER], "1");
-        assert_eq!(
-            Failure::put_aside(Duration::from_millis(6100)).response().headers()[RETRY_AFTER],
-            "7"
-        );
-        assert_eq!(Failure::Cut.response().headers()[CONNECTION], "close");
-    }
-
-    #[test]
-    fn the_bytes_are_a_whole_answer() {
-        let bytes = Failure::HeadTooSlow.bytes();
-        let text = std::str::from_utf8(&bytes).unwrap();
-        assert!(text.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
-        assert!(text.contains("connection: close\r\n"));
-        assert!(text.contains("\r\ncontent-length: 22\r\n"));
-        assert!(text.ends_with("\r\n\r\nrequest head too slow\n"));
-        // A server with a clock says when it answers, whatever the answer (RFC 9110 §6.6.1).
-        let date = text.split_once("\r\ndate: ").and_then(|(_, rest)| rest.split_once("\r\n"));
-        let date = httpdate::parse_http_date(date.unwrap().0).unwrap();
-        assert!(date.elapsed().unwrap() < Duration::from_secs(60));
     }
 }

@@ -1,28 +1,37 @@
 //! The exchange: one request with its response, up to the last body frame.
 //!
 //! ```text
-//! request ─→ edge ─→ route, bulkhead ─→ exchange ─→ answer (response body) ─→ afterwork
-//!              │       (site/)  │           │ ▲          │
-//!              └──── failure ───┴───────────┘ └─ chain   breaks the message
+//! request ─→ service ─→ exchange ────────────────────→ response body ─→ afterwork
+//!               │           │    ▲                         │ (the guest inside)
+//!   validate, pipeline,  admission  └─ chain: the rest of      └─ breaks the message
+//!   upload, prefetch                  the pipeline, served onward
+//!
+//! blame: whose fault it is that one does not end well      failure: what the peer is told
 //! ```
 //!
 //! The only caller of both sides: handed requests by the network, starts instances of components.
-//! May not know sockets or signals.
+//! May not know sockets or signals, nor how far a stop is: a generation is told to end, and so are the
+//! exchanges on it.
 
+mod admission;
 mod afterwork;
-mod answer;
+mod blame;
+mod body_channel;
 mod chain;
-mod clock;
-mod edge;
+mod deadlines;
+mod error_response;
 mod exchange;
+mod exchange_info;
 mod failure;
-mod label;
-mod pace;
-mod pipe;
+mod guest_body;
+mod peer_fault;
+mod pipeline;
 mod prefetch;
+mod response_body;
+mod service;
 mod upload;
-mod verdict;
-mod way;
+mod upload_pace;
+mod validate;
 
-pub use answer::{Answer, Broken};
-pub use exchange::{Exchanges, Terms};
+pub use response_body::{ResponseBody, ResponseBroken};
+pub use service::{Exchanges, Terms};

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::{EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::upload::Upload;
+use super::upload::{UploadBody, declared_length};
 use crate::component::{BodyError, WasiBody};
 
 /// Bytes of all bodies together that are held this way: a thousand of the default size. What is beyond
@@ -51,9 +51,9 @@ impl Prefetch {
     /// what has come is given, and the rest follows.
     ///
     /// # Errors
-    /// Those of the upload, whose verdict says whose fault it was.
-    pub(super) async fn read(&self, mut upload: Upload) -> Result<WasiBody, BodyError> {
-        let mut body = Prefetched::default();
+    /// Those of the upload, whose [`PeerFault`](super::peer_fault::PeerFault) has what the client did.
+    pub(super) async fn read(&self, mut upload: UploadBody) -> Result<WasiBody, BodyError> {
+        let mut body = PrefetchedBody::default();
         let mut joined = BytesMut::new();
         while let Some(frame) = upload.frame().await {
             let data = match frame?.into_data() {
@@ -87,21 +87,16 @@ impl Prefetch {
     }
 }
 
-/// What the head says of the body's length.
-pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// A body that is here, or its beginning.
 #[derive(Default)]
-struct Prefetched {
+struct PrefetchedBody {
     data: Option<Bytes>,
     trailers: Option<HeaderMap>,
-    rest: Option<Upload>,
+    rest: Option<UploadBody>,
     room: Option<OwnedSemaphorePermit>,
 }
 
-impl Prefetched {
+impl PrefetchedBody {
     /// Takes room for what is here already. False if there is none.
     fn hold(&mut self, room: &Arc<Semaphore>, bytes: usize) -> bool {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -114,7 +109,7 @@ impl Prefetched {
     }
 }
 
-impl Body for Prefetched {
+impl Body for PrefetchedBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -168,9 +163,8 @@ mod tests {
     use tokio::sync::mpsc;
     use tokio::time::sleep;
 
-    use super::super::failure::Failure;
+    use super::super::peer_fault::{PeerFault, UploadFault};
     use super::super::upload::{UploadLimits, receive};
-    use super::super::verdict::Verdict;
     use super::*;
     use crate::net::RequestBody;
 
@@ -228,7 +222,7 @@ mod tests {
         let prefetch = Prefetch::with_room(100, 100);
         for pieces in [&["0123456789"][..], &["0", "123", "", "456789"]] {
             let (mut client, request) = sent(&post(10, "")).await;
-            let (_, upload) = Upload::new(request, &limits(None), &Verdict::default());
+            let (_, upload) = UploadBody::new(request, &limits(None), &PeerFault::default());
             let send = async {
                 for piece in pieces {
                     client.write_all(piece.as_bytes()).await.unwrap();
@@ -249,7 +243,7 @@ mod tests {
     async fn a_body_for_which_there_is_no_room_is_streamed() {
         let prefetch = Prefetch::with_room(100, 7);
         let (mut client, request) = sent(&post(10, "01234")).await;
-        let (_, upload) = Upload::new(request, &limits(None), &Verdict::default());
+        let (_, upload) = UploadBody::new(request, &limits(None), &PeerFault::default());
         let send = async {
             tokio::task::yield_now().await;
             client.write_all(b"567").await.unwrap();
@@ -269,7 +263,7 @@ mod tests {
         for (first, rate) in [(true, Some(RATE)), (false, Some(RATE)), (true, None), (false, None)]
         {
             let (mut client, request) = sent(&post(20, "")).await;
-            let (verdict, prefetch) = (Verdict::default(), Prefetch::new(20));
+            let (peer_fault, prefetch) = (PeerFault::default(), Prefetch::new(20));
             let began = Moment::now();
             let drips = tokio::spawn(async move {
                 for _ in 0..20 {
@@ -280,10 +274,10 @@ mod tests {
                 client
             });
             let read = if first {
-                let (_, upload) = Upload::new(request, &limits(rate), &verdict);
+                let (_, upload) = UploadBody::new(request, &limits(rate), &peer_fault);
                 prefetch.read(upload).await
             } else {
-                Ok(receive(request, &limits(rate), &verdict).into_body())
+                Ok(receive(request, &limits(rate), &peer_fault).into_body())
             };
             let got = match read {
                 Ok(body) => body.collect().await.map(|body| body.to_bytes()),
@@ -293,7 +287,7 @@ mod tests {
             match rate {
                 Some(_) => {
                     assert!(got.is_err() && took <= 25 * SECOND, "{first}: {took:?}");
-                    assert_eq!(verdict.failure(), Some(Failure::BodyTooSlow));
+                    assert_eq!(peer_fault.fault(), Some(UploadFault::TooSlow));
                 }
                 None => assert_eq!(got.unwrap().len(), 20, "nobody minds"),
             }
@@ -305,8 +299,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn time_in_which_nobody_reads_is_not_the_clients() {
         let (mut client, request) = sent(&post(3, "1")).await;
-        let verdict = Verdict::default();
-        let mut body = receive(request, &limits(Some(RATE)), &verdict).into_body();
+        let peer_fault = PeerFault::default();
+        let mut body = receive(request, &limits(Some(RATE)), &peer_fault).into_body();
         sleep(100 * SECOND).await;
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "1");
         sleep(100 * SECOND).await;
@@ -316,6 +310,6 @@ mod tests {
         };
         let (frame, ()) = tokio::join!(body.frame(), send);
         assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), "23");
-        assert_eq!(verdict.failure(), None);
+        assert_eq!(peer_fault.fault(), None);
     }
 }

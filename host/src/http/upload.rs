@@ -9,20 +9,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use host_clock::Moment;
 use host_manifest::MinRate;
-use http::header::EXPECT;
-use http::{Request, Response};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Empty, Limited};
 
-use super::answer::Answer;
-use super::pace::Pace;
-use super::prefetch::declared_length;
-use super::verdict::{BROKEN_OFF, TOO_LARGE, TOO_SLOW, Verdict};
-use super::way::Way;
+use super::peer_fault::{PeerFault, UploadFault};
+use super::pipeline::Pipeline;
+use super::upload_pace::UploadPace;
 use crate::component::{BodyError, WasiBody};
 use crate::net::{self, Hurry, RequestBody, Scarcity};
 
-/// What a request body may be, for all on its way.
+/// What the head says of the body's length.
+pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// What a request body may be, for all stages that it goes through.
 pub(super) struct UploadLimits {
     pub(super) bytes: u64,
     /// Between two frames, while somebody waits for one.
@@ -33,9 +36,10 @@ pub(super) struct UploadLimits {
 }
 
 impl UploadLimits {
-    pub(super) fn of(way: &Way, min_rate: Option<MinRate>) -> Self {
+    /// The narrowest of all stages.
+    pub(super) fn for_pipeline(pipeline: &Pipeline, min_rate: Option<MinRate>) -> Self {
         let mut all = Self { bytes: u64::MAX, idle: Duration::ZERO, min_rate, scarcity: None };
-        for limits in way.limits() {
+        for limits in pipeline.limits() {
             all.bytes = all.bytes.min(limits.request_body);
             all.idle = all.idle.max(limits.body_idle);
         }
@@ -43,17 +47,17 @@ impl UploadLimits {
     }
 }
 
-/// The request as the guest will see it. What becomes of its body is told to `verdict`.
+/// The request as the guest will see it. What becomes of its body is told to `peer_fault`.
 pub(super) fn receive(
     request: Request<RequestBody>,
     limits: &UploadLimits,
-    verdict: &Verdict,
+    peer_fault: &PeerFault,
 ) -> Request<WasiBody> {
     if request.body().is_end_stream() {
         let none = Empty::<Bytes>::new().map_err(|never| match never {});
         return request.map(|_| none.boxed_unsync());
     }
-    let (request, upload) = Upload::new(request, limits, verdict);
+    let (request, upload) = UploadBody::new(request, limits, peer_fault);
     request.map(|()| upload.boxed_unsync())
 }
 
@@ -64,30 +68,27 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// another one.
 const UNWANTED: u64 = 64 << 10;
 
-/// The answer to a request that no guest gets. Where its body may be too long to be read for nothing, the
-/// connection ends with the answer, which says so.
-pub(super) fn turn_away(
-    request: Request<RequestBody>,
-    answer: Response<Answer>,
-) -> Response<Answer> {
+/// The response to a request that no guest gets. Where its body may be too long to be read for nothing, the
+/// connection ends with the response, which says so.
+pub(super) fn turn_away<B>(request: Request<RequestBody>, response: Response<B>) -> Response<B> {
     let expected = request.headers().contains_key(EXPECT);
     if !expected && declared_length(request.headers()).is_some_and(|bytes| bytes <= UNWANTED) {
         request.into_body().discard();
     }
-    answer
+    response
 }
 
 /// A body that a plugin passes on to the next one, bounded as if a client sent it. Breaks are told to
-/// `verdict`, the next one's.
-pub(super) fn limited(body: WasiBody, most: u64, verdict: Verdict) -> WasiBody {
+/// `peer_fault`, the next one's.
+pub(super) fn limited(body: WasiBody, most: u64, peer_fault: PeerFault) -> WasiBody {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let told = move |why: Box<dyn Error + Send + Sync>| match why.downcast::<BodyError>() {
         Ok(own) => {
-            verdict.set(BROKEN_OFF);
+            peer_fault.set(UploadFault::BrokenOff);
             *own
         }
         Err(_) => {
-            verdict.set(TOO_LARGE);
+            peer_fault.set(UploadFault::TooLarge);
             BodyError::HttpRequestBodySize(None)
         }
     };
@@ -95,16 +96,16 @@ pub(super) fn limited(body: WasiBody, most: u64, verdict: Verdict) -> WasiBody {
 }
 
 /// A request body with its limits. The guest sees an error where one is passed.
-pub(super) struct Upload {
+pub(super) struct UploadBody {
     /// Taken by the drop.
     body: Option<RequestBody>,
     left: u64,
     patience: Duration,
-    pace: Option<Pace>,
+    pace: Option<UploadPace>,
     wait: Option<Wait>,
     scarcity: Option<Arc<Scarcity>>,
     hurry: Hurry,
-    verdict: Verdict,
+    peer_fault: PeerFault,
     expected: bool,
 }
 
@@ -119,24 +120,24 @@ struct Wait {
     hurried: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
-impl Upload {
-    /// The body of `request`, judged in `verdict`. A peer may hold it back until it is asked for it
+impl UploadBody {
+    /// The body of `request`, judged in `peer_fault`. A peer may hold it back until it is asked for it
     /// (RFC 9110 §10.1.1).
     pub(super) fn new(
         request: Request<RequestBody>,
         limits: &UploadLimits,
-        verdict: &Verdict,
+        peer_fault: &PeerFault,
     ) -> (Request<()>, Self) {
         let (parts, body) = request.into_parts();
         let upload = Self {
             body: Some(body),
             left: limits.bytes,
             patience: limits.idle,
-            pace: limits.min_rate.map(Pace::new),
+            pace: limits.min_rate.map(UploadPace::new),
             wait: None,
             scarcity: limits.scarcity.clone(),
             hurry: Hurry::default(),
-            verdict: verdict.clone(),
+            peer_fault: peer_fault.clone(),
             expected: parts.headers.contains_key(EXPECT),
         };
         (Request::from_parts(parts, ()), upload)
@@ -151,20 +152,20 @@ impl Upload {
     fn is_waited_for(&mut self, yes: bool) {
         match (yes, self.wait.take()) {
             (true, None) => {
-                let pace = self.pace.as_ref().map(Pace::patience);
+                let pace = self.pace.as_ref().map(UploadPace::patience);
                 let patience = pace.map_or(self.patience, |pace| pace.min(self.patience));
                 let fair = self.may_be_sent();
                 let patience = if fair { patience } else { patience.min(LOOK_AGAIN) };
                 let since = Moment::now();
                 let end = Box::pin(host_clock::until(since + patience));
                 self.wait = Some(Wait { since, fair, end, hurried: None });
-                self.verdict.client_is_waited_for(Some(since + patience));
+                self.peer_fault.client_is_waited_for(Some(since + patience));
             }
             (false, Some(wait)) => {
                 if let Some(pace) = &mut self.pace {
                     pace.waited(wait.since.elapsed());
                 }
-                self.verdict.client_is_waited_for(None);
+                self.peer_fault.client_is_waited_for(None);
             }
             (_, same) => self.wait = same,
         }
@@ -189,7 +190,7 @@ impl Upload {
     fn broken(&self, why: net::BodyError) -> BodyError {
         match why {
             net::BodyError::Peer(why) => {
-                self.verdict.set(BROKEN_OFF);
+                self.peer_fault.set(UploadFault::BrokenOff);
                 why.into()
             }
             net::BodyError::Over => BodyError::ConnectionTerminated,
@@ -207,14 +208,14 @@ impl Upload {
                 Ok(())
             }
             None => {
-                self.verdict.set(TOO_LARGE);
+                self.peer_fault.set(UploadFault::TooLarge);
                 Err(BodyError::HttpRequestBodySize(None))
             }
         }
     }
 }
 
-impl Body for Upload {
+impl Body for UploadBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -237,14 +238,14 @@ impl Body for Upload {
         }
         self.is_waited_for(true);
         if self.is_too_slow_in_a_hurry(cx) {
-            self.verdict.set(TOO_SLOW);
+            self.peer_fault.set(UploadFault::TooSlow);
             return Poll::Ready(Some(Err(BodyError::ConnectionReadTimeout)));
         }
         while let Some(wait) = &mut self.wait
             && wait.end.as_mut().poll(cx).is_ready()
         {
             if wait.fair && self.may_be_sent() {
-                self.verdict.set(TOO_SLOW);
+                self.peer_fault.set(UploadFault::TooSlow);
                 return Poll::Ready(Some(Err(BodyError::ConnectionReadTimeout)));
             }
             // We were in the way: the client has all of its time again.
@@ -265,12 +266,12 @@ impl Body for Upload {
 
 /// A guest need not read what it was sent. Then the rest is read for it, so that the connection can
 /// go on: hyper would close it, behind an answer that did not say so.
-impl Drop for Upload {
+impl Drop for UploadBody {
     fn drop(&mut self) {
         self.is_waited_for(false);
         let Some(body) = self.body.take() else { return };
         // A peer that was not asked for its body may send another request in its place.
-        if body.is_end_stream() || self.verdict.failure().is_some() || self.expected {
+        if body.is_end_stream() || self.peer_fault.fault().is_some() || self.expected {
             return;
         }
         body.discard();
@@ -281,7 +282,6 @@ impl Drop for Upload {
 mod tests {
     use http_body_util::Full;
 
-    use super::super::failure::Failure;
     use super::*;
 
     async fn read(body: WasiBody) -> Result<Bytes, BodyError> {
@@ -299,16 +299,16 @@ mod tests {
     /// A plugin that died broke the body of those behind it, who were then put aside by the breaker.
     #[tokio::test]
     async fn what_a_plugin_does_to_its_request_is_not_held_against_those_behind_it() {
-        for (body, most, failure) in [
+        for (body, most, fault) in [
             (five_bytes(), 5, None),
-            (five_bytes(), 4, Some(Failure::BodyTooLarge)),
-            (broken(), 5, Some(Failure::Plugin)),
+            (five_bytes(), 4, Some(UploadFault::TooLarge)),
+            (broken(), 5, Some(UploadFault::BrokenOffByPlugin)),
         ] {
-            let client = Verdict::default();
+            let client = PeerFault::default();
             let behind = client.behind();
             let read = read(limited(body, most, behind.clone())).await;
-            assert_eq!((read.is_err(), behind.failure()), (failure.is_some(), failure));
-            assert_eq!(client.failure(), None, "nor against the client");
+            assert_eq!((read.is_err(), behind.fault()), (fault.is_some(), fault));
+            assert_eq!(client.fault(), None, "nor against the client");
         }
     }
 }

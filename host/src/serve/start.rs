@@ -153,7 +153,9 @@ impl Listening {
         let mut tasks = JoinSet::new();
         let (manifest, trackers) = (&config.manifest, &process.trackers);
         let (phase, scarcity) = (process.phase.clone(), net::Scarcity::new());
-        let service = Exchanges::new(slot, trackers, terms(manifest), scarcity.clone());
+        let (exchanges, afterwork) = (trackers.exchanges.clone(), trackers.afterwork.clone());
+        let service =
+            Exchanges::new(slot, exchanges, afterwork, terms(manifest), scarcity.clone());
         let context = net::ConnectionContext {
             phase,
             connections: trackers.connections.clone(),

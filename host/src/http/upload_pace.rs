@@ -9,7 +9,7 @@ use host_manifest::MinRate;
 
 /// What a client owes yet of the window that it is in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct UploadPace {
     rate: MinRate,
     /// Of the window, or of the grace before the first one.
     left: Duration,
@@ -17,7 +17,7 @@ pub(super) struct Pace {
     owed: u64,
 }
 
-impl Pace {
+impl UploadPace {
     pub(super) fn new(rate: MinRate) -> Self {
         Self { rate, left: rate.grace, owed: 0 }
     }
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn a_byte_now_and_then_is_too_slow_within_grace_and_window() {
         for every in [1, 2, 4, 7, 14] {
-            let (mut pace, mut waited) = (Pace::new(RATE), Duration::ZERO);
+            let (mut pace, mut waited) = (UploadPace::new(RATE), Duration::ZERO);
             while pace.patience() > every * SECOND {
                 waited += every * SECOND;
                 pace.waited(every * SECOND);
@@ -78,12 +78,12 @@ mod tests {
             let cut = waited + pace.patience();
             assert!((15 * SECOND..=25 * SECOND).contains(&cut), "a byte every {every} s: {cut:?}");
         }
-        assert_eq!(Pace::new(RATE).patience(), 15 * SECOND, "nothing at all");
+        assert_eq!(UploadPace::new(RATE).patience(), 15 * SECOND, "nothing at all");
     }
 
     #[test]
     fn who_sends_as_fast_as_asked_is_never_cut_and_may_pause() {
-        let mut pace = Pace::new(RATE);
+        let mut pace = UploadPace::new(RATE);
         for _ in 0..1000 {
             assert!(pace.patience() > SECOND);
             pace.waited(SECOND);
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn in_a_hurry_there_is_the_grace_and_what_was_sent() {
-        let mut pace = Pace::new(RATE);
+        let mut pace = UploadPace::new(RATE);
         assert_eq!(pace.patience_in_a_hurry(), RATE.grace);
         pace.waited(RATE.grace);
         assert_eq!(pace.patience_in_a_hurry(), Duration::ZERO);
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_burst_counts_for_its_own_window_only() {
-        let mut pace = Pace::new(RATE);
+        let mut pace = UploadPace::new(RATE);
         pace.sent(1 << 30);
         pace.waited(6 * SECOND);
         pace.sent(1 << 30);

@@ -26,7 +26,7 @@ const AUTHORITY: usize = 255 + ":65535".len();
 
 /// What the edge made of a request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Checked {
     /// For a guest; its URI is absolute now.
     Pass,
     /// `OPTIONS *`: for the server as a whole.
@@ -36,7 +36,7 @@ pub(super) enum Verdict {
 /// Checks a request and makes its URI absolute, so that guests see scheme and authority.
 ///
 /// `headers` is the most that a request may have: hyper makes sure of it for HTTP/1 only.
-pub(super) fn check<B>(request: &mut Request<B>, headers: usize) -> Result<Verdict, Failure> {
+pub(super) fn check<B>(request: &mut Request<B>, headers: usize) -> Result<Checked, Failure> {
     if request.version() == Version::HTTP_2 {
         check_values(request.headers())?;
         join_cookies(request.headers_mut());
@@ -52,7 +52,7 @@ pub(super) fn check<B>(request: &mut Request<B>, headers: usize) -> Result<Verdi
     }
     check_framing(request)?;
     let authority = authority(request)?;
-    let Some(path) = path(request)? else { return Ok(Verdict::ServerOptions) };
+    let Some(path) = path(request)? else { return Ok(Checked::ServerOptions) };
     let uri = Uri::builder()
         .scheme(Scheme::HTTP)
         .authority(authority)
@@ -61,7 +61,7 @@ pub(super) fn check<B>(request: &mut Request<B>, headers: usize) -> Result<Verdi
         .map_err(|_| BAD_TARGET)?;
     *request.uri_mut() = uri;
     drop_fields_of_the_connection(request.headers_mut());
-    Ok(Verdict::Pass)
+    Ok(Checked::Pass)
 }
 
 const BAD_TARGET: Failure = Failure::Malformed("bad request target\n");
@@ -243,223 +243,5 @@ pub(super) fn other_readings(path: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(version: Version, method: &str, uri: &str, headers: &[(&str, &str)]) -> Request<()> {
-        let mut request = Request::builder().version(version).method(method).uri(uri);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        request.body(()).unwrap()
-    }
-
-    fn h1(method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<String, Failure> {
-        let mut request = request(Version::HTTP_11, method, uri, headers);
-        check(&mut request, 100).map(|verdict| match verdict {
-            Verdict::Pass => request.uri().to_string(),
-            Verdict::ServerOptions => "*".into(),
-        })
-    }
-
-    #[test]
-    fn a_good_request_gets_an_absolute_uri() {
-        let host = [("host", "a.example:8080")];
-        assert_eq!(h1("GET", "/x?y=1", &host).unwrap(), "http://a.example:8080/x?y=1");
-        assert_eq!(h1("GET", "http://A.example:8080/x", &host).unwrap(), "http://a.example:8080/x");
-        assert_eq!(h1("GET", "/", &[("host", "[::1]:80")]).unwrap(), "http://[::1]:80/");
-        assert_eq!(h1("OPTIONS", "*", &host).unwrap(), "*");
-    }
-
-    /// Was refused though it is legal.
-    #[test]
-    fn what_says_the_same_in_other_words_is_the_same() {
-        for (uri, host, seen) in [
-            ("http://a?x=1", "a", "http://a/?x=1"),
-            ("http://a?", "a", "http://a/?"),
-            ("http://a", "a", "http://a/"),
-            ("HTTP://a:80/", "A:", "http://A/"),
-            ("http://a:/x", "a:80", "http://a:80/x"),
-            ("http://a:/x", "a:0080", "http://a:0080/x"),
-            ("https://a/", "a:443", "http://a:443/"),
-            ("https://a:443/", "a", "http://a/"),
-            ("/", "a:", "http://a/"),
-            ("/", "[::1]:", "http://[::1]/"),
-            ("/", "[v1.x:y]", "http://[v1.x:y]/"),
-            ("/", "a_b~!$&'()*+,;=c", "http://a_b~!$&'()*+,;=c/"),
-        ] {
-            assert_eq!(h1("GET", uri, &[("host", host)]).as_deref(), Ok(seen), "{uri} {host}");
-        }
-        for method in ["QUERY", "PURGE", "get", "M-SEARCH"] {
-            assert_eq!(h1(method, "/", &[("host", "a")]).as_deref(), Ok("http://a/"), "{method}");
-        }
-    }
-
-    #[test]
-    fn what_could_be_read_in_two_ways_is_refused() {
-        for (method, uri, headers) in [
-            ("GET", "/", &[][..]),
-            ("GET", "/", &[("host", "a"), ("host", "b")]),
-            ("GET", "/", &[("host", "a"), ("host", "a")]),
-            ("GET", "/", &[("host", "a b")]),
-            ("GET", "/", &[("host", "")]),
-            ("GET", "/", &[("host", "user@a")]),
-            ("GET", "/", &[("host", "a:port")]),
-            ("GET", "/", &[("host", "a:99999")]),
-            ("GET", "/", &[("host", "a/b")]),
-            ("GET", "/", &[("host", ":80")]),
-            ("GET", "/", &[("host", "a:+80")]),
-            ("GET", "/", &[("host", "a::")]),
-            ("GET", "/", &[("host", "a:8 0")]),
-            ("GET", "/", &[("host", "[::1]80")]),
-            ("GET", "/", &[("host", "[]")]),
-            ("GET", "/", &[("host", "[a]")]),
-            ("GET", "/", &[("host", "[::1%25eth0]")]),
-            ("GET", "/", &[("host", "[v.x]")]),
-            ("GET", "/", &[("host", "%61")]),
-            ("GET", "/", &[("host", "::1")]),
-            ("GET", "a", &[("host", "a")]),
-            ("GET", "a:80", &[("host", "a:80")]),
-            ("GET", "/\u{e9}", &[("host", "a")]),
-            ("GET", "/?\u{e9}", &[("host", "a")]),
-            ("GET", "http://a/\u{e9}", &[("host", "a")]),
-            ("GET", "https://a:80/", &[("host", "a")]),
-            ("GET", "http://a/", &[("host", "a:443")]),
-            ("GET", "http://u:p@a/", &[("host", "a")]),
-            ("GET", "http://b/", &[("host", "a")]),
-            ("GET", "http://a:81/", &[("host", "a")]),
-            ("GET", "ftp://a/", &[("host", "a")]),
-            ("GET", "*", &[("host", "a")]),
-            ("POST", "/", &[("host", "a"), ("transfer-encoding", "identity, chunked")]),
-            ("POST", "/", &[("host", "a"), ("transfer-encoding", "gzip")]),
-            (
-                "POST",
-                "/",
-                &[
-                    ("host", "a"),
-                    ("transfer-encoding", "chunked"),
-                    ("transfer-encoding", "chunked"),
-                ],
-            ),
-        ] {
-            let answer = h1(method, uri, headers);
-            assert!(
-                matches!(answer, Err(Failure::Malformed(_))),
-                "{method} {uri} {headers:?}: {answer:?}"
-            );
-        }
-        assert_eq!(h1("TRACE", "/", &[("host", "a")]), Err(Failure::Method));
-        assert_eq!(h1("CONNECT", "a:80", &[("host", "a:80")]), Err(Failure::Method));
-    }
-
-    #[test]
-    fn paths_that_can_be_read_in_other_ways_are_seen_as_other_readers_would() {
-        for plain in ["/", "/shop", "/shop/a.b/x..c", "/a/", "/shop/x-y_z~"] {
-            assert_eq!(other_readings(plain), [""; 0], "{plain}");
-        }
-        for (path, read) in [
-            ("/x/../admin", "/admin"),
-            ("/x/%2e%2E/admin", "/admin"),
-            ("/%61dmin", "/admin"),
-            ("/%2561dmin", "/admin"),
-            ("/%61dmin/../x", "/admin/../x"),
-            ("/admin/%2e%2e/x", "/x"),
-            ("//admin/", "/admin/"),
-            ("/./admin", "/admin"),
-            ("/x%2f..%2fadmin", "/admin"),
-            ("/x\\..\\admin", "/admin"),
-            ("/x//../admin", "/admin"),
-            ("/x//../admin", "/x/admin"),
-            ("/admin/..", "/"),
-            ("/../..", "/"),
-        ] {
-            let others = other_readings(path);
-            assert!(others.iter().any(|other| other == read), "{path}: {others:?}");
-        }
-        for (path, read) in [
-            ("/%c3%a9", "/%C3%A9"),
-            ("/é", "/%C3%A9"),
-            ("/%25C3%A9", "/%C3%A9"),
-            ("/a%zz", "/a%25zz"),
-        ] {
-            assert_eq!(other_readings(path), [read], "{path}");
-        }
-        for path in ["/%C3%A9", "/a%20b", "/100%25", "/100%25/a%3Fb%23"] {
-            assert_eq!(other_readings(path), [""; 0], "the one way to write it: {path}");
-        }
-    }
-
-    #[test]
-    fn fields_that_are_for_this_connection_go_no_further() {
-        let headers = [
-            ("host", "a"),
-            ("connection", "close, X-Own"),
-            ("connection", "host, content-length"),
-            ("x-own", "1"),
-            ("x-other", "2"),
-            ("content-length", "0"),
-        ];
-        let mut request = request(Version::HTTP_11, "GET", "/", &headers);
-        assert_eq!(check(&mut request, 100), Ok(Verdict::Pass));
-        let mut left: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
-        // A map: a removal changes the order.
-        left.sort_unstable();
-        assert_eq!(left, ["connection", "content-length", "host", "x-other"]);
-    }
-
-    #[test]
-    fn old_clients_need_no_host() {
-        let mut request = request(Version::HTTP_10, "GET", "/x", &[]);
-        assert_eq!(check(&mut request, 100), Ok(Verdict::Pass));
-        assert_eq!(request.uri(), "http://localhost/x");
-    }
-
-    #[test]
-    fn in_http2_the_authority_may_stand_in_either_place_but_not_in_two_ways() {
-        let check = |uri: &str, headers: &[(&str, &str)]| {
-            let mut request = request(Version::HTTP_2, "GET", uri, headers);
-            check(&mut request, 100).map(|_| request.uri().to_string())
-        };
-        assert_eq!(check("http://a/x", &[]).unwrap(), "http://a/x");
-        assert_eq!(check("/x", &[("host", "a")]).unwrap(), "http://a/x");
-        assert_eq!(check("https://a:443/x", &[("host", "a")]).unwrap(), "http://a/x");
-        assert_eq!(check("https://a/x", &[("host", "a:443")]).unwrap(), "http://a:443/x");
-        assert_eq!(check("http://a:/x", &[("host", "a:80")]).unwrap(), "http://a:80/x");
-        assert_eq!(check("HTTPS://a/x", &[]).unwrap(), "http://a/x");
-        for (uri, headers) in [
-            ("http://a/x", &[("host", "b")][..]),
-            ("http://a:443/x", &[("host", "a")]),
-            ("https://a:80/x", &[("host", "a")]),
-            ("http://u@a/x", &[]),
-            ("http://a?x", &[]),
-            ("http://a/\u{e9}", &[]),
-            ("/x", &[]),
-            ("http://a/", &[("x", " y")]),
-            ("http://a/", &[("x", "y\t")]),
-        ] {
-            let refused = check(uri, headers);
-            assert!(
-                matches!(refused, Err(Failure::Malformed(_))),
-                "{uri} {headers:?}: {refused:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn cookies_that_http2_sends_in_pieces_are_put_together() {
-        let cookies = |version, crumbs: &[&str]| {
-            let crumbs: Vec<_> = crumbs.iter().map(|crumb| ("cookie", *crumb)).collect();
-            let mut request =
-                request(version, "GET", "/", &[&crumbs, &[("host", "a")][..]].concat());
-            // As many fields as a head may have, when they are together.
-            assert_eq!(check(&mut request, 2), Ok(Verdict::Pass));
-            let seen = request.headers().get_all(COOKIE).iter();
-            seen.map(|cookie| cookie.to_str().unwrap().to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(cookies(Version::HTTP_2, &["a=1", "b=2", "c=\"3\""]), ["a=1; b=2; c=\"3\""]);
-        assert_eq!(cookies(Version::HTTP_2, &["a=1; b=2"]), ["a=1; b=2"]);
-        assert_eq!(cookies(Version::HTTP_2, &[]), [""; 0]);
-        // HTTP/1 has one field (RFC 6265 §5.4): two are two, to whoever reads them.
-        assert_eq!(cookies(Version::HTTP_11, &["a=1"]), ["a=1"]);
-    }
-}
+#[path = "validate_tests.rs"]
+mod tests;

@@ -1,23 +1,34 @@
 //! What the peers of an exchange did to it, so that no guest is judged for that.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use host_clock::Moment;
 
-use super::failure::Failure;
+/// What the peer of a request did to its body. The peer is the client, or the plugin before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UploadFault {
+    /// It sent more than it may.
+    TooLarge,
+    /// It sent too slowly.
+    TooSlow,
+    /// The client went away, or sent what is no body; or it waits for no response any more.
+    BrokenOff,
+    /// The plugin that passed the request on broke it off.
+    BrokenOffByPlugin,
+}
 
 /// What the peer of an exchange did to it, if anything: a guest that cannot go on then has not failed.
-/// Shared by all who judge the exchange; in a chain, what the client did is seen by all.
+/// Cheap to clone: all clones are one. In a chain, what the client did is seen by all.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Verdict(Arc<Judged>);
+pub(super) struct PeerFault(Arc<Record>);
 
 #[derive(Debug, Default)]
-struct Judged {
-    peer: AtomicU8,
+struct Record {
+    /// The first one stands: what comes after follows from it.
+    fault: OnceLock<UploadFault>,
     /// Of the plugin whose request it is, for which its own peers come first.
-    before: Option<Verdict>,
+    before: Option<PeerFault>,
     /// Of the exchange around all others.
     client: Mutex<Stopwatch>,
 }
@@ -38,43 +49,30 @@ impl Stopwatch {
     }
 }
 
-pub(super) const FINE: u8 = 0;
-pub(super) const TOO_LARGE: u8 = 1;
-pub(super) const TOO_SLOW: u8 = 2;
-pub(super) const BROKEN_OFF: u8 = 3;
-
 /// A clock that stands still is looked at again no sooner than after this.
 const LOOK: Duration = Duration::from_millis(50);
 
-impl Verdict {
+impl PeerFault {
     /// Of those to whom a plugin passes on: that plugin is their peer.
     pub(super) fn behind(&self) -> Self {
-        Self(Arc::new(Judged { before: Some(self.clone()), ..Judged::default() }))
+        Self(Arc::new(Record { before: Some(self.clone()), ..Record::default() }))
     }
 
-    /// The answer that the peer is owed for what it did. A plugin that broke its request off is owed
-    /// none: [`Failure::Plugin`] is for who waits for the plugin's answer, if there is none better.
-    pub(super) fn failure(&self) -> Option<Failure> {
+    /// What the peer did. What the client did comes before what a plugin did.
+    pub(super) fn fault(&self) -> Option<UploadFault> {
         let before = self.0.before.as_ref();
-        before.and_then(Self::failure).or_else(|| match self.0.peer.load(Ordering::Acquire) {
-            FINE => None,
-            TOO_LARGE => Some(Failure::BodyTooLarge),
-            TOO_SLOW => Some(Failure::BodyTooSlow),
-            _ if before.is_some() => Some(Failure::Plugin),
-            _ => Some(Failure::PeerGone),
+        before.and_then(Self::fault).or_else(|| match self.0.fault.get() {
+            Some(UploadFault::BrokenOff) if before.is_some() => {
+                Some(UploadFault::BrokenOffByPlugin)
+            }
+            fault => fault.copied(),
         })
     }
 
-    /// The same, of the client or of whoever sent too much: a plugin that broke its request off is owed
-    /// nothing, so what the guest made of that stands.
-    pub(super) fn fault(&self) -> Option<Failure> {
-        self.failure().filter(|failure| *failure != Failure::Plugin)
-    }
-
-    /// Nobody waits for the answer any more. To be said before the guest is dropped: those behind it
+    /// The response is not waited for any more. To be said before the guest is dropped: those behind it
     /// see their ends of its bodies break, maybe on another thread, and are not to blame.
     pub(super) fn peer_is_gone(&self) {
-        self.set(BROKEN_OFF);
+        self.set(UploadFault::BrokenOff);
     }
 
     /// Says so when it is dropped. To be made behind the guest, so that it goes before the guest does.
@@ -82,10 +80,10 @@ impl Verdict {
         PeerGone(Some(self))
     }
 
-    /// The first word stands: what comes after follows from it.
-    pub(super) fn set(&self, verdict: u8) {
-        // Who came first is what the peer is told; that another was there before is no error.
-        self.0.peer.compare_exchange(FINE, verdict, Ordering::AcqRel, Ordering::Acquire).ok();
+    /// Takes note of what the peer did, unless it has done something before.
+    pub(super) fn set(&self, fault: UploadFault) {
+        // That another was there before is no error.
+        self.0.fault.set(fault).ok();
     }
 
     /// A guest waits for bytes of the client, which has time until then; or does not any more.
@@ -128,7 +126,7 @@ impl Verdict {
 }
 
 /// Says that the peer is gone unless it is told that somebody waits.
-pub(super) struct PeerGone<'a>(Option<&'a Verdict>);
+pub(super) struct PeerGone<'a>(Option<&'a PeerFault>);
 
 impl PeerGone<'_> {
     /// The guest has come to an end of its own.
@@ -139,8 +137,8 @@ impl PeerGone<'_> {
 
 impl Drop for PeerGone<'_> {
     fn drop(&mut self) {
-        if let Some(verdict) = self.0 {
-            verdict.peer_is_gone();
+        if let Some(peer_fault) = self.0 {
+            peer_fault.peer_is_gone();
         }
     }
 }
@@ -155,29 +153,29 @@ mod tests {
 
     #[test]
     fn what_the_client_does_is_known_to_all_behind() {
-        let client = Verdict::default();
+        let client = PeerFault::default();
         let behind = client.behind().behind();
         client.on_drop().defuse();
-        assert_eq!(behind.failure(), None);
+        assert_eq!(behind.fault(), None);
         drop(client.on_drop());
-        assert_eq!(behind.failure(), Some(Failure::PeerGone));
+        assert_eq!(behind.fault(), Some(UploadFault::BrokenOff));
     }
 
     #[test]
     fn the_first_word_on_an_upload_stands() {
-        let verdict = Verdict::default();
-        verdict.set(TOO_SLOW);
-        verdict.peer_is_gone();
-        assert_eq!(verdict.failure(), Some(Failure::BodyTooSlow));
+        let peer_fault = PeerFault::default();
+        peer_fault.set(UploadFault::TooSlow);
+        peer_fault.peer_is_gone();
+        assert_eq!(peer_fault.fault(), Some(UploadFault::TooSlow));
     }
 
     /// A client that sent a byte now and then made a guest late that could only wait for it.
     #[tokio::test(start_paused = true)]
     async fn the_time_that_a_client_takes_is_not_the_guests() {
-        let client = Verdict::default();
+        let client = PeerFault::default();
         let behind = client.behind();
         let began = Moment::now();
-        let clock = async {
+        let deadlines = async {
             behind.time_without_client(3 * SECOND).await;
             began.elapsed()
         };
@@ -191,14 +189,14 @@ mod tests {
                 assert!(!behind.waits_for_client());
             }
         };
-        let (took, ()) = tokio::join!(clock, waits);
+        let (took, ()) = tokio::join!(deadlines, waits);
         assert!((203 * SECOND..204 * SECOND).contains(&took), "{took:?}");
     }
 
     /// Nobody need read on: then nobody notices that the client is too slow.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_nothing_is_waited_for_no_longer_than_its_time() {
-        let client = Verdict::default();
+        let client = PeerFault::default();
         let began = Moment::now();
         client.client_is_waited_for(Some(began + 30 * SECOND));
         client.time_without_client(3 * SECOND).await;

@@ -1,66 +1,72 @@
-//! An answer on its way from one instance into another.
+//! A response on its way from one instance into another.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::answer::Answer;
-use super::clock::Behind;
+use super::deadlines::Downstream;
+use super::response_body::ResponseBody;
 use crate::component::{BodyError, WasiBody};
 
 /// Frames that wait between two instances. One, so that who writes goes no faster than who reads.
 const FRAMES: usize = 1;
 
-/// What goes through the pipe. An end without [`Piece::End`] is a break.
-enum Piece {
+/// What goes through the channel. An end without [`Piece::End`] is a break.
+pub(super) enum Piece {
     Frame(Frame<Bytes>),
     End,
     Broken,
 }
 
-/// An answer as a body for another instance, and what has to be awaited for it to get its frames.
-/// An answer that is there whole needs nobody.
-pub(super) fn piped(
-    answer: Answer,
-    behind: Behind,
-) -> (WasiBody, Option<impl Future<Output = ()> + Send>) {
-    if answer.is_whole() {
-        let whole = answer.map_err(|_| BodyError::HttpResponseIncomplete);
-        return (whole.boxed_unsync(), None);
-    }
-    let size = answer.size_hint();
+/// The reader's end of a body.
+pub(super) enum BodyReceiver {
+    /// All of it is here.
+    Whole(Bytes),
+    Pieces(mpsc::Receiver<Piece>, SizeHint),
+}
+
+/// The reader's end of a response body, and what has to be awaited for it to get its frames: nothing, if
+/// all of it is here.
+pub(super) fn body_channel(
+    body: ResponseBody,
+    downstream: Downstream,
+) -> (BodyReceiver, Option<impl Future<Output = ()> + Send>) {
+    let body = match body.into_whole() {
+        Ok(whole) => return (BodyReceiver::Whole(whole), None),
+        Err(body) => body,
+    };
+    let size = body.size_hint();
     let (send, pieces) = mpsc::channel(FRAMES);
-    let pipe = Pipe { pieces, size, ended: false };
-    (pipe.boxed_unsync(), Some(pump(answer, send, behind)))
+    (BodyReceiver::Pieces(pieces, size), Some(pump(body, send, downstream)))
 }
 
 /// How fast this goes is no matter of who answers: where nobody takes the pieces, the plugin's limits
 /// bound that, and the patience of its client's connection.
-async fn pump(mut answer: Answer, send: mpsc::Sender<Piece>, behind: Behind) {
+async fn pump(mut body: ResponseBody, send: mpsc::Sender<Piece>, downstream: Downstream) {
     loop {
-        let owed = behind.owe();
-        let frame = answer.frame().await;
+        let pending = downstream.pending();
+        let frame = body.frame().await;
         let (piece, last) = match frame {
             Some(Ok(frame)) => (Piece::Frame(frame), false),
             None => (Piece::End, true),
             Some(Err(_)) => {
-                behind.broke_off();
+                downstream.broke_off();
                 (Piece::Broken, true)
             }
         };
-        drop(owed);
+        drop(pending);
         let open = match send.try_send(piece) {
             Ok(()) => true,
             Err(TrySendError::Closed(_)) => false,
             Err(TrySendError::Full(piece)) => tokio::select! {
                 biased;
                 sent = send.send(piece) => sent.is_ok(),
-                () = answer.is_overdue() => false,
+                () = body.is_overdue() => false,
             },
         };
         if !open || last {
@@ -69,13 +75,27 @@ async fn pump(mut answer: Answer, send: mpsc::Sender<Piece>, behind: Behind) {
     }
 }
 
-struct Pipe {
+impl BodyReceiver {
+    /// The body for another instance. It keeps `writer`, whatever awaits the frames, as long as it may
+    /// need that.
+    pub(super) fn into_body<W: Send + Unpin + 'static>(self, writer: W) -> WasiBody {
+        match self {
+            Self::Whole(whole) => Full::new(whole).map_err(|never| match never {}).boxed_unsync(),
+            Self::Pieces(pieces, size) => {
+                ChannelBody { pieces, size, ended: false, _writer: writer }.boxed_unsync()
+            }
+        }
+    }
+}
+
+struct ChannelBody<W> {
     pieces: mpsc::Receiver<Piece>,
     size: SizeHint,
     ended: bool,
+    _writer: W,
 }
 
-impl Body for Pipe {
+impl<W: Unpin> Body for ChannelBody<W> {
     type Data = Bytes;
     type Error = BodyError;
 

@@ -9,19 +9,19 @@ use crate::lifecycle::Guard;
 
 /// What an exchange is called in logs and among the survivors of a drain.
 #[derive(Debug)]
-pub(super) struct Label {
+pub(super) struct ExchangeInfo {
     method: Method,
     uri: Uri,
     /// Of which exchange it is a part, in a chain.
-    pub(super) of: Option<u64>,
+    pub(super) part_of: Option<u64>,
     /// Once it has an instance: who waits for one may get one of a newer generation.
     server: Mutex<Option<(Arc<str>, u64)>>,
 }
 
-impl Label {
-    pub(super) fn new<B>(request: &Request<B>, of: Option<u64>) -> Self {
+impl ExchangeInfo {
+    pub(super) fn new<B>(request: &Request<B>, part_of: Option<u64>) -> Self {
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        Self { method, uri, of, server: Mutex::default() }
+        Self { method, uri, part_of, server: Mutex::default() }
     }
 
     pub(super) fn server(&self) -> MutexGuard<'_, Option<(Arc<str>, u64)>> {
@@ -30,7 +30,7 @@ impl Label {
 
     /// The number of its exchange: of the one around it, in a chain.
     pub(super) fn exchange(&self, guard: &Guard) -> u64 {
-        self.of.unwrap_or_else(|| guard.id())
+        self.part_of.unwrap_or_else(|| guard.id())
     }
 
     pub(super) fn component(&self) -> Option<Arc<str>> {
@@ -53,13 +53,13 @@ fn cut(text: &str) -> (&str, &'static str) {
         .map_or((text, ""), |it| (it.0, "…"))
 }
 
-impl fmt::Display for Label {
+impl fmt::Display for ExchangeInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { method, uri, .. } = self;
         let path = uri.path_and_query().map_or("*", |path| path.as_str());
         let ((method, more), (path, on)) = (cut(method.as_str()), cut(path));
         write!(f, "{method}{more} {path}{on}")?;
-        if let Some(exchange) = self.of {
+        if let Some(exchange) = self.part_of {
             write!(f, " of exchange={exchange}")?;
         }
         self.generation().map_or(Ok(()), |generation| write!(f, " generation={generation}"))
@@ -73,12 +73,12 @@ mod tests {
     /// A plugin could pass on a path of 64 KiB, and a line of the log was as long.
     #[test]
     fn a_long_path_is_cut() {
-        let label = |path: &str| {
-            Label::new(&Request::builder().uri(path).body(()).unwrap(), None).to_string()
+        let info = |path: &str| {
+            ExchangeInfo::new(&Request::builder().uri(path).body(()).unwrap(), None).to_string()
         };
         let shown = format!("/{}", "x".repeat(SHOWN - 1));
-        assert_eq!(label(&shown), format!("GET {shown}"));
-        assert_eq!(label(&format!("{shown}x")), format!("GET {shown}…"));
-        assert_eq!(label(&format!("/{}", "é".repeat(SHOWN))).len(), "GET /…".len() + SHOWN - 2);
+        assert_eq!(info(&shown), format!("GET {shown}"));
+        assert_eq!(info(&format!("{shown}x")), format!("GET {shown}…"));
+        assert_eq!(info(&format!("/{}", "é".repeat(SHOWN))).len(), "GET /…".len() + SHOWN - 2);
     }
 }

@@ -1,0 +1,106 @@
+//! The right to an instance: what a request waits for before a component serves it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use host_manifest::{ComponentConfig, MinRate};
+use tracing::warn;
+
+use super::blame::ExchangeError;
+use super::failure::Failure;
+use super::pipeline::Pipeline;
+use crate::component::Generation;
+use crate::net::Scarcity;
+use crate::site::{BreakerState, CircuitBreaker, InstancePermit, Slot};
+
+/// A slow peer that is cut for the sake of who waits has gone after this.
+const CUT_WITHIN: Duration = Duration::from_secs(1);
+
+/// Admits requests to instances of what the slot has.
+#[derive(Debug)]
+pub(super) struct Admission {
+    site: Arc<Slot>,
+    /// Told of each request that waits.
+    scarcity: Arc<Scarcity>,
+    min_rate: Option<MinRate>,
+}
+
+/// The right to an instance of a component, and what that was at the moment. Dropping it lets the next
+/// one in.
+pub(super) struct Admitted {
+    _permit: InstancePermit,
+    pub(super) generation: Arc<Generation>,
+    pub(super) config: Arc<ComponentConfig>,
+    breaker: Option<Arc<CircuitBreaker>>,
+}
+
+impl Admission {
+    pub(super) fn new(site: Arc<Slot>, scarcity: Arc<Scarcity>, min_rate: Option<MinRate>) -> Self {
+        Self { site, scarcity, min_rate }
+    }
+
+    /// Where the current site is.
+    pub(super) fn site(&self) -> &Slot {
+        &self.site
+    }
+
+    /// Who is told that requests wait.
+    pub(super) fn scarcity(&self) -> &Arc<Scarcity> {
+        &self.scarcity
+    }
+
+    /// Waits for the right to an instance of the first component of `pipeline`. `is_passed_on` by a plugin, a
+    /// request takes what its exchange holds already. Bounded by the queue's wait; cancel-safe.
+    ///
+    /// # Errors
+    /// When there is no such component, it is put aside, has no instance in time, or the stop cuts.
+    pub(super) async fn admit(
+        &self,
+        pipeline: &Pipeline,
+        is_passed_on: bool,
+    ) -> Result<Admitted, ExchangeError> {
+        let refused = ExchangeError::Refused;
+        let was = pipeline.latest(&self.site.current()).cloned();
+        let was = was.ok_or_else(|| refused(Failure::NoRoute))?;
+        if let Some(breaker) = &was.breaker
+            && let BreakerState::Open(left) = breaker.state()
+        {
+            return Err(refused(Failure::put_aside(left)));
+        }
+        let permit = async {
+            if is_passed_on {
+                return was.bulkhead.acquire_in_chain(pipeline.permits()).await;
+            }
+            let more = self.scarcity.is_held_up().then_some(self.min_rate).flatten();
+            let more = more.map_or(Duration::ZERO, |rate| rate.grace + CUT_WITHIN);
+            let stages = pipeline.limits().count();
+            let permit = was.bulkhead.acquire(pipeline.permits(), stages, more);
+            self.scarcity.wait_for(permit).await
+        };
+        let permit = tokio::select! {
+            biased;
+            permit = permit => permit.map_err(|_| refused(Failure::AtLimit))?,
+            why = self.site.cut() => return Err(ExchangeError::Cut(why)),
+        };
+        // Now that it begins: what waited does not run on code that was replaced since.
+        let site = self.site.current();
+        let app = pipeline.latest(&site).unwrap_or(&was);
+        Ok(Admitted {
+            _permit: permit,
+            generation: app.generation.clone(),
+            config: app.manifest.clone(),
+            breaker: app.breaker.clone(),
+        })
+    }
+}
+
+impl Admitted {
+    /// The component has failed: that counts where somebody counts.
+    pub(super) fn count_failure(&self) {
+        if let Some(breaker) = &self.breaker
+            && breaker.count_failure()
+        {
+            warn!(component = %self.config.name, "component keeps failing and is put aside");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Whose fault it is that an exchange, or its part behind a plugin, does not end well. Decided here, and
+//! nowhere else.
+//!
+//! ```text
+//! what ended it (ExchangeError) ─┐
+//! what the peer did (UploadFault) ├─→ blame ─→ is the breaker charged? is an open plugin left out?
+//! who is waited for (Awaited) ───┘
+//! ```
+
+use std::fmt;
+use std::time::Duration;
+
+use super::failure::Failure;
+use super::peer_fault::UploadFault;
+use crate::component::{CutReason, GuestFailure};
+
+/// What ended an exchange, or its part behind a plugin, before its end.
+#[derive(Clone, Debug)]
+pub(super) enum ExchangeError {
+    /// There is no instance for it, or it asks for more than it may.
+    Refused(Failure),
+    /// Its peer did not send the request as it should.
+    Upload(UploadFault),
+    /// The guest failed.
+    Guest(GuestFailure),
+    /// A deadline of the guest has passed.
+    Late(Deadline),
+    /// The body of the response broke off where the guest hands it over.
+    BodyBroken(String),
+    /// The body of the response is larger than its limit.
+    BodyTooLarge,
+    /// It was ended by force.
+    Cut(CutReason),
+}
+
+/// Which time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deadline {
+    /// For the head of the response, or for the exchange before there was one.
+    Head,
+    /// For the next frame of the response.
+    Silence(Duration),
+    /// For the exchange.
+    Total,
+}
+
+/// Who had to do something when a deadline passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// The guest itself.
+    Guest,
+    /// The client, which sends or reads, or those behind a plugin. They have deadlines of their own.
+    Others,
+}
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// The component. Its breaker counts that.
+    Guest,
+    /// Who sent the request: the client, or the plugin before.
+    Peer,
+    /// The plugin that passed the request on, and broke it off.
+    Plugin,
+    /// Others than the component, who are judged by themselves.
+    Others,
+    /// Not to be told: the component hands over a body that others may have written.
+    Unknown,
+    /// The host has no instance for it.
+    Host,
+    /// The stop of the process.
+    Stop,
+    /// A swap, whose time for the old version is over.
+    Swap,
+}
+
+/// Whose fault it is that `error` has ended an exchange whose peer did this to it, if anything, while
+/// `awaited` had to do something.
+pub(super) fn blame(error: &ExchangeError, peer: Option<UploadFault>, awaited: Awaited) -> Blame {
+    let peer = match error {
+        ExchangeError::Upload(fault) => Some(*fault),
+        _ => peer,
+    };
+    match (error, peer) {
+        (ExchangeError::Cut(CutReason::Stop), _) => Blame::Stop,
+        (ExchangeError::Cut(CutReason::Retired), _) => Blame::Swap,
+        (ExchangeError::Refused(Failure::BodyTooLarge), _) => Blame::Peer,
+        (ExchangeError::Refused(_), _)
+        | (ExchangeError::Guest(GuestFailure::PoolFull | GuestFailure::NoMemory), _) => Blame::Host,
+        // What a guest makes of half a request is no failure of its own.
+        (_, Some(UploadFault::BrokenOffByPlugin)) => Blame::Plugin,
+        (_, Some(_)) | (ExchangeError::Upload(_), None) => Blame::Peer,
+        (ExchangeError::Guest(_), None) => Blame::Guest,
+        (ExchangeError::Late(_), None) => match awaited {
+            Awaited::Guest => Blame::Guest,
+            Awaited::Others => Blame::Others,
+        },
+        (ExchangeError::BodyBroken(_) | ExchangeError::BodyTooLarge, None) => Blame::Unknown,
+    }
+}
+
+impl Blame {
+    /// Whether the breaker of the component counts it.
+    pub(super) fn charges_the_component(self) -> bool {
+        self == Self::Guest
+    }
+
+    /// Whether the request may go on without the plugin that could not serve it, if that is open. A plugin
+    /// that hangs until its time is up after a swap is left out like any that hangs.
+    pub(super) fn leaves_the_plugin_out(self) -> bool {
+        !matches!(self, Self::Peer | Self::Stop)
+    }
+}
+
+impl ExchangeError {
+    /// What the peer is told, if the head of the response has not gone out. To the peer of a plugin the host
+    /// is a gateway (RFC 9110 §15.6.3).
+    pub(super) fn failure(&self, is_plugin: bool) -> Failure {
+        match self {
+            Self::Refused(failure) => *failure,
+            Self::Upload(fault) => (*fault).into(),
+            Self::Guest(why) => gateway(why.into(), is_plugin),
+            Self::Late(_) => Failure::GuestTooSlow,
+            Self::BodyBroken(_) | Self::BodyTooLarge => gateway(Failure::Guest, is_plugin),
+            Self::Cut(why) => (*why).into(),
+        }
+    }
+
+    /// The same, to a peer that did this to its request: the fault of a client comes first. A plugin that
+    /// broke its request off is owed nothing, so what the guest made of that stands.
+    pub(super) fn failure_for(&self, peer: Option<UploadFault>, is_plugin: bool) -> Failure {
+        match peer {
+            None | Some(UploadFault::BrokenOffByPlugin) => self.failure(is_plugin),
+            Some(fault) => fault.into(),
+        }
+    }
+
+    /// Whether it was ended by force.
+    pub(super) fn is_cut(&self) -> bool {
+        matches!(self, Self::Cut(_))
+    }
+}
+
+fn gateway(failure: Failure, is_plugin: bool) -> Failure {
+    if is_plugin && failure == Failure::Guest { Failure::Plugin } else { failure }
+}
+
+impl From<UploadFault> for Failure {
+    fn from(fault: UploadFault) -> Self {
+        match fault {
+            UploadFault::TooLarge => Self::BodyTooLarge,
+            UploadFault::TooSlow => Self::BodyTooSlow,
+            UploadFault::BrokenOff => Self::PeerGone,
+            UploadFault::BrokenOffByPlugin => Self::Plugin,
+        }
+    }
+}
+
+impl fmt::Display for ExchangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(failure) => write!(f, "{failure:?}"),
+            Self::Upload(fault) => write!(f, "{fault:?}"),
+            Self::Guest(why) => why.fmt(f),
+            Self::Late(Deadline::Head) => f.write_str("guest sent no head in time"),
+            Self::Late(Deadline::Silence(patience)) => {
+                write!(f, "guest sent nothing for {patience:?}")
+            }
+            Self::Late(Deadline::Total) => f.write_str("the exchange took too long"),
+            Self::BodyBroken(why) => write!(f, "guest broke off its body: {why}"),
+            Self::BodyTooLarge => f.write_str("guest sent more than its limit, response-body"),
+            Self::Cut(CutReason::Stop) => f.write_str("cut by the stop"),
+            Self::Cut(CutReason::Retired) => f.write_str("cut with its retired generation"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that is decided: whose fault it is, whether the breaker counts it, whether an open plugin is left
+    /// out, and the status for the peers of an application and of a plugin.
+    #[test]
+    fn the_table_of_blame() {
+        use Awaited::{Guest, Others};
+        use ExchangeError::{BodyBroken, BodyTooLarge, Cut, Late, Refused, Upload};
+        use UploadFault::{BrokenOff, BrokenOffByPlugin, TooLarge, TooSlow};
+
+        let trap = || ExchangeError::Guest(GuestFailure::Trapped("unreachable".into()));
+        let cpu = || ExchangeError::Guest(GuestFailure::CpuTime(Duration::from_secs(1)));
+        let silence = Late(Deadline::Silence(Duration::from_secs(1)));
+        for (error, peer, awaited, whose, status, of_a_plugin) in [
+            // The component, by itself.
+            (trap(), None, Guest, Blame::Guest, 500, 502),
+            (cpu(), None, Guest, Blame::Guest, 504, 504),
+            (trap(), None, Others, Blame::Guest, 500, 502),
+            (Late(Deadline::Head), None, Guest, Blame::Guest, 504, 504),
+            (silence.clone(), None, Guest, Blame::Guest, 504, 504),
+            (Late(Deadline::Total), None, Guest, Blame::Guest, 504, 504),
+            // It can only wait: for its client, or for those behind it.
+            (Late(Deadline::Head), None, Others, Blame::Others, 504, 504),
+            (silence, None, Others, Blame::Others, 504, 504),
+            (Late(Deadline::Total), None, Others, Blame::Others, 504, 504),
+            // Its peer did not send its request well: nothing that follows is a failure of the guest.
+            (Upload(TooLarge), None, Guest, Blame::Peer, 413, 413),
+            (Upload(TooSlow), None, Guest, Blame::Peer, 408, 408),
+            (Upload(BrokenOff), None, Guest, Blame::Peer, 400, 400),
+            (Refused(Failure::BodyTooLarge), None, Guest, Blame::Peer, 413, 413),
+            (trap(), Some(TooLarge), Guest, Blame::Peer, 413, 413),
+            (trap(), Some(BrokenOff), Guest, Blame::Peer, 400, 400),
+            (Late(Deadline::Total), Some(TooSlow), Guest, Blame::Peer, 408, 408),
+            (BodyBroken("x".into()), Some(BrokenOff), Guest, Blame::Peer, 400, 400),
+            // The plugin before it broke the request off. What the guest makes of that is told.
+            (Upload(BrokenOffByPlugin), None, Guest, Blame::Plugin, 502, 502),
+            (trap(), Some(BrokenOffByPlugin), Guest, Blame::Plugin, 500, 502),
+            (Late(Deadline::Head), Some(BrokenOffByPlugin), Guest, Blame::Plugin, 504, 504),
+            // It may hand over what others have written.
+            (BodyBroken("x".into()), None, Guest, Blame::Unknown, 500, 502),
+            (BodyTooLarge, None, Guest, Blame::Unknown, 500, 502),
+            // The host.
+            (Refused(Failure::AtLimit), None, Guest, Blame::Host, 503, 503),
+            (Refused(Failure::PutAside(7)), None, Guest, Blame::Host, 503, 503),
+            (Refused(Failure::NoRoute), None, Guest, Blame::Host, 404, 404),
+            (ExchangeError::Guest(GuestFailure::PoolFull), None, Guest, Blame::Host, 503, 503),
+            (ExchangeError::Guest(GuestFailure::NoMemory), None, Guest, Blame::Host, 503, 503),
+            // A cut, whatever else has happened.
+            (Cut(CutReason::Stop), None, Guest, Blame::Stop, 503, 503),
+            (Cut(CutReason::Stop), Some(BrokenOffByPlugin), Others, Blame::Stop, 503, 503),
+            (Cut(CutReason::Retired), None, Guest, Blame::Swap, 503, 503),
+        ] {
+            let case = format!("{error:?} {peer:?} {awaited:?}");
+            assert_eq!(blame(&error, peer, awaited), whose, "{case}");
+            let told = |is_plugin| error.failure_for(peer, is_plugin).status().as_u16();
+            assert_eq!((told(false), told(true)), (status, of_a_plugin), "{case}");
+        }
+        for (whose, charges, leaves_out) in [
+            (Blame::Guest, true, true),
+            (Blame::Peer, false, false),
+            (Blame::Plugin, false, true),
+            (Blame::Others, false, true),
+            (Blame::Unknown, false, true),
+            (Blame::Host, false, true),
+            (Blame::Stop, false, false),
+            (Blame::Swap, false, true),
+        ] {
+            let decided = (whose.charges_the_component(), whose.leaves_the_plugin_out());
+            assert_eq!(decided, (charges, leaves_out), "{whose:?}");
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The body that a guest writes, with the guest itself inside.
+//!
+//! The message ends well only if the guest ended it well. A guest that traps, is cut or runs out of
+//! time closes its end like one that has finished, and only here is the difference known: then the
+//! body ends in an error, and hyper breaks the message on the wire.
+
+use std::collections::VecDeque;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
+use tokio::task::yield_now;
+use tracing::{debug, info, warn};
+
+use super::admission::Admitted;
+use super::afterwork::{Afterwork, Remainder, log_failure};
+use super::blame::{Awaited, Deadline, ExchangeError, blame};
+use super::deadlines::Deadlines;
+use super::exchange_info::ExchangeInfo;
+use super::peer_fault::{PeerFault, UploadFault};
+use crate::component::{CutReason, GuestFailure, Running, WasiBody};
+use crate::lifecycle::Guard;
+
+/// Empty frames taken from a guest in one go, before others get their turn. They are dropped:
+/// forwarded over HTTP/2 they would grow the heap (wasmtime advisory f8mm).
+const EMPTY_FRAMES: usize = 32;
+
+/// How often a guest that waits for its client is looked at before its head goes out: a body that is broken
+/// already is the client's fault, and it is told so as long as it can be.
+const LOOKS: usize = 2;
+
+/// A guest's body with everything that lives as long as it.
+pub(super) struct GuestBody {
+    body: WasiBody,
+    /// Taken when the body ends.
+    work: Option<GuestWork>,
+    idle_timeout: Duration,
+    deadlines: Deadlines,
+    /// What is still owed of a declared length.
+    owed: Option<u64>,
+    /// What it may still be, if that is bounded.
+    room: Option<u64>,
+    /// Taken before the head went out.
+    early: VecDeque<Frame<Bytes>>,
+    /// The exchange's, once the guest is done with it.
+    guard: Option<Guard>,
+    timers: Timers,
+}
+
+/// A guest at work, and what it holds.
+pub(super) struct GuestWork {
+    pub(super) running: Running,
+    pub(super) admitted: Admitted,
+    /// What its peer did to it.
+    pub(super) peer_fault: PeerFault,
+    pub(super) guard: Guard,
+    pub(super) info: Arc<ExchangeInfo>,
+    pub(super) afterwork: Afterwork,
+}
+
+type Timer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Made when first needed: most bodies are there at once.
+#[derive(Default)]
+struct Timers {
+    /// Since when the guest is waited for.
+    idle: Option<Timer<()>>,
+    total: Option<Timer<()>>,
+    cut: Option<Timer<CutReason>>,
+}
+
+/// What there was of a body before the head went out.
+pub(super) enum FirstLook {
+    /// All of it, with the guard of its exchange.
+    Whole(Bytes, Option<Guard>),
+    /// Some of it, or nothing: the rest is polled for.
+    More,
+}
+
+type PolledFrame = Poll<Option<Result<Frame<Bytes>, ExchangeError>>>;
+
+impl GuestWork {
+    /// The response is delivered, or all of it is in our hands: a guest with nothing left to do is
+    /// dropped, another works on. Gives back the exchange's guard.
+    ///
+    /// `unwanted` is a body that nobody is going to read.
+    pub(super) fn finish(
+        mut self,
+        unwanted: Option<WasiBody>,
+        cx: Option<&mut Context<'_>>,
+    ) -> Guard {
+        self.running.release();
+        let mut noop = Context::from_waker(Waker::noop());
+        let exchange = self.exchange();
+        match self.running.poll_work(cx.unwrap_or(&mut noop)) {
+            Poll::Ready(Ok(())) => self.guard,
+            Poll::Ready(Err(why)) => {
+                log_failure(exchange, self.admitted.generation.name(), why, &self.peer_fault);
+                self.guard
+            }
+            Poll::Pending => {
+                let Self { running, admitted, peer_fault, guard, info, afterwork } = self;
+                let rest = Remainder { running, unwanted, admitted, exchange, peer_fault };
+                afterwork.begin(rest, info);
+                guard
+            }
+        }
+    }
+
+    /// What the log calls it: in a chain, all parts go by the exchange that they are of.
+    fn exchange(&self) -> u64 {
+        self.info.exchange(&self.guard)
+    }
+
+    /// The message is broken: the guest ends here.
+    fn break_off(mut self, error: ExchangeError, awaited: Awaited) -> ExchangeError {
+        let (exchange, info) = (self.exchange(), &self.info);
+        let generation = &self.admitted.generation;
+        let (component, generation) = (generation.name(), generation.number());
+        let upload = self.peer_fault.fault();
+        if blame(&error, upload, awaited).charges_the_component() {
+            self.admitted.count_failure();
+        }
+        if error.is_cut() {
+            self.guard.mark_cut();
+        }
+        match upload {
+            Some(UploadFault::BrokenOff | UploadFault::BrokenOffByPlugin) => {
+                debug!(exchange, component, generation, why = %error, "peer gone: {info}");
+            }
+            Some(fault) => info!(exchange, component, generation, ?fault, "broken off: {info}"),
+            None => {
+                warn!(exchange, component, generation, why = %error, "answer broken off: {info}");
+            }
+        }
+        error
+    }
+}
+
+impl GuestBody {
+    /// The body of a guest at `work`, which owes so many bytes if its head said so, and may pause for
+    /// `idle_timeout`.
+    pub(super) fn new(
+        body: WasiBody,
+        work: GuestWork,
+        deadlines: Deadlines,
+        idle_timeout: Duration,
+        owed: Option<u64>,
+    ) -> Self {
+        let room = work.admitted.config.limits.response_body;
+        Self {
+            body,
+            work: Some(work),
+            idle_timeout,
+            deadlines,
+            owed,
+            room,
+            early: VecDeque::new(),
+            guard: None,
+            timers: Timers::default(),
+        }
+    }
+
+    /// Looks, before the head goes out, at what the guest has already written: a guest that has
+    /// failed by now gets a response of the host's, and a body that is whole is sent as one.
+    ///
+    /// # Errors
+    /// Why the body is broken off already.
+    pub(super) async fn first_look(&mut self) -> Result<FirstLook, ExchangeError> {
+        let peer_fault = self.work.as_ref().map(|work| work.peer_fault.clone());
+        let first = poll_fn(|cx| Poll::Ready(self.begin(cx))).await?;
+        if matches!(first, FirstLook::More) {
+            for _ in 0..LOOKS {
+                if !peer_fault.as_ref().is_some_and(PeerFault::waits_for_client) {
+                    break;
+                }
+                // hyper has a turn, and reads what is here of the upload.
+                yield_now().await;
+                poll_fn(|cx| Poll::Ready(self.look_again(cx))).await?;
+            }
+        }
+        Ok(first)
+    }
+
+    fn begin(&mut self, cx: &mut Context<'_>) -> Result<FirstLook, ExchangeError> {
+        let first = match self.poll_frame(cx) {
+            Poll::Ready(Some(first)) => first?,
+            Poll::Ready(None) | Poll::Pending => return Ok(FirstLook::More),
+        };
+        let data = match first.into_data() {
+            Ok(data) => data,
+            Err(trailers) => {
+                self.early.push_back(trailers);
+                return Ok(FirstLook::More);
+            }
+        };
+        match self.poll_frame(cx) {
+            Poll::Ready(None) => return Ok(FirstLook::Whole(data, self.guard.take())),
+            Poll::Ready(Some(second)) => self.early.extend([Frame::data(data), second?]),
+            Poll::Pending => self.early.push_back(Frame::data(data)),
+        }
+        Ok(FirstLook::More)
+    }
+
+    /// Looks once more, for a guest that waits for its client: what that has sent may be no body.
+    fn look_again(&mut self, cx: &mut Context<'_>) -> Result<(), ExchangeError> {
+        if let Poll::Ready(Some(frame)) = self.poll_frame(cx) {
+            self.early.push_back(frame?);
+        }
+        Ok(())
+    }
+
+    /// Gives hyper the next frame. Only what it has been given counts as delivered: hyper writes
+    /// the head by what is owed then.
+    pub(super) fn hand_over(&mut self, cx: &mut Context<'_>) -> PolledFrame {
+        let frame = match self.early.pop_front() {
+            Some(early) => Poll::Ready(Some(Ok(early))),
+            None => self.poll_frame(cx),
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let (Some(owed), Some(data)) = (&mut self.owed, frame.data_ref())
+        {
+            *owed = owed.saturating_sub(data.len() as u64);
+        }
+        frame
+    }
+
+    /// Whether all of it was handed over, and the guest has said that this was all.
+    pub(super) fn has_ended(&self) -> bool {
+        self.work.is_none() && self.early.is_empty()
+    }
+
+    /// Bytes that are still to come, if the head has said how many there are.
+    pub(super) fn owed(&self) -> Option<u64> {
+        self.owed
+    }
+
+    /// Waits until its time is up or it is cut; none once the guest is done. Holds nothing of it.
+    pub(super) fn overdue(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
+        let cut = self.work.as_ref()?.admitted.generation.cut();
+        let total = self.deadlines.total;
+        Some(async move {
+            let over = async {
+                match total {
+                    Some(total) => host_clock::until(total).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                _ = cut => {}
+                () = over => {}
+            }
+        })
+    }
+
+    /// Takes the next frame from the guest.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> PolledFrame {
+        let Some(work) = &mut self.work else { return Poll::Ready(None) };
+        if let Some(why) = work.admitted.generation.cut_reason() {
+            return self.fail(ExchangeError::Cut(why));
+        }
+        if self.deadlines.is_over() {
+            return self.fail(ExchangeError::Late(Deadline::Total));
+        }
+        let worked = work.running.poll_work(cx);
+        for _ in 0..EMPTY_FRAMES {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if frame.data_ref().is_some_and(Bytes::is_empty) {
+                        continue;
+                    }
+                    return self.take(frame);
+                }
+                Poll::Ready(Some(Err(why))) => {
+                    return self.fail(ExchangeError::BodyBroken(format!("{why:?}")));
+                }
+                Poll::Ready(None) => return self.end(cx, worked),
+                Poll::Pending => {
+                    return match work.running.poll_answered(worked) {
+                        Poll::Ready(Err(why)) => self.fail(ExchangeError::Guest(why)),
+                        Poll::Ready(Ok(())) => {
+                            self.fail(ExchangeError::Guest(GuestFailure::BodyLeaked))
+                        }
+                        Poll::Pending => self.wait(cx),
+                    };
+                }
+            }
+        }
+        // Nothing but empty frames: that is silence, and others get their turn.
+        cx.waker().wake_by_ref();
+        self.wait(cx)
+    }
+
+    /// Takes a frame that is not empty, if there is room for it.
+    fn take(&mut self, frame: Frame<Bytes>) -> PolledFrame {
+        self.timers.idle = None;
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match self.room.map(|room| room.checked_sub(bytes)) {
+            Some(None) => return self.fail(ExchangeError::BodyTooLarge),
+            Some(room) => self.room = room,
+            None => {}
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// The guest's end of the body is closed. Only a guest that has not failed closed it itself.
+    fn end(&mut self, cx: &mut Context<'_>, worked: Poll<Result<(), GuestFailure>>) -> PolledFrame {
+        let worked = match (&mut self.work, worked) {
+            // An instance that others share runs in another task: it may have been lost since.
+            (Some(work), Poll::Pending) => work.running.poll_work(cx),
+            (_, worked) => worked,
+        };
+        if let Poll::Ready(Err(why)) = worked {
+            return self.fail(ExchangeError::Guest(why));
+        }
+        if let Some(work) = self.work.take() {
+            self.guard = Some(work.finish(None, Some(cx)));
+        }
+        Poll::Ready(None)
+    }
+
+    fn fail(&mut self, error: ExchangeError) -> PolledFrame {
+        // A guest that gives its frames is not late when nobody takes them in time.
+        let is_waited_for = self.timers.idle.is_some();
+        let awaited = if is_waited_for { self.deadlines.awaited() } else { Awaited::Others };
+        match self.work.take() {
+            Some(work) => Poll::Ready(Some(Err(work.break_off(error, awaited)))),
+            None => Poll::Ready(None),
+        }
+    }
+
+    /// Waits for the guest, as long as it may be waited for.
+    fn wait(&mut self, cx: &mut Context<'_>) -> PolledFrame {
+        let Some(work) = &self.work else { return Poll::Ready(None) };
+        let timers = &mut self.timers;
+        let cut = timers.cut.get_or_insert_with(|| Box::pin(work.admitted.generation.cut()));
+        if let Poll::Ready(why) = cut.as_mut().poll(cx) {
+            timers.cut = None;
+            return self.fail(ExchangeError::Cut(why));
+        }
+        let (deadlines, patience) = (&self.deadlines, self.idle_timeout);
+        let idle = timers.idle.get_or_insert_with(|| Box::pin(deadlines.clone().silence(patience)));
+        if idle.as_mut().poll(cx).is_ready() {
+            return self.fail(ExchangeError::Late(Deadline::Silence(patience)));
+        }
+        if deadlines.total.is_some() {
+            let total = timers.total.get_or_insert_with(|| Box::pin(deadlines.clone().over()));
+            if total.as_mut().poll(cx).is_ready() {
+                return self.fail(ExchangeError::Late(Deadline::Total));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for GuestBody {
+    fn drop(&mut self) {
+        let Some(work) = self.work.take() else { return };
+        // While unwinding, a guest that panics again would end the process.
+        if std::thread::panicking() {
+            return;
+        }
+        // hyper asks for no more once a declared length is delivered.
+        if self.owed == Some(0) {
+            drop(work.finish(None, None));
+            return;
+        }
+        let mut work = work;
+        work.peer_fault.peer_is_gone();
+        if work.admitted.generation.cut_reason().is_some() {
+            work.guard.mark_cut();
+        }
+        debug!(exchange = work.exchange(), "peer gone before the end: {}", work.info);
+    }
+}

@@ -1,0 +1,213 @@
+//! The body of a response, as hyper is given it: the host's own, or a guest's with the guest inside.
+
+use std::error::Error;
+use std::fmt;
+use std::future::pending;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::blame::ExchangeError;
+use super::guest_body::GuestBody;
+use crate::lifecycle::Guard;
+
+/// A response body, of the guest or of the host. Dropping it ends the exchange, and the guest with
+/// it unless all of the body was delivered.
+pub struct ResponseBody {
+    source: Source,
+    end: DelayedBreak<ResponseBroken>,
+}
+
+enum Source {
+    /// All of it is here; of a guest's, the exchange lasts until it is handed over.
+    Whole {
+        bytes: Option<Bytes>,
+        _guard: Option<Guard>,
+    },
+    Guest(Box<GuestBody>),
+}
+
+/// Why a message was broken off. hyper only needs to know that it was.
+#[derive(Debug)]
+pub struct ResponseBroken(ExchangeError);
+
+impl ResponseBody {
+    /// A body of the host's own.
+    pub(super) fn fixed(text: &'static str) -> Self {
+        Self::whole(Bytes::from_static(text.as_bytes()), None)
+    }
+
+    /// A guest's, with the guard of its exchange.
+    pub(super) fn whole(bytes: Bytes, guard: Option<Guard>) -> Self {
+        let bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
+        Self::from(Source::Whole { bytes, _guard: guard })
+    }
+
+    /// A guest's that is still being written.
+    pub(super) fn guest(body: GuestBody) -> Self {
+        Self::from(Source::Guest(Box::new(body)))
+    }
+
+    /// All of it, if it is here: the exchange ends then.
+    pub(super) fn into_whole(self) -> Result<Bytes, Self> {
+        match self.source {
+            Source::Whole { bytes, .. } => Ok(bytes.unwrap_or_default()),
+            source @ Source::Guest(_) => Err(Self { source, end: self.end }),
+        }
+    }
+
+    /// Waits for the moment when it is not to be held back any longer: its time is up, or its end was
+    /// decided. Holds nothing of it.
+    pub(super) fn is_overdue(&self) -> impl Future<Output = ()> + Send + 'static {
+        let overdue = match &self.source {
+            Source::Guest(body) => body.overdue(),
+            Source::Whole { .. } => None,
+        };
+        async move {
+            match overdue {
+                Some(overdue) => overdue.await,
+                None => pending().await,
+            }
+        }
+    }
+}
+
+impl From<Source> for ResponseBody {
+    fn from(source: Source) -> Self {
+        Self { source, end: DelayedBreak::default() }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ResponseBroken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
+        let Self { source, end } = &mut *self;
+        match source {
+            Source::Whole { bytes, .. } => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Source::Guest(body) => end.poll(cx, |cx| body.hand_over(cx).map_err(ResponseBroken)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Whole { bytes, .. } => bytes.is_none(),
+            // A guest may still fail before it has said that this was all.
+            Source::Guest(body) => body.has_ended() && !self.end.is_due(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Whole { bytes, .. } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Source::Guest(body) => body.owed().map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.source {
+            Source::Whole { .. } => "ResponseBody::Whole",
+            Source::Guest(_) => "ResponseBody::Guest",
+        })
+    }
+}
+
+impl fmt::Display for ResponseBroken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for ResponseBroken {}
+
+/// The break of a body, held back for one turn. hyper throws away what it has not written yet when a body
+/// breaks, the head too. A client that has seen nothing may take the request for one that was never
+/// served, and send it again: so hyper gets a turn for writing first.
+struct DelayedBreak<E>(Option<E>);
+
+impl<E> Default for DelayedBreak<E> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<E> DelayedBreak<E> {
+    fn is_due(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What `frame` gives, but for its error: that comes when this is polled next.
+    fn poll<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        frame: impl FnOnce(&mut Context<'_>) -> Poll<Option<Result<T, E>>>,
+    ) -> Poll<Option<Result<T, E>>> {
+        if let Some(broken) = self.0.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        match ready!(frame(cx)) {
+            Some(Err(broken)) => {
+                self.0 = Some(broken);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => Poll::Ready(frame),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct BreaksAtOnce(DelayedBreak<fmt::Error>);
+
+    impl Body for BreaksAtOnce {
+        type Data = Bytes;
+        type Error = fmt::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, fmt::Error>>> {
+            self.0.poll(cx, |_| Poll::Ready(Some(Err(fmt::Error))))
+        }
+    }
+
+    /// It did, whenever the guest failed in hyper's first look at its body: the client saw the
+    /// connection close without a word.
+    #[tokio::test]
+    async fn a_break_does_not_outrun_the_head_on_its_way_to_the_client() {
+        let service = service_fn(|_: Request<hyper::body::Incoming>| {
+            let response = Response::new(BreaksAtOnce::default());
+            std::future::ready(Ok::<_, std::convert::Infallible>(response))
+        });
+        let (mut client, server) = duplex(1024);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let served = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(server), service)
+            .await;
+        assert!(served.is_err_and(|why| why.is_user()), "the message is broken");
+        let mut seen = String::new();
+        client.read_to_string(&mut seen).await.unwrap();
+        assert!(seen.starts_with("HTTP/1.1 200 OK\r\n") && seen.ends_with("\r\n\r\n"), "{seen}");
+    }
+}

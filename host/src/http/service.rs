@@ -1,0 +1,188 @@
+//! The service that the network is handed: from a request on the wire to its exchange.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use host_clock::Moment;
+use host_manifest::MinRate;
+use http::header::EXPECT;
+use http::{Request, Response};
+
+use super::admission::Admission;
+use super::afterwork::Afterwork;
+use super::blame::ExchangeError;
+use super::error_response::{error_bytes, error_response, method_not_allowed, server_options};
+use super::exchange::{Exchange, Server};
+use super::exchange_info::ExchangeInfo;
+use super::failure::Failure;
+use super::peer_fault::{PeerFault, UploadFault};
+use super::pipeline::{Pipeline, Unrouted};
+use super::prefetch::Prefetch;
+use super::response_body::ResponseBody;
+use super::upload::{self, UploadBody, UploadLimits, declared_length};
+use super::validate::{self, Checked};
+use crate::component::{Hops, WasiBody};
+use crate::date;
+use crate::lifecycle::Tracker;
+use crate::net::{self, RequestBody, Scarcity};
+use crate::site::Slot;
+
+/// Serves exchanges: the service that the network is handed. Cloning gives another handle.
+#[derive(Clone, Debug)]
+pub struct Exchanges(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    server: Arc<Server>,
+    exchanges: Tracker,
+    terms: Terms,
+    prefetch: Prefetch,
+}
+
+/// What every request must keep to, whoever serves it.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Headers that it may have.
+    pub headers: usize,
+    /// The slowest that its body may come, if there is one.
+    pub min_rate: Option<MinRate>,
+    /// Bytes of a body, of a length that its head says, that is read before an instance is taken; 0
+    /// for never.
+    pub prefetch: u64,
+}
+
+impl Exchanges {
+    /// Serves the site in `site` to requests that keep to `terms`. Each exchange is in flight in
+    /// `exchanges`, and work after a response in `afterwork`. Who waits for an instance is told to
+    /// `scarcity`.
+    #[must_use]
+    pub fn new(
+        site: Arc<Slot>,
+        exchanges: Tracker,
+        afterwork: Tracker,
+        terms: Terms,
+        scarcity: Arc<Scarcity>,
+    ) -> Self {
+        let admission = Admission::new(site, scarcity, terms.min_rate);
+        let server = Arc::new(Server::new(admission, Afterwork::new(afterwork)));
+        let prefetch = Prefetch::new(terms.prefetch);
+        Self(Arc::new(Inner { server, exchanges, terms, prefetch }))
+    }
+
+    async fn respond(self, mut request: Request<RequestBody>) -> Response<ResponseBody> {
+        let hops = Hops::take(request.headers_mut());
+        let pipeline = match self.0.check(&mut request, &hops) {
+            Ok(pipeline) => pipeline,
+            Err(refusal) => return upload::turn_away(request, *refusal),
+        };
+        hops.keep(&mut request);
+        let info = Arc::new(ExchangeInfo::new(&request, None));
+        let guard = self.0.exchanges.guard(info.clone());
+        let (began, peer_fault) = (Moment::now(), PeerFault::default());
+        let server = self.0.server.clone();
+        let exchange = Exchange { server, guard, info, peer_fault };
+        let mut limits = UploadLimits::for_pipeline(&pipeline, self.0.terms.min_rate);
+        if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
+            return exchange.refuse(&ExchangeError::Refused(Failure::BodyTooLarge));
+        }
+        if !self.0.prefetch.takes(&request) {
+            // Who announces no length, or asks first, may wait for an answer: that is no slow client.
+            let headers = request.headers();
+            let announced = declared_length(headers).is_some() && !headers.contains_key(EXPECT);
+            limits.scarcity = announced.then(|| self.0.server.admission.scarcity().clone());
+            let request = upload::receive(request, &limits, &exchange.peer_fault);
+            return exchange.serve(request, began, pipeline).await;
+        }
+        let total = pipeline.first().and_then(|first| first.limits.total);
+        // Who has sent a head only holds nothing of a component, and is routed when all is there.
+        drop(pipeline);
+        let (request, upload) = UploadBody::new(request, &limits, &exchange.peer_fault);
+        let request = match self.0.read(upload, total, &exchange.peer_fault).await {
+            Ok(body) => request.map(|()| body),
+            Err(error) => return exchange.refuse(&error),
+        };
+        match self.0.route(&request) {
+            Ok(pipeline) => exchange.serve(request, began, pipeline).await,
+            Err(refusal) => *refusal,
+        }
+    }
+}
+
+impl Inner {
+    /// Who is to serve a request that is fit for a guest, or the response of the host.
+    fn check(
+        &self,
+        request: &mut Request<RequestBody>,
+        hops: &Hops,
+    ) -> Result<Pipeline, Box<Response<ResponseBody>>> {
+        match validate::check(request, self.terms.headers) {
+            Ok(Checked::Pass) if hops.are_too_many() => {
+                Err(Box::new(error_response(Failure::Loop)))
+            }
+            Ok(Checked::Pass) => self.route(request),
+            Ok(Checked::ServerOptions) => Err(Box::new(server_options())),
+            Err(failure) => Err(Box::new(error_response(failure))),
+        }
+    }
+
+    fn route<B>(&self, request: &Request<B>) -> Result<Pipeline, Box<Response<ResponseBody>>> {
+        let site = self.server.admission.site().current();
+        Pipeline::find(&site, request).map_err(|unrouted| {
+            Box::new(match unrouted {
+                Unrouted::Failed(failure) => error_response(failure),
+                Unrouted::Methods(allowed) => method_not_allowed(&allowed),
+            })
+        })
+    }
+
+    /// Reads a small body before anything is taken for its exchange, which may last `total`.
+    async fn read(
+        &self,
+        upload: UploadBody,
+        total: Option<Duration>,
+        peer_fault: &PeerFault,
+    ) -> Result<WasiBody, ExchangeError> {
+        let late = async {
+            match total {
+                Some(total) => host_clock::pass(total).await,
+                None => pending().await,
+            }
+        };
+        let fault = ExchangeError::Upload;
+        tokio::select! {
+            biased;
+            body = self.prefetch.read(upload) => {
+                body.map_err(|_| fault(peer_fault.fault().unwrap_or(UploadFault::BrokenOff)))
+            }
+            why = self.server.admission.site().cut() => Err(ExchangeError::Cut(why)),
+            () = late => Err(fault(UploadFault::TooSlow)),
+        }
+    }
+}
+
+impl net::Service for Exchanges {
+    type Body = ResponseBody;
+
+    fn call(
+        &self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Response<ResponseBody>> + Send + 'static {
+        let response = self.clone().respond(request);
+        async move {
+            let mut response = response.await;
+            date::stamp(response.headers_mut());
+            response
+        }
+    }
+
+    fn refusal(&self, why: net::Refusal) -> Bytes {
+        error_bytes(match why {
+            net::Refusal::HeadTooSlow => Failure::HeadTooSlow,
+            net::Refusal::Malformed(why) => Failure::Malformed(why),
+            net::Refusal::NoRoom => Failure::AtLimit,
+            net::Refusal::Stopping => Failure::Cut,
+        })
+    }
+}
