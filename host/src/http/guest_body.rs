@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use host_body::PolledFrame;
 use http_body::{Body as _, Frame};
 use tokio::task::yield_now;
 use tracing::{debug, info, warn};
@@ -80,8 +81,6 @@ pub(super) enum FirstLook {
     /// Some of it, or nothing: the rest is polled for.
     More,
 }
-
-type PolledFrame = Poll<Option<Result<Frame<Bytes>, ExchangeError>>>;
 
 impl GuestWork {
     /// The response is delivered, or all of it is in our hands: a guest with nothing left to do is
@@ -216,7 +215,7 @@ impl GuestBody {
 
     /// Gives hyper the next frame. Only what it has been given counts as delivered: hyper writes
     /// the head by what is owed then.
-    pub(super) fn hand_over(&mut self, cx: &mut Context<'_>) -> PolledFrame {
+    pub(super) fn hand_over(&mut self, cx: &mut Context<'_>) -> PolledFrame<Bytes, ExchangeError> {
         let frame = match self.early.pop_front() {
             Some(early) => Poll::Ready(Some(Ok(early))),
             None => self.poll_frame(cx),
@@ -258,7 +257,7 @@ impl GuestBody {
     }
 
     /// Takes the next frame from the guest.
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> PolledFrame {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> PolledFrame<Bytes, ExchangeError> {
         let Some(work) = &mut self.work else { return Poll::Ready(None) };
         if let Some(why) = work.admitted.generation.cut_reason() {
             return self.fail(ExchangeError::Cut(why));
@@ -296,7 +295,7 @@ impl GuestBody {
     }
 
     /// Takes a frame that is not empty, if there is room for it.
-    fn take(&mut self, frame: Frame<Bytes>) -> PolledFrame {
+    fn take(&mut self, frame: Frame<Bytes>) -> PolledFrame<Bytes, ExchangeError> {
         self.timers.idle = None;
         let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
         match self.room.map(|room| room.checked_sub(bytes)) {
@@ -308,7 +307,11 @@ impl GuestBody {
     }
 
     /// The guest's end of the body is closed. Only a guest that has not failed closed it itself.
-    fn end(&mut self, cx: &mut Context<'_>, worked: Poll<Result<(), GuestFailure>>) -> PolledFrame {
+    fn end(
+        &mut self,
+        cx: &mut Context<'_>,
+        worked: Poll<Result<(), GuestFailure>>,
+    ) -> PolledFrame<Bytes, ExchangeError> {
         let worked = match (&mut self.work, worked) {
             // An instance that others share runs in another task: it may have been lost since.
             (Some(work), Poll::Pending) => work.running.poll_work(cx),
@@ -323,7 +326,7 @@ impl GuestBody {
         Poll::Ready(None)
     }
 
-    fn fail(&mut self, error: ExchangeError) -> PolledFrame {
+    fn fail(&mut self, error: ExchangeError) -> PolledFrame<Bytes, ExchangeError> {
         // A guest that gives its frames is not late when nobody takes them in time.
         let is_waited_for = self.timers.idle.is_some();
         let awaited = if is_waited_for { self.deadlines.awaited() } else { Awaited::Others };
@@ -334,7 +337,7 @@ impl GuestBody {
     }
 
     /// Waits for the guest, as long as it may be waited for.
-    fn wait(&mut self, cx: &mut Context<'_>) -> PolledFrame {
+    fn wait(&mut self, cx: &mut Context<'_>) -> PolledFrame<Bytes, ExchangeError> {
         let Some(work) = &self.work else { return Poll::Ready(None) };
         let timers = &mut self.timers;
         let cut = timers.cut.get_or_insert_with(|| Box::pin(work.admitted.generation.cut()));

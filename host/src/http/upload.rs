@@ -1,18 +1,18 @@
 //! The request body on its way to the guest: counted, timed, never held.
 
-use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use host_body::{FrameHook, HookedBody, PolledFrame};
 use host_clock::Moment;
 use host_manifest::MinRate;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Empty};
 
 use super::peer_fault::{PeerFault, UploadFault};
 use super::pipeline::Pipeline;
@@ -81,18 +81,42 @@ pub(super) fn turn_away<B>(request: Request<RequestBody>, response: Response<B>)
 /// A body that a plugin passes on to the next one, bounded as if a client sent it. Breaks are told to
 /// `peer_fault`, the next one's.
 pub(super) fn limited(body: WasiBody, most: u64, peer_fault: PeerFault) -> WasiBody {
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let told = move |why: Box<dyn Error + Send + Sync>| match why.downcast::<BodyError>() {
-        Ok(own) => {
-            peer_fault.set(UploadFault::BrokenOff);
-            *own
+    HookedBody::new(body, PassedOn { left: most, peer_fault }).boxed_unsync()
+}
+
+/// Bounds a body that a plugin passes on.
+struct PassedOn {
+    left: u64,
+    peer_fault: PeerFault,
+}
+
+impl FrameHook<WasiBody> for PassedOn {
+    type Error = BodyError;
+
+    fn poll_frame(
+        &mut self,
+        body: Pin<&mut WasiBody>,
+        cx: &mut Context<'_>,
+    ) -> PolledFrame<Bytes, BodyError> {
+        let polled = body.poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => match self.left.checked_sub(length(frame)) {
+                Some(left) => self.left = left,
+                None => {
+                    self.peer_fault.set(UploadFault::TooLarge);
+                    return Poll::Ready(Some(Err(BodyError::HttpRequestBodySize(None))));
+                }
+            },
+            Poll::Ready(Some(Err(_))) => self.peer_fault.set(UploadFault::BrokenOff),
+            Poll::Ready(None) | Poll::Pending => {}
         }
-        Err(_) => {
-            peer_fault.set(UploadFault::TooLarge);
-            BodyError::HttpRequestBodySize(None)
-        }
-    };
-    Limited::new(body, most).map_err(told).boxed_unsync()
+        polled
+    }
+}
+
+/// Bytes of data.
+fn length(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, Bytes::len) as u64
 }
 
 /// A request body with its limits. The guest sees an error where one is passed.
@@ -198,7 +222,7 @@ impl UploadBody {
     }
 
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyError> {
-        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+        let bytes = length(frame);
         match self.left.checked_sub(bytes) {
             Some(left) => {
                 self.left = left;
@@ -219,10 +243,7 @@ impl Body for UploadBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> PolledFrame<Bytes, BodyError> {
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         if let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) {
             self.is_waited_for(false);
@@ -280,7 +301,7 @@ impl Drop for UploadBody {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::Full;
+    use http_body_util::{Full, Limited};
 
     use super::*;
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use host_body::{FrameHook, HookedBody, PolledFrame};
 use host_lifecycle::PhaseWatch;
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
 
 use super::request_reader::Framing;
@@ -26,7 +27,7 @@ pub(super) struct Adapter<S> {
 }
 
 impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
-    type Response = Response<InFlightBody<S::Body>>;
+    type Response = Response<HookedBody<S::Body, InFlight>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -53,7 +54,7 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             exchange.shared.state().set_ends_by_close(old);
-            Ok(response.map(|body| InFlightBody { body, exchange: Some(exchange) }))
+            Ok(response.map(|body| HookedBody::new(body, InFlight(Some(exchange)))))
         })
     }
 }
@@ -93,45 +94,30 @@ impl Drop for Exchange {
     }
 }
 
-pin_project_lite::pin_project! {
-    /// The body of an answer, which keeps its exchange in flight until its last frame.
-    pub(super) struct InFlightBody<B> {
-        #[pin]
-        body: B,
-        exchange: Option<Exchange>,
-    }
-}
+/// Keeps an exchange in flight until the last frame of its response.
+pub(super) struct InFlight(Option<Exchange>);
 
-impl<B: Body<Data = Bytes>> Body for InFlightBody<B> {
-    type Data = Bytes;
+impl<B: Body<Data = Bytes>> FrameHook<B> for InFlight {
     type Error = B::Error;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        &mut self,
+        body: Pin<&mut B>,
         task: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let this = self.project();
-        if let Some(exchange) = &this.exchange {
+    ) -> PolledFrame<Bytes, B::Error> {
+        if let Some(exchange) = &self.0 {
             exchange.shared.pump(task);
         }
-        let frame = this.body.poll_frame(task);
+        let frame = body.poll_frame(task);
         match &frame {
-            Poll::Ready(None) => drop(this.exchange.take()),
+            Poll::Ready(None) => drop(self.0.take()),
             Poll::Ready(Some(Err(_))) => {
-                if let Some(exchange) = this.exchange.take() {
+                if let Some(exchange) = self.0.take() {
                     exchange.shared.state().broke_off();
                 }
             }
             Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
         }
         frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use host_body::{FrameHook, HookedBody, PolledFrame};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody};
 
@@ -45,13 +46,13 @@ impl GuestGone {
 
     /// A body that the guest is given, and may hand over as it is: then its end is its own.
     pub(crate) fn give(&self, body: WasiBody) -> WasiBody {
-        PassedBody { body, gone: self.clone() }.boxed_unsync()
+        HookedBody::new(body, GivenEnd(self.clone())).boxed_unsync()
     }
 
     /// A body of the guest's, which ends well only if the guest is there to end it.
     pub(crate) fn watch(&self, body: WasiBody) -> WasiBody {
         let left = body.size_hint().exact();
-        OwnBody { body, left, gone: self.clone() }.boxed_unsync()
+        HookedBody::new(body, OwnEnd { left, gone: self.clone() }).boxed_unsync()
     }
 }
 
@@ -73,23 +74,23 @@ impl Drop for Fuse {
     }
 }
 
-struct OwnBody {
-    body: WasiBody,
+/// Sees to it that a body of the guest's ends well only if the guest ended it.
+struct OwnEnd {
     /// What is still owed of a length that is known.
     left: Option<u64>,
     gone: GuestGone,
 }
 
-impl Body for OwnBody {
-    type Data = Bytes;
+impl FrameHook<WasiBody> for OwnEnd {
     type Error = HttpError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        body: Pin<&mut WasiBody>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+    ) -> PolledFrame<Bytes, HttpError> {
         let before = self.gone.has_given_ended();
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let polled = body.poll_frame(cx);
         // What ended in this very poll is what was handed over: no guest ended it, or did not.
         let own = !before && self.gone.has_given_ended();
         match &polled {
@@ -104,47 +105,31 @@ impl Body for OwnBody {
             _ => polled,
         }
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
-struct PassedBody {
-    body: WasiBody,
-    gone: GuestGone,
-}
+/// Takes note of the end of a body that the guest was given.
+struct GivenEnd(GuestGone);
 
-impl Body for PassedBody {
-    type Data = Bytes;
+impl FrameHook<WasiBody> for GivenEnd {
     type Error = HttpError;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        body: Pin<&mut WasiBody>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+    ) -> PolledFrame<Bytes, HttpError> {
+        let polled = body.poll_frame(cx);
         if matches!(polled, Poll::Ready(None)) {
-            self.gone.0.given_ended.store(true, Ordering::Release);
+            self.0.0.given_ended.store(true, Ordering::Release);
         }
         polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http_body::{Body, Frame};
+
     use super::*;
 
     /// One frame, then the end, without a length.
