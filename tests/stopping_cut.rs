@@ -5,6 +5,7 @@ use std::thread;
 use crate::stopping::get;
 use crate::support::prelude::*;
 use crate::support::stop::{Held, POST_HEAD, StopSummary, connections, expect_cut, wait_accepted};
+use crate::support::wire;
 
 /// A drain timeout that is soon over. What it ends lasts longer than a test.
 const SOON: [&str; 2] = ["--drain-timeout", "1s"];
@@ -225,6 +226,17 @@ fn request_that_waits_for_an_instance_at_the_drain_timeout_is_told_503() {
     expect_cut(&mut waiting);
     drop(held);
     expect_cut_in_time(host, 1).expect_last_line(" s: 0 exchanges finished, 2 cut, ");
+}
+
+/// So is an exchange that does not wait for one yet, because its body is read first.
+#[test]
+fn request_whose_body_is_read_first_at_the_drain_timeout_is_told_503() {
+    let host = Host::serve("echo_p2").args(SOON).start();
+    let mut conn = host.connect();
+    conn.send(wire::sized("/", 10) + "12345").unwrap();
+    host.signal(Signal::TERM);
+    expect_cut(&mut conn);
+    expect_cut_in_time(host, 1).expect_last_line(" s: 0 exchanges finished, 1 cut, ");
 }
 
 #[test]

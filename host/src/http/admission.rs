@@ -13,7 +13,7 @@ use crate::component::Generation;
 use crate::net::Scarcity;
 use crate::site::{BreakerState, CircuitBreaker, InstancePermit, Slot};
 
-/// A slow peer that is cut for the sake of who waits has gone after this.
+/// A slow peer that is cut because requests wait has gone after this.
 const CUT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Admits requests to instances of what the slot has.
@@ -44,7 +44,7 @@ impl Admission {
         &self.site
     }
 
-    /// Who is told that requests wait.
+    /// What is told that requests wait.
     pub(super) fn scarcity(&self) -> &Arc<Scarcity> {
         &self.scarcity
     }
@@ -95,7 +95,7 @@ impl Admission {
 }
 
 impl Admitted {
-    /// The component has failed: that counts where somebody counts.
+    /// Counts a failure of the component, if it has a breaker.
     pub(super) fn count_failure(&self) {
         if let Some(breaker) = &self.breaker
             && breaker.count_failure()

@@ -20,7 +20,7 @@ pub(super) struct Afterwork(Tracker);
 /// What is left of an exchange whose response has ended.
 pub(super) struct Remainder {
     pub(super) running: Running,
-    /// A body that the guest writes and nobody reads: of a response to HEAD.
+    /// A body that the guest writes and no client reads: of a response to HEAD.
     pub(super) unwanted: Option<WasiBody>,
     pub(super) admitted: Admitted,
     /// Number of the exchange that it was.

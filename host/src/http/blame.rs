@@ -4,7 +4,7 @@
 //! ```text
 //! what ended it (ExchangeError) ─┐
 //! what the peer did (UploadFault) ├─→ blame ─→ is the breaker charged? is an open plugin left out?
-//! who is waited for (Awaited) ───┘
+//! whose turn it was (Awaited) ───┘
 //! ```
 
 use std::fmt;
@@ -44,7 +44,7 @@ pub(super) enum Deadline {
     Total,
 }
 
-/// Who had to do something when a deadline passed.
+/// Whose turn it was when a deadline passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Awaited {
     /// The guest itself.
@@ -58,11 +58,11 @@ pub(super) enum Awaited {
 pub(super) enum Blame {
     /// The component. Its breaker counts that.
     Guest,
-    /// Who sent the request: the client, or the plugin before.
+    /// The sender of the request: the client, or the plugin before.
     Peer,
     /// The plugin that passed the request on, and broke it off.
     Plugin,
-    /// Others than the component, who are judged by themselves.
+    /// Others than the component, which are judged by themselves.
     Others,
     /// Not to be told: the component hands over a body that others may have written.
     Unknown,
@@ -74,8 +74,8 @@ pub(super) enum Blame {
     Swap,
 }
 
-/// Whose fault it is that `error` has ended an exchange whose peer did this to it, if anything, while
-/// `awaited` had to do something.
+/// Whose fault it is that `error` ended an exchange. `peer` is what its peer did to it, and `awaited` whose turn
+/// it was.
 pub(super) fn blame(error: &ExchangeError, peer: Option<UploadFault>, awaited: Awaited) -> Blame {
     let peer = match error {
         ExchangeError::Upload(fault) => Some(*fault),
@@ -179,8 +179,7 @@ impl fmt::Display for ExchangeError {
 mod tests {
     use super::*;
 
-    /// All that is decided: whose fault it is, whether the breaker counts it, whether an open plugin is left
-    /// out, and the status for the peers of an application and of a plugin.
+    /// Whose fault it is, with the status for the peers of an application and of a plugin.
     #[test]
     fn the_table_of_blame() {
         use Awaited::{Guest, Others};
@@ -234,6 +233,10 @@ mod tests {
             let told = |is_plugin| error.failure_for(peer, is_plugin).status().as_u16();
             assert_eq!((told(false), told(true)), (status, of_a_plugin), "{case}");
         }
+    }
+
+    #[test]
+    fn what_follows_from_blame_is_decided_with_it() {
         for (whose, charges, leaves_out) in [
             (Blame::Guest, true, true),
             (Blame::Peer, false, false),

@@ -13,7 +13,7 @@ use super::deadlines::Downstream;
 use super::response_body::ResponseBody;
 use crate::component::{BodyError, WasiBody};
 
-/// Frames that wait between two instances. One, so that who writes goes no faster than who reads.
+/// Frames that wait between two instances. One, so that the writer goes no faster than the reader.
 const FRAMES: usize = 1;
 
 /// What goes through the channel. An end without [`Piece::End`] is a break.
@@ -45,8 +45,8 @@ pub(super) fn body_channel(
     (BodyReceiver::Pieces(pieces, size), Some(pump(body, send, downstream)))
 }
 
-/// How fast this goes is no matter of who answers: where nobody takes the pieces, the plugin's limits
-/// bound that, and the patience of its client's connection.
+/// A slow reader is no fault of the writer. Its pace is bounded by the limits of the plugin that reads, and by
+/// the patience of its client's connection.
 async fn pump(mut body: ResponseBody, send: mpsc::Sender<Piece>, downstream: Downstream) {
     loop {
         let pending = downstream.pending();

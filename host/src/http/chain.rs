@@ -86,7 +86,7 @@ pub(super) struct Origin {
     peer_fault: PeerFault,
 }
 
-/// What is needed to go on without the plugin: the head, and the body as long as nobody reads it.
+/// What is needed to go on without the plugin: the head, and the body until the plugin reads it.
 struct KeptRequest {
     head: Parts,
     unread: Arc<Mutex<Option<WasiBody>>>,
@@ -150,7 +150,7 @@ impl ChainLink {
     /// The plugin has answered: there is no going on without it any more.
     pub(super) fn forget(&self) {
         drop(lock(&self.0.kept).take());
-        // It may stream for hours: who comes after it is looked up then.
+        // It may stream for hours. The next component is looked up when it passes on again.
         lock(&self.0.rest).let_go();
     }
 }
@@ -201,7 +201,7 @@ impl NextHandler for Shared {
         let task = AbortOnDropHandle::new(tokio::spawn(async move {
             let (head, body) = serving.serve_onward(onward).await.into_parts();
             let (body, pump) = body_channel(body, downstream);
-            // Where nobody waits any more the body is dropped, and the guest with it.
+            // If the plugin does not wait any more, the body is dropped, and the guest with it.
             drop(send.send(Response::from_parts(head, body)));
             if let Some(pump) = pump {
                 pump.await;

@@ -13,7 +13,7 @@ use super::blame::Awaited;
 use super::peer_fault::PeerFault;
 
 /// What a plugin gets above its own time, for each that stands behind it, while it waits for them:
-/// limits are often the same for all of a chain, and who made the others late is to be found out first.
+/// limits are often the same for all of a chain, and the one that made the others late is judged first.
 const MOMENT: Duration = Duration::from_millis(500);
 
 /// Those behind a plugin, as its deadlines see them. Cheap to clone: all clones are one.
@@ -112,7 +112,7 @@ impl Deadlines {
         Self { peer_fault: peer_fault.clone(), downstream, total }
     }
 
-    /// Who has to do something now.
+    /// Whose turn it is.
     pub(super) fn awaited(&self) -> Awaited {
         let behind = self.downstream.as_ref().is_some_and(Downstream::are_waited_for);
         if behind || self.peer_fault.waits_for_client() { Awaited::Others } else { Awaited::Guest }

@@ -14,7 +14,7 @@ pub(super) struct ExchangeInfo {
     uri: Uri,
     /// Of which exchange it is a part, in a chain.
     pub(super) part_of: Option<u64>,
-    /// Once it has an instance: who waits for one may get one of a newer generation.
+    /// Once it has an instance: a request that waits for one may get one of a newer generation.
     server: Mutex<Option<(Arc<str>, u64)>>,
 }
 

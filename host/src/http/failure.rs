@@ -44,7 +44,7 @@ pub(super) enum Failure {
     Cut,
     /// Its generation was replaced, and its time was up.
     Retired,
-    /// The peer has gone: nobody is there to read the answer.
+    /// The peer has gone, and reads no response.
     PeerGone,
 }
 
@@ -90,7 +90,7 @@ impl Failure {
 
     /// Its component is put aside for so long.
     pub(super) fn put_aside(left: Duration) -> Self {
-        // Rounded up: who comes back then finds it there.
+        // Rounded up: a client that comes back then finds it there.
         let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         Self::PutAside(u32::try_from(seconds).unwrap_or(u32::MAX))
     }

@@ -86,7 +86,7 @@ impl GuestWork {
     /// The response is delivered, or all of it is in our hands: a guest with nothing left to do is
     /// dropped, another works on. Gives back the exchange's guard.
     ///
-    /// `unwanted` is a body that nobody is going to read.
+    /// `unwanted` is a body that no client is going to read.
     pub(super) fn finish(
         mut self,
         unwanted: Option<WasiBody>,
@@ -327,7 +327,7 @@ impl GuestBody {
     }
 
     fn fail(&mut self, error: ExchangeError) -> PolledFrame<Bytes, ExchangeError> {
-        // A guest that gives its frames is not late when nobody takes them in time.
+        // A guest that gives its frames is not late when its reader does not take them in time.
         let is_waited_for = self.timers.idle.is_some();
         let awaited = if is_waited_for { self.deadlines.awaited() } else { Awaited::Others };
         match self.work.take() {

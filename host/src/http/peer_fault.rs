@@ -38,7 +38,7 @@ struct Record {
 struct Stopwatch {
     /// In waits that are over.
     waited: Duration,
-    /// Since when one lasts, and when the client's time is up: nobody need be there to read then.
+    /// Since when one lasts, and when the client's time is up: the guest may have stopped reading by then.
     now: Option<(Moment, Moment)>,
 }
 
@@ -93,12 +93,12 @@ impl PeerFault {
         client.now = until.map(|until| (now, until));
     }
 
-    /// Whether somebody waits for bytes of the client, whose time is not up.
+    /// Whether bytes of the client are waited for, and its time is not up.
     pub(super) fn waits_for_client(&self) -> bool {
         self.client().now.is_some_and(|(_, until)| !until.is_over())
     }
 
-    /// Waits until so much time is over in which nobody waited for bytes of the client. The client
+    /// Waits until so much time is over in which no bytes of the client were waited for. The client
     /// has its own time, so this ends.
     pub(super) async fn time_without_client(&self, time: Duration) {
         let began = Moment::now();
@@ -125,7 +125,7 @@ impl PeerFault {
     }
 }
 
-/// Says that the peer is gone unless it is told that somebody waits.
+/// Says that the peer is gone, unless it is defused.
 pub(super) struct PeerGone<'a>(Option<&'a PeerFault>);
 
 impl PeerGone<'_> {
@@ -193,7 +193,7 @@ mod tests {
         assert!((203 * SECOND..204 * SECOND).contains(&took), "{took:?}");
     }
 
-    /// Nobody need read on: then nobody notices that the client is too slow.
+    /// A guest may stop reading: then no read finds out that the client is too slow.
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_nothing_is_waited_for_no_longer_than_its_time() {
         let client = PeerFault::default();

@@ -84,7 +84,7 @@ impl Pipeline {
         }
     }
 
-    /// None of its requests waits any more: who serves it next is looked up then.
+    /// No request waits on it any more: the components are looked up anew for the next one.
     pub(super) fn let_go(&mut self) {
         self.stages.iter_mut().for_each(|stage| stage.app = None);
     }

@@ -1,8 +1,8 @@
-//! Small request bodies are read before their exchange takes an instance, so that nobody holds one
+//! Small request bodies are read before their exchange takes an instance, so that no exchange holds one
 //! for bytes that have not come.
 //!
-//! Only where the head says the length. Whoever sends chunks may wait for an answer between them, and
-//! whoever sends `Expect` waits before the first one.
+//! Only where the head says the length. A client that sends chunks may wait for an answer between them,
+//! and one that sends `Expect` waits before the first one.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -268,7 +268,7 @@ mod tests {
             let drips = tokio::spawn(async move {
                 for _ in 0..20 {
                     sleep(10 * SECOND).await;
-                    // Nobody is there any more once it is cut.
+                    // The host has closed the connection once it is cut.
                     client.write_all(b"x").await.ok();
                 }
                 client

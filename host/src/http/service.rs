@@ -41,7 +41,7 @@ struct Inner {
     prefetch: Prefetch,
 }
 
-/// What every request must keep to, whoever serves it.
+/// What every request must keep to, whichever component serves it.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     /// Headers that it may have.
@@ -55,8 +55,8 @@ pub struct Terms {
 
 impl Exchanges {
     /// Serves the site in `site` to requests that keep to `terms`. Each exchange is in flight in
-    /// `exchanges`, and work after a response in `afterwork`. Who waits for an instance is told to
-    /// `scarcity`.
+    /// `exchanges`, and work after a response in `afterwork`. `scarcity` is told of each
+    /// request that waits for an instance.
     #[must_use]
     pub fn new(
         site: Arc<Slot>,
@@ -88,7 +88,7 @@ impl Exchanges {
             return exchange.refuse(&ExchangeError::Refused(Failure::BodyTooLarge));
         }
         if !self.0.prefetch.takes(&request) {
-            // Who announces no length, or asks first, may wait for an answer: that is no slow client.
+            // A client that announces no length, or asks first, may wait for an answer: it is not slow.
             let headers = request.headers();
             let announced = declared_length(headers).is_some() && !headers.contains_key(EXPECT);
             limits.scarcity = announced.then(|| self.0.server.admission.scarcity().clone());
@@ -96,7 +96,7 @@ impl Exchanges {
             return exchange.serve(request, began, pipeline).await;
         }
         let total = pipeline.first().and_then(|first| first.limits.total);
-        // Who has sent a head only holds nothing of a component, and is routed when all is there.
+        // A request without its body holds nothing of a component, and is routed when all of it is here.
         drop(pipeline);
         let (request, upload) = UploadBody::new(request, &limits, &exchange.peer_fault);
         let request = match self.0.read(upload, total, &exchange.peer_fault).await {
@@ -111,7 +111,7 @@ impl Exchanges {
 }
 
 impl Inner {
-    /// Who is to serve a request that is fit for a guest, or the response of the host.
+    /// The pipeline of a request that is fit for a guest, or the response of the host.
     fn check(
         &self,
         request: &mut Request<RequestBody>,

@@ -28,10 +28,10 @@ pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
 /// What a request body may be, for all stages that it goes through.
 pub(super) struct UploadLimits {
     pub(super) bytes: u64,
-    /// Between two frames, while somebody waits for one.
+    /// Between two frames, while one is waited for.
     pub(super) idle: Duration,
     pub(super) min_rate: Option<MinRate>,
-    /// Where somebody may wait for what the upload holds up.
+    /// Where requests may wait for what the upload holds up.
     pub(super) scarcity: Option<Arc<Scarcity>>,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn receive(
 /// A client that we let send nothing is looked after this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// What is read of a body that nobody wants, so that its connection can go on: less than it takes to make
+/// What is read of a body that no guest wants, so that its connection can go on: less than it takes to make
 /// another one.
 const UNWANTED: u64 = 64 << 10;
 
@@ -133,7 +133,7 @@ pub(super) struct UploadBody {
     expected: bool,
 }
 
-/// Somebody waits for bytes of the client.
+/// Bytes of the client are waited for.
 struct Wait {
     since: Moment,
     /// The client could send when it began.
@@ -172,7 +172,7 @@ impl UploadBody {
         self.body.as_ref().is_none_or(RequestBody::may_be_sent)
     }
 
-    /// Somebody waits for bytes of the client, or does not any more.
+    /// Bytes of the client are waited for, or are not any more.
     fn is_waited_for(&mut self, yes: bool) {
         match (yes, self.wait.take()) {
             (true, None) => {
@@ -195,7 +195,7 @@ impl UploadBody {
         }
     }
 
-    /// Whether somebody waits for the instance, and the client has had its grace and is too slow.
+    /// Whether a request waits for the instance, and the client has had its grace and is too slow.
     fn is_too_slow_in_a_hurry(&mut self, cx: &mut Context<'_>) -> bool {
         let (Some(scarcity), Some(pace), Some(wait)) = (&self.scarcity, &self.pace, &mut self.wait)
         else {
@@ -317,7 +317,7 @@ mod tests {
         Limited::new(five_bytes(), 0).map_err(|_| BodyError::ConnectionTerminated).boxed_unsync()
     }
 
-    /// A plugin that died broke the body of those behind it, who were then put aside by the breaker.
+    /// A plugin that died broke the body of those behind it, and the breaker put them aside.
     #[tokio::test]
     async fn what_a_plugin_does_to_its_request_is_not_held_against_those_behind_it() {
         for (body, most, fault) in [

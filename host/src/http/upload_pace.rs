@@ -1,7 +1,7 @@
 //! How fast a client sends while it is waited for.
 //!
-//! Only time in which somebody waits for its bytes is counted: a guest that does not read makes no
-//! client slow.
+//! Only time in which its bytes are waited for is counted: a guest that does not read makes no client
+//! slow.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl UploadPace {
         match self.left.checked_sub(time) {
             Some(left) if left > Duration::ZERO => self.left = left,
             _ => {
-                // What it did not send in a window that is over has been judged by who waited.
+                // What it did not send in a window that is over was judged when that was over.
                 let over = time.saturating_sub(self.left).as_millis();
                 let into = over % self.rate.window.as_millis().max(1);
                 let into = Duration::from_millis(u64::try_from(into).unwrap_or(0));

@@ -188,7 +188,7 @@ fn is_address(text: &str) -> bool {
     })
 }
 
-/// `port` is that of the scheme, for who names none.
+/// `port` is that of the scheme, where one names none.
 fn same(one: &Authority, other: &Authority, port: u16) -> bool {
     let port = |authority: &Authority| authority.port_u16().unwrap_or(port);
     one.host().eq_ignore_ascii_case(other.host()) && port(one) == port(other)

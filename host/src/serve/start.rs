@@ -154,8 +154,7 @@ impl Listening {
         let (manifest, trackers) = (&config.manifest, &process.trackers);
         let (phase, scarcity) = (process.phase.clone(), net::Scarcity::new());
         let (exchanges, afterwork) = (trackers.exchanges.clone(), trackers.afterwork.clone());
-        let service =
-            Exchanges::new(slot, exchanges, afterwork, terms(manifest), scarcity.clone());
+        let service = Exchanges::new(slot, exchanges, afterwork, terms(manifest), scarcity.clone());
         let context = net::ConnectionContext {
             phase,
             connections: trackers.connections.clone(),
