@@ -1,4 +1,4 @@
-//! Deadlines that are fair to whoever they are for.
+//! Deadlines that are fair to the peers and guests that they are for.
 //!
 //! A process may be stopped (SIGSTOP, `docker pause`, a debugger) or get no core for a while. The
 //! clock of the system goes on meanwhile, so afterwards each deadline seems to have passed: of
@@ -43,7 +43,7 @@ const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 static BORN: OnceLock<Instant> = OnceLock::new();
 
 /// Milliseconds that were lost, and when the last beat was, in milliseconds of the heart's life. In
-/// one word, so that nobody sees one without the other.
+/// one word, so that no reader sees one without the other.
 static PULSE: AtomicU64 = AtomicU64::new(0);
 
 /// Starts the heart, for as long as the process lives. Once: a second call changes nothing.
@@ -90,7 +90,7 @@ impl Pulse {
 
     /// What has been lost by `now`, as far as anybody can tell before the next beat.
     fn lost(self, now: u32) -> u32 {
-        // Who looks may have looked at the clock before the heart did.
+        // The caller may have read the clock before the heart did.
         let since = now.wrapping_sub(self.last).cast_signed().max(0).cast_unsigned();
         let late = since > millis(LATE);
         self.lost.saturating_add(if late { since - millis(BEAT) } else { 0 })
@@ -131,7 +131,7 @@ impl Moment {
         Self::now() - self
     }
 
-    /// Whether it has come. Whoever can wait had better do that, with [`until`]: it has a last look.
+    /// Whether it has come. A caller that can wait uses [`until`] instead, which has a last look.
     #[must_use]
     pub fn is_over(self) -> bool {
         Self::now() >= self

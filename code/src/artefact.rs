@@ -59,7 +59,7 @@ impl Hasher for Collect {
     }
 }
 
-/// Why bytes are no artefact: any of these is a miss, and nobody's fault but the disk's.
+/// Why bytes are no artefact: any of these is a miss, and the fault of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Damaged {
     /// It was cut off, or something was added.
@@ -134,8 +134,8 @@ impl Artefact {
         // SAFETY: the bytes must be what `Engine::precompile_component` gave, unchanged. An artefact is
         // made in three places: from that very function (`seal`), from the pipe of a child of this
         // program that called it, and from a file that such an artefact was written to, in a
-        // directory where nobody but our user and root could write. The latter two went through
-        // `check`, which finds every change by accident. Nobody else can change them: they are in a
+        // directory where only our user and root could write. The latter two went through
+        // `check`, which finds every change by accident. No other code can change them: they are in a
         // vector of ours, which `deserialize` copies. That they fit the engine's settings and
         // version is checked by wasmtime itself.
         unsafe {

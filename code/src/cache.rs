@@ -1,7 +1,7 @@
 //! Compiled code, kept between starts in a directory that is ours.
 //!
 //! An entry is a file with the name of its key. It is written beside its place and renamed, so
-//! several hosts may use one directory, and nobody sees half of one. What is read is checked; any
+//! several hosts may use one directory, and none of them sees half of one. What is read is checked; any
 //! damage is a miss, and the next compile writes the entry anew.
 
 use std::fs::{DirBuilder, File};
@@ -58,7 +58,7 @@ pub enum CacheError {
         /// What the kernel says.
         why: io::Error,
     },
-    /// Code that is run comes from there, and somebody else could put it there.
+    /// Code that is run comes from there, and another user could put it there.
     #[error(
         "{} belongs to user {owner}, who could put code there: give it to user {user}, or name \
          another with --cache-dir",
@@ -86,7 +86,7 @@ pub enum CacheError {
     },
 }
 
-/// A directory of compiled code that belongs to us or to root, and that nobody else may write to.
+/// A directory of compiled code that belongs to us or to root, and that no other user may write to.
 #[derive(Debug)]
 pub struct ArtefactCache {
     path: PathBuf,
@@ -224,7 +224,7 @@ impl ArtefactCache {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 self.make_room(name, bytes.len() as u64)?
             }
-            // It has been removed since: whoever wants the room back does not want it to stay away.
+            // It has been removed since. An operator who wants the room back does not want the cache to stay away.
             io::ErrorKind::NotFound => {
                 let anew = Self::open_directory(&self.path).map_err(io::Error::other)?;
                 *self.directory() = Arc::new(anew);
@@ -248,7 +248,7 @@ impl ArtefactCache {
         written
     }
 
-    /// A file that nobody else writes to, and its name. A name that is taken may be that of a file
+    /// A file that no other writer has, and its name. A name that is taken may be that of a file
     /// which is being written: by a second cache of this process, or by a host that has the same
     /// process number in another container.
     fn create_new(&self, directory: &OwnedFd) -> io::Result<(String, File)> {
@@ -312,7 +312,7 @@ struct Entry {
     name: String,
 }
 
-/// The entries of a directory, and names of files that nobody writes any more.
+/// The entries of a directory, and names of files whose writers have gone.
 fn look(directory: &OwnedFd) -> io::Result<(Vec<Entry>, Vec<String>)> {
     let now = SystemTime::now();
     let (mut entries, mut stale) = (Vec::new(), Vec::new());

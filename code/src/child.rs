@@ -138,8 +138,8 @@ fn code(component: Vec<u8>, concurrency: bool) -> Result<Vec<u8>, ChildFailure> 
     Ok(Artefact::seal(&key, &code).into_bytes())
 }
 
-/// Whoever else wakes up gets the core at once (sched(7), `SCHED_IDLE`); beside nice alone it waits for the end of
-/// a slice of milliseconds. Threads that are begun later inherit it.
+/// Takes only idle cores (sched(7), `SCHED_IDLE`): any other thread that wakes up gets the core at once. Beside
+/// nice alone it waits for the end of a slice of milliseconds. Threads that are begun later inherit it.
 fn run_when_idle() -> Result<(), thread_priority::Error> {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle)
@@ -172,7 +172,7 @@ fn bound(orders: &ChildOrders) -> Result<(), String> {
     };
     let cpu = orders.cpu.as_secs();
     set("its CPU time", Resource::Cpu, cpu, cpu + CPU_GRACE)?;
-    // Nobody reads a dump of a gibibyte.
+    // A dump of a gibibyte helps no reader.
     set("its dump", Resource::Core, 0, 0)?;
     let memory = mapped().saturating_add(orders.memory);
     set("its memory", Resource::As, memory, memory)

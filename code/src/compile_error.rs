@@ -46,7 +46,7 @@ pub enum CompileError {
     /// The child could not even try.
     #[error("was not compiled: the compiler cannot work here: {0}")]
     Unable(String),
-    /// Somebody killed the child: the kernel, when memory ran out, or an operator.
+    /// The child was killed: by the kernel, when memory ran out, or by an operator.
     #[error(
         "was not compiled: the compiler was killed, by the kernel for want of memory or by \
          somebody; try again, or with less --compile-memory"

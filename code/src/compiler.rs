@@ -15,7 +15,7 @@ use crate::{Artefact, ArtefactKey, ChildOrders, ChildTask, CompileError, Yields}
 /// How urgent a load is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
-    /// Nobody is served before it is done.
+    /// The host serves no request before it is done.
     Start,
     /// Others are being served meanwhile.
     BesideTraffic,
@@ -136,8 +136,8 @@ impl Compiler {
         process::outcome(left.map_err(|why| why.for_text(TEXT_TIME))?, &orders, output)
     }
 
-    /// Has a child do it. Nobody is judged for time in which this process did not run: its children mostly
-    /// did not either.
+    /// Has a child do it. Time in which this process did not run does not count: its children mostly did not
+    /// run either.
     async fn run(
         &self,
         orders: &ChildOrders,
@@ -191,7 +191,7 @@ impl Compiler {
     }
 }
 
-/// A child that runs when nobody else wants to has this long to show that it gets on.
+/// A child that runs only on idle cores has this long to show that it gets on.
 const IDLE_AT_LEAST: Duration = Duration::from_secs(5);
 
 /// Whether a child has had less than a quarter of a core.

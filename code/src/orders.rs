@@ -18,11 +18,11 @@ pub enum ChildTask {
 /// What a child takes of the cores while others are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Yields {
-    /// As much as anybody: nobody is served yet.
+    /// As much as any process: no request is served yet.
     Nothing,
     /// The least share that there is, of cores that others want (nice 19).
     Most,
-    /// What nobody else wants (`SCHED_IDLE`).
+    /// What no other process wants (`SCHED_IDLE`).
     All,
 }
 

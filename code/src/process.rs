@@ -34,7 +34,7 @@ pub(crate) struct ChildOutput {
     words: String,
 }
 
-/// Whether a process could run, and does not: one that was stopped waits for nobody.
+/// Whether a process could run, and does not. One that was stopped could not.
 pub(crate) fn is_kept_waiting(number: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['T', 't']))
@@ -57,8 +57,8 @@ fn ticks(stat: &str) -> Option<Duration> {
 /// Starts a child. Dropping it kills it. The kernel does so too when the thread ends that started it, so
 /// that has to be one that lives as long as the runtime: no thread for blocking work.
 pub(crate) fn start(orders: &ChildOrders) -> io::Result<Child> {
-    // Whoever started us may have us ignore the ends of children: then the kernel keeps none of them, and
-    // there is nothing to wait for. A handler ends that, for as long as the process lives.
+    // The parent of this process may have had it ignore the ends of children: then the kernel keeps none of
+    // them, and there is nothing to wait for. A handler ends that, for as long as the process lives.
     let _ends = signal(SignalKind::child())?;
     Command::new(THIS_PROGRAM)
         .arg0("host")

@@ -87,7 +87,7 @@ mod filter {
     fn program() -> Result<BpfProgram, seccompiler::BackendError> {
         let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
             ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
-        // A descriptor that somebody left open across the exec is not for reading or writing.
+        // A descriptor that was left open across the exec is not for reading or writing.
         let only = |descriptors: &[u64]| {
             let rule = |descriptor: &u64| {
                 let (length, equal) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 /// The right to use a store, of one component of one generation. Clones are the same one; the store may
-/// be closed when the last of them is dropped. What closes it, whoever gave the lease knows.
+/// be closed when the last of them is dropped. What the lease holds closes it.
 #[derive(Clone)]
 pub(crate) struct Lease(Arc<dyn Any + Send + Sync>);
 

@@ -3,7 +3,7 @@
 //! ```text
 //! manifest ─→ Stores::open ─→ Buckets ─→ Bucket ─┬→ memory.rs   ┐
 //!             (at load)       (per generation)   ├→ disk/       ┴ write.rs: what a write does
-//!                                                │                usage.rs: who has how much room
+//!                                                │                usage.rs: how much room is left
 //!                                                └→ redis/
 //! ```
 //!

@@ -1,4 +1,4 @@
-//! Buckets in memory. They last as long as somebody uses their store.
+//! Buckets in memory. They last as long as their store is open.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -36,7 +36,7 @@ impl Memory {
     }
 }
 
-/// The pairs of one space. A lock of its own: nobody waits for another one's pairs.
+/// The pairs of one space. It has a lock of its own: no operation waits for the pairs of another space.
 #[derive(Debug)]
 pub(crate) struct MemorySpace {
     pairs: RwLock<Tree>,

@@ -77,7 +77,7 @@ impl Stores {
     fn open_store(&self, store: &StoreConfig) -> Result<OpenStore, OpenError> {
         let slot = {
             let mut slots = self.0.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            // One that only the map holds is closed, and nobody is about to open it.
+            // A slot that only the map holds is closed, and no caller is about to open it.
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
             slots.entry(store.clone()).or_default().clone()
         };
@@ -147,8 +147,8 @@ impl Slot {
     }
 }
 
-/// A store that is open, for one user of it. The last one to drop closes it, and whoever opens it again
-/// waits for that: two that have the same file open would shut each other out.
+/// A store that is open, for one user of it. The last one to drop closes it. Opening the store again waits
+/// for that: two that have the same file open would shut each other out.
 struct OpenStore {
     // Before the hold, so that the slot has the last one when it closes.
     backend: Backend,

@@ -1,4 +1,4 @@
-//! Who has how much room left.
+//! How much room is left, and whose it is.
 //!
 //! An [`Account`] is what a component has in its own buckets together, wherever they are kept; a
 //! shared bucket has one of its own. A [`Usage`] is the part of it that lies in one space.

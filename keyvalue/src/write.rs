@@ -48,7 +48,7 @@ pub(crate) enum Reply {
     Swapped(bool),
 }
 
-/// The pairs of one space, for as long as nobody else writes to them.
+/// The pairs of one space, while their one writer has them.
 pub(crate) trait Pairs {
     /// A failure of the store itself.
     type Broken;

@@ -17,7 +17,7 @@ use crate::idle_timer::IdleTimer;
 /// under way until it has ended or failed, or is dropped.
 ///
 /// Dropping it before its end cancels the request: the stream of HTTP/2 is reset, the connection of
-/// HTTP/1 closed. The time runs only while somebody waits for the next piece: a guest that is slow to
+/// HTTP/1 closed. The time runs only while the guest waits for the next piece: a guest that is slow to
 /// read is not the server's fault.
 pub struct UpstreamBody {
     incoming: Incoming,

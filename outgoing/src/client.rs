@@ -285,13 +285,13 @@ impl Inner {
         exchange: Exchange,
         between: Duration,
     ) -> Result<Response<UpstreamBody>, SendError> {
-        // Nobody asked: `Upgrade` is never sent.
+        // No request asks for it: `Upgrade` is never sent.
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(SendError::Protocol("it switches protocols unasked".into()));
         }
         if response.version() == Version::HTTP_10 {
             // hyper speaks to its server as it was spoken to from then on, and knows no way to send it a
-            // body without a length: it sends none, and tells nobody.
+            // body without a length: it sends none, and gives no error.
             exchange.spoil_connection();
             if exchange.progress().was_left_out() {
                 let why = "it speaks HTTP/1.0, and was not sent the body, which has no length";

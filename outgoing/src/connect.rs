@@ -84,7 +84,7 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let shared = Arc::clone(&self.0);
-        // Also a connection that nobody waits for any more, because another one became free first,
+        // A connection that no request waits for any more, because another one became free first,
         // has this bound.
         Box::pin(async move {
             let connected =

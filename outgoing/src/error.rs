@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustls::CertificateError;
 
-/// An error of somebody else's, of any type.
+/// An error of another crate, of any type.
 pub(crate) type Other = Box<dyn StdError + Send + Sync>;
 
 /// Why a request has no response, or a response no end.
@@ -55,7 +55,7 @@ pub enum SendError {
         /// What the resolver says.
         why: String,
     },
-    /// Nobody listens there.
+    /// No process listens there.
     #[error("{host}:{port} refuses connections")]
     ConnectRefused {
         /// The host as it was asked for.
@@ -109,7 +109,7 @@ pub enum SendError {
         /// Bytes allowed.
         limit: u64,
     },
-    /// The body of the response comes in a transfer coding other than chunks, and nobody asked for it.
+    /// The body of the response comes in a transfer coding other than chunks, and no request asks for one.
     #[error("the response has a transfer coding that is not chunked alone")]
     TransferCoding,
     /// The connection ended before the message did. The server may have processed the request.

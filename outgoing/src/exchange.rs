@@ -15,7 +15,7 @@ use crate::wire::AbortHandle;
 /// Stands for one request from the moment it is sent. Dropping it cancels the request; `end` says
 /// that its response is whole.
 ///
-/// hyper itself ends what is left of a response that nobody reads: it resets the stream of HTTP/2,
+/// hyper itself ends what is left of a response whose body is dropped: it resets the stream of HTTP/2,
 /// and closes the connection of HTTP/1. But it goes on sending the request's body, for as long as
 /// the guest has some and the peer takes none. That end is made here.
 #[derive(Debug)]

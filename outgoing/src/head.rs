@@ -46,7 +46,7 @@ pub(crate) fn sendable(
 /// Makes the head of a response one for a guest. Extensions are of the pool.
 ///
 /// # Errors
-/// The server says two things of where its body ends, or sends it in a coding that nobody asked for.
+/// The server says two things of where its body ends, or sends it in a coding that the request did not ask for.
 pub(crate) fn received(head: &mut response::Parts) -> Result<(), SendError> {
     head.extensions.clear();
     if head.headers.contains_key(TRANSFER_ENCODING) {

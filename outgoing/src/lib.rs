@@ -2,13 +2,14 @@
 //! look-ups of names.
 //!
 //! ```text
-//! request ─→ destination ─→ grants (name) ─→ head.rs, framing.rs ─→ pool ─→ connect.rs ─→ wire ─→ response body
-//!            (where)                    (clean)                 │       resolve, grants (address), dial, TLS
-//!                                                               └← retry.rs: once more, or not
+//! request ─→ destination ─→ policy (name) ─→ head.rs, framing.rs ─→ pool ─→ connect.rs ─→ response body
+//!            (where)                         (clean)                 │       resolve, policy (address),
+//!                                                                    │       dial: wire.rs, TLS, counted.rs
+//!                                                                    └← retry.rs: once more, or not
 //! ```
 //!
-//! A name is judged before anything is done for it, and every address that it resolves to is judged
-//! again; the connection goes to one of the addresses that passed, so nothing is resolved twice.
+//! A name is checked before anything is done for it, and so is every address that it resolves to. The
+//! connection goes to one of the addresses that passed, so nothing is resolved twice.
 //! Redirects are not followed, proxies of the environment are not used, and nothing but TCP is ever
 //! connected, so a Unix socket such as the control socket cannot be reached.
 //!

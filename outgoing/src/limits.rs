@@ -50,7 +50,7 @@ pub struct ClientLimits {
     /// Without a byte of the response's body while one is waited for; and without a byte of the
     /// request's body once the response has ended.
     pub between_bytes: Duration,
-    /// How long a connection that nobody uses is kept.
+    /// How long an idle connection is kept.
     pub idle: Duration,
     /// Idle connections to one host.
     pub idle_per_host: usize,

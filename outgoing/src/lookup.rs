@@ -21,14 +21,14 @@ pub struct Lookup(Arc<dyn Resolve>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LookupError {
-    /// It is neither a name nor an address. Nobody was asked.
+    /// It is neither a name nor an address. No name server was asked.
     #[error("it is not a name that can be looked up")]
     NotAName,
     /// There is no such name, it has no address, or the name servers fail: the system does not tell
     /// these apart reliably. The text is the system's, for the log.
     #[error("it does not resolve: {0}")]
     Unresolvable(String),
-    /// Nobody answered in time, or too many look-ups of the component were before it.
+    /// No answer came in time, or too many look-ups of the component were before it.
     #[error("no answer in time")]
     Timeout,
 }

@@ -18,7 +18,7 @@ pub trait Resolve: Send + Sync + 'static {
     /// All addresses of a host, each with this port, the best one first.
     ///
     /// # Errors
-    /// The name has none, or nobody can say.
+    /// The name has none, or no name server can say.
     fn resolve(&self, host: &str, port: u16) -> Resolved;
 }
 
@@ -43,7 +43,7 @@ type Ask = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 /// thousands of names waits for itself, and takes an eighth of what there is for all.
 ///
 /// Dropping what [`resolve`](Resolve::resolve) gives takes it out of the queue at once. A look-up that
-/// runs counts until the system has answered, also if nobody waits for it any more.
+/// runs counts until the system has answered, also if its caller has gone.
 #[derive(Clone)]
 pub struct SystemResolver {
     each: Arc<Semaphore>,

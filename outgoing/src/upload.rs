@@ -1,7 +1,7 @@
 //! The body of a request on its way out, and the record of how far it is.
 //!
 //! ```text
-//! guest's body ─→ ReplayBody (what was taken is kept, up to a bound) ─→ Upload of attempt 1, 2, … ─→ hyper
+//! guest's body ─→ ReplayBody (keeps what was taken, up to a bound) ─→ Upload of attempt 1, 2, … ─→ hyper
 //! ```
 
 use std::fmt;
@@ -33,7 +33,7 @@ pub(crate) struct Upload {
 }
 
 /// How far an upload is. The request counts as long as one of these is held: by the upload, and by
-/// whoever reads the response.
+/// the body of the response.
 #[derive(Debug)]
 pub(crate) struct UploadProgress {
     state: Mutex<State>,

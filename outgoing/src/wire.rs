@@ -144,7 +144,7 @@ impl IoHooks<TcpStream> for TcpHooks {
         read
     }
 
-    /// If the peer takes nothing any more, but has said something that nobody has read, a write
+    /// If the peer takes nothing any more, but has said something that has not been read, a write
     /// stands still, so that this is read first.
     ///
     /// A server that answers early (413) and closes has answered, and a close with unread bytes is a
@@ -186,7 +186,7 @@ impl IoHooks<TcpStream> for TcpHooks {
 }
 
 impl AbortHandle {
-    /// Ends the connection: whoever reads or writes gets an error, and then closes it.
+    /// Ends the connection: the next read or write fails, and hyper closes it.
     pub(crate) fn abort(&self) {
         self.0.done.store(true, Ordering::Release);
         let waker = self.0.waker.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -43,7 +43,7 @@ pub(super) type Opener = fn(&Path) -> Result<Database, DatabaseError>;
 
 impl DatabaseFile {
     pub(super) fn open(path: &Path, opener: Opener) -> Result<Self, OpenError> {
-        // A link that leads nowhere is somebody's too.
+        // A link that leads nowhere is not ours either.
         let made = path.symlink_metadata().is_err();
         let database = opener(path).map_err(|why| {
             // Whatever there is of it holds nothing, unless another process has just made it.
@@ -112,12 +112,12 @@ impl DatabaseFile {
 }
 
 impl Drop for DatabaseFile {
-    /// A file that was made for something which did not come to serve is left to nobody: who made it
-    /// removes it again, unless something has been written.
+    /// A start or a reload that is refused leaves no file behind: one that it has made and that has no pair
+    /// in it is removed.
     fn drop(&mut self) {
         let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let unused = self.made && open.as_ref().is_some_and(|open| is_empty(open).unwrap_or(false));
-        // While it is still locked: nobody else may have it open by then.
+        // While it is still locked: another process may not have it open by then.
         if unused && let Err(why) = fs::remove_file(&self.path) {
             info!(path = %self.path.display(), %why, "an empty key-value database is left behind");
         }

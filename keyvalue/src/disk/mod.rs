@@ -7,7 +7,7 @@
 //!
 //! A write is on the disk before its caller hears of it. Those that come while another is being
 //! written through share the next transaction: the disk is waited for once for all of them. The
-//! threads belong to the file, so nobody who uses another one can keep them.
+//! threads belong to the file, so the users of another file cannot keep them.
 
 mod closing;
 mod commit;
@@ -44,7 +44,7 @@ use crate::write::{Reply, Write};
 const READERS: usize = 4;
 
 /// A database file, and who reads and writes it. Dropping it has the file closed, by the thread that
-/// writes: that waits for the disk, and whoever drops the last of a generation may not. Its threads end
+/// writes: that waits for the disk, and the task that drops the last of a generation may not. Its threads end
 /// then.
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -248,7 +248,7 @@ pub(crate) async fn read<T: Send + 'static>(
     let work: Reading = Box::new(move || {
         let held = held;
         let result = work(&held.space);
-        // First: whoever has the answer may close the file, and open it elsewhere.
+        // First: a caller that has the answer may close the file, and open it elsewhere.
         drop(held);
         done.send(result).ok();
     });
@@ -263,8 +263,8 @@ struct Writing {
     held: Held,
 }
 
-/// Writes, and returns when it is on the disk. If nobody waits for it any more it goes on when it
-/// has been begun, and is left out otherwise.
+/// Writes, and returns when it is on the disk. If the caller goes away, a write that has begun goes on,
+/// and one that has not is left out.
 pub(crate) async fn write(
     space: &Arc<DiskSpace>,
     lease: &Lease,
@@ -312,11 +312,11 @@ fn write_all(writes: Vec<Writing>) {
         Ok(replies) => replies,
         Err(failure) => vec![Err(failure); done.len()],
     };
-    // First: whoever has the answer may close the file, and open it elsewhere.
+    // First: a caller that has the answer may close the file, and open it elsewhere.
     drop(disk);
     drop(held);
     for (done, reply) in done.into_iter().zip(replies) {
-        // Nobody waits any more when the exchange has been cut.
+        // The caller has gone if its exchange was cut.
         done.send(reply).ok();
     }
 }

@@ -17,11 +17,11 @@ const TOGETHER_BYTES: usize = 16 << 20;
 
 /// Something to do.
 pub(super) struct Job<W> {
-    /// Whose it is: a number that nobody else has as long as the job is there.
+    /// Whose it is: a number that no other party has as long as the job is there.
     pub(super) party: usize,
     /// What the job keeps in memory.
     pub(super) bytes: usize,
-    /// Held by the caller as long as it waits. A job that nobody waits for is not done.
+    /// Held by the caller as long as it waits. A job whose caller has gone is not done.
     pub(super) caller: Weak<()>,
     pub(super) work: W,
 }
@@ -72,7 +72,7 @@ impl<W> Lane<W> {
         Some(job)
     }
 
-    /// Takes out what nobody waits for.
+    /// Takes out the jobs whose callers have gone.
     fn sweep(&mut self) -> Vec<Job<W>> {
         let (wanted, gone): (Vec<_>, Vec<_>) = self.jobs.drain(..).partition(|job| job.is_wanted());
         self.bytes = wanted.iter().map(|job| job.bytes).sum();
@@ -199,7 +199,7 @@ impl<W: Send + 'static> Queue<W> {
         let serve = move || {
             while let Some(jobs) = queue.take(most) {
                 let wanted = jobs.into_iter().filter(Job::is_wanted).map(|job| job.work).collect();
-                // Who waits for work that panics hears of it by the end of its channel.
+                // The caller of work that panics sees the end of its channel.
                 catch_unwind(AssertUnwindSafe(|| work(wanted))).ok();
             }
             let last = queue.lock().last.take();

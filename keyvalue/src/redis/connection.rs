@@ -72,7 +72,7 @@ struct Link {
 struct Taken {
     manager: ConnectionManager,
     number: u64,
-    /// Nobody had it before.
+    /// It has been made for this operation.
     fresh: bool,
 }
 
@@ -101,7 +101,7 @@ struct Server {
 }
 
 impl Redis {
-    /// Reads the URL. Asks nobody.
+    /// Reads the URL. Connects to nothing.
     pub(crate) fn open(url: &str) -> Result<Self, OpenError> {
         let info = url.into_connection_info().map_err(|why| refused(url, &why))?;
         let health = StoreHealth::new(shown(&info));
@@ -330,7 +330,7 @@ mod tests {
         }
     }
 
-    /// What was asked for is on its way, whoever has left: as many more would be a pile.
+    /// An operation is on its way even if its caller has left: as many more would be a pile.
     #[tokio::test(start_paused = true)]
     async fn callers_that_leave_keep_their_places_until_the_deadline_and_no_longer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

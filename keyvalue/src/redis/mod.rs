@@ -67,7 +67,7 @@ impl RedisSpace {
         let mut call = scripts::LIST.key(&self.key);
         call.arg(from);
         let (next, keys): (u64, Vec<Vec<u8>>) = self.redis.call(Call::Script(call), 0).await?;
-        // What somebody else has put there need not be text; then no guest can name it.
+        // Another program may have put keys there that are not text. No guest can name those.
         let keys = keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect();
         Ok(Page { keys, cursor: (next != 0).then_some(next) })
     }
