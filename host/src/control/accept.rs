@@ -1,4 +1,5 @@
-//! Accepting operators: so many at once, each in a task that is owned, and no error ends it.
+//! Accepts connections of operators: so many at once, each in a task that the server owns. No error ends
+//! it.
 
 use std::io;
 use std::time::Duration;
@@ -11,62 +12,66 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::pace::Pace;
-use super::seats::Seats;
+use super::connection_limit::ConnectionLimit;
+use super::deadlines::Deadlines;
 use crate::shortage::{PastShortage, Shortage};
 
 /// After an error of accept(2): enough not to spin when the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Where operators come in.
-pub(super) trait Door: Send + Sync + 'static {
+/// Where connections come from.
+pub(super) trait PeerListener: Send + Sync + 'static {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next one that may come in; none if one came that may not. Cancel-safe.
+    /// The next connection; none if one came that may not connect. Cancel-safe.
     fn next(&self) -> impl Future<Output = io::Result<Option<Self::Io>>> + Send;
 }
 
 /// Tasks of a server and what ends them. Cloning gives another handle.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tasks {
+pub(super) struct ServerTasks {
     pub(super) all: TaskTracker,
     pub(super) end: CancellationToken,
 }
 
-/// Accepts until the end. `serve` gives the life of a connection, which ends with the server, or when
-/// its seat is needed for one that comes.
-pub(super) async fn run<D, S, F>(door: D, seats: Seats, tasks: Tasks, serve: S)
-where
-    D: Door,
-    S: Fn(D::Io, Pace) -> F + Send,
+/// Accepts until the end. `serve` returns the life of a connection. It ends with the server, or when its
+/// place is needed for another connection.
+pub(super) async fn accept<L, S, F>(
+    listener: L,
+    limit: ConnectionLimit,
+    tasks: ServerTasks,
+    serve: S,
+) where
+    L: PeerListener,
+    S: Fn(L::Io, Deadlines) -> F + Send,
     F: Future<Output = ()> + Send + 'static,
 {
-    let out_of_it = Shortage::default();
+    let shortage = Shortage::default();
     loop {
         let next = tokio::select! {
             biased;
             () = tasks.end.cancelled() => return,
-            next = door.next() => next,
+            next = listener.next() => next,
         };
         match next {
             Ok(Some(io)) => {
-                if let Some(PastShortage { lasted, times }) = out_of_it.over() {
+                if let Some(PastShortage { lasted, times }) = shortage.over() {
                     info!(?lasted, times, "operators can be let in again");
                 }
-                let pace = Pace::begin();
-                let Some(seat) = seats.take(&pace, &tasks.end) else { continue };
-                let life = serve(io, pace);
+                let deadlines = Deadlines::start();
+                let Some(permit) = limit.admit(&deadlines, &tasks.end) else { continue };
+                let life = serve(io, deadlines);
                 tasks.all.spawn(async move {
-                    seat.leave.run_until_cancelled(life).await;
-                    drop(seat);
+                    permit.close.run_until_cancelled(life).await;
+                    drop(permit);
                 });
-                // Those that are in have their turn before the next one can need a seat.
+                // The connections that are open have their turn before the next one can need a place.
                 yield_now().await;
             }
             Ok(None) => {}
             Err(why) => {
-                if out_of_it.met() {
+                if shortage.met() {
                     warn!(%why, "an operator cannot be let in");
                 }
                 sleep(PAUSE).await;
@@ -77,12 +82,12 @@ where
 
 /// The control socket: for root and for the user that the host runs as.
 #[derive(Debug)]
-pub(super) struct Private {
+pub(super) struct SameUserListener {
     pub(super) listener: UnixListener,
     pub(super) uid: u32,
 }
 
-impl Door for Private {
+impl PeerListener for SameUserListener {
     type Io = UnixStream;
 
     async fn next(&self) -> io::Result<Option<UnixStream>> {
@@ -101,7 +106,7 @@ fn may_command(uid: u32, ours: u32) -> bool {
     uid == ours || uid == 0
 }
 
-impl Door for TcpListener {
+impl PeerListener for TcpListener {
     type Io = TcpStream;
 
     async fn next(&self) -> io::Result<Option<TcpStream>> {

@@ -1,13 +1,12 @@
 //! One connection of an operator: hyper speaks HTTP/1.1, the deadlines are ours.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,8 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::pace::Pace;
-use super::reply::Reply;
+use super::deadlines::Deadlines;
+use super::reply::ReplyBody;
 
 /// Requests are short lines; hyper's own bound is 400 KiB.
 const LARGEST_HEAD: usize = 16 * 1024;
@@ -26,34 +25,34 @@ const LARGEST_HEAD: usize = 16 * 1024;
 const DISCARD_FOR: Duration = Duration::from_millis(500);
 const DISCARD_AT_MOST: u64 = 1024 * 1024;
 
-/// Serves requests until the peer leaves or a deadline passes. `pace` tells others how far it is; a
-/// handler says by it when it has the whole request. Dropping the future drops the connection.
-pub(super) async fn serve<I, H, F>(io: I, pace: Pace, handler: H)
+/// Serves requests until the peer leaves or a deadline passes. The handler tells `deadlines` when it has
+/// the whole request. Dropping the future drops the connection.
+pub(super) async fn serve<I, H, F>(io: I, deadlines: Deadlines, handler: H)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send,
     H: Fn(Request<Incoming>) -> F + Send,
-    F: Future<Output = Response<Reply>> + Send,
+    F: Future<Output = Response<ReplyBody>> + Send,
 {
     let service = service_fn(|request| {
-        pace.has_head();
-        let (pace, answer) = (pace.clone(), handler(request));
-        async move { Ok::<_, std::convert::Infallible>(answer.await.map(|body| Paced { body, pace })) }
+        deadlines.head_received();
+        let (deadlines, answer) = (deadlines.clone(), handler(request));
+        async move { Ok::<_, Infallible>(answer.await.map(|body| body.told_to(deadlines))) }
     });
-    let io = TokioIo::new(PacedIo { io, pace: pace.clone() });
+    let io = TokioIo::new(TimedIo { io, deadlines: deadlines.clone() });
     let mut connection =
         http1::Builder::new().max_buf_size(LARGEST_HEAD).serve_connection(io, service);
     let mut timer = std::pin::pin!(sleep_until(Instant::now()));
-    let in_time = std::future::poll_fn(|task| {
+    let peer_left = std::future::poll_fn(|task| {
         if Pin::new(&mut connection).poll(task).is_ready() {
             return Poll::Ready(true);
         }
-        let Some(due) = pace.due() else { return Poll::Pending };
-        if due != timer.deadline() {
-            timer.as_mut().reset(due);
+        let Some(deadline) = deadlines.deadline() else { return Poll::Pending };
+        if deadline != timer.deadline() {
+            timer.as_mut().reset(deadline);
         }
         timer.as_mut().poll(task).map(|()| false)
     });
-    if in_time.await {
+    if peer_left.await {
         discard(connection.into_parts().io.into_inner().io).await;
     }
 }
@@ -65,48 +64,13 @@ async fn discard(io: impl AsyncRead + Unpin) {
     drop(timeout(DISCARD_FOR, tokio::io::copy(&mut rest, &mut nowhere)).await);
 }
 
-pin_project_lite::pin_project! {
-    /// An answer. When it has been handed over or dropped, the next request is waited for.
-    struct Paced {
-        #[pin]
-        body: Reply,
-        pace: Pace,
-    }
-
-    impl PinnedDrop for Paced {
-        fn drop(this: Pin<&mut Self>) {
-            this.pace.idles();
-        }
-    }
-}
-
-impl Body for Paced {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        task: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.project().body.poll_frame(task)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// The socket, watched.
-struct PacedIo<I> {
+/// The socket. It tells the deadlines when bytes come and go.
+struct TimedIo<I> {
     io: I,
-    pace: Pace,
+    deadlines: Deadlines,
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for PacedIo<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for TimedIo<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
@@ -115,20 +79,20 @@ impl<I: AsyncRead + Unpin> AsyncRead for PacedIo<I> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.io).poll_read(task, buffer);
         if buffer.filled().len() > before {
-            self.pace.read();
+            self.deadlines.bytes_read();
         }
         read
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for PacedIo<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for TimedIo<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(task, bytes);
-        self.pace.wrote(written.is_pending());
+        self.deadlines.bytes_written(written.is_pending());
         written
     }
 

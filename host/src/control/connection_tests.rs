@@ -5,13 +5,13 @@ use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::control::pace::{IDLE, REQUEST_IN, STALLED};
+use crate::control::deadlines::{IDLE, REQUEST_IN, STALLED};
 use crate::control::reply;
 
 /// Answers `path` to everything; `/big` with more than a peer's buffer takes.
 fn connect(buffer: usize) -> (DuplexStream, JoinHandle<()>) {
     let (peer, ours) = duplex(buffer);
-    let served = serve(ours, Pace::begin(), |request: Request<Incoming>| async move {
+    let served = serve(ours, Deadlines::start(), |request: Request<Incoming>| async move {
         match request.uri().path() {
             "/big" => reply::text(StatusCode::OK, "x".repeat(100_000)),
             path => reply::text(StatusCode::OK, path.to_owned()),

@@ -10,11 +10,11 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tracing::info;
 
-use super::accept::{self, Tasks};
+use super::accept::{ServerTasks, accept};
 use super::connection;
-use super::reply::{self, Reply};
+use super::connection_limit::ConnectionLimit;
+use super::reply::{self, ReplyBody};
 use super::schema::PhaseName;
-use super::seats::Seats;
 use crate::lifecycle::{Alarm, Phase, PhaseWatch};
 
 /// Probes come one at a time from a few places.
@@ -26,7 +26,7 @@ const BACKLOG: i32 = 1024;
 /// The server of `/livez` and `/readyz`. Dropping it ends its connections.
 #[derive(Debug)]
 pub struct HealthServer {
-    tasks: Tasks,
+    tasks: ServerTasks,
     address: SocketAddr,
 }
 
@@ -50,15 +50,15 @@ impl HealthServer {
             let _inside = runtime.enter();
             TcpListener::from_std(listener)?
         };
-        let tasks = Tasks::default();
-        let serve = move |io, pace| {
+        let tasks = ServerTasks::default();
+        let serve = move |io, deadlines| {
             let phase = phase.clone();
-            connection::serve(io, pace, move |request| {
+            connection::serve(io, deadlines, move |request| {
                 std::future::ready(answer(&request, phase.now()))
             })
         };
-        let seats = Seats::new("health", MOST_CONNECTIONS);
-        let accepting = accept::run(listener, seats, tasks.clone(), serve);
+        let limit = ConnectionLimit::new("health", MOST_CONNECTIONS);
+        let accepting = accept(listener, limit, tasks.clone(), serve);
         tasks.all.spawn_on(alarm.guard(accepting), runtime);
         info!(health = %address, "health is answered");
         Ok(Self { tasks, address })
@@ -77,7 +77,7 @@ impl Drop for HealthServer {
     }
 }
 
-fn answer(request: &Request<Incoming>, phase: Phase) -> Response<Reply> {
+fn answer(request: &Request<Incoming>, phase: Phase) -> Response<ReplyBody> {
     let status = match request.uri().path() {
         "/livez" => StatusCode::OK,
         "/readyz" if phase == Phase::Ready => StatusCode::OK,
@@ -89,7 +89,7 @@ fn answer(request: &Request<Incoming>, phase: Phase) -> Response<Reply> {
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let error = "asked for with GET or HEAD\n";
-        return reply::allowing(
+        return reply::with_allow(
             reply::text(StatusCode::METHOD_NOT_ALLOWED, error.into()),
             "GET, HEAD",
         );

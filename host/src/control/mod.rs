@@ -11,12 +11,12 @@
 
 mod accept;
 mod connection;
+mod connection_limit;
+mod deadlines;
 mod follow;
 mod health;
-mod pace;
 mod reply;
 pub mod schema;
-mod seats;
 mod server;
 mod socket;
 
@@ -33,10 +33,10 @@ use schema::{
     ChangeOutcome, ConnectionStatus, GenerationStatus, Refusal, Status, StopEnd, StopProgress,
 };
 
-/// A command under way. It is run to its end even if who asked for it has gone.
+/// A command under way. It is run to its end even if the client has left.
 pub type CommandFuture = Pin<Box<dyn Future<Output = ChangeOutcome> + Send>>;
 
-/// The process, as an operator sees it. Implemented by whoever composes it.
+/// The process, as an operator sees it. The composition of the process implements it.
 ///
 /// All calls come on the lifecycle's one thread: none may block.
 pub trait Host: Send + Sync + 'static {

@@ -11,19 +11,46 @@ use http_body::{Body, Frame, SizeHint};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::deadlines::Deadlines;
 use super::schema::Refusal;
 use crate::date;
 
-/// The body of an answer.
+/// The body of an answer. When it has been handed over or dropped, the next request is waited for.
 #[derive(Debug)]
-pub(super) enum Reply {
+pub(super) struct ReplyBody {
+    content: Content,
+    deadlines: Option<Deadlines>,
+}
+
+#[derive(Debug)]
+enum Content {
     /// All of it.
     Whole(Bytes),
     /// Lines until the sender is gone. Dropping this tells the sender.
     Lines(mpsc::Receiver<Bytes>),
 }
 
-impl Body for Reply {
+impl ReplyBody {
+    fn new(content: Content) -> Self {
+        Self { content, deadlines: None }
+    }
+
+    /// The same, telling the deadlines of its connection when it is over.
+    pub(super) fn told_to(mut self, deadlines: Deadlines) -> Self {
+        self.deadlines = Some(deadlines);
+        self
+    }
+}
+
+impl Drop for ReplyBody {
+    fn drop(&mut self) {
+        if let Some(deadlines) = &self.deadlines {
+            deadlines.answer_sent();
+        }
+    }
+}
+
+impl Body for ReplyBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -31,21 +58,21 @@ impl Body for Reply {
         self: Pin<&mut Self>,
         task: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.get_mut() {
-            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Lines(lines) => lines.poll_recv(task).map(|line| Some(Ok(Frame::data(line?)))),
+        match &mut self.get_mut().content {
+            Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Lines(lines) => lines.poll_recv(task).map(|line| Some(Ok(Frame::data(line?)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+        matches!(&self.content, Content::Whole(bytes) if bytes.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Lines(_) => SizeHint::default(),
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Lines(_) => SizeHint::default(),
         }
     }
 }
@@ -58,36 +85,39 @@ pub(super) fn line(value: &impl Serialize) -> Bytes {
     line.into()
 }
 
-pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Reply> {
-    answer(status, "application/json", Reply::Whole(line(value)))
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<ReplyBody> {
+    answer(status, "application/json", Content::Whole(line(value)))
 }
 
-pub(super) fn text(status: StatusCode, text: String) -> Response<Reply> {
-    answer(status, "text/plain; charset=utf-8", Reply::Whole(text.into()))
+pub(super) fn text(status: StatusCode, text: String) -> Response<ReplyBody> {
+    answer(status, "text/plain; charset=utf-8", Content::Whole(text.into()))
 }
 
-pub(super) fn lines(lines: mpsc::Receiver<Bytes>) -> Response<Reply> {
-    answer(StatusCode::OK, "application/x-ndjson", Reply::Lines(lines))
+pub(super) fn lines(lines: mpsc::Receiver<Bytes>) -> Response<ReplyBody> {
+    answer(StatusCode::OK, "application/x-ndjson", Content::Lines(lines))
 }
 
-pub(super) fn refused(status: StatusCode, error: impl Into<String>) -> Response<Reply> {
+pub(super) fn refusal(status: StatusCode, error: impl Into<String>) -> Response<ReplyBody> {
     json(status, &Refusal { error: error.into() })
 }
 
 /// Adds what a 405 must say.
-pub(super) fn allowing(mut response: Response<Reply>, methods: &'static str) -> Response<Reply> {
+pub(super) fn with_allow(
+    mut response: Response<ReplyBody>,
+    methods: &'static str,
+) -> Response<ReplyBody> {
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response
 }
 
 /// Makes it the last answer of its connection.
-pub(super) fn closing(mut response: Response<Reply>) -> Response<Reply> {
+pub(super) fn closing(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 
-fn answer(status: StatusCode, kind: &'static str, body: Reply) -> Response<Reply> {
-    let mut response = Response::new(body);
+fn answer(status: StatusCode, kind: &'static str, content: Content) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::new(content));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     date::stamp(response.headers_mut());

@@ -17,16 +17,16 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{info, warn};
 
-use super::accept::{self, Private, Tasks};
+use super::accept::{SameUserListener, ServerTasks, accept};
 use super::connection;
+use super::connection_limit::ConnectionLimit;
+use super::deadlines::{Deadlines, REQUEST_IN};
 use super::follow;
-use super::pace::{Pace, REQUEST_IN};
-use super::reply::{self, Reply};
+use super::reply::{self, ReplyBody};
 use super::schema::{
     ChangeOutcome, ConnectionList, EmptyRequest, GenerationList, Refusal, RollbackRequest,
     StopRequest, SwapRequest,
 };
-use super::seats::Seats;
 use super::socket::ControlSocket;
 use super::{CommandFuture, Host};
 use crate::lifecycle::Alarm;
@@ -81,7 +81,7 @@ impl Route {
 /// if it is still ours.
 #[derive(Debug)]
 pub struct ControlServer {
-    tasks: Tasks,
+    tasks: ServerTasks,
     leaving: TaskTracker,
     runtime: Handle,
     socket: ControlSocket,
@@ -98,24 +98,24 @@ impl ControlServer {
         alarm: Alarm,
         runtime: &Handle,
     ) -> io::Result<Self> {
-        let (tasks, leaving) = (Tasks::default(), TaskTracker::new());
-        let door = {
+        let (tasks, leaving) = (ServerTasks::default(), TaskTracker::new());
+        let listener = {
             let _inside = runtime.enter();
             let listener = UnixListener::from_std(socket.listener()?)?;
-            Private { listener, uid: rustix::process::geteuid().as_raw() }
+            SameUserListener { listener, uid: rustix::process::geteuid().as_raw() }
         };
         let serve = {
             let (tasks, leaving) = (tasks.clone(), leaving.clone());
-            move |io, pace: Pace| {
+            move |io, deadlines: Deadlines| {
                 let (host, tasks, leaving) = (host.clone(), tasks.clone(), leaving.clone());
                 let session = Arc::new(Session { host, tasks, leaving, last: Mutex::default() });
-                connection::serve(io, pace.clone(), move |request| {
-                    answer(session.clone(), pace.clone(), request)
+                connection::serve(io, deadlines.clone(), move |request| {
+                    answer(session.clone(), deadlines.clone(), request)
                 })
             }
         };
-        let seats = Seats::new("control", MOST_CONNECTIONS);
-        let accepting = accept::run(door, seats, tasks.clone(), serve);
+        let limit = ConnectionLimit::new("control", MOST_CONNECTIONS);
+        let accepting = accept(listener, limit, tasks.clone(), serve);
         tasks.all.spawn_on(alarm.guard(accepting), runtime);
         info!(control = %socket.path().display(), "control socket is open");
         Ok(Self { tasks, leaving, runtime: runtime.clone(), socket })
@@ -127,8 +127,8 @@ impl ControlServer {
         self.socket.path()
     }
 
-    /// Ends it once who has asked for the stop or a swap has been told how it went, or `patience` has passed.
-    /// Blocks; not to be called on the runtime that serves.
+    /// Ends it once the clients that asked for a stop or a swap have been told how it went, or `patience` has
+    /// passed. Blocks; not to be called on the runtime that serves.
     pub fn close(self, patience: Duration) {
         let (told, all_told) = mpsc::channel();
         self.leaving.close();
@@ -151,14 +151,14 @@ impl Drop for ControlServer {
 /// What the requests of one connection share.
 struct Session {
     host: Arc<dyn Host>,
-    tasks: Tasks,
+    tasks: ServerTasks,
     leaving: TaskTracker,
     /// Held from a request whose answer a stop may overtake to the end of the connection.
     last: Mutex<Option<TaskTrackerToken>>,
 }
 
 /// Why a request is not carried out.
-struct No {
+struct Rejection {
     status: StatusCode,
     error: String,
     /// The only method that the path has.
@@ -167,50 +167,54 @@ struct No {
     last: bool,
 }
 
-impl No {
+impl Rejection {
     fn new(status: StatusCode, error: impl Into<String>) -> Self {
         Self { status, error: error.into(), allow: None, last: false }
     }
 
-    fn response(self) -> Response<Reply> {
-        let mut response = reply::refused(self.status, self.error);
+    fn response(self) -> Response<ReplyBody> {
+        let mut response = reply::refusal(self.status, self.error);
         if let Some(method) = self.allow {
-            response = reply::allowing(response, method);
+            response = reply::with_allow(response, method);
         }
         if self.last { reply::closing(response) } else { response }
     }
 }
 
-async fn answer(session: Arc<Session>, pace: Pace, request: Request<Incoming>) -> Response<Reply> {
+async fn answer(
+    session: Arc<Session>,
+    deadlines: Deadlines,
+    request: Request<Incoming>,
+) -> Response<ReplyBody> {
     let answer = async {
         let route = route(&request)?;
         let body =
             if request.method() == Method::GET { Bytes::new() } else { body(request).await? };
-        pace.works();
+        deadlines.request_received();
         session.carry_out(route, &body).await
     };
-    answer.await.unwrap_or_else(No::response)
+    answer.await.unwrap_or_else(Rejection::response)
 }
 
-fn route(request: &Request<Incoming>) -> Result<Route, No> {
+fn route(request: &Request<Incoming>) -> Result<Route, Rejection> {
     let (method, path) = (request.method(), request.uri().path());
     let Some((_, route)) = ROUTES.iter().find(|(there, _)| *there == path) else {
         let there: Vec<_> =
             ROUTES.iter().map(|(path, route)| format!("{} {path}", route.method())).collect();
         let error = format!("no such path; there are {}", there.join(", "));
-        return Err(No::new(StatusCode::NOT_FOUND, error));
+        return Err(Rejection::new(StatusCode::NOT_FOUND, error));
     };
     let right = route.method();
     if method.as_str() == right {
         return Ok(*route);
     }
     let error = format!("{path} is asked for with {right}, not with {method}");
-    Err(No { allow: Some(right), ..No::new(StatusCode::METHOD_NOT_ALLOWED, error) })
+    Err(Rejection { allow: Some(right), ..Rejection::new(StatusCode::METHOD_NOT_ALLOWED, error) })
 }
 
-/// The whole body, within its bounds. What is left of one that is refused is not read, so that
-/// connection ends.
-async fn body(request: Request<Incoming>) -> Result<Bytes, No> {
+/// The whole body, within its bounds. The rest of a body that is refused is not read, so its connection
+/// ends.
+async fn body(request: Request<Incoming>) -> Result<Bytes, Rejection> {
     let whole = Limited::new(request.into_body(), LARGEST_BODY).collect();
     let (status, error) = match timeout(REQUEST_IN, whole).await {
         Ok(Ok(body)) => return Ok(body.to_bytes()),
@@ -220,32 +224,32 @@ async fn body(request: Request<Incoming>) -> Result<Bytes, No> {
         Ok(Err(why)) => (StatusCode::BAD_REQUEST, format!("the body is broken: {why}")),
         Err(_) => (StatusCode::REQUEST_TIMEOUT, format!("a body comes within {REQUEST_IN:?}")),
     };
-    Err(No { last: true, ..No::new(status, error) })
+    Err(Rejection { last: true, ..Rejection::new(status, error) })
 }
 
 /// The body as what it is to be; none at all counts as `{}`.
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, No> {
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body.trim_ascii() };
     // serde takes a list for a struct.
     if body.first() != Some(&b'{') {
-        return Err(No::new(StatusCode::BAD_REQUEST, "the body must be a JSON object"));
+        return Err(Rejection::new(StatusCode::BAD_REQUEST, "the body must be a JSON object"));
     }
     serde_json::from_slice(body)
-        .map_err(|why| No::new(StatusCode::BAD_REQUEST, format!("the body: {why}")))
+        .map_err(|why| Rejection::new(StatusCode::BAD_REQUEST, format!("the body: {why}")))
 }
 
-/// Where an absolute path is asked for.
-fn parse_swap(body: &[u8]) -> Result<SwapRequest, No> {
+/// The body of a swap, whose path must be absolute.
+fn parse_swap(body: &[u8]) -> Result<SwapRequest, Rejection> {
     let swap: SwapRequest = parse(body)?;
     if swap.path.is_absolute() {
         return Ok(swap);
     }
     let error = "path must be absolute: the host runs in another directory";
-    Err(No::new(StatusCode::BAD_REQUEST, error))
+    Err(Rejection::new(StatusCode::BAD_REQUEST, error))
 }
 
 impl Session {
-    async fn carry_out(&self, route: Route, body: &[u8]) -> Result<Response<Reply>, No> {
+    async fn carry_out(&self, route: Route, body: &[u8]) -> Result<Response<ReplyBody>, Rejection> {
         let host = &self.host;
         match route {
             Route::Status => Ok(reply::json(StatusCode::OK, &host.status())),
@@ -281,9 +285,9 @@ impl Session {
         }
     }
 
-    /// Runs a command to its end, in a task of its own: who asked for it may leave before. A stop
-    /// may overtake it, so the process waits for the end of this connection before it exits.
-    async fn finish(&self, command: CommandFuture) -> Result<Response<Reply>, No> {
+    /// Runs a command to its end, in a task of its own: the client may leave before. A stop may overtake
+    /// it, so the process waits for the end of this connection before it exits.
+    async fn finish(&self, command: CommandFuture) -> Result<Response<ReplyBody>, Rejection> {
         self.keep_until_told();
         match self.tasks.all.spawn(command).await {
             Ok(outcome @ ChangeOutcome::Rejected { .. }) => {
@@ -294,7 +298,7 @@ impl Session {
             Err(why) => {
                 warn!(%why, "control: a command has failed");
                 let error = "the command has failed inside the host; its log says more";
-                Err(No::new(StatusCode::INTERNAL_SERVER_ERROR, error))
+                Err(Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, error))
             }
         }
     }
@@ -303,16 +307,16 @@ impl Session {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.leaving.token());
     }
 
-    fn done(&self, result: Result<(), Refusal>) -> Result<Response<Reply>, No> {
+    fn done(&self, result: Result<(), Refusal>) -> Result<Response<ReplyBody>, Rejection> {
         match result {
             Ok(()) => Ok(reply::json(StatusCode::OK, &self.host.progress())),
-            Err(refused) => Err(No::new(StatusCode::CONFLICT, refused.error)),
+            Err(refused) => Err(Rejection::new(StatusCode::CONFLICT, refused.error)),
         }
     }
 
     /// Asks for a stop. The process waits for the end of this connection before it exits, so that
     /// the answer is not lost.
-    fn stop(&self, StopRequest { now, follow }: StopRequest) -> Response<Reply> {
+    fn stop(&self, StopRequest { now, follow }: StopRequest) -> Response<ReplyBody> {
         self.keep_until_told();
         self.host.stop(now);
         if !follow {

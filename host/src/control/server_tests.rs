@@ -12,8 +12,8 @@ use tokio::net::UnixStream;
 use std::path::PathBuf;
 
 use super::*;
+use crate::control::deadlines::IDLE;
 use crate::control::fake::Fake;
-use crate::control::pace::IDLE;
 use crate::control::schema::StopEnd;
 use crate::control::{SocketChoice, open};
 

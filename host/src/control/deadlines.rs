@@ -1,4 +1,4 @@
-//! What a connection of an operator waits for, and until when.
+//! The deadlines of an operator's connection: what it waits for, and until when.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,9 +15,10 @@ pub(super) const IDLE: Duration = Duration::from_secs(30);
 /// A peer that takes no byte of an answer for this long is given up.
 pub(super) const STALLED: Duration = Duration::from_secs(5);
 
-/// Shared by a connection's socket, its service, its answers, and who decides whether it may stay.
+/// What a connection waits for. Its socket, its service and its answers say how far it is; the limit of
+/// connections reads since when the peer is waited for. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Pace(Arc<Mutex<State>>);
+pub(super) struct Deadlines(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -40,9 +41,9 @@ enum Stage {
     Working,
 }
 
-impl Pace {
-    /// Of a connection that has just been accepted.
-    pub(super) fn begin() -> Self {
+impl Deadlines {
+    /// Those of a connection that has just been accepted.
+    pub(super) fn start() -> Self {
         Self(Arc::new(Mutex::new(State {
             stage: Stage::Head,
             since: Instant::now(),
@@ -54,41 +55,41 @@ impl Pace {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, stage: Stage) {
+    fn set_stage(&self, stage: Stage) {
         let mut state = self.state();
         (state.stage, state.since) = (stage, Instant::now());
     }
 
-    /// The head of a request is there.
-    pub(super) fn has_head(&self) {
-        self.enter(Stage::Body);
+    /// The head of a request has come.
+    pub(super) fn head_received(&self) {
+        self.set_stage(Stage::Body);
     }
 
-    /// All of a request is there: it is being carried out.
-    pub(super) fn works(&self) {
-        self.enter(Stage::Working);
+    /// All of a request has come: it is being carried out.
+    pub(super) fn request_received(&self) {
+        self.set_stage(Stage::Working);
     }
 
     /// Its answer has been handed over, or dropped.
-    pub(super) fn idles(&self) {
-        self.enter(Stage::Idle);
+    pub(super) fn answer_sent(&self) {
+        self.set_stage(Stage::Idle);
     }
 
     /// Bytes have come: the first ones of a request begin its time.
-    pub(super) fn read(&self) {
+    pub(super) fn bytes_read(&self) {
         if self.state().stage == Stage::Idle {
-            self.enter(Stage::Head);
+            self.set_stage(Stage::Head);
         }
     }
 
     /// The peer has taken bytes, or takes none.
-    pub(super) fn wrote(&self, blocked: bool) {
+    pub(super) fn bytes_written(&self, blocked: bool) {
         let mut state = self.state();
         state.blocked = blocked.then(|| state.blocked.unwrap_or_else(Instant::now));
     }
 
-    /// When the wait is over.
-    pub(super) fn due(&self) -> Option<Instant> {
+    /// When the peer is given up; none while it is we who have something to do.
+    pub(super) fn deadline(&self) -> Option<Instant> {
         let state = self.state();
         match (state.blocked, state.stage) {
             (Some(since), _) => Some(since + STALLED),
@@ -99,7 +100,7 @@ impl Pace {
     }
 
     /// Since when the peer keeps us waiting; none if it is we who have something to do.
-    pub(super) fn waits_since(&self) -> Option<Instant> {
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
         let state = self.state();
         match (state.blocked, state.stage) {
             (Some(since), _) => Some(since),
