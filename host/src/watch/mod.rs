@@ -1,18 +1,18 @@
-//! `--watch`: asks for a reload when a component's file changes, or the manifest's.
+//! `--watch`: asks for a reload when the file of a component or the manifest changes.
 //!
 //! What is watched are names in directories: a file that is replaced by a rename is another file, a
 //! symbolic link is turned where it stands, not where it points to, and a directory above can be
 //! exchanged for another.
 //!
 //! ```text
-//! kernel ─→ eyes (inotify) ─→ settle ─→ look: aim again, then stamps ─→ asked ─→ reload
-//!                                       └── aside: a thread of its own ──┘  ↖ again: it passes
+//! kernel ─→ inotify ─→ settle ─→ look: watch again, then stamps ─→ ChangedFiles ─→ reload
+//!                                └──────── file_thread ────────┘               ↖ Retry
 //! ```
 
-mod aside;
-mod asked;
-mod eyes;
-mod ways;
+mod changes;
+mod file_thread;
+mod inotify;
+mod watched_names;
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -26,9 +26,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use crate::site::{Reloads, Swaps, Trigger};
-use aside::Aside;
-use asked::{Again, Asked, Seen};
-use eyes::{Aim, Eyes};
+use changes::{ChangedFiles, FileSeen, Retry};
+use file_thread::FileThread;
+use inotify::{Coverage, InotifyWatch};
 
 /// A file is read when nothing has happened to it for this long: whoever writes it is done.
 const QUIET: Duration = Duration::from_millis(200);
@@ -36,19 +36,20 @@ const QUIET: Duration = Duration::from_millis(200);
 /// Something happens all the time: then it is read all the same, as often as this.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 
-/// What the kernel does not tell of is looked at this often.
+/// Files whose changes the kernel does not tell of are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Watches what is served.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    aside: Aside,
+    file_thread: FileThread,
 }
 
-/// What there is to see of the files.
+/// What a look at the files has found.
 struct Look {
-    aim: Option<Aim>,
-    files: Vec<Seen>,
+    /// None without inotify.
+    coverage: Option<Coverage>,
+    files: Vec<FileSeen>,
 }
 
 impl Watch {
@@ -57,80 +58,80 @@ impl Watch {
     /// # Errors
     /// When there is none to be had.
     pub(crate) fn start() -> io::Result<Self> {
-        Ok(Self { aside: Aside::start()? })
+        Ok(Self { file_thread: FileThread::start()? })
     }
 
     /// Reloads on every change of a file that is served at the time. Ends with the process; errors go
     /// to the log.
     pub(crate) async fn run(self, swaps: Swaps) {
-        let eyes = open().map(Arc::new);
+        let inotify = open().map(Arc::new);
         let mut swapped = swaps.watch();
-        let (mut asked, mut again) = (Asked::default(), Again::default());
+        let (mut changed_files, mut retry) = (ChangedFiles::default(), Retry::default());
         let mut reloads = Reloads::new(swaps.clone(), Trigger::Watch);
-        let mut told = Told::default();
+        let mut logged = LoggedCoverage::default();
         // First the watch and then the look, so that nothing happens in between.
-        let mut look = self.look(eyes.clone(), &swaps).await;
+        let mut look = self.look(inotify.clone(), &swaps).await;
         loop {
-            let Some(Look { aim, files }) = look else {
+            let Some(Look { coverage, files }) = look else {
                 error!("watch: its thread is gone; nothing is watched any more");
                 return;
             };
-            let blind = aim.as_ref().is_none_or(|aim| aim.blind.is_some());
-            told.tell(&files, aim);
-            let changed = asked.look(files);
-            if asked.is_served() {
-                again.forget();
+            let polls = coverage.as_ref().is_none_or(|coverage| coverage.unwatched.is_some());
+            logged.log(&files, coverage);
+            let changed = changed_files.update(files);
+            if changed_files.is_served() {
+                retry.forget();
             }
-            if changed || again.is_due() {
+            if changed || retry.is_due() {
                 debug!(changed, "watch: asks for a reload");
-                again.asked();
+                retry.asked();
                 reloads.ask();
             }
             tokio::select! {
                 biased;
                 // It is in the log; a file that is not what is served already is swapped in.
-                outcome = reloads.next() => again.after(&outcome),
-                () = happened(eyes.as_deref()) => {}
-                () = sleep(LOOK_EVERY), if blind => {}
-                () = again.wait() => {}
+                outcome = reloads.next() => retry.after(&outcome),
+                () = name_changed(inotify.as_deref()) => {}
+                () = sleep(LOOK_EVERY), if polls => {}
+                () = retry.wait() => {}
                 // Other files may be served now.
                 changed = swapped.changed() => if changed.is_err() {
                     return;
                 },
             }
-            settle(|| happened(eyes.as_deref())).await;
-            look = self.look(eyes.clone(), &swaps).await;
+            settle(|| name_changed(inotify.as_deref())).await;
+            look = self.look(inotify.clone(), &swaps).await;
         }
     }
 
-    /// Watches what is served now, and looks at it. A directory may have been made anew, even with the
-    /// same inode, and a link turned.
-    async fn look(&self, eyes: Option<Arc<Eyes>>, swaps: &Swaps) -> Option<Look> {
+    /// Watches the files that are served now, and looks at them. A directory may have been made anew, even
+    /// with the same inode, and a link turned.
+    async fn look(&self, inotify: Option<Arc<InotifyWatch>>, swaps: &Swaps) -> Option<Look> {
         let files = swaps.files();
         let look = move || {
             let paths: BTreeSet<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
-            let aim = eyes.map(|eyes| eyes.aim(&paths));
+            let coverage = inotify.map(|inotify| inotify.cover(&paths));
             let stamped = |file: (PathBuf, Option<Stamp>)| {
                 let now = Stamp::at(&file.0);
                 (file, now)
             };
-            Look { aim, files: files.into_iter().map(stamped).collect() }
+            Look { coverage, files: files.into_iter().map(stamped).collect() }
         };
-        self.aside.run(look).await
+        self.file_thread.run(look).await
     }
 }
 
-fn open() -> Option<Eyes> {
+fn open() -> Option<InotifyWatch> {
     let failed = |why: &io::Error| {
         warn!(%why, "watch: the kernel gives no inotify; files are looked at every {LOOK_EVERY:?}");
     };
-    Eyes::open().inspect_err(failed).ok()
+    InotifyWatch::open().inspect_err(failed).ok()
 }
 
-/// Waits for the next thing to happen. Cancel-safe.
-async fn happened(eyes: Option<&Eyes>) {
-    let Some(eyes) = eyes else { return pending().await };
-    if let Err(why) = eyes.happened().await {
+/// Waits until a watched name may lead to something else. Cancel-safe.
+async fn name_changed(inotify: Option<&InotifyWatch>) {
+    let Some(inotify) = inotify else { return pending().await };
+    if let Err(why) = inotify.changed().await {
         warn!(%why, "watch: inotify failed");
         // What there is to see is looked at soon, and not at once: it may fail again.
         sleep(LOOK_EVERY).await;
@@ -138,32 +139,32 @@ async fn happened(eyes: Option<&Eyes>) {
 }
 
 /// Waits until nothing happens any more.
-async fn settle<F: Future<Output = ()>>(happened: impl Fn() -> F) {
+async fn settle<F: Future<Output = ()>>(changed: impl Fn() -> F) {
     let latest = Instant::now() + AT_LEAST_EVERY;
     loop {
         let quiet = (Instant::now() + QUIET).min(latest);
-        if timeout_at(quiet, happened()).await.is_err() {
+        if timeout_at(quiet, changed()).await.is_err() {
             return;
         }
     }
 }
 
-/// What the log has of what is watched.
+/// What the log has been told of what is watched.
 #[derive(Default)]
-struct Told(Option<(BTreeSet<PathBuf>, Aim)>);
+struct LoggedCoverage(Option<(BTreeSet<PathBuf>, Coverage)>);
 
-impl Told {
-    /// Says it, if it is something new.
-    fn tell(&mut self, files: &[Seen], aim: Option<Aim>) {
-        let Some(aim) = aim else { return };
+impl LoggedCoverage {
+    /// Logs what is watched, if it is something new.
+    fn log(&mut self, files: &[FileSeen], coverage: Option<Coverage>) {
+        let Some(coverage) = coverage else { return };
         let paths: BTreeSet<PathBuf> = files.iter().map(|((path, _), _)| path.clone()).collect();
-        let now = (paths, aim);
+        let now = (paths, coverage);
         if self.0.as_ref() == Some(&now) {
             return;
         }
-        let (paths, Aim { directories, blind }) = &now;
+        let (paths, Coverage { directories, unwatched }) = &now;
         info!(?paths, ?directories, "watch: watching");
-        if let Some((directory, why)) = blind {
+        if let Some((directory, why)) = unwatched {
             let directory = directory.display();
             warn!(%directory, %why, "watch: cannot watch it; files are looked at every {LOOK_EVERY:?}");
         }

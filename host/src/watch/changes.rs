@@ -1,4 +1,4 @@
-//! What has been seen of files, and what has been asked for because of it.
+//! Which files have changed, and when a reload is asked for again that was refused.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -15,21 +15,21 @@ use crate::site::SwapOutcome;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// What a file is, or was: its path, and what was there. None: unknown.
-pub(super) type File = (PathBuf, Option<Stamp>);
+/// A file as it was when it was last read: its path, and what was there. None: unknown.
+pub(super) type FileAsRead = (PathBuf, Option<Stamp>);
 
 /// What a look at a file finds: what it was when it was read, and what it is now.
-pub(super) type Seen = (File, Stamp);
+pub(super) type FileSeen = (FileAsRead, Stamp);
 
 /// Files that were not what had been read at the latest look, by path and what that was, and what
 /// they were instead: a reload has been asked for, and may have been refused.
 #[derive(Debug, Default)]
-pub(super) struct Asked(BTreeMap<File, Stamp>);
+pub(super) struct ChangedFiles(BTreeMap<FileAsRead, Stamp>);
 
-impl Asked {
-    /// Whether a reload is to be asked for, because one of the files is neither what was read nor what
-    /// it was at the latest look.
-    pub(super) fn look(&mut self, files: Vec<Seen>) -> bool {
+impl ChangedFiles {
+    /// Takes in what a look has found. True if a reload is to be asked for, because one of the files is
+    /// neither what was read nor what it was at the latest look.
+    pub(super) fn update(&mut self, files: Vec<FileSeen>) -> bool {
         let mut differ = BTreeMap::new();
         let mut changed = false;
         for (file, now) in files {
@@ -52,12 +52,12 @@ impl Asked {
 
 /// When a reload that was refused is asked for once more, although no file has changed.
 #[derive(Debug, Default)]
-pub(super) struct Again {
+pub(super) struct Retry {
     due: Option<Instant>,
     pause: Duration,
 }
 
-impl Again {
+impl Retry {
     /// After what has come of a reload: not if the refusal is for what the files are.
     pub(super) fn after(&mut self, outcome: &SwapOutcome) {
         match outcome {
@@ -72,12 +72,12 @@ impl Again {
         }
     }
 
-    /// It has been asked for: what comes of it says how it goes on.
+    /// It has been asked for: its outcome says how this goes on.
     pub(super) fn asked(&mut self) {
         self.due = None;
     }
 
-    /// What is served is what the files are: by somebody else's reload.
+    /// What is served is what the files are, by another reload.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_file_has_changed_when_it_is_not_what_was_read() {
-        let folder = std::env::temp_dir().join(format!("host-asked-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("host-changes-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let at = |name: &str| folder.join(name);
         for name in ["one", "two", "three"] {
@@ -121,25 +121,28 @@ mod tests {
             stamps.iter().map(seen).collect::<Vec<_>>()
         };
         turn("one");
-        let mut asked = Asked::default();
-        assert!(!asked.look(read(&[Some(one)])), "it is what was read");
-        assert!(!Asked::default().look(read(&[None])), "it went back, and nothing since");
-        assert!(asked.look(read(&[Some(one), Some(two)])), "the second component serves another");
-        let mut gone_back = Asked::default();
-        assert!(!gone_back.look(read(&[None])));
+        let mut changed = ChangedFiles::default();
+        assert!(!changed.update(read(&[Some(one)])), "it is what was read");
+        assert!(!ChangedFiles::default().update(read(&[None])), "it went back, and nothing since");
+        assert!(
+            changed.update(read(&[Some(one), Some(two)])),
+            "the second component serves another"
+        );
+        let mut gone_back = ChangedFiles::default();
+        assert!(!gone_back.update(read(&[None])));
         turn("two");
-        assert!(gone_back.look(read(&[None])));
-        assert!(asked.look(read(&[Some(one)])));
-        assert!(!asked.look(read(&[Some(one)])), "it was refused");
+        assert!(gone_back.update(read(&[None])));
+        assert!(changed.update(read(&[Some(one)])));
+        assert!(!changed.update(read(&[Some(one)])), "it was refused");
         turn("one");
-        assert!(!asked.look(read(&[Some(one)])));
+        assert!(!changed.update(read(&[Some(one)])));
         turn("two");
-        assert!(asked.look(read(&[Some(one)])), "somebody tries again");
-        assert!(!asked.look(read(&[Some(two)])), "it was taken");
+        assert!(changed.update(read(&[Some(one)])), "somebody tries again");
+        assert!(!changed.update(read(&[Some(two)])), "it was taken");
         // Somebody else has the third one read, and the link is turned back before it is looked at.
-        assert!(asked.look(read(&[Some(three)])));
+        assert!(changed.update(read(&[Some(three)])));
         std::fs::remove_file(at("two")).unwrap();
-        assert!(asked.look(read(&[Some(two)])), "it is gone");
+        assert!(changed.update(read(&[Some(two)])), "it is gone");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 
@@ -148,22 +151,22 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_failed_for_what_passes_is_tried_again_less_and_less_often() {
         let passes = SwapOutcome::Rejected(Rejected::for_now(Step::Read, "no descriptor"));
-        let mut again = Again::default();
+        let mut retry = Retry::default();
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            again.after(&passes);
-            assert!(!again.is_due());
+            retry.after(&passes);
+            assert!(!retry.is_due());
             let began = Instant::now();
-            again.wait().await;
-            assert!(again.is_due());
+            retry.wait().await;
+            assert!(retry.is_due());
             pauses.push(began.elapsed().as_secs());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        again.after(&SwapOutcome::Rejected(Rejected::at(Step::Check, "no component")));
-        assert!(!again.is_due());
-        again.after(&passes);
+        retry.after(&SwapOutcome::Rejected(Rejected::at(Step::Check, "no component")));
+        assert!(!retry.is_due());
+        retry.after(&passes);
         let began = Instant::now();
-        again.wait().await;
+        retry.wait().await;
         assert_eq!(began.elapsed(), FIRST_PAUSE, "another failure begins anew");
     }
 }

@@ -14,7 +14,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
-use super::ways::ways_to;
+use super::watched_names::names_leading_to;
 
 /// Links that are turned while they are followed are followed again, as often as this.
 const TRIES: usize = 8;
@@ -40,22 +40,21 @@ type Names = BTreeMap<i32, BTreeSet<OsString>>;
 
 /// Directories that are watched. Dropping it ends that.
 #[derive(Debug)]
-pub(super) struct Eyes {
+pub(super) struct InotifyWatch {
     inotify: AsyncFd<OwnedFd>,
     names: Mutex<Names>,
 }
 
-/// What is watched.
+/// What is watched, and what cannot be.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Aim {
+pub(super) struct Coverage {
     pub(super) directories: Vec<PathBuf>,
-    /// The first directory that cannot be watched although it is there, and why: what changes in it
-    /// has to be looked for.
-    pub(super) blind: Option<(PathBuf, Errno)>,
+    /// The first directory that is there and cannot be watched, and why. Its files have to be polled.
+    pub(super) unwatched: Option<(PathBuf, Errno)>,
 }
 
-impl Eyes {
-    /// With nothing in view. To be called inside the runtime.
+impl InotifyWatch {
+    /// Watches nothing yet. To be called inside the runtime.
     ///
     /// # Errors
     /// What inotify_init(2) or the reactor says.
@@ -73,32 +72,33 @@ impl Eyes {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Watches the ways to `paths` as they are now, in place of what was watched before. Blocks.
-    pub(super) fn aim(&self, paths: &BTreeSet<PathBuf>) -> Aim {
+    /// Watches the names that lead to `paths` as they are now, in place of what was watched before.
+    /// Blocks.
+    pub(super) fn cover(&self, paths: &BTreeSet<PathBuf>) -> Coverage {
         let mut tries = 1;
         loop {
-            let ways = ways_to(paths);
-            let (mut names, mut blind) = (Names::new(), None);
-            for (directory, leads_on) in &ways {
+            let watched = names_leading_to(paths);
+            let (mut names, mut unwatched) = (Names::new(), None);
+            for (directory, leads_on) in &watched {
                 match inotify::add_watch(self.inotify.get_ref(), directory, CHANGES) {
                     Ok(number) => names.entry(number).or_default().extend(leads_on.iter().cloned()),
                     // The name above it is watched, and tells when it is made.
                     Err(Errno::NOENT | Errno::NOTDIR) => {}
                     Err(why) => {
-                        blind.get_or_insert_with(|| (directory.clone(), why));
+                        unwatched.get_or_insert_with(|| (directory.clone(), why));
                     }
                 }
             }
-            self.put(names);
+            self.replace_names(names);
             // Else a link was turned before anybody watched it.
-            if tries == TRIES || ways_to(paths) == ways {
-                return Aim { directories: ways.into_keys().collect(), blind };
+            if tries == TRIES || names_leading_to(paths) == watched {
+                return Coverage { directories: watched.into_keys().collect(), unwatched };
             }
             tries += 1;
         }
     }
 
-    fn put(&self, names: Names) {
+    fn replace_names(&self, names: Names) {
         let mut now = self.names();
         for number in now.keys().filter(|number| !names.contains_key(number)) {
             // It may be gone by itself, with its directory.
@@ -107,11 +107,11 @@ impl Eyes {
         *now = names;
     }
 
-    /// Waits until something has happened on one of the ways. Cancel-safe.
+    /// Waits until one of these names may lead to something else. Cancel-safe.
     ///
     /// # Errors
     /// Of the reactor, and of reading.
-    pub(super) async fn happened(&self) -> io::Result<()> {
+    pub(super) async fn changed(&self) -> io::Result<()> {
         loop {
             let mut ready = self.inotify.readable().await?;
             match ready.try_io(|_| self.read()) {
@@ -164,20 +164,20 @@ mod tests {
     /// `burst_of_…` in `tests/watch.rs` says what becomes of it.
     #[tokio::test]
     async fn what_does_not_lead_to_the_file_is_not_told() {
-        let root = std::env::temp_dir().join(format!("host-eyes-{}", std::process::id()));
+        let root = std::env::temp_dir().join(format!("host-inotify-{}", std::process::id()));
         fs::create_dir_all(root.join("folder")).unwrap();
         let file = root.join("folder/app.wasm");
         fs::write(&file, "").unwrap();
-        let eyes = Eyes::open().unwrap();
-        let aim = eyes.aim(&BTreeSet::from([file.clone()]));
-        assert_eq!(aim.blind, None);
+        let watch = InotifyWatch::open().unwrap();
+        let coverage = watch.cover(&BTreeSet::from([file.clone()]));
+        assert_eq!(coverage.unwatched, None);
         fs::write(root.join("folder/other"), "").unwrap();
         fs::write(root.join("beside"), "").unwrap();
         drop(fs::read(&file).unwrap());
-        let none = timeout(Duration::ZERO, eyes.happened()).await;
+        let none = timeout(Duration::ZERO, watch.changed()).await;
         assert!(none.is_err(), "another file, and to be read, are nothing");
         let told = async || {
-            let told = timeout(Duration::from_secs(10), eyes.happened()).await;
+            let told = timeout(Duration::from_secs(10), watch.changed()).await;
             told.expect("it has happened").unwrap();
         };
         fs::write(&file, "more").unwrap();

@@ -1,5 +1,5 @@
-//! A thread that waits for file systems, in place of the workers: a mount whose server has gone keeps
-//! whoever asks it for minutes.
+//! A thread that waits for file systems, in place of the workers: a mount whose server has gone keeps its
+//! callers waiting for minutes.
 
 use std::sync::mpsc::{self, Sender};
 use std::time::Duration;
@@ -12,19 +12,19 @@ use tracing::{info, warn};
 /// A file system that answers does so within this time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-type Job = Box<dyn FnOnce() + Send>;
+type FileWork = Box<dyn FnOnce() + Send>;
 
 /// The thread. It ends with this, or with the process if it hangs.
 #[derive(Debug)]
-pub(super) struct Aside(Sender<Job>);
+pub(super) struct FileThread(Sender<FileWork>);
 
-impl Aside {
+impl FileThread {
     /// Makes the thread.
     ///
     /// # Errors
     /// When there is none to be had.
     pub(super) fn start() -> io::Result<Self> {
-        let (send, jobs) = mpsc::channel::<Job>();
+        let (send, jobs) = mpsc::channel::<FileWork>();
         thread::Builder::new().name("watch".into()).spawn(move || {
             for job in jobs {
                 job();
@@ -33,8 +33,8 @@ impl Aside {
         Ok(Self(send))
     }
 
-    /// Does `work` there, and waits for it as long as it takes: nothing else is begun meanwhile, so no
-    /// second one can hang. None if the thread is gone.
+    /// Does `work` on the thread, and waits for it as long as it takes: nothing else is begun meanwhile, so
+    /// no second one can hang. None if the thread is gone.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
