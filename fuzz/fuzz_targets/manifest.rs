@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use host_manifest::parse;
+use host_manifest::{OutgoingConfig, parse};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -19,7 +19,7 @@ fuzz_target!(|text: &str| {
             for component in manifest.components.values() {
                 assert!(component.limits.faults().is_empty());
                 assert!(component.limits.faults_within(&manifest.total).is_empty());
-                for origin in &component.grants.outgoing {
+                for origin in component.grants.get().into_iter().flat_map(|OutgoingConfig(it)| it) {
                     assert_eq!(origin.to_string().parse().as_ref(), Ok(origin));
                 }
             }

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use host_manifest::{ComponentConfig, Route};
+use host_manifest::{ComponentConfig, OutgoingConfig, Route, TcpConfig};
 
-use crate::component::{Kind, Survey};
+use crate::component::{Kind, Survey, grant_warnings};
 use crate::site::Site;
 
 /// What components say of themselves, by name.
@@ -27,9 +27,11 @@ pub(crate) fn warnings<'a>(
         if !chained && !answers {
             warnings.push(format!("component {name}: no route leads to it"));
         }
-        warnings.extend(unreachable(component));
-        let Some((kind, survey)) = surveys.get(name) else { continue };
-        warnings.extend(unused(component, survey, chained));
+        let survey = surveys.get(name);
+        let imports = survey.map(|(_, survey)| survey.imports.as_slice());
+        warnings.extend(grant_warnings(component, imports));
+        let Some((kind, survey)) = survey else { continue };
+        warnings.extend(reach_without_names(component, chained));
         if chained && !survey.can_pass_on() {
             warnings.push(format!(
                 "component {name}: it stands in a chain and can pass nothing on (it imports neither \
@@ -54,55 +56,18 @@ pub(crate) fn warnings<'a>(
     warnings
 }
 
-/// Where it may connect to by what it is granted, and cannot.
-fn unreachable(component: &ComponentConfig) -> Vec<String> {
+/// What it is granted of addresses without a name that could lead there.
+fn reach_without_names(component: &ComponentConfig, chained: bool) -> Option<String> {
     let ComponentConfig { name, grants, .. } = component;
-    if grants.reach.loopback {
-        return Vec::new();
-    }
-    let outgoing = grants.outgoing.iter().filter(|origin| origin.names_loopback());
-    let tcp = grants.tcp.iter().filter(|endpoint| endpoint.names_loopback());
-    let named = outgoing.map(ToString::to_string).chain(tcp.map(ToString::to_string));
-    let sentence = |named: String| {
-        format!(
-            "component {name}: it is granted {named} and can never reach it, because that name leads to a \
-             loopback address: add \"loopback\" to `outgoing-addresses`"
-        )
-    };
-    named.map(sentence).collect()
-}
-
-/// What it is granted and could never use, because it imports nothing for that.
-fn unused(component: &ComponentConfig, survey: &Survey, chained: bool) -> Vec<String> {
-    let ComponentConfig { name, grants, .. } = component;
-    let useful = survey.useful_grants();
-    let is_useful = |word: &str| useful.iter().any(|(_, useful)| *useful == word);
-    let mut warnings = Vec::new();
-    for (word, _) in grants.words() {
-        let used = match word {
-            // Both come by one import.
-            "args" => is_useful("env"),
-            "request-shutdown" => {
-                survey.imports.iter().any(|name| name.starts_with("host:lifecycle/"))
-            }
-            word => is_useful(word),
-        };
-        if !used {
-            warnings.push(format!(
-                "component {name}: it is granted {word} and can never use it, because it imports nothing \
-                 for that: remove the grant"
-            ));
-        }
-    }
     let reach = &grants.reach;
-    let named = !grants.outgoing.is_empty() || !grants.tcp.is_empty();
-    if (reach.loopback || reach.private || reach.link_local) && !named && !chained {
-        warnings.push(format!(
+    let named = grants.get::<OutgoingConfig>().is_some() || grants.get::<TcpConfig>().is_some();
+    let reaches = reach.loopback || reach.private || reach.link_local;
+    (reaches && !named && !chained).then(|| {
+        format!(
             "component {name}: its grant outgoing-addresses says where names may lead, and it is granted no name: \
              grant outgoing or tcp too"
-        ));
-    }
-    warnings
+        )
+    })
 }
 
 /// Components each of which stands before the next on some way, and the last before the first.

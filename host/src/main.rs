@@ -3,6 +3,7 @@
 use std::env;
 use std::io::{self, Write as _};
 
+use host::component::manifest_grammar;
 use host::config::args::{self, Invocation};
 use host::config::log_filter;
 use host::exit::Exit;
@@ -13,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     host_lifecycle::set_signal_mask();
-    let exit = match args::parse(env::args_os()) {
+    let exit = match args::parse(env::args_os(), manifest_grammar()) {
         Ok(Invocation::Serve(config)) => match log_filter() {
             Ok(_) if config.dry_run => check::dry_run(&config),
             Ok(filter) => serve::run(&config, filter),
@@ -23,7 +24,7 @@ fn main() {
             }
         },
         Ok(Invocation::Schema) => {
-            let schema = format!("{}\n", host_manifest::schema());
+            let schema = format!("{}\n", manifest_grammar().schema());
             Exit::Clean.if_printed("host schema", outlet::pass(schema.as_bytes()))
         }
         Ok(Invocation::Check(ask)) => check::run(&ask),

@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 
 use host_keyvalue::Stores;
-use host_manifest::{ComponentConfig, LoadContext, StoreConfig};
-use host_outgoing::{Endpoints, HttpClient, Lookup, SystemResolver, Trust};
+use host_manifest::{ComponentConfig, LoadContext};
+use host_outgoing::SystemResolver;
 
 use crate::component::{
-    ConfigGrant, CpuScheduler, Directories, Grants, IdleRoom, Keeper, MemoryBudget, Rejected,
-    Settings, ShutdownGrant, Smoke, Sockets, Step,
+    CpuScheduler, GrantResources, Grants, IdleRoom, Keeper, MemoryBudget, Rejected, Settings,
+    Smoke, Step, StopProcess, manifest_grammar, provide_grants,
 };
 use crate::config::{self, ServeConfig};
 use crate::site::SiteBuilder;
@@ -28,7 +28,7 @@ pub(crate) struct Outfit {
     /// The workers, shared by all components.
     pub(crate) turns: CpuScheduler,
     /// The right to stop the process.
-    pub(crate) shutdown: ShutdownGrant,
+    pub(crate) shutdown: StopProcess,
     /// Where buckets are kept.
     pub(crate) stores: Stores,
     /// Listeners of the process that no guest may reach.
@@ -47,7 +47,7 @@ impl Outfit {
             memory: MemoryBudget::new(None, None),
             idle: IdleRoom::new(1),
             turns: CpuScheduler::new(1),
-            shutdown: ShutdownGrant::new(|| {}),
+            shutdown: StopProcess::new(|| {}),
             stores: Stores::default(),
             forbidden: Vec::new(),
             look: true,
@@ -62,10 +62,11 @@ impl Outfit {
         let overrides = config.overrides.clone();
         let beside = LoadContext { own: overrides.own.clone(), total: Some(config.manifest.total) };
         builder.with_file(file.path.clone(), file.stamp, move || {
-            let manifest = config::read(&file.path, &beside).map_err(|why| Rejected {
-                passing: why.is_passing(),
-                ..Rejected::at(Step::Manifest, why.one_line())
-            })?;
+            let manifest =
+                config::read(&file.path, manifest_grammar(), &beside).map_err(|why| Rejected {
+                    passing: why.is_passing(),
+                    ..Rejected::at(Step::Manifest, why.one_line())
+                })?;
             Ok(overrides.apply(manifest))
         })
     }
@@ -90,56 +91,13 @@ impl Outfit {
     }
 
     fn grants(&self, component: &ComponentConfig) -> Result<Grants, String> {
-        let granted = &component.grants;
-        let mut wanted = granted.buckets.clone();
-        if self.look {
-            for bucket in wanted.values_mut() {
-                if let StoreConfig::Disk(path) = &bucket.store {
-                    host_keyvalue::probe(path)?;
-                    bucket.store = StoreConfig::Memory(path.display().to_string());
-                }
-            }
-        }
-        let buckets = self.stores.open(&wanted, component.limits.keyvalue);
-        let names = SystemResolver::new();
-        Ok(Grants {
-            request_shutdown: granted.request_shutdown.then(|| self.shutdown.clone()),
-            env: granted.env.clone(),
-            args: granted.args.clone(),
-            config: ConfigGrant::new(&granted.config),
-            stdio: granted.stdio,
-            outgoing: self.client(component, &names),
-            directories: Directories::open(&granted.directories)?,
-            sockets: self.sockets(component, &names),
-            lookup: granted.lookup.then(|| Lookup::new(names)),
-            buckets: buckets.map_err(|why| why.to_string())?,
-        })
-    }
-
-    fn client(&self, component: &ComponentConfig, names: &SystemResolver) -> Option<HttpClient> {
-        let (granted, limits) = (&component.grants, &component.limits);
-        let client = || {
-            let limits = host_outgoing::ClientLimits {
-                requests: limits.outgoing,
-                response_body: Some(limits.outgoing_response_body),
-                forbidden: self.forbidden.clone(),
-                ..host_outgoing::ClientLimits::default()
-            };
-            // Idle ones stay beside those that are in use.
-            let connections = limits.requests.saturating_mul(2).saturating_add(limits.idle_total);
-            let limits = host_outgoing::ClientLimits { connections, ..limits };
-            let origins = (granted.outgoing.clone(), granted.reach);
-            HttpClient::with_parts(origins, limits, names.clone(), Trust::process())
+        let resources = GrantResources {
+            stores: &self.stores,
+            forbidden: &self.forbidden,
+            stop: &self.shutdown,
+            look: self.look,
+            resolver: SystemResolver::new(),
         };
-        (!granted.outgoing.is_empty()).then(client)
-    }
-
-    fn sockets(&self, component: &ComponentConfig, names: &SystemResolver) -> Sockets {
-        let granted = &component.grants;
-        let endpoints = (!granted.tcp.is_empty()).then(|| {
-            let (tcp, forbidden) = (granted.tcp.clone(), self.forbidden.clone());
-            Endpoints::new(tcp, granted.reach, forbidden, names.clone())
-        });
-        Sockets::new(&component.name, endpoints)
+        provide_grants(component, &resources)
     }
 }

@@ -7,10 +7,12 @@
 //!
 //! A crate of its own, because it needs nothing of the host: it is tested and fuzzed in seconds.
 
+pub mod abilities;
 mod checks;
 pub mod defaults;
 mod error;
 pub mod escape;
+mod grants;
 mod model;
 pub mod outgoing;
 mod overlap;
@@ -19,11 +21,17 @@ pub mod routes;
 mod stamp;
 mod units;
 
+pub use abilities::{
+    BucketConfig, DirectoriesConfig, DirectoryConfig, EnvironmentConfig, KeyValueConfig,
+    NameLookupConfig, Namespace, OutgoingConfig, RequestShutdownConfig, TcpConfig,
+    WasiConfigValues,
+};
 pub use checks::LimitFault;
 pub use error::{ManifestError, Problem};
+pub use grants::{GrantsConfig, Stdio};
 pub use model::*;
 pub use overlap::Overlap;
-pub use parse::{load, parse, schema};
+pub use parse::{Grammar, load, parse, schema};
 pub use stamp::Stamp;
 pub use units::{
     ByteSize, DurationOrOff, Grant, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff, MinRate,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use strum::{EnumString, VariantNames};
 
-use crate::outgoing::{Endpoint, Origin, Reach};
+use crate::grants::GrantsConfig;
 use crate::routes::RoutePattern;
 use crate::units::{ListenAddr, MinRate, SmokeCheck};
 
@@ -183,113 +183,6 @@ pub struct ReuseConfig {
     pub concurrency: u32,
     /// How long one waits for its next request.
     pub idle: Duration,
-}
-
-/// What a component is given beyond the sandbox.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GrantsConfig {
-    /// Environment variables.
-    pub env: Vec<(String, String)>,
-    /// Arguments, the program's name among them.
-    pub args: Vec<String>,
-    /// What `wasi:config` answers.
-    pub config: Vec<(String, String)>,
-    /// Directories.
-    pub directories: Vec<Directory>,
-    /// Where stdout and stderr go.
-    pub stdio: Stdio,
-    /// Where it may send HTTP requests.
-    pub outgoing: Vec<Origin>,
-    /// Which addresses names in `outgoing` may resolve to, beyond public ones.
-    pub reach: Reach,
-    /// TCP endpoints that it may connect to.
-    pub tcp: Vec<Endpoint>,
-    /// Whether it may look names up by itself.
-    pub lookup: bool,
-    /// The import `request-shutdown` stops the process.
-    pub request_shutdown: bool,
-    /// Buckets of `wasi:keyvalue`, by the name that the guest opens.
-    pub buckets: BTreeMap<String, BucketConfig>,
-}
-
-impl GrantsConfig {
-    /// What is granted, by the manifest's word for it, and in words. Values of the environment, of the
-    /// configuration and of arguments may be secret, so only their names or their number are in it.
-    #[must_use]
-    pub fn words(&self) -> Vec<(&'static str, String)> {
-        let names = |pairs: &[(String, String)]| -> String {
-            pairs.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
-        };
-        let directories = self.directories.iter().map(|directory| {
-            let how = if directory.writable { "rw" } else { "ro" };
-            format!("{} as {} ({how})", directory.host.display(), directory.guest)
-        });
-        let list = |words: Vec<String>| words.join(", ");
-        let mut tcp: Vec<String> = self.tcp.iter().map(ToString::to_string).collect();
-        if self.lookup {
-            tcp.push("name look-up".into());
-        }
-        let count = |number: usize| if number == 0 { String::new() } else { number.to_string() };
-        let shutdown = if self.request_shutdown { "yes" } else { "" };
-        [
-            ("env", names(&self.env)),
-            ("args", count(self.args.len())),
-            ("config", names(&self.config)),
-            ("directories", list(directories.collect())),
-            ("outgoing", list(self.outgoing.iter().map(ToString::to_string).collect())),
-            ("tcp", list(tcp)),
-            ("keyvalue", list(self.buckets.keys().cloned().collect())),
-            ("request-shutdown", shutdown.to_owned()),
-        ]
-        .into_iter()
-        .filter(|(_, what)| !what.is_empty())
-        .collect()
-    }
-}
-
-/// A directory of the host that a guest sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Directory {
-    /// Where it is.
-    pub host: PathBuf,
-    /// What the guest calls it.
-    pub guest: String,
-    /// Whether the guest may change what is in it.
-    pub writable: bool,
-}
-
-/// Where stdout and stderr of a guest go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, VariantNames)]
-#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_stdio)]
-pub enum Stdio {
-    /// Into the log, line by line, under the component's name.
-    #[default]
-    Log,
-    /// Nowhere.
-    Off,
-}
-
-fn no_stdio(_: &str) -> String {
-    "neither log nor off; write log or off".into()
-}
-
-/// A bucket of `wasi:keyvalue`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BucketConfig {
-    /// Where it is kept.
-    pub store: StoreConfig,
-    /// Keys of others are not in it: the name of the component, or the name under which components
-    /// share it.
-    pub space: Namespace,
-}
-
-/// Whose keys are in a bucket.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Namespace {
-    /// One component's: its name, and the name of the bucket.
-    Own(Arc<str>, String),
-    /// Of all components that name it so.
-    Shared(String),
 }
 
 /// Where buckets are kept. Two that are equal are one.

@@ -7,7 +7,7 @@ use host_manifest::Route;
 use host_manifest::routes::{PathPattern, RoutePattern};
 use serde::Serialize;
 
-use crate::component::{Kind, Rejected, Survey};
+use crate::component::{ImportUse, Kind, Rejected, Survey, useful_grants};
 
 /// The name of the JSON's form. Fields may come to it; none changes its meaning or goes.
 pub(super) const SCHEMA: &str = "host-check/1";
@@ -86,16 +86,17 @@ impl CheckedComponent {
         outcome: Result<(), Rejected>,
         found: Findings<'_>,
     ) -> Self {
-        let granted = component.grants.words();
-        let lacking = found.survey.map(|(_, survey)| survey.useful_grants()).unwrap_or_default();
-        let lacking = lacking.into_iter().filter(|(_, word)| {
+        let granted = component.grants.summary();
+        let lacking =
+            found.survey.map(|(_, survey)| useful_grants(&survey.imports)).unwrap_or_default();
+        let lacking = lacking.into_iter().filter(|ImportUse { grant, .. }| {
             // A plugin of 0.2 passes requests on by the same import, and needs no grant for that.
-            let passes_on = found.chained && *word == "outgoing";
-            !passes_on && !granted.iter().any(|(has, _)| has == word)
+            let passes_on = found.chained && *grant == "outgoing";
+            !passes_on && !granted.iter().any(|(has, _)| has == grant)
         });
         let (common, lacks): (Vec<_>, Vec<_>) =
-            lacking.partition(|(_, word)| COMMON.contains(word));
-        let words = |list: Vec<(&'static str, _)>| list.into_iter().map(|(what, _)| what).collect();
+            lacking.partition(|lacking| COMMON.contains(&lacking.grant));
+        let words = |list: Vec<ImportUse>| list.into_iter().map(|it| it.what).collect();
         let kind = found.survey.map(|(kind, _)| *kind);
         let survey = found.survey.map(|(_, survey)| survey.clone()).unwrap_or_default();
         Self {

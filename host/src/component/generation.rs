@@ -11,6 +11,7 @@ use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
 
 use super::code::survey::Kind;
+use super::imports::request_shutdown;
 use super::run::blueprint::{Blueprint, Entry};
 use super::run::instance::Running;
 use super::run::instance_pool::InstancePool;
@@ -117,7 +118,7 @@ impl Generation {
             _ => {
                 let mut store = self.store();
                 let request = match &next {
-                    Some(_) => request.map(|body| store.data_mut().outgoing().gone().give(body)),
+                    Some(_) => request.map(|body| store.data_mut().hooks().gone().give(body)),
                     None => request,
                 };
                 store.data_mut().lead_to(next);
@@ -132,7 +133,7 @@ impl Generation {
     }
 
     fn start_in(&self, mut store: Store<GuestState>, request: Request<WasiBody>) -> Running {
-        store.data_mut().outgoing().serve(Hops::in_request(&request));
+        store.data_mut().hooks().serve(Hops::in_request(&request));
         let shared = self.blueprint.clone();
         match &self.blueprint.code.entry {
             Entry::P2(indices) => p2::start(store, shared, indices.clone(), request),
@@ -176,7 +177,7 @@ impl Generation {
     /// A store for what comes before a generation serves: it may not stop the process.
     fn trial_store(&self) -> Store<GuestState> {
         let mut store = self.store();
-        store.data_mut().deny_shutdown();
+        request_shutdown::deny(store.data_mut());
         store
     }
 

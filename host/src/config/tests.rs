@@ -1,5 +1,7 @@
 //! Bad input gets an error that names the flag and says what to write.
 
+use host_manifest::Grammar;
+
 use super::args::{Invocation, parse};
 use std::time::Duration;
 
@@ -7,7 +9,8 @@ use super::*;
 
 fn serve(line: &str) -> Result<ServeConfig, String> {
     let words = format!("host serve app.wasm {line}");
-    match parse(words.split_whitespace().map(Into::into)) {
+    let grammar = Grammar::new(host_manifest::abilities::ALL);
+    match parse(words.split_whitespace().map(Into::into), &grammar) {
         Ok(Invocation::Serve(serve)) => Ok(*serve),
         Ok(other) => Err(format!("{other:?}")),
         Err(why) => Err(why.to_string()),
@@ -107,7 +110,8 @@ fn control_and_health_are_where_they_are_asked_for() {
 
 fn ctl(line: &str) -> Result<CtlConfig, String> {
     let words = format!("host ctl {line}");
-    match parse(words.split_whitespace().map(Into::into)) {
+    let grammar = Grammar::new(host_manifest::abilities::ALL);
+    match parse(words.split_whitespace().map(Into::into), &grammar) {
         Ok(Invocation::Ctl(ctl)) => Ok(ctl),
         Ok(other) => Err(format!("{other:?}")),
         Err(why) => Err(why.to_string()),

@@ -8,7 +8,7 @@ use tracing::info;
 use super::process::Process;
 use crate::component::{
     CodeCacheSetting, CpuScheduler, EpochClock, IdleRoom, Keeper, Loader, LoaderConfig,
-    MemoryBudget, ShutdownGrant,
+    MemoryBudget, StopProcess,
 };
 use crate::config::ServeConfig;
 use crate::lifecycle::{Cause, Tracker};
@@ -52,7 +52,7 @@ pub(super) fn site_builder(
         memory: MemoryBudget::new(memory, None),
         idle: IdleRoom::new(config.manifest.total.instances),
         turns: CpuScheduler::new(config.threads.get()),
-        shutdown: ShutdownGrant::new(move || commander.stop(Cause::Guest)),
+        shutdown: StopProcess::new(move || commander.stop(Cause::Guest)),
         stores: process.stores.clone(),
         forbidden: process.health.into_iter().collect(),
         look: false,

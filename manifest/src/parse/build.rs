@@ -6,29 +6,39 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::grants::{self, Stores};
+use super::ability::{self, WrittenAbility};
+use super::enums::Reached;
 use super::raw;
 use super::reader::Reader;
 use super::routes;
 use super::spanned::{Spanned, Written};
+use super::stores;
 use crate::error::Problem;
+use crate::outgoing::Reach;
 use crate::{
     BreakerConfig, ByteSize, ComponentConfig, ComponentLimits, ConnectionLimits, DurationOrOff,
-    HumanDuration, ListenAddr, ListenConfig, LogRateOrOff, Manifest, MinRateOrOff, ReuseConfig,
-    StopConfig, SwapConfig, TotalLimits, defaults,
+    GrantsConfig, HumanDuration, ListenAddr, ListenConfig, LogRateOrOff, Manifest, MinRateOrOff,
+    ReuseConfig, StopConfig, SwapConfig, TotalLimits, defaults,
 };
 
+/// What components say of their abilities, by the name of the component.
+pub(super) type WrittenAbilities = BTreeMap<String, Vec<WrittenAbility>>;
+
 /// Reads everything, and complains to `reader`; what comes out is for use only if nobody did.
-pub(super) fn manifest(reader: &mut Reader<'_>, raw: &raw::Raw) -> Manifest {
+pub(super) fn manifest(
+    reader: &mut Reader<'_>,
+    raw: &raw::Raw,
+    abilities: &WrittenAbilities,
+) -> Manifest {
     let said = total(reader, &raw.total);
     // A change of it needs a restart: until then the bounds are those that are in force.
     let total = reader.context.total.unwrap_or(said);
     let shared = shared_limits(reader, raw, &total);
-    let stores = grants::stores(reader, &raw.keyvalue);
+    reader.stores = stores::stores(reader, &raw.keyvalue);
     let components: BTreeMap<Arc<str>, ComponentConfig> = raw
         .component
         .iter()
-        .map(|(name, raw)| component(reader, name, raw, &Common { shared, total, stores: &stores }))
+        .map(|(name, raw)| component(reader, name, raw, &Common { shared, total, abilities }))
         .map(|component| (Arc::clone(&component.name), component))
         .collect();
     if components.is_empty() && reader.is_whole() {
@@ -60,7 +70,7 @@ pub(super) fn manifest(reader: &mut Reader<'_>, raw: &raw::Raw) -> Manifest {
 struct Common<'a> {
     shared: ComponentLimits,
     total: TotalLimits,
-    stores: &'a Stores<'a>,
+    abilities: &'a WrittenAbilities,
 }
 
 fn component(
@@ -72,6 +82,8 @@ fn component(
     reader.name(name, "component");
     let raw = &raw.value;
     let own: Arc<str> = name.value.as_str().into();
+    reader.component = own.clone();
+    let written = common.abilities.get(&name.value).map(Vec::as_slice).unwrap_or_default();
     let limits = limits(reader, &raw.limits, &common.shared);
     let path = ["component", &name.value, "limits"];
     let mut faults = limits.faults();
@@ -89,12 +101,23 @@ fn component(
         source: source.unwrap_or_default(),
         limits,
         reuse: raw.reuse.as_ref().and_then(|raw| reuse(reader, &name.value, &raw.value)),
-        grants: grants::grants(reader, &own, raw, common.stores),
+        grants: grants(reader, &raw.grants, written),
         smoke: reader.words(&raw.smoke),
         breaker: raw.breaker.as_ref().map(|raw| breaker(reader, &name.value, &raw.value)),
         fail: raw.fail.as_ref().and_then(|fail| reader.word(fail)).unwrap_or_default(),
         name: own,
     }
+}
+
+fn grants(reader: &mut Reader<'_>, raw: &raw::Grants, written: &[WrittenAbility]) -> GrantsConfig {
+    let reached = reader.words(&raw.outgoing_addresses);
+    let reach = Reach {
+        loopback: reached.contains(&Reached::Loopback),
+        private: reached.contains(&Reached::Private),
+        link_local: reached.contains(&Reached::LinkLocal),
+    };
+    let stdio = raw.stdio.as_ref().and_then(|stdio| reader.word(stdio)).unwrap_or_default();
+    ability::read_grants(reader, written, (stdio, reach))
 }
 
 fn reuse(reader: &mut Reader<'_>, name: &str, raw: &raw::Reuse) -> Option<ReuseConfig> {

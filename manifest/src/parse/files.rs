@@ -38,7 +38,7 @@ impl Reader<'_> {
     }
 
     /// The path of a directory that must be there.
-    pub(super) fn existing_directory(&mut self, written: &Spanned<String>) -> Option<PathBuf> {
+    pub(crate) fn existing_directory(&mut self, written: &Spanned<String>) -> Option<PathBuf> {
         let path = self.path(written)?;
         if self.look
             && let Err(why) = directory(&path)

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use schemars::generate::SchemaSettings;
-use schemars::transform::RecursiveTransform;
+use schemars::transform::{RecursiveTransform, Transform as _};
 use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::bucket::Bucket;
+use super::ability::{AbilitySyntax, Place};
 use super::enums::{Backend, Reached, Verb};
 use super::spanned::{Spanned, Written};
-use crate::outgoing::{Endpoint, Origin};
 use crate::{
     ByteSize, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
     MinRateOrOff, SmokeCheck, Stdio, defaults,
@@ -200,12 +199,6 @@ pub(super) struct Component {
     /// Its file, .wasm or .wat; relative to the manifest.
     #[schemars(with = "String")]
     pub(super) source: Option<Spanned<String>>,
-    /// Arguments, the program's name among them.
-    pub(super) args: Vec<Spanned<String>>,
-    /// Environment variables.
-    pub(super) env: BTreeMap<Spanned<String>, Spanned<String>>,
-    /// What wasi:config answers.
-    pub(super) config: BTreeMap<Spanned<String>, Spanned<String>>,
     /// Requests that a new version must answer with this status before it serves.
     pub(super) smoke: Vec<Written<SmokeCheck>>,
     /// What becomes of a request when the component fails as a plugin of a chain: `open`, it goes
@@ -254,47 +247,16 @@ pub(super) struct Breaker {
     pub(super) pause: Option<Written<HumanDuration>>,
 }
 
-/// What a component is given beyond the sandbox.
+/// What a component is given beyond the sandbox. Each ability adds its own keys here (`abilities/`).
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Grants {
-    /// Where it may send HTTP requests: scheme (both if left out), host or `*.` and the end of one,
-    /// port.
-    pub(super) outgoing: Vec<Written<Origin>>,
     /// Which addresses the names in outgoing and tcp may lead to beyond public ones: loopback,
     /// private, link-local.
     pub(super) outgoing_addresses: Vec<Written<Reached>>,
-    /// TCP endpoints that it may connect to.
-    pub(super) tcp: Vec<Written<Endpoint>>,
-    /// Whether it may look up names by itself.
-    #[schemars(extend("default" = false))]
-    pub(super) name_lookup: bool,
-    /// Directories of the host that it sees.
-    pub(super) directories: Vec<Spanned<Directory>>,
     /// Where stdout and stderr go: `log`, line by line under the component's name, or `off`.
     #[schemars(extend("default" = "log"))]
     pub(super) stdio: Option<Written<Stdio>>,
-    /// Whether the import request-shutdown stops the process.
-    #[schemars(extend("default" = false))]
-    pub(super) request_shutdown: bool,
-    /// Buckets of wasi:keyvalue, by the name that the guest opens.
-    pub(super) keyvalue: BTreeMap<Spanned<String>, Bucket>,
-}
-
-/// A directory of the host that a guest sees, read only unless it says otherwise.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-#[schemars(extend("required" = ["host", "guest"]))]
-pub(super) struct Directory {
-    /// Where it is; relative to the manifest.
-    #[schemars(with = "String")]
-    pub(super) host: Option<Spanned<String>>,
-    /// What the guest calls it, from `/`.
-    #[schemars(with = "String")]
-    pub(super) guest: Option<Spanned<String>>,
-    /// Whether the guest may change what is in it.
-    #[schemars(extend("default" = false))]
-    pub(super) write: bool,
 }
 
 /// Where key-value buckets are kept.
@@ -341,12 +303,40 @@ fn number(text: &str) -> u64 {
     text.parse().unwrap_or_default()
 }
 
-/// The schema of the whole file; in one piece without references if `inline`.
-pub(super) fn schema(inline: bool) -> Schema {
+/// The schema of the whole file with the keys of these abilities; in one piece without references if
+/// `inline`.
+pub(super) fn schema(inline: bool, abilities: &[AbilitySyntax]) -> Schema {
+    let mut transform = RecursiveTransform(without_null);
     let settings = SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = inline)
-        .with_transform(RecursiveTransform(without_null));
-    settings.into_generator().into_root_schema_for::<Raw>()
+        .with_transform(transform.clone());
+    let mut generator = settings.into_generator();
+    let tables: Vec<(Place, Schema)> =
+        abilities.iter().map(|it| (it.place, (it.schema)(&mut generator))).collect();
+    let mut root = generator.into_root_schema_for::<Raw>();
+    for (place, table) in tables {
+        let within = match (inline, place) {
+            (true, Place::Component) => "/properties/component/additionalProperties/properties",
+            (true, Place::Grants) => {
+                "/properties/component/additionalProperties/properties/grants/properties"
+            }
+            (false, Place::Component) => "/$defs/Component/properties",
+            (false, Place::Grants) => "/$defs/Grants/properties",
+        };
+        let keys = root.pointer_mut(within).and_then(Value::as_object_mut);
+        if let (Some(keys), Some(Value::Object(own))) = (keys, table.get("properties")) {
+            keys.extend(own.clone());
+        }
+    }
+    transform.transform(&mut root);
+    root
+}
+
+/// The keys of an ability.
+pub(super) fn keys(ability: &AbilitySyntax) -> Vec<String> {
+    let table = (ability.schema)(&mut SchemaSettings::draft2020_12().into_generator());
+    let keys = table.get("properties").and_then(Value::as_object);
+    keys.into_iter().flat_map(|keys| keys.keys().cloned()).collect()
 }
 
 /// What may be left out is not null: TOML has none.

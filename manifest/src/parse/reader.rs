@@ -1,8 +1,11 @@
 //! A file that is being read: what its values say, and all that is wrong with them.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
@@ -12,10 +15,10 @@ use super::spanned::{Spanned, Written};
 use super::suggest::nearest;
 use super::validate::Validation;
 use crate::error::Problem;
-use crate::{LimitFault, LoadContext};
+use crate::{LimitFault, LoadContext, StoreConfig};
 
-/// What is needed to read a value, and what was found wrong so far.
-pub(super) struct Reader<'a> {
+/// What is needed to read a value, and what was found wrong so far. Lives for one reading of one file.
+pub struct Reader<'a> {
     text: &'a str,
     env: Env<'a>,
     /// Of the manifest.
@@ -25,11 +28,18 @@ pub(super) struct Reader<'a> {
     pub(super) context: &'a LoadContext,
     /// What the manifest names of the file system.
     pub(super) places: Places,
+    /// Where buckets are kept, by name; none where something is wrong with one.
+    pub(super) stores: StoresByName,
+    /// The component that is being read.
+    pub(crate) component: Arc<str>,
     spans: DeTable<'a>,
     damaged: Vec<Range<usize>>,
     whole: bool,
     pub(super) problems: Vec<Problem>,
 }
+
+/// The stores of a manifest, by name.
+pub(super) type StoresByName = BTreeMap<String, Option<StoreConfig>>;
 
 /// Nothing but the text.
 static ALONE: LoadContext = LoadContext { own: Vec::new(), total: None };
@@ -46,8 +56,20 @@ impl<'a> Reader<'a> {
         let Validation { problems, damaged, whole } = validation;
         let directory = file.parent().unwrap_or_else(|| Path::new(""));
         let (context, look) = (look.unwrap_or(&ALONE), look.is_some());
-        let places = Places::default();
-        Self { text, env, directory, look, context, places, spans, damaged, whole, problems }
+        Self {
+            text,
+            env,
+            directory,
+            look,
+            context,
+            places: Places::default(),
+            stores: StoresByName::default(),
+            component: Arc::default(),
+            spans,
+            damaged,
+            whole,
+            problems,
+        }
     }
 
     /// The line, counted from 1, of this byte.
@@ -55,7 +77,8 @@ impl<'a> Reader<'a> {
         self.text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
     }
 
-    pub(super) fn wrong(&mut self, problem: Problem) {
+    /// Complains.
+    pub fn wrong(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
@@ -80,7 +103,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The text with variables filled in.
-    pub(super) fn text(&mut self, written: &Spanned<String>) -> Option<String> {
+    pub fn text(&mut self, written: &Spanned<String>) -> Option<String> {
         let wrong = match interpolate(&written.value, self.env) {
             Ok(text) => return Some(text),
             Err(wrong) => wrong,
@@ -105,7 +128,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What a short text means. The complaint does not show it: a variable in it may be a secret.
-    pub(super) fn word<T: FromStr<Err = String>>(&mut self, written: &Written<T>) -> Option<T> {
+    pub fn word<T: FromStr<Err = String>>(&mut self, written: &Written<T>) -> Option<T> {
         let text = self.plain(&written.text)?;
         match text.parse() {
             Ok(value) => Some(value),
@@ -122,12 +145,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn words<T: FromStr<Err = String>>(&mut self, written: &[Written<T>]) -> Vec<T> {
+    /// What each of several short texts means.
+    pub fn words<T: FromStr<Err = String>>(&mut self, written: &[Written<T>]) -> Vec<T> {
         written.iter().filter_map(|written| self.word(written)).collect()
     }
 
     /// What is written, or `default`.
-    pub(super) fn word_or<T: FromStr<Err = String>>(
+    pub fn word_or<T: FromStr<Err = String>>(
         &mut self,
         written: Option<&Written<T>>,
         default: T,
@@ -136,7 +160,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Text that goes to guests or the system as it is.
-    pub(super) fn plain(&mut self, written: &Spanned<String>) -> Option<String> {
+    pub fn plain(&mut self, written: &Spanned<String>) -> Option<String> {
         let text = self.text(written)?;
         if text.contains('\0') {
             self.wrong(
@@ -146,6 +170,33 @@ impl<'a> Reader<'a> {
             return None;
         }
         Some(text)
+    }
+
+    /// Takes note that a guest sees a directory: what it may change must not lie there.
+    pub(crate) fn grant_directory(&mut self, path: &Path, written: &Spanned<String>, write: bool) {
+        self.places.directory(path, written, write);
+    }
+
+    /// The store of this name. If there is none, that is said.
+    pub(crate) fn store(&mut self, written: &Spanned<String>) -> Option<StoreConfig> {
+        let name = self.text(written)?;
+        let found = self.stores.get(&name).cloned();
+        if found.is_none() {
+            let names: Vec<String> = self.stores.keys().cloned().collect();
+            self.unknown(written, "store", names.iter().map(String::as_str));
+        }
+        // What is wrong with the store has been said.
+        found.flatten()
+    }
+
+    /// Complains about a name that is empty or has control characters in it.
+    pub fn expect_visible(&mut self, name: &Spanned<String>) {
+        if !is_visible(&name.value) {
+            self.wrong(
+                Problem::new(name.span.clone(), "this is no name")
+                    .help("write at least one character, and no control characters"),
+            );
+        }
     }
 
     /// Complains about `written`, which is none of `known`.
@@ -220,4 +271,15 @@ impl<'a> Reader<'a> {
         }
         Some(value.span())
     }
+}
+
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("problems", &self.problems).finish_non_exhaustive()
+    }
+}
+
+/// Whether a name has something in it, and no control characters.
+pub(crate) fn is_visible(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(char::is_control)
 }

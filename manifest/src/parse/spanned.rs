@@ -11,9 +11,11 @@ use serde::{Deserialize, Deserializer};
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub(super) struct Spanned<T> {
-    pub(super) value: T,
-    pub(super) span: Range<usize>,
+pub struct Spanned<T> {
+    /// What is written.
+    pub value: T,
+    /// The bytes of the file.
+    pub span: Range<usize>,
 }
 
 impl<T: PartialEq> PartialEq for Spanned<T> {
@@ -62,8 +64,9 @@ impl<T: JsonSchema> JsonSchema for Spanned<T> {
 }
 
 /// Text from which a `T` is read, once variables are filled in.
-pub(super) struct Written<T> {
-    pub(super) text: Spanned<String>,
+pub struct Written<T> {
+    /// As it is written.
+    pub text: Spanned<String>,
     meant: PhantomData<fn() -> T>,
 }
 
@@ -86,7 +89,7 @@ impl<'de, T> Deserialize<'de> for Written<T> {
 }
 
 /// How people write something, for the schema.
-pub(super) trait Form {
+pub trait Form {
     /// The only words there are; all text if empty.
     const WORDS: &'static [&'static str] = &[];
     /// Some that are right.

@@ -7,8 +7,9 @@ use http::Method;
 use super::{load, parse, schema};
 use crate::routes;
 use crate::{
-    BucketConfig, Directory, Fail, ListenAddr, LoadContext, Manifest, ManifestError, Namespace,
-    ReuseConfig, Stdio, StoreConfig, defaults,
+    BucketConfig, DirectoriesConfig, DirectoryConfig, EnvironmentConfig, Fail, KeyValueConfig,
+    ListenAddr, LoadContext, Manifest, ManifestError, NameLookupConfig, Namespace, OutgoingConfig,
+    RequestShutdownConfig, ReuseConfig, Stdio, StoreConfig, TcpConfig, defaults,
 };
 
 pub(super) fn read(text: &str) -> Result<Manifest, ManifestError> {
@@ -85,21 +86,41 @@ fn limits_are_those_of_the_component_then_those_of_all() {
 fn grants_are_as_they_are_said() {
     let manifest = full();
     let grants = &manifest.components["shop"].grants;
-    assert_eq!(grants.env, [("API_TOKEN".into(), "secret".into()), ("MODE".into(), "$5".into())]);
-    assert_eq!(grants.args, ["shop", "--fast"]);
-    assert_eq!(grants.outgoing.len(), 2);
+    let environment: &EnvironmentConfig = grants.get().expect("granted");
+    let pairs = [("API_TOKEN".into(), "secret".into()), ("MODE".into(), "$5".into())];
+    assert_eq!(environment.env, pairs);
+    assert_eq!(environment.args, ["shop", "--fast"]);
+    assert_eq!(grants.get::<OutgoingConfig>().expect("granted").0.len(), 2);
     assert!(grants.reach.private && !grants.reach.loopback);
-    assert_eq!(grants.tcp[0].port, 5432);
-    assert!(grants.lookup && grants.request_shutdown);
+    assert_eq!(grants.get::<TcpConfig>().expect("granted").0[0].port, 5432);
+    assert!(grants.get::<NameLookupConfig>().is_some());
+    assert!(grants.get::<RequestShutdownConfig>().is_some());
     assert_eq!(grants.stdio, Stdio::Off);
-    let assets =
-        Directory { host: "/etc/host/assets".into(), guest: "/assets".into(), writable: false };
-    assert_eq!(grants.directories[0], assets);
-    assert!(grants.directories[1].writable);
+    let DirectoriesConfig(directories) = grants.get().expect("granted");
+    let host = "/etc/host/assets".into();
+    let assets = DirectoryConfig { host, guest: "/assets".into(), writable: false };
+    assert_eq!(directories[0], assets);
+    assert!(directories[1].writable);
     let own = Namespace::Own("shop".into(), "carts".into());
     let carts = BucketConfig { store: StoreConfig::Disk("/etc/host/data.redb".into()), space: own };
-    assert_eq!(grants.buckets["carts"], carts);
-    assert_eq!(grants.buckets["rates"].space, Namespace::Shared("rates".into()));
+    let KeyValueConfig(buckets) = grants.get().expect("granted");
+    assert_eq!(buckets["carts"], carts);
+    assert_eq!(buckets["rates"].space, Namespace::Shared("rates".into()));
+}
+
+#[test]
+fn what_is_granted_is_summed_up_without_its_secrets() {
+    let manifest = full();
+    let grants = &manifest.components["shop"].grants;
+    let words: Vec<_> = grants.summary().into_iter().map(|(word, _)| word).collect();
+    assert_eq!(
+        words,
+        ["env", "args", "directories", "tcp", "outgoing", "config", "keyvalue", "request-shutdown"],
+        "the look-up of names stands beside tcp"
+    );
+    assert!(grants.summary().iter().all(|(_, what)| !what.contains("secret")));
+    assert_eq!(*grants, grants.clone());
+    assert_ne!(*grants, manifest.components["auth"].grants);
 }
 
 #[test]

@@ -149,28 +149,6 @@ impl Survey {
     fn imports(&self, prefix: &str) -> bool {
         self.imports.iter().any(|name| name.starts_with(prefix))
     }
-
-    /// The grants that it would need for all of its imports to be of use, in words and as the
-    /// manifest calls them. Nothing is granted unless an operator does so, and every import is there all the same.
-    #[must_use]
-    pub fn useful_grants(&self) -> Vec<(&'static str, &'static str)> {
-        let grants = [
-            ("wasi:cli/environment", ("environment variables", "env")),
-            ("wasi:filesystem/preopens", ("directories", "directories")),
-            ("wasi:sockets/", ("network", "tcp")),
-            ("wasi:http/outgoing-handler", ("outgoing HTTP", "outgoing")),
-            ("wasi:http/client", ("outgoing HTTP", "outgoing")),
-            ("wasi:config/", ("configuration", "config")),
-            ("wasi:keyvalue/", ("key-value buckets", "keyvalue")),
-        ];
-        let mut useful: Vec<(&'static str, &'static str)> = grants
-            .iter()
-            .filter(|(prefix, _)| self.imports(prefix))
-            .map(|(_, grant)| *grant)
-            .collect();
-        useful.dedup();
-        useful
-    }
 }
 
 /// The parser's text, which may be a table over many lines.

@@ -4,10 +4,16 @@
 //! What a bucket does, and what bounds it, is in the crate `host-keyvalue`. A guest is told of a
 //! failure what it can act upon; the log has the rest.
 
+use std::sync::Arc;
+
 use host_keyvalue::{Bucket, Buckets, StoreError};
+use host_manifest::abilities::{AbilitySyntax, KEYVALUE};
 use host_manifest::escape::quote;
+use host_manifest::{ComponentConfig, KeyValueConfig, StoreConfig};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
+use super::ability::{Ability, GrantResources, ImportUse};
+use crate::component::sandbox::grants::Grant;
 use crate::component::sandbox::log_limit::{LogTopics, log_limited};
 use crate::component::sandbox::state::GuestState;
 
@@ -36,19 +42,61 @@ mod bindings {
 use bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use bindings::wasi::keyvalue::{atomics, batch, store};
 
-/// Links what guests of every kind have. A call that waits for a store holds up its instance, and
-/// no other one.
-pub(crate) fn add(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    store::add_to_linker::<_, KeyValue>(linker, view)?;
-    atomics::add_to_linker::<_, KeyValue>(linker, view)?;
-    batch::add_to_linker::<_, KeyValue>(linker, view)
+/// The ability.
+pub(super) struct KeyValueAbility;
+
+/// The buckets of a component.
+#[derive(Debug)]
+struct KeyValueGrant(Buckets);
+
+impl Grant for KeyValueGrant {}
+
+impl Ability for KeyValueAbility {
+    fn syntax(&self) -> AbilitySyntax {
+        KEYVALUE
+    }
+
+    fn words(&self) -> &'static [&'static str] {
+        &["keyvalue"]
+    }
+
+    fn uses(&self) -> &'static [ImportUse] {
+        &[ImportUse { prefix: "wasi:keyvalue/", what: "key-value buckets", grant: "keyvalue" }]
+    }
+
+    fn provide(
+        &self,
+        component: &ComponentConfig,
+        resources: &GrantResources<'_>,
+    ) -> Result<Option<Arc<dyn Grant>>, String> {
+        let Some(KeyValueConfig(granted)) = component.grants.get() else { return Ok(None) };
+        let mut wanted = granted.clone();
+        if resources.look {
+            for bucket in wanted.values_mut() {
+                if let StoreConfig::Disk(path) = &bucket.store {
+                    host_keyvalue::probe(path)?;
+                    bucket.store = StoreConfig::Memory(path.display().to_string());
+                }
+            }
+        }
+        let buckets = resources.stores.open(&wanted, component.limits.keyvalue);
+        let buckets = buckets.map_err(|why| why.to_string())?;
+        Ok(Some(Arc::new(KeyValueGrant(buckets))))
+    }
+
+    /// A call that waits for a store holds up its instance, and no other one.
+    fn link(&self, linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+        store::add_to_linker::<_, KeyValue>(linker, view)?;
+        atomics::add_to_linker::<_, KeyValue>(linker, view)?;
+        batch::add_to_linker::<_, KeyValue>(linker, view)
+    }
 }
 
 /// What the imports see of an instance.
 fn view(state: &mut GuestState) -> View<'_> {
-    let (buckets, table, identity) = state.keyvalue();
+    let (grants, table, identity) = state.parts();
     View {
-        buckets,
+        buckets: grants.get().map(|KeyValueGrant(buckets)| buckets),
         table,
         component: &identity.component,
         number: identity.number,
@@ -63,12 +111,13 @@ impl HasData for KeyValue {
 }
 
 /// What the imports see of an instance.
-pub(crate) struct View<'a> {
-    pub(crate) buckets: &'a Buckets,
-    pub(crate) table: &'a mut ResourceTable,
-    pub(crate) component: &'a str,
-    pub(crate) number: u64,
-    pub(crate) topics: &'a LogTopics,
+struct View<'a> {
+    /// None where none is granted.
+    buckets: Option<&'a Buckets>,
+    table: &'a mut ResourceTable,
+    component: &'a str,
+    number: u64,
+    topics: &'a LogTopics,
 }
 
 impl View<'_> {
@@ -82,7 +131,7 @@ impl View<'_> {
         result.map_err(|failure| {
             if !matches!(failure, StoreError::Unavailable(_)) {
                 let why = failure.to_string();
-                log_limited!(warn, self, stores, why, "key-value operation of a guest fails");
+                log_limited!(warn, self, "stores", why, "key-value operation of a guest fails");
             }
             Error::Other(failure.for_guest().to_owned())
         })
@@ -94,17 +143,21 @@ impl View<'_> {
         log_limited!(
             warn,
             self,
-            buckets,
+            "buckets",
             bucket = quote(identifier),
             "guest opens a key-value bucket that it was not granted (grants.keyvalue)"
         );
-        if self.buckets.is_empty() { Error::AccessDenied } else { Error::NoSuchStore }
+        if self.buckets.is_none_or(Buckets::is_empty) {
+            Error::AccessDenied
+        } else {
+            Error::NoSuchStore
+        }
     }
 }
 
 impl store::Host for View<'_> {
     fn open(&mut self, identifier: String) -> wasmtime::Result<Result<Resource<Bucket>, Error>> {
-        match self.buckets.get(&identifier) {
+        match self.buckets.and_then(|buckets| buckets.get(&identifier)) {
             Some(bucket) => Ok(Ok(self.table.push(bucket)?)),
             None => Ok(Err(self.refuse(&identifier))),
         }
@@ -218,7 +271,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use host_keyvalue::Stores;
-    use host_manifest::{Namespace, StoreConfig};
+    use host_manifest::Namespace;
 
     use super::atomics::Host as _;
     use super::batch::Host as _;
@@ -247,7 +300,7 @@ mod tests {
 
         fn view(&mut self) -> View<'_> {
             let Self { buckets, table, topics } = self;
-            View { buckets, table, component: "shop", number: 1, topics }
+            View { buckets: Some(buckets), table, component: "shop", number: 1, topics }
         }
 
         fn open(&mut self, name: &str) -> Result<Resource<Bucket>, Error> {
@@ -264,7 +317,7 @@ mod tests {
     fn a_bucket_that_was_not_granted_is_not_there() {
         let mut none = Instance::with(&[]);
         assert!(matches!(none.open("carts"), Err(Error::AccessDenied)));
-        assert_eq!(none.topics.buckets.said(), 1);
+        assert_eq!(none.topics.said("buckets"), 1);
         let mut other = Instance::with(&["carts"]);
         assert!(matches!(other.open(""), Err(Error::NoSuchStore)));
         assert!(matches!(other.open("main"), Err(Error::NoSuchStore)));
@@ -294,6 +347,6 @@ mod tests {
         let large = view.set(lent(&bucket), "k".to_owned(), vec![0; 2_000]).await.unwrap();
         let Err(Error::Other(text)) = large else { panic!("{large:?}") };
         assert_eq!(text, "the value is too large");
-        assert_eq!(instance.topics.stores.said(), 1);
+        assert_eq!(instance.topics.said("stores"), 1);
     }
 }

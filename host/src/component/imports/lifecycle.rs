@@ -1,10 +1,9 @@
 //! Imports from `host:lifecycle` (`wit/lifecycle.wit`): what a guest may know of its own end.
 
-use host_manifest::escape::quote;
 use wasmtime::component::{Accessor, HasSelf, Linker, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use crate::component::sandbox::log_limit::log_limited;
+use super::request_shutdown;
 use crate::component::sandbox::retirement::RetirementWatch;
 use crate::component::sandbox::state::GuestState;
 
@@ -68,20 +67,7 @@ impl control::Host for GuestState {
     }
 
     fn request_shutdown(&mut self, reason: String) -> wasmtime::Result<()> {
-        let granted = self.ask_for_shutdown();
-        let (whom, reason) = (self.identity(), quote(&reason));
-        if granted {
-            log_limited!(info, whom, stops, reason, "guest asks for a stop");
-        } else {
-            log_limited!(
-                warn,
-                whom,
-                stops,
-                reason,
-                "guest asks for a stop and may not: it is not granted (--grant request-shutdown), or \
-                 it does not serve yet"
-            );
-        }
+        request_shutdown::request(self, &reason);
         Ok(())
     }
 }

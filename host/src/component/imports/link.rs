@@ -3,7 +3,7 @@
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
-use super::{denials, field_limits, keyvalue, lifecycle, middleware, name_lookup, open_at};
+use super::{abilities, field_limits, lifecycle, middleware};
 use crate::component::sandbox::state::GuestState;
 
 /// Links it all for an engine; `concurrency` says that it has component-model async.
@@ -14,9 +14,7 @@ pub(crate) fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Lin
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi_config::add_to_linker(&mut linker, GuestState::config)?;
     lifecycle::add_p2(&mut linker)?;
-    keyvalue::add(&mut linker)?;
     if concurrency {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
@@ -25,14 +23,9 @@ pub(crate) fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Lin
     }
     // From here on some functions are linked once more, around those or in their place.
     linker.allow_shadowing(true);
-    name_lookup::add_p2(&mut linker)?;
-    denials::add_p2(&mut linker)?;
-    open_at::add_p2(&mut linker)?;
+    abilities::link(&mut linker, concurrency)?;
     field_limits::add_p2(&mut linker)?;
     if concurrency {
-        name_lookup::add_p3(&mut linker)?;
-        denials::add_p3(&mut linker)?;
-        open_at::add_p3(&mut linker)?;
         field_limits::add_p3(&mut linker)?;
     }
     Ok(linker)

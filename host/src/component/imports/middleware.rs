@@ -47,9 +47,9 @@ impl handler::HostWithStore<GuestState> for HasSelf<GuestState> {
         let client = accessor.with_getter::<WasiHttp>(|state| state.http());
         let passing = WasiHttp::send(&client, request);
         // wasmtime's client reads this in the first poll of `send`, before anything else may run.
-        accessor.with(|mut access| access.get().outgoing().pass_next(true));
+        accessor.with(|mut access| access.get().hooks().pass_next(true));
         let sent = passing.await;
-        accessor.with(|mut access| access.get().outgoing().pass_next(false));
+        accessor.with(|mut access| access.get().hooks().pass_next(false));
         match sent {
             Ok(response) => Ok(Ok(response)),
             Err(why) => why.downcast().map(Err),

@@ -3,13 +3,16 @@
 //! wasmtime's own asks the system on the threads that everybody's files are read on, without a bound:
 //! one request with thousands of names stopped the files and databases of all components, and a stop.
 
-use host_manifest::escape::quote;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::vec;
 
+use host_manifest::abilities::{AbilitySyntax, NAME_LOOKUP};
+use host_manifest::escape::quote;
+use host_manifest::{ComponentConfig, NameLookupConfig};
 use host_outgoing::{Lookup, LookupError};
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, Network};
@@ -17,6 +20,8 @@ use wasmtime_wasi::p2::{Pollable, subscribe};
 use wasmtime_wasi::p3::bindings::sockets::ip_name_lookup::ErrorCode as ErrorCodeP3;
 use wasmtime_wasi::p3::bindings::sockets::types::IpAddress as IpAddressP3;
 
+use super::ability::{Ability, GrantResources, ImportUse};
+use crate::component::sandbox::grants::Grant;
 use crate::component::sandbox::log_limit::log_limited;
 use crate::component::sandbox::state::GuestState;
 
@@ -74,15 +79,61 @@ fn error_p3(why: &LookupError) -> ErrorCodeP3 {
     }
 }
 
+/// The ability.
+pub(super) struct NameLookupAbility;
+
+/// What looks names up for a component.
+#[derive(Debug)]
+struct NameLookupGrant(Lookup);
+
+impl Grant for NameLookupGrant {}
+
+impl Ability for NameLookupAbility {
+    fn syntax(&self) -> AbilitySyntax {
+        NAME_LOOKUP
+    }
+
+    fn words(&self) -> &'static [&'static str] {
+        &["tcp"]
+    }
+
+    /// Programs that connect import the look-up too: the import says nothing that `tcp` does not.
+    fn uses(&self) -> &'static [ImportUse] {
+        &[]
+    }
+
+    fn is_used_by(&self, imports: &[String]) -> bool {
+        imports.iter().any(|name| name.starts_with("wasi:sockets/"))
+    }
+
+    fn provide(
+        &self,
+        component: &ComponentConfig,
+        resources: &GrantResources<'_>,
+    ) -> Result<Option<Arc<dyn Grant>>, String> {
+        let granted: Option<&NameLookupConfig> = component.grants.get();
+        let lookup = || Lookup::new(resources.resolver.clone());
+        Ok(granted.map(|_| Arc::new(NameLookupGrant(lookup())) as _))
+    }
+
+    fn link(&self, linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+        link_p2(linker)
+    }
+
+    fn link_async(&self, linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+        link_p3(linker)
+    }
+}
+
 impl GuestState {
     /// What looks up, if that is granted.
     fn granted_lookup(&self, name: &str) -> Option<Lookup> {
-        let granted = self.lookup().cloned();
+        let granted = self.grants().get().map(|NameLookupGrant(lookup)| lookup.clone());
         if granted.is_none() {
             log_limited!(
                 warn,
                 self.identity(),
-                lookups,
+                "lookups",
                 name = quote(name),
                 "name look-up refused: not granted (grants.name-lookup)"
             );
@@ -91,8 +142,7 @@ impl GuestState {
     }
 }
 
-/// Links what guests of every kind have.
-pub(crate) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+fn link_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     let mut names = linker.instance("wasi:sockets/ip-name-lookup@0.2.12")?;
     names.resource(
         "resolve-address-stream",
@@ -135,8 +185,7 @@ pub(crate) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Links what takes an engine with component-model async.
-pub(crate) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+fn link_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     linker.instance("wasi:sockets/ip-name-lookup@0.3.0")?.func_wrap_concurrent(
         "resolve-addresses",
         |accessor, (name,): (String,)| {

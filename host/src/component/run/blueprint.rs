@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use host_manifest::ComponentLimits;
-use host_outgoing::HttpClient;
 use wasmtime::Store;
 use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
@@ -17,6 +16,7 @@ use crate::component::code::code_loader::SurveyedSource;
 use crate::component::code::source::stem;
 use crate::component::code::survey::{Kind, Survey};
 use crate::component::imports::link::linker;
+use crate::component::sandbox::grants::Grants;
 use crate::component::sandbox::identity::Identity;
 use crate::component::sandbox::retirement::RetirementWatch;
 use crate::component::sandbox::state::{GuestState, Sandbox};
@@ -37,8 +37,8 @@ pub struct Blueprint {
     pub(crate) path: PathBuf,
     pub(crate) code: Arc<LinkedCode>,
     pub(crate) settings: Arc<Settings>,
-    /// Its own, so that no connection outlives the code that opened it.
-    pub(crate) client: Option<HttpClient>,
+    /// Made anew for each, so that no connection outlives the code that opened it.
+    pub(crate) grants: Grants,
 }
 
 /// How a request enters an instance.
@@ -78,8 +78,8 @@ impl Blueprint {
 
     pub(crate) fn new(path: &Path, code: Arc<LinkedCode>, settings: &Arc<Settings>) -> Self {
         let name = settings.name.clone().unwrap_or_else(|| stem(path).into());
-        let client = settings.grants.outgoing.as_ref().map(HttpClient::anew);
-        Self { name, path: path.to_owned(), code, settings: settings.clone(), client }
+        let grants = settings.grants.for_generation();
+        Self { name, path: path.to_owned(), code, settings: settings.clone(), grants }
     }
 
     /// The file that it was read from.
@@ -110,8 +110,7 @@ impl Blueprint {
             budget: settings.memory.clone(),
             handles: limits.handles,
             share: settings.share.clone(),
-            grants: settings.grants.clone(),
-            client: self.client.clone(),
+            grants: self.grants.clone(),
         }
     }
 

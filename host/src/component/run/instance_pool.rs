@@ -26,6 +26,7 @@ use super::blueprint::{Blueprint, Entry};
 use super::instance::{Release, Running};
 use super::pooled_instance::{FreeInstances, GuestCall, Job, Lost, PoolMembership, PooledInstance};
 use super::worker::{self, Worker};
+use crate::component::imports::request_shutdown;
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::state::Sandbox;
 
@@ -152,7 +153,7 @@ impl Drop for Lease {
         self.pool.free.give_back(&self.instance, self.done, self.pool.is_ending());
         // The answer of the exchange that asked has been delivered.
         if self.instance.shared.takes_shutdown_wish() {
-            self.pool.sandbox.shut_down_if_granted();
+            request_shutdown::stop_process(&self.pool.sandbox.grants);
         }
     }
 }

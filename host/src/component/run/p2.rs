@@ -29,7 +29,7 @@ pub(crate) fn start(
     let released = release.clone();
     let guest = async move {
         let (hooks, limits) = (&shared.code.hooks, shared.limits());
-        let gone = store.data_mut().outgoing().gone().on_drop();
+        let gone = store.data_mut().hooks().gone().on_drop();
         let told = store.data().identity().retirement.is_ending();
         let instance = shared.start(&mut store).await?;
         let proxy = indices.load(&mut store, &instance)?;

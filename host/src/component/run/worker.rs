@@ -20,6 +20,7 @@ use super::blueprint::{Blueprint, Entry};
 use super::hooks::Beside;
 use super::pooled_instance::{GuestCall, InstanceState, Job, Lost, PoolMembership};
 use super::{p2, p3};
+use crate::component::imports::request_shutdown;
 use crate::component::sandbox::cpu_scheduler::CpuSlot;
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::hops::Hops;
@@ -64,7 +65,7 @@ impl Worker {
         }
         // The guest may have asked for a stop when no exchange was there to pass it on.
         if shared.takes_shutdown_wish() {
-            self.sandbox.shut_down_if_granted();
+            request_shutdown::stop_process(&self.sandbox.grants);
         }
         self.leave();
         debug!(generation = identity.number, "reusable instance ended");
@@ -93,8 +94,8 @@ impl Worker {
         let blueprint = self.blueprint.clone();
         let (code, limits) = (&blueprint.code, blueprint.limits());
         let (hooks, entry) = (&code.hooks, &code.entry);
-        store.data_mut().share_shutdown(self.shared.shutdown.clone());
-        let gone = store.data_mut().outgoing().gone().on_drop();
+        request_shutdown::share(store.data_mut(), self.shared.shutdown.clone());
+        let gone = store.data_mut().hooks().gone().on_drop();
         let born_late = self.sandbox.identity.retirement.is_ending();
         if born_late {
             self.membership.withdraw();
@@ -135,7 +136,7 @@ impl Worker {
                     let Some(Job { call: GuestCall { request, head, .. }, done }) = job else { break };
                     store.data().renew();
                     self.shared.meter.allow(limits.cpu, true);
-                    let _deep = store.data_mut().outgoing().share(Hops::in_request(&request));
+                    let _deep = store.data_mut().hooks().share(Hops::in_request(&request));
                     match p2::call(&mut *store, &proxy, request, head).await {
                         Ok(()) => drop(done.send(Ok(()))),
                         Err(why) => {
@@ -205,7 +206,7 @@ impl Worker {
                         accessor.with(|mut access| access.get().renew());
                         self.shared.meter.allow(limits.cpu, calls.running.is_empty());
                         let hops = Hops::in_request(&request);
-                        let deep = accessor.with(|mut access| access.get().outgoing().share(hops));
+                        let deep = accessor.with(|mut access| access.get().hooks().share(hops));
                         let call = async move {
                             let _deep = deep;
                             let answer = p3::call(accessor, service, request).await?;

@@ -1,185 +1,93 @@
-//! What guests are given beyond the sandbox, made ready once for all instances of a generation.
+//! What a guest is given beyond the sandbox. What each grant does is with its imports, in `imports/`.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use host_manifest::{Directory, Stdio};
-use host_outgoing::{Endpoints, HttpClient, Lookup};
-use tracing::warn;
-use wasmtime_wasi::filesystem::WasiFilesystemCtx;
-use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsCtx};
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
-use wasmtime_wasi_config::WasiConfigVariables;
+use host_manifest::Stdio;
+use http::{Request, Response};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
+use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
 
-use super::files::OpenLimit;
-use super::log_limit::LogLimit;
+use super::hops::Hops;
+use super::identity::Identity;
 
-/// What guests are given beyond the sandbox. Nothing by default. Dropped with the last generation
-/// that has it: directories, pools and databases close then.
-#[derive(Clone, Debug, Default)]
+/// What is granted of one ability, made ready once for all instances of a generation. Dropped with the last
+/// generation that has it: directories, pools and databases close then.
+pub(crate) trait Grant: Any + fmt::Debug + Send + Sync {
+    /// Puts it into the WASI context that is being made for a new instance.
+    fn build(&self, _: &mut WasiCtxBuilder) {}
+
+    /// Puts into that context what its builder has no words for.
+    fn furnish(&self, _: &mut WasiCtx) {}
+
+    /// State that each instance has of its own. Dropped with the instance.
+    fn instance_state(&self) -> Option<Box<dyn Any + Send>> {
+        None
+    }
+
+    /// The same for another generation, where generations may not share it.
+    fn for_generation(&self) -> Option<Arc<dyn Grant>> {
+        None
+    }
+
+    /// What sends the HTTP requests of an instance.
+    fn http_sender(&self) -> Option<Arc<dyn HttpSender>> {
+        None
+    }
+}
+
+/// Sends HTTP requests of guests, or refuses to.
+pub(crate) trait HttpSender: Send + Sync {
+    /// Sends one for an exchange as deep as this. Dropping the future ends it.
+    fn send(
+        &self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        identity: &Identity,
+        hops: Hops,
+    ) -> Sending;
+}
+
+/// A response that is waited for.
+pub(crate) type Sending = Box<dyn Future<Output = Result<Response<WasiBody>, HttpError>> + Send>;
+
+/// All that the instances of a generation are granted. Nothing by default. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Grants {
-    /// The import `request-shutdown`.
-    pub request_shutdown: Option<ShutdownGrant>,
-    /// Environment variables.
-    pub env: Vec<(String, String)>,
-    /// Arguments.
-    pub args: Vec<String>,
-    /// What `wasi:config` answers.
-    pub config: ConfigGrant,
     /// Where stdout and stderr go.
     pub stdio: Stdio,
-    /// Where requests may be sent. Each generation has one like it, with connections of its own.
-    pub outgoing: Option<HttpClient>,
-    /// Directories, opened.
-    pub directories: Option<Directories>,
-    /// TCP endpoints that may be connected to.
-    pub sockets: Sockets,
-    /// What looks names up.
-    pub lookup: Option<Lookup>,
-    /// Buckets of `wasi:keyvalue`.
-    pub buckets: host_keyvalue::Buckets,
+    granted: Arc<[Arc<dyn Grant>]>,
 }
 
-/// The right to stop the process.
-#[derive(Clone)]
-pub struct ShutdownGrant(Arc<dyn Fn() + Send + Sync>);
-
-impl ShutdownGrant {
-    /// What is called when a guest has asked and its answer is delivered. May be called from any
-    /// thread and more than once; must not block.
-    pub fn new(stop: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Arc::new(stop))
-    }
-
-    pub(crate) fn use_it(&self) {
-        (self.0)();
-    }
-}
-
-impl fmt::Debug for ShutdownGrant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ShutdownGrant")
-    }
-}
-
-/// Answers of `wasi:config/store`. Secrets may be among them: they are not printed.
-#[derive(Clone, Default)]
-pub struct ConfigGrant(pub(crate) Arc<WasiConfigVariables>);
-
-impl ConfigGrant {
-    /// These keys with these values.
-    #[must_use]
-    pub fn new(pairs: &[(String, String)]) -> Self {
-        Self(Arc::new(pairs.iter().cloned().collect()))
-    }
-}
-
-impl fmt::Debug for ConfigGrant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ConfigGrant")
-    }
-}
-
-/// Directories, opened once: guests see what was there then, whatever the path leads to later.
-#[derive(Clone)]
-pub struct Directories(WasiFilesystemCtx, OpenLimit);
-
-impl Directories {
-    /// Opens them. Blocks. None if there are none.
-    ///
-    /// # Errors
-    /// The first one that cannot be opened, with the reason.
-    pub fn open(directories: &[Directory]) -> Result<Option<Self>, String> {
-        if directories.is_empty() {
-            return Ok(None);
-        }
-        let mut builder = WasiCtxBuilder::new();
-        for Directory { host, guest, writable } in directories {
-            let perms = if *writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-            builder
-                .preopened_dir(host, guest, perms)
-                .map_err(|why| format!("cannot open the directory {}: {why}", host.display()))?;
-        }
-        Ok(Some(Self(builder.build().filesystem().clone(), OpenLimit::default())))
-    }
-}
-
-impl Directories {
-    /// The component's share of the threads that open files.
-    pub(crate) fn open_limit(&self) -> &OpenLimit {
-        &self.1
-    }
-}
-
-impl fmt::Debug for Directories {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Directories")
-    }
-}
-
-/// What a guest may do with sockets.
-#[derive(Clone)]
-pub struct Sockets(WasiSocketsCtx);
-
-impl Sockets {
-    /// TCP connections to these endpoints. `component` is for the log.
-    #[must_use]
-    pub fn new(component: &str, endpoints: Option<Endpoints>) -> Self {
-        let (component, limit) = (Arc::<str>::from(component), Arc::new(LogLimit::default()));
-        let mut builder = WasiCtxBuilder::new();
-        // Each socket is a descriptor of the process: who may connect nowhere gets none.
-        builder.allow_tcp(endpoints.is_some());
-        builder.socket_addr_check(move |address, what| {
-            let (endpoints, component) = (endpoints.clone(), component.clone());
-            let limit = limit.clone();
-            Box::pin(async move {
-                let connects = matches!(what, SocketAddrUse::TcpConnect);
-                // A connect binds to whatever the kernel chooses first.
-                let any = address.ip().is_unspecified() && address.port() == 0;
-                let binds = matches!(what, SocketAddrUse::TcpBind) && any;
-                let granted = match endpoints {
-                    Some(_) if binds => true,
-                    // In a task, because wasmtime wants a future that may be shared.
-                    Some(endpoints) if connects => {
-                        let asked = tokio::spawn(async move { endpoints.admits(address).await });
-                        asked.await.unwrap_or(false)
-                    }
-                    _ => false,
-                };
-                if !granted && let Some(permit) = limit.permit() {
-                    let left_out = permit.left_out;
-                    warn!(%component, %address, ?what, left_out, "socket refused: not granted (grants.tcp)");
-                }
-                granted
-            })
-        });
-        Self(builder.build().sockets().clone())
-    }
-}
-
-impl Default for Sockets {
+impl Default for Grants {
     fn default() -> Self {
-        Self::new("", None)
-    }
-}
-
-impl fmt::Debug for Sockets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sockets")
+        Self::new(Stdio::default(), Vec::new())
     }
 }
 
 impl Grants {
-    /// Puts what is granted into the context of a store.
-    pub(crate) fn fill(&self, builder: &mut WasiCtxBuilder) {
-        builder.envs(&self.env).args(&self.args);
+    /// These grants, at most one of each kind.
+    #[must_use]
+    pub(crate) fn new(stdio: Stdio, granted: Vec<Arc<dyn Grant>>) -> Self {
+        Self { stdio, granted: granted.into() }
     }
 
-    /// The rest, which a builder has no words for.
-    pub(crate) fn furnish(&self, wasi: &mut WasiCtx) {
-        wasi.sockets().clone_from(&self.sockets.0);
-        if let Some(directories) = &self.directories {
-            wasi.filesystem().clone_from(&directories.0);
-        }
+    /// The one of this kind, if it is granted.
+    pub(crate) fn get<G: Grant>(&self) -> Option<&G> {
+        self.iter().find_map(|grant| {
+            let grant: &dyn Any = grant;
+            grant.downcast_ref()
+        })
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn Grant> {
+        self.granted.iter().map(|grant| &**grant)
+    }
+
+    /// The same for another generation.
+    pub(crate) fn for_generation(&self) -> Self {
+        let own = |grant: &Arc<dyn Grant>| grant.for_generation().unwrap_or_else(|| grant.clone());
+        Self { stdio: self.stdio, granted: self.granted.iter().map(own).collect() }
     }
 }

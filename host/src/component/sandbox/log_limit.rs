@@ -1,7 +1,7 @@
 //! How often the log hears the same of a guest: it may try what it may not in a loop.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -78,8 +78,8 @@ impl LogLimit {
 /// Logs a line about a guest at this level, with the fields and the text that follow, if the topic has
 /// room for it. Whom it is about has a `component`, a `number` of its generation, and `topics`.
 macro_rules! log_limited {
-    ($level:ident, $whom:expr, $topic:ident, $($line:tt)+) => {
-        if let Some(permit) = $whom.topics.$topic.permit() {
+    ($level:ident, $whom:expr, $topic:literal, $($line:tt)+) => {
+        if let Some(permit) = $whom.topics.permit($topic) {
             tracing::$level!(
                 component = &*$whom.component,
                 generation = $whom.number,
@@ -91,18 +91,29 @@ macro_rules! log_limited {
 }
 pub(crate) use log_limited;
 
-/// What is said of all instances of a generation together.
+/// What is said of all instances of a generation together, by topic.
 #[derive(Debug, Default)]
 pub(crate) struct LogTopics {
-    pub(crate) outgoing: LogLimit,
+    limits: Mutex<BTreeMap<&'static str, Arc<LogLimit>>>,
+    /// Servers that cannot be trusted.
     pub(crate) tls: LogOnce,
-    pub(crate) sockets: LogLimit,
-    pub(crate) lookups: LogLimit,
-    pub(crate) paths: LogLimit,
-    pub(crate) descriptors: LogLimit,
-    pub(crate) buckets: LogLimit,
-    pub(crate) stores: LogLimit,
-    pub(crate) stops: LogLimit,
+}
+
+impl LogTopics {
+    /// Whether there is room for another line of a topic.
+    pub(crate) fn permit(&self, topic: &'static str) -> Option<LogPermit> {
+        self.topic(topic).permit()
+    }
+
+    fn topic(&self, topic: &'static str) -> Arc<LogLimit> {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.entry(topic).or_default().clone()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn said(&self, topic: &'static str) -> u32 {
+        self.topic(topic).said()
+    }
 }
 
 #[cfg(test)]

@@ -1,25 +1,21 @@
 //! What a store holds beside the instance: the sandbox of one guest.
 
+use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use host_keyvalue::Buckets;
 use host_manifest::Stdio;
-use host_outgoing::{HttpClient, Lookup};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_config::WasiConfig;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::cpu_scheduler::{ComponentShare, CpuSlot};
-use super::files::OpenLimit;
-use super::grants::{ConfigGrant, Grants, ShutdownGrant};
+use super::grants::Grants;
+use super::http_hooks::HttpHooks;
 use super::identity::Identity;
 use super::limiter::StoreLimiter;
 use super::memory_budget::MemoryBudget;
 use super::next_handler::NextHandler;
-use super::outgoing::Outgoing;
 use super::stdio::{GuestOutput, OutputKind};
 
 /// What one host call may copy out of a guest. A body chunk is at most 1 MiB.
@@ -44,8 +40,6 @@ pub(crate) struct Sandbox {
     /// The component's part of the workers.
     pub(crate) share: ComponentShare,
     pub(crate) grants: Grants,
-    /// Sends requests out, with connections of the generation's own.
-    pub(crate) client: Option<HttpClient>,
 }
 
 impl Sandbox {
@@ -61,48 +55,21 @@ impl Sandbox {
         store.set_epoch_deadline(1);
         store
     }
-
-    /// Stops the process, if that is granted.
-    pub(crate) fn shut_down_if_granted(&self) {
-        if let Some(grant) = &self.grants.request_shutdown {
-            grant.use_it();
-        }
-    }
 }
 
 /// The data of a store. Nothing in it grants anything but what its [`Sandbox`] does.
 pub(crate) struct GuestState {
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    outgoing: Outgoing,
+    hooks: HttpHooks,
     table: ResourceTable,
     limiter: StoreLimiter,
     cpu_slot: CpuSlot,
     identity: Identity,
-    shutdown: Shutdown,
-    keyvalue: Buckets,
-    lookup: Option<Lookup>,
-    config: ConfigGrant,
-    open_limit: OpenLimit,
+    grants: Grants,
+    /// Of grants that have state of their own in each instance.
+    states: Vec<Box<dyn Any + Send>>,
     outputs: [GuestOutput; 2],
-}
-
-/// A guest's wish to stop the process. It is passed on when the guest is gone, so that the answer
-/// of the request that asked is delivered whole, whatever the drain timeout. Of an instance that is
-/// shared, when the first of its exchanges has ended: the others drain.
-struct Shutdown {
-    grant: Option<ShutdownGrant>,
-    asked: bool,
-    /// Of a reusable instance: told at once, and passed on by whoever ends the exchange.
-    shared: Option<Arc<AtomicBool>>,
-}
-
-impl Drop for Shutdown {
-    fn drop(&mut self) {
-        if let (true, Some(grant)) = (self.asked, &self.grant) {
-            grant.use_it();
-        }
-    }
 }
 
 impl GuestState {
@@ -122,27 +89,19 @@ impl GuestState {
             let [stdout, stderr] = outputs.clone();
             builder.stdout(stdout).stderr(stderr);
         }
-        grants.fill(&mut builder);
+        grants.iter().for_each(|grant| grant.build(&mut builder));
         let mut wasi = builder.build();
-        grants.furnish(&mut wasi);
-        let directories = grants.directories.as_ref();
+        grants.iter().for_each(|grant| grant.furnish(&mut wasi));
         Self {
             wasi,
             http,
-            outgoing: Outgoing::new(identity, sandbox.client.clone()),
+            hooks: HttpHooks::new(identity, grants),
             table,
             limiter: StoreLimiter::new(sandbox.memory, &sandbox.budget),
             cpu_slot: CpuSlot::new(&sandbox.share),
             identity: identity.clone(),
-            shutdown: Shutdown {
-                grant: grants.request_shutdown.clone(),
-                asked: false,
-                shared: None,
-            },
-            keyvalue: grants.buckets.clone(),
-            lookup: grants.lookup.clone(),
-            config: grants.config.clone(),
-            open_limit: directories.map(|it| it.open_limit().clone()).unwrap_or_default(),
+            grants: grants.clone(),
+            states: grants.iter().filter_map(|grant| grant.instance_state()).collect(),
             outputs,
         }
     }
@@ -160,52 +119,34 @@ impl GuestState {
         &self.identity
     }
 
-    /// Takes note that the guest wants the process to stop. False if it may not.
-    pub(crate) fn ask_for_shutdown(&mut self) -> bool {
-        match &self.shutdown.shared {
-            Some(shared) => shared.store(true, Ordering::Relaxed),
-            None => self.shutdown.asked = true,
-        }
-        self.shutdown.grant.is_some()
+    /// What it is granted.
+    pub(crate) fn grants(&self) -> &Grants {
+        &self.grants
     }
 
-    /// Takes that right away.
-    pub(crate) fn deny_shutdown(&mut self) {
-        self.shutdown.grant = None;
+    /// What it is granted, with its handles and who it is.
+    pub(crate) fn parts(&mut self) -> (&Grants, &mut ResourceTable, &Identity) {
+        (&self.grants, &mut self.table, &self.identity)
     }
 
-    /// Makes the instance one of several exchanges: who ends one looks there for its wish.
-    pub(crate) fn share_shutdown(&mut self, shared: Arc<AtomicBool>) {
-        self.shutdown.shared = Some(shared);
+    /// The state of this kind that one of its grants has in this instance.
+    pub(crate) fn instance_state<S: Any>(&mut self) -> Option<&mut S> {
+        self.states.iter_mut().find_map(|state| state.downcast_mut())
+    }
+
+    /// Drops that state: the instance has the grant no longer.
+    pub(crate) fn drop_instance_state<S: Any>(&mut self) {
+        self.states.retain(|state| !state.is::<S>());
     }
 
     /// What the guest may pass its request on to.
     pub(crate) fn lead_to(&mut self, next: Option<Arc<dyn NextHandler>>) {
-        self.outgoing.lead_to(next);
+        self.hooks.lead_to(next);
     }
 
-    pub(crate) fn outgoing(&mut self) -> &mut Outgoing {
-        &mut self.outgoing
-    }
-
-    /// What its import `wasi:config` answers.
-    pub(crate) fn config(&mut self) -> WasiConfig<'_> {
-        WasiConfig::new(&self.config.0)
-    }
-
-    /// What bounds how many files it opens at once.
-    pub(crate) fn open_limit(&self) -> &OpenLimit {
-        &self.open_limit
-    }
-
-    /// What looks names up for it, if that is granted.
-    pub(crate) fn lookup(&self) -> Option<&Lookup> {
-        self.lookup.as_ref()
-    }
-
-    /// What its key-value imports use of it.
-    pub(crate) fn keyvalue(&mut self) -> (&Buckets, &mut ResourceTable, &Identity) {
-        (&self.keyvalue, &mut self.table, &self.identity)
+    /// What becomes of the requests that it sends.
+    pub(crate) fn hooks(&mut self) -> &mut HttpHooks {
+        &mut self.hooks
     }
 
     /// Another exchange begins: what one may print and compute, each may.
@@ -223,6 +164,6 @@ impl WasiView for GuestState {
 
 impl WasiHttpView for GuestState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.outgoing, table: &mut self.table, ctx: &mut self.http }
+        WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
     }
 }

@@ -15,6 +15,7 @@ use std::ffi::OsString;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use host_manifest::Grammar;
 
 use super::checked::{CheckConfig, CompileConfig, ServeConfig};
 use super::file::is_manifest;
@@ -47,19 +48,24 @@ pub enum Invocation {
     Ctl(CtlConfig),
 }
 
-/// Parses and checks a command line.
+/// Parses and checks a command line; a manifest that it names is read by `grammar`.
 ///
 /// # Errors
 /// A clap error, which knows whether it is help for stdout or a complaint for stderr.
-pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
+pub fn parse(
+    line: impl IntoIterator<Item = OsString>,
+    grammar: &Grammar,
+) -> Result<Invocation, clap::Error> {
     let matches = Cli::command().try_get_matches_from(line)?;
     match Cli::from_arg_matches(&matches)?.command {
         CliCommand::Serve(raw) if is_manifest(&raw.app) => {
             refuse_component_flags(&matches)?;
-            raw.with_manifest().map(|serve| Invocation::Serve(Box::new(serve)))
+            raw.with_manifest(grammar).map(|serve| Invocation::Serve(Box::new(serve)))
         }
         CliCommand::Serve(raw) => raw.checked().map(|serve| Invocation::Serve(Box::new(serve))),
-        CliCommand::Check(raw) => check(raw).map(|check| Invocation::Check(Box::new(check))),
+        CliCommand::Check(raw) => {
+            check(raw, grammar).map(|check| Invocation::Check(Box::new(check)))
+        }
         CliCommand::Compile(raw) => raw.checked().map(Invocation::Compile),
         CliCommand::Compiler { numbers } => Ok(Invocation::Compiler(numbers)),
         CliCommand::Schema => Ok(Invocation::Schema),
@@ -99,9 +105,9 @@ enum CliCommand {
 }
 
 /// What a start with no other flags would be.
-fn check(raw: CheckArgs) -> Result<CheckConfig, clap::Error> {
+fn check(raw: CheckArgs, grammar: &Grammar) -> Result<CheckConfig, clap::Error> {
     let (json, strict) = (raw.json, raw.strict);
-    match parse(raw.serve_line())? {
+    match parse(raw.serve_line(), grammar)? {
         Invocation::Serve(serve) => Ok(CheckConfig { serve: *serve, json, strict }),
         _ => Err(complaint("host check takes a component or a manifest")),
     }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use host_manifest::routes::{PathPattern, RoutePattern};
 use host_manifest::{
-    ComponentConfig, Fail, Grant, GrantsConfig, ListenAddr, ListenConfig, LoadContext, Manifest,
-    Route, Stamp, defaults,
+    ComponentConfig, Fail, Grammar, Grant, GrantsConfig, ListenAddr, ListenConfig, LoadContext,
+    Manifest, RequestShutdownConfig, Route, Stamp, defaults,
 };
 
 use super::super::checked::{CacheSetting, ControlSetting, ManifestFile, Overrides, ServeConfig};
@@ -95,12 +95,13 @@ impl ServeArgs {
     }
 
     /// The manifest, with what flags say of the process.
-    pub(super) fn with_manifest(self) -> Result<ServeConfig, clap::Error> {
+    pub(super) fn with_manifest(self, grammar: &Grammar) -> Result<ServeConfig, clap::Error> {
         let cache = self.cache.checked();
         let own = self.own(&cache);
         let beside = LoadContext { own: own.clone(), total: None };
         let stamp = Stamp::at(&self.app);
-        let manifest = read(&self.app, &beside).map_err(|why| complaint(&why.to_string()))?;
+        let manifest =
+            read(&self.app, grammar, &beside).map_err(|why| complaint(&why.to_string()))?;
         let control = match (self.operating.control(), &manifest.listen.control) {
             (ControlSetting::Default, Some(path)) => ControlSetting::at(path),
             (control, _) => control,
@@ -140,16 +141,16 @@ impl ServeArgs {
 
     fn component(&self) -> Result<ComponentConfig, clap::Error> {
         let name = self.app.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component");
-        let granted = |grant| self.guest.grants.contains(&grant);
+        let mut grants = GrantsConfig::default();
+        if self.guest.grants.contains(&Grant::RequestShutdown) {
+            grants = grants.with(RequestShutdownConfig);
+        }
         Ok(ComponentConfig {
             name: name.into(),
             source: self.app.clone(),
             limits: self.limits.guest(self.guest.hook_timeout.0)?,
             reuse: self.guest.reuse()?,
-            grants: GrantsConfig {
-                request_shutdown: granted(Grant::RequestShutdown),
-                ..GrantsConfig::default()
-            },
+            grants,
             smoke: self.swap.smoke.clone(),
             breaker: None,
             fail: Fail::default(),

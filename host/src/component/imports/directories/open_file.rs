@@ -74,7 +74,7 @@ pub(crate) struct OpenRequest {
 /// The [`OpenRequest`] of the flags of a version.
 macro_rules! open_request {
     ($how:expr, $open:expr, $flags:expr) => {
-        $crate::component::sandbox::files::OpenRequest {
+        $crate::component::imports::directories::open_file::OpenRequest {
             follow: $how.contains(PathFlags::SYMLINK_FOLLOW),
             create: $open.contains(OpenFlags::CREATE),
             exclusive: $open.contains(OpenFlags::EXCLUSIVE),

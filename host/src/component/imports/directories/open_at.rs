@@ -1,4 +1,4 @@
-//! `open-at` of both versions of `wasi:filesystem`, linked in the place of wasmtime's: see `files.rs`. And
+//! `open-at` of both versions of `wasi:filesystem`, linked in the place of wasmtime's: see `open_file.rs`. And
 //! `set-times-at`, which opens what it is told to follow.
 
 use host_manifest::escape::quote;
@@ -9,8 +9,10 @@ use wasmtime::component::{Accessor, Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, Dir, WasiFilesystem, WasiFilesystemView as _};
 use wasmtime_wasi::{p2, p3};
 
-use super::denials::guest_result;
-use crate::component::sandbox::files::{self, OpenLimit, Opened, open_request};
+use super::super::denials::guest_result;
+use super::open_file::{self, OpenLimit, Opened, open_request};
+use super::open_limit;
+use crate::component::sandbox::log_limit::log_limited;
 use crate::component::sandbox::state::GuestState;
 
 /// Where a path begins, and on whose places it is opened.
@@ -24,7 +26,7 @@ impl GuestState {
         if !self.has_descriptor() {
             return Ok(Err(Errno::NOMEM));
         }
-        let limit = self.open_limit().clone();
+        let limit = open_limit(self);
         Ok(match self.table().get(directory)? {
             Descriptor::Dir(directory) => Ok((directory.clone(), limit)),
             Descriptor::File(_) => Err(Errno::NOTDIR),
@@ -41,6 +43,26 @@ impl GuestState {
             Ok(Opened::NoSuchCall) => return Ok(None),
             Err(why) => Err(why),
         }))
+    }
+
+    fn path_refused(&self, path: &str) {
+        log_limited!(
+            warn,
+            self.identity(),
+            "paths",
+            path = quote(path),
+            "path refused: it leads out of its directory, or may only be read (grants.directories)"
+        );
+    }
+
+    fn neither_refused(&self, path: &str) {
+        log_limited!(
+            warn,
+            self.identity(),
+            "paths",
+            path = quote(path),
+            "path refused: it is neither a file nor a directory, but a fifo, a socket or a device"
+        );
     }
 }
 
@@ -104,7 +126,8 @@ mod of_p2 {
             Ok(begun) => begun,
             Err(why) => return Ok(Err(io::Error::from(why).into())),
         };
-        let opened = files::open(dir, path.clone(), open_request!(how, open, flags), &limit).await;
+        let opened =
+            open_file::open(dir, path.clone(), open_request!(how, open, flags), &limit).await;
         if let Some(made) = state.end_open(opened, asked)? {
             return Ok(made.map_err(ErrorCode::from));
         }
@@ -177,7 +200,8 @@ mod of_p3 {
             Ok(begun) => begun,
             Err(why) => return Ok(Err(io::Error::from(why).into())),
         };
-        let opened = files::open(dir, path.clone(), open_request!(how, open, flags), &limit).await;
+        let opened =
+            open_file::open(dir, path.clone(), open_request!(how, open, flags), &limit).await;
         if let Some(made) = accessor.with(|mut it| it.get().end_open(opened, asked))? {
             return Ok(made.map_err(ErrorCode::from));
         }

@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::spanned::Spanned;
+use crate::parse::spanned::Spanned;
 
 /// The name of a store, or a table with it.
 #[derive(Debug)]

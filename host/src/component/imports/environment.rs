@@ -1,0 +1,52 @@
+//! Environment variables and arguments.
+
+use std::sync::Arc;
+
+use host_manifest::abilities::{AbilitySyntax, ENVIRONMENT};
+use host_manifest::{ComponentConfig, EnvironmentConfig};
+use wasmtime_wasi::WasiCtxBuilder;
+
+use super::ability::{Ability, GrantResources, ImportUse};
+use crate::component::sandbox::grants::Grant;
+
+/// The ability.
+pub(super) struct EnvironmentAbility;
+
+/// Values may be secret: they are not printed.
+struct Environment(EnvironmentConfig);
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Environment")
+    }
+}
+
+impl Grant for Environment {
+    fn build(&self, builder: &mut WasiCtxBuilder) {
+        builder.envs(&self.0.env).args(&self.0.args);
+    }
+}
+
+impl Ability for EnvironmentAbility {
+    fn syntax(&self) -> AbilitySyntax {
+        ENVIRONMENT
+    }
+
+    fn words(&self) -> &'static [&'static str] {
+        &["env", "args"]
+    }
+
+    fn uses(&self) -> &'static [ImportUse] {
+        // Both come by one import; what most programs lack is the first one.
+        &[ImportUse { prefix: "wasi:cli/environment", what: "environment variables", grant: "env" }]
+    }
+
+    fn provide(
+        &self,
+        component: &ComponentConfig,
+        _: &GrantResources<'_>,
+    ) -> Result<Option<Arc<dyn Grant>>, String> {
+        let granted: Option<&EnvironmentConfig> = component.grants.get();
+        Ok(granted.map(|it| Arc::new(Environment(it.clone())) as _))
+    }
+}

@@ -1,0 +1,210 @@
+//! HTTP requests that guests send out.
+
+use std::fmt;
+use std::future::ready;
+use std::sync::Arc;
+
+use host_manifest::abilities::{AbilitySyntax, OUTGOING};
+use host_manifest::escape::quote;
+use host_manifest::{ComponentConfig, OutgoingConfig};
+use host_outgoing::{ClientLimits, HttpClient, SendError, Timeouts, Trust};
+use http::{Request, Uri};
+use http_body_util::BodyExt as _;
+use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
+
+use super::ability::{Ability, GrantResources, ImportUse};
+use super::denials::unreachable_loopback;
+use crate::component::sandbox::grants::{Grant, HttpSender, Sending};
+use crate::component::sandbox::hops::Hops;
+use crate::component::sandbox::identity::Identity;
+use crate::component::sandbox::log_limit::log_limited;
+use crate::descriptors;
+
+/// The ability.
+pub(super) struct OutgoingAbility;
+
+/// Sends what is granted; refuses all where nothing is.
+struct OutgoingGrant(Arc<Client>);
+
+struct Client(Option<HttpClient>);
+
+impl fmt::Debug for OutgoingGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OutgoingGrant").field(&self.0.0.is_some()).finish()
+    }
+}
+
+impl OutgoingGrant {
+    fn new(client: Option<HttpClient>) -> Self {
+        Self(Arc::new(Client(client)))
+    }
+}
+
+impl Grant for OutgoingGrant {
+    /// No connection outlives the code that opened it.
+    fn for_generation(&self) -> Option<Arc<dyn Grant>> {
+        let client = self.0.0.as_ref()?;
+        Some(Arc::new(Self::new(Some(client.anew()))))
+    }
+
+    fn http_sender(&self) -> Option<Arc<dyn HttpSender>> {
+        Some(self.0.clone())
+    }
+}
+
+impl HttpSender for Client {
+    fn send(
+        &self,
+        mut request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        identity: &Identity,
+        hops: Hops,
+    ) -> Sending {
+        let Some(client) = self.0.clone() else {
+            let to = origin(request.uri());
+            log_refused(identity, &format!("{to} is not granted; nothing is (grants.outgoing)"));
+            return Box::new(ready(Err(HttpError::HttpRequestDenied)));
+        };
+        hops.write_next(request.headers_mut());
+        if !descriptors::are_left_for_guests() {
+            log_refused(identity, "three quarters of the process's descriptors are taken");
+            return Box::new(ready(Err(HttpError::ConnectionLimitReached)));
+        }
+        let options = options.unwrap_or_default();
+        let timeouts = Timeouts {
+            connect: options.connect_timeout,
+            head: options.first_byte_timeout,
+            between_bytes: options.between_bytes_timeout,
+        };
+        let identity = identity.clone();
+        Box::new(async move {
+            let guest_error = move |why: SendError| {
+                if is_refusal(&why) {
+                    log_refused(&identity, &why.to_string());
+                } else if matches!(why, SendError::Certificate { .. } | SendError::Tls { .. }) {
+                    log_distrusted(&identity, &why.to_string());
+                }
+                error(&why)
+            };
+            let response = client.send(request, timeouts).await.map_err(&guest_error)?;
+            Ok(response.map(|body| body.map_err(guest_error).boxed_unsync()))
+        })
+    }
+}
+
+/// A server that cannot be trusted fails all requests to it, and only an operator, of the host or of the
+/// server, can change that.
+fn log_distrusted(identity: &Identity, why: &str) {
+    if identity.topics.tls.is_new(why) {
+        tracing::warn!(
+            component = &*identity.component,
+            generation = identity.number,
+            "outgoing requests fail: {why}"
+        );
+    }
+}
+
+fn log_refused(identity: &Identity, why: &str) {
+    log_limited!(warn, identity, "outgoing", "outgoing request refused: {why}");
+}
+
+impl Ability for OutgoingAbility {
+    fn syntax(&self) -> AbilitySyntax {
+        OUTGOING
+    }
+
+    fn words(&self) -> &'static [&'static str] {
+        &["outgoing"]
+    }
+
+    fn uses(&self) -> &'static [ImportUse] {
+        &[
+            ImportUse {
+                prefix: "wasi:http/outgoing-handler",
+                what: "outgoing HTTP",
+                grant: "outgoing",
+            },
+            ImportUse { prefix: "wasi:http/client", what: "outgoing HTTP", grant: "outgoing" },
+        ]
+    }
+
+    fn warnings(&self, component: &ComponentConfig) -> Vec<String> {
+        let named = component.grants.get().into_iter().flat_map(|OutgoingConfig(origins)| origins);
+        let named = named.filter(|it| it.names_loopback()).map(ToString::to_string);
+        unreachable_loopback(component, named)
+    }
+
+    fn provide(
+        &self,
+        component: &ComponentConfig,
+        resources: &GrantResources<'_>,
+    ) -> Result<Option<Arc<dyn Grant>>, String> {
+        let granted: Option<&OutgoingConfig> = component.grants.get();
+        let client = granted.map(|OutgoingConfig(origins)| {
+            let limits = ClientLimits {
+                requests: component.limits.outgoing,
+                response_body: Some(component.limits.outgoing_response_body),
+                forbidden: resources.forbidden.to_owned(),
+                ..ClientLimits::default()
+            };
+            // Idle ones stay beside those that are in use.
+            let connections = limits.requests.saturating_mul(2).saturating_add(limits.idle_total);
+            let limits = ClientLimits { connections, ..limits };
+            let origins = (origins.clone(), component.grants.reach);
+            HttpClient::with_parts(origins, limits, resources.resolver.clone(), Trust::process())
+        });
+        Ok(Some(Arc::new(OutgoingGrant::new(client))))
+    }
+}
+
+/// Whether it is the host's doing, and an operator's to change.
+fn is_refusal(why: &SendError) -> bool {
+    matches!(
+        why,
+        SendError::Denied { .. }
+            | SendError::AddressDenied { .. }
+            | SendError::TooMany { .. }
+            | SendError::ResponseTooLarge { .. }
+    )
+}
+
+/// Scheme and authority, for the log.
+fn origin(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or("http");
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    quote(&format!("{scheme}://{authority}"))
+}
+
+/// What a guest is told: as much as the interface has words for, and nothing of the log's text.
+fn error(why: &SendError) -> HttpError {
+    match why {
+        SendError::Denied { .. } => HttpError::HttpRequestDenied,
+        SendError::AddressDenied { .. } => HttpError::DestinationIpProhibited,
+        SendError::Uri(_) => HttpError::HttpRequestUriInvalid,
+        SendError::Method => HttpError::HttpRequestMethodInvalid,
+        SendError::Header(_) => {
+            HttpError::HttpRequestHeaderSize { field_name: None, field_size: None }
+        }
+        SendError::TooMany { .. } => HttpError::ConnectionLimitReached,
+        SendError::Dns { .. } => HttpError::DnsError { rcode: None, info_code: None },
+        SendError::ConnectRefused { .. } => HttpError::ConnectionRefused,
+        SendError::Connect { .. } => HttpError::DestinationUnavailable,
+        SendError::ConnectTimeout => HttpError::ConnectionTimeout,
+        SendError::Certificate { .. } => HttpError::TlsCertificateError,
+        SendError::Tls { .. } => HttpError::TlsProtocolError,
+        SendError::HeadTimeout => HttpError::HttpResponseTimeout,
+        SendError::HeadTooLarge => HttpError::HttpResponseHeaderSectionSize(None),
+        SendError::BodyTimeout => HttpError::ConnectionReadTimeout,
+        SendError::ResponseTooLarge { limit } => HttpError::HttpResponseBodySize(Some(*limit)),
+        SendError::Incomplete(_) => HttpError::ConnectionTerminated,
+        SendError::Protocol(_) => HttpError::HttpProtocolError,
+        SendError::TransferCoding => HttpError::HttpResponseTransferCoding(None),
+        SendError::BodyLength { bytes, .. } => HttpError::HttpRequestBodySize(Some(*bytes)),
+        SendError::RequestBody(why) => match why.downcast_ref() {
+            Some(HttpError::HttpRequestBodySize(bytes)) => HttpError::HttpRequestBodySize(*bytes),
+            Some(HttpError::ConnectionTerminated) => HttpError::ConnectionTerminated,
+            _ => HttpError::InternalError(None),
+        },
+        _ => HttpError::InternalError(None),
+    }
+}

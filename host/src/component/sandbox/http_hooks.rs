@@ -1,0 +1,138 @@
+//! HTTP requests that a guest sends: on to the next of its chain, or out.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
+
+use super::body_guard::GuestGone;
+use super::grants::{Grants, HttpSender};
+use super::hops::{Depths, Hops, HopsGuard};
+use super::identity::Identity;
+use super::log_limit::log_limited;
+use super::next_handler::{NEXT_HOST, NextHandler};
+
+/// What a guest may send, and where.
+pub(crate) struct HttpHooks {
+    identity: Identity,
+    sender: Option<Arc<dyn HttpSender>>,
+    next: Option<Arc<dyn NextHandler>>,
+    /// The request that comes is passed on, whatever its authority.
+    passes: bool,
+    /// Of the store that this is in.
+    gone: GuestGone,
+    /// How deep the request is that the store was made for.
+    hops: Hops,
+    /// Of those that share it.
+    depths: Option<Depths>,
+}
+
+impl HttpHooks {
+    pub(crate) fn new(identity: &Identity, grants: &Grants) -> Self {
+        Self {
+            identity: identity.clone(),
+            sender: grants.iter().find_map(|grant| grant.http_sender()),
+            next: None,
+            passes: false,
+            gone: GuestGone::default(),
+            hops: Hops::default(),
+            depths: None,
+        }
+    }
+
+    /// All that the guest sends is sent for a request as deep as this.
+    pub(crate) fn serve(&mut self, hops: Hops) {
+        self.hops = hops;
+    }
+
+    /// What it sends may be sent for a request as deep as this, until what comes back is dropped.
+    pub(crate) fn share(&mut self, hops: Hops) -> Option<HopsGuard> {
+        let deep = hops != Hops::default();
+        deep.then(|| self.depths.get_or_insert_default().push(hops))
+    }
+
+    fn deepest(&self) -> Hops {
+        self.depths.as_ref().map_or(self.hops, |depths| depths.deepest().max(self.hops))
+    }
+
+    pub(crate) fn lead_to(&mut self, next: Option<Arc<dyn NextHandler>>) {
+        self.next = next;
+    }
+
+    /// Whether the next request to be sent is passed on, whatever its authority.
+    pub(crate) fn pass_next(&mut self, passes: bool) {
+        self.passes = passes;
+    }
+
+    /// Says when the guest is gone.
+    pub(crate) fn gone(&self) -> &GuestGone {
+        &self.gone
+    }
+
+    fn pass(&self, request: http::Request<WasiBody>) -> Hooked {
+        let Some(next) = self.next.clone() else {
+            log_limited!(
+                warn,
+                self.identity,
+                "outgoing",
+                "outgoing request refused: nothing comes after this component: it is no plugin of a chain \
+                 here"
+            );
+            return refuse(HttpError::DestinationNotFound);
+        };
+        let passing = next.pass(request);
+        Box::new(async move { Ok((passing.await?, done())) })
+    }
+}
+
+impl Drop for HttpHooks {
+    fn drop(&mut self) {
+        // Before the table is, where bodies have their other ends.
+        self.gone.set();
+    }
+}
+
+/// What wasmtime's hook for outgoing requests gives back.
+type Hooked = Box<dyn Future<Output = Result<SentResponse, HttpError>> + Send>;
+
+/// A response, and what is left to be done for the request.
+type SentResponse = (http::Response<WasiBody>, Rest);
+
+type Rest = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
+
+fn done() -> Rest {
+    Box::new(ready(Ok(())))
+}
+
+fn refuse(why: HttpError) -> Hooked {
+    Box::new(ready(Err(why)))
+}
+
+/// Bytes of a body in one write. What was written and not sent lies in the host's memory, for each
+/// body of a guest.
+const CHUNK: usize = 64 << 10;
+
+impl WasiHttpHooks for HttpHooks {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Rest,
+    ) -> Hooked {
+        let request = request.map(|body| self.gone.watch(body));
+        if std::mem::take(&mut self.passes) || request.uri().host() == Some(NEXT_HOST) {
+            return self.pass(request);
+        }
+        let Some(sender) = &self.sender else { return refuse(HttpError::HttpRequestDenied) };
+        let sending = sender.send(request, options, &self.identity, self.deepest());
+        Box::new(async move { Ok((Box::into_pin(sending).await?, done())) })
+    }
+}

@@ -1,0 +1,37 @@
+//! Look-ups of names by guests themselves.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::grants::AbilityConfig;
+use crate::parse::ability::{AbilityTable, Place};
+use crate::parse::reader::Reader;
+
+/// A component may look names up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameLookupConfig;
+
+impl AbilityConfig for NameLookupConfig {
+    fn summary(&self) -> Vec<(&'static str, String)> {
+        // Who is granted it connects: it stands beside the endpoints.
+        vec![("tcp", "name look-up".to_owned())]
+    }
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct NameLookupTable {
+    /// Whether it may look up names by itself.
+    #[schemars(extend("default" = false))]
+    name_lookup: bool,
+}
+
+impl AbilityTable for NameLookupTable {
+    const PLACE: Place = Place::Grants;
+
+    type Config = NameLookupConfig;
+
+    fn read(&self, _: &mut Reader<'_>) -> Option<NameLookupConfig> {
+        self.name_lookup.then_some(NameLookupConfig)
+    }
+}

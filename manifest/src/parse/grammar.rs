@@ -1,0 +1,203 @@
+//! What a manifest may say, and reading one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use schemars::Schema;
+use serde::Deserialize as _;
+use toml::de::{DeTable, DeValue};
+
+use super::ability::{AbilitySyntax, Place};
+use super::build::{self, WrittenAbilities};
+use super::interpolate::Env;
+use super::raw;
+use super::reader::Reader;
+use super::validate::Validation;
+use crate::error::{ManifestError, Problem};
+use crate::{LoadContext, Manifest, abilities};
+
+/// That of the abilities which this crate knows.
+static GRAMMAR: LazyLock<Grammar> = LazyLock::new(|| Grammar::new(abilities::ALL));
+
+/// Ten thousand routes take one; a file that is larger is another file.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// What a manifest may say: all keys, those of abilities among them.
+#[derive(Debug)]
+pub struct Grammar {
+    /// With the keys of each.
+    abilities: Vec<(AbilitySyntax, Vec<String>)>,
+    /// In one piece, as the validation wants it.
+    schema: Schema,
+}
+
+impl Grammar {
+    /// That of a host which has these abilities.
+    #[must_use]
+    pub fn new(abilities: impl IntoIterator<Item = AbilitySyntax>) -> Self {
+        let abilities: Vec<AbilitySyntax> = abilities.into_iter().collect();
+        let schema = raw::schema(true, &abilities);
+        let abilities = abilities.into_iter().map(|it| (it, raw::keys(&it))).collect();
+        Self { abilities, schema }
+    }
+
+    /// Reads the manifest in `path`, fills in variables from `env`, and looks whether the files and
+    /// directories that it names are there and lie apart from what guests may write to. Relative paths are
+    /// relative to the directory of `path`; `context` is what the manifest does not say.
+    ///
+    /// # Errors
+    /// All that is wrong with it, as far as it can be said at once.
+    pub fn load(
+        &self,
+        path: &Path,
+        env: Env<'_>,
+        context: &LoadContext,
+    ) -> Result<Manifest, ManifestError> {
+        let text = read(path).map_err(|why| {
+            let problem = Problem::nowhere(format!("{} cannot be read: {why}", path.display()));
+            let problem = problem.help("name a manifest that is there, in UTF-8");
+            ManifestError::new(path, "", vec![problem]).passing(is_passing(&why))
+        })?;
+        self.examine(&text, path, env, Some(context))
+    }
+
+    /// Reads a manifest as if it stood in `file`, without looking at any file. Relative paths are
+    /// relative to the directory of `file`.
+    ///
+    /// # Errors
+    /// All that is wrong with it, as far as it can be said at once.
+    pub fn parse(&self, text: &str, file: &Path, env: Env<'_>) -> Result<Manifest, ManifestError> {
+        self.examine(text, file, env, None)
+    }
+
+    /// The JSON Schema (2020-12) of a manifest, as text over several lines. Editors use it; `host schema`
+    /// prints it.
+    #[must_use]
+    pub fn schema(&self) -> String {
+        let abilities: Vec<AbilitySyntax> = self.abilities.iter().map(|(it, _)| *it).collect();
+        format!("{:#}", raw::schema(false, &abilities).as_value())
+    }
+
+    fn examine(
+        &self,
+        text: &str,
+        file: &Path,
+        env: Env<'_>,
+        look: Option<&LoadContext>,
+    ) -> Result<Manifest, ManifestError> {
+        let report = |problems| ManifestError::new(file, text, problems);
+        let (mut table, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            return Err(report(errors.iter().map(|error| syntax(error, text)).collect()));
+        }
+        let mut validation = Validation::run(self.schema.as_value(), &mut table);
+        let spans = table.get_ref().clone();
+        let abilities = self.take_abilities(table.get_mut());
+        let raw = raw::Raw::deserialize(toml::Deserializer::from(table));
+        let (abilities, raw) = match (abilities, raw) {
+            (Ok(abilities), Ok(raw)) => (abilities, raw),
+            (Err(error), _) | (_, Err(error)) => {
+                validation.problems.push(syntax(&error, text));
+                return Err(report(validation.problems));
+            }
+        };
+        let mut reader = Reader::new(text, file, env, look, spans, validation);
+        let manifest = build::manifest(&mut reader, &raw, &abilities);
+        reader.check_places(file);
+        match reader.problems {
+            problems if problems.is_empty() => Ok(manifest),
+            problems => Err(report(problems)),
+        }
+    }
+
+    /// Takes out of a file what its components say of abilities.
+    fn take_abilities(&self, root: &mut DeTable<'_>) -> Result<WrittenAbilities, toml::de::Error> {
+        let mut written = BTreeMap::new();
+        let Some(DeValue::Table(components)) = root.get_mut("component").map(|it| it.get_mut())
+        else {
+            return Ok(written);
+        };
+        for (name, component) in components.iter_mut() {
+            let span = component.span();
+            let DeValue::Table(component) = component.get_mut() else { continue };
+            let mut own = Vec::new();
+            for (ability, keys) in &self.abilities {
+                let taken = match ability.place {
+                    Place::Component => ability.take(keys, component, span.clone()),
+                    Place::Grants => component.get_mut("grants").and_then(|grants| {
+                        let span = grants.span();
+                        let DeValue::Table(grants) = grants.get_mut() else { return None };
+                        ability.take(keys, grants, span)
+                    }),
+                };
+                own.extend(taken.transpose()?);
+            }
+            written.insert(name.get_ref().to_string(), own);
+        }
+        Ok(written)
+    }
+}
+
+/// [`Grammar::load`], with the abilities of this crate.
+///
+/// # Errors
+/// As there.
+pub fn load(path: &Path, env: Env<'_>, context: &LoadContext) -> Result<Manifest, ManifestError> {
+    GRAMMAR.load(path, env, context)
+}
+
+/// [`Grammar::parse`], with the abilities of this crate.
+///
+/// # Errors
+/// As there.
+pub fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Manifest, ManifestError> {
+    GRAMMAR.parse(text, file, env)
+}
+
+/// [`Grammar::schema`], with the abilities of this crate.
+#[must_use]
+pub fn schema() -> String {
+    GRAMMAR.schema()
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    // A pipe would be waited for, perhaps for ever.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 16 MiB"));
+    }
+    Ok(text)
+}
+
+/// Whether a file that cannot be read may be readable a moment later without a change that can be seen.
+fn is_passing(why: &io::Error) -> bool {
+    use io::ErrorKind::{
+        FileTooLarge, InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound, Other,
+        PermissionDenied,
+    };
+    !matches!(
+        why.kind(),
+        FileTooLarge
+            | InvalidData
+            | InvalidInput
+            | IsADirectory
+            | NotADirectory
+            | NotFound
+            | Other
+            | PermissionDenied
+    )
+}
+
+fn syntax(error: &toml::de::Error, text: &str) -> Problem {
+    let span = error.span().unwrap_or(0..0);
+    let end = text.len();
+    Problem::new(span.start.min(end)..span.end.min(end), error.message().replace('\n', ", "))
+        .help("the file is TOML: text in quotes, lists in brackets, [table] heads; see toml.io")
+}
