@@ -15,7 +15,7 @@ const NOT_ZERO: &str = "must be longer than 0s: nothing could be answered in no 
 /// hyper's smallest buffer for a head.
 const SMALLEST_HEADER_SIZE: usize = 8192;
 
-/// hyper h2 counts the list in a u32; nobody needs more.
+/// hyper h2 counts the list in a u32; no request needs more.
 const LARGEST_HEADER_SIZE: usize = 16 * 1024 * 1024;
 
 /// Each instance reserves 4 GiB of a 47-bit address space, which holds 32,000. A swap from 0.2 to
@@ -28,7 +28,7 @@ const MOST_HEADERS: usize = 10_000;
 /// More connections or waiting requests than any machine of today holds.
 const MOST_OF_ALL: usize = 10_000_000;
 
-/// Bytes per second. Who wants more of each client wants a quota, not to be rid of the slow ones.
+/// Bytes per second. A larger rate would be a quota for each client, not a bound for the slow ones.
 const FASTEST: u64 = 1024 * 1024;
 
 /// Larger bodies are streamed.
@@ -60,7 +60,7 @@ impl fmt::Display for LimitFault {
 }
 
 impl ComponentLimits {
-    /// What makes no sense in these limits, whoever wrote them.
+    /// What makes no sense in these limits, of a manifest or of flags.
     #[must_use]
     pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();
@@ -106,7 +106,7 @@ impl ComponentLimits {
 }
 
 impl ConnectionLimits {
-    /// What makes no sense in these limits, whoever wrote them.
+    /// What makes no sense in these limits, of a manifest or of flags.
     #[must_use]
     pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();
@@ -134,7 +134,7 @@ impl ConnectionLimits {
 }
 
 impl StopConfig {
-    /// What makes no sense in these deadlines, whoever wrote them.
+    /// What makes no sense in these deadlines, of a manifest or of flags.
     #[must_use]
     pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();
@@ -151,7 +151,7 @@ impl StopConfig {
 }
 
 impl SwapConfig {
-    /// What makes no sense in these deadlines, whoever wrote them.
+    /// What makes no sense in these deadlines, of a manifest or of flags.
     #[must_use]
     pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();
@@ -164,7 +164,7 @@ impl SwapConfig {
 }
 
 impl TotalLimits {
-    /// What makes no sense in these bounds, whoever wrote them.
+    /// What makes no sense in these bounds, of a manifest or of flags.
     #[must_use]
     pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();
@@ -177,7 +177,7 @@ impl TotalLimits {
 }
 
 impl ReuseConfig {
-    /// What makes no sense, whoever wrote it. One exchange with a concurrency of one is no reuse, but
+    /// What makes no sense, of a manifest or of flags. One exchange with a concurrency of one is no reuse, but
     /// makes sense.
     #[must_use]
     pub fn faults(&self) -> Vec<LimitFault> {
@@ -197,7 +197,7 @@ impl ReuseConfig {
 }
 
 impl BreakerConfig {
-    /// What makes no sense, whoever wrote it.
+    /// What makes no sense, of a manifest or of flags.
     #[must_use]
     pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();

@@ -21,13 +21,13 @@ pub const MAX_INSTANCES: &str = "1000";
 /// As many again may wait: a burst is served late instead of refused.
 pub const MAX_QUEUE: &str = "1000";
 
-/// Longer waits help nobody: the client's own timeout is near.
+/// Longer waits do not help: the client's own timeout is near.
 pub const QUEUE_TIMEOUT: &str = "1s";
 
 /// What Fastly and Cloudflare grant.
 pub const MAX_MEMORY: &str = "128MiB";
 
-/// A head fits into a few packets; who needs longer is broken or hostile.
+/// A head fits into a few packets; a client that needs longer is broken or hostile.
 pub const REQUEST_HEAD_TIMEOUT: &str = "10s";
 
 /// Most clients give up after 30 s.
@@ -52,10 +52,10 @@ pub const MIN_RATE_WINDOW: Duration = Duration::from_secs(10);
 /// Seconds of waiting before that: a connection gets up to speed.
 pub const MIN_RATE_GRACE: Duration = Duration::from_secs(5);
 
-/// Most forms and calls of APIs; of those that are larger, nobody knows how long they take.
+/// Most forms and calls of APIs; how long larger ones take is not known.
 pub const PREFETCH_BODY: &str = "64KiB";
 
-/// Ten thousand lines a second: more than anybody reads, and less than a disk writes.
+/// Ten thousand lines a second: more than a person reads, and less than a disk writes.
 pub const LOG_RATE: &str = "1MiB/s";
 
 /// A request that computes longer belongs into a job queue.
@@ -100,7 +100,7 @@ pub const REUSE_CONCURRENCY: &str = "1";
 /// Longer than a pause within a burst; an idle instance holds memory.
 pub const REUSE_IDLE: &str = "10s";
 
-/// Nowhere: health on a port is for who has a supervisor or load balancer that asks.
+/// Nowhere: health on a port is for a supervisor or a load balancer that asks.
 pub const HEALTH_ADDRESS: &str = "off";
 
 /// A request takes a dozen. Each keeps something in the memory of the host, or a descriptor open.
@@ -110,7 +110,7 @@ pub const MAX_HANDLES: &str = "1000";
 /// process may open, so that one slow upstream does not take them all.
 pub const MAX_OUTGOING_REQUESTS: &str = "256";
 
-/// Eight times what one instance can hold, so it is in the way only of who passes downloads on, and
+/// Eight times what one instance can hold, so it is in the way only of a guest that passes downloads on, and
 /// an upstream without an end ends.
 pub const MAX_OUTGOING_RESPONSE_BODY: &str = "1GiB";
 
@@ -120,7 +120,7 @@ pub const MAX_KEYVALUE: &str = "64MiB";
 /// More than bad luck.
 pub const BREAKER_FAILURES: &str = "10";
 
-/// As long as a pause: failures that are rarer than that do not tire anybody.
+/// As long as a pause: failures that are rarer than that do no harm.
 pub const BREAKER_WITHIN: &str = "10s";
 
 /// A client that obeys Retry-After comes back after this.

@@ -12,7 +12,7 @@ use miette::{
 /// More problems than anyone reads at once; each costs a picture.
 const MOST_SHOWN: usize = 20;
 
-/// A line that is longer is not drawn: nobody finds a place in it by looking.
+/// A line that is longer is not drawn: no reader finds a place in it by looking.
 const LONGEST_LINE: usize = 500;
 
 /// Everything that is wrong with a manifest. There is at least one problem in it.

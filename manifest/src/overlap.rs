@@ -1,5 +1,5 @@
 //! Places to listen at that cannot be had at once. The kernel would say so too, but only of a place
-//! that is taken, as if somebody else had it.
+//! that is taken, as if another process had it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -75,7 +75,7 @@ impl ListenConfig {
 }
 
 fn overlap(one: &SocketAddr, other: &SocketAddr) -> bool {
-    // Port 0 is one that nobody has.
+    // Port 0 stands for a free one.
     one.port() == other.port() && one.port() != 0 && {
         let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
         let all = |ip: IpAddr, of: IpAddr| match ip {

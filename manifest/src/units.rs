@@ -128,7 +128,7 @@ impl FromStr for LogRateOrOff {
     }
 }
 
-/// Bytes per second; none for `off`. `examples` are for who wrote something else.
+/// Bytes per second; none for `off`. `examples` are for the message.
 fn per_second(text: &str, examples: &str) -> Result<Option<u64>, String> {
     let form = format!("write bytes per second as {examples}, or off");
     if text == "off" {

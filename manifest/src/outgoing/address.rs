@@ -42,7 +42,7 @@ pub enum AddressKind {
     Private,
     /// This link.
     LinkLocal,
-    /// Nobody's: unspecified, multicast, broadcast, for documentation, reserved.
+    /// For no server: unspecified, multicast, broadcast, for documentation, reserved.
     Never,
 }
 
@@ -72,7 +72,7 @@ impl AddressKind {
             return Self::classify_v4(inner);
         }
         let found = SPECIAL_V6.iter().find(|(net, _)| net.contains(&ip));
-        // Outside of what IANA gives out (2000::/3) there is nobody.
+        // Outside of what IANA gives out (2000::/3) there is no server.
         found.map_or(Self::Never, |&(_, kind)| kind)
     }
 
@@ -119,14 +119,14 @@ const CARRIERS: [(Ipv6Net, usize); 5] = [
     (v6([0, 0, 0, 0, 0, 0xffff], 96), 12),
     // IPv4-translated, RFC 2765 section 2.1.
     (v6([0, 0, 0, 0, 0xffff, 0], 96), 12),
-    // NAT64, RFC 6052. That of RFC 8215, 64:ff9b:1::/48, has no fixed place for it, so it is nobody's.
+    // NAT64, RFC 6052. That of RFC 8215, 64:ff9b:1::/48, has no fixed place for it, so it is for no server.
     (v6([0x64, 0xff9b, 0, 0, 0, 0], 96), 12),
     // 6to4, RFC 3056.
     (v6([0x2002, 0, 0, 0, 0, 0], 16), 2),
 ];
 
 /// The first that fits says the kind; all others are public. What answers for the machine that asks, as
-/// others do at 169.254.169.254, has secrets for whoever does: it comes before the range that it is in.
+/// others do at 169.254.169.254, has secrets for a process that asks: it comes before the range that it is in.
 const SPECIAL_V4: [(Ipv4Net, AddressKind); 18] = [
     // Azure.
     (v4(168, 63, 129, 16, 32), AddressKind::LinkLocal),

@@ -10,12 +10,12 @@
 //! - Nothing is allowed that no origin names: the scheme (if it says one), the whole host name or
 //!   the end of it after `*.`, and the port are those of the origin.
 //! - A name may lead to public addresses. Loopback, private and link-local ones need their own
-//!   word, because a name is in the hands of whoever runs its DNS.
+//!   word, because the owner of a domain says what its names lead to.
 //! - An address that stands in an origin as such is its own word, and no other spelling of it is.
-//! - Addresses that nobody can rightly serve at (unspecified, multicast, reserved) are never allowed.
+//! - Addresses that no server can have (unspecified, multicast, reserved) are never allowed.
 //!
 //! Both steps are needed: between them the name is resolved, and what it resolves to may change.
-//! Whoever connects must connect to an address that was admitted, not resolve again.
+//! A client must connect to an address that was admitted, and not resolve the name again.
 
 mod address;
 mod host;

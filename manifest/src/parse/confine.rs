@@ -37,7 +37,7 @@ impl Places {
         self.held.push(Held { what: what.into(), path: path.to_owned(), shared: false });
     }
 
-    /// A directory that a guest sees. Two may see the same one; but who could put a link in the place
+    /// A directory that a guest sees. Two may see the same one. But a guest that could put a link in the place
     /// of one would choose what is seen there.
     pub(super) fn directory(&mut self, path: &Path, written: &Spanned<String>, writable: bool) {
         let what = format!("where the directory {} leads", written.value);
@@ -84,8 +84,8 @@ pub(crate) fn same(one: &Path, other: &Path) -> bool {
 
 /// How the kernel follows a path.
 struct PathResolution {
-    /// Each name that is looked up, in a directory without symbolic links: who may write to that
-    /// directory decides where the path leads.
+    /// Each name that is looked up, in a directory without symbolic links. A guest that may write to
+    /// that directory decides where the path leads.
     names: Vec<PathBuf>,
     end: PathBuf,
 }

@@ -5,7 +5,7 @@ pub(super) fn nearest<'a>(
     written: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    // The distance takes time by the product of the lengths; nobody's name is that long.
+    // The distance takes time by the product of the lengths; no key or name is that long.
     if written.len() > 64 {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Looks over the file by its schema before it is read: all keys that nobody knows, values of the
+//! Looks over the file by its schema before it is read: all unknown keys, values of the
 //! wrong type and keys that are missing at once, where `serde` would stop at the first.
 
 use std::borrow::Cow;

@@ -20,7 +20,7 @@ pub fn percent_decoded(path: &str) -> String {
         let value = encoded(rest);
         rest = if value.is_some() { behind.get(2..).unwrap_or_default() } else { behind };
         let value = value.unwrap_or(byte);
-        // What was decoded to a `%` is the beginning of an encoding to those who decode twice.
+        // What was decoded to a `%` is the beginning of an encoding to a component that decodes twice.
         let stands = match value {
             b'%' => follows_hex(rest),
             b'?' | b'#' => false,

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 /// stays as it is, and so does everything below `/`.
 ///
 /// What is left is as it stands in the request, so it can begin with two slashes: `//x` of
-/// `/shop//x`. Whoever makes a URI of it must not take that for an authority.
+/// `/shop//x`. A caller that makes a URI of it must not take that for an authority.
 #[must_use]
 pub fn strip<'a>(path_and_query: &'a str, prefix: &str) -> Cow<'a, str> {
     if prefix == "/" {
