@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::sync::Barrier;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::geteuid;
 use socket2::{Domain, SockFilter, Socket, Type};
@@ -177,9 +177,8 @@ fn handshake_under_way_when_the_stop_comes_is_finished_and_served() {
             };
             for pair in &sockets {
                 scope.spawn(move || connect(pair));
+                wait_half_done(pair.1);
             }
-            // Not a wait for the host: the moment of the stop, half way between the two SYN-ACKs.
-            thread::sleep(Duration::from_millis(500));
             host.signal(Signal::TERM);
             host.wait_log(says::CLOSING_DOOR);
             for (socket, _) in &sockets {
@@ -261,7 +260,8 @@ fn wait_half_done(addr: SocketAddr) {
         let local = fields.next().is_some_and(|local| local.ends_with(&port));
         local && fields.nth(1) == Some(SYN_RECEIVED)
     };
-    while !fs::read_to_string("/proc/net/tcp").unwrap().lines().any(half_done) {
+    let table = if addr.is_ipv4() { "/proc/net/tcp" } else { "/proc/net/tcp6" };
+    while !fs::read_to_string(table).unwrap().lines().any(half_done) {
         assert!(Instant::now() < until, "no handshake with {addr} has begun");
         thread::yield_now();
     }

@@ -89,7 +89,7 @@ fn stream_above_the_last_id_is_not_served_and_those_below_are() {
 /// W11. hyper waits for the answer to its PING for ever; we do not.
 #[test]
 fn peer_that_never_answers_the_ping_and_owes_nothing_does_not_hold_the_stop() {
-    let host = Host::serve("hello_p2").unix().start();
+    let host = Host::serve("hello_p2").unix().args(NO_WAIT).start();
     let mut both = h2_connections(&host);
     for h2 in &mut both {
         h2.ack_pings(false);
@@ -103,7 +103,7 @@ fn peer_that_never_answers_the_ping_and_owes_nothing_does_not_hold_the_stop() {
     }
     drop(both);
     let took = expect_clean_exit(host).took;
-    assert!((0.5..3.0).contains(&took), "{took} s");
+    assert!(took >= 0.5, "it was given no time to answer: {took} s");
 }
 
 /// W11. Nor is anything lost by such a peer: as long as it is owed an answer it may go on.
@@ -169,10 +169,23 @@ fn streams_that_end_together_long_after_goaway_are_all_answered() {
     }
 }
 
+/// Each wait that a stop could take for such a connection lasts an hour: only events end one. That no time
+/// passes between them is seen on a paused clock, in `net/src/connection_h2_tests.rs`.
+const NO_WAIT: [&str; 8] = [
+    "--linger",
+    "1h",
+    "--drain-timeout",
+    "1h",
+    "--keep-alive-timeout",
+    "1h",
+    "--request-head-timeout",
+    "1h",
+];
+
 /// An idle connection needs no linger: GOAWAY tells its peer what was not looked at.
 #[test]
-fn idle_connection_leaves_at_once() {
-    let host = Host::serve("hello_p2").unix().args(["--linger", "10s"]).start();
+fn idle_connection_leaves_without_a_wait() {
+    let host = Host::serve("hello_p2").unix().args(NO_WAIT).start();
     let mut both = h2_connections(&host);
     for h2 in &mut both {
         h2.get(1, "/");
@@ -185,8 +198,7 @@ fn idle_connection_leaves_at_once() {
         h2.expect_fin();
     }
     drop(both);
-    let took = expect_clean_exit(host).took;
-    assert!(took < 0.9, "{took} s: it waited for something");
+    expect_clean_exit(host);
 }
 
 /// W5. The stream's HEADERS lie in the kernel when the stop begins.
@@ -430,21 +442,20 @@ fn preface_that_goes_on_after_the_stop_began_is_served() {
 /// A whole preface, and then not even the SETTINGS that must follow.
 #[test]
 fn whole_preface_without_settings_does_not_hold_the_stop() {
-    let host = Host::serve("hello_p2").unix().start();
+    let host = Host::serve("hello_p2").unix().args(NO_WAIT).start();
     let mut conns = both_send(&host, PREFACE);
     host.signal(Signal::TERM);
     for conn in &mut conns {
         conn.expect_reset_or_eof();
     }
     drop(conns);
-    let took = expect_clean_exit(host).took;
-    assert!(took < 3.0, "{took} s");
+    expect_clean_exit(host);
 }
 
 /// A connection that has opened no stream has nothing to lose.
 #[test]
-fn connection_without_any_stream_leaves_at_once() {
-    let host = Host::serve("hello_p2").unix().args(["--linger", "10s"]).start();
+fn connection_without_any_stream_leaves_without_a_wait() {
+    let host = Host::serve("hello_p2").unix().args(NO_WAIT).start();
     let mut both = h2_connections(&host);
     for h2 in &mut both {
         h2.wait("SETTINGS", |frame| matches!(frame, Frame::Settings { .. }).then_some(()));
@@ -455,8 +466,7 @@ fn connection_without_any_stream_leaves_at_once() {
         h2.expect_fin();
     }
     drop(both);
-    let took = expect_clean_exit(host).took;
-    assert!(took < 0.9, "{took} s");
+    expect_clean_exit(host);
 }
 
 /// Connects to each address and sends `bytes`.

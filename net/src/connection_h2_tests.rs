@@ -16,6 +16,44 @@ async fn an_http2_peer_that_never_acknowledges_the_ping_is_closed_when_it_owes_n
     peer.gone().await;
 }
 
+/// An idle connection needs neither linger nor patience: GOAWAY tells its peer what was not looked at.
+#[tokio::test(start_paused = true)]
+async fn an_idle_http2_connection_whose_peer_answers_the_ping_leaves_at_once() {
+    for requests in [0, 1] {
+        let (set, phase) = ready();
+        let peer = connect(phase);
+        let (mut client, connection) = ::h2::client::handshake(peer.stream).await.unwrap();
+        let driven = tokio::spawn(connection);
+        for _ in 0..requests {
+            let get = Request::get("http://a/").body(()).unwrap();
+            let (response, _) = client.send_request(get, true).unwrap();
+            let mut body = response.await.unwrap().into_body();
+            while body.data().await.is_some() {}
+        }
+        let began = Instant::now();
+        set(Phase::Draining);
+        driven.await.unwrap().unwrap();
+        peer.served.await.unwrap();
+        assert_eq!(began.elapsed(), Duration::ZERO, "after {requests} requests");
+        assert_eq!(peer.tracker.counts().cut, 0);
+        drop(client);
+    }
+}
+
+/// A whole preface, and then not even the SETTINGS that must follow.
+#[tokio::test(start_paused = true)]
+async fn a_preface_without_settings_does_not_hold_a_drain() {
+    let (set, phase) = ready();
+    let mut peer = connect(phase);
+    peer.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = Instant::now();
+    set(Phase::Draining);
+    peer.rest().await;
+    assert_eq!(began.elapsed(), Duration::from_secs(1), "the patience behind a GOAWAY");
+    assert_eq!(peer.gone().await.counts().cut, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_http2_peer_that_asks_nothing_is_told_after_the_head_timeout() {
     let (_set, phase) = ready();

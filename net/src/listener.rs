@@ -187,29 +187,70 @@ fn bind_unix(path: &Path) -> Result<Listener, BindError> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::{Read as _, Write as _};
     use std::net::TcpStream;
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::net::{UnixListener, UnixStream};
 
     use super::*;
 
+    /// A folder of this test's own.
+    fn folder(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("host-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
     #[test]
-    fn a_stale_unix_socket_is_taken_over_and_a_live_one_is_not() {
-        let directory = std::env::temp_dir().join(format!("host-listen-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        let path = directory.join("a.sock");
-        let mut first = bind(&ListenAddress::Unix(&path)).unwrap();
-        first.listen().unwrap();
-        assert!(matches!(bind(&ListenAddress::Unix(&path)), Err(BindError::UnixTaken(_))));
-        drop(first);
-        assert!(!path.exists());
+    fn a_unix_socket_of_a_dead_process_is_taken_over_and_reached() {
+        let folder = folder("stale");
+        let path = folder.join("a.sock");
         // As after a kill -9: the socket is closed, its path stays.
         drop(UnixListener::bind(&path).unwrap());
-        let second = bind(&ListenAddress::Unix(&path)).unwrap();
-        drop(second);
+        UnixStream::connect(&path).unwrap_err();
+        let mut ours = bind(&ListenAddress::Unix(&path)).unwrap();
+        ours.listen().unwrap();
+        let mut peer = UnixStream::connect(&path).unwrap();
+        let (mut accepted, _) = ours.socket.accept().unwrap();
+        accepted.write_all(b"us").unwrap();
+        let mut said = [0; 2];
+        peer.read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"us");
+        drop(ours);
         assert!(!path.exists());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// Neither one of ours, which holds the lock, nor one of another program, which knows of no lock.
+    #[test]
+    fn a_unix_socket_of_a_living_process_is_left_to_it() {
+        let folder = folder("live");
+        let path = folder.join("a.sock");
+        let refused = || {
+            let bound = bind(&ListenAddress::Unix(&path));
+            assert!(matches!(bound, Err(BindError::UnixTaken(_))), "{bound:?}");
+        };
+        let mut ours = bind(&ListenAddress::Unix(&path)).unwrap();
+        refused();
+        ours.listen().unwrap();
+        refused();
+        UnixStream::connect(&path).unwrap();
+        drop(ours);
+        let foreign = UnixListener::bind(&path).unwrap();
+        refused();
+        UnixStream::connect(&path).unwrap();
+        foreign.accept().unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_not_taken_for_one() {
+        let folder = folder("file");
+        let path = folder.join("a.sock");
         fs::write(&path, "not a socket").unwrap();
-        assert!(matches!(bind(&ListenAddress::Unix(&path)), Err(BindError::NotASocket(_))));
-        fs::remove_dir_all(&directory).unwrap();
+        let bound = bind(&ListenAddress::Unix(&path));
+        assert!(matches!(bound, Err(BindError::NotASocket(_))), "{bound:?}");
+        assert_eq!(fs::read(&path).unwrap(), b"not a socket");
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     /// Two hosts start at the same time on one address, or one is given an address twice: the second was
