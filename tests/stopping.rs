@@ -6,9 +6,7 @@ use std::time::Instant;
 use crate::support::lines::Mark;
 use crate::support::prelude::*;
 use crate::support::process::Process;
-use crate::support::stop::{
-    Held, OPEN, POST, POST_HEAD, StopSummary, connections, expect_last, stop,
-};
+use crate::support::stop::{Held, OPEN, POST, POST_HEAD, connections, expect_last, stop};
 
 #[track_caller]
 pub fn get(conn: &mut Conn, path: &str) {

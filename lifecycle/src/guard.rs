@@ -89,16 +89,16 @@ impl Tracker {
     /// A tracker whose last guard can be waited for.
     #[must_use]
     pub fn awaited() -> Self {
-        Self::with(Some(TaskTracker::new()))
+        Self::with_tokens(Some(TaskTracker::new()))
     }
 
     /// A tracker that only counts and names: nothing in it is shared by all threads.
     #[must_use]
     pub fn named() -> Self {
-        Self::with(None)
+        Self::with_tokens(None)
     }
 
-    fn with(tokens: Option<TaskTracker>) -> Self {
+    fn with_tokens(tokens: Option<TaskTracker>) -> Self {
         let shards = std::array::from_fn(|_| Mutex::default());
         Self { shared: Arc::new(Shared { shards, tokens }) }
     }

@@ -24,6 +24,7 @@ pub enum Phase {
 }
 
 impl Phase {
+    #[inline]
     fn from_level(level: u8) -> Self {
         match level {
             0 => Self::Starting,
@@ -170,12 +171,14 @@ pub struct PhaseWatch {
 impl PhaseWatch {
     /// The phase at this moment.
     #[must_use]
+    #[inline]
     pub fn now(&self) -> Phase {
         Phase::from_level(self.level.load(Ordering::Acquire))
     }
 
     /// Whether peers are told to leave: lame duck or later.
     #[must_use]
+    #[inline]
     pub fn is_leaving(&self) -> bool {
         self.now() >= Phase::LameDuck
     }

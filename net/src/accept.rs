@@ -141,7 +141,7 @@ impl<S: Service> Acceptor<S> {
             }
             self.wait_for_more(&io::Error::from_raw_os_error(libc::EMFILE)).await;
         }
-        if let Some(PastShortage { lasted, times }) = self.shortage.over() {
+        if let Some(PastShortage { lasted, times }) = self.shortage.take_past() {
             info!(addr = &*self.name, ?lasted, times, "accepts again");
         }
     }

@@ -31,6 +31,7 @@ mod room;
 mod scarcity;
 mod service;
 mod socket;
+mod timer;
 mod wire;
 
 pub use accept::Acceptor;

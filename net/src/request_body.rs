@@ -125,6 +125,7 @@ impl RequestBody {
 
     /// Whether the peer may send. Over HTTP/2 it may not while other uploads on its connection, which nobody
     /// reads, fill the window that all of them share (RFC 9113 §6.9).
+    #[inline]
     pub fn may_be_sent(&self) -> bool {
         self.held_back.as_ref().is_none_or(|held_back| !held_back.load(Ordering::Acquire))
     }
@@ -201,6 +202,7 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
+    #[inline]
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -224,10 +226,12 @@ impl Body for RequestBody {
         Poll::Ready(end)
     }
 
+    #[inline]
     fn is_end_stream(&self) -> bool {
         self.pieces.is_none()
     }
 
+    #[inline]
     fn size_hint(&self) -> SizeHint {
         self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }

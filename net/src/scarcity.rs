@@ -91,6 +91,7 @@ struct HeldUp {
 impl Hurry {
     /// Takes note of whether the peer holds it up. Gives whether it has no time beyond its grace; the task
     /// is woken when that comes.
+    #[inline]
     pub fn poll(
         &mut self,
         scarcity: &Arc<Scarcity>,

@@ -47,7 +47,7 @@ impl Shortage {
     }
 
     /// It is not met now. What there was of it, if that is the end of it.
-    pub fn over(&self) -> Option<PastShortage> {
+    pub fn take_past(&self) -> Option<PastShortage> {
         let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Met { since, last, times } = met.take_if(|met| met.last.elapsed() >= QUIET)?;
         Some(PastShortage { lasted: last - since, times })
@@ -63,17 +63,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_is_told_of_once_and_counted() {
         let shortage = Shortage::default();
-        assert_eq!(shortage.over(), None);
+        assert_eq!(shortage.take_past(), None);
         assert!(shortage.met());
         sleep(Duration::from_secs(3)).await;
         assert!(!shortage.met());
-        assert_eq!(shortage.over(), None, "the next one may meet it again");
+        assert_eq!(shortage.take_past(), None, "the next one may meet it again");
         sleep(QUIET).await;
         assert_eq!(
-            shortage.over(),
+            shortage.take_past(),
             Some(PastShortage { lasted: Duration::from_secs(3), times: 2 })
         );
-        assert_eq!(shortage.over(), None);
+        assert_eq!(shortage.take_past(), None);
         assert!(shortage.met(), "it begins anew");
     }
 }

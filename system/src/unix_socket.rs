@@ -50,7 +50,7 @@ struct FileId {
 }
 
 impl FileId {
-    fn of(path: &Path) -> io::Result<Self> {
+    fn read(path: &Path) -> io::Result<Self> {
         let meta = fs::symlink_metadata(path)?;
         Ok(Self { device: meta.dev(), inode: meta.ino(), born: meta.created().ok() })
     }
@@ -71,7 +71,7 @@ impl OwnedPath {
     /// Removes the path, if it is still ours, and what kept others from it. Doing so twice is
     /// harmless.
     pub fn remove(&self) {
-        let ours = FileId::of(&self.path).is_ok_and(|file| file == self.file);
+        let ours = FileId::read(&self.path).is_ok_and(|file| file == self.file);
         if ours {
             let gone_already = fs::remove_file(&self.path);
             drop(gone_already);
@@ -168,7 +168,7 @@ pub fn bind(path: &Path, mode: Option<Mode>) -> Result<(Socket, OwnedPath), Path
         Err(why) if why.kind() == io::ErrorKind::AddrInUse => return Err(PathError::Taken),
         bound => bound?,
     }
-    let file = FileId::of(path)?;
+    let file = FileId::read(path)?;
     Ok((socket, OwnedPath { path: path.to_owned(), file, lock }))
 }
 

@@ -56,7 +56,7 @@ pub(super) async fn accept<L, S, F>(
         };
         match next {
             Ok(Some(io)) => {
-                if let Some(PastShortage { lasted, times }) = shortage.over() {
+                if let Some(PastShortage { lasted, times }) = shortage.take_past() {
                     info!(?lasted, times, "operators can be let in again");
                 }
                 let deadlines = Deadlines::start();

@@ -91,7 +91,7 @@ impl Drop for ConnectionPermit {
         // Not at the first one that leaves: the next one comes at once.
         let calm = open.len() <= most / 2;
         drop(open);
-        if calm && let Some(PastShortage { lasted, times }) = crowded.over() {
+        if calm && let Some(PastShortage { lasted, times }) = crowded.take_past() {
             info!(?lasted, turned_out = times, "{name}: not crowded any more");
         }
     }

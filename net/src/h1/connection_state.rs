@@ -106,6 +106,7 @@ impl ConnectionState {
     }
 
     /// A turn begins at `now`. What was found in the kernel before is of no use any more.
+    #[inline]
     pub(super) fn tick(&mut self, now: Instant) {
         self.now = now;
         if self.seen == Some(Look::Nothing) {
@@ -116,11 +117,13 @@ impl ConnectionState {
     // Bytes of the peer.
 
     /// What hyper may be given, which has room for `room` bytes.
+    #[inline]
     pub(super) fn due(&mut self, room: usize) -> Due {
         self.reader.due(room, self.in_flight())
     }
 
     /// Whether hyper was told that nothing is due, and now something is.
+    #[inline]
     pub(super) fn is_due_again(&mut self) -> bool {
         self.reader.is_due_again(self.in_flight())
     }
@@ -133,6 +136,7 @@ impl ConnectionState {
     }
 
     /// Whether something has come before it was due.
+    #[inline]
     pub(super) fn has_ahead(&self) -> bool {
         self.reader.has_ahead()
     }
@@ -216,6 +220,7 @@ impl ConnectionState {
     }
 
     /// Whether hyper has been given all of the request that is being served.
+    #[inline]
     pub(super) fn request_is_complete(&self) -> bool {
         self.reader.is_complete()
     }
@@ -237,6 +242,7 @@ impl ConnectionState {
     }
 
     /// Whether no other exchange follows on this connection, and the peer knows.
+    #[inline]
     pub(super) fn is_last(&self) -> bool {
         self.exchange.is_some_and(|exchange| exchange.is_last)
     }
@@ -259,6 +265,7 @@ impl ConnectionState {
     // Bytes of ours.
 
     /// The kernel has taken so many bytes.
+    #[inline]
     pub(super) fn wrote(&mut self, bytes: usize) {
         self.moved = self.now;
         self.seen = None;
@@ -267,21 +274,25 @@ impl ConnectionState {
     }
 
     /// The kernel takes no bytes.
+    #[inline]
     pub(super) fn blocked(&mut self) {
         self.output.blocked(self.now);
     }
 
     /// Whether the peer holds up an exchange by not taking its answer.
+    #[inline]
     pub(super) fn is_held_up(&self) -> bool {
         self.exchange.is_some() && self.output.is_blocked()
     }
 
     /// Whether others wait for what the peer holds up.
+    #[inline]
     pub(super) fn set_hurry(&mut self, yes: bool) {
         self.hurry = yes;
     }
 
     /// All that hyper had to say has been taken.
+    #[inline]
     pub(super) fn flushed(&mut self) {
         if self.output.flushed() {
             // What is owed counts as delivered when the kernel has it, not when we did.
@@ -315,6 +326,7 @@ impl ConnectionState {
     }
 
     /// Whether an exchange is in flight.
+    #[inline]
     pub(super) fn in_flight(&self) -> bool {
         self.exchange.is_some()
     }

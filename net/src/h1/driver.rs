@@ -1,7 +1,7 @@
 //! Drives hyper's connection, and does what its state decides.
 
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -17,6 +17,7 @@ use crate::registry::ConnectionEntry;
 use crate::scarcity::Hurry;
 use crate::service::Service;
 use crate::socket::Unread;
+use crate::timer::poll_until;
 use crate::wire::Wire;
 
 type Connection<S> = http1::Connection<TokioIo<Wire<H1Shared>>, Adapter<S>>;
@@ -99,17 +100,7 @@ impl Driver<'_> {
                     self.shared.state().looked(something);
                 }
                 Decision::Wait(until) => {
-                    // A timer that rings too early is set anew: so not every request touches it.
-                    if until < timer.deadline() {
-                        timer.as_mut().reset(until);
-                    }
-                    if timer.as_mut().poll(task).is_pending() {
-                        return Poll::Pending;
-                    }
-                    let now = Instant::now();
-                    if until > now {
-                        timer.as_mut().reset(until);
-                    }
+                    let now = ready!(poll_until(timer.as_mut(), until, task));
                     self.shared.state().tick(now);
                 }
             }

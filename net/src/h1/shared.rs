@@ -31,6 +31,7 @@ impl H1Shared {
         Arc::new(Self { socket, state, upload })
     }
 
+    #[inline]
     pub(super) fn state(&self) -> AtomicRefMut<'_, ConnectionState> {
         self.state.borrow_mut()
     }
@@ -52,11 +53,13 @@ impl H1Shared {
     }
 
     /// Whether the peer waits for nothing of ours before it sends its body (RFC 9110 §10.1.1).
+    #[inline]
     pub(super) fn is_asked_for(&self) -> bool {
         self.upload.borrow().as_ref().is_none_or(Pump::is_asked_for)
     }
 
     /// Passes on what has come of a request's body.
+    #[inline]
     pub(super) fn pump(&self, task: &mut Context<'_>) {
         let mut upload = self.upload.borrow_mut();
         if upload.as_mut().is_some_and(|pump| pump.poll(task).is_ready()) {

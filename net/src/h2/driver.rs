@@ -1,7 +1,7 @@
 //! Drives hyper's connection, and owns the deadlines that hyper has not.
 
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::server::conn::http2;
@@ -21,6 +21,7 @@ use crate::registry::ConnectionEntry;
 use crate::scarcity::Hurry;
 use crate::service::Service;
 use crate::socket::{LOOKS, REACTOR_TURN, Unread};
+use crate::timer::poll_until;
 use crate::wire::Wire;
 
 /// After the first GOAWAY, a peer that answers no PING is closed when it owes nothing and this has
@@ -220,17 +221,7 @@ impl<'a> Driver<'a> {
     ) -> Poll<ConnectionEnd> {
         loop {
             let (until, due) = self.next_deadline();
-            if until < timer.deadline() {
-                timer.as_mut().reset(until);
-            }
-            if timer.as_mut().poll(task).is_pending() {
-                return Poll::Pending;
-            }
-            let now = Instant::now();
-            if until > now {
-                timer.as_mut().reset(until);
-                continue;
-            }
+            let now = ready!(poll_until(timer.as_mut(), until, task));
             match due {
                 Deadline::LookAgain => self.shared.traffic().now = now,
                 Deadline::Drop if self.cut.is_none() && self.kernel_is_ahead() => {

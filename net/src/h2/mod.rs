@@ -7,6 +7,7 @@
 
 mod driver;
 mod exchange;
+mod fair_timer;
 mod frames;
 mod interim;
 mod send_progress;
@@ -14,7 +15,6 @@ mod shared;
 mod sliced_body;
 mod stream_table;
 mod stream_task;
-mod timer;
 mod traffic;
 
 use std::pin::pin;
@@ -29,9 +29,9 @@ use tokio::time::Instant;
 
 use driver::Driver;
 use exchange::{Adapter, LastCalled};
+use fair_timer::FairTimer;
 use shared::H2Shared;
 use stream_task::StreamExecutor;
-use timer::FairTimer;
 use traffic::Traffic;
 
 use crate::connection_end::ConnectionEnd;

@@ -49,6 +49,7 @@ impl H2Shared {
         })
     }
 
+    #[inline]
     pub(super) fn traffic(&self) -> AtomicRefMut<'_, Traffic> {
         self.traffic.borrow_mut()
     }
@@ -89,6 +90,7 @@ impl H2Shared {
         Poll::Ready(Ok(written))
     }
 
+    #[inline]
     pub(super) fn active(&self) -> usize {
         self.active.load(Ordering::Acquire)
     }
