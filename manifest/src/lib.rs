@@ -34,6 +34,6 @@ pub use overlap::Overlap;
 pub use parse::{Grammar, load, parse, schema};
 pub use stamp::Stamp;
 pub use units::{
-    ByteSize, DurationOrOff, Grant, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff, MinRate,
-    MinRateOrOff, SmokeCheck,
+    ByteSize, DurationOrOff, GrantFlag, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
+    MinRate, MinRateOrOff, SmokeCheck,
 };

@@ -231,7 +231,7 @@ impl FromStr for SmokeCheck {
 /// Something that guests do not have unless an operator gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString)]
 #[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_grant)]
-pub enum Grant {
+pub enum GrantFlag {
     /// The import `request-shutdown` of `host:lifecycle`.
     RequestShutdown,
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::error::Problem;
 use crate::grants::AbilityConfig;
-use crate::parse::ability::{AbilityTable, Place};
+use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::{Reader, is_visible};
 use crate::parse::spanned::Spanned;
 
@@ -61,7 +61,7 @@ struct Directory {
 }
 
 impl AbilityTable for DirectoriesTable {
-    const PLACE: Place = Place::Grants;
+    const TABLE: KeyTable = KeyTable::Grants;
 
     type Config = DirectoriesConfig;
 

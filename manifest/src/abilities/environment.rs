@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::error::Problem;
 use crate::grants::AbilityConfig;
-use crate::parse::ability::{AbilityTable, Place};
+use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::{Reader, is_visible};
 use crate::parse::spanned::Spanned;
 
@@ -39,7 +39,7 @@ pub(super) struct EnvironmentTable {
 }
 
 impl AbilityTable for EnvironmentTable {
-    const PLACE: Place = Place::Component;
+    const TABLE: KeyTable = KeyTable::Component;
 
     type Config = EnvironmentConfig;
 

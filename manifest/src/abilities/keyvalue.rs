@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::bucket_form::Bucket;
 use crate::StoreConfig;
 use crate::grants::AbilityConfig;
-use crate::parse::ability::{AbilityTable, Place};
+use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::Reader;
 use crate::parse::spanned::Spanned;
 
@@ -51,7 +51,7 @@ pub(super) struct KeyValueTable {
 }
 
 impl AbilityTable for KeyValueTable {
-    const PLACE: Place = Place::Grants;
+    const TABLE: KeyTable = KeyTable::Grants;
 
     type Config = KeyValueConfig;
 

@@ -24,9 +24,11 @@ pub use tcp::TcpConfig;
 pub use wasi_config::WasiConfigValues;
 
 pub use crate::grants::AbilityConfig;
-pub use crate::parse::ability::{AbilitySyntax, AbilityTable, Place};
+pub use crate::parse::ability::{AbilitySyntax, AbilityTable, KeyTable};
 pub use crate::parse::reader::Reader;
 pub use crate::parse::spanned::{Form, Spanned, Written};
+/// For `derive(JsonSchema)` of a table that is elsewhere.
+pub use schemars;
 
 /// `env` and `args`.
 pub const ENVIRONMENT: AbilitySyntax = AbilitySyntax::new::<environment::EnvironmentTable>();

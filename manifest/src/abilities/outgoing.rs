@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::grants::AbilityConfig;
 use crate::outgoing::Origin;
-use crate::parse::ability::{AbilityTable, Place};
+use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::Reader;
 use crate::parse::spanned::Written;
 
@@ -29,7 +29,7 @@ pub(super) struct OutgoingTable {
 }
 
 impl AbilityTable for OutgoingTable {
-    const PLACE: Place = Place::Grants;
+    const TABLE: KeyTable = KeyTable::Grants;
 
     type Config = OutgoingConfig;
 

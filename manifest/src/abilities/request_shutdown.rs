@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::grants::AbilityConfig;
-use crate::parse::ability::{AbilityTable, Place};
+use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::Reader;
 
 /// The import `request-shutdown` stops the process.
@@ -26,7 +26,7 @@ pub(super) struct RequestShutdownTable {
 }
 
 impl AbilityTable for RequestShutdownTable {
-    const PLACE: Place = Place::Grants;
+    const TABLE: KeyTable = KeyTable::Grants;
 
     type Config = RequestShutdownConfig;
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::grants::AbilityConfig;
 use crate::outgoing::Endpoint;
-use crate::parse::ability::{AbilityTable, Place};
+use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::Reader;
 use crate::parse::spanned::Written;
 
@@ -28,7 +28,7 @@ pub(super) struct TcpTable {
 }
 
 impl AbilityTable for TcpTable {
-    const PLACE: Place = Place::Grants;
+    const TABLE: KeyTable = KeyTable::Grants;
 
     type Config = TcpConfig;
 

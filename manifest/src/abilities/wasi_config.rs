@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::grants::AbilityConfig;
-use crate::parse::ability::{AbilityTable, Place};
+use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::Reader;
 use crate::parse::spanned::Spanned;
 
@@ -29,7 +29,7 @@ pub(super) struct WasiConfigTable {
 }
 
 impl AbilityTable for WasiConfigTable {
-    const PLACE: Place = Place::Component;
+    const TABLE: KeyTable = KeyTable::Component;
 
     type Config = WasiConfigValues;
 

@@ -18,7 +18,7 @@ use crate::outgoing::Reach;
 
 /// In which table of a component the keys of an ability stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum KeyTable {
     /// `[component.NAME]`.
     Component,
     /// `[component.NAME.grants]`.
@@ -29,7 +29,7 @@ pub enum Place {
 /// schema, from which `docs/manifest.md` is checked.
 pub trait AbilityTable: DeserializeOwned + JsonSchema + 'static {
     /// Where they stand.
-    const PLACE: Place;
+    const TABLE: KeyTable;
 
     /// What they come to.
     type Config: AbilityConfig;
@@ -41,7 +41,7 @@ pub trait AbilityTable: DeserializeOwned + JsonSchema + 'static {
 /// How an ability is written in a manifest: what the parser is handed of it.
 #[derive(Clone, Copy)]
 pub struct AbilitySyntax {
-    pub(super) place: Place,
+    pub(super) place: KeyTable,
     pub(super) schema: fn(&mut SchemaGenerator) -> Schema,
     take: fn(TomlSpanned<DeTable<'_>>) -> Result<WrittenAbility, toml::de::Error>,
 }
@@ -50,7 +50,7 @@ impl AbilitySyntax {
     /// That of this table.
     #[must_use]
     pub const fn new<T: AbilityTable>() -> Self {
-        Self { place: T::PLACE, schema: T::json_schema, take: take::<T> }
+        Self { place: T::TABLE, schema: T::json_schema, take: take::<T> }
     }
 
     /// Takes the `keys` of this ability out of `table`, which stands at `span`. None if there are none.

@@ -10,7 +10,7 @@ use schemars::Schema;
 use serde::Deserialize as _;
 use toml::de::{DeTable, DeValue};
 
-use super::ability::{AbilitySyntax, Place};
+use super::ability::{AbilitySyntax, KeyTable};
 use super::build::{self, WrittenAbilities};
 use super::interpolate::Env;
 use super::raw;
@@ -126,8 +126,8 @@ impl Grammar {
             let mut own = Vec::new();
             for (ability, keys) in &self.abilities {
                 let taken = match ability.place {
-                    Place::Component => ability.take(keys, component, span.clone()),
-                    Place::Grants => component.get_mut("grants").and_then(|grants| {
+                    KeyTable::Component => ability.take(keys, component, span.clone()),
+                    KeyTable::Grants => component.get_mut("grants").and_then(|grants| {
                         let span = grants.span();
                         let DeValue::Table(grants) = grants.get_mut() else { return None };
                         ability.take(keys, grants, span)

@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::ability::{AbilitySyntax, Place};
+use super::ability::{AbilitySyntax, KeyTable};
 use super::enums::{Backend, Reached, Verb};
 use super::spanned::{Spanned, Written};
 use crate::{
@@ -311,17 +311,17 @@ pub(super) fn schema(inline: bool, abilities: &[AbilitySyntax]) -> Schema {
         .with(|settings| settings.inline_subschemas = inline)
         .with_transform(transform.clone());
     let mut generator = settings.into_generator();
-    let tables: Vec<(Place, Schema)> =
+    let tables: Vec<(KeyTable, Schema)> =
         abilities.iter().map(|it| (it.place, (it.schema)(&mut generator))).collect();
     let mut root = generator.into_root_schema_for::<Raw>();
     for (place, table) in tables {
         let within = match (inline, place) {
-            (true, Place::Component) => "/properties/component/additionalProperties/properties",
-            (true, Place::Grants) => {
+            (true, KeyTable::Component) => "/properties/component/additionalProperties/properties",
+            (true, KeyTable::Grants) => {
                 "/properties/component/additionalProperties/properties/grants/properties"
             }
-            (false, Place::Component) => "/$defs/Component/properties",
-            (false, Place::Grants) => "/$defs/Grants/properties",
+            (false, KeyTable::Component) => "/$defs/Component/properties",
+            (false, KeyTable::Grants) => "/$defs/Grants/properties",
         };
         let keys = root.pointer_mut(within).and_then(Value::as_object_mut);
         if let (Some(keys), Some(Value::Object(own))) = (keys, table.get("properties")) {

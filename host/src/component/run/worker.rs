@@ -202,20 +202,9 @@ impl Worker {
             tokio::select! {
                 biased;
                 job = self.jobs.recv(), if open => match job {
-                    Some(Job { call: GuestCall { request, head, released }, done }) => {
-                        accessor.with(|mut access| access.get().renew());
+                    Some(Job { call, done }) => {
                         self.shared.meter.allow(limits.cpu, calls.running.is_empty());
-                        let hops = Hops::in_request(&request);
-                        let deep = accessor.with(|mut access| access.get().hooks().share(hops));
-                        let call = async move {
-                            let _deep = deep;
-                            let answer = p3::call(accessor, service, request).await?;
-                            // Nobody waits any more when the exchange has ended.
-                            drop(head.send(answer));
-                            poll_fn(|cx| released.poll(cx)).await;
-                            Ok(())
-                        };
-                        calls.running.push((Box::pin(call), done));
+                        calls.running.push((serve_call(accessor, service, call), done));
                     }
                     None => open = false,
                 },
@@ -260,6 +249,27 @@ async fn metered<T>(
         polled
     })
     .await
+}
+
+/// Serves one of several exchanges, until its response is released.
+fn serve_call<'a>(
+    accessor: &'a Accessor<GuestState>,
+    service: &'a Service,
+    GuestCall { request, head, released }: GuestCall,
+) -> Call<'a> {
+    let hops = Hops::in_request(&request);
+    let deep = accessor.with(|mut access| {
+        access.get().renew();
+        access.get().hooks().share(hops)
+    });
+    Box::pin(async move {
+        let _deep = deep;
+        let answer = p3::call(accessor, service, request).await?;
+        // Nobody waits any more when the exchange has ended.
+        drop(head.send(answer));
+        poll_fn(|cx| released.poll(cx)).await;
+        Ok(())
+    })
 }
 
 type Done = oneshot::Sender<Result<(), Lost>>;

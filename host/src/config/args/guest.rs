@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use host_manifest::{Grant, HumanDuration, ReuseConfig, defaults};
+use host_manifest::{GrantFlag, HumanDuration, ReuseConfig, defaults};
 
 use super::complaint::complaint;
 
@@ -14,7 +14,7 @@ pub(super) struct GuestArgs {
     /// request-shutdown: the import of that name in host:lifecycle stops the process
     /// [default: none]
     #[arg(long = "grant", value_name = "GRANT")]
-    pub(super) grants: Vec<Grant>,
+    pub(super) grants: Vec<GrantFlag>,
 
     /// Requests that one instance serves in its life. 1, the default, is a fresh instance for each
     /// request: nothing of one is left for the next, and a guest that breaks breaks one. More is

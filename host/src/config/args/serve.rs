@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use host_manifest::routes::{PathPattern, RoutePattern};
 use host_manifest::{
-    ComponentConfig, Fail, Grammar, Grant, GrantsConfig, ListenAddr, ListenConfig, LoadContext,
+    ComponentConfig, Fail, Grammar, GrantFlag, GrantsConfig, ListenAddr, ListenConfig, LoadContext,
     Manifest, RequestShutdownConfig, Route, Stamp, defaults,
 };
 
@@ -142,7 +142,7 @@ impl ServeArgs {
     fn component(&self) -> Result<ComponentConfig, clap::Error> {
         let name = self.app.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component");
         let mut grants = GrantsConfig::default();
-        if self.guest.grants.contains(&Grant::RequestShutdown) {
+        if self.guest.grants.contains(&GrantFlag::RequestShutdown) {
             grants = grants.with(RequestShutdownConfig);
         }
         Ok(ComponentConfig {

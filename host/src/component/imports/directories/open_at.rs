@@ -10,8 +10,8 @@ use wasmtime_wasi::filesystem::{Descriptor, Dir, WasiFilesystem, WasiFilesystemV
 use wasmtime_wasi::{p2, p3};
 
 use super::super::denials::guest_result;
+use super::grant::open_limit;
 use super::open_file::{self, OpenLimit, Opened, open_request};
-use super::open_limit;
 use crate::component::sandbox::log_limit::log_limited;
 use crate::component::sandbox::state::GuestState;
 
