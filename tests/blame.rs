@@ -1,4 +1,4 @@
-//! Who is to blame for a request body that breaks, and what its client is told.
+//! The blame for a request body that breaks, and what its client is told.
 
 use crate::support::prelude::*;
 use crate::support::site::Site;
@@ -34,7 +34,7 @@ fn malformed_upload_is_400_whatever_the_guest_made_of_it() {
     }
 }
 
-/// Behind the head the message breaks, and still nobody blames the guest.
+/// Behind the head the message breaks, and still the guest is not blamed.
 #[test]
 fn upload_that_breaks_behind_the_head_is_not_the_guests_fault() {
     for guest in ["echo_p2", "echo_p3", "gate_p2", "gate_p3"] {
@@ -52,7 +52,7 @@ fn upload_that_breaks_behind_the_head_is_not_the_guests_fault() {
     }
 }
 
-/// A connection that ends with an answer says so in it, whoever wrote it.
+/// A connection that ends with an answer says so in it, be it a guest's or the host's.
 #[test]
 fn answer_after_which_the_connection_closes_says_so() {
     let site = Site::new(

@@ -168,13 +168,13 @@ fn continue_comes_over_http_2_when_the_guest_reads() {
             assert_eq!(h2_next_status(&mut h2, stream), 200, "stream {stream}");
             assert_eq!(h2.expect_data(stream).0, b"4 bytes\n");
         }
-        // Who is answered without being read is not asked.
+        // A client whose request is answered unread is not asked to continue.
         h2.send_fields(19, &head("/"), false);
         assert_eq!(h2_next_status(&mut h2, 19), 200, "no 100 before it");
     }
 }
 
-/// The answer said that it was the last one, as if nobody had asked for the body.
+/// The answer said that it was the last one, as if the body had not been asked for.
 #[test]
 fn connection_goes_on_behind_a_body_that_was_asked_for() {
     for guest in ["echo_p2", "echo_p3"] {

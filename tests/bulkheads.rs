@@ -204,7 +204,7 @@ fn handles_of_one_instance_are_bounded() {
     }
 }
 
-/// All descriptors of the process were one guest's to take: nobody could be accepted any more.
+/// One guest could take all descriptors of the process: no connection could be accepted any more.
 #[test]
 fn last_quarter_of_the_descriptors_is_not_for_guests() {
     let app = "[component.app.grants]\ndirectories = [{ host = \".\", guest = \"/\" }]";

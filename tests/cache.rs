@@ -1,4 +1,4 @@
-//! The code cache: what is in it is checked before it runs, and nobody else could have put it there.
+//! The code cache: its entries are checked before they run, and no other user could have put them there.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -176,7 +176,7 @@ fn cache_that_cannot_be_written_does_not_keep_the_host_from_serving_and_is_said(
     assert_eq!(host.get("/").text(), "hello world\n");
 }
 
-/// Somebody overwrites the file that the code came from: what runs is a copy that is ours.
+/// Another process overwrites the file that the code came from: the host runs a copy of its own.
 #[test]
 fn file_that_changes_later_does_not_change_what_runs() {
     let folder = Folder::new();

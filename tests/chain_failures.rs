@@ -118,7 +118,7 @@ fn a_request_body_that_no_plugin_has_read_reaches_the_application_whole() {
 }
 
 /// A plugin that had made another request of the client's failed, and the client's was sent on: what it
-/// asked for was done twice. Whether it may be, nobody but the client knows (RFC 9110 §9.2.2).
+/// asked for was done twice. Only the client knows whether it may be (RFC 9110 §9.2.2).
 #[test]
 fn what_an_open_plugin_may_have_had_done_is_not_done_again() {
     for kind in KINDS {
@@ -167,7 +167,7 @@ fn a_request_body_that_a_plugin_has_begun_to_read_is_gone_with_it() {
     }
 }
 
-/// What it has passed on may be done already. Whoever it is, those behind end with it.
+/// What it has passed on may be done already. Whichever plugin fails, those behind it end with it.
 #[test]
 fn a_plugin_that_fails_behind_what_it_has_passed_on_takes_it_along_open_or_closed() {
     for kind in KINDS {

@@ -321,7 +321,7 @@ fn a_replaced_version_in_a_chain_is_cut_when_its_time_is_up() {
             let whole = (answer.status(), answer.text());
             assert_eq!(whole, (503, "replaced; try again\n".into()), "{name} {plugins:?}");
             assert_eq!(answer.header("retry-after"), Some("1"));
-            // Whoever stands before it gave the answer on.
+            // The plugin before it passed the answer on.
             let before = match name {
                 "app" => "two one",
                 "two" => "one",

@@ -112,7 +112,7 @@ fn expect_answer_to_slow_upload(kind: &str, plugins: &[&str]) {
     conn.send(wire::LAST_CHUNK).unwrap();
     let answer = conn.read_response("POST").unwrap();
     assert_eq!((answer.status(), answer.text().as_str()), (200, "6 bytes\n"), "{plugins:?}");
-    // One that stops altogether is told that it is too slow, and nobody is put aside.
+    // A client that stops sending is told that it is too slow, and no component is put aside.
     conn.send(wire::chunked("/count")).unwrap();
     conn.send(wire::chunk("x")).unwrap();
     assert_eq!(conn.read_head().unwrap().status, 408, "{kind} {plugins:?}");
@@ -133,7 +133,7 @@ fn a_plugin_that_breaks_off_a_request_is_no_fault_of_client_or_application() {
     assert!(put_aside(&host, "app").is_null());
 }
 
-/// It took the request along, though nobody had asked the application.
+/// It took the request along, though the application had not been asked.
 #[test]
 fn an_open_plugin_that_hangs_and_is_replaced_is_left_out() {
     for kind in KINDS {

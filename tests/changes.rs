@@ -192,7 +192,7 @@ fn text_that_is_being_read_holds_up_no_other_change() {
     assert_eq!(versions(&host), ["a", "b"]);
 }
 
-/// It was refused because sixteen changes waited already, and nobody was told.
+/// It was refused because sixteen changes waited already, and the operator was not told.
 #[test]
 fn hangup_that_finds_many_changes_waiting_waits_too() {
     let upstream = Upstream::start();

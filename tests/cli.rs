@@ -19,7 +19,7 @@ fn file(name: &str, bytes: &[u8]) -> PathBuf {
 /// A component that exports what no server serves.
 const WRONG_WORLD: &str = "(component (instance $i) (export \"wasi:cli/run@0.2.0\" (instance $i)))";
 
-/// A handler of 0.2 by its name, with an import that nobody has.
+/// A handler of 0.2 by its name, with an import that no host has.
 const UNKNOWN_IMPORT: &str = "(component (import \"acme:store/shelf@1.0.0\" \
      (instance (export \"open\" (func)))) (instance $i) \
      (export \"wasi:http/incoming-handler@0.2.0\" (instance $i)))";

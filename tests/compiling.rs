@@ -122,7 +122,7 @@ fn compiler_has_no_files_no_network_no_secrets_and_the_weakest_claim_to_a_core()
     host.wait_log(says::REJECTED);
 }
 
-/// By the kernel when memory runs out, or by somebody: the process that serves goes on.
+/// By the kernel when memory runs out, or by an operator: the process that serves goes on.
 #[test]
 fn compiler_that_is_killed_is_a_refusal_and_the_next_swap_is_taken() {
     let app = App::new("version_a_p2");
@@ -153,7 +153,7 @@ fn stop_kills_the_compiler_and_does_not_wait_for_it() {
     compiler.expect_end();
 }
 
-/// Nobody is there to kill it then but the kernel.
+/// Only the kernel is left to kill it then.
 #[test]
 fn compiler_ends_when_the_host_is_killed() {
     let app = App::new("version_a_p2");
@@ -238,7 +238,7 @@ fn compile_refuses_what_cannot_serve_what_is_too_much_and_where_it_cannot_write(
     }
 }
 
-/// Whoever starts it by hand is told what it is for.
+/// A user who starts it by hand is told what it is for.
 #[test]
 fn compiler_started_by_somebody_else_says_so() {
     let run = |args: &[&str]| {
@@ -266,7 +266,7 @@ fn change_that_compiles_holds_up_no_other_and_a_later_one_of_its_component_wins(
     assert_eq!(version(&host.get("/")), "b");
     asked.wait_exit().expect_code(1).expect_last_line("asked for later");
     compiler.expect_end();
-    // A rollback compiles nothing and waits for nobody who does.
+    // A rollback compiles nothing, and waits for no compile.
     let asked = host.start_ctl(["swap", text(&slow)]);
     let compiler = Compiler::stopped(host.pid());
     host.ctl(["rollback"]).expect_code(0);

@@ -33,7 +33,7 @@ impl Upstream {
     }
 }
 
-/// A port at which nobody listens, and nobody else can as long as this is not dropped.
+/// A port at which nothing listens, and nothing can until this is dropped.
 struct Nobody(Socket);
 
 impl Nobody {
@@ -194,7 +194,7 @@ fn an_upstream_that_is_not_granted_is_a_502_and_a_line_in_the_log() {
     assert!(line.contains(&format!("http://127.0.0.1:{}", upstream.port())), "{line}");
 }
 
-/// A part of an upload may never look like the whole, whoever it was that ended it.
+/// A part of an upload may never look like the whole, whichever side ended it.
 #[test]
 fn an_upload_that_is_not_whole_never_ends_well_at_the_upstream() {
     for plugins in PLUGINS {

@@ -302,7 +302,7 @@ impl Read for Late {
     }
 }
 
-/// The log went to a pipe that somebody had made non-blocking and that was full for a moment: its end
+/// The log went to a pipe that another process had made non-blocking and that was full for a moment: its end
 /// was lost, and the last line with it.
 #[test]
 fn log_through_a_pipe_that_does_not_block_is_whole() {
@@ -336,7 +336,7 @@ fn log_through_a_pipe_that_does_not_block_is_whole() {
     }
 }
 
-/// The control: nobody is told to leave while nothing stops.
+/// The control: no client is told to leave while nothing stops.
 #[test]
 fn without_a_stop_no_answer_says_close() {
     let host = Host::serve("hello_p2").start();

@@ -209,7 +209,7 @@ fn health(host: &Host) -> SocketAddr {
     rest.split(' ').next().unwrap().parse().expect("an address")
 }
 
-/// A port that nobody has at the moment.
+/// A port that is free at the moment.
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
@@ -340,7 +340,7 @@ fn names_are_looked_up_by_who_may() {
     }
 }
 
-/// wasmtime refuses these by itself, and says so to nobody.
+/// wasmtime refuses these by itself, without a word.
 #[test]
 fn sockets_that_nobody_was_granted_are_refused_with_a_line_in_the_log() {
     for guest in GUESTS {

@@ -11,7 +11,7 @@ use crate::support::wire;
 /// The root of the repository.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// A guest that nobody serves proves nothing and is built by everybody.
+/// A guest that no test serves proves nothing and is built all the same.
 ///
 /// A guest counts as used when a file here names it in quotes; an example (`greet_*`) also when
 /// the Makefile names it.

@@ -204,7 +204,7 @@ fn every_request_without_its_whole_right_answer_is_lost() {
 fn a_listener_that_closes_with_a_full_queue_is_seen() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let load = Load::expecting(listener.local_addr().unwrap(), "/", "hello");
-    // Nobody accepts: every client waits for its first answer when the listener is closed.
+    // Nothing accepts: every client waits for its first answer when the listener is closed.
     let closer = thread::spawn(move || {
         let queued = || listener.accept().expect("a client has connected");
         let (mut first, _) = queued();

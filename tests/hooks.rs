@@ -143,7 +143,7 @@ fn stop_after_a_swap_tells_nobody_twice() {
     }
 }
 
-/// Who is born after the stop has begun knows it, and is not told of it.
+/// An instance that is made after the stop has begun knows of it, and its `on-drain` is not called.
 #[test]
 fn instance_that_is_born_during_a_drain_knows_that_it_drains() {
     for guest in ["hooks_p2", "hooks_p3"] {

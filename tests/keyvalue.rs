@@ -83,7 +83,7 @@ pub fn expect_operations(host: &Host) {
     assert_eq!(told, "error: other: the key is too long\n");
 }
 
-/// Who sees what, in every backend alike.
+/// What each component sees, in every backend alike.
 #[track_caller]
 pub fn expect_walls(host: &Host) {
     assert_eq!(kv(host, "a", "set?bucket=own&key=k&value=a"), "set\n");

@@ -1,5 +1,5 @@
-//! What was left over: bytes that belong to no request, bodies that nobody read, answers that a
-//! peer takes slowly. Each of these lost a request, spun a core or broke a connection once.
+//! Leftovers: bytes that belong to no request, bodies that no guest read, answers that a peer takes
+//! slowly. Each of these lost a request, spun a core or broke a connection once.
 
 use crate::support::h2frame::FIRST_WINDOW;
 use crate::support::prelude::*;

@@ -1,4 +1,4 @@
-//! The claim: a stop loses no request, whoever asks and however.
+//! The claim: a stop loses no request, of any client.
 //!
 //! Each test stops a fresh host twenty times under 64 busy clients that never retry.
 //! `HOST_SOAK_STOPS` makes it as many as wanted: `make soak` shares out a thousand.

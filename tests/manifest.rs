@@ -95,7 +95,7 @@ const ROUTED: [(&str, &str, &str); 29] = [
     ("any", "/a/deep/one", "hello"),
     ("any", "/a/deep/one?q", "hello"),
     ("any", "/a/deep/one/", "b"),
-    // Who normalises it would read `/a`.
+    // A server that normalises it would read `/a`.
     ("any", "/%61", "400"),
     ("any", "//a", "400"),
     ("any", "/x/../a", "400"),
@@ -287,7 +287,7 @@ fn every_listener_of_the_manifest_serves() {
     assert!(!site.has("here.sock"));
 }
 
-/// An address of which this process has the port, so that nobody else can bind it.
+/// An address of which this process has the port, so that no other process can bind it.
 fn taken() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();

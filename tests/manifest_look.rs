@@ -97,7 +97,7 @@ fn check_of_a_component_that_cannot_serve_names_it_and_exits_with_3() {
     }
 }
 
-/// A manifest whose addresses are taken, so that nobody could bind them. They differ, because one twice
+/// A manifest whose addresses are taken, so that no host could bind them. They differ, because one twice
 /// is refused as such.
 fn unbindable(rest: &str) -> ([TcpListener; 2], String) {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
@@ -217,7 +217,7 @@ fn refused_start_leaves_no_database_behind() {
     assert!(!site.has("data.redb"), "a refused start has left its database behind");
 }
 
-/// Each of these was served without a word, and nobody got what the operator meant.
+/// Each of these was served without a word, and did not do what the operator meant.
 #[test]
 fn what_is_served_to_no_purpose_is_said_by_check_start_and_reload() {
     let manifest = component("app")

@@ -139,7 +139,7 @@ fn what_a_guest_writes_is_what_a_server_has() {
                     assert_eq!(told, "204\n", "{case}");
                     let seen = server.next();
                     assert_eq!((&*seen.body, seen.whole), (text, true), "{case}: {seen:?}");
-                    // Who has ended its body before it sends, or has none, is known to.
+                    // The host knows of a guest that has ended its body before it sends, or has none.
                     let known = body == "none" || guest == "grants_p2" && body == "empty";
                     let zero = (wants_content && text.is_empty()).then_some(0);
                     if known || length.is_some() {

@@ -1,4 +1,4 @@
-//! A host whose stdout or stderr is closed, or read by nobody.
+//! A host whose stdout or stderr is closed, or is not read.
 
 use std::fs;
 use std::path::Path;

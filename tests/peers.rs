@@ -127,7 +127,7 @@ fn connection_over_the_limit_takes_the_place_of_the_one_that_was_idle_longest() 
     h2.get(1, "/");
     assert_eq!(h2.expect_status(1), 200);
     let mut silent = host.connect();
-    // Who comes now is served, and so is who comes then: three have made room.
+    // The next connection is served, and so is the one after it: three have made room.
     let mut newcomers: Vec<_> = iter::repeat_with(|| host.connect()).take(3).collect();
     for newcomer in &mut newcomers {
         assert_eq!(newcomer.get("/").unwrap().status(), 200);
@@ -138,7 +138,7 @@ fn connection_over_the_limit_takes_the_place_of_the_one_that_was_idle_longest() 
     assert_eq!(host.log().matches(says::MAKES_ROOM).count(), 1, "once, however many come");
 }
 
-/// Nobody who is at work makes room. Who comes waits for a moment, and is told.
+/// No connection at work makes room. A new one waits for a moment, and is told.
 #[test]
 fn connection_over_the_limit_is_answered_503_when_all_others_are_at_work() {
     let host = Host::serve("gate_p2").args(["--max-connections", "2"]).start();
@@ -156,7 +156,7 @@ fn connection_over_the_limit_is_answered_503_when_all_others_are_at_work() {
     assert_eq!(host.get("/").status(), 200);
 }
 
-/// A host whose only instance is held by whoever reads slowly.
+/// A host whose only instance is held by a client that reads slowly.
 fn impatient(guest: &str) -> Host {
     let args = ["--max-instances", "1", "--queue-timeout", "60s", "--body-idle-timeout", "500ms"];
     Host::serve(guest).args(args).start()

@@ -188,7 +188,7 @@ fn requests_in_queues_are_served_over_thirty_reloads() {
 }
 
 /// After `n` reloads `/` leads to the one of two components that is version a then, and the other one is
-/// version b. So version b answers whoever meets the routes of one manifest and a component of another.
+/// version b. So version b answers a request that meets the routes of one manifest and a component of another.
 fn turned(n: usize) -> String {
     let (good, bad) = if n.is_multiple_of(2) { ("left", "right") } else { ("right", "left") };
     format!("[component.{good}]\nsource = \"a.wasm\"\n[component.{bad}]\nsource = \"b.wasm\"\n")

@@ -58,7 +58,7 @@ fn oldest_retired_generation_is_cut_when_there_are_too_many_and_no_other() {
     }
 }
 
-/// Only what still serves somebody lingers.
+/// Only a generation that still serves a request lingers.
 #[test]
 fn retired_generation_on_which_nothing_runs_is_not_counted() {
     let app = App::new("version_a_p2");

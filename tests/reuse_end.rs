@@ -6,7 +6,7 @@ use crate::support::load::Load;
 use crate::support::prelude::*;
 use crate::support::wire;
 
-/// It would hold memory that nobody can reach any more.
+/// It would hold memory that no request can reach any more.
 #[test]
 fn idle_instances_of_a_retired_generation_end_at_once() {
     for guest in ["counter_p2", "counter_p3"] {

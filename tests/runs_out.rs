@@ -63,7 +63,7 @@ fn start_in_a_pids_cgroup_that_is_too_small_says_what_is_missing() {
     expect_refused_for_threads(&Host::serve("hello_p2").under(cgroup.within()).start_in_vain());
     let check = Host::run_under(&cgroup.within(), ["check", guest("hello_p2").to_str().unwrap()]);
     expect_refused_for_threads(&check);
-    // Who reads JSON gets a document all the same: there was nothing on stdout.
+    // A reader of JSON gets a document all the same: there was nothing on stdout.
     let app = guest("hello_p2");
     let check = Host::run_under(&cgroup.within(), ["check", "--json", app.to_str().unwrap()]);
     expect_refused_for_threads(&check);
@@ -112,7 +112,7 @@ fn stop_with_no_descriptor_left_serves_who_is_in_the_queue() {
     }
 }
 
-/// With none left and nobody in the queue such a stop took all the time that it had.
+/// With no descriptor left and an empty queue such a stop took all the time that it had.
 #[test]
 fn stop_with_no_descriptor_left_and_an_empty_queue_does_not_last_until_its_timeout() {
     let args = ["--linger", "10ms", "--drain-timeout", "1h"];

@@ -145,7 +145,7 @@ fn database_on_a_full_file_system_refuses_writes_and_takes_them_again() {
         }
     }
     assert_eq!(refused, 1, "there was room for all of it");
-    // Who writes nothing is served.
+    // A guest that writes nothing is served.
     assert_eq!(host.get("/c/env").status(), 200);
     small.empty();
     assert_eq!(kv(&host, "b", "set?bucket=own&key=k&value=after"), "set\n");

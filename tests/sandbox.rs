@@ -1,4 +1,4 @@
-//! A guest gets nothing that it was not given, and hurts nobody but itself.
+//! A guest gets nothing that it was not given, and hurts only itself.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ fn line_without_an_end_is_cut_and_bounded() {
     }
 }
 
-/// Who waits for a guest that spins waits for longer than a test does.
+/// A request that waited for a guest that spins would wait for longer than a test does.
 const FOR_EVER: [&str; 6] =
     ["--cpu-time", "1h", "--response-head-timeout", "1h", "--exchange-timeout", "1h"];
 

@@ -1,5 +1,5 @@
-//! What all components share, workers and instances of the total: nobody takes so much of it that
-//! others get nothing, and nobody holds what he does not use.
+//! All components share the workers and the total of instances. None takes so much that others get nothing,
+//! and none holds what it does not use.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};

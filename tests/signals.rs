@@ -21,7 +21,7 @@ fn one_stop_that_comes_as_two_signals_drains_and_says_so() {
     }
 }
 
-/// Blocked by whoever started it (a shell's `trap`, a supervisor's bug): nothing but SIGKILL ended
+/// Blocked by its parent process (a shell's `trap`, a supervisor's bug): nothing but SIGKILL ended
 /// the host then. A blocked SIGILL let a guest that trapped end the host.
 #[test]
 fn host_that_was_started_with_all_signals_blocked_hears_them() {

@@ -9,7 +9,7 @@ use crate::support::prelude::*;
 use crate::support::status::{ctl_json, wait_in_flight, wait_in_use};
 use crate::support::wire;
 
-/// One instance, and no patience: whoever finds it taken gets 503 at once.
+/// One instance, and no patience: a request that finds it taken gets 503 at once.
 fn narrow(guest: &str) -> Serve {
     Host::serve(guest).args(["--max-instances", "1", "--max-queue", "0"]).control()
 }
@@ -106,7 +106,7 @@ fn client_that_goes_before_its_body_is_here_leaves_nothing() {
     wait_in_use(&host, 0);
 }
 
-/// The limit of pauses holds for whoever waits for a body.
+/// The limit of pauses holds for a guest that waits for a body and for the host that reads ahead.
 #[test]
 fn announced_body_that_does_not_go_on_gets_408_and_takes_no_instance() {
     let host = narrow("echo_p2").args(["--body-idle-timeout", "300ms"]).start();

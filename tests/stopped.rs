@@ -1,4 +1,4 @@
-//! A process that does not run for a while (SIGSTOP, `docker pause`) judges nobody by that while.
+//! A process that does not run for a while (SIGSTOP, `docker pause`) counts that while for no deadline.
 
 use std::fs;
 use std::thread;

@@ -126,7 +126,7 @@ fn work_after_the_answer_is_waited_for() {
     }
 }
 
-/// Whoever stops it by hand sees what it waits for.
+/// An operator at a terminal sees what a stop waits for.
 #[test]
 fn drain_on_a_terminal_shows_its_progress_live() {
     let command = format!(

@@ -173,7 +173,7 @@ fn every_exchange_of_a_crowd_that_is_cut_before_its_head_is_told_503() {
     }
 }
 
-/// More of them than there are threads: nobody is left to run anything else.
+/// More of them than there are threads: no thread is left to run anything else.
 #[test]
 fn guests_that_never_yield_do_not_hold_the_stop_and_are_told_503() {
     let cores = thread::available_parallelism().map_or(2, std::num::NonZero::get);

@@ -1,5 +1,5 @@
 //! The claim for swaps: no request is lost, none is answered by two versions, and none that begins
-//! after a swap runs the old one, whoever asks and however.
+//! after a swap runs the old one, whichever client asks.
 
 use std::thread;
 

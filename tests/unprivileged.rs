@@ -1,5 +1,5 @@
-//! A host as most people run it: as a user who has no right of root's. The other tests run as whoever runs
-//! them, mostly root.
+//! A host as most people run it: as a user who has no right of root's. The other tests run as the user
+//! who runs them, mostly root.
 
 use std::ffi::OsString;
 use std::fs::{self, Permissions};

@@ -18,7 +18,7 @@ use crate::support::stop::{
     wait_accepted,
 };
 
-/// The host as whoever runs the tests runs it, and as a user who may do nothing special: what a stop
+/// The host as the user of the tests runs it, and as a user without rights: what a stop
 /// needs for closing a door was a right of root's once.
 type Start = fn(&str) -> Serve;
 const AS_WE_ARE: Start = Host::serve;

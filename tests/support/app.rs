@@ -133,7 +133,7 @@ pub fn component(text: &str) -> Vec<u8> {
     wat::parse_str(text).expect("text of ours is right")
 }
 
-/// Asks for a reload by SIGHUP and waits for its outcome, as the log has it. Nobody else may send
+/// Asks for a reload by SIGHUP and waits for its outcome, as the log has it. No other part of the test may send
 /// one meanwhile.
 #[track_caller]
 pub fn reload(host: &Host) -> String {

@@ -21,7 +21,7 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
-/// A path for a socket that nobody else uses.
+/// A path for a socket that no other test uses.
 pub(super) fn new_socket() -> TempPath {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);

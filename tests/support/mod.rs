@@ -19,7 +19,7 @@
 //! ```
 //!
 //! Every wait ends by an event. Behind each stands one deadline ([`PATIENCE`]) that only fails the
-//! test. Whoever holds the host's stderr when a test panics prints it.
+//! test. When a test panics, the drop of the host prints its stderr.
 
 #![allow(
     dead_code,

@@ -20,7 +20,7 @@ use super::lines::Lines;
 
 /// A child in a process group of its own.
 ///
-/// It is reaped by the drop only, which kills the whole group first: until then nobody else can
+/// It is reaped by the drop only, which kills the whole group first: until then no other process can
 /// get its number, so neither a signal nor the kill can hit another process.
 pub struct Process {
     child: Child,

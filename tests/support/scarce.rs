@@ -16,7 +16,7 @@ use super::app::Folder;
 use super::host::Host;
 use super::serve::Serve;
 
-/// Users that nobody is: the limit on threads counts all of a user's, and does not bind root.
+/// Users that no person is: the limit on threads counts all of a user's, and does not bind root.
 const FIRST_UID: u32 = 200_000;
 
 /// A user of the test's own.
@@ -82,7 +82,7 @@ pub fn threads(host: &Host) -> usize {
     fs::read_dir(format!("/proc/{}/task", host.pid())).expect("it runs").count()
 }
 
-/// A cgroup of the test's own. Dropping it removes it, once nobody is in it any more.
+/// A cgroup of the test's own. Dropping it removes it, once no process is in it any more.
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,

@@ -1,4 +1,4 @@
-//! What `host ctl --json status` says, and waiting until it says something. Nobody tells when that is
+//! What `host ctl --json status` says, and waiting until it says something. No event tells when that is
 //! so: it is asked for again and again.
 
 use std::time::Instant;

@@ -17,7 +17,7 @@ use super::super::{CONNECT_PATIENCE, PATIENCE};
 use super::client::Client;
 use super::ledger::Ledger;
 
-/// How long our own end of a connection may take to close once nobody needs it.
+/// How long our own end of a connection may take to close once no stream needs it.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// An open connection: where to send requests, and the task that drives it.
