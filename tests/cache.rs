@@ -107,7 +107,7 @@ fn damage_of_any_kind_is_a_miss_and_is_repaired() {
 
 /// Code that is run comes from there.
 #[test]
-fn entry_that_somebody_else_could_have_written_is_not_run() {
+fn entry_that_another_user_could_have_written_is_not_run() {
     let folder = Folder::new();
     let cache = folder.join("cache");
     let start = || Host::serve("version_a_p2").args(["--cache-dir", text(&cache)]).start();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::chain::Chain;
 use crate::support::memory::Peak;
 use crate::support::prelude::*;
-use crate::support::status::{in_use, status, wait_nobody_left};
+use crate::support::status::{in_use, status, wait_all_instances_free};
 use crate::support::stop::Held;
 use crate::support::wire;
 
@@ -109,7 +109,7 @@ fn a_slow_answer_is_handed_on_piece_by_piece() {
         // A busy machine may put two of them into one piece.
         assert!(got.starts_with(ticks), "{:?} {chain:?}", String::from_utf8_lossy(&got));
         conn.reset();
-        wait_nobody_left(&host);
+        wait_all_instances_free(&host);
     }
 }
 
@@ -223,7 +223,7 @@ fn an_upload_that_breaks_off_breaks_the_answer_off_behind_every_plugin() {
         conn.half_close();
         wire::assert_broken(conn.read_chunk());
         drop(conn);
-        wait_nobody_left(&host);
+        wait_all_instances_free(&host);
     }
 }
 
@@ -269,7 +269,7 @@ fn uploads_that_clients_break_off_do_not_put_the_application_aside() {
             conn.send(wire::chunk("12345")).unwrap();
             assert_eq!(conn.read_head().unwrap().status, 413, "{chain:?}");
         }
-        wait_nobody_left(&host);
+        wait_all_instances_free(&host);
         assert_eq!(host.get("/head").text(), "done\n", "{chain:?}");
         assert!(!host.log().contains("WARN"), "{}", host.log());
     }
@@ -345,7 +345,7 @@ fn a_client_that_does_not_read_stops_the_application_behind_its_plugins() {
         let body = slow.read_body(&head, "GET").unwrap();
         assert_eq!(body.bytes.len(), 64 * MIB);
         drop(slow);
-        wait_nobody_left(&host);
+        wait_all_instances_free(&host);
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::support::chain::Chain;
 use crate::support::prelude::*;
-use crate::support::status::wait_nobody_left;
+use crate::support::status::wait_all_instances_free;
 use crate::support::stop::whole_log;
 use crate::support::wire::{self, assert_broken};
 
@@ -192,7 +192,7 @@ fn a_plugin_that_fails_behind_what_it_has_passed_on_takes_it_along_open_or_close
                 let host = bad(kind, fail, app).start_with_control();
                 let request = get("after").replace("GET / ", &format!("GET {path} "));
                 assert_eq!(ask(&host, &request), answer(502), "{kind} {fail} {app}");
-                wait_nobody_left(&host);
+                wait_all_instances_free(&host);
             }
         }
     }
@@ -210,7 +210,7 @@ fn an_upload_that_a_plugin_has_passed_on_ends_with_the_plugin() {
                 let head = conn.read_head().unwrap();
                 assert_eq!(head.status, 502, "{kind} {fail} {app}");
                 // Its last chunk never comes, and nothing waits for it.
-                wait_nobody_left(&host);
+                wait_all_instances_free(&host);
                 assert!(!whole_log(host).contains(says::PASSED_BY), "{kind} {fail} {app}");
             }
         }
@@ -246,7 +246,7 @@ fn a_plugin_that_fails_behind_its_own_head_breaks_the_message_and_no_end_is_made
                 h2.expect_rst(1);
             }
             host.wait_log(says::BROKEN_OFF);
-            wait_nobody_left(&host);
+            wait_all_instances_free(&host);
             assert!(!whole_log(host).contains(says::PASSED_BY), "{kind} {fail}");
         }
     }

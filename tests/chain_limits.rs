@@ -5,7 +5,7 @@ use std::thread;
 use crate::chain_failures::{FAILS, KINDS, answer, ask, bad, get, post, timed};
 use crate::support::chain::Chain;
 use crate::support::prelude::*;
-use crate::support::status::{component, status, wait_nobody_left, wait_status};
+use crate::support::status::{component, status, wait_all_instances_free, wait_status};
 use crate::support::stop::whole_log;
 use crate::support::wire;
 
@@ -39,7 +39,7 @@ fn a_plugin_at_its_limit_is_503_closed_and_left_out_open() {
             held.send(wire::LAST_CHUNK).unwrap();
             let answer = held.read_response("POST").unwrap();
             assert_eq!((answer.status(), answer.header("x-chain")), (200, Some("one")));
-            wait_nobody_left(&host);
+            wait_all_instances_free(&host);
             assert_eq!(host.get("/head").header("x-chain"), Some("one"));
         }
     }
@@ -145,6 +145,6 @@ fn plugins_that_spin_leave_the_neighbours_of_their_chain_alone() {
         }
         assert!(spinners.iter().all(Conn::is_quiet), "they still spin");
         spinners.into_iter().for_each(Conn::reset);
-        wait_nobody_left(&host);
+        wait_all_instances_free(&host);
     }
 }

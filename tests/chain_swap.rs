@@ -9,7 +9,7 @@ use crate::support::app::{reload, text, variant, version, version_h2};
 use crate::support::chain::Chain;
 use crate::support::prelude::*;
 use crate::support::site::Site;
-use crate::support::status::{wait_in_flight, wait_nobody_left};
+use crate::support::status::{wait_all_instances_free, wait_in_flight};
 use crate::support::stop::{Held, OPEN, POST_HEAD, StopSummary, expect_cut, lose_patience, stop};
 use crate::support::wire::{self, assert_broken};
 
@@ -218,7 +218,7 @@ fn no_request_is_lost_while_plugins_and_application_are_swapped() {
             swap(number);
         }
     });
-    wait_nobody_left(&host);
+    wait_all_instances_free(&host);
     host.signal(Signal::TERM);
     host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
 }
@@ -330,7 +330,7 @@ fn a_replaced_version_in_a_chain_is_cut_when_its_time_is_up() {
             assert_eq!(marks(&answer.head), before, "{name} {plugins:?} {app}");
             host.wait_log(says::RETIRED_GONE);
             drop((stream, waits));
-            wait_nobody_left(&host);
+            wait_all_instances_free(&host);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::support::app::variant;
 use crate::support::chain::Chain;
 use crate::support::prelude::*;
 use crate::support::site::Site;
-use crate::support::status::{component, status, wait_in_use, wait_nobody_left};
+use crate::support::status::{component, status, wait_all_instances_free, wait_in_use};
 use crate::support::wire::{self, assert_broken};
 
 const KINDS: [&str; 2] = ["p2", "p3"];
@@ -42,7 +42,7 @@ fn a_client_that_pauses_gets_its_download_whole_behind_a_plugin() {
                 let body = slow.read_body(&head, "GET").unwrap();
                 assert_eq!(body.bytes.len(), 20 << 20, "{kind}");
                 drop(slow);
-                wait_nobody_left(&host);
+                wait_all_instances_free(&host);
             });
         }
     });

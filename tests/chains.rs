@@ -4,7 +4,7 @@ use crate::support::chain::Chain;
 use crate::support::h2raw::fields;
 use crate::support::prelude::*;
 use crate::support::site::Site;
-use crate::support::status::{in_use, status, wait_nobody_left};
+use crate::support::status::{in_use, status, wait_all_instances_free};
 use crate::support::stop::whole_log;
 use crate::support::wire;
 
@@ -257,7 +257,7 @@ fn a_client_that_goes_away_takes_the_instances_of_all_its_chain_along() {
                     in_use(&status(&host))
                 );
                 conn.reset();
-                wait_nobody_left(&host);
+                wait_all_instances_free(&host);
             }
             let log = host.log();
             assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
@@ -275,6 +275,6 @@ fn a_stream_that_its_client_resets_ends_the_chain_and_leaves_its_neighbours() {
         assert_eq!(h2.expect_data(1).0, b"tick 1\n");
         h2.send_rst(1, 8);
         assert_eq!(h2.expect_answer(3).body, b"tick 1\ntick 2\ntick 3\n");
-        wait_nobody_left(&host);
+        wait_all_instances_free(&host);
     }
 }

@@ -240,7 +240,7 @@ fn compile_refuses_what_cannot_serve_what_is_too_much_and_where_it_cannot_write(
 
 /// A user who starts it by hand is told what it is for.
 #[test]
-fn compiler_started_by_somebody_else_says_so() {
+fn compiler_started_by_a_user_says_so() {
     let run = |args: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_host")).args(args).output().unwrap();
         assert_eq!(output.status.code(), Some(3));

@@ -6,7 +6,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::support::chain::Chain;
 use crate::support::prelude::*;
-use crate::support::status::wait_nobody_left;
+use crate::support::status::wait_all_instances_free;
 use crate::support::wire;
 
 /// A server that the test plays itself.
@@ -226,7 +226,7 @@ fn an_upload_that_is_not_whole_never_ends_well_at_the_upstream() {
                 let rest = String::from_utf8_lossy(&rest).into_owned();
                 assert_eq!(rest, "", "{how} {plugins:?}: the upload was ended as if it were whole");
                 drop(kept);
-                wait_nobody_left(&host);
+                wait_all_instances_free(&host);
             }
         }
     }

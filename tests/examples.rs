@@ -75,7 +75,7 @@ fn with_key(host: &Host, key: &[u8]) -> Response {
 }
 
 #[test]
-fn apikey_lets_pass_who_has_a_key_that_is_known() {
+fn apikey_lets_requests_with_a_known_key_pass() {
     for plugin in ["apikey_p2", "apikey_p3"] {
         for store in ["backend = \"memory\"", "backend = \"disk\"\npath = \"keys.redb\""] {
             let site = Site::new(&keys(plugin, store));

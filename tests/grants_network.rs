@@ -325,7 +325,7 @@ fn expect_tcp_by_name(guest: &str) {
 }
 
 #[test]
-fn names_are_looked_up_by_who_may() {
+fn names_are_looked_up_only_where_that_is_granted() {
     for guest in GUESTS {
         let host = granted(guest, "name-lookup = true").serve().start();
         let text = host.get("/lookup?name=localhost").text();
@@ -342,7 +342,7 @@ fn names_are_looked_up_by_who_may() {
 
 /// wasmtime refuses these by itself, without a word.
 #[test]
-fn sockets_that_nobody_was_granted_are_refused_with_a_line_in_the_log() {
+fn sockets_that_were_not_granted_are_refused_with_a_line_in_the_log() {
     for guest in GUESTS {
         let host = granted(guest, "").serve().start();
         let text = host.get("/tcp?addr=127.0.0.1:1").text();

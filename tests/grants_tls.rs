@@ -34,7 +34,7 @@ fn server_with_a_certificate_of_a_trusted_authority_is_reached() {
 }
 
 #[test]
-fn server_with_a_certificate_of_nobody_we_know_is_not_reached() {
+fn server_with_a_certificate_of_an_unknown_authority_is_not_reached() {
     let Some(server) = Tls::start() else { return };
     for guest in GUESTS {
         let host = granted(guest, server.port()).serve().start();

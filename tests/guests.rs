@@ -11,10 +11,6 @@ use crate::support::wire;
 /// The root of the repository.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// A guest that no test serves proves nothing and is built all the same.
-///
-/// A guest counts as used when a file here names it in quotes; an example (`greet_*`) also when
-/// the Makefile names it.
 /// Whether sources name a guest: by itself, in a manifest, or for both kinds at once.
 fn is_named(sources: &str, name: &str) -> bool {
     let (stem, _) = name.rsplit_once('_').unwrap_or((name, ""));
@@ -22,6 +18,10 @@ fn is_named(sources: &str, name: &str) -> bool {
     forms.iter().any(|form| sources.contains(form))
 }
 
+/// A guest that no test serves proves nothing and is built all the same.
+///
+/// A guest counts as used when a file here names it in quotes; an example (`greet_*`) also when
+/// the Makefile names it.
 #[test]
 fn every_guest_is_used_by_a_test() {
     let mut sources = String::new();

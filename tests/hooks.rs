@@ -129,7 +129,7 @@ fn stream_that_waits_for_a_drain_ends_by_itself_when_its_version_is_replaced() {
 
 /// One that is told already is not told again, and its deadline comes nearer.
 #[test]
-fn stop_after_a_swap_tells_nobody_twice() {
+fn stop_after_a_swap_tells_no_instance_twice() {
     for guest in ["hooks_p2", "hooks_p3"] {
         let app = App::new(guest);
         let host = app.serve().start();

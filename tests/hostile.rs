@@ -223,7 +223,7 @@ fn many_deeds_at_once_hurt_their_guest_alone() {
 }
 
 #[test]
-fn guest_that_never_reads_its_upload_holds_nobody_up() {
+fn guest_that_never_reads_its_upload_holds_up_no_other() {
     for guest in ["hostile_p2", "hostile_p3"] {
         let host = beside_a_good_one(&format!("guest:{guest}"), "").serve().start();
         let neighbour = Neighbour::at(&host, "/good");

@@ -15,7 +15,7 @@ fn operations_on_redis_do_what_the_draft_says() {
 }
 
 #[test]
-fn buckets_on_redis_are_seen_by_who_may() {
+fn buckets_on_redis_are_seen_only_where_they_are_granted() {
     let Some(redis) = Redis::start() else { return };
     expect_walls(&over(&redis).serve().start());
     let mut keys: Vec<_> = redis.cli(&["keys", "*"]).lines().map(str::to_owned).collect();

@@ -49,7 +49,7 @@ fn host_whose_stderr_is_closed_serves_and_stops() {
 }
 
 #[test]
-fn host_whose_log_nobody_reads_serves_and_stops() {
+fn host_whose_log_is_not_read_serves_and_stops() {
     let fifo = temp("log.fifo");
     assert!(Command::new("mkfifo").arg(&fifo.0).status().unwrap().success());
     // Open for both, so that opening does not wait; nothing is ever read from it.

@@ -220,7 +220,7 @@ fn state_does_not_cross_from_one_generation_to_the_next() {
 
 /// A smoke request leaves nothing for the first client.
 #[test]
-fn smoke_request_has_an_instance_that_serves_nobody_else() {
+fn smoke_request_has_an_instance_that_serves_no_other() {
     for guest in ["counter_p2", "counter_p3"] {
         let host = Host::serve(guest).args(REUSE).args(["--smoke", "GET / 200"]).start();
         assert_eq!(Count::next(&host).requests, 1, "{guest}");
@@ -228,7 +228,7 @@ fn smoke_request_has_an_instance_that_serves_nobody_else() {
 }
 
 #[test]
-fn slow_reader_of_a_shared_instance_holds_up_nobody_else() {
+fn slow_reader_of_a_shared_instance_holds_up_no_other() {
     for (guest, args) in [("version_a_p2", &REUSE[..]), ("version_a_p3", &SHARE)] {
         let host = Host::serve(guest).args(args.iter().copied()).start();
         let mut slow = H2::connect_with_window(host.addr(), 100);
@@ -266,7 +266,7 @@ fn client_that_leaves_breaks_its_own_instance_and_no_other() {
 }
 
 #[test]
-fn client_that_leaves_a_shared_instance_fails_nobody_else_and_the_instance_takes_no_more() {
+fn client_that_leaves_a_shared_instance_fails_no_other_and_the_instance_takes_no_more() {
     let host = Host::serve("counter_p3").args(SHARE).env("HOST_LOG", "host=debug").start();
     let leaves = Slow::on(&host);
     let stays = Slow::on(&host);

@@ -92,7 +92,7 @@ fn behind_the_reserve(host: &Host) -> usize {
 /// The limit was lowered below what is open: peers in the queue were reset and not counted, because it took
 /// a descriptor to ask for them.
 #[test]
-fn stop_with_no_descriptor_left_serves_who_is_in_the_queue() {
+fn stop_with_no_descriptor_left_serves_the_queue() {
     for unix in [false, true] {
         let serve = Host::serve("version_a_p2");
         let host = if unix { serve.no_tcp().unix().start() } else { serve.start() };
@@ -126,7 +126,7 @@ fn stop_with_no_descriptor_left_and_an_empty_queue_does_not_last_until_its_timeo
 
 /// Of whom nothing can be known, one is counted.
 #[test]
-fn stop_that_cannot_ask_who_is_in_the_queue_does_not_say_that_nobody_is() {
+fn stop_that_cannot_look_into_the_queue_does_not_say_that_it_is_empty() {
     let host = Host::serve("version_a_p2").args(["--drain-timeout", "500ms"]).start();
     assert_eq!(host.get("/").status(), 200);
     limit_descriptors(&host, 1);
@@ -305,7 +305,7 @@ fn lack_of_descriptors_is_said_when_it_begins_and_when_it_is_over() {
 
 /// 300 peers that sent half a head to the health port kept it from answering for 12 s.
 #[test]
-fn peers_with_half_a_request_keep_nobody_from_health_or_control() {
+fn peers_with_half_a_request_keep_out_no_probe_and_no_operator() {
     let host = Host::serve("hello_p2").control().args(WITH_HEALTH).start();
     let halves = [
         "",

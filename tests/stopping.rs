@@ -159,7 +159,7 @@ fn drain_on_a_terminal_shows_its_progress_live() {
 
 /// Off a terminal it is said in the log instead, and nothing is drawn.
 #[test]
-fn drain_off_a_terminal_says_who_is_left_every_5_seconds() {
+fn drain_off_a_terminal_says_what_is_left_every_5_seconds() {
     let host = Host::serve("gate_p2").start();
     let mut conn = host.connect();
     conn.send(POST_HEAD).unwrap();

@@ -43,7 +43,7 @@ impl Terminal {
 /// The progress of a compile of more than a second was written to the terminal by the worker. With the
 /// terminal held no request was answered any more; a stop lost those that came, and said "0 dropped".
 #[test]
-fn compile_at_a_terminal_that_is_held_keeps_nobody_waiting() {
+fn compile_at_a_terminal_that_is_held_does_not_wait_for_it() {
     let app = App::new("version_a_p2");
     let cache = app.folder.join("cache");
     let serve = || app.serve().control().args(["--cache-dir", text(&cache), "--threads", "1"]);

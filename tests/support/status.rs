@@ -75,6 +75,6 @@ pub fn wait_in_use(host: &Host, count: u64) {
 
 /// Returns when no component has an instance in use.
 #[track_caller]
-pub fn wait_nobody_left(host: &Host) {
+pub fn wait_all_instances_free(host: &Host) {
     wait_in_use(host, 0);
 }
