@@ -99,7 +99,8 @@ impl Generation {
 
     /// Waits for that. Cancel-safe, and holds nothing of the generation.
     pub fn cut(&self) -> impl Future<Output = CutReason> + Send + 'static {
-        self.sandbox.identity.retirement.clone().cut()
+        let identity = self.sandbox.identity.clone();
+        async move { identity.retirement.cut().await }
     }
 
     /// When what still runs on it is cut, if its end has been decided.

@@ -38,8 +38,8 @@ pub(super) struct Server {
 }
 
 /// An exchange, or a part of one. Dropping it ends it.
-pub(super) struct Exchange {
-    pub(super) server: Arc<Server>,
+pub(super) struct Exchange<'a> {
+    pub(super) server: &'a Arc<Server>,
     pub(super) guard: Guard,
     pub(super) info: Arc<ExchangeInfo>,
     /// What its peer did to it.
@@ -84,7 +84,7 @@ impl Onward for Server {
             let info = Arc::new(ExchangeInfo::new(&request, Some(exchange)));
             let guard = self.parts.guard(info.clone());
             let peer_fault = peer_fault.behind();
-            let part = Exchange { server: self, guard, info, peer_fault: peer_fault.clone() };
+            let part = Exchange { server: &self, guard, info, peer_fault: peer_fault.clone() };
             let most = UploadLimits::for_pipeline(&pipeline, None).bytes;
             if declared_length(request.headers()).is_some_and(|bytes| bytes > most) {
                 return part.refuse(&ExchangeError::Refused(Failure::BodyTooLarge));
@@ -95,7 +95,7 @@ impl Onward for Server {
     }
 }
 
-impl Exchange {
+impl Exchange<'_> {
     /// Serves a request by the first component of its pipeline, whose time has begun. An open plugin that
     /// fails is left out.
     pub(super) async fn serve(

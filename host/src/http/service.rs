@@ -81,8 +81,7 @@ impl Exchanges {
         let info = Arc::new(ExchangeInfo::new(&request, None));
         let guard = self.0.exchanges.guard(info.clone());
         let (began, peer_fault) = (Moment::now(), PeerFault::default());
-        let server = self.0.server.clone();
-        let exchange = Exchange { server, guard, info, peer_fault };
+        let exchange = Exchange { server: &self.0.server, guard, info, peer_fault };
         let mut limits = UploadLimits::for_pipeline(&pipeline, self.0.terms.min_rate);
         if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
             return exchange.refuse(&ExchangeError::Refused(Failure::BodyTooLarge));

@@ -122,8 +122,8 @@ impl Slot {
     }
 
     /// Waits until the stop cuts what has no generation yet. What has one asks that. Cancel-safe.
-    pub fn cut(&self) -> impl Future<Output = CutReason> + Send + 'static {
-        self.retirement.watch().cut()
+    pub async fn cut(&self) -> CutReason {
+        self.retirement.watch().cut().await
     }
 
     pub(super) fn retirement(&self) -> &Retirement {

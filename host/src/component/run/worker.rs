@@ -55,7 +55,7 @@ impl Worker {
         let lived = tokio::select! {
             biased;
             () = shared.kill.cancelled() => Ok(()),
-            _ = identity.retirement.clone().cut() => Ok(()),
+            _ = identity.retirement.cut() => Ok(()),
             lived = metered(&shared, &slot, cpu, self.serve(&mut store)) => lived,
         };
         drop(store);

@@ -118,7 +118,7 @@ impl RetirementWatch {
     }
 
     /// Waits for that. Cancel-safe; never ends for a generation that is gone before.
-    pub(crate) async fn cut(self) -> CutReason {
+    pub(crate) async fn cut(&self) -> CutReason {
         self.find(|level| match level {
             Level::Cut(reason) => Some(reason),
             Level::Serving | Level::Ending(_) => None,
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(watch.cut_reason(), None);
         retirement.cut(CutReason::Retired);
         retirement.end_by(second(1));
-        assert_eq!(watch.clone().cut().await, CutReason::Retired);
+        assert_eq!(watch.cut().await, CutReason::Retired);
         assert_eq!(watch.cut_reason(), Some(CutReason::Retired));
         assert!(watch.is_ending());
         retirement.cut(CutReason::Stop);
