@@ -34,7 +34,7 @@ fn compile(ask: &CompileConfig) -> anyhow::Result<(Output, String)> {
     let unwritten =
         |why: io::Error| anyhow::anyhow!("cannot write {}: {why}", ask.output.display());
     // Before a minute is spent on it.
-    let output = Output::of(&ask.output, &ask.app).map_err(unwritten)?;
+    let output = Output::open(&ask.output, &ask.app).map_err(unwritten)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let bounds = (resources::compile(ask.time, ask.memory), resources::file(ask.memory));
     let compiled = runtime.block_on(async {

@@ -1,18 +1,15 @@
-//! The file that `host compile` writes: made beside its place and renamed, so that nobody sees half of it,
-//! and in place of nothing but a file.
+//! The file that `host compile` writes. It is made beside its place and renamed, so that no reader sees half of
+//! it, and it takes the place of nothing but a file.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
-use std::process;
+
+use tempfile::{Builder, NamedTempFile};
 
 use crate::outlet;
-
-/// Names that are tried for a file that is being written: others may be in the way, left behind by
-/// processes that were killed or put there by somebody.
-const NAMES_TRIED: u32 = 1000;
 
 /// Who may read and write a new file, less what the umask takes.
 const NEW_FILE: u32 = 0o666;
@@ -20,47 +17,46 @@ const NEW_FILE: u32 = 0o666;
 /// Where code goes.
 #[derive(Debug)]
 pub(crate) enum Output {
-    /// To whoever reads our stdout.
+    /// To the reader of our stdout.
     Stdout,
     /// To this file.
     File(PathBuf),
 }
 
 impl Output {
-    /// What is called `name`; `input` is what its code is made from. `-` is stdout.
+    /// What is called `name`; `input` is the file that its code is made from. `-` is stdout.
     ///
     /// # Errors
     /// Why nothing may be written there.
-    pub(crate) fn of(name: &Path, input: &Path) -> io::Result<Self> {
+    pub(crate) fn open(name: &Path, input: &Path) -> io::Result<Self> {
         if name == "-" {
             if io::stdout().is_terminal() {
                 return Err(io::Error::other("code is not for a terminal: name a file, or a pipe"));
             }
             return Ok(Self::Stdout);
         }
-        replaced(name, input)?;
+        replaced_file(name, input)?;
         Ok(Self::File(name.to_owned()))
     }
 
-    /// Writes `bytes` there. A reader of stdout who has gone does not want to read them.
+    /// Writes `bytes` there. If the reader of stdout has gone, that is no error.
     ///
     /// # Errors
     /// What the kernel says, or that the place is another now.
     pub(crate) fn write(&self, bytes: &[u8], input: &Path) -> io::Result<()> {
         let Self::File(path) = self else { return outlet::pass(bytes) };
-        let replaced = replaced(path, input)?;
-        let (new, mut file) = create_new(path, replaced.as_ref())?;
-        let written = file.write_all(bytes).and_then(|()| fs::rename(&new, path));
-        if written.is_err() {
-            fs::remove_file(&new).ok();
-        }
-        written
+        let replaced = replaced_file(path, input)?;
+        // Without a rename it is removed when it is dropped.
+        let mut file = file_beside(path, replaced.as_ref())?;
+        file.write_all(bytes)?;
+        file.persist(path)?;
+        Ok(())
     }
 }
 
-/// The file that is replaced, if there is one. A link, a device or a pipe is none: whoever named that meant
-/// what is behind it.
-fn replaced(path: &Path, input: &Path) -> io::Result<Option<Metadata>> {
+/// The file that is replaced, if there is one. A link, a device or a pipe is refused: they were named for what
+/// is behind them.
+fn replaced_file(path: &Path, input: &Path) -> io::Result<Option<Metadata>> {
     let refused = |why: &str| Err(io::Error::other(why.to_owned()));
     if path.file_name().is_none() || path.as_os_str().as_bytes().ends_with(b"/") {
         return refused("that is the name of a directory: name a file");
@@ -82,52 +78,51 @@ fn replaced(path: &Path, input: &Path) -> io::Result<Option<Metadata>> {
     Ok(Some(meta))
 }
 
-/// A file beside `path` that nobody else has, with owner and mode of the one that it is to replace.
-fn create_new(path: &Path, replaced: Option<&Metadata>) -> io::Result<(PathBuf, File)> {
-    // Until it has its owner it is for nobody else.
+/// A new file beside `path`, with owner and mode of the one that it is to replace.
+fn file_beside(path: &Path, replaced: Option<&Metadata>) -> io::Result<NamedTempFile<File>> {
+    // Until it has its owner it is for that one alone.
     let mode = if replaced.is_some() { 0o600 } else { NEW_FILE };
-    for number in 0..NAMES_TRIED {
-        let new = path.with_file_name(format!(".host-compile-{}-{number}", process::id()));
-        let file = match OpenOptions::new().write(true).create_new(true).mode(mode).open(&new) {
-            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => continue,
-            file => file?,
-        };
-        if let Some(old) = replaced {
-            // Only root may give it away; whoever else replaces it has it then, as with any rename.
-            fchown(&file, Some(old.uid()), Some(old.gid())).ok();
-            if let Err(why) = file.set_permissions(Permissions::from_mode(old.mode() & 0o777)) {
-                fs::remove_file(&new).ok();
-                return Err(why);
-            }
-        }
-        return Ok((new, file));
+    let folder = match path.parent() {
+        Some(folder) if folder != "" => folder,
+        Some(_) | None => Path::new("."),
+    };
+    let mode = Permissions::from_mode(mode);
+    let file = Builder::new().prefix(".host-compile-").permissions(mode).tempfile_in(folder)?;
+    if let Some(old) = replaced {
+        // Only root may give it away. If another user replaces it, it is that user's, as with any rename.
+        fchown(file.as_file(), Some(old.uid()), Some(old.gid())).ok();
+        file.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
     }
-    Err(io::Error::new(io::ErrorKind::AlreadyExists, "too many files are being written beside it"))
+    Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use tempfile::TempDir;
+
     use super::*;
 
-    struct Folder(PathBuf);
+    struct Folder(TempDir);
 
     impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("host-output-{name}-{}", process::id()));
-            fs::create_dir_all(&path).unwrap();
-            Self(path)
+        fn new() -> Self {
+            Self(TempDir::new().unwrap())
+        }
+
+        fn path(&self) -> &Path {
+            self.0.path()
         }
 
         fn file(&self, name: &str, text: &str) -> PathBuf {
-            let path = self.0.join(name);
+            let path = self.path().join(name);
             fs::write(&path, text).unwrap();
             path
         }
 
         fn names(&self) -> Vec<String> {
-            let entries = fs::read_dir(&self.0).unwrap();
+            let entries = fs::read_dir(self.path()).unwrap();
             let mut names: Vec<_> =
                 entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
             names.sort();
@@ -135,69 +130,67 @@ mod tests {
         }
     }
 
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).ok();
-        }
-    }
-
     /// `-o /dev/null`, a pipe or a link was replaced by a file; so was the component itself.
     #[test]
     fn nothing_but_a_file_is_replaced_and_never_the_component() {
-        let folder = Folder::new("kinds");
+        let folder = Folder::new();
         let app = folder.file("app.wasm", "component");
-        let link = folder.0.join("link");
+        let link = folder.path().join("link");
         symlink(folder.file("behind", "mine"), &link).unwrap();
-        let other_name = folder.0.join("other-name");
+        let other_name = folder.path().join("other-name");
         fs::hard_link(&app, &other_name).unwrap();
-        let input = folder.0.join("input");
+        let input = folder.path().join("input");
         symlink(&app, &input).unwrap();
-        let below = folder.0.join("none/");
+        let below = folder.path().join("none/");
         for (path, says) in [
             (Path::new("/dev/null"), "no regular file"),
             (&link, "no regular file"),
-            (&folder.0, "a directory"),
+            (folder.path(), "a directory"),
             (&below, "a directory"),
             (Path::new(".."), "a directory"),
             (&app, "the component itself"),
             (&other_name, "the component itself"),
-            (&folder.0.join("./app.wasm"), "the component itself"),
+            (&folder.path().join("./app.wasm"), "the component itself"),
         ] {
-            let why = Output::of(path, &input).expect_err(says).to_string();
+            let why = Output::open(path, &input).expect_err(says).to_string();
             assert!(why.contains(says), "{}: {why}", path.display());
         }
         // It was a file when it was looked at.
-        let output = Output::of(&folder.0.join("later"), &input).unwrap();
-        symlink(&app, folder.0.join("later")).unwrap();
+        let output = Output::open(&folder.path().join("later"), &input).unwrap();
+        symlink(&app, folder.path().join("later")).unwrap();
         assert!(output.write(b"code", &input).is_err());
         assert_eq!(fs::read(&app).unwrap(), b"component");
     }
 
-    /// The name of the new file was known, and a link that was put there led to the file of somebody else.
+    /// The name of the new file was known before, so a link that was planted there could lead to another
+    /// file.
     #[test]
-    fn what_lies_at_the_name_of_the_new_file_is_left_alone() {
-        let folder = Folder::new("planted");
-        let victim = folder.file("victim", "precious");
-        let planted = format!(".host-compile-{}-0", process::id());
-        symlink(&victim, folder.0.join(&planted)).unwrap();
-        let output = folder.0.join("app.cwasm");
-        Output::of(&output, Path::new("app.wasm"))
-            .unwrap()
-            .write(b"code", Path::new("app.wasm"))
-            .unwrap();
+    fn new_file_has_a_name_of_its_own_and_goes_if_it_is_not_kept() {
+        let folder = Folder::new();
+        let output = folder.path().join("app.cwasm");
+        let (one, other) =
+            (file_beside(&output, None).unwrap(), file_beside(&output, None).unwrap());
+        assert_ne!(one.path(), other.path(), "no one knows the next name");
+        for file in [&one, &other] {
+            assert_eq!(file.path().parent(), Some(folder.path()), "a rename must be enough");
+            assert!(fs::symlink_metadata(file.path()).unwrap().is_file());
+        }
+        drop((one, other));
+        assert_eq!(folder.names(), [""; 0]);
+        let written = Output::open(&output, Path::new("app.wasm")).unwrap();
+        written.write(b"code", Path::new("app.wasm")).unwrap();
         assert_eq!(fs::read(&output).unwrap(), b"code");
-        assert_eq!(fs::read(&victim).unwrap(), b"precious");
-        assert_eq!(folder.names(), [&planted, "app.cwasm", "victim"]);
+        assert_eq!(folder.names(), ["app.cwasm"]);
     }
 
     #[test]
-    fn who_could_read_a_file_before_can_read_it_after() {
-        let folder = Folder::new("mode");
+    fn file_that_is_replaced_keeps_its_mode() {
+        let folder = Folder::new();
         let output = folder.file("app.cwasm", "old");
         for mode in [0o600, 0o640, 0o444] {
             fs::set_permissions(&output, Permissions::from_mode(mode)).unwrap();
-            let of = Output::of(&output, Path::new("app.wasm")).unwrap();
-            of.write(b"code", Path::new("app.wasm")).unwrap();
+            let written = Output::open(&output, Path::new("app.wasm")).unwrap();
+            written.write(b"code", Path::new("app.wasm")).unwrap();
             let meta = fs::metadata(&output).unwrap();
             assert_eq!((meta.mode() & 0o777, meta.len()), (mode, 4));
         }

@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use crate::component::Rejected;
 use crate::control::schema::{
-    ChangeOutcome, ComponentStatus, ConnectionActivity, ConnectionCounts, ConnectionStatus,
-    GenerationState, GenerationStatus, InstanceCount, LastChange, ProtocolName, Refusal,
+    ChangeOutcome, CommandError, ComponentStatus, ConnectionActivity, ConnectionCounts,
+    ConnectionStatus, GenerationState, GenerationStatus, InstanceCount, LastChange, ProtocolName,
     StoreStatus,
 };
 use crate::lifecycle::NotNow;
 use crate::net;
 use crate::site::{App, BreakerState, GenerationInfo, GenerationRole, SwapOutcome, SwapRecord};
 
-pub(super) fn refusal(why: NotNow) -> Refusal {
-    Refusal { error: why.to_string() }
+pub(super) fn refusal(why: NotNow) -> CommandError {
+    CommandError { error: why.to_string() }
 }
 
 pub(super) fn outcome(done: SwapOutcome) -> ChangeOutcome {

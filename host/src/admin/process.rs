@@ -16,8 +16,8 @@ use super::convert;
 use super::limits::limits;
 use crate::config::ServeConfig;
 use crate::control::schema::{
-    ChangeOutcome, ComponentStatus, ConnectionStatus, GenerationStatus, InstanceCount, Refusal,
-    SCHEMA, Status, StopEnd, StopProgress, StopStatus,
+    ChangeOutcome, CommandError, ComponentStatus, ConnectionStatus, GenerationStatus,
+    InstanceCount, SCHEMA, Status, StopEnd, StopProgress, StopStatus,
 };
 use crate::control::{CommandFuture, Host};
 use crate::lifecycle::{Cause, Commander, Lifecycle, NotNow, PhaseWatch, Trackers};
@@ -167,11 +167,11 @@ impl Host for Admin {
         self.ask(SwapCommand::Rollback(component))
     }
 
-    fn drain(&self) -> Result<(), Refusal> {
+    fn drain(&self) -> Result<(), CommandError> {
         self.commander.drain().map_err(convert::refusal)
     }
 
-    fn undrain(&self) -> Result<(), Refusal> {
+    fn undrain(&self) -> Result<(), CommandError> {
         self.commander.undrain().map_err(convert::refusal)
     }
 

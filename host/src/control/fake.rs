@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::schema::{
-    ChangeOutcome, ConnectionActivity, ConnectionCounts, ConnectionStatus, GenerationStatus,
-    InstanceCount, PhaseName, ProtocolName, Refusal, SCHEMA, Status, StopEnd, StopProgress,
+    ChangeOutcome, CommandError, ConnectionActivity, ConnectionCounts, ConnectionStatus,
+    GenerationStatus, InstanceCount, PhaseName, ProtocolName, SCHEMA, Status, StopEnd,
+    StopProgress,
 };
 use super::{CommandFuture, Host};
 
@@ -92,14 +93,14 @@ impl Host for Fake {
         Box::pin(async { ChangeOutcome::Swapped { from: 2, to: 1, took_ms: 0 } })
     }
 
-    fn drain(&self) -> Result<(), Refusal> {
+    fn drain(&self) -> Result<(), CommandError> {
         self.note("drain");
         Ok(())
     }
 
-    fn undrain(&self) -> Result<(), Refusal> {
+    fn undrain(&self) -> Result<(), CommandError> {
         self.note("undrain");
-        Err(Refusal { error: "it is stopping".into() })
+        Err(CommandError { error: "it is stopping".into() })
     }
 
     fn stop(&self, now: bool) {

@@ -30,7 +30,7 @@ pub use server::ControlServer;
 pub use socket::{ControlSocket, SocketChoice, SocketError, default_directory, open, path_of};
 
 use schema::{
-    ChangeOutcome, ConnectionStatus, GenerationStatus, Refusal, Status, StopEnd, StopProgress,
+    ChangeOutcome, CommandError, ConnectionStatus, GenerationStatus, Status, StopEnd, StopProgress,
 };
 
 /// A command under way. It is run to its end even if the client has left.
@@ -65,13 +65,13 @@ pub trait Host: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the phase does not allow it.
-    fn drain(&self) -> Result<(), Refusal>;
+    fn drain(&self) -> Result<(), CommandError>;
 
     /// Takes a lame duck by hand back.
     ///
     /// # Errors
     /// When the phase does not allow it.
-    fn undrain(&self) -> Result<(), Refusal>;
+    fn undrain(&self) -> Result<(), CommandError>;
 
     /// Asks for a stop, or with `now` for one that cuts at once. Asking again is no error.
     fn stop(&self, now: bool);

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::deadlines::Deadlines;
-use super::schema::Refusal;
+use super::schema::CommandError;
 use crate::date;
 
 /// The body of an answer. When it has been handed over or dropped, the next request is waited for.
@@ -98,7 +98,7 @@ pub(super) fn lines(lines: mpsc::Receiver<Bytes>) -> Response<ReplyBody> {
 }
 
 pub(super) fn refusal(status: StatusCode, error: impl Into<String>) -> Response<ReplyBody> {
-    json(status, &Refusal { error: error.into() })
+    json(status, &CommandError { error: error.into() })
 }
 
 /// Adds what a 405 must say.

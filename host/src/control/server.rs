@@ -24,7 +24,7 @@ use super::deadlines::{Deadlines, REQUEST_IN};
 use super::follow;
 use super::reply::{self, ReplyBody};
 use super::schema::{
-    ChangeOutcome, ConnectionList, EmptyRequest, GenerationList, Refusal, RollbackRequest,
+    ChangeOutcome, CommandError, ConnectionList, EmptyRequest, GenerationList, RollbackRequest,
     StopRequest, SwapRequest,
 };
 use super::socket::ControlSocket;
@@ -307,7 +307,7 @@ impl Session {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.leaving.token());
     }
 
-    fn done(&self, result: Result<(), Refusal>) -> Result<Response<ReplyBody>, Rejection> {
+    fn done(&self, result: Result<(), CommandError>) -> Result<Response<ReplyBody>, Rejection> {
         match result {
             Ok(()) => Ok(reply::json(StatusCode::OK, &self.host.progress())),
             Err(refused) => Err(Rejection::new(StatusCode::CONFLICT, refused.error)),

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::client::NoAnswer;
 use super::find::NotFound;
-use crate::control::schema::{ChangeOutcome, Refusal};
+use crate::control::schema::{ChangeOutcome, CommandError};
 use crate::exit::Exit;
 
 /// Why `host ctl` did not get what it asked for.
@@ -41,6 +41,6 @@ pub(super) fn refusal_text(status: StatusCode, body: &[u8]) -> String {
     if let Ok(ChangeOutcome::Rejected { step, why }) = serde_json::from_slice(body) {
         return format!("rejected ({step}): {why}");
     }
-    serde_json::from_slice::<Refusal>(body)
+    serde_json::from_slice::<CommandError>(body)
         .map_or_else(|_| format!("the host answered {status}"), |refusal| refusal.error)
 }

@@ -89,7 +89,7 @@ pub struct EmptyRequest {}
 
 /// Why a command was not carried out: the body of every answer that is none of 2xx and 422.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct CommandError {
     /// One sentence, with what to do where there is something.
     pub error: String,
 }

@@ -9,7 +9,9 @@ mod changes;
 mod status;
 mod stop;
 
-pub use changes::{ChangeOutcome, EmptyRequest, LastChange, Refusal, RollbackRequest, SwapRequest};
+pub use changes::{
+    ChangeOutcome, CommandError, EmptyRequest, LastChange, RollbackRequest, SwapRequest,
+};
 pub use status::{
     ComponentStatus, ConnectionActivity, ConnectionCounts, ConnectionList, ConnectionStatus,
     GenerationList, GenerationState, GenerationStatus, InstanceCount, ProtocolName, Status,

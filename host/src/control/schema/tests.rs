@@ -34,7 +34,7 @@ fn parse(name: &str, text: &str) -> Result<Value, serde_json::Error> {
         "EmptyRequest" => there_and_back::<EmptyRequest>(text),
         "StopProgress" => there_and_back::<StopProgress>(text),
         "StopEnd" => there_and_back::<StopEnd>(text),
-        "Refusal" => there_and_back::<Refusal>(text),
+        "CommandError" => there_and_back::<CommandError>(text),
         other => panic!("docs/control.md shows a {other}, which is no type of the schema"),
     }
 }
@@ -57,7 +57,7 @@ fn every_example_of_the_docs_is_a_type_of_the_schema_and_back_the_same() {
         "StopRequest",
         "StopProgress",
         "StopEnd",
-        "Refusal",
+        "CommandError",
     ] {
         assert!(examples.iter().any(|(name, _)| *name == needed), "no example of {needed}");
     }
