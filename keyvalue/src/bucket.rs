@@ -46,14 +46,14 @@ impl Buckets {
 #[derive(Clone)]
 pub struct Bucket {
     // Before the lease: what lies in a store is let go of before the store is closed.
-    place: Place,
+    space: AnySpace,
     lease: Lease,
     limit: u64,
 }
 
 /// One space, where it is kept.
 #[derive(Clone)]
-pub(crate) enum Place {
+pub(crate) enum AnySpace {
     Memory(Arc<MemorySpace>),
     Disk(Arc<DiskSpace>),
     Redis(Arc<RedisSpace>),
@@ -61,10 +61,10 @@ pub(crate) enum Place {
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match &self.place {
-            Place::Memory(_) => "memory",
-            Place::Disk(_) => "disk",
-            Place::Redis(_) => "Redis",
+        let kind = match &self.space {
+            AnySpace::Memory(_) => "memory",
+            AnySpace::Disk(_) => "disk",
+            AnySpace::Redis(_) => "Redis",
         };
         f.debug_struct("Bucket").field("kind", &kind).field("limit", &self.limit).finish()
     }
@@ -72,13 +72,13 @@ impl fmt::Debug for Bucket {
 
 #[expect(clippy::missing_errors_doc, reason = "said once, of the type")]
 impl Bucket {
-    pub(crate) fn new(place: Place, lease: Lease, limit: u64) -> Self {
-        Self { place, lease, limit }
+    pub(crate) fn new(space: AnySpace, lease: Lease, limit: u64) -> Self {
+        Self { space, lease, limit }
     }
 
     /// The value of a key.
     pub async fn get(&self, key: String) -> Result<Option<Vec<u8>>, StoreError> {
-        if let Place::Redis(space) = &self.place {
+        if let AnySpace::Redis(space) = &self.space {
             check_keys(std::iter::once(&*key))?;
             return space.value(&key).await;
         }
@@ -94,13 +94,13 @@ impl Bucket {
     /// Whether a key is there.
     pub async fn exists(&self, key: String) -> Result<bool, StoreError> {
         check_keys(std::iter::once(&*key))?;
-        match &self.place {
-            Place::Memory(space) => Ok(space.exists(&key)),
-            Place::Disk(space) => {
+        match &self.space {
+            AnySpace::Memory(space) => Ok(space.exists(&key)),
+            AnySpace::Disk(space) => {
                 let bytes = key.len();
                 disk::read(space, &self.lease, bytes, move |space| space.exists(&key)).await
             }
-            Place::Redis(space) => space.exists(&key).await,
+            AnySpace::Redis(space) => space.exists(&key).await,
         }
     }
 
@@ -108,12 +108,12 @@ impl Bucket {
     /// is there from the first page to the last is in one of them, whatever is written meanwhile.
     pub async fn list_keys(&self, cursor: Option<u64>) -> Result<Page, StoreError> {
         let from = cursor.unwrap_or_default();
-        match &self.place {
-            Place::Memory(space) => Ok(space.list(from)),
-            Place::Disk(space) => {
+        match &self.space {
+            AnySpace::Memory(space) => Ok(space.list(from)),
+            AnySpace::Disk(space) => {
                 disk::read(space, &self.lease, 0, move |space| space.list(from)).await
             }
-            Place::Redis(space) => space.list(from).await,
+            AnySpace::Redis(space) => space.list(from).await,
         }
     }
 
@@ -186,22 +186,22 @@ impl Bucket {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        match &self.place {
-            Place::Memory(space) => space.values(&keys, limit),
-            Place::Disk(space) => {
+        match &self.space {
+            AnySpace::Memory(space) => space.values(&keys, limit),
+            AnySpace::Disk(space) => {
                 let bytes = keys.iter().map(String::len).sum();
                 let values = move |space: &DiskSpace| space.values(&keys, limit);
                 disk::read(space, &self.lease, bytes, values).await
             }
-            Place::Redis(space) => space.values(&keys, limit).await,
+            AnySpace::Redis(space) => space.values(&keys, limit).await,
         }
     }
 
     async fn write(&self, write: Write) -> Result<Reply, StoreError> {
-        match &self.place {
-            Place::Memory(space) => space.write(&write, self.limit),
-            Place::Disk(space) => disk::write(space, &self.lease, write, self.limit).await,
-            Place::Redis(space) => space.write(write, self.limit).await,
+        match &self.space {
+            AnySpace::Memory(space) => space.write(&write, self.limit),
+            AnySpace::Disk(space) => disk::write(space, &self.lease, write, self.limit).await,
+            AnySpace::Redis(space) => space.write(write, self.limit).await,
         }
     }
 

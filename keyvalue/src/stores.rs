@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use host_manifest::StoreConfig;
 
-use crate::bucket::{Bucket, Buckets, Place};
+use crate::bucket::{AnySpace, Bucket, Buckets};
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::health::Trouble;
@@ -57,8 +57,8 @@ impl Stores {
                     opened
                 }
             };
-            let place = opened.backend.place(&bucket.space, &self.0.accounts)?;
-            open.insert(name.clone(), Bucket::new(place, Lease::new(opened), size_limit));
+            let space = opened.backend.space(&bucket.space, &self.0.accounts)?;
+            open.insert(name.clone(), Bucket::new(space, Lease::new(opened), size_limit));
         }
         Ok(Buckets::new(open))
     }
@@ -192,16 +192,16 @@ impl Backend {
         }
     }
 
-    fn place(
+    fn space(
         &self,
         space: &host_manifest::Namespace,
         accounts: &Accounts,
-    ) -> Result<Place, OpenError> {
+    ) -> Result<AnySpace, OpenError> {
         match self {
-            Self::Memory(memory) => Ok(Place::Memory(memory.space(space, accounts))),
-            Self::Disk(disk) => Ok(Place::Disk(disk.space(space, accounts)?)),
+            Self::Memory(memory) => Ok(AnySpace::Memory(memory.space(space, accounts))),
+            Self::Disk(disk) => Ok(AnySpace::Disk(disk.space(space, accounts)?)),
             Self::Redis(redis) => {
-                Ok(Place::Redis(Arc::new(RedisSpace::new(redis.clone(), space, accounts))))
+                Ok(AnySpace::Redis(Arc::new(RedisSpace::new(redis.clone(), space, accounts))))
             }
         }
     }

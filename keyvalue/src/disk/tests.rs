@@ -12,7 +12,7 @@ use tempfile::tempdir;
 
 use super::commit::{self, Entry};
 use super::{Disk, DiskSpace, database};
-use crate::bucket::{Bucket, Place};
+use crate::bucket::{AnySpace, Bucket};
 use crate::error::StoreError;
 use crate::lease::Lease;
 use crate::limits::MAX_WAITING_BYTES;
@@ -152,7 +152,7 @@ fn a_disk_that_was_full_takes_writes_again_and_nothing_is_counted_twice() {
 fn bucket(disk: &Arc<Disk>, component: &str) -> Bucket {
     let space = disk.space(&own(component, "data"), &Accounts::default()).unwrap();
     let lease = Lease::new(disk.clone());
-    Bucket::new(Place::Disk(space), lease, ROOM)
+    Bucket::new(AnySpace::Disk(space), lease, ROOM)
 }
 
 /// Begins a write whose client leaves at once.

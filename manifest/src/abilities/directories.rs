@@ -70,7 +70,7 @@ impl AbilityTable for DirectoriesTable {
         for Spanned { value: raw, .. } in &self.directories {
             let (Some(host), Some(guest)) = (&raw.host, &raw.guest) else { continue };
             let path = reader.existing_directory(host);
-            let Some(name) = reader.plain(guest) else { continue };
+            let Some(name) = reader.plain_text(guest) else { continue };
             let name = place_in_guest(reader, guest, &name, &out);
             let Some(path) = path else { continue };
             reader.grant_directory(&path, host, raw.write);
@@ -91,7 +91,7 @@ fn place_in_guest(
         && is_visible(name)
         && !name.split('/').any(|part| part == ".." || part == ".");
     if !fine {
-        reader.wrong(
+        reader.report(
             Problem::new(written.span.clone(), "this is no path for a guest")
                 .help("write a whole path without `.` and `..`, such as /assets"),
         );
@@ -100,7 +100,7 @@ fn place_in_guest(
     let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty()).collect();
     let name = format!("/{}", parts.join("/"));
     if fine && others.iter().any(|other| other.guest == name) {
-        reader.wrong(
+        reader.report(
             Problem::new(written.span.clone(), "this component has two directories here")
                 .help("choose another path for one of them"),
         );

@@ -47,14 +47,14 @@ impl AbilityTable for EnvironmentTable {
         let mut env = Vec::new();
         for (name, value) in &self.env {
             if !is_visible(&name.value) || name.value.contains('=') {
-                reader.wrong(
+                reader.report(
                     Problem::new(name.span.clone(), "this is no name for an environment variable")
                         .help("leave out `=` and control characters"),
                 );
             }
-            env.extend(reader.plain(value).map(|value| (name.value.clone(), value)));
+            env.extend(reader.plain_text(value).map(|value| (name.value.clone(), value)));
         }
-        let args: Vec<String> = self.args.iter().filter_map(|arg| reader.plain(arg)).collect();
+        let args: Vec<String> = self.args.iter().filter_map(|arg| reader.plain_text(arg)).collect();
         (!env.is_empty() || !args.is_empty()).then_some(EnvironmentConfig { env, args })
     }
 }

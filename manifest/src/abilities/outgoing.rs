@@ -34,7 +34,7 @@ impl AbilityTable for OutgoingTable {
     type Config = OutgoingConfig;
 
     fn read(&self, reader: &mut Reader<'_>) -> Option<OutgoingConfig> {
-        let origins = reader.words(&self.outgoing);
+        let origins = reader.parse_all(&self.outgoing);
         (!origins.is_empty()).then_some(OutgoingConfig(origins))
     }
 }

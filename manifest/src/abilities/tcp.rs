@@ -33,7 +33,7 @@ impl AbilityTable for TcpTable {
     type Config = TcpConfig;
 
     fn read(&self, reader: &mut Reader<'_>) -> Option<TcpConfig> {
-        let endpoints = reader.words(&self.tcp);
+        let endpoints = reader.parse_all(&self.tcp);
         (!endpoints.is_empty()).then_some(TcpConfig(endpoints))
     }
 }

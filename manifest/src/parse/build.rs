@@ -42,7 +42,7 @@ pub(super) fn manifest(
         .map(|component| (Arc::clone(&component.name), component))
         .collect();
     if components.is_empty() && reader.is_whole() {
-        reader.wrong(
+        reader.report(
             Problem::nowhere("the manifest has no component")
                 .help("add [component.NAME] with source = \"app.wasm\""),
         );
@@ -79,7 +79,7 @@ fn component(
     raw: &Spanned<raw::Component>,
     common: &Common<'_>,
 ) -> ComponentConfig {
-    reader.name(name, "component");
+    reader.check_name(name, "component");
     let raw = &raw.value;
     let own: Arc<str> = name.value.as_str().into();
     reader.component = own.clone();
@@ -92,7 +92,7 @@ fn component(
     let mut said = common.shared.faults();
     said.extend(common.shared.faults_within(&common.total));
     faults.retain(|fault| !said.contains(fault) || reader.blame(fault, &path).is_some());
-    reader.faults(faults, &path);
+    reader.report_faults(faults, &path);
     let source = raw.source.as_ref().and_then(|source| reader.file(source));
     if let Some(source) = &source {
         reader.places.hold(format!("the file of component `{own}`"), source);
@@ -102,21 +102,21 @@ fn component(
         limits,
         reuse: raw.reuse.as_ref().and_then(|raw| reuse(reader, &name.value, &raw.value)),
         grants: grants(reader, &raw.grants, written),
-        smoke: reader.words(&raw.smoke),
+        smoke: reader.parse_all(&raw.smoke),
         breaker: raw.breaker.as_ref().map(|raw| breaker(reader, &name.value, &raw.value)),
-        fail: raw.fail.as_ref().and_then(|fail| reader.word(fail)).unwrap_or_default(),
+        fail: raw.fail.as_ref().and_then(|fail| reader.parse(fail)).unwrap_or_default(),
         name: own,
     }
 }
 
 fn grants(reader: &mut Reader<'_>, raw: &raw::Grants, written: &[WrittenAbility]) -> GrantsConfig {
-    let reached = reader.words(&raw.outgoing_addresses);
+    let reached = reader.parse_all(&raw.outgoing_addresses);
     let reach = Reach {
         loopback: reached.contains(&Reached::Loopback),
         private: reached.contains(&Reached::Private),
         link_local: reached.contains(&Reached::LinkLocal),
     };
-    let stdio = raw.stdio.as_ref().and_then(|stdio| reader.word(stdio)).unwrap_or_default();
+    let stdio = raw.stdio.as_ref().and_then(|stdio| reader.parse(stdio)).unwrap_or_default();
     ability::read_grants(reader, written, (stdio, reach))
 }
 
@@ -128,7 +128,7 @@ fn reuse(reader: &mut Reader<'_>, name: &str, raw: &raw::Reuse) -> Option<ReuseC
         concurrency: small(raw.concurrency.unwrap_or_else(|| default(defaults::REUSE_CONCURRENCY))),
         idle: span(reader, raw.idle.as_ref(), defaults::REUSE_IDLE),
     };
-    reader.faults(reuse.faults(), &["component", name, "reuse"]);
+    reader.report_faults(reuse.faults(), &["component", name, "reuse"]);
     (reuse.exchanges > 1).then_some(reuse)
 }
 
@@ -138,7 +138,7 @@ fn breaker(reader: &mut Reader<'_>, name: &str, raw: &raw::Breaker) -> BreakerCo
         within: span(reader, raw.within.as_ref(), defaults::BREAKER_WITHIN),
         pause: span(reader, raw.pause.as_ref(), defaults::BREAKER_PAUSE),
     };
-    reader.faults(breaker.faults(), &["component", name, "breaker"]);
+    reader.report_faults(breaker.faults(), &["component", name, "breaker"]);
     breaker
 }
 
@@ -146,7 +146,7 @@ fn listen(reader: &mut Reader<'_>, raw: &raw::Listen) -> ListenConfig {
     let mut addresses: Vec<ListenAddr> = Vec::new();
     let written = raw.addr.as_ref().map(|addr| addr.value.as_slice()).unwrap_or_default();
     for one in written {
-        let address = match reader.word(one) {
+        let address = match reader.parse(one) {
             Some(ListenAddr::Unix(path)) => {
                 let path = reader.relative(&path);
                 reader.places.hold("a socket that is listened at", &path);
@@ -164,7 +164,7 @@ fn listen(reader: &mut Reader<'_>, raw: &raw::Listen) -> ListenConfig {
                 )
             };
             let help = "leave one of them out; [::] takes every address of IPv6 and of IPv4";
-            reader.wrong(Problem::new(one.text.span.clone(), what).help(help));
+            reader.report(Problem::new(one.text.span.clone(), what).help(help));
         }
         addresses.push(address);
     }
@@ -172,7 +172,7 @@ fn listen(reader: &mut Reader<'_>, raw: &raw::Listen) -> ListenConfig {
         None => addresses.push(default(defaults::ADDRESS)),
         Some(addr) if addr.value.is_empty() => {
             let problem = Problem::new(addr.span.clone(), "there is no address to listen at");
-            reader.wrong(problem.help("write one, or leave addr out for 127.0.0.1:8080"));
+            reader.report(problem.help("write one, or leave addr out for 127.0.0.1:8080"));
         }
         Some(_) => {}
     }
@@ -180,7 +180,7 @@ fn listen(reader: &mut Reader<'_>, raw: &raw::Listen) -> ListenConfig {
     ListenConfig {
         control: raw.control.as_ref().and_then(|control| socket(reader, control, &addresses)),
         addresses,
-        health: reader.word_or(raw.health_addr.as_ref(), off).0,
+        health: reader.parse_or(raw.health_addr.as_ref(), off).0,
     }
 }
 
@@ -197,7 +197,7 @@ fn socket(
     reader.places.hold("the control socket", &path);
     let taken = |address: &ListenAddr| matches!(address, ListenAddr::Unix(other) if *other == path);
     if addresses.iter().any(taken) {
-        reader.wrong(
+        reader.report(
             Problem::new(written.span.clone(), "requests are listened for at this path")
                 .help("choose another path for the control socket, or for the one in addr"),
         );
@@ -211,7 +211,7 @@ fn stop(reader: &mut Reader<'_>, raw: &raw::Stop) -> StopConfig {
         timeout: span(reader, raw.drain_timeout.as_ref(), defaults::DRAIN_TIMEOUT),
         linger: span(reader, raw.linger.as_ref(), defaults::LINGER),
     };
-    reader.faults(stop.faults(), &["stop"]);
+    reader.report_faults(stop.faults(), &["stop"]);
     stop
 }
 
@@ -220,12 +220,12 @@ fn swap(reader: &mut Reader<'_>, raw: &raw::Swap) -> SwapConfig {
         watch: raw.watch,
         compile: span(reader, raw.compile_timeout.as_ref(), defaults::COMPILE_TIMEOUT),
         compile_memory: reader
-            .word_or(raw.compile_memory.as_ref(), default::<ByteSize>(defaults::COMPILE_MEMORY))
+            .parse_or(raw.compile_memory.as_ref(), default::<ByteSize>(defaults::COMPILE_MEMORY))
             .0,
         retire: span(reader, raw.retire_timeout.as_ref(), defaults::RETIRE_TIMEOUT),
         retired: count(raw.max_retired, default(defaults::MAX_RETIRED)),
     };
-    reader.faults(swap.faults(), &["swap"]);
+    reader.report_faults(swap.faults(), &["swap"]);
     swap
 }
 
@@ -236,29 +236,29 @@ fn connection(reader: &mut Reader<'_>, raw: &raw::Listen, body_idle: Duration) -
         keep_alive: span(reader, raw.keep_alive_timeout.as_ref(), defaults::KEEP_ALIVE_TIMEOUT),
         body_idle,
         min_rate: reader
-            .word_or(raw.min_rate.as_ref(), default::<MinRateOrOff>(defaults::MIN_RATE))
+            .parse_or(raw.min_rate.as_ref(), default::<MinRateOrOff>(defaults::MIN_RATE))
             .0,
         prefetch: reader
-            .word_or(raw.prefetch_body.as_ref(), default::<ByteSize>(defaults::PREFETCH_BODY))
+            .parse_or(raw.prefetch_body.as_ref(), default::<ByteSize>(defaults::PREFETCH_BODY))
             .0,
         header_size: fitting(
-            reader.word_or(raw.max_header_size.as_ref(), default(defaults::MAX_HEADER_SIZE)),
+            reader.parse_or(raw.max_header_size.as_ref(), default(defaults::MAX_HEADER_SIZE)),
         ),
         headers: count(raw.max_headers, default(defaults::MAX_HEADERS)),
     };
     let mut faults = connection.faults();
     // That of the limits, where it has been said.
     faults.retain(|fault| fault.key != "body-idle-timeout");
-    reader.faults(faults, &["listen"]);
+    reader.report_faults(faults, &["listen"]);
     connection
 }
 
 fn total(reader: &mut Reader<'_>, raw: &raw::Total) -> TotalLimits {
     let total = TotalLimits {
         instances: count(raw.instances, default(defaults::MAX_INSTANCES)),
-        memory: raw.memory.as_ref().and_then(|memory| reader.word(memory)).map(|size| size.0),
+        memory: raw.memory.as_ref().and_then(|memory| reader.parse(memory)).map(|size| size.0),
     };
-    reader.faults(total.faults(), &["total"]);
+    reader.report_faults(total.faults(), &["total"]);
     total
 }
 
@@ -274,7 +274,7 @@ fn shared_limits(reader: &mut Reader<'_>, raw: &raw::Raw, total: &TotalLimits) -
     }
     let own = raw.limits.instances.is_some();
     faults.retain(|fault| own || fault.key != "instances");
-    reader.faults(faults, &["limits"]);
+    reader.report_faults(faults, &["limits"]);
     shared
 }
 
@@ -315,7 +315,7 @@ fn default_limits(instances: usize) -> ComponentLimits {
 /// `base`, changed by what is written.
 fn limits(reader: &mut Reader<'_>, raw: &raw::Limits, base: &ComponentLimits) -> ComponentLimits {
     let mut duration = |written: &Option<Written<HumanDuration>>, base: Duration| {
-        reader.word_or(written.as_ref(), HumanDuration(base)).0
+        reader.parse_or(written.as_ref(), HumanDuration(base)).0
     };
     let times = ComponentLimits {
         queue_wait: duration(&raw.queue_timeout, base.queue_wait),
@@ -326,10 +326,10 @@ fn limits(reader: &mut Reader<'_>, raw: &raw::Limits, base: &ComponentLimits) ->
         hook: duration(&raw.hook_timeout, base.hook),
         ..*base
     };
-    let total = reader.word_or(raw.exchange_timeout.as_ref(), DurationOrOff(base.total)).0;
-    let log_rate = reader.word_or(raw.log_rate.as_ref(), LogRateOrOff(base.log_rate)).0;
+    let total = reader.parse_or(raw.exchange_timeout.as_ref(), DurationOrOff(base.total)).0;
+    let log_rate = reader.parse_or(raw.log_rate.as_ref(), LogRateOrOff(base.log_rate)).0;
     let mut bound = |written: &Option<Written<ByteSize>>, base: Option<u64>| {
-        written.as_ref().and_then(|size| reader.word(size)).map(|size| size.0).or(base)
+        written.as_ref().and_then(|size| reader.parse(size)).map(|size| size.0).or(base)
     };
     ComponentLimits {
         instances: count(raw.instances, base.instances),
@@ -350,7 +350,7 @@ fn limits(reader: &mut Reader<'_>, raw: &raw::Limits, base: &ComponentLimits) ->
 }
 
 fn span(reader: &mut Reader<'_>, written: Option<&Written<HumanDuration>>, text: &str) -> Duration {
-    reader.word_or(written, default(text)).0
+    reader.parse_or(written, default(text)).0
 }
 
 /// One of the constants in [`defaults`].

@@ -11,9 +11,9 @@ use crate::error::Problem;
 impl Reader<'_> {
     /// A path, relative to the manifest.
     pub(super) fn path(&mut self, written: &Spanned<String>) -> Option<PathBuf> {
-        let text = self.plain(written)?;
+        let text = self.plain_text(written)?;
         if text.is_empty() {
-            self.wrong(
+            self.report(
                 Problem::new(written.span.clone(), "there is no path in it")
                     .help("write a path; a relative one is relative to the manifest"),
             );
@@ -80,7 +80,7 @@ impl Reader<'_> {
             "name another one, or make this one what it has to be"
         };
         let message = format!("the {what} {name} {why}");
-        self.wrong(Problem::new(written.span.clone(), message).help(help));
+        self.report(Problem::new(written.span.clone(), message).help(help));
     }
 }
 

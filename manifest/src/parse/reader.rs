@@ -77,8 +77,8 @@ impl<'a> Reader<'a> {
         self.text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
     }
 
-    /// Complains.
-    pub fn wrong(&mut self, problem: Problem) {
+    /// Adds a problem to those of the manifest.
+    pub fn report(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
@@ -117,7 +117,7 @@ impl<'a> Reader<'a> {
             Wrong::Form => Problem::new(written.span.clone(), "no name stands in ${…}")
                 .help("write ${NAME} for an environment variable, $$ for a dollar"),
         };
-        self.wrong(problem);
+        self.report(problem);
         None
     }
 
@@ -128,8 +128,8 @@ impl<'a> Reader<'a> {
     }
 
     /// What a short text means. The complaint does not show it: a variable in it may be a secret.
-    pub fn word<T: FromStr<Err = String>>(&mut self, written: &Written<T>) -> Option<T> {
-        let text = self.plain(&written.text)?;
+    pub fn parse<T: FromStr<Err = String>>(&mut self, written: &Written<T>) -> Option<T> {
+        let text = self.plain_text(&written.text)?;
         match text.parse() {
             Ok(value) => Some(value),
             Err(why) => {
@@ -139,31 +139,31 @@ impl<'a> Reader<'a> {
                 };
                 let mut problem = Problem::new(written.text.span.clone(), message);
                 problem.help = help.map(str::to_owned);
-                self.wrong(problem);
+                self.report(problem);
                 None
             }
         }
     }
 
     /// What each of several short texts means.
-    pub fn words<T: FromStr<Err = String>>(&mut self, written: &[Written<T>]) -> Vec<T> {
-        written.iter().filter_map(|written| self.word(written)).collect()
+    pub fn parse_all<T: FromStr<Err = String>>(&mut self, written: &[Written<T>]) -> Vec<T> {
+        written.iter().filter_map(|written| self.parse(written)).collect()
     }
 
     /// What is written, or `default`.
-    pub fn word_or<T: FromStr<Err = String>>(
+    pub fn parse_or<T: FromStr<Err = String>>(
         &mut self,
         written: Option<&Written<T>>,
         default: T,
     ) -> T {
-        written.and_then(|written| self.word(written)).unwrap_or(default)
+        written.and_then(|written| self.parse(written)).unwrap_or(default)
     }
 
     /// Text that goes to guests or the system as it is.
-    pub fn plain(&mut self, written: &Spanned<String>) -> Option<String> {
+    pub fn plain_text(&mut self, written: &Spanned<String>) -> Option<String> {
         let text = self.text(written)?;
         if text.contains('\0') {
-            self.wrong(
+            self.report(
                 Problem::new(written.span.clone(), "there is a NUL in it")
                     .help("leave it out; no program can be given one"),
             );
@@ -183,7 +183,7 @@ impl<'a> Reader<'a> {
         let found = self.stores.get(&name).cloned();
         if found.is_none() {
             let names: Vec<String> = self.stores.keys().cloned().collect();
-            self.unknown(written, "store", names.iter().map(String::as_str));
+            self.report_unknown(written, "store", names.iter().map(String::as_str));
         }
         // What is wrong with the store has been said.
         found.flatten()
@@ -192,7 +192,7 @@ impl<'a> Reader<'a> {
     /// Complains about a name that is empty or has control characters in it.
     pub fn expect_visible(&mut self, name: &Spanned<String>) {
         if !is_visible(&name.value) {
-            self.wrong(
+            self.report(
                 Problem::new(name.span.clone(), "this is no name")
                     .help("write at least one character, and no control characters"),
             );
@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Complains about `written`, which is none of `known`.
-    pub(super) fn unknown<'b>(
+    pub(super) fn report_unknown<'b>(
         &mut self,
         written: &Spanned<String>,
         what: &str,
@@ -213,11 +213,11 @@ impl<'a> Reader<'a> {
             None => format!("there is {}", names.join(", ")),
         };
         let message = format!("there is no {what} `{}`", written.value);
-        self.wrong(Problem::new(written.span.clone(), message).label("not there").help(help));
+        self.report(Problem::new(written.span.clone(), message).label("not there").help(help));
     }
 
     /// Whether a name can be one of a component or store.
-    pub(super) fn name(&mut self, name: &Spanned<String>, what: &str) {
+    pub(super) fn check_name(&mut self, name: &Spanned<String>, what: &str) {
         let fine = !name.value.is_empty()
             && name.value.len() <= 63
             && name
@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if !fine {
-            self.wrong(
+            self.report(
                 Problem::new(name.span.clone(), format!("this is no name for a {what}"))
                     .help("write it in small letters, digits and `-`, up to 63 of them"),
             );
@@ -233,7 +233,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Complains about `faults` of the limits in the table at `path`.
-    pub(super) fn faults(&mut self, faults: Vec<LimitFault>, path: &[&str]) {
+    pub(super) fn report_faults(&mut self, faults: Vec<LimitFault>, path: &[&str]) {
         for fault in faults {
             let span = self
                 .blame(&fault, path)
@@ -247,7 +247,7 @@ impl<'a> Reader<'a> {
             if let Some(other) = fault.clash.and_then(|key| self.span_below(path, key)) {
                 problem = problem.also(other, "beside this");
             }
-            self.wrong(problem.help(help));
+            self.report(problem.help(help));
         }
     }
 

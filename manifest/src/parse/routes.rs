@@ -54,7 +54,7 @@ fn implied(reader: &mut Reader<'_>, components: &Components) -> Vec<Route> {
         }],
         (Some(first), Some(_)) => {
             if reader.is_whole() {
-                reader.wrong(
+                reader.report(
                     Problem::nowhere("the manifest has several components, but no route").help(
                         format!("add [[route]] with path = \"/\" and component = \"{first}\""),
                     ),
@@ -79,7 +79,7 @@ fn route(
     let component = target.and_then(|target| known(reader, target, components));
     let chain = chain(reader, &route.chain, component.as_ref(), components);
     if let (true, Some(exact)) = (route.strip_prefix, &route.exact) {
-        reader.wrong(
+        reader.report(
             Problem::new(exact.span.clone(), "strip-prefix takes path; exact is no prefix")
                 .help("write path in place of exact, or leave strip-prefix out"),
         );
@@ -110,7 +110,7 @@ fn host(reader: &mut Reader<'_>, written: &Spanned<String>) -> Option<String> {
                 "write shop.example, or *.example for all names that end so; leave host out for all"
             };
             let problem = Problem::new(written.span.clone(), "this is no host");
-            reader.wrong(problem.help(help));
+            reader.report(problem.help(help));
             None
         }
     }
@@ -121,7 +121,7 @@ fn path(reader: &mut Reader<'_>, raw: &raw::Route, span: &Range<usize>) -> Optio
         (Some(path), None) => {
             let text = path_text(reader, path)?;
             if text != "/" && text.ends_with('/') {
-                reader.wrong(Problem::new(path.span.clone(), "there is a slash at its end").help(
+                reader.report(Problem::new(path.span.clone(), "there is a slash at its end").help(
                     format!(
                         "write {}: that is for the path itself and all below it",
                         path.value.trim_end_matches('/')
@@ -133,7 +133,7 @@ fn path(reader: &mut Reader<'_>, raw: &raw::Route, span: &Range<usize>) -> Optio
         }
         (None, Some(exact)) => path_text(reader, exact).map(PathPattern::Exact),
         (Some(path), Some(exact)) => {
-            reader.wrong(
+            reader.report(
                 Problem::new(exact.span.clone(), "a route has path or exact, not both")
                     .also(path.span.clone(), "beside this")
                     .help("leave one of them out"),
@@ -142,7 +142,7 @@ fn path(reader: &mut Reader<'_>, raw: &raw::Route, span: &Range<usize>) -> Optio
         }
         (None, None) => {
             if !reader.is_damaged(span) {
-                reader.wrong(
+                reader.report(
                     Problem::new(span.clone(), "this route has no path")
                         .help("add path = \"/\" for everything, or exact = \"/one\" for one path"),
                 );
@@ -155,7 +155,7 @@ fn path(reader: &mut Reader<'_>, raw: &raw::Route, span: &Range<usize>) -> Optio
 fn path_text(reader: &mut Reader<'_>, written: &Spanned<String>) -> Option<String> {
     let text = reader.text(written)?;
     let mut wrong = |message: &str, help: &str| {
-        reader.wrong(Problem::new(written.span.clone(), message).help(help));
+        reader.report(Problem::new(written.span.clone(), message).help(help));
         None
     };
     if !text.starts_with('/') {
@@ -190,10 +190,10 @@ fn methods(reader: &mut Reader<'_>, raw: &raw::Route) -> Vec<Method> {
     let Some(written) = &raw.methods else { return Vec::new() };
     if written.value.is_empty() {
         let problem = Problem::new(written.span.clone(), "this route is for no method");
-        reader.wrong(problem.help("name some, or leave methods out for all of them"));
+        reader.report(problem.help("name some, or leave methods out for all of them"));
     }
     let mut methods = Vec::new();
-    for verb in reader.words(&written.value) {
+    for verb in reader.parse_all(&written.value) {
         if !methods.contains(&verb.0) {
             methods.push(verb.0);
         }
@@ -210,7 +210,7 @@ fn known(
     let text = reader.text(written)?;
     let found = components.get_key_value(text.as_str()).map(|(name, _)| Arc::clone(name));
     if found.is_none() && reader.is_whole() {
-        reader.unknown(written, "component", components.keys().map(|name| &**name));
+        reader.report_unknown(written, "component", components.keys().map(|name| &**name));
     }
     found
 }
@@ -225,7 +225,7 @@ fn chain(
     for written in raw {
         let Some(plugin) = known(reader, written, components) else { continue };
         if Some(&plugin) == component {
-            reader.wrong(
+            reader.report(
                 Problem::new(
                     written.span.clone(),
                     format!("`{}` stands before itself", written.value),
@@ -234,7 +234,7 @@ fn chain(
             );
         }
         if chain.contains(&plugin) {
-            reader.wrong(
+            reader.report(
                 Problem::new(
                     written.span.clone(),
                     format!("`{}` is in this chain twice", written.value),
@@ -251,7 +251,7 @@ fn chain(
 fn refuse_too_long(reader: &mut Reader<'_>, chain: &[Spanned<String>], instances: usize) {
     let needed = chain.len() + 1;
     let Some(last) = chain.last().filter(|_| instances > 0 && needed > instances) else { return };
-    reader.wrong(
+    reader.report(
         Problem::new(last.span.clone(), "this chain is too long to be served")
             .label("the last one of it")
             .help(format!(
@@ -271,7 +271,7 @@ fn refuse_alike(reader: &mut Reader<'_>, routes: &[(Route, Range<usize>)]) {
         if let Some((_, first)) =
             before.into_iter().find(|(before, _)| overlap(&before.pattern.methods, methods))
         {
-            reader.wrong(
+            reader.report(
                 Problem::new(span.clone(), "two routes are for the same requests")
                     .label("the second one")
                     .also(first.clone(), "the first one")

@@ -27,8 +27,8 @@ fn store(
     name: &Spanned<String>,
     raw: &Spanned<raw::Store>,
 ) -> Option<StoreConfig> {
-    reader.name(name, "store");
-    let backend = reader.word(raw.value.backend.as_ref()?)?;
+    reader.check_name(name, "store");
+    let backend = reader.parse(raw.value.backend.as_ref()?)?;
     let raw::Store { path, url, .. } = &raw.value;
     let (wants_path, wants_url) = (backend == Backend::Disk, backend == Backend::Redis);
     for (key, value, wanted) in [("path", path, wants_path), ("url", url, wants_url)] {
@@ -36,11 +36,11 @@ fn store(
             Some(value) if !wanted => {
                 let problem =
                     Problem::new(value.span.clone(), format!("this backend has no {key}"));
-                reader.wrong(problem.help(format!("leave {key} out")));
+                reader.report(problem.help(format!("leave {key} out")));
             }
             None if wanted && !reader.is_damaged(&raw.span) => {
                 let problem = Problem::new(raw.span.clone(), format!("this store has no {key}"));
-                reader.wrong(problem.help(match key {
+                reader.report(problem.help(match key {
                     "path" => "add path = \"data.redb\"",
                     _ => "add url = \"redis://127.0.0.1:6379\"",
                 }));
@@ -69,7 +69,7 @@ fn redis(reader: &mut Reader<'_>, written: &Spanned<String>) -> Option<String> {
     let url = reader.text(written)?;
     if let Err(why) = super::redis::check(&url) {
         let (message, help) = why.split_once("; ").unwrap_or((&why, "write another URL"));
-        reader.wrong(Problem::new(written.span.clone(), message).help(help));
+        reader.report(Problem::new(written.span.clone(), message).help(help));
         return None;
     }
     Some(url)
@@ -90,7 +90,7 @@ fn refuse_alike(
             (one, other) => one == *other,
         });
         if let Some((_, first)) = alike {
-            reader.wrong(
+            reader.report(
                 Problem::new(name.span.clone(), "two stores are the same one")
                     .label("the second one")
                     .also(first.span.clone(), "the first one")
