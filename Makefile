@@ -76,6 +76,8 @@ lint: ## Check formatting, clippy and docs; a warning fails
 	@echo "README.md shows guest/examples/greet"
 	@awk '/^```rust$$/ { on = 1; next } /^```$$/ { on = 0 } on' README.md \
 	    | diff - guest/examples/greet/src/lib.rs
+	@echo "the diff of ARCHITECTURE.md applies"
+	@awk '/^```diff$$/ { on = 1; next } /^```$$/ { on = 0 } on' ARCHITECTURE.md | git apply --check
 	@echo "docs/guests.md and docs/plugins.md show guest/examples"
 	@for shown in guests/{events,events_p3,tally,tally_p3} plugins/{headers,apikey_p2}; do \
 	    example=$${shown#*/}; \

@@ -72,6 +72,9 @@ const RULES: &[(&str, &[&str])] = &[
             "host_net",
             "crate::http",
             "crate::component",
+            "crate::site",
+            "crate::serve",
+            "crate::admin",
             "crate::config",
         ],
     ),
@@ -84,6 +87,10 @@ const RULES: &[(&str, &[&str])] = &[
             "host_net",
             "crate::http",
             "crate::component",
+            "crate::site",
+            "crate::serve",
+            "crate::admin",
+            "crate::watch",
             "crate::lifecycle",
             "use host_lifecycle",
             "host_lifecycle::",
@@ -98,6 +105,12 @@ const RULES: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("lifecycle", &["hyper", "http", "wasmtime", "socket2", "host-"]),
     ("net", &["wasmtime", "wasmparser", "host-code", "host-keyvalue", "host-outgoing"]),
+    ("body", &["hyper", "tokio", "wasmtime", "host-"]),
+    ("clock", &["hyper", "http", "wasmtime", "host-"]),
+    ("manifest", &["hyper", "tokio", "wasmtime", "host-"]),
+    ("outgoing", &["wasmtime", "host-net", "host-lifecycle", "host-code", "host-keyvalue"]),
+    ("keyvalue", &["wasmtime", "host-net", "host-lifecycle", "host-code", "host-outgoing"]),
+    ("code", &["hyper", "host-net", "host-lifecycle", "host-manifest", "host-outgoing"]),
     ("system", &["hyper", "http", "wasmtime", "host-"]),
 ];
 
@@ -143,6 +156,34 @@ fn exit_numbers_stand_in_one_file() {
         .flat_map(|source| violations(&source, &["process::exit"]))
         .collect();
     assert!(others.is_empty(), "{}", others.join("\n"));
+}
+
+/// ARCHITECTURE.md says where to look: each file and folder that it names is there.
+#[test]
+fn what_the_architecture_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("there is one");
+    let (map, rest) = page.split_once("```diff").expect("it shows a diff");
+    let table = rest.split_once("## Where to change what").expect("it has a table").1;
+    // A file is named from the root, or from where its part of the page is about.
+    let within = [
+        "",
+        "host/src",
+        "host/src/http",
+        "host/src/site",
+        "host/src/component",
+        "host/src/component/imports",
+        "lifecycle/src",
+        "net/src",
+        "net/src/h1",
+        "net/src/h2",
+    ];
+    let is_path = |word: &&str| word.ends_with(".rs") || word.ends_with('/');
+    let named: Vec<&str> = map.split('`').chain(table.split('`')).filter(is_path).collect();
+    let there = |word: &str| within.iter().any(|folder| root.join(folder).join(word).exists());
+    let missing: Vec<_> = named.iter().filter(|word| !there(word)).collect();
+    assert!(named.len() > 100, "{} names", named.len());
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 fn violations(source: &Path, forbidden: &[&str]) -> Vec<String> {
