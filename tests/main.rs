@@ -93,4 +93,7 @@ mod unprivileged;
 mod watch;
 mod windows_door;
 mod windows_h1;
+mod windows_h1_close;
 mod windows_h2;
+mod windows_h2_begin;
+mod windows_queue;
