@@ -18,6 +18,7 @@ use super::code::shortage::is_shortage;
 use super::code::single_flight::{Flight, Flights, Version, Versions};
 use super::code::source::{Glance, Source};
 use super::generation::Generation;
+use super::load_progress::begin;
 use super::run::blueprint::{Blueprint, KeptCode, LinkedCode};
 use super::run::settings::Settings;
 use super::sandbox::guest_failure::GuestFailure;
@@ -46,8 +47,6 @@ pub struct Loader {
     code_loader: CodeLoader<LinkedCode>,
     largest: FileSizeLimit,
     number: AtomicU64,
-    /// Where the last load stands, for whoever drops it halfway.
-    step: Mutex<Step>,
     /// LinkedCode that is in use, by its digest: many components may be of one file.
     known: Mutex<HashMap<Arc<str>, Weak<LinkedCode>>>,
     flights: Flights<CompileOutcome>,
@@ -101,7 +100,6 @@ impl Loader {
             code_loader: CodeLoader::new(config, LinkedCode::link),
             largest: config.largest,
             number: AtomicU64::new(1),
-            step: Mutex::new(Step::Read),
             known: Mutex::default(),
             flights: Flights::default(),
             versions: Versions::default(),
@@ -113,7 +111,7 @@ impl Loader {
     /// # Errors
     /// See [`Rejected`].
     pub async fn read(&self, path: &Path) -> Result<Source, Rejected> {
-        self.begin(Step::Read);
+        begin(Step::Read);
         let (asked, largest): (PathBuf, _) = (path.to_owned(), self.largest);
         // A thread that hangs in a dead file system is left behind, one per try.
         let read = tokio::task::spawn_blocking(move || Source::read(&asked, largest));
@@ -250,7 +248,6 @@ impl Loader {
             if let Some(code) = loader.known(&of) {
                 return Ok(code);
             }
-            loader.begin(Step::Compile);
             let code = loader.code_loader.compile(&Arc::new(surveyed), &key, pace).await?;
             Ok(loader.learn(of, code))
         })
@@ -274,9 +271,9 @@ impl Loader {
         source: Source,
         pace: Urgency,
     ) -> Result<Result<Arc<LinkedCode>, (SurveyedSource, ArtefactKey)>, Rejected> {
-        self.begin(Step::Check);
+        begin(Step::Check);
         let surveyed = Arc::new(self.code_loader.survey(source).await?);
-        self.begin(Step::Compile);
+        begin(Step::Compile);
         match self.code_loader.find(&surveyed, pace).await? {
             CacheLookup::Code(code) => Ok(Ok(self.learn(surveyed.source.digest.clone(), *code))),
             CacheLookup::Nothing(key) => {
@@ -303,7 +300,7 @@ impl Loader {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let generation = Generation::new(number, blueprint);
         let path = generation.path().display();
-        self.begin(Step::Instantiate);
+        begin(Step::Instantiate);
         let trial = generation.instantiate().await.map_err(|why| {
             let wants = is_shortage(&why);
             let why = GuestFailure::from_error(&why);
@@ -311,28 +308,18 @@ impl Loader {
             let why = format!("{path} does not start: {why}");
             Rejected { passing, ..Rejected::at(Step::Instantiate, why) }
         })?;
-        self.begin(Step::OnStart);
+        begin(Step::OnStart);
         trial
             .run_hooks()
             .await
             .map_err(|why| Rejected::at(Step::OnStart, format!("{path} does not start: {why}")))?;
         for smoke in &generation.blueprint().settings.smoke {
-            self.begin(Step::Smoke);
+            begin(Step::Smoke);
             smoke.run(|request| generation.start_alone(request)).await.map_err(|why| {
                 Rejected::at(Step::Smoke, format!("{path} fails the smoke request {smoke}: {why}"))
             })?;
         }
         Ok(generation)
-    }
-
-    /// The step that the last load has come to.
-    #[must_use]
-    pub fn step(&self) -> Step {
-        *self.step.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(&self, step: Step) {
-        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
     }
 }
 

@@ -23,7 +23,9 @@ use super::retired::{RetiredGenerations, RetirementPolicy};
 use super::slot::{Site, Slot};
 use super::swap_target::SwapTarget;
 use super::swaps::{SwapContext, Swaps};
-use crate::component::{Generation, Keeper, Loader, Rejected, Step, Unmade, Urgency, Wanted};
+use crate::component::{
+    Generation, Keeper, LoadProgress, Loader, Rejected, Step, Unmade, Urgency, Wanted,
+};
 
 /// Changes that may wait for the one under way; the next one is told to come again.
 const MAX_WAITING: usize = 16;
@@ -105,10 +107,12 @@ impl Swapper {
         let attempt = if stopping.is_cancelled() {
             Err(Rejected::at(Step::Ask, STOPPING))
         } else {
+            let progress = LoadProgress::default();
+            let attempt = self.carry_out(change.command(), change.id(), change.settled());
             tokio::select! {
                 biased;
-                () = stopping.cancelled() => Err(Rejected::at(self.loader.step(), STOPPING)),
-                attempt = self.carry_out(change.command(), change.id(), change.settled()) => attempt,
+                () = stopping.cancelled() => Err(Rejected::at(progress.step(), STOPPING)),
+                attempt = progress.track(attempt) => attempt,
             }
         };
         match attempt {

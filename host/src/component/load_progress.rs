@@ -1,0 +1,67 @@
+//! Which step a load has come to, for whoever gives it up halfway.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::code::rejected::Step;
+
+tokio::task_local! {
+    static PROGRESS: LoadProgress;
+}
+
+/// The progress of one load. Cheap to clone: all clones are one.
+#[derive(Clone, Debug)]
+pub struct LoadProgress(Arc<AtomicU8>);
+
+impl Default for LoadProgress {
+    /// Of a load that is only asked for.
+    fn default() -> Self {
+        Self(Arc::new(AtomicU8::new(Step::Ask as u8)))
+    }
+}
+
+impl LoadProgress {
+    /// Runs a load whose steps are noted here. Dropping the future gives the load up.
+    pub async fn track<T>(&self, load: impl Future<Output = T>) -> T {
+        PROGRESS.scope(self.clone(), load).await
+    }
+
+    /// The step that the load has come to.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        let reached = self.0.load(Ordering::Relaxed);
+        Step::ALL.into_iter().find(|step| *step as u8 == reached).unwrap_or(Step::Ask)
+    }
+}
+
+/// Notes that the load of this task has come to a step. One that is not tracked notes nothing.
+pub(crate) fn begin(step: Step) {
+    // An error says that nothing tracks this load.
+    PROGRESS.try_with(|progress| progress.0.store(step as u8, Ordering::Relaxed)).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    /// Where a load stood was noted once for the process: a stop during a swap told of the step that another
+    /// component's compile had come to.
+    #[tokio::test]
+    async fn each_load_notes_its_own_steps() {
+        let (one, other) = (LoadProgress::default(), LoadProgress::default());
+        one.track(async { begin(Step::Smoke) }).await;
+        let given_up = other.track(async {
+            begin(Step::Compile);
+            pending::<()>().await;
+        });
+        tokio::select! {
+            biased;
+            () = given_up => {}
+            () = async {} => {}
+        }
+        begin(Step::Read);
+        assert_eq!((one.step(), other.step()), (Step::Smoke, Step::Compile));
+    }
+}
