@@ -11,6 +11,8 @@
 //!
 //! Without [`start`] no time is ever lost; so it is in tests on a paused clock.
 
+mod min_rate;
+
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
@@ -25,6 +27,8 @@ use std::time::Duration;
 
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
+
+pub use min_rate::MinRate;
 
 /// Between two beats: short beside any deadline, and cheap.
 const BEAT: Duration = Duration::from_millis(50);

@@ -104,7 +104,10 @@ const RULES: &[(&str, &[&str])] = &[
 /// Crate, and what it may not depend on. What it does not list it cannot name.
 const CRATES: &[(&str, &[&str])] = &[
     ("lifecycle", &["hyper", "http", "wasmtime", "socket2", "host-"]),
-    ("net", &["wasmtime", "wasmparser", "host-code", "host-keyvalue", "host-outgoing"]),
+    (
+        "net",
+        &["wasmtime", "wasmparser", "host-code", "host-keyvalue", "host-manifest", "host-outgoing"],
+    ),
     ("body", &["hyper", "tokio", "wasmtime", "host-"]),
     ("clock", &["hyper", "http", "wasmtime", "host-"]),
     ("manifest", &["hyper", "tokio", "wasmtime", "host-"]),

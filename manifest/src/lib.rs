@@ -35,5 +35,5 @@ pub use parse::{Grammar, load, parse, schema};
 pub use stamp::Stamp;
 pub use units::{
     ByteSize, DurationOrOff, GrantFlag, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
-    MinRate, MinRateOrOff, SmokeCheck,
+    MinRateConfig, MinRateOrOff, SmokeCheck,
 };

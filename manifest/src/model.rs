@@ -11,7 +11,7 @@ use strum::{EnumString, VariantNames};
 
 use crate::grants::GrantsConfig;
 use crate::routes::RoutePattern;
-use crate::units::{ListenAddr, MinRate, SmokeCheck};
+use crate::units::{ListenAddr, MinRateConfig, SmokeCheck};
 
 /// A manifest in force. `host serve app.wasm` makes one of a single component from its flags.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +78,7 @@ pub struct ConnectionLimits {
     /// No byte of a body moved for this long.
     pub body_idle: Duration,
     /// The slowest that a peer may send a body or take an answer; none for any.
-    pub min_rate: Option<MinRate>,
+    pub min_rate: Option<MinRateConfig>,
     /// Bytes of a request body, of a length that its head says, that is read before an instance is
     /// taken; 0 for never.
     pub prefetch: u64,

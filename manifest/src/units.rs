@@ -75,7 +75,7 @@ impl FromStr for ByteSize {
 
 /// The slowest that a peer may be, while it is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MinRate {
+pub struct MinRateConfig {
     /// On average over a window.
     pub bytes_per_second: u64,
     /// Over which it is measured.
@@ -84,26 +84,10 @@ pub struct MinRate {
     pub grace: Duration,
 }
 
-impl MinRate {
-    /// Bytes that a window must have.
-    #[must_use]
-    pub fn of_a_window(&self) -> u64 {
-        self.bytes_per_second.saturating_mul(self.window.as_secs())
-    }
-
-    /// How long so many bytes of a window may take.
-    #[must_use]
-    pub fn time_for(&self, bytes: u64) -> Duration {
-        let nanos = self.window.as_nanos().saturating_mul(bytes.into());
-        let nanos = nanos / u128::from(self.of_a_window()).max(1);
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-}
-
 /// Bytes per second that a peer must move at least, or `off` for none: `240B/s`, `1KiB/s`; without
 /// `/s` the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MinRateOrOff(pub Option<MinRate>);
+pub struct MinRateOrOff(pub Option<MinRateConfig>);
 
 impl FromStr for MinRateOrOff {
     type Err = String;
@@ -111,7 +95,7 @@ impl FromStr for MinRateOrOff {
     fn from_str(text: &str) -> Result<Self, String> {
         let (window, grace) = (defaults::MIN_RATE_WINDOW, defaults::MIN_RATE_GRACE);
         let rate = per_second(text, "240B/s or 1KiB/s")?;
-        Ok(Self(rate.map(|bytes_per_second| MinRate { bytes_per_second, window, grace })))
+        Ok(Self(rate.map(|bytes_per_second| MinRateConfig { bytes_per_second, window, grace })))
     }
 }
 

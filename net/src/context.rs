@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use host_clock::MinRate;
 use host_lifecycle::{PhaseWatch, Tracker};
-use host_manifest::MinRate;
 
 use super::scarcity::Scarcity;
 

@@ -4,7 +4,7 @@
 //! What a peer takes buys it time: a window of the rate for as many bytes as a window asks for. So the rate
 //! holds over the whole of an answer, however unevenly bytes are seen to go.
 
-use host_manifest::MinRate;
+use host_clock::MinRate;
 use tokio::time::{Duration, Instant};
 
 /// The kernel tells of what a peer has taken in steps: as large as a segment on loopback, whatever the pace of

@@ -27,7 +27,7 @@ fn defaults_are_those_of_the_help() {
     assert_eq!(manifest.components["app"].limits.total, None);
     assert_eq!(manifest.components["app"].limits.memory, 128 << 20);
     let min_rate = manifest.connection.min_rate.unwrap();
-    assert_eq!((min_rate.bytes_per_second, min_rate.of_a_window()), (240, 2400));
+    assert_eq!((min_rate.bytes_per_second, min_rate.window.as_secs()), (240, 10));
     assert_eq!(manifest.connection.prefetch, 64 << 10);
     assert_eq!(serve.cache, CacheSetting::Default);
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_manifest::{ComponentConfig, MinRate};
+use host_clock::MinRate;
+use host_manifest::ComponentConfig;
 use tracing::warn;
 
 use super::blame::ExchangeError;

@@ -152,8 +152,8 @@ mod tests {
     use std::future::pending;
     use std::time::Duration;
 
+    use host_clock::MinRate;
     use host_clock::Moment;
-    use host_manifest::MinRate;
     use http::Response;
     use http_body_util::Empty;
     use hyper::server::conn::http1;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use host_clock::MinRate;
 use host_clock::Moment;
-use host_manifest::MinRate;
 use http::header::EXPECT;
 use http::{Request, Response};
 

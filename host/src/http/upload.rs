@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use host_body::{FrameHook, HookedBody, PolledFrame};
+use host_clock::MinRate;
 use host_clock::Moment;
-use host_manifest::MinRate;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};

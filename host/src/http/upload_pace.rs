@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use host_manifest::MinRate;
+use host_clock::MinRate;
 
 /// What a client owes yet of the window that it is in.
 #[derive(Clone, Copy, Debug)]

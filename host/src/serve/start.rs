@@ -11,6 +11,8 @@ use std::process;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use host_clock::MinRate;
+use host_manifest::MinRateConfig;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -183,7 +185,7 @@ fn terms(manifest: &Manifest) -> Terms {
     let connection = &manifest.connection;
     Terms {
         headers: connection.headers,
-        min_rate: connection.min_rate,
+        min_rate: connection.min_rate.map(min_rate),
         prefetch: connection.prefetch,
     }
 }
@@ -194,9 +196,14 @@ fn connection_limits(manifest: &Manifest) -> net::PeerLimits {
         head: connection.head,
         keep_alive: connection.keep_alive,
         stall: connection.body_idle,
-        min_rate: connection.min_rate,
+        min_rate: connection.min_rate.map(min_rate),
         linger: manifest.stop.linger,
         header_size: connection.header_size,
         headers: connection.headers,
     }
+}
+
+fn min_rate(config: MinRateConfig) -> MinRate {
+    let MinRateConfig { bytes_per_second, window, grace } = config;
+    MinRate { bytes_per_second, window, grace }
 }

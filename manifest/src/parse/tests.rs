@@ -59,7 +59,7 @@ fn the_process_is_as_it_is_said() {
     assert_eq!(manifest.listen.health, "127.0.0.1:8081".parse::<SocketAddr>().ok());
     assert_eq!(manifest.connection.header_size, 64 * 1024);
     let min_rate = manifest.connection.min_rate.expect("not off");
-    assert_eq!((min_rate.bytes_per_second, min_rate.of_a_window()), (1024, 10 * 1024));
+    assert_eq!((min_rate.bytes_per_second, min_rate.window.as_secs()), (1024, 10));
     assert_eq!(manifest.connection.prefetch, 16 * 1024);
     assert_eq!(manifest.stop.timeout, Duration::from_secs(40));
     assert!(manifest.swap.watch);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use host_manifest::MinRate;
+use host_clock::MinRate;
 use hyper::rt::Executor;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
