@@ -2,7 +2,8 @@
 
 use std::{io, process};
 
-use crate::lifecycle::{Cause, Ending, StopReport};
+use host_lifecycle::{Cause, Ending, StopReport};
+
 use crate::outlet;
 
 /// How the process ends. `docs/stopping.md` and the README print this table; `docs/control.md` the
@@ -96,7 +97,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::lifecycle::Signal;
+    use host_lifecycle::Signal;
 
     fn report(cut: u64, dropped: u64, cut_short_by: Option<Cause>) -> StopReport {
         StopReport { took: Duration::ZERO, finished: 7, cut, dropped, cut_short_by, failed: false }

@@ -32,9 +32,5 @@ mod terminal;
 mod threads;
 mod watch;
 
-use host_lifecycle as lifecycle;
-use host_net as net;
-use host_system::{descriptors, shortage, unix_socket};
-
 #[cfg(test)]
 mod layers;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use host_code::CompileBounds;
+use host_system::descriptors;
 use tracing::{info, warn};
 
 use crate::component::FileSizeLimit;
 use crate::config::ServeConfig;
-use crate::{cgroup, descriptors, size, threads};
+use crate::{cgroup, size, threads};
 
 /// Threads that the process needs beside its first: for the log, the lifecycle and both clocks, the
 /// workers, those for what blocks, what watches; and a few for what comes and goes.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use host_keyvalue::Trouble;
+use host_lifecycle::NotNow;
 use tokio::time::Instant;
 
 use crate::component::Rejected;
@@ -11,8 +12,6 @@ use crate::control::schema::{
     ConnectionStatus, GenerationState, GenerationStatus, InstanceCount, LastChange, ProtocolName,
     StoreStatus,
 };
-use crate::lifecycle::NotNow;
-use crate::net;
 use crate::site::{App, BreakerState, GenerationInfo, GenerationRole, SwapOutcome, SwapRecord};
 
 pub(super) fn refusal(why: NotNow) -> CommandError {
@@ -86,21 +85,21 @@ pub(super) fn generation(listed: GenerationInfo) -> GenerationStatus {
     }
 }
 
-pub(super) fn connection(state: net::ConnectionInfo) -> ConnectionStatus {
+pub(super) fn connection(state: host_net::ConnectionInfo) -> ConnectionStatus {
     ConnectionStatus {
         id: state.id,
         peer: state.peer,
         listener: state.listener,
         protocol: match state.protocol {
-            net::ConnectionProtocol::Unknown => ProtocolName::Unknown,
-            net::ConnectionProtocol::Http1 => ProtocolName::Http1,
-            net::ConnectionProtocol::Http2 => ProtocolName::Http2,
+            host_net::ConnectionProtocol::Unknown => ProtocolName::Unknown,
+            host_net::ConnectionProtocol::Http1 => ProtocolName::Http1,
+            host_net::ConnectionProtocol::Http2 => ProtocolName::Http2,
         },
         state: match state.doing {
-            net::Activity::Idle => ConnectionActivity::Idle,
-            net::Activity::Reading => ConnectionActivity::Reading,
-            net::Activity::Serving => ConnectionActivity::Serving,
-            net::Activity::Writing => ConnectionActivity::Writing,
+            host_net::Activity::Idle => ConnectionActivity::Idle,
+            host_net::Activity::Reading => ConnectionActivity::Reading,
+            host_net::Activity::Serving => ConnectionActivity::Serving,
+            host_net::Activity::Writing => ConnectionActivity::Writing,
         },
         age_ms: millis(state.age),
         idle_ms: millis(state.idle),

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use host_keyvalue::Stores;
+use host_lifecycle::Lifecycle;
 use tokio::sync::watch;
 
 use crate::config::{ControlSetting, ServeConfig};
 use crate::control::schema::StopEnd;
 use crate::control::{self, ControlServer, HealthServer, SocketChoice};
 use crate::exit::Exit;
-use crate::lifecycle::Lifecycle;
 use process::Admin;
 
 pub(crate) use process::Serving;

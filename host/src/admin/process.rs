@@ -8,6 +8,7 @@ use std::process;
 use std::sync::Arc;
 
 use host_keyvalue::Stores;
+use host_lifecycle::{Cause, Commander, Lifecycle, NotNow, PhaseWatch, Trackers};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -20,8 +21,6 @@ use crate::control::schema::{
     InstanceCount, SCHEMA, Status, StopEnd, StopProgress, StopStatus,
 };
 use crate::control::{CommandFuture, Host};
-use crate::lifecycle::{Cause, Commander, Lifecycle, NotNow, PhaseWatch, Trackers};
-use crate::net;
 use crate::resources;
 use crate::site::{Slot, SwapCommand, Swaps};
 
@@ -147,7 +146,10 @@ impl Host for Admin {
     }
 
     fn connections(&self) -> Vec<ConnectionStatus> {
-        net::connections(&self.trackers.connections).into_iter().map(convert::connection).collect()
+        host_net::connections(&self.trackers.connections)
+            .into_iter()
+            .map(convert::connection)
+            .collect()
     }
 
     fn generations(&self) -> Vec<GenerationStatus> {

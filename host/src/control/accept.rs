@@ -4,6 +4,7 @@
 use std::io;
 use std::time::Duration;
 
+use host_system::shortage::{PastShortage, Shortage};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::yield_now;
@@ -14,7 +15,6 @@ use tracing::{info, warn};
 
 use super::connection_limit::ConnectionLimit;
 use super::deadlines::Deadlines;
-use crate::shortage::{PastShortage, Shortage};
 
 /// After an error of accept(2): enough not to spin when the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -4,11 +4,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use host_system::shortage::{PastShortage, Shortage};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::deadlines::Deadlines;
-use crate::shortage::{PastShortage, Shortage};
 
 /// The limit of one server. Clones share it.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
 
+use host_lifecycle::{Alarm, Phase, PhaseWatch};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use socket2::SockRef;
@@ -15,7 +16,6 @@ use super::connection;
 use super::connection_limit::ConnectionLimit;
 use super::reply::{self, ReplyBody};
 use super::schema::PhaseName;
-use crate::lifecycle::{Alarm, Phase, PhaseWatch};
 
 /// Probes come one at a time from a few places.
 const MOST_CONNECTIONS: usize = 64;

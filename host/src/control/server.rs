@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
+use host_lifecycle::Alarm;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -29,7 +30,6 @@ use super::schema::{
 };
 use super::socket::ControlSocket;
 use super::{CommandFuture, Host};
-use crate::lifecycle::Alarm;
 
 /// Operators at once: a few terminals, and scripts that poll.
 const MOST_CONNECTIONS: usize = 32;

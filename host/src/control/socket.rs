@@ -14,7 +14,7 @@ use socket2::Socket;
 use thiserror::Error;
 use tracing::{info, warn};
 
-use crate::unix_socket::{self, OwnedPath, PathError};
+use host_system::unix_socket::{self, OwnedPath, PathError};
 
 /// Operators that the kernel holds for us while as many as may be are served.
 const BACKLOG: i32 = 128;

@@ -4,11 +4,11 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use host_system::unix_socket;
 use thiserror::Error;
 
 use crate::config::CtlTarget;
 use crate::control;
-use crate::unix_socket;
 
 /// Why there is no host to ask.
 #[derive(Debug, Error, PartialEq, Eq)]

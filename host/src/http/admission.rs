@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use host_clock::MinRate;
 use host_manifest::ComponentConfig;
+use host_net::Scarcity;
 use tracing::warn;
 
 use super::blame::ExchangeError;
 use super::failure::Failure;
 use super::pipeline::Pipeline;
 use crate::component::Generation;
-use crate::net::Scarcity;
 use crate::site::{BreakerState, CircuitBreaker, InstancePermit, Slot};
 
 /// A slow peer that is cut because requests wait has gone after this.

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use host_lifecycle::{Name, Tracker};
 use http_body::Body as _;
 use tracing::{debug, warn};
 
@@ -11,7 +12,6 @@ use super::admission::Admitted;
 use super::blame::{Awaited, Blame, ExchangeError, blame};
 use super::peer_fault::PeerFault;
 use crate::component::{CutReason, GuestFailure, Running, WasiBody};
-use crate::lifecycle::{Name, Tracker};
 
 /// Lets guests work on after their responses. Cheap to clone.
 #[derive(Clone, Debug)]

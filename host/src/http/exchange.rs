@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use host_clock::Moment;
+use host_lifecycle::{Guard, Tracker};
 use host_manifest::Fail;
 use http::header::TE;
 use http::{Method, Request, Response, StatusCode};
@@ -26,7 +27,6 @@ use super::pipeline::Pipeline;
 use super::response_body::ResponseBody;
 use super::upload::{self, UploadLimits, declared_length};
 use crate::component::{Generation, GuestFailure, Running, WasiBody};
-use crate::lifecycle::{Guard, Tracker};
 
 /// What all exchanges share.
 #[derive(Debug)]

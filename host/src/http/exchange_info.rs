@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{Method, Request, Uri};
 
-use crate::lifecycle::Guard;
+use host_lifecycle::Guard;
 
 /// What an exchange is called in logs and among the survivors of a drain.
 #[derive(Debug)]

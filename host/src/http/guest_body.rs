@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use host_body::PolledFrame;
+use host_lifecycle::Guard;
 use http_body::{Body as _, Frame};
 use tokio::task::yield_now;
 use tracing::{debug, info, warn};
@@ -24,7 +25,6 @@ use super::deadlines::Deadlines;
 use super::exchange_info::ExchangeInfo;
 use super::peer_fault::{PeerFault, UploadFault};
 use crate::component::{CutReason, GuestFailure, Running, WasiBody};
-use crate::lifecycle::Guard;
 
 /// Empty frames taken from a guest in one go, before others get their turn. They are dropped:
 /// forwarded over HTTP/2 they would grow the heap (wasmtime advisory f8mm).

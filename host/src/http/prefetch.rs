@@ -166,7 +166,7 @@ mod tests {
     use super::super::peer_fault::{PeerFault, UploadFault};
     use super::super::upload::{UploadLimits, receive};
     use super::*;
-    use crate::net::RequestBody;
+    use host_net::RequestBody;
 
     const SECOND: Duration = Duration::from_secs(1);
     const RATE: MinRate = MinRate {

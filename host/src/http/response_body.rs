@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use host_lifecycle::Guard;
 use http_body::{Body, Frame, SizeHint};
 
 use super::blame::ExchangeError;
 use super::guest_body::GuestBody;
-use crate::lifecycle::Guard;
 
 /// A response body, of the guest or of the host. Dropping it ends the exchange, and the guest with
 /// it unless all of the body was delivered.

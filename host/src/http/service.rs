@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use host_clock::MinRate;
-use host_clock::Moment;
+use host_clock::{MinRate, Moment};
+use host_lifecycle::Tracker;
+use host_net::{RequestBody, Scarcity};
 use http::header::EXPECT;
 use http::{Request, Response};
 
@@ -25,8 +26,6 @@ use super::upload::{self, UploadBody, UploadLimits, declared_length};
 use super::validate::{self, Checked};
 use crate::component::{Hops, WasiBody};
 use crate::date;
-use crate::lifecycle::Tracker;
-use crate::net::{self, RequestBody, Scarcity};
 use crate::site::Slot;
 
 /// Serves exchanges: the service that the network is handed. Cloning gives another handle.
@@ -161,7 +160,7 @@ impl Inner {
     }
 }
 
-impl net::Service for Exchanges {
+impl host_net::Service for Exchanges {
     type Body = ResponseBody;
 
     fn call(
@@ -176,12 +175,12 @@ impl net::Service for Exchanges {
         }
     }
 
-    fn refusal(&self, why: net::Refusal) -> Bytes {
+    fn refusal(&self, why: host_net::Refusal) -> Bytes {
         error_bytes(match why {
-            net::Refusal::HeadTooSlow => Failure::HeadTooSlow,
-            net::Refusal::Malformed(why) => Failure::Malformed(why),
-            net::Refusal::NoRoom => Failure::AtLimit,
-            net::Refusal::Stopping => Failure::Cut,
+            host_net::Refusal::HeadTooSlow => Failure::HeadTooSlow,
+            host_net::Refusal::Malformed(why) => Failure::Malformed(why),
+            host_net::Refusal::NoRoom => Failure::AtLimit,
+            host_net::Refusal::Stopping => Failure::Cut,
         })
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use host_body::{FrameHook, HookedBody, PolledFrame};
-use host_clock::MinRate;
-use host_clock::Moment;
+use host_clock::{MinRate, Moment};
+use host_net::{Hurry, RequestBody, Scarcity};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
@@ -18,7 +18,6 @@ use super::peer_fault::{PeerFault, UploadFault};
 use super::pipeline::Pipeline;
 use super::upload_pace::UploadPace;
 use crate::component::{BodyError, WasiBody};
-use crate::net::{self, Hurry, RequestBody, Scarcity};
 
 /// What the head says of the body's length.
 pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
@@ -211,13 +210,13 @@ impl UploadBody {
     }
 
     /// What the guest is told of a body that breaks off.
-    fn broken(&self, why: net::BodyError) -> BodyError {
+    fn broken(&self, why: host_net::BodyError) -> BodyError {
         match why {
-            net::BodyError::Peer(why) => {
+            host_net::BodyError::Peer(why) => {
                 self.peer_fault.set(UploadFault::BrokenOff);
                 why.into()
             }
-            net::BodyError::Over => BodyError::ConnectionTerminated,
+            host_net::BodyError::Over => BodyError::ConnectionTerminated,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use host_lifecycle::{Cause, Tracker};
 use tracing::info;
 
 use super::process::Process;
@@ -11,7 +12,6 @@ use crate::component::{
     MemoryBudget, StopProcess,
 };
 use crate::config::ServeConfig;
-use crate::lifecycle::{Cause, Tracker};
 use crate::outfit::Outfit;
 use crate::progress;
 use crate::resources;

@@ -11,16 +11,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use host_keyvalue::Stores;
+use host_lifecycle::{Commander, Ending, Lifecycle, StopPlan};
 use host_manifest::escape;
+use host_system::descriptors;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
 
 use crate::admin::AdminServers;
 use crate::config::ServeConfig;
-use crate::descriptors;
 use crate::exit::Exit;
-use crate::lifecycle::{Commander, Ending, Lifecycle, StopPlan};
 use crate::log;
 use crate::outlet;
 use crate::resources;

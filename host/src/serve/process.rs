@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use host_keyvalue::Stores;
 
-use crate::lifecycle::{Commander, Hangups, PhaseWatch, Trackers};
+use host_lifecycle::{Commander, Hangups, PhaseWatch, Trackers};
 
 /// A line waits this long for a reader that does not read: neither start nor end may hang.
 pub(super) const LINE_PATIENCE: Duration = Duration::from_secs(1);

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use host_clock::MinRate;
+use host_lifecycle::Ready;
 use host_manifest::MinRateConfig;
+use host_net::{Acceptor, Listener};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,8 +28,6 @@ use crate::admin::Serving;
 use crate::component::Loader;
 use crate::config::{ListenAddr, Manifest, ServeConfig};
 use crate::http::{Exchanges, Terms};
-use crate::lifecycle::Ready;
-use crate::net::{self, Acceptor, Listener};
 use crate::outlet;
 use crate::resources;
 use crate::site::{SiteBuilder, Slot};
@@ -64,13 +64,13 @@ impl Bound {
     fn bind(addresses: &[ListenAddr]) -> anyhow::Result<Self> {
         let bind = |address: &ListenAddr| {
             let address = match address {
-                ListenAddr::Tcp(address) => net::ListenAddress::Tcp(*address),
-                ListenAddr::Unix(path) => net::ListenAddress::Unix(path),
+                ListenAddr::Tcp(address) => host_net::ListenAddress::Tcp(*address),
+                ListenAddr::Unix(path) => host_net::ListenAddress::Unix(path),
             };
-            Ok(net::bind(&address)?)
+            Ok(host_net::bind(&address)?)
         };
         let listeners = addresses.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
-        net::warn_of_refusals(&listeners);
+        host_net::warn_of_refusals(&listeners);
         Ok(Self { listeners })
     }
 
@@ -154,16 +154,17 @@ impl Listening {
         let Self { listeners, slot, swapping } = self;
         let mut tasks = JoinSet::new();
         let (manifest, trackers) = (&config.manifest, &process.trackers);
-        let (phase, scarcity) = (process.phase.clone(), net::Scarcity::new());
+        let (phase, scarcity) = (process.phase.clone(), host_net::Scarcity::new());
         let (exchanges, afterwork) = (trackers.exchanges.clone(), trackers.afterwork.clone());
         let service = Exchanges::new(slot, exchanges, afterwork, terms(manifest), scarcity.clone());
-        let context = net::ConnectionContext {
+        let context = host_net::ConnectionContext {
             phase,
             connections: trackers.connections.clone(),
             limits: connection_limits(manifest),
             scarcity,
         };
-        let room = net::Room::new(resources::connections(config), trackers.connections.clone());
+        let room =
+            host_net::Room::new(resources::connections(config), trackers.connections.clone());
         for (listener, token) in listeners {
             let acceptor = Acceptor::new(listener, context.clone(), service.clone(), room.clone())?;
             tasks.spawn(acceptor.run(token));
@@ -190,9 +191,9 @@ fn terms(manifest: &Manifest) -> Terms {
     }
 }
 
-fn connection_limits(manifest: &Manifest) -> net::PeerLimits {
+fn connection_limits(manifest: &Manifest) -> host_net::PeerLimits {
     let connection = &manifest.connection;
-    net::PeerLimits {
+    host_net::PeerLimits {
         head: connection.head,
         keep_alive: connection.keep_alive,
         stall: connection.body_idle,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use host_lifecycle::{Hangups, Phase, PhaseWatch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -10,7 +11,6 @@ use super::loading::keeper;
 use super::process::Process;
 use crate::component::Loader;
 use crate::config::ServeConfig;
-use crate::lifecycle::{Hangups, Phase, PhaseWatch};
 use crate::lint;
 use crate::site::{
     Reloads, RetirementPolicy, SiteBuilder, Slot, SwapOutcome, Swapper, Swaps, Trigger,

@@ -1,11 +1,11 @@
 //! What several abilities refuse alike.
 
 use host_manifest::ComponentConfig;
+use host_system::descriptors;
 use wasmtime_wasi::TrappableError;
 
 use crate::component::sandbox::log_limit::log_limited;
 use crate::component::sandbox::state::GuestState;
-use crate::descriptors;
 
 /// A result as a guest sees it.
 pub(crate) fn guest_result<T, E>(

@@ -8,6 +8,7 @@ use host_manifest::abilities::{AbilitySyntax, OUTGOING};
 use host_manifest::escape::quote;
 use host_manifest::{ComponentConfig, OutgoingConfig};
 use host_outgoing::{ClientLimits, HttpClient, SendError, Timeouts, Trust};
+use host_system::descriptors;
 use http::{Request, Uri};
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
@@ -18,7 +19,6 @@ use crate::component::sandbox::grants::{Grant, HttpSender, Sending};
 use crate::component::sandbox::hops::Hops;
 use crate::component::sandbox::identity::Identity;
 use crate::component::sandbox::log_limit::log_limited;
-use crate::descriptors;
 
 /// The ability.
 pub(super) struct OutgoingAbility;
