@@ -12,14 +12,14 @@ use hyper_util::client::legacy::connect::{CaptureConnection, Connected, Connecti
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead as _, ReadBuf};
 
-use crate::layer::{IoHooks, Layer};
+use crate::hooked_io::{HookedIo, IoHook};
 use crate::wire::Wire;
 
 /// What is under HTTP: TCP, perhaps with TLS.
 pub(crate) type Secured = MaybeHttpsStream<TokioIo<Wire>>;
 
 /// A connection that counts what is read from it.
-pub(crate) type Counted = Layer<TokioIo<Secured>, ConnectionRecord>;
+pub(crate) type Counted = HookedIo<TokioIo<Secured>, ConnectionRecord>;
 
 /// What is known of a connection. Travels with what the pool tells of it; all clones are one.
 #[derive(Clone, Debug, Default)]
@@ -57,11 +57,11 @@ impl ConnectionRecord {
 
 impl Counted {
     pub(crate) fn new(io: Secured) -> TokioIo<Self> {
-        TokioIo::new(Self { io: TokioIo::new(io), hooks: ConnectionRecord::default() })
+        TokioIo::new(Self { io: TokioIo::new(io), hook: ConnectionRecord::default() })
     }
 }
 
-impl IoHooks<TokioIo<Secured>> for ConnectionRecord {
+impl IoHook<TokioIo<Secured>> for ConnectionRecord {
     fn read(
         &mut self,
         io: &mut TokioIo<Secured>,
@@ -78,6 +78,6 @@ impl IoHooks<TokioIo<Secured>> for ConnectionRecord {
 
 impl Connection for Counted {
     fn connected(&self) -> Connected {
-        self.io.inner().connected().extra(self.hooks.clone())
+        self.io.inner().connected().extra(self.hook.clone())
     }
 }

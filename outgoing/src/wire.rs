@@ -16,14 +16,14 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{self, Sleep};
 
-use crate::layer::{IoHooks, Layer};
+use crate::hooked_io::{HookedIo, IoHook};
 
 /// A TCP connection with what counts it.
-pub(crate) type Wire = Layer<TcpStream, TcpHooks>;
+pub(crate) type Wire = HookedIo<TcpStream, TcpHook>;
 
 /// What a [`Wire`] adds to a socket.
 #[derive(Debug)]
-pub(crate) struct TcpHooks {
+pub(crate) struct TcpHook {
     abort: AbortHandle,
     /// The last bytes that moved were the peer's.
     heard: bool,
@@ -68,9 +68,9 @@ struct Aborted {
 
 impl Wire {
     pub(crate) fn new(tcp: TcpStream, permit: OwnedSemaphorePermit) -> Self {
-        let hooks =
-            TcpHooks { abort: AbortHandle::default(), heard: false, deaf: None, _permit: permit };
-        Self { io: tcp, hooks }
+        let hook =
+            TcpHook { abort: AbortHandle::default(), heard: false, deaf: None, _permit: permit };
+        Self { io: tcp, hook }
     }
 }
 
@@ -96,7 +96,7 @@ fn has_ended(tcp: &TcpStream) -> io::Result<bool> {
     Ok(ahead(tcp)? == Some(0))
 }
 
-impl TcpHooks {
+impl TcpHook {
     /// Whether there is something to read on a connection that cannot be written to: the end that the
     /// peer has made of what it said is something, and that of a reset is not.
     fn has_last_words(&self, tcp: &TcpStream, deaf: Deaf) -> bool {
@@ -123,7 +123,7 @@ impl TcpHooks {
     }
 }
 
-impl IoHooks<TcpStream> for TcpHooks {
+impl IoHook<TcpStream> for TcpHook {
     fn read(
         &mut self,
         tcp: &mut TcpStream,
@@ -219,6 +219,6 @@ fn aborted() -> io::Error {
 impl Connection for Wire {
     /// The handle travels with what the pool tells of a connection.
     fn connected(&self) -> Connected {
-        Connected::new().extra(self.hooks.abort.clone())
+        Connected::new().extra(self.hook.abort.clone())
     }
 }

@@ -1,4 +1,5 @@
-//! What stands between a socket and HTTP forwards bytes in one place.
+//! A connection with a hook on its reads and writes: what stands between a socket and HTTP forwards bytes in
+//! one place.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,13 +9,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A connection with what is added to its operations.
 #[derive(Debug)]
-pub(crate) struct Layer<T, H> {
+pub(crate) struct HookedIo<T, H> {
     pub(crate) io: T,
-    pub(crate) hooks: H,
+    pub(crate) hook: H,
 }
 
-/// What a [`Layer`] adds to the operations of the connection under it. Without a word each goes through.
-pub(crate) trait IoHooks<T> {
+/// What a [`HookedIo`] adds to the operations of the connection under it. An operation that a hook leaves alone goes through.
+pub(crate) trait IoHook<T> {
     /// A read.
     fn read(
         &mut self,
@@ -50,35 +51,35 @@ pub(crate) trait IoHooks<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin, H: IoHooks<T> + Unpin> AsyncRead for Layer<T, H> {
+impl<T: AsyncRead + Unpin, H: IoHook<T> + Unpin> AsyncRead for HookedIo<T, H> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { io, hooks } = self.get_mut();
-        hooks.read(io, cx, buffer)
+        let Self { io, hook } = self.get_mut();
+        hook.read(io, cx, buffer)
     }
 }
 
-impl<T: AsyncWrite + Unpin, H: IoHooks<T> + Unpin> AsyncWrite for Layer<T, H> {
+impl<T: AsyncWrite + Unpin, H: IoHook<T> + Unpin> AsyncWrite for HookedIo<T, H> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let Self { io, hooks } = self.get_mut();
-        hooks.write(io, cx, |io, cx| io.poll_write(cx, bytes))
+        let Self { io, hook } = self.get_mut();
+        hook.write(io, cx, |io, cx| io.poll_write(cx, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { io, hooks } = self.get_mut();
-        hooks.finish(io, cx, AsyncWrite::poll_flush)
+        let Self { io, hook } = self.get_mut();
+        hook.finish(io, cx, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { io, hooks } = self.get_mut();
-        hooks.finish(io, cx, AsyncWrite::poll_shutdown)
+        let Self { io, hook } = self.get_mut();
+        hook.finish(io, cx, AsyncWrite::poll_shutdown)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -90,7 +91,7 @@ impl<T: AsyncWrite + Unpin, H: IoHooks<T> + Unpin> AsyncWrite for Layer<T, H> {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Self { io, hooks } = self.get_mut();
-        hooks.write(io, cx, |io, cx| io.poll_write_vectored(cx, bytes))
+        let Self { io, hook } = self.get_mut();
+        hook.write(io, cx, |io, cx| io.poll_write_vectored(cx, bytes))
     }
 }
