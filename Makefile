@@ -62,12 +62,14 @@ test-unit: ## Run the tests inside our libraries only: no guests, no processes
 FUZZ_LINT := CUSTOM_LIBFUZZER_PATH=/not/linked/libfuzzer.a
 
 .PHONY: lint
-lint: ## Check formatting, clippy and docs; a warning fails
+lint: ## Check formatting, clippy, docs and the shape of the sources; a warning fails
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --all --check --manifest-path guest/Cargo.toml
 	$(CARGO) fmt --all --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --all-targets $(BUILD) -- -D warnings
 	$(FUZZ_LINT) $(CARGO) clippy --release --locked --manifest-path fuzz/Cargo.toml -- -D warnings
+	@echo "files, functions, circles of files and names of types (docs/adr/0032)"
+	@$(CARGO) run --quiet --release $(CARGO_FLAGS) --package tidy
 	@echo "every fuzz target has its source and its seeds"
 	@for target in $(FUZZ_TARGETS); do \
 	    ls fuzz/fuzz_targets/$$target.rs fuzz/corpus/$$target/* > /dev/null || exit 1; \
