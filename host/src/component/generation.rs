@@ -22,12 +22,12 @@ use super::sandbox::next_handler::NextHandler;
 use super::sandbox::retirement::{CutReason, Retirement};
 use super::sandbox::state::{GuestState, Sandbox};
 
-/// A version of a component, ready to serve. Immutable but for its retirement; dropped with the last
-/// exchange that runs on it, and its compiled code with it unless somebody keeps the blueprint.
+/// A version of a component, ready to serve. Only its retirement changes. It is dropped with the last
+/// exchange that runs on it, and so is its compiled code, unless the blueprint is held elsewhere.
 pub struct Generation {
     blueprint: Arc<Blueprint>,
     sandbox: Arc<Sandbox>,
-    /// Where instances are reused.
+    /// Its instances, where they are reused.
     pool: Option<Arc<InstancePool>>,
     retirement: Retirement,
     since: Instant,
@@ -42,11 +42,11 @@ impl Generation {
         let gone = CancellationToken::new();
         let _gone = gone.clone().drop_guard();
         let reuse = blueprint.settings.reuse;
-        let pool = reuse.map(|it| InstancePool::new(blueprint.clone(), sandbox.clone(), it));
+        let pool = reuse.map(|reuse| InstancePool::new(blueprint.clone(), sandbox.clone(), reuse));
         Self { blueprint, sandbox, pool, retirement, since: Instant::now(), gone, _gone }
     }
 
-    /// Counts up from 1 in the life of the process.
+    /// Counts up from 1 over the life of the process.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.sandbox.identity.number
@@ -58,7 +58,7 @@ impl Generation {
         &self.blueprint.name
     }
 
-    /// The same, to be kept.
+    /// The same, shared.
     #[must_use]
     pub fn component(&self) -> Arc<str> {
         self.blueprint.name.clone()
@@ -91,27 +91,27 @@ impl Generation {
         }
     }
 
-    /// Why what runs on it is to end at once, if it is.
+    /// Why its exchanges end at once, if they do.
     #[must_use]
     pub fn cut_reason(&self) -> Option<CutReason> {
         self.sandbox.identity.retirement.cut_reason()
     }
 
-    /// Waits for that. Cancel-safe, and holds nothing of the generation.
+    /// Waits for the cut. Cancel-safe, and holds nothing of the generation.
     pub fn cut(&self) -> impl Future<Output = CutReason> + Send + 'static {
         let identity = self.sandbox.identity.clone();
         async move { identity.retirement.cut().await }
     }
 
-    /// When what still runs on it is cut, if its end has been decided.
+    /// When its exchanges are cut, if its end has been decided.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.sandbox.identity.retirement.deadline()
     }
 
-    /// Serves one request, on an instance of its own unless they are reused; a plugin passes it on to
-    /// `next`, and is never reused: an instance knows one next only. Nothing runs until the
-    /// result is polled, and dropping that ends the guest.
+    /// Serves one request, on an instance of its own or a reused one. A plugin passes it on to `next`, and
+    /// is never reused, because an instance has one `next`. Nothing runs until the result is polled, and
+    /// dropping the result ends the guest.
     #[must_use]
     pub fn start(&self, request: Request<WasiBody>, next: Option<Arc<dyn NextHandler>>) -> Running {
         match &self.pool {
@@ -128,7 +128,7 @@ impl Generation {
         }
     }
 
-    /// Serves one request on an instance that serves no other: nothing of it stays for a client.
+    /// Serves one request on an instance that serves no other, so that it leaves no state for a client.
     pub(crate) fn start_alone(&self, request: Request<WasiBody>) -> Running {
         self.start_in(self.trial_store(), request)
     }
@@ -142,8 +142,8 @@ impl Generation {
         }
     }
 
-    /// Makes one instance that serves no request, so that a component which cannot start is refused
-    /// before it serves one.
+    /// Makes one instance that serves no request, so that a component which cannot start is rejected
+    /// before it serves.
     ///
     /// # Errors
     /// When the instance traps or takes longer than it may.
@@ -157,25 +157,25 @@ impl Generation {
         Ok(Trial { store, instance, blueprint: self.blueprint.clone() })
     }
 
-    /// What it was made of.
+    /// The code, limits and grants that it was made of.
     #[must_use]
     pub fn blueprint(&self) -> &Arc<Blueprint> {
         &self.blueprint
     }
 
-    /// When its instances end.
+    /// Decides when its instances end.
     #[must_use]
     pub fn retirement(&self) -> &Retirement {
         &self.retirement
     }
 
-    /// Resolves when the generation is gone: with the last exchange on it.
+    /// Cancelled when the generation is dropped, with the last exchange on it.
     #[must_use]
     pub fn gone(&self) -> CancellationToken {
         self.gone.clone()
     }
 
-    /// A store for what comes before a generation serves: it may not stop the process.
+    /// A store for an instance that runs before the generation serves: it may not stop the process.
     fn trial_store(&self) -> Store<GuestState> {
         let mut store = self.store();
         request_shutdown::deny(store.data_mut());

@@ -1,4 +1,4 @@
-//! From a path to a generation that is proven: the steps that come before the pointer store.
+//! From a path to a proven generation: the steps before the pointer store.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,15 +23,15 @@ use super::run::blueprint::{Blueprint, KeptCode, LinkedCode};
 use super::run::settings::Settings;
 use super::sandbox::guest_failure::GuestFailure;
 
-/// Reading a file takes no longer, unless the file system has gone.
+/// Reading a file takes less, unless the file system hangs.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why nothing was made of a file.
+/// Why a file has not become a blueprint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unmade {
-    /// It has to be compiled first, which takes long: [`Loader::compile`].
+    /// It has to be compiled first, which takes long: see [`Loader::compile`].
     Uncompiled,
-    /// It will not come to serve.
+    /// It cannot serve.
     Rejected(Rejected),
 }
 
@@ -41,40 +41,40 @@ impl From<Rejected> for Unmade {
     }
 }
 
-/// Loads components. Shared by whoever swaps and by what compiles meanwhile; one per process.
+/// Loads components. One per process, shared by swaps and by compiles that run meanwhile.
 #[derive(Debug)]
 pub struct Loader {
     code_loader: CodeLoader<LinkedCode>,
     largest: FileSizeLimit,
     number: AtomicU64,
-    /// LinkedCode that is in use, by its digest: many components may be of one file.
+    /// Linked code in use, by its digest: many components may come from one file.
     known: Mutex<HashMap<Arc<str>, Weak<LinkedCode>>>,
     flights: Flights<CompileOutcome>,
     versions: Versions,
 }
 
-/// What a compiler has come to, for all who wait for it.
+/// The outcome of a compile, for all its waiters.
 type CompileOutcome = Result<Arc<LinkedCode>, Arc<CodeError>>;
 
-/// A file whose code is wanted, and the component that it is for, if that has a name.
+/// A file to compile, and the name of its component, if it has one.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The name.
     pub component: Option<Arc<str>>,
     /// The file.
     pub path: PathBuf,
-    /// It is not wanted any more: its compiler is killed, and the others go on.
+    /// Cancelled when the file is not wanted any more. Its compiler is killed, and the others go on.
     pub given_up: CancellationToken,
 }
 
 impl Wanted {
-    /// A file, until it is given up.
+    /// A file, wanted until `given_up` is cancelled.
     #[must_use]
     pub fn new(component: Option<Arc<str>>, path: PathBuf) -> Self {
         Self { component, path, given_up: CancellationToken::new() }
     }
 
-    /// Waits until its code is not wanted any more: given up, or of a file that is another one by now.
+    /// Waits until its code is not wanted any more: it was given up, or the file has other content by now.
     /// Cancel-safe.
     async fn is_vain(&self, version: &Version) {
         tokio::select! {
@@ -83,7 +83,7 @@ impl Wanted {
         }
     }
 
-    /// Why there is none, in the name of its component.
+    /// The rejection, with the name of its component.
     fn refused(&self, why: Rejected) -> Rejected {
         match &self.component {
             Some(component) => why.for_component(component),
@@ -93,7 +93,7 @@ impl Wanted {
 }
 
 impl Loader {
-    /// A loader; its engines are made when first needed. Opens the cache, which blocks for a moment.
+    /// A loader. Its engines are made when first needed. Opens the cache, which blocks for a moment.
     #[must_use]
     pub fn new(config: &LoaderConfig) -> Self {
         Self {
@@ -106,7 +106,7 @@ impl Loader {
         }
     }
 
-    /// Reads the file, and no more.
+    /// Reads the file, and does nothing else.
     ///
     /// # Errors
     /// See [`Rejected`].
@@ -125,7 +125,7 @@ impl Loader {
         }
     }
 
-    /// What the file at `path` says of itself; nothing if it cannot be read.
+    /// Imports and exports of the file at `path`; nothing if it cannot be read.
     pub async fn glance(&self, path: &Path) -> Glance {
         match self.read(path).await {
             Ok(source) => self.code_loader.glance(source).await,
@@ -133,7 +133,7 @@ impl Loader {
         }
     }
 
-    /// Checks and links, with code that is in use or in the cache. Cancel-safe. Every step has its
+    /// Checks and links a file with code that is in use or in the cache. Cancel-safe. Every step has its
     /// deadline.
     ///
     /// # Errors
@@ -147,21 +147,21 @@ impl Loader {
         let path = source.path.clone();
         let code = match self.known(&source.digest) {
             Some(code) => code,
-            // A compiler has to read it first.
+            // Only a compiler reads text.
             None if source.is_text() => return Err(Unmade::Uncompiled),
             None => self.find(source, pace).await?.map_err(|_| Unmade::Uncompiled)?,
         };
         Ok(Arc::new(Blueprint::new(&path, code, settings)))
     }
 
-    /// Compiles, of these files, what is neither in use nor in the cache: some at once, each by a child
-    /// of its own. Their code is there as long as what is given is held. Cancel-safe: dropping it
-    /// kills the compilers that nobody else waits for. A file that cannot be read is passed over: who
-    /// loads it says so; so is one that has been read anew by another meanwhile. `under_way` is called once,
-    /// when as many are being compiled as can be, or text is being read.
+    /// Compiles those of the files that are neither in use nor in the cache: some at once, each in a child
+    /// process. The code stays available for as long as the result is held. Cancel-safe: dropping the
+    /// future kills the compilers that have no other waiter. Files that cannot be read are skipped, because
+    /// their load reports the error; so are files that another load has read anew meanwhile. `under_way` is
+    /// called once, when as many compiles run as can run at once, or when text is being read.
     ///
     /// # Errors
-    /// See [`Rejected`]: the first one that has to be compiled and cannot.
+    /// The [`Rejected`] of the first file that has to be compiled and cannot be.
     pub async fn compile(
         self: &Arc<Self>,
         wanted: impl IntoIterator<Item = Wanted> + Send,
@@ -213,8 +213,8 @@ impl Loader {
         Ok(held)
     }
 
-    /// What there is of a file's code; nothing if it is not wanted any more, or if something is wrong with it
-    /// that is found again by who loads it.
+    /// The code of a file. Nothing if it is not wanted any more, or if it has a fault that its load will
+    /// find again.
     async fn code_of(
         &self,
         source: Source,
@@ -235,7 +235,7 @@ impl Loader {
         }
     }
 
-    /// Has it compiled, or waits with those who have it compiled already.
+    /// Compiles it, or joins the compile of the same bytes that is under way.
     fn join(
         self: &Arc<Self>,
         surveyed: SurveyedSource,
@@ -243,20 +243,20 @@ impl Loader {
         pace: Urgency,
     ) -> Arc<Flight<CompileOutcome>> {
         let digest = surveyed.source.digest.clone();
-        let (loader, of) = (self.clone(), digest.clone());
+        let (loader, bytes) = (self.clone(), digest.clone());
         self.flights.join(&digest, || async move {
-            if let Some(code) = loader.known(&of) {
+            if let Some(code) = loader.known(&bytes) {
                 return Ok(code);
             }
             let code = loader.code_loader.compile(&Arc::new(surveyed), &key, pace).await?;
-            Ok(loader.learn(of, code))
+            Ok(loader.learn(bytes, code))
         })
     }
 
-    /// LinkedCode that was kept, with these settings.
+    /// A blueprint of kept code with these settings.
     #[must_use]
-    pub fn remake(&self, of: &KeptCode, settings: &Arc<Settings>) -> Arc<Blueprint> {
-        Arc::new(Blueprint::new(&of.path, of.code.clone(), settings))
+    pub fn remake(&self, kept: &KeptCode, settings: &Arc<Settings>) -> Arc<Blueprint> {
+        Arc::new(Blueprint::new(&kept.path, kept.code.clone(), settings))
     }
 
     fn known(&self, digest: &Arc<str>) -> Option<Arc<LinkedCode>> {
@@ -265,7 +265,7 @@ impl Loader {
         known.get(digest)?.upgrade()
     }
 
-    /// LinkedCode out of the cache, or what it takes to compile it.
+    /// Linked code from the cache, or what it takes to compile it.
     async fn find(
         &self,
         source: Source,
@@ -291,8 +291,8 @@ impl Loader {
         code
     }
 
-    /// Makes a generation of it and lets it show that it can serve: one instance, its `on-start`,
-    /// the smoke requests.
+    /// Makes a generation and proves that it can serve: with one instance, its `on-start`, and the smoke
+    /// requests.
     ///
     /// # Errors
     /// See [`Rejected`].
@@ -323,7 +323,7 @@ impl Loader {
     }
 }
 
-/// LinkedCode that is kept in memory for who is about to use it.
+/// Linked code, held in memory until the load that needs it.
 pub struct Held(Arc<LinkedCode>);
 
 impl fmt::Debug for Held {
@@ -342,7 +342,7 @@ async fn landed(flight: &Flight<CompileOutcome>, wanted: &Wanted) -> Result<Held
     Err(wanted.refused(refused))
 }
 
-/// The code of the next one; none if it was given up.
+/// The code of the next compile that ends; none if its file was given up.
 async fn next(
     compiling: &mut JoinSet<Result<Option<Held>, Rejected>>,
 ) -> Result<Option<Held>, Rejected> {

@@ -1,5 +1,5 @@
-//! The code cache, asked on threads of its own: whatever becomes of its file system, code is made without
-//! it.
+//! The code cache. Its threads are its own, so a file system that hangs costs no more than the cache:
+//! the component is compiled without it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,37 +13,37 @@ use rustix::process::setpriority_process;
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{debug, info, warn};
 
-/// An entry is read within this time, be it 40 MB over a network, unless the file system has gone.
+/// Reading an entry takes less, even 40 MB over a network, unless the file system hangs.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whoever has new code waits so long for it to be kept, which takes milliseconds: a process that ends
-/// behind it leaves it to the next one.
+/// A load waits this long until its new code is stored, which takes milliseconds. So when a process ends
+/// right after the load, the next process finds the code.
 const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Threads that are at it at once. All may come to hang in a file system that does not answer, with an
-/// entry each; nothing waits for them, a stop neither.
+/// Threads that read and write at once. In a file system that hangs, each may hang with one entry in
+/// memory; neither a load nor a stop waits for them.
 const THREADS: usize = 4;
 
-/// The weakest claim to a core, as the compiler has it.
+/// The lowest priority for the CPU, the same as the compiler's.
 const NICEST: i32 = 19;
 
-/// Where compiled code is kept between starts.
+/// Where compiled code is stored between starts.
 #[derive(Clone, Debug)]
 pub enum CodeCacheSetting {
     /// Nowhere.
     Off,
-    /// In this directory; made if it is missing.
+    /// In this directory, which is created if it is missing.
     Directory(PathBuf),
 }
 
-/// See the module.
+/// The entries on disk, and the threads that read and write them.
 #[derive(Debug)]
 pub(crate) struct CodeCache {
     cache: Arc<ArtefactCache>,
     threads: CacheThreads,
 }
 
-/// Has this thread give way to traffic, if there is any.
+/// Lowers this thread's priority if there may be traffic.
 pub(crate) fn give_way(pace: Urgency) {
     if pace == Urgency::BesideTraffic
         && let Err(why) = setpriority_process(None, NICEST)
@@ -53,7 +53,7 @@ pub(crate) fn give_way(pace: Urgency) {
 }
 
 impl CodeCache {
-    /// Opens it, and says in the log if it is not to be used. It holds `most` bytes at most. Blocks for
+    /// Opens the cache, and logs it if the cache cannot be used. It holds at most `most` bytes. Blocks for
     /// a moment.
     pub(crate) fn open(setting: &CodeCacheSetting, most: u64) -> Option<Self> {
         let directory = match setting {
@@ -74,7 +74,7 @@ impl CodeCache {
         }
     }
 
-    /// What is kept under this key, if it is whole and there in time.
+    /// Reads the entry of this key. None if it is missing, damaged or not read in time.
     pub(crate) async fn get(&self, key: &ArtefactKey, pace: Urgency) -> Option<Artefact> {
         let (cache, key) = (self.cache.clone(), *key);
         let get = move || {
@@ -84,7 +84,7 @@ impl CodeCache {
         self.threads.ask(READ_PATIENCE, get).await?
     }
 
-    /// Keeps it. Waits for that for a moment only.
+    /// Stores an entry, and waits for that for a moment only.
     pub(crate) async fn put(&self, key: &ArtefactKey, artefact: Artefact, pace: Urgency) {
         let (cache, key) = (self.cache.clone(), *key);
         let put = move || {
@@ -101,7 +101,7 @@ impl CodeCache {
 #[derive(Debug)]
 struct CacheThreads {
     free: Arc<Semaphore>,
-    /// Those that have not come back in time.
+    /// Threads that have not finished in time.
     late: Arc<AtomicUsize>,
 }
 
@@ -111,14 +111,14 @@ impl Default for CacheThreads {
     }
 }
 
-/// What has become of a thread: it is both waited for and told of once.
+/// The state of a thread. Its end and its delay are counted once each.
 const AT_WORK: u8 = 0;
 const LATE: u8 = 1;
 const DONE: u8 = 2;
 
 impl CacheThreads {
-    /// Has `work` done, if that is done within `patience`, a thread is to be had, and none is late. It goes on
-    /// if it is not.
+    /// Runs `work` on a thread, and waits for at most `patience`. Does not start it while a thread is late or
+    /// when no thread can be made. Work that takes longer goes on without the caller.
     async fn ask<T: Send + 'static>(
         &self,
         patience: Duration,
@@ -146,7 +146,7 @@ impl CacheThreads {
         if let Ok(done) = timeout(end.left(), result).await {
             return done.ok();
         }
-        // Before the thread can know: it counts itself out.
+        // Count it before the thread can see that it is late: the thread subtracts itself.
         let before = self.late.fetch_add(1, Ordering::AcqRel);
         if state.compare_exchange(AT_WORK, LATE, Ordering::AcqRel, Ordering::Acquire).is_err() {
             self.late.fetch_sub(1, Ordering::AcqRel);
@@ -167,13 +167,13 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(2);
 
-    /// A swap whose code could not be kept, because the disk hung, was refused after a minute, and so was
-    /// each one behind it.
+    /// When a disk hung, a swap could not store its code and was refused after a minute, and so was each
+    /// swap that waited behind it.
     #[tokio::test]
     async fn a_file_system_that_hangs_is_waited_for_once_and_asked_again_when_it_answers() {
         let threads = CacheThreads::default();
         assert_eq!(threads.ask(PATIENCE, || 1).await, Some(1));
-        // A paused clock waits for no thread.
+        // A paused clock does not wait for threads.
         time::pause();
         let (thaw, frozen) = mpsc::channel::<()>();
         let began = Instant::now();

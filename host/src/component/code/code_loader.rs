@@ -1,7 +1,7 @@
-//! From a component's bytes to code that runs: out of the cache, or compiled by a child process.
+//! From a component's bytes to code that runs: from the cache, or from a compiler in a child process.
 //!
-//! Nothing is compiled in this process. What is left to be done here, checking, copying and linking,
-//! takes milliseconds of one core, on a thread of its own and beside traffic at the lowest priority.
+//! This process compiles nothing. It checks, copies and links the code, which takes milliseconds of one
+//! core, on a thread of its own and, beside traffic, at the lowest priority.
 
 use std::fmt;
 use std::path::Path;
@@ -29,11 +29,11 @@ use super::shortage::is_shortage;
 use super::source::{Glance, Source, stem};
 use super::survey::{Kind, Survey};
 
-/// To read compiled code, check it, copy it and link it takes a fraction of a second at most, and on a
-/// machine that is busy, at the lowest priority, some seconds.
+/// Reading, checking, copying and linking compiled code takes a fraction of a second, and some seconds
+/// at the lowest priority on a busy machine.
 const LOAD_PATIENCE: Duration = Duration::from_secs(60);
 
-/// A compile that takes longer than this is said, and again each time that this has passed.
+/// A compile is reported when it takes longer than this, and again each time this has passed.
 const REPORTED_AFTER: Duration = Duration::from_secs(1);
 
 /// A component that has been compiling for longer than a second.
@@ -41,39 +41,39 @@ const REPORTED_AFTER: Duration = Duration::from_secs(1);
 pub struct Compiling<'a> {
     /// Its file.
     pub path: &'a Path,
-    /// The size of that.
+    /// The size of the file.
     pub bytes: usize,
-    /// For how long.
+    /// How long it has been compiling.
     pub since: Duration,
-    /// It goes on; else this is the end of it.
+    /// False in the last report, when the compile has ended.
     pub goes_on: bool,
-    /// It has not been said before.
+    /// True in the first report of this compile.
     pub first: bool,
 }
 
-/// Is told of a compile that takes long.
+/// Called for a compile that takes long.
 pub type ReportCompile = fn(Compiling<'_>);
 
 /// What all loads of a process have in common.
 #[derive(Clone, Debug)]
 pub struct LoaderConfig {
-    /// Instances at once, of all components, those included that wait to be reused.
+    /// Instances at once, of all components, including those that wait to be reused.
     pub instances: usize,
-    /// Where compiled code is kept.
+    /// Where compiled code is stored.
     pub cache: CodeCacheSetting,
-    /// Bytes that all guests may have together; none for as many as they like.
+    /// Bytes that all guests may use together. None for no bound.
     pub memory: Option<u64>,
-    /// What ends a guest's stay on a worker.
+    /// Interrupts guests that compute.
     pub clock: EpochClock,
-    /// What compiling one component may take.
+    /// What one compile may take.
     pub bounds: CompileBounds,
     /// The largest file that is read.
     pub largest: FileSizeLimit,
-    /// Is told of a compile that takes long.
+    /// Called for a compile that takes long.
     pub report: ReportCompile,
 }
 
-/// Waits for a compiler, and reports it once that takes long.
+/// Waits for a compiler, and reports it if that takes long.
 async fn reported<T>(
     source: &Source,
     report: ReportCompile,
@@ -99,7 +99,7 @@ async fn reported<T>(
     }
 }
 
-/// A component that has been surveyed.
+/// A component whose imports and exports have been read.
 #[derive(Debug)]
 pub(crate) struct SurveyedSource {
     pub(crate) source: Source,
@@ -120,14 +120,14 @@ impl SurveyedSource {
 /// Why there is no code of a component.
 #[derive(Debug)]
 pub(crate) enum CodeError {
-    /// No compiler gave any.
+    /// The compiler failed.
     CompileError(CompileError),
-    /// It was compiled, and cannot be used.
+    /// It was compiled, but the code cannot be used.
     Rejected(Rejected),
 }
 
 impl CodeError {
-    /// The refusal of a component in this file: others with the same bytes may wait for the same code.
+    /// The error for a component in this file. Several files with the same bytes may wait for the same code.
     pub(crate) fn rejected_at(&self, path: &Path) -> Rejected {
         match self {
             Self::CompileError(why) => Rejected::not_compiled(path, why),
@@ -148,19 +148,19 @@ impl From<Rejected> for CodeError {
     }
 }
 
-/// What the cache has of a component.
+/// The result of a look into the cache.
 pub(crate) enum CacheLookup<C> {
     /// Its code.
     Code(Box<C>),
-    /// Nothing: it would be kept under this key.
+    /// No entry. New code is stored under this key.
     Nothing(ArtefactKey),
 }
 
-/// Makes of compiled code what can be instantiated.
+/// Links compiled code, so that it can be instantiated.
 pub(crate) type LinkCode<C> = fn(&SurveyedSource, &Component) -> wasmtime::Result<C>;
 
-/// Where code comes from: the cache, or a compiler. `C` is code that is linked, ready to be
-/// instantiated; what links it knows the imports, and this does not.
+/// Gets code from the cache or a compiler. `C` is linked code, ready to be instantiated; the caller
+/// brings the function that links, because this room knows no imports.
 pub(crate) struct CodeLoader<C> {
     engines: Arc<Engines>,
     link: LinkCode<C>,
@@ -170,7 +170,7 @@ pub(crate) struct CodeLoader<C> {
 }
 
 impl<C: Send + 'static> CodeLoader<C> {
-    /// Opens the cache, and says so in the log if that is not to be used. Blocks for a moment.
+    /// Opens the cache, and logs it if the cache cannot be used. Blocks for a moment.
     pub(crate) fn new(config: &LoaderConfig, link: LinkCode<C>) -> Self {
         let engines = Engines::new(config.instances, config.memory, config.clock.clone());
         let cache = CodeCache::open(&config.cache, config.bounds.output);
@@ -178,12 +178,12 @@ impl<C: Send + 'static> CodeLoader<C> {
         Self { engines: Arc::new(engines), link, cache, compiler, report: config.report }
     }
 
-    /// A component of what was read, be that text. Bounded in time.
+    /// Reads imports and exports of a component, which may be text. Bounded in time.
     pub(crate) async fn survey(&self, source: Source) -> Result<SurveyedSource, Rejected> {
         Ok(SurveyedSource::new(source.parsed(&self.compiler).await?)?)
     }
 
-    /// What it says of itself. Bounded in time.
+    /// Reads imports and exports, if that is possible. Bounded in time.
     pub(crate) async fn glance(&self, source: Source) -> Glance {
         let component = source.parsed(&self.compiler).await;
         component.map(|component| component.glance()).unwrap_or_default()
@@ -194,27 +194,27 @@ impl<C: Send + 'static> CodeLoader<C> {
         self.compiler.at_once()
     }
 
-    /// Code of this component out of the cache. Bounded in time.
+    /// Looks into the cache for the code of this component. Bounded in time.
     pub(crate) async fn find(
         &self,
         surveyed: &Arc<SurveyedSource>,
         pace: Urgency,
     ) -> Result<CacheLookup<C>, Rejected> {
         let began = Instant::now();
-        let (engines, of) = (self.engines.clone(), surveyed.clone());
-        let key = aside(pace, move || key(&engines, &of)).await??;
+        let (engines, component) = (self.engines.clone(), surveyed.clone());
+        let key = aside(pace, move || key(&engines, &component)).await??;
         let kept = match &self.cache {
             Some(cache) => cache.get(&key, pace).await,
             None => None,
         };
         let Some(artefact) = kept else { return Ok(CacheLookup::Nothing(key)) };
-        let (engines, of, linker) = (self.engines.clone(), surveyed.clone(), self.link);
-        let code = aside(pace, move || link(&engines, &of, &artefact, linker)).await??;
+        let (engines, component, linker) = (self.engines.clone(), surveyed.clone(), self.link);
+        let code = aside(pace, move || link(&engines, &component, &artefact, linker)).await??;
         log_loaded(surveyed, began, true);
         Ok(CacheLookup::Code(Box::new(code)))
     }
 
-    /// Compiles what the cache does not have. Bounded in time.
+    /// Compiles a component that is not in the cache. Bounded in time.
     pub(crate) async fn compile(
         &self,
         surveyed: &Arc<SurveyedSource>,
@@ -225,8 +225,9 @@ impl<C: Send + 'static> CodeLoader<C> {
         let source = &surveyed.source;
         let compiled = self.compiler.compile(&source.bytes, key, surveyed.concurrency, pace);
         let artefact = reported(source, self.report, compiled).await?;
-        let (engines, of, linker) = (self.engines.clone(), surveyed.clone(), self.link);
-        let link = move || Ok::<_, Rejected>((link(&engines, &of, &artefact, linker)?, artefact));
+        let (engines, component, linker) = (self.engines.clone(), surveyed.clone(), self.link);
+        let link =
+            move || Ok::<_, Rejected>((link(&engines, &component, &artefact, linker)?, artefact));
         let (code, artefact) = aside(pace, link).await??;
         if let Some(cache) = &self.cache {
             cache.put(key, artefact, pace).await;
@@ -242,8 +243,8 @@ impl<C> fmt::Debug for CodeLoader<C> {
     }
 }
 
-/// Does work that takes a core on a thread of its own. The wait is bounded; a thread that hangs in
-/// a dead file system is left behind.
+/// Runs work that needs a core on a thread of its own. The wait is bounded: a thread that hangs in a
+/// dead file system is left behind.
 async fn aside<T: Send + 'static>(
     pace: Urgency,
     work: impl FnOnce() -> T + Send + 'static,
@@ -263,7 +264,7 @@ async fn aside<T: Send + 'static>(
     done.map_err(|_| refused("loading it failed".into()))
 }
 
-/// Compiles a file without serving it. Gives its code, and how long that took.
+/// Compiles a file without serving it. Returns its code, and how long that took.
 ///
 /// # Errors
 /// See [`Rejected`].
@@ -297,7 +298,7 @@ fn log_loaded(surveyed: &SurveyedSource, began: Instant, cached: bool) {
     );
 }
 
-/// What its code is kept under.
+/// The key of its code in the cache.
 fn key(engines: &Engines, surveyed: &SurveyedSource) -> Result<ArtefactKey, Rejected> {
     let ruler = engines.ruler(surveyed.concurrency);
     let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
@@ -316,8 +317,8 @@ fn link<C>(
         .map_err(|why| LoadError::Unlinkable { path: source.path.clone(), why: chain(&why) }.into())
 }
 
-/// Puts code into an engine whose pool fits the component: first the one that was last used for its
-/// kind, then, if that does not fit, one made to measure.
+/// Loads code into an engine whose pool fits the component: first into the engine of its kind that was
+/// used last, then, if that does not fit, into one with a pool of the right size.
 fn fit(
     source: &Source,
     artefact: &Artefact,
@@ -338,7 +339,7 @@ fn fit(
     let (mut component, in_pool) = match load(&first) {
         Ok(component) => (component, true),
         Err(why) if is_shortage(&why) => return Err(refused(why)),
-        // A pool refuses what is too large for it before it can be asked how large that is.
+        // A pool refuses a component that is too large for it before its size can be read.
         Err(_) => {
             let ruler = engines.ruler(concurrency);
             let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
@@ -351,12 +352,12 @@ fn fit(
         drop((component, first));
         component = load(&engine(needs)?).map_err(refused)?;
     }
-    // What would otherwise fall to the first request.
+    // Otherwise the first request would wait for it.
     component.initialize_copy_on_write_image().map_err(refused)?;
     Ok(component)
 }
 
-/// An error with all its causes in one line.
+/// An error with all its causes, in one line.
 pub(crate) fn chain(why: &wasmtime::Error) -> String {
     why.chain().map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -1,10 +1,10 @@
-//! The engine: where the memory of guests comes from, and its clock. How they are compiled is said in
-//! `host_code::settings`.
+//! The engine: where the memory of guests comes from, and the epoch that interrupts them.
+//! `host_code::settings` has the settings of the compiler.
 //!
-//! A fresh instance per request is cheap only if its memory is: slots are made once, and after a
-//! request the pages that it wrote are found by a scan and set back in place. The scan of wasmtime
-//! 48 overlooks pages that the kernel has swapped out (wasmtime pull request 14357), so it is used
-//! only where nothing can be swapped; elsewhere the kernel takes all pages back, which is slower.
+//! A fresh instance per request is cheap only if its memory is. So slots are made once, and after a
+//! request a scan finds the pages that it wrote and resets them in place. The scan of wasmtime 48 misses
+//! pages that the kernel has swapped out (wasmtime pull request 14357), so it is used only on machines
+//! without swap. On others the kernel takes all pages back, which is slower.
 
 use std::fmt;
 use std::fs;
@@ -18,33 +18,33 @@ use wasmtime::{Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingA
 use super::epoch::EpochClock;
 use crate::component::slot_size::{CORE_INSTANCES_EACH, TABLE_ELEMENTS};
 
-/// Instances beside those that serve: the trial at load.
+/// Instances in addition to those that serve: the trial at load.
 const SPARE_INSTANCES: usize = 8;
 
-/// Pages of a slot that are set back in place instead of being given to the kernel: at least what
-/// a small guest writes, at most what a JavaScript engine does.
+/// Bytes of a slot that are reset in place instead of being returned to the kernel: at least what a
+/// small guest writes, at most what a JavaScript engine writes.
 const KEEP_RESIDENT: std::ops::RangeInclusive<usize> = 2 << 20..=16 << 20;
 
-/// All slots together keep at most this.
+/// All slots together keep at most this many bytes.
 const KEEP_RESIDENT_IN_ALL: usize = 4 << 30;
 
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 
-/// What a slot has room for; how much an instance may have of it is up to its store's limiter.
+/// The address space of a slot. The store's limiter decides how much of it an instance may use.
 const LARGEST_MEMORY: usize = 4 << 30;
 
 const WASM_PAGE: u64 = 64 << 10;
 
-/// What each pool is made for.
+/// The sizes that each pool is made with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pools {
     /// Instances at once.
     instances: usize,
-    /// Bytes that its slots keep together.
+    /// Bytes that all its slots together keep.
     resident: usize,
 }
 
-/// What one instance of a component takes from the pool.
+/// The part of the pool that one instance of a component uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Needs {
     pub(crate) memories: u32,
@@ -53,7 +53,7 @@ pub(crate) struct Needs {
 }
 
 impl Needs {
-    /// What a component built by Rust's toolchain takes; others are measured and get a second try.
+    /// The needs of a component built with Rust's toolchain. Others are measured and tried again.
     pub(crate) const TYPICAL: Self = Self { memories: 1, tables: 2, initial_memory: 17 << 16 };
 
     pub(crate) fn required_by(component: &Component) -> Option<Self> {
@@ -73,14 +73,14 @@ impl Needs {
     }
 }
 
-/// The engines of the process: one for each kind of pool that is in use. A component has the engine
-/// of its kind and needs, so most swaps find theirs there; an engine goes with the last generation
-/// that uses it.
+/// The engines of the process: one for each kind of pool in use. Components of the same kind and needs
+/// share an engine, so most swaps need no new one. An engine is dropped with the last generation that
+/// uses it.
 pub(crate) struct Engines {
     pools: Pools,
     clock: EpochClock,
     made: Mutex<Vec<Made>>,
-    /// Without a pool: one for each kind, never for guests.
+    /// Engines without a pool, one for each kind, that measure components and run no guest.
     rulers: Mutex<[Option<Engine>; 2]>,
 }
 
@@ -97,18 +97,18 @@ impl fmt::Debug for Engines {
 }
 
 impl Engines {
-    /// For so many instances at once, which may have so many bytes together.
+    /// Engines for this many instances at once, which may use this many bytes together.
     pub(crate) fn new(instances: usize, memory: Option<u64>, clock: EpochClock) -> Self {
         let pools = Pools { instances, resident: resident_in_all(memory) };
         Self { pools, clock, made: Mutex::default(), rulers: Mutex::default() }
     }
 
-    /// What each is made for.
+    /// The sizes that each pool is made with.
     pub(crate) fn pools(&self) -> Pools {
         self.pools
     }
 
-    /// The one that was last asked for among those of a kind, and what its pool is made for.
+    /// The engine of this kind that was asked for last, and the needs that its pool is made for.
     pub(crate) fn last(&self, concurrency: bool) -> Option<(Needs, Engine)> {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.iter()
@@ -117,7 +117,7 @@ impl Engines {
             .find_map(|made| Some((made.needs, made.engine.upgrade()?)))
     }
 
-    /// The engine for components with these needs, made if there is none.
+    /// The engine for components with these needs. Makes one if there is none.
     pub(crate) fn get(&self, needs: Needs, concurrency: bool) -> wasmtime::Result<Engine> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.retain(|made| made.engine.upgrade().is_some());
@@ -137,7 +137,7 @@ impl Engines {
         Ok(engine)
     }
 
-    /// An engine that takes components of any size, to find out theirs, and how code for it is made.
+    /// An engine that takes components of any size. It measures them, and tells how to compile for a kind.
     pub(crate) fn ruler(&self, concurrency: bool) -> wasmtime::Result<Engine> {
         let mut rulers = self.rulers.lock().unwrap_or_else(PoisonError::into_inner);
         let ruler = &mut rulers[usize::from(concurrency)];
@@ -202,7 +202,7 @@ fn pool(needs: &Needs, instances: usize, keep_resident: Option<usize>) -> Poolin
     pool
 }
 
-/// What slots keep together, where guests may have so much: what is kept is not counted as theirs.
+/// Bytes that all slots together keep, where guests may use `memory`: kept pages are not counted as theirs.
 fn resident_in_all(memory: Option<u64>) -> usize {
     let part =
         memory.map_or(usize::MAX, |memory| usize::try_from(memory / 8).unwrap_or(usize::MAX));
@@ -215,7 +215,7 @@ fn keep_resident(needs: &Needs, pools: Pools) -> usize {
     initial.next_power_of_two().max(least).min(pools.resident / pools.instances.max(1))
 }
 
-/// Whether the kernel may write pages of ours to a disk. Unknown counts as yes.
+/// Whether the kernel may swap our pages out. Unknown counts as yes.
 fn memory_can_be_swapped() -> bool {
     match fs::read_to_string("/proc/swaps") {
         Ok(table) => swap_is_on(&table),
@@ -223,7 +223,7 @@ fn memory_can_be_swapped() -> bool {
     }
 }
 
-/// The first line of /proc/swaps is a heading; every other one is an active swap area.
+/// Whether /proc/swaps lists an active area: its first line is a heading, each other line is an area.
 fn swap_is_on(table: &str) -> bool {
     table.lines().skip(1).any(|line| !line.trim().is_empty())
 }
@@ -241,15 +241,15 @@ mod tests {
 
     #[test]
     fn resident_memory_follows_the_component_within_bounds() {
-        let of = |initial_memory| Needs { memories: 1, tables: 2, initial_memory };
+        let needs = |initial_memory| Needs { memories: 1, tables: 2, initial_memory };
         let kept = |needs, instances, memory| {
             keep_resident(&needs, Pools { instances, resident: resident_in_all(memory) })
         };
-        assert_eq!(kept(of(0), 1, None), 2 << 20);
-        assert_eq!(kept(of(10 << 20), 1, None), 16 << 20);
+        assert_eq!(kept(needs(0), 1, None), 2 << 20);
+        assert_eq!(kept(needs(10 << 20), 1, None), 16 << 20);
         assert_eq!(kept(Needs::TYPICAL, 1, None), 2 << 20);
-        assert_eq!(kept(of(100 << 20), 1, None), 16 << 20);
-        assert_eq!(kept(of(100 << 20), 1 << 12, None), 1 << 20);
-        assert_eq!(kept(of(100 << 20), 1 << 10, Some(192 << 20)), 24 << 10, "of a small cgroup");
+        assert_eq!(kept(needs(100 << 20), 1, None), 16 << 20);
+        assert_eq!(kept(needs(100 << 20), 1 << 12, None), 1 << 20);
+        assert_eq!(kept(needs(100 << 20), 1 << 10, Some(192 << 20)), 24 << 10, "of a small cgroup");
     }
 }

@@ -1,5 +1,5 @@
-//! The clock of all engines: a thread of its own, so that guests which spin on every core cannot stop
-//! it; one for all, made at the start, so that a swap which needs another engine needs no thread.
+//! The epoch of all engines. A thread of its own moves it, so guests that spin on every core cannot stop
+//! it. The thread starts once, with the process, so a swap that makes another engine needs no thread.
 
 use std::fmt;
 use std::io;
@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
 
-/// Guests on a busy core let go of it this often.
+/// Guests that compute are interrupted this often.
 const TICK: Duration = Duration::from_millis(10);
 
 type DrivenEngines = Mutex<Vec<EngineWeak>>;
 
-/// Moves the epoch of engines. Cheap to clone; its thread ends with the last one.
+/// Moves the epoch of engines. Cheap to clone. Its thread ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct EpochClock(Arc<DrivenEngines>);
 
 impl EpochClock {
-    /// Starts it, with no engine yet.
+    /// Starts the thread, with no engine yet.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When the system gives no thread.
     pub fn start() -> io::Result<Self> {
         let engines = Arc::new(DrivenEngines::default());
         let ticking = Arc::downgrade(&engines);
@@ -34,13 +34,13 @@ impl EpochClock {
         Ok(Self(engines))
     }
 
-    /// Moves the epoch of this one too, as long as it is there.
+    /// Moves the epoch of this engine too, as long as it lives.
     pub(crate) fn drive(&self, engine: &Engine) {
         lock(&self.0).push(engine.weak());
     }
 }
 
-/// False when nobody has the clock any more.
+/// Moves all epochs once. False when the last [`EpochClock`] is gone.
 fn tick(engines: &Weak<DrivenEngines>) -> bool {
     let Some(engines) = engines.upgrade() else { return false };
     lock(&engines).retain(|engine| match engine.upgrade() {

@@ -1,4 +1,4 @@
-//! Why a file is not taken for a component: what is wrong with it, and what to do.
+//! Why a file cannot be served as a component: what is wrong with it, and what to do.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,23 +8,23 @@ use thiserror::Error;
 use crate::cgroup;
 use crate::component::code::rejected::{Rejected, Step};
 
-/// A larger file is taken for a mistake. The largest components seen, JavaScript and Python, have
+/// A larger file is most likely a mistake. The largest components seen, in JavaScript and Python, have
 /// 12 and 40 MB.
 const LARGEST_FILE: u64 = 512 << 20;
 
-/// So many names in an error; the rest is counted.
+/// An error lists this many names and counts the others.
 const LISTED: usize = 20;
 
-/// The largest file that is read: this process has to hold it, and the compiler too.
+/// The largest file that is read, because this process and the compiler hold it in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct FileSizeLimit {
     pub(super) bytes: u64,
-    /// What bounds it.
+    /// The reason for the bound.
     why: &'static str,
 }
 
 impl FileSizeLimit {
-    /// What the compiler may have, in bytes, and the limit of the cgroup, if there is one.
+    /// The bound for a compiler with this many bytes and, if there is one, a cgroup with this limit.
     #[must_use]
     pub fn new(compile_memory: u64, cgroup: Option<u64>) -> Self {
         let bounds = [
@@ -55,12 +55,12 @@ pub enum LoadError {
         #[source]
         why: io::Error,
     },
-    /// The file is too large to be meant, or to be held.
+    /// The file is larger than the bound.
     #[error("{} has more than {} bytes: {}", path.display(), largest.bytes, largest.why)]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// What is read at most.
+        /// The bound.
         largest: FileSizeLimit,
     },
     /// The text does not parse.
@@ -71,7 +71,7 @@ pub enum LoadError {
         /// Where and what, with the line.
         why: String,
     },
-    /// A core module instead of a component.
+    /// A core module, not a component.
     #[error(
         "{} is a core WebAssembly module, not a component; build for the target wasm32-wasip2, or \
          make a component of it with `wasm-tools component new`",
@@ -89,7 +89,7 @@ pub enum LoadError {
         /// What it is, and what to do.
         what: &'static str,
     },
-    /// Not WebAssembly, or broken.
+    /// Not WebAssembly, or damaged.
     #[error(
         "{} is not a WebAssembly component: {why}; is the file complete? (the name of a manifest ends in \
          .toml)",
@@ -114,7 +114,7 @@ pub enum LoadError {
         /// What it does export.
         exports: Vec<String>,
     },
-    /// Imports that the host knows nothing of.
+    /// Imports that the host does not have.
     #[error(
         "{} imports {}, which the host does not have; {HAS}",
         path.display(),
@@ -126,7 +126,7 @@ pub enum LoadError {
         /// All of them.
         imports: Vec<String>,
     },
-    /// An import that the host has with another type, or an export that it knows with another.
+    /// An import or export that the host has with another type.
     #[error(
         "{} cannot be linked: {why}; {HAS}",
         path.display()
@@ -137,7 +137,7 @@ pub enum LoadError {
         /// Which import and why.
         why: String,
     },
-    /// Its code cannot be put into memory, or not into a pool.
+    /// Its code cannot be loaded into memory, or not into a pool.
     #[error("the code of {} cannot be loaded: {why}", path.display())]
     Unloadable {
         /// The file.
@@ -145,7 +145,7 @@ pub enum LoadError {
         /// What the engine says.
         why: String,
     },
-    /// The machine does not give what the engine needs.
+    /// The system does not give what the engine needs.
     #[error("the engine cannot be made: {0}; try a lower --max-instances or --max-memory")]
     Engine(String),
 }
@@ -189,7 +189,7 @@ impl From<LoadError> for Rejected {
     }
 }
 
-/// Whether a file may be readable a moment later without a change that can be seen.
+/// Whether a file may be readable a moment later although nothing visible has changed.
 fn is_passing(why: &io::Error) -> bool {
     !matches!(
         why.kind(),
@@ -208,7 +208,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn a_file_is_bounded_by_whoever_has_to_hold_it() {
+    fn a_file_is_bounded_by_the_memory_that_holds_it() {
         for (compiler, cgroup, most) in [
             (1024 * MIB, None, LARGEST_FILE),
             (64 * MIB, None, 64 * MIB),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_names_the_first_are_said() {
+    fn an_error_lists_the_first_of_many_names() {
         let names: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
         assert_eq!(list(&names[..2]), "0, 1");
         assert!(list(&names).ends_with(", 19 and 980 more"));

@@ -1,4 +1,4 @@
-//! Why a component does not come to serve, and at which step.
+//! Why a component cannot serve, and at which step of a load.
 
 use std::fmt;
 use std::path::Path;
@@ -9,19 +9,19 @@ use host_manifest::escape;
 /// A step of a load or a swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Somebody asks for a swap.
+    /// A swap is asked for.
     Ask,
     /// The manifest is read.
     Manifest,
-    /// What a component is granted is opened.
+    /// The component's grants are opened.
     Grants,
     /// The file is read.
     Read,
-    /// What it says of itself: kind and imports.
+    /// Its kind and its imports are checked.
     Check,
     /// It is compiled, or taken from the cache.
     Compile,
-    /// Its imports get what the host has.
+    /// Its imports are linked to the host's functions.
     Link,
     /// One instance is made.
     Instantiate,
@@ -32,7 +32,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// All of them, in their order.
+    /// All steps, in their order.
     pub(crate) const ALL: [Self; 10] = [
         Self::Ask,
         Self::Manifest,
@@ -46,7 +46,7 @@ impl Step {
         Self::Smoke,
     ];
 
-    /// The name in logs and in the control socket's answers.
+    /// The name in logs and in responses of the control socket.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -64,38 +64,38 @@ impl Step {
     }
 }
 
-/// A component that does not come to serve: at which step, and why. Says what to do where there is
-/// something to be done.
+/// A component that cannot serve: at which step it failed, and why. The reason says what to do, where
+/// something can be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// Where it failed.
     pub step: Step,
     /// The reason, in one line.
     pub why: String,
-    /// It is not for what the files are: the same may be taken a moment later.
+    /// The cause is not in the files: the same load may succeed a moment later.
     pub passing: bool,
 }
 
 impl Rejected {
-    /// A refusal at `step`, for what is to be loaded. Of what strangers have put into it nothing is a
-    /// command to a terminal.
+    /// A rejection at `step`. Text in `why` that comes from a file is escaped, so that it cannot control a
+    /// terminal.
     pub fn at(step: Step, why: impl Into<String>) -> Self {
         Self { step, why: escape::harmless(&why.into()), passing: false }
     }
 
-    /// A refusal at `step` for something that passes: the process or the machine is out of it, or
-    /// somebody does not answer.
+    /// A rejection at `step` for a passing cause: the process or the machine is short of something, or
+    /// another party does not answer.
     pub fn for_now(step: Step, why: impl Into<String>) -> Self {
         Self { passing: true, ..Self::at(step, why) }
     }
 
-    /// A refusal for what the compiler has said of this file.
+    /// The rejection for a file that the compiler refused.
     pub(crate) fn not_compiled(path: &Path, why: &CompileError) -> Self {
         let passing = why.is_passing();
         Self { passing, ..Self::at(Step::Compile, format!("{} {why}", path.display())) }
     }
 
-    /// The same, of a component that has a name.
+    /// The same rejection, for a component with this name.
     #[must_use]
     pub fn for_component(self, component: &str) -> Self {
         Self { why: format!("component {component}: {}", self.why), ..self }

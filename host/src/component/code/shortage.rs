@@ -1,5 +1,5 @@
-//! Errors of the system that are not for what was asked of it: the process or the machine is out of
-//! something, and may have it again a moment later.
+//! Errors of the system that do not depend on the request: the process or the machine is short of a
+//! resource, and may have it again a moment later.
 
 use std::error::Error;
 use std::io;
@@ -7,7 +7,7 @@ use std::io;
 use rustix::io::Errno;
 use wasmtime::OutOfMemory;
 
-/// What runs out: memory, descriptors, what a file or a disk may have, and locks or time of the kernel's own.
+/// Shortages of memory, descriptors, file size or disk space, and of locks or time inside the kernel.
 const SHORTAGES: [Errno; 11] = [
     Errno::NOMEM,
     Errno::AGAIN,
@@ -22,7 +22,7 @@ const SHORTAGES: [Errno; 11] = [
     Errno::TXTBSY,
 ];
 
-/// Whether one of them is among the causes of this.
+/// Whether a shortage is among the causes of this error.
 pub(crate) fn is_shortage(why: &wasmtime::Error) -> bool {
     why.is::<OutOfMemory>() || why.chain().any(|cause| number(cause).is_some_and(is_scarce))
 }
@@ -31,7 +31,7 @@ fn is_scarce(number: Errno) -> bool {
     SHORTAGES.contains(&number)
 }
 
-/// The number that the system has given an error.
+/// The system's number of an error.
 fn number(why: &(dyn Error + 'static)) -> Option<Errno> {
     let of_rust = |why: &io::Error| Errno::from_io_error(why);
     why.downcast_ref::<Errno>()
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_runs_out_is_told_from_what_a_component_is() {
+    fn a_shortage_is_told_from_a_fault_of_the_component() {
         for number in SHORTAGES {
             let of_rust = io::Error::from_raw_os_error(number.raw_os_error());
             let of_both = [wasmtime::Error::from(of_rust), wasmtime::Error::from(number)];

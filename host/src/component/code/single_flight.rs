@@ -1,5 +1,5 @@
-//! What is being compiled: nothing twice at once, nothing that nobody wants any more, and whoever waits for
-//! it learns what has become of it.
+//! Compiles that are under way. The same bytes are compiled once at a time, a compile ends when its last
+//! waiter is gone, and all waiters get its outcome.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,17 +10,17 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// All flights, by the digest of what is compiled.
+/// All flights, by the digest of what they compile.
 pub(crate) struct Flights<T>(Mutex<HashMap<Arc<str>, Weak<Flight<T>>>>);
 
-/// One of them. It goes on as long as somebody holds it.
+/// One compile. It goes on for as long as a waiter holds it.
 pub(crate) struct Flight<T> {
     outcome: watch::Receiver<Option<T>>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl<T: Clone + Send + Sync + 'static> Flights<T> {
-    /// The one of this digest that is under way, else one that does `work`. On the current runtime.
+    /// Joins the flight of this digest, or starts one that does `work`, on the current runtime.
     pub(crate) fn join<F>(&self, digest: &Arc<str>, work: impl FnOnce() -> F) -> Arc<Flight<T>>
     where
         F: Future<Output = T> + Send + 'static,
@@ -28,7 +28,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|_, flight| flight.strong_count() > 0);
         let under_way = flights.get(digest).and_then(Weak::upgrade);
-        // Others may still be on their way to read how the last one ended: that is not for who comes now.
+        // Earlier callers may not have read yet how the last flight ended. A new caller begins anew.
         if let Some(flight) = under_way.filter(|flight| flight.outcome.borrow().is_none()) {
             return flight;
         }
@@ -44,7 +44,7 @@ impl<T: Clone + Send + Sync + 'static> Flights<T> {
 }
 
 impl<T: Clone> Flight<T> {
-    /// Waits for what it comes to; none if its task has failed.
+    /// Waits for the outcome. None if its task has failed.
     pub(crate) async fn outcome(&self) -> Option<T> {
         let mut outcome = self.outcome.clone();
         let outcome = outcome.wait_for(Option::is_some).await.ok()?;
@@ -64,21 +64,21 @@ impl<T> fmt::Debug for Flights<T> {
     }
 }
 
-/// What the files are of which something is being compiled.
+/// The versions of files that are being compiled.
 #[derive(Debug, Default)]
 pub(crate) struct Versions(Mutex<HashMap<PathBuf, Weak<Version>>>);
 
-/// What a file is, or was.
+/// The content that a file has, or had.
 #[derive(Debug)]
 pub(crate) struct Version {
     digest: Arc<str>,
-    /// The file is another one by now.
+    /// The file has other content by now.
     replaced: CancellationToken,
 }
 
 impl Versions {
-    /// A file has just been read. Whoever waits for what it was before is told that it waits in vain: what
-    /// is loaded is read anew.
+    /// Notes that a file has just been read. If it has changed, waiters for the old content are told to stop
+    /// waiting: the load reads the file anew.
     pub(crate) fn seen(&self, path: &Path, digest: &Arc<str>) -> Arc<Version> {
         let mut versions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         versions.retain(|_, version| version.strong_count() > 0);
@@ -96,7 +96,7 @@ impl Versions {
 }
 
 impl Version {
-    /// Waits until the file has been seen to be another one. Cancel-safe.
+    /// Waits until the file has been read with other content. Cancel-safe.
     pub(crate) async fn replaced(&self) {
         self.replaced.cancelled().await;
     }
@@ -110,8 +110,8 @@ mod tests {
 
     use super::*;
 
-    /// Five that asked for the same component, which was too slow, waited for each other: the last one for
-    /// five times the time that compiling may take.
+    /// Five callers asked for the same component, which compiled too slowly. They waited for each other: the
+    /// last one for five times the compile's time limit.
     #[tokio::test]
     async fn all_who_wait_learn_of_a_failure_at_once_and_who_comes_later_begins_anew() {
         let flights = Flights::default();
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flight_ends_with_the_last_who_holds_it() {
+    async fn a_flight_ends_with_its_last_waiter() {
         let flights = Flights::default();
         let digest: Arc<str> = "abc".into();
         let (alive, mut dropped) = oneshot::channel::<()>();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_replaced_when_something_else_is_read_there() {
+    async fn a_file_is_replaced_when_it_is_read_with_other_content() {
         let versions = Versions::default();
         let (one, other): (Arc<str>, Arc<str>) = ("one".into(), "other".into());
         let (here, there) = (Path::new("here"), Path::new("there"));

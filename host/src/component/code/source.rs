@@ -1,4 +1,4 @@
-//! A component's file: read, and asked what it is before anything is compiled.
+//! A component's file: read, and surveyed before it is compiled.
 
 use host_manifest::escape::quote;
 use std::fmt::Write as _;
@@ -15,11 +15,11 @@ use super::load_error::{FileSizeLimit, LoadError};
 use super::rejected::Rejected;
 use super::survey::{Kind, NotAComponent, Survey};
 
-/// A component's bytes and what they say of themselves.
+/// The bytes of a component, with the file they came from.
 #[derive(Debug)]
 pub struct Source {
     pub(crate) path: PathBuf,
-    /// The component; of a file with text that.
+    /// The component, or its text if the file holds text.
     pub(crate) bytes: Vec<u8>,
     is_text: bool,
     /// SHA-256 of the file, in hex.
@@ -55,13 +55,13 @@ impl Source {
         Ok(Self { path: path.to_owned(), bytes, is_text, digest, stamp })
     }
 
-    /// Whether a compiler is needed to see what it is.
+    /// Whether the file holds text, which only a compiler can read.
     pub(crate) fn is_text(&self) -> bool {
         self.is_text
     }
 
-    /// Has `compiler` make a component of it if it is text: that takes fifty times its memory, and this
-    /// process has requests in flight. Bounded in time.
+    /// If it is text, has `compiler` turn it into a component: parsing takes fifty times the memory of the
+    /// text, and this process has requests in flight. Bounded in time.
     pub(crate) async fn parsed(self, compiler: &Compiler) -> Result<Self, Rejected> {
         if !self.is_text {
             return Ok(self);
@@ -75,13 +75,13 @@ impl Source {
         }
     }
 
-    /// What it says of itself. Of text it says nothing.
+    /// Its imports and exports, as far as they can be read. Nothing for text.
     pub(crate) fn glance(&self) -> Glance {
         let missing = Survey::read(&self.bytes).map(|survey| survey.unknown_imports());
         Glance { survey: self.check().ok(), missing: missing.unwrap_or_default() }
     }
 
-    /// Says what it is, and refuses what could not serve.
+    /// Reads its kind and its survey, and refuses a component that cannot serve.
     pub(crate) fn check(&self) -> Result<(Kind, Survey), LoadError> {
         let survey = survey(&self.path, &self.bytes)?;
         let kind = kind(&self.path, &survey)?;
@@ -93,23 +93,23 @@ impl Source {
     }
 }
 
-/// What a component is called that nobody has named: its file's name without the extension.
+/// The name of a component without a name in the manifest: its file's name without the extension.
 pub(crate) fn stem(path: &Path) -> &str {
     path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component")
 }
 
-/// What a look into a file has found.
+/// The result of a look into a file.
 #[derive(Debug, Default)]
 pub struct Glance {
-    /// What it imports and exports, if it could serve: the same checks that come before compiling.
+    /// Its imports and exports, if it could serve. The same checks come before compiling.
     pub survey: Option<(Kind, Survey)>,
-    /// What it imports and the host does not have; nothing if it is no component.
+    /// Imports that the host does not have. Empty if the file is no component.
     pub missing: Vec<String>,
 }
 
 fn read(path: &Path, largest: FileSizeLimit) -> Result<Vec<u8>, LoadError> {
     let unreadable = |why| LoadError::Unreadable { path: path.to_owned(), why };
-    // A pipe would be waited for, perhaps for ever, before it is known for one.
+    // Opening a pipe could wait for ever, so look at the kind of file first.
     let meta = fs::metadata(path).map_err(unreadable)?;
     if !meta.is_file() {
         let what = if meta.is_dir() { "it is a directory" } else { "it is not a regular file" };
@@ -119,7 +119,7 @@ fn read(path: &Path, largest: FileSizeLimit) -> Result<Vec<u8>, LoadError> {
     if meta.len() > largest.bytes {
         return Err(too_large());
     }
-    // It may grow meanwhile.
+    // The file may grow meanwhile.
     let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default());
     let mut file = File::open(path).map_err(unreadable)?.take(largest.bytes.saturating_add(1));
     file.read_to_end(&mut bytes).map_err(unreadable)?;

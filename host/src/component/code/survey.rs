@@ -1,11 +1,11 @@
-//! What a component says of itself, read from its bytes before anything is compiled.
+//! Imports and exports of a component, read from its bytes before it is compiled.
 
 use host_manifest::escape::quote;
 use std::fmt;
 
 use wasmparser::{Encoding, Parser, Payload};
 
-/// Which interface a component serves requests through.
+/// The interface through which a component serves requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// wasi:http/incoming-handler@0.2
@@ -14,8 +14,8 @@ pub enum Kind {
     P3,
 }
 
-/// Packages that components may import from. Whether each interface is there, with the very type,
-/// is the linker's to say.
+/// Packages that components may import from. Whether each interface is there, with the exact type, the
+/// linker decides.
 const PACKAGES: [&str; 10] = [
     "wasi:cli/",
     "wasi:clocks/",
@@ -29,20 +29,20 @@ const PACKAGES: [&str; 10] = [
     "host:lifecycle/",
 ];
 
-/// More names take more memory than their file, and nothing that is meant has as many.
+/// More names take more memory than their file, and no real component has as many.
 const MOST_NAMES: usize = 10_000;
 
 /// Imports and exports of a component.
 #[derive(Clone, Debug, Default)]
 pub struct Survey {
-    /// Names of what it imports, in its order.
+    /// Names of its imports, in its order.
     pub imports: Vec<String>,
-    /// Names of what it exports, in its order.
+    /// Names of its exports, in its order.
     pub exports: Vec<String>,
 }
 
 impl Kind {
-    /// The interface, as a component exports it.
+    /// The name of the interface that a component exports.
     #[must_use]
     pub fn interface(self) -> &'static str {
         match self {
@@ -66,14 +66,14 @@ impl fmt::Display for Kind {
 pub(crate) enum NotAComponent {
     /// A core module: the step that makes a component of it is missing.
     CoreModule,
-    /// A file of another kind: what, and what to do.
+    /// A file of another kind: what it is, and what to do.
     Else(&'static str),
-    /// Not WebAssembly, or broken.
+    /// Not WebAssembly, or damaged.
     Malformed(String),
 }
 
 impl Survey {
-    /// Reads the top level of a component. Does not validate what lies below.
+    /// Reads the top level of a component. Does not validate the levels below.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, NotAComponent> {
         let malformed =
             |why: wasmparser::BinaryReaderError| NotAComponent::Malformed(one_line(why.message()));
@@ -109,7 +109,7 @@ impl Survey {
         Ok(survey)
     }
 
-    /// The interface that requests go through; the newer one if there are both.
+    /// The interface for requests; the newer one if it exports both.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         [Kind::P3, Kind::P2]
@@ -117,7 +117,7 @@ impl Survey {
             .find(|kind| self.exports.iter().any(|name| is_of_version(name, kind.interface())))
     }
 
-    /// Whether anything of it needs an engine with component-model async.
+    /// Whether an import or export needs an engine with component-model async.
     #[must_use]
     pub(crate) fn needs_concurrency(&self) -> bool {
         self.kind() == Some(Kind::P3)
@@ -127,8 +127,7 @@ impl Survey {
             })
     }
 
-    /// The imports that the host does not have, as far as their names say so: what they are is the
-    /// linker's to compare.
+    /// Imports that the host does not have, judged by their names. The linker compares the types.
     #[must_use]
     pub(crate) fn unknown_imports(&self) -> Vec<String> {
         let known = |name: &&String| {
@@ -138,7 +137,7 @@ impl Survey {
         self.imports.iter().filter(|name| !known(name)).cloned().collect()
     }
 
-    /// Whether it could hand a request to whoever comes next in a chain.
+    /// Whether it could pass a request on in a chain.
     #[must_use]
     pub fn can_pass_on(&self) -> bool {
         ["wasi:http/handler@", "wasi:http/outgoing-handler@"]
@@ -151,7 +150,7 @@ impl Survey {
     }
 }
 
-/// The parser's text, which may be a table over many lines.
+/// The parser's text in one line. It may be a table of many lines.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -165,7 +164,7 @@ fn add(names: &mut Vec<String>, name: &str) -> Result<(), NotAComponent> {
     Ok(())
 }
 
-/// Whether `name` is the interface of `wanted`, whatever its patch version.
+/// Whether `name` is the interface of `wanted`, with any patch version.
 fn is_of_version(name: &str, wanted: &str) -> bool {
     name.strip_prefix(wanted).is_some_and(|rest| {
         // A pre-release is another interface under the same number.
@@ -173,14 +172,14 @@ fn is_of_version(name: &str, wanted: &str) -> bool {
     })
 }
 
-/// The rest of that package is for other ways to be told.
+/// The rest of that package delivers changes of keys, which the host does not do.
 fn is_keyvalue(name: &str) -> bool {
     ["store@", "atomics@", "batch@"].iter().any(|interface| {
         name.strip_prefix("wasi:keyvalue/").is_some_and(|rest| rest.starts_with(interface))
     })
 }
 
-/// What bytes are that are no WebAssembly, if that can be told.
+/// The kind of a file that is not WebAssembly, if it can be recognized.
 fn something_else(bytes: &[u8]) -> Option<&'static str> {
     let begins: [(&[u8], &str); 7] = [
         (b"\x1f\x8b", "compressed by gzip: unpack it first"),
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_is_found_in_the_exports_whatever_the_patch_version() {
+    fn the_kind_is_found_in_the_exports_with_any_patch_version() {
         for (name, kind) in [
             ("wasi:http/incoming-handler@0.2.0", Some(Kind::P2)),
             ("wasi:http/incoming-handler@0.2.12", Some(Kind::P2)),

@@ -1,4 +1,4 @@
-//! The abilities of guests, each with a file of its own. A new one takes that file and one line here.
+//! The list of abilities, each in a file of its own. A new ability takes that file and one line here.
 
 use std::sync::{Arc, LazyLock};
 
@@ -29,7 +29,7 @@ const ABILITIES: &[&dyn Ability] = &[
     &RequestShutdownAbility,
 ];
 
-/// What a manifest may say, given what there is to be granted.
+/// The grammar of a manifest, made of all abilities.
 #[must_use]
 pub fn manifest_grammar() -> &'static Grammar {
     static GRAMMAR: LazyLock<Grammar> =
@@ -37,10 +37,10 @@ pub fn manifest_grammar() -> &'static Grammar {
     &GRAMMAR
 }
 
-/// Makes ready what a component is granted. Blocks.
+/// Prepares the grants of a component. Blocks.
 ///
 /// # Errors
-/// The first grant that cannot be had, with the reason.
+/// The first grant that cannot be provided, with the reason.
 pub fn provide_grants(
     component: &ComponentConfig,
     resources: &GrantResources<'_>,
@@ -50,13 +50,13 @@ pub fn provide_grants(
     Ok(Grants::new(component.grants.stdio, granted))
 }
 
-/// The grants that a component with these imports may be about to use, each word once. Nothing is granted
-/// unless an operator does so, and every import is there all the same.
+/// The grants that a component with these imports may need, each word once. The host links every import
+/// to every component, but grants nothing that the operator has not.
 #[must_use]
 pub fn useful_grants(imports: &[String]) -> Vec<ImportUse> {
     let uses = ABILITIES.iter().flat_map(|ability| ability.uses());
     let mut useful: Vec<ImportUse> = Vec::new();
-    for import in uses.filter(|it| imports.iter().any(|name| name.starts_with(it.prefix))) {
+    for import in uses.filter(|import| imports.iter().any(|name| name.starts_with(import.prefix))) {
         if !useful.iter().any(|other| other.grant == import.grant) {
             useful.push(*import);
         }
@@ -64,8 +64,7 @@ pub fn useful_grants(imports: &[String]) -> Vec<ImportUse> {
     useful
 }
 
-/// What an operator should know of the grants of a component with these imports: sentences for
-/// `host check`.
+/// Warnings about the grants of a component with these imports: sentences for `host check`.
 #[must_use]
 pub fn grant_warnings(component: &ComponentConfig, imports: Option<&[String]>) -> Vec<String> {
     let mut warnings: Vec<String> =
@@ -85,7 +84,7 @@ pub fn grant_warnings(component: &ComponentConfig, imports: Option<&[String]>) -
     warnings
 }
 
-/// Links the imports of all of them; `concurrency` says that the engine has component-model async.
+/// Links the imports of all abilities. `concurrency` says that the engine has component-model async.
 pub(crate) fn link(linker: &mut Linker<GuestState>, concurrency: bool) -> wasmtime::Result<()> {
     for ability in ABILITIES {
         ability.link(linker)?;

@@ -1,5 +1,5 @@
-//! What an ability of guests is: one unit of manifest keys, grant, state of an instance, imports, refusals
-//! and lines of `host check`.
+//! An ability of guests: its manifest keys, grant, instance state, imports, refusals and lines of
+//! `host check` in one unit.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,47 +13,47 @@ use wasmtime::component::Linker;
 use crate::component::sandbox::grants::Grant;
 use crate::component::sandbox::state::GuestState;
 
-/// One ability. Listed in `abilities.rs`, and known to nothing else by name.
+/// One ability. Only `abilities.rs` knows it by name.
 pub(crate) trait Ability: Sync {
-    /// How a manifest grants it.
+    /// The manifest keys that grant it.
     fn syntax(&self) -> AbilitySyntax;
 
-    /// The manifest's words for its grants, as the summary of its config has them.
+    /// The manifest's words for its grants, as the summary of its config lists them.
     fn words(&self) -> &'static [&'static str];
 
-    /// What a component imports if it may be about to use it. `host check` says what of that it lacks.
+    /// Imports of components that may need it. `host check` reports those whose grant is missing.
     fn uses(&self) -> &'static [ImportUse];
 
-    /// Whether a component with these imports could use it; to be granted it is in vain else.
+    /// Whether a component with these imports could use it. If not, the grant is useless.
     fn is_used_by(&self, imports: &[String]) -> bool {
-        self.uses().iter().any(|it| imports.iter().any(|name| name.starts_with(it.prefix)))
+        self.uses().iter().any(|import| imports.iter().any(|name| name.starts_with(import.prefix)))
     }
 
-    /// What an operator should know of what a component is granted: sentences for `host check`.
+    /// Warnings about the grants of a component: sentences for `host check`.
     fn warnings(&self, _: &ComponentConfig) -> Vec<String> {
         Vec::new()
     }
 
-    /// Makes ready what a component is granted. None where nothing is granted and nothing is to be said
-    /// of what is refused. Blocks.
+    /// Prepares the grant of a component. None if the component has no grant and refusals log nothing.
+    /// Blocks.
     ///
     /// # Errors
-    /// Why it cannot be had, in one line.
+    /// The reason why it cannot be provided, in one line.
     fn provide(
         &self,
         component: &ComponentConfig,
         resources: &GrantResources<'_>,
     ) -> Result<Option<Arc<dyn Grant>>, String>;
 
-    /// Links its imports, whether or not it is granted. Functions of wasmtime may be linked once more.
+    /// Links its imports, with or without a grant. May shadow functions of wasmtime.
     ///
     /// # Errors
-    /// When wasmtime knows no such interface.
+    /// When wasmtime has no such interface.
     fn link(&self, _: &mut Linker<GuestState>) -> wasmtime::Result<()> {
         Ok(())
     }
 
-    /// Links those that take an engine with component-model async.
+    /// Links its imports that need an engine with component-model async.
     ///
     /// # Errors
     /// As [`Self::link`].
@@ -62,29 +62,29 @@ pub(crate) trait Ability: Sync {
     }
 }
 
-/// An import that says that a component may be about to use an ability.
+/// An import of components that may need an ability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImportUse {
-    /// How the name of the interface begins.
+    /// The beginning of the interface's name.
     pub prefix: &'static str,
-    /// What `host check` calls it.
+    /// The name of it in `host check`.
     pub what: &'static str,
     /// The manifest's word for the grant.
     pub grant: &'static str,
 }
 
-/// What of the process grants are made with.
+/// The resources of the process that grants are made of.
 #[derive(Debug)]
 pub struct GrantResources<'a> {
-    /// Where buckets are kept.
+    /// The stores of buckets.
     pub stores: &'a Stores,
     /// Listeners of the process that no guest may reach.
     pub forbidden: &'a [SocketAddr],
     /// Stops the process.
     pub stop: &'a StopProcess,
-    /// Nothing is to be left behind: what would be in a database file is in memory.
+    /// Only looks, and leaves nothing behind: buckets of database files are in memory.
     pub look: bool,
-    /// Looks names up for this component, with bounds of its own.
+    /// Looks up names for this component, with bounds of its own.
     pub resolver: SystemResolver,
 }
 
@@ -93,8 +93,8 @@ pub struct GrantResources<'a> {
 pub struct StopProcess(Arc<dyn Fn() + Send + Sync>);
 
 impl StopProcess {
-    /// `stop` is called when a guest has asked for it and its response is delivered. It may be called from any
-    /// thread and more than once, and must not block.
+    /// Calls `stop` when a guest has asked for it and its response is delivered. `stop` may be called from
+    /// any thread and more than once, and must not block.
     pub fn new(stop: impl Fn() + Send + Sync + 'static) -> Self {
         Self(Arc::new(stop))
     }

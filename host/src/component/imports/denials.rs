@@ -1,4 +1,4 @@
-//! What several abilities refuse alike.
+//! Refusals that several abilities share.
 
 use host_manifest::ComponentConfig;
 use host_system::descriptors;
@@ -37,7 +37,8 @@ impl GuestState {
     }
 }
 
-/// Sentences for `host check` on what a component may connect to by its grants, and never can.
+/// Warnings for `host check` about granted names that lead to loopback, where the component's grants do not
+/// admit loopback addresses.
 pub(crate) fn unreachable_loopback(
     component: &ComponentConfig,
     named: impl Iterator<Item = String>,

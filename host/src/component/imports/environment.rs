@@ -12,7 +12,7 @@ use crate::component::sandbox::grants::Grant;
 /// The ability.
 pub(super) struct EnvironmentAbility;
 
-/// Values may be secret: they are not printed.
+/// Values may be secret, so they are not printed.
 struct Environment(EnvironmentConfig);
 
 impl std::fmt::Debug for Environment {
@@ -37,7 +37,7 @@ impl Ability for EnvironmentAbility {
     }
 
     fn uses(&self) -> &'static [ImportUse] {
-        // Both come by one import; what most programs lack is the first one.
+        // One import brings both; most programs need the variables.
         &[ImportUse { prefix: "wasi:cli/environment", what: "environment variables", grant: "env" }]
     }
 
@@ -47,6 +47,6 @@ impl Ability for EnvironmentAbility {
         _: &GrantResources<'_>,
     ) -> Result<Option<Arc<dyn Grant>>, String> {
         let granted: Option<&EnvironmentConfig> = component.grants.get();
-        Ok(granted.map(|it| Arc::new(Environment(it.clone())) as _))
+        Ok(granted.map(|config| Arc::new(Environment(config.clone())) as _))
     }
 }

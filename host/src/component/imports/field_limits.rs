@@ -1,4 +1,4 @@
-//! Texts of a request that a guest makes: bounded, because the host keeps them outside the guest's
+//! Bounds the texts of a request that a guest makes, because the host keeps them outside the guest's
 //! memory. wasmtime takes a method or an authority of any length.
 
 use wasmtime::component::{Linker, Resource};
@@ -6,11 +6,11 @@ use wasmtime_wasi_http::WasiHttpView as _;
 
 use crate::component::sandbox::state::GuestState;
 
-/// Bytes of a method or an authority. A name has 255 (RFC 1035 §2.3.4), a port 5, and methods are
-/// words (RFC 9110 §9).
+/// Bytes of a method or an authority. A host name has at most 255 (RFC 1035 §2.3.4), a port 5, and methods
+/// are words (RFC 9110 §9).
 const MAX_TEXT: usize = 512;
 
-/// Links the two functions anew, for requests of this type.
+/// Links the two functions again, for requests of this type.
 macro_rules! bound {
     ($types:expr, $set_method:literal, $set_authority:literal, $request:ty, $method:ident) => {{
         let mut types = $types;
@@ -33,7 +33,7 @@ macro_rules! bound {
     }};
 }
 
-/// Links what guests of every kind have.
+/// Links the functions for guests of every kind.
 pub(crate) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     use wasmtime_wasi_http::p2::bindings::http::types::{
         HostOutgoingRequest as _, Method, OutgoingRequest,
@@ -48,7 +48,7 @@ pub(crate) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     )
 }
 
-/// Links what takes an engine with component-model async.
+/// Links the functions that need an engine with component-model async.
 pub(crate) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     use wasmtime_wasi_http::p3::Request;
     use wasmtime_wasi_http::p3::bindings::http::types::{HostRequest as _, Method};

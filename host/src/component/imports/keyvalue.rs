@@ -1,8 +1,8 @@
-//! Imports from `wasi:keyvalue` 0.2.0-draft (`wit/deps/keyvalue.wit`): buckets that the operator
+//! Imports from `wasi:keyvalue` 0.2.0-draft (`wit/deps/keyvalue.wit`), for buckets that the operator
 //! has granted.
 //!
-//! What a bucket does, and what bounds it, is in the crate `host-keyvalue`. A guest is told of a
-//! failure what it can act upon; the log has the rest.
+//! The crate `host-keyvalue` has the buckets and their bounds. A guest learns of a failure only what it
+//! can act upon; the log has the rest.
 
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ impl Ability for KeyValueAbility {
         Ok(Some(Arc::new(KeyValueGrant(buckets))))
     }
 
-    /// A call that waits for a store holds up its instance, and no other one.
+    /// A call that waits for a store delays its own instance, and no other.
     fn link(&self, linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
         store::add_to_linker::<_, KeyValue>(linker, view)?;
         atomics::add_to_linker::<_, KeyValue>(linker, view)?;
@@ -92,7 +92,7 @@ impl Ability for KeyValueAbility {
     }
 }
 
-/// What the imports see of an instance.
+/// The parts of an instance that the imports use.
 fn view(state: &mut GuestState) -> View<'_> {
     let (grants, table, identity) = state.parts();
     View {
@@ -110,9 +110,9 @@ impl HasData for KeyValue {
     type Data<'a> = View<'a>;
 }
 
-/// What the imports see of an instance.
+/// The parts of an instance that the imports use.
 struct View<'a> {
-    /// None where none is granted.
+    /// None without a grant.
     buckets: Option<&'a Buckets>,
     table: &'a mut ResourceTable,
     component: &'a str,
@@ -125,8 +125,8 @@ impl View<'_> {
         Ok(self.table.get(bucket)?.clone())
     }
 
-    /// What a guest is told. The log has more; that a store is not available is there once for all,
-    /// from the store itself.
+    /// The guest's result. The log has more; the store itself logs, once for all components, that it
+    /// is not available.
     fn answer<T>(&self, result: Result<T, StoreError>) -> Result<T, Error> {
         result.map_err(|failure| {
             if !matches!(failure, StoreError::Unavailable(_)) {
@@ -137,8 +137,8 @@ impl View<'_> {
         })
     }
 
-    /// One that has no bucket at all lacks the grant; one that has others has mistaken the name.
-    /// Neither learns what others have.
+    /// Refuses a bucket. A component without any bucket lacks the grant; one with other buckets has the wrong
+    /// name. Neither learns the buckets of other components.
     fn refuse(&self, identifier: &str) -> Error {
         log_limited!(
             warn,
@@ -230,7 +230,7 @@ impl atomics::Host for View<'_> {
     }
 }
 
-/// A pair, as a batch gives it back.
+/// A pair in the result of a batch.
 type Pair = (String, Vec<u8>);
 
 impl batch::Host for View<'_> {
@@ -308,13 +308,13 @@ mod tests {
         }
     }
 
-    /// As a guest passes it to each call.
+    /// The handle, as a guest passes it to each call.
     fn lent(bucket: &Resource<Bucket>) -> Resource<Bucket> {
         Resource::new_borrow(bucket.rep())
     }
 
     #[test]
-    fn a_bucket_that_was_not_granted_is_not_there() {
+    fn a_bucket_that_was_not_granted_does_not_exist() {
         let mut none = Instance::with(&[]);
         assert!(matches!(none.open("carts"), Err(Error::AccessDenied)));
         assert_eq!(none.topics.said("buckets"), 1);
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_one_handle_writes_another_one_reads() {
+    async fn one_handle_reads_what_another_has_written() {
         let mut instance = Instance::with(&["carts"]);
         let [first, second] = [(); 2].map(|()| instance.open("carts").unwrap());
         let mut view = instance.view();
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_guest_is_told_what_it_can_act_upon() {
+    async fn a_guest_learns_only_what_it_can_act_upon() {
         let mut instance = Instance::with(&["carts"]);
         let bucket = instance.open("carts").unwrap();
         let mut view = instance.view();

@@ -41,13 +41,13 @@ mod bindings {
 use bindings::p2::host::lifecycle::{control, drain_pollable};
 use bindings::p3::host::lifecycle::drain_async;
 
-/// Links what guests of every kind have.
+/// Links the functions for guests of every kind.
 pub(crate) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     control::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state)?;
     drain_pollable::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state)
 }
 
-/// Links what takes an engine with component-model async.
+/// Links the functions that need an engine with component-model async.
 pub(crate) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     drain_async::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state)
 }

@@ -1,4 +1,4 @@
-//! Everything that a guest may import. Nothing of it is granted.
+//! Links every import for guests. Linking grants nothing.
 
 use wasmtime::Engine;
 use wasmtime::component::Linker;
@@ -6,10 +6,10 @@ use wasmtime::component::Linker;
 use super::{abilities, field_limits, lifecycle, middleware};
 use crate::component::sandbox::state::GuestState;
 
-/// Links it all for an engine; `concurrency` says that it has component-model async.
+/// Links all imports for an engine. `concurrency` says that it has component-model async.
 ///
 /// # Errors
-/// When wasmtime has an import of a name already, which is a mistake in this host.
+/// When wasmtime already has an import of the same name, which is a mistake in this host.
 pub(crate) fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Linker<GuestState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -21,7 +21,7 @@ pub(crate) fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Lin
         lifecycle::add_p3(&mut linker)?;
         middleware::add(&mut linker)?;
     }
-    // From here on some functions are linked once more, around those or in their place.
+    // From here on some functions replace or wrap wasmtime's.
     linker.allow_shadowing(true);
     abilities::link(&mut linker, concurrency)?;
     field_limits::add_p2(&mut linker)?;

@@ -32,7 +32,7 @@ mod bindings {
 
 use bindings::wasi::http::handler;
 
-/// Links it; takes an engine with component-model async.
+/// Links it. Needs an engine with component-model async.
 pub(crate) fn add(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     handler::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state)
 }
@@ -46,7 +46,7 @@ impl handler::HostWithStore<GuestState> for HasSelf<GuestState> {
     ) -> wasmtime::Result<Result<Resource<Response>, ErrorCode>> {
         let client = accessor.with_getter::<WasiHttp>(|state| state.http());
         let passing = WasiHttp::send(&client, request);
-        // wasmtime's client reads this in the first poll of `send`, before anything else may run.
+        // wasmtime's client reads this in the first poll of `send`, before other code can run.
         accessor.with(|mut access| access.get().hooks().pass_next(true));
         let sent = passing.await;
         accessor.with(|mut access| access.get().hooks().pass_next(false));

@@ -1,4 +1,4 @@
-//! What a guest can call. Every import is there for every guest; what it does depends on the grants.
+//! Imports of guests. Every guest has every import; its grants decide what the import does.
 
 pub(crate) mod abilities;
 pub(crate) mod ability;

@@ -1,7 +1,8 @@
-//! Look-ups of names for guests (`wasi:sockets/ip-name-lookup`), by the resolver of their component.
+//! Look-ups of names for guests (`wasi:sockets/ip-name-lookup`), with the resolver of their component.
 //!
-//! wasmtime's own asks the system on the threads that everybody's files are read on, without a bound:
-//! one request with thousands of names stopped the files and databases of all components, and a stop.
+//! wasmtime's own look-up asks the system, without a bound, on the threads that read files for all
+//! components: one request with thousands of names blocked the files and databases of all components,
+//! and a stop.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -25,8 +26,8 @@ use crate::component::sandbox::grants::Grant;
 use crate::component::sandbox::log_limit::log_limited;
 use crate::component::sandbox::state::GuestState;
 
-/// A look-up of a guest of 0.2: it asks for one address after the other. Dropped with its handle, or
-/// with the store.
+/// A look-up of a 0.2 guest, which asks for one address after the other. Dropped with its handle, or with
+/// the store.
 enum Addresses {
     Asked(Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, LookupError>> + Send>>),
     Known(vec::IntoIter<IpAddr>),
@@ -82,7 +83,7 @@ fn error_p3(why: &LookupError) -> ErrorCodeP3 {
 /// The ability.
 pub(super) struct NameLookupAbility;
 
-/// What looks names up for a component.
+/// The look-up of a component.
 #[derive(Debug)]
 struct NameLookupGrant(Lookup);
 
@@ -97,7 +98,7 @@ impl Ability for NameLookupAbility {
         &["tcp"]
     }
 
-    /// Programs that connect import the look-up too: the import says nothing that `tcp` does not.
+    /// Programs that connect import the look-up too, so the import tells nothing more than `tcp` does.
     fn uses(&self) -> &'static [ImportUse] {
         &[]
     }
@@ -126,7 +127,7 @@ impl Ability for NameLookupAbility {
 }
 
 impl GuestState {
-    /// What looks up, if that is granted.
+    /// The look-up, if it is granted.
     fn granted_lookup(&self, name: &str) -> Option<Lookup> {
         let granted = self.grants().get().map(|NameLookupGrant(lookup)| lookup.clone());
         if granted.is_none() {
@@ -156,7 +157,7 @@ fn link_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
         "resolve-addresses",
         |mut store, (network, name): (Resource<Network>, String)| {
             let state = store.data_mut();
-            // The network stands for the right to ask; wasmtime gives one to every guest.
+            // The network handle carries the right to ask. wasmtime gives one to every guest.
             state.table().get(&network)?;
             let Some(lookup) = state.granted_lookup(&name) else {
                 return Ok((Err(ErrorCode::PermanentResolverFailure),));

@@ -23,7 +23,7 @@ use crate::component::sandbox::log_limit::log_limited;
 /// The ability.
 pub(super) struct OutgoingAbility;
 
-/// Sends what is granted; refuses all where nothing is.
+/// Sends requests to granted origins, and refuses all without a grant.
 struct OutgoingGrant(Arc<Client>);
 
 struct Client(Option<HttpClient>);
@@ -41,7 +41,7 @@ impl OutgoingGrant {
 }
 
 impl Grant for OutgoingGrant {
-    /// No connection outlives the code that opened it.
+    /// Connections do not outlive the code that opened them.
     fn for_generation(&self) -> Option<Arc<dyn Grant>> {
         let client = self.0.0.as_ref()?;
         Some(Arc::new(Self::new(Some(client.anew()))))
@@ -92,8 +92,8 @@ impl HttpSender for Client {
     }
 }
 
-/// A server that cannot be trusted fails all requests to it, and only an operator, of the host or of the
-/// server, can change that.
+/// Logs a server whose certificate is not trusted. All requests to it fail until an operator, of the host
+/// or of the server, changes that.
 fn log_distrusted(identity: &Identity, why: &str) {
     if identity.topics.tls.is_new(why) {
         tracing::warn!(
@@ -130,7 +130,7 @@ impl Ability for OutgoingAbility {
 
     fn warnings(&self, component: &ComponentConfig) -> Vec<String> {
         let named = component.grants.get().into_iter().flat_map(|OutgoingConfig(origins)| origins);
-        let named = named.filter(|it| it.names_loopback()).map(ToString::to_string);
+        let named = named.filter(|target| target.names_loopback()).map(ToString::to_string);
         unreachable_loopback(component, named)
     }
 
@@ -147,7 +147,7 @@ impl Ability for OutgoingAbility {
                 forbidden: resources.forbidden.to_owned(),
                 ..ClientLimits::default()
             };
-            // Idle ones stay beside those that are in use.
+            // Idle connections are in addition to those in use.
             let connections = limits.requests.saturating_mul(2).saturating_add(limits.idle_total);
             let limits = ClientLimits { connections, ..limits };
             let origins = (origins.clone(), component.grants.reach);
@@ -157,7 +157,7 @@ impl Ability for OutgoingAbility {
     }
 }
 
-/// Whether it is the host's doing, and an operator's to change.
+/// Whether the host refused the request, which an operator can change.
 fn is_refusal(why: &SendError) -> bool {
     matches!(
         why,
@@ -175,7 +175,7 @@ fn origin(uri: &Uri) -> String {
     quote(&format!("{scheme}://{authority}"))
 }
 
-/// What a guest is told: as much as the interface has words for, and nothing of the log's text.
+/// The guest's error: as much as the interface has words for, and nothing of the log's text.
 fn error(why: &SendError) -> HttpError {
     match why {
         SendError::Denied { .. } => HttpError::HttpRequestDenied,

@@ -1,4 +1,4 @@
-//! The right to stop the process: what `request-shutdown` of `host:lifecycle/control` does.
+//! The right to stop the process, with `request-shutdown` of `host:lifecycle/control`.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -25,13 +25,13 @@ impl Grant for ShutdownGrant {
     }
 }
 
-/// A guest's wish to stop the process. It is passed on when the guest is gone, so that the response
-/// of the request that asked is delivered whole, whatever the drain timeout. Of an instance that is
-/// shared, when the first of its exchanges has ended: the others drain.
+/// A guest's wish to stop the process. It is passed on when the guest is gone, so that the response of the
+/// request that asked is delivered whole, whatever the drain timeout. For a shared instance it is passed on
+/// when the first of its exchanges has ended; the others drain.
 struct ShutdownWish {
     stop: StopProcess,
     asked: bool,
-    /// Of a reusable instance: told at once, and passed on by whoever ends the exchange.
+    /// Of a reusable instance: set at once, and passed on by the end of an exchange.
     shared: Option<Arc<AtomicBool>>,
 }
 
@@ -43,7 +43,7 @@ impl Drop for ShutdownWish {
     }
 }
 
-/// Takes note that a guest wants the process to stop.
+/// Notes that a guest wants the process to stop.
 pub(super) fn request(state: &mut GuestState, reason: &str) {
     let reason = quote(reason);
     if let Some(wish) = state.instance_state::<ShutdownWish>() {
@@ -64,12 +64,12 @@ pub(super) fn request(state: &mut GuestState, reason: &str) {
     }
 }
 
-/// Takes the right away from an instance that does not serve.
+/// Takes the right from an instance that does not serve.
 pub(crate) fn deny(state: &mut GuestState) {
     state.drop_instance_state::<ShutdownWish>();
 }
 
-/// Makes the instance one of several exchanges: whoever ends one looks at `wish`.
+/// Shares the instance between exchanges. The end of each exchange looks at `wish`.
 pub(crate) fn share(state: &mut GuestState, wish: Arc<AtomicBool>) {
     if let Some(own) = state.instance_state::<ShutdownWish>() {
         own.shared = Some(wish);

@@ -1,4 +1,4 @@
-//! TCP connections: sockets, and to which endpoints they may connect.
+//! TCP connections: sockets, and the endpoints that they may connect to.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::component::sandbox::state::GuestState;
 /// The ability.
 pub(super) struct TcpAbility;
 
-/// What a guest may do with sockets; nothing unless endpoints are granted.
+/// What a guest may do with sockets: nothing without granted endpoints.
 struct Sockets(WasiSocketsCtx);
 
 impl Sockets {
@@ -28,19 +28,19 @@ impl Sockets {
     fn new(component: &str, endpoints: Option<Endpoints>) -> Self {
         let (component, limit) = (Arc::<str>::from(component), Arc::new(LogLimit::default()));
         let mut builder = WasiCtxBuilder::new();
-        // Each socket is a descriptor of the process: a guest that may connect nowhere gets none.
+        // Each socket is a descriptor of the process, so a guest without endpoints gets none.
         builder.allow_tcp(endpoints.is_some());
         builder.socket_addr_check(move |address, what| {
             let (endpoints, component) = (endpoints.clone(), component.clone());
             let limit = limit.clone();
             Box::pin(async move {
                 let connects = matches!(what, SocketAddrUse::TcpConnect);
-                // A connect binds to whatever the kernel chooses first.
+                // A connect first binds to an address that the kernel chooses.
                 let any = address.ip().is_unspecified() && address.port() == 0;
                 let binds = matches!(what, SocketAddrUse::TcpBind) && any;
                 let granted = match endpoints {
                     Some(_) if binds => true,
-                    // In a task, because wasmtime wants a future that may be shared.
+                    // In a task, because wasmtime wants a future that is `Sync`.
                     Some(endpoints) if connects => {
                         let asked = tokio::spawn(async move { endpoints.admits(address).await });
                         asked.await.unwrap_or(false)
@@ -85,7 +85,7 @@ impl Ability for TcpAbility {
 
     fn warnings(&self, component: &ComponentConfig) -> Vec<String> {
         let named = component.grants.get().into_iter().flat_map(|TcpConfig(endpoints)| endpoints);
-        let named = named.filter(|it| it.names_loopback()).map(ToString::to_string);
+        let named = named.filter(|target| target.names_loopback()).map(ToString::to_string);
         unreachable_loopback(component, named)
     }
 
@@ -103,8 +103,8 @@ impl Ability for TcpAbility {
         Ok(Some(Arc::new(Sockets::new(&component.name, endpoints))))
     }
 
-    /// The functions by which a guest gets a socket are linked once more, around wasmtime's own, which have
-    /// no hook for a refusal; under the versions of its WIT, which tests of all of them hold on to.
+    /// Wraps wasmtime's functions that give a guest a socket, because they have no hook for a refusal. They are
+    /// linked under the versions of wasmtime's WIT; tests of all of them check that.
     fn link(&self, linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
         link_p2(linker)
     }

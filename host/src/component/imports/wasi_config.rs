@@ -1,4 +1,4 @@
-//! `wasi:config/store`: what the manifest says under `config`.
+//! `wasi:config/store`: the values under `config` in the manifest.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -15,7 +15,7 @@ use crate::component::sandbox::state::GuestState;
 /// The ability.
 pub(super) struct WasiConfigAbility;
 
-/// Secrets may be among the values: they are not printed.
+/// Values may be secret, so they are not printed.
 struct ConfigGrant(WasiConfigVariables);
 
 impl fmt::Debug for ConfigGrant {
@@ -51,7 +51,7 @@ impl Ability for WasiConfigAbility {
         _: &GrantResources<'_>,
     ) -> Result<Option<Arc<dyn Grant>>, String> {
         let granted: Option<&WasiConfigValues> = component.grants.get();
-        Ok(granted.map(|it| Arc::new(ConfigGrant(it.0.iter().cloned().collect())) as _))
+        Ok(granted.map(|values| Arc::new(ConfigGrant(values.0.iter().cloned().collect())) as _))
     }
 
     fn link(&self, linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {

@@ -1,4 +1,4 @@
-//! What generations of one component are made of.
+//! The blueprint: the code, limits and grants that generations of one component are made of.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -30,14 +30,15 @@ pub(crate) struct LinkedCode {
     pub(crate) pre: InstancePre<GuestState>,
 }
 
-/// What generations of one component are made of: code, limits and grants. KeptCode by the generations
-/// made of it, and by whoever may want to make another.
+/// The code, limits and grants that generations of one component are made of. Held by those generations, and
+/// by a load that may make another.
 pub struct Blueprint {
     pub(crate) name: Arc<str>,
     pub(crate) path: PathBuf,
     pub(crate) code: Arc<LinkedCode>,
     pub(crate) settings: Arc<Settings>,
-    /// Made anew for each, so that no connection outlives the code that opened it.
+    /// The template of grants. Each generation gets its own, so that no connection outlives the code that
+    /// opened it.
     pub(crate) grants: Grants,
 }
 
@@ -48,7 +49,7 @@ pub(crate) enum Entry {
 }
 
 impl LinkedCode {
-    /// Links a compiled component. Everything of WASI is there, nothing is granted.
+    /// Links a compiled component: all of WASI, and no grants.
     pub(crate) fn link(surveyed: &SurveyedSource, component: &Component) -> wasmtime::Result<Self> {
         let SurveyedSource { source, kind, survey, concurrency } = surveyed;
         let linker = linker(component.engine(), *concurrency)?;
@@ -62,7 +63,7 @@ impl LinkedCode {
     }
 }
 
-/// LinkedCode to go back to, without limits or grants: nothing of those is kept open for it.
+/// Linked code to roll back to, without limits or grants, so that it keeps nothing of those open.
 #[derive(Clone)]
 pub struct KeptCode {
     pub(crate) path: PathBuf,
@@ -70,7 +71,7 @@ pub struct KeptCode {
 }
 
 impl Blueprint {
-    /// What is needed to make it again.
+    /// The part that is kept to make the blueprint again.
     #[must_use]
     pub fn kept(&self) -> KeptCode {
         KeptCode { path: self.path.clone(), code: self.code.clone() }
@@ -88,7 +89,7 @@ impl Blueprint {
         &self.path
     }
 
-    /// What it imports and exports.
+    /// Its imports and exports.
     #[must_use]
     pub fn survey(&self) -> &Survey {
         &self.code.survey
@@ -100,7 +101,7 @@ impl Blueprint {
         &self.code.digest
     }
 
-    /// What the instances of the generation with this number are given.
+    /// The sandbox for instances of the generation with this number.
     pub(crate) fn sandbox(&self, number: u64, retirement: RetirementWatch) -> Sandbox {
         let (limits, settings) = (self.limits(), &self.settings);
         let identity = (number, &*self.code.digest);

@@ -1,9 +1,9 @@
-//! CPU time of an instance that serves several exchanges: each brings its own.
+//! CPU time of an instance that serves several exchanges: each adds its own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// CPU time of an instance: each exchange brings its own.
+/// CPU time of an instance: each exchange adds its own.
 #[derive(Debug, Default)]
 pub(crate) struct CpuMeter {
     spent: AtomicU64,
@@ -11,22 +11,22 @@ pub(crate) struct CpuMeter {
 }
 
 impl CpuMeter {
-    /// An exchange begins; `alone` if no other is being served.
+    /// An exchange begins. `alone` says that no other is being served.
     pub(crate) fn allow(&self, more: Duration, alone: bool) {
         let base = if alone { &self.spent } else { &self.allowed };
         let allowed = base.load(Ordering::Relaxed).saturating_add(nanos(more));
         self.allowed.store(allowed, Ordering::Relaxed);
     }
 
-    /// An exchange has ended and `left` are being served: what it did not use is not theirs, beyond
-    /// what each of them brought.
+    /// An exchange has ended, and `left` others are being served. They do not inherit its unused time: no more
+    /// is left than each of them brought.
     pub(crate) fn bound(&self, each: Duration, left: usize) {
         let each = nanos(each).saturating_mul(left.max(1) as u64);
         let most = self.spent.load(Ordering::Relaxed).saturating_add(each);
         self.allowed.fetch_min(most, Ordering::Relaxed);
     }
 
-    /// Takes note of time; false when it is used up.
+    /// Adds up CPU time. False when it is used up.
     pub(crate) fn spend(&self, time: Duration) -> bool {
         let spent = self.spent.fetch_add(nanos(time), Ordering::Relaxed) + nanos(time);
         spent <= self.allowed.load(Ordering::Relaxed)
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_exchange_brings_its_own_cpu_time() {
+    fn every_exchange_adds_its_own_cpu_time() {
         let meter = CpuMeter::default();
         let second = Duration::from_secs(1);
         meter.allow(second, true);

@@ -1,5 +1,5 @@
-//! Hooks that a component exports from `host:lifecycle` (`wit/lifecycle.wit`): found at link,
-//! called at the turns of an instance's life.
+//! Hooks that a component exports from `host:lifecycle` (`wit/lifecycle.wit`): found when it is linked,
+//! called at the start, the drain and the shutdown of an instance.
 
 use host_manifest::escape::quote;
 use std::time::Duration;
@@ -42,7 +42,7 @@ use bindings::shutdown_p3::ShutdownP3Indices;
 use bindings::start_p2::StartP2Indices;
 use bindings::start_p3::StartP3Indices;
 
-/// The hooks that a component has. 0.2 guests have the functions, 0.3 guests the async ones.
+/// The hooks of a component. 0.2 guests export functions, 0.3 guests async functions.
 #[derive(Default)]
 pub(crate) struct Hooks {
     start: Option<Abi<StartP2Indices, StartP3Indices>>,
@@ -96,28 +96,29 @@ impl Hooks {
         answer.map_err(|why| wasmtime::Error::from(GuestFailure::StartRefused(quote(&why))))
     }
 
-    /// Whether an instance has something to do at its end.
+    /// Whether an instance has a hook for its end.
     pub(crate) fn has_end(&self) -> bool {
         self.shutdown.is_some() || matches!(self.drain, Some(Abi::P2(_)))
     }
 
-    /// Whether an instance has last words.
+    /// Whether an instance has an `on-shutdown`.
     pub(crate) fn has_shutdown(&self) -> bool {
         self.shutdown.is_some()
     }
 
-    /// Calls what is due at the orderly end of an instance of one exchange. A hook that fails is no
-    /// failure of the exchange before it, so that goes no further than the log.
+    /// Calls the hooks that are due at the orderly end of an instance of one exchange. A failed hook does not
+    /// fail the exchange before it, so it is only logged.
     ///
-    /// `told` says that the instance was made after its end had been decided.
+    /// `notified` says that the guest needs no `on-drain`, because the instance was made after its end had been
+    /// decided.
     pub(crate) async fn end(
         &self,
         store: &mut Store<GuestState>,
         instance: &Instance,
         limit: Duration,
-        told: bool,
+        notified: bool,
     ) {
-        let is_due = !told && store.data().identity().retirement.is_ending();
+        let is_due = !notified && store.data().identity().retirement.is_ending();
         if is_due && self.drain(store, instance, limit).await.is_err() {
             // A store whose guest has trapped cannot be entered again.
             return;
@@ -125,11 +126,11 @@ impl Hooks {
         self.shutdown(store, instance, limit).await;
     }
 
-    /// Calls `on-drain` of a 0.2 instance in which no call is running. One of 0.3 is told beside
-    /// what it does.
+    /// Calls `on-drain` of a 0.2 instance in which no call is running. A 0.3 guest gets it beside its other
+    /// work.
     ///
     /// # Errors
-    /// When the hook fails; it is in the log then.
+    /// When the hook fails, which is logged.
     pub(crate) async fn drain(
         &self,
         store: &mut Store<GuestState>,
@@ -146,7 +147,7 @@ impl Hooks {
         .inspect_err(|why| report(store.data(), DRAIN, why))
     }
 
-    /// Calls `on-shutdown`. A failure goes no further than the log.
+    /// Calls `on-shutdown`. A failure is only logged.
     pub(crate) async fn shutdown(
         &self,
         store: &mut Store<GuestState>,
@@ -178,7 +179,7 @@ impl Hooks {
         }
     }
 
-    /// The hook that a 0.3 guest is told through, beside what it is doing.
+    /// The `on-drain` of a 0.3 guest, which runs beside its other work.
     pub(crate) fn beside(
         &self,
         store: &mut Store<GuestState>,
@@ -193,10 +194,10 @@ impl Hooks {
 pub(crate) struct Beside(DrainP3);
 
 impl Beside {
-    /// Waits until the instance's end has been decided and tells the guest.
+    /// Waits until the instance's end has been decided, and calls `on-drain`.
     ///
     /// # Errors
-    /// When the guest traps. One that takes too long is only in the log: it may be busy with
+    /// When the guest traps. A hook that takes too long is only logged: the guest may be busy with
     /// exchanges.
     pub(crate) async fn tell(
         &self,
@@ -207,9 +208,9 @@ impl Beside {
         identity.retirement.ending().await;
         let left = identity.retirement.left().unwrap_or_default();
         let call = self.0.host_lifecycle_on_drain_async();
-        let told =
+        let called =
             host_clock::timeout(limit.min(left), call.call_on_drain(accessor, millis(left))).await;
-        told.unwrap_or_else(|_| {
+        called.unwrap_or_else(|_| {
             let (component, generation) = (&*identity.component, identity.number);
             warn!(
                 component,
@@ -222,8 +223,8 @@ impl Beside {
     }
 }
 
-/// Runs a hook under a deadline that stands outside of the guest's own event loop, where a guest
-/// that spins could not hold it up.
+/// Runs a hook under a deadline outside the guest's own event loop, so that a guest which spins cannot
+/// delay the deadline.
 async fn within<T>(
     hook: &'static str,
     limit: Duration,
@@ -245,8 +246,8 @@ fn millis(left: Duration) -> u64 {
     u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Finds one hook. One that is there for the other kind of guest would never be called, so it is an
-/// error, and so is one of another type.
+/// Finds one hook. A hook for the other kind of guest would never be called, so it is an error, and so is
+/// a hook of another type.
 fn find<P2, P3>(
     pre: &InstancePre<GuestState>,
     kind: Kind,

@@ -1,8 +1,8 @@
 //! One live component with its store, serving one request.
 //!
-//! The guest runs inside whoever polls it: first the exchange that waits for the head, then the
-//! response body, then the work after the answer. So cancelling, owning and counting it are one
-//! thing: dropping a [`Running`] drops the guest.
+//! The guest runs inside the task that polls it: first the exchange that waits for the head, then the
+//! response body, then the work after the response. So dropping a [`Running`] drops the guest, and no
+//! other step cancels it, owns it or counts it.
 
 use std::any::Any;
 use std::fmt;
@@ -20,37 +20,37 @@ use wasmtime_wasi_http::WasiBody;
 use crate::component::sandbox::cpu_scheduler::{CpuSlot, SlotWait};
 use crate::component::sandbox::guest_failure::GuestFailure;
 
-/// Whether a channel that gave nothing is really empty. A task that has used up its slot finds every
-/// channel of tokio empty (`tokio::task::coop`), and has been woken for another slot: until then a
-/// guest that has returned may not be judged by what did not come.
+/// Whether a channel that gave nothing is really empty. A task that has used up tokio's budget finds every
+/// channel empty (`tokio::task::coop`), and has been woken to be polled again. Until then an empty channel
+/// does not show that a guest has returned without a response.
 fn poll_verdict() -> Poll<()> {
     if has_budget_remaining() { Poll::Ready(()) } else { Poll::Pending }
 }
 
-/// What a guest sends as the head of its answer.
+/// The head of a guest's response.
 pub(crate) type Head = Result<Response<WasiBody>, GuestFailure>;
 
-/// The guest as a future: it ends with what must live as long as the body, the store.
+/// The guest as a future. Its output is the store, which must live as long as the body.
 pub(crate) type Guest =
     Pin<Box<dyn Future<Output = Result<Box<dyn Any + Send>, wasmtime::Error>> + Send>>;
 
-/// A guest at work on one request. Made by [`Generation::start`](crate::component::Generation::start); dropping it ends the
-/// guest wherever it is.
+/// A guest at work on one request. Made by [`Generation::start`](crate::component::Generation::start);
+/// dropping it ends the guest at any point.
 pub struct Running {
     guest: State,
-    /// Taken when it has given what it had, or that nothing comes.
+    /// None after it gave the head, or after it is known that no head comes.
     head: Option<oneshot::Receiver<Head>>,
     cpu: Duration,
     cpu_limit: Duration,
     release: Release,
-    /// None where somebody else polls the guest.
+    /// None where a worker's task polls the guest.
     slot: Option<CpuSlot>,
     wait: SlotWait,
 }
 
 enum State {
     Working(Guest),
-    /// Returned; what its body still needs is kept.
+    /// It has returned. The body still needs the store.
     Done {
         _store: Box<dyn Any + Send>,
     },
@@ -69,7 +69,7 @@ impl Running {
         Self { guest, head: Some(head), cpu: Duration::ZERO, cpu_limit, release, slot, wait: None }
     }
 
-    /// Drives the guest until the head of its answer is there. Poll no more after it was.
+    /// Drives the guest until the head of its response is there. Do not poll it again after that.
     pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Head> {
         let work = self.poll_work(cx);
         if let Some(head) = &mut self.head
@@ -84,10 +84,10 @@ impl Running {
         Poll::Ready(Err(GuestFailure::NoResponse))
     }
 
-    /// Drives the guest until it has nothing more to do.
+    /// Drives the guest until its work has ended.
     ///
     /// # Errors
-    /// When it traps or has used up its CPU time; the same again whenever polled after that.
+    /// When it traps or has used up its CPU time; the same error again for each later poll.
     pub fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), GuestFailure>> {
         let guest = match &mut self.guest {
             State::Working(guest) => guest,
@@ -115,9 +115,9 @@ impl Running {
         }
     }
 
-    /// Ready when nothing more comes for this answer, given what [`Self::poll_work`] said: the
-    /// handler has returned, though the guest may have hooks to run. To be asked when a channel of
-    /// the answer was found empty.
+    /// Ready when no more of the response comes, given the result `work` of [`Self::poll_work`]: the handler
+    /// has returned, though hooks of the guest may still have to run. Ask it when a channel of the response was
+    /// found empty.
     pub(crate) fn poll_answered(
         &self,
         work: Poll<Result<(), GuestFailure>>,
@@ -129,8 +129,7 @@ impl Running {
         }
     }
 
-    /// Tells the guest's driver that the answer has ended: a guest without work of its own is done
-    /// now.
+    /// Tells the guest's driver that the response has ended. A guest without other work is done now.
     pub fn release(&self) {
         self.release.let_go();
     }
@@ -142,8 +141,8 @@ impl fmt::Debug for Running {
     }
 }
 
-/// Says that an answer has ended. A 0.3 guest has no end of its own that its host could see before
-/// all of the body has gone through its store.
+/// Says that a response has ended. The host cannot see the end of a 0.3 guest before the whole body has
+/// gone through its store.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Release(Arc<ReleaseInner>);
 
@@ -155,7 +154,7 @@ struct ReleaseInner {
 }
 
 impl Release {
-    /// The handler has returned; what comes after it is no part of the answer.
+    /// The handler has returned. Later work is not part of the response.
     pub(crate) fn mark_returned(&self) {
         self.0.returned.store(true, Ordering::Release);
     }
@@ -183,7 +182,7 @@ impl Release {
 mod tests {
     use super::*;
 
-    /// A guest that drops its `response-outparam` unset and works on: failed once with a panic.
+    /// A guest dropped its `response-outparam` unset and worked on. The host once panicked here.
     #[test]
     fn an_answer_that_cannot_come_any_more_is_asked_for_as_often_as_you_like() {
         let (send, head) = oneshot::channel();
@@ -203,7 +202,7 @@ mod tests {
         assert!(matches!(head, Poll::Ready(Err(GuestFailure::NoResponse))), "{head:?}");
     }
 
-    /// One with hooks is judged by its handler's return, not by its end.
+    /// A guest with hooks is judged by the return of its handler, not by its end.
     #[test]
     fn a_handler_that_returned_without_an_answer_is_not_waited_for() {
         let (_send, head) = oneshot::channel();

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! A worker is a task of its own, because an instance may serve several exchanges at once (0.3) and
-//! outlives each of them. What is said of exchanges stays true: dropping a lease halfway ends the
-//! guest, unless the same instance serves others; then it takes no new ones and ends with the last of
-//! them. A pool belongs to one generation, so no state crosses from one to another.
+//! outlives each of them. Still, dropping a lease halfway ends the guest, as for any exchange, unless the
+//! same instance serves others. Then the instance takes no new ones and ends with the last of them. A pool
+//! belongs to one generation, so no state crosses from one to another.
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -30,7 +30,7 @@ use crate::component::imports::request_shutdown;
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::state::Sandbox;
 
-/// The reusable instances of one generation. Dropping it lets idle ones end.
+/// The reusable instances of one generation. Dropping it ends the idle ones.
 pub(crate) struct InstancePool {
     blueprint: Arc<Blueprint>,
     sandbox: Arc<Sandbox>,
@@ -39,8 +39,8 @@ pub(crate) struct InstancePool {
     idle: Duration,
 }
 
-/// The right to one exchange on an instance. Dropping it gives the instance back, or breaks it if the
-/// guest was not done.
+/// The right to one exchange on an instance. Dropping it gives the instance back, or ends the instance if
+/// the guest was not done.
 struct Lease {
     pool: Arc<InstancePool>,
     instance: Arc<PooledInstance>,
@@ -79,8 +79,8 @@ impl InstancePool {
                         return Ok(lease.end(&released).await);
                     }
                     Err(Lost::Failed(why)) => return Err(why.into()),
-                    // Each time an instance is gone for good, and a new one that fails before it
-                    // begins is no longer of this kind: so this ends.
+                    // Each time an instance has ended for good, and a new one that fails before it begins gives
+                    // another error. So the loop ends.
                     Err(Lost::Unserved(again)) => call = *again,
                 }
             }
@@ -99,10 +99,10 @@ impl InstancePool {
         self.sandbox.identity.retirement.is_ending()
     }
 
-    /// A new instance, on which an exchange has begun.
+    /// Makes a new instance, on which an exchange has begun.
     fn spawn_instance(&self) -> Arc<PooledInstance> {
         let (instance, jobs) = PooledInstance::new();
-        // Before the worker lives: it withdraws the instance when its generation ends.
+        // Before the worker starts, because the worker withdraws the instance when its generation ends.
         self.free.add(&instance);
         worker::spawn(Worker {
             blueprint: self.blueprint.clone(),
@@ -118,8 +118,8 @@ impl InstancePool {
 }
 
 impl Lease {
-    /// Gives what is to be kept until the answer has been delivered. The last exchange of an
-    /// instance waits for its last words too, so that they hold its place among the instances.
+    /// Returns what must live until the response has been delivered. The last exchange of an instance also
+    /// waits for its `on-shutdown`, so that the hook still counts as one of the instances.
     async fn end(self, released: &Release) -> Box<dyn Any + Send> {
         let pool = &self.pool;
         if !pool.blueprint.code.hooks.has_shutdown()
@@ -138,8 +138,8 @@ impl Lease {
     async fn serve(&self, call: GuestCall) -> Result<(), Lost> {
         let (done, outcome) = oneshot::channel();
         self.instance.send(Job { call, done }).map_err(Lost::Unserved)?;
-        // What it says decides whether a message is whole, so it may not be put off to the task's
-        // next turn.
+        // The outcome decides whether a message is whole, so tokio may not put it off to the task's next
+        // poll.
         let outcome = unconstrained(outcome).await;
         outcome.unwrap_or_else(|_| {
             let failure = self.instance.shared.failure.get().cloned();
@@ -151,7 +151,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.pool.free.give_back(&self.instance, self.done, self.pool.is_ending());
-        // The answer of the exchange that asked has been delivered.
+        // The response of the exchange that asked has been delivered.
         if self.instance.shared.takes_shutdown_wish() {
             request_shutdown::stop_process(&self.pool.sandbox.grants);
         }

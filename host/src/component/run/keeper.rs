@@ -4,24 +4,24 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-/// Keeps a stop waiting for as long as what it gives lives: an instance that outlives its exchange
-/// is in flight too.
+/// Makes a stop wait for instances that outlive their exchange, because they are in flight too. A stop
+/// waits for as long as the guard that it gives lives.
 #[derive(Clone)]
 pub struct Keeper(Arc<dyn Fn(String) -> Box<dyn Any + Send> + Send + Sync>);
 
 impl Keeper {
-    /// `keep` is given what the log calls the instance.
+    /// Calls `keep` with the name of the instance in the log.
     pub fn new(keep: impl Fn(String) -> Box<dyn Any + Send> + Send + Sync + 'static) -> Self {
         Self(Arc::new(keep))
     }
 
-    /// Keeps nothing waiting.
+    /// Makes no stop wait.
     #[must_use]
     pub fn none() -> Self {
         Self::new(|_| Box::new(()))
     }
 
-    /// Keeps a stop waiting until what comes back is dropped.
+    /// Makes a stop wait until the returned guard is dropped.
     #[must_use]
     pub fn keep(&self, what: String) -> Box<dyn Any + Send> {
         (self.0)(what)

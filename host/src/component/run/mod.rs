@@ -1,4 +1,4 @@
-//! A guest at work: from linked code to an instance that serves, alone or again and again.
+//! A guest at work: from linked code to an instance that serves one request or many.
 
 pub(crate) mod blueprint;
 pub(crate) mod cpu_meter;

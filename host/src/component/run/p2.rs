@@ -16,7 +16,7 @@ use super::instance::{Head, Release, Running};
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::state::GuestState;
 
-/// Makes the future that instantiates the component, calls its handler and lets it end.
+/// Makes the future that instantiates the component, calls its handler and then its hooks.
 pub(crate) fn start(
     mut store: Store<GuestState>,
     shared: Arc<Blueprint>,
@@ -30,18 +30,18 @@ pub(crate) fn start(
     let guest = async move {
         let (hooks, limits) = (&shared.code.hooks, shared.limits());
         let gone = store.data_mut().hooks().gone().on_drop();
-        let told = store.data().identity().retirement.is_ending();
+        let notified = store.data().identity().retirement.is_ending();
         let instance = shared.start(&mut store).await?;
         let proxy = indices.load(&mut store, &instance)?;
         call(&mut store, &proxy, request, send).await?;
         if hooks.has_end() {
             released.mark_returned();
-            // The client has its answer before the guest has its last words.
+            // The client gets its whole response before the guest runs its `on-shutdown`.
             poll_fn(|cx| released.poll(cx)).await;
-            hooks.end(&mut store, &instance, limits.hook, told).await;
+            hooks.end(&mut store, &instance, limits.hook, notified).await;
         }
         gone.defuse();
-        // The store outlives the call: a body that the guest leaked must not look finished.
+        // The store outlives the call, so that a body which the guest leaked does not look finished.
         Ok(Box::new(store) as _)
     };
     Running::new(Box::pin(guest), head, cpu, release, Some(slot))
@@ -63,7 +63,7 @@ pub(crate) async fn call(
     let request = view.new_incoming_request(scheme, request)?;
     let out = view.new_response_outparam_from_callback(move |answer| {
         let head = answer.map_err(|code| GuestFailure::Refused(quote(&format!("{code:?}"))));
-        // Nobody waits any more when the exchange has ended: its limits or its peer did that.
+        // The receiver is gone when the exchange has ended, by its limits or by its peer.
         drop(send.send(head));
     })?;
     proxy.wasi_http_incoming_handler().call_handle(context, request, out).await

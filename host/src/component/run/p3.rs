@@ -19,8 +19,8 @@ use super::instance::{Head, Release, Running};
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::state::GuestState;
 
-/// Makes the future that instantiates the component, calls its handler, goes on until all of its
-/// tasks have ended and the answer has been released, and lets it end.
+/// Makes the future that instantiates the component and calls its handler, drives the guest until its tasks
+/// have ended and the response has been released, and then calls its hooks.
 pub(crate) fn start(
     mut store: Store<GuestState>,
     shared: Arc<Blueprint>,
@@ -34,15 +34,15 @@ pub(crate) fn start(
     let guest = async move {
         let (hooks, limits) = (&shared.code.hooks, shared.limits());
         let gone = store.data_mut().hooks().gone().on_drop();
-        let told = store.data().identity().retirement.is_ending();
+        let notified = store.data().identity().retirement.is_ending();
         let instance = shared.start(&mut store).await?;
         let service = indices.load(&mut store, &instance)?;
-        let beside = if told { None } else { hooks.beside(&mut store, &instance)? };
+        let beside = if notified { None } else { hooks.beside(&mut store, &instance)? };
         store
             .run_concurrent(async |accessor| -> wasmtime::Result<()> {
                 let serve = async {
                     let head = call(accessor, &service, request).await?;
-                    // Nobody waits any more when the exchange has ended.
+                    // The receiver is gone when the exchange has ended.
                     drop(send.send(head));
                     poll_fn(|cx| {
                         let quiet = accessor.poll_no_interesting_tasks(cx);
@@ -57,14 +57,14 @@ pub(crate) fn start(
                 }
             })
             .await??;
-        hooks.end(&mut store, &instance, limits.hook, told).await;
+        hooks.end(&mut store, &instance, limits.hook, notified).await;
         gone.defuse();
         Ok(Box::new(store) as _)
     };
     Running::new(Box::pin(guest), head, cpu, release, Some(slot))
 }
 
-/// Serves, and tells the guest meanwhile when its end is decided.
+/// Serves a request, and meanwhile calls `on-drain` when the end is decided.
 async fn tell_beside(
     serve: impl Future<Output = wasmtime::Result<()>>,
     tell: impl Future<Output = wasmtime::Result<()>>,
@@ -73,12 +73,12 @@ async fn tell_beside(
     tokio::select! {
         biased;
         served = &mut serve => return served,
-        told = tell => told?,
+        called = tell => called?,
     }
     serve.await
 }
 
-/// Calls the handler and waits for the head of its answer.
+/// Calls the handler and waits for the head of its response.
 pub(crate) async fn call(
     accessor: &Accessor<GuestState>,
     service: &Service,
@@ -98,7 +98,7 @@ pub(crate) async fn call(
     }
 }
 
-/// Tells how the host got on with a request that it made for a guest.
+/// The outcome of a request that the host sends for a guest.
 type Processed = Pin<Box<dyn Future<Output = Result<(), HttpError>> + Send>>;
 
 fn guest_request(state: &mut GuestState, request: Request<WasiBody>) -> (GuestRequest, Processed) {

@@ -1,4 +1,4 @@
-//! A reusable instance as its pool and its exchanges see it, and what passes between them and its worker.
+//! A reusable instance as its pool and its exchanges see it, and the messages between them and its worker.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -13,13 +13,13 @@ use super::cpu_meter::CpuMeter;
 use super::instance::{Head, Release};
 use crate::component::sandbox::guest_failure::GuestFailure;
 
-/// Room for instances of all components that wait to be used again: the pool of the engine has as much for
-/// them as for those that serve, so that they take no room from these. Cheap to clone.
+/// Room for idle instances of all components. The engine's pool has as much room for them as for those that
+/// serve, so idle instances take no room from those. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct IdleRoom(Arc<Semaphore>);
 
 impl IdleRoom {
-    /// For so many.
+    /// Room for this many instances.
     #[must_use]
     pub fn new(instances: usize) -> Self {
         Self(Arc::new(Semaphore::new(instances)))
@@ -29,29 +29,29 @@ impl IdleRoom {
 /// One exchange, on its way to a worker.
 pub(crate) struct Job {
     pub(crate) call: GuestCall,
-    /// Told when the guest has nothing more to do for it. Dropped, before the store is, when the
-    /// instance is lost: so whoever finds a body ended can tell whether the guest ended it.
+    /// Sent when the guest has no more work for this exchange. Dropped before the store if the instance is
+    /// lost, so the reader of an ended body can tell whether the guest ended it.
     pub(crate) done: oneshot::Sender<Result<(), Lost>>,
 }
 
-/// What an instance needs to know of an exchange.
+/// The parts of an exchange that an instance needs.
 pub(crate) struct GuestCall {
     pub(crate) request: Request<WasiBody>,
     pub(crate) head: oneshot::Sender<Head>,
     pub(crate) released: Release,
 }
 
-/// An exchange that its instance did not serve to the end.
+/// Why an instance did not serve an exchange to its end.
 pub(crate) enum Lost {
     Failed(GuestFailure),
-    /// The instance ended before it began with it: another may.
+    /// The instance ended before it began with the exchange. Another instance may serve it.
     Unserved(Box<GuestCall>),
 }
 
-/// One instance, seen from outside. Its worker ends when nothing holds it any more.
+/// One instance, seen from outside. Its worker ends when the last reference is dropped.
 pub(crate) struct PooledInstance {
     jobs: mpsc::UnboundedSender<Job>,
-    /// Exchanges that it serves now. Changed under the lock of [`FreeInstances`] only.
+    /// Exchanges that it serves now. Changes only under the lock of [`FreeInstances`].
     active: AtomicU32,
     /// Exchanges that it has begun in its life.
     begun: AtomicU32,
@@ -59,20 +59,20 @@ pub(crate) struct PooledInstance {
     pub(crate) shared: Arc<InstanceState>,
 }
 
-/// What a worker and its pool have in common.
+/// The state that a worker and its pool share.
 #[derive(Default)]
 pub(crate) struct InstanceState {
     /// Ends the worker at once.
     pub(crate) kill: CancellationToken,
     /// The worker has ended.
     pub(crate) ended: CancellationToken,
-    /// Why it ended, if not in order.
+    /// The failure that ended it, if there was one.
     pub(crate) failure: OnceLock<GuestFailure>,
     /// The guest wants the process to stop.
     pub(crate) shutdown: Arc<AtomicBool>,
     pub(crate) meter: CpuMeter,
-    /// Held from the end of an exchange to the next one, or to the end of the instance. Changed under
-    /// the lock of [`FreeInstances`] only.
+    /// Held from the end of an exchange to the next one, or to the end of the instance. Changes only under the
+    /// lock of [`FreeInstances`].
     room: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
@@ -97,7 +97,7 @@ impl InstanceState {
 }
 
 impl PooledInstance {
-    /// An instance whose worker is about to be started, and what the worker is to have of it.
+    /// An instance whose worker is about to start, and the worker's end of the channel.
     pub(crate) fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Job>) {
         let (jobs, inbox) = mpsc::unbounded_channel();
         let instance = Arc::new(Self {
@@ -110,7 +110,7 @@ impl PooledInstance {
         (instance, inbox)
     }
 
-    /// Hands it an exchange.
+    /// Sends it an exchange.
     ///
     /// # Errors
     /// Gives the call back if the worker has ended.
@@ -131,11 +131,11 @@ impl PooledInstance {
     }
 }
 
-/// The instances of a pool that can take one exchange more.
+/// The instances of a pool that can take another exchange.
 pub(crate) struct FreeInstances {
     reuse: ReuseConfig,
     idle: IdleRoom,
-    /// Held for a few instructions.
+    /// Locked for a few instructions.
     free: Mutex<Vec<Arc<PooledInstance>>>,
 }
 
@@ -148,7 +148,7 @@ impl FreeInstances {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one that was given back last, because its memory is warm. An exchange on it has begun.
+    /// Takes the instance that was given back last, because its memory is warm, and begins an exchange on it.
     pub(crate) fn take(&self) -> Option<Arc<PooledInstance>> {
         let mut free = self.lock();
         let instance = free.last()?.clone();
@@ -159,7 +159,7 @@ impl FreeInstances {
         Some(instance)
     }
 
-    /// Begins an exchange on a new one, and offers it to others if it can take more.
+    /// Begins an exchange on a new instance, and offers it to others if it can take more.
     pub(crate) fn add(&self, instance: &Arc<PooledInstance>) {
         instance.begin_exchange();
         if instance.has_room(&self.reuse) {
@@ -167,8 +167,7 @@ impl FreeInstances {
         }
     }
 
-    /// Whether an instance ends with the exchange that it is serving; `ending` says that its generation
-    /// does.
+    /// Whether an instance ends with the exchange that it is serving. `ending` says that its generation ends.
     pub(crate) fn is_last_exchange(&self, instance: &Arc<PooledInstance>, ending: bool) -> bool {
         let mut free = self.lock();
         let alone = instance.active.load(Ordering::Relaxed) == 1;
@@ -180,7 +179,7 @@ impl FreeInstances {
         alone && (used_up || ending)
     }
 
-    /// Ends an exchange. An instance that did not serve it to the end (`whole`) serves no other.
+    /// Ends an exchange. An instance that did not serve it to the end (`whole` is false) serves no other.
     pub(crate) fn give_back(&self, instance: &Arc<PooledInstance>, whole: bool, ending: bool) {
         let mut free = self.lock();
         let had_room = instance.has_room(&self.reuse);
@@ -204,8 +203,8 @@ impl FreeInstances {
         }
     }
 
-    /// Finds room for an instance to wait in. One that finds none is used up: it ends in order, and
-    /// another is made when it is wanted.
+    /// Finds room for an instance to wait in. Without room the instance is used up: it ends in order, and a
+    /// later exchange makes another.
     fn find_room(&self, free: &mut Vec<Arc<PooledInstance>>, instance: &Arc<PooledInstance>) {
         if !instance.shared.finds_room(&self.idle) {
             instance.begun.store(self.reuse.exchanges, Ordering::Relaxed);
@@ -214,7 +213,7 @@ impl FreeInstances {
     }
 }
 
-/// How a worker takes its instance out of the pool. Holds neither.
+/// A worker's means to take its instance out of the pool. It keeps neither alive.
 pub(crate) struct PoolMembership {
     free: Weak<FreeInstances>,
     instance: Weak<PooledInstance>,
@@ -225,7 +224,7 @@ impl PoolMembership {
         Self { free: Arc::downgrade(free), instance: Arc::downgrade(instance) }
     }
 
-    /// Leaves for good, whatever there is.
+    /// Leaves the pool for good, with or without exchanges under way.
     pub(crate) fn leave(&self) {
         if let Some(instance) = self.instance.upgrade() {
             instance.broken.store(true, Ordering::Relaxed);
@@ -233,7 +232,7 @@ impl PoolMembership {
         self.withdraw();
     }
 
-    /// Offers its instance to no other exchange. So leases only hold it, and it is gone with the last.
+    /// Stops offering the instance. From then on only leases hold it, so it ends with the last of them.
     pub(crate) fn withdraw(&self) {
         let (Some(free), Some(instance)) = (self.free.upgrade(), self.instance.upgrade()) else {
             return;
@@ -241,7 +240,7 @@ impl PoolMembership {
         free.lock().retain(|other| !Arc::ptr_eq(other, &instance));
     }
 
-    /// Leaves for good if no exchange is being served; then none comes any more.
+    /// Leaves for good if no exchange is being served; after that none can come.
     pub(crate) fn leave_if_idle(&self) -> bool {
         let (Some(free), Some(instance)) = (self.free.upgrade(), self.instance.upgrade()) else {
             return true;

@@ -1,4 +1,4 @@
-//! What a component is loaded with.
+//! The settings that a component is loaded with.
 
 use std::sync::Arc;
 
@@ -11,22 +11,22 @@ use crate::component::sandbox::cpu_scheduler::ComponentShare;
 use crate::component::sandbox::grants::Grants;
 use crate::component::sandbox::memory_budget::MemoryBudget;
 
-/// What a component is loaded with.
+/// The settings that a component is loaded with.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What it is called; by its file if none.
+    /// The component's name. Without one, its file's name.
     pub name: Option<Arc<str>>,
-    /// What guests may use.
+    /// The limits of its guests.
     pub limits: ComponentLimits,
-    /// Where their memory is counted beside that of each.
+    /// The budget of all its instances together, beside the limit of each.
     pub memory: MemoryBudget,
-    /// Its part of the workers.
+    /// Its share of the CPU.
     pub share: ComponentShare,
-    /// What they are given beyond the sandbox.
+    /// The grants of its guests.
     pub grants: Grants,
-    /// How far instances are reused; not at all without.
+    /// How instances are reused. None for no reuse.
     pub reuse: Option<ReuseConfig>,
-    /// Where those wait, with the ones of all other components.
+    /// Room for idle instances, shared with all other components.
     pub idle: IdleRoom,
     /// Makes a stop wait for instances that are reused.
     pub keeper: Keeper,

@@ -1,4 +1,4 @@
-//! Smoke requests: what a new generation must answer, without a socket, before it serves.
+//! Smoke requests, which a new generation must answer before it serves. They use no socket.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -18,13 +18,13 @@ use wasmtime_wasi_http::WasiBody;
 use super::instance::Running;
 use crate::component::sandbox::guest_failure::GuestFailure;
 
-/// From the request to the end of the answer. As long as most clients wait.
+/// From the request to the end of the response. Most clients wait as long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What such a request says of itself.
+/// The `User-Agent` of a smoke request.
 const AGENT: HeaderValue = HeaderValue::from_static("host-smoke");
 
-/// A request and the status that its answer must have: `GET /health 200`.
+/// A request and the status that its response must have: `GET /health 200`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Smoke {
     method: Method,
@@ -36,7 +36,7 @@ impl Smoke {
     /// A smoke request.
     ///
     /// # Errors
-    /// When a part of it is none of HTTP.
+    /// When a part of it is not valid in HTTP.
     pub fn new(method: &str, path: &str, status: u16) -> Result<Self, http::Error> {
         Ok(Self { method: method.parse()?, path: path.parse()?, status: status.try_into()? })
     }
@@ -48,7 +48,7 @@ impl fmt::Display for Smoke {
     }
 }
 
-/// What went wrong with one.
+/// Why a smoke request failed.
 #[derive(Debug, Error)]
 pub(crate) enum SmokeFailure {
     #[error("the answer is {0}")]
@@ -64,7 +64,7 @@ pub(crate) enum SmokeFailure {
 }
 
 impl Smoke {
-    /// Runs it on an instance that `start` gives it: head, body, and what the guest does after.
+    /// Runs it on an instance that `start` makes: head, body, and the guest's work after that.
     pub(crate) async fn run(
         &self,
         start: impl FnOnce(Request<WasiBody>) -> Running,
@@ -99,7 +99,7 @@ impl Smoke {
                     Poll::Ready(Some(Err(why))) => {
                         return Poll::Ready(Err(SmokeFailure::Body(format!("{why:?}"))));
                     }
-                    // A guest that has failed closes its body like one that has finished.
+                    // The body of a failed guest ends like the body of a finished one.
                     Poll::Ready(None) => {
                         return Poll::Ready(match worked {
                             Poll::Ready(Err(why)) => Err(why.into()),

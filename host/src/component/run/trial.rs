@@ -1,4 +1,4 @@
-//! An instance that serves no request: it shows whether the component can start.
+//! A trial instance serves no request. It shows whether the component can start.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::blueprint::Blueprint;
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::state::GuestState;
 
-/// See the module. Dropping it ends the instance.
+/// An instance that serves no request. Dropping it ends the instance.
 pub(crate) struct Trial {
     pub(crate) store: Store<GuestState>,
     pub(crate) instance: Instance,
@@ -18,7 +18,7 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// Lets it live the whole life of an instance, only without a request.
+    /// Runs all hooks of the instance's life, without a request.
     pub(crate) async fn run_hooks(mut self) -> Result<(), GuestFailure> {
         let (hooks, limit) = (&self.blueprint.code.hooks, self.blueprint.limits().hook);
         hooks

@@ -26,7 +26,7 @@ use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::hops::Hops;
 use crate::component::sandbox::state::{GuestState, Sandbox};
 
-/// Everything of a worker but its store.
+/// All parts of a worker except its store.
 pub(crate) struct Worker {
     pub(crate) blueprint: Arc<Blueprint>,
     pub(crate) sandbox: Arc<Sandbox>,
@@ -38,9 +38,8 @@ pub(crate) struct Worker {
     pub(crate) born: bool,
 }
 
-/// Starts the task. It ends when its seat is held by nobody, when it has been idle for too long,
-/// when its generation ends, and at once when it is killed or the generation is cut. A stop waits
-/// for it.
+/// Starts the task. It ends when nothing holds its instance any more, when it has been idle for too long,
+/// when its generation ends, and at once when it is killed or the generation is cut. A stop waits for it.
 pub(crate) fn spawn(worker: Worker) {
     let what = format!("instance generation={}", worker.sandbox.identity.number);
     let kept = worker.blueprint.settings.keeper.keep(what);
@@ -60,7 +59,7 @@ impl Worker {
         };
         drop(store);
         if let Err(why) = lived {
-            // Jobs that were dropped with the store look for it there.
+            // The jobs that are dropped with the store read the failure there.
             shared.failure.set(GuestFailure::from_error(&why)).ok();
         }
         // The guest may have asked for a stop when no exchange was there to pass it on.
@@ -73,7 +72,7 @@ impl Worker {
         drop(kept);
     }
 
-    /// Takes no more jobs, and gives those back with which it has not begun.
+    /// Takes no more jobs, and gives back those that it has not begun.
     fn leave(mut self) {
         self.membership.leave();
         self.jobs.close();
@@ -81,7 +80,7 @@ impl Worker {
             let lost = if self.born {
                 Lost::Unserved(Box::new(call))
             } else {
-                // It would be no better with another.
+                // Another instance would fail the same way.
                 let why = self.shared.failure.get().cloned();
                 Lost::Failed(why.unwrap_or(GuestFailure::InstanceLost))
             };
@@ -89,7 +88,8 @@ impl Worker {
         }
     }
 
-    /// To be metered: its hooks cost time, and compute in turn with the others, as its calls do.
+    /// Serves until the instance ends. Run it metered: its hooks cost CPU time and take CPU slots, as its calls
+    /// do.
     async fn serve(&mut self, store: &mut Store<GuestState>) -> wasmtime::Result<()> {
         let blueprint = self.blueprint.clone();
         let (code, limits) = (&blueprint.code, blueprint.limits());
@@ -105,8 +105,8 @@ impl Worker {
         self.born = true;
         match entry {
             Entry::P2(indices) => {
-                let told = self.serve_p2(store, &instance, indices, born_late).await?;
-                if !told && self.sandbox.identity.retirement.is_ending() {
+                let notified = self.serve_p2(store, &instance, indices, born_late).await?;
+                if !notified && self.sandbox.identity.retirement.is_ending() {
                     self.shared.meter.allow(limits.cpu, true);
                     hooks.drain(store, &instance, limits.hook).await?;
                 }
@@ -119,13 +119,13 @@ impl Worker {
         Ok(())
     }
 
-    /// One job after the other. Whether the guest has been told of its end.
+    /// Serves one job after the other. Returns whether the guest has had its `on-drain`.
     async fn serve_p2(
         &mut self,
         store: &mut Store<GuestState>,
         instance: &Instance,
         indices: &ProxyIndices,
-        mut told: bool,
+        mut notified: bool,
     ) -> wasmtime::Result<bool> {
         let limits = *self.blueprint.limits();
         let proxy = indices.load(&mut *store, instance)?;
@@ -145,8 +145,8 @@ impl Worker {
                         }
                     }
                 }
-                () = self.sandbox.identity.retirement.ending(), if !told => {
-                    told = true;
+                () = self.sandbox.identity.retirement.ending(), if !notified => {
+                    notified = true;
                     self.membership.withdraw();
                     self.shared.meter.allow(limits.cpu, true);
                     self.blueprint.code.hooks.drain(&mut *store, instance, limits.hook).await?;
@@ -156,21 +156,21 @@ impl Worker {
                 },
             }
         }
-        Ok(told)
+        Ok(notified)
     }
 
-    /// Several jobs at once.
+    /// Serves several jobs at once.
     async fn serve_p3(
         &mut self,
         store: &mut Store<GuestState>,
         instance: &Instance,
         indices: &ServiceIndices,
-        told: bool,
+        notified: bool,
     ) -> wasmtime::Result<()> {
         let service = indices.load(&mut *store, instance)?;
         let beside = self.blueprint.code.hooks.beside(store, instance)?;
         let serve = async |accessor: &Accessor<GuestState>| {
-            self.loop_p3(accessor, &service, beside.as_ref(), told).await
+            self.loop_p3(accessor, &service, beside.as_ref(), notified).await
         };
         store.run_concurrent(serve).await?
     }
@@ -180,24 +180,24 @@ impl Worker {
         accessor: &Accessor<GuestState>,
         service: &Service,
         beside: Option<&Beside>,
-        told: bool,
+        notified: bool,
     ) -> wasmtime::Result<()> {
         let limits = *self.blueprint.limits();
         let mut calls = Calls::default();
         let mut telling = std::pin::pin!(async {
             match beside {
-                Some(beside) if !told => beside.tell(accessor, limits.hook).await,
-                // Born after it was decided, or with no wish to know.
+                Some(beside) if !notified => beside.tell(accessor, limits.hook).await,
+                // The instance was made after the end had been decided, or has no `on-drain`.
                 _ => pending().await,
             }
         });
         let mut is_leaving = false;
-        let mut is_told = told || beside.is_none();
+        let mut is_notified = notified || beside.is_none();
         let mut open = true;
-        // An end that is decided is told even if nothing else is left to do.
+        // If the end is decided, call `on-drain` even if no other work is left.
         while open
             || !calls.is_empty()
-            || (!is_told && self.sandbox.identity.retirement.is_ending())
+            || (!is_notified && self.sandbox.identity.retirement.is_ending())
         {
             tokio::select! {
                 biased;
@@ -212,13 +212,13 @@ impl Worker {
                     ended?;
                     self.shared.meter.bound(limits.cpu, calls.running.len());
                 }
-                () = self.sandbox.identity.retirement.ending(), if !is_leaving && !told => {
+                () = self.sandbox.identity.retirement.ending(), if !is_leaving && !notified => {
                     is_leaving = true;
                     self.membership.withdraw();
                 }
-                told = &mut telling, if !is_told => {
-                    told?;
-                    is_told = true;
+                called = &mut telling, if !is_notified => {
+                    called?;
+                    is_notified = true;
                 }
                 () = sleep(self.idle), if open && calls.is_empty() => {
                     open = !self.membership.leave_if_idle();
@@ -229,7 +229,7 @@ impl Worker {
     }
 }
 
-/// Measures what polling `future` costs, and ends it when that is too much.
+/// Measures the CPU time of polling `future`, and ends it when that exceeds the limit.
 async fn metered<T>(
     shared: &InstanceState,
     slot: &CpuSlot,
@@ -265,7 +265,7 @@ fn serve_call<'a>(
     Box::pin(async move {
         let _deep = deep;
         let answer = p3::call(accessor, service, request).await?;
-        // Nobody waits any more when the exchange has ended.
+        // The receiver is gone when the exchange has ended.
         drop(head.send(answer));
         poll_fn(|cx| released.poll(cx)).await;
         Ok(())
@@ -275,12 +275,12 @@ fn serve_call<'a>(
 type Done = oneshot::Sender<Result<(), Lost>>;
 type Call<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>>;
 
-/// What an instance of 0.3 is busy with.
+/// The calls of a 0.3 instance.
 #[derive(Default)]
 struct Calls<'a> {
     running: Vec<(Call<'a>, Done)>,
-    /// Calls whose answer has been delivered. Whose task of the guest still runs cannot be said, so
-    /// the last one here waits until none does: then a stop and a retirement wait for it.
+    /// Calls whose response has been delivered. The host cannot tell to which of them a running task of the
+    /// guest belongs, so they rest here until no task runs. A stop and a retirement wait for them.
     resting: Vec<Done>,
 }
 
@@ -289,7 +289,7 @@ impl Calls<'_> {
         self.running.is_empty() && self.resting.is_empty()
     }
 
-    /// Ready when something has ended.
+    /// Ready when a call has ended.
     fn poll_ended(
         &mut self,
         accessor: &Accessor<GuestState>,

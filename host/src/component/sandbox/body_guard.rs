@@ -1,7 +1,7 @@
-//! Bodies that a guest sends: to the next of its chain, or out.
+//! Bodies that a guest sends: to the next handler of its chain, or out.
 //!
-//! wasmtime ends such a body without an error when its store is gone, whatever the reason (wasmtime 48,
-//! `p2/body.rs`, `p3/body.rs`). A guest that traps halfway would have sent a part that looks whole.
+//! wasmtime ends such a body without an error when its store is dropped, for any reason (wasmtime 48,
+//! `p2/body.rs`, `p3/body.rs`). So a guest that traps halfway would send a part that looks whole.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,12 +21,12 @@ pub(crate) struct GuestGone(Arc<Flags>);
 #[derive(Default)]
 struct Flags {
     gone: AtomicBool,
-    /// The body that the guest was given has come to its end.
+    /// The body that was given to the guest has ended.
     given_ended: AtomicBool,
 }
 
 impl GuestGone {
-    /// From now on, what the guest has not ended is broken.
+    /// From now on, bodies that the guest has not ended are broken.
     pub(crate) fn set(&self) {
         self.0.gone.store(true, Ordering::Release);
     }
@@ -35,7 +35,7 @@ impl GuestGone {
         self.0.gone.load(Ordering::Acquire)
     }
 
-    /// Sets it when it is dropped. To be made behind the store, so that it goes before the store does.
+    /// Sets it on drop. Make it after the store, so that it is dropped before the store.
     pub(crate) fn on_drop(&self) -> Fuse {
         Fuse(Some(self.clone()))
     }
@@ -44,19 +44,19 @@ impl GuestGone {
         self.0.given_ended.load(Ordering::Acquire)
     }
 
-    /// A body that the guest is given, and may hand over as it is: then its end is its own.
+    /// A body for the guest. The guest may hand it over as it is; then the body's end is its own.
     pub(crate) fn give(&self, body: WasiBody) -> WasiBody {
         HookedBody::new(body, GivenEnd(self.clone())).boxed_unsync()
     }
 
-    /// A body of the guest's, which ends well only if the guest is there to end it.
+    /// A body of the guest. It ends well only if the guest is there to end it.
     pub(crate) fn watch(&self, body: WasiBody) -> WasiBody {
         let left = body.size_hint().exact();
         HookedBody::new(body, OwnEnd { left, gone: self.clone() }).boxed_unsync()
     }
 }
 
-/// Says that a guest is gone unless it is told that all is well.
+/// Says on drop that a guest is gone, unless it was defused.
 pub(crate) struct Fuse(Option<GuestGone>);
 
 impl Fuse {
@@ -74,9 +74,9 @@ impl Drop for Fuse {
     }
 }
 
-/// Sees to it that a body of the guest's ends well only if the guest ended it.
+/// Lets a body of the guest end well only if the guest ended it.
 struct OwnEnd {
-    /// What is still owed of a length that is known.
+    /// Bytes still missing, if the length is known.
     left: Option<u64>,
     gone: GuestGone,
 }
@@ -91,7 +91,7 @@ impl FrameHook<WasiBody> for OwnEnd {
     ) -> PolledFrame<Bytes, HttpError> {
         let before = self.gone.has_given_ended();
         let polled = body.poll_frame(cx);
-        // What ended in this very poll is what was handed over: no guest ended it, or did not.
+        // A body that ended in this very poll is the one that was handed over: its end is not the guest's.
         let own = !before && self.gone.has_given_ended();
         match &polled {
             Poll::Ready(None) if self.left != Some(0) && !own && self.gone.is_set() => {
@@ -107,7 +107,7 @@ impl FrameHook<WasiBody> for OwnEnd {
     }
 }
 
-/// Takes note of the end of a body that the guest was given.
+/// Notes the end of a body that was given to the guest.
 struct GivenEnd(GuestGone);
 
 impl FrameHook<WasiBody> for GivenEnd {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_was_handed_over_ends_by_itself() {
+    async fn a_body_that_was_handed_over_ends_without_its_guest() {
         let gone = GuestGone::default();
         let given = gone.give(Half(Some(Bytes::from_static(b"all"))).boxed_unsync());
         let body = gone.watch(given);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_is_delivered_whole_ended_before_its_guest_did() {
+    async fn a_body_of_known_length_has_ended_once_it_is_delivered_whole() {
         let gone = GuestGone::default();
         let whole = http_body_util::Full::new(Bytes::from_static(b"whole"));
         let body = gone.watch(whole.map_err(|never| match never {}).boxed_unsync());

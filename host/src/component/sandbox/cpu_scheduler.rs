@@ -1,11 +1,11 @@
-//! Slots for guests that compute: however many of a component do so without pause, no more of them than
-//! there are workers stand in tokio's queue, and half as many while other components have work.
+//! CPU slots for guests that compute. However many guests of a component compute without pause, no more of
+//! them stand in tokio's queue than there are workers, and half as many while other components have work.
 //!
-//! A guest that has been stopped at a tick gives way: first to everything that is ready and to the
-//! reactor, then to those of its component that wait for a slot, and takes one itself to go on. So a
-//! neighbour's task, a new connection or a timer waits for the few guests that have a slot, not for
-//! all that would like to compute. A short guest that a tick happens to meet needs no slot. Those of a
-//! component that no tick has stopped for long take theirs before they are polled.
+//! A guest that a tick has stopped yields: first to all ready tasks and to the reactor, then to the guests
+//! of its component that wait for a slot, and then takes a slot to go on. So a task of another component, a
+//! new connection or a timer waits for the few guests with a slot, not for all that compute. A short guest
+//! that a tick happens to stop needs no slot. If ticks cannot stop the guests of a component for long, those
+//! guests take their slots before they are polled.
 
 use std::fmt;
 use std::pin::Pin;
@@ -21,23 +21,23 @@ use tokio::time::{Instant, timeout};
 
 use super::cpu_time::CpuTimer;
 
-/// A component that has run within this time is company. Longer than the pause between two requests
-/// of a neighbour that is asked now and then: it would be noticed only when it has its slot, late.
+/// Another component counts as company if it has run within this time. The time is longer than the pause
+/// between two requests of a component with little traffic: else it would be noticed only when it runs, late.
 const COMPANY: Duration = Duration::from_secs(2);
 
-/// A guest that waits for a slot and is not told of one looks this often.
+/// A guest that waits for a slot and is not woken looks this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// A guest that a tick stops and that has computed for no longer in its exchange is a short one, met by
-/// chance, and goes on without a slot. A fifth of a tick: so does a fifth of those that compute for ever,
-/// once.
+/// A guest that a tick stops and that has computed for no longer in its exchange is short, was stopped by
+/// chance, and goes on without a slot. A fifth of a tick: a fifth of the guests that compute for ever go on
+/// like that too, once.
 const HARMLESS: Duration = Duration::from_millis(2);
 
-/// A poll that takes longer was not stopped at a tick: an instruction that writes all of a memory, say,
-/// or the host at work for the guest. Three ticks: one may come late.
+/// A tick did not stop a poll that takes longer: it ran an instruction that writes all of a memory, say, or
+/// host code for the guest. Three ticks, because one may come late.
 const LONG: Duration = Duration::from_millis(30);
 
-/// So long after such a poll, guests of the component take their slots before they are polled. Longer
+/// For this long after such a poll, guests of the component take their slots before they are polled. Longer
 /// than the pause between two requests.
 const LONG_LASTS: Duration = Duration::from_secs(10);
 
@@ -53,45 +53,45 @@ struct Workers {
     last: [AtomicU64; 2],
 }
 
-/// One component's part of the workers. Cheap to clone: all clones are one.
+/// One component's share of the workers. Cheap to clone; clones are one share.
 #[derive(Clone)]
 pub struct ComponentShare(Arc<ShareState>);
 
 struct ShareState {
     workers: Arc<Workers>,
     number: u32,
-    /// Slots that guests of this component have.
+    /// Slots that guests of this component hold.
     taken: AtomicUsize,
-    /// Guests that wait for one.
+    /// Guests that wait for a slot.
     waiting: AtomicUsize,
     /// A slot has been given back.
     free: Notify,
-    /// Until when polls of its guests are taken for long ones, in microseconds of the workers' life.
+    /// Until then polls of its guests count as long, in microseconds of the workers' life.
     long_until: AtomicU64,
 }
 
-/// Where the one that polls a guest waits for its slot.
+/// The wait of a guest's poller for its slot.
 pub(crate) type SlotWait = Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
 
-/// An instance's slot, if it has one. Shared by its store and by whoever polls it.
+/// An instance's slot, if it has one. Shared by its store and by the task that polls it.
 #[derive(Clone)]
 pub(crate) struct CpuSlot(Arc<SlotState>);
 
 struct SlotState {
     share: ComponentShare,
     has_slot: AtomicBool,
-    /// Microseconds that it has been polled for in this exchange, but for the poll under way.
+    /// Microseconds that it has been polled for in this exchange, without the poll under way.
     computed: AtomicU64,
-    /// When that began, in microseconds of the workers' life.
+    /// The beginning of that poll, in microseconds of the workers' life.
     began: AtomicU64,
-    /// It is polled by way of [`CpuSlot::poll`], which ends its slot.
+    /// It is polled through [`CpuSlot::poll`], which gives its slot back.
     polled: AtomicBool,
-    /// It gives way, and will have a slot when it goes on.
+    /// It yields, and will have a slot when it goes on.
     gives_way: AtomicBool,
 }
 
 impl CpuScheduler {
-    /// For so many worker threads.
+    /// A scheduler for this many worker threads.
     #[must_use]
     pub fn new(workers: usize) -> Self {
         Self(Arc::new(Workers {
@@ -102,7 +102,7 @@ impl CpuScheduler {
         }))
     }
 
-    /// The part of another component.
+    /// The share of another component.
     #[must_use]
     pub fn share(&self) -> ComponentShare {
         let number = self.0.components.fetch_add(1, Ordering::Relaxed) + 1;
@@ -117,7 +117,7 @@ impl CpuScheduler {
     }
 }
 
-/// Which component, and when it ran last, in one word.
+/// A component and the time when it last ran, in one word.
 fn stamp(number: u32, millis: u32) -> u64 {
     u64::from(number) << 32 | u64::from(millis)
 }
@@ -138,8 +138,8 @@ impl Workers {
 }
 
 impl ShareState {
-    /// Takes note that a guest of this component runs. Two may do so at once and one of the notes be
-    /// lost: the next poll makes it good.
+    /// Notes that a guest of this component runs. If two do so at once, one note may be lost; the next poll
+    /// corrects that.
     fn runs(&self) {
         let [last, before] = &self.workers.last;
         let latest = last.load(Ordering::Relaxed);
@@ -149,10 +149,10 @@ impl ShareState {
         last.store(stamp(self.number, self.workers.now()), Ordering::Relaxed);
     }
 
-    /// Whether a guest of another component has run of late.
+    /// Whether a guest of another component has run within [`COMPANY`].
     fn has_company(&self) -> bool {
         let now = self.workers.now();
-        self.workers.last.iter().map(|it| it.load(Ordering::Relaxed)).any(|stamp| {
+        self.workers.last.iter().map(|stamp| stamp.load(Ordering::Relaxed)).any(|stamp| {
             let age = Duration::from_millis(now.wrapping_sub(millis(stamp)).into());
             number(stamp) != 0 && number(stamp) != self.number && age <= COMPANY
         })
@@ -163,13 +163,13 @@ impl ShareState {
         micros(self.workers.born.elapsed())
     }
 
-    /// Whether its guests have been polled for long of late.
+    /// Whether its guests have had a long poll within [`LONG_LASTS`].
     fn is_long(&self) -> bool {
         let until = self.long_until.load(Ordering::Relaxed);
         until > 0 && self.micros() < until
     }
 
-    /// Takes a slot if there is one.
+    /// Takes a slot if one is free.
     fn take(&self) -> bool {
         let workers = self.workers.count;
         let slots = if self.has_company() { workers / 2 } else { workers }.max(1);
@@ -177,14 +177,14 @@ impl ShareState {
         self.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_ok()
     }
 
-    /// Takes a slot, after those that wait for one already.
+    /// Takes a slot, after the guests that already wait for one.
     async fn wait(&self) {
         if self.waiting.load(Ordering::Relaxed) == 0 && self.take() {
             return;
         }
         let _waits = Waits::new(&self.waiting);
-        // Taken when it is polled, never kept for it: it may not be polled for long, because its client
-        // does not read. The next one that is told may be like that too.
+        // A slot is taken in the poll, never reserved for a guest: a guest may not be polled for long, because
+        // its client does not read. The next guest that is woken may be like that too.
         loop {
             drop(timeout(LOOK_AGAIN, self.free.notified()).await);
             if self.take() {
@@ -194,7 +194,7 @@ impl ShareState {
     }
 }
 
-/// Counts one that waits.
+/// Counts one waiting guest.
 struct Waits<'a>(&'a AtomicUsize);
 
 impl<'a> Waits<'a> {
@@ -227,7 +227,7 @@ impl SlotState {
         self.computed.load(Ordering::Relaxed) + polled <= micros(HARMLESS)
     }
 
-    /// Waits for a slot, and has it.
+    /// Waits for a slot and takes it.
     async fn get(&self) {
         self.share.0.wait().await;
         self.has_slot.store(true, Ordering::Release);
@@ -236,9 +236,9 @@ impl SlotState {
         }
     }
 
-    /// Gives its slot back, if it has one, behind everything that is ready and the reactor. The guest that
-    /// is told of a slot is ready at once: a worker that went from one guest to the next would never come
-    /// to anything else. In a task of its own, because this guest may not be polled again.
+    /// Gives its slot back, if it has one, after all ready tasks and the reactor. The guest that is woken for
+    /// the slot is ready at once, so a worker would go from one guest to the next and run nothing else. The
+    /// slot is given back in a task of its own, because this guest may not be polled again.
     fn end(&self) {
         if !self.has_slot.swap(false, Ordering::AcqRel) {
             return;
@@ -256,9 +256,9 @@ impl SlotState {
     }
 }
 
-/// Has another worker wait for the reactor. The one that has come from it does so itself, but not before
-/// this poll is over, and wakes nobody: for so long no request would be read. Of two tasks that do
-/// nothing the first wakes somebody; a single one waits for this worker.
+/// Makes another worker wait for the reactor. The worker that has come from the reactor waits there again
+/// only after this poll, and wakes no other worker, so for that long no request would be read. Of two tasks
+/// that do nothing the first wakes a worker; a single task would wait for this worker.
 fn leave_the_reactor() {
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(async {});
@@ -284,8 +284,8 @@ impl CpuSlot {
         }))
     }
 
-    /// To be asked before each [poll](Self::poll): whether the guest may be polled. One of a component
-    /// whose guests cannot be stopped for long has to have a slot first. `wait` is where it waits.
+    /// Whether the guest may be polled; ask before each [poll](Self::poll). A guest of a component that ticks
+    /// cannot stop for long has to take a slot first. `wait` holds its wait.
     pub(crate) fn poll_slot(&self, wait: &mut SlotWait, cx: &mut Context<'_>) -> Poll<()> {
         let slot = &self.0;
         if wait.is_none() {
@@ -303,7 +303,7 @@ impl CpuSlot {
         Poll::Ready(())
     }
 
-    /// Polls a guest: when that is over, so is its slot. Gives the CPU time that it took, too.
+    /// Polls a guest, and ends its slot with the poll. Also returns the CPU time that the poll took.
     pub(crate) fn poll<T>(&self, poll: impl FnOnce() -> T) -> (T, Duration) {
         let cost = CpuTimer::begin();
         self.0.share.0.runs();
@@ -326,8 +326,8 @@ impl CpuSlot {
         self.0.computed.store(0, Ordering::Relaxed);
     }
 
-    /// Gives way to others, for as long as it takes. To be asked for from within [`Self::poll`]; one
-    /// that is not, the trial of a load, gives way to what is ready and has no need of a slot.
+    /// Yields to others for as long as it takes. Call it from within [`Self::poll`]. Outside of it, as in the
+    /// trial of a load, it yields to ready tasks and needs no slot.
     pub(crate) fn give_way(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let slot = &self.0;
         if !slot.polled.load(Ordering::Relaxed) {

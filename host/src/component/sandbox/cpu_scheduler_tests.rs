@@ -8,7 +8,7 @@ use super::*;
 
 const GUESTS: usize = 50;
 
-/// The slot of a guest that has computed for long enough to need one.
+/// The slot of a guest that has computed for long enough to need it.
 fn slot_of_one_that_computes(share: &ComponentShare) -> CpuSlot {
     let slot = CpuSlot::new(share);
     slot.0.computed.store(micros(HARMLESS) + 1, Ordering::Relaxed);
@@ -25,12 +25,12 @@ async fn drive<T>(slot: &CpuSlot, guest: impl Future<Output = T>) -> T {
     .await
 }
 
-/// Guests that compute for ever, in a queue of the test's own. What is seen is their need of slots, and not
+/// Guests that compute for ever, in a queue of the test's own. The tests see when guests need slots, not
 /// the order in which a runtime polls its tasks.
 struct Spinning {
     guests: Vec<(Guest, Waker)>,
     ready: Arc<Mutex<VecDeque<usize>>>,
-    /// How often each has computed until it was stopped.
+    /// How often each has computed until a tick stopped it.
     slices: Vec<Arc<AtomicUsize>>,
 }
 
@@ -75,7 +75,7 @@ impl Spinning {
         self.slices.iter().map(|slices| slices.load(Ordering::Relaxed)).sum()
     }
 
-    /// Polls each guest that is ready, once, before everything else has its turn: how many have computed.
+    /// Polls each ready guest once, and returns how many have computed.
     async fn round(&mut self) -> usize {
         let before = self.slices();
         let ready = std::mem::take(&mut *self.ready.lock().unwrap());
@@ -87,7 +87,7 @@ impl Spinning {
         self.slices() - before
     }
 
-    /// The most of them that a task of `neighbour` waits for, while each computes so often on average.
+    /// The most guests that a task of `neighbour` waits for, while each guest computes `times` times on average.
     async fn most_in_a_round(&mut self, neighbour: &ComponentShare, times: usize) -> usize {
         let (mut most, end) = (0, self.slices() + times * GUESTS);
         for _ in 0..100 * times * GUESTS {
@@ -101,14 +101,14 @@ impl Spinning {
     }
 }
 
-/// All of them stood in the queue once, because only one that had computed for half a tick while
-/// others had run within 50 ms was held back: a neighbour came too seldom to count as one.
+/// All guests once stood in the queue, because a guest was held back only if it had computed for half a tick
+/// and others had run within 50 ms. A neighbour with less traffic did not count.
 #[tokio::test(start_paused = true)]
 async fn a_task_waits_for_a_few_guests_that_compute_and_not_for_all() {
     let scheduler = CpuScheduler::new(4);
     let (share, other) = (scheduler.share(), scheduler.share());
     let mut spinning = Spinning::new(&share);
-    // Nobody knows of a guest that it computes before it has done so.
+    // The scheduler does not know that a guest computes before it has done so.
     spinning.most_in_a_round(&share, 2).await;
     let alone = spinning.most_in_a_round(&share, 10).await;
     assert!((1..=4).contains(&alone), "all workers for one that is alone: {alone}");
@@ -134,8 +134,8 @@ async fn company_is_remembered_from_one_request_to_the_next() {
     assert!(!share.0.has_company());
 }
 
-/// A guest whose client reads nothing is not polled, whether it has a slot, waits for one, or is
-/// told of one.
+/// A guest whose client reads nothing is not polled, whether it has a slot, waits for one, or was woken for
+/// one.
 #[tokio::test(start_paused = true)]
 async fn a_guest_that_is_not_polled_keeps_no_slot() {
     let share = CpuScheduler::new(1).share();
@@ -161,9 +161,9 @@ async fn a_guest_that_is_not_polled_keeps_no_slot() {
     drive(&last, async { last.give_way().await }).await;
 }
 
-/// One in fifty short guests is met by a tick. Each waited for a slot behind those that had been,
-/// and the slots were too few: of requests through a chain of three plugins the slowest hundredth
-/// took 330 ms instead of 50.
+/// A tick stops one in fifty short guests. Each of those waited for a slot behind the others, and there were
+/// too few slots: of requests through a chain of three plugins the slowest hundredth took 330 ms instead of
+/// 50.
 #[tokio::test(start_paused = true)]
 async fn a_short_guest_that_a_tick_meets_waits_for_no_slot() {
     let share = CpuScheduler::new(1).share();
@@ -188,8 +188,8 @@ async fn a_short_guest_that_a_tick_meets_waits_for_no_slot() {
     assert!(!needs_one().await, "another exchange");
 }
 
-/// The first poll of a guest was free: thirty that each write 110 MiB in one instruction held all
-/// workers one after the other, and a neighbour's request took seconds.
+/// The first poll of a guest needed no slot. Thirty guests that each write 110 MiB in one instruction held
+/// all workers one after the other, and a neighbour's request took seconds.
 #[tokio::test(start_paused = true)]
 async fn of_a_component_that_cannot_be_stopped_for_long_no_guest_is_polled_without_a_slot() {
     let scheduler = CpuScheduler::new(2);
@@ -206,7 +206,7 @@ async fn of_a_component_that_cannot_be_stopped_for_long_no_guest_is_polled_witho
     assert!(!is_let_in(&second, &mut waits), "the other one is for the neighbour");
     assert!(is_let_in(&CpuSlot::new(&other), &mut None));
     first.poll(|| ());
-    // Its slot is given back behind everything that is ready.
+    // Its slot is given back after all ready tasks.
     let mut rounds = 0..100;
     while !is_let_in(&second, &mut waits) {
         assert!(rounds.next().is_some(), "its slot is not given back");
@@ -218,7 +218,7 @@ async fn of_a_component_that_cannot_be_stopped_for_long_no_guest_is_polled_witho
     assert!(is_let_in(&CpuSlot::new(&share), &mut None), "long ago");
 }
 
-/// It would wait for two slots, its own and that of whoever polls it, where there is but one.
+/// It would wait for two slots, its own and its poller's, where there is only one.
 #[tokio::test(start_paused = true)]
 async fn a_guest_that_gives_way_is_polled_to_find_its_slot() {
     let share = CpuScheduler::new(1).share();

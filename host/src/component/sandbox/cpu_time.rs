@@ -1,9 +1,8 @@
-//! What a poll of a guest costs: CPU time of its thread, as far as that differs from time.
+//! The cost of a poll of a guest: the CPU time of its thread, where that differs from the time that passed.
 //!
-//! A poll lasts until the guest waits or the next tick stops it. If it lasted longer, the thread may
-//! have been stopped meanwhile (SIGSTOP, `docker pause`), or had no core: then its clock of CPU time
-//! is asked. That costs a call into the kernel, so it is for long polls, and now and then for the
-//! others, to have something to compare with.
+//! A poll lasts until the guest waits or the next tick stops it. If it lasted longer, the thread may have
+//! been stopped (SIGSTOP, `docker pause`), or had no core. Then the thread's CPU clock is read. That takes a
+//! system call, so only long polls do it, and now and then another poll, to have a reading to compare with.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -11,18 +10,18 @@ use std::time::Duration;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::time::Instant;
 
-/// A poll that is no longer than a tick of the engine is taken at its word.
+/// A poll no longer than a tick of the engine costs the time that it lasted.
 const SHORT: Duration = Duration::from_millis(10);
 
-/// How old the reading before a poll may be: what the thread has done since is taken for the poll's.
+/// The greatest age of a reading before a poll. CPU time of the thread since the reading counts as the poll's.
 const FRESH: Duration = Duration::from_millis(20);
 
 thread_local! {
-    /// When this thread was last asked for its CPU time, and what it said.
+    /// The last reading of this thread's CPU clock, and its time.
     static READING: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
 }
 
-/// A poll under way. Made and asked on one thread.
+/// A poll under way. Begun and ended on one thread.
 pub(crate) struct CpuTimer {
     began: Instant,
 }
@@ -66,7 +65,7 @@ mod tests {
 
     use super::*;
 
-    /// A process that was stopped for seconds found its guests to have used all of their CPU time.
+    /// After a stop of several seconds, a process found that its guests had used all of their CPU time.
     #[test]
     fn a_poll_costs_what_its_thread_computed_and_not_how_long_it_lasted() {
         thread::sleep(2 * FRESH);
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_poll_costs_what_it_lasted() {
+    fn a_short_poll_costs_the_time_that_it_lasted() {
         let poll = CpuTimer::begin();
         let began = poll.began();
         let cost = poll.end();

@@ -1,4 +1,4 @@
-//! What a guest is given beyond the sandbox. What each grant does is with its imports, in `imports/`.
+//! A guest's grants beyond the sandbox. `imports/` has what each grant does.
 
 use std::any::Any;
 use std::fmt;
@@ -12,34 +12,34 @@ use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
 use super::hops::Hops;
 use super::identity::Identity;
 
-/// What is granted of one ability, made ready once for all instances of a generation. Dropped with the last
-/// generation that has it: directories, pools and databases close then.
+/// The grant of one ability, prepared once for all instances of a generation. Dropped with the last
+/// generation that has it, which closes its directories, pools and databases.
 pub(crate) trait Grant: Any + fmt::Debug + Send + Sync {
-    /// Puts it into the WASI context that is being made for a new instance.
+    /// Adds the grant to the WASI context of a new instance.
     fn build(&self, _: &mut WasiCtxBuilder) {}
 
-    /// Puts into that context what its builder has no words for.
+    /// Adds to that context the parts that its builder cannot.
     fn furnish(&self, _: &mut WasiCtx) {}
 
-    /// State that each instance has of its own. Dropped with the instance.
+    /// State of its own in each instance. Dropped with the instance.
     fn instance_state(&self) -> Option<Box<dyn Any + Send>> {
         None
     }
 
-    /// The same for another generation, where generations may not share it.
+    /// A copy for another generation, where generations may not share the grant. None if they may.
     fn for_generation(&self) -> Option<Arc<dyn Grant>> {
         None
     }
 
-    /// What sends the HTTP requests of an instance.
+    /// The sender for HTTP requests of an instance, if this grant has one.
     fn http_sender(&self) -> Option<Arc<dyn HttpSender>> {
         None
     }
 }
 
-/// Sends HTTP requests of guests, or refuses to.
+/// Sends HTTP requests of guests, or refuses them.
 pub(crate) trait HttpSender: Send + Sync {
-    /// Sends one for an exchange as deep as this. Dropping the future ends it.
+    /// Sends a request for an exchange of this depth. Dropping the future ends it.
     fn send(
         &self,
         request: Request<WasiBody>,
@@ -52,10 +52,10 @@ pub(crate) trait HttpSender: Send + Sync {
 /// A response that is waited for.
 pub(crate) type Sending = Box<dyn Future<Output = Result<Response<WasiBody>, HttpError>> + Send>;
 
-/// All that the instances of a generation are granted. Nothing by default. Cheap to clone.
+/// All grants of a generation's instances. None by default. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Grants {
-    /// Where stdout and stderr go.
+    /// The destination of stdout and stderr.
     pub stdio: Stdio,
     granted: Arc<[Arc<dyn Grant>]>,
 }
@@ -73,7 +73,7 @@ impl Grants {
         Self { stdio, granted: granted.into() }
     }
 
-    /// The one of this kind, if it is granted.
+    /// The grant of this type, if there is one.
     pub(crate) fn get<G: Grant>(&self) -> Option<&G> {
         self.iter().find_map(|grant| {
             let grant: &dyn Any = grant;
@@ -85,7 +85,7 @@ impl Grants {
         self.granted.iter().map(|grant| &**grant)
     }
 
-    /// The same for another generation.
+    /// The grants for another generation.
     pub(crate) fn for_generation(&self) -> Self {
         let own = |grant: &Arc<dyn Grant>| grant.for_generation().unwrap_or_else(|| grant.clone());
         Self { stdio: self.stdio, granted: self.granted.iter().map(own).collect() }

@@ -1,16 +1,16 @@
-//! How deep a request is in requests of hosts: one that a client sends is not, one that its guest sends
-//! is by one, and so on. A guest that requests its own host, directly or by way of others, would else
-//! take instance after instance for one request, each waiting for the next.
+//! The depth of a request in requests of hosts: 0 for a client's request, 1 for a request that its guest
+//! sends, and so on. Without a bound, a guest that requests its own host, directly or through others, would
+//! take one instance after another for one request, each waiting for the next.
 //!
-//! The depth travels in a field of its own. No guest sees it or can take it away: it is taken out where
-//! requests come in, and written where they go out.
+//! The depth travels in a header field of its own. No guest sees the field or can remove it: the host takes
+//! it out of requests that come in, and writes it to requests that go out.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Requests within one another. Services seldom call each other four deep; an instance of each is held
-/// until the last one has answered.
+/// The greatest depth. Services seldom call each other four deep, and each call holds an instance until the
+/// last one has answered.
 const MOST: u8 = 8;
 
 const FIELD: HeaderName = HeaderName::from_static("host-hops");
@@ -20,50 +20,50 @@ const FIELD: HeaderName = HeaderName::from_static("host-hops");
 pub struct Hops(u8);
 
 impl Hops {
-    /// Takes the depth out of a head that has come in. A client can say what it likes, and so have its own
-    /// request refused; what is no number says nothing.
+    /// Takes the depth out of a head that has come in. A client that sends the field can only get its own
+    /// request refused; a value that is not a number is ignored.
     #[must_use]
     pub fn take(headers: &mut HeaderMap) -> Self {
         let Some(_) = headers.get(&FIELD) else { return Self::default() };
-        let said = headers.get_all(&FIELD).iter().filter_map(|value| value.to_str().ok());
-        let deepest = said.filter_map(|value| value.parse::<u64>().ok()).max().unwrap_or(0);
+        let values = headers.get_all(&FIELD).iter().filter_map(|value| value.to_str().ok());
+        let deepest = values.filter_map(|value| value.parse::<u64>().ok()).max().unwrap_or(0);
         headers.remove(&FIELD);
         Self(u8::try_from(deepest).unwrap_or(u8::MAX))
     }
 
-    /// Of a request that is here already.
+    /// The depth in the extensions of a request.
     #[must_use]
     pub fn in_request<B>(request: &http::Request<B>) -> Self {
         request.extensions().get().copied().unwrap_or_default()
     }
 
-    /// Keeps it with a request.
+    /// Stores the depth in a request.
     pub fn keep<B>(self, request: &mut http::Request<B>) {
-        // Most come from clients.
+        // Most requests come from clients and need no entry.
         if self != Self::default() {
             request.extensions_mut().insert(self);
         }
     }
 
-    /// Whether it goes in circles, as far as anybody can tell.
+    /// Whether the request goes in circles, as far as the host can tell.
     #[must_use]
     pub fn are_too_many(self) -> bool {
         self.0 > MOST
     }
 
-    /// Writes the depth of a request that a guest of this one sends, whatever the guest wrote there.
+    /// Writes the depth of a request that this request's guest sends, in place of a value of the guest's.
     pub(crate) fn write_next(self, headers: &mut HeaderMap) {
         headers.insert(FIELD, HeaderValue::from(u16::from(self.0.saturating_add(1))));
     }
 }
 
-/// The depths of the exchanges that one instance serves: which of them a request of its guest is for
-/// cannot be told, so it is for the deepest one.
+/// The depths of the exchanges that one instance serves. The host cannot tell for which of them the guest
+/// sends a request, so the deepest one counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Depths(Arc<Mutex<Vec<Hops>>>);
 
 impl Depths {
-    /// One more, until what comes back is dropped.
+    /// Adds a depth until the returned guard is dropped.
     pub(crate) fn push(&self, hops: Hops) -> HopsGuard {
         self.depths().push(hops);
         HopsGuard(self.clone(), hops)
@@ -78,7 +78,7 @@ impl Depths {
     }
 }
 
-/// An exchange of an instance.
+/// The depth of one exchange of an instance.
 pub(crate) struct HopsGuard(Depths, Hops);
 
 impl Drop for HopsGuard {
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_depth_is_taken_from_the_head_and_written_one_deeper() {
-        for (said, is, goes_on) in [
+        for (sent, is, goes_on) in [
             (&[][..], 0, "1"),
             (&["3"], 3, "4"),
             (&["8"], 8, "9"),
@@ -106,21 +106,21 @@ mod tests {
             (&["99999"], 255, "255"),
         ] {
             let mut headers = HeaderMap::new();
-            for value in said {
+            for value in sent {
                 headers.append(FIELD, HeaderValue::from_static(value));
             }
             let hops = Hops::take(&mut headers);
-            assert_eq!((hops, headers.len()), (Hops(is), 0), "{said:?}");
+            assert_eq!((hops, headers.len()), (Hops(is), 0), "{sent:?}");
             assert_eq!(hops.are_too_many(), is > 8);
             headers.append(FIELD, HeaderValue::from_static("0"));
             hops.write_next(&mut headers);
             let values: Vec<_> = headers.get_all(FIELD).iter().collect();
-            assert_eq!(values, [goes_on], "a guest wrote another: {said:?}");
+            assert_eq!(values, [goes_on], "a guest wrote another: {sent:?}");
         }
     }
 
     #[test]
-    fn a_shared_instance_is_as_deep_as_the_deepest_that_it_serves() {
+    fn a_shared_instance_is_as_deep_as_its_deepest_exchange() {
         let depths = Depths::default();
         let (one, three) = (depths.push(Hops(1)), depths.push(Hops(3)));
         let again = depths.push(Hops(3));

@@ -1,4 +1,4 @@
-//! HTTP requests that a guest sends: on to the next of its chain, or out.
+//! HTTP requests that a guest sends: on to the next handler of its chain, or out.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use super::identity::Identity;
 use super::log_limit::log_limited;
 use super::next_handler::{NEXT_HOST, NextHandler};
 
-/// What a guest may send, and where.
+/// The requests that a guest may send, and where to.
 pub(crate) struct HttpHooks {
     identity: Identity,
     sender: Option<Arc<dyn HttpSender>>,
     next: Option<Arc<dyn NextHandler>>,
-    /// The request that comes is passed on, whatever its authority.
+    /// The next request is passed on, whatever its authority.
     passes: bool,
-    /// Of the store that this is in.
+    /// Set when the guest of this store is gone.
     gone: GuestGone,
-    /// How deep the request is that the store was made for.
+    /// The depth of the request that the store was made for.
     hops: Hops,
-    /// Of those that share it.
+    /// The depths of the exchanges that share the store.
     depths: Option<Depths>,
 }
 
@@ -40,12 +40,12 @@ impl HttpHooks {
         }
     }
 
-    /// All that the guest sends is sent for a request as deep as this.
+    /// From now on the guest's requests are sent for a request of this depth.
     pub(crate) fn serve(&mut self, hops: Hops) {
         self.hops = hops;
     }
 
-    /// What it sends may be sent for a request as deep as this, until what comes back is dropped.
+    /// Adds the depth of an exchange, until the returned guard is dropped.
     pub(crate) fn share(&mut self, hops: Hops) -> Option<HopsGuard> {
         let deep = hops != Hops::default();
         deep.then(|| self.depths.get_or_insert_default().push(hops))
@@ -59,7 +59,7 @@ impl HttpHooks {
         self.next = next;
     }
 
-    /// Whether the next request to be sent is passed on, whatever its authority.
+    /// Says whether the next request is passed on, whatever its authority.
     pub(crate) fn pass_next(&mut self, passes: bool) {
         self.passes = passes;
     }
@@ -87,15 +87,15 @@ impl HttpHooks {
 
 impl Drop for HttpHooks {
     fn drop(&mut self) {
-        // Before the table is, where bodies have their other ends.
+        // Before the table is dropped, which holds the other ends of bodies.
         self.gone.set();
     }
 }
 
-/// What wasmtime's hook for outgoing requests gives back.
+/// The type that wasmtime's hook for outgoing requests returns.
 type Hooked = Box<dyn Future<Output = Result<SentResponse, HttpError>> + Send>;
 
-/// A response, and what is left to be done for the request.
+/// A response, and the work left to do for its request.
 type SentResponse = (http::Response<WasiBody>, Rest);
 
 type Rest = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
@@ -108,8 +108,8 @@ fn refuse(why: HttpError) -> Hooked {
     Box::new(ready(Err(why)))
 }
 
-/// Bytes of a body in one write. What was written and not sent lies in the host's memory, for each
-/// body of a guest.
+/// Bytes of a body in one write. Each body of a guest holds this much, written and not yet sent, in the
+/// host's memory.
 const CHUNK: usize = 64 << 10;
 
 impl WasiHttpHooks for HttpHooks {

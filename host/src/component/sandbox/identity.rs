@@ -1,4 +1,4 @@
-//! Who a guest is.
+//! The identity of a guest: component, generation, retirement, log.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -7,20 +7,20 @@ use super::log_limit::LogTopics;
 use super::log_rate::LogRate;
 use super::retirement::RetirementWatch;
 
-/// Who a guest is. Cheap to clone: every instance has one.
+/// The identity of a guest. Cheap to clone, because every instance has one.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity(Arc<IdentityParts>);
 
 #[derive(Debug)]
 pub(crate) struct IdentityParts {
     pub(crate) number: u64,
-    /// What a guest sees of it: `3-1f2e3d4c`.
+    /// The label that the guest sees: `3-1f2e3d4c`.
     pub(crate) label: String,
     pub(crate) component: Arc<str>,
     pub(crate) retirement: RetirementWatch,
-    /// What the log has heard of all its instances.
+    /// Log topics of all its instances.
     pub(crate) topics: LogTopics,
-    /// What they may print.
+    /// The log rate of all its instances.
     pub(crate) log: Arc<LogRate>,
 }
 
@@ -36,8 +36,8 @@ impl Deref for Identity {
 const DIGITS: usize = 8;
 
 impl Identity {
-    /// The guests of the generation with this number, of a component and a file with this digest, that may
-    /// add so many bytes per second to the log.
+    /// The identity of guests of the generation with this number, of a component and a file with this digest,
+    /// with a log rate in bytes per second.
     pub(crate) fn new(
         (number, digest): (u64, &str),
         component: Arc<str>,

@@ -1,4 +1,4 @@
-//! What a store may take: memory, tables, instances.
+//! The limits of a store: memory, tables, instances.
 
 use wasmtime::ResourceLimiter;
 
@@ -6,13 +6,13 @@ use super::guest_failure::GuestFailure;
 use super::memory_budget::MemoryBudget;
 use crate::component::slot_size::{CORE_INSTANCES_EACH, TABLE_ELEMENTS};
 
-/// Core instances, memories and tables of one component: what the pool has for one.
+/// Core instances, memories and tables of one component: as many as the pool has for one.
 const MAX_PARTS: usize = CORE_INSTANCES_EACH as usize;
 
-/// A function pointer.
+/// Bytes of a function pointer.
 const TABLE_ELEMENT: usize = 8;
 
-/// Memory of one instance, all its memories and tables together. Dropping it gives all of it back.
+/// The memory of one instance: all its memories and tables together. Dropping it gives all of it back.
 pub(crate) struct StoreLimiter {
     left: usize,
     taken: u64,
@@ -31,7 +31,7 @@ impl StoreLimiter {
             return Ok(false);
         }
         if !self.shared.take(more as u64) {
-            // A new instance that finds no memory is one too many; another makes do with what it has.
+            // Without memory a new instance fails; an existing one continues with the memory that it has.
             return if current == 0 { Err(GuestFailure::NoMemory.into()) } else { Ok(false) };
         }
         self.left -= more;
@@ -85,7 +85,7 @@ impl ResourceLimiter for StoreLimiter {
 mod tests {
     use super::*;
 
-    /// Sixty tables of one component took 46 MiB that no limit knew of.
+    /// Sixty tables of one component once took 46 MiB that no limit counted.
     #[test]
     fn tables_are_memory_too() {
         let all = MemoryBudget::new(Some(1_000), None);

@@ -1,4 +1,4 @@
-//! How often the log hears the same of a guest: it may try what it may not in a loop.
+//! Limits repeated log lines about a guest, because a guest may try a forbidden call in a loop.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Lines that are said within [`SPAN`], of each kind and each generation.
+/// Lines that are logged within [`SPAN`], of each kind and each generation.
 const LINES: u32 = 20;
 
 const SPAN: Duration = Duration::from_secs(1);
@@ -17,43 +17,43 @@ pub(crate) struct LogLimit(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// When the first one was said of those that count.
+    /// The time of the first line that counts.
     since: Option<Instant>,
     said: u32,
     left_out: u64,
 }
 
-/// Texts that are remembered, and for how long: what goes on failing is told of again.
+/// The most texts that are remembered. They are forgotten in time, so a lasting failure is logged again.
 const TEXTS: usize = 64;
 
 const WHILE: Duration = Duration::from_secs(600);
 
-/// Keeps what is said of the same thing to one line in a while, of few things.
+/// Logs each text once in a while, for a bounded number of texts.
 #[derive(Debug, Default)]
 pub(crate) struct LogOnce(Mutex<BTreeMap<String, Instant>>);
 
 impl LogOnce {
-    /// Whether a text is to be said.
+    /// Whether to log a text.
     pub(crate) fn is_new(&self, text: &str) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        told.retain(|_, since| now.duration_since(*since) < WHILE);
-        if told.len() >= TEXTS || told.contains_key(text) {
+        logged.retain(|_, since| now.duration_since(*since) < WHILE);
+        if logged.len() >= TEXTS || logged.contains_key(text) {
             return false;
         }
-        told.insert(text.to_owned(), now);
+        logged.insert(text.to_owned(), now);
         true
     }
 }
 
-/// A line may be said; how many were left out before it, if any.
+/// The permit for a line, with the number of lines that were left out before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LogPermit {
     pub(crate) left_out: Option<u64>,
 }
 
 impl LogLimit {
-    /// Whether there is room for another line.
+    /// A permit, if there is room for another line.
     pub(crate) fn permit(&self) -> Option<LogPermit> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -75,8 +75,8 @@ impl LogLimit {
     }
 }
 
-/// Logs a line about a guest at this level, with the fields and the text that follow, if the topic has
-/// room for it. Whom it is about has a `component`, a `number` of its generation, and `topics`.
+/// Logs a line about a guest at this level, with the fields and the text that follow, if the topic has room
+/// for it. The guest is a value with `component`, `number` (of its generation) and `topics`.
 macro_rules! log_limited {
     ($level:ident, $whom:expr, $topic:literal, $($line:tt)+) => {
         if let Some(permit) = $whom.topics.permit($topic) {
@@ -91,16 +91,16 @@ macro_rules! log_limited {
 }
 pub(crate) use log_limited;
 
-/// What is said of all instances of a generation together, by topic.
+/// The log limits of all instances of a generation together, by topic.
 #[derive(Debug, Default)]
 pub(crate) struct LogTopics {
     limits: Mutex<BTreeMap<&'static str, Arc<LogLimit>>>,
-    /// Servers that cannot be trusted.
+    /// Servers whose certificates are not trusted.
     pub(crate) tls: LogOnce,
 }
 
 impl LogTopics {
-    /// Whether there is room for another line of a topic.
+    /// A permit, if there is room for another line of a topic.
     pub(crate) fn permit(&self, topic: &'static str) -> Option<LogPermit> {
         self.topic(topic).permit()
     }

@@ -1,7 +1,7 @@
-//! How much the instances of a generation may add to the log, together: a token bucket.
+//! A token bucket for the bytes that all instances of a generation together may add to the log.
 //!
-//! Nobody waits for it: what finds no room is left out and counted, and once in a while the log says
-//! how much that was.
+//! Nothing waits for it: lines without room are left out and counted, and now and then the log says how
+//! many there were.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,45 +9,45 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// Bytes that the log puts before a line of a guest: the time, the level, whose it is.
+/// Bytes that the log puts before a guest's line: time, level, component.
 const PREFIX: u64 = 100;
 
-/// How often it is said that lines were left out.
+/// The log says at most this often that lines were left out.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
-/// The room of one generation. Dropping it says what is still to be said.
+/// The bucket of one generation. Dropping it logs the lines left out that are not logged yet.
 #[derive(Debug)]
 pub(crate) struct LogRate {
     component: Arc<str>,
-    /// Bytes per second; as many may come at once. None for no bound.
+    /// Bytes per second, and the burst. None for no bound.
     rate: Option<u64>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Bytes that may come now; below 0 when the last line was larger than the room that it found.
+    /// Bytes in the bucket; below 0 when the last line was larger than that.
     left: i64,
-    /// When that was so.
+    /// The time of that level.
     at: Instant,
     left_out: u64,
-    said: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl LogRate {
-    /// Room for `rate` bytes in a second, all of it free.
+    /// A full bucket with this rate in bytes per second.
     pub(crate) fn new(component: Arc<str>, rate: Option<u64>) -> Self {
         let left = signed(rate.unwrap_or_default());
-        let state = State { left, at: Instant::now(), left_out: 0, said: None };
+        let state = State { left, at: Instant::now(), left_out: 0, reported: None };
         Self { component, rate, state: Mutex::new(state) }
     }
 
-    /// Whose it is.
+    /// The component.
     pub(crate) fn component(&self) -> &str {
         &self.component
     }
 
-    /// Whether a line may be printed; if so, it is to be [charged](Self::charge).
+    /// Whether a line may be printed. After printing it, [charge](Self::charge) it.
     pub(crate) fn is_there(&self) -> bool {
         let Some(rate) = self.rate else { return true };
         let mut state = self.state();
@@ -55,7 +55,7 @@ impl LogRate {
         let since = now.saturating_duration_since(state.at);
         let fresh =
             since.as_nanos().saturating_mul(rate.into()) / Duration::from_secs(1).as_nanos();
-        // What is less than a byte goes on growing.
+        // Parts of a byte go on growing.
         if fresh > 0 {
             let full = signed(rate);
             let fresh = i64::try_from(fresh).unwrap_or(i64::MAX);
@@ -64,19 +64,19 @@ impl LogRate {
         state.left > 0
     }
 
-    /// A line of `text` bytes was printed.
+    /// Takes a printed line of `text` bytes out of the bucket.
     pub(crate) fn charge(&self, text: usize) {
         let mut state = self.state();
         state.left = state.left.saturating_sub(signed(PREFIX + text as u64));
     }
 
-    /// So many lines found no room.
+    /// Counts lines that found no room.
     pub(crate) fn leave_out(&self, lines: u64) {
         self.state().left_out += lines;
         self.say_if_due();
     }
 
-    /// Says how many lines were left out, if any were and it is time to.
+    /// Logs how many lines were left out, if there were any and it is time to.
     pub(crate) fn say_if_due(&self) {
         let due = self.state().due();
         self.say(due);
@@ -95,14 +95,14 @@ impl LogRate {
 }
 
 impl State {
-    /// How many lines to tell of now.
+    /// The number of lines to report now.
     fn due(&mut self) -> u64 {
         let now = Instant::now();
-        let early = |said| now.saturating_duration_since(said) < SAY_EVERY;
-        if self.left_out == 0 || self.said.is_some_and(early) {
+        let early = |reported| now.saturating_duration_since(reported) < SAY_EVERY;
+        if self.left_out == 0 || self.reported.is_some_and(early) {
             return 0;
         }
-        self.said = Some(now);
+        self.reported = Some(now);
         std::mem::take(&mut self.left_out)
     }
 }
@@ -124,7 +124,7 @@ mod tests {
 
     const LINE: usize = 900;
 
-    /// As many lines as find room now.
+    /// Prints as many lines as find room now.
     fn print(room: &LogRate) -> u64 {
         let mut lines = 0;
         while room.is_there() {
@@ -144,7 +144,7 @@ mod tests {
         }
     }
 
-    /// A look more often than a byte comes must not keep it from coming.
+    /// Looks that come more often than bytes must not keep bytes from coming.
     #[tokio::test(start_paused = true)]
     async fn who_looks_all_the_time_gets_no_less() {
         let room = LogRate::new("test".into(), Some(100));

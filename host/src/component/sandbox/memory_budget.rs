@@ -1,35 +1,35 @@
-//! Linear memory, counted: of one component's instances together, and of all guests together.
+//! Budgets of guest memory: one for all instances of a component, one for all guests.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A bound on bytes that many take from. Cheap to clone: all clones are one.
+/// A shared bound on bytes. Cheap to clone; clones share one budget.
 #[derive(Clone)]
 pub struct MemoryBudget(Arc<Inner>);
 
 struct Inner {
     limit: u64,
     used: AtomicU64,
-    /// What is taken here is taken there too.
+    /// The budget that this one is part of: bytes taken here are taken there too.
     parent: Option<MemoryBudget>,
 }
 
 impl MemoryBudget {
-    /// A budget of `limit` bytes, without bound if none, within another.
+    /// A budget of `limit` bytes, or without a bound, within `parent`.
     #[must_use]
     pub fn new(limit: Option<u64>, parent: Option<Self>) -> Self {
         let limit = limit.unwrap_or(u64::MAX);
         Self(Arc::new(Inner { limit, used: AtomicU64::new(0), parent }))
     }
 
-    /// Bytes that are taken.
+    /// Bytes in use.
     #[must_use]
     pub fn used(&self) -> u64 {
         self.0.used.load(Ordering::Relaxed)
     }
 
-    /// Takes bytes, all or none. Who took them gives them back.
+    /// Takes all of these bytes or none. The caller gives them back.
     pub(crate) fn take(&self, bytes: u64) -> bool {
         let within = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.0.limit);
         if self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_err() {
@@ -42,7 +42,7 @@ impl MemoryBudget {
         true
     }
 
-    /// Gives back what was taken.
+    /// Gives back bytes that were taken.
     pub(crate) fn give(&self, bytes: u64) {
         self.0.used.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(parent) = &self.0.parent {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_parent_does_not_have_the_child_does_not_get() {
+    fn a_child_does_not_get_bytes_that_its_parent_lacks() {
         let all = MemoryBudget::new(Some(100), None);
         let one = MemoryBudget::new(Some(80), Some(all.clone()));
         let other = MemoryBudget::new(None, Some(all.clone()));

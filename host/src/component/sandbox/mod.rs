@@ -1,4 +1,4 @@
-//! What one guest is given, and what it may use. Knows no code.
+//! The sandbox of one guest: its grants and its limits. Knows no code.
 
 pub(crate) mod body_guard;
 pub(crate) mod cpu_scheduler;

@@ -1,4 +1,4 @@
-//! What becomes of a generation: it serves, is to end by some moment, is cut.
+//! The retirement of a generation: serving, ending by a moment, cut.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -7,28 +7,28 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Decides when what runs ends. Owned by a generation, and by the slot for exchanges that have none yet.
+/// Decides when exchanges end. Owned by a generation, and by the slot for exchanges without a generation.
 #[derive(Debug)]
 pub struct Retirement {
-    /// Beside the level, because every frame of a response asks.
+    /// A copy of the level, because every frame of a response reads it.
     cut: Arc<AtomicU8>,
     level: watch::Sender<Level>,
 }
 
-/// Why what still runs is ended by force.
+/// Why running exchanges are ended by force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum CutReason {
     /// The stop of the process has reached its deadline.
     Stop = 1,
-    /// The generation was replaced, and has had its time.
+    /// The generation was replaced, and its time is over.
     Retired = 2,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
     Serving,
-    /// Nothing new comes, and what runs is cut at this moment.
+    /// It takes nothing new, and running exchanges are cut at this moment.
     Ending(Instant),
     Cut(CutReason),
 }
@@ -41,14 +41,14 @@ pub(crate) struct RetirementWatch {
 }
 
 impl Default for Retirement {
-    /// Of what serves.
+    /// The view of a generation that serves.
     fn default() -> Self {
         Self { cut: Arc::default(), level: watch::Sender::new(Level::Serving) }
     }
 }
 
 impl Retirement {
-    /// Decides that it ends by `deadline`; an earlier end that was decided before stays.
+    /// Decides that it ends by `deadline`. An earlier deadline stays.
     pub fn end_by(&self, deadline: Instant) {
         self.level.send_if_modified(|level| {
             let sooner = match *level {
@@ -63,8 +63,7 @@ impl Retirement {
         });
     }
 
-    /// Ends what still runs, by force: the only word that tells an exchange that it ends now. The
-    /// first reason stands.
+    /// Ends running exchanges by force. Only this tells an exchange to end now. The first reason stands.
     pub fn cut(&self, reason: CutReason) {
         self.level.send_if_modified(|level| {
             let is_first = !matches!(level, Level::Cut(_));
@@ -76,7 +75,7 @@ impl Retirement {
         });
     }
 
-    /// A view for who has to end.
+    /// A view for exchanges and instances, which have to end.
     pub(crate) fn watch(&self) -> RetirementWatch {
         RetirementWatch { cut: self.cut.clone(), level: self.level.subscribe() }
     }
@@ -88,7 +87,7 @@ impl RetirementWatch {
         *self.level.borrow() != Level::Serving
     }
 
-    /// When what still runs is cut, if its end has been decided.
+    /// When running exchanges are cut, if the end has been decided.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match *self.level.borrow() {
             Level::Serving => None,
@@ -97,18 +96,18 @@ impl RetirementWatch {
         }
     }
 
-    /// What is left until then.
+    /// The time left until then.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Waits until its end has been decided. Cancel-safe. Never ends for a generation that is gone
-    /// before: nobody decides about it any more.
+    /// Waits until the end has been decided. Cancel-safe. Never completes if the generation is dropped before,
+    /// because then nothing decides any more.
     pub(crate) async fn ending(&self) {
         self.find(|level| (level != Level::Serving).then_some(())).await;
     }
 
-    /// Why what still runs is to end at once, if it is.
+    /// Why running exchanges end at once, if they do.
     pub(crate) fn cut_reason(&self) -> Option<CutReason> {
         match self.cut.load(Ordering::Acquire) {
             0 => None,
@@ -117,7 +116,7 @@ impl RetirementWatch {
         }
     }
 
-    /// Waits for that. Cancel-safe; never ends for a generation that is gone before.
+    /// Waits for the cut. Cancel-safe. Never completes if the generation is dropped before.
     pub(crate) async fn cut(&self) -> CutReason {
         self.find(|level| match level {
             Level::Cut(reason) => Some(reason),
@@ -126,7 +125,7 @@ impl RetirementWatch {
         .await
     }
 
-    /// Waits until the level has what is looked for.
+    /// Waits until `look` finds something in the level.
     async fn find<T>(&self, look: impl Fn(Level) -> Option<T>) -> T {
         let mut level = self.level.clone();
         loop {

@@ -1,4 +1,4 @@
-//! What a store holds beside the instance: the sandbox of one guest.
+//! The data of a store beside the instance: one guest's part of the sandbox.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -18,32 +18,32 @@ use super::memory_budget::MemoryBudget;
 use super::next_handler::NextHandler;
 use super::stdio::{GuestOutput, OutputKind};
 
-/// What one host call may copy out of a guest. A body chunk is at most 1 MiB.
+/// Bytes that one host call may copy out of a guest. A body chunk is at most 1 MiB.
 const HOSTCALL_BYTES: usize = 8 << 20;
 
-/// What one call for random bytes may ask for.
+/// Random bytes that one call may ask for.
 const MAX_RANDOM: u64 = 64 << 10;
 
-/// Bytes of one header map in memory, both ways. Twice what arrives in a head, because wasmtime
+/// Bytes of one header map in memory, both ways. Twice the limit of a head on the wire, because wasmtime
 /// counts the map's own overhead too.
 const FIELDS_BYTES: usize = 128 << 10;
 
-/// What all instances of a generation are given, and what each may use.
+/// The grants of all instances of a generation, and the limits of each.
 pub(crate) struct Sandbox {
     pub(crate) identity: Identity,
     /// Bytes of linear memory of one instance.
     pub(crate) memory: usize,
-    /// Where that is counted beside.
+    /// The budget that counts it too.
     pub(crate) budget: MemoryBudget,
     /// Handles of one instance.
     pub(crate) handles: usize,
-    /// The component's part of the workers.
+    /// The component's share of the workers.
     pub(crate) share: ComponentShare,
     pub(crate) grants: Grants,
 }
 
 impl Sandbox {
-    /// A store with all limits set, whose guest has nothing but what is granted. Dropping it ends the guest.
+    /// A store with all limits, whose guest has only its grants. Dropping it ends the guest.
     pub(crate) fn store(&self, engine: &Engine) -> Store<GuestState> {
         let mut store = Store::new(engine, GuestState::new(self));
         store.limiter(|state| &mut state.limiter);
@@ -57,7 +57,7 @@ impl Sandbox {
     }
 }
 
-/// The data of a store. Nothing in it grants anything but what its [`Sandbox`] does.
+/// The data of a store. It grants only what its [`Sandbox`] grants.
 pub(crate) struct GuestState {
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -67,14 +67,14 @@ pub(crate) struct GuestState {
     cpu_slot: CpuSlot,
     identity: Identity,
     grants: Grants,
-    /// Of grants that have state of their own in each instance.
+    /// State of grants that have their own in each instance.
     states: Vec<Box<dyn Any + Send>>,
     outputs: [GuestOutput; 2],
 }
 
 impl GuestState {
-    /// A sandbox with nothing in it but what is granted: no environment, arguments, files, network or
-    /// outgoing HTTP; stdin closed, stdout and stderr into the log under the component's name.
+    /// The data of a new store: no environment, arguments, files, network or outgoing HTTP without a grant;
+    /// stdin closed; stdout and stderr into the log under the component's name.
     fn new(sandbox: &Sandbox) -> Self {
         let Sandbox { identity, grants, .. } = sandbox;
         let mut table = ResourceTable::new();
@@ -110,7 +110,7 @@ impl GuestState {
         &mut self.table
     }
 
-    /// Its slot on a worker; whoever polls the guest does so through it.
+    /// Its slot on a worker. The guest's poller polls through it.
     pub(crate) fn cpu_slot(&self) -> &CpuSlot {
         &self.cpu_slot
     }
@@ -119,37 +119,37 @@ impl GuestState {
         &self.identity
     }
 
-    /// What it is granted.
+    /// Its grants.
     pub(crate) fn grants(&self) -> &Grants {
         &self.grants
     }
 
-    /// What it is granted, with its handles and who it is.
+    /// Its grants, its handles and its identity.
     pub(crate) fn parts(&mut self) -> (&Grants, &mut ResourceTable, &Identity) {
         (&self.grants, &mut self.table, &self.identity)
     }
 
-    /// The state of this kind that one of its grants has in this instance.
+    /// The state of this type that a grant has in this instance.
     pub(crate) fn instance_state<S: Any>(&mut self) -> Option<&mut S> {
         self.states.iter_mut().find_map(|state| state.downcast_mut())
     }
 
-    /// Drops that state: the instance has the grant no longer.
+    /// Drops that state, and so takes the grant from the instance.
     pub(crate) fn drop_instance_state<S: Any>(&mut self) {
         self.states.retain(|state| !state.is::<S>());
     }
 
-    /// What the guest may pass its request on to.
+    /// Sets the handler that the guest may pass its request on to.
     pub(crate) fn lead_to(&mut self, next: Option<Arc<dyn NextHandler>>) {
         self.hooks.lead_to(next);
     }
 
-    /// What becomes of the requests that it sends.
+    /// The hooks for the guest's outgoing requests.
     pub(crate) fn hooks(&mut self) -> &mut HttpHooks {
         &mut self.hooks
     }
 
-    /// Another exchange begins: what one may print and compute, each may.
+    /// Another exchange begins. Each may print and compute as much as one.
     pub(crate) fn renew(&self) {
         self.cpu_slot.renew();
         self.outputs.iter().for_each(GuestOutput::renew);

@@ -1,8 +1,8 @@
-//! What guests print: lines in the log under the component's name.
+//! Stdout and stderr of guests: lines in the log under the component's name.
 //!
-//! Our own stream, because wasmtime 48.0.8's adapter keeps a buffer that empty writes grow without
-//! bound (advisory 5m8g), and its built-in stdout blocks the thread. This one holds one line of
-//! bounded length per stream and never blocks; what finds no [`LogRate`] is left out.
+//! The stream is our own, because wasmtime 48.0.8's adapter keeps a buffer that empty writes grow without
+//! bound (advisory 5m8g), and its built-in stdout blocks the thread. Ours holds one line of bounded length
+//! per stream and never blocks. Lines without room in the [`LogRate`] are left out.
 
 use std::io;
 use std::pin::Pin;
@@ -20,10 +20,10 @@ use super::log_rate::LogRate;
 /// A longer line is cut here and goes on in the next.
 const LINE_BYTES: usize = 1024;
 
-/// Lines of one exchange and stream; a guest that prints more is heard no longer.
+/// Lines of one exchange and stream. Further lines are dropped.
 const MAX_LINES: usize = 1000;
 
-/// What one write may bring; more has to be offered again.
+/// Bytes that one write may bring. The guest offers the rest again.
 const WRITE_BYTES: usize = 64 << 10;
 
 /// Which stream of a guest.
@@ -55,7 +55,7 @@ struct Lines {
 }
 
 impl GuestOutput {
-    /// An output that prints as far as there is `room`.
+    /// An output that prints as long as there is `room`.
     pub(crate) fn new(room: Arc<LogRate>, stream: OutputKind) -> Self {
         Self(Arc::new(Mutex::new(Lines {
             room,
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_is_bounded_whatever_is_written() {
+    fn output_in_memory_is_bounded_for_any_writes() {
         let room = Arc::new(LogRate::new("test".into(), None));
         let output = GuestOutput::new(room, OutputKind::Stdout);
         for _ in 0..100_000 {

@@ -10,10 +10,10 @@ use super::open_file::OpenLimit;
 use crate::component::sandbox::grants::Grant;
 use crate::component::sandbox::state::GuestState;
 
-/// Directories, opened once: guests see what was there then, whatever the path leads to later.
+/// Directories, opened once. Guests see these directories even if the path leads elsewhere later.
 pub(super) struct Directories {
     opened: WasiFilesystemCtx,
-    /// Of all instances together.
+    /// Shared by all instances.
     limit: OpenLimit,
 }
 
@@ -21,7 +21,7 @@ impl Directories {
     /// Opens them. Blocks.
     ///
     /// # Errors
-    /// The first one that cannot be opened, with the reason.
+    /// The first directory that cannot be opened, with the reason.
     pub(super) fn open(DirectoriesConfig(directories): &DirectoriesConfig) -> Result<Self, String> {
         let mut builder = WasiCtxBuilder::new();
         for DirectoryConfig { host, guest, writable } in directories {
@@ -47,8 +47,12 @@ impl Grant for Directories {
     }
 }
 
-/// What bounds how many files an instance opens at once.
+/// The limit of files that an instance opens at once.
 pub(super) fn open_limit(state: &GuestState) -> OpenLimit {
     // Without a directory there is nothing to open.
-    state.grants().get::<Directories>().map(|it| it.limit.clone()).unwrap_or_default()
+    state
+        .grants()
+        .get::<Directories>()
+        .map(|directories| directories.limit.clone())
+        .unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! `open-at` of both versions of `wasi:filesystem`, linked in the place of wasmtime's: see `open_file.rs`. And
-//! `set-times-at`, which opens what it is told to follow.
+//! `open-at` of both versions of `wasi:filesystem`, in place of wasmtime's: see `open_file.rs`. Also
+//! `set-times-at`, which opens the file when it is told to follow symbolic links.
 
 use host_manifest::escape::quote;
 use std::io;
@@ -15,10 +15,10 @@ use super::open_file::{self, OpenLimit, Opened, open_request};
 use crate::component::sandbox::log_limit::log_limited;
 use crate::component::sandbox::state::GuestState;
 
-/// Where a path begins, and on whose places it is opened.
+/// The directory where a path begins, and the limit under which it is opened.
 type Begun = Result<(Dir, OpenLimit), Errno>;
 
-/// None where wasmtime's own function has to do it.
+/// None where wasmtime's own function has to open it.
 type Made = Option<io::Result<Resource<Descriptor>>>;
 
 impl GuestState {
@@ -90,7 +90,7 @@ mod of_p2 {
                 files.set_times_at(directory, how, path, accessed, modified).await,
             );
         }
-        // A file that may be written only, then one that may be read only, and directories.
+        // A write-only file, then a read-only file or a directory.
         for access in [DescriptorFlags::WRITE, DescriptorFlags::READ] {
             let there = Resource::new_borrow(directory.rep());
             let params = (there, how, path.clone(), OpenFlags::empty(), access);
@@ -105,7 +105,7 @@ mod of_p2 {
             state.table().delete(file)?;
             return set;
         }
-        // What may be neither is not waited for either.
+        // No open of this file is permitted, so wasmtime's function cannot come to wait in one.
         guest_result(
             state.filesystem().set_times_at(directory, how, path, accessed, modified).await,
         )
@@ -196,13 +196,13 @@ mod of_p3 {
 
     async fn open(accessor: &Accessor<GuestState>, params: Params, asked: &str) -> Result {
         let (directory, how, path, open, flags) = params;
-        let (dir, limit) = match accessor.with(|mut it| it.get().begin_open(&directory))? {
+        let (dir, limit) = match accessor.with(|mut access| access.get().begin_open(&directory))? {
             Ok(begun) => begun,
             Err(why) => return Ok(Err(io::Error::from(why).into())),
         };
         let opened =
             open_file::open(dir, path.clone(), open_request!(how, open, flags), &limit).await;
-        if let Some(made) = accessor.with(|mut it| it.get().end_open(opened, asked))? {
+        if let Some(made) = accessor.with(|mut access| access.get().end_open(opened, asked))? {
             return Ok(made.map_err(ErrorCode::from));
         }
         let _permit = limit.permit().await?;
@@ -221,7 +221,7 @@ mod of_p3 {
     }
 }
 
-/// Links what guests of every kind have.
+/// Links the functions for guests of every kind.
 pub(crate) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     let mut types = linker.instance("wasi:filesystem/types@0.2.12")?;
     types.func_wrap_async(
@@ -235,7 +235,7 @@ pub(crate) fn add_p2(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     })
 }
 
-/// Links what takes an engine with component-model async.
+/// Links the functions that need an engine with component-model async.
 pub(crate) fn add_p3(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     let mut types = linker.instance("wasi:filesystem/types@0.3.0")?;
     types.func_wrap_concurrent(

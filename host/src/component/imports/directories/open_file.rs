@@ -1,9 +1,9 @@
-//! Opening files for guests: nothing but files and directories, without waiting for anybody, and on few
-//! threads.
+//! Opens files for guests: only files and directories, without waiting for the other end of a fifo or for
+//! a lease, and on few threads.
 //!
-//! wasmtime's own opens whatever there is, on the threads that the files and look-ups of all components
-//! limit with swaps. An open of a fifo waits for its other end: 600 of them took every thread, and files
-//! of other components hung, and their swaps were refused. A mount whose server is gone is the same.
+//! wasmtime's own function opens anything, on the threads that all components share for files and look-ups
+//! and that swaps need too. Opening a fifo waits for its other end: 600 such opens took every thread, files
+//! of other components hung, and their swaps were refused. A mount whose server is gone does the same.
 
 use std::fs::File as StdFile;
 use std::io;
@@ -15,24 +15,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task;
 use wasmtime_wasi::filesystem::{Descriptor, Dir, File, OpenMode};
 
-/// Opens of one component at once. A local file takes microseconds, so this is a bound for what hangs: half of
-/// the threads that there are even where the process may make no more of them (`threads.rs`).
+/// Opens of one component at once. A local file takes microseconds, so this bounds opens that hang: to half
+/// of the threads that exist even where the process can make no more (`threads.rs`).
 const EACH: usize = 8;
 
-/// Opens of all components at once: three quarters of the 512 threads that tokio has for work that
-/// blocks. The rest is for swaps, look-ups, and files that are open.
+/// Opens of all components at once: three quarters of the 512 threads that tokio has for blocking
+/// work. The rest is for swaps, look-ups, and files that are open.
 const IN_ALL: usize = 384;
 
 static ALL: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(IN_ALL)));
 
-/// As wasmtime has it: what the mask of the process leaves is the file's.
+/// The same mode as wasmtime's. The umask of the process reduces it.
 const NEW_FILE: Mode = Mode::from_raw_mode(0o666);
 
-/// A rename anywhere on the machine while a path is looked up asks for another try (openat2(2)).
+/// A rename anywhere on the machine during the look-up of a path asks for another try (openat2(2)).
 const TRIES: usize = 64;
 
-/// The limit that a component has of the threads on which files are opened. Cheap to clone: clones are
-/// one limit.
+/// A component's limit of threads that open files. Cheap to clone; clones share one limit.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenLimit(Arc<Semaphore>);
 
@@ -42,14 +41,14 @@ impl Default for OpenLimit {
     }
 }
 
-/// A permit on a thread. Held until the kernel has answered, whether or not anybody waits for that.
+/// A permit for one thread. Held until the kernel has answered, even if the guest is gone.
 pub(crate) struct OpenPermit {
     _each: OwnedSemaphorePermit,
     _all: OwnedSemaphorePermit,
 }
 
 impl OpenLimit {
-    /// Waits for a permit: first in the component's own queue.
+    /// Waits for a permit, first in the component's own queue.
     pub(crate) async fn permit(&self) -> io::Result<OpenPermit> {
         let each = self.0.clone().acquire_owned().await.map_err(io::Error::other)?;
         let all = ALL.clone().acquire_owned().await.map_err(io::Error::other)?;
@@ -57,7 +56,7 @@ impl OpenLimit {
     }
 }
 
-/// What a guest asks for, in the words of both versions of `wasi:filesystem`.
+/// The flags of an open, for both versions of `wasi:filesystem`.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "these are the flags of the interface")]
 pub(crate) struct OpenRequest {
@@ -71,7 +70,7 @@ pub(crate) struct OpenRequest {
     pub(crate) sync: bool,
 }
 
-/// The [`OpenRequest`] of the flags of a version.
+/// Makes an [`OpenRequest`] from the flags of one version.
 macro_rules! open_request {
     ($how:expr, $open:expr, $flags:expr) => {
         $crate::component::imports::directories::open_file::OpenRequest {
@@ -92,18 +91,18 @@ macro_rules! open_request {
 }
 pub(crate) use open_request;
 
-/// What came of an open.
+/// The result of an open.
 pub(crate) enum Opened {
     Descriptor(Descriptor),
-    /// It is neither a file nor a directory.
+    /// Neither a file nor a directory.
     Neither,
-    /// This kernel, or what filters its calls, has no openat2: wasmtime knows another way, which takes
-    /// a look at what is there first.
+    /// The kernel, or a filter of system calls, has no openat2. wasmtime has another way, which checks
+    /// the path first.
     NoSuchCall,
 }
 
 impl OpenRequest {
-    /// How the descriptor may be used, as wasmtime has it: what is not opened to write is opened to read.
+    /// How the descriptor may be used, the same as wasmtime's: without write access, it reads.
     fn mode(self) -> OpenMode {
         let mut mode = OpenMode::empty();
         mode.set(OpenMode::WRITE, self.create || self.truncate || self.write);
@@ -140,7 +139,7 @@ impl OpenRequest {
     }
 }
 
-/// Opens a path below a directory, as [`Dir`] does. The task of the guest waits; if that is dropped, the
+/// Opens a path below a directory, as [`Dir`] does. The task of the guest waits; if it is dropped, the
 /// permit is held until the kernel is done.
 pub(crate) async fn open(
     directory: Dir,
@@ -161,11 +160,11 @@ pub(crate) async fn open(
 fn open_now(directory: &Dir, path: &str, request: OpenRequest) -> io::Result<Opened> {
     let file = match beneath(&directory.dir, path, request) {
         Ok(file) => file,
-        // Filters of calls say either (`EPERM` may have another reason; then the other way meets it too).
+        // Filters of system calls give either (`EPERM` may have another reason; the other way finds it too).
         Err(Errno::NOSYS | Errno::PERM) => return Ok(Opened::NoSuchCall),
-        // It leads out.
+        // The path leads out of the directory.
         Err(Errno::XDEV) => return Err(Errno::PERM.into()),
-        // What only a fifo without a reader, or a device without a driver, has.
+        // Only a fifo without a reader, or a device without a driver, gives this.
         Err(Errno::NXIO) => return Ok(Opened::Neither),
         Err(why) => return Err(why.into()),
     };
@@ -177,7 +176,7 @@ fn open_now(directory: &Dir, path: &str, request: OpenRequest) -> io::Result<Ope
         }
         _ if request.directory => Err(Errno::NOTDIR.into()),
         FileType::RegularFile => {
-            // It was for the open alone.
+            // The flag was for the open only.
             fcntl_setfl(&file, OFlags::empty())?;
             let file = File::new(file, directory.perms, request.mode(), false);
             Ok(Opened::Descriptor(Descriptor::File(file)))
@@ -195,7 +194,7 @@ fn beneath(directory: &StdFile, path: &str, request: OpenRequest) -> Result<StdF
             opened => return opened.map(StdFile::from),
         }
     }
-    // Or somebody has a lease on it (fcntl(2)), for whom an open that blocks would wait.
+    // Or another process has a lease on the file (fcntl(2)), and a blocking open would wait for it.
     Err(Errno::BUSY)
 }
 
@@ -210,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    /// A folder with a file, a folder, a fifo, and links; gone with the test.
+    /// A folder with a file, a folder, a fifo, and links. Removed with the test.
     struct Folder(std::path::PathBuf);
 
     impl Folder {
@@ -250,7 +249,7 @@ mod tests {
         sync: false,
     };
 
-    /// What comes of an open, in a word.
+    /// The result of an open, as one word.
     async fn came(dir: Dir, path: &str, request: OpenRequest) -> Result<&'static str, Errno> {
         match open(dir, path.to_owned(), request, &OpenLimit::default()).await {
             Ok(Opened::Descriptor(Descriptor::File(_))) => Ok("file"),
@@ -302,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_only_be_read_is_not_made_nor_cut() {
+    async fn a_read_only_file_is_neither_created_nor_truncated() {
         let folder = Folder::new("read");
         for request in [
             OpenRequest { write: true, ..READ },
@@ -323,7 +322,7 @@ mod tests {
         assert_eq!(came(folder.dir(FsPerms::ReadOnly), "file", READ).await, Ok("file"));
     }
 
-    /// What hangs keeps its permits, and nobody else's.
+    /// Opens that hang keep the permits of their component, and take none of another component's.
     #[tokio::test]
     async fn a_component_has_its_share_of_threads_and_no_more() {
         let (one, other) = (OpenLimit::default(), OpenLimit::default());
