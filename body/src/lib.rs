@@ -1,24 +1,24 @@
 //! A body with a hook on its frames.
 //!
 //! A connection counts the last frame of a response, a guest's body is watched for its end, an upload is
-//! bounded: each sees the frames of a body and changes nothing else of it. What a body says of its end and
-//! its length is forwarded here, once.
+//! bounded: each of these hooks sees the frames of a body and changes nothing else. This crate forwards the
+//! body's end and length, in one place.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http_body::{Body, Frame, SizeHint};
 
-/// What a poll for the next frame of a body gives.
+/// The result of a poll for the next frame of a body.
 pub type PolledFrame<D, E> = Poll<Option<Result<Frame<D>, E>>>;
 
 /// Sees the frames of a body.
 pub trait FrameHook<B: Body> {
-    /// What the body fails with, seen from outside.
+    /// The error of the body, seen from outside.
     type Error;
 
-    /// Polls `body` for its next frame, and gives that or an error. A hook may not hold a frame back, nor
-    /// change its length: what the body says of those is forwarded.
+    /// Polls `body` for its next frame, and returns that or an error. A hook may not hold a frame back or
+    /// change its length, because the body's own answers about those are forwarded.
     fn poll_frame(
         &mut self,
         body: Pin<&mut B>,
@@ -27,7 +27,7 @@ pub trait FrameHook<B: Body> {
 }
 
 pin_project_lite::pin_project! {
-    /// A body whose frames a hook sees. Dropping it drops the body first, then the hook.
+    /// A body with a hook that sees its frames. Dropping it drops the body first, then the hook.
     #[derive(Debug)]
     pub struct HookedBody<B, H> {
         #[pin]
@@ -37,7 +37,7 @@ pin_project_lite::pin_project! {
 }
 
 impl<B, H> HookedBody<B, H> {
-    /// `body`, seen by `hook`.
+    /// `body` with `hook`.
     pub fn new(body: B, hook: H) -> Self {
         Self { body, hook }
     }
@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts bytes, and fails behind the fifth.
+    /// Counts bytes, and fails after the fifth.
     struct AtMostFive(usize);
 
     impl FrameHook<Full<Bytes>> for AtMostFive {

@@ -1,15 +1,14 @@
-//! Deadlines that are fair to the peers and guests that they are for.
+//! Deadlines that are fair to peers and guests.
 //!
-//! A process may be stopped (SIGSTOP, `docker pause`, a debugger) or get no core for a while. The
-//! clock of the system goes on meanwhile, so afterwards each deadline seems to have passed: of
-//! clients whose bytes had come in time, and of guests that had done nothing wrong. So a [`Moment`]
-//! counts time in which the process ran, and no other: a heart beats on a thread of its own, and
-//! where beats are missing, time was lost.
+//! A process may be stopped (SIGSTOP, `docker pause`, a debugger) or get no core for a while. The system's clock
+//! goes on meanwhile, so each deadline seems to have passed afterwards: for clients whose bytes had come in
+//! time, and for guests that had done nothing wrong. So a [`Moment`] counts only time in which the process ran:
+//! a thread of its own beats like a heart, and missing beats are lost time.
 //!
-//! When its time is up, a deadline has one more look at what is there by then: after such a pause
-//! the reactor may tell of timers before it tells of bytes.
+//! When its time is up, a deadline looks once more at what is ready: after such a pause the reactor may report
+//! timers before it reports bytes.
 //!
-//! Without [`start`] no time is ever lost; so it is in tests on a paused clock.
+//! Without [`start`] no time is ever lost, as in tests on a paused clock.
 
 mod min_rate;
 
@@ -30,30 +29,30 @@ use tokio::time::{Instant, sleep};
 
 pub use min_rate::MinRate;
 
-/// Between two beats: short beside any deadline, and cheap.
+/// The time between two beats: short compared with any deadline, and cheap.
 const BEAT: Duration = Duration::from_millis(50);
 
-/// A beat that is later than this has been lost; a busy machine is late by less.
+/// A beat later than this counts as lost. Busy machines are less late.
 const LATE: Duration = Duration::from_millis(150);
 
-/// Turns of the reactor that a deadline grants when its time is up. With HTTP/2 the connection reads
-/// in the first one, and its streams in the second.
+/// Turns of the reactor that a deadline allows when its time is up. With HTTP/2 the connection reads in the
+/// first turn, and its streams in the second.
 const TURNS: usize = 2;
 
-/// Far enough for whatever is farther than the clock reaches: a year.
+/// A year, which stands for any time beyond the range of the clock.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// When the heart began to beat.
+/// The time of the first beat.
 static BORN: OnceLock<Instant> = OnceLock::new();
 
-/// Milliseconds that were lost, and when the last beat was, in milliseconds of the heart's life. In
-/// one word, so that no reader sees one without the other.
+/// Lost milliseconds, and the time of the last beat in milliseconds of the heart's life. In one word, so that
+/// readers see both or neither.
 static PULSE: AtomicU64 = AtomicU64::new(0);
 
-/// Starts the heart, for as long as the process lives. Once: a second call changes nothing.
+/// Starts the heart, for the life of the process. A second call changes nothing.
 ///
 /// # Errors
-/// When there is no thread for it.
+/// When the system gives no thread.
 pub fn start() -> io::Result<()> {
     let mut is_first = false;
     let born = *BORN.get_or_init(|| {
@@ -73,12 +72,12 @@ pub fn start() -> io::Result<()> {
     Ok(())
 }
 
-/// What the heart has seen.
+/// The state of the heart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pulse {
-    /// Milliseconds, seven weeks at most.
+    /// Lost milliseconds, seven weeks at most.
     lost: u32,
-    /// Milliseconds; wraps after seven weeks.
+    /// The last beat in milliseconds; wraps after seven weeks.
     last: u32,
 }
 
@@ -92,7 +91,7 @@ impl Pulse {
         u64::from(self.lost) << 32 | u64::from(self.last)
     }
 
-    /// What has been lost by `now`, as far as anybody can tell before the next beat.
+    /// The time lost by `now`, as far as it is known before the next beat.
     fn lost(self, now: u32) -> u32 {
         // The caller may have read the clock before the heart did.
         let since = now.wrapping_sub(self.last).cast_signed().max(0).cast_unsigned();
@@ -109,39 +108,39 @@ fn millis(time: Duration) -> u32 {
     u32::try_from(time.as_millis() & u128::from(u32::MAX)).unwrap_or(0)
 }
 
-/// How long the process has not run in its life, as far as it was noticed.
+/// How long the process has not run, as far as the heart has noticed.
 fn lost(now: Instant) -> Duration {
     let Some(born) = BORN.get() else { return Duration::ZERO };
     let now = millis(now.saturating_duration_since(*born));
     Duration::from_millis(Pulse::from_word(PULSE.load(atomic::Ordering::Relaxed)).lost(now).into())
 }
 
-/// A moment on a clock that stands still while the process does not run. Moments are comparable with
-/// each other only.
+/// A moment on a clock that stands still while the process does not run. Moments can only be compared with each
+/// other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(Instant);
 
 impl Moment {
-    /// This one.
+    /// The present moment.
     #[must_use]
     pub fn now() -> Self {
         let now = Instant::now();
         Self(now.checked_sub(lost(now)).unwrap_or(now))
     }
 
-    /// How long ago that was; nothing for one that is yet to come.
+    /// The time since then; zero for a moment in the future.
     #[must_use]
     pub fn elapsed(self) -> Duration {
         Self::now() - self
     }
 
-    /// Whether it has come. A caller that can wait uses [`until`] instead, which has a last look.
+    /// Whether it has passed. A caller that can wait uses [`until`] instead, which has a last look.
     #[must_use]
     pub fn is_over(self) -> bool {
         Self::now() >= self
     }
 
-    /// What is left until then.
+    /// The time left until then.
     #[must_use]
     pub fn left(self) -> Duration {
         self - Self::now()
@@ -151,7 +150,7 @@ impl Moment {
 impl Add<Duration> for Moment {
     type Output = Self;
 
-    /// As far away as there is a moment: what people write as a time may be any number.
+    /// As far away as a moment can be, because users may write any number as a time.
     fn add(self, time: Duration) -> Self {
         Self(self.0.checked_add(time).unwrap_or_else(|| self.0 + FAR))
     }
@@ -160,14 +159,14 @@ impl Add<Duration> for Moment {
 impl Sub for Moment {
     type Output = Duration;
 
-    /// Nothing where `earlier` is the later one.
+    /// Zero if `earlier` is the later moment.
     fn sub(self, earlier: Self) -> Duration {
         self.0.saturating_duration_since(earlier.0)
     }
 }
 
-/// Waits until `deadline` has come, and everything that was ready by then has had its turn: who polls
-/// this behind what it bounds sees that first. Cancel-safe.
+/// Waits until `deadline` has passed and all that was ready by then has had its turn. Poll it after the future
+/// that it bounds, so that a ready future wins. Cancel-safe.
 pub async fn until(deadline: Moment) {
     loop {
         let left = deadline.left();
@@ -176,7 +175,7 @@ pub async fn until(deadline: Moment) {
             continue;
         }
         for _ in 0..TURNS {
-            // tokio's own: the reactor is polled before this task is again.
+            // tokio's own yield: it polls the reactor before it polls this task again.
             yield_now().await;
         }
         if deadline.is_over() {
@@ -185,12 +184,12 @@ pub async fn until(deadline: Moment) {
     }
 }
 
-/// Waits so long, as [`until`] does.
+/// Waits for this time, as [`until`] does.
 pub async fn pass(time: Duration) {
     until(Moment::now() + time).await;
 }
 
-/// What a future was given by [`timeout`] is over.
+/// The time of a future in [`timeout`] is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
 
@@ -202,12 +201,12 @@ impl fmt::Display for Elapsed {
 
 impl Error for Elapsed {}
 
-/// What `future` gives, if it does so within `time`; it is asked first.
+/// The output of `future`, if it is ready within `time`. Polls the future first.
 ///
 /// # Errors
-/// When it does not.
+/// When its time is up.
 pub async fn timeout<T>(time: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
-    // Made now, not when it is first polled: the future may take long to give way.
+    // Made now, not at the first poll, because the future may take long to yield.
     let end = Moment::now() + time;
     let mut future = pin!(future);
     let mut late = pin!(until(end));
@@ -223,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beats_that_are_missing_are_time_lost_and_nothing_else_is() {
+    fn only_missing_beats_are_lost_time() {
         let mut pulse = Pulse { lost: 0, last: 0 };
         for now in [50, 100, 240, 290] {
             pulse = pulse.beat(now);
@@ -239,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn seven_weeks_are_no_end() {
+    fn the_clock_goes_on_after_seven_weeks() {
         let pulse = Pulse { lost: 7, last: u32::MAX - 10 };
         assert_eq!(pulse.beat(39), Pulse { lost: 7, last: 39 });
         assert_eq!(pulse.beat(939), Pulse { lost: 907, last: 939 });
@@ -265,7 +264,7 @@ mod tests {
         assert_eq!(timeout(Duration::MAX, sleep(second)).await, Ok(()));
     }
 
-    /// What came before the deadline is seen before it, though the reactor told of the timer first.
+    /// A caller sees what came before the deadline first, although the reactor reported the timer first.
     #[tokio::test(start_paused = true)]
     async fn what_is_ready_at_the_deadline_comes_first() {
         let (send, come) = tokio::sync::oneshot::channel();

@@ -1,4 +1,4 @@
-//! Compiled code with a checksum of ours over all of it.
+//! Compiled code with our checksum over all of it.
 //!
 //! ```text
 //! "hostcode" │ key, 32 │ length, 8 │ code … │ SHA-256 of all before it, 32
@@ -12,7 +12,7 @@ use thiserror::Error;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-/// How every artefact begins. Another form of them gets another word.
+/// The first bytes of every artefact. Another layout gets another word.
 const MAGIC: &[u8; 8] = b"hostcode";
 
 const KEY: usize = MAGIC.len();
@@ -20,13 +20,13 @@ const LENGTH: usize = KEY + 32;
 const CODE: usize = LENGTH + 8;
 const CHECKSUM: usize = 32;
 
-/// What code was made from and for: the bytes of the component, all settings of the compiler with
+/// The inputs that code was made from: the bytes of the component, all settings of the compiler with
 /// wasmtime's full version and the features of this processor, and the version of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArtefactKey([u8; 32]);
 
 impl ArtefactKey {
-    /// For the component with this SHA-256, compiled as `engine` wants it.
+    /// The key of the component with this SHA-256, compiled with the settings of `engine`.
     #[must_use]
     pub fn new(engine: &Engine, component: &[u8; 32]) -> Self {
         let mut hash = Sha256::new();
@@ -39,14 +39,14 @@ impl ArtefactKey {
     }
 }
 
-/// 64 digits in hex.
+/// 64 hexadecimal digits.
 impl fmt::Display for ArtefactKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-/// Takes what is hashed as it comes: `Hasher` itself gives 64 bits, which are too few to rely on.
+/// Hashes the bytes that are written to it: the result of `Hasher` has 64 bits, too few to rely on.
 struct Collect(Sha256);
 
 impl Hasher for Collect {
@@ -59,13 +59,13 @@ impl Hasher for Collect {
     }
 }
 
-/// Why bytes are no artefact: any of these is a miss, and the fault of the disk.
+/// Why bytes are no artefact. Each of these is a cache miss, and the fault of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Damaged {
-    /// It was cut off, or something was added.
+    /// It was cut off, or bytes were added.
     #[error("its length is wrong")]
     Length,
-    /// Made by another version, from another component, or under a wrong name.
+    /// Made by another version or from another component, or stored under a wrong name.
     #[error("it is of something else")]
     Other,
     /// A bit has changed.
@@ -73,13 +73,13 @@ pub enum Damaged {
     Checksum,
 }
 
-/// Compiled code that carries our checksum and has been checked, in memory that is ours alone.
+/// Compiled code with our checksum, which has been checked, in memory that only we can change.
 ///
-/// Comes from a child of ours or from a directory that is ours, and from nowhere else.
+/// Comes only from a child of ours or from a directory of ours.
 pub struct Artefact(Vec<u8>);
 
 impl Artefact {
-    /// Puts key and checksum around code that the compiler has just made.
+    /// Adds key and checksum to code that the compiler has just made.
     pub(crate) fn seal(key: &ArtefactKey, code: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(CODE + code.len() + CHECKSUM);
         bytes.extend_from_slice(MAGIC);
@@ -91,7 +91,7 @@ impl Artefact {
         Self(bytes)
     }
 
-    /// Checks what a child or a file of ours has given.
+    /// Checks bytes from a child or a file of ours.
     pub(crate) fn check(key: &ArtefactKey, bytes: Vec<u8>) -> Result<Self, Damaged> {
         let head = bytes.get(..CODE).ok_or(Damaged::Length)?;
         if head[..KEY] != *MAGIC || head[KEY..LENGTH] != key.0 {
@@ -110,7 +110,7 @@ impl Artefact {
         Ok(Self(bytes))
     }
 
-    /// All of it, as it is kept.
+    /// All of its bytes, as they are stored.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
@@ -124,8 +124,8 @@ impl Artefact {
         &self.0[CODE..self.0.len() - CHECKSUM]
     }
 
-    /// Makes a component of it: the code is copied into memory of the engine's own, so nothing that
-    /// becomes of a file later can change what runs.
+    /// Loads it as a component. The code is copied into memory of the engine's own, so a later change of the
+    /// file cannot change the code that runs.
     ///
     /// # Errors
     /// When it was compiled with other settings than the engine's, or does not fit its pool.
@@ -160,8 +160,8 @@ mod tests {
         Artefact::seal(&KEY_A, b"code of a guest").0
     }
 
-    /// One flipped bit in an entry of the cache that was before: of 40 starts 6 were refused for ever,
-    /// 4 crashed, and of 45 swaps on a live host 2 killed it and one ran other code.
+    /// One flipped bit in an entry of the first cache: of 40 starts 6 were refused for ever and 4 crashed,
+    /// and of 45 swaps on a live host 2 killed it and one ran other code.
     #[test]
     fn any_bit_that_is_flipped_is_found() {
         let whole = sealed();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_or_added_is_found() {
+    fn missing_or_added_bytes_are_found() {
         let whole = sealed();
         for length in 0..whole.len() {
             assert!(Artefact::check(&KEY_A, whole[..length].to_vec()).is_err(), "{length} bytes");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_something_else_is_found() {
+    fn code_of_another_component_or_version_is_found() {
         assert_eq!(Artefact::check(&ArtefactKey([2; 32]), sealed()).unwrap_err(), Damaged::Other);
     }
 
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn artefact_of_a_component_loads_and_only_with_its_settings() {
+    fn an_artefact_loads_only_with_its_settings() {
         let engine = Engine::new(&crate::settings(false)).unwrap();
         let component = wat::parse_str("(component)").unwrap();
         let key = ArtefactKey::new(&engine, &crate::component_digest(&component));

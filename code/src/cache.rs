@@ -1,8 +1,8 @@
-//! Compiled code, kept between starts in a directory that is ours.
+//! Compiled code, stored between starts in a directory of ours.
 //!
-//! An entry is a file with the name of its key. It is written beside its place and renamed, so
-//! several hosts may use one directory, and none of them sees half of one. What is read is checked; any
-//! damage is a miss, and the next compile writes the entry anew.
+//! An entry is a file with the name of its key. It is written beside its place and then renamed, so that several
+//! hosts may use one directory and none reads half an entry. Entries are checked when they are read. Damage is a
+//! miss, and the next compile writes the entry again.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
@@ -24,33 +24,32 @@ use tracing::{debug, warn};
 
 use crate::{Artefact, ArtefactKey};
 
-/// All entries together; above it, those go that were not used for longest. The code of a small guest
-/// is some hundred KiB, that of the largest seen 40 MiB.
+/// The size of all entries together. Above it, the least recently used entries are removed. The code of a
+/// small guest is some hundred KiB, that of the largest seen 40 MiB.
 const LARGEST_CACHE: u64 = 1 << 30;
 
-/// No artefact is larger: the child that makes one has not that much memory by far.
+/// No artefact is larger: the child that makes it has far less memory.
 const LARGEST_ENTRY: u64 = 4 << 30;
 
-/// A file that was being written this long ago belongs to a process that has gone.
+/// If a file has been under construction for this long, its writer has gone.
 const STALE: Duration = Duration::from_secs(3600);
 
-/// Names that are tried for a file that is being written. Those of hosts which were killed are in the
-/// way until they are [`STALE`].
+/// Names to try for a new file. Files of killed hosts block their names until they are [`STALE`].
 const NAMES_TRIED: usize = 1000;
 
-/// Ends the name of an entry, behind the digits of its key.
+/// The end of an entry's name, after the digits of its key.
 const ENTRY: &str = ".code";
 
 /// Digits of a key.
 const DIGITS: usize = 64;
 
-/// Begins the name of a file that is being written: a process number and a number of its own follow.
+/// The beginning of a new file's name. A process number and a counter follow.
 const NEW: &str = ".new-";
 
 /// Why a directory is not used.
 #[derive(Debug, Error)]
 pub enum CacheError {
-    /// It cannot be made or opened.
+    /// It cannot be created or opened.
     #[error("{} cannot be used: {why}", path.display())]
     Unopened {
         /// The directory.
@@ -58,7 +57,7 @@ pub enum CacheError {
         /// What the kernel says.
         why: io::Error,
     },
-    /// Code that is run comes from there, and another user could put it there.
+    /// Its code is run, and another user could put code there.
     #[error(
         "{} belongs to user {owner}, who could put code there: give it to user {user}, or name \
          another with --cache-dir",
@@ -67,12 +66,12 @@ pub enum CacheError {
     Foreign {
         /// The directory.
         path: PathBuf,
-        /// Whose it is.
+        /// Its owner.
         owner: u32,
-        /// Whose it should be.
+        /// The owner that it should have.
         user: u32,
     },
-    /// The same.
+    /// Other users may write to it, and could put code there.
     #[error(
         "{} can be written by others (mode {mode:03o}), who could put code there: `chmod go-w` it, \
          or name another with --cache-dir",
@@ -90,17 +89,17 @@ pub enum CacheError {
 #[derive(Debug)]
 pub struct ArtefactCache {
     path: PathBuf,
-    /// What is at that path, or was when it was last looked at.
+    /// The directory at that path, or the one that was there at the last look.
     directory: Mutex<Arc<OwnedFd>>,
     largest: u64,
     largest_entry: u64,
-    /// Names of files that are being written.
+    /// The counter in the names of new files.
     number: AtomicU64,
 }
 
 impl ArtefactCache {
-    /// Opens the directory, and makes it if it is missing. What stands above it is not looked at:
-    /// who may rename that is trusted. Blocks.
+    /// Opens the directory, and creates it if it is missing. Does not check the directories above it: a user
+    /// who may rename those is trusted. Blocks.
     ///
     /// # Errors
     /// See [`CacheError`].
@@ -115,7 +114,7 @@ impl ArtefactCache {
         })
     }
 
-    /// The same, for a process that can hold no entry of more than `most` bytes.
+    /// The same cache, for a process that can hold no entry of more than `most` bytes.
     #[must_use]
     pub fn holding(self, most: u64) -> Self {
         Self { largest_entry: most.min(self.largest_entry), ..self }
@@ -142,7 +141,7 @@ impl ArtefactCache {
         self.directory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why nothing can be kept here, as far as the directory's rights say so; what is there is used
+    /// Why the directory's permissions do not allow new entries, if they do not. Existing entries are used
     /// all the same.
     #[must_use]
     pub fn read_only(&self) -> Option<String> {
@@ -151,7 +150,7 @@ impl ArtefactCache {
         Some(format!("{} cannot be written: {why}", self.path.display()))
     }
 
-    /// What is kept under this key, if it is whole. Blocks.
+    /// The entry of this key, if it is whole. Blocks.
     #[must_use]
     pub fn get(&self, key: &ArtefactKey) -> Option<Artefact> {
         let name = entry(key);
@@ -168,7 +167,7 @@ impl ArtefactCache {
         let read = file.read_to_end(&mut bytes).map_err(|why| why.to_string());
         match read.and_then(|_| Artefact::check(key, bytes).map_err(|why| why.to_string())) {
             Ok(artefact) => {
-                // Entries that are used stay. On a file system that is not to be written they do so anyway.
+                // Used entries stay. On a read-only file system they stay anyway.
                 let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
                 let used = Timestamps { last_access: now, last_modification: now };
                 futimens(&file, &used).ok();
@@ -183,7 +182,7 @@ impl ArtefactCache {
     }
 
     fn open_entry(&self, name: &str) -> io::Result<File> {
-        // Not blocking: a fifo of that name would be waited for.
+        // Not blocking, because opening a fifo of that name would wait.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(&*self.directory().clone(), name, flags, Mode::empty())?;
         let stat = fstat(&file)?;
@@ -199,7 +198,7 @@ impl ArtefactCache {
         Err(io::Error::other(wrong))
     }
 
-    /// Keeps it for the next start; says so in the log if that fails. Blocks.
+    /// Stores an entry for the next start, and logs a failure. Blocks.
     pub fn put(&self, key: &ArtefactKey, artefact: &Artefact) {
         if let Err(why) = self.keep(&entry(key), artefact.bytes()) {
             let path = self.path.display();
@@ -214,7 +213,7 @@ impl ArtefactCache {
         }
     }
 
-    /// Writes it; a second time if something can be done about why it fails the first.
+    /// Writes it. Tries again if the reason of a failure can be removed.
     fn keep(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let why = match self.write(name, bytes) {
             Ok(()) => return Ok(()),
@@ -224,7 +223,7 @@ impl ArtefactCache {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 self.make_room(name, bytes.len() as u64)?
             }
-            // It has been removed since. An operator who wants the room back does not want the cache to stay away.
+            // It has been removed. An operator who wants the room back still wants a cache.
             io::ErrorKind::NotFound => {
                 let anew = Self::open_directory(&self.path).map_err(io::Error::other)?;
                 *self.directory() = Arc::new(anew);
@@ -238,7 +237,7 @@ impl ArtefactCache {
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let directory = self.directory().clone();
         let (new, mut file) = self.create_new(&directory)?;
-        // What is lost with the power is found by its checksum: nothing waits for the disk.
+        // A power failure may damage the entry, which the checksum shows. So nothing waits for the disk.
         let written = file
             .write_all(bytes)
             .and_then(|()| Ok(renameat(&*directory, &*new, &*directory, name)?));
@@ -248,9 +247,9 @@ impl ArtefactCache {
         written
     }
 
-    /// A file that no other writer has, and its name. A name that is taken may be that of a file
-    /// which is being written: by a second cache of this process, or by a host that has the same
-    /// process number in another container.
+    /// Creates a file that no other writer uses, and returns its name too. A name that is taken may belong to
+    /// a file under construction: by a second cache of this process, or by a host with the same process
+    /// number in another container.
     fn create_new(&self, directory: &OwnedFd) -> io::Result<(String, File)> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         for _ in 0..NAMES_TRIED {
@@ -265,7 +264,7 @@ impl ArtefactCache {
         Err(io::Error::new(io::ErrorKind::AlreadyExists, "too many files are being written"))
     }
 
-    /// Removes what is too old or too much. Files that are not ours by their name are left alone.
+    /// Removes entries that are too old or too much. Leaves files alone whose names are not ours.
     fn sweep(&self) -> io::Result<()> {
         let directory = self.directory().clone();
         let (entries, stale) = look(&directory)?;
@@ -283,8 +282,8 @@ impl ArtefactCache {
         Ok(())
     }
 
-    /// Removes the entries that were not used for longest, until so many bytes are free that were not, for
-    /// the entry `of` this name. Gives whether there are: if not, all stay.
+    /// Removes the least recently used entries until `bytes` more are free, for the entry with the name `of`.
+    /// Returns whether that succeeds; if it cannot, it removes none.
     fn make_room(&self, of: &str, bytes: u64) -> io::Result<bool> {
         let directory = self.directory().clone();
         let (mut entries, _) = look(&directory)?;
@@ -304,7 +303,7 @@ impl ArtefactCache {
     }
 }
 
-/// What is kept, as a directory has it; the last used comes first.
+/// An entry in a directory. The most recently used sorts first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     unused: Duration,
@@ -312,7 +311,7 @@ struct Entry {
     name: String,
 }
 
-/// The entries of a directory, and names of files whose writers have gone.
+/// The entries of a directory, and the names of files whose writers have gone.
 fn look(directory: &OwnedFd) -> io::Result<(Vec<Entry>, Vec<String>)> {
     let now = SystemTime::now();
     let (mut entries, mut stale) = (Vec::new(), Vec::new());
@@ -351,13 +350,13 @@ fn entry(key: &ArtefactKey) -> String {
     format!("{key}{ENTRY}")
 }
 
-/// Ours or root's, who may do everything anyway.
+/// Whether the file belongs to us, or to root, who may do everything anyway.
 fn is_ours(stat: &Stat) -> bool {
     stat.st_uid == geteuid().as_raw() || stat.st_uid == 0
 }
 
-/// Whether group or others may write. With an access control list the group's bits are its mask, so
-/// they show who may write by it.
+/// Whether the group or others may write. With an access control list the group's bits are its mask, so they
+/// also show who may write by the list.
 fn others_write(stat: &Stat) -> bool {
     stat.st_mode & 0o022 != 0
 }

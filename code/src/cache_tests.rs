@@ -6,7 +6,7 @@ use wasmtime::Engine;
 
 use super::*;
 
-/// A directory for a cache, which the cache makes, in a folder that goes with the test.
+/// A directory that the cache creates, in a folder that is removed with the test.
 struct CacheFolder {
     path: PathBuf,
     _folder: TempDir,
@@ -24,7 +24,7 @@ fn key(byte: u8) -> ArtefactKey {
 }
 
 #[test]
-fn what_is_kept_is_found_and_nothing_else() {
+fn only_stored_entries_are_found() {
     let folder = CacheFolder::new();
     let cache = ArtefactCache::open(&folder.path).unwrap();
     assert!(cache.get(&key(1)).is_none());
@@ -32,7 +32,7 @@ fn what_is_kept_is_found_and_nothing_else() {
     let found = ArtefactCache::open(&folder.path).unwrap().get(&key(1)).unwrap();
     assert_eq!(found.bytes(), Artefact::seal(&key(1), b"one").bytes());
     assert!(cache.get(&key(2)).is_none());
-    // An entry under another's name is a miss.
+    // An entry under another key's name is a miss.
     let path = |byte| folder.path.join(entry(&key(byte)));
     fs::rename(path(1), path(2)).unwrap();
     assert!(cache.get(&key(2)).is_none());
@@ -40,7 +40,7 @@ fn what_is_kept_is_found_and_nothing_else() {
 }
 
 #[test]
-fn what_was_not_used_for_longest_goes_and_what_is_not_ours_stays() {
+fn the_least_recently_used_entries_are_removed_and_foreign_files_stay() {
     let folder = CacheFolder::new();
     let mut cache = ArtefactCache::open(&folder.path).unwrap();
     let artefact = |byte| Artefact::seal(&key(byte), &[byte; 1_000]);
@@ -61,7 +61,7 @@ fn what_was_not_used_for_longest_goes_and_what_is_not_ours_stays() {
     for byte in 1..=3 {
         aged(byte, 10 + u64::from(byte));
     }
-    // Being used makes it young again.
+    // Use makes it young again.
     assert!(cache.get(&key(3)).is_some());
     let stale = folder.path.join(".new-1-1");
     fs::write(&stale, "half").unwrap();
@@ -77,7 +77,7 @@ fn what_was_not_used_for_longest_goes_and_what_is_not_ours_stays() {
     assert!(!stale.exists() && folder.path.join(".new-1-2").exists());
 }
 
-/// Another host, with more memory, may have kept it: to read it would be the end of this one.
+/// Another host, with more memory, may have stored it. Reading it would kill this host.
 #[test]
 fn an_entry_that_cannot_be_held_is_not_read() {
     let folder = CacheFolder::new();
@@ -89,7 +89,7 @@ fn an_entry_that_cannot_be_held_is_not_read() {
     assert!(open(size - 1).get(&key(1)).is_none());
 }
 
-/// On a small file system that was full of old entries, nothing new was ever kept.
+/// On a small file system full of old entries, no new entry was ever stored.
 #[test]
 fn old_entries_make_room_for_a_new_one_and_not_in_vain() {
     let folder = CacheFolder::new();
@@ -102,15 +102,15 @@ fn old_entries_make_room_for_a_new_one_and_not_in_vain() {
         file.set_modified(SystemTime::now() - Duration::from_secs(u64::from(byte))).unwrap();
     }
     let kept = || (1..=3).filter(|byte| folder.path.join(entry(&key(*byte))).exists());
-    // The one that is to be written is not what has to make room.
+    // The entry to be written does not have to make room.
     assert!(!cache.make_room(&entry(&key(1)), 2 * size + 1).unwrap());
     assert_eq!(kept().collect::<Vec<_>>(), [1, 2, 3]);
     assert!(cache.make_room(&entry(&key(4)), size + 1).unwrap());
     assert_eq!(kept().collect::<Vec<_>>(), [1]);
 }
 
-/// Somebody cleared the directory of caches while the host ran: nothing was kept any more, each time
-/// with a warning.
+/// The cache directory was removed while the host ran. After that no entry was stored, each time with a
+/// warning.
 #[test]
 fn a_directory_that_was_removed_is_made_again() {
     let folder = CacheFolder::new();
@@ -122,7 +122,7 @@ fn a_directory_that_was_removed_is_made_again() {
         assert!(cache.get(&key(byte)).is_some());
         assert_eq!(fs::metadata(&folder.path).unwrap().permissions().mode() & 0o777, 0o700);
     }
-    // What somebody else has put in its place is not used.
+    // A directory of another user in its place is not used.
     fs::remove_dir_all(&folder.path).unwrap();
     fs::create_dir(&folder.path).unwrap();
     fs::set_permissions(&folder.path, fs::Permissions::from_mode(0o777)).unwrap();
@@ -130,9 +130,9 @@ fn a_directory_that_was_removed_is_made_again() {
     assert_eq!(fs::read_dir(&folder.path).unwrap().count(), 0);
 }
 
-/// Two caches of one process, or two hosts that are process 1 of their containers, call a new file
-/// by the same name. The second once removed what the first was writing, and the first then put
-/// the second's half into its place.
+/// Two caches of one process, or two hosts that are process 1 of their containers, give a new file the same
+/// name. The second once removed the file that the first was writing, and the first then moved the second's
+/// half into its place.
 #[test]
 fn who_finds_a_name_taken_takes_another() {
     let folder = CacheFolder::new();

@@ -1,9 +1,8 @@
-//! The process that compiles: a component on stdin, an artefact on stdout, and nothing else. It also makes a
-//! component of its text, which takes fifty times the memory that the text has.
+//! The process that compiles: it reads a component from stdin and writes an artefact to stdout, and nothing
+//! else. It also parses text into a component, which takes fifty times the memory of the text.
 //!
-//! It bounds itself before it reads a byte, and gives up the network and the file system. What it
-//! compiles may be hostile; what it gives is taken for code by the one who waits for it, but nothing
-//! else of it is believed.
+//! It sets its bounds before it reads a byte, and gives up the network and the file system. The component may
+//! be hostile. The parent takes the output for code, and believes nothing else that the child says.
 
 use std::error::Error;
 use std::fmt;
@@ -25,26 +24,26 @@ use crate::{
     Artefact, ArtefactKey, ChildOrders, ChildTask, Yields, component_digest, sandbox, settings,
 };
 
-/// The weakest claim to a core (setpriority(2)): such a process gets what others leave, and a
-/// seventieth of what they do not.
+/// The lowest priority for a core (setpriority(2)). Such a process gets the cores that are idle, and a
+/// seventieth of a core that others want.
 const NICEST: i32 = 19;
 
-/// What it says where the kernel could not confine it.
+/// The child's words when the kernel could not confine it.
 pub(crate) const NOT_CONFINED: &str = "this kernel has no seccomp filters: the compiler keeps the files and \
      the network of its user; its bounds hold";
 
-/// Between the CPU time at which it is told (SIGXCPU) and the one at which the kernel kills it.
+/// Seconds of CPU time between the warning (SIGXCPU) and the kill by the kernel.
 const CPU_GRACE: u64 = 1;
 
-/// Why nothing was made. Its code is how the one who waits tells these apart: of the words some may be the
-/// component's.
+/// Why the child made nothing. The parent tells these apart by the exit code, because parts of the words may
+/// come from the component.
 #[derive(Debug)]
 pub enum ChildFailure {
-    /// What keeps this process from trying.
+    /// This process cannot even try.
     Unable(String),
-    /// Why the component does not compile.
+    /// The component does not compile.
     Refused(String),
-    /// It took all the memory that this process may have.
+    /// It took all the memory that this process may use.
     NoMemory(String),
 }
 
@@ -53,7 +52,7 @@ impl ChildFailure {
     pub(crate) const REFUSED: u8 = 10;
     pub(crate) const NO_MEMORY: u8 = 11;
 
-    /// What the process is to exit with.
+    /// The exit code.
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
@@ -79,7 +78,7 @@ impl From<wasmtime::Error> for ChildFailure {
     }
 }
 
-/// What the kernel, or the engine, says when there is no memory left.
+/// Whether the kernel or the engine ran out of memory.
 fn is_of_memory(why: &(dyn Error + 'static)) -> bool {
     let kernel = |why: &io::Error| {
         why.kind() == io::ErrorKind::OutOfMemory
@@ -90,21 +89,21 @@ fn is_of_memory(why: &(dyn Error + 'static)) -> bool {
         || why.downcast_ref::<Errno>() == Some(&Errno::NOMEM)
 }
 
-/// Makes of stdin what is ordered, on stdout.
+/// Reads stdin and writes to stdout what the orders ask for.
 ///
 /// # Errors
-/// See [`ChildFailure`]; each in one line.
+/// See [`ChildFailure`]. Each has one line.
 pub fn run(orders: &ChildOrders) -> Result<(), ChildFailure> {
     bound(orders).map_err(ChildFailure::Unable)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(orders.threads)
         .build()
-        // Where there are no threads to be had, which is not the component's fault, the first one has to do.
+        // If the system gives no threads, which is not the component's fault, this thread compiles alone.
         .or_else(|_| rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build())
         .map_err(|why| ChildFailure::Unable(format!("no threads to compile on: {why}")))?;
     // From here on there are no new threads, no files and no sockets.
     if !sandbox::confine().map_err(ChildFailure::Unable)? {
-        // The one who waits for the code logs it.
+        // The parent logs it.
         drop(writeln!(io::stderr(), "{NOT_CONFINED}"));
     }
     let mut given = Vec::new();
@@ -138,26 +137,26 @@ fn code(component: Vec<u8>, concurrency: bool) -> Result<Vec<u8>, ChildFailure> 
     Ok(Artefact::seal(&key, &code).into_bytes())
 }
 
-/// Takes only idle cores (sched(7), `SCHED_IDLE`): any other thread that wakes up gets the core at once. Beside
-/// nice alone it waits for the end of a slice of milliseconds. Threads that are begun later inherit it.
+/// Takes only idle cores (sched(7), `SCHED_IDLE`): any other thread that wakes up gets the core at once. With
+/// nice alone that thread would wait for the end of a slice of milliseconds. Later threads inherit this.
 fn run_when_idle() -> Result<(), thread_priority::Error> {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle)
 }
 
-/// Sets every bound that the kernel keeps for us.
+/// Sets all bounds that the kernel enforces.
 fn bound(orders: &ChildOrders) -> Result<(), String> {
     let failed = |what: &str, why: Errno| format!("{what} cannot be bounded: {why}");
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|why| failed("its life", why))?;
-    // It may have gone before that.
+    // The parent may have gone before that.
     let parent = getppid().map_or(0, Pid::as_raw_pid);
     if u32::try_from(parent) != Ok(orders.parent) {
         return Err("nobody waits for it".into());
     }
-    // Where its cgroup has not enough memory for both, it is this process that the kernel is to kill.
+    // If the cgroup has too little memory for both, the kernel is to kill this process.
     fs::write("/proc/self/oom_score_adj", "1000").ok();
-    // Not to be had under some sandboxes, and no reason to fail. The policy comes with a priority of its own,
-    // so it comes first.
+    // Some sandboxes do not allow it, which is no reason to fail. The policy resets the priority, so it comes
+    // first.
     if orders.yields == Yields::All {
         run_when_idle().ok();
     }
@@ -165,26 +164,26 @@ fn bound(orders: &ChildOrders) -> Result<(), String> {
         setpriority_process(None, NICEST).ok();
     }
     let set = |what: &str, resource, soft: u64, hard: u64| {
-        // What it was started with may be less.
+        // The limit at the start may be lower.
         let least = |limit: u64| getrlimit(resource).maximum.map_or(limit, |has| has.min(limit));
         let limit = Rlimit { current: Some(least(soft)), maximum: Some(least(hard)) };
         setrlimit(resource, limit).map_err(|why| failed(what, why))
     };
     let cpu = orders.cpu.as_secs();
     set("its CPU time", Resource::Cpu, cpu, cpu + CPU_GRACE)?;
-    // A dump of a gibibyte helps no reader.
+    // A core dump of a gibibyte helps no reader.
     set("its dump", Resource::Core, 0, 0)?;
     let memory = mapped().saturating_add(orders.memory);
     set("its memory", Resource::As, memory, memory)
 }
 
-/// Bytes of address space in use before anything is compiled: the program itself, and what its
-/// allocator sets aside.
+/// Bytes of address space in use before compiling: the program itself, and the memory that its allocator
+/// reserves.
 fn mapped() -> u64 {
     let pages = fs::read_to_string("/proc/self/statm")
         .ok()
         .and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
-    // Without /proc: what this program had when that was measured, rounded up.
+    // Without /proc: the measured size of this program, rounded up.
     pages.map_or(256 << 20, |pages| pages.saturating_mul(rustix::param::page_size() as u64))
 }
 
@@ -201,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn want_of_memory_is_told_by_what_the_error_is() {
+    fn a_shortage_of_memory_is_recognized_by_the_kind_of_error() {
         let mapping =
             || wasmtime::Error::from(io::Error::from(Errno::NOMEM)).context("mmap failed");
         assert_eq!(end(mapping()), ChildFailure::NO_MEMORY);

@@ -7,11 +7,11 @@ use thiserror::Error;
 
 use crate::Damaged;
 
-/// Why a component was not compiled, in words that follow its name. Says what to do where there is
-/// something to be done.
+/// Why a component was not compiled, in words that follow its name. Says what to do where something can be
+/// done.
 #[derive(Debug, Error)]
 pub enum CompileError {
-    /// Others are being compiled, and went on for too long.
+    /// Other compiles held all places for too long.
     #[error("was not compiled: others still are, after {0:?}; ask again later")]
     Busy(Duration),
     /// It was killed at its deadline.
@@ -28,19 +28,19 @@ pub enum CompileError {
         /// The CPU time that it had.
         cpu: Duration,
     },
-    /// Its text was not made a component in time, which no flag raises.
+    /// Its text was not parsed in time. No flag raises that limit.
     #[error("was not parsed within {0:?}; make a .wasm file of it with `wasm-tools parse`")]
     LongText(Duration),
     /// It used all its CPU time.
     #[error("was not compiled: that took more than {0:?} of CPU time (--compile-timeout)")]
     Cpu(Duration),
-    /// It wanted more memory than it may have.
+    /// It wanted more memory than its limit.
     #[error("was not compiled: compiling took more than {} (--compile-memory)", size(*.0))]
     Memory(u64),
-    /// What the compiler says.
+    /// The compiler refused it.
     #[error("does not compile: {0}")]
     Refused(String),
-    /// More came of it than this process is to hold.
+    /// The output is larger than this process can hold.
     #[error("was not compiled: what comes of it is more than {}", size(*.0))]
     TooLarge(u64),
     /// The child could not even try.
@@ -57,19 +57,19 @@ pub enum CompileError {
     Failed {
         /// How it ended.
         how: String,
-        /// The last that it wrote.
+        /// Its last words.
         words: String,
     },
-    /// There was no process to be had.
+    /// The system gave no process.
     #[error("was not compiled: the compiler cannot be started: {0}{hint}", hint = without_proc(.0))]
     NoProcess(io::Error),
-    /// It gave something else than it should.
+    /// Its output is damaged.
     #[error("was not compiled: what the compiler gave is not whole: {0}")]
     Garbled(Damaged),
 }
 
 impl CompileError {
-    /// The same of a text, which may take `most`, whatever the flags say.
+    /// The same error for a text, which may take `most`, whatever the flags say.
     pub(crate) fn for_text(self, most: Duration) -> Self {
         match self {
             Self::TooSlow(time) if time == most => Self::LongText(time),
@@ -77,7 +77,7 @@ impl CompileError {
         }
     }
 
-    /// It is not for what the component is: the same may be taken a moment later.
+    /// Whether the cause is not the component, so that it may compile a moment later.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         match self {
@@ -93,7 +93,7 @@ impl CompileError {
     }
 }
 
-/// It is started from a file of /proc.
+/// A hint for a system without /proc, where the child's program is.
 fn without_proc(why: &io::Error) -> &'static str {
     let missing = why.kind() == io::ErrorKind::NotFound;
     if missing { "; it is started from /proc/self/exe: is /proc mounted?" } else { "" }
@@ -103,7 +103,7 @@ fn said(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!(": {words}") }
 }
 
-/// A size as people write it on a command line.
+/// A size as it is written on a command line.
 fn size(bytes: u64) -> String {
     let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let exact = units.iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_said_as_people_write_them() {
+    fn sizes_read_as_on_a_command_line() {
         for (bytes, says) in
             [(1 << 30, "1GiB"), (200 << 20, "200MiB"), (65_536, "64KiB"), (1, "1B")]
         {

@@ -1,4 +1,4 @@
-//! Has components compiled by children of this process, within bounds.
+//! Compiles components in child processes of this process, within bounds.
 
 use std::num::NonZeroUsize;
 use std::pin::pin;
@@ -15,42 +15,42 @@ use crate::{Artefact, ArtefactKey, ChildOrders, ChildTask, CompileError, Yields}
 /// How urgent a load is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
-    /// The host serves no request before it is done.
+    /// The host serves no request before the load is done.
     Start,
-    /// Others are being served meanwhile.
+    /// Requests are being served meanwhile.
     BesideTraffic,
 }
 
-/// What compiling one component may take.
+/// Bounds of one compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileBounds {
     /// Memory of the child, in bytes.
     pub memory: u64,
-    /// From when it is asked for until it is there.
+    /// Time from the request to the result.
     pub time: Duration,
-    /// What it gives, in bytes: the process that waits for it has to hold that.
+    /// The size of the output, in bytes, which the parent has to hold.
     pub output: u64,
 }
 
-/// At least this many are compiled at once, so that one that is slow does not hold up others.
-const SEATS: usize = 2;
+/// The least number of compiles at once, so that a slow one does not delay others.
+const LEAST_AT_ONCE: usize = 2;
 
-/// To make a component of its text takes a fraction of a second, and at the lowest priority on a machine that
-/// is busy some seconds. Other changes wait for it meanwhile, unlike for a compile.
+/// Parsing text takes a fraction of a second, and some seconds at the lowest priority on a busy machine. Other
+/// changes wait for it, unlike for a compile.
 const TEXT_TIME: Duration = Duration::from_secs(30);
 
-/// Has components compiled. Cheap to clone: all clones share the seats.
+/// Compiles components. Cheap to clone; clones share the permits for compiles at once.
 #[derive(Clone, Debug)]
 pub struct Compiler {
-    seats: Arc<Semaphore>,
-    /// Texts are made into components one at a time, beside what is compiled.
+    permits: Arc<Semaphore>,
+    /// Texts are parsed one at a time, beside compiles.
     texts: Arc<Semaphore>,
     cores: NonZeroUsize,
     bounds: CompileBounds,
 }
 
-/// A child compiles on no more threads than this, because each takes of the memory that it may have: a
-/// component of 11 MB compiles within a gibibyte on 8 threads, and on 32 it does not.
+/// The most threads of a child, because each takes a part of its memory: a component of 11 MB compiles within a
+/// gibibyte on 8 threads, but not on 32.
 const MOST_THREADS: usize = 8;
 
 fn threads(cores: NonZeroUsize, pace: Urgency) -> usize {
@@ -61,27 +61,27 @@ fn threads(cores: NonZeroUsize, pace: Urgency) -> usize {
     threads.min(MOST_THREADS)
 }
 
-fn seats(cores: NonZeroUsize) -> usize {
-    cores.get().div_ceil(2).max(SEATS)
+fn permits(cores: NonZeroUsize) -> usize {
+    cores.get().div_ceil(2).max(LEAST_AT_ONCE)
 }
 
 impl Compiler {
-    /// One that keeps to these bounds for each component, and has at most half as many children at once
-    /// as there are cores, or two.
+    /// A compiler with these bounds for each component. It runs at most half as many children at once as
+    /// there are cores, or two.
     #[must_use]
     pub fn new(bounds: CompileBounds) -> Self {
         let cores = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let seats = Arc::new(Semaphore::new(seats(cores)));
-        Self { seats, texts: Arc::new(Semaphore::new(1)), cores, bounds }
+        let permits = Arc::new(Semaphore::new(permits(cores)));
+        Self { permits, texts: Arc::new(Semaphore::new(1)), cores, bounds }
     }
 
-    /// How many are compiled at once, at most.
+    /// The most compiles at once.
     #[must_use]
     pub fn at_once(&self) -> usize {
-        seats(self.cores)
+        permits(self.cores)
     }
 
-    /// Compiles the component with this key. Bounded in time; dropping the future kills the child.
+    /// Compiles the component, which has this key. Bounded in time; dropping the future kills the child.
     ///
     /// # Errors
     /// See [`CompileError`].
@@ -94,8 +94,8 @@ impl Compiler {
     ) -> Result<Artefact, CompileError> {
         let CompileBounds { memory, time, output } = self.bounds;
         let deadline = Moment::now() + time;
-        let seat = host_clock::timeout(deadline.left(), self.seats.acquire()).await;
-        let _seat = seat.map_err(|_| CompileError::Busy(time))?;
+        let permit = host_clock::timeout(deadline.left(), self.permits.acquire()).await;
+        let _permit = permit.map_err(|_| CompileError::Busy(time))?;
         let threads = threads(self.cores, pace);
         let cpu = time.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
         let orders = ChildOrders {
@@ -112,7 +112,7 @@ impl Compiler {
         Artefact::check(key, output).map_err(CompileError::Garbled)
     }
 
-    /// Makes a component of its text. Bounded in time; dropping the future kills the child.
+    /// Parses text into a component. Bounded in time; dropping the future kills the child.
     ///
     /// # Errors
     /// See [`CompileError`].
@@ -120,12 +120,12 @@ impl Compiler {
         let bounds = CompileBounds { time: self.bounds.time.min(TEXT_TIME), ..self.bounds };
         let CompileBounds { memory, time, output } = bounds;
         let deadline = Moment::now() + time;
-        let seat = host_clock::timeout(deadline.left(), self.texts.acquire()).await;
-        let _seat = seat.map_err(|_| CompileError::Busy(time))?;
+        let permit = host_clock::timeout(deadline.left(), self.texts.acquire()).await;
+        let _permit = permit.map_err(|_| CompileError::Busy(time))?;
         let orders = ChildOrders {
             task: ChildTask::Binary,
             memory,
-            // It is by the clock that it is too slow.
+            // The clock bounds it, not its CPU time.
             cpu: self.bounds.time.saturating_mul(2),
             threads: 1,
             yields: Yields::Most,
@@ -136,8 +136,8 @@ impl Compiler {
         process::outcome(left.map_err(|why| why.for_text(TEXT_TIME))?, &orders, output)
     }
 
-    /// Has a child do it. Time in which this process did not run does not count: its children mostly did not
-    /// run either.
+    /// Runs a child. Time in which this process did not run does not count, because then its children mostly did
+    /// not run either.
     async fn run(
         &self,
         orders: &ChildOrders,
@@ -148,7 +148,7 @@ impl Compiler {
             if let Some(left) = self.run_when_idle(orders, input, deadline).await? {
                 return Ok(left);
             }
-            // It begins anew: a process may not take back what it has yielded (sched(7)).
+            // Start anew: a process may not take back what it has yielded (sched(7)).
             let orders = ChildOrders { yields: Yields::Most, ..*orders };
             return Box::pin(self.run(&orders, input, deadline)).await;
         }
@@ -161,8 +161,8 @@ impl Compiler {
         }
     }
 
-    /// The same by a child that gets nothing while others want all cores. Gives none where that is so: on a
-    /// machine that is busy for good a change would never come.
+    /// The same with a child that gets no core while others want all of them. None if that is so: on a
+    /// machine that is always busy the change would never come.
     async fn run_when_idle(
         &self,
         orders: &ChildOrders,
@@ -191,7 +191,7 @@ impl Compiler {
     }
 }
 
-/// A child that runs only on idle cores has this long to show that it gets on.
+/// A child that runs only on idle cores has this long to show progress.
 const IDLE_AT_LEAST: Duration = Duration::from_secs(5);
 
 /// Whether a child has had less than a quarter of a core.
@@ -199,8 +199,8 @@ fn is_starved(cpu: Option<Duration>, time: Duration) -> bool {
     cpu.is_some_and(|cpu| cpu < time / 4)
 }
 
-/// What kept a compile from its end: not the component, where the child has had less than half of a core.
-/// One that takes longer than it may uses one core at least.
+/// Why a compile reached its deadline. If the child had less than half a core, the component is not to blame: a
+/// compile that takes too long uses at least one core.
 fn too_slow(time: Duration, cpu: Option<Duration>) -> CompileError {
     match cpu {
         Some(cpu) if cpu < time / 2 => CompileError::Starved { time, cpu },

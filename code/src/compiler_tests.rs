@@ -1,6 +1,6 @@
 use super::*;
 
-/// A swap would never come to its end on a machine that is busy for good.
+/// On a machine that is always busy, a swap would never end.
 #[test]
 fn a_child_that_hardly_runs_is_starved() {
     let cpu = |millis| Some(Duration::from_millis(millis));
@@ -8,7 +8,8 @@ fn a_child_that_hardly_runs_is_starved() {
     assert!(!is_starved(None, IDLE_AT_LEAST), "nobody knows");
 }
 
-/// `--watch` asks again for what a busy machine had no time for, and not for what takes too long.
+/// `--watch` tries again after a busy machine had no time for a compile, but not after a compile that takes too
+/// long.
 #[test]
 fn a_child_that_had_no_core_was_not_too_slow() {
     let (time, second) = (Duration::from_secs(10), Duration::from_secs(1));
@@ -32,7 +33,7 @@ fn threads_follow_the_cores_and_the_pace_up_to_a_bound() {
 }
 
 #[test]
-fn text_that_takes_too_long_is_not_told_of_a_flag_that_does_not_help() {
+fn a_slow_text_gets_no_hint_at_a_flag_that_does_not_help() {
     let says = |time| CompileError::TooSlow(time).for_text(TEXT_TIME).to_string();
     assert!(says(TEXT_TIME).contains("wasm-tools parse"));
     assert!(says(TEXT_TIME / 2).contains("raise --compile-timeout"));

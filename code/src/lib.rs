@@ -1,4 +1,4 @@
-//! Compiled code of guests: made by a child process, kept in a directory, checked before it runs.
+//! Compiled code of guests: made by a child process, stored in a directory, checked before it runs.
 //!
 //! ```text
 //!              Compiler ─→ child: host compiler (bounds, no network, no files)
@@ -6,9 +6,9 @@
 //!   ArtefactCache (a directory) ──────┼──→ Artefact ─→ load ─→ Component
 //! ```
 //!
-//! Everything that can make an [`Artefact`] is in this crate, so that the one `unsafe` of the workspace
-//! can be judged here: [`Artefact::load`]. Knows nothing of the host, of HTTP or of manifests beyond
-//! their units (docs/adr/0020-compiled-code.md).
+//! All code that can make an [`Artefact`] is in this crate, so that the one `unsafe` of the workspace can be
+//! judged here: [`Artefact::load`]. Knows nothing of the host, of HTTP or of manifests beyond their units
+//! (docs/adr/0020-compiled-code.md).
 
 mod artefact;
 mod cache;

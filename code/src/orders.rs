@@ -1,47 +1,47 @@
-//! What the child that compiles is told, as arguments of its command line.
+//! The orders for a child that compiles, as arguments of its command line.
 
 use std::ffi::OsString;
 use std::time::Duration;
 
-/// The command of this program that compiles as a child: not for people, so help does not name it.
+/// The command of this program for such a child. It is not for people, so help does not show it.
 pub(crate) const COMMAND: &str = "compiler";
 
-/// What a child is to make.
+/// The task of a child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChildTask {
-    /// Code of a component.
+    /// Compile a component.
     Code,
-    /// A component of its text.
+    /// Parse text into a component.
     Binary,
 }
 
-/// What a child takes of the cores while others are served.
+/// How a child yields the cores while requests are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Yields {
-    /// As much as any process: no request is served yet.
+    /// Like any process: no request is served yet.
     Nothing,
-    /// The least share that there is, of cores that others want (nice 19).
+    /// The least share of cores that others want (nice 19).
     Most,
-    /// What no other process wants (`SCHED_IDLE`).
+    /// Only cores that no other process wants (`SCHED_IDLE`).
     All,
 }
 
-/// What a child is to do and within which bounds.
+/// A child's task and bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChildOrders {
-    /// What to make.
+    /// The task.
     pub task: ChildTask,
-    /// Bytes that it may have mapped beyond what it begins with.
+    /// Bytes that it may map beyond those at its start.
     pub memory: u64,
     /// CPU time of all its threads together.
     pub cpu: Duration,
     /// Threads to compile on.
     pub threads: usize,
-    /// What it leaves to others.
+    /// How it yields to others.
     pub yields: Yields,
-    /// For a guest that uses component-model async.
+    /// Compile for component-model async.
     pub concurrency: bool,
-    /// The process that waits for it; without that one it ends.
+    /// The process that waits for the child. The child ends without it.
     pub parent: u32,
 }
 
@@ -61,7 +61,7 @@ impl ChildOrders {
         [COMMAND.to_owned()].into_iter().chain(words).map(OsString::from).collect()
     }
 
-    /// Read from the numbers of a command line.
+    /// The orders from the numbers of a command line.
     #[must_use]
     pub fn read(numbers: &[u64]) -> Option<Self> {
         let [task, memory, cpu, threads, yields, concurrency, parent] = *numbers else {
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn orders_are_read_as_they_are_written() {
         let orders = ChildOrders {
             task: ChildTask::Binary,
             memory: 1 << 30,

@@ -1,4 +1,4 @@
-//! A child process that compiles, from its start to what it leaves behind.
+//! A child process that compiles, from its start to its exit and output.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -16,49 +16,49 @@ use tracing::warn;
 use crate::child::ChildFailure;
 use crate::{ChildOrders, CompileError};
 
-/// This program, also when the file that it was started from has been replaced or removed: the kernel
-/// follows the link to what runs, not to what stands at that path now.
+/// This program, even if its file has been replaced or removed: the kernel resolves the link to the program
+/// that runs, not to the file at that path now.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// The allocator of the child takes memory in small steps, because what it sets aside counts too:
-/// 16 MiB (in KiB) instead of a gibibyte.
+/// Makes the child's allocator reserve memory in small steps, because reserved memory counts too: 16 MiB (in
+/// KiB) instead of a gibibyte.
 const SMALL_STEPS: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "16384");
 
-/// What a child has to say for itself is no longer.
+/// The longest stderr of a child that is read.
 const LONGEST_WORDS: u64 = 16 << 10;
 
-/// What a child has left behind.
+/// The output and exit of a child.
 pub(crate) struct ChildOutput {
     status: ExitStatus,
     output: Vec<u8>,
     words: String,
 }
 
-/// Whether a process could run, and does not. One that was stopped could not.
+/// Whether a process could run but does not. A stopped process could not.
 pub(crate) fn is_kept_waiting(number: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['T', 't']))
 }
 
-/// The CPU time that a process of this number has had, as far as /proc tells.
+/// The CPU time of the process with this number, as far as /proc tells.
 pub(crate) fn cpu_time(number: u32) -> Option<Duration> {
     ticks(&fs::read_to_string(format!("/proc/{number}/stat")).ok()?)
 }
 
 /// User and system time in a line of /proc/PID/stat: the 14th and the 15th field.
 fn ticks(stat: &str) -> Option<Duration> {
-    // The second one may have blanks and brackets in it.
+    // The second field may have spaces and brackets in it.
     let (_, behind_the_name) = stat.rsplit_once(") ")?;
     let mut times = behind_the_name.split(' ').skip(11).map(str::parse::<u64>);
     let ticks = times.next()?.ok()?.saturating_add(times.next()?.ok()?);
     Some(Duration::from_millis(ticks.saturating_mul(1000) / clock_ticks_per_second().max(1)))
 }
 
-/// Starts a child. Dropping it kills it. The kernel does so too when the thread ends that started it, so
-/// that has to be one that lives as long as the runtime: no thread for blocking work.
+/// Starts a child. Dropping it kills it. The kernel also kills it when the thread that started it ends, so that
+/// thread has to live as long as the runtime: it may not be one for blocking work.
 pub(crate) fn start(orders: &ChildOrders) -> io::Result<Child> {
-    // The parent of this process may have had it ignore the ends of children: then the kernel keeps none of
-    // them, and there is nothing to wait for. A handler ends that, for as long as the process lives.
+    // The parent of this process may have made it ignore SIGCHLD. Then the kernel reaps children at once, and no
+    // exit status is left to wait for. A handler ends that for the life of the process.
     let _ends = signal(SignalKind::child())?;
     Command::new(THIS_PROGRAM)
         .arg0("host")
@@ -68,19 +68,19 @@ pub(crate) fn start(orders: &ChildOrders) -> io::Result<Child> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // Ctrl-C at a terminal is for the host, which then decides what becomes of this one.
+        // Ctrl-C at a terminal is for the host, which then decides about the child.
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
 }
 
-/// Hands a child what it works on and waits for what it gives.
+/// Sends a child its input and waits for its output.
 pub(crate) async fn run(child: &mut Child, component: &[u8], most: u64) -> io::Result<ChildOutput> {
     let Child { stdin, stdout, stderr, .. } = &mut *child;
     let (mut stdin, stdout, stderr) = (stdin.take(), stdout.take(), stderr.take());
     let write = async {
         if let Some(stdin) = &mut stdin {
-            // A child that has gone says why by how it went.
+            // If the child has gone, its exit says why.
             stdin.write_all(component).await.ok();
         }
         drop(stdin.take());
@@ -100,20 +100,19 @@ async fn read(from: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec
     Ok(bytes)
 }
 
-/// What Rust says before it aborts for want of memory; and what before it aborts because a panic panics, of
-/// which the words may be the component's.
+/// Rust's words before it aborts for want of memory, and its words before it aborts because a panic panics,
+/// which may contain words of the component.
 const NO_MEMORY: &str = "memory allocation of ";
 const PANIC: &str = "panicked at";
 
-/// What has come of a child, by how it ended: its output, or why there is none. What it says may be the
-/// component's choice.
+/// The output of a child, or why there is none, judged by its exit. Its words may be the component's choice.
 pub(crate) fn outcome(
     left: ChildOutput,
     orders: &ChildOrders,
     most: u64,
 ) -> Result<Vec<u8>, CompileError> {
     let ChildOutput { status, output, words } = left;
-    // It could write no more than that.
+    // The child could write no more than that.
     if output.len() as u64 > most {
         return Err(CompileError::TooLarge(most));
     }

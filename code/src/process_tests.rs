@@ -1,7 +1,7 @@
 use super::*;
 use crate::{ChildTask, Yields};
 
-/// More than any child of a test gives.
+/// More than any child in the tests writes.
 const MOST: u64 = 100;
 
 const ORDERS: ChildOrders = ChildOrders {
@@ -23,7 +23,7 @@ fn judged(status: i32, words: &str) -> String {
 }
 
 #[test]
-fn every_end_of_a_child_has_its_sentence() {
+fn every_exit_of_a_child_has_its_sentence() {
     const CODE: i32 = 1 << 8;
     for (status, words, says) in [
         (0, "", "code"),
@@ -33,9 +33,9 @@ fn every_end_of_a_child_has_its_sentence() {
         (24, "", "took more than 60s of CPU time"),
         (6, "memory allocation of 8 bytes failed", "took more than 1GiB (--compile-memory)"),
         (11 * CODE, "mmap failed: Cannot allocate memory", "more than 1GiB (--compile-memory)"),
-        // Names of a component's own.
+        // Names that the component chose.
         (10 * CODE, "export `out of memory` conflicts", "does not compile: export `out of"),
-        // It may not send itself the signal of an abort.
+        // The filter does not let it send itself the signal of an abort.
         (11, "memory allocation of 8 bytes failed", "took more than 1GiB (--compile-memory)"),
         (6, "panicked at x: memory allocation of 8 bytes failed", "the compiler failed"),
         (101 * CODE, "panicked at x: out of memory", "the compiler failed (exit status: 101)"),
@@ -48,10 +48,10 @@ fn every_end_of_a_child_has_its_sentence() {
 }
 
 #[test]
-fn no_more_is_held_of_what_a_child_gives_than_may_be() {
+fn a_child_with_too_much_output_is_not_held_in_memory() {
     let most = usize::try_from(MOST).unwrap();
     for (bytes, says) in [(most, None), (most + 1, Some("more than 100B"))] {
-        // A child that finds nobody to write to has failed, for that reason.
+        // A child without a reader has failed, for that reason.
         let status = ExitStatus::from_raw(if says.is_none() { 0 } else { 3 << 8 });
         let left = ChildOutput { status, output: vec![0; bytes], words: String::new() };
         let judged = outcome(left, &ORDERS, MOST);
@@ -63,7 +63,7 @@ fn no_more_is_held_of_what_a_child_gives_than_may_be() {
 }
 
 #[test]
-fn a_process_that_somebody_has_stopped_is_not_kept_waiting() {
+fn a_stopped_process_is_not_kept_waiting() {
     assert!(is_kept_waiting(std::process::id()));
     let mut stopped = std::process::Command::new("sleep").arg("60").spawn().unwrap();
     let pid = rustix::process::Pid::from_child(&stopped);
@@ -75,7 +75,7 @@ fn a_process_that_somebody_has_stopped_is_not_kept_waiting() {
 }
 
 #[test]
-fn cpu_time_is_read_behind_any_name() {
+fn cpu_time_is_read_after_any_name() {
     let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 99 1 1";
     assert_eq!(ticks(stat), Some(Duration::from_millis(200_000 / clock_ticks_per_second())));
     assert_eq!(ticks("7 (a"), None);

@@ -1,17 +1,17 @@
-//! What the child that compiles may still ask of the kernel: memory, time, its own threads, reading
-//! its input and writing its output. No file, no socket, no process.
+//! The system calls that a compiling child may still make: memory, time, its own threads, reading its input and
+//! writing its output. No file, no socket, no process.
 
-/// Gives up everything else, for all threads of the process, for good. Gives whether the kernel could do
+/// Gives up all other calls, for all threads of the process, for good. Returns whether the kernel supports
 /// that.
 ///
 /// # Errors
-/// When the kernel refuses the filter that it is able to take.
+/// When the kernel supports the filter but refuses it.
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) fn confine() -> Result<bool, String> {
     filter::confine()
 }
 
-/// On other machines it keeps what its user has; its bounds hold all the same.
+/// On other machines the child keeps the rights of its user. Its bounds hold all the same.
 ///
 /// # Errors
 /// None.
@@ -30,7 +30,7 @@ mod filter {
         SeccompFilter, SeccompRule, apply_filter_all_threads,
     };
 
-    /// Calls that are allowed whatever their arguments.
+    /// Calls that are allowed with any arguments.
     const ALLOWED: &[libc::c_long] = &[
         // Memory.
         libc::SYS_mmap,
@@ -39,7 +39,7 @@ mod filter {
         libc::SYS_mprotect,
         libc::SYS_madvise,
         libc::SYS_brk,
-        // Its threads, which are there already.
+        // Its existing threads.
         libc::SYS_futex,
         libc::SYS_sched_yield,
         libc::SYS_sched_getaffinity,
@@ -49,7 +49,7 @@ mod filter {
         libc::SYS_rseq,
         libc::SYS_set_robust_list,
         libc::SYS_membarrier,
-        // The end, also that of a panic.
+        // The exit, also after a panic.
         libc::SYS_exit,
         libc::SYS_exit_group,
         libc::SYS_rt_sigaction,
@@ -57,12 +57,12 @@ mod filter {
         libc::SYS_rt_sigreturn,
         libc::SYS_sigaltstack,
         libc::SYS_restart_syscall,
-        // Time and chance.
+        // Time and randomness.
         libc::SYS_clock_gettime,
         libc::SYS_clock_nanosleep,
         libc::SYS_nanosleep,
         libc::SYS_getrandom,
-        // What it is asked to say of input and output, and of the machine.
+        // Questions about input and output, and about the machine.
         libc::SYS_fstat,
         libc::SYS_lseek,
         libc::SYS_sysinfo,
@@ -73,7 +73,7 @@ mod filter {
         let failed = |why: &dyn std::fmt::Display| format!("it cannot be confined: {why}");
         let program = program().map_err(|why| failed(&why))?;
         match apply_filter_all_threads(&program) {
-            // A kernel without filters: what the bounds and the user's rights leave is what it has.
+            // A kernel without filters. The bounds and the user's rights still confine the child.
             Err(Error::Seccomp(why) | Error::Prctl(why))
                 if why.raw_os_error() == Some(libc::ENOSYS)
                     || why.raw_os_error() == Some(libc::EINVAL) =>
@@ -87,7 +87,7 @@ mod filter {
     fn program() -> Result<BpfProgram, seccompiler::BackendError> {
         let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
             ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
-        // A descriptor that was left open across the exec is not for reading or writing.
+        // Descriptors that stayed open across the exec may be neither read nor written.
         let only = |descriptors: &[u64]| {
             let rule = |descriptor: &u64| {
                 let (length, equal) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
@@ -98,7 +98,7 @@ mod filter {
         rules.insert(libc::SYS_read, only(&[0])?);
         rules.insert(libc::SYS_write, only(&[1, 2])?);
         rules.insert(libc::SYS_writev, only(&[1, 2])?);
-        // Refused as if the kernel did not have it: a library then does without.
+        // Refused as if the kernel did not have it, so that a library does without.
         let refused = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
         SeccompFilter::new(rules, refused, SeccompAction::Allow, ARCH.try_into()?)?.try_into()
     }

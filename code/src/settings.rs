@@ -1,10 +1,9 @@
-//! How guests are compiled: the same in the child that compiles and in the process that runs.
+//! The settings of the compiler, which the compiling child and the running process share.
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::Config;
 
-/// How guests are compiled, whatever pool they come from. With `concurrency` for those that use
-/// component-model async.
+/// The settings of the compiler, for any pool. `concurrency` is for guests that use component-model async.
 #[must_use]
 pub fn settings(concurrency: bool) -> Config {
     let mut config = Config::new();

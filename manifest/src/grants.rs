@@ -1,4 +1,4 @@
-//! What a component is given beyond the sandbox.
+//! A component's grants beyond the sandbox.
 
 use std::any::Any;
 use std::fmt;
@@ -8,7 +8,7 @@ use strum::{EnumString, VariantNames};
 
 use crate::outgoing::Reach;
 
-/// Where stdout and stderr of a guest go.
+/// The destination of a guest's stdout and stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, VariantNames)]
 #[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_stdio)]
 pub enum Stdio {
@@ -23,11 +23,11 @@ fn no_stdio(_: &str) -> String {
     "neither log nor off; write log or off".into()
 }
 
-/// What an operator has granted of one ability, checked.
+/// The checked grant of one ability.
 pub trait AbilityConfig: fmt::Debug + PartialEq + Send + Sync + 'static {
-    /// The lines of `host check`: the manifest's word for the grant, and what is granted. Values of the
-    /// environment, of the configuration and of arguments may be secret: only their names or their number
-    /// may stand in it.
+    /// The lines of `host check`: the manifest's word for the grant, and its value. Values of the
+    /// environment, of the configuration and of arguments may be secret, so a line shows only their names or
+    /// their number.
     fn summary(&self) -> Vec<(&'static str, String)>;
 }
 
@@ -52,31 +52,31 @@ impl<T: AbilityConfig> AnyConfig for T {
     }
 }
 
-/// What a component is given beyond the sandbox: at most one config for each ability. Cheap to clone.
+/// A component's grants beyond the sandbox: at most one config for each ability. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct GrantsConfig {
-    /// Where stdout and stderr go.
+    /// The destination of stdout and stderr.
     pub stdio: Stdio,
-    /// Which addresses the names of endpoints may resolve to, beyond public ones.
+    /// The addresses, beyond public ones, that names of endpoints may resolve to.
     pub reach: Reach,
     pub(crate) abilities: Vec<Arc<dyn AnyConfig>>,
 }
 
 impl GrantsConfig {
-    /// The same with one more.
+    /// These grants, with one more.
     #[must_use]
     pub fn with(mut self, config: impl AbilityConfig) -> Self {
         self.abilities.push(Arc::new(config));
         self
     }
 
-    /// What is granted of one ability, if anything is.
+    /// The grant of one ability, if there is one.
     #[must_use]
     pub fn get<T: AbilityConfig>(&self) -> Option<&T> {
         self.abilities.iter().find_map(|config| AnyConfig::as_any(&**config).downcast_ref())
     }
 
-    /// What is granted, by the manifest's word for it, each word once.
+    /// All grants, by the manifest's word for each, each word once.
     #[must_use]
     pub fn summary(&self) -> Vec<(&'static str, String)> {
         let mut lines: Vec<(&'static str, String)> = Vec::new();

@@ -1,4 +1,4 @@
-//! A component's file that is replaced while it is served, and what swaps say.
+//! A component's file that tests replace while it is served, and the outcomes of swaps.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,12 +14,12 @@ use super::http1::Response;
 use super::says;
 use super::serve::Serve;
 
-/// A folder of one test's own, removed with all that is in it.
+/// A folder of one test's own, removed with its content.
 #[derive(Debug)]
 pub struct Folder(TempDir);
 
 impl Folder {
-    /// A new one, empty. Every user may look into it: some hosts run as another.
+    /// A new, empty folder. Every user may look into it, because some hosts run as another user.
     pub fn new() -> Self {
         let open = Permissions::from_mode(0o755);
         let folder = Builder::new().prefix("host-e2e-").permissions(open).tempdir();
@@ -35,7 +35,7 @@ impl Folder {
 /// A component's file, `app.wasm` in a folder of its own.
 #[derive(Debug)]
 pub struct App {
-    /// Where it is, for files beside it.
+    /// Its folder, for files beside it.
     pub folder: Folder,
     path: PathBuf,
 }
@@ -65,7 +65,7 @@ impl App {
         text(&self.path)
     }
 
-    /// Puts a copy of the guest called `name` in its place, by a rename: no reader sees half of it.
+    /// Puts a copy of the guest called `name` in its place by a rename, so that no reader sees half of it.
     pub fn put(&self, name: &str) {
         self.put_bytes(&bytes(name));
     }
@@ -78,7 +78,7 @@ impl App {
     }
 }
 
-/// A path of ours as text.
+/// A path as text.
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("a path of ours is text")
 }
@@ -88,19 +88,19 @@ pub fn bytes(name: &str) -> Vec<u8> {
     fs::read(guest(name)).expect("a guest can be read")
 }
 
-/// The guest called `name` as other bytes: one of 256 custom sections more, which mean nothing.
+/// The guest called `name` as other bytes: with one of 256 custom sections added, which have no effect.
 pub fn variant(name: &str, number: u8) -> Vec<u8> {
     one_more(&bytes(name), number)
 }
 
-/// The same of these bytes.
+/// The same with these bytes.
 pub fn one_more(component: &[u8], number: u8) -> Vec<u8> {
     // Section 0, of five bytes, with a name of three.
     [component, b"\0\x05\x03new", &[number]].concat()
 }
 
-/// The guest called `name` with a module more, which means nothing and takes a while to compile: long enough
-/// for its compiler to be met at work.
+/// The guest called `name` with another module, which has no effect and takes a while to compile: long enough
+/// for a test to find its compiler at work.
 pub fn slower(name: &str) -> Vec<u8> {
     let module = component(&format!("(module {})", functions(600)));
     // Section 1, with its length as LEB128 of five bytes.
@@ -109,7 +109,7 @@ pub fn slower(name: &str) -> Vec<u8> {
     [&bytes(name)[..], &[1], &length, &module].concat()
 }
 
-/// A component that takes long to compile: a great many functions that differ.
+/// A component that takes long to compile: very many different functions.
 pub fn slow_to_compile() -> Vec<u8> {
     let functions = functions(4_000);
     component(&format!(
@@ -118,7 +118,7 @@ pub fn slow_to_compile() -> Vec<u8> {
     ))
 }
 
-/// So many functions that differ, as text.
+/// This many different functions, as text.
 fn functions(count: usize) -> String {
     let step = |n| format!("local.get 0 i64.const {n} i64.mul local.get 0 i64.xor local.set 0 ");
     let function = |f: usize| {
@@ -128,18 +128,18 @@ fn functions(count: usize) -> String {
     (0..count).map(function).collect()
 }
 
-/// The bytes of a component that is written as text.
+/// The bytes of a component from its text.
 pub fn component(text: &str) -> Vec<u8> {
     wat::parse_str(text).expect("text of ours is right")
 }
 
-/// Asks for a reload by SIGHUP and waits for its outcome, as the log has it. No other part of the test may send
-/// one meanwhile.
+/// Asks for a reload with SIGHUP, waits for its outcome in the log and returns it. No other part of the test may
+/// send SIGHUP meanwhile.
 #[track_caller]
 pub fn reload(host: &Host) -> String {
     let mark = host.mark();
     host.signal(Signal::HUP);
-    // One line when it begins, one with the outcome.
+    // One line at the beginning, one with the outcome.
     host.wait_log_nth_after(mark, says::BY_HANGUP, 2)
 }
 
@@ -150,8 +150,7 @@ pub fn swap_to(host: &Host, app: &App, name: &str) {
     expect_swapped(&reload(host));
 }
 
-/// Fails unless `outcome` is that of a swap that was carried out; gives the numbers of the
-/// generation before and of the new one.
+/// Fails unless `outcome` is that of a completed swap. Returns the numbers of the old and the new generation.
 #[track_caller]
 pub fn expect_swapped(outcome: &str) -> (u64, u64) {
     let numbers = outcome.split_once(says::SWAPPED).and_then(|(_, rest)| {
@@ -163,7 +162,7 @@ pub fn expect_swapped(outcome: &str) -> (u64, u64) {
     numbers.unwrap_or_else(|| panic!("not swapped: {outcome}"))
 }
 
-/// The version that answered. Fails unless the answer is whole, of one version, and 200.
+/// The version that responded. Fails unless the response is whole, of one version, and 200.
 #[track_caller]
 pub fn version(answer: &Response) -> String {
     assert_eq!(answer.status(), 200, "{answer}");

@@ -1,4 +1,4 @@
-//! The files that were built: the host, and the guests.
+//! The built files: the host, and the guests.
 
 use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -12,7 +12,7 @@ use super::process::TempPath;
 /// The file of the guest called `name` (`hello_p2`), which `make guests` has built.
 ///
 /// # Panics
-/// When there is none.
+/// When the guest is not built.
 pub fn guest(name: &str) -> PathBuf {
     let built = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guests");
     let folder = env::var_os("HOST_GUESTS").map_or_else(|| PathBuf::from(built), PathBuf::from);
@@ -28,15 +28,15 @@ pub(super) fn new_socket() -> TempPath {
     TempPath(env::temp_dir().join(format!("host-e2e-{}-{n}.sock", process::id())))
 }
 
-/// The binary, with none of our own settings in its environment.
+/// The binary, without our own settings in its environment.
 pub(super) fn binary() -> Command {
     started_from(Path::new(BINARY), &[])
 }
 
-/// The host that was built.
+/// The built host.
 pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_host");
 
-/// A program in its place, or the host run by a command of others.
+/// `program` in place of the host, or the host run by a command such as `env`.
 pub(super) fn started_from(program: &Path, under: &[OsString]) -> Command {
     let mut command = match under {
         [] => Command::new(program),
@@ -46,7 +46,7 @@ pub(super) fn started_from(program: &Path, under: &[OsString]) -> Command {
             command
         }
     };
-    // Ours, so that no test fills or depends on the cache of the user.
+    // Our own, so that tests neither fill nor depend on the user's cache.
     command.env("XDG_CACHE_HOME", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache-home"));
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("HOST_") {
@@ -56,7 +56,7 @@ pub(super) fn started_from(program: &Path, under: &[OsString]) -> Command {
     command
 }
 
-/// The binary, where every user can get at it.
+/// The binary, at a path that every user can reach.
 pub fn binary_for_all() -> PathBuf {
     let built = PathBuf::from(BINARY);
     let open = |folder: &Path| {
@@ -65,14 +65,14 @@ pub fn binary_for_all() -> PathBuf {
     if built.ancestors().skip(1).all(open) {
         return built;
     }
-    // One for each build, left to the system like whatever else is in its folder for such files.
+    // One for each build. The system cleans the folder of temporary files.
     let meta = fs::metadata(&built).expect("it was built");
     let name = format!("host-e2e-binary-{}-{}.{}", meta.ino(), meta.mtime(), meta.mtime_nsec());
     let copy = env::temp_dir().join(name);
     if !copy.exists() {
         let new = copy.with_extension(process::id().to_string());
-        // By another process: no child that is started meanwhile has it open to write, which would keep it
-        // from being run ("Text file busy").
+        // Another process copies it. Otherwise a child started meanwhile would inherit the open file, which
+        // could then not be run ("Text file busy").
         let copied = Command::new("cp").arg(&built).arg(&new).status();
         assert!(copied.is_ok_and(|copied| copied.success()), "a copy of ours");
         fs::rename(&new, &copy).expect("nobody runs half of it");

@@ -1,17 +1,17 @@
-//! How connections disappoint.
+//! How connections break and end.
 
 use std::{error, fmt, io};
 
-/// Why bytes that were asked for did not come.
+/// Why awaited bytes did not come.
 #[derive(Debug)]
 pub enum Broken {
-    /// The peer closed, and something was missing: what.
+    /// The peer closed before the named part came.
     Fin(String),
     /// The peer reset the connection.
     Reset,
     /// Nothing came for too long.
     TimedOut(String),
-    /// What came is not HTTP.
+    /// The bytes are not HTTP.
     Malformed(String),
     /// Another error of the system.
     Io(io::Error),
@@ -20,13 +20,13 @@ pub enum Broken {
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// In order: the peer has sent all that it will.
+    /// In order: the peer has sent everything.
     Fin,
     /// By a reset.
     Reset,
 }
 
-/// What a connection holds at one moment.
+/// The state of a connection at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Glance {
     /// Nothing: open, and no byte waits.
@@ -53,12 +53,12 @@ impl fmt::Display for Broken {
 
 impl error::Error for Broken {}
 
-/// What came is not HTTP: `what` it is.
+/// The bytes are not HTTP: `what` they are.
 pub fn malformed(what: &dyn fmt::Display) -> Broken {
     Broken::Malformed(what.to_string())
 }
 
-/// The reason in an error of the system, while `what` was waited for.
+/// The reason in a system error, while waiting for `what`.
 pub fn broken(error: io::Error, what: &str) -> Broken {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Broken::Reset,

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::host::Host;
 use super::site::Site;
 
-/// A manifest of one chain, for every path. The plugins are called `one`, `two` and `three`, what
-/// stands behind them `app`; those that read a configuration have their own name in it, as `mark`.
+/// A manifest of one chain, for every path. The plugins are called `one`, `two` and `three`, the component
+/// behind them `app`. Guests that read a configuration get their own name in it, as `mark`.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Chain {
@@ -17,11 +17,11 @@ pub struct Chain {
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
 impl Chain {
-    /// Of these guests.
+    /// A chain of these guests.
     pub fn new(plugins: &[&str], app: &str) -> Self {
         let named = NAMES.into_iter().zip(plugins).chain([("app", &app)]);
         let stop = |(name, guest): (&'static str, &&str)| {
-            // The host warns of a grant that is never used.
+            // The host warns about unused grants.
             let reads = guest.starts_with("mark") || guest.starts_with("grants");
             let config = if reads { format!("config.mark = \"{name}\"\n") } else { String::new() };
             (name, (*guest).to_owned(), config)
@@ -36,7 +36,7 @@ impl Chain {
         self
     }
 
-    /// Adds tables of its own to the end.
+    /// Adds tables at the end.
     pub fn and(mut self, tables: &str) -> Self {
         writeln!(self.rest, "{tables}").expect("a string takes all");
         self
@@ -58,7 +58,7 @@ impl Chain {
         )
     }
 
-    /// A host that serves it.
+    /// A host that serves this chain.
     #[track_caller]
     pub fn start(&self) -> Host {
         Site::new(&self.toml()).serve().start()

@@ -1,5 +1,5 @@
-//! The child of a host that compiles: seen from outside, and stopped in the middle of its work, so that
-//! a compile is too slow on any machine.
+//! The compiling child of a host, seen from outside and stopped in the middle of its work, so that a compile
+//! is too slow on any machine.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::PATIENCE;
 
-/// A child that compiles, confined and bounded already, and stopped by SIGSTOP.
+/// A child that compiles, confined and bounded, and stopped by SIGSTOP.
 #[derive(Debug)]
 pub struct Compiler {
     pid: u32,
@@ -18,10 +18,10 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    /// Waits for one of the process with this number and stops it.
+    /// Waits for a compiling child of the process with this number, and stops it.
     ///
     /// # Panics
-    /// When there is none in time.
+    /// When no child comes in time.
     #[track_caller]
     pub fn stopped(host: u32) -> Self {
         let until = Instant::now() + PATIENCE;
@@ -35,7 +35,7 @@ impl Compiler {
         panic!("process {host} compiles nothing");
     }
 
-    /// Stops `pid` if it has given up everything else: from then on it compiles.
+    /// Stops `pid` if it has given up all other rights: from then on it compiles.
     fn stop(pid: u32) -> Option<Self> {
         let number = Pid::from_raw(pid.try_into().expect("a number of a process"))?;
         let pidfd = pidfd_open(number, PidfdFlags::empty()).ok()?;
@@ -44,24 +44,24 @@ impl Compiler {
             return None;
         }
         compiler.signal(Signal::STOP);
-        // One that has just been killed is still there.
+        // A child that has just been killed still has a directory in /proc.
         (!compiler.has_ended()).then_some(compiler)
     }
 
-    /// Sends it a signal; it may have gone.
+    /// Sends it a signal. The child may have gone.
     pub fn signal(&self, signal: Signal) {
         pidfd_send_signal(&self.pidfd, signal).ok();
     }
 
-    /// Whether it has ended, dead or gone.
+    /// Whether it has ended, reaped or not.
     pub fn has_ended(&self) -> bool {
         self.status("State:").is_none_or(|state| state.contains('Z') || state.contains('X'))
     }
 
-    /// Waits until it has.
+    /// Waits until it has ended.
     ///
     /// # Panics
-    /// When it goes on.
+    /// When it does not end in time.
     #[track_caller]
     pub fn expect_end(&self) {
         let until = Instant::now() + PATIENCE;
@@ -71,7 +71,7 @@ impl Compiler {
         }
     }
 
-    /// What the kernel says of it in `/proc/PID/status`.
+    /// A field of `/proc/PID/status`.
     pub fn status(&self, key: &str) -> Option<String> {
         let text = self.proc("status")?;
         text.lines().find(|line| line.starts_with(key)).map(str::to_owned)
@@ -83,11 +83,11 @@ impl Compiler {
     }
 }
 
-/// Children of `parent`.
+/// The children of `parent`.
 fn children(parent: u32) -> Vec<u32> {
     let is_child = |pid: &u32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // Behind the name, which may have spaces in it: the state, then the parent.
+        // After the name, which may have spaces in it: the state, then the parent.
         let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
         rest.split_ascii_whitespace().nth(1) == Some(&parent.to_string())
     };

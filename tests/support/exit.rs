@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::process::{Process, TempPath};
 
-/// How long the outputs may take to end once the process has, or the process once they have.
+/// How long the outputs may stay open after the process has ended, or the process after they have.
 pub(super) const OUTPUT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The end of a host, or of one `host` command.
 ///
-/// Keeps what the host left behind (processes that it started, its socket file) until it is
-/// dropped, so that a test can look at that too.
+/// Keeps the remains of the host (processes that it started, its socket file) until it is dropped, so that a
+/// test can look at those too.
 #[derive(Debug)]
 pub struct Exit {
     /// The exit code, or minus the number of the signal that killed it.
@@ -45,7 +45,7 @@ impl Exit {
         };
         let took = since.elapsed();
         let until = Instant::now() + OUTPUT_PATIENCE;
-        // A successor that shares the outputs keeps them open: then this is what has come so far.
+        // A successor that shares the outputs keeps them open. Then this is the output so far.
         let _closed = process.stdout.wait_closed(until) && process.stderr.wait_closed(until);
         Self {
             code,

@@ -1,11 +1,11 @@
-//! Two versions of a guest, and answers of theirs that are held while one replaces the other.
+//! Two versions of a guest, and responses that are held while one version replaces the other.
 
 use super::host::Host;
 use super::http1::Head;
 use super::raw::Conn;
 use super::wire::{self, assert_broken};
 
-/// Versions a and b, within one kind of guest and from one to the other.
+/// Versions a and b, of one kind of guest and of two kinds.
 pub const PAIRS: [[&str; 2]; 4] = [
     ["version_a_p2", "version_b_p2"],
     ["version_a_p3", "version_b_p3"],
@@ -13,17 +13,17 @@ pub const PAIRS: [[&str; 2]; 4] = [
     ["version_a_p3", "version_b_p2"],
 ];
 
-/// An answer of a version guest, held within its body: its first piece has come.
+/// A response of a version guest, held within its body: the first piece has come.
 #[derive(Debug)]
 pub struct Gate {
     conn: Conn,
     head: Head,
-    /// The version that answers.
+    /// The version that responds.
     pub version: String,
 }
 
 impl Gate {
-    /// The answer to a request on a connection of its own.
+    /// The response to a request on a connection of its own.
     #[track_caller]
     pub fn on(host: &Host) -> Self {
         let mut conn = host.connect();
@@ -35,7 +35,7 @@ impl Gate {
         Self { conn, head, version }
     }
 
-    /// Lets it end, expects all the rest of its own version and gives the connection back.
+    /// Lets the response end, expects the rest in its own version, and returns the connection.
     #[track_caller]
     pub fn open(mut self) -> Conn {
         self.conn.send(wire::LAST_CHUNK).expect("the host reads");
@@ -44,7 +44,7 @@ impl Gate {
         self.conn
     }
 
-    /// Expects that it was broken off.
+    /// Expects that the response breaks off.
     #[track_caller]
     pub fn expect_broken(mut self) {
         assert_broken(self.conn.read_body(&self.head, "POST"));

@@ -7,12 +7,12 @@ use super::raw::Conn;
 /// The preface that opens every connection (RFC 9113, 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The last stream id of the first, warning GOAWAY of a graceful stop.
+/// The last stream id in the first GOAWAY of a graceful stop, which is a warning.
 pub const ANY_STREAM: u32 = 0x7fff_ffff;
 
-/// The code of an end without a fault.
+/// The code of an end without an error.
 pub const NO_ERROR: u32 = 0;
-/// The code of a stream that was not looked at, so that it may be sent again.
+/// The code of a stream that was not processed, so that the client may send its request again.
 pub const REFUSED_STREAM: u32 = 7;
 
 /// The largest window.
@@ -34,7 +34,7 @@ const PRIORITY: u8 = 0x20;
 pub enum Frame {
     /// SETTINGS, or the acknowledgement of ours.
     Settings { ack: bool },
-    /// HEADERS with all its CONTINUATIONs; `status` is nothing in trailers.
+    /// HEADERS with all its CONTINUATIONs. `status` is None in trailers.
     Headers { stream: u32, status: Option<u16>, headers: Fields, end_stream: bool },
     /// DATA, without padding.
     Data { stream: u32, bytes: Vec<u8>, end_stream: bool },
@@ -42,16 +42,16 @@ pub enum Frame {
     GoAway { last: u32, code: u32 },
     /// `RST_STREAM`.
     RstStream { stream: u32, code: u32 },
-    /// PING, or the answer to ours.
+    /// PING, or the acknowledgement of ours.
     Ping { ack: bool, payload: [u8; 8] },
     /// `WINDOW_UPDATE`; stream 0 is the connection.
     WindowUpdate { stream: u32, by: u32 },
-    /// Any other.
+    /// Any other frame.
     Other { kind: u8, stream: u32 },
 }
 
 impl Frame {
-    /// Reads one frame; HEADERS with all that continue it.
+    /// Reads one frame, and HEADERS with all its CONTINUATIONs.
     ///
     /// # Errors
     /// When it does not come whole, or is malformed.

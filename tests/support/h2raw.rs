@@ -1,7 +1,7 @@
 //! An HTTP/2 client that sends frame by frame, for exact schedules.
 //!
 //! It has no flow control of its own: its windows are as large as the protocol allows unless
-//! [`H2::connect_with_window`] says otherwise. Frames that a wait skips are kept for the next one.
+//! [`H2::connect_with_window`] sets another. Frames that a wait skips are kept for the next wait.
 
 use std::collections::VecDeque;
 
@@ -13,7 +13,7 @@ use super::hpack::{self, Fields};
 use super::raw::Conn;
 use super::target::Target;
 
-/// A whole answer.
+/// A whole response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status code.
@@ -27,7 +27,7 @@ pub struct Answer {
 /// One connection. Dropping it closes it.
 #[derive(Debug)]
 pub struct H2 {
-    /// The connection below, for bytes that no method here would send.
+    /// The connection below, for bytes that no method here sends.
     pub conn: Conn,
     ack_pings: bool,
     kept: VecDeque<Frame>,
@@ -40,7 +40,7 @@ impl H2 {
         Self::connect_with_window(target, MAX_WINDOW)
     }
 
-    /// Connects with an own first window for each stream, to be a slow reader.
+    /// Connects with this initial window for each stream, to be a slow reader.
     #[track_caller]
     pub fn connect_with_window(target: impl Into<Target>, window: u32) -> Self {
         match Conn::connect(target) {
@@ -64,7 +64,7 @@ impl H2 {
         h2
     }
 
-    /// Whether PINGs are answered, which they are at first. SETTINGS always are.
+    /// Says whether to acknowledge PINGs, which is the default. SETTINGS are always acknowledged.
     pub fn ack_pings(&mut self, ack: bool) {
         self.ack_pings = ack;
     }
@@ -100,7 +100,7 @@ impl H2 {
         self.send_frame(3, 0, stream, &code.to_be_bytes());
     }
 
-    /// Sends PING, or with `ack` the answer to one.
+    /// Sends PING, or with `ack` the acknowledgement of one.
     #[track_caller]
     pub fn send_ping(&mut self, ack: bool, payload: [u8; 8]) {
         self.send_frame(6, if ack { ACK } else { 0 }, 0, &payload);
@@ -135,7 +135,7 @@ impl H2 {
         self.kept.pop_front().map_or_else(|| self.receive(), Ok)
     }
 
-    /// Waits for the first frame that `wanted` makes something of; others are kept.
+    /// Waits for the first frame that `wanted` accepts, and keeps the others.
     #[track_caller]
     pub fn wait<T>(&mut self, what: &str, wanted: impl Fn(&Frame) -> Option<T>) -> T {
         if let Some(at) = self.kept.iter().position(|frame| wanted(frame).is_some()) {
@@ -152,7 +152,7 @@ impl H2 {
         }
     }
 
-    /// Waits for GOAWAY: its last stream and its code.
+    /// Waits for GOAWAY, and returns its last stream and its code.
     #[track_caller]
     pub fn expect_goaway(&mut self) -> (u32, u32) {
         self.wait("GOAWAY", |frame| match frame {
@@ -161,7 +161,7 @@ impl H2 {
         })
     }
 
-    /// Waits for the reset of `stream`: its code.
+    /// Waits for the reset of `stream`, and returns its code.
     #[track_caller]
     pub fn expect_rst(&mut self, stream: u32) -> u32 {
         self.wait(&format!("reset of stream {stream}"), |frame| match frame {
@@ -170,7 +170,7 @@ impl H2 {
         })
     }
 
-    /// Waits for a PING of the server: its payload. It is answered already unless
+    /// Waits for a PING of the server, and returns its payload. It is already acknowledged unless
     /// [`Self::ack_pings`] is off.
     #[track_caller]
     pub fn expect_ping(&mut self) -> [u8; 8] {
@@ -180,13 +180,13 @@ impl H2 {
         })
     }
 
-    /// Waits for the final head on `stream`: its status.
+    /// Waits for the final head on `stream`, and returns its status.
     #[track_caller]
     pub fn expect_status(&mut self, stream: u32) -> u16 {
         self.expect_head(stream).0
     }
 
-    /// Waits for the next DATA on `stream`: its bytes, and whether they are the last.
+    /// Waits for the next DATA on `stream`, and returns its bytes and whether they are the last.
     #[track_caller]
     pub fn expect_data(&mut self, stream: u32) -> (Vec<u8>, bool) {
         self.wait(&format!("DATA on stream {stream}"), |frame| match frame {
@@ -197,7 +197,7 @@ impl H2 {
         })
     }
 
-    /// Waits for a whole answer on `stream`.
+    /// Waits for a whole response on `stream`.
     #[track_caller]
     pub fn expect_answer(&mut self, stream: u32) -> Answer {
         let (status, headers, mut ended) = self.expect_head(stream);
@@ -254,14 +254,14 @@ impl H2 {
             _ => return Ok(frame),
         };
         match self.conn.send(ack) {
-            // A server that has closed needs it no more: what it sent before is still read.
+            // A server that has closed needs no acknowledgement. Its earlier bytes are still read.
             Ok(()) | Err(Broken::Reset) => Ok(frame),
             Err(e) => Err(e),
         }
     }
 }
 
-/// The fields that every request has; add to them for [`H2::send_fields`].
+/// The fields of every request. Add to them for [`H2::send_fields`].
 pub fn fields<'a>(method: &'a str, path: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![(":method", method), (":scheme", "http"), (":authority", "test"), (":path", path)]
 }

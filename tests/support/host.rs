@@ -19,16 +19,16 @@ use super::scarce::User;
 use super::serve::Serve;
 use super::target::Target;
 
-/// A running host. Dropping it kills it with all that it started.
+/// A running host. Dropping it kills it and all processes that it started.
 #[derive(Debug)]
 pub struct Host {
     process: Process,
     targets: Vec<Target>,
     unix: Option<TempPath>,
     control: Option<TempPath>,
-    /// When it got its latest signal.
+    /// The time of its latest signal.
     told: Mutex<Option<Instant>>,
-    /// Whom it runs as, with what it reads and writes.
+    /// The user that it runs as, with the user's files.
     _user: Option<User>,
 }
 
@@ -38,7 +38,7 @@ impl Host {
         Serve::new(if name.contains('/') { PathBuf::from(name) } else { guest(name) })
     }
 
-    /// One that has been started, once it is ready. `sockets` are its listener and its control socket.
+    /// A host that has been started, once it is ready. `sockets` are its listener and its control socket.
     #[track_caller]
     pub(super) fn ready(
         process: Process,
@@ -77,7 +77,7 @@ impl Host {
         Exit::wait(process, None, Instant::now(), PATIENCE)
     }
 
-    /// The same, run by this command, which takes another and becomes it.
+    /// The same, run by this command, which takes another command and becomes it.
     #[track_caller]
     pub fn run_under<S: AsRef<OsStr>>(
         under: &[OsString],
@@ -87,13 +87,13 @@ impl Host {
         Exit::wait(process, None, Instant::now(), PATIENCE)
     }
 
-    /// Runs `host ctl ARGS...` about this host to its end.
+    /// Runs `host ctl ARGS...` for this host to its end.
     #[track_caller]
     pub fn ctl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Exit {
         self.start_ctl(args).wait_exit()
     }
 
-    /// Starts `host ctl ARGS...` about this host.
+    /// Starts `host ctl ARGS...` for this host.
     pub fn start_ctl<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ctl {
         let mut command = binary();
         command.arg("ctl").arg("--socket").arg(self.control_path()).args(args);
@@ -162,7 +162,7 @@ impl Host {
         self.process.stderr.mark()
     }
 
-    /// Waits for the first log line with `text`, be it there already, and returns it.
+    /// Waits for the first log line with `text`, which may be there already, and returns it.
     #[track_caller]
     pub fn wait_log(&self, text: &str) -> String {
         self.wait_line(text, Mark::START, 1)
@@ -210,7 +210,7 @@ impl Host {
     /// Waits for its end.
     ///
     /// # Panics
-    /// When it does not come within [`PATIENCE`].
+    /// When it does not end within [`PATIENCE`].
     #[track_caller]
     pub fn wait_exit(self) -> Exit {
         self.wait_exit_within(PATIENCE)
@@ -228,7 +228,7 @@ impl Host {
         let stdout = &self.process.stdout;
         let line = stdout.wait_for("", Mark::START, 1, Instant::now() + PATIENCE);
         let Ok(line) = line else {
-            // Its stderr is printed by the drop.
+            // The drop prints its stderr.
             let code = self.process.wait(Instant::now() + OUTPUT_PATIENCE);
             panic!("the host did not become ready: {line:?}, exit {code:?}");
         };
@@ -244,7 +244,7 @@ impl Host {
     }
 }
 
-/// A `host ctl` that runs. Dropping it kills it.
+/// A running `host ctl`. Dropping it kills it.
 #[derive(Debug)]
 pub struct Ctl {
     process: Process,
@@ -259,7 +259,7 @@ impl Ctl {
         line.unwrap_or_else(|missed| panic!("host ctl has not said {text:?}: {missed:?}"))
     }
 
-    /// Whether it has ended by now.
+    /// Whether it has ended.
     pub fn has_ended(&self) -> bool {
         self.process.wait(Instant::now()).is_some()
     }
@@ -267,7 +267,7 @@ impl Ctl {
     /// Waits for its end.
     ///
     /// # Panics
-    /// When it does not come within [`PATIENCE`].
+    /// When it does not end within [`PATIENCE`].
     #[track_caller]
     pub fn wait_exit(self) -> Exit {
         Exit::wait(self.process, None, self.began, PATIENCE)

@@ -1,5 +1,5 @@
-//! As much of HPACK (RFC 7541) as a client needs that allows no dynamic table and reads
-//! printable ASCII: header blocks in, header blocks out.
+//! The parts of HPACK (RFC 7541) for a client that allows no dynamic table and reads printable ASCII: header
+//! blocks in, header blocks out.
 
 /// Fields of a header block, in order.
 pub type Fields = Vec<(String, String)>;
@@ -20,7 +20,7 @@ pub fn encode(fields: &[(&str, &str)]) -> Vec<u8> {
 /// Reads a whole header block.
 ///
 /// # Errors
-/// When it is cut, or uses a dynamic table although none was allowed.
+/// When it is cut off, or uses a dynamic table although the client allowed none.
 pub fn decode(mut block: &[u8]) -> Result<Fields, String> {
     let mut fields = Vec::new();
     while let Some(first) = block.first().copied() {
@@ -33,7 +33,7 @@ pub fn decode(mut block: &[u8]) -> Result<Fields, String> {
                 size => return Err(format!("a dynamic table of {size} bytes")),
             }
         } else {
-            // With (6 bits), without, or never (4 bits) indexing: with no table, all the same.
+            // With (6 bits), without, or never (4 bits) indexing. Without a table these are the same.
             let index = read_integer(&mut block, if first & 0x40 == 0 { 4 } else { 6 })?;
             let name = match index {
                 0 => read_string(&mut block)?,
@@ -108,7 +108,7 @@ fn unhuffman(bytes: &[u8]) -> Result<String, String> {
             return Err(format!("not a Huffman code after {text:?}"));
         }
     }
-    // What is left is padding: fewer than 8 bits, all ones.
+    // The rest is padding: fewer than 8 bits, all ones.
     if length < 8 && code + 1 == 1 << length {
         return Ok(text);
     }

@@ -1,25 +1,25 @@
-//! HTTP/1.1 answers, read strictly: what a careless client would forgive is an error here.
+//! HTTP/1.1 responses, read strictly: any fault is an error, even one that other clients forgive.
 
 use std::fmt;
 
-/// The head of an answer.
+/// The head of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The minor version: 1 for HTTP/1.1.
     pub minor: u8,
     /// The status code.
     pub status: u16,
-    /// The fields, in order, with their names as they came.
+    /// The fields in their order, with names as they were sent.
     pub headers: Vec<(String, String)>,
     /// Every byte, with the empty line.
     pub raw: Vec<u8>,
 }
 
 impl Head {
-    /// Reads the head at the start of `bytes`; nothing while its end is missing.
+    /// Reads the head at the start of `bytes`. None while its end is missing.
     ///
     /// # Errors
-    /// When it is not what RFC 9112 allows a server to send.
+    /// When RFC 9112 does not allow a server to send it.
     pub fn parse(bytes: &[u8]) -> Result<Option<Self>, String> {
         let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
             return Ok(None);
@@ -44,17 +44,17 @@ impl Head {
         self.headers.iter().filter_map(named)
     }
 
-    /// Whether it says `Connection: close`.
+    /// Whether it has `Connection: close`.
     pub fn says_close(&self) -> bool {
         let mut tokens = self.headers_named("connection").flat_map(|value| value.split(','));
         tokens.any(|token| token.trim().eq_ignore_ascii_case("close"))
     }
 }
 
-/// Where the body of an answer ends.
+/// Where the body of a response ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is none, whatever the fields say.
+    /// There is no body, whatever the fields say.
     None,
     /// After this many bytes.
     Length(u64),
@@ -65,10 +65,10 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// The framing of the answer with `head` to a request with `method`.
+    /// The framing of the response with `head` to a request with `method`.
     ///
     /// # Errors
-    /// When two parties could disagree on it.
+    /// When two readers could disagree on it.
     pub fn read(head: &Head, method: &str) -> Result<Self, String> {
         let lengths: Vec<&str> = head.headers_named("content-length").collect();
         let codings: Vec<&str> = head.headers_named("transfer-encoding").collect();
@@ -91,7 +91,7 @@ impl Framing {
 pub struct Body {
     /// Its bytes, without chunk framing.
     pub bytes: Vec<u8>,
-    /// What came after the last chunk.
+    /// The fields after the last chunk.
     pub trailers: Vec<(String, String)>,
 }
 
@@ -102,10 +102,10 @@ impl Body {
     }
 }
 
-/// A whole answer.
+/// A whole response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// Its head. Interim ones (1xx) before it are dropped.
+    /// Its head. Interim heads (1xx) before it are dropped.
     pub head: Head,
     /// Its body.
     pub body: Body,

@@ -1,4 +1,4 @@
-//! Lines that a child writes: read by one thread, waited for by any.
+//! Lines of a child's output: one thread reads them, any thread may wait for them.
 
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Instant;
 
-/// A place in the lines, to wait only for what comes after it.
+/// A place in the lines. A wait may look only at lines after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(usize);
 
@@ -15,7 +15,7 @@ impl Mark {
     pub const START: Self = Self(0);
 }
 
-/// Why a wait for a line ended without it.
+/// Why a wait for a line failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
     /// The stream ended, so the line cannot come any more.
@@ -40,7 +40,7 @@ struct State {
 }
 
 impl Lines {
-    /// Starts to collect the lines of `from`. Bytes that are not UTF-8 are replaced, not refused.
+    /// Starts to collect the lines of `from`. Replaces bytes that are not UTF-8.
     pub fn collect(from: impl Read + Send + 'static) -> Self {
         let lines = Self(Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() }));
         let theirs = lines.clone();
@@ -73,7 +73,7 @@ impl Lines {
         self.0.state.lock().expect("no reader panics while it holds the lines")
     }
 
-    /// The place after the last line that has come so far.
+    /// The place after the last line so far.
     pub fn mark(&self) -> Mark {
         Mark(self.state().lines.len())
     }
@@ -83,7 +83,7 @@ impl Lines {
         self.state().lines.iter().flat_map(|line| [line, "\n"]).collect()
     }
 
-    /// The last line that is not empty, or nothing.
+    /// The last line that is not empty, or an empty text.
     pub fn last(&self) -> String {
         self.state().lines.iter().rfind(|line| !line.is_empty()).cloned().unwrap_or_default()
     }
@@ -117,7 +117,7 @@ impl Lines {
         }
     }
 
-    /// Waits for the end of the stream; false when `until` passes first.
+    /// Waits for the end of the stream. False when `until` passes first.
     pub fn wait_closed(&self, until: Instant) -> bool {
         let mut state = self.state();
         while !state.closed {
@@ -129,7 +129,7 @@ impl Lines {
         true
     }
 
-    /// Waits for a change; nothing when `until` has passed.
+    /// Waits for a change. None when `until` has passed.
     fn wait<'a>(
         &self,
         state: MutexGuard<'a, State>,

@@ -4,12 +4,12 @@ use std::fs;
 
 use super::host::Host;
 
-/// The memory of `host` that is resident now, in KiB.
+/// The resident memory of `host` now, in KiB.
 pub fn resident_kib(host: &Host) -> u64 {
     field(host, "VmRSS:")
 }
 
-/// The most memory that a host has resident, from a moment on.
+/// The peak of a host's resident memory, from a moment on.
 #[derive(Debug)]
 pub struct Peak<'a> {
     host: &'a Host,
@@ -17,14 +17,14 @@ pub struct Peak<'a> {
 }
 
 impl<'a> Peak<'a> {
-    /// That of `host`, from now on: what its start took for a while does not count (proc(5),
+    /// The peak of `host` from now on. Memory that its start used for a while does not count (proc(5),
     /// `clear_refs`).
     pub fn begin(host: &'a Host) -> Self {
         fs::write(format!("/proc/{}/clear_refs", host.pid()), "5").expect("it runs as we do");
         Self { host, before: resident_kib(host) }
     }
 
-    /// How far it was above what the host had at the beginning, in KiB.
+    /// How far the peak is above the host's memory at the beginning, in KiB.
     pub fn grown_kib(&self) -> u64 {
         field(self.host, "VmHWM:").saturating_sub(self.before)
     }

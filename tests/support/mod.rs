@@ -1,4 +1,4 @@
-//! The harness: a running host, clients that see every byte, and a load that forgives nothing.
+//! The harness: a running host, clients that see every byte, and a load that forgives no loss.
 //!
 //! ```ignore
 //! use crate::support::prelude::*;
@@ -18,8 +18,8 @@
 //! }
 //! ```
 //!
-//! Every wait ends by an event. Behind each stands one deadline ([`PATIENCE`]) that only fails the
-//! test. When a test panics, the drop of the host prints its stderr.
+//! Every wait ends with an event. One deadline ([`PATIENCE`]) stands behind each, and only fails the test.
+//! When a test panics, the drop of the host prints its stderr.
 
 #![allow(
     dead_code,
@@ -64,8 +64,8 @@ pub mod wire;
 /// How long any single wait may take before the test fails. No test waits this long and passes.
 pub const PATIENCE: Duration = Duration::from_secs(45);
 
-/// How long a `connect` may take. A filter on new SYNs makes it hang for about a second, until the
-/// kernel repeats the SYN and finds the port closed; this leaves room for one more repeat.
+/// How long a `connect` may take. A filter on new SYNs makes it hang for about a second, until the kernel
+/// repeats the SYN and finds the port closed. This leaves room for one more repeat.
 pub const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// All that a test file needs: `use crate::support::prelude::*;`.

@@ -1,4 +1,4 @@
-//! A good neighbour of a hostile guest, and a client that asks for it all the while.
+//! A component beside a hostile guest, and a client that sends it requests all the while.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,21 +9,21 @@ use super::PATIENCE;
 use super::host::Host;
 use super::raw::Conn;
 
-/// So many answers have to come beside a deed.
+/// This many responses must come while the other guest works.
 const ANSWERS: usize = 9;
 
-/// A client that asks for one path in a loop, each time on a connection of its own. Every answer has
-/// to be `hello_p2`'s. How long they take is measured by `make bench`.
+/// A client that requests one path in a loop, each time on a connection of its own. Every response must be
+/// `hello_p2`'s. `make bench` measures how long they take.
 #[derive(Debug)]
 pub struct Neighbour {
-    /// What was wrong with each.
+    /// The outcome of each request: an error says what was wrong.
     answers: Receiver<Result<(), String>>,
     ended: Arc<AtomicBool>,
     client: Option<JoinHandle<()>>,
 }
 
 impl Neighbour {
-    /// Begins to ask `host` for `path`; returns when it has been answered.
+    /// Begins to request `path` of `host`. Returns after the first response.
     #[track_caller]
     pub fn at(host: &Host, path: &'static str) -> Self {
         let (send, answers) = channel();
@@ -41,15 +41,15 @@ impl Neighbour {
         neighbour
     }
 
-    /// Fails unless every answer since the last time was right, and as many more as count.
+    /// Fails unless all responses since the last call were right, and [`ANSWERS`] more come.
     #[track_caller]
     pub fn expect_well(&self) {
         self.expect_right_so_far();
         self.expect_answers(ANSWERS);
     }
 
-    /// Does `deed`, which has a core for as long as it may, and fails unless answers came meanwhile. A
-    /// guest that is held up until the deed has ended has one at most.
+    /// Runs `deed`, which may use a core all the time, and fails unless responses came meanwhile. A guest
+    /// that waits until the deed has ended gets one response at most.
     #[track_caller]
     pub fn expect_served_beside<T>(&self, deed: impl FnOnce() -> T) -> T {
         self.expect_right_so_far();
@@ -59,7 +59,7 @@ impl Neighbour {
         done
     }
 
-    /// How many have come since the last time.
+    /// The number of responses since the last call.
     #[track_caller]
     fn expect_right_so_far(&self) -> usize {
         let come = self.answers.try_iter();

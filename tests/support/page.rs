@@ -1,8 +1,8 @@
-//! The commands that a page shows, run as they stand there, and their output held against the page's.
+//! Runs the commands of a documentation page as they stand there, and compares their output with the page's.
 //!
 //! A block of a page is ```` ```console ````, with `$ ` before each command and its output below it, or
-//! ```` ```sh ````, with commands that are to end well. `<!-- not run: REASON -->` before a block says why
-//! it is not run. What the reader's machine has in another place is put in by [`Shell::stands_for`].
+//! ```` ```sh ````, with commands that must succeed. `<!-- not run: REASON -->` before a block says why it is not
+//! run. [`Shell::stands_for`] replaces names that differ on this machine.
 
 use std::collections::VecDeque;
 use std::env;
@@ -20,14 +20,14 @@ use super::process::Process;
 /// The root of the repository.
 pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// Before a block that is not run, with the reason.
+/// Stands before a block that is not run, with the reason.
 const NOT_RUN: &str = "<!-- not run: ";
 
 /// One command of a block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     pub command: String,
-    /// None of ```` ```sh ````: it has to end well, whatever it prints.
+    /// None in ```` ```sh ````, where the command must succeed and may print anything.
     pub output: Option<String>,
 }
 
@@ -42,14 +42,14 @@ impl Page {
     /// The page at this path below the root of the repository.
     ///
     /// # Panics
-    /// When a block is said not to be run without a reason.
+    /// When a block is marked as not run without a reason.
     #[track_caller]
     pub fn open(name: &str) -> Self {
         let text = fs::read_to_string(Path::new(ROOT).join(name)).expect("the page is there");
         Self { name: name.to_owned(), blocks: blocks(&text) }
     }
 
-    /// Whether there is nothing to run, or nothing any more.
+    /// Whether no block is left to run.
     pub fn is_done(&self) -> bool {
         self.blocks.is_empty()
     }
@@ -60,13 +60,13 @@ impl Page {
         self.run_with(shell, |_, _| {});
     }
 
-    /// The same; `before` is called ahead of each command with its number, counted from 0.
+    /// The same. Calls `before` ahead of each command with its number, counted from 0.
     #[track_caller]
     pub fn run_with(&mut self, shell: &mut Shell, before: impl FnMut(usize, &mut Shell)) {
         self.steps(shell, before, |_| {});
     }
 
-    /// The same; `act` is called once a command has printed `text`, which each has to do or to be over.
+    /// The same. Calls `act` after each command has printed `text` or has ended.
     #[track_caller]
     pub fn run_until(&mut self, shell: &mut Shell, text: &str, mut act: impl FnMut()) {
         let patience = || Instant::now() + PATIENCE;
@@ -103,7 +103,7 @@ impl Page {
         }
     }
 
-    /// Fails if a block is left: one that is neither run nor said not to be.
+    /// Fails if a block is left that is neither run nor marked as not run.
     #[track_caller]
     pub fn expect_end(self) {
         let left: Vec<_> =
@@ -112,7 +112,7 @@ impl Page {
     }
 }
 
-/// The blocks of `text` with their lines, less those that are said not to be run.
+/// The blocks of `text` with their lines, without those that are marked as not run.
 pub fn blocks(text: &str) -> VecDeque<(usize, Vec<Step>)> {
     let mut blocks = VecDeque::new();
     let mut lines = text.lines().enumerate();
@@ -137,7 +137,7 @@ fn plain<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Step> {
     commands.map(|line| Step { command: line.to_owned(), output: None }).collect()
 }
 
-/// The commands of a block of ```` ```console ````, each with what stands below it.
+/// The commands of a block of ```` ```console ````, each with the output below it.
 fn shown<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for line in lines {
@@ -151,8 +151,8 @@ fn shown<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<Step> {
     steps
 }
 
-/// Whether `printed` is what a page shows, in which `…` stands for anything, and in a line of its own for any
-/// lines.
+/// Whether `printed` is the output that a page shows. There `…` stands for any text, and on a line of its own
+/// for any lines.
 pub fn matches(shown: &str, printed: &str) -> bool {
     let (shown, printed) = (plain_words(shown).replace("\n…\n", "\n…"), plain_words(printed));
     let Some((first, rest)) = shown.split_once('…') else { return shown == printed };
@@ -166,7 +166,7 @@ pub fn matches(shown: &str, printed: &str) -> bool {
     left.ends_with(last)
 }
 
-/// `text` with one space between words, and without what is never the same twice: times become `TIME`,
+/// `text` with one space between words, and with placeholders for parts that always differ: times become `TIME`,
 /// digests and other long hexadecimal numbers `HEX1`, `HEX2`, each its own.
 fn plain_words(text: &str) -> String {
     let mut numbers: Vec<&str> = Vec::new();
@@ -196,7 +196,7 @@ fn plain_words(text: &str) -> String {
     plain
 }
 
-/// `87ms`, `1.2s`; `2.625`, as in `stopped in 2.625 s`.
+/// Times such as `87ms` and `1.2s`, and `2.625`, as in `stopped in 2.625 s`.
 fn is_time(word: &str) -> bool {
     let number = word.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let is_number = !number.is_empty() && number.parse::<f64>().is_ok();
@@ -206,12 +206,12 @@ fn is_time(word: &str) -> bool {
     }
 }
 
-/// What a reader types into, in a folder of its own. `/srv` is a folder in it, `host` the host that was
-/// built, and `host ctl` finds the hosts that were started here and no others.
+/// A reader's shell, in a folder of its own. `/srv` is a folder in it, `host` is the built host, and `host ctl`
+/// finds only the hosts that this shell started.
 #[derive(Debug)]
 pub struct Shell {
     folder: Folder,
-    /// What a page writes, and what stands for it here.
+    /// Words of the page, and their replacements here.
     words: Vec<(String, String)>,
     code: i32,
     hosts: Vec<Host>,
@@ -225,13 +225,13 @@ impl Shell {
         Self { folder, words: vec![("/srv/".into(), srv)], code: 0, hosts: Vec::new() }
     }
 
-    /// What the page calls `word` is `here`. The latest wins.
+    /// Replaces `word` of the page with `here`. The latest replacement wins.
     pub fn stands_for(&mut self, word: &str, here: &str) {
         self.words.retain(|(known, _)| known != word);
         self.words.push((word.to_owned(), here.to_owned()));
     }
 
-    /// A path of the page: `/srv/app.wasm`, or one in the folder where commands are run.
+    /// A path of the page: `/srv/app.wasm`, or one in the folder of the shell.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name.strip_prefix('/').unwrap_or(name))
     }
@@ -248,8 +248,8 @@ impl Shell {
         fs::write(path, bytes).expect("the folder takes files");
     }
 
-    /// Starts `host serve ARGS...`, of whose words none has a space in it. `PID` is its number from now on,
-    /// and 127.0.0.1:8080 its address.
+    /// Starts `host serve ARGS...`, with no space in any of its words. From now on `PID` is its process
+    /// number, and 127.0.0.1:8080 its address.
     #[track_caller]
     pub fn serve(&mut self, args: &[&str]) -> &Host {
         let (served, args) = args.split_first().expect("something is served");
@@ -273,7 +273,7 @@ impl Shell {
         self.hosts.last().expect("one was started")
     }
 
-    /// Kills all hosts that were started here.
+    /// Kills all hosts that this shell started.
     pub fn kill_hosts(&mut self) {
         self.hosts.clear();
         fs::remove_dir_all(self.runtime()).ok();
@@ -285,8 +285,8 @@ impl Shell {
         runtime
     }
 
-    /// Runs `command` to its end: its exit code, and what it has printed in the words of the page. One that
-    /// serves goes on.
+    /// Runs `command` to its end. Returns its exit code, and its output in the words of the page. A command
+    /// that serves goes on.
     #[track_caller]
     fn run(&mut self, command: &str, meanwhile: impl FnOnce(&Process)) -> (i32, String) {
         let command = command.split(" # ").next().unwrap_or(command).trim_end();
@@ -298,7 +298,7 @@ impl Shell {
         for (word, here) in &self.words {
             typed = typed.replace(word, here);
         }
-        // `$?` is that of the command before.
+        // `$?` is the exit code of the command before.
         let script = format!("exec 2>&1; (exit {}); {typed}", self.code);
         let process = Process::spawn(self.bash().args(["-c", &script]));
         meanwhile(&process);
@@ -312,7 +312,7 @@ impl Shell {
         (self.code, printed)
     }
 
-    /// A shell with the host that was built before all others of that name.
+    /// A shell that finds the built host before any other.
     fn bash(&self) -> Command {
         let built = Path::new(env!("CARGO_BIN_EXE_host")).parent().expect("it is in a folder");
         let path = env::var("PATH").expect("there is a PATH");

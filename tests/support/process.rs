@@ -1,5 +1,5 @@
-//! A child process: signals that cannot hit a stranger, an end that is awaited without polling,
-//! and no way to leave it behind. When a test panics, the drop prints the child's stderr.
+//! A child process. Its signals cannot hit another process, its end is awaited without polling, and no test
+//! leaves it behind. When a test panics, the drop prints the child's stderr.
 
 use std::io::Read;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -20,14 +20,14 @@ use super::lines::Lines;
 
 /// A child in a process group of its own.
 ///
-/// It is reaped by the drop only, which kills the whole group first: until then no other process can
-/// get its number, so neither a signal nor the kill can hit another process.
+/// Only the drop reaps it, after it has killed the whole group. Until then no other process can get its
+/// number, so neither a signal nor the kill can hit another process.
 pub struct Process {
     child: Child,
     pidfd: OwnedFd,
-    /// What it has written to stdout.
+    /// Its stdout.
     pub stdout: Lines,
-    /// What it has written to stderr.
+    /// Its stderr.
     pub stderr: Lines,
 }
 
@@ -55,7 +55,7 @@ impl Process {
         let mut child = command
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {:?}: {e}", command.get_program()));
-        // The command has our end of the pipe, which would keep it open.
+        // The command holds our end of the pipe, which would keep the pipe open.
         command.stderr(Stdio::null());
         let stdout = Lines::collect(child.stdout.take().expect("piped"));
         let stderr = Lines::collect(reader);
@@ -68,7 +68,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Sends `signal` to it alone. One that has ended already is no error: the exit tells.
+    /// Sends `signal` to this process only. Does nothing if the process has ended; its exit code shows that.
     pub fn signal(&self, signal: Signal) {
         match pidfd_send_signal(&self.pidfd, signal) {
             Ok(()) | Err(Errno::SRCH) => {}
@@ -76,8 +76,8 @@ impl Process {
         }
     }
 
-    /// Waits for its end: its exit code, or minus the number of the signal that killed it.
-    /// Nothing when `until` passes first.
+    /// Waits for its end. Returns its exit code, or minus the number of the signal that killed it. None when
+    /// `until` passes first.
     pub fn wait(&self, until: Instant) -> Option<i32> {
         loop {
             let left = until.saturating_duration_since(Instant::now());
@@ -92,7 +92,7 @@ impl Process {
         }
     }
 
-    /// Its end if it has ended, without reaping it.
+    /// Its exit code if it has ended, without reaping it.
     fn status(&self) -> io::Result<Option<i32>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), options)?;
@@ -102,7 +102,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Not reaped yet, so the number is still its own. Both can only fail when it is gone.
+        // Not reaped yet, so the number is still its own. Both calls fail only when it is gone.
         kill_process_group(pid(&self.child), Signal::KILL).ok();
         self.child.wait().ok();
         if thread::panicking() {
@@ -119,7 +119,7 @@ impl fmt::Debug for Process {
     }
 }
 
-/// A file that is removed, should it be there, when this is dropped.
+/// A path that is removed on drop, if it exists.
 #[derive(Debug)]
 pub struct TempPath(pub PathBuf);
 

@@ -1,4 +1,4 @@
-//! A client that sends exactly the bytes it is given and reads HTTP/1.1 answers strictly.
+//! A client that sends exactly the given bytes and reads HTTP/1.1 responses strictly.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
@@ -14,14 +14,14 @@ use super::http1::{Body, Framing, Head, Response, chunk_size, field};
 use super::target::Target;
 use super::{CONNECT_PATIENCE, PATIENCE};
 
-/// The largest head and the longest chunk line that is still waited for.
+/// The largest head and the longest chunk line that the client reads.
 const MAX_HEAD: usize = 256 << 10;
 
 /// One connection. Dropping it closes it.
 #[derive(Debug)]
 pub struct Conn {
     socket: Socket,
-    /// Read from the socket, not yet asked for.
+    /// Bytes from the socket that no call has taken yet.
     buffer: Vec<u8>,
     trailers: Vec<(String, String)>,
     patience: Duration,
@@ -31,7 +31,7 @@ impl Conn {
     /// Connects within [`CONNECT_PATIENCE`].
     ///
     /// # Errors
-    /// Those of the system: refused, timed out, for a Unix socket also not found.
+    /// Errors of the system: refused, timed out, and for a Unix socket also not found.
     pub fn connect(target: impl Into<Target>) -> io::Result<Self> {
         let socket = target.into().connect(CONNECT_PATIENCE)?;
         socket.set_write_timeout(Some(PATIENCE))?;
@@ -43,14 +43,14 @@ impl Conn {
         Self { socket, buffer: Vec::new(), trailers: Vec::new(), patience: PATIENCE }
     }
 
-    /// Two connections joined to each other, to try the client itself.
+    /// Two connections joined to each other, to test the client itself.
     pub fn pair() -> io::Result<(Self, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
         let (buffer, trailers) = (Vec::new(), Vec::new());
         Ok((Self { socket: ours.into(), buffer, trailers, patience: PATIENCE }, theirs))
     }
 
-    /// Waits at most `patience` in each of the calls that follow.
+    /// Waits at most `patience` in each later call.
     pub fn patient(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -59,17 +59,17 @@ impl Conn {
     /// Sends all of `bytes`.
     ///
     /// # Errors
-    /// When the peer has reset or does not read for too long.
+    /// When the peer has reset the connection, or does not read for too long.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Broken> {
         self.socket.write_all(bytes.as_ref()).map_err(|e| broken(e, "room to send"))
     }
 
-    /// A second handle to send with, from another thread.
+    /// A second handle for sending, from another thread.
     pub fn writer(&self) -> Socket {
         self.socket.try_clone().expect("a socket can be cloned")
     }
 
-    /// Sends FIN: no byte follows, but answers are still read.
+    /// Sends FIN. No byte follows, but responses are still read.
     pub fn half_close(&self) {
         self.socket.shutdown(Shutdown::Write).expect("a connected socket can be half closed");
     }
@@ -79,7 +79,7 @@ impl Conn {
         self.socket.set_linger(Some(Duration::ZERO)).expect("linger can be set");
     }
 
-    /// Sends a bare `GET` and reads the whole answer.
+    /// Sends a bare `GET` and reads the whole response.
     ///
     /// # Errors
     /// As [`Self::send`] and [`Self::read_response`].
@@ -88,7 +88,7 @@ impl Conn {
         self.read_response("GET")
     }
 
-    /// Reads one head, be it interim (1xx) or final.
+    /// Reads one head, interim (1xx) or final.
     ///
     /// # Errors
     /// When it does not come whole, or is malformed.
@@ -104,7 +104,7 @@ impl Conn {
         }
     }
 
-    /// Reads the body that belongs to `head`, the answer to a request with `method`.
+    /// Reads the body after `head`, the response to a request with `method`.
     ///
     /// # Errors
     /// When it does not come whole: fewer bytes than promised, a bad chunk, no last chunk, or a
@@ -130,7 +130,7 @@ impl Conn {
         }
     }
 
-    /// Reads one whole final answer to a request with `method`.
+    /// Reads one whole final response to a request with `method`.
     ///
     /// # Errors
     /// As [`Self::read_head`] and [`Self::read_body`].
@@ -144,8 +144,8 @@ impl Conn {
         }
     }
 
-    /// Reads one chunk of a chunked body, as the peer cut it; nothing for the last one, whose
-    /// trailers [`Self::take_trailers`] then gives.
+    /// Reads one chunk of a chunked body, as the peer cut it. None for the last one; then
+    /// [`Self::take_trailers`] has its trailers.
     ///
     /// # Errors
     /// When it does not come whole, or is malformed.
@@ -186,7 +186,7 @@ impl Conn {
         Ok(self.buffer.drain(..length).collect())
     }
 
-    /// Reads up to the end of the connection, whichever way it ends.
+    /// Reads up to the end of the connection, in order or by a reset.
     ///
     /// # Errors
     /// When it does not end.
@@ -206,7 +206,7 @@ impl Conn {
     /// Waits for the peer's FIN, with no byte before it.
     ///
     /// # Errors
-    /// When bytes come, a reset, or nothing.
+    /// When bytes come, or a reset, or no FIN.
     pub fn wait_fin(&mut self) -> Result<(), Broken> {
         match self.read_to_end()? {
             (bytes, Ended::Fin) if bytes.is_empty() => Ok(()),
@@ -225,7 +225,7 @@ impl Conn {
         }
     }
 
-    /// Fails unless the connection ends, and gives the bytes before the end.
+    /// Fails unless the connection ends. Returns the bytes before the end.
     #[track_caller]
     pub fn expect_reset_or_eof(&mut self) -> (Vec<u8>, Ended) {
         match self.read_to_end() {
@@ -234,7 +234,7 @@ impl Conn {
         }
     }
 
-    /// What the connection holds right now. Does not wait, takes nothing away.
+    /// The state of the connection now. Does not wait or take bytes.
     pub fn glance(&self) -> Glance {
         if !self.buffer.is_empty() {
             return Glance::Bytes;
@@ -276,7 +276,7 @@ impl Conn {
         Ok(())
     }
 
-    /// Reads what there is, at least one byte, by `until`; `what` is what is missing.
+    /// Reads the available bytes, at least one, by `until`. `what` names the missing part.
     fn fill(&mut self, until: Instant, what: &str) -> Result<(), Broken> {
         let left = until.saturating_duration_since(Instant::now());
         let left = left.max(Duration::from_millis(1));

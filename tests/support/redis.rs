@@ -21,7 +21,7 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// A new one, empty; nothing, and a sentence on stdout, where the program is not installed.
+    /// A new, empty server. Where the program is not installed, prints a sentence to stdout and returns None.
     pub fn start() -> Option<Self> {
         let installed = Command::new("redis-server").arg("--version").output().is_ok();
         if !installed {
@@ -33,17 +33,17 @@ impl Redis {
         Some(Self { process, folder })
     }
 
-    /// Kills it and starts another in its place, with what it had written down: nothing.
+    /// Kills it and starts another in its place, which is empty.
     pub fn restart(&mut self) {
         self.process = spawn(&self.folder.join("redis.sock"), &self.folder.join(""));
     }
 
-    /// What a manifest calls it.
+    /// Its URL in a manifest.
     pub fn url(&self) -> String {
         format!("unix://{}", text(&self.folder.join("redis.sock")))
     }
 
-    /// Runs `redis-cli ARGS...`, and gives what it says.
+    /// Runs `redis-cli ARGS...`, and returns its output.
     pub fn cli(&self, args: &[&str]) -> String {
         let mut command = Command::new("redis-cli");
         command.arg("-s").arg(self.folder.join("redis.sock")).args(args);
@@ -69,8 +69,8 @@ fn spawn(socket: &Path, folder: &Path) -> Process {
     process
 }
 
-/// As much of a Redis server as answers to buckets with nothing in them, and may refuse to. Needs no
-/// program. Its threads end with the test.
+/// A small part of a Redis server: it responds for empty buckets, and may refuse clients. Needs no program. Its
+/// threads end with the test.
 #[derive(Debug)]
 pub struct Fake {
     port: u16,
@@ -84,7 +84,7 @@ struct Shared {
 }
 
 impl Fake {
-    /// One that lets everybody in.
+    /// A server that refuses no client.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
@@ -101,23 +101,23 @@ impl Fake {
         Self { port, shared }
     }
 
-    /// What a manifest calls it.
+    /// Its URL in a manifest.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Closes all connections, and from now on answers new ones with this error, if any.
+    /// Closes all connections. From now on responds to new ones with this error, if there is one.
     pub fn refuse(&self, refusal: Option<&'static str>) {
         let mut shared = self.shared.lock().expect("nobody panics with it");
         shared.refusal = refusal;
         for stream in shared.open.drain(..) {
-            // The client may have been first.
+            // The client may have closed it first.
             stream.shutdown(Shutdown::Both).ok();
         }
     }
 }
 
-/// Until the connection ends.
+/// Serves a connection until it ends.
 fn talk(mut stream: BufReader<TcpStream>, refusal: Option<&str>) {
     while let Some(name) = command(&mut stream) {
         let answer = match (&*name.to_ascii_uppercase(), refusal) {

@@ -1,6 +1,6 @@
-//! Strict clients beside changes, in rounds: requests are counted, not timed. A change is asked for in
-//! the middle of each round, and the next round is opened by its outcome. So every change has requests
-//! in flight.
+//! Strict clients beside changes, in rounds. Rounds count requests and measure no time: each change is asked
+//! for in the middle of a round, and its outcome opens the next round. So every change has requests in
+//! flight.
 
 use std::ops::RangeInclusive;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -9,24 +9,24 @@ use std::time::Instant;
 
 use super::PATIENCE;
 
-/// Where the run stands.
+/// The progress of the run.
 #[derive(Default)]
 pub struct State {
     /// Requests that may be sent.
     open: usize,
     taken: usize,
-    /// Requests that were answered.
+    /// Requests that got their response.
     pub answered: usize,
     /// Changes that have been asked for.
     begun: usize,
     /// Changes whose outcome is known.
     pub over: usize,
-    /// Answers that came while a change was under way.
+    /// Responses that came while a change was under way.
     pub meanwhile: usize,
     failed: bool,
 }
 
-/// So many changes, and one round of requests more.
+/// A number of changes, with a round of requests for each, and one more round.
 pub struct Rounds {
     changes: usize,
     each: usize,
@@ -43,7 +43,7 @@ pub struct Ticket {
     known: usize,
 }
 
-/// Ends the run when a client fails.
+/// Ends the run when its holder fails.
 pub struct Alarm<'a>(&'a Rounds);
 
 impl Drop for Alarm<'_> {
@@ -55,22 +55,22 @@ impl Drop for Alarm<'_> {
 }
 
 impl Rounds {
-    /// `changes` of them, with rounds of `each` requests.
+    /// `changes` changes, with rounds of `each` requests.
     pub fn new(changes: usize, each: usize) -> Self {
         Self { changes, each, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// All requests that there will be.
+    /// The number of all requests.
     pub fn requests(&self) -> usize {
         (self.changes + 1) * self.each
     }
 
-    /// To be held by who takes part.
+    /// An alarm that each participant of the run holds.
     pub fn alarm(&self) -> Alarm<'_> {
         Alarm(self)
     }
 
-    /// Where it stands.
+    /// The progress now.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nobody panics while it holds the state")
     }
@@ -80,7 +80,7 @@ impl Rounds {
         self.changed.notify_all();
     }
 
-    /// Waits until `ready`, the run has failed (then it gives nothing), or for too long.
+    /// Waits until `ready`. None if the run has failed. Fails the run if that takes too long.
     fn wait(&self, ready: impl Fn(&State) -> bool) -> Option<MutexGuard<'_, State>> {
         let until = Instant::now() + PATIENCE;
         let mut state = self.state();
@@ -95,7 +95,7 @@ impl Rounds {
         (!state.failed).then_some(state)
     }
 
-    /// The right to the next request; nothing when all have been sent.
+    /// The right to the next request. None when all have been sent.
     pub fn ticket(&self) -> Option<Ticket> {
         let all = self.requests();
         let mut state = self.wait(|state| state.taken < state.open || state.taken == all)?;
@@ -107,8 +107,8 @@ impl Rounds {
         Some(ticket)
     }
 
-    /// The request was answered: `fits` says whether as it should be after so many changes. It must
-    /// be so for a moment at which the request was in flight.
+    /// Counts a response. `fits` says whether it is right after a number of changes. It must be right for a
+    /// moment at which the request was in flight.
     #[track_caller]
     pub fn judge(&self, ticket: Ticket, what: &str, fits: impl Fn(usize) -> bool) {
         let (begun, over) = {

@@ -1,4 +1,4 @@
-//! A host that has little: as another user, whose threads are limited, or in a cgroup of its own.
+//! A host with few resources: as a user with a limit on threads, or in a cgroup of its own.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,19 +16,19 @@ use super::app::Folder;
 use super::host::Host;
 use super::serve::Serve;
 
-/// Users that no person is: the limit on threads counts all of a user's, and does not bind root.
+/// User numbers without a person: the limit on threads counts all threads of a user, and does not bind root.
 const FIRST_UID: u32 = 200_000;
 
 /// A user of the test's own.
 #[derive(Debug)]
 pub struct User {
     uid: u32,
-    /// Its own to write to.
+    /// The folder that the user may write to.
     pub folder: Folder,
 }
 
 impl User {
-    /// A new one. None where only root could become it, which is said.
+    /// A new user. None without root, which it prints.
     pub fn new() -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         if !geteuid().is_root() {
@@ -42,7 +42,7 @@ impl User {
         Some(Self { uid, folder })
     }
 
-    /// What runs a command as this user, with these limits of prlimit(1).
+    /// The command that runs another as this user, with these limits of prlimit(1).
     pub fn with(&self, limits: &[&str]) -> Vec<OsString> {
         let uid = self.uid.to_string();
         let mut words = vec!["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups"];
@@ -59,30 +59,30 @@ impl User {
     pub fn limit(&self, host: &Host, limit: &str) {
         let words = self.with(&["--pid", &host.pid().to_string(), limit]);
         let (first, rest) = words.split_first().expect("there are some");
-        // Without a command behind it.
+        // Without a command after it.
         let rest = rest.iter().filter(|word| *word != "--");
         let status = Command::new(first).args(rest).status().expect("prlimit runs");
         assert!(status.success(), "{words:?}");
     }
 
-    /// `serve` as this user, who gets a copy of what is served: the original may lie where only we get.
+    /// Runs `serve` as this user, with a copy of the component: the original may lie where only we can read.
     pub fn runs(&self, serve: Serve) -> Serve {
         self.serve(serve.serving_a_copy_in(&self.folder), &[])
     }
 
-    /// `serve` as this user, with these limits and a code cache of its own.
+    /// Runs `serve` as this user, with these limits and a code cache of its own.
     pub fn serve(&self, serve: Serve, limits: &[&str]) -> Serve {
         let cache: OsString = self.folder.join("cache").into();
         serve.under(self.with(limits)).args(["--cache-dir".into(), cache])
     }
 }
 
-/// The threads of a host.
+/// The number of a host's threads.
 pub fn threads(host: &Host) -> usize {
     fs::read_dir(format!("/proc/{}/task", host.pid())).expect("it runs").count()
 }
 
-/// A cgroup of the test's own. Dropping it removes it, once no process is in it any more.
+/// A cgroup of the test's own. Dropping it removes it, once it has no process any more.
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
@@ -90,7 +90,7 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// One with this controller. None where it cannot be made, which is said.
+    /// A cgroup with this controller. None where it cannot be made, which it prints.
     pub fn new(controller: &str) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -110,20 +110,20 @@ impl Cgroup {
         }
     }
 
-    /// Sets what it may have.
+    /// Sets a limit.
     pub fn set(&self, v1: &str, v2: &str, to: u64) {
         let file = if self.version == 1 { v1 } else { v2 };
         fs::write(self.path.join(file), to.to_string()).expect("the kernel takes a limit");
     }
 
-    /// What it has by now.
+    /// Reads a number.
     pub fn get(&self, v1: &str, v2: &str) -> u64 {
         let file = if self.version == 1 { v1 } else { v2 };
         let text = fs::read_to_string(self.path.join(file)).expect("the kernel tells");
         text.trim().parse().expect("a number")
     }
 
-    /// What runs a command in it.
+    /// The command that runs another in this cgroup.
     pub fn within(&self) -> Vec<OsString> {
         let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.path.display());
         ["sh".into(), "-c".into(), script, "sh".into()].map(OsString::from).into()
@@ -133,7 +133,7 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         let until = Instant::now() + PATIENCE;
-        // Those in it have been killed, and are gone in a moment.
+        // Its processes have been killed, and are gone in a moment.
         while fs::remove_dir(&self.path).is_err() && Instant::now() < until && !thread::panicking()
         {
             thread::yield_now();

@@ -1,4 +1,4 @@
-//! A host that is to be started, with all that its command line and its surroundings are to be.
+//! A host to be started, with its command line and its environment.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -17,7 +17,7 @@ use super::host::Host;
 use super::process::{Process, TempPath};
 use super::scarce::User;
 
-/// A pipe or a terminal in place of the usual pipe.
+/// A pipe or a terminal in place of the usual pipe for stderr.
 struct Stderr {
     writer: OwnedFd,
     reader: Box<dyn Read + Send>,
@@ -46,7 +46,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// One that will serve the file `app`, on a port of 127.0.0.1 that the kernel chooses.
+    /// A host that will serve the file `app`, on a port of 127.0.0.1 that the kernel chooses.
     pub(super) fn new(app: PathBuf) -> Self {
         Self {
             program: BINARY.into(),
@@ -74,13 +74,13 @@ impl Serve {
         self
     }
 
-    /// Is run by this command, which takes another and becomes it: `setpriv`, `prlimit`, `env`.
+    /// Has the host run by this command, which takes another and becomes it: `setpriv`, `prlimit`, `env`.
     pub fn under<S: Into<OsString>>(mut self, command: impl IntoIterator<Item = S>) -> Self {
         self.under.splice(0..0, command.into_iter().map(Into::into));
         self
     }
 
-    /// Runs as a user who has no right of root's. Where we are not root, we are one already.
+    /// Runs as a user without any right of root's. If we are not root, our own user is such a user.
     pub fn unprivileged(self) -> Self {
         let user = geteuid().is_root().then(User::new).flatten();
         let serve = match &user {
@@ -90,7 +90,7 @@ impl Serve {
         Self { user, ..serve }
     }
 
-    /// Serves a copy of what it would have served, in `folder`.
+    /// Serves a copy of its component, in `folder`.
     pub(super) fn serving_a_copy_in(mut self, folder: &Folder) -> Self {
         let name = self.app.file_name().and_then(OsStr::to_str).expect("a file of ours");
         let copy = folder.join(name);
@@ -99,7 +99,7 @@ impl Serve {
         self
     }
 
-    /// Gives it `writer` as its stderr, and reads its log from `reader`.
+    /// Uses `writer` as its stderr, and reads its log from `reader`.
     pub fn stderr(
         mut self,
         writer: impl Into<OwnedFd>,
@@ -110,21 +110,21 @@ impl Serve {
         self
     }
 
-    /// Listens on a Unix socket too. Its path is new, short, and removed in the end.
+    /// Listens on a Unix socket too. Its path is new and short, and removed at the end.
     pub fn unix(mut self) -> Self {
         self.unix = Some(new_socket());
         self
     }
 
-    /// Has a control socket, for [`Host::ctl`]. Its path is new, short, and removed in the end. Without
-    /// this, without `--control` and without a runtime directory of the test's own there is none: a
-    /// test may not meet the hosts of others.
+    /// Has a control socket, for [`Host::ctl`]. Its path is new and short, and removed at the end. Without
+    /// this, without `--control` and without a runtime directory of the test's own there is no control
+    /// socket, so that a test does not meet other hosts.
     pub fn control(mut self) -> Self {
         self.control = Some(new_socket());
         self
     }
 
-    /// Starts the host from another file than the one that was built.
+    /// Starts the host from another file than the built one.
     pub fn program(mut self, program: &Path) -> Self {
         program.clone_into(&mut self.program);
         self
@@ -139,14 +139,14 @@ impl Serve {
     /// Starts the host and waits for its ready line.
     ///
     /// # Panics
-    /// When it ends or stays silent instead; its stderr is in the message.
+    /// When it ends or stays silent instead. The message has its stderr.
     #[track_caller]
     pub fn start(self) -> Host {
         let (process, Self { unix, control, user, .. }) = self.spawn();
         Host::ready(process, [unix, control], user)
     }
 
-    /// Starts the host, which is to end by itself.
+    /// Starts a host that must end by itself.
     #[track_caller]
     pub fn start_in_vain(self) -> Exit {
         let (process, _serve) = self.spawn();
@@ -167,7 +167,7 @@ impl Serve {
             arg == "--no-cache" || arg.starts_with("--cache-dir")
         };
         if !self.args.iter().any(caches) {
-            // Ours, so that a test neither fills nor depends on the cache of the user.
+            // Our own, so that a test neither fills nor depends on the user's cache.
             command.args(["--cache-dir", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache")]);
         }
         if let Some(path) = &self.control {

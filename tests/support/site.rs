@@ -1,4 +1,4 @@
-//! A manifest with the files that it names, in a folder of its own.
+//! A manifest with its files, in a folder of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::serve::Serve;
 /// A manifest, `host.toml` in a folder with the files that it names by relative paths.
 #[derive(Debug)]
 pub struct Site {
-    /// Where it is, for files beside it.
+    /// Its folder, for files beside it.
     pub folder: Folder,
     path: PathBuf,
 }
@@ -22,7 +22,7 @@ impl Site {
         Self::with(manifest, &[])
     }
 
-    /// The same, and for each of `files` its name and the guest that is in it.
+    /// The same, with these files: for each its name and its guest.
     pub fn with(manifest: &str, files: &[(&str, &str)]) -> Self {
         let folder = Folder::new();
         let path = folder.join("host.toml");
@@ -32,8 +32,8 @@ impl Site {
         site
     }
 
-    /// A host that will serve it. It listens where the harness says: its `addr` does not count
-    /// without [`Serve::no_tcp`].
+    /// A host that will serve it. The harness chooses where it listens: the manifest's `addr` counts only with
+    /// [`Serve::no_tcp`].
     pub fn serve(&self) -> Serve {
         Host::serve(self.text())
     }
@@ -48,7 +48,7 @@ impl Site {
         text(&self.folder.join(name)).to_owned()
     }
 
-    /// Replaces the manifest by one with this text, in which guests are named as for [`Site::new`].
+    /// Replaces the manifest by this text. It names guests as in [`Site::new`].
     pub fn write(&self, manifest: &str) {
         self.put_bytes("host.toml", filled(manifest).as_bytes());
     }
@@ -63,9 +63,9 @@ impl Site {
         self.put_bytes(name, text.as_bytes());
     }
 
-    /// Puts these bytes into the file `name`, by a rename: no reader sees half of it.
+    /// Puts these bytes into the file `name` by a rename, so that no reader sees half of it.
     pub fn put_bytes(&self, name: &str, bytes: &[u8]) {
-        // No component's, and in a place that --watch takes for no change of one.
+        // It belongs to no component, and --watch does not take it for a change of one.
         let new = self.folder.join(&format!("{name}.new"));
         let parent = new.parent().expect("a file is in a folder");
         fs::create_dir_all(parent).expect("a folder can be made");
@@ -73,7 +73,7 @@ impl Site {
         fs::rename(&new, self.folder.join(name)).expect("a file can be replaced");
     }
 
-    /// Whether a file `name` is there, of whatever kind.
+    /// Whether a file `name` exists, of any kind.
     pub fn has(&self, name: &str) -> bool {
         Path::new(&self.file(name)).symlink_metadata().is_ok()
     }
@@ -100,8 +100,8 @@ pub fn route(path: &str, component: &str) -> String {
     format!("[[route]]\npath = \"{path}\"\ncomponent = \"{component}\"\n")
 }
 
-/// The component `name` of this source under `/NAME`, whose table goes on with `more`, beside `good`
-/// (`hello_p2`) under `/good`. `rest` stands before both.
+/// The component `name` with this source under `/NAME`, and `more` in its table, beside `good` (`hello_p2`)
+/// under `/good`. `rest` stands before both.
 pub fn beside_a_good_one(name: &str, source: &str, more: &str, rest: &str) -> String {
     format!(
         r#"

@@ -1,5 +1,5 @@
-//! What `host ctl --json status` says, and waiting until it says something. No event tells when that is
-//! so: it is asked for again and again.
+//! The output of `host ctl --json status`, and waits for a state in it. No event announces that state, so the
+//! waits ask again and again.
 
 use std::time::Instant;
 
@@ -9,13 +9,13 @@ use super::PATIENCE;
 use super::exit::Exit;
 use super::host::Host;
 
-/// What a command with `--json` has printed.
+/// The output of a command with `--json`.
 #[track_caller]
 pub fn json(exit: &Exit) -> Value {
     serde_json::from_str(&exit.stdout).unwrap_or_else(|why| panic!("{why}: {exit:?}"))
 }
 
-/// What this command of `host ctl` says, which is to come out well.
+/// The output of this command of `host ctl`, which must succeed.
 #[track_caller]
 pub fn ctl_json(host: &Host, command: &str) -> Value {
     let exit = host.ctl(["--json", command]);
@@ -23,13 +23,13 @@ pub fn ctl_json(host: &Host, command: &str) -> Value {
     json(&exit)
 }
 
-/// All of the status.
+/// The whole status.
 #[track_caller]
 pub fn status(host: &Host) -> Value {
     ctl_json(host, "status")
 }
 
-/// Returns what it says when that is `what`.
+/// Waits until the status `is` so, and returns it. `what` names the state.
 #[track_caller]
 pub fn wait_status(host: &Host, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     let until = Instant::now() + PATIENCE;
@@ -42,7 +42,7 @@ pub fn wait_status(host: &Host, what: &str, is: impl Fn(&Value) -> bool) -> Valu
     }
 }
 
-/// What it says of the component called `name`.
+/// The status of the component called `name`.
 #[track_caller]
 pub fn component<'a>(status: &'a Value, name: &str) -> &'a Value {
     let all = status["components"].as_array().expect("a list");
@@ -60,7 +60,7 @@ pub fn in_use(status: &Value) -> Vec<(String, u64)> {
     all.iter().map(of).collect()
 }
 
-/// Returns when `count` exchanges are in flight, be they served or in a queue.
+/// Returns when `count` exchanges are in flight, served or in a queue.
 #[track_caller]
 pub fn wait_in_flight(host: &Host, count: u64) {
     wait_status(host, "in flight", |status| status["exchanges_in_flight"] == count);

@@ -1,4 +1,4 @@
-//! What tests of a stop do again and again.
+//! Steps that tests of a stop have in common.
 
 use std::thread;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use super::says;
 pub const GET: &str = "GET / HTTP/1.1\r\nHost: t\r\n\r\n";
 /// The head of a request to `gate` that sends its own head at once and then waits.
 pub const POST: &str = "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
-/// The same to `gate` before its head.
+/// The same to `gate` on the path where it waits before its head.
 pub const POST_HEAD: &str = "POST /head HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n";
-/// The end of a chunked body: what `gate` waits for.
+/// The end of a chunked body, which `gate` waits for.
 pub const OPEN: &str = "0\r\n\r\n";
 
-/// An exchange with `gate` whose head is out, without `Connection: close`, and whose body waits.
+/// An exchange with `gate`: its head is out, without `Connection: close`, and its body waits.
 #[derive(Debug)]
 pub struct Held {
     conn: Conn,
@@ -28,13 +28,13 @@ pub struct Held {
 }
 
 impl Held {
-    /// Begins one on a connection of its own.
+    /// Begins an exchange on a connection of its own.
     #[track_caller]
     pub fn on(host: &Host) -> Self {
         Self::over(host.connect())
     }
 
-    /// Begins one over `conn`.
+    /// Begins an exchange over `conn`.
     #[track_caller]
     pub fn over(mut conn: Conn) -> Self {
         conn.send(POST).expect("the host reads");
@@ -44,7 +44,7 @@ impl Held {
         Self { conn, head }
     }
 
-    /// Lets it end, expects the whole answer and gives the connection back.
+    /// Lets it end, expects the whole response and returns the connection.
     #[track_caller]
     pub fn open(mut self) -> Conn {
         self.conn.send(OPEN).expect("the host reads");
@@ -66,8 +66,8 @@ pub fn connections(host: &Host) -> Vec<Conn> {
     host.addrs().iter().map(connect).collect()
 }
 
-/// Returns when every connection that `host` had before has been accepted: each listener accepts
-/// in order, and a later connection has been served.
+/// Returns when `host` has accepted every earlier connection: each listener accepts in order, and a later
+/// connection has been served.
 #[track_caller]
 pub fn wait_accepted(host: &Host) {
     for mut conn in connections(host) {
@@ -75,7 +75,7 @@ pub fn wait_accepted(host: &Host) {
     }
 }
 
-/// Stops every thread of `host`, and returns when they stand. The kernel goes on: it completes
+/// Stops every thread of `host`, and returns when they stand still. The kernel goes on: it completes
 /// handshakes, takes bytes, and keeps signals for later.
 pub fn freeze(host: &Host) {
     host.signal(Signal::STOP);
@@ -86,28 +86,28 @@ pub fn freeze(host: &Host) {
     assert!(status.is_some_and(|status| status.stopped()), "the host ended instead");
 }
 
-/// Sends `signal` to a frozen `host` and lets it go on.
+/// Sends `signal` to a frozen `host` and lets it continue.
 pub fn thaw_with(host: &Host, signal: Signal) {
     host.signal(signal);
     host.signal(Signal::CONT);
 }
 
-/// Sends SIGTERM and waits until the door is closed and everybody is being told.
+/// Sends SIGTERM and waits until no listener is open and the connections are being told.
 #[track_caller]
 pub fn stop(host: &Host) {
     host.signal(Signal::TERM);
     host.wait_log(says::DRAINING);
 }
 
-/// Sends the signal that counts as the second of a stop which `host` has logged.
+/// Sends the signal that counts as the second one of a stop which `host` has logged.
 pub fn lose_patience(host: &Host, signal: Signal) {
-    // Not a wait for the host: two signals that are nearer to each other than this are one stop.
+    // Not a wait for the host: two signals closer to each other than this count as one.
     thread::sleep(Duration::from_millis(500));
     host.signal(signal);
 }
 
-/// Stops `host`, which has nothing to do any more, and gives its whole log: the place to look for what
-/// may not be there, since a line of a running host may still be on its way.
+/// Stops `host`, which has no work left, and returns its whole log. A test looks there for lines that must be
+/// missing, because a line of a running host may still be on its way.
 #[track_caller]
 pub fn whole_log(host: Host) -> String {
     host.signal(Signal::TERM);
@@ -116,7 +116,7 @@ pub fn whole_log(host: Host) -> String {
     exit.stderr
 }
 
-/// Expects a whole 200 that is not the last on its connection.
+/// Expects a whole 200 that is not the last response on its connection.
 #[track_caller]
 pub fn expect_served(conn: &mut Conn) -> Response {
     let response = conn.read_response("GET").expect("a whole answer");
@@ -133,7 +133,7 @@ pub fn expect_last(conn: &mut Conn) -> Response {
     response
 }
 
-/// Expects the 503 of a cut: whole, with what a client needs to know, and FIN after it.
+/// Expects the 503 of a cut: whole, with the headers that a client needs, and FIN after it.
 #[track_caller]
 pub fn expect_cut(conn: &mut Conn) {
     let response = conn.read_response("GET").expect("a whole answer");
@@ -143,7 +143,7 @@ pub fn expect_cut(conn: &mut Conn) {
     conn.expect_fin();
 }
 
-/// Waits for a stop that cut and dropped nothing, and gives its numbers.
+/// Waits for a stop that cut and dropped nothing, and returns its numbers.
 #[track_caller]
 pub fn expect_clean_exit(host: Host) -> StopSummary {
     let exit = host.wait_exit();
@@ -158,9 +158,9 @@ pub struct StopSummary {
     pub took: f64,
     /// Exchanges that finished since the stop began.
     pub finished: u64,
-    /// Exchanges and work after an answer that were cut.
+    /// Exchanges and work after a response that were cut.
     pub cut: u64,
-    /// Connections that were dropped with bytes owed.
+    /// Connections that were dropped while the host owed them bytes.
     pub dropped: u64,
 }
 
@@ -168,7 +168,7 @@ impl StopSummary {
     /// Reads the last line of `exit`.
     ///
     /// # Panics
-    /// When it is not exactly of the form that the design gives it.
+    /// When it does not have exactly the form of the design.
     #[track_caller]
     pub fn read(exit: &Exit) -> Self {
         Self::parse(&exit.last_line)

@@ -1,4 +1,4 @@
-//! Where a client connects to.
+//! The address that a client connects to.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Reads `127.0.0.1:8080` or `unix:/tmp/x.sock`; nothing when it is neither.
+    /// Reads `127.0.0.1:8080` or `unix:/tmp/x.sock`. None for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         match text.strip_prefix("unix:") {
             Some(path) => Some(Self::Unix(PathBuf::from(path))),
@@ -28,7 +28,7 @@ impl Target {
     /// A socket connected to it.
     ///
     /// # Errors
-    /// Those of the system; a connect that takes longer than `patience` has timed out.
+    /// Errors of the system. A connect that takes longer than `patience` has timed out.
     pub fn connect(&self, patience: Duration) -> io::Result<Socket> {
         match self {
             Self::Tcp(addr) => {

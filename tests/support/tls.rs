@@ -1,4 +1,4 @@
-//! A server over TLS, by the `openssl` program: certificates of a test's own, and no crate for it.
+//! A TLS server by the `openssl` program: certificates of a test's own, without a crate for them.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -8,8 +8,8 @@ use super::app::{Folder, text};
 use super::lines::Mark;
 use super::process::Process;
 
-/// A server for `https://localhost`, whose certificate an authority of its own has signed. Answers
-/// every request with 200 and a page of openssl's. Dropping it kills it.
+/// A server for `https://localhost`. An authority of its own has signed its certificate. It responds to every
+/// request with 200 and a page of openssl's. Dropping it kills it.
 #[derive(Debug)]
 pub struct Tls {
     _process: Process,
@@ -18,7 +18,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// A new one; nothing, and a sentence on stdout, where there is no `openssl`.
+    /// A new server. Without `openssl`, prints a sentence to stdout and returns None.
     pub fn start() -> Option<Self> {
         if Command::new("openssl").arg("version").output().is_err() {
             println!("skipped: there is no openssl program here");
@@ -47,7 +47,7 @@ impl Tls {
         self.port
     }
 
-    /// The file of the authority.
+    /// The file with the authority's certificate.
     pub fn authority(&self) -> std::path::PathBuf {
         self.folder.join("ca.pem")
     }

@@ -1,4 +1,4 @@
-//! A server for guests to send requests to.
+//! A server for outgoing requests of guests.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use super::PATIENCE;
 
-/// A server on a loopback address that answers every request with `GET /path` and its `Host`, one
-/// exchange a connection. On `/keep` it answers and waits for the next request of the same connection;
-/// on `/endless` the body has no end. On `/redirect?TO` it answers 302 with `TO` as the location; on `/hold` it
-/// answers when it is [released](Upstream::release). Dropping it ends it.
+/// A server on a loopback address. It responds to every request with `GET /path` and the request's `Host`,
+/// one exchange per connection. On `/keep` it responds and waits for the next request on the same connection;
+/// on `/endless` the body has no end. On `/redirect?TO` it responds 302 with `TO` as the location; on `/hold`
+/// it responds when it is [released](Upstream::release). Dropping it ends it.
 #[derive(Debug)]
 pub struct Upstream {
     shared: Arc<Shared>,
@@ -30,16 +30,16 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Heads of requests, in the order in which they came.
+    /// Heads of requests, in the order of their arrival.
     heads: Vec<String>,
-    /// Connections that have come to it.
+    /// The number of connections so far.
     connections: usize,
     released: bool,
     open: BTreeMap<usize, TcpStream>,
 }
 
 impl Upstream {
-    /// One on 127.0.0.1 and a port of its own.
+    /// A server on 127.0.0.1 and a port of its own.
     pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has room");
         let addr = listener.local_addr().expect("it is bound");
@@ -54,22 +54,22 @@ impl Upstream {
         self.addr.port()
     }
 
-    /// How many requests have come to it.
+    /// The number of requests so far.
     pub fn requests(&self) -> usize {
         self.shared.state().heads.len()
     }
 
-    /// How many connections have come to it.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.shared.state().connections
     }
 
-    /// The heads of the requests that have come to it, in their order.
+    /// The heads of the requests so far, in their order.
     pub fn heads(&self) -> Vec<String> {
         self.shared.state().heads.clone()
     }
 
-    /// Waits until `n` requests have come to it.
+    /// Waits until `n` requests have come.
     #[track_caller]
     pub fn wait_requests(&self, n: usize) {
         let until = Instant::now() + PATIENCE;
@@ -81,7 +81,7 @@ impl Upstream {
         }
     }
 
-    /// Lets `/hold` answer, from now on.
+    /// Lets `/hold` respond, from now on.
     pub fn release(&self) {
         self.shared.state().released = true;
         self.shared.changed.notify_all();
@@ -112,7 +112,7 @@ impl Shared {
         }
     }
 
-    /// One exchange. Something if another may come.
+    /// Serves one exchange. None if no other may follow on the connection.
     fn serve(&self, mut stream: &TcpStream) -> Option<()> {
         let head = read_head(stream)?;
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
@@ -148,7 +148,7 @@ impl Shared {
     }
 }
 
-/// Sends a body until the peer has had enough.
+/// Sends a body until the peer stops reading.
 fn endless(mut stream: &TcpStream) -> Option<()> {
     stream.set_write_timeout(Some(PATIENCE)).ok()?;
     stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").ok()?;
@@ -157,7 +157,7 @@ fn endless(mut stream: &TcpStream) -> Option<()> {
     None
 }
 
-/// A whole head of a request; nothing if the peer sends none.
+/// The whole head of a request. None if the peer sends no head.
 fn read_head(mut stream: &TcpStream) -> Option<String> {
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let mut head = Vec::new();
@@ -176,7 +176,7 @@ impl Drop for Upstream {
         for stream in self.shared.state().open.values() {
             stream.shutdown(Shutdown::Both).ok();
         }
-        // Wakes who accepts.
+        // Wakes the thread that accepts.
         drop(TcpStream::connect(self.addr));
         if let Some(accepting) = self.accepting.take() {
             accepting.join().ok();

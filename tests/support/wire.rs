@@ -1,4 +1,4 @@
-//! Requests as bytes, and what every test asks of answers.
+//! Requests as bytes, and checks of responses that all tests need.
 
 use std::fmt::Debug;
 use std::thread;
@@ -39,8 +39,8 @@ pub fn assert_broken<T: Debug>(message: Result<T, Broken>) {
     }
 }
 
-/// Sends all of `bytes` from a thread of its own, for a peer that answers meanwhile. Bytes that a
-/// peer refuses are no error here: its answer tells.
+/// Sends all of `bytes` from a thread of its own, to a peer that responds meanwhile. Ignores bytes that the peer
+/// refuses, because its response shows that.
 pub fn send_beside(conn: &Conn, bytes: Vec<u8>) -> thread::JoinHandle<()> {
     let mut writer = conn.writer();
     thread::spawn(move || drop(std::io::Write::write_all(&mut writer, &bytes)))

@@ -1,4 +1,4 @@
-//! A bucket of `wasi:keyvalue`, which has a short form and a long one.
+//! A bucket of `wasi:keyvalue`, in its short and its long form.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -31,7 +31,7 @@ struct BucketTable {
 
 impl<'de> Deserialize<'de> for Bucket {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Both forms stand in a span; `Spanned` of an untagged enum would lose those within.
+        // Both forms need a span of their own: `Spanned` of an untagged enum would lose the spans inside.
         let at = Spanned::<EitherForm>::deserialize(deserializer)?;
         Ok(match at.value {
             EitherForm::Name(value) => {

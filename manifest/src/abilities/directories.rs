@@ -11,18 +11,18 @@ use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::{Reader, is_visible};
 use crate::parse::spanned::Spanned;
 
-/// At least one.
+/// The directories. At least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoriesConfig(pub Vec<DirectoryConfig>);
 
 /// A directory of the host that a guest sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectoryConfig {
-    /// Where it is.
+    /// Its path on the host.
     pub host: PathBuf,
-    /// What the guest calls it.
+    /// Its path in the guest.
     pub guest: String,
-    /// Whether the guest may change what is in it.
+    /// Whether the guest may change its content.
     pub writable: bool,
 }
 
@@ -80,7 +80,8 @@ impl AbilityTable for DirectoriesTable {
     }
 }
 
-/// Where a guest finds a directory: a whole path that no `other` one has. What is wrong is said.
+/// The place of a directory in the guest: an absolute path that no directory in `other` has. Reports what is
+/// wrong.
 fn place_in_guest(
     reader: &mut Reader<'_>,
     written: &Spanned<String>,
@@ -96,7 +97,7 @@ fn place_in_guest(
                 .help("write a whole path without `.` and `..`, such as /assets"),
         );
     }
-    // `/a`, `/a/` and `//a` are one place to a guest.
+    // `/a`, `/a/` and `//a` are one path to a guest.
     let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty()).collect();
     let name = format!("/{}", parts.join("/"));
     if fine && others.iter().any(|other| other.guest == name) {

@@ -11,7 +11,7 @@ use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::{Reader, is_visible};
 use crate::parse::spanned::Spanned;
 
-/// What a program finds of its environment.
+/// The environment of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnvironmentConfig {
     /// Environment variables.

@@ -13,26 +13,25 @@ use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::Reader;
 use crate::parse::spanned::Spanned;
 
-/// Buckets, by the name that the guest opens. At least one.
+/// Buckets, by the name with which the guest opens them. At least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyValueConfig(pub BTreeMap<String, BucketConfig>);
 
 /// A bucket of `wasi:keyvalue`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BucketConfig {
-    /// Where it is kept.
+    /// Its store.
     pub store: StoreConfig,
-    /// Keys of others are not in it: the name of the component, or the name under which components
-    /// share it.
+    /// The part of the store that is the bucket: the component's own, or one that components share under a name.
     pub space: Namespace,
 }
 
-/// Whose keys are in a bucket.
+/// The owner of the keys in a bucket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Namespace {
-    /// One component's: its name, and the name of the bucket.
+    /// One component: its name, and the name of the bucket.
     Own(Arc<str>, String),
-    /// Of all components that name it so.
+    /// All components that give this name.
     Shared(String),
 }
 

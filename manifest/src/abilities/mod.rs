@@ -1,8 +1,8 @@
-//! The abilities of guests that this crate knows how to read: one file each, with its keys as they are
-//! written, how they are checked, and what comes of them.
+//! The abilities of guests that this crate reads. Each has one file: its keys as they are written, their
+//! checks, and its config.
 //!
-//! The other half of each, its grant and its imports, is in the host under the same name. They are two
-//! files because manifests are tested and fuzzed without wasmtime; an ability may have both halves in one.
+//! The host has the other half of each, its grant and its imports, under the same name. There are two files
+//! because manifests are tested and fuzzed without wasmtime. An ability may also have both halves in one file.
 
 mod bucket_form;
 mod directories;
@@ -27,7 +27,7 @@ pub use crate::grants::AbilityConfig;
 pub use crate::parse::ability::{AbilitySyntax, AbilityTable, KeyTable};
 pub use crate::parse::reader::Reader;
 pub use crate::parse::spanned::{Form, Spanned, Written};
-/// For `derive(JsonSchema)` of a table that is elsewhere.
+/// For `derive(JsonSchema)` of tables in other crates.
 pub use schemars;
 
 /// `env` and `args`.
@@ -48,6 +48,6 @@ pub const KEYVALUE: AbilitySyntax = AbilitySyntax::new::<keyvalue::KeyValueTable
 pub const REQUEST_SHUTDOWN: AbilitySyntax =
     AbilitySyntax::new::<request_shutdown::RequestShutdownTable>();
 
-/// All of them, in the order in which `host check` shows them.
+/// All abilities, in the order in which `host check` shows them.
 pub const ALL: [AbilitySyntax; 8] =
     [ENVIRONMENT, DIRECTORIES, TCP, NAME_LOOKUP, OUTGOING, WASI_CONFIG, KEYVALUE, REQUEST_SHUTDOWN];

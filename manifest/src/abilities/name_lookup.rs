@@ -1,4 +1,4 @@
-//! Look-ups of names by guests themselves.
+//! Look-ups of names by guests.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -7,13 +7,13 @@ use crate::grants::AbilityConfig;
 use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::Reader;
 
-/// A component may look names up.
+/// A component may look up names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameLookupConfig;
 
 impl AbilityConfig for NameLookupConfig {
     fn summary(&self) -> Vec<(&'static str, String)> {
-        // Who is granted it connects: it stands beside the endpoints.
+        // A component with this grant connects too, so `host check` shows it beside the endpoints.
         vec![("tcp", "name look-up".to_owned())]
     }
 }

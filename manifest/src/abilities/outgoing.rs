@@ -9,7 +9,7 @@ use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::Reader;
 use crate::parse::spanned::Written;
 
-/// Where a component may send HTTP requests. At least one.
+/// Origins that a component may send HTTP requests to. At least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutgoingConfig(pub Vec<Origin>);
 

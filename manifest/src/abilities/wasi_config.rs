@@ -1,4 +1,4 @@
-//! What `wasi:config` answers.
+//! Values for `wasi:config`.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
-//! An ability of guests, as the manifest knows it: its keys, how they are read, and what comes of them.
+//! An ability of guests as the manifest sees it: its keys, how they are read, and the config they become.
 //!
-//! The parser knows no ability by name. It is handed a list of them, so an ability that is written
-//! elsewhere, beside its imports, has its keys checked, documented in the schema and read like those here.
+//! The parser knows no ability by name; it is given a list. So the keys of an ability from another crate,
+//! beside its imports, are checked, documented in the schema and read in the same way as those here.
 
 use std::fmt;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use super::reader::Reader;
 use crate::grants::{AbilityConfig, AnyConfig, GrantsConfig, Stdio};
 use crate::outgoing::Reach;
 
-/// In which table of a component the keys of an ability stand.
+/// The table of a component that holds the keys of an ability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyTable {
     /// `[component.NAME]`.
@@ -25,20 +25,20 @@ pub enum KeyTable {
     Grants,
 }
 
-/// The keys of an ability, as they are written. The comments of its fields are their descriptions in the
-/// schema, from which `docs/manifest.md` is checked.
+/// The keys of an ability as they are written. The doc comments of its fields become their descriptions in the
+/// schema, and `docs/manifest.md` is checked against that.
 pub trait AbilityTable: DeserializeOwned + JsonSchema + 'static {
-    /// Where they stand.
+    /// The table that the keys stand in.
     const TABLE: KeyTable;
 
-    /// What they come to.
+    /// The config that the keys become.
     type Config: AbilityConfig;
 
-    /// Checks what is written, and complains to `reader`. None where nothing is granted.
+    /// Checks the keys, and reports problems to `reader`. None without a grant.
     fn read(&self, reader: &mut Reader<'_>) -> Option<Self::Config>;
 }
 
-/// How an ability is written in a manifest: what the parser is handed of it.
+/// The parser's view of an ability.
 #[derive(Clone, Copy)]
 pub struct AbilitySyntax {
     pub(super) place: KeyTable,
@@ -47,13 +47,13 @@ pub struct AbilitySyntax {
 }
 
 impl AbilitySyntax {
-    /// That of this table.
+    /// The syntax of this table.
     #[must_use]
     pub const fn new<T: AbilityTable>() -> Self {
         Self { place: T::TABLE, schema: T::json_schema, take: take::<T> }
     }
 
-    /// Takes the `keys` of this ability out of `table`, which stands at `span`. None if there are none.
+    /// Takes the `keys` of this ability out of `table`, which stands at `span`. None if it has none of them.
     pub(super) fn take(
         &self,
         keys: &[String],
@@ -83,7 +83,7 @@ fn take<T: AbilityTable>(
     Ok(WrittenAbility(Box::new(table)))
 }
 
-/// What a component says of one ability, not yet checked.
+/// A component's keys of one ability, not yet checked.
 pub(super) struct WrittenAbility(Box<dyn ReadConfig>);
 
 trait ReadConfig {
@@ -96,7 +96,7 @@ impl<T: AbilityTable> ReadConfig for T {
     }
 }
 
-/// What is granted by all that a component says.
+/// The grants from all abilities of a component.
 pub(super) fn read_grants(
     reader: &mut Reader<'_>,
     written: &[WrittenAbility],

@@ -1,4 +1,4 @@
-//! From what is written to what is meant.
+//! From the raw tables to the checked manifest.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,18 +21,18 @@ use crate::{
     ReuseConfig, StopConfig, SwapConfig, TotalLimits, defaults,
 };
 
-/// What components say of their abilities, by the name of the component.
+/// The unchecked keys of abilities, by the name of the component.
 pub(super) type WrittenAbilities = BTreeMap<String, Vec<WrittenAbility>>;
 
-/// Reads everything, and complains to `reader`; what comes out is for use only if nobody did.
+/// Reads everything, and reports problems to `reader`. Use the result only if there are none.
 pub(super) fn manifest(
     reader: &mut Reader<'_>,
     raw: &raw::Raw,
     abilities: &WrittenAbilities,
 ) -> Manifest {
-    let said = total(reader, &raw.total);
-    // A change of it needs a restart: until then the bounds are those that are in force.
-    let total = reader.context.total.unwrap_or(said);
+    let written = total(reader, &raw.total);
+    // A change of the total needs a restart. Until then the total in force counts.
+    let total = reader.context.total.unwrap_or(written);
     let shared = shared_limits(reader, raw, &total);
     reader.stores = stores::stores(reader, &raw.keyvalue);
     let components: BTreeMap<Arc<str>, ComponentConfig> = raw
@@ -54,7 +54,7 @@ pub(super) fn manifest(
         listen: listen(reader, &raw.listen),
         stop: stop(reader, &raw.stop),
         connection: connection(reader, &raw.listen, idle),
-        total: said,
+        total: written,
         swap: swap(reader, &raw.swap),
         components,
         routes,
@@ -66,7 +66,7 @@ pub(super) fn manifest(
     }
 }
 
-/// What all components have in common.
+/// Settings that all components share.
 struct Common<'a> {
     shared: ComponentLimits,
     total: TotalLimits,
@@ -88,10 +88,10 @@ fn component(
     let path = ["component", &name.value, "limits"];
     let mut faults = limits.faults();
     faults.extend(limits.faults_within(&common.total));
-    // What is wrong for all of them has been said once.
-    let mut said = common.shared.faults();
-    said.extend(common.shared.faults_within(&common.total));
-    faults.retain(|fault| !said.contains(fault) || reader.blame(fault, &path).is_some());
+    // A problem that concerns all components has been reported once.
+    let mut reported = common.shared.faults();
+    reported.extend(common.shared.faults_within(&common.total));
+    faults.retain(|fault| !reported.contains(fault) || reader.blame(fault, &path).is_some());
     reader.report_faults(faults, &path);
     let source = raw.source.as_ref().and_then(|source| reader.file(source));
     if let Some(source) = &source {
@@ -121,7 +121,7 @@ fn grants(reader: &mut Reader<'_>, raw: &raw::Grants, written: &[WrittenAbility]
 }
 
 fn reuse(reader: &mut Reader<'_>, name: &str, raw: &raw::Reuse) -> Option<ReuseConfig> {
-    // The walk has said that it is missing.
+    // The validation has reported that it is missing.
     let exchanges = raw.exchanges?;
     let reuse = ReuseConfig {
         exchanges: small(exchanges),
@@ -184,7 +184,7 @@ fn listen(reader: &mut Reader<'_>, raw: &raw::Listen) -> ListenConfig {
     }
 }
 
-/// The path of the control socket; `off` stays that word.
+/// The path of the control socket. The word `off` stays as it is.
 fn socket(
     reader: &mut Reader<'_>,
     written: &Spanned<String>,
@@ -247,7 +247,7 @@ fn connection(reader: &mut Reader<'_>, raw: &raw::Listen, body_idle: Duration) -
         headers: count(raw.max_headers, default(defaults::MAX_HEADERS)),
     };
     let mut faults = connection.faults();
-    // That of the limits, where it has been said.
+    // A fault of the limits that has been reported.
     faults.retain(|fault| fault.key != "body-idle-timeout");
     reader.report_faults(faults, &["listen"]);
     connection
@@ -263,12 +263,12 @@ fn total(reader: &mut Reader<'_>, raw: &raw::Total) -> TotalLimits {
 }
 
 fn shared_limits(reader: &mut Reader<'_>, raw: &raw::Raw, total: &TotalLimits) -> ComponentLimits {
-    // Four can be busy at once before one takes from another; however many there are, so that one more
-    // changes nothing for the others.
+    // Four components can be busy at once before one takes instances from another. The part does not depend on
+    // how many components there are, so that another component changes nothing for these.
     let instances = (total.instances / 4).max(1);
     let shared = limits(reader, &raw.limits, &default_limits(instances));
     let mut faults = shared.faults();
-    // The bound of all has been refused already.
+    // The total has been refused already.
     if total.instances > 0 {
         faults.extend(shared.faults_within(total));
     }
@@ -279,14 +279,14 @@ fn shared_limits(reader: &mut Reader<'_>, raw: &raw::Raw, total: &TotalLimits) -
 }
 
 impl ComponentLimits {
-    /// The limits of a component about which nobody says anything else.
+    /// The limits of a component without limits of its own in the manifest.
     #[must_use]
     pub fn with_instances(instances: usize) -> Self {
         default_limits(instances)
     }
 }
 
-/// The limits of a component about which nobody says anything, with so many instances.
+/// The limits of a component without limits in the manifest, with this many instances.
 fn default_limits(instances: usize) -> ComponentLimits {
     let duration = |text| default::<HumanDuration>(text).0;
     let size = |text| default::<ByteSize>(text);
@@ -312,7 +312,7 @@ fn default_limits(instances: usize) -> ComponentLimits {
     }
 }
 
-/// `base`, changed by what is written.
+/// `base`, with the written limits in place of its own.
 fn limits(reader: &mut Reader<'_>, raw: &raw::Limits, base: &ComponentLimits) -> ComponentLimits {
     let mut duration = |written: &Option<Written<HumanDuration>>, base: Duration| {
         reader.parse_or(written.as_ref(), HumanDuration(base)).0

@@ -1,6 +1,5 @@
-//! Keeps what a guest may write to apart from what decides what guests are given: one that could
-//! change the manifest, or the file of a component, would give itself at the next reload what it
-//! likes.
+//! Keeps directories that a guest may write to apart from files that decide its grants. A guest that could
+//! change the manifest, or the file of a component, could give itself any grant at the next reload.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,35 +9,35 @@ use std::path::{Component, Path, PathBuf};
 use super::spanned::Spanned;
 use crate::error::Problem;
 
-/// Symbolic links on the way to one file, as many as Linux follows (path_resolution(7)).
+/// Symbolic links on the way to one file; Linux follows as many (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// What a manifest names of the file system.
+/// Paths that a manifest names.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// Directories that guests may write to, and where that is said.
+    /// Directories that guests may write to, with their place in the manifest.
     writable: Vec<(PathBuf, Range<usize>)>,
     held: Vec<Held>,
 }
 
-/// What no guest may change.
+/// A path that no guest may change.
 #[derive(Debug)]
 struct Held {
-    /// To stand in a sentence: `the manifest`.
+    /// Its name in a sentence: `the manifest`.
     what: String,
     path: PathBuf,
-    /// Guests may write in it, but not put another in its place.
+    /// Guests may write in it, but may not replace it.
     shared: bool,
 }
 
 impl Places {
-    /// What is the host's alone: no guest may write to it or in it.
+    /// Adds a path of the host's own: no guest may write to it or in it.
     pub(super) fn hold(&mut self, what: impl Into<String>, path: &Path) {
         self.held.push(Held { what: what.into(), path: path.to_owned(), shared: false });
     }
 
-    /// A directory that a guest sees. Two may see the same one. But a guest that could put a link in the place
-    /// of one would choose what is seen there.
+    /// Adds a directory that a guest sees. Two guests may see the same one. But a guest that could replace it
+    /// by a symbolic link would choose what the other guest sees.
     pub(super) fn directory(&mut self, path: &Path, written: &Spanned<String>, writable: bool) {
         let what = format!("where the directory {} leads", written.value);
         self.held.push(Held { what, path: path.to_owned(), shared: true });
@@ -47,8 +46,8 @@ impl Places {
         }
     }
 
-    /// A problem for each directory through which a guest could change what is not its own: the
-    /// `manifest` itself, what the process has `own`, and all that is held. Looks at links.
+    /// A problem for each directory through which a guest could change a path that is not its own: the
+    /// `manifest` itself, the process's `own` paths, and all that are held. Looks at links.
     pub(super) fn problems(mut self, manifest: &Path, own: &[(String, PathBuf)]) -> Vec<Problem> {
         if self.writable.is_empty() {
             return Vec::new();
@@ -77,15 +76,15 @@ impl Places {
     }
 }
 
-/// Whether two paths lead to the same place, as far as can be told before anything is made there.
+/// Whether two paths lead to the same place, as far as one can tell before anything is created there.
 pub(crate) fn same(one: &Path, other: &Path) -> bool {
     one == other || PathResolution::follow(one).end == PathResolution::follow(other).end
 }
 
-/// How the kernel follows a path.
+/// The kernel's resolution of a path.
 struct PathResolution {
-    /// Each name that is looked up, in a directory without symbolic links. A guest that may write to
-    /// that directory decides where the path leads.
+    /// Each name that is looked up, in a directory without symbolic links. A guest that may write to that
+    /// directory decides where the path leads.
     names: Vec<PathBuf>,
     end: PathBuf,
 }
@@ -116,14 +115,14 @@ impl PathResolution {
         Self { names, end }
     }
 
-    /// Whether a guest that may write to `directory` can change where this path leads, or what lies at its end.
+    /// Whether a guest that may write to `directory` can change where this path leads, or the file at its end.
     fn is_open_to(&self, directory: &Path, shared: bool) -> bool {
         let below = |name: &PathBuf| name != directory && name.starts_with(directory);
         self.names.iter().any(below) || (!shared && directory.starts_with(&self.end))
     }
 }
 
-/// The last one first.
+/// The parts of a path, the last one first.
 fn parts(path: &Path) -> Vec<OsString> {
     let part = |part: Component<'_>| match part {
         Component::Normal(name) => Some(name.to_owned()),

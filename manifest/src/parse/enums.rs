@@ -1,4 +1,4 @@
-//! Words and short texts that mean something, as they stand in the file.
+//! Words and short texts with a meaning, as they stand in the file.
 
 use std::str::FromStr;
 
@@ -80,7 +80,7 @@ impl Form for Reached {
     const WORDS: &'static [&'static str] = Self::VARIANTS;
 }
 
-/// Where a store keeps what is in it.
+/// The kind of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
 #[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_backend)]
 pub(super) enum Backend {
@@ -97,7 +97,7 @@ impl Form for Backend {
     const WORDS: &'static [&'static str] = Self::VARIANTS;
 }
 
-/// A method of HTTP, in capitals as they are sent.
+/// An HTTP method, in capitals as on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verb(pub(super) Method);
 

@@ -26,7 +26,7 @@ impl Reader<'_> {
         self.directory.join(path)
     }
 
-    /// The path of a file that must be there.
+    /// The path of a file that must exist.
     pub(super) fn file(&mut self, written: &Spanned<String>) -> Option<PathBuf> {
         let path = self.path(written)?;
         if self.look
@@ -37,7 +37,7 @@ impl Reader<'_> {
         Some(path)
     }
 
-    /// The path of a directory that must be there.
+    /// The path of a directory that must exist.
     pub(crate) fn existing_directory(&mut self, written: &Spanned<String>) -> Option<PathBuf> {
         let path = self.path(written)?;
         if self.look
@@ -48,8 +48,7 @@ impl Reader<'_> {
         Some(path)
     }
 
-    /// The path of a file that can be made: its directory must be there. What is there already must
-    /// be a file.
+    /// The path of a file that can be created: its directory must exist. If the path exists, it must be a file.
     pub(super) fn new_file(&mut self, written: &Spanned<String>) -> Option<PathBuf> {
         let path = self.path(written)?;
         if !self.look {
@@ -66,8 +65,8 @@ impl Reader<'_> {
         Some(path)
     }
 
-    /// Complains about a path. One with a variable in it is shown as it is written: what the variable
-    /// holds may be a secret.
+    /// Reports a path. A path with a variable is shown as it is written, because the variable's value may be a
+    /// secret.
     fn unfit(&mut self, written: &Spanned<String>, what: &str, path: &Path, why: &str) {
         let name = if written.value.contains('$') {
             written.value.clone()
@@ -86,8 +85,7 @@ impl Reader<'_> {
 
 const MISSING: &str = "is not there";
 
-/// What is wrong with a file that is to be read. Waits for nothing: what is no regular file, such as
-/// a pipe, is not opened.
+/// Why a file cannot be read. Does not wait: it does not open what is no regular file, such as a pipe.
 fn regular(path: &Path) -> Result<(), String> {
     let meta = fs::metadata(path).map_err(|why| reason(&why))?;
     if meta.is_dir() {

@@ -1,4 +1,4 @@
-//! What is said of files, in a folder of the test's own.
+//! Reports about files, in a folder of the test's own.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::load;
 use crate::{LoadContext, Manifest, ManifestError};
 
-/// A folder with a component and a manifest. It goes with the test.
+/// A folder with a component and a manifest. Removed with the test.
 struct Folder(TempDir);
 
 impl Folder {
@@ -48,7 +48,7 @@ fn shop(source: &str, directory: &str, write: bool) -> String {
     )
 }
 
-/// A guest that could write to one of these gave itself what it liked at the next reload.
+/// A guest that could write to one of these gave itself any grant at the next reload.
 #[test]
 fn a_guest_may_not_write_to_what_decides_its_grants() {
     let folder = Folder::new();
@@ -86,7 +86,7 @@ fn a_guest_may_not_write_to_what_decides_its_grants() {
 }
 
 #[test]
-fn a_guest_may_not_write_to_what_is_of_the_process() {
+fn a_guest_may_not_write_to_files_of_the_process() {
     let folder = Folder::new();
     let fine = shop("app.wasm", "data", true);
     for path in ["data", "data/deep", "data/made/later", ""] {
@@ -99,9 +99,9 @@ fn a_guest_may_not_write_to_what_is_of_the_process() {
     folder.load(&fine, &LoadContext { own, total: None }).expect("apart");
 }
 
-/// A pipe was waited for, and what was there was said not to be.
+/// The reader waited for a pipe, and reported a file that existed as missing.
 #[test]
-fn what_is_there_and_no_file_is_not_said_to_be_missing() {
+fn a_path_that_is_no_regular_file_is_not_reported_as_missing() {
     let folder = Folder::new();
     for (source, says) in [
         ("none.wasm", "none.wasm is not there"),
@@ -124,7 +124,7 @@ fn what_is_there_and_no_file_is_not_said_to_be_missing() {
     assert!(report.one_line().contains("it is not a regular file"), "{report}");
 }
 
-/// What a variable holds may be a secret; it came into the log by a path that was not there.
+/// A variable's value may be a secret. It came into the log with a path that did not exist.
 #[test]
 fn no_complaint_shows_what_a_variable_holds() {
     let folder = Folder::new();
@@ -154,10 +154,9 @@ fn no_complaint_shows_what_a_variable_holds() {
     }
 }
 
-/// The bounds of all stay until a restart; those of one component, which follow from them, changed
-/// at once.
+/// The total stays until a restart. The limits of a component, which follow from the total, changed at once.
 #[test]
-fn what_follows_from_the_total_follows_from_the_one_in_force() {
+fn limits_that_follow_from_the_total_follow_from_the_total_in_force() {
     let folder = Folder::new();
     let load = |text: &str, instances| {
         let total = Some(crate::TotalLimits { instances, memory: None });

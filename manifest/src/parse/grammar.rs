@@ -1,4 +1,4 @@
-//! What a manifest may say, and reading one.
+//! The grammar of a manifest, and reading one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,23 +19,23 @@ use super::validate::Validation;
 use crate::error::{ManifestError, Problem};
 use crate::{LoadContext, Manifest, abilities};
 
-/// That of the abilities which this crate knows.
+/// The grammar with the abilities of this crate.
 static GRAMMAR: LazyLock<Grammar> = LazyLock::new(|| Grammar::new(abilities::ALL));
 
-/// Ten thousand routes take one; a file that is larger is another file.
+/// Ten thousand routes take one MiB. A larger file is not a manifest.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// What a manifest may say: all keys, those of abilities among them.
+/// The grammar of a manifest: all keys, including those of abilities.
 #[derive(Debug)]
 pub struct Grammar {
-    /// With the keys of each.
+    /// Each ability with its keys.
     abilities: Vec<(AbilitySyntax, Vec<String>)>,
-    /// In one piece, as the validation wants it.
+    /// In one piece, for the validation.
     schema: Schema,
 }
 
 impl Grammar {
-    /// That of a host which has these abilities.
+    /// The grammar of a host with these abilities.
     #[must_use]
     pub fn new(abilities: impl IntoIterator<Item = AbilitySyntax>) -> Self {
         let abilities: Vec<AbilitySyntax> = abilities.into_iter().collect();
@@ -44,12 +44,12 @@ impl Grammar {
         Self { abilities, schema }
     }
 
-    /// Reads the manifest in `path`, fills in variables from `env`, and looks whether the files and
-    /// directories that it names are there and lie apart from what guests may write to. Relative paths are
-    /// relative to the directory of `path`; `context` is what the manifest does not say.
+    /// Reads the manifest in `path` and fills in variables from `env`. Checks that the files and directories
+    /// that it names exist and that guests cannot write to the host's own. Relative paths are relative to the
+    /// directory of `path`; `context` has what the manifest does not say.
     ///
     /// # Errors
-    /// All that is wrong with it, as far as it can be said at once.
+    /// All problems that can be reported at once.
     pub fn load(
         &self,
         path: &Path,
@@ -68,7 +68,7 @@ impl Grammar {
     /// relative to the directory of `file`.
     ///
     /// # Errors
-    /// All that is wrong with it, as far as it can be said at once.
+    /// All problems that can be reported at once.
     pub fn parse(&self, text: &str, file: &Path, env: Env<'_>) -> Result<Manifest, ManifestError> {
         self.examine(text, file, env, None)
     }
@@ -113,7 +113,7 @@ impl Grammar {
         }
     }
 
-    /// Takes out of a file what its components say of abilities.
+    /// Takes the keys of abilities out of the components of a file.
     fn take_abilities(&self, root: &mut DeTable<'_>) -> Result<WrittenAbilities, toml::de::Error> {
         let mut written = BTreeMap::new();
         let Some(DeValue::Table(components)) = root.get_mut("component").map(|it| it.get_mut())
@@ -164,7 +164,7 @@ pub fn schema() -> String {
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    // A pipe would be waited for, perhaps for ever.
+    // Opening a pipe could wait for ever.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
@@ -176,7 +176,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Whether a file that cannot be read may be readable a moment later without a change that can be seen.
+/// Whether a file that cannot be read may be readable a moment later although nothing visible has changed.
 fn is_passing(why: &io::Error) -> bool {
     use io::ErrorKind::{
         FileTooLarge, InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound, Other,

@@ -1,18 +1,18 @@
 //! `${VAR}` in text.
 
-/// Where variables come from.
+/// Looks up variables.
 pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// What is wrong with a text that has `$` in it.
+/// The problem with a text that has `$` in it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wrong<'a> {
     /// This variable is not set.
     Unset(&'a str),
-    /// After `${` stands no name with `}`.
+    /// No name with `}` follows `${`.
     Form,
 }
 
-/// The text with variables filled in. `$$` is `$`; a `$` before anything else is itself.
+/// The text with variables filled in. `$$` becomes `$`; a `$` before any other character stays.
 pub(super) fn interpolate<'a>(text: &'a str, env: Env<'_>) -> Result<String, Wrong<'a>> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -37,7 +37,7 @@ pub(super) fn interpolate<'a>(text: &'a str, env: Env<'_>) -> Result<String, Wro
     Ok(out)
 }
 
-/// What a shell takes for the name of a variable.
+/// Whether a shell takes this as the name of a variable.
 fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_an_error() {
+    fn unset_and_malformed_variables_are_errors() {
         assert_eq!(filled("${A_2}"), Err(Wrong::Unset("A_2")));
         for text in ["${", "${}", "${A 1}", "${A_1", "${1A}", "${A-1}"] {
             assert_eq!(filled(text), Err(Wrong::Form), "{text}");

@@ -1,4 +1,4 @@
-//! A file that is being read: what its values say, and all that is wrong with them.
+//! Reads the values of a file, and collects all problems.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,20 +17,20 @@ use super::validate::Validation;
 use crate::error::Problem;
 use crate::{LimitFault, LoadContext, StoreConfig};
 
-/// What is needed to read a value, and what was found wrong so far. Lives for one reading of one file.
+/// The context for reading values, and the problems so far. Lives for one reading of one file.
 pub struct Reader<'a> {
     text: &'a str,
     env: Env<'a>,
-    /// Of the manifest.
+    /// The manifest's directory.
     pub(super) directory: &'a Path,
-    /// Files are looked at.
+    /// Whether to look at files.
     pub(super) look: bool,
     pub(super) context: &'a LoadContext,
-    /// What the manifest names of the file system.
+    /// Paths that the manifest names.
     pub(super) places: Places,
-    /// Where buckets are kept, by name; none where something is wrong with one.
+    /// Stores of buckets, by name. None for a store with a problem.
     pub(super) stores: StoresByName,
-    /// The component that is being read.
+    /// The component being read.
     pub(crate) component: Arc<str>,
     spans: DeTable<'a>,
     damaged: Vec<Range<usize>>,
@@ -41,7 +41,7 @@ pub struct Reader<'a> {
 /// The stores of a manifest, by name.
 pub(super) type StoresByName = BTreeMap<String, Option<StoreConfig>>;
 
-/// Nothing but the text.
+/// No context beyond the text.
 static ALONE: LoadContext = LoadContext { own: Vec::new(), total: None };
 
 impl<'a> Reader<'a> {
@@ -72,18 +72,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The line, counted from 1, of this byte.
+    /// The line of this byte, counted from 1.
     pub(super) fn line(&self, byte: usize) -> usize {
         self.text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
     }
 
-    /// Adds a problem to those of the manifest.
+    /// Adds a problem.
     pub fn report(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
-    /// Complains about each directory through which a guest could change what is not its own. To be
-    /// called last: it takes what the manifest names of the file system.
+    /// Reports each directory through which a guest could change a path that is not its own. Call it last,
+    /// because it takes the paths that the manifest names.
     pub(super) fn check_places(&mut self, manifest: &Path) {
         if self.look {
             let places = std::mem::take(&mut self.places);
@@ -91,13 +91,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether something was taken out of the table here, so that what seems to be missing may be
-    /// there under a wrong name.
+    /// Whether a key was taken out of the table here. Then a key that seems to be missing may be there under a
+    /// wrong name.
     pub(super) fn is_damaged(&self, span: &Range<usize>) -> bool {
         self.damaged.contains(span)
     }
 
-    /// Whether nothing was taken out at the top: what seems to be missing there may have been it.
+    /// Whether no key was taken out at the top. If one was, a key that seems to be missing may be that one.
     pub(super) fn is_whole(&self) -> bool {
         self.whole
     }
@@ -121,13 +121,13 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Where `part` stands in the source within `span`; all of it if it is written otherwise.
+    /// The span of `part` in the source within `span`; the whole span if it is written in another way.
     fn within(&self, span: &Range<usize>, part: &str) -> Range<usize> {
         let at = self.text.get(span.clone()).and_then(|text| text.find(part));
         at.map_or_else(|| span.clone(), |at| span.start + at..span.start + at + part.len())
     }
 
-    /// What a short text means. The complaint does not show it: a variable in it may be a secret.
+    /// The value of a short text. The problem does not show the text: a variable in it may be a secret.
     pub fn parse<T: FromStr<Err = String>>(&mut self, written: &Written<T>) -> Option<T> {
         let text = self.plain_text(&written.text)?;
         match text.parse() {
@@ -145,12 +145,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What each of several short texts means.
+    /// The values of several short texts.
     pub fn parse_all<T: FromStr<Err = String>>(&mut self, written: &[Written<T>]) -> Vec<T> {
         written.iter().filter_map(|written| self.parse(written)).collect()
     }
 
-    /// What is written, or `default`.
+    /// The written value, or `default`.
     pub fn parse_or<T: FromStr<Err = String>>(
         &mut self,
         written: Option<&Written<T>>,
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
         written.and_then(|written| self.parse(written)).unwrap_or(default)
     }
 
-    /// Text that goes to guests or the system as it is.
+    /// Text that goes to guests or to the system unchanged.
     pub fn plain_text(&mut self, written: &Spanned<String>) -> Option<String> {
         let text = self.text(written)?;
         if text.contains('\0') {
@@ -172,12 +172,12 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
-    /// Takes note that a guest sees a directory: what it may change must not lie there.
+    /// Notes that a guest sees a directory, for `check_places`.
     pub(crate) fn grant_directory(&mut self, path: &Path, written: &Spanned<String>, write: bool) {
         self.places.directory(path, written, write);
     }
 
-    /// The store of this name. If there is none, that is said.
+    /// The store of this name. Reports it if there is none.
     pub(crate) fn store(&mut self, written: &Spanned<String>) -> Option<StoreConfig> {
         let name = self.text(written)?;
         let found = self.stores.get(&name).cloned();
@@ -185,11 +185,11 @@ impl<'a> Reader<'a> {
             let names: Vec<String> = self.stores.keys().cloned().collect();
             self.report_unknown(written, "store", names.iter().map(String::as_str));
         }
-        // What is wrong with the store has been said.
+        // A problem of the store has been reported.
         found.flatten()
     }
 
-    /// Complains about a name that is empty or has control characters in it.
+    /// Reports a name that is empty or has control characters.
     pub fn expect_visible(&mut self, name: &Spanned<String>) {
         if !is_visible(&name.value) {
             self.report(
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Complains about `written`, which is none of `known`.
+    /// Reports `written`, which is not in `known`.
     pub(super) fn report_unknown<'b>(
         &mut self,
         written: &Spanned<String>,
@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
         self.report(Problem::new(written.span.clone(), message).label("not there").help(help));
     }
 
-    /// Whether a name can be one of a component or store.
+    /// Reports a name that no component or store can have.
     pub(super) fn check_name(&mut self, name: &Spanned<String>, what: &str) {
         let fine = !name.value.is_empty()
             && name.value.len() <= 63
@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Complains about `faults` of the limits in the table at `path`.
+    /// Reports `faults` of the limits in the table at `path`.
     pub(super) fn report_faults(&mut self, faults: Vec<LimitFault>, path: &[&str]) {
         for fault in faults {
             let span = self
@@ -251,7 +251,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Where the table at `path` says what is at fault, if it does.
+    /// The place of the faulty key in the table at `path`, if it is there.
     pub(super) fn blame(&self, fault: &LimitFault, path: &[&str]) -> Option<Range<usize>> {
         self.span_below(path, fault.key)
             .or_else(|| fault.clash.and_then(|key| self.span_below(path, key)))
@@ -279,7 +279,7 @@ impl fmt::Debug for Reader<'_> {
     }
 }
 
-/// Whether a name has something in it, and no control characters.
+/// Whether a name is not empty and has no control characters.
 pub(crate) fn is_visible(text: &str) -> bool {
     !text.is_empty() && !text.chars().any(char::is_control)
 }

@@ -1,5 +1,5 @@
-//! The URL of a Redis server. What passes here is what the client takes: a mistake is said with its
-//! line, and never shown, because a password may stand in it.
+//! The URL of a Redis server. This check accepts only URLs that the client accepts. A problem names the line
+//! and never shows the URL, because a password may stand in it.
 
 use percent_encoding::percent_decode_str;
 
@@ -8,7 +8,7 @@ use crate::outgoing::UriHost;
 const ADVICE: &str = "write redis://HOST:PORT/DATABASE, redis://USER:PASSWORD@HOST:PORT/DATABASE \
                       or unix:///PATH?db=DATABASE";
 
-/// What is wrong with a URL, and what to do, with `; ` between them.
+/// Checks a URL. The error has the problem and what to do, with `; ` between them.
 pub(super) fn check(url: &str) -> Result<(), String> {
     if ["rediss://", "valkeys://"].iter().any(|scheme| url.starts_with(scheme)) {
         return wrong("there is no TLS to Redis; use a local TLS proxy, or a Unix socket");
@@ -33,7 +33,7 @@ fn tcp(rest: &str) -> Result<(), String> {
     if !is_text(user) {
         return wrong("user and password cannot be read; write what is no letter or digit as %XX");
     }
-    // A colon within the brackets of an IPv6 address parts nothing.
+    // A colon within the brackets of an IPv6 address does not separate the port.
     let (host, port) = match place.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (place, None),
@@ -88,7 +88,7 @@ fn is_number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Whether it is text once each `%XX` is the byte that it stands for.
+/// Whether it is text once each `%XX` is decoded.
 fn is_text(written: &str) -> bool {
     percent_decode_str(written).decode_utf8().is_ok()
 }
@@ -98,7 +98,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn urls_that_the_client_takes_are_right() {
+    fn urls_that_the_client_accepts_pass() {
         for url in [
             "redis://127.0.0.1",
             "redis://127.0.0.1:6379/",
@@ -113,7 +113,7 @@ mod tests {
         }
     }
 
-    /// Each of these was taken, and then a start was refused.
+    /// Each of these passed once, and then the start failed.
     #[test]
     fn urls_that_the_client_refuses_are_wrong() {
         for (url, says) in [

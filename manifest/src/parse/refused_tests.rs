@@ -1,9 +1,9 @@
-//! What makes no sense in a manifest is refused: with its place, and with what to do.
+//! Manifests that are refused: each problem has its place, and says what to do.
 
 use super::tests::{read, refused};
 
-/// Refuses a manifest in which one component is right and `more` follows, for one problem: what is said
-/// of it, and what to do. Gives the line.
+/// Refuses a manifest in which one component is right and `more` follows, for one problem with this text and
+/// this help. Returns the line.
 #[track_caller]
 fn assert_refused(more: &str, says: &str, helps: &str) -> String {
     let report = refused(more);
@@ -14,7 +14,7 @@ fn assert_refused(more: &str, says: &str, helps: &str) -> String {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_line_and_what_to_do() {
+fn each_problem_names_its_line_and_what_to_do() {
     let cases = [
         ("[listn]", ":3:2: there is no key `listn` in a manifest", "did you mean `listen`?"),
         ("memory = \"1MiB\"", ":3:1: there is no key `memory`", "into [component.shop.limits]"),
@@ -109,7 +109,7 @@ fn addresses_that_cannot_be_listened_at_are_refused() {
 }
 
 #[test]
-fn grants_that_mean_nothing_are_refused() {
+fn grants_without_a_meaning_are_refused() {
     let cases = [
         ("outgoing = [\"https://x.example/v1\"]", "no path belongs into it", "write an origin"),
         ("outgoing = [\"ftp://x.example\"]", "the scheme is http", "write an origin"),
@@ -185,7 +185,7 @@ fn stores_are_checked() {
 }
 
 #[test]
-fn routes_that_mean_nothing_are_refused() {
+fn routes_without_a_meaning_are_refused() {
     let cases = [
         ("component = \"shop\"", "this route has no path", "path = \"/\""),
         ("path = \"/\"", "`route` has no `component`", "add `component"),
@@ -222,7 +222,7 @@ fn routes_that_mean_nothing_are_refused() {
 }
 
 #[test]
-fn two_routes_alike_are_both_shown() {
+fn two_equal_routes_are_both_shown() {
     let route = |more: &str| format!("[[route]]\npath = \"/a\"\ncomponent = \"shop\"\n{more}\n");
     let alike = [
         ("", ""),
@@ -248,7 +248,7 @@ fn two_routes_alike_are_both_shown() {
     }
 }
 
-/// Each component of a chain has an instance until the request is answered: this one would wait for
+/// Each component of a chain holds an instance until the response to the request: this chain would wait for
 /// itself.
 #[test]
 fn a_chain_that_takes_more_instances_than_there_are_is_refused() {

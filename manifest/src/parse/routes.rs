@@ -1,4 +1,4 @@
-//! Which requests go where.
+//! Routes: which requests go to which component.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::{ComponentConfig, Route};
 
 type Components = BTreeMap<Arc<str>, ComponentConfig>;
 
-/// Reads the `[[route]]` tables. `instances` is how many there are at once, of all components.
+/// Reads the `[[route]]` tables. `instances` is the total of all components at once.
 pub(super) fn routes(
     reader: &mut Reader<'_>,
     raw: &[Spanned<raw::Route>],
@@ -37,7 +37,7 @@ pub(super) fn routes(
     routes.into_iter().map(|(route, _)| route).collect()
 }
 
-/// Without a word about routes a single component gets everything.
+/// Without routes a single component gets all requests.
 fn implied(reader: &mut Reader<'_>, components: &Components) -> Vec<Route> {
     let mut names = components.keys();
     match (names.next(), names.next()) {
@@ -201,7 +201,7 @@ fn methods(reader: &mut Reader<'_>, raw: &raw::Route) -> Vec<Method> {
     methods
 }
 
-/// The name of a component that is there.
+/// The name of a component, if it exists.
 fn known(
     reader: &mut Reader<'_>,
     written: &Spanned<String>,
@@ -247,7 +247,8 @@ fn chain(
     chain
 }
 
-/// Each component on the way of a request has an instance until it is answered.
+/// Refuses chains that are too long: each component in the chain of a request holds an instance until the
+/// response.
 fn refuse_too_long(reader: &mut Reader<'_>, chain: &[Spanned<String>], instances: usize) {
     let needed = chain.len() + 1;
     let Some(last) = chain.last().filter(|_| instances > 0 && needed > instances) else { return };
@@ -261,7 +262,7 @@ fn refuse_too_long(reader: &mut Reader<'_>, chain: &[Spanned<String>], instances
     );
 }
 
-/// Two routes for the same requests: one of them would never get any.
+/// Refuses two routes for the same requests, because one of them would never get any.
 fn refuse_alike(reader: &mut Reader<'_>, routes: &[(Route, Range<usize>)]) {
     let mut seen: HashMap<(Option<&str>, &PathPattern), Vec<usize>> = HashMap::new();
     for (index, (route, span)) in routes.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Values that know where they stand in the file.
+//! Values with their place in the file.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -9,12 +9,12 @@ use std::ops::Range;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Clone, Debug)]
 pub struct Spanned<T> {
-    /// What is written.
+    /// The value.
     pub value: T,
-    /// The bytes of the file.
+    /// Its bytes in the file.
     pub span: Range<usize>,
 }
 
@@ -63,9 +63,9 @@ impl<T: JsonSchema> JsonSchema for Spanned<T> {
     }
 }
 
-/// Text from which a `T` is read, once variables are filled in.
+/// Text that a `T` is parsed from once its variables are filled in.
 pub struct Written<T> {
-    /// As it is written.
+    /// The text as it is written.
     pub text: Spanned<String>,
     meant: PhantomData<fn() -> T>,
 }
@@ -88,11 +88,11 @@ impl<'de, T> Deserialize<'de> for Written<T> {
     }
 }
 
-/// How people write something, for the schema.
+/// The written form of a value, for the schema.
 pub trait Form {
-    /// The only words there are; all text if empty.
+    /// The only valid words. Empty if any text may be valid.
     const WORDS: &'static [&'static str] = &[];
-    /// Some that are right.
+    /// Some valid examples.
     const EXAMPLES: &'static [&'static str] = &[];
 }
 
@@ -106,7 +106,7 @@ impl<T: Form> JsonSchema for Written<T> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // No `enum` for words: a variable may stand for one.
+        // Words get no `enum`, because a variable may stand for one.
         match (T::WORDS, T::EXAMPLES) {
             ([], []) => json_schema!({ "type": "string" }),
             ([], examples) => json_schema!({ "type": "string", "examples": examples }),

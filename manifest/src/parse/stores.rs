@@ -1,4 +1,4 @@
-//! Where key-value buckets are kept: the tables `[keyvalue.NAME]`.
+//! Stores of key-value buckets: the tables `[keyvalue.NAME]`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -75,8 +75,7 @@ fn redis(reader: &mut Reader<'_>, written: &Spanned<String>) -> Option<String> {
     Some(url)
 }
 
-/// Two stores that are one: what is in one would be in the other, and an operator would not see that
-/// they share their keys.
+/// Refuses two stores that are the same: they would share their keys, and an operator would not see that.
 fn refuse_alike(
     reader: &mut Reader<'_>,
     raw: &BTreeMap<Spanned<String>, Spanned<raw::Store>>,

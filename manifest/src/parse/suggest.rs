@@ -1,11 +1,11 @@
-//! The right word for a wrong one.
+//! Suggests the right word for a wrong one.
 
-/// The one of `known` that `written` is most likely meant to be, if any is near.
+/// The word of `known` that is nearest to `written`, if one is near.
 pub(super) fn nearest<'a>(
     written: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    // The distance takes time by the product of the lengths; no key or name is that long.
+    // The distance takes time proportional to the product of the lengths. No key or name is that long.
     if written.len() > 64 {
         return None;
     }

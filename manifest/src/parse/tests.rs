@@ -18,7 +18,7 @@ pub(super) fn read(text: &str) -> Result<Manifest, ManifestError> {
     })
 }
 
-/// What is said of a manifest in which one component is right and `more` follows.
+/// The error for a manifest in which one component is right and `more` follows.
 pub(super) fn refused(more: &str) -> ManifestError {
     let text = format!("[component.shop]\nsource = \"shop.wasm\"\n{more}");
     read(&text).expect_err(more)
@@ -46,7 +46,7 @@ fn full() -> Manifest {
 }
 
 #[test]
-fn the_process_is_as_it_is_said() {
+fn the_process_is_read_as_written() {
     let manifest = full();
     assert_eq!(
         manifest.listen.addresses,
@@ -68,7 +68,7 @@ fn the_process_is_as_it_is_said() {
 }
 
 #[test]
-fn limits_are_those_of_the_component_then_those_of_all() {
+fn limits_come_from_the_component_then_from_those_of_all() {
     let manifest = full();
     let shop = &manifest.components["shop"];
     assert_eq!(shop.limits.memory, 64 << 20, "its own");
@@ -83,7 +83,7 @@ fn limits_are_those_of_the_component_then_those_of_all() {
 }
 
 #[test]
-fn grants_are_as_they_are_said() {
+fn grants_are_read_as_written() {
     let manifest = full();
     let grants = &manifest.components["shop"].grants;
     let environment: &EnvironmentConfig = grants.get().expect("granted");
@@ -109,7 +109,7 @@ fn grants_are_as_they_are_said() {
 }
 
 #[test]
-fn what_is_granted_is_summed_up_without_its_secrets() {
+fn grants_are_summed_up_without_their_secrets() {
     let manifest = full();
     let grants = &manifest.components["shop"].grants;
     let words: Vec<_> = grants.summary().into_iter().map(|(word, _)| word).collect();
@@ -137,7 +137,7 @@ fn routes_are_in_the_order_of_the_file() {
 }
 
 #[test]
-fn a_line_that_nobody_could_read_is_not_drawn() {
+fn a_line_that_is_too_long_to_read_is_not_drawn() {
     let report = refused(&format!("x = \"{}\"", "y".repeat(1_000_000)));
     let text = report.to_string();
     assert!(text.len() < 1000, "{}", text.len());
@@ -145,13 +145,13 @@ fn a_line_that_nobody_could_read_is_not_drawn() {
 }
 
 #[test]
-fn columns_are_those_of_characters() {
+fn columns_count_characters() {
     let picture = refused("env = { \"日本\" = \"🦀\", A = 1 }").to_string();
     assert!(picture.contains("host.toml:3:25]"), "{picture}");
 }
 
 #[test]
-fn all_problems_are_said_at_once_in_the_order_of_the_file() {
+fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
     let report = refused("[limits]\nmemory = 5\nqeue = 1\n[swap]\nwatch = \"yes\"");
     let text = report.to_string();
     let lines: Vec<usize> = [":4:10]", ":5:1]", ":7:9]"]
@@ -163,7 +163,7 @@ fn all_problems_are_said_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
-fn a_limit_of_all_that_makes_no_sense_is_said_once() {
+fn a_wrong_limit_of_all_is_reported_once() {
     let text = "[limits]\nmemory = \"0B\"\n[component.a]\nsource = \"a\"\n[component.b]\nsource = \
                 \"b\"\n[[route]]\npath = \"/\"\ncomponent = \"a\"";
     let report = read(text).expect_err("no memory");
@@ -171,7 +171,7 @@ fn a_limit_of_all_that_makes_no_sense_is_said_once() {
 }
 
 #[test]
-fn a_picture_points_at_the_place() {
+fn a_picture_points_at_the_place_of_a_problem() {
     let report = refused("[swap]\nwatsh = true\n");
     let picture = report.to_string();
     let shown = "  × there is no key `watsh` in `swap`
@@ -187,20 +187,20 @@ fn a_picture_points_at_the_place() {
 }
 
 #[test]
-fn the_manifest_without_anything_is_refused() {
+fn an_empty_manifest_is_refused() {
     let report = read("").expect_err("nothing");
     assert_eq!(
         report.one_line(),
         "/etc/host/host.toml: the manifest has no component; add [component.NAME] with source = \
          \"app.wasm\""
     );
-    // A slip at the top is not followed by complaints about what it hides.
+    // A typo at the top is not followed by reports about what it hides.
     let report = read("[compnent.shop]\nsource = \"x\"").expect_err("nothing");
     assert_eq!(report.problems().len(), 1, "{report}");
 }
 
 #[test]
-fn files_that_are_not_there_are_refused() {
+fn missing_files_are_refused() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let none = |_: &str| None;
     let report = load(&directory.join("missing.toml"), &none, &LoadContext::default())
@@ -221,7 +221,7 @@ fn files_that_are_not_there_are_refused() {
 }
 
 #[test]
-fn the_schema_says_what_the_reader_does() {
+fn the_schema_agrees_with_the_reader() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).expect("JSON");
     assert_eq!(schema["additionalProperties"], false);
     assert_eq!(schema["$defs"]["Limits"]["properties"]["cpu-time"]["default"], "10s");

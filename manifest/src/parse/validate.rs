@@ -1,5 +1,5 @@
-//! Looks over the file by its schema before it is read: all unknown keys, values of the
-//! wrong type and keys that are missing at once, where `serde` would stop at the first.
+//! Checks the file against its schema before it is read: reports all unknown keys, values of the wrong type and
+//! missing keys at once, where `serde` would stop at the first.
 
 use std::borrow::Cow;
 use std::mem;
@@ -12,18 +12,17 @@ use toml::de::{DeTable, DeValue};
 use super::suggest::nearest;
 use crate::error::Problem;
 
-/// What was found.
+/// The result of a validation.
 pub(super) struct Validation {
     pub(super) problems: Vec<Problem>,
-    /// Tables out of which something was taken because it is wrong: what else seems to be missing
-    /// there may be that.
+    /// Tables with a key that was wrong and was taken out. A key that seems to be missing there may be that one.
     pub(super) damaged: Vec<Range<usize>>,
-    /// Whether that did not happen at the top or to a component.
+    /// False if a key was taken out at the top, or a whole component.
     pub(super) whole: bool,
 }
 
 impl Validation {
-    /// Takes what does not fit `schema` (one piece, without references) out of the file.
+    /// Takes the parts that do not fit `schema` (one piece, without references) out of the file.
     pub(super) fn run(schema: &Value, root: &mut TomlSpanned<DeTable<'_>>) -> Self {
         let mut validation = Self { problems: Vec::new(), damaged: Vec::new(), whole: true };
         let span = root.span();
@@ -67,7 +66,7 @@ impl Validation {
         }
     }
 
-    /// Whether `value` is of a type that `schema` allows; looks into it if so.
+    /// Whether `value` has a type that `schema` allows. Also checks its content then.
     fn value(&mut self, schema: &Value, value: &mut TomlSpanned<DeValue<'_>>, name: &str) -> bool {
         let span = value.span();
         let Some(schema) = alternative(schema, value.get_ref()) else {
@@ -108,7 +107,7 @@ fn child<'a>(schema: &'a Value, key: &str) -> Option<&'a Value> {
         .or_else(|| schema.get("additionalProperties").filter(|more| more.is_object()))
 }
 
-/// The part of `schema` that is for values of this type.
+/// The part of `schema` for values of this type.
 fn alternative<'a>(schema: &'a Value, value: &DeValue<'_>) -> Option<&'a Value> {
     if let Some(any) = schema.get("anyOf").and_then(Value::as_array) {
         return any.iter().find_map(|schema| alternative(schema, value));

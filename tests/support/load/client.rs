@@ -1,4 +1,5 @@
-//! What a client of either protocol does: ask with a name of its own, judge, and keep its ledger.
+//! A client of either protocol: it sends requests with names of their own, judges responses and keeps its
+//! ledger.
 
 use std::fmt::Display;
 use std::io;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 
 use super::{Ledger, Load, WARM};
 
-/// How much of a wrong answer a loss quotes.
+/// How much of a wrong response a loss quotes.
 const QUOTE: usize = 300;
 
 /// One client. It ends with its first loss, or when it is refused.
@@ -27,7 +28,7 @@ impl Client {
         Self { who, load, ledger, requests: 0, sent_late: false, warm: false }
     }
 
-    /// The path of the next request, with an id that no other request has. To be sent now.
+    /// The path of the next request, with an id that no other request has. The caller must send it now.
     pub(super) fn ask(&mut self) -> String {
         self.ledger.sent += 1;
         self.requests += 1;
@@ -36,7 +37,7 @@ impl Client {
         format!("{}{joint}id={}-{}", self.load.path, self.who, self.requests)
     }
 
-    /// Judges a whole answer; `shown` is the whole of it for a person.
+    /// Judges a whole response. `shown` is the response for a human reader.
     pub(super) fn judge(
         &mut self,
         status: u16,
@@ -56,7 +57,7 @@ impl Client {
         ControlFlow::Continue(())
     }
 
-    /// Writes down a loss, which ends the client.
+    /// Records a loss, which ends the client.
     pub(super) fn lost<T>(&mut self, why: &dyn Display) -> ControlFlow<(), T> {
         let when = if self.load.is_stopping() { "after" } else { "before" };
         let (who, request) = (self.who, self.requests);
@@ -65,7 +66,7 @@ impl Client {
         ControlFlow::Break(())
     }
 
-    /// Writes down that a connect failed, which ends the client.
+    /// Records a failed connect, which ends the client.
     pub(super) fn no_connection<T>(&mut self, error: &io::Error) -> ControlFlow<(), T> {
         let refused =
             matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut);
@@ -84,7 +85,7 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // However it ended, the stop need not wait for its answers.
+        // The stop need not wait for the responses of a client that has ended, for any reason.
         if !self.warm {
             self.load.one_more_is_warm();
         }

@@ -9,23 +9,23 @@ use super::WARM;
 use super::client::Client;
 use super::ledger::Ledger;
 
-/// A client that keeps its connection while the host does.
+/// A client that keeps its connection for as long as the host does.
 pub(super) fn kept(mut me: Client) -> Ledger {
     while keep(&mut me, "GET", ["", "", ""]).is_continue() {}
     me.close()
 }
 
-/// One that uploads what the guest does not read: each body ends behind the answer to it, in one piece
-/// with the head of the next request.
+/// A client with uploads that the guest does not read: each body ends after its response, in one piece with
+/// the head of the next request.
 pub(super) fn held(mut me: Client) -> Ledger {
     let parts = ["0\r\n\r\n", "Transfer-Encoding: chunked\r\n", "8\r\nfor ever\r\n"];
     while keep(&mut me, "POST", parts).is_continue() {}
     me.close()
 }
 
-/// One that has got its answers, and keeps its connection idle until the host closes it.
+/// A client that has got its responses, and keeps its connection idle until the host closes it.
 pub(super) fn idle(mut me: Client) -> Ledger {
-    // It has one connection only, however that ends.
+    // The client has only one connection, in order or broken.
     if rest(&mut me).is_continue() {
         me.ledger.closed_idle += 1;
     }
@@ -46,15 +46,15 @@ fn rest(me: &mut Client) -> ControlFlow<()> {
     }
 }
 
-/// A client that makes a connection for each request; one with an odd number asks to close it.
+/// A client with a connection for each request. Every other request asks to close it.
 pub(super) fn fresh(mut me: Client) -> Ledger {
     let close = me.who % 2 == 1;
     while once(&mut me, close).is_continue() {}
     me.close()
 }
 
-/// One connection from its first request to its end. `parts`: what follows behind an answer, a line of
-/// the head, and what follows the head before the answer.
+/// One connection from its first request to its end. `parts`: the bytes after a response, a line of the head,
+/// and the bytes between the head and the response.
 fn keep(me: &mut Client, method: &'static str, parts: [&'static str; 3]) -> ControlFlow<()> {
     let mut conn = connect(me)?;
     let [behind, field, body] = parts;
@@ -66,7 +66,7 @@ fn keep(me: &mut Client, method: &'static str, parts: [&'static str; 3]) -> Cont
             me.ledger.told += 1;
             return closed(me, &mut conn);
         }
-        // The last look before the next request: what can be seen here is no loss.
+        // The last look before the next request. An end that it can see is no loss.
         match conn.glance() {
             Glance::Quiet => {}
             Glance::Fin => {
@@ -101,7 +101,7 @@ fn connect(me: &mut Client) -> ControlFlow<(), Conn> {
     }
 }
 
-/// What is sent beside the path.
+/// The bytes of a request beside its path.
 #[derive(Clone, Copy)]
 struct Request {
     /// The end of the message before.
@@ -130,7 +130,7 @@ fn exchange(me: &mut Client, conn: &mut Conn, request: Request) -> ControlFlow<(
     }
 }
 
-/// After `Connection: close`: the end must come by itself, and in order.
+/// After `Connection: close` the connection must end by itself, and in order.
 fn closed(me: &mut Client, conn: &mut Conn) -> ControlFlow<()> {
     match conn.wait_fin() {
         Ok(()) => ControlFlow::Continue(()),

@@ -20,7 +20,7 @@ use super::ledger::Ledger;
 /// How long our own end of a connection may take to close once no stream needs it.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
-/// An open connection: where to send requests, and the task that drives it.
+/// An open connection: the handle that sends requests, and the task that drives it.
 struct Open {
     send: SendRequest<Bytes>,
     driver: JoinHandle<Result<(), Error>>,
@@ -53,7 +53,7 @@ pub(super) fn kept(mut clients: Vec<Client>) -> Ledger {
     ledger
 }
 
-/// A client that makes a connection for each request.
+/// A client with a connection for each request.
 pub(super) fn fresh(mut me: Client) -> Ledger {
     runtime().block_on(async {
         while let ControlFlow::Continue(open) = connect(&mut me).await {
@@ -67,15 +67,15 @@ pub(super) fn fresh(mut me: Client) -> Ledger {
     me.close()
 }
 
-/// How a request ended that was not lost.
+/// How a request without a loss ended.
 enum Next {
-    /// Answered: the connection can take another.
+    /// With a response: the connection can take another request.
     Ask,
-    /// The connection is at its end, as the host has told.
+    /// Without one: the host has announced the end of the connection.
     Reconnect,
 }
 
-/// The streams of one client on one connection, until that ends.
+/// The streams of one client on one connection, until the connection ends.
 async fn keep(mut me: Client, send: SendRequest<Bytes>) -> (Client, ControlFlow<()>) {
     loop {
         match exchange(&mut me, send.clone()).await {
@@ -86,14 +86,14 @@ async fn keep(mut me: Client, send: SendRequest<Bytes>) -> (Client, ControlFlow<
     }
 }
 
-/// One request with its whole answer.
+/// One request with its whole response.
 async fn exchange(me: &mut Client, send: SendRequest<Bytes>) -> ControlFlow<(), Next> {
     let mut send = match timeout(PATIENCE, send.ready()).await {
         Ok(Ok(send)) => send,
         Ok(Err(e)) => return ended_before(me, &e),
         Err(_) => return me.lost(&"no stream could be opened in time"),
     };
-    // Nothing is awaited between `ready` and here, so what `ready` said still holds.
+    // There is no await between `ready` and here, so the result of `ready` still holds.
     let uri = format!("http://loss.test{}", me.ask());
     let request = Request::get(uri).body(()).expect("a path of ours is valid");
     let answer = match send.send_request(request, true) {
@@ -138,13 +138,13 @@ fn ended_before(me: &mut Client, error: &Error) -> ControlFlow<(), Next> {
     ControlFlow::Continue(Next::Reconnect)
 }
 
-/// Whether `error` is the host's GOAWAY without a fault.
+/// Whether `error` is the host's GOAWAY without an error code.
 fn is_goaway(error: &Error) -> bool {
     error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR)
 }
 
-/// Whether `error` says that the host has not looked at the request: its stream is above the last
-/// one that GOAWAY names (h2 gives this error to no other), or was refused.
+/// Whether `error` says that the host has not processed the request: its stream is above the last one that
+/// GOAWAY names (h2 gives this error to no other), or was refused.
 fn not_looked_at(error: &Error) -> bool {
     let refused = error.reason() == Some(Reason::REFUSED_STREAM);
     is_goaway(error) || (error.is_reset() && error.is_remote() && refused)
@@ -168,7 +168,7 @@ async fn connect(me: &mut Client) -> ControlFlow<(), Open> {
     }
 }
 
-/// Closes our end. All answers have come, so what happens to the connection now is no loss.
+/// Closes our end. All responses have come, so what happens to the connection now is no loss.
 async fn close(open: Open) {
     drop(open.send);
     let abort = open.driver.abort_handle();

@@ -1,36 +1,36 @@
-//! What became of every request.
+//! The outcome of every request.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How many losses a failure tells in words.
+/// How many losses a failure describes.
 const TOLD_LOSSES: usize = 20;
 
-/// The count of one run, or of many.
+/// The count of one run, or of several.
 #[derive(Debug, Default)]
 #[must_use = "it says what was lost"]
 pub struct Ledger {
     /// Stops.
     pub stops: usize,
-    /// Those of them of a host that ran as an unprivileged user.
+    /// Stops of a host that ran as an unprivileged user.
     pub unprivileged: usize,
-    /// Requests of which a byte was sent.
+    /// Requests of which at least a byte was sent.
     pub sent: u64,
-    /// Requests whose whole, right answer came.
+    /// Requests whose whole, right response came.
     pub answered: u64,
-    /// Those of them that were sent after the stop had begun.
+    /// Answered requests that were sent after the stop had begun.
     pub late: u64,
     /// Connects that were refused once the stop had begun.
     pub refused: u64,
-    /// HTTP/2 requests that GOAWAY or `REFUSED_STREAM` said were not looked at.
+    /// HTTP/2 requests that the host did not process, by GOAWAY or `REFUSED_STREAM`.
     pub refused_streams: u64,
-    /// Connections whose end was told by `Connection: close` or GOAWAY.
+    /// Connections whose end was announced by `Connection: close` or GOAWAY.
     pub told: u64,
     /// Connections that were closed while idle, before the client began its next request.
     pub closed_idle: u64,
     /// The slowest stop, from the signal to the exit.
     pub slowest: Duration,
-    /// What was lost: who, which request, and how.
+    /// The losses: client, request and reason.
     pub lost: Vec<String>,
 }
 

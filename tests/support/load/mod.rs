@@ -1,11 +1,11 @@
-//! The load for the claim itself: clients that follow the RFCs, never retry, and forgive nothing.
+//! The load for the main claim: clients that follow the RFCs, never retry, and forgive no loss.
 //!
-//! A request is **lost** when bytes of it were sent and its whole answer did not come: reset, early
-//! end, wrong status, wrong body, no `FIN` after `Connection: close`. So is a connection that was
-//! reset, be it idle or just made. **Not** lost is what a client could see *before* it sent:
-//! a refused connect once the stop has begun, a FIN on an idle connection (each looks before it
-//! sends its next request, but not before its first), and in HTTP/2 what GOAWAY says was not
-//! looked at. The ledger counts each kind, so that a run explains itself.
+//! A request is **lost** when bytes of it were sent and its whole response did not come: reset, early end,
+//! wrong status, wrong body, no `FIN` after `Connection: close`. A connection that was reset, idle or just
+//! made, is lost too. An event that the client could see *before* it sent is **not** a loss: a refused
+//! connect once the stop has begun, a FIN on an idle connection (each client looks before it sends its next
+//! request, but not before its first), and in HTTP/2 a request that was not processed by the word of GOAWAY.
+//! The ledger counts each kind, so that a run explains itself.
 
 mod client;
 mod h1;
@@ -30,7 +30,7 @@ use super::raw::Conn;
 use super::scarce::User;
 use super::{PATIENCE, says};
 
-/// How many answers each client must have got before the stop.
+/// How many responses each client must get before the stop.
 const WARM: u64 = 3;
 /// How many clients share a connection in [`Mode::H2Kept`].
 const STREAMS: usize = 8;
@@ -50,12 +50,12 @@ pub enum Mode {
     H2Fresh,
 }
 
-/// HTTP/1.1 clients that are there beside the others, whatever their mode.
+/// HTTP/1.1 clients beside the others, in any mode.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Company {
-    /// Those whose uploads the guest does not read: it answers, and they end behind the answer.
+    /// Clients with uploads that the guest does not read: it responds, and the uploads end after the response.
     pub held: usize,
-    /// Those that keep an idle connection.
+    /// Clients that keep an idle connection.
     pub idle: usize,
 }
 
@@ -70,19 +70,19 @@ pub fn stops_per_test() -> usize {
     }
 }
 
-/// Starts a host with `guest` and stops it while `clients` clients in `mode` are busy; `stops`
-/// times, where we are root every other time as a user who is not. The guest answers `/?ms=5` and
-/// reads no body.
+/// Starts a host with `guest` and stops it while `clients` clients in `mode` are busy. Does that `stops`
+/// times; if we are root, every other time as an unprivileged user. The guest responds to `/?ms=5` and reads
+/// no body.
 ///
 /// # Panics
-/// When a host does not exit with 0, or says that it cut or dropped something. What the clients
-/// lost does not panic: that is for the caller to see in the ledger.
+/// When a host does not exit with 0, or reports that it cut or dropped something. Losses of the clients do not
+/// panic: the caller checks the ledger.
 #[track_caller]
 pub fn stop_under_load(guest: &str, mode: Mode, clients: usize, stops: usize) -> Ledger {
     let mut total = Ledger::default();
     let user = geteuid().is_root().then(User::new).flatten();
     for stop in 1..=stops {
-        // Shorter than the patience, so that a drain that hangs ends by its own report.
+        // Shorter than the patience, so that a drain that hangs ends with its own report.
         let serve = Host::serve(guest).args(["--drain-timeout", "10s"]);
         let (serve, unprivileged) = match &user {
             Some(user) if stop % 2 == 0 => (user.runs(serve), true),
@@ -107,8 +107,8 @@ pub fn stop_under_load(guest: &str, mode: Mode, clients: usize, stops: usize) ->
     total
 }
 
-/// Idle connections make a stop as long as the linger: in a soak they are there at each, else at some,
-/// of either user.
+/// Whether idle clients join a stop. They make it as long as the linger, so they join each stop of a soak and
+/// some of any other test, of both users.
 fn idlers_join(stop: usize) -> bool {
     env::var_os("HOST_SOAK_STOPS").is_some() || stop.is_multiple_of(9)
 }
@@ -122,7 +122,7 @@ fn explain(stop: usize, ledger: &Ledger, exit: &Exit) {
     eprintln!("stop {stop}: {ledger}\n---- the end of its log, exit {} ----\n{tail}", exit.code);
 }
 
-/// What the clients of one run share.
+/// The state that the clients of one run share.
 #[derive(Debug)]
 pub struct Load {
     addr: SocketAddr,
@@ -134,10 +134,10 @@ pub struct Load {
 }
 
 impl Load {
-    /// A load of `GET path` on `addr`. One request now tells what every answer must be.
+    /// A load of `GET path` on `addr`. One request now shows what every response must be.
     ///
     /// # Panics
-    /// When the answer to it is not 200 with a body.
+    /// When its response is not 200 with a body.
     #[track_caller]
     pub fn new(addr: SocketAddr, path: &str) -> Arc<Self> {
         let mut conn = Conn::connect(addr).expect("the first connection");
@@ -147,7 +147,7 @@ impl Load {
         Self::expecting(addr, path, answer.body.bytes)
     }
 
-    /// A load of `GET path` on `addr` that must always be answered with 200 and `expected`.
+    /// A load of `GET path` on `addr`. Every response must be 200 with `expected`.
     pub fn expecting(addr: SocketAddr, path: &str, expected: impl Into<Vec<u8>>) -> Arc<Self> {
         Arc::new(Self {
             addr,
@@ -159,11 +159,11 @@ impl Load {
         })
     }
 
-    /// Runs `clients` clients, calls `stop` as soon as each has got [`WARM`] answers (or has lost
-    /// a request before), and waits until all have been refused.
+    /// Runs `clients` clients, calls `stop` as soon as each has got [`WARM`] responses or has lost a request,
+    /// and waits until all have been refused.
     ///
     /// # Panics
-    /// When the clients get no answers, or `stop` does.
+    /// When the clients get no responses, or when `stop` panics.
     pub fn drive<T>(
         self: &Arc<Self>,
         mode: Mode,
@@ -173,7 +173,7 @@ impl Load {
         self.drive_with(mode, clients, Company::default(), stop)
     }
 
-    /// The same with others among them.
+    /// The same with other clients beside them.
     ///
     /// # Panics
     /// As [`Self::drive`].
@@ -186,8 +186,8 @@ impl Load {
     ) -> (Ledger, T) {
         let all = clients + company.held + company.idle;
         thread::scope(move |scope| {
-            // Owned by this closure: a panic drops it, and with it the host, before the clients
-            // are joined, so they end.
+            // This closure owns it. A panic drops it, and with it the host, before the clients are joined, so
+            // the clients end.
             let stop = stop;
             let mut everyone = (1..=clients).map(|who| Client::new(who, Arc::clone(self)));
             let mut threads = Vec::new();
@@ -210,7 +210,7 @@ impl Load {
                 });
             }
             self.wait_warm(all);
-            // Before the signal, so that a client that is refused because of it sees this.
+            // Set before the signal, so that a client that the signal refuses sees it.
             self.stopping.store(true, Ordering::SeqCst);
             let stopped = stop();
             let mut ledger = Ledger::default();
