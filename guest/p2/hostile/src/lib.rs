@@ -45,7 +45,7 @@ fn handle(request: Request, reply: Reply) -> Done {
         "/calls" => reply.answer(&flood::calls(&request, false)),
         "/flood" => reply.answer(&flood::calls(&request, true)),
         "/endless" => flood::body(reply),
-        "/headers" => told(reply, inject::headers()),
+        "/headers" => answer_with(reply, inject::headers()),
         "/trailers" => flood::trailers(request.number("kib", 1024), reply),
         "/stdout" => flood::output(&kit::wasip2::cli::stdout::get_stdout()),
         "/stderr" => flood::output(&kit::wasip2::cli::stderr::get_stderr()),
@@ -56,14 +56,14 @@ fn handle(request: Request, reply: Reply) -> Done {
         "/escape" => reply.answer(&escape::escape(request.text("path"))),
         "/flip" => reply.answer(&race::flip(request.number("ms", 1000))),
         "/race" => reply.answer(&race::race(request.number("ms", 1000))),
-        "/inject" => told(reply, inject::inject()),
-        "/forbidden" => told(reply, inject::forbidden()),
+        "/inject" => answer_with(reply, inject::inject()),
+        "/forbidden" => answer_with(reply, inject::forbidden()),
         _ => reply.answer("hostile, but not to this path\n"),
     }
 }
 
 /// An answer with these fields and this text.
-fn told(reply: Reply, (fields, text): (Fields, String)) -> Done {
+fn answer_with(reply: Reply, (fields, text): (Fields, String)) -> Done {
     let mut answer = reply.send(200, fields);
     answer.write(text)?;
     answer.finish()

@@ -29,9 +29,9 @@ async fn handle(request: Request) -> Answer {
         "/flood" => kit::answer(&flood::calls(&request).await),
         "/endless" => kit::stream(Fields::new(), endless),
         "/trailers" => trailers(request.number("kib", 1024)),
-        "/inject" => told(inject::inject()),
-        "/forbidden" => told(inject::forbidden()),
-        "/headers" => told(inject::headers()),
+        "/inject" => answer_with(inject::inject()),
+        "/forbidden" => answer_with(inject::forbidden()),
+        "/headers" => answer_with(inject::headers()),
         "/deaf" => kit::answer("I do not listen\n"),
         "/deaf/hold" => loop {
             kit::sleep(60_000).await;
@@ -50,7 +50,7 @@ async fn handle(request: Request) -> Answer {
 }
 
 /// An answer with these fields and this text.
-fn told((fields, text): (Fields, String)) -> Answer {
+fn answer_with((fields, text): (Fields, String)) -> Answer {
     kit::stream(fields, async move |mut body| {
         body.write(text).await?;
         body.finish().await
