@@ -1,4 +1,4 @@
-//! The memory that the system lets the process have, which it does not say: whoever takes more is killed.
+//! The memory that the system lets the process have, which it does not say: a process that takes more is killed.
 //!
 //! A cgroup has a limit of its own, and so has each above it; the tightest counts. Version 1 has a tree
 //! for memory alone, version 2 one for everything (cgroups(7)).

@@ -40,7 +40,7 @@ pub(crate) fn now() -> HeaderValue {
     CACHED.with_borrow_mut(|cached| cached.at(now))
 }
 
-/// Gives an answer its date, unless whoever made it has done so.
+/// Gives an answer its date, unless it has one.
 pub(crate) fn stamp(headers: &mut HeaderMap) {
     headers.entry(DATE).or_insert_with(now);
 }

@@ -53,12 +53,12 @@ impl Exit {
         }
     }
 
-    /// The same, if the answer of the command `who` could be printed. A script that got half of it, or
+    /// The same, if the answer of `command` could be printed. A script that got half of it, or
     /// nothing, must not go on as if that were the answer.
     #[must_use]
-    pub fn if_printed(self, who: &str, printed: io::Result<()>) -> Self {
+    pub fn if_printed(self, command: &str, printed: io::Result<()>) -> Self {
         let Err(why) = printed else { return self };
-        outlet::complain(&format!("{who}: cannot write to stdout: {why}"));
+        outlet::complain(&format!("{command}: cannot write to stdout: {why}"));
         Self::Failed
     }
 

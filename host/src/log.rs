@@ -66,7 +66,7 @@ pub struct Log(Queue);
 
 impl Log {
     /// Writes what has been logged, then `last`, and ends the log. Blocks for two seconds at most,
-    /// when nobody reads; `last` comes even if the rest does not.
+    /// when the log is not read; `last` comes even if the rest does not.
     pub fn end(self, last: &str) {
         let last = escape::lines(last);
         self.0.end(format!("{last}\n").into_bytes(), END_PATIENCE, LAST_LINE_PATIENCE);
@@ -91,7 +91,7 @@ struct Waiting {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // Nobody panics while it holds this; if somebody did, the lines would still be good.
+        // No thread panics while it holds this; if one did, the lines would still be good.
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -136,7 +136,7 @@ impl Queue {
 
     fn write_to(&self, mut outlet: impl Write) {
         while let Some(line) = self.next() {
-            // Whoever closed our stderr does not want to read it.
+            // If stderr is closed, there is no reader.
             outlet.write_all(&line).ok();
         }
         self.lock().over = true;
@@ -199,7 +199,7 @@ mod tests {
     const SOON: Duration = Duration::from_millis(10);
     const LATE: Duration = Duration::from_secs(30);
 
-    /// What a reader gets, who takes a line only when it is asked to.
+    /// What a reader gets that takes a line only when the test asks for one.
     struct Reader {
         lines: Receiver<String>,
     }
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_reader_who_does_not_read() {
+    fn log_does_not_wait_for_a_reader_that_does_not_read() {
         let (queue, reader) = queue();
         for _ in 0..BUFFERED_LINES + 10 {
             queue.push(b"line\n");

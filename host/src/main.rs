@@ -35,7 +35,7 @@ fn main() {
             let printed = why.print().and_then(|()| io::stdout().flush());
             match printed {
                 _ if why.use_stderr() => Exit::Usage,
-                // Whoever closed our stdout does not want to read it.
+                // If stdout is closed, there is no reader.
                 Err(why) if why.kind() == io::ErrorKind::BrokenPipe => Exit::Clean,
                 printed => Exit::Clean.if_printed("host", printed),
             }

@@ -1,5 +1,5 @@
 //! Our stdout and stderr, written to as if they blocked. Whether they do is a flag of the pipe, and
-//! whoever has the same pipe may set it: then a write that finds no room is refused instead of
+//! any process with the same pipe may set it: then a write that finds no room is refused instead of
 //! waiting, and the end of the log is lost.
 
 use std::io::{self, Write};
@@ -40,7 +40,7 @@ pub fn stderr() -> Outlet<io::Stderr> {
 }
 
 /// Writes `text` to stdout from a thread of its own, and waits for that at most for `patience`: a terminal
-/// that is held takes part of a line and keeps its writer waiting for the rest. Who reads later gets it.
+/// that is held takes part of a line and keeps its writer waiting for the rest. A reader that comes later gets it.
 ///
 /// # Errors
 /// What the kernel says, and [`io::ErrorKind::TimedOut`].
@@ -58,7 +58,7 @@ pub async fn to_stdout(text: String, patience: Duration) -> io::Result<()> {
 /// Prints `text` to stdout. What strangers have put into it is no command to a terminal.
 ///
 /// # Errors
-/// What the kernel says. A reader who has gone does not want to read it, which is none.
+/// What the kernel says. A reader that has gone is no error.
 pub fn print(text: &str) -> io::Result<()> {
     pass(escape::lines(text).as_bytes())
 }
@@ -82,7 +82,7 @@ pub fn pass(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Says `text` on stderr, as a line, in the same way. Whoever closed that does not want to read it.
+/// Says `text` on stderr, as a line, in the same way. If stderr is closed, there is no reader.
 pub fn complain(text: &str) {
     drop(stderr().write_all(format!("{}\n", escape::lines(text)).as_bytes()));
 }
@@ -160,7 +160,7 @@ mod tests {
         Outlet { fd: writer.try_clone().unwrap(), patience }
     }
 
-    /// The pipe of the log was made non-blocking by somebody who shares it: `write` said EAGAIN, and
+    /// The pipe of the log was made non-blocking by another process that shares it: `write` said EAGAIN, and
     /// the line was lost.
     #[test]
     fn a_pipe_that_refuses_to_block_is_waited_for() {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_who_does_not_read_is_given_up_in_time() {
+    fn reader_that_does_not_read_is_given_up_in_time() {
         let (_reader, writer, _) = full();
         for blocks in [false, true] {
             rustix::io::ioctl_fionbio(&writer, !blocks).unwrap();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_who_has_gone_is_an_error_at_once() {
+    fn reader_that_has_gone_is_an_error_at_once() {
         let (reader, writer, _) = full();
         drop(reader);
         let why = outlet(&writer, None).write_all(b"line\n").unwrap_err();

@@ -11,7 +11,7 @@ use tempfile::{Builder, NamedTempFile};
 
 use crate::outlet;
 
-/// Who may read and write a new file, less what the umask takes.
+/// The mode of a new file, less what the umask takes.
 const NEW_FILE: u32 = 0o666;
 
 /// Where code goes.

@@ -1,4 +1,4 @@
-//! What the system lets the process have, and who gets how much of it.
+//! What the system lets the process have, and how it is shared out.
 
 use std::time::Duration;
 

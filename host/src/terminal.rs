@@ -1,5 +1,5 @@
 //! The one line of our terminal that is drawn over itself, by a thread of its own: a terminal that is held
-//! (Ctrl-S) or gone keeps who writes to it waiting for as long as it likes, and whoever draws here has
+//! (Ctrl-S) or gone keeps its writer waiting for as long as it likes, and the callers here have
 //! requests or a stop to see to.
 
 use std::io::{self, IsTerminal as _, Write};
@@ -104,7 +104,7 @@ impl Shared {
         loop {
             let (text, waiting) = self.next();
             let line = format!("\r\x1b[2K{text}");
-            // Of a terminal that has gone nobody expects anything.
+            // If the terminal has gone, there is nothing to draw on.
             terminal.write_all(line.as_bytes()).ok();
             for waiting in waiting {
                 waiting.send(()).ok();
@@ -112,7 +112,7 @@ impl Shared {
         }
     }
 
-    /// What to draw, and who waits for that.
+    /// What to draw, and the callers that wait for it.
     fn next(&self) -> (String, Vec<oneshot::Sender<()>>) {
         let mut wish = self.lock();
         loop {
@@ -150,13 +150,13 @@ mod tests {
         (Line::on(Held(send)).unwrap(), reader)
     }
 
-    /// The progress of a compile was drawn by the worker: with the terminal held, it answered nobody any more.
+    /// The progress of a compile was drawn by the worker: with the terminal held, it answered no request any more.
     #[tokio::test(start_paused = true)]
-    async fn who_draws_on_a_terminal_that_is_held_does_not_wait() {
+    async fn drawing_on_a_terminal_that_is_held_does_not_wait() {
         let (line, reader) = held();
         line.draw("first".into());
         assert_eq!(reader.recv().unwrap(), "\r\x1b[2Kfirst");
-        // The thread may be at the first of these: nobody reads it.
+        // The thread may be at the first of these: it is not read.
         (1..=100).for_each(|number| line.draw(number.to_string()));
         line.clear().await;
         let rest: Vec<_> = reader.iter().take_while(|text| text != "\r\x1b[2K").collect();

@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 /// these. Without any it panics. Each keeps some tens of KiB.
 pub(crate) const BLOCKING: usize = 16;
 
-/// Threads that come and go: what makes the workers, a compile, who asks the kernel of handshakes at a
+/// Threads that come and go: what makes the workers, a compile, what asks the kernel of handshakes at a
 /// stop. A start wants to find them too, not to fail on the way for want of one.
 pub(crate) const SPARE: usize = 4;
 

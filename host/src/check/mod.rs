@@ -9,9 +9,9 @@ use crate::component::{self, Glance, Loader};
 use crate::config::{CheckConfig, ServeConfig};
 use crate::exit::Exit;
 use crate::lint;
-use crate::outfit::Outfit;
 use crate::outlet;
 use crate::progress;
+use crate::provision::Provisioner;
 use crate::resources;
 use crate::serve;
 use crate::threads;
@@ -63,7 +63,7 @@ fn examine(config: &ServeConfig) -> anyhow::Result<CheckReport> {
     let mut loader_config = serve::loader_config(config, None)?;
     (loader_config.instances, loader_config.report) = (1, progress::say);
     let loader = Arc::new(Loader::new(&loader_config));
-    let builder = Outfit::for_a_look().site_builder(config);
+    let builder = Provisioner::for_check().into_site_builder(config);
     let report = runtime.block_on(async {
         let checked = builder.check(&loader).await;
         progress::cleared().await;

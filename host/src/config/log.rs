@@ -10,11 +10,12 @@ use tracing_subscriber::filter::LevelFilter;
 const VARIABLE: &str = "HOST_LOG";
 
 /// What is logged unless `HOST_LOG` says otherwise. wasmtime-wasi-http warns of every peer that
-/// goes away, which is nobody's fault.
+/// goes away, which is no fault.
 const DEFAULT: &str = "info,wasmtime_wasi_http=error,wasmtime_wasi=error";
 
-/// Whose lines there are: our crates (all begin with `host`), guests, and the libraries that log.
-const WHO: [&str; 6] = ["host", "guest", "h2", "hyper_util", "wasmtime_wasi", "wasmtime_wasi_http"];
+/// The names that log: our crates (all begin with `host`), guests, and libraries.
+const LOGGERS: [&str; 6] =
+    ["host", "guest", "h2", "hyper_util", "wasmtime_wasi", "wasmtime_wasi_http"];
 
 /// Why `HOST_LOG` cannot be followed.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -48,8 +49,8 @@ fn read(value: Option<OsString>) -> Result<EnvFilter, BadLogFilter> {
     EnvFilter::builder().parse(parts.join(",")).map_err(|why| refuse(why.to_string()))
 }
 
-/// Refuses what the filter would take for something else: a word alone is who logs, on all levels, and
-/// nobody need have that name.
+/// Refuses what the filter would take for something else: a word alone is the name of a logger, on all levels,
+/// even if there is none of that name.
 fn check(part: &str) -> Result<(), String> {
     let (who, level) = match part.split_once('=') {
         // Spans and their fields: the filter knows.
@@ -61,16 +62,18 @@ fn check(part: &str) -> Result<(), String> {
         return Err(format!("{level:?} is no level"));
     }
     match who {
-        Some(who) if !logs(who) => Err(format!("nobody logs as {who:?}, but {}", WHO.join(", "))),
+        Some(who) if !is_logger(who) => {
+            Err(format!("nobody logs as {who:?}, but {}", LOGGERS.join(", ")))
+        }
         _ => Ok(()),
     }
 }
 
-/// Whether somebody's name begins so: that is how the filter looks for it.
-fn logs(who: &str) -> bool {
-    let name = who.split("::").next().unwrap_or_default();
-    let ours = name.starts_with("host_");
-    !name.is_empty() && (ours || WHO.iter().any(|it| it.starts_with(name)))
+/// Whether the name of a logger begins so: that is how the filter looks for it.
+fn is_logger(name: &str) -> bool {
+    let first = name.split("::").next().unwrap_or_default();
+    let ours = first.starts_with("host_");
+    !first.is_empty() && (ours || LOGGERS.iter().any(|it| it.starts_with(first)))
 }
 
 #[cfg(test)]
@@ -82,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_and_who_logs_are_taken() {
+    fn levels_and_loggers_are_taken() {
         for text in [
             "debug",
             "WARN",

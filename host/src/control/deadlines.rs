@@ -88,7 +88,7 @@ impl Deadlines {
         state.blocked = blocked.then(|| state.blocked.unwrap_or_else(Instant::now));
     }
 
-    /// When the peer is given up; none while it is we who have something to do.
+    /// When the peer is given up; none while the host has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let state = self.state();
         match (state.blocked, state.stage) {
@@ -99,7 +99,7 @@ impl Deadlines {
         }
     }
 
-    /// Since when the peer keeps us waiting; none if it is we who have something to do.
+    /// Since when the peer keeps the host waiting; none if the host has something to do.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         let state = self.state();
         match (state.blocked, state.stage) {

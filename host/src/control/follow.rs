@@ -18,8 +18,8 @@ const EVERY: Duration = Duration::from_millis(200);
 /// Lines that a slow reader may be behind; after that it gets fewer.
 const BEHIND: usize = 4;
 
-/// Sends progress until the process has ended, then how. Ends before that when nobody reads any
-/// more. Bounded by the stop, which has a deadline.
+/// Sends progress until the process has ended, then how. Ends before that when the client
+/// has left. Bounded by the stop, which has a deadline.
 pub(super) async fn report(host: Arc<dyn Host>, lines: mpsc::Sender<Bytes>) {
     let mut ended = host.ended();
     let mut ticks = interval(EVERY);

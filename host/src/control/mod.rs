@@ -1,7 +1,7 @@
 //! What an operator asks of a running host: the control socket and the answers of health.
 //!
 //! ```text
-//! host ctl, curl ─→ socket ─→ server ─→ Host (handed in by whoever composes the process)
+//! host ctl, curl ─→ socket ─→ server ─→ Host (the process, handed in)
 //! load balancer  ─→ health ─→ PhaseWatch
 //!                     both: accept ─→ connection (hyper, with our deadlines)
 //! ```

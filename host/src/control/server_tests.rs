@@ -181,7 +181,7 @@ async fn a_stop_is_followed_to_the_line_that_says_how_it_ended() {
 }
 
 #[tokio::test]
-async fn the_end_waits_for_who_follows_the_stop_and_for_nobody_else() {
+async fn end_waits_for_the_client_that_follows_the_stop_and_for_no_other() {
     let world = world("close");
     let idle = world.raw().await;
     let answer = world.send("POST", "/v1/stop", r#"{"follow":true}"#).await;
@@ -208,7 +208,7 @@ async fn a_follower_that_does_not_leave_holds_the_end_no_longer_than_it_may() {
     assert!(answer.into_body().collect().await.is_err(), "broken off, not ended");
 }
 
-/// They waited for each other, and who was idle, or sent half a request, kept the owner out.
+/// They waited for each other, and a client that was idle, or sent half a request, kept the owner out.
 #[tokio::test(start_paused = true)]
 async fn one_operator_too_many_turns_out_the_one_that_is_idle_longest() {
     let world = world("places");

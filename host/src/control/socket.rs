@@ -1,4 +1,4 @@
-//! Where the control socket is, and who may get at it.
+//! Where the control socket is, and which users may open it.
 
 use std::env;
 use std::ffi::OsString;

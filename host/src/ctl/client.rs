@@ -79,7 +79,7 @@ impl CtlClient {
         let (sender, connection) = timeout(patience, handshake).await??;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
-            // Whoever waits for the answer is told how it ended.
+            // The request that waits for the answer is told how it ended.
             drop(connection.await);
         });
         Ok(Self { sender, _driver: driver })
@@ -100,7 +100,7 @@ impl CtlClient {
         timeout(patience, whole).await.unwrap_or(Err(NoAnswer::TooLate(patience)))
     }
 
-    /// Asks, and gives the answer as soon as its head is here. Bounded by whoever calls.
+    /// Asks, and gives the answer as soon as its head is here. Bounded by the caller.
     pub(super) async fn begin(
         &mut self,
         request: CtlRequest,

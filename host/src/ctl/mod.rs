@@ -53,7 +53,7 @@ fn carry_out(ask: &CtlConfig) -> Result<Exit, CtlError> {
     })
 }
 
-/// Nobody who can be asked is at the socket.
+/// No host answers at the socket.
 fn not_there(socket: &Path, why: &io::Error) -> CtlError {
     NotFound::NotThere { socket: socket.to_owned(), why: why.to_string() }.into()
 }

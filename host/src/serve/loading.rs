@@ -12,8 +12,8 @@ use crate::component::{
     MemoryBudget, StopProcess,
 };
 use crate::config::ServeConfig;
-use crate::outfit::Outfit;
 use crate::progress;
+use crate::provision::Provisioner;
 use crate::resources;
 use crate::site::{Site, SiteBuilder};
 
@@ -46,18 +46,18 @@ pub(super) fn site_builder(
     memory: Option<u64>,
 ) -> SiteBuilder {
     let commander = process.commander.clone();
-    let outfit = Outfit {
+    let provisioner = Provisioner {
         named: config.file.is_some(),
         keeper: keeper(process.trackers.instances.clone()),
         memory: MemoryBudget::new(memory, None),
         idle: IdleRoom::new(config.manifest.total.instances),
-        turns: CpuScheduler::new(config.threads.get()),
+        scheduler: CpuScheduler::new(config.threads.get()),
         shutdown: StopProcess::new(move || commander.stop(Cause::Guest)),
         stores: process.stores.clone(),
         forbidden: process.health.into_iter().collect(),
         look: false,
     };
-    outfit.site_builder(config)
+    provisioner.into_site_builder(config)
 }
 
 /// Loads the first generations, with everything that a swap would ask of them.

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_finds_all_instances_taken_by_others_waits_like_anybody() {
+    async fn exchange_that_finds_all_instances_taken_by_other_components_waits() {
         let (total, none) = (Arc::new(Semaphore::new(1)), ChainPermits::default());
         let (one, other) = (bulkhead(1, 1, &total), bulkhead(1, 1, &total));
         let permit = one.acquire(&none, 1, Duration::ZERO).await.unwrap();
@@ -191,7 +191,7 @@ mod tests {
     /// Nothing ran until the queue's wait was over: a direct request had the application's instance
     /// and waited for the total, a chained one had the total and waited for that instance.
     #[tokio::test(start_paused = true)]
-    async fn nobody_holds_what_another_waits_for_and_waits_for_what_that_one_holds() {
+    async fn no_exchange_holds_what_another_waits_for_while_it_waits_for_what_that_one_holds() {
         let (total, none) = (Arc::new(Semaphore::new(2)), ChainPermits::default());
         let (plugin, app) = (bulkhead(8, 8, &total), bulkhead(1, 8, &total));
         let began = tokio::time::Instant::now();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_longest_is_next_and_is_not_overtaken() {
+    async fn exchange_that_waits_longest_is_next_and_is_not_overtaken() {
         let (total, none) = (Arc::new(Semaphore::new(1)), ChainPermits::default());
         let (one, other) = (bulkhead(1, 8, &total), bulkhead(1, 8, &total));
         let held = other.acquire(&none, 1, Duration::ZERO).await.unwrap();

@@ -1,4 +1,4 @@
-//! What may be asked of a running host, who may ask, and how it comes out.
+//! What may be asked of a running host, by which trigger, and how it comes out.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub enum SwapCommand {
     Rollback(Option<String>),
 }
 
-/// Who asked.
+/// What asked for a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
     /// SIGHUP.
@@ -147,7 +147,7 @@ impl fmt::Display for Reloaded {
 pub struct SwapRecord {
     /// When it was over.
     pub at: Instant,
-    /// Who had asked.
+    /// What had asked.
     pub trigger: Trigger,
     /// How it came out.
     pub outcome: SwapOutcome,

@@ -1,4 +1,4 @@
-//! Carries changes out, one after the other: whoever asks, the same code answers.
+//! Carries changes out, one after the other. The same code serves every trigger.
 //!
 //! A change whose code has to be compiled first steps aside for that ([`PendingCompiles`]) and has
 //! another attempt after it. Meanwhile others are carried out, and one that was asked for later wins

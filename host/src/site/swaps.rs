@@ -79,7 +79,7 @@ impl Swaps {
         self.context.last.borrow().clone()
     }
 
-    /// Follows the outcomes of changes, whoever asks for them.
+    /// Follows the outcomes of all changes, whatever the trigger.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Option<SwapRecord>> {
         self.context.last.subscribe()

@@ -139,7 +139,7 @@ mod tests {
         turn("two");
         assert!(changed.update(read(&[Some(one)])), "somebody tries again");
         assert!(!changed.update(read(&[Some(two)])), "it was taken");
-        // Somebody else has the third one read, and the link is turned back before it is looked at.
+        // Another reload has the third one read, and the link is turned back before it is looked at.
         assert!(changed.update(read(&[Some(three)])));
         std::fs::remove_file(at("two")).unwrap();
         assert!(changed.update(read(&[Some(two)])), "it is gone");

@@ -90,7 +90,7 @@ impl InotifyWatch {
                 }
             }
             self.replace_names(names);
-            // Else a link was turned before anybody watched it.
+            // Else a link was turned before it was watched.
             if tries == TRIES || names_leading_to(paths) == watched {
                 return Coverage { directories: watched.into_keys().collect(), unwatched };
             }

@@ -30,7 +30,7 @@ use changes::{ChangedFiles, FileSeen, Retry};
 use file_thread::FileThread;
 use inotify::{Coverage, InotifyWatch};
 
-/// A file is read when nothing has happened to it for this long: whoever writes it is done.
+/// A file is read when nothing has happened to it for this long: its writer is done.
 const QUIET: Duration = Duration::from_millis(200);
 
 /// Something happens all the time: then it is read all the same, as often as this.

@@ -33,7 +33,7 @@ pub enum CtlTarget {
 pub enum CtlCommand {
     /// Say how the host is: phase, work in flight, connections, generations, limits
     Status,
-    /// List the connections: who, since when, doing what
+    /// List the connections: peer, age, state
     Connections,
     /// List the loaded versions of the component
     Generations,

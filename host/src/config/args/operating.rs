@@ -16,7 +16,7 @@ pub(super) struct OperatingArgs {
     control: Option<PathBuf>,
 
     /// HOST:PORT for GET /livez (200 until the end) and /readyz (200 only while serving), or `off`.
-    /// Apart from --addr, so that whoever asks stands in no queue [default: off, or the manifest's]
+    /// Apart from --addr, so that a probe waits in no queue [default: off, or the manifest's]
     #[arg(long, value_name = "ADDR")]
     pub(super) health_addr: Option<HealthAddr>,
 }

@@ -14,7 +14,7 @@ pub enum ChangeOutcome {
         from: u64,
         /// The one that serves from now on.
         to: u64,
-        /// From being asked to the store.
+        /// From the request to the pointer store.
         took_ms: u64,
     },
     /// The bytes are those that are served already.
@@ -38,14 +38,14 @@ pub enum ChangeOutcome {
         left: Vec<String>,
         /// Parts of the manifest that have changed and stay as they were until a restart.
         restart: Vec<String>,
-        /// From being asked to the store.
+        /// From the request to the pointer store.
         took_ms: u64,
     },
     /// The generation before goes on serving.
     Rejected {
-        /// How far it came.
+        /// The step at which it failed.
         step: String,
-        /// Why no further, in one sentence.
+        /// The reason, in one sentence.
         why: String,
     },
 }
@@ -58,7 +58,7 @@ pub struct LastChange {
     /// What became of it.
     #[serde(flatten)]
     pub outcome: ChangeOutcome,
-    /// Who asked for it.
+    /// What asked for it: `host ctl`, `SIGHUP` or `--watch`.
     pub trigger: String,
 }
 

@@ -88,6 +88,6 @@ pub struct StopEnd {
 pub enum StopLine {
     /// The end; nothing follows.
     Ended(StopEnd),
-    /// Who is left.
+    /// What is still in flight.
     Progress(StopProgress),
 }

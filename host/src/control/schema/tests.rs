@@ -69,7 +69,7 @@ fn every_block_of_json_in_the_docs_names_its_type() {
 }
 
 #[test]
-fn a_request_with_a_field_that_nobody_knows_is_refused() {
+fn request_with_an_unknown_field_is_refused() {
     assert!(serde_json::from_str::<StopRequest>(r#"{"now":true,"fast":true}"#).is_err());
     assert!(serde_json::from_str::<SwapRequest>(r#"{"path":"/a","force":true}"#).is_err());
     assert!(serde_json::from_str::<EmptyRequest>(r#"{"x":1}"#).is_err());

@@ -1,5 +1,5 @@
-//! From what the manifest says of a component to what it is loaded with: its limits, and its grants
-//! made real.
+//! Makes the settings that a component is loaded with out of its entry in the manifest: its limits, and its
+//! grants, opened.
 
 use std::net::SocketAddr;
 
@@ -14,19 +14,19 @@ use crate::component::{
 use crate::config::{self, ServeConfig};
 use crate::site::SiteBuilder;
 
-/// What components are given comes from here. Shared by all loads of a process.
+/// What all components of a process draw on. Every load of the process shares it.
 #[derive(Clone, Debug)]
-pub(crate) struct Outfit {
-    /// Components have names of their own; else they go by their files.
+pub(crate) struct Provisioner {
+    /// Components have names in a manifest. Without one they go by their files.
     pub(crate) named: bool,
     /// Makes a stop wait for instances that are reused.
     pub(crate) keeper: Keeper,
-    /// Of all guests together.
+    /// The memory of all guests together.
     pub(crate) memory: MemoryBudget,
-    /// Where instances of all of them wait that are reused.
+    /// Where instances of all components wait that are reused.
     pub(crate) idle: IdleRoom,
-    /// The workers, shared by all components.
-    pub(crate) turns: CpuScheduler,
+    /// Shares the workers out among components.
+    pub(crate) scheduler: CpuScheduler,
     /// The right to stop the process.
     pub(crate) shutdown: StopProcess,
     /// Where buckets are kept.
@@ -37,16 +37,16 @@ pub(crate) struct Outfit {
     pub(crate) look: bool,
 }
 
-impl Outfit {
-    /// For who only looks, maybe beside a host that serves the same: nothing waits, nobody is stopped,
-    /// and no database is opened.
-    pub(crate) fn for_a_look() -> Self {
+impl Provisioner {
+    /// For a check, maybe beside a host that serves the same: no stop waits for it, it stops no process, and
+    /// it opens no database.
+    pub(crate) fn for_check() -> Self {
         Self {
             named: false,
             keeper: Keeper::none(),
             memory: MemoryBudget::new(None, None),
             idle: IdleRoom::new(1),
-            turns: CpuScheduler::new(1),
+            scheduler: CpuScheduler::new(1),
             shutdown: StopProcess::new(|| {}),
             stores: Stores::default(),
             forbidden: Vec::new(),
@@ -54,16 +54,18 @@ impl Outfit {
         }
     }
 
-    /// What makes sites for the manifest of `config`, and reads it again where it has a file.
-    pub(crate) fn site_builder(self, config: &ServeConfig) -> SiteBuilder {
+    /// What builds the site that the manifest of `config` asks for, and reads its file again, if there is one,
+    /// at each reload.
+    pub(crate) fn into_site_builder(self, config: &ServeConfig) -> SiteBuilder {
         let builder =
             SiteBuilder::fixed(config.manifest.clone(), move |component| self.settings(component));
         let Some(file) = config.file.clone() else { return builder };
         let overrides = config.overrides.clone();
-        let beside = LoadContext { own: overrides.own.clone(), total: Some(config.manifest.total) };
+        let context =
+            LoadContext { own: overrides.own.clone(), total: Some(config.manifest.total) };
         builder.with_file(file.path.clone(), file.stamp, move || {
             let manifest =
-                config::read(&file.path, manifest_grammar(), &beside).map_err(|why| Rejected {
+                config::read(&file.path, manifest_grammar(), &context).map_err(|why| Rejected {
                     passing: why.is_passing(),
                     ..Rejected::at(Step::Manifest, why.one_line())
                 })?;
@@ -81,7 +83,7 @@ impl Outfit {
             name: self.named.then(|| component.name.clone()),
             limits,
             memory: MemoryBudget::new(limits.memory_total, Some(self.memory.clone())),
-            share: self.turns.share(),
+            share: self.scheduler.share(),
             grants: self.grants(component)?,
             reuse: component.reuse,
             idle: self.idle.clone(),
