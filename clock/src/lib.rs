@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_future_has_its_time_and_no_more() {
+    async fn a_timeout_gives_a_future_its_time_and_no_more() {
         let second = Duration::from_secs(1);
         assert_eq!(timeout(second, sleep(second)).await, Ok(()), "it is asked first");
         assert_eq!(timeout(second, sleep(2 * second)).await, Err(Elapsed));
@@ -266,7 +266,7 @@ mod tests {
 
     /// A caller sees what came before the deadline first, although the reactor reported the timer first.
     #[tokio::test(start_paused = true)]
-    async fn what_is_ready_at_the_deadline_comes_first() {
+    async fn a_future_that_is_ready_at_the_deadline_wins() {
         let (send, come) = tokio::sync::oneshot::channel();
         let sender = async {
             sleep(Duration::from_secs(1)).await;

@@ -1,26 +1,26 @@
-//! How much time a peer has for its bytes.
+//! The time that a peer has for its bytes.
 
 use std::time::Duration;
 
-/// The slowest that a peer may be, while it is waited for.
+/// The least rate of a peer while the host waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MinRate {
-    /// On average over a window.
+    /// The average over a window.
     pub bytes_per_second: u64,
-    /// Over which it is measured.
+    /// The time over which the rate is measured.
     pub window: Duration,
-    /// Before the first window begins.
+    /// The time before the first window begins.
     pub grace: Duration,
 }
 
 impl MinRate {
-    /// Bytes that a window must have.
+    /// The least bytes in a window.
     #[must_use]
     pub fn of_a_window(&self) -> u64 {
         self.bytes_per_second.saturating_mul(self.window.as_secs())
     }
 
-    /// How long so many bytes of a window may take.
+    /// The longest time for this many bytes of a window.
     #[must_use]
     pub fn time_for(&self, bytes: u64) -> Duration {
         let nanos = self.window.as_nanos().saturating_mul(bytes.into());

@@ -163,7 +163,7 @@ mod tests {
     /// One flipped bit in an entry of the first cache: of 40 starts 6 were refused for ever and 4 crashed,
     /// and of 45 swaps on a live host 2 killed it and one ran other code.
     #[test]
-    fn any_bit_that_is_flipped_is_found() {
+    fn every_flipped_bit_is_found() {
         let whole = sealed();
         for bit in 0..whole.len() * 8 {
             let mut bytes = whole.clone();

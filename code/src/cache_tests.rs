@@ -91,7 +91,7 @@ fn an_entry_that_cannot_be_held_is_not_read() {
 
 /// On a small file system full of old entries, no new entry was ever stored.
 #[test]
-fn old_entries_make_room_for_a_new_one_and_not_in_vain() {
+fn old_entries_are_removed_only_if_the_new_one_then_fits() {
     let folder = CacheFolder::new();
     let cache = ArtefactCache::open(&folder.path).unwrap();
     let artefact = Artefact::seal(&key(0), &[0; 1_000]);
@@ -134,7 +134,7 @@ fn a_directory_that_was_removed_is_made_again() {
 /// name. The second once removed the file that the first was writing, and the first then moved the second's
 /// half into its place.
 #[test]
-fn who_finds_a_name_taken_takes_another() {
+fn a_writer_that_finds_a_name_taken_takes_another() {
     let folder = CacheFolder::new();
     let cache = ArtefactCache::open(&folder.path).unwrap();
     let (taken, mut first) = cache.create_new(&cache.directory().clone()).unwrap();
@@ -164,7 +164,7 @@ fn hosts_that_write_the_same_entry_at_once_leave_a_whole_one() {
 }
 
 #[test]
-fn directory_that_others_may_write_to_is_refused() {
+fn a_directory_that_other_users_may_write_to_is_refused() {
     let folder = CacheFolder::new();
     fs::create_dir(&folder.path).unwrap();
     for (mode, refused) in [(0o755, false), (0o700, false), (0o775, true), (0o757, true)] {

@@ -108,17 +108,17 @@ pub fn run(orders: &ChildOrders) -> Result<(), ChildFailure> {
     }
     let mut given = Vec::new();
     let read = io::stdin().lock().read_to_end(&mut given);
-    read.map_err(|why| of_io("reading it", &why))?;
+    read.map_err(|why| io_failure("reading it", &why))?;
     let made = match orders.task {
         ChildTask::Binary => binary(&given)?,
         ChildTask::Code => pool.install(|| code(given, orders.concurrency))?,
     };
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(&made).and_then(|()| stdout.flush());
-    written.map_err(|why| of_io("handing it over", &why))
+    written.map_err(|why| io_failure("handing it over", &why))
 }
 
-fn of_io(doing: &str, why: &io::Error) -> ChildFailure {
+fn io_failure(doing: &str, why: &io::Error) -> ChildFailure {
     let words = format!("{doing}: {why}");
     if is_of_memory(why) { ChildFailure::NoMemory(words) } else { ChildFailure::Unable(words) }
 }

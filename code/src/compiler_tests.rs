@@ -11,7 +11,7 @@ fn a_child_that_hardly_runs_is_starved() {
 /// `--watch` tries again after a busy machine had no time for a compile, but not after a compile that takes too
 /// long.
 #[test]
-fn a_child_that_had_no_core_was_not_too_slow() {
+fn a_child_without_a_core_is_not_too_slow() {
     let (time, second) = (Duration::from_secs(10), Duration::from_secs(1));
     let judged = |cpu| too_slow(time, cpu);
     assert!(judged(Some(4 * second)).is_passing());

@@ -92,7 +92,7 @@ pub fn thaw_with(host: &Host, signal: Signal) {
     host.signal(Signal::CONT);
 }
 
-/// Sends SIGTERM and waits until no listener is open and the connections are being told.
+/// Sends SIGTERM and waits until no listener is open any more.
 #[track_caller]
 pub fn stop(host: &Host) {
     host.signal(Signal::TERM);

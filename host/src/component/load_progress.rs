@@ -1,4 +1,4 @@
-//! Which step a load has come to, for whoever gives it up halfway.
+//! The step that a load has reached, for a caller that gives the load up halfway.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -9,24 +9,24 @@ tokio::task_local! {
     static PROGRESS: LoadProgress;
 }
 
-/// The progress of one load. Cheap to clone: all clones are one.
+/// The progress of one load. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
 pub struct LoadProgress(Arc<AtomicU8>);
 
 impl Default for LoadProgress {
-    /// Of a load that is only asked for.
+    /// The progress of a load that has not begun.
     fn default() -> Self {
         Self(Arc::new(AtomicU8::new(Step::Ask as u8)))
     }
 }
 
 impl LoadProgress {
-    /// Runs a load whose steps are noted here. Dropping the future gives the load up.
+    /// Runs a load and notes its steps here. Dropping the future gives the load up.
     pub async fn track<T>(&self, load: impl Future<Output = T>) -> T {
         PROGRESS.scope(self.clone(), load).await
     }
 
-    /// The step that the load has come to.
+    /// The step that the load has reached.
     #[must_use]
     pub fn step(&self) -> Step {
         let reached = self.0.load(Ordering::Relaxed);
@@ -34,9 +34,9 @@ impl LoadProgress {
     }
 }
 
-/// Notes that the load of this task has come to a step. One that is not tracked notes nothing.
+/// Notes that the load of this task has reached a step. Does nothing for a load that is not tracked.
 pub(crate) fn begin(step: Step) {
-    // An error says that nothing tracks this load.
+    // An error means that this load is not tracked.
     PROGRESS.try_with(|progress| progress.0.store(step as u8, Ordering::Relaxed)).ok();
 }
 
@@ -46,8 +46,8 @@ mod tests {
 
     use super::*;
 
-    /// Where a load stood was noted once for the process: a stop during a swap told of the step that another
-    /// component's compile had come to.
+    /// The process once had one step for all loads: a stop during a swap reported the step that another
+    /// component's compile had reached.
     #[tokio::test]
     async fn each_load_notes_its_own_steps() {
         let (one, other) = (LoadProgress::default(), LoadProgress::default());

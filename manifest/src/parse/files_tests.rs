@@ -50,7 +50,7 @@ fn shop(source: &str, directory: &str, write: bool) -> String {
 
 /// A guest that could write to one of these gave itself any grant at the next reload.
 #[test]
-fn a_guest_may_not_write_to_what_decides_its_grants() {
+fn a_guest_may_not_write_to_files_that_decide_its_grants() {
     let folder = Folder::new();
     folder.refused(&shop("app.wasm", ".", true), ":3:32: a guest that may write here could change");
     fs::write(folder.at("data/deep/in.wasm"), "").expect("a file");
@@ -126,7 +126,7 @@ fn a_path_that_is_no_regular_file_is_not_reported_as_missing() {
 
 /// A variable's value may be a secret. It came into the log with a path that did not exist.
 #[test]
-fn no_complaint_shows_what_a_variable_holds() {
+fn no_problem_shows_the_value_of_a_variable() {
     let folder = Folder::new();
     for text in [
         "[component.b]\nsource = \"${TOKEN}\"",

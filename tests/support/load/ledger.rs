@@ -18,7 +18,7 @@ pub struct Ledger {
     pub sent: u64,
     /// Requests whose whole, right response came.
     pub answered: u64,
-    /// Answered requests that were sent after the stop had begun.
+    /// Of those, requests that were sent after the stop had begun.
     pub late: u64,
     /// Connects that were refused once the stop had begun.
     pub refused: u64,

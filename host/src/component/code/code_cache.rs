@@ -170,7 +170,7 @@ mod tests {
     /// When a disk hung, a swap could not store its code and was refused after a minute, and so was each
     /// swap that waited behind it.
     #[tokio::test]
-    async fn a_file_system_that_hangs_is_waited_for_once_and_asked_again_when_it_answers() {
+    async fn a_hung_file_system_delays_one_call_and_is_used_again_once_it_answers() {
         let threads = CacheThreads::default();
         assert_eq!(threads.ask(PATIENCE, || 1).await, Some(1));
         // A paused clock does not wait for threads.
@@ -184,7 +184,7 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(threads.ask(PATIENCE, || 2).await, None);
         }
-        assert_eq!(began.elapsed(), waited, "nobody waits for it any more");
+        assert_eq!(began.elapsed(), waited, "the caller waits no longer");
         assert_eq!(threads.free.available_permits(), THREADS - 1, "and no thread is made for it");
         drop(thaw);
         time::resume();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_than_a_few_threads_hang() {
+    async fn only_a_few_threads_hang() {
         let threads = CacheThreads::default();
         let (thaw, frozen) = mpsc::channel::<()>();
         let frozen = Arc::new(std::sync::Mutex::new(frozen));

@@ -111,7 +111,7 @@ pub enum LoadError {
     NoHandler {
         /// The file.
         path: PathBuf,
-        /// What it does export.
+        /// Its exports.
         exports: Vec<String>,
     },
     /// Imports that the host does not have.

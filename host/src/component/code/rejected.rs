@@ -27,7 +27,7 @@ pub enum Step {
     Instantiate,
     /// That instance's hook `on-start` runs.
     OnStart,
-    /// The operator's smoke requests are answered.
+    /// The operator's smoke requests are sent.
     Smoke,
 }
 

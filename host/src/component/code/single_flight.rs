@@ -113,7 +113,7 @@ mod tests {
     /// Five callers asked for the same component, which compiled too slowly. They waited for each other: the
     /// last one for five times the compile's time limit.
     #[tokio::test]
-    async fn all_who_wait_learn_of_a_failure_at_once_and_who_comes_later_begins_anew() {
+    async fn all_waiters_learn_of_a_failure_at_once_and_a_later_caller_begins_anew() {
         let flights = Flights::default();
         let digest: Arc<str> = "abc".into();
         let (fail, failed) = oneshot::channel();
@@ -143,7 +143,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(dropped.try_recv().is_err_and(|why| why == oneshot::error::TryRecvError::Empty));
         drop(second);
-        assert!(dropped.await.is_err(), "nobody holds it");
+        assert!(dropped.await.is_err(), "no waiter holds it");
     }
 
     #[tokio::test]

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_core_module_and_garbage_are_told_apart() {
+    fn a_core_module_is_told_from_garbage() {
         assert!(matches!(survey("(module)"), Err(NotAComponent::CoreModule)));
         for (bytes, says) in [
             (&b"#!/bin/sh"[..], "text, not a WebAssembly component"),

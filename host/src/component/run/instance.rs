@@ -184,7 +184,7 @@ mod tests {
 
     /// A guest dropped its `response-outparam` unset and worked on. The host once panicked here.
     #[test]
-    fn an_answer_that_cannot_come_any_more_is_asked_for_as_often_as_you_like() {
+    fn a_response_that_can_no_longer_come_may_be_polled_again_and_again() {
         let (send, head) = oneshot::channel();
         let (end, ended) = oneshot::channel::<()>();
         let guest: Guest = Box::pin(async move {
@@ -204,7 +204,7 @@ mod tests {
 
     /// A guest with hooks is judged by the return of its handler, not by its end.
     #[test]
-    fn a_handler_that_returned_without_an_answer_is_not_waited_for() {
+    fn a_handler_that_returned_without_a_response_ends_the_wait() {
         let (_send, head) = oneshot::channel();
         let release = Release::default();
         let running = std::future::pending();

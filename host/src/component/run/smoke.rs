@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_smoke_request_is_made_for_this_very_host() {
+    fn a_smoke_request_names_this_host() {
         let smoke = Smoke::new("GET", "/health?deep=1", 204).unwrap();
         assert_eq!(smoke.to_string(), "`GET /health?deep=1 204`");
         let request = smoke.request().unwrap();

@@ -121,7 +121,7 @@ async fn a_task_waits_for_a_few_guests_that_compute_and_not_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn company_is_remembered_from_one_request_to_the_next() {
+async fn company_counts_from_one_request_to_the_next() {
     let scheduler = CpuScheduler::new(2);
     let (share, other) = (scheduler.share(), scheduler.share());
     assert!(!share.0.has_company());
@@ -167,7 +167,7 @@ async fn a_guest_that_is_not_polled_keeps_no_slot() {
 #[tokio::test(start_paused = true)]
 async fn a_short_guest_that_a_tick_meets_waits_for_no_slot() {
     let share = CpuScheduler::new(1).share();
-    assert!(share.0.take(), "somebody else computes all the while");
+    assert!(share.0.take(), "another guest computes all the while");
     let short = CpuSlot::new(&share);
     drive(&short, async {
         tokio::time::advance(HARMLESS).await;
@@ -191,14 +191,14 @@ async fn a_short_guest_that_a_tick_meets_waits_for_no_slot() {
 /// The first poll of a guest needed no slot. Thirty guests that each write 110 MiB in one instruction held
 /// all workers one after the other, and a neighbour's request took seconds.
 #[tokio::test(start_paused = true)]
-async fn of_a_component_that_cannot_be_stopped_for_long_no_guest_is_polled_without_a_slot() {
+async fn guests_with_long_polls_are_polled_only_with_a_slot() {
     let scheduler = CpuScheduler::new(2);
     let (share, other) = (scheduler.share(), scheduler.share());
     let is_let_in = |slot: &CpuSlot, wait: &mut SlotWait| {
         slot.poll_slot(wait, &mut Context::from_waker(Waker::noop())).is_ready()
     };
     let [first, second, third] = [(); 3].map(|()| CpuSlot::new(&share));
-    assert!(is_let_in(&first, &mut None), "nobody knows yet");
+    assert!(is_let_in(&first, &mut None), "no long poll yet");
     share.0.long_until.store(share.0.micros() + micros(LONG_LASTS), Ordering::Relaxed);
     other.0.runs();
     let (mut waits, mut waits_too) = (None, None);
@@ -220,7 +220,7 @@ async fn of_a_component_that_cannot_be_stopped_for_long_no_guest_is_polled_witho
 
 /// It would wait for two slots, its own and its poller's, where there is only one.
 #[tokio::test(start_paused = true)]
-async fn a_guest_that_gives_way_is_polled_to_find_its_slot() {
+async fn a_guest_that_yields_is_polled_before_it_has_a_slot() {
     let share = CpuScheduler::new(1).share();
     share.0.long_until.store(u64::MAX, Ordering::Relaxed);
     for slot in [slot_of_one_that_computes(&share), CpuSlot::new(&share)] {

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_goes_on_failing_is_told_of_once_in_a_while() {
+    async fn a_lasting_failure_is_logged_at_intervals() {
         let once = LogOnce::default();
         assert!(once.is_new("a"));
         assert!(once.is_new("b"));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_tried_in_a_loop_does_not_fill_the_log() {
+    async fn calls_in_a_loop_do_not_fill_the_log() {
         let limit = LogLimit::default();
         for _ in 0..LINES {
             assert_eq!(limit.permit(), Some(LogPermit { left_out: None }));

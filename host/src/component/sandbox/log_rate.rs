@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_second_brings_as_much_as_may_come_at_once() {
+    async fn the_bucket_is_full_again_after_a_second() {
         let room = LogRate::new("test".into(), Some(10_000));
         assert_eq!(print(&room), 10);
         for (millis, lines) in [(0, 0), (50, 1), (50, 0), (1000, 10), (60_000, 10)] {
@@ -146,7 +146,7 @@ mod tests {
 
     /// Looks that come more often than bytes must not keep bytes from coming.
     #[tokio::test(start_paused = true)]
-    async fn who_looks_all_the_time_gets_no_less() {
+    async fn frequent_looks_do_not_reduce_the_rate() {
         let room = LogRate::new("test".into(), Some(100));
         assert_eq!(print(&room), 1);
         let mut looks = 0;
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn lines_left_out_are_told_at_once_then_once_in_a_while_and_none_is_forgotten() {
+    async fn left_out_lines_are_reported_at_once_then_at_intervals_without_a_gap() {
         let room = LogRate::new("test".into(), Some(1));
         let due = |lines| {
             room.state().left_out += lines;

@@ -324,7 +324,7 @@ mod tests {
 
     /// Opens that hang keep the permits of their component, and take none of another component's.
     #[tokio::test]
-    async fn a_component_has_its_share_of_threads_and_no_more() {
+    async fn a_component_opens_on_its_share_of_threads_only() {
         let (one, other) = (OpenLimit::default(), OpenLimit::default());
         let mut permits = Vec::new();
         for _ in 0..EACH {
