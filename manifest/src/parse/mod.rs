@@ -1,4 +1,4 @@
-//! From the text of a file to a checked [`Manifest`].
+//! From the text of a file to a checked [`Manifest`](crate::Manifest).
 //!
 //! ```text
 //!   text ─→ toml ─→ validate ─→ raw ─→ build ─→ Manifest

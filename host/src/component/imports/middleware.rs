@@ -1,5 +1,6 @@
 //! Passing a request on in a chain, for guests of wasi:http 0.3: they import the interface that they
-//! export (`wasi:http/handler`, world `middleware`). Guests of 0.2 send to [`super::NEXT_HOST`].
+//! export (`wasi:http/handler`, world `middleware`). Guests of 0.2 send to
+//! [`NEXT_HOST`](crate::component::NEXT_HOST).
 
 use wasmtime::component::{Accessor, HasSelf, Linker, Resource};
 use wasmtime_wasi_http::WasiHttp;
