@@ -18,7 +18,7 @@ use crate::scarcity::Hurry;
 use crate::socket::{LOOKS, REACTOR_TURN, Unread};
 
 /// A peer that sends nothing for so long has heard the answer, or will not send the rest of its request. Until
-/// then its stream counts as one of [`MAX_STREAMS`].
+/// then its stream counts as one of [`MAX_STREAMS`](super::MAX_STREAMS).
 const REST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs the streams of one connection, each as a task, and gives up one whose peer takes nothing, or less
