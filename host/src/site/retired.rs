@@ -179,6 +179,8 @@ impl RetiredGenerations {
     pub(super) fn cut_all(&self, slot: &Slot) {
         let mut list = self.lock();
         list.process_cuts = true;
+        // All see it before the first one breaks off: a chain has exchanges of several generations.
+        list.for_each_retirement(slot, |retirement| retirement.announce_cut(CutReason::Stop));
         slot.retirement().cut(CutReason::Stop);
         list.for_each_retirement(slot, |retirement| retirement.cut(CutReason::Stop));
     }

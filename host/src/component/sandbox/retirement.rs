@@ -63,12 +63,21 @@ impl Retirement {
         });
     }
 
+    /// Lets exchanges see the cut without waking them. The first reason stands. The exchanges of a chain are
+    /// of several generations: all of them have to see the cut before one breaks off, or the others take that
+    /// for the failure of a guest.
+    pub fn announce_cut(&self, reason: CutReason) {
+        // An error says that another reason came first.
+        self.cut.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire).ok();
+    }
+
     /// Ends running exchanges by force. Only this tells an exchange to end now. The first reason stands.
     pub fn cut(&self, reason: CutReason) {
+        self.announce_cut(reason);
+        let reason = self.watch().cut_reason().unwrap_or(reason);
         self.level.send_if_modified(|level| {
             let is_first = !matches!(level, Level::Cut(_));
             if is_first {
-                self.cut.store(reason as u8, Ordering::Release);
                 *level = Level::Cut(reason);
             }
             is_first
