@@ -330,10 +330,11 @@ impl GuestBody {
         // A guest that gives its frames is not late when its reader does not take them in time.
         let is_waited_for = self.timers.idle.is_some();
         let awaited = if is_waited_for { self.deadlines.awaited() } else { Awaited::Others };
-        match self.work.take() {
-            Some(work) => Poll::Ready(Some(Err(work.break_off(error, awaited)))),
-            None => Poll::Ready(None),
-        }
+        let Some(work) = self.work.take() else { return Poll::Ready(None) };
+        // Of a chain, those behind may have been cut in this very poll: that comes before what it did to their
+        // responses.
+        let error = work.admitted.generation.cut_reason().map_or(error, ExchangeError::Cut);
+        Poll::Ready(Some(Err(work.break_off(error, awaited))))
     }
 
     /// Waits for the guest, as long as it may be waited for.

@@ -202,7 +202,7 @@ pub(super) struct Component {
     /// Requests that a new version must answer with this status before it serves.
     pub(super) smoke: Vec<Written<SmokeCheck>>,
     /// What becomes of a request when the component fails as a plugin of a chain: `open`, it goes
-    /// on without; `closed`, it gets 502 or 504.
+    /// on without the plugin unless that has passed it on; `closed`, it gets 502 or 504.
     #[schemars(extend("default" = "closed"))]
     pub(super) fail: Option<Written<Fail>>,
     /// What it may use. A limit that is not here is as in the table limits.
