@@ -24,29 +24,15 @@ impl Compiler {
     /// When no child comes in time.
     #[track_caller]
     pub fn stopped(host: u32) -> Self {
-        Self::all_stopped(host, 1).remove(0)
-    }
-
-    /// Waits until the process with this number compiles so many components at once, and stops the child of
-    /// each: which one would be met first is chance.
-    ///
-    /// # Panics
-    /// When they do not come in time.
-    #[track_caller]
-    pub fn all_stopped(host: u32, count: usize) -> Vec<Self> {
         let until = Instant::now() + PATIENCE;
-        let mut stopped: Vec<Self> = Vec::new();
         while Instant::now() < until {
             for pid in children(host) {
-                if !stopped.iter().any(|compiler| compiler.pid == pid) {
-                    stopped.extend(Self::stop(pid));
-                }
-                if stopped.len() == count {
+                if let Some(stopped) = Self::stop(pid) {
                     return stopped;
                 }
             }
         }
-        panic!("process {host} compiles {} components at once, not {count}", stopped.len());
+        panic!("process {host} compiles nothing");
     }
 
     /// Stops `pid` if it has given up all other rights: from then on it compiles.
