@@ -1,6 +1,9 @@
 //! The one line of our terminal that is drawn over itself, by a thread of its own: a terminal that is held
 //! (Ctrl-S) or gone keeps its writer waiting for as long as it likes, and the callers here have
 //! requests or a stop to see to.
+//!
+//! The indicatif crate draws from the thread that calls it, or from one that ticks; both would wait for that
+//! terminal.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::pin::Pin;

@@ -1,4 +1,7 @@
 //! Limits repeated log lines about a guest, because a guest may try a forbidden call in a loop.
+//!
+//! The governor crate does not fit: it counts by a clock of its own, and what was left out would be counted here
+//! anyway.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
