@@ -16,6 +16,7 @@ use crate::support::process::{Process, TempPath};
 use crate::support::stop::{
     GET, Held, OPEN, POST_HEAD, StopSummary, expect_last, lose_patience, stop,
 };
+use crate::support::wire::assert_broken;
 
 /// A path of its own for `what`, removed in the end.
 pub fn temp(what: &str) -> TempPath {
@@ -178,8 +179,7 @@ fn second_signal_during_the_drain_delay_cuts_at_once() {
     host.wait_log(says::LAME_DUCK);
     lose_patience(&host, Signal::TERM);
     let (mut conn, head) = held.into_conn();
-    let end = conn.read_body(&head, "POST").expect_err("the answer was not whole");
-    assert!(matches!(end, Broken::Fin(_) | Broken::Reset), "{end}");
+    assert_broken(conn.read_body(&head, "POST"));
     let exit = host.wait_exit();
     exit.expect_code(143).expect_last_line(", 1 cut, ");
 }

@@ -5,7 +5,7 @@ use std::thread;
 use crate::stopping::get;
 use crate::support::prelude::*;
 use crate::support::stop::{Held, POST_HEAD, StopSummary, connections, expect_cut, wait_accepted};
-use crate::support::wire;
+use crate::support::wire::{self, assert_broken};
 
 /// A drain timeout that is soon over. What it ends lasts longer than a test.
 const SOON: [&str; 2] = ["--drain-timeout", "1s"];
@@ -67,8 +67,7 @@ fn slow_reader_does_not_hold_the_stop_and_gets_no_whole_answer() {
         host.signal(Signal::TERM);
         expect_cut_in_time(host, 1);
         for (conn, head) in conns.iter_mut().zip(heads) {
-            let end = conn.read_body(&head, "GET").expect_err("the answer was not whole");
-            assert!(matches!(end, Broken::Fin(_) | Broken::Reset), "{end}");
+            assert_broken(conn.read_body(&head, "GET"));
         }
     }
 }
@@ -104,8 +103,7 @@ fn endless_answer_does_not_hold_the_stop_and_ends_without_its_last_chunk() {
         let heads: Vec<Head> = conns.iter_mut().map(|conn| conn.read_head().unwrap()).collect();
         host.signal(Signal::TERM);
         for (conn, head) in conns.iter_mut().zip(heads) {
-            let end = conn.read_body(&head, "GET").expect_err("the answer was not whole");
-            assert!(matches!(end, Broken::Fin(_) | Broken::Reset), "{end}");
+            assert_broken(conn.read_body(&head, "GET"));
         }
         let exit = expect_cut_in_time(host, 1);
         assert_eq!(StopSummary::read(&exit).cut, 2);
@@ -206,8 +204,7 @@ fn guests_that_never_yield_after_their_head_do_not_hold_the_stop_and_break_their
         let heads: Vec<Head> = conns.iter_mut().map(|conn| conn.read_head().unwrap()).collect();
         host.signal(Signal::TERM);
         for (conn, head) in conns.iter_mut().zip(heads) {
-            let end = conn.read_body(&head, "GET").expect_err("the answer was not whole");
-            assert!(matches!(end, Broken::Fin(_) | Broken::Reset), "{end}");
+            assert_broken(conn.read_body(&head, "GET"));
         }
         let exit = expect_cut_in_time(host, 1);
         assert_eq!(StopSummary::read(&exit).cut, cores as u64 + 1);

@@ -1,7 +1,6 @@
 //! The step that a load has reached, for a caller that gives the load up halfway.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::code::rejected::Step;
 
@@ -11,12 +10,12 @@ tokio::task_local! {
 
 /// The progress of one load. Cheap to clone; clones share it.
 #[derive(Clone, Debug)]
-pub struct LoadProgress(Arc<AtomicU8>);
+pub struct LoadProgress(Arc<Mutex<Step>>);
 
 impl Default for LoadProgress {
     /// The progress of a load that has not begun.
     fn default() -> Self {
-        Self(Arc::new(AtomicU8::new(Step::Ask as u8)))
+        Self(Arc::new(Mutex::new(Step::Ask)))
     }
 }
 
@@ -29,15 +28,18 @@ impl LoadProgress {
     /// The step that the load has reached.
     #[must_use]
     pub fn step(&self) -> Step {
-        let reached = self.0.load(Ordering::Relaxed);
-        Step::ALL.into_iter().find(|step| *step as u8 == reached).unwrap_or(Step::Ask)
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reach(&self, step: Step) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = step;
     }
 }
 
 /// Notes that the load of this task has reached a step. Does nothing for a load that is not tracked.
 pub(crate) fn begin(step: Step) {
     // An error means that this load is not tracked.
-    PROGRESS.try_with(|progress| progress.0.store(step as u8, Ordering::Relaxed)).ok();
+    PROGRESS.try_with(|progress| progress.reach(step)).ok();
 }
 
 #[cfg(test)]

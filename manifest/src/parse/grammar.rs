@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use schemars::Schema;
 use serde::Deserialize as _;
@@ -28,8 +28,16 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 /// The grammar of a manifest: all keys, including those of abilities.
 #[derive(Debug)]
 pub struct Grammar {
-    /// Each ability with its keys.
-    abilities: Vec<(AbilitySyntax, Vec<String>)>,
+    abilities: Vec<AbilitySyntax>,
+    /// Made for the first manifest that is read: most processes of a host read none.
+    rules: OnceLock<Rules>,
+}
+
+/// What the abilities come to.
+#[derive(Debug)]
+struct Rules {
+    /// The keys of each ability, in their order.
+    keys: Vec<Vec<String>>,
     /// In one piece, for the validation.
     schema: Schema,
 }
@@ -38,10 +46,14 @@ impl Grammar {
     /// The grammar of a host with these abilities.
     #[must_use]
     pub fn new(abilities: impl IntoIterator<Item = AbilitySyntax>) -> Self {
-        let abilities: Vec<AbilitySyntax> = abilities.into_iter().collect();
-        let schema = raw::schema(true, &abilities);
-        let abilities = abilities.into_iter().map(|it| (it, raw::keys(&it))).collect();
-        Self { abilities, schema }
+        Self { abilities: abilities.into_iter().collect(), rules: OnceLock::new() }
+    }
+
+    fn rules(&self) -> &Rules {
+        self.rules.get_or_init(|| Rules {
+            keys: self.abilities.iter().map(raw::keys).collect(),
+            schema: raw::schema(true, &self.abilities),
+        })
     }
 
     /// Reads the manifest in `path` and fills in variables from `env`. Checks that the files and directories
@@ -77,8 +89,7 @@ impl Grammar {
     /// prints it.
     #[must_use]
     pub fn schema(&self) -> String {
-        let abilities: Vec<AbilitySyntax> = self.abilities.iter().map(|(it, _)| *it).collect();
-        format!("{:#}", raw::schema(false, &abilities).as_value())
+        format!("{:#}", raw::schema(false, &self.abilities).as_value())
     }
 
     fn examine(
@@ -93,7 +104,7 @@ impl Grammar {
         if !errors.is_empty() {
             return Err(report(errors.iter().map(|error| syntax(error, text)).collect()));
         }
-        let mut validation = Validation::run(self.schema.as_value(), &mut table);
+        let mut validation = Validation::run(self.rules().schema.as_value(), &mut table);
         let spans = table.get_ref().clone();
         let abilities = self.take_abilities(table.get_mut());
         let raw = raw::Raw::deserialize(toml::Deserializer::from(table));
@@ -124,7 +135,7 @@ impl Grammar {
             let span = component.span();
             let DeValue::Table(component) = component.get_mut() else { continue };
             let mut own = Vec::new();
-            for (ability, keys) in &self.abilities {
+            for (ability, keys) in self.abilities.iter().zip(&self.rules().keys) {
                 let taken = match ability.place {
                     KeyTable::Component => ability.take(keys, component, span.clone()),
                     KeyTable::Grants => component.get_mut("grants").and_then(|grants| {

@@ -42,7 +42,7 @@ impl OutgoingGrant {
 
 impl Grant for OutgoingGrant {
     /// Connections do not outlive the code that opened them.
-    fn for_generation(&self) -> Option<Arc<dyn Grant>> {
+    fn for_blueprint(&self) -> Option<Arc<dyn Grant>> {
         let client = self.0.0.as_ref()?;
         Some(Arc::new(Self::new(Some(client.anew()))))
     }

@@ -37,8 +37,7 @@ pub struct Blueprint {
     pub(crate) path: PathBuf,
     pub(crate) code: Arc<LinkedCode>,
     pub(crate) settings: Arc<Settings>,
-    /// The template of grants. Each generation gets its own, so that no connection outlives the code that
-    /// opened it.
+    /// Its own, where blueprints may not share a grant: no connection outlives the code that opened it.
     pub(crate) grants: Grants,
 }
 
@@ -79,7 +78,7 @@ impl Blueprint {
 
     pub(crate) fn new(path: &Path, code: Arc<LinkedCode>, settings: &Arc<Settings>) -> Self {
         let name = settings.name.clone().unwrap_or_else(|| stem(path).into());
-        let grants = settings.grants.for_generation();
+        let grants = settings.grants.for_blueprint();
         Self { name, path: path.to_owned(), code, settings: settings.clone(), grants }
     }
 

@@ -26,8 +26,8 @@ pub(crate) trait Grant: Any + fmt::Debug + Send + Sync {
         None
     }
 
-    /// A copy for another generation, where generations may not share the grant. None if they may.
-    fn for_generation(&self) -> Option<Arc<dyn Grant>> {
+    /// A copy for another blueprint, where blueprints may not share the grant. None if they may.
+    fn for_blueprint(&self) -> Option<Arc<dyn Grant>> {
         None
     }
 
@@ -85,9 +85,9 @@ impl Grants {
         self.granted.iter().map(|grant| &**grant)
     }
 
-    /// The grants for another generation.
-    pub(crate) fn for_generation(&self) -> Self {
-        let own = |grant: &Arc<dyn Grant>| grant.for_generation().unwrap_or_else(|| grant.clone());
+    /// The grants for another blueprint.
+    pub(crate) fn for_blueprint(&self) -> Self {
+        let own = |grant: &Arc<dyn Grant>| grant.for_blueprint().unwrap_or_else(|| grant.clone());
         Self { stdio: self.stdio, granted: self.granted.iter().map(own).collect() }
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct RetirementWatch {
 }
 
 impl Default for Retirement {
-    /// The view of a generation that serves.
+    /// That of a generation that serves.
     fn default() -> Self {
         Self { cut: Arc::default(), level: watch::Sender::new(Level::Serving) }
     }
