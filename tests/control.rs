@@ -7,44 +7,40 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
-use std::{env, process};
 
 use serde_json::Value;
 
+use crate::support::app::Folder;
 use crate::support::binary::binary_for_all;
 use crate::support::prelude::*;
 use crate::support::process::{Process, TempPath};
 use crate::support::status::{ctl_json, status};
 use crate::support::stop::{GET, Held, POST, stop};
 
-/// A runtime directory of one test's own, removed with what is in it.
-struct Runtime(PathBuf);
+/// A runtime directory of one test's own.
+struct Runtime(Folder);
 
 impl Runtime {
-    fn new(name: &str) -> Self {
-        let path = env::temp_dir().join(format!("host-e2e-run-{name}-{}", process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
+    fn new() -> Self {
+        Self(Folder::new())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("")
     }
 
     /// A host whose control socket is in its default place here.
     fn host(&self) -> Host {
-        Host::serve("hello_p2").env("XDG_RUNTIME_DIR", &self.0).start()
+        Host::serve("hello_p2").env("XDG_RUNTIME_DIR", self.path()).start()
     }
 
     #[track_caller]
     fn ctl(&self, args: &[&str]) -> Exit {
-        Host::run_with(("XDG_RUNTIME_DIR", &self.0), [&["ctl"], args].concat())
+        Host::run_with(("XDG_RUNTIME_DIR", &self.path()), [&["ctl"], args].concat())
     }
 
     fn socket(&self, pid: u32) -> PathBuf {
-        self.0.join(format!("host/{pid}.sock"))
-    }
-}
-
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
+        self.0.join(&format!("host/{pid}.sock"))
     }
 }
 
@@ -151,7 +147,7 @@ fn another_user_is_turned_away_even_where_the_socket_is_open_to_all() {
 
 #[test]
 fn ctl_without_a_host_says_what_to_do() {
-    let runtime = Runtime::new("none");
+    let runtime = Runtime::new();
     let exit = runtime.ctl(&["status"]);
     exit.expect_code(3).expect_last_line("host serve");
     let exit = runtime.ctl(&["status", "--pid", "1"]);
@@ -162,7 +158,7 @@ fn ctl_without_a_host_says_what_to_do() {
 
 #[test]
 fn ctl_finds_the_only_host_and_asks_which_of_two() {
-    let runtime = Runtime::new("two");
+    let runtime = Runtime::new();
     let first = runtime.host();
     let exit = runtime.ctl(&["status", "--json"]);
     exit.expect_code(0);
@@ -184,7 +180,7 @@ fn ctl_finds_the_only_host_and_asks_which_of_two() {
 
 #[test]
 fn socket_is_private_and_goes_with_its_host() {
-    let runtime = Runtime::new("goes");
+    let runtime = Runtime::new();
     let host = runtime.host();
     let path = runtime.socket(host.pid());
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -199,7 +195,7 @@ fn socket_is_private_and_goes_with_its_host() {
 fn control_socket_that_cannot_be_had_is_exit_3_if_it_was_asked_for() {
     let app = guest("hello_p2");
     let app = app.to_str().unwrap();
-    let taken = TempPath(env::temp_dir().join(format!("host-e2e-taken-{}.sock", process::id())));
+    let taken = TempPath::new("taken.sock");
     let _listener = UnixListener::bind(&taken.0).unwrap();
     for (path, why) in [("/nowhere/c.sock", "No such file"), (taken.0.to_str().unwrap(), "another")]
     {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, PipeReader, Read, Write as _, pipe};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{self, Command};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::support::wire::assert_broken;
 
 /// A path of its own for `what`, removed in the end.
 pub fn temp(what: &str) -> TempPath {
-    TempPath(std::env::temp_dir().join(format!("host-exit-{}-{what}", process::id())))
+    TempPath::new(what)
 }
 
 /// A host with one exchange whose head is held back, and a drain that waits for it for longer than a

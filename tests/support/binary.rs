@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs};
 
 use super::process::TempPath;
@@ -21,11 +20,9 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
-/// A path for a socket that no other test uses.
+/// A path for a socket that no other test uses, or has used.
 pub(super) fn new_socket() -> TempPath {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    TempPath(env::temp_dir().join(format!("host-e2e-{}-{n}.sock", process::id())))
+    TempPath::new("s")
 }
 
 /// The binary, without our own settings in its environment.

@@ -1,13 +1,15 @@
 //! A child process. Its signals cannot hit another process, its end is awaited without polling, and no test
 //! leaves it behind. When a test panics, the drop prints the child's stderr.
 
+use std::fs::Permissions;
 use std::io::Read;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use std::{fmt, fs, io, thread};
+use std::{fmt, io, thread};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -15,6 +17,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open,
     pidfd_send_signal, waitid,
 };
+use tempfile::{Builder, TempDir};
 
 use super::lines::Lines;
 
@@ -119,13 +122,20 @@ impl fmt::Debug for Process {
     }
 }
 
-/// A path that is removed on drop, if it exists.
+/// A path in a folder of its own, which is removed on drop with all that lies in it. A host that a test
+/// kills leaves the lock of its socket; once the number of a process had come again, a host of another user
+/// met that lock and could not start.
 #[derive(Debug)]
-pub struct TempPath(pub PathBuf);
+pub struct TempPath(pub PathBuf, TempDir);
 
-impl Drop for TempPath {
-    fn drop(&mut self) {
-        fs::remove_file(&self.0).ok();
+impl TempPath {
+    /// A new path that ends in `name`. Every user may make a file there, because some hosts run as another
+    /// user.
+    pub fn new(name: &str) -> Self {
+        let open = Permissions::from_mode(0o777);
+        let folder = Builder::new().prefix("host-e2e-").permissions(open).tempdir();
+        let folder = folder.expect("a folder can be made");
+        Self(folder.path().join(name), folder)
     }
 }
 
