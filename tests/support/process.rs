@@ -1,7 +1,7 @@
 //! A child process. Its signals cannot hit another process, its end is awaited without polling, and no test
 //! leaves it behind. When a test panics, the drop prints the child's stderr.
 
-use std::fs::Permissions;
+use std::fs::{self, Permissions};
 use std::io::Read;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
@@ -132,9 +132,9 @@ impl TempPath {
     /// A new path that ends in `name`. Every user may make a file there, because some hosts run as another
     /// user.
     pub fn new(name: &str) -> Self {
-        let open = Permissions::from_mode(0o777);
-        let folder = Builder::new().prefix("host-e2e-").permissions(open).tempdir();
-        let folder = folder.expect("a folder can be made");
+        let folder = Builder::new().prefix("host-e2e-").tempdir().expect("a folder can be made");
+        // Afterwards: what a folder is made with, the umask narrows.
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
         Self(folder.path().join(name), folder)
     }
 }
