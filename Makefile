@@ -1,7 +1,8 @@
 # The front door. CI calls only this. `make` alone prints the list.
 #
-# Everything is built in the release profile, for the whole workspace at once: so dependencies are
-# compiled once, whatever is asked for first.
+# Whatever is tested is built in the release profile, for the whole workspace at once: so dependencies are
+# compiled once, whatever is asked for first. What people run and what is measured is built in the profile
+# `dist`, which takes 10 minutes.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -24,7 +25,7 @@ export GUEST_TOOLCHAIN ?= auto
 
 .PHONY: help
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: guests
 guests: ## Build the guests into target/guests (GUEST_TOOLCHAIN=rustup|debian|auto)
@@ -37,6 +38,20 @@ guests-js: ## Build two large guests from JavaScript, if npm is here and reaches
 .PHONY: build
 build: ## Build the host: target/release/host
 	$(CARGO) build $(BUILD)
+
+# The two of them in one go, always: by itself, one of them may get other features of what they share, which
+# would then be compiled twice.
+.PHONY: dist
+dist: ## Build what people run, slowly and well: target/dist/host
+	$(CARGO) build --profile dist $(CARGO_FLAGS) --package host --package bench-native
+	@stat --printf '%n: %s bytes\n' target/dist/host
+
+PREFIX ?= /usr/local
+
+.PHONY: install
+install: dist ## Install what `make dist` builds (PREFIX=/usr/local DESTDIR=)
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	install -m 755 target/dist/host '$(DESTDIR)$(PREFIX)/bin/host'
 
 .PHONY: run
 run: build guests ## Build and serve an example guest (GUEST=greet_p3 ADDR=HOST:PORT)
@@ -68,6 +83,8 @@ lint: ## Check formatting, clippy, docs and the shape of the sources; a warning 
 	$(CARGO) fmt --all --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --all-targets $(BUILD) -- -D warnings
 	$(FUZZ_LINT) $(CARGO) clippy --release --locked --manifest-path fuzz/Cargo.toml -- -D warnings
+	@echo "what the benchmarks read out of their tools (bench/tests.py)"
+	@python3 -m unittest discover --quiet --start-directory bench --pattern tests.py
 	@echo "files, functions, circles of files and names of types (docs/adr/0032)"
 	@$(CARGO) run --quiet --release $(CARGO_FLAGS) --package tidy
 	@echo "every fuzz target has its source and its seeds"
@@ -131,18 +148,34 @@ soak: guests ## Stop the host 1,000 times under load and print what was lost
 	HOST_SOAK_STOPS=125 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
 	    loss:: --test-threads=1 --nocapture
 
+# What is measured is what people run. `make bench WASMTIME=PATH` measures `wasmtime serve` too.
 .PHONY: bench
-bench: build guests ## Measure against the native server (BENCH="--write": into bench/README.md)
+bench: dist guests guests-js ## Measure against a native server (BENCH="--write": into bench/README.md)
 	bench/run.py $(BENCH)
-	bench/plugins.py --only neighbours $(filter-out --write,$(BENCH))
 
 .PHONY: bench-swap
-bench-swap: build guests guests-js ## Measure what a swap costs (BENCH="--write": into bench/README.md)
+bench-swap: dist guests guests-js ## Measure what a swap costs (BENCH="--write": into bench/README.md)
 	bench/swap.py $(BENCH)
 
 .PHONY: bench-plugins
-bench-plugins: build guests ## Measure chains, routes, idle components, neighbours (BENCH="--write")
+bench-plugins: dist guests ## Measure many routes and many idle components (BENCH="--write")
 	bench/plugins.py $(BENCH)
+
+.PHONY: bench-slow
+bench-slow: dist guests ## Send one request after the other beside 1,000 slow clients
+	bench/slow.py $(BENCH)
+
+BENCH_PYTHON := target/bench-venv/bin/python
+
+# Touched only after pip has succeeded, so that a broken environment is made again.
+$(BENCH_PYTHON).made: bench/requirements.txt
+	python3 -m venv --clear target/bench-venv
+	$(BENCH_PYTHON) -m pip install --quiet --requirement bench/requirements.txt
+	touch $@
+
+.PHONY: bench-scale
+bench-scale: dist guests $(BENCH_PYTHON).made ## Draw requests/s and memory by connections, components, bodies, workers
+	$(BENCH_PYTHON) bench/scale.py $(BENCH)
 
 .PHONY: ci
 ci: ## What CI runs, and nothing else

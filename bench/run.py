@@ -1,300 +1,244 @@
 #!/usr/bin/env python3
 """Measures the host against a native server and `wasmtime serve`, in turn, in one run.
 
-    make bench                    build everything, measure, print a table
-    make bench BENCH=--write      the same, and put the table into bench/README.md
+    make bench                    build everything, measure, print
+    make bench BENCH=--write      the same, and put the figures into bench/README.md and bench/results
 
-Each server is started, warmed up and driven by wrk; then the next; then all of them again. The
-servers change with every measurement, so that a machine that gets slower does so for all of them.
+It waits for a quiet machine, ten minutes at most. `BENCH=--busy` measures at once, and writes nothing.
 """
 
-import argparse
-import datetime
-import os
-import pathlib
-import re
-import shutil
-import signal
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
+import aims
+import common
+import plugins
+import servers
+import start
+from clients import observed, sound, timetable, wrk
+from common import Failed, in_turn, middle, table
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-README = ROOT / "bench" / "README.md"
-BEGIN, END = "<!-- results: written by run.py -->", "<!-- end of results -->"
-
-THREADS, CONNECTIONS = 1, 64
-EXPECTED = b"hello world\n"
-START_PATIENCE = 30.0
-STOP_PATIENCE = 15.0
-
-# What `wasmtime serve` may need for a guest, tried in this order until it answers: Rust's std
-# imports more than its default world has.
-WASMTIME_FLAGS = [[], ["-Scli"], ["-Scli,p3"], ["-Scli,p3", "-Wcomponent-model-async"]]
+WORKERS = (1, 2, 4, 8)
+# Connections of the second look at the large guests.
+FEW = 16
 
 
-class Failed(Exception):
-    """A sentence for the person at the terminal."""
+def full_and_half(server, args):
+    """As fast as it answers 64 connections, then at half of that rate."""
+    with server.start() as running:
+        wrk(running.url, args.warm)
+        full = observed(running, lambda: wrk(running.url, args.seconds))
+        full["memory"] = running.peak_memory()
+        half = timetable(args, running, full["rate"] / 2, args.seconds)
+    full["half"] = half
+    return full
 
 
-class Server:
-    """One server under test: how to start it, and how its address is found in its output."""
+def full_and_few(server, args):
+    """As fast as it answers 64 connections, then with 16."""
+    with server.start() as running:
+        wrk(running.url, args.warm)
+        full = observed(running, lambda: wrk(running.url, args.seconds))
+        full["memory"] = running.peak_memory()
+        full["few"] = wrk(running.url, args.seconds, FEW)
+    return full
 
-    def __init__(self, name, kind, command, address):
-        self.name, self.kind, self.command, self.address = name, kind, command, re.compile(address)
-        self.results = []
 
-    def start(self):
-        return Running(self)
+def row(name, each, native):
+    """A server's line: medians of the rounds, and what must be 0 summed up."""
+    rates = [result["rate"] for result in each]
+    return [
+        name,
+        f"{middle(each, 'rate'):,.0f} ({min(rates):,.0f}–{max(rates):,.0f})",
+        f"{middle(each, 'rate') / middle(native, 'rate'):.2f}",
+        f"{middle(each, 'cpu'):,.1f}",
+        f"{middle(each, 'cpu') / middle(native, 'cpu'):.2f}",
+        f"{middle(each, 'p50'):.2f}",
+        f"{middle(each, 'p99'):.2f}",
+        f"{max(result['memory'] for result in each) / 2**20:.0f}",
+        f"{middle(each, 'switches'):.2f}",
+        sum(result["other"] for result in each),
+        sum(result["broken"] for result in each),
+    ]
 
 
-class Running:
-    """A started server. Leaving the `with` block stops it."""
+HEAD = [
+    "server",
+    "requests/s (lowest–highest)",
+    "of native",
+    "CPU µs/request",
+    "× native",
+    "p50 ms",
+    "p99 ms",
+    "peak MiB",
+    "switches/request",
+    "not 2xx",
+    "broken",
+]
 
-    def __init__(self, server):
-        self.server = server
-        self.log = tempfile.TemporaryFile(mode="w+b")
-        self.process = subprocess.Popen(
-            server.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT
+
+def small(args, raw):
+    calls = {one.name: lambda one=one: full_and_half(one, args) for one in servers.small(args)}
+    results = in_turn(calls, args, raw, "small")
+    native = results["native hyper"]
+    half = {name: [result["half"] for result in each] for name, each in results.items()}
+    base = middle(half["native hyper"], "p99")
+    text = table(HEAD, [row(name, each, native) for name, each in results.items()])
+    text += "\n\n" + table(
+        ["at half of its own rate", "requests/s", "p50 ms", "p99 ms", "× native", "slowest ms", "not 2xx", "broken"],
+        [
+            [
+                name,
+                f"{middle(each, 'rate'):,.0f}",
+                f"{middle(each, 'p50'):.2f}",
+                f"{middle(each, 'p99'):.2f}",
+                f"{middle(each, 'p99') / base:.2f}",
+                f"{max(result['slowest'] for result in each):.1f}",
+                sum(result["other"] for result in each),
+                sum(result["broken"] for result in each),
+            ]
+            for name, each in half.items()
+        ],
+    )
+    measured = {}
+    for kind in ("0.2", "0.3"):
+        for way in ("fresh", "reuse"):
+            each = results[f"host {kind}, {way}"]
+            measured[f"{kind}, {way}: CPU time of a request, × native"] = ratio(each, native, "cpu")
+            if kind == "0.2":
+                measured[f"{kind}, {way}: requests/s, of native"] = ratio(each, native, "rate")
+        measured[f"{kind}, fresh: p99 with 64 connections, ms"] = middle(results[f"host {kind}, fresh"], "p99")
+        measured[f"{kind}, fresh: p99 at half load, × native"] = middle(half[f"host {kind}, fresh"], "p99") / base
+    if theirs := results.get("wasmtime serve 0.3, reuse"):
+        ours = results["host 0.3, reuse"]
+        measured["0.3, reuse: requests/s, × wasmtime serve"] = ratio(ours, theirs, "rate")
+        measured["0.3, reuse: p99, × wasmtime serve"] = ratio(ours, theirs, "p99")
+    return text, measured, failures(results)
+
+
+def ratio(ours, theirs, what):
+    return middle(ours, what) / middle(theirs, what)
+
+
+def big(args, raw):
+    calls = {one.name: lambda one=one: full_and_few(one, args) for one in servers.big(args)}
+    results = in_turn(calls, args, raw, "big")
+    rows, measured = [], {}
+    for name, each in results.items():
+        few = [result["few"] for result in each]
+        tail = middle(few, "p99") / middle(few, "p50")
+        rows.append(
+            [
+                name,
+                f"{middle(each, 'rate'):,.0f}",
+                f"{middle(each, 'cpu'):,.0f}",
+                f"{middle(each, 'faults'):,.1f}",
+                f"{middle(each, 'p50'):.2f}",
+                f"{middle(each, 'p99'):.2f}",
+                f"{middle(few, 'p50'):.2f}",
+                f"{middle(few, 'p99'):.2f}",
+                f"{tail:.1f}",
+                f"{max(result['memory'] for result in each) / 2**20:.0f}",
+                sum(result["other"] for result in each + few),
+                sum(result["broken"] for result in each + few),
+            ]
         )
-
-    def __enter__(self):
-        try:
-            self.url = self._ready()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
-
-    def _ready(self):
-        until = time.monotonic() + START_PATIENCE
-        while time.monotonic() < until:
-            if found := self.server.address.search(self.said()):
-                url = f"http://{found.group(1)}/"
-                with urllib.request.urlopen(url, timeout=5) as answer:
-                    if answer.read() != EXPECTED:
-                        raise Failed(f"{self.server.name}: another answer than {EXPECTED!r}")
-                return url
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.02)
-        raise Failed(f"{self.server.name} does not start:\n{self.said()}")
-
-    def said(self):
-        self.log.seek(0)
-        return self.log.read().decode(errors="replace")
-
-    def peak_memory(self):
-        """The most memory that was resident at once, in bytes."""
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) * 1024
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(STOP_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
+        if name.startswith("host, "):
+            language = name.removeprefix("host, ")
+            measured[f"{language}: CPU time of a request, µs"] = middle(each, "cpu")
+            measured[f"{language}: page faults of a request"] = middle(each, "faults")
+            measured[f"{language}: p99 with {FEW} connections, × its median"] = tail
+    head = ["large guest", "requests/s", "CPU µs/request", "faults/request", "p50 ms", "p99 ms"]
+    head += [f"p50 ms, {FEW} conns", f"p99 ms, {FEW} conns", "of it", "peak MiB", "not 2xx", "broken"]
+    return (table(head, rows) if rows else "No large guests here."), measured, failures(results)
 
 
-def servers():
-    """All servers that are there, in the order of the table."""
-    built = ROOT / "target" / "release"
-    guests = ROOT / "target" / "guests"
-    ours = r"ready addr=(\S+)"
-    found = [Server("native hyper", None, [built / "bench-native", "127.0.0.1:0"], ours)]
-    for kind in ("0.2", "0.3"):
-        guest = guests / f"hello_p{kind[-1]}.wasm"
-        command = [built / "host", "serve", guest, "--addr", "127.0.0.1:0"]
-        found.append(Server(f"host, {kind}", kind, command, ours))
-    for server in found:
-        for path in server.command:
-            if isinstance(path, pathlib.Path) and not path.exists():
-                raise Failed(f"{path} is missing; run `make bench`, which builds it")
-    wasmtime = os.environ.get("WASMTIME") or shutil.which("wasmtime")
-    if wasmtime is None:
-        print("bench: no `wasmtime` on the PATH and no WASMTIME=PATH, so it is left out; to have it:")
-        print("bench:   cargo install wasmtime-cli --version 48.0.8 --locked")
-        return found, None
-    for kind in ("0.2", "0.3"):
-        found.append(wasmtime_serve(wasmtime, kind, guests / f"hello_p{kind[-1]}.wasm"))
-    version = subprocess.run([wasmtime, "--version"], capture_output=True, text=True, check=True)
-    return found, version.stdout.strip()
+def workers(args, raw):
+    def measure(kind, threads):
+        command = servers.serve(args, servers.hello(kind), "--control", "off", "--threads", str(threads))
+        with servers.Running(command) as running:
+            wrk(running.url, args.warm)
+            return observed(running, lambda: wrk(running.url, args.seconds))
 
-
-def wasmtime_serve(wasmtime, kind, guest):
-    """`wasmtime serve` with as few flags as the guest needs."""
-    why = None
-    for flags in WASMTIME_FLAGS:
-        name = " ".join(["wasmtime serve", *flags]) + f", {kind}"
-        command = [wasmtime, "serve", *flags, "--addr", "127.0.0.1:0", guest]
-        server = Server(name, kind, command, r"Serving HTTP on http://([^/\s]+)")
-        try:
-            with server.start():
-                return server
-        except (Failed, OSError) as failure:
-            why = failure
-    raise Failed(f"wasmtime serve does not serve {guest}: {why}")
-
-
-def need_wrk():
-    if shutil.which("wrk"):
-        return
-    if os.geteuid() != 0:
-        raise Failed("wrk is missing; run: sudo apt-get update && sudo apt-get install -y wrk")
-    print("bench: installing wrk")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "wrk"]):
-        subprocess.run(["apt-get", *command], check=True, env=environment)
-
-
-def wrk(url, seconds):
-    """Drives a server and gives what wrk says of it."""
-    command = ["wrk", f"-t{THREADS}", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", url]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    p50 = re.search(r"^\s+50%\s+(\S+)", said, re.M)
-    p99 = re.search(r"^\s+99%\s+(\S+)", said, re.M)
-    if not (rate and p50 and p99):
-        raise Failed(f"wrk said what is not understood:\n{said}")
-    other = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
-    broken = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", said)
-    return {
-        "rate": float(rate.group(1)),
-        "p50": milliseconds(p50.group(1)),
-        "p99": milliseconds(p99.group(1)),
-        "other": int(other.group(1)) if other else 0,
-        "broken": sum(map(int, broken.groups())) if broken else 0,
+    calls = {
+        f"{kind}, {threads} workers": lambda kind=kind, threads=threads: measure(kind, threads)
+        for kind in ("0.2", "0.3")
+        for threads in WORKERS
     }
+    results = in_turn(calls, args, raw, "workers")
+    rows, measured = [], {}
+    for kind in ("0.2", "0.3"):
+        cpu = [middle(results[f"{kind}, {threads} workers"], "cpu") for threads in WORKERS]
+        rows.append([f"{kind}, fresh", *(f"{figure:.1f}" for figure in cpu), f"{cpu[-1] / cpu[0]:.2f}"])
+        measured[f"{kind}: CPU time of a request with 8 workers, × 1 worker"] = cpu[-1] / cpu[0]
+    head = ["CPU µs/request", "1 worker", *(f"{threads} workers" for threads in WORKERS[1:]), "8 of 1"]
+    return table(head, rows), measured, failures(results)
 
 
-def milliseconds(text):
-    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
-    return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}[unit]
+def chains(args, raw):
+    text, each = plugins.chains(args, raw)
+    return text, {f"{kind}: CPU time of a plugin, µs": cpu for kind, cpu in each.items()}, []
 
 
-def measure(found, rounds, seconds, warm):
-    for number in range(1, rounds + 1):
-        for server in found:
-            with server.start() as running:
-                wrk(running.url, warm)
-                result = wrk(running.url, seconds)
-                result["memory"] = running.peak_memory()
-            server.results.append(result)
-            print(
-                f"bench: round {number} of {rounds}: {server.name}: {result['rate']:,.0f} requests/s,"
-                f" p99 {result['p99']:.1f} ms",
-                flush=True,
-            )
+def starts(args, raw):
+    text, medians = start.measure(args, raw)
+    names = {"host 0.2": "0.2", "host 0.3": "0.3", "host, JavaScript": "JavaScript"}
+    measured = {
+        f"{ours}: exec to first answer, ms": medians[name] for name, ours in names.items() if name in medians
+    }
+    return text, measured, []
 
 
-def middle(server, what):
-    return statistics.median(result[what] for result in server.results)
+def neighbours(args, raw):
+    return plugins.neighbours(args, raw), {}, []
 
 
-def table(found):
-    head = "server | requests/s (lowest–highest) | of native | p50 ms | p99 ms | peak MiB | not 2xx | broken"
-    lines = ["| " + head + " |", "|---" + "|---:" * 7 + "|"]
-    native = middle(found[0], "rate")
-    for server in found:
-        rates = [result["rate"] for result in server.results]
-        cells = [
-            server.name,
-            f"{middle(server, 'rate'):,.0f} ({min(rates):,.0f}–{max(rates):,.0f})",
-            f"{middle(server, 'rate') / native:.2f}",
-            f"{middle(server, 'p50'):.2f}",
-            f"{middle(server, 'p99'):.2f}",
-            f"{max(result['memory'] for result in server.results) / 2**20:.0f}",
-            str(sum(result["other"] for result in server.results)),
-            str(sum(result["broken"] for result in server.results)),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines + comparison(found))
+def failures(results):
+    """What the servers of ours, and no other, did not answer or not well."""
+    found = []
+    for name, each in results.items():
+        for result in each:
+            for one in (result, result.get("half"), result.get("few")):
+                if one and (one["other"] or one["broken"]):
+                    found.append(f"{name}: {one['other']} answers not 2xx, {one['broken']} broken")
+    return [line for line in found if not line.startswith("wasmtime serve")]
 
 
-def comparison(found):
-    """The host beside `wasmtime serve`, for each kind of guest."""
-    lines = []
-    for ours in found:
-        theirs = [s for s in found if s.name.startswith("wasmtime") and s.kind == ours.kind]
-        if ours.name.startswith("host") and theirs:
-            rate = middle(ours, "rate") / middle(theirs[0], "rate")
-            p99 = middle(ours, "p99") / middle(theirs[0], "p99")
-            lines.append(
-                f"- {ours.kind}: the host has {rate:.2f} times the requests/s of `wasmtime serve`, and"
-                f" {p99:.2f} times its p99."
-            )
-    return ["", *lines] if lines else []
-
-
-def machine(args, version, load):
-    model = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    host = subprocess.run(
-        [ROOT / "target" / "release" / "host", "--version"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    today = datetime.datetime.now(datetime.timezone.utc).date()
-    return (
-        f"{today}, {len(os.sched_getaffinity(0))} × {model.group(1).strip() if model else 'unknown CPU'},"
-        f" Linux {os.uname().release}, load {load:.2f} before the run; `{host}`;"
-        f" {f'`{version}`' if version else 'without wasmtime'};"
-        f" `wrk -t{THREADS} -c{CONNECTIONS} -d{args.seconds}s --latency` after {args.warm} s of warm-up,"
-        f" {args.rounds} rounds."
-    )
-
-
-def write(text, begin=BEGIN, end=END):
-    readme = README.read_text()
-    if readme.count(begin) != 1 or readme.count(end) != 1:
-        raise Failed(f"{README} lacks its two markers")
-    before, rest = readme.split(begin)
-    after = rest.split(end)[1]
-    README.write_text(f"{before}{begin}\n{text}\n{end}{after}")
-    print(f"bench: written into {README}")
-
-
-def arguments(doc, seconds):
-    """The flags that every benchmark has."""
-    parser = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each (3)")
-    parser.add_argument("--seconds", type=int, default=seconds, help=f"of one ({seconds})")
-    parser.add_argument("--warm", type=int, default=2, help="seconds before the first (2)")
-    parser.add_argument("--write", action="store_true", help="put it into bench/README.md")
-    return parser
+# The neighbours come last: they keep this process, and all that it starts, to two cores.
+PARTS = {
+    "small": small,
+    "big": big,
+    "workers": workers,
+    "chains": chains,
+    "starts": starts,
+    "neighbours": neighbours,
+}
 
 
 def main():
-    args = arguments(__doc__, 10).parse_args()
-    need_wrk()
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        print(f"bench: the machine is busy (load {load:.2f}); figures will be low and unsteady")
-    found, version = servers()
-    measure(found, args.rounds, args.seconds, args.warm)
-    text = f"{machine(args, version, load)}\n\n{table(found)}"
-    print(f"\n{text}")
+    parser = common.arguments(__doc__, 4)
+    parser.add_argument("--only", choices=PARTS, help="one part")
+    args = common.parse(parser)
+    if args.write and args.only:
+        raise Failed("--write takes all parts")
+    common.need("wrk", "wrk")
+    versions = [servers.wasmtime_version()]
+    load = common.quiet(args)
+    raw = common.Raw("run", args, load)
+    texts, measured, wrong = [common.machine(args, load, versions)], {}, []
+    for name, part in PARTS.items():
+        if args.only in (None, name):
+            text, figures, failed = part(args, raw)
+            print(f"\n{text}\n", flush=True)
+            texts.append(text)
+            measured.update(figures)
+            wrong += failed
+    judged = aims.verdict(measured)
+    print(f"{texts[0]}\n\n{aims.show(one for one in judged if not args.only or one['measured'])}")
+    if wrong:
+        raise Failed("requests were not answered, or not well:\n  " + "\n  ".join(wrong))
     if args.write:
-        write(text)
-
-
-def enter(main):
-    """Runs a benchmark; what goes wrong is a sentence."""
-    try:
-        main()
-    except Failed as failure:
-        sys.exit(f"bench: {failure}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+        raw.keep()
+        aims.keep(judged)
+        common.write("\n\n".join([texts[0], aims.markdown(judged), *texts[1:]]), "run.py")
 
 
 if __name__ == "__main__":
-    enter(main)
+    common.enter(main)

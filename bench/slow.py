@@ -8,14 +8,13 @@ sends one request after the other on fresh connections; each has to be answered 
 import collections
 import http.client
 import resource
-import shutil
 import subprocess
-import sys
 import time
 
-import run
+import common
+from common import Failed
+from servers import Running, guest, serve
 
-SECONDS = 50
 CASES = [
     # What is slow, the guest, what the good client asks for, slowhttptest's flags and its path.
     ("bodies of 4 KiB (-B)", "echo_p2", "/", "-B -i 10 -x 10 -s 4096", "/"),
@@ -24,12 +23,12 @@ CASES = [
 ]
 
 
-def good(port, path):
+def good(address, path, seconds):
     """The answers to one request after the other, and the longest that one took."""
-    seen, slowest, end = collections.Counter(), 0.0, time.monotonic() + SECONDS
+    seen, slowest, end = collections.Counter(), 0.0, time.monotonic() + seconds
     while (began := time.monotonic()) < end:
         try:
-            conn = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            conn = http.client.HTTPConnection(address, timeout=30)
             conn.request("GET", path)
             answer = conn.getresponse()
             answer.read()
@@ -42,39 +41,29 @@ def good(port, path):
     return seen, slowest
 
 
-def measure(number, what, guest, path, flags, slow):
-    port = 18100 + number
-    wasm = run.ROOT / "target" / "guests" / f"{guest}.wasm"
-    host = subprocess.Popen(
-        [run.ROOT / "target/release/host", "serve", wasm, "--addr", f"127.0.0.1:{port}"],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        host.stdout.readline()
-        url = f"http://127.0.0.1:{port}{slow}"
-        command = ["slowhttptest", *flags.split(), "-c", "1000", "-r", "500", "-l", str(SECONDS - 5), "-u", url]
-        attack = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        seen, slowest = good(port, path)
+def measure(args, what, app, path, flags, slow):
+    with Running(serve(args, guest(app))) as host:
+        command = ["slowhttptest", *flags.split(), "-c", "1000", "-r", "500", "-l", str(args.seconds - 5)]
+        attack = subprocess.Popen(
+            [*command, "-u", host.url + slow], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        seen, slowest = good(host.address, path, args.seconds)
         attack.wait(timeout=60)
-    finally:
-        host.terminate()
-        last = host.communicate(timeout=60)[1].strip().splitlines()[-1]
     told = ", ".join(f"{count} × {status}" for status, count in seen.items())
-    print(f"| {what} | {told} | {slowest:.2f} s | {last} |", flush=True)
+    print(f"| {what} | {told} | {slowest:.2f} s | {host.last_words.splitlines()[-1]} |", flush=True)
     return set(seen) == {200}
 
 
 def main():
-    if not shutil.which("slowhttptest"):
-        raise run.Failed("slowhttptest is missing; run: sudo apt-get install -y slowhttptest")
+    args = common.parse(common.arguments(__doc__, 50))
+    common.need("slowhttptest", "slowhttptest")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
     print("| 1,000 clients | good requests | slowest | the host's last line |\n|---|---|---:|---|")
-    fine = [measure(number, *case) for number, case in enumerate(CASES)]
-    sys.exit(0 if all(fine) else 1)
+    wrong = [case[0] for case in CASES if not measure(args, *case)]
+    if wrong:
+        raise Failed(f"not each good request was answered 200: {', '.join(wrong)}")
 
 
 if __name__ == "__main__":
-    run.enter(main)
+    common.enter(main)
