@@ -201,6 +201,14 @@ def failures(results):
     return [line for line in found if not line.startswith("wasmtime serve")]
 
 
+TITLES = {
+    "small": "Small guests",
+    "big": "Large guests",
+    "workers": "Workers",
+    "chains": "Plugins in a chain",
+    "starts": "From exec to the first answer",
+    "neighbours": "Beside a neighbour that misbehaves",
+}
 # The neighbours come last: they keep this process, and all that it starts, to two cores.
 PARTS = {
     "small": small,
@@ -227,7 +235,7 @@ def main():
         if args.only in (None, name):
             text, figures, failed = part(args, raw)
             print(f"\n{text}\n", flush=True)
-            texts.append(text)
+            texts.append(f"### {TITLES[name]}\n\n{text}")
             measured.update(figures)
             wrong += failed
     judged = aims.verdict(measured)
