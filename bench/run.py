@@ -221,7 +221,7 @@ PARTS = {
 
 
 def main():
-    parser = common.arguments(__doc__, 4)
+    parser = common.arguments(__doc__, 3)
     parser.add_argument("--only", choices=PARTS, help="one part")
     args = common.parse(parser)
     if args.write and args.only:

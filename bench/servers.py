@@ -184,9 +184,8 @@ def small(args):
         command = serve(args, hello(kind), "--control", "off")
         found.append(Server(f"host {kind}, fresh", command))
         found.append(Server(f"host {kind}, reuse", [*command, *REUSE[kind]]))
-    if program := wasmtime():
-        found.append(wasmtime_serve(program, "0.2, fresh", hello("0.2")))
-        found.append(wasmtime_serve(program, "0.3, reuse", hello("0.3")))
+    found += wasmtime_serve("0.2, fresh", hello("0.2"))
+    found += wasmtime_serve("0.3, reuse", hello("0.3"))
     return found
 
 
@@ -198,8 +197,7 @@ def big(args):
             say(f"no {name}.wasm, so no row for {language}")
             continue
         found.append(Server(f"host, {language}", serve(args, guest(name), "--control", "off")))
-        if program := wasmtime():
-            found.append(wasmtime_serve(program, language, guest(name)))
+        found += wasmtime_serve(language, guest(name))
     return found
 
 
@@ -215,16 +213,20 @@ def wasmtime_version():
     return "without wasmtime serve"
 
 
-def wasmtime_serve(program, name, path):
-    """`wasmtime serve` with its defaults, and as few flags as the guest needs."""
-    why = None
+def wasmtime_serve(name, path):
+    """`wasmtime serve` with its defaults and as few flags as the guest needs: one server, or none where it is
+    not there or serves that guest with no flags."""
+    program, why = wasmtime(), None
+    if program is None:
+        return []
     for flags in WASMTIME_FLAGS:
         command = [program, "serve", *flags, "--addr", "127.0.0.1:0", path]
         server = Server(f"wasmtime serve {name}", command, THEIRS)
         try:
             with server.start() as running:
                 running.answer()
-                return server
+                return [server]
         except (Failed, OSError) as failure:
             why = failure
-    raise Failed(f"wasmtime serve does not serve {path}: {why}")
+    say(f"wasmtime serve is left out for {path.name}, which it does not serve: {why}")
+    return []
