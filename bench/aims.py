@@ -59,8 +59,8 @@ def judge(value, name, relation, aim, stretch):
         "issue": ISSUE,
         "name": name,
         "aim": f"{relation} {aim:g}",
-        "stretch": stretch and f"{relation} {stretch:g}",
-        "measured": value and float(f"{value:.4g}"),
+        "stretch": None if stretch is None else f"{relation} {stretch:g}",
+        "measured": None if value is None else float(f"{value:.4g}"),
         "outcome": outcome,
     }
 
@@ -72,11 +72,17 @@ def show(judged):
     )
 
 
+def figure(value):
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
 def markdown(judged):
     rows = [
         [
             one["name"],
-            "-" if one["measured"] is None else f"{one['measured']:.3g}" if one["measured"] < 1000 else f"{one['measured']:,.0f}",
+            figure(one["measured"]),
             one["aim"] + (f" ({one['stretch']})" if one["stretch"] else ""),
             one["outcome"] if one["outcome"].startswith("reached") else f"**{one['outcome']}**",
         ]

@@ -12,7 +12,7 @@ import common
 import plugins
 import servers
 import start
-from clients import observed, sound, timetable, wrk
+from clients import observed, timetable, wrk
 from common import Failed, in_turn, middle, table
 
 WORKERS = (1, 2, 4, 8)
@@ -239,7 +239,7 @@ def main():
             measured.update(figures)
             wrong += failed
     judged = aims.verdict(measured)
-    print(f"{texts[0]}\n\n{aims.show(one for one in judged if not args.only or one['measured'])}")
+    print(f"{texts[0]}\n\n{aims.show(one for one in judged if not args.only or one['measured'] is not None)}")
     if wrong:
         raise Failed("requests were not answered, or not well:\n  " + "\n  ".join(wrong))
     if args.write:
