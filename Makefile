@@ -174,7 +174,7 @@ $(BENCH_PYTHON).made: bench/requirements.txt
 	touch $@
 
 .PHONY: bench-scale
-bench-scale: dist guests $(BENCH_PYTHON).made ## Draw requests/s and memory by connections, components, bodies, workers
+bench-scale: dist guests $(BENCH_PYTHON).made ## Draw requests/s, CPU time, memory by connections, components, bodies, workers
 	$(BENCH_PYTHON) bench/scale.py $(BENCH)
 
 .PHONY: ci

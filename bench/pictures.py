@@ -23,13 +23,15 @@ TITLES = {
     "bodies": "size of a body",
     "workers": "workers (--threads)",
 }
+# What is drawn of each point: the figure's name in the raw rounds, and how to show it.
+PANELS = {"rate": ("requests/s", 1), "cpu": ("CPU µs/request", 1), "memory": ("peak MiB", 2**20)}
 GREY = "#7d8590"
 COLOURS = ["#2f81f7", "#db6d28", "#2da44e", "#a371f7"]
 STYLE = {
     "svg.hashsalt": "host",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
-    "font.size": 10,
+    "font.size": 9,
     "text.color": GREY,
     "axes.edgecolor": GREY,
     "axes.labelcolor": GREY,
@@ -44,7 +46,7 @@ STYLE = {
 
 
 def medians(path):
-    """By picture, series and place: the medians of requests/s and of peak memory in MiB."""
+    """By picture, series and place: the medians of what the panels show."""
     rounds = {}
     for line in path.read_text().splitlines():
         one = json.loads(line)
@@ -54,7 +56,7 @@ def medians(path):
     return {
         name: {
             series: {
-                x: [statistics.median(one[what] for one in each) for what in ("rate", "memory")]
+                x: [statistics.median(one[what] for one in each) / unit for what, (_, unit) in PANELS.items()]
                 for x, each in places.items()
             }
             for series, places in lines.items()
@@ -80,20 +82,20 @@ def draw(source, folder):
 
 
 def picture(name, lines):
-    """Requests/s on the left, memory on the right; one line for each series."""
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    """A panel for each figure, in it a line for each series."""
+    figure, panels = pyplot.subplots(1, len(PANELS), figsize=(11, 3.2), layout="constrained")
     ours = 0
     for series, places in lines.items():
         colour = colour_of(series, ours)
         ours += colour != GREY
-        rates, memory = zip(*places.values())
-        left.plot(list(places), rates, marker="o", markersize=4, color=colour, label=series)
-        right.plot(list(places), [one / 2**20 for one in memory], marker="o", markersize=4, color=colour)
-    for axes, what in ((left, "requests/s"), (right, "peak MiB")):
+        for which, axes in enumerate(panels):
+            figures = [place[which] for place in places.values()]
+            label = series if which == 0 else None
+            axes.plot(list(places), figures, marker="o", markersize=4, color=colour, label=label)
+    for which, (axes, (title, _)) in enumerate(zip(panels, PANELS.values())):
         axes.set_xlabel(TITLES[name])
-        axes.set_title(what, loc="left")
+        axes.set_title(title, loc="left")
         axes.grid(axis="y")
-    for which, axes in enumerate((left, right)):
         if spread(lines, which) > 10:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
@@ -113,7 +115,7 @@ def spread(lines, which):
 
 def shown():
     """The lines of README.md that show the pictures."""
-    return [f"![Requests/s and peak memory by {title}](pictures/{name}.svg)" for name, title in TITLES.items()]
+    return [f"![Requests/s, CPU time of a request and peak memory by {title}](pictures/{name}.svg)" for name, title in TITLES.items()]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws requests/s and memory against connections, components, the size of a body, and workers.
+"""Draws requests/s, CPU time and memory against connections, components, the size of a body, and workers.
 
     make bench-scale                    build everything, measure, draw into target/bench/pictures
     make bench-scale BENCH=--write      the same, and put the pictures into bench/pictures and bench/README.md
