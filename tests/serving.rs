@@ -229,6 +229,24 @@ fn component_in_text_form_is_served() {
     }
 }
 
+/// The pool is made before the code is loaded, from what the component's file says.
+#[test]
+fn component_that_instantiates_a_module_twice_or_not_at_all_gets_a_pool_that_fits() {
+    let app = include_str!("../guest/wat/table.wat");
+    let memories = "(core module $more (memory 1) (table 1 funcref))";
+    let twice = "(core instance (instantiate $more)) (core instance (instantiate $more))";
+    for (name, more) in [("twice", format!("{memories} {twice}")), ("never", memories.to_owned())] {
+        let text = app.replace("(core instance $core", &format!("{more} (core instance $core"));
+        let dir = TempDir::new(&format!("modules-{name}"));
+        fs::create_dir_all(&dir.0).unwrap();
+        let path = dir.0.join("app.wat");
+        fs::write(&path, text).unwrap();
+        let host = Host::serve(path.to_str().unwrap()).start();
+        host.wait_log("component needs another pool than it seemed");
+        assert_eq!(host.get("/").status(), 500, "{name}: this guest traps");
+    }
+}
+
 #[test]
 fn thousand_requests_are_served_at_once() {
     for guest in ["gate_p2", "gate_p3"] {

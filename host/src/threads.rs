@@ -1,7 +1,7 @@
 //! Threads, made at the start as far as that can be: a limit on them (the pids limit of a container,
 //! TasksMax, RLIMIT_NPROC) is met there, with a reason, and not by a request or by a stop.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{fs, io};
@@ -86,13 +86,14 @@ fn memory_limit() -> Option<u64> {
 pub(crate) fn check(wanted: usize) -> Result<(), TooFew> {
     fit(wanted, memory_limit())?;
     let before = alive();
-    let gate = Arc::new(Mutex::new(()));
-    let closed = lock(&gate);
+    // All of them may pass at once: of a mutex one would wait for the other.
+    let gate = Arc::new(RwLock::new(()));
+    let closed = gate.write().unwrap_or_else(PoisonError::into_inner);
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
     let mut refused = None;
     for made in 0..wanted {
         let gate = gate.clone();
-        match thread::Builder::new().name("check".into()).spawn(move || drop(lock(&gate))) {
+        match thread::Builder::new().name("check".into()).spawn(move || drop(gate.read())) {
             Ok(thread) => threads.push(thread),
             Err(why) => {
                 refused = Some(TooFew::Given { wanted, made, why: why.to_string() });

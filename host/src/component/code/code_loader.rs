@@ -10,10 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use host_code::{
-    Artefact, ArtefactKey, CompileBounds, CompileError, Compiler, Urgency, component_digest,
-    settings,
-};
+use host_code::{Artefact, ArtefactKey, CompileBounds, CompileError, Compiler, Urgency, settings};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tracing::info;
@@ -201,17 +198,42 @@ impl<C: Send + 'static> CodeLoader<C> {
         pace: Urgency,
     ) -> Result<CacheLookup<C>, Rejected> {
         let began = Instant::now();
+        // Making a pool takes as long as the rest of a small component's load, so the rest does not wait for
+        // it. Held until the code is linked: the pool goes with its last handle.
+        let (pool, found) = tokio::join!(self.pool(surveyed, pace), self.kept(surveyed, pace));
+        let (key, kept) = found?;
+        let Some(artefact) = kept else { return Ok(CacheLookup::Nothing(key)) };
+        let (engines, component, linker) = (self.engines.clone(), surveyed.clone(), self.link);
+        let code = aside(pace, move || link(&engines, &component, &artefact, linker)).await??;
+        drop(pool);
+        log_loaded(surveyed, began, true);
+        Ok(CacheLookup::Code(Box::new(code)))
+    }
+
+    /// The engine that it seems to need, at a start: beside traffic none is made that may be of no use. None if
+    /// there is none: its load will say why.
+    async fn pool(&self, surveyed: &SurveyedSource, pace: Urgency) -> Option<Engine> {
+        if pace != Urgency::Start {
+            return None;
+        }
+        let (engines, needs) = (self.engines.clone(), surveyed.survey.needs);
+        let concurrency = surveyed.concurrency;
+        aside(pace, move || engines.get(needs, concurrency)).await.ok()?.ok()
+    }
+
+    /// Its key in the cache, and what the cache has.
+    async fn kept(
+        &self,
+        surveyed: &Arc<SurveyedSource>,
+        pace: Urgency,
+    ) -> Result<(ArtefactKey, Option<Artefact>), Rejected> {
         let (engines, component) = (self.engines.clone(), surveyed.clone());
         let key = aside(pace, move || key(&engines, &component)).await??;
         let kept = match &self.cache {
             Some(cache) => cache.get(&key, pace).await,
             None => None,
         };
-        let Some(artefact) = kept else { return Ok(CacheLookup::Nothing(key)) };
-        let (engines, component, linker) = (self.engines.clone(), surveyed.clone(), self.link);
-        let code = aside(pace, move || link(&engines, &component, &artefact, linker)).await??;
-        log_loaded(surveyed, began, true);
-        Ok(CacheLookup::Code(Box::new(code)))
+        Ok((key, kept))
     }
 
     /// Compiles a component that is not in the cache. Bounded in time.
@@ -279,7 +301,7 @@ pub async fn compile_file(
     let ruler = Engine::new(&settings(surveyed.concurrency));
     let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
     let bytes = &surveyed.source.bytes;
-    let key = ArtefactKey::new(&ruler, &component_digest(bytes));
+    let key = ArtefactKey::new(&ruler, &surveyed.source.component_digest);
     let began = Instant::now();
     let compiled = compiler.compile(bytes, &key, surveyed.concurrency, Urgency::Start);
     match reported(&surveyed.source, report, compiled).await {
@@ -302,7 +324,7 @@ fn log_loaded(surveyed: &SurveyedSource, began: Instant, cached: bool) {
 fn key(engines: &Engines, surveyed: &SurveyedSource) -> Result<ArtefactKey, Rejected> {
     let ruler = engines.ruler(surveyed.concurrency);
     let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
-    Ok(ArtefactKey::new(&ruler, &component_digest(&surveyed.source.bytes)))
+    Ok(ArtefactKey::new(&ruler, &surveyed.source.component_digest))
 }
 
 fn link<C>(
@@ -311,46 +333,42 @@ fn link<C>(
     artefact: &Artefact,
     link: LinkCode<C>,
 ) -> Result<C, Rejected> {
-    let source = &surveyed.source;
-    let component = fit(source, artefact, surveyed.concurrency, engines)?;
-    link(surveyed, &component)
-        .map_err(|why| LoadError::Unlinkable { path: source.path.clone(), why: chain(&why) }.into())
+    let component = fit(surveyed, artefact, engines)?;
+    let unlinkable =
+        |why| LoadError::Unlinkable { path: surveyed.source.path.clone(), why: chain(&why) };
+    link(surveyed, &component).map_err(|why| unlinkable(why).into())
 }
 
-/// Loads code into an engine whose pool fits the component: first into the engine of its kind that was
-/// used last, then, if that does not fit, into one with a pool of the right size.
+/// Loads code into an engine whose pool fits the component: the one that fits by its survey. If code and
+/// survey differ, because a core module is instantiated twice or not at all, the code is loaded again.
 fn fit(
-    source: &Source,
+    surveyed: &SurveyedSource,
     artefact: &Artefact,
-    concurrency: bool,
     engines: &Engines,
 ) -> Result<Component, Rejected> {
-    let engine =
-        |needs| engines.get(needs, concurrency).map_err(|why| LoadError::Engine(chain(&why)));
+    let SurveyedSource { source, concurrency, .. } = surveyed;
+    let no_engine = |why: wasmtime::Error| LoadError::Engine(chain(&why));
     let refused = |why: wasmtime::Error| {
         let unloadable = LoadError::Unloadable { path: source.path.clone(), why: chain(&why) };
         Rejected { passing: is_shortage(&why), ..unloadable.into() }
     };
-    let load = |engine: &Engine| artefact.load(engine);
-    let (guess, first) = match engines.last(concurrency) {
-        Some(last) => last,
-        None => (Needs::TYPICAL, engine(Needs::TYPICAL)?),
-    };
-    let (mut component, in_pool) = match load(&first) {
+    let surveyed = surveyed.survey.needs;
+    let fitting = engines.get(surveyed, *concurrency).and_then(|engine| artefact.load(&engine));
+    let (mut component, in_pool) = match fitting {
         Ok(component) => (component, true),
         Err(why) if is_shortage(&why) => return Err(refused(why)),
         // A pool refuses a component that is too large for it before its size can be read.
         Err(_) => {
-            let ruler = engines.ruler(concurrency);
-            let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
-            (load(&ruler).map_err(refused)?, false)
+            let ruler = engines.ruler(*concurrency).map_err(no_engine)?;
+            (artefact.load(&ruler).map_err(refused)?, false)
         }
     };
-    let needs = Needs::required_by(&component).unwrap_or(Needs::TYPICAL);
-    if !in_pool || !guess.serves(&needs, engines.pools()) {
-        info!(?needs, "component needs a pool made to measure");
-        drop((component, first));
-        component = load(&engine(needs)?).map_err(refused)?;
+    let needs = Needs::required_by(&component).unwrap_or(surveyed);
+    if !in_pool || !surveyed.serves(&needs, engines.pools()) {
+        info!(?surveyed, ?needs, "component needs another pool than it seemed");
+        drop(component);
+        let engine = engines.get(needs, *concurrency).map_err(no_engine)?;
+        component = artefact.load(&engine).map_err(refused)?;
     }
     // Otherwise the first request would wait for it.
     component.initialize_copy_on_write_image().map_err(refused)?;

@@ -30,6 +30,10 @@ const KEEP_RESIDENT_IN_ALL: usize = 4 << 30;
 
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 
+/// A pool has at least the tables of a component built with Rust's toolchain, so that most components share
+/// one.
+const LEAST_TABLES: u32 = 2;
+
 /// The address space of a slot. The store's limiter decides how much of it an instance may use.
 const LARGEST_MEMORY: usize = 4 << 30;
 
@@ -45,7 +49,7 @@ pub(crate) struct Pools {
 }
 
 /// The part of the pool that one instance of a component uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
     pub(crate) memories: u32,
     pub(crate) tables: u32,
@@ -53,9 +57,18 @@ pub(crate) struct Needs {
 }
 
 impl Needs {
-    /// The needs of a component built with Rust's toolchain. Others are measured and tried again.
-    pub(crate) const TYPICAL: Self = Self { memories: 1, tables: 2, initial_memory: 17 << 16 };
+    /// Adds a memory that begins with so many bytes.
+    pub(crate) fn add_memory(&mut self, bytes: u64) {
+        self.memories = self.memories.saturating_add(1);
+        self.initial_memory = self.initial_memory.max(bytes);
+    }
 
+    /// Adds so many tables.
+    pub(crate) fn add_tables(&mut self, tables: u32) {
+        self.tables = self.tables.saturating_add(tables);
+    }
+
+    /// The needs of loaded code. None if it instantiates modules that it imports.
     pub(crate) fn required_by(component: &Component) -> Option<Self> {
         let required = component.resources_required()?;
         Some(Self {
@@ -68,7 +81,7 @@ impl Needs {
     /// Whether a pool made for `self` serves `other` as well as one made for it.
     pub(crate) fn serves(&self, other: &Self, pools: Pools) -> bool {
         self.memories == other.memories
-            && self.tables >= other.tables
+            && self.tables.max(LEAST_TABLES) >= other.tables
             && keep_resident(self, pools) == keep_resident(other, pools)
     }
 }
@@ -108,28 +121,16 @@ impl Engines {
         self.pools
     }
 
-    /// The engine of this kind that was asked for last, and the needs that its pool is made for.
-    pub(crate) fn last(&self, concurrency: bool) -> Option<(Needs, Engine)> {
-        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.iter()
-            .rev()
-            .filter(|made| made.concurrency == concurrency)
-            .find_map(|made| Some((made.needs, made.engine.upgrade()?)))
-    }
-
     /// The engine for components with these needs. Makes one if there is none.
     pub(crate) fn get(&self, needs: Needs, concurrency: bool) -> wasmtime::Result<Engine> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         made.retain(|made| made.engine.upgrade().is_some());
         let fitting =
             |made: &Made| made.concurrency == concurrency && made.needs.serves(&needs, self.pools);
-        if let Some(position) = made.iter().position(fitting) {
-            let last = made.remove(position);
-            let engine = last.engine.upgrade();
-            made.push(last);
-            if let Some(engine) = engine {
-                return Ok(engine);
-            }
+        if let Some(engine) =
+            made.iter().find(|made| fitting(made)).and_then(|made| made.engine.upgrade())
+        {
+            return Ok(engine);
         }
         let engine = engine(&needs, concurrency, self.pools)?;
         self.clock.drive(&engine);
@@ -181,15 +182,16 @@ fn engine(needs: &Needs, concurrency: bool, pools: Pools) -> wasmtime::Result<En
 
 fn pool(needs: &Needs, instances: usize, keep_resident: Option<usize>) -> PoolingAllocationConfig {
     let instances = u32::try_from(instances).unwrap_or(u32::MAX);
+    let tables = needs.tables.max(LEAST_TABLES);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES_EACH))
         .max_core_instances_per_component(CORE_INSTANCES_EACH)
         .total_memories(instances.saturating_mul(needs.memories))
         .max_memories_per_component(needs.memories)
-        .total_tables(instances.saturating_mul(needs.tables))
-        .max_tables_per_component(needs.tables)
-        .max_tables_per_module(needs.tables.max(1))
+        .total_tables(instances.saturating_mul(tables))
+        .max_tables_per_component(tables)
+        .max_tables_per_module(tables)
         .table_elements(TABLE_ELEMENTS)
         .total_stacks(instances)
         .max_memory_size(LARGEST_MEMORY)
@@ -240,6 +242,22 @@ mod tests {
     }
 
     #[test]
+    fn components_alike_share_an_engine_and_it_goes_with_its_last_user() {
+        let engines = Engines::new(2, None, EpochClock::start().unwrap());
+        let get = |memories, tables| {
+            let needs = Needs { memories, tables, initial_memory: 17 << 16 };
+            engines.get(needs, false).unwrap()
+        };
+        let first = get(1, 1);
+        assert!(Engine::same(&first, &get(1, 2)), "a pool has two tables at least");
+        assert!(!Engine::same(&first, &get(1, 3)));
+        assert!(!Engine::same(&first, &get(2, 1)));
+        let weak = first.weak();
+        drop(first);
+        assert!(weak.upgrade().is_none());
+    }
+
+    #[test]
     fn resident_memory_follows_the_component_within_bounds() {
         let needs = |initial_memory| Needs { memories: 1, tables: 2, initial_memory };
         let kept = |needs, instances, memory| {
@@ -247,7 +265,7 @@ mod tests {
         };
         assert_eq!(kept(needs(0), 1, None), 2 << 20);
         assert_eq!(kept(needs(10 << 20), 1, None), 16 << 20);
-        assert_eq!(kept(Needs::TYPICAL, 1, None), 2 << 20);
+        assert_eq!(kept(needs(17 << 16), 1, None), 2 << 20);
         assert_eq!(kept(needs(100 << 20), 1, None), 16 << 20);
         assert_eq!(kept(needs(100 << 20), 1 << 12, None), 1 << 20);
         assert_eq!(kept(needs(100 << 20), 1 << 10, Some(192 << 20)), 24 << 10, "of a small cgroup");

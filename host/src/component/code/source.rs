@@ -7,9 +7,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use host_code::{CompileError, Compiler};
+use host_code::{CompileError, Compiler, component_digest};
 use host_manifest::Stamp;
-use sha2::{Digest as _, Sha256};
 
 use super::load_error::{FileSizeLimit, LoadError};
 use super::rejected::Rejected;
@@ -24,6 +23,8 @@ pub struct Source {
     is_text: bool,
     /// SHA-256 of the file, in hex.
     pub(crate) digest: Arc<str>,
+    /// SHA-256 of `bytes`.
+    pub(crate) component_digest: [u8; 32],
     stamp: Stamp,
 }
 
@@ -50,9 +51,10 @@ impl Source {
     pub(crate) fn read(path: &Path, largest: FileSizeLimit) -> Result<Self, LoadError> {
         let stamp = Stamp::at(path);
         let bytes = read(path, largest)?;
-        let digest = hex(&Sha256::digest(&bytes)).into();
+        let component_digest = component_digest(&bytes);
+        let digest = hex(&component_digest).into();
         let is_text = path.extension().is_some_and(|extension| extension == "wat");
-        Ok(Self { path: path.to_owned(), bytes, is_text, digest, stamp })
+        Ok(Self { path: path.to_owned(), bytes, is_text, digest, component_digest, stamp })
     }
 
     /// Whether the file holds text, which only a compiler can read.
@@ -67,7 +69,10 @@ impl Source {
             return Ok(self);
         }
         match compiler.component(&self.bytes).await {
-            Ok(bytes) => Ok(Self { bytes, is_text: false, ..self }),
+            Ok(bytes) => {
+                let component_digest = component_digest(&bytes);
+                Ok(Self { bytes, is_text: false, component_digest, ..self })
+            }
             Err(CompileError::Refused(why)) => {
                 Err(LoadError::BadText { path: self.path, why: quote(&why) }.into())
             }

@@ -3,7 +3,9 @@
 use host_manifest::escape::quote;
 use std::fmt;
 
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{Encoding, MemoryType, Parser, Payload};
+
+use super::engine::Needs;
 
 /// The interface through which a component serves requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct Survey {
     pub imports: Vec<String>,
     /// Names of its exports, in its order.
     pub exports: Vec<String>,
+    /// What an instance needs, if each core module is instantiated once, as toolchains have it.
+    pub(crate) needs: Needs,
 }
 
 impl Kind {
@@ -73,7 +77,7 @@ pub(crate) enum NotAComponent {
 }
 
 impl Survey {
-    /// Reads the top level of a component. Does not validate the levels below.
+    /// Reads the top level of a component, and the memories and tables below. Validates nothing there.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, NotAComponent> {
         let malformed =
             |why: wasmparser::BinaryReaderError| NotAComponent::Malformed(one_line(why.message()));
@@ -103,6 +107,12 @@ impl Survey {
                         add(&mut survey.exports, export.map_err(malformed)?.name.name)?;
                     }
                 }
+                Payload::MemorySection(section) => {
+                    for memory in section {
+                        survey.needs.add_memory(initial_bytes(&memory.map_err(malformed)?));
+                    }
+                }
+                Payload::TableSection(section) => survey.needs.add_tables(section.count()),
                 _ => {}
             }
         }
@@ -148,6 +158,11 @@ impl Survey {
     fn imports(&self, prefix: &str) -> bool {
         self.imports.iter().any(|name| name.starts_with(prefix))
     }
+}
+
+fn initial_bytes(memory: &MemoryType) -> u64 {
+    let page = 1_u64.checked_shl(memory.page_size_log2.unwrap_or(16)).unwrap_or(u64::MAX);
+    memory.initial.saturating_mul(page)
 }
 
 /// The parser's text in one line. It may be a table of many lines.
@@ -263,6 +278,19 @@ mod tests {
         )
         .unwrap();
         assert_eq!(survey.kind(), None);
+    }
+
+    #[test]
+    fn memories_and_tables_of_all_modules_are_counted() {
+        let survey = survey(
+            "(component
+               (core module (memory 3) (table 1 funcref) (table 2 funcref))
+               (component (core module (memory 17) (table 1 funcref)))
+               (core module (import \"a\" \"memory\" (memory 100)) (import \"a\" \"t\" (table 1 funcref))))",
+        )
+        .unwrap();
+        let needs = Needs { memories: 2, tables: 3, initial_memory: 17 << 16 };
+        assert_eq!(survey.needs, needs, "imports take no place in a pool");
     }
 
     #[test]
