@@ -1,19 +1,24 @@
 //! Compiled code with our checksum over all of it.
 //!
 //! ```text
-//! "hostcode" │ key, 32 │ length, 8 │ code … │ SHA-256 of all before it, 32
+//! "hostcode2" │ key, 32 │ length, 8 │ code … │ BLAKE3 of all before it, 32
 //! ```
 
 use std::fmt;
+use std::fs::{self, File};
 use std::hash::{Hash as _, Hasher};
+use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
+use tracing::debug;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// The first bytes of every artefact. Another layout gets another word.
-const MAGIC: &[u8; 8] = b"hostcode";
+const MAGIC: &[u8; 9] = b"hostcode2";
 
 const KEY: usize = MAGIC.len();
 const LENGTH: usize = KEY + 32;
@@ -21,7 +26,8 @@ const CODE: usize = LENGTH + 8;
 const CHECKSUM: usize = 32;
 
 /// The inputs that code was made from: the bytes of the component, all settings of the compiler with
-/// wasmtime's full version and the features of this processor, and the version of the host.
+/// wasmtime's full version and the features of this processor, the layout of an artefact, and the version of the
+/// host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArtefactKey([u8; 32]);
 
@@ -30,6 +36,7 @@ impl ArtefactKey {
     #[must_use]
     pub fn new(engine: &Engine, component: &[u8; 32]) -> Self {
         let mut hash = Sha256::new();
+        hash.update(MAGIC);
         hash.update(env!("CARGO_PKG_VERSION"));
         hash.update([0]);
         hash.update(component);
@@ -86,8 +93,8 @@ impl Artefact {
         bytes.extend_from_slice(&key.0);
         bytes.extend_from_slice(&(code.len() as u64).to_le_bytes());
         bytes.extend_from_slice(code);
-        let checksum = Sha256::digest(&bytes);
-        bytes.extend_from_slice(&checksum);
+        let checksum = blake3::hash(&bytes);
+        bytes.extend_from_slice(checksum.as_bytes());
         Self(bytes)
     }
 
@@ -104,7 +111,7 @@ impl Artefact {
             .filter(|end| end.checked_add(CHECKSUM) == Some(bytes.len()))
             .ok_or(Damaged::Length)?;
         let (covered, checksum) = bytes.split_at(end);
-        if Sha256::digest(covered)[..] != *checksum {
+        if blake3::hash(covered).as_bytes()[..] != *checksum {
             return Err(Damaged::Checksum);
         }
         Ok(Self(bytes))
@@ -124,24 +131,50 @@ impl Artefact {
         &self.0[CODE..self.0.len() - CHECKSUM]
     }
 
-    /// Loads it as a component. The code is copied into memory of the engine's own, so a later change of the
-    /// file cannot change the code that runs.
+    /// Loads it as a component. The code goes into memory of its own, so a later change of the file cannot
+    /// change the code that runs.
     ///
     /// # Errors
     /// When it was compiled with other settings than the engine's, or does not fit its pool.
     pub fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
+        let sealed = sealed_file(self.code())
+            .inspect_err(|why| debug!(%why, "code is copied: no memory of it can be sealed"));
         #[expect(unsafe_code, reason = "wasmtime has no safe way to load code (ADR 0020)")]
         // SAFETY: the bytes must be what `Engine::precompile_component` gave, unchanged. An artefact is
         // made in three places: from that very function (`seal`), from the pipe of a child of this
         // program that called it, and from a file that such an artefact was written to, in a
         // directory where only our user and root could write. The latter two went through
         // `check`, which finds every change by accident. No other code can change them: they are in a
-        // vector of ours, which `deserialize` copies. That they fit the engine's settings and
-        // version is checked by wasmtime itself.
+        // vector of ours, which `deserialize` copies; or in a file without a name that was written from that
+        // vector and then sealed, so that no process can write to it or cut it. That they fit the engine's
+        // settings and version is checked by wasmtime itself.
         unsafe {
-            Component::deserialize(engine, self.code())
+            match sealed {
+                Ok(file) => Component::deserialize_file(engine, path_of(&file)),
+                Err(_) => Component::deserialize(engine, self.code()),
+            }
         }
     }
+}
+
+/// A file in memory without a name that holds these bytes and cannot be changed any more. To map it costs less
+/// than to copy the bytes: only pages that run are mapped, and initial memories of guests come from it too.
+fn sealed_file(bytes: &[u8]) -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = File::from(memfd_create(c"host-code", flags)?);
+    file.write_all(bytes)?;
+    fcntl_add_seals(
+        &file,
+        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
+    )?;
+    // Wasmtime opens it anew.
+    fs::metadata(path_of(&file))?;
+    Ok(file)
+}
+
+/// Where an open file can be opened once more.
+fn path_of(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 impl fmt::Debug for Artefact {
@@ -203,6 +236,28 @@ mod tests {
         assert_ne!(key(&plain, 1), key(&plain, 2));
         assert_ne!(key(&plain, 1), key(&concurrent, 1));
         assert_eq!(key(&plain, 1).to_string().len(), 64);
+    }
+
+    /// Code is mapped from that file: who could write to it would change what runs.
+    #[test]
+    fn sealed_file_can_be_opened_and_not_be_changed() {
+        let file = sealed_file(b"code of a guest").unwrap();
+        let mut anew = File::options().read(true).write(true).open(path_of(&file)).unwrap();
+        assert!(anew.write_all(b"other code").is_err());
+        assert!(anew.set_len(0).is_err() && anew.set_len(1 << 20).is_err());
+        assert!(fcntl_add_seals(&anew, SealFlags::empty()).is_err(), "nor be unsealed");
+        assert_eq!(fs::read(path_of(&file)).unwrap(), b"code of a guest");
+    }
+
+    #[test]
+    fn code_is_mapped_from_a_sealed_file() {
+        let engine = Engine::new(&crate::settings(false)).unwrap();
+        let code = engine.precompile_component(&wat::parse_str("(component)").unwrap()).unwrap();
+        let component = Artefact::seal(&KEY_A, &code).load(&engine).unwrap();
+        let begins = format!("{:x}-", component.image_range().start.addr());
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let mapped = maps.lines().find(|line| line.starts_with(&begins)).unwrap();
+        assert!(mapped.contains("/memfd:host-code"), "{mapped}");
     }
 
     #[test]
