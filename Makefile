@@ -35,6 +35,10 @@ guests: ## Build the guests into target/guests (GUEST_TOOLCHAIN=rustup|debian|au
 guests-js: ## Build two large guests from JavaScript, if npm is here and reaches its registry
 	@guest/js/build.sh
 
+.PHONY: guests-python
+guests-python: ## Build a large guest from Python, if its registry can be reached
+	@guest/python/build.sh
+
 .PHONY: build
 build: ## Build the host: target/release/host
 	$(CARGO) build $(BUILD)
