@@ -209,7 +209,10 @@ impl Exchange<'_> {
                 // What the guest makes of half a request is its own; a failure is not.
                 (Poll::Pending, Some(UploadFault::BrokenOffByPlugin)) => Poll::Pending,
                 (_, Some(fault)) => Poll::Ready(Err(ExchangeError::Upload(fault))),
-                (head, None) => head.map_err(ExchangeError::Guest),
+                // An instance that others share is cut by its own task: that comes before what it does to the guest.
+                (head, None) => head.map_err(|why| {
+                    generation.cut_reason().map_or(ExchangeError::Guest(why), ExchangeError::Cut)
+                }),
             }
         })
         .await

@@ -9,7 +9,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::Response;
@@ -129,7 +129,8 @@ impl Running {
         }
     }
 
-    /// Tells the guest's driver that the response has ended. A guest without other work is done now.
+    /// Tells the guest's driver that the response has ended. A guest without other work is done with the next
+    /// [`Self::poll_work`]; nothing else wakes it for this.
     pub fn release(&self) {
         self.release.let_go();
     }
@@ -150,7 +151,6 @@ pub(crate) struct Release(Arc<ReleaseInner>);
 struct ReleaseInner {
     done: AtomicBool,
     returned: AtomicBool,
-    waker: std::sync::Mutex<Option<Waker>>,
 }
 
 impl Release {
@@ -165,21 +165,18 @@ impl Release {
 
     fn let_go(&self) {
         self.0.done.store(true, Ordering::Release);
-        let waker = self.0.waker.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
     }
 
-    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        *self.0.waker.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            Some(cx.waker().clone());
+    /// Wakes nothing: whoever releases the response polls the guest after that.
+    pub(crate) fn poll(&self) -> Poll<()> {
         if self.0.done.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
     use super::*;
 
     /// A guest dropped its `response-outparam` unset and worked on. The host once panicked here.

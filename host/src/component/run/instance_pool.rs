@@ -1,19 +1,23 @@
 //! Instances that serve more than one exchange: an operator's choice, off by default.
 //!
 //! ```text
-//! exchange ─→ InstancePool::lend ─→ Lease ─→ Job ─→ worker (one task, one store)
-//!                     ▲                                │
-//!                     └────── instance given back ◄────┘
+//! exchange ─→ InstancePool::lend ─→ Lease ─→ Job ─→ worker (one store)
+//!     │               ▲                              ▲   │
+//!     └───────────────│────────── polls ─────────────┘   │
+//!                     └──────── instance given back ◄────┘
 //! ```
 //!
-//! A worker is a task of its own, because an instance may serve several exchanges at once (0.3) and
-//! outlives each of them. Still, dropping a lease halfway ends the guest, as for any exchange, unless the
-//! same instance serves others. Then the instance takes no new ones and ends with the last of them. A pool
-//! belongs to one generation, so no state crosses from one to another.
+//! An instance may serve several exchanges at once (0.3) and outlives each of them, so its worker belongs to a
+//! task of its own ([`InstanceTask`]). The exchanges poll it all the same, so most requests need no switch of
+//! tasks. Dropping a lease halfway ends the guest, as for any exchange, unless the same instance serves others.
+//! Then the instance takes no new ones and ends with the last of them. A pool belongs to one generation, so no
+//! state crosses from one to another.
 
 use std::any::Any;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use host_manifest::ReuseConfig;
@@ -23,11 +27,13 @@ use tokio::task::coop::unconstrained;
 use wasmtime_wasi_http::WasiBody;
 
 use super::blueprint::{Blueprint, Entry};
+use super::free_instances::{FreeInstances, PoolMembership};
 use super::instance::{Release, Running};
-use super::pooled_instance::{FreeInstances, GuestCall, Job, Lost, PoolMembership, PooledInstance};
-use super::worker::{self, Worker};
+use super::instance_task::InstanceTask;
+use super::pooled_instance::{GuestCall, InstanceState, Job, Lost, PooledInstance};
+use super::shared_guest::SharedGuest;
+use super::worker::Worker;
 use crate::component::imports::request_shutdown;
-use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::state::Sandbox;
 
 /// The reusable instances of one generation. Dropping it ends the idle ones.
@@ -101,18 +107,15 @@ impl InstancePool {
 
     /// Makes a new instance, on which an exchange has begun.
     fn spawn_instance(&self) -> Arc<PooledInstance> {
-        let (instance, jobs) = PooledInstance::new();
-        // Before the worker starts, because the worker withdraws the instance when its generation ends.
+        let state = Arc::<InstanceState>::default();
+        let (blueprint, sandbox) = (self.blueprint.clone(), self.sandbox.clone());
+        let worker = Worker { blueprint, sandbox, state: state.clone() };
+        let guest = Arc::new(SharedGuest::new(Box::pin(worker.live())));
+        let instance = Arc::new(PooledInstance::new(guest.clone(), state.clone()));
+        // Before its task starts, because that withdraws the instance when its generation ends.
         self.free.add(&instance);
-        worker::spawn(Worker {
-            blueprint: self.blueprint.clone(),
-            sandbox: self.sandbox.clone(),
-            idle: self.idle,
-            jobs,
-            shared: instance.shared.clone(),
-            membership: PoolMembership::new(&self.free, &instance),
-            born: false,
-        });
+        let membership = PoolMembership::new(&self.free, &instance);
+        InstanceTask::spawn(&self.blueprint, &self.sandbox, (guest, state), membership, self.idle);
         instance
     }
 }
@@ -128,23 +131,35 @@ impl Lease {
             return Box::new(self);
         }
         released.mark_returned();
-        poll_fn(|cx| released.poll(cx)).await;
-        let shared = self.instance.shared.clone();
+        poll_fn(|_| released.poll()).await;
+        let state = self.instance.state().clone();
         drop(self);
-        shared.ended.cancelled().await;
+        state.ended.cancelled().await;
         Box::new(())
     }
 
     async fn serve(&self, call: GuestCall) -> Result<(), Lost> {
+        let released = call.released.clone();
         let (done, outcome) = oneshot::channel();
-        self.instance.send(Job { call, done }).map_err(Lost::Unserved)?;
+        self.instance.push(Job { call, done }).map_err(Lost::Unserved)?;
         // The outcome decides whether a message is whole, so tokio may not put it off to the task's next
         // poll.
-        let outcome = unconstrained(outcome).await;
-        outcome.unwrap_or_else(|_| {
-            let failure = self.instance.shared.failure.get().cloned();
-            Err(Lost::Failed(failure.unwrap_or(GuestFailure::InstanceLost)))
-        })
+        let mut outcome = pin!(unconstrained(outcome));
+        let outcome = poll_fn(|cx| {
+            if released.poll().is_ready() {
+                self.instance.mark();
+            }
+            if self.instance.is_woken() {
+                // An outcome that this very poll brings wakes nothing.
+                let seen_below = outcome.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                if seen_below.is_ready() {
+                    return seen_below;
+                }
+            }
+            self.instance.poll(cx);
+            outcome.as_mut().poll(cx)
+        });
+        outcome.await.unwrap_or_else(|_| Err(Lost::Failed(self.instance.state().why_lost())))
     }
 }
 
@@ -152,7 +167,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.pool.free.give_back(&self.instance, self.done, self.pool.is_ending());
         // The response of the exchange that asked has been delivered.
-        if self.instance.shared.takes_shutdown_wish() {
+        if self.instance.state().takes_shutdown_wish() {
             request_shutdown::stop_process(&self.pool.sandbox.grants);
         }
     }

@@ -2,14 +2,17 @@
 
 pub(crate) mod blueprint;
 pub(crate) mod cpu_meter;
+pub(crate) mod free_instances;
 pub(crate) mod hooks;
 pub(crate) mod instance;
 pub(crate) mod instance_pool;
+pub(crate) mod instance_task;
 pub(crate) mod keeper;
 pub(crate) mod p2;
 pub(crate) mod p3;
 pub(crate) mod pooled_instance;
 pub(crate) mod settings;
+pub(crate) mod shared_guest;
 pub(crate) mod smoke;
 pub(crate) mod trial;
 pub(crate) mod worker;

@@ -37,7 +37,7 @@ pub(crate) fn start(
         if hooks.has_end() {
             released.mark_returned();
             // The client gets its whole response before the guest runs its `on-shutdown`.
-            poll_fn(|cx| released.poll(cx)).await;
+            poll_fn(|_| released.poll()).await;
             hooks.end(&mut store, &instance, limits.hook, notified).await;
         }
         gone.defuse();

@@ -46,7 +46,7 @@ pub(crate) fn start(
                     drop(send.send(head));
                     poll_fn(|cx| {
                         let quiet = accessor.poll_no_interesting_tasks(cx);
-                        if released.poll(cx).is_ready() { quiet } else { Poll::Pending }
+                        if released.poll().is_ready() { quiet } else { Poll::Pending }
                     })
                     .await;
                     Ok(())

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use host_manifest::{ComponentLimits, ReuseConfig};
 
+use super::free_instances::IdleRoom;
 use super::keeper::Keeper;
-use super::pooled_instance::IdleRoom;
 use super::smoke::Smoke;
 use crate::component::sandbox::cpu_scheduler::ComponentShare;
 use crate::component::sandbox::grants::Grants;

@@ -1,16 +1,14 @@
-//! The worker of one reusable instance: a task that owns the store and serves the jobs it is given.
+//! The worker of one reusable instance: the future that owns the store and serves the jobs it is given. The
+//! instance's exchanges and its task poll it ([`SharedGuest`](super::shared_guest::SharedGuest)).
 
-use std::any::Any;
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
-use tracing::debug;
+use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime::component::{Accessor, Instance};
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
@@ -18,7 +16,7 @@ use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
 
 use super::blueprint::{Blueprint, Entry};
 use super::hooks::Beside;
-use super::pooled_instance::{GuestCall, InstanceState, Job, Lost, PoolMembership};
+use super::pooled_instance::{GuestCall, InstanceState, Job, Lost, Order};
 use super::{p2, p3};
 use crate::component::imports::request_shutdown;
 use crate::component::sandbox::cpu_scheduler::CpuSlot;
@@ -30,90 +28,42 @@ use crate::component::sandbox::state::{GuestState, Sandbox};
 pub(crate) struct Worker {
     pub(crate) blueprint: Arc<Blueprint>,
     pub(crate) sandbox: Arc<Sandbox>,
-    pub(crate) idle: Duration,
-    pub(crate) jobs: mpsc::UnboundedReceiver<Job>,
-    pub(crate) shared: Arc<InstanceState>,
-    pub(crate) membership: PoolMembership,
-    /// Its instance has been made and started.
-    pub(crate) born: bool,
-}
-
-/// Starts the task. It ends when nothing holds its instance any more, when it has been idle for too long,
-/// when its generation ends, and at once when it is killed or the generation is cut. A stop waits for it.
-pub(crate) fn spawn(worker: Worker) {
-    let what = format!("instance generation={}", worker.sandbox.identity.number);
-    let kept = worker.blueprint.settings.keeper.keep(what);
-    tokio::spawn(worker.live(kept));
+    pub(crate) state: Arc<InstanceState>,
 }
 
 impl Worker {
-    async fn live(mut self, kept: Box<dyn Any + Send>) {
-        let (shared, identity) = (self.shared.clone(), self.sandbox.identity.clone());
+    /// Makes the instance, and serves until it ends.
+    pub(crate) async fn live(self) {
         let mut store = self.sandbox.store(self.blueprint.code.pre.engine());
         let (slot, cpu) = (store.data().cpu_slot().clone(), self.blueprint.limits().cpu);
-        let lived = tokio::select! {
-            biased;
-            () = shared.kill.cancelled() => Ok(()),
-            _ = identity.retirement.cut() => Ok(()),
-            lived = metered(&shared, &slot, cpu, self.serve(&mut store)) => lived,
-        };
-        drop(store);
-        if let Err(why) = lived {
+        if let Err(why) = metered(&self.state, &slot, cpu, self.serve(&mut store)).await {
             // The jobs that are dropped with the store read the failure there.
-            shared.failure.set(GuestFailure::from_error(&why)).ok();
-        }
-        // The guest may have asked for a stop when no exchange was there to pass it on.
-        if shared.takes_shutdown_wish() {
-            request_shutdown::stop_process(&self.sandbox.grants);
-        }
-        self.leave();
-        debug!(generation = identity.number, "reusable instance ended");
-        shared.ended.cancel();
-        drop(kept);
-    }
-
-    /// Takes no more jobs, and gives back those that it has not begun.
-    fn leave(mut self) {
-        self.membership.leave();
-        self.jobs.close();
-        while let Ok(Job { call, done }) = self.jobs.try_recv() {
-            let lost = if self.born {
-                Lost::Unserved(Box::new(call))
-            } else {
-                // Another instance would fail the same way.
-                let why = self.shared.failure.get().cloned();
-                Lost::Failed(why.unwrap_or(GuestFailure::InstanceLost))
-            };
-            drop(done.send(Err(lost)));
+            self.state.failure.set(GuestFailure::from_error(&why)).ok();
         }
     }
 
     /// Serves until the instance ends. Run it metered: its hooks cost CPU time and take CPU slots, as its calls
     /// do.
-    async fn serve(&mut self, store: &mut Store<GuestState>) -> wasmtime::Result<()> {
-        let blueprint = self.blueprint.clone();
-        let (code, limits) = (&blueprint.code, blueprint.limits());
+    async fn serve(&self, store: &mut Store<GuestState>) -> wasmtime::Result<()> {
+        let (code, limits) = (&self.blueprint.code, self.blueprint.limits());
         let (hooks, entry) = (&code.hooks, &code.entry);
-        request_shutdown::share(store.data_mut(), self.shared.shutdown.clone());
+        request_shutdown::share(store.data_mut(), self.state.shutdown.clone());
         let gone = store.data_mut().hooks().gone().on_drop();
         let born_late = self.sandbox.identity.retirement.is_ending();
-        if born_late {
-            self.membership.withdraw();
-        }
-        self.shared.meter.allow(limits.cpu, true);
-        let instance = blueprint.start(store).await?;
-        self.born = true;
+        self.state.meter.allow(limits.cpu, true);
+        let instance = self.blueprint.start(store).await?;
+        self.state.set_born();
         match entry {
             Entry::P2(indices) => {
                 let notified = self.serve_p2(store, &instance, indices, born_late).await?;
                 if !notified && self.sandbox.identity.retirement.is_ending() {
-                    self.shared.meter.allow(limits.cpu, true);
+                    self.state.meter.allow(limits.cpu, true);
                     hooks.drain(store, &instance, limits.hook).await?;
                 }
             }
             Entry::P3(indices) => self.serve_p3(store, &instance, indices, born_late).await?,
         }
-        self.shared.meter.allow(limits.cpu, true);
+        self.state.meter.allow(limits.cpu, true);
         hooks.shutdown(store, &instance, limits.hook).await;
         gone.defuse();
         Ok(())
@@ -121,7 +71,7 @@ impl Worker {
 
     /// Serves one job after the other. Returns whether the guest has had its `on-drain`.
     async fn serve_p2(
-        &mut self,
+        &self,
         store: &mut Store<GuestState>,
         instance: &Instance,
         indices: &ProxyIndices,
@@ -130,12 +80,13 @@ impl Worker {
         let limits = *self.blueprint.limits();
         let proxy = indices.load(&mut *store, instance)?;
         loop {
-            tokio::select! {
-                biased;
-                job = self.jobs.recv() => {
-                    let Some(Job { call: GuestCall { request, head, .. }, done }) = job else { break };
+            // Polled for each order.
+            let order = poll_fn(|_| self.state.next(notified).map_or(Poll::Pending, Poll::Ready));
+            match order.await {
+                Order::Serve(job) => {
+                    let Job { call: GuestCall { request, head, .. }, done } = *job;
                     store.data().renew();
-                    self.shared.meter.allow(limits.cpu, true);
+                    self.state.meter.allow(limits.cpu, true);
                     let _deep = store.data_mut().hooks().share(Hops::in_request(&request));
                     match p2::call(&mut *store, &proxy, request, head).await {
                         Ok(()) => drop(done.send(Ok(()))),
@@ -145,15 +96,12 @@ impl Worker {
                         }
                     }
                 }
-                () = self.sandbox.identity.retirement.ending(), if !notified => {
+                Order::Notify => {
                     notified = true;
-                    self.membership.withdraw();
-                    self.shared.meter.allow(limits.cpu, true);
+                    self.state.meter.allow(limits.cpu, true);
                     self.blueprint.code.hooks.drain(&mut *store, instance, limits.hook).await?;
                 }
-                () = sleep(self.idle) => if self.membership.leave_if_idle() {
-                    break;
-                },
+                Order::End => break,
             }
         }
         Ok(notified)
@@ -161,7 +109,7 @@ impl Worker {
 
     /// Serves several jobs at once.
     async fn serve_p3(
-        &mut self,
+        &self,
         store: &mut Store<GuestState>,
         instance: &Instance,
         indices: &ServiceIndices,
@@ -176,7 +124,7 @@ impl Worker {
     }
 
     async fn loop_p3(
-        &mut self,
+        &self,
         accessor: &Accessor<GuestState>,
         service: &Service,
         beside: Option<&Beside>,
@@ -184,54 +132,49 @@ impl Worker {
     ) -> wasmtime::Result<()> {
         let limits = *self.blueprint.limits();
         let mut calls = Calls::default();
-        let mut telling = std::pin::pin!(async {
+        let mut telling = pin!(async {
             match beside {
-                Some(beside) if !notified => beside.tell(accessor, limits.hook).await,
-                // The instance was made after the end had been decided, or has no `on-drain`.
-                _ => pending().await,
+                Some(beside) => beside.tell(accessor, limits.hook).await,
+                None => Ok(()),
             }
         });
-        let mut is_leaving = false;
-        let mut is_notified = notified || beside.is_none();
-        let mut open = true;
-        // If the end is decided, call `on-drain` even if no other work is left.
-        while open
-            || !calls.is_empty()
-            || (!is_notified && self.sandbox.identity.retirement.is_ending())
-        {
-            tokio::select! {
-                biased;
-                job = self.jobs.recv(), if open => match job {
-                    Some(Job { call, done }) => {
-                        self.shared.meter.allow(limits.cpu, calls.running.is_empty());
-                        calls.running.push((serve_call(accessor, service, call), done));
-                    }
-                    None => open = false,
-                },
-                ended = poll_fn(|cx| calls.poll_ended(accessor, cx)), if !calls.is_empty() => {
+        // An instance that was made after the end had been decided needs no `on-drain`.
+        let (mut is_told, mut is_notified) = (notified, notified);
+        poll_fn(|cx| {
+            loop {
+                let order = self.state.next(is_told);
+                if let Some(Order::Serve(job)) = order {
+                    let Job { call, done } = *job;
+                    self.state.meter.allow(limits.cpu, calls.running.is_empty());
+                    calls.running.push((serve_call(accessor, service, call), done));
+                    continue;
+                }
+                if !calls.is_empty()
+                    && let Poll::Ready(ended) = calls.poll_ended(accessor, cx)
+                {
                     ended?;
-                    self.shared.meter.bound(limits.cpu, calls.running.len());
+                    self.state.meter.bound(limits.cpu, calls.running.len());
+                    continue;
                 }
-                () = self.sandbox.identity.retirement.ending(), if !is_leaving && !notified => {
-                    is_leaving = true;
-                    self.membership.withdraw();
-                }
-                called = &mut telling, if !is_notified => {
-                    called?;
+                let is_over = matches!(order, Some(Order::End)) && calls.is_empty();
+                // Once the end is decided, `on-drain` is called even if no other work is left.
+                is_told |= matches!(order, Some(Order::Notify))
+                    || (is_over && self.sandbox.identity.retirement.is_ending());
+                if is_told && !is_notified {
+                    ready!(telling.as_mut().poll(cx))?;
                     is_notified = true;
+                    continue;
                 }
-                () = sleep(self.idle), if open && calls.is_empty() => {
-                    open = !self.membership.leave_if_idle();
-                }
+                return if is_over { Poll::Ready(Ok(())) } else { Poll::Pending };
             }
-        }
-        Ok(())
+        })
+        .await
     }
 }
 
 /// Measures the CPU time of polling `future`, and ends it when that exceeds the limit.
 async fn metered<T>(
-    shared: &InstanceState,
+    state: &InstanceState,
     slot: &CpuSlot,
     limit: Duration,
     future: impl Future<Output = wasmtime::Result<T>>,
@@ -240,10 +183,10 @@ async fn metered<T>(
     poll_fn(|cx| {
         ready!(slot.poll_slot(&mut wait, cx));
         let (polled, took) = slot.poll(|| future.as_mut().poll(cx));
-        let within = shared.meter.spend(took);
+        let within = state.meter.spend(took);
         if polled.is_pending() && !within {
             // Before its jobs are dropped with it.
-            shared.failure.set(GuestFailure::CpuTime(limit)).ok();
+            state.failure.set(GuestFailure::CpuTime(limit)).ok();
             return Poll::Ready(Err(GuestFailure::CpuTime(limit).into()));
         }
         polled
@@ -267,7 +210,7 @@ fn serve_call<'a>(
         let answer = p3::call(accessor, service, request).await?;
         // The receiver is gone when the exchange has ended.
         drop(head.send(answer));
-        poll_fn(|cx| released.poll(cx)).await;
+        poll_fn(|_| released.poll()).await;
         Ok(())
     })
 }
