@@ -187,7 +187,8 @@ def starts(args, raw):
 
 
 def neighbours(args, raw):
-    return plugins.neighbours(args, raw), {}, []
+    text, low = plugins.neighbours(args, raw)
+    return text, {}, low
 
 
 def failures(results):
@@ -241,7 +242,7 @@ def main():
     judged = aims.verdict(measured)
     print(f"{texts[0]}\n\n{aims.show(one for one in judged if not args.only or one['measured'] is not None)}")
     if wrong:
-        raise Failed("requests were not answered, or not well:\n  " + "\n  ".join(wrong))
+        raise Failed("nothing of it can be written:\n  " + "\n  ".join(wrong))
     if args.write:
         raw.keep()
         aims.keep(judged)
