@@ -154,7 +154,7 @@ soak: guests ## Stop the host 1,000 times under load and print what was lost
 
 # What is measured is what people run. `make bench WASMTIME=PATH` measures `wasmtime serve` too.
 .PHONY: bench
-bench: dist guests guests-js ## Measure against a native server (BENCH="--write": into bench/README.md)
+bench: dist guests guests-js guests-python ## Measure against a native server (BENCH="--write": into bench/README.md)
 	bench/run.py $(BENCH)
 
 .PHONY: bench-swap
