@@ -152,6 +152,14 @@ soak: guests ## Stop the host 1,000 times under load and print what was lost
 	HOST_SOAK_STOPS=125 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
 	    loss:: --test-threads=1 --nocapture
 
+# HOST_BUDGET_FUNCTIONS=N lists the N functions that take most, and the callers of the allocator;
+# HOST_BUDGET_BINARY=FILE counts another host than the built one.
+.PHONY: budget
+budget: guests ## Count what a request costs: instructions, allocations (HOST_BUDGET_FUNCTIONS=40)
+	@$(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	    budget:: --nocapture --test-threads=1 2>&1 | tee target/budget.log; \
+	    code=$${PIPESTATUS[0]}; grep -h '^|' tests/budget.md | head -2; grep '^| ' target/budget.log; exit $$code
+
 # What is measured is what people run. `make bench WASMTIME=PATH` measures `wasmtime serve` too.
 .PHONY: bench
 bench: dist guests guests-js guests-python ## Measure against a native server (BENCH="--write": into bench/README.md)

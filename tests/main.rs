@@ -20,6 +20,7 @@
 mod addresses;
 mod blame;
 mod bodies;
+mod budget;
 mod bulkheads;
 mod cache;
 mod chain_bodies;

@@ -32,6 +32,7 @@ use std::time::Duration;
 pub mod app;
 pub mod binary;
 pub mod broken;
+pub mod budget;
 pub mod chain;
 pub mod compiler;
 pub mod exit;

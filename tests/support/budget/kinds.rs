@@ -1,0 +1,66 @@
+//! The requests that have a budget: what is served, and how.
+
+use std::env;
+use std::path::PathBuf;
+
+use crate::support::binary::BINARY;
+use crate::support::host::Host;
+use crate::support::site::Site;
+
+/// A kind of request: `GET /` over a kept-alive connection of HTTP/1, answered by a hello.
+#[derive(Debug)]
+pub struct Kind {
+    /// As the table calls it.
+    pub name: &'static str,
+    component: &'static str,
+    /// A plugin before the component, which passes everything on.
+    plugin: Option<&'static str>,
+    args: &'static [&'static str],
+}
+
+/// All of them.
+pub const KINDS: [Kind; 6] = [
+    Kind { name: "0.2, fresh", component: "hello_p2", plugin: None, args: &[] },
+    Kind { name: "0.3, fresh", component: "hello_p3", plugin: None, args: &[] },
+    Kind { name: "0.2, reused", component: "hello_p2", plugin: None, args: &["--reuse", "100000"] },
+    Kind {
+        name: "0.3, reused",
+        component: "hello_p3",
+        plugin: None,
+        args: &["--reuse", "100000", "--reuse-concurrency", "16"],
+    },
+    Kind { name: "0.2, a plugin", component: "hello_p2", plugin: Some("pass_p2"), args: &[] },
+    Kind { name: "0.3, a plugin", component: "hello_p3", plugin: Some("pass_p3"), args: &[] },
+];
+
+/// Copies without `rep movsb`, which stops once for each byte under ptrace.
+const PLAIN_COPIES: &str = "glibc.cpu.hwcaps=-ERMS";
+
+impl Kind {
+    /// The kind that the table calls `name`.
+    pub fn named(name: &str) -> &'static Self {
+        KINDS.iter().find(|kind| kind.name == name).expect("it is one of them")
+    }
+
+    /// A host that serves it with one worker.
+    pub(super) fn serve(&self) -> (Host, Option<Site>) {
+        let (serve, site) = match self.plugin {
+            None => (Host::serve(self.component), None),
+            Some(plugin) => {
+                let site = Site::new(&format!(
+                    "[component.app]\nsource = \"guest:{}\"\n[component.plugin]\nsource = \"guest:{plugin}\"\n\
+                     [[route]]\npath = \"/\"\ncomponent = \"app\"\nchain = [\"plugin\"]\n",
+                    self.component
+                ));
+                (site.serve(), Some(site))
+            }
+        };
+        let serve = serve.program(&binary()).env("GLIBC_TUNABLES", PLAIN_COPIES);
+        (serve.args(["--threads", "1"]).args(self.args.iter().copied()).start(), site)
+    }
+}
+
+/// The host that is measured: the built one, or `HOST_BUDGET_BINARY`.
+pub(super) fn binary() -> PathBuf {
+    env::var_os("HOST_BUDGET_BINARY").map_or_else(|| PathBuf::from(BINARY), PathBuf::from)
+}
