@@ -9,7 +9,7 @@ use host_outgoing::SystemResolver;
 
 use crate::component::{
     CpuScheduler, GrantResources, Grants, IdleRoom, Keeper, MemoryBudget, Rejected, Settings,
-    Smoke, Step, StopProcess, manifest_grammar, provide_grants,
+    Smoke, Step, StopProcess, TickCounter, manifest_grammar, provide_grants,
 };
 use crate::config::{self, ServeConfig};
 use crate::site::SiteBuilder;
@@ -39,14 +39,14 @@ pub(crate) struct Provisioner {
 
 impl Provisioner {
     /// For a check, maybe beside a host that serves the same: no stop waits for it, it stops no process, and
-    /// it opens no database.
-    pub(crate) fn for_check() -> Self {
+    /// it opens no database. `ticks`: of the clock of guests.
+    pub(crate) fn for_check(ticks: &TickCounter) -> Self {
         Self {
             named: false,
             keeper: Keeper::none(),
             memory: MemoryBudget::new(None, None),
             idle: IdleRoom::new(1),
-            scheduler: CpuScheduler::new(1),
+            scheduler: CpuScheduler::new(1, ticks),
             shutdown: StopProcess::new(|| {}),
             stores: Stores::default(),
             forbidden: Vec::new(),

@@ -63,7 +63,7 @@ fn examine(config: &ServeConfig) -> anyhow::Result<CheckReport> {
     let mut loader_config = serve::loader_config(config, None)?;
     (loader_config.instances, loader_config.report) = (1, progress::say);
     let loader = Arc::new(Loader::new(&loader_config));
-    let builder = Provisioner::for_check().into_site_builder(config);
+    let builder = Provisioner::for_check(loader_config.clock.ticks()).into_site_builder(config);
     let report = runtime.block_on(async {
         let checked = builder.check(&loader).await;
         progress::cleared().await;

@@ -26,6 +26,7 @@ mod load_progress;
 mod run;
 mod sandbox;
 mod slot_size;
+mod tick;
 
 pub use code::code_cache::CodeCacheSetting;
 pub use code::code_loader::{Compiling, LoaderConfig, ReportCompile, compile_file};
@@ -54,4 +55,5 @@ pub use sandbox::hops::Hops;
 pub use sandbox::memory_budget::MemoryBudget;
 pub use sandbox::next_handler::{NEXT_HOST, NextHandler, Passing};
 pub use sandbox::retirement::{CutReason, Retirement};
+pub use tick::TickCounter;
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};

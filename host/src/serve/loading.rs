@@ -9,7 +9,7 @@ use tracing::info;
 use super::process::Process;
 use crate::component::{
     CodeCacheSetting, CpuScheduler, EpochClock, IdleRoom, Keeper, Loader, LoaderConfig,
-    MemoryBudget, StopProcess,
+    MemoryBudget, StopProcess, TickCounter,
 };
 use crate::config::ServeConfig;
 use crate::progress;
@@ -39,11 +39,12 @@ pub(crate) fn loader_config(
     })
 }
 
-/// What builds the site that the manifest asks for, now and at every reload.
+/// What builds the site that the manifest asks for, now and at every reload. `ticks`: of the clock of guests.
 pub(super) fn site_builder(
     config: &ServeConfig,
     process: &Process,
     memory: Option<u64>,
+    ticks: &TickCounter,
 ) -> SiteBuilder {
     let commander = process.commander.clone();
     let provisioner = Provisioner {
@@ -51,7 +52,7 @@ pub(super) fn site_builder(
         keeper: keeper(process.trackers.instances.clone()),
         memory: MemoryBudget::new(memory, None),
         idle: IdleRoom::new(config.manifest.total.instances),
-        scheduler: CpuScheduler::new(config.threads.get()),
+        scheduler: CpuScheduler::new(config.threads.get(), ticks),
         shutdown: StopProcess::new(move || commander.stop(Cause::Guest)),
         stores: process.stores.clone(),
         forbidden: process.health.into_iter().collect(),

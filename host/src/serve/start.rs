@@ -77,10 +77,11 @@ impl Bound {
     /// Loads the first generations, with everything that a swap would ask of them.
     async fn load(self, config: &ServeConfig, process: &Process) -> anyhow::Result<Loaded> {
         let memory = resources::memory(config);
-        let loader = Arc::new(Loader::new(&loader_config(config, memory)?));
+        let loading = loader_config(config, memory)?;
+        let loader = Arc::new(Loader::new(&loading));
         let watches = config.manifest.swap.watch;
         let watch = watches.then(Watch::start).transpose().context("watching files")?;
-        let builder = site_builder(config, process, memory);
+        let builder = site_builder(config, process, memory, loading.clock.ticks());
         let slot = Arc::new(Slot::new(load_site(&builder, &loader).await?));
         Ok(Loaded { listeners: self.listeners, loader, builder, slot, watch })
     }

@@ -5,18 +5,19 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
 
 use wasmtime::{Engine, EngineWeak};
 
-/// Guests that compute are interrupted this often.
-const TICK: Duration = Duration::from_millis(10);
+use crate::component::tick::{TICK, TickCounter};
 
 type DrivenEngines = Mutex<Vec<EngineWeak>>;
 
 /// Moves the epoch of engines. Cheap to clone. Its thread ends when the last clone is dropped.
 #[derive(Clone)]
-pub struct EpochClock(Arc<DrivenEngines>);
+pub struct EpochClock {
+    engines: Arc<DrivenEngines>,
+    ticks: TickCounter,
+}
 
 impl EpochClock {
     /// Starts the thread, with no engine yet.
@@ -26,23 +27,33 @@ impl EpochClock {
     pub fn start() -> io::Result<Self> {
         let engines = Arc::new(DrivenEngines::default());
         let ticking = Arc::downgrade(&engines);
+        let ticks = TickCounter::default();
+        let counter = ticks.clone();
         thread::Builder::new().name("epoch".into()).spawn(move || {
-            while tick(&ticking) {
+            while tick(&ticking, &counter) {
                 thread::sleep(TICK);
             }
         })?;
-        Ok(Self(engines))
+        Ok(Self { engines, ticks })
+    }
+
+    /// Counts its ticks.
+    #[must_use]
+    pub fn ticks(&self) -> &TickCounter {
+        &self.ticks
     }
 
     /// Moves the epoch of this engine too, as long as it lives.
     pub(crate) fn drive(&self, engine: &Engine) {
-        lock(&self.0).push(engine.weak());
+        lock(&self.engines).push(engine.weak());
     }
 }
 
 /// Moves all epochs once. False when the last [`EpochClock`] is gone.
-fn tick(engines: &Weak<DrivenEngines>) -> bool {
+fn tick(engines: &Weak<DrivenEngines>, ticks: &TickCounter) -> bool {
     let Some(engines) = engines.upgrade() else { return false };
+    // First, so that a guest which a tick stops finds it counted.
+    ticks.advance();
     lock(&engines).retain(|engine| match engine.upgrade() {
         Some(engine) => {
             engine.increment_epoch();

@@ -19,11 +19,16 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
-use super::cpu_time::CpuTimer;
+use super::company::Company;
+use super::cpu_time::PollTimer;
+use crate::component::tick::TickCounter;
 
-/// Another component counts as company if it has run within this time. The time is longer than the pause
-/// between two requests of a component with little traffic: else it would be noticed only when it runs, late.
-const COMPANY: Duration = Duration::from_secs(2);
+/// A component notes that it runs when its last note is so many ticks old, because the note is written where all
+/// workers look.
+const NOTE_AGAIN: u64 = 10;
+
+/// No tick: before the first one that counts.
+const NEVER: u64 = u64::MAX;
 
 /// A guest that waits for a slot and is not woken looks this often.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -48,9 +53,9 @@ pub struct CpuScheduler(Arc<Workers>);
 struct Workers {
     count: usize,
     born: Instant,
+    ticks: TickCounter,
     components: AtomicU32,
-    /// The two components that have run last.
-    last: [AtomicU64; 2],
+    company: Company,
 }
 
 /// One component's share of the workers. Cheap to clone; clones are one share.
@@ -60,6 +65,8 @@ pub struct ComponentShare(Arc<ShareState>);
 struct ShareState {
     workers: Arc<Workers>,
     number: u32,
+    /// The tick of its last note, or [`NEVER`].
+    noted: AtomicU64,
     /// Slots that guests of this component hold.
     taken: AtomicUsize,
     /// Guests that wait for a slot.
@@ -80,10 +87,16 @@ pub(crate) struct CpuSlot(Arc<SlotState>);
 struct SlotState {
     share: ComponentShare,
     has_slot: AtomicBool,
-    /// Microseconds that it has been polled for in this exchange, without the poll under way.
+    /// The tick in which this exchange was polled first, or [`NEVER`].
+    first: AtomicU64,
+    /// Microseconds that it has been polled for in this exchange, without the poll under way and those in the
+    /// first tick.
     computed: AtomicU64,
-    /// The beginning of that poll, in microseconds of the workers' life.
+    /// The beginning of the poll under way, and in the first tick of the first poll, in microseconds of the
+    /// workers' life.
     began: AtomicU64,
+    /// The tick in which the poll under way began, or [`NEVER`].
+    polled_in: AtomicU64,
     /// It is polled through [`CpuSlot::poll`], which gives its slot back.
     polled: AtomicBool,
     /// It yields, and will have a slot when it goes on.
@@ -91,14 +104,15 @@ struct SlotState {
 }
 
 impl CpuScheduler {
-    /// A scheduler for this many worker threads.
+    /// A scheduler for this many worker threads, whose guests `ticks` stop.
     #[must_use]
-    pub fn new(workers: usize) -> Self {
+    pub fn new(workers: usize, ticks: &TickCounter) -> Self {
         Self(Arc::new(Workers {
             count: workers,
             born: Instant::now(),
+            ticks: ticks.clone(),
             components: AtomicU32::new(0),
-            last: [const { AtomicU64::new(0) }; 2],
+            company: Company::default(),
         }))
     }
 
@@ -109,6 +123,7 @@ impl CpuScheduler {
         ComponentShare(Arc::new(ShareState {
             workers: self.0.clone(),
             number,
+            noted: AtomicU64::new(NEVER),
             taken: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             free: Notify::new(),
@@ -117,45 +132,19 @@ impl CpuScheduler {
     }
 }
 
-/// A component and the time when it last ran, in one word.
-fn stamp(number: u32, millis: u32) -> u64 {
-    u64::from(number) << 32 | u64::from(millis)
-}
-
-fn number(stamp: u64) -> u32 {
-    u32::try_from(stamp >> 32).unwrap_or(0)
-}
-
-fn millis(stamp: u64) -> u32 {
-    u32::try_from(stamp & u64::from(u32::MAX)).unwrap_or(0)
-}
-
-impl Workers {
-    /// Milliseconds since the start; wraps after seven weeks.
-    fn now(&self) -> u32 {
-        u32::try_from(self.born.elapsed().as_millis() & u128::from(u32::MAX)).unwrap_or(0)
-    }
-}
-
 impl ShareState {
-    /// Notes that a guest of this component runs. If two do so at once, one note may be lost; the next poll
-    /// corrects that.
-    fn runs(&self) {
-        let [last, before] = &self.workers.last;
-        let latest = last.load(Ordering::Relaxed);
-        if number(latest) != self.number {
-            before.store(latest, Ordering::Relaxed);
+    /// Notes, now and then, that a guest of this component runs.
+    fn runs(&self, tick: u64) {
+        let noted = self.noted.load(Ordering::Relaxed);
+        if noted == NEVER || tick.wrapping_sub(noted) >= NOTE_AGAIN {
+            self.noted.store(tick, Ordering::Relaxed);
+            self.workers.company.note(self.number, tick);
         }
-        last.store(stamp(self.number, self.workers.now()), Ordering::Relaxed);
     }
 
-    /// Whether a guest of another component has run within [`COMPANY`].
+    /// Whether guests of another component run too.
     fn has_company(&self) -> bool {
-        let now = self.workers.now();
-        self.workers.last.iter().map(|stamp| stamp.load(Ordering::Relaxed)).any(|stamp| {
-            let age = Duration::from_millis(now.wrapping_sub(millis(stamp)).into());
-            number(stamp) != 0 && number(stamp) != self.number && age <= COMPANY
-        })
+        self.workers.company.has_other(self.number, self.workers.ticks.now())
     }
 
     /// Microseconds since the start.
@@ -215,9 +204,19 @@ fn micros(time: Duration) -> u64 {
 }
 
 impl SlotState {
-    fn begins(&self, now: Instant) {
-        let began = now.duration_since(self.share.0.workers.born);
-        self.began.store(micros(began), Ordering::Relaxed);
+    /// A poll begins.
+    fn begins(&self) -> PollTimer<'_> {
+        let workers = &self.share.0.workers;
+        let first = self.first.load(Ordering::Relaxed);
+        let timer = PollTimer::begin(&workers.ticks, (first != NEVER).then_some(first));
+        self.polled_in.store(timer.tick(), Ordering::Relaxed);
+        if first == NEVER {
+            self.first.store(timer.tick(), Ordering::Relaxed);
+        }
+        if let Some(began) = timer.began() {
+            self.began.store(micros(began.duration_since(workers.born)), Ordering::Relaxed);
+        }
+        timer
     }
 
     /// Whether it has hardly computed yet.
@@ -240,7 +239,8 @@ impl SlotState {
     /// the slot is ready at once, so a worker would go from one guest to the next and run nothing else. The
     /// slot is given back in a task of its own, because this guest may not be polled again.
     fn end(&self) {
-        if !self.has_slot.swap(false, Ordering::AcqRel) {
+        // Most have none, and a look costs less than a swap.
+        if !self.has_slot.load(Ordering::Acquire) || !self.has_slot.swap(false, Ordering::AcqRel) {
             return;
         }
         let share = self.share.clone();
@@ -277,8 +277,10 @@ impl CpuSlot {
         Self(Arc::new(SlotState {
             share: share.clone(),
             has_slot: AtomicBool::new(false),
+            first: AtomicU64::new(NEVER),
             computed: AtomicU64::new(0),
             began: AtomicU64::new(0),
+            polled_in: AtomicU64::new(NEVER),
             polled: AtomicBool::new(false),
             gives_way: AtomicBool::new(false),
         }))
@@ -303,19 +305,24 @@ impl CpuSlot {
         Poll::Ready(())
     }
 
-    /// Polls a guest, and ends its slot with the poll. Also returns the CPU time that the poll took.
+    /// Polls a guest, and ends its slot with the poll. Also returns the CPU time that the poll took, as far as
+    /// it [counts](super::cpu_time). Only one task polls a guest, so plain loads and stores do.
     pub(crate) fn poll<T>(&self, poll: impl FnOnce() -> T) -> (T, Duration) {
-        let cost = CpuTimer::begin();
-        self.0.share.0.runs();
-        self.0.begins(cost.began());
-        let outer = self.0.polled.swap(true, Ordering::Relaxed);
+        let slot = &*self.0;
+        let timer = slot.begins();
+        slot.share.0.runs(timer.tick());
+        let outer = slot.polled.load(Ordering::Relaxed);
+        slot.polled.store(true, Ordering::Relaxed);
         let polled = poll();
-        self.0.polled.store(outer, Ordering::Relaxed);
-        self.0.end();
-        let took = cost.end();
-        self.0.computed.fetch_add(micros(took), Ordering::Relaxed);
+        slot.polled.store(outer, Ordering::Relaxed);
+        slot.end();
+        let took = timer.end();
+        if took > Duration::ZERO {
+            let computed = slot.computed.load(Ordering::Relaxed);
+            slot.computed.store(computed.saturating_add(micros(took)), Ordering::Relaxed);
+        }
         if took > LONG {
-            let part = &self.0.share.0;
+            let part = &slot.share.0;
             part.long_until.store(part.micros() + micros(LONG_LASTS), Ordering::Relaxed);
         }
         (polled, took)
@@ -323,7 +330,14 @@ impl CpuSlot {
 
     /// Another exchange begins.
     pub(crate) fn renew(&self) {
+        self.0.first.store(NEVER, Ordering::Relaxed);
         self.0.computed.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether a tick has passed since its poll began. A guest that has waited for longer than a tick finds one at
+    /// its first instruction, and has computed nothing since.
+    pub(crate) fn is_met_by_a_tick(&self) -> bool {
+        self.0.polled_in.load(Ordering::Relaxed) != self.0.share.0.workers.ticks.now()
     }
 
     /// Yields to others for as long as it takes. Call it from within [`Self::poll`]. Outside of it, as in the

@@ -15,6 +15,10 @@ fn slot_of_one_that_computes(share: &ComponentShare) -> CpuSlot {
     slot
 }
 
+fn scheduler(workers: usize) -> CpuScheduler {
+    CpuScheduler::new(workers, &TickCounter::default())
+}
+
 /// Polls a guest to its end, in its slots.
 async fn drive<T>(slot: &CpuSlot, guest: impl Future<Output = T>) -> T {
     let (mut guest, mut wait) = (pin!(guest), None);
@@ -94,7 +98,7 @@ impl Spinning {
             if self.slices() >= end {
                 return most;
             }
-            neighbour.0.runs();
+            neighbour.0.runs(0);
             most = most.max(self.round().await);
         }
         panic!("they stand: {} slices of {end}", self.slices());
@@ -105,7 +109,7 @@ impl Spinning {
 /// and others had run within 50 ms. A neighbour with less traffic did not count.
 #[tokio::test(start_paused = true)]
 async fn a_task_waits_for_a_few_guests_that_compute_and_not_for_all() {
-    let scheduler = CpuScheduler::new(4);
+    let scheduler = scheduler(4);
     let (share, other) = (scheduler.share(), scheduler.share());
     let mut spinning = Spinning::new(&share);
     // The scheduler does not know that a guest computes before it has done so.
@@ -120,25 +124,26 @@ async fn a_task_waits_for_a_few_guests_that_compute_and_not_for_all() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn company_counts_from_one_request_to_the_next() {
-    let scheduler = CpuScheduler::new(2);
+/// Each poll of each guest wrote where all workers look.
+#[test]
+fn a_component_notes_now_and_then_that_it_runs() {
+    let ticks = TickCounter::default();
+    let scheduler = CpuScheduler::new(2, &ticks);
     let (share, other) = (scheduler.share(), scheduler.share());
-    assert!(!share.0.has_company());
-    other.0.runs();
-    share.0.runs();
-    tokio::time::advance(COMPANY).await;
-    share.0.runs();
-    assert!(share.0.has_company());
-    tokio::time::advance(Duration::from_millis(1)).await;
-    assert!(!share.0.has_company());
+    for run in 0..=2 * NOTE_AGAIN {
+        other.0.runs(ticks.now());
+        let noted = other.0.noted.load(Ordering::Relaxed);
+        assert_eq!(noted, run / NOTE_AGAIN * NOTE_AGAIN);
+        assert!(share.0.has_company() && !other.0.has_company());
+        ticks.advance();
+    }
 }
 
 /// A guest whose client reads nothing is not polled, whether it has a slot, waits for one, or was woken for
 /// one.
 #[tokio::test(start_paused = true)]
 async fn a_guest_that_is_not_polled_keeps_no_slot() {
-    let share = CpuScheduler::new(1).share();
+    let share = scheduler(1).share();
     let slots = [(); 3].map(|()| slot_of_one_that_computes(&share));
     let mut left: Vec<_> = slots
         .iter()
@@ -166,10 +171,12 @@ async fn a_guest_that_is_not_polled_keeps_no_slot() {
 /// 50.
 #[tokio::test(start_paused = true)]
 async fn a_short_guest_that_a_tick_meets_waits_for_no_slot() {
-    let share = CpuScheduler::new(1).share();
+    let ticks = TickCounter::default();
+    let share = CpuScheduler::new(1, &ticks).share();
     assert!(share.0.take(), "another guest computes all the while");
     let short = CpuSlot::new(&share);
     drive(&short, async {
+        ticks.advance();
         tokio::time::advance(HARMLESS).await;
         short.give_way().await;
     })
@@ -177,6 +184,7 @@ async fn a_short_guest_that_a_tick_meets_waits_for_no_slot() {
     let began = Instant::now();
     let needs_one = async || {
         let waits = drive(&short, async {
+            ticks.advance();
             tokio::time::advance(Duration::from_micros(1)).await;
             short.give_way().await;
         });
@@ -188,11 +196,27 @@ async fn a_short_guest_that_a_tick_meets_waits_for_no_slot() {
     assert!(!needs_one().await, "another exchange");
 }
 
+/// A guest that had waited for more than a tick gave way before its first instruction.
+#[test]
+fn a_tick_that_has_passed_while_a_guest_waited_does_not_meet_it() {
+    let ticks = TickCounter::default();
+    let slot = CpuSlot::new(&CpuScheduler::new(1, &ticks).share());
+    assert!(slot.is_met_by_a_tick(), "nothing is known of one that is not polled through its slot");
+    for _ in 0..2 {
+        ticks.advance();
+        slot.poll(|| assert!(!slot.is_met_by_a_tick()));
+    }
+    slot.poll(|| {
+        ticks.advance();
+        assert!(slot.is_met_by_a_tick());
+    });
+}
+
 /// The first poll of a guest needed no slot. Thirty guests that each write 110 MiB in one instruction held
 /// all workers one after the other, and a neighbour's request took seconds.
 #[tokio::test(start_paused = true)]
 async fn guests_with_long_polls_are_polled_only_with_a_slot() {
-    let scheduler = CpuScheduler::new(2);
+    let scheduler = scheduler(2);
     let (share, other) = (scheduler.share(), scheduler.share());
     let is_let_in = |slot: &CpuSlot, wait: &mut SlotWait| {
         slot.poll_slot(wait, &mut Context::from_waker(Waker::noop())).is_ready()
@@ -200,7 +224,7 @@ async fn guests_with_long_polls_are_polled_only_with_a_slot() {
     let [first, second, third] = [(); 3].map(|()| CpuSlot::new(&share));
     assert!(is_let_in(&first, &mut None), "no long poll yet");
     share.0.long_until.store(share.0.micros() + micros(LONG_LASTS), Ordering::Relaxed);
-    other.0.runs();
+    other.0.runs(0);
     let (mut waits, mut waits_too) = (None, None);
     assert!(is_let_in(&first, &mut None), "one of two workers");
     assert!(!is_let_in(&second, &mut waits), "the other one is for the neighbour");
@@ -221,7 +245,7 @@ async fn guests_with_long_polls_are_polled_only_with_a_slot() {
 /// It would wait for two slots, its own and its poller's, where there is only one.
 #[tokio::test(start_paused = true)]
 async fn a_guest_that_yields_is_polled_before_it_has_a_slot() {
-    let share = CpuScheduler::new(1).share();
+    let share = scheduler(1).share();
     share.0.long_until.store(u64::MAX, Ordering::Relaxed);
     for slot in [slot_of_one_that_computes(&share), CpuSlot::new(&share)] {
         let gives_way = drive(&slot, async {

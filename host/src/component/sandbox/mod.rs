@@ -1,6 +1,7 @@
 //! The sandbox of one guest: its grants and its limits. Knows no code.
 
 pub(crate) mod body_guard;
+mod company;
 pub(crate) mod cpu_scheduler;
 pub(crate) mod cpu_time;
 pub(crate) mod grants;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use host_manifest::Stdio;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -50,7 +50,12 @@ impl Sandbox {
         store.set_hostcall_fuel(HOSTCALL_BYTES);
         store.set_max_component_handles(self.handles);
         store.epoch_deadline_callback(|context| {
-            Ok(wasmtime::UpdateDeadline::YieldCustom(1, context.data().cpu_slot.give_way()))
+            let slot = &context.data().cpu_slot;
+            Ok(if slot.is_met_by_a_tick() {
+                UpdateDeadline::YieldCustom(1, slot.give_way())
+            } else {
+                UpdateDeadline::Continue(1)
+            })
         });
         store.set_epoch_deadline(1);
         store
