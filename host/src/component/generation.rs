@@ -13,14 +13,15 @@ use wasmtime_wasi_http::WasiBody;
 use super::code::survey::Kind;
 use super::imports::request_shutdown;
 use super::run::blueprint::{Blueprint, Entry};
+use super::run::fresh;
 use super::run::instance::Running;
 use super::run::instance_pool::InstancePool;
 use super::run::trial::Trial;
-use super::run::{p2, p3};
 use super::sandbox::hops::Hops;
 use super::sandbox::next_handler::NextHandler;
 use super::sandbox::retirement::{CutReason, Retirement};
-use super::sandbox::state::{GuestState, Sandbox};
+use super::sandbox::state::GuestState;
+use super::sandbox::terms::Sandbox;
 
 /// A version of a component, ready to serve. Only its retirement changes. It is dropped with the last
 /// exchange that runs on it, and so is its compiled code, unless the blueprint is held elsewhere.
@@ -135,11 +136,7 @@ impl Generation {
 
     fn start_in(&self, mut store: Store<GuestState>, request: Request<WasiBody>) -> Running {
         store.data_mut().hooks().serve(Hops::in_request(&request));
-        let shared = self.blueprint.clone();
-        match &self.blueprint.code.entry {
-            Entry::P2(indices) => p2::start(store, shared, indices.clone(), request),
-            Entry::P3(indices) => p3::start(store, shared, indices.clone(), request),
-        }
+        fresh::start(store, self.blueprint.clone(), request)
     }
 
     /// Makes one instance that serves no request, so that a component which cannot start is rejected
@@ -149,8 +146,11 @@ impl Generation {
     /// When the instance traps or takes longer than it may.
     pub(crate) async fn instantiate(&self) -> wasmtime::Result<Trial> {
         let mut store = self.trial_store();
-        let instance = self.blueprint.instantiate(&mut store).await?;
-        match &self.blueprint.code.entry {
+        let Blueprint { code, .. } = &*self.blueprint;
+        // No exchange waits for it, so it has a deadline of its own.
+        let limit = self.blueprint.limits().response_head;
+        let instance = host_clock::timeout(limit, code.pre.instantiate_async(&mut store)).await??;
+        match &code.entry {
             Entry::P2(indices) => indices.load(&mut store, &instance).map(drop),
             Entry::P3(indices) => indices.load(&mut store, &instance).map(drop),
         }?;

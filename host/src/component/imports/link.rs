@@ -1,7 +1,8 @@
 //! Links every import for guests. Linking grants nothing.
 
 use wasmtime::Engine;
-use wasmtime::component::Linker;
+use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime_wasi::p2::bindings::io::{error, poll, streams};
 
 use super::{abilities, field_limits, lifecycle, middleware};
 use crate::component::sandbox::state::GuestState;
@@ -23,10 +24,25 @@ pub(crate) fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Lin
     }
     // From here on some functions replace or wrap wasmtime's.
     linker.allow_shadowing(true);
+    add_io(&mut linker)?;
     abilities::link(&mut linker, concurrency)?;
     field_limits::add_p2(&mut linker)?;
     if concurrency {
         field_limits::add_p3(&mut linker)?;
     }
     Ok(linker)
+}
+
+/// Streams and pollables need only the table of resources. wasmtime takes it from all of WASI, which the host would
+/// have to make for each guest that writes a body.
+fn add_io(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    error::add_to_linker::<_, WasiIo>(linker, GuestState::table)?;
+    poll::add_to_linker::<_, WasiIo>(linker, GuestState::table)?;
+    streams::add_to_linker::<_, WasiIo>(linker, GuestState::table)
+}
+
+struct WasiIo;
+
+impl HasData for WasiIo {
+    type Data<'a> = &'a mut ResourceTable;
 }

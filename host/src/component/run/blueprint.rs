@@ -19,7 +19,8 @@ use crate::component::imports::link::linker;
 use crate::component::sandbox::grants::Grants;
 use crate::component::sandbox::identity::Identity;
 use crate::component::sandbox::retirement::RetirementWatch;
-use crate::component::sandbox::state::{GuestState, Sandbox};
+use crate::component::sandbox::state::GuestState;
+use crate::component::sandbox::terms::Sandbox;
 
 /// Compiled, linked code. Shared by all blueprints of the same bytes.
 pub(crate) struct LinkedCode {
@@ -43,8 +44,8 @@ pub struct Blueprint {
 
 /// How a request enters an instance.
 pub(crate) enum Entry {
-    P2(Arc<ProxyIndices>),
-    P3(Arc<ServiceIndices>),
+    P2(ProxyIndices),
+    P3(ServiceIndices),
 }
 
 impl LinkedCode {
@@ -54,8 +55,8 @@ impl LinkedCode {
         let linker = linker(component.engine(), *concurrency)?;
         let pre = linker.instantiate_pre(component)?;
         let entry = match *kind {
-            Kind::P2 => Entry::P2(Arc::new(ProxyIndices::new(&pre)?)),
-            Kind::P3 => Entry::P3(Arc::new(ServiceIndices::new(&pre)?)),
+            Kind::P2 => Entry::P2(ProxyIndices::new(&pre)?),
+            Kind::P3 => Entry::P3(ServiceIndices::new(&pre)?),
         };
         let hooks = Hooks::find(&pre, *kind)?;
         Ok(Self { digest: source.digest.clone(), survey: survey.clone(), entry, hooks, pre })
@@ -118,24 +119,13 @@ impl Blueprint {
         &self.settings.limits
     }
 
-    /// Makes an instance, start functions and all.
+    /// Makes an instance that may serve: its start functions and its hook `on-start` have run. The exchange that
+    /// waits for it has a deadline for its head, and a limit of CPU time; only the hook has a deadline of its own.
     ///
     /// # Errors
-    /// When it traps, or takes longer than it may.
-    pub(crate) async fn instantiate(
-        &self,
-        store: &mut Store<GuestState>,
-    ) -> wasmtime::Result<Instance> {
-        host_clock::timeout(self.limits().response_head, self.code.pre.instantiate_async(store))
-            .await?
-    }
-
-    /// Makes an instance that may serve: its hook `on-start` has run.
-    ///
-    /// # Errors
-    /// As [`Self::instantiate`], and when the hook fails.
+    /// When the instance traps, and when the hook fails.
     pub(crate) async fn start(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Instance> {
-        let instance = self.instantiate(store).await?;
+        let instance = self.code.pre.instantiate_async(&mut *store).await?;
         self.code.hooks.start(store, &instance, self.limits().hook).await?;
         Ok(instance)
     }

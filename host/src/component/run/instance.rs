@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,10 +16,12 @@ use std::time::Duration;
 use http::Response;
 use tokio::sync::oneshot;
 use tokio::task::coop::has_budget_remaining;
+use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::component::sandbox::cpu_scheduler::{CpuSlot, SlotWait};
 use crate::component::sandbox::guest_failure::GuestFailure;
+use crate::component::sandbox::state::GuestState;
 
 /// Whether a channel that gave nothing is really empty. A task that has used up tokio's budget finds every
 /// channel empty (`tokio::task::coop`), and has been woken to be polled again. Until then an empty channel
@@ -30,9 +33,16 @@ fn poll_verdict() -> Poll<()> {
 /// The head of a guest's response.
 pub(crate) type Head = Result<Response<WasiBody>, GuestFailure>;
 
-/// The guest as a future. Its output is the store, which must live as long as the body.
-pub(crate) type Guest =
-    Pin<Box<dyn Future<Output = Result<Box<dyn Any + Send>, wasmtime::Error>> + Send>>;
+/// The guest as a future. Its output must live as long as the body.
+pub(crate) type Guest = Pin<Box<dyn Future<Output = wasmtime::Result<Kept>> + Send>>;
+
+/// What the body of a guest that has returned still needs.
+pub(crate) enum Kept {
+    /// The store of an instance of its own.
+    Store { _store: Store<GuestState> },
+    /// A share in something, of any type.
+    Share { _share: Box<dyn Any + Send> },
+}
 
 /// A guest at work on one request. Made by [`Generation::start`](crate::component::Generation::start);
 /// dropping it ends the guest at any point.
@@ -50,9 +60,9 @@ pub struct Running {
 
 enum State {
     Working(Guest),
-    /// It has returned. The body still needs the store.
+    /// It has returned.
     Done {
-        _store: Box<dyn Any + Send>,
+        _kept: Kept,
     },
     Failed(GuestFailure),
 }
@@ -106,7 +116,7 @@ impl Running {
         self.guest = match polled {
             Poll::Pending if self.cpu <= self.cpu_limit => return Poll::Pending,
             Poll::Pending => State::Failed(GuestFailure::CpuTime(self.cpu_limit)),
-            Poll::Ready(Ok(store)) => State::Done { _store: store },
+            Poll::Ready(Ok(kept)) => State::Done { _kept: kept },
             Poll::Ready(Err(why)) => State::Failed(GuestFailure::from_error(&why)),
         };
         match &self.guest {
@@ -167,6 +177,11 @@ impl Release {
         self.0.done.store(true, Ordering::Release);
     }
 
+    /// Waits until the response has ended.
+    pub(crate) async fn wait(&self) {
+        poll_fn(|_| self.poll()).await;
+    }
+
     /// Wakes nothing: whoever releases the response polls the guest after that.
     pub(crate) fn poll(&self) -> Poll<()> {
         if self.0.done.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
@@ -186,7 +201,7 @@ mod tests {
         let (end, ended) = oneshot::channel::<()>();
         let guest: Guest = Box::pin(async move {
             ended.await.ok();
-            Ok(Box::new(()) as _)
+            Ok(Kept::Share { _share: Box::new(()) })
         });
         let second = Duration::from_secs(1);
         let mut running = Running::new(guest, head, second, Release::default(), None);

@@ -28,13 +28,13 @@ use wasmtime_wasi_http::WasiBody;
 
 use super::blueprint::{Blueprint, Entry};
 use super::free_instances::{FreeInstances, PoolMembership};
-use super::instance::{Release, Running};
+use super::instance::{Kept, Release, Running};
 use super::instance_task::InstanceTask;
 use super::pooled_instance::{GuestCall, InstanceState, Job, Lost, PooledInstance};
 use super::shared_guest::SharedGuest;
 use super::worker::Worker;
 use crate::component::imports::request_shutdown;
-use crate::component::sandbox::state::Sandbox;
+use crate::component::sandbox::terms::Sandbox;
 
 /// The reusable instances of one generation. Dropping it ends the idle ones.
 pub(crate) struct InstancePool {
@@ -82,7 +82,7 @@ impl InstancePool {
                 match lease.serve(call).await {
                     Ok(()) => {
                         lease.done = true;
-                        return Ok(lease.end(&released).await);
+                        return Ok(Kept::Share { _share: lease.end(&released).await });
                     }
                     Err(Lost::Failed(why)) => return Err(why.into()),
                     // Each time an instance has ended for good, and a new one that fails before it begins gives

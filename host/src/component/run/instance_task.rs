@@ -15,7 +15,7 @@ use super::free_instances::PoolMembership;
 use super::pooled_instance::InstanceState;
 use super::shared_guest::SharedGuest;
 use crate::component::imports::request_shutdown;
-use crate::component::sandbox::state::Sandbox;
+use crate::component::sandbox::terms::Sandbox;
 
 /// The task's parts. Dropping them ends the instance.
 pub(crate) struct InstanceTask {

@@ -3,6 +3,7 @@
 pub(crate) mod blueprint;
 pub(crate) mod cpu_meter;
 pub(crate) mod free_instances;
+pub(crate) mod fresh;
 pub(crate) mod hooks;
 pub(crate) mod instance;
 pub(crate) mod instance_pool;

@@ -3,65 +3,51 @@
 use host_manifest::escape::quote;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::Poll;
+use std::task::ready;
+use std::time::Duration;
 
 use http::Request;
 use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime::component::Accessor;
 use wasmtime_wasi_http::p3::Request as GuestRequest;
-use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
+use wasmtime_wasi_http::p3::bindings::Service;
 use wasmtime_wasi_http::{Error as HttpError, WasiBody, WasiHttpView as _};
 
-use super::blueprint::Blueprint;
-use super::instance::{Head, Release, Running};
+use super::hooks::Beside;
+use super::instance::{Head, Release};
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::state::GuestState;
 
-/// Makes the future that instantiates the component and calls its handler, drives the guest until its tasks
-/// have ended and the response has been released, and then calls its hooks.
-pub(crate) fn start(
-    mut store: Store<GuestState>,
-    shared: Arc<Blueprint>,
-    indices: Arc<ServiceIndices>,
+/// Calls the handler, and drives the guest until its tasks have ended and the response has been released.
+/// Meanwhile calls `on-drain` when the end is decided, if there is such a hook to `tell`, with its limit.
+pub(crate) async fn serve(
+    store: &mut Store<GuestState>,
+    service: &Service,
+    tell: Option<(&Beside, Duration)>,
     request: Request<WasiBody>,
-) -> Running {
-    let (send, head) = oneshot::channel();
-    let (cpu, slot) = (shared.limits().cpu, store.data().cpu_slot().clone());
-    let release = Release::default();
-    let released = release.clone();
-    let guest = async move {
-        let (hooks, limits) = (&shared.code.hooks, shared.limits());
-        let gone = store.data_mut().hooks().gone().on_drop();
-        let notified = store.data().identity().retirement.is_ending();
-        let instance = shared.start(&mut store).await?;
-        let service = indices.load(&mut store, &instance)?;
-        let beside = if notified { None } else { hooks.beside(&mut store, &instance)? };
-        store
-            .run_concurrent(async |accessor| -> wasmtime::Result<()> {
-                let serve = async {
-                    let head = call(accessor, &service, request).await?;
-                    // The receiver is gone when the exchange has ended.
-                    drop(send.send(head));
-                    poll_fn(|cx| {
-                        let quiet = accessor.poll_no_interesting_tasks(cx);
-                        if released.poll().is_ready() { quiet } else { Poll::Pending }
-                    })
-                    .await;
-                    Ok(())
-                };
-                match beside {
-                    None => serve.await,
-                    Some(beside) => tell_beside(serve, beside.tell(accessor, limits.hook)).await,
-                }
-            })
-            .await??;
-        hooks.end(&mut store, &instance, limits.hook, notified).await;
-        gone.defuse();
-        Ok(Box::new(store) as _)
-    };
-    Running::new(Box::pin(guest), head, cpu, release, Some(slot))
+    send: oneshot::Sender<Head>,
+    released: &Release,
+) -> wasmtime::Result<()> {
+    store
+        .run_concurrent(async |accessor| -> wasmtime::Result<()> {
+            let serve = async {
+                let head = call(accessor, service, request).await?;
+                // The receiver is gone when the exchange has ended.
+                drop(send.send(head));
+                poll_fn(|cx| {
+                    ready!(accessor.poll_no_interesting_tasks(cx));
+                    released.poll()
+                })
+                .await;
+                Ok(())
+            };
+            match tell {
+                None => serve.await,
+                Some((beside, limit)) => tell_beside(serve, beside.tell(accessor, limit)).await,
+            }
+        })
+        .await?
 }
 
 /// Serves a request, and meanwhile calls `on-drain` when the end is decided.

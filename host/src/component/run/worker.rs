@@ -22,7 +22,8 @@ use crate::component::imports::request_shutdown;
 use crate::component::sandbox::cpu_scheduler::CpuSlot;
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::hops::Hops;
-use crate::component::sandbox::state::{GuestState, Sandbox};
+use crate::component::sandbox::state::GuestState;
+use crate::component::sandbox::terms::Sandbox;
 
 /// All parts of a worker except its store.
 pub(crate) struct Worker {

@@ -3,19 +3,20 @@
 use std::future::ready;
 use std::sync::Arc;
 
-use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks};
+use http::HeaderName;
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks,
+};
 
 use super::body_guard::GuestGone;
-use super::grants::{Grants, HttpSender};
 use super::hops::{Depths, Hops, HopsGuard};
-use super::identity::Identity;
 use super::log_limit::log_limited;
 use super::next_handler::{NEXT_HOST, NextHandler};
+use super::terms::Sandbox;
 
 /// The requests that a guest may send, and where to.
 pub(crate) struct HttpHooks {
-    identity: Identity,
-    sender: Option<Arc<dyn HttpSender>>,
+    sandbox: Arc<Sandbox>,
     next: Option<Arc<dyn NextHandler>>,
     /// The next request is passed on, whatever its authority.
     passes: bool,
@@ -28,16 +29,20 @@ pub(crate) struct HttpHooks {
 }
 
 impl HttpHooks {
-    pub(crate) fn new(identity: &Identity, grants: &Grants) -> Self {
+    pub(crate) fn new(sandbox: Arc<Sandbox>) -> Self {
         Self {
-            identity: identity.clone(),
-            sender: grants.iter().find_map(|grant| grant.http_sender()),
+            sandbox,
             next: None,
             passes: false,
             gone: GuestGone::default(),
             hops: Hops::default(),
             depths: None,
         }
+    }
+
+    /// The terms of the store.
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
     }
 
     /// From now on the guest's requests are sent for a request of this depth.
@@ -73,7 +78,7 @@ impl HttpHooks {
         let Some(next) = self.next.clone() else {
             log_limited!(
                 warn,
-                self.identity,
+                self.sandbox.identity,
                 "outgoing",
                 "outgoing request refused: nothing comes after this component: it is no plugin of a chain \
                  here"
@@ -113,6 +118,11 @@ fn refuse(why: HttpError) -> Hooked {
 const CHUNK: usize = 64 << 10;
 
 impl WasiHttpHooks for HttpHooks {
+    /// wasmtime's own makes a filter for each field that it asks about.
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
         CHUNK
     }
@@ -131,8 +141,11 @@ impl WasiHttpHooks for HttpHooks {
         if std::mem::take(&mut self.passes) || request.uri().host() == Some(NEXT_HOST) {
             return self.pass(request);
         }
-        let Some(sender) = &self.sender else { return refuse(HttpError::HttpRequestDenied) };
-        let sending = sender.send(request, options, &self.identity, self.deepest());
+        let Sandbox { grants, identity, .. } = &*self.sandbox;
+        let Some(sender) = grants.iter().find_map(|grant| grant.http_sender()) else {
+            return refuse(HttpError::HttpRequestDenied);
+        };
+        let sending = sender.send(request, options, identity, self.deepest());
         Box::new(async move { Ok((Box::into_pin(sending).await?, done())) })
     }
 }

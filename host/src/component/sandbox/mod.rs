@@ -17,3 +17,4 @@ pub(crate) mod next_handler;
 pub(crate) mod retirement;
 pub(crate) mod state;
 pub(crate) mod stdio;
+pub(crate) mod terms;

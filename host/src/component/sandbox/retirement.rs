@@ -10,8 +10,9 @@ use tokio::time::Instant;
 /// Decides when exchanges end. Owned by a generation, and by the slot for exchanges without a generation.
 #[derive(Debug)]
 pub struct Retirement {
-    /// A copy of the level, because every frame of a response reads it.
-    cut: Arc<AtomicU8>,
+    /// A copy of the level, because every exchange and every frame of a response reads it: the reason of a cut,
+    /// and [`ENDING`].
+    seen: Arc<AtomicU8>,
     level: watch::Sender<Level>,
 }
 
@@ -25,6 +26,9 @@ pub enum CutReason {
     Retired = 2,
 }
 
+/// Set when the end has been decided.
+const ENDING: u8 = 1 << 7;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
     Serving,
@@ -36,14 +40,14 @@ enum Level {
 /// A view of the retirement. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct RetirementWatch {
-    cut: Arc<AtomicU8>,
+    seen: Arc<AtomicU8>,
     level: watch::Receiver<Level>,
 }
 
 impl Default for Retirement {
     /// That of a generation that serves.
     fn default() -> Self {
-        Self { cut: Arc::default(), level: watch::Sender::new(Level::Serving) }
+        Self { seen: Arc::default(), level: watch::Sender::new(Level::Serving) }
     }
 }
 
@@ -57,6 +61,7 @@ impl Retirement {
                 Level::Cut(_) => false,
             };
             if sooner {
+                self.seen.fetch_or(ENDING, Ordering::AcqRel);
                 *level = Level::Ending(deadline);
             }
             sooner
@@ -67,8 +72,9 @@ impl Retirement {
     /// of several generations: all of them have to see the cut before one breaks off, or the others take that
     /// for the failure of a guest.
     pub fn announce_cut(&self, reason: CutReason) {
+        let first = |seen: u8| (seen & !ENDING == 0).then_some(seen | reason as u8);
         // An error says that another reason came first.
-        self.cut.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire).ok();
+        self.seen.fetch_update(Ordering::AcqRel, Ordering::Acquire, first).ok();
     }
 
     /// Ends running exchanges by force. Only this tells an exchange to end now. The first reason stands.
@@ -78,6 +84,7 @@ impl Retirement {
         self.level.send_if_modified(|level| {
             let is_first = !matches!(level, Level::Cut(_));
             if is_first {
+                self.seen.fetch_or(ENDING, Ordering::AcqRel);
                 *level = Level::Cut(reason);
             }
             is_first
@@ -86,14 +93,14 @@ impl Retirement {
 
     /// A view for exchanges and instances, which have to end.
     pub(crate) fn watch(&self) -> RetirementWatch {
-        RetirementWatch { cut: self.cut.clone(), level: self.level.subscribe() }
+        RetirementWatch { seen: self.seen.clone(), level: self.level.subscribe() }
     }
 }
 
 impl RetirementWatch {
     /// Whether its end has been decided.
     pub(crate) fn is_ending(&self) -> bool {
-        *self.level.borrow() != Level::Serving
+        self.seen.load(Ordering::Acquire) & ENDING != 0
     }
 
     /// When running exchanges are cut, if the end has been decided.
@@ -118,7 +125,7 @@ impl RetirementWatch {
 
     /// Why running exchanges end at once, if they do.
     pub(crate) fn cut_reason(&self) -> Option<CutReason> {
-        match self.cut.load(Ordering::Acquire) {
+        match self.seen.load(Ordering::Acquire) & !ENDING {
             0 => None,
             reason if reason == CutReason::Stop as u8 => Some(CutReason::Stop),
             _ => Some(CutReason::Retired),
@@ -165,7 +172,7 @@ mod tests {
             assert_eq!(watch.deadline(), Some(second(holds)));
         }
         watch.ending().await;
-        assert_eq!(watch.cut_reason(), None);
+        assert_eq!((watch.is_ending(), watch.cut_reason()), (true, None));
         retirement.cut(CutReason::Retired);
         retirement.end_by(second(1));
         assert_eq!(watch.cut().await, CutReason::Retired);
@@ -174,5 +181,15 @@ mod tests {
         retirement.cut(CutReason::Stop);
         assert_eq!(watch.cut_reason(), Some(CutReason::Retired), "the first reason stands");
         assert_eq!(watch.cut().await, CutReason::Retired);
+    }
+    /// The parts of a chain have to see the cut before one of them ends.
+    #[test]
+    fn an_announced_cut_is_seen_before_the_end_is_decided() {
+        let retirement = Retirement::default();
+        let watch = retirement.watch();
+        retirement.announce_cut(CutReason::Stop);
+        assert_eq!((watch.is_ending(), watch.cut_reason()), (false, Some(CutReason::Stop)));
+        retirement.cut(CutReason::Retired);
+        assert_eq!((watch.is_ending(), watch.cut_reason()), (true, Some(CutReason::Stop)));
     }
 }

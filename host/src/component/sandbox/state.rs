@@ -9,17 +9,20 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use super::cpu_scheduler::{ComponentShare, CpuSlot};
+use super::cpu_scheduler::CpuSlot;
 use super::grants::Grants;
 use super::http_hooks::HttpHooks;
 use super::identity::Identity;
 use super::limiter::StoreLimiter;
-use super::memory_budget::MemoryBudget;
 use super::next_handler::NextHandler;
 use super::stdio::{GuestOutput, OutputKind};
+use super::terms::Sandbox;
 
 /// Bytes that one host call may copy out of a guest. A body chunk is at most 1 MiB.
 const HOSTCALL_BYTES: usize = 8 << 20;
+
+/// Room for the resources of a small guest, so that the table does not grow step by step.
+const RESOURCES: usize = 16;
 
 /// Random bytes that one call may ask for.
 const MAX_RANDOM: u64 = 64 << 10;
@@ -28,23 +31,9 @@ const MAX_RANDOM: u64 = 64 << 10;
 /// counts the map's own overhead too.
 const FIELDS_BYTES: usize = 128 << 10;
 
-/// The grants of all instances of a generation, and the limits of each.
-pub(crate) struct Sandbox {
-    pub(crate) identity: Identity,
-    /// Bytes of linear memory of one instance.
-    pub(crate) memory: usize,
-    /// The budget that counts it too.
-    pub(crate) budget: MemoryBudget,
-    /// Handles of one instance.
-    pub(crate) handles: usize,
-    /// The component's share of the workers.
-    pub(crate) share: ComponentShare,
-    pub(crate) grants: Grants,
-}
-
 impl Sandbox {
     /// A store with all limits, whose guest has only its grants. Dropping it ends the guest.
-    pub(crate) fn store(&self, engine: &Engine) -> Store<GuestState> {
+    pub(crate) fn store(self: &Arc<Self>, engine: &Engine) -> Store<GuestState> {
         let mut store = Store::new(engine, GuestState::new(self));
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(HOSTCALL_BYTES);
@@ -64,28 +53,28 @@ impl Sandbox {
 
 /// The data of a store. It grants only what its [`Sandbox`] grants.
 pub(crate) struct GuestState {
-    wasi: WasiCtx,
+    /// Made when the guest first asks for something of it. Many never do, and its random numbers and clocks cost
+    /// more than all the rest.
+    wasi: Option<GuestWasi>,
     http: WasiHttpCtx,
     hooks: HttpHooks,
     table: ResourceTable,
     limiter: StoreLimiter,
     cpu_slot: CpuSlot,
-    identity: Identity,
-    grants: Grants,
     /// State of grants that have their own in each instance.
     states: Vec<Box<dyn Any + Send>>,
+}
+
+/// WASI without HTTP, of one instance.
+struct GuestWasi {
+    ctx: WasiCtx,
     outputs: [GuestOutput; 2],
 }
 
-impl GuestState {
-    /// The data of a new store: no environment, arguments, files, network or outgoing HTTP without a grant;
-    /// stdin closed; stdout and stderr into the log under the component's name.
-    fn new(sandbox: &Sandbox) -> Self {
-        let Sandbox { identity, grants, .. } = sandbox;
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(sandbox.handles);
-        let mut http = WasiHttpCtx::new();
-        http.set_field_size_limit(FIELDS_BYTES);
+impl GuestWasi {
+    /// No environment, arguments, files or network without a grant; stdin closed; stdout and stderr into the
+    /// log under the component's name.
+    fn new(Sandbox { identity, grants, .. }: &Sandbox) -> Self {
         let outputs = [OutputKind::Stdout, OutputKind::Stderr]
             .map(|kind| GuestOutput::new(identity.log.clone(), kind));
         let mut builder = WasiCtx::builder();
@@ -95,20 +84,32 @@ impl GuestState {
             builder.stdout(stdout).stderr(stderr);
         }
         grants.iter().for_each(|grant| grant.build(&mut builder));
-        let mut wasi = builder.build();
-        grants.iter().for_each(|grant| grant.furnish(&mut wasi));
+        let mut ctx = builder.build();
+        grants.iter().for_each(|grant| grant.furnish(&mut ctx));
+        Self { ctx, outputs }
+    }
+}
+
+impl GuestState {
+    /// The data of a new store: nothing without a grant.
+    fn new(sandbox: &Arc<Sandbox>) -> Self {
+        let mut table = ResourceTable::with_capacity(RESOURCES);
+        table.set_max_capacity(sandbox.handles);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS_BYTES);
         Self {
-            wasi,
+            wasi: None,
             http,
-            hooks: HttpHooks::new(identity, grants),
+            hooks: HttpHooks::new(sandbox.clone()),
             table,
             limiter: StoreLimiter::new(sandbox.memory, &sandbox.budget),
             cpu_slot: CpuSlot::new(&sandbox.share),
-            identity: identity.clone(),
-            grants: grants.clone(),
-            states: grants.iter().filter_map(|grant| grant.instance_state()).collect(),
-            outputs,
+            states: sandbox.grants.iter().filter_map(|grant| grant.instance_state()).collect(),
         }
+    }
+
+    fn sandbox(&self) -> &Sandbox {
+        self.hooks.sandbox()
     }
 
     pub(crate) fn table(&mut self) -> &mut ResourceTable {
@@ -121,17 +122,18 @@ impl GuestState {
     }
 
     pub(crate) fn identity(&self) -> &Identity {
-        &self.identity
+        &self.sandbox().identity
     }
 
     /// Its grants.
     pub(crate) fn grants(&self) -> &Grants {
-        &self.grants
+        &self.sandbox().grants
     }
 
     /// Its grants, its handles and its identity.
     pub(crate) fn parts(&mut self) -> (&Grants, &mut ResourceTable, &Identity) {
-        (&self.grants, &mut self.table, &self.identity)
+        let Sandbox { grants, identity, .. } = self.hooks.sandbox();
+        (grants, &mut self.table, identity)
     }
 
     /// The state of this type that a grant has in this instance.
@@ -157,18 +159,53 @@ impl GuestState {
     /// Another exchange begins. Each may print and compute as much as one.
     pub(crate) fn renew(&self) {
         self.cpu_slot.renew();
-        self.outputs.iter().for_each(GuestOutput::renew);
+        if let Some(wasi) = &self.wasi {
+            wasi.outputs.iter().for_each(GuestOutput::renew);
+        }
     }
 }
 
 impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let sandbox = self.hooks.sandbox();
+        let wasi = self.wasi.get_or_insert_with(|| GuestWasi::new(sandbox));
+        WasiCtxView { ctx: &mut wasi.ctx, table: &mut self.table }
     }
 }
 
 impl WasiHttpView for GuestState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView { hooks: &mut self.hooks, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::sandbox::cpu_scheduler::CpuScheduler;
+    use crate::component::sandbox::memory_budget::MemoryBudget;
+    use crate::component::sandbox::retirement::Retirement;
+    use crate::component::tick::TickCounter;
+
+    /// Each request made two contexts with random numbers, clocks and outputs, for guests that asked for none of
+    /// it.
+    #[test]
+    fn wasi_is_made_when_a_guest_first_asks_for_it() {
+        let retirement = Retirement::default();
+        let sandbox = Arc::new(Sandbox {
+            identity: Identity::new((1, "1f2e3d4c"), "shop".into(), None, retirement.watch()),
+            memory: 0,
+            budget: MemoryBudget::new(None, None),
+            handles: 10,
+            share: CpuScheduler::new(1, &TickCounter::default()).share(),
+            grants: Grants::default(),
+        });
+        let mut state = GuestState::new(&sandbox);
+        state.table().push(()).unwrap();
+        state.http().table.push(()).unwrap();
+        state.renew();
+        assert!(state.wasi.is_none());
+        assert_eq!(state.ctx().table.max_capacity(), 10);
+        assert!(state.wasi.is_some());
     }
 }
