@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use host_shards::Sharded;
 use http::Request;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -13,7 +14,7 @@ use wasmtime_wasi_http::WasiBody;
 use super::code::survey::Kind;
 use super::imports::request_shutdown;
 use super::run::blueprint::{Blueprint, Entry};
-use super::run::fresh;
+use super::run::fresh::{self, InstanceMaker};
 use super::run::instance::Running;
 use super::run::instance_pool::InstancePool;
 use super::run::trial::Trial;
@@ -28,6 +29,8 @@ use super::sandbox::terms::Sandbox;
 pub struct Generation {
     blueprint: Arc<Blueprint>,
     sandbox: Arc<Sandbox>,
+    /// Made when a worker first serves with it.
+    makers: Sharded<OnceLock<Arc<InstanceMaker>>>,
     /// Its instances, where they are reused.
     pool: Option<Arc<InstancePool>>,
     retirement: Retirement,
@@ -44,7 +47,8 @@ impl Generation {
         let _gone = gone.clone().drop_guard();
         let reuse = blueprint.settings.reuse;
         let pool = reuse.map(|reuse| InstancePool::new(blueprint.clone(), sandbox.clone(), reuse));
-        Self { blueprint, sandbox, pool, retirement, since: Instant::now(), gone, _gone }
+        let (makers, since) = (Sharded::default(), Instant::now());
+        Self { blueprint, sandbox, makers, pool, retirement, since, gone, _gone }
     }
 
     /// Counts up from 1 over the life of the process.
@@ -118,7 +122,7 @@ impl Generation {
         match &self.pool {
             Some(pool) if next.is_none() => pool.start(request),
             _ => {
-                let mut store = self.store();
+                let mut store = self.maker().store();
                 let request = match &next {
                     Some(_) => request.map(|body| store.data_mut().hooks().gone().give(body)),
                     None => request,
@@ -136,7 +140,12 @@ impl Generation {
 
     fn start_in(&self, mut store: Store<GuestState>, request: Request<WasiBody>) -> Running {
         store.data_mut().hooks().serve(Hops::in_request(&request));
-        fresh::start(store, self.blueprint.clone(), request)
+        fresh::start(self.maker().clone(), store, request)
+    }
+
+    fn maker(&self) -> &Arc<InstanceMaker> {
+        let make = || InstanceMaker::new(self.blueprint.clone(), &self.sandbox);
+        self.makers.mine().get_or_init(make)
     }
 
     /// Makes one instance that serves no request, so that a component which cannot start is rejected
@@ -177,13 +186,9 @@ impl Generation {
 
     /// A store for an instance that runs before the generation serves: it may not stop the process.
     fn trial_store(&self) -> Store<GuestState> {
-        let mut store = self.store();
+        let mut store = self.maker().store();
         request_shutdown::deny(store.data_mut());
         store
-    }
-
-    fn store(&self) -> Store<GuestState> {
-        self.sandbox.store(self.blueprint.code.pre.engine())
     }
 }
 

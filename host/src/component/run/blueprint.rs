@@ -108,7 +108,7 @@ impl Blueprint {
         Sandbox {
             identity: Identity::new(identity, self.name.clone(), limits.log_rate, retirement),
             memory: limits.memory,
-            budget: settings.memory.clone(),
+            pocket: settings.memory.pocket(),
             handles: limits.handles,
             share: settings.share.clone(),
             grants: self.grants.clone(),

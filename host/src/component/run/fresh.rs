@@ -11,19 +11,41 @@ use super::blueprint::{Blueprint, Entry};
 use super::instance::{Kept, Release, Running};
 use super::{p2, p3};
 use crate::component::sandbox::state::GuestState;
+use crate::component::sandbox::terms::Sandbox;
+
+/// Makes instances of a generation for one worker. Each request holds it by one handle. It is alone in its cache
+/// lines, because that writes it: two workers that share a count of references wait for each other.
+#[repr(align(128))]
+pub(crate) struct InstanceMaker {
+    blueprint: Arc<Blueprint>,
+    sandbox: Arc<Sandbox>,
+}
+
+impl InstanceMaker {
+    /// A maker for the worker that asks, of instances on these terms.
+    pub(crate) fn new(blueprint: Arc<Blueprint>, sandbox: &Sandbox) -> Arc<Self> {
+        Arc::new(Self { blueprint, sandbox: Arc::new(sandbox.for_worker()) })
+    }
+
+    /// A store for an instance. Dropping it ends the guest.
+    pub(crate) fn store(&self) -> Store<GuestState> {
+        self.sandbox.store(self.blueprint.code.pre.engine())
+    }
+}
 
 /// Makes the future that instantiates the component, calls its handler, drives the guest until its tasks have
 /// ended and the response has been released, and then calls its hooks.
 pub(crate) fn start(
+    maker: Arc<InstanceMaker>,
     mut store: Store<GuestState>,
-    blueprint: Arc<Blueprint>,
     request: Request<WasiBody>,
 ) -> Running {
     let (send, head) = oneshot::channel();
-    let (cpu, slot) = (blueprint.limits().cpu, store.data().cpu_slot().clone());
+    let (cpu, slot) = (maker.blueprint.limits().cpu, store.data().cpu_slot().clone());
     let release = Release::default();
     let released = release.clone();
     let guest = async move {
+        let blueprint = &*maker.blueprint;
         let (code, limit) = (&blueprint.code, blueprint.limits().hook);
         let gone = store.data_mut().hooks().gone().on_drop();
         let notified = store.data().identity().retirement.is_ending();

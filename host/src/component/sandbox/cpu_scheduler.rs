@@ -8,6 +8,7 @@
 //! guests take their slots before they are polled.
 
 use std::fmt;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -60,7 +61,11 @@ struct Workers {
 
 /// One component's share of the workers. Cheap to clone; clones are one share.
 #[derive(Clone)]
-pub struct ComponentShare(Arc<ShareState>);
+pub struct ComponentShare(Arc<ShareHandle>);
+
+/// Alone in its cache lines, because each instance counts a reference.
+#[repr(align(128))]
+struct ShareHandle(Arc<ShareState>);
 
 struct ShareState {
     workers: Arc<Workers>,
@@ -120,7 +125,7 @@ impl CpuScheduler {
     #[must_use]
     pub fn share(&self) -> ComponentShare {
         let number = self.0.components.fetch_add(1, Ordering::Relaxed) + 1;
-        ComponentShare(Arc::new(ShareState {
+        let state = ShareState {
             workers: self.0.clone(),
             number,
             noted: AtomicU64::new(NEVER),
@@ -128,7 +133,23 @@ impl CpuScheduler {
             waiting: AtomicUsize::new(0),
             free: Notify::new(),
             long_until: AtomicU64::new(0),
-        }))
+        };
+        ComponentShare(Arc::new(ShareHandle(Arc::new(state))))
+    }
+}
+
+impl ComponentShare {
+    /// The same share for another worker.
+    pub(crate) fn for_worker(&self) -> Self {
+        Self(Arc::new(ShareHandle(self.0.0.clone())))
+    }
+}
+
+impl Deref for ShareHandle {
+    type Target = ShareState;
+
+    fn deref(&self) -> &ShareState {
+        &self.0
     }
 }
 

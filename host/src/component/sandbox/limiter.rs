@@ -3,7 +3,7 @@
 use wasmtime::ResourceLimiter;
 
 use super::guest_failure::GuestFailure;
-use super::memory_budget::MemoryBudget;
+use super::memory_budget::MemoryPocket;
 use crate::component::slot_size::{CORE_INSTANCES_EACH, TABLE_ELEMENTS};
 
 /// Core instances, memories and tables of one component: as many as the pool has for one.
@@ -16,12 +16,12 @@ const TABLE_ELEMENT: usize = 8;
 pub(crate) struct StoreLimiter {
     left: usize,
     taken: u64,
-    shared: MemoryBudget,
+    shared: MemoryPocket,
 }
 
 impl StoreLimiter {
     /// At most `own` bytes, taken from `shared` as they are used.
-    pub(crate) fn new(own: usize, shared: &MemoryBudget) -> Self {
+    pub(crate) fn new(own: usize, shared: &MemoryPocket) -> Self {
         Self { left: own, taken: 0, shared: shared.clone() }
     }
 
@@ -84,12 +84,13 @@ impl ResourceLimiter for StoreLimiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::component::sandbox::memory_budget::MemoryBudget;
 
     /// Sixty tables of one component once took 46 MiB that no limit counted.
     #[test]
     fn tables_are_memory_too() {
         let all = MemoryBudget::new(Some(1_000), None);
-        let mut budget = StoreLimiter::new(500, &all);
+        let mut budget = StoreLimiter::new(500, &all.pocket());
         assert!(budget.memory_growing(0, 300, None).unwrap());
         assert!(budget.table_growing(0, 20, None).unwrap());
         assert_eq!(all.used(), 300 + 20 * TABLE_ELEMENT as u64);

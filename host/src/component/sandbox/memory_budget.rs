@@ -1,8 +1,15 @@
 //! Budgets of guest memory: one for all instances of a component, one for all guests.
+//!
+//! Instances take their memory from a pocket of their generation and worker, and give it back there. So a request
+//! finds the bytes of the one before it, and writes nothing that others read. When a budget runs out, all pockets
+//! are emptied before anybody is refused.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// The most bytes in a pocket: several small instances, or one that is large.
+const POCKET: u64 = 32 << 20;
 
 /// A shared bound on bytes. Cheap to clone; clones share one budget.
 #[derive(Clone)]
@@ -10,44 +17,122 @@ pub struct MemoryBudget(Arc<Inner>);
 
 struct Inner {
     limit: u64,
-    used: AtomicU64,
+    /// Bytes in use, and those in pockets.
+    taken: AtomicU64,
     /// The budget that this one is part of: bytes taken here are taken there too.
     parent: Option<MemoryBudget>,
+    /// Those of this budget and of its parts. Locked when one is made, and when bytes run out.
+    pockets: Mutex<Vec<Weak<Pocket>>>,
+}
+
+/// A part of a budget. Cheap to clone; clones are one. The budget gets its bytes back with the last.
+#[derive(Clone)]
+pub(crate) struct MemoryPocket(Arc<Pocket>);
+
+/// Alone in its cache lines, because requests write it.
+#[repr(align(128))]
+struct Pocket {
+    left: AtomicU64,
+    budget: MemoryBudget,
 }
 
 impl MemoryBudget {
     /// A budget of `limit` bytes, or without a bound, within `parent`.
     #[must_use]
     pub fn new(limit: Option<u64>, parent: Option<Self>) -> Self {
-        let limit = limit.unwrap_or(u64::MAX);
-        Self(Arc::new(Inner { limit, used: AtomicU64::new(0), parent }))
+        let (limit, taken) = (limit.unwrap_or(u64::MAX), AtomicU64::new(0));
+        Self(Arc::new(Inner { limit, taken, parent, pockets: Mutex::default() }))
     }
 
     /// Bytes in use.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.0.used.load(Ordering::Relaxed)
+        let left = |pocket: Arc<Pocket>| pocket.left.load(Ordering::Relaxed);
+        let unused = self.pockets().iter().filter_map(Weak::upgrade).map(left).sum();
+        self.0.taken.load(Ordering::Relaxed).saturating_sub(unused)
     }
 
-    /// Takes all of these bytes or none. The caller gives them back.
-    pub(crate) fn take(&self, bytes: u64) -> bool {
-        let within = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.0.limit);
-        if self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_err() {
-            return false;
+    /// An empty pocket.
+    pub(crate) fn pocket(&self) -> MemoryPocket {
+        let pocket = Arc::new(Pocket { left: AtomicU64::new(0), budget: self.clone() });
+        let mut budget = Some(self);
+        while let Some(with) = budget {
+            let mut pockets = with.pockets();
+            pockets.retain(|pocket| pocket.strong_count() > 0);
+            pockets.push(Arc::downgrade(&pocket));
+            budget = with.0.parent.as_ref();
+        }
+        MemoryPocket(pocket)
+    }
+
+    fn pockets(&self) -> MutexGuard<'_, Vec<Weak<Pocket>>> {
+        self.0.pockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes all of these bytes or none, even if that empties pockets.
+    fn take(&self, bytes: u64) -> bool {
+        if !self.reserve(bytes) {
+            self.empty_pockets();
+            if !self.reserve(bytes) {
+                return false;
+            }
         }
         if self.0.parent.as_ref().is_some_and(|parent| !parent.take(bytes)) {
-            self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+            self.0.taken.fetch_sub(bytes, Ordering::Relaxed);
             return false;
         }
         true
     }
 
+    /// Takes these bytes from this budget alone.
+    fn reserve(&self, bytes: u64) -> bool {
+        let within = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= self.0.limit);
+        self.0.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
+    }
+
+    fn empty_pockets(&self) {
+        for pocket in self.pockets().iter().filter_map(Weak::upgrade) {
+            if pocket.left.load(Ordering::Relaxed) > 0 {
+                pocket.budget.give(pocket.left.swap(0, Ordering::Relaxed));
+            }
+        }
+    }
+
     /// Gives back bytes that were taken.
-    pub(crate) fn give(&self, bytes: u64) {
-        self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+    fn give(&self, bytes: u64) {
+        self.0.taken.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(parent) = &self.0.parent {
             parent.give(bytes);
         }
+    }
+}
+
+impl MemoryPocket {
+    /// An empty pocket of the same budget.
+    pub(crate) fn another(&self) -> Self {
+        self.0.budget.pocket()
+    }
+
+    /// Takes all of these bytes or none. The caller gives them back.
+    pub(crate) fn take(&self, bytes: u64) -> bool {
+        let rest = |left: u64| left.checked_sub(bytes);
+        self.0.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).is_ok()
+            || self.0.budget.take(bytes)
+    }
+
+    /// Gives back bytes that were taken.
+    pub(crate) fn give(&self, bytes: u64) {
+        if self.0.left.load(Ordering::Relaxed).saturating_add(bytes) <= POCKET {
+            self.0.left.fetch_add(bytes, Ordering::Relaxed);
+        } else {
+            self.0.budget.give(bytes);
+        }
+    }
+}
+
+impl Drop for Pocket {
+    fn drop(&mut self) {
+        self.budget.give(*self.left.get_mut());
     }
 }
 
@@ -66,13 +151,62 @@ mod tests {
         let all = MemoryBudget::new(Some(100), None);
         let one = MemoryBudget::new(Some(80), Some(all.clone()));
         let other = MemoryBudget::new(None, Some(all.clone()));
-        assert!(one.take(60));
-        assert!(!one.take(21), "its own bound");
-        assert!(!other.take(41), "the bound of all");
-        assert!(other.take(40));
+        let (of_one, of_other) = (one.pocket(), other.pocket());
+        assert!(of_one.take(60));
+        assert!(!of_one.take(21), "its own bound");
+        assert!(!of_other.take(41), "the bound of all");
+        assert!(of_other.take(40));
         assert_eq!((one.used(), other.used(), all.used()), (60, 40, 100));
-        one.give(60);
-        assert!(other.take(60));
+        of_one.give(60);
+        assert_eq!((one.used(), other.used(), all.used()), (0, 40, 40), "in the pocket");
+        assert!(of_other.take(60), "from the pocket of the other");
         assert_eq!((one.used(), other.used(), all.used()), (0, 100, 100));
+    }
+
+    #[test]
+    fn bytes_in_a_pocket_are_there_for_all_and_not_taken_again() {
+        let budget = MemoryBudget::new(Some(100), None);
+        let (mine, yours) = (budget.pocket(), budget.pocket());
+        assert!(mine.take(70));
+        mine.give(70);
+        assert!(mine.take(30));
+        assert_eq!(budget.0.taken.load(Ordering::Relaxed), 70, "no more than before");
+        assert!(yours.take(70), "40 of them from the other pocket");
+        assert!(!yours.take(1) && !mine.take(1));
+        mine.give(30);
+        drop(mine);
+        assert_eq!((budget.used(), budget.0.taken.load(Ordering::Relaxed)), (70, 70));
+        assert!(yours.take(30));
+    }
+
+    #[test]
+    fn a_pocket_keeps_only_so_much() {
+        let budget = MemoryBudget::new(None, None);
+        let pocket = budget.pocket();
+        assert!(pocket.take(3 * POCKET));
+        pocket.give(2 * POCKET);
+        pocket.give(POCKET);
+        assert_eq!((budget.used(), budget.0.taken.load(Ordering::Relaxed)), (0, POCKET));
+    }
+
+    /// However many take and give at once, the bound holds, and nothing is lost.
+    #[test]
+    fn many_threads_share_a_budget() {
+        let budget = MemoryBudget::new(Some(50), None);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let pocket = budget.pocket();
+                scope.spawn(move || {
+                    for bytes in (1..=20).cycle().take(20_000) {
+                        if pocket.take(bytes) {
+                            pocket.give(bytes);
+                        }
+                        assert!(pocket.0.budget.0.taken.load(Ordering::Relaxed) <= 50);
+                    }
+                });
+            }
+        });
+        assert_eq!((budget.used(), budget.0.taken.load(Ordering::Relaxed)), (0, 0));
+        assert!(budget.pocket().take(50));
     }
 }

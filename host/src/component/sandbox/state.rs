@@ -102,7 +102,7 @@ impl GuestState {
             http,
             hooks: HttpHooks::new(sandbox.clone()),
             table,
-            limiter: StoreLimiter::new(sandbox.memory, &sandbox.budget),
+            limiter: StoreLimiter::new(sandbox.memory, &sandbox.pocket),
             cpu_slot: CpuSlot::new(&sandbox.share),
             states: sandbox.grants.iter().filter_map(|grant| grant.instance_state()).collect(),
         }
@@ -195,7 +195,7 @@ mod tests {
         let sandbox = Arc::new(Sandbox {
             identity: Identity::new((1, "1f2e3d4c"), "shop".into(), None, retirement.watch()),
             memory: 0,
-            budget: MemoryBudget::new(None, None),
+            pocket: MemoryBudget::new(None, None).pocket(),
             handles: 10,
             share: CpuScheduler::new(1, &TickCounter::default()).share(),
             grants: Grants::default(),

@@ -3,18 +3,34 @@
 use super::cpu_scheduler::ComponentShare;
 use super::grants::Grants;
 use super::identity::Identity;
-use super::memory_budget::MemoryBudget;
+use super::memory_budget::MemoryPocket;
 
-/// The grants of all instances of a generation, and the limits of each. Made once, shared by their stores.
+/// The grants of all instances of a generation, and the limits of each. Shared by the stores of one worker, and
+/// alone in its cache lines, because each of its requests counts a reference.
+#[repr(align(128))]
 pub(crate) struct Sandbox {
     pub(crate) identity: Identity,
     /// Bytes of linear memory of one instance.
     pub(crate) memory: usize,
-    /// The budget that counts it too.
-    pub(crate) budget: MemoryBudget,
+    /// The part of the budget that counts it too.
+    pub(crate) pocket: MemoryPocket,
     /// Handles of one instance.
     pub(crate) handles: usize,
     /// The component's share of the workers.
     pub(crate) share: ComponentShare,
     pub(crate) grants: Grants,
+}
+
+impl Sandbox {
+    /// The same terms for the stores of another worker, which write nothing that these stores write.
+    pub(crate) fn for_worker(&self) -> Self {
+        Self {
+            identity: self.identity.clone(),
+            memory: self.memory,
+            pocket: self.pocket.another(),
+            handles: self.handles,
+            share: self.share.for_worker(),
+            grants: self.grants.clone(),
+        }
+    }
 }
