@@ -139,7 +139,9 @@ impl Image {
         if let Some(symbol) = self.symbol(address) {
             return symbol.name.clone();
         }
-        let Some(mapping) = self.mapping(address) else { return "not mapped".to_owned() };
+        let Some(mapping) = self.mapping(address) else {
+            return "code without a symbol".to_owned();
+        };
         if mapping.name == "[vdso]" || mapping.name.contains(".so") {
             format!("{} (no symbol)", mapping.name)
         } else if mapping.name == self.binary {

@@ -34,7 +34,7 @@ use nix::libc::user_regs_struct as Registers;
 
 use self::counter::{Counter, Counts};
 use self::image::Image;
-pub use self::kinds::Kind;
+pub use self::kinds::{Kind, guests_are_of_the_table};
 pub use self::report::Report;
 pub use self::table::{Budget, row};
 use self::tracer::Tracer;
@@ -46,7 +46,7 @@ const CONNECTIONS: usize = 2;
 /// So many on each before the counting: pools are full then, code and data are mapped.
 const WARM_UP: usize = 50;
 /// At most so many on each while they are counted.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 3;
 
 /// Counts requests of this kind. The report has so many `lines` of functions.
 ///

@@ -26,6 +26,10 @@ pub const COLUMNS: [&str; 10] = [
 /// Those of [`COLUMNS`] that need symbols.
 const NAMED: [&str; 4] = ["allocations", "not in wasmtime", "wake-ups", "task polls"];
 
+/// Said where they are missing.
+const NO_SYMBOLS: &str = "This host has no symbols: allocations, wake-ups, polls and shared memory are not counted. \
+     `CARGO_PROFILE_DIST_STRIP=none make dist` builds one that has.\n";
+
 /// One request of a kind.
 #[derive(Debug)]
 pub struct Report {
@@ -40,6 +44,9 @@ impl Report {
     pub(super) fn new(counts: &Counts, image: &Image, requests: usize, lines: usize) -> Self {
         let each = Each { counts, image, requests: requests as f64 };
         let mut details = each.totals();
+        if !image.is_named {
+            details += NO_SYMBOLS;
+        }
         if lines > 0 {
             details += &each.functions(lines);
             details += &each.functions_with_callees(lines);

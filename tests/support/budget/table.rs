@@ -36,8 +36,9 @@ impl Budget {
         self.figures
     }
 
-    /// Which figures are not those of the table, for people; empty if all are.
-    pub fn compare(&self, report: &Report) -> String {
+    /// Which figures are above the table, for people; empty if none is. If it is `exact`, those that are below
+    /// it too.
+    pub fn compare(&self, report: &Report, exact: bool) -> String {
         let figures = COLUMNS.iter().zip(self.figures).zip(report.figures);
         let lines = figures.filter_map(|((name, budget), figure)| {
             let figure = figure?;
@@ -48,7 +49,7 @@ impl Budget {
                 Some(format!(
                     "{name}: {figure:.1}, above {budget:.1} of the table ({part:+.1} %)\n"
                 ))
-            } else if figure < budget && is_far(BELOW) {
+            } else if exact && figure < budget && is_far(BELOW) {
                 Some(format!(
                     "{name}: {figure:.1}, lower the table from {budget:.1} ({part:+.1} %)\n"
                 ))
