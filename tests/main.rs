@@ -91,6 +91,7 @@ mod swap_refused;
 mod terminal;
 mod truth;
 mod unprivileged;
+mod unshim;
 mod watch;
 mod windows_door;
 mod windows_h1;

@@ -26,8 +26,8 @@ const CODE: usize = LENGTH + 8;
 const CHECKSUM: usize = 32;
 
 /// The inputs that code was made from: the bytes of the component, all settings of the compiler with
-/// wasmtime's full version and the features of this processor, the layout of an artefact, and the version of the
-/// host.
+/// wasmtime's full version and the features of this processor, the layout of an artefact, and the versions of the
+/// host and of what takes out shims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArtefactKey([u8; 32]);
 
@@ -39,6 +39,7 @@ impl ArtefactKey {
         hash.update(MAGIC);
         hash.update(env!("CARGO_PKG_VERSION"));
         hash.update([0]);
+        hash.update(host_unshim::VERSION.to_le_bytes());
         hash.update(component);
         let mut settings = Collect(hash);
         engine.precompile_compatibility_hash().hash(&mut settings);

@@ -132,9 +132,17 @@ fn binary(text: &[u8]) -> Result<Vec<u8>, ChildFailure> {
 fn code(component: Vec<u8>, concurrency: bool) -> Result<Vec<u8>, ChildFailure> {
     let engine = Engine::new(&settings(concurrency))?;
     let key = ArtefactKey::new(&engine, &component_digest(&component));
-    let code = engine.precompile_component(&component)?;
+    let code = compile(&engine, &component)?;
     drop(component);
     Ok(Artefact::seal(&key, &code).into_bytes())
+}
+
+/// Compiles the component without its shim, where it has one (docs/adr/0033). If that does not compile, the
+/// component as it is says why, or does.
+fn compile(engine: &Engine, component: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    let unshimmed = host_unshim::unshim(component).ok();
+    let code = unshimmed.and_then(|component| engine.precompile_component(&component).ok());
+    code.map_or_else(|| engine.precompile_component(component), Ok)
 }
 
 /// Takes only idle cores (sched(7), `SCHED_IDLE`): any other thread that wakes up gets the core at once. With
