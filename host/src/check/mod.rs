@@ -82,10 +82,10 @@ async fn describe(checked: Checked, config: &ServeConfig, loader: &Loader) -> Ch
     let mut components = Vec::new();
     for (component, outcome) in checked {
         let chained = routes.iter().any(|route| route.chain.contains(&component.name));
-        let Glance { survey, missing } = loader.glance(&component.source).await;
+        let Glance { survey, missing, footprint } = loader.glance(&component.source).await;
         let place = config.file.as_ref().zip(places.get(&component.name));
         let place = place.map(|(file, line)| (file.path.as_path(), *line));
-        let found = Findings { survey: survey.as_ref(), chained, missing };
+        let found = Findings { survey: survey.as_ref(), chained, missing, footprint };
         components.push(CheckedComponent::new(&component, place, outcome, found));
         surveys.extend(survey.map(|survey| (component.name.clone(), survey)));
     }

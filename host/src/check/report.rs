@@ -7,7 +7,7 @@ use host_manifest::Route;
 use host_manifest::routes::{PathPattern, RoutePattern};
 use serde::Serialize;
 
-use crate::component::{ImportUse, Kind, Rejected, Survey, useful_grants};
+use crate::component::{Footprint, ImportUse, Kind, Rejected, Survey, useful_grants};
 
 /// The name of the JSON's form. Fields may come to it; none changes its meaning or goes.
 pub(super) const SCHEMA: &str = "host-check/1";
@@ -41,6 +41,8 @@ pub(super) struct CheckedComponent {
     http: Option<&'static str>,
     exports: Vec<String>,
     imports: Vec<String>,
+    /// What each instance is made of.
+    instance: Option<Footprint>,
     granted: Vec<Granted>,
     /// What it imports and is not granted, in words.
     lacks: Vec<&'static str>,
@@ -74,6 +76,7 @@ pub(super) struct Findings<'a> {
     /// It stands in a chain.
     pub(super) chained: bool,
     pub(super) missing: Vec<String>,
+    pub(super) footprint: Option<Footprint>,
 }
 
 /// Imported by whatever is made with a standard library, which says nothing of what it uses.
@@ -116,6 +119,7 @@ impl CheckedComponent {
             }),
             exports: survey.exports,
             imports: survey.imports,
+            instance: found.footprint,
             granted: granted.into_iter().map(|(grant, what)| Granted { grant, what }).collect(),
             lacks: words(lacks),
             not_granted: words(common),
@@ -127,14 +131,22 @@ impl CheckedComponent {
         let named = self.place.as_ref().map(|_| format!("component {}:\n", self.name));
         let interface = self.interface.map(|(kind, interface)| format!("{kind} ({interface})"));
         format!(
-            "{}{} would serve: {}\nexports:\n{}imports:\n{}{}\n",
+            "{}{} would serve: {}\nexports:\n{}imports:\n{}{}{}\n",
             named.unwrap_or_default(),
             self.source,
             interface.unwrap_or_default(),
             lines(&self.exports),
             lines(&self.imports),
+            self.instance(),
             self.grants()
         )
+    }
+
+    /// What each fresh instance is made of, which each request pays for.
+    fn instance(&self) -> String {
+        let Some(footprint) = self.instance else { return String::new() };
+        let hint = footprint.hint().map(|hint| format!(" ({hint})"));
+        format!("each instance: {footprint}{}\n", hint.unwrap_or_default())
     }
 
     /// What it is granted, and what it lacks for all of its imports to be of use.

@@ -31,6 +31,7 @@ mod tick;
 pub use code::code_cache::CodeCacheSetting;
 pub use code::code_loader::{Compiling, LoaderConfig, ReportCompile, compile_file};
 pub use code::epoch::EpochClock;
+pub use code::footprint::Footprint;
 pub use code::load_error::{FileSizeLimit, LoadError};
 pub use code::rejected::{Rejected, Step};
 pub use code::source::{Glance, Source};

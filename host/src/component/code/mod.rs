@@ -8,6 +8,7 @@ pub(crate) mod code_cache;
 pub(crate) mod code_loader;
 pub(crate) mod engine;
 pub(crate) mod epoch;
+pub(crate) mod footprint;
 pub(crate) mod load_error;
 pub(crate) mod rejected;
 pub(crate) mod shortage;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use host_code::{CompileError, Compiler, component_digest};
 use host_manifest::Stamp;
 
+use super::footprint::Footprint;
 use super::load_error::{FileSizeLimit, LoadError};
 use super::rejected::Rejected;
 use super::survey::{Kind, NotAComponent, Survey};
@@ -80,10 +81,11 @@ impl Source {
         }
     }
 
-    /// Its imports and exports, as far as they can be read. Nothing for text.
+    /// Its imports, exports and footprint, as far as they can be read. Nothing for text.
     pub(crate) fn glance(&self) -> Glance {
         let missing = Survey::read(&self.bytes).map(|survey| survey.unknown_imports());
-        Glance { survey: self.check().ok(), missing: missing.unwrap_or_default() }
+        let footprint = Footprint::read(&self.bytes).ok();
+        Glance { survey: self.check().ok(), missing: missing.unwrap_or_default(), footprint }
     }
 
     /// Reads its kind and its survey, and refuses a component that cannot serve.
@@ -110,6 +112,8 @@ pub struct Glance {
     pub survey: Option<(Kind, Survey)>,
     /// Imports that the host does not have. Empty if the file is no component.
     pub missing: Vec<String>,
+    /// What each of its instances is made of, if its bytes can be read.
+    pub footprint: Option<Footprint>,
 }
 
 fn read(path: &Path, largest: FileSizeLimit) -> Result<Vec<u8>, LoadError> {
