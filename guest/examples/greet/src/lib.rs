@@ -10,7 +10,8 @@ impl wasip2::exports::http::incoming_handler::Guest for Greet {
         let response = OutgoingResponse::new(Fields::new());
         let body = response.body().unwrap();
         ResponseOutparam::set(out, Ok(response));
-        let _ = writeln!(body.write().unwrap(), "hello from {path}");
+        let text = format!("hello from {path}\n");
+        let _ = body.write().unwrap().write_all(text.as_bytes());
         let _ = OutgoingBody::finish(body, None);
     }
 }
