@@ -96,7 +96,23 @@ const RULES: &[(&str, &[&str])] = &[
 
 /// Crate, and what it may not depend on. What it does not list it cannot name.
 const CRATES: &[(&str, &[&str])] = &[
-    ("lifecycle", &["hyper", "http", "wasmtime", "socket2", "host-"]),
+    (
+        "lifecycle",
+        &[
+            "hyper",
+            "http",
+            "wasmtime",
+            "socket2",
+            "host-body",
+            "host-clock",
+            "host-code",
+            "host-keyvalue",
+            "host-manifest",
+            "host-net",
+            "host-outgoing",
+            "host-system",
+        ],
+    ),
     (
         "net",
         &["wasmtime", "wasmparser", "host-code", "host-keyvalue", "host-manifest", "host-outgoing"],
@@ -107,6 +123,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("outgoing", &["wasmtime", "host-net", "host-lifecycle", "host-code", "host-keyvalue"]),
     ("keyvalue", &["wasmtime", "host-net", "host-lifecycle", "host-code", "host-outgoing"]),
     ("code", &["hyper", "host-net", "host-lifecycle", "host-manifest", "host-outgoing"]),
+    ("shards", &["hyper", "http", "tokio", "wasmtime", "host-"]),
     ("system", &["hyper", "http", "wasmtime", "host-"]),
 ];
 

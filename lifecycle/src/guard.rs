@@ -1,19 +1,14 @@
 //! Guards: something is in flight because a guard exists, and for no other reason.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use host_shards::{OwnLines, SHARDS, Sharded, my_index};
 use slab::Slab;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-
-/// Threads take a shard each, so that requests on different threads share no lock. More shards
-/// than any sensible number of worker threads only cost memory.
-const SHARDS: usize = 16;
 
 /// What something in flight is called: text for people, and for whoever knows the type behind it
 /// the thing itself.
@@ -45,13 +40,18 @@ pub struct Tracker {
 }
 
 struct Shared {
-    shards: [Mutex<Shard>; SHARDS],
+    /// What begins and ends on one thread writes nothing that another thread writes.
+    shards: Sharded<Arc<Shard>>,
     /// What a wait for the last guard rests on; its counter is shared by all threads.
     tokens: Option<TaskTracker>,
 }
 
+/// What begins on a thread. Its guards hold it, so that they count up no handles of all threads either.
 #[derive(Default)]
-struct Shard {
+struct Shard(OwnLines<Mutex<Entries>>);
+
+#[derive(Default)]
+struct Entries {
     here: Slab<Entry>,
     sequence: u64,
     finished: u64,
@@ -68,9 +68,8 @@ struct Entry {
 /// finished, unless it was marked as cut.
 #[must_use = "a guard that is dropped at once guards nothing"]
 pub struct Guard {
-    shared: Arc<Shared>,
+    shard: Arc<Shard>,
     _token: Option<TaskTrackerToken>,
-    shard: usize,
     key: usize,
     id: u64,
     cut: bool,
@@ -99,34 +98,31 @@ impl Tracker {
     }
 
     fn with_tokens(tokens: Option<TaskTracker>) -> Self {
-        let shards = std::array::from_fn(|_| Mutex::default());
-        Self { shared: Arc::new(Shared { shards, tokens }) }
+        Self { shared: Arc::new(Shared { shards: Sharded::default(), tokens }) }
     }
 
     /// Takes note of something that begins now.
     pub fn guard(&self, what: Name) -> Guard {
-        let shard = my_shard();
-        let since = Instant::now();
+        self.guard_since(what, Instant::now())
+    }
+
+    /// Takes note of something that has begun at `since`: for who knows the time already.
+    pub fn guard_since(&self, what: Name, since: Instant) -> Guard {
+        let shard = self.shared.shards.mine().clone();
         let (key, id) = {
-            let mut here = self.shared.shard(shard);
-            here.sequence += 1;
-            let id = here.sequence * SHARDS as u64 + shard as u64;
-            (here.here.insert(Entry { what, id, since }), id)
+            let mut entries = shard.entries();
+            entries.sequence += 1;
+            let id = entries.sequence * SHARDS as u64 + my_index() as u64;
+            (entries.here.insert(Entry { what, id, since }), id)
         };
-        Guard {
-            shared: self.shared.clone(),
-            _token: self.shared.tokens.as_ref().map(TaskTracker::token),
-            shard,
-            key,
-            id,
-            cut: false,
-        }
+        let _token = self.shared.tokens.as_ref().map(TaskTracker::token);
+        Guard { shard, _token, key, id, cut: false }
     }
 
     /// How many are in flight.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        (0..SHARDS).map(|shard| self.shared.shard(shard).here.len()).sum()
+        self.shared.shards.iter().map(|shard| shard.entries().here.len()).sum()
     }
 
     /// Waits until none is in flight; not at all for a tracker that only names. Cancel-safe;
@@ -143,9 +139,9 @@ impl Tracker {
     #[must_use]
     pub fn list(&self) -> Vec<InFlight> {
         let mut all = Vec::new();
-        for shard in 0..SHARDS {
-            let here = self.shared.shard(shard);
-            all.extend(here.here.iter().map(|(_, entry)| InFlight {
+        for shard in self.shared.shards.iter() {
+            let entries = shard.entries();
+            all.extend(entries.here.iter().map(|(_, entry)| InFlight {
                 id: entry.id,
                 name: entry.what.clone(),
                 since: entry.since,
@@ -167,10 +163,10 @@ impl Tracker {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut sum = Counts::default();
-        for shard in 0..SHARDS {
-            let here = self.shared.shard(shard);
-            sum.finished += here.finished;
-            sum.cut += here.cut;
+        for shard in self.shared.shards.iter() {
+            let entries = shard.entries();
+            sum.finished += entries.finished;
+            sum.cut += entries.cut;
         }
         sum
     }
@@ -197,34 +193,21 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let mut here = self.shared.shard(self.shard);
-        here.here.remove(self.key);
+        let mut entries = self.shard.entries();
+        entries.here.remove(self.key);
         // A panic has lost what it was about.
         if self.cut || std::thread::panicking() {
-            here.cut += 1;
+            entries.cut += 1;
         } else {
-            here.finished += 1;
+            entries.finished += 1;
         }
     }
 }
 
-impl Shared {
-    fn shard(&self, index: usize) -> MutexGuard<'_, Shard> {
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+impl Shard {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The shard of this thread: handed out in turn, kept for the thread's life.
-fn my_shard() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static MINE: Cell<Option<usize>> = const { Cell::new(None) });
-    MINE.with(|mine| {
-        mine.get().unwrap_or_else(|| {
-            let shard = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
-            mine.set(Some(shard));
-            shard
-        })
-    })
 }
 
 impl fmt::Debug for Tracker {
