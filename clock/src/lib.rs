@@ -16,6 +16,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::num::NonZeroU64;
 use std::ops::{Add, Sub};
 use std::pin::pin;
 use std::sync::OnceLock;
@@ -72,6 +73,13 @@ pub fn start() -> io::Result<()> {
     Ok(())
 }
 
+/// The last beat of the heart: another one than before, or none without a heart, says that what was read off a
+/// clock may be older than some 50 ms.
+#[must_use]
+pub fn last_beat() -> Option<NonZeroU64> {
+    NonZeroU64::new(PULSE.load(atomic::Ordering::Relaxed))
+}
+
 /// The state of the heart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pulse {
@@ -124,7 +132,12 @@ impl Moment {
     /// The present moment.
     #[must_use]
     pub fn now() -> Self {
-        let now = Instant::now();
+        Self::at(Instant::now())
+    }
+
+    /// The moment of a reading of the clock that is no older than the turn of the task that asks.
+    #[must_use]
+    pub fn at(now: Instant) -> Self {
         Self(now.checked_sub(lost(now)).unwrap_or(now))
     }
 

@@ -22,8 +22,9 @@ impl Service for Ok200 {
     type Body = Full<Bytes>;
 
     fn call(
-        &self,
+        self: &Arc<Self>,
         request: Request<RequestBody>,
+        _arrived: Instant,
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send + 'static {
         drop(request);
         std::future::ready(Response::new(Full::from("ok")))
@@ -55,8 +56,9 @@ impl Service for Keeper {
     type Body = Full<Bytes>;
 
     fn call(
-        &self,
+        self: &Arc<Self>,
         request: Request<RequestBody>,
+        _arrived: Instant,
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send + 'static {
         self.0.lock().unwrap().push(request.into_body());
         std::future::ready(Response::new(Full::from("ok")))

@@ -41,7 +41,8 @@ pub struct RequestBody {
     ask: Option<oneshot::Sender<()>>,
     /// What is still to come, where the peer has said so.
     left: Option<u64>,
-    hold: Arc<AtomicU8>,
+    /// None where there is no body.
+    hold: Option<Arc<AtomicU8>>,
     /// Whether we let the peer send nothing.
     held_back: Option<Arc<AtomicBool>>,
 }
@@ -94,11 +95,12 @@ pub(super) fn split(
     expects: bool,
     held_back: Option<&Arc<AtomicBool>>,
 ) -> (RequestBody, Option<Pump>) {
-    let hold = Arc::new(AtomicU8::new(Hold::Held as u8));
     if body.is_end_stream() {
-        let none = RequestBody { pieces: None, ask: None, left: Some(0), hold, held_back: None };
+        let none =
+            RequestBody { pieces: None, ask: None, left: Some(0), hold: None, held_back: None };
         return (none, None);
     }
+    let hold = Arc::new(AtomicU8::new(Hold::Held as u8));
     let left = body.size_hint().exact();
     let (send, pieces) = mpsc::channel(FRAMES);
     let (ask, asked) = if expects {
@@ -109,7 +111,7 @@ pub(super) fn split(
     };
     let pump = Pump { body, to: Some(PollSender::new(send)), asked, hold: hold.clone() };
     let held_back = held_back.cloned();
-    (RequestBody { pieces: Some(pieces), ask, left, hold, held_back }, Some(pump))
+    (RequestBody { pieces: Some(pieces), ask, left, hold: Some(hold), held_back }, Some(pump))
 }
 
 impl RequestBody {
@@ -132,14 +134,17 @@ impl RequestBody {
 
     /// Nobody wants the rest. It is read and thrown away, so that the connection can go on behind it.
     pub fn discard(self) {
-        self.hold.store(Hold::Discarded as u8, Ordering::Release);
+        if let Some(hold) = &self.hold {
+            hold.store(Hold::Discarded as u8, Ordering::Release);
+        }
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
+        let Some(hold) = &self.hold else { return };
         let (held, abandoned) = (Hold::Held as u8, Hold::Abandoned as u8);
-        self.hold.compare_exchange(held, abandoned, Ordering::AcqRel, Ordering::Acquire).ok();
+        hold.compare_exchange(held, abandoned, Ordering::AcqRel, Ordering::Acquire).ok();
     }
 }
 

@@ -1,8 +1,11 @@
 //! What the network is handed: the service that answers requests.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use tokio::time::Instant;
 
 use super::request_body::RequestBody;
 
@@ -13,10 +16,15 @@ pub trait Service: Clone + Send + Sync + Unpin + 'static {
         + Send
         + 'static;
 
-    /// Answers one request. Dropping the future abandons the request: the peer has gone.
+    /// Answers one request, whose head has been read at `arrived`. Dropping the future abandons the request:
+    /// the peer has gone.
+    ///
+    /// `self` is the clone of the request's connection. No other connection writes to it: a request that needs
+    /// the service for longer clones this handle, and so no counter of the process.
     fn call(
-        &self,
+        self: &Arc<Self>,
         request: Request<RequestBody>,
+        arrived: Instant,
     ) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
 
     /// The whole HTTP/1 answer, as bytes, to a request that never became one.

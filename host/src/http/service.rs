@@ -10,6 +10,7 @@ use host_lifecycle::Tracker;
 use host_net::{RequestBody, Scarcity};
 use http::header::EXPECT;
 use http::{Request, Response};
+use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::afterwork::Afterwork;
@@ -70,7 +71,11 @@ impl Exchanges {
         Self(Arc::new(Inner { server, exchanges, terms, prefetch }))
     }
 
-    async fn respond(self, mut request: Request<RequestBody>) -> Response<ResponseBody> {
+    async fn respond(
+        self: Arc<Self>,
+        mut request: Request<RequestBody>,
+        arrived: Instant,
+    ) -> Response<ResponseBody> {
         let hops = Hops::take(request.headers_mut());
         let pipeline = match self.0.check(&mut request, &hops) {
             Ok(pipeline) => pipeline,
@@ -78,8 +83,8 @@ impl Exchanges {
         };
         hops.keep(&mut request);
         let info = Arc::new(ExchangeInfo::new(&request, None));
-        let guard = self.0.exchanges.guard(info.clone());
-        let (began, peer_fault) = (Moment::now(), PeerFault::default());
+        let guard = self.0.exchanges.guard_since(info.clone(), arrived);
+        let (began, peer_fault) = (Moment::at(arrived), PeerFault::default());
         let exchange = Exchange { server: &self.0.server, guard, info, peer_fault };
         let mut limits = UploadLimits::for_pipeline(&pipeline, self.0.terms.min_rate);
         if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
@@ -164,10 +169,11 @@ impl host_net::Service for Exchanges {
     type Body = ResponseBody;
 
     fn call(
-        &self,
+        self: &Arc<Self>,
         request: Request<RequestBody>,
+        arrived: Instant,
     ) -> impl Future<Output = Response<ResponseBody>> + Send + 'static {
-        let response = self.clone().respond(request);
+        let response = self.clone().respond(request, arrived);
         async move {
             let mut response = response.await;
             date::stamp(response.headers_mut());

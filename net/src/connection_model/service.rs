@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::LIMITS;
 use crate::request_body::RequestBody;
@@ -36,8 +36,9 @@ impl Service for Model {
     type Body = ModelBody;
 
     fn call(
-        &self,
+        self: &Arc<Self>,
         request: Request<RequestBody>,
+        _arrived: Instant,
     ) -> impl Future<Output = Response<ModelBody>> + Send + 'static {
         let notes = self.0.clone();
         async move { answer(&notes, request).await }

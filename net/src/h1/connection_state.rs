@@ -37,6 +37,8 @@ pub(super) struct ConnectionState {
     limits: PeerLimits,
     /// The moment of this turn, handed in by [`Self::tick`].
     now: Instant,
+    /// A request has begun in this turn.
+    has_served_in_turn: bool,
     accepted: Instant,
     reader: RequestReader,
     /// An exchange whose answer has not been handed over whole.
@@ -86,6 +88,7 @@ impl ConnectionState {
         Self {
             limits,
             now: accepted,
+            has_served_in_turn: false,
             accepted,
             reader: RequestReader::new(trailers, ahead),
             exchange: None,
@@ -109,6 +112,7 @@ impl ConnectionState {
     #[inline]
     pub(super) fn tick(&mut self, now: Instant) {
         self.now = now;
+        self.has_served_in_turn = false;
         if self.seen == Some(Look::Nothing) {
             self.seen = None;
         }
@@ -170,13 +174,20 @@ impl ConnectionState {
 
     // Exchanges.
 
-    /// hyper has read a head: an exchange begins. `is_last` is whether the peer has said that it sends no
-    /// other request.
-    pub(super) fn request(&mut self, framing: Framing, is_last: bool) {
+    /// hyper has read a head: an exchange begins at the moment that this gives. `is_last` is whether the peer
+    /// has said that it sends no other request.
+    pub(super) fn request(&mut self, framing: Framing, is_last: bool) -> Instant {
         self.served += 1;
+        self.has_served_in_turn = true;
         self.unwanted = false;
         self.exchange = Some(Exchange { is_last });
         self.reader.begin(framing);
+        self.now
+    }
+
+    /// Whether a request has begun in this turn, so that the turn's moment is not that of the next one.
+    pub(super) fn has_served_in_turn(&self) -> bool {
+        self.has_served_in_turn
     }
 
     /// The head of an answer is about to leave. Gives whether it has to say `Connection: close`.

@@ -7,7 +7,6 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use host_body::{FrameHook, HookedBody, PolledFrame};
-use host_lifecycle::PhaseWatch;
 use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
 use http_body::Body;
@@ -21,9 +20,9 @@ use crate::socket::Unread;
 
 /// Stands between hyper and the service: tells the state of exchanges, and peers to leave.
 pub(super) struct Adapter<S> {
-    pub(super) inner: S,
+    /// The connection's own.
+    pub(super) inner: Arc<S>,
     pub(super) shared: Arc<H1Shared>,
-    pub(super) phase: PhaseWatch,
 }
 
 impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
@@ -36,13 +35,12 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
         let expects = request.headers().contains_key(EXPECT);
         let old = request.version() == Version::HTTP_10;
         let is_last = !is_persistent(&request);
-        self.shared.state().request(framing, is_last);
+        let arrived = self.shared.request(framing, is_last);
         let (parts, body) = request.into_parts();
         let (body, upload) = request_body::split(body, expects, None);
         self.shared.set_upload(upload);
         let exchange = Exchange { shared: self.shared.clone() };
-        let answer = self.inner.call(Request::from_parts(parts, body));
-        let phase = self.phase.clone();
+        let answer = self.inner.call(Request::from_parts(parts, body), arrived);
         Box::pin(async move {
             let mut answer = pin!(answer);
             let mut response = std::future::poll_fn(|task| {
@@ -50,7 +48,7 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
                 answer.as_mut().poll(task)
             })
             .await;
-            if exchange.says_close(&phase) {
+            if exchange.says_close() {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             exchange.shared.state().set_ends_by_close(old);
@@ -79,7 +77,8 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn says_close(&self, phase: &PhaseWatch) -> bool {
+    fn says_close(&self) -> bool {
+        let phase = &self.shared.phase;
         let asked = self.shared.is_asked_for();
         let abandoned = self.shared.drop_abandoned();
         let since = phase.is_leaving().then(|| phase.leaving_since()).flatten();

@@ -43,9 +43,8 @@ pub(super) async fn serve<S: Service>(
     service: &S,
 ) -> ConnectionEnd {
     let state = ConnectionState::new(context.limits, accepted, ahead);
-    let shared = H1Shared::new(socket.clone(), state);
-    let (inner, phase) = (service.clone(), context.phase.clone());
-    let adapter = Adapter { inner, shared: shared.clone(), phase };
+    let shared = H1Shared::new(socket.clone(), context.phase.clone(), state);
+    let adapter = Adapter { inner: Arc::new(service.clone()), shared: shared.clone() };
     let mut connection = http1::Builder::new()
         .half_close(true)
         .max_headers(context.limits.headers)

@@ -6,10 +6,12 @@ use std::task::{Context, Poll, ready};
 
 use atomic_refcell::{AtomicRefCell, AtomicRefMut};
 use bytes::BufMut as _;
+use host_lifecycle::PhaseWatch;
 use tokio::io::ReadBuf;
+use tokio::time::Instant;
 
 use super::connection_state::ConnectionState;
-use super::request_reader::Due;
+use super::request_reader::{Due, Framing};
 use crate::request_body::Pump;
 use crate::socket::Socket;
 use crate::wire::Transport;
@@ -20,20 +22,31 @@ use crate::wire::Transport;
 #[derive(Debug)]
 pub(super) struct H1Shared {
     pub(super) socket: Arc<Socket>,
+    pub(super) phase: PhaseWatch,
     state: AtomicRefCell<ConnectionState>,
     /// The body of the request that is being read.
     upload: AtomicRefCell<Option<Pump>>,
 }
 
 impl H1Shared {
-    pub(super) fn new(socket: Arc<Socket>, state: ConnectionState) -> Arc<Self> {
+    pub(super) fn new(socket: Arc<Socket>, phase: PhaseWatch, state: ConnectionState) -> Arc<Self> {
         let (state, upload) = (AtomicRefCell::new(state), AtomicRefCell::new(None));
-        Arc::new(Self { socket, state, upload })
+        Arc::new(Self { socket, phase, state, upload })
     }
 
     #[inline]
     pub(super) fn state(&self) -> AtomicRefMut<'_, ConnectionState> {
         self.state.borrow_mut()
+    }
+
+    /// hyper has read a head: an exchange begins, as [`ConnectionState::request`] says. Gives the moment.
+    pub(super) fn request(&self, framing: Framing, is_last: bool) -> Instant {
+        let mut state = self.state();
+        if state.has_served_in_turn() {
+            // The turn began before the guest of another request computed in it.
+            state.tick(Instant::now());
+        }
+        state.request(framing, is_last)
     }
 
     /// A request begins that has this body, or none.

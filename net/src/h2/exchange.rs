@@ -20,7 +20,8 @@ use crate::service::Service;
 
 /// Stands between hyper and the service: counts exchanges.
 pub(super) struct Adapter<S> {
-    pub(super) inner: S,
+    /// The connection's own.
+    pub(super) inner: Arc<S>,
     pub(super) shared: Arc<H2Shared>,
     pub(super) last_called: LastCalled,
     /// Is told of streams whose peer waits until it is asked for a body.
@@ -38,6 +39,7 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
         let (parts, body) = request.into_parts();
         let active = self.shared.begin();
         let mut traffic = self.shared.traffic();
+        let arrived = traffic.now;
         let (body, upload) = request_body::split(body, expects, Some(&traffic.holds_back));
         let stream = traffic.streams.call(&progress);
         drop(traffic);
@@ -48,7 +50,7 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
             ask,
             _active: active,
         });
-        let answer = self.inner.call(Request::from_parts(parts, body));
+        let answer = self.inner.call(Request::from_parts(parts, body), arrived);
         Box::pin(async move {
             let response = answer.await;
             // hyper asks for a body only once the peer has given a window.

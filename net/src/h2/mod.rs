@@ -82,7 +82,8 @@ pub(super) async fn serve<S: Service>(
     };
     let wire = TokioIo::new(Wire::new(shared.clone()));
     let (ask, asked) = mpsc::channel(MAX_STREAMS as usize);
-    let adapter = Adapter { inner: service.clone(), shared: shared.clone(), last_called, ask };
+    let inner = Arc::new(service.clone());
+    let adapter = Adapter { inner, shared: shared.clone(), last_called, ask };
     let list_size = u32::try_from(limits.header_size).unwrap_or(u32::MAX);
     let mut connection = pin!(
         http2::Builder::new(streams)
