@@ -19,7 +19,7 @@ pub trait Service: Clone + Send + Sync + Unpin + 'static {
     /// Answers one request, whose head has been read at `arrived`. Dropping the future abandons the request:
     /// the peer has gone.
     ///
-    /// `self` is the clone of the request's connection. No other connection writes to it: a request that needs
+    /// Nothing begins before the future is polled. `self` is the clone of the request's connection. No other connection writes to it: a request that needs
     /// the service for longer clones this handle, and so no counter of the process.
     fn call(
         self: &Arc<Self>,

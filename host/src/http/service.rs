@@ -72,7 +72,7 @@ impl Exchanges {
     }
 
     async fn respond(
-        self: Arc<Self>,
+        &self,
         mut request: Request<RequestBody>,
         arrived: Instant,
     ) -> Response<ResponseBody> {
@@ -173,9 +173,9 @@ impl host_net::Service for Exchanges {
         request: Request<RequestBody>,
         arrived: Instant,
     ) -> impl Future<Output = Response<ResponseBody>> + Send + 'static {
-        let response = self.clone().respond(request, arrived);
+        let service = self.clone();
         async move {
-            let mut response = response.await;
+            let mut response = service.respond(request, arrived).await;
             date::stamp(response.headers_mut());
             response
         }

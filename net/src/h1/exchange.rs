@@ -40,9 +40,10 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
         let (body, upload) = request_body::split(body, expects, None);
         self.shared.set_upload(upload);
         let exchange = Exchange { shared: self.shared.clone() };
-        let answer = self.inner.call(Request::from_parts(parts, body), arrived);
+        let service = self.inner.clone();
         Box::pin(async move {
-            let mut answer = pin!(answer);
+            // Made here: a future that is moved into another one takes its room twice.
+            let mut answer = pin!(service.call(Request::from_parts(parts, body), arrived));
             let mut response = std::future::poll_fn(|task| {
                 exchange.shared.pump(task);
                 answer.as_mut().poll(task)

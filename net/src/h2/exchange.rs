@@ -50,9 +50,9 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Adapter<S> {
             ask,
             _active: active,
         });
-        let answer = self.inner.call(Request::from_parts(parts, body), arrived);
+        let service = self.inner.clone();
         Box::pin(async move {
-            let response = answer.await;
+            let response = service.call(Request::from_parts(parts, body), arrived).await;
             // hyper asks for a body only once the peer has given a window.
             progress.taken.store(response.body().is_end_stream(), Ordering::Release);
             Ok(response.map(|body| SlicedBody::new(body, progress)))
