@@ -1,10 +1,10 @@
 //! What the process asks of a connection while hyper drives it.
 
-use std::pin::Pin;
-use std::task::Context;
+use std::task::{Context, Poll};
 
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use host_lifecycle::{Phase, PhaseWatch};
-use tokio::sync::futures::Notified;
 
 use super::registry::ConnectionEntry;
 
@@ -19,51 +19,42 @@ pub(super) enum ProcessEvent {
     RoomWanted,
 }
 
-/// The events of one connection.
-pub(super) struct ProcessEvents<'a, P> {
-    entry: &'a ConnectionEntry,
-    draining: Option<Pin<Box<P>>>,
-    cut: Option<Pin<Box<P>>>,
-    room_wanted: Pin<Box<Notified<'a>>>,
-}
-
-/// The events of the connection that is registered as `entry`.
-pub(super) fn process_events<'a>(
+/// The events of one connection. Asking in each turn is cheap: a wait is polled only when it was woken, and so
+/// no turn takes the locks on which all connections wait for a phase.
+pub(super) struct ProcessEvents<'a> {
     phase: &'a PhaseWatch,
     entry: &'a ConnectionEntry,
-) -> ProcessEvents<'a, impl Future<Output = ()> + 'a> {
-    ProcessEvents {
-        entry,
-        draining: Some(Box::pin(phase.reached(Phase::Draining))),
-        cut: Some(Box::pin(phase.reached(Phase::Cut))),
-        room_wanted: Box::pin(entry.room_wanted()),
-    }
+    waits: FuturesUnordered<BoxFuture<'a, ProcessEvent>>,
 }
 
-impl<P: Future<Output = ()>> ProcessEvents<'_, P> {
+impl<'a> ProcessEvents<'a> {
+    /// The events of the connection that is registered as `entry`.
+    pub(super) fn new(phase: &'a PhaseWatch, entry: &'a ConnectionEntry) -> Self {
+        let events = Self { phase, entry, waits: FuturesUnordered::new() };
+        for event in [ProcessEvent::Draining, ProcessEvent::Cut, ProcessEvent::RoomWanted] {
+            events.wait_for(event);
+        }
+        events
+    }
+
     /// The next event, if there is one. The task is woken when another one comes.
     pub(super) fn poll_next(&mut self, task: &mut Context<'_>) -> Option<ProcessEvent> {
-        if is_reached(&mut self.draining, task) {
-            return Some(ProcessEvent::Draining);
+        let Poll::Ready(event) = self.waits.poll_next_unpin(task) else { return None };
+        if event == Some(ProcessEvent::RoomWanted) {
+            self.wait_for(ProcessEvent::RoomWanted);
         }
-        if is_reached(&mut self.cut, task) {
-            return Some(ProcessEvent::Cut);
-        }
-        if self.room_wanted.as_mut().poll(task).is_ready() {
-            self.room_wanted.set(self.entry.room_wanted());
-            return Some(ProcessEvent::RoomWanted);
-        }
-        None
+        event
     }
-}
 
-fn is_reached(
-    wait: &mut Option<Pin<Box<impl Future<Output = ()>>>>,
-    task: &mut Context<'_>,
-) -> bool {
-    let reached = wait.as_mut().is_some_and(|wait| wait.as_mut().poll(task).is_ready());
-    if reached {
-        *wait = None;
+    fn wait_for(&self, event: ProcessEvent) {
+        let (phase, entry) = (self.phase, self.entry);
+        self.waits.push(Box::pin(async move {
+            match event {
+                ProcessEvent::Draining => phase.reached(Phase::Draining).await,
+                ProcessEvent::Cut => phase.reached(Phase::Cut).await,
+                ProcessEvent::RoomWanted => entry.room_wanted().await,
+            }
+            event
+        }));
     }
-    reached
 }

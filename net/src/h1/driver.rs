@@ -12,7 +12,7 @@ use super::exchange::Adapter;
 use super::shared::H1Shared;
 use crate::connection_end::ConnectionEnd;
 use crate::context::ConnectionContext;
-use crate::process_events::{ProcessEvent, process_events};
+use crate::process_events::{ProcessEvent, ProcessEvents};
 use crate::registry::ConnectionEntry;
 use crate::scarcity::Hurry;
 use crate::service::Service;
@@ -35,7 +35,7 @@ pub(super) struct Driver<'a> {
 impl Driver<'_> {
     /// Polls hyper until the connection ends or the state says that it is to.
     pub(super) async fn drive<S: Service>(&self, connection: &mut Connection<S>) -> ConnectionEnd {
-        let mut events = process_events(&self.context.phase, self.entry);
+        let mut events = ProcessEvents::new(&self.context.phase, self.entry);
         let mut hurry = Hurry::default();
         let mut broken = pin!(self.shared.socket.broken());
         let mut timer = pin!(sleep_until(Instant::now() + self.context.limits.head));

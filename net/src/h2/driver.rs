@@ -16,7 +16,7 @@ use super::stream_task::StreamExecutor;
 use crate::connection_end::{CUT_FLUSH, ConnectionEnd};
 use crate::context::ConnectionContext;
 use crate::out_rate::OutRate;
-use crate::process_events::{ProcessEvent, process_events};
+use crate::process_events::{ProcessEvent, ProcessEvents};
 use crate::registry::ConnectionEntry;
 use crate::scarcity::Hurry;
 use crate::service::Service;
@@ -88,7 +88,7 @@ impl<'a> Driver<'a> {
         mut self,
         mut connection: Pin<&mut Connection<S>>,
     ) -> ConnectionEnd {
-        let mut events = process_events(&self.context.phase, self.entry);
+        let mut events = ProcessEvents::new(&self.context.phase, self.entry);
         let mut timer = pin!(sleep_until(Instant::now() + self.context.limits.head));
         std::future::poll_fn(|task| {
             self.shared.traffic().now = Instant::now();
