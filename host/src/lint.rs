@@ -99,8 +99,8 @@ fn circle(routes: &[Route]) -> Option<Vec<&str>> {
 /// The same for a site that is served.
 pub(crate) fn warnings_of_site(site: &Site) -> Vec<String> {
     let surveys = site.apps().map(|app| {
-        let survey = app.generation.blueprint().survey().clone();
-        (app.manifest.name.clone(), (app.generation.kind(), survey))
+        let survey = app.generation().blueprint().survey().clone();
+        (app.manifest.name.clone(), (app.generation().kind(), survey))
     });
     warnings(site.apps().map(|app| &*app.manifest), site.routes(), &surveys.collect())
 }

@@ -49,10 +49,10 @@ pub(super) fn last_swap(last: SwapRecord) -> LastChange {
 
 pub(super) fn component(app: &App) -> ComponentStatus {
     let limit = app.limits().instances;
-    let standing = app.breaker.as_ref().map(|breaker| breaker.state());
+    let standing = app.deployment.breaker.as_ref().map(|breaker| breaker.state());
     ComponentStatus {
         name: app.manifest.name.to_string(),
-        generation: app.generation.number(),
+        generation: app.generation().number(),
         instances: InstanceCount {
             in_use: limit.saturating_sub(app.bulkhead.free()) as u64,
             limit: limit as u64,

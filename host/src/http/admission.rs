@@ -12,7 +12,7 @@ use super::blame::ExchangeError;
 use super::failure::Failure;
 use super::pipeline::Pipeline;
 use crate::component::Generation;
-use crate::site::{BreakerState, CircuitBreaker, InstancePermit, Slot};
+use crate::site::{BreakerState, Bulkhead, Deployment, Full, InstancePermit, Slot};
 
 /// A slow peer that is cut because requests wait has gone after this.
 const CUT_WITHIN: Duration = Duration::from_secs(1);
@@ -30,9 +30,7 @@ pub(super) struct Admission {
 /// one in.
 pub(super) struct Admitted {
     _permit: InstancePermit,
-    pub(super) generation: Arc<Generation>,
-    pub(super) config: Arc<ComponentConfig>,
-    breaker: Option<Arc<CircuitBreaker>>,
+    deployment: Arc<Deployment>,
 }
 
 impl Admission {
@@ -60,48 +58,67 @@ impl Admission {
         pipeline: &Pipeline,
         is_passed_on: bool,
     ) -> Result<Admitted, ExchangeError> {
-        let refused = ExchangeError::Refused;
-        let was = pipeline.latest(&self.site.current()).cloned();
-        let was = was.ok_or_else(|| refused(Failure::NoRoute))?;
-        if let Some(breaker) = &was.breaker
-            && let BreakerState::Open(left) = breaker.state()
-        {
-            return Err(refused(Failure::put_aside(left)));
-        }
-        let permit = async {
-            if is_passed_on {
-                return was.bulkhead.acquire_in_chain(pipeline.permits()).await;
+        let was = {
+            let site = self.site.current();
+            let app = pipeline.latest(&site).ok_or(ExchangeError::Refused(Failure::NoRoute))?;
+            if let Some(breaker) = &app.deployment.breaker
+                && let BreakerState::Open(left) = breaker.state()
+            {
+                return Err(ExchangeError::Refused(Failure::put_aside(left)));
             }
-            let more = self.scarcity.is_held_up().then_some(self.min_rate).flatten();
-            let more = more.map_or(Duration::ZERO, |rate| rate.grace + CUT_WITHIN);
-            let stages = pipeline.limits().count();
-            let permit = was.bulkhead.acquire(pipeline.permits(), stages, more);
-            self.scarcity.wait_for(permit).await
+            // Most requests go through one component, and find an instance.
+            if pipeline.permits().is_none()
+                && let Some(permit) = app.bulkhead.try_acquire(None, 1)
+            {
+                return Ok(Admitted { _permit: permit, deployment: app.deployment.clone() });
+            }
+            app.clone()
         };
         let permit = tokio::select! {
             biased;
-            permit = permit => permit.map_err(|_| refused(Failure::AtLimit))?,
+            permit = self.permit(&was.bulkhead, pipeline, is_passed_on) => {
+                permit.map_err(|_| ExchangeError::Refused(Failure::AtLimit))?
+            }
             why = self.site.cut() => return Err(ExchangeError::Cut(why)),
         };
         // Now that it begins: what waited does not run on code that was replaced since.
         let site = self.site.current();
         let app = pipeline.latest(&site).unwrap_or(&was);
-        Ok(Admitted {
-            _permit: permit,
-            generation: app.generation.clone(),
-            config: app.manifest.clone(),
-            breaker: app.breaker.clone(),
-        })
+        Ok(Admitted { _permit: permit, deployment: app.deployment.clone() })
+    }
+
+    /// Waits for the permit that `bulkhead` gives to a request.
+    async fn permit(
+        &self,
+        bulkhead: &Bulkhead,
+        pipeline: &Pipeline,
+        is_passed_on: bool,
+    ) -> Result<InstancePermit, Full> {
+        if is_passed_on {
+            return bulkhead.acquire_in_chain(pipeline.permits()).await;
+        }
+        let more = self.scarcity.is_held_up().then_some(self.min_rate).flatten();
+        let more = more.map_or(Duration::ZERO, |rate| rate.grace + CUT_WITHIN);
+        let permit = bulkhead.acquire(pipeline.permits(), pipeline.length(), more);
+        self.scarcity.wait_for(permit).await
     }
 }
 
 impl Admitted {
+    /// The generation that serves.
+    pub(super) fn generation(&self) -> &Generation {
+        &self.deployment.generation
+    }
+
+    /// What the manifest says of it.
+    pub(super) fn config(&self) -> &ComponentConfig {
+        &self.deployment.manifest
+    }
+
     /// Counts a failure of the component, if it has a breaker.
     pub(super) fn count_failure(&self) {
-        if let Some(breaker) = &self.breaker
-            && breaker.count_failure()
-        {
-            warn!(component = %self.config.name, "component keeps failing and is put aside");
+        if self.deployment.count_failure() {
+            warn!(component = %self.config().name, "component keeps failing and is put aside");
         }
     }
 }

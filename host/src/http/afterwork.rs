@@ -41,7 +41,7 @@ impl Afterwork {
         let mut guard = self.0.guard(what);
         tokio::spawn(async move {
             let Remainder { mut running, mut unwanted, admitted, exchange, peer_fault } = rest;
-            let (generation, limit) = (&admitted.generation, admitted.config.limits.after);
+            let (generation, limit) = (admitted.generation(), admitted.config().limits.after);
             let work = poll_fn(|cx| {
                 if generation.cut_reason().is_some() {
                     return Poll::Pending;

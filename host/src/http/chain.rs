@@ -109,7 +109,7 @@ impl Origin {
 impl ChainLink {
     /// To pass on to the first one of `rest`.
     pub(super) fn new(onward: Arc<dyn Onward>, rest: Pipeline, origin: Origin) -> Self {
-        let downstream = Downstream::new(rest.limits().count());
+        let downstream = Downstream::new(rest.length());
         Self(Arc::new(Shared {
             onward,
             rest: Mutex::new(rest),

@@ -110,7 +110,7 @@ impl Exchange<'_> {
                 ChainLink::new(self.server.clone(), rest, origin)
             });
             if let Some(link) = &link
-                && pipeline.first().is_some_and(|plugin| plugin.fail == Fail::Open)
+                && pipeline.first().fail == Fail::Open
             {
                 request = link.keep(request);
             }
@@ -127,16 +127,16 @@ impl Exchange<'_> {
             };
             let left_out = link.filter(|_| whose.leaves_the_plugin_out());
             let Some((kept, rest)) = left_out.and_then(ChainLink::leave_out) else {
-                return self.refuse_stage(&error, is_plugin);
+                return self.refuse_stage(&error, is_plugin, Some(&pipeline.first().name));
             };
-            self.report(&error, error.failure(is_plugin));
-            let plugin = pipeline.first().map(|plugin| &*plugin.name);
+            let plugin = &*pipeline.first().name;
+            self.report(&error, error.failure(is_plugin), Some(plugin));
             info!(exchange = self.number(), plugin, "passed by: fail = open");
             request = kept;
             // What a plugin has wasted is not the time of the next one.
             began = Moment::now();
             pipeline = rest;
-            *self.info.server() = None;
+            self.info.set_generation(None);
         }
     }
 
@@ -152,9 +152,8 @@ impl Exchange<'_> {
         let admitted = self.server.admission.admit(pipeline, is_passed_on).await;
         let admitted = admitted.map_err(|error| self.blamed(error, Awaited::Guest))?;
         pipeline.arrive();
-        let Admitted { generation, config, .. } = &admitted;
-        *self.info.server() = Some((generation.component(), generation.number()));
-        let limits = &config.limits;
+        let (generation, limits) = (admitted.generation(), &admitted.config().limits);
+        self.info.set_generation(Some(generation.number()));
         let mut running = generation.start(request, link.map(ChainLink::handle));
         let total = limits.total.map(|total| began + total);
         let deadlines = Deadlines::new(&self.peer_fault, link.map(ChainLink::downstream), total);
@@ -162,7 +161,7 @@ impl Exchange<'_> {
         let head = tokio::select! {
             biased;
             head = self.head(&mut running, generation) => head,
-            why = generation.cut() => Err(ExchangeError::Cut(why)),
+            why = async { generation.cut().await } => Err(ExchangeError::Cut(why)),
             () = deadlines.head_is_late(limits.response_head) => {
                 Err(ExchangeError::Late(Deadline::Head))
             }
@@ -243,13 +242,18 @@ impl Exchange<'_> {
 
     /// The response to an exchange that no guest is to serve.
     pub(super) fn refuse(self, error: &ExchangeError) -> Response<ResponseBody> {
-        self.refuse_stage(error, false)
+        self.refuse_stage(error, false, None)
     }
 
-    /// The response to an exchange that has failed before its head was out.
-    fn refuse_stage(mut self, error: &ExchangeError, is_plugin: bool) -> Response<ResponseBody> {
+    /// The response to an exchange that has failed before its head was out, at this component if at any.
+    fn refuse_stage(
+        mut self,
+        error: &ExchangeError,
+        is_plugin: bool,
+        component: Option<&str>,
+    ) -> Response<ResponseBody> {
         let failure = error.failure(is_plugin);
-        self.report(error, failure);
+        self.report(error, failure, component);
         if error.is_cut() {
             self.guard.mark_cut();
         }
@@ -257,10 +261,9 @@ impl Exchange<'_> {
     }
 
     /// Writes the cause into the log, with what the peer is told.
-    fn report(&self, error: &ExchangeError, failure: Failure) {
+    fn report(&self, error: &ExchangeError, failure: Failure, component: Option<&str>) {
         let (exchange, info) = (self.number(), &self.info);
-        let (generation, component) = (info.generation(), info.component());
-        let component = component.as_deref();
+        let generation = info.generation();
         let status = failure.status().as_u16();
         match error {
             ExchangeError::Guest(why) => {

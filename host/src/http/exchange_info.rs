@@ -1,7 +1,7 @@
 //! What an exchange is called.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{Method, Request, Uri};
 
@@ -14,18 +14,15 @@ pub(super) struct ExchangeInfo {
     uri: Uri,
     /// Of which exchange it is a part, in a chain.
     pub(super) part_of: Option<u64>,
-    /// Once it has an instance: a request that waits for one may get one of a newer generation.
-    server: Mutex<Option<(Arc<str>, u64)>>,
+    /// The number of the generation, once it has an instance: a request that waits for one may get one of a
+    /// newer generation. 0 before that, which no generation has.
+    generation: AtomicU64,
 }
 
 impl ExchangeInfo {
     pub(super) fn new<B>(request: &Request<B>, part_of: Option<u64>) -> Self {
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        Self { method, uri, part_of, server: Mutex::default() }
-    }
-
-    pub(super) fn server(&self) -> MutexGuard<'_, Option<(Arc<str>, u64)>> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { method, uri, part_of, generation: AtomicU64::new(0) }
     }
 
     /// The number of its exchange: of the one around it, in a chain.
@@ -33,12 +30,14 @@ impl ExchangeInfo {
         self.part_of.unwrap_or_else(|| guard.id())
     }
 
-    pub(super) fn component(&self) -> Option<Arc<str>> {
-        self.server().as_ref().map(|(component, _)| component.clone())
+    /// It has an instance of this generation, or has lost the one that it had.
+    pub(super) fn set_generation(&self, generation: Option<u64>) {
+        self.generation.store(generation.unwrap_or(0), Ordering::Relaxed);
     }
 
+    /// The generation of its instance, if it has one.
     pub(super) fn generation(&self) -> Option<u64> {
-        self.server().as_ref().map(|(_, generation)| *generation)
+        Some(self.generation.load(Ordering::Relaxed)).filter(|generation| *generation != 0)
     }
 }
 

@@ -98,7 +98,7 @@ impl GuestWork {
         match self.running.poll_work(cx.unwrap_or(&mut noop)) {
             Poll::Ready(Ok(())) => self.guard,
             Poll::Ready(Err(why)) => {
-                log_failure(exchange, self.admitted.generation.name(), why, &self.peer_fault);
+                log_failure(exchange, self.admitted.generation().name(), why, &self.peer_fault);
                 self.guard
             }
             Poll::Pending => {
@@ -118,7 +118,7 @@ impl GuestWork {
     /// The message is broken: the guest ends here.
     fn break_off(mut self, error: ExchangeError, awaited: Awaited) -> ExchangeError {
         let (exchange, info) = (self.exchange(), &self.info);
-        let generation = &self.admitted.generation;
+        let generation = self.admitted.generation();
         let (component, generation) = (generation.name(), generation.number());
         let upload = self.peer_fault.fault();
         if blame(&error, upload, awaited).charges_the_component() {
@@ -150,7 +150,7 @@ impl GuestBody {
         idle_timeout: Duration,
         owed: Option<u64>,
     ) -> Self {
-        let room = work.admitted.config.limits.response_body;
+        let room = work.admitted.config().limits.response_body;
         Self {
             body,
             work: Some(work),
@@ -240,7 +240,7 @@ impl GuestBody {
 
     /// Waits until its time is up or it is cut; none once the guest is done. Holds nothing of it.
     pub(super) fn overdue(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
-        let cut = self.work.as_ref()?.admitted.generation.cut();
+        let cut = self.work.as_ref()?.admitted.generation().cut();
         let total = self.deadlines.total;
         Some(async move {
             let over = async {
@@ -259,7 +259,7 @@ impl GuestBody {
     /// Takes the next frame from the guest.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> PolledFrame<Bytes, ExchangeError> {
         let Some(work) = &mut self.work else { return Poll::Ready(None) };
-        if let Some(why) = work.admitted.generation.cut_reason() {
+        if let Some(why) = work.admitted.generation().cut_reason() {
             return self.fail(ExchangeError::Cut(why));
         }
         if self.deadlines.is_over() {
@@ -333,7 +333,7 @@ impl GuestBody {
         let Some(work) = self.work.take() else { return Poll::Ready(None) };
         // Of a chain, those behind may have been cut in this very poll: that comes before what it did to their
         // responses.
-        let error = work.admitted.generation.cut_reason().map_or(error, ExchangeError::Cut);
+        let error = work.admitted.generation().cut_reason().map_or(error, ExchangeError::Cut);
         Poll::Ready(Some(Err(work.break_off(error, awaited))))
     }
 
@@ -341,7 +341,7 @@ impl GuestBody {
     fn wait(&mut self, cx: &mut Context<'_>) -> PolledFrame<Bytes, ExchangeError> {
         let Some(work) = &self.work else { return Poll::Ready(None) };
         let timers = &mut self.timers;
-        let cut = timers.cut.get_or_insert_with(|| Box::pin(work.admitted.generation.cut()));
+        let cut = timers.cut.get_or_insert_with(|| Box::pin(work.admitted.generation().cut()));
         if let Poll::Ready(why) = cut.as_mut().poll(cx) {
             timers.cut = None;
             return self.fail(ExchangeError::Cut(why));
@@ -375,7 +375,7 @@ impl Drop for GuestBody {
         }
         let mut work = work;
         work.peer_fault.peer_is_gone();
-        if work.admitted.generation.cut_reason().is_some() {
+        if work.admitted.generation().cut_reason().is_some() {
             work.guard.mark_cut();
         }
         debug!(exchange = work.exchange(), "peer gone before the end: {}", work.info);

@@ -4,31 +4,34 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use host_manifest::routes::RouteMatch;
-use host_manifest::{ComponentConfig, ComponentLimits, Route};
+use host_manifest::{ComponentConfig, ComponentLimits};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
 
 use super::failure::Failure;
 use super::validate::other_readings;
-use crate::site::{App, ChainPermits, RouteTarget, Site};
+use crate::site::{App, ChainPermits, RouteTarget, RoutesEdition, Site};
 
 /// The components that a request goes through: plugins, then the one that is to answer.
 #[derive(Clone, Debug)]
 pub(super) struct Pipeline {
-    stages: VecDeque<Stage>,
-    routes: Arc<[Route]>,
+    first: Stage,
+    /// Most pipelines have one stage, and nothing is allocated for them.
+    behind: VecDeque<Stage>,
+    routes: RoutesEdition,
     /// What the last one does not see of the path.
     strip: Option<Arc<str>>,
-    permits: ChainPermits,
+    /// None where there is one stage only.
+    permits: Option<ChainPermits>,
 }
 
 /// One of them.
 #[derive(Clone, Debug)]
-struct Stage {
-    config: Arc<ComponentConfig>,
-    /// As it was when the request was routed: one that is removed meanwhile serves it yet. None once
-    /// the request is there: only its exchange may hold a generation.
-    app: Option<Arc<App>>,
+enum Stage {
+    /// As it was when the request was routed: one that is removed meanwhile serves it yet.
+    Routed(Arc<App>),
+    /// The request is there, or none waits on it any more: only an exchange on it may hold a generation.
+    Released(Arc<ComponentConfig>),
 }
 
 /// Why no component is to serve a request.
@@ -59,70 +62,87 @@ impl Pipeline {
 
     /// None where the site lacks one of them, which a checked manifest does not.
     fn new(site: &Site, target: &RouteTarget) -> Option<Self> {
-        let names = target.chain.iter().chain([&target.component]);
-        let stage = |name: &Arc<str>| {
-            let app = site.app(name)?;
-            Some(Stage { config: app.manifest.clone(), app: Some(app.clone()) })
-        };
-        let stages: Option<VecDeque<_>> = names.map(stage).collect();
-        let (routes, strip) = (site.routes().clone(), target.strip.clone());
-        let stages = stages.filter(|stages| !stages.is_empty())?;
-        Some(Self { stages, routes, strip, permits: ChainPermits::default() })
+        let stage = |name: &Arc<str>| site.app(name).cloned().map(Stage::Routed);
+        let mut names = target.chain.iter().chain([&target.component]);
+        let first = stage(names.next()?)?;
+        let behind: VecDeque<_> = names.map(stage).collect::<Option<_>>()?;
+        let (routes, strip) = (site.edition(), target.strip.clone());
+        let permits = (!behind.is_empty()).then(ChainPermits::default);
+        Some(Self { first, behind, routes, strip, permits })
     }
 
     /// Whose turn it is, as the manifest had it when the request was routed.
-    pub(super) fn first(&self) -> Option<&ComponentConfig> {
-        self.stages.front().map(|stage| &*stage.config)
+    pub(super) fn first(&self) -> &ComponentConfig {
+        self.first.config()
     }
 
     /// Whose turn it is, in the site that is served now.
     pub(super) fn latest<'a>(&'a self, site: &'a Site) -> Option<&'a Arc<App>> {
-        let stage = self.stages.front()?;
-        match &stage.app {
-            Some(app) => Some(site.latest(app, &self.routes)),
-            None => site.app(&stage.config.name),
+        match &self.first {
+            Stage::Routed(app) => Some(site.latest(app, self.routes)),
+            Stage::Released(config) => site.app(&config.name),
         }
     }
 
     /// No request waits on it any more: the components are looked up anew for the next one.
     pub(super) fn let_go(&mut self) {
-        self.stages.iter_mut().for_each(|stage| stage.app = None);
+        self.first.release();
+        self.behind.iter_mut().for_each(Stage::release);
     }
 
     /// The first stage has the request.
     pub(super) fn arrive(&mut self) {
-        if let Some(stage) = self.stages.front_mut() {
-            stage.app = None;
-        }
+        self.first.release();
+    }
+
+    /// How many stages there are from here on.
+    pub(super) fn length(&self) -> usize {
+        1 + self.behind.len()
     }
 
     /// The limits of each stage from here on.
     pub(super) fn limits(&self) -> impl Iterator<Item = &ComponentLimits> {
-        self.stages.iter().map(|stage| &stage.config.limits)
+        let stages = [&self.first].into_iter().chain(&self.behind);
+        stages.map(|stage| &stage.config().limits)
     }
 
-    /// The instances that its first one has taken for those behind it. The same from there on.
-    pub(super) fn permits(&self) -> &ChainPermits {
-        &self.permits
+    /// The instances that its first one has taken for those behind it. The same from there on. None where there
+    /// never was one behind it.
+    pub(super) fn permits(&self) -> Option<&ChainPermits> {
+        self.permits.as_ref()
     }
 
     /// What comes after, unless this is the last one.
     pub(super) fn rest(&self) -> Option<Self> {
-        // Most pipelines have one stage, and nothing is copied for them.
-        if self.stages.len() < 2 {
-            return None;
-        }
-        let stages = self.stages.iter().skip(1).cloned().collect();
-        let (routes, strip) = (self.routes.clone(), self.strip.clone());
-        Some(Self { stages, routes, strip, permits: self.permits.clone() })
+        let mut behind = self.behind.clone();
+        let first = behind.pop_front()?;
+        let (routes, strip) = (self.routes, self.strip.clone());
+        Some(Self { first, behind, routes, strip, permits: self.permits.clone() })
     }
 
     /// The request as the first stage sees it: the last one of a route that strips its prefix sees none.
     pub(super) fn stripped<B>(&self, mut request: Request<B>) -> Request<B> {
-        if let (Some(prefix), 1) = (&self.strip, self.stages.len()) {
+        if let Some(prefix) = &self.strip
+            && self.behind.is_empty()
+        {
             strip(request.uri_mut(), prefix);
         }
         request
+    }
+}
+
+impl Stage {
+    fn config(&self) -> &Arc<ComponentConfig> {
+        match self {
+            Self::Routed(app) => &app.manifest,
+            Self::Released(config) => config,
+        }
+    }
+
+    fn release(&mut self) {
+        if let Self::Routed(app) = self {
+            *self = Self::Released(app.manifest.clone());
+        }
     }
 }
 

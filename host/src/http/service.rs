@@ -98,7 +98,7 @@ impl Exchanges {
             let request = upload::receive(request, &limits, &exchange.peer_fault);
             return exchange.serve(request, began, pipeline).await;
         }
-        let total = pipeline.first().and_then(|first| first.limits.total);
+        let total = pipeline.first().limits.total;
         // A request without its body holds nothing of a component, and is routed when all of it is here.
         drop(pipeline);
         let (request, upload) = UploadBody::new(request, &limits, &exchange.peer_fault);

@@ -65,8 +65,8 @@ pub(super) fn site_builder(
 pub(super) async fn load_site(builder: &SiteBuilder, loader: &Arc<Loader>) -> anyhow::Result<Site> {
     let site = builder.build(loader).await?;
     for app in site.apps() {
-        let (component, kind) = (app.generation.name(), app.generation.kind());
-        info!(component, %kind, generation = app.generation.number(), "component is ready");
+        let (component, kind) = (app.generation().name(), app.generation().kind());
+        info!(component, %kind, generation = app.generation().number(), "component is ready");
     }
     Ok(site)
 }

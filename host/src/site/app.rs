@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use host_manifest::{ComponentConfig, ComponentLimits, Stamp};
-use tokio::sync::Semaphore;
 
 use super::breaker::CircuitBreaker;
 use super::bulkhead::Bulkhead;
+use super::permits::Permits;
 use crate::component::{Generation, Settings, Source};
 
 /// One component as it is served: its current generation, and what bounds it.
@@ -20,12 +20,22 @@ pub struct App {
     /// The file that a reload reads.
     pub(super) source: WatchedSource,
     /// What exchanges run on.
-    pub generation: Arc<Generation>,
+    pub deployment: Arc<Deployment>,
     /// How many instances run at once. All generations of the component share it.
     pub bulkhead: Arc<Bulkhead>,
+}
+
+/// What an exchange runs on: a generation with what belongs to it. Each exchange holds it by one handle, and
+/// so does the site: it is gone with the last of them, and the handles tell how many are on it.
+#[derive(Debug)]
+pub struct Deployment {
+    /// What the manifest says of the component.
+    pub manifest: Arc<ComponentConfig>,
+    /// The code, with its limits and grants.
+    pub generation: Generation,
     /// Refuses requests for a while when the component keeps failing. Each generation has its own:
     /// failures of another one, or of work that still ends on that one, do not count against it.
-    pub breaker: Option<Arc<CircuitBreaker>>,
+    pub breaker: Option<CircuitBreaker>,
 }
 
 /// The file that a reload reads for a component, as it was when it was last read for that. It need not
@@ -54,8 +64,8 @@ impl App {
         manifest: Arc<ComponentConfig>,
         settings: Arc<Settings>,
         source: WatchedSource,
-        generation: Arc<Generation>,
-        total: &Arc<Semaphore>,
+        generation: Generation,
+        total: &Arc<Permits>,
         before: Option<&Self>,
     ) -> Self {
         let bounds = |limits: &ComponentLimits| (limits.instances, limits.queue, limits.queue_wait);
@@ -64,18 +74,20 @@ impl App {
             Some(before) if bounds(before.limits()) == wanted => before.bulkhead.clone(),
             _ => Arc::new(Bulkhead::new(wanted.0, wanted.1, wanted.2, total.clone())),
         };
-        let breaker = closed_breaker(&manifest);
-        Self { manifest, settings, source, generation, bulkhead, breaker }
+        let deployment = Deployment::new(manifest.clone(), generation);
+        Self { manifest, settings, source, deployment, bulkhead }
     }
 
     /// The same component on another generation.
-    pub(super) fn with_generation(
-        &self,
-        generation: Arc<Generation>,
-        source: WatchedSource,
-    ) -> Self {
-        let breaker = closed_breaker(&self.manifest);
-        Self { source, generation, breaker, ..self.clone() }
+    pub(super) fn with_generation(&self, generation: Generation, source: WatchedSource) -> Self {
+        let deployment = Deployment::new(self.manifest.clone(), generation);
+        Self { source, deployment, ..self.clone() }
+    }
+
+    /// Its current generation.
+    #[must_use]
+    pub fn generation(&self) -> &Generation {
+        &self.deployment.generation
     }
 
     /// What it may use.
@@ -85,7 +97,15 @@ impl App {
     }
 }
 
-/// A breaker without failures, if the manifest asks for one.
-fn closed_breaker(manifest: &ComponentConfig) -> Option<Arc<CircuitBreaker>> {
-    manifest.breaker.map(|rule| Arc::new(CircuitBreaker::new(rule)))
+impl Deployment {
+    /// Of a generation that has not failed yet: its breaker, if the manifest asks for one, is closed.
+    fn new(manifest: Arc<ComponentConfig>, generation: Generation) -> Arc<Self> {
+        let breaker = manifest.breaker.map(CircuitBreaker::new);
+        Arc::new(Self { manifest, generation, breaker })
+    }
+
+    /// Counts a failure of the component, if it has a breaker. True if that puts it aside.
+    pub fn count_failure(&self) -> bool {
+        self.breaker.as_ref().is_some_and(CircuitBreaker::count_failure)
+    }
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use host_manifest::{ComponentConfig, Manifest, Stamp};
-use tokio::sync::Semaphore;
 
 use super::app::{App, WatchedSource};
+use super::permits::Permits;
 use super::slot::Site;
 use crate::component::{Blueprint, Loader, Rejected, Settings, Step, Unmade, Urgency, Wanted};
 
@@ -25,7 +25,7 @@ pub struct SiteBuilder {
     pub(super) first: Manifest,
     provision: Arc<Provision>,
     /// Instances of all components together.
-    total: Arc<Semaphore>,
+    total: Arc<Permits>,
     file: Option<ManifestFile>,
 }
 
@@ -50,7 +50,7 @@ impl SiteBuilder {
         manifest: Manifest,
         provision: impl Fn(&ComponentConfig) -> Result<Settings, String> + Send + Sync + 'static,
     ) -> Self {
-        let total = Arc::new(Semaphore::new(manifest.total.instances));
+        let total = Arc::new(Permits::new(manifest.total.instances));
         Self { first: manifest, provision: Arc::new(Box::new(provision)), total, file: None }
     }
 
@@ -196,7 +196,7 @@ impl SiteBuilder {
     ) -> Result<App, Rejected> {
         let LoadedComponent { component, settings, source, blueprint, same_entry } = next;
         let proven = loader.prove(blueprint).await;
-        let generation = Arc::new(proven.map_err(|why| self.named(&component, why))?);
+        let generation = proven.map_err(|why| self.named(&component, why))?;
         Ok(match before {
             Some(before) if same_entry => before.with_generation(generation, source),
             before => {

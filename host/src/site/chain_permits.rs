@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use tokio::sync::OwnedSemaphorePermit;
+use super::permits::Permit;
 
 /// Permits out of the total, kept for the components behind the first one of a chain. An exchange takes
 /// the permits for its whole chain at once, and each component behind the first takes its own from
@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 #[derive(Clone, Debug, Default)]
 pub struct ChainPermits(Arc<Mutex<Kept>>);
 
-type Kept = Option<OwnedSemaphorePermit>;
+type Kept = Option<Permit>;
 
 /// The right to one instance out of the total. Dropping it gives it back to the chain that it came
 /// from, or to the total if that chain is gone.
@@ -26,7 +26,7 @@ fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn put(kept: &Mutex<Kept>, more: OwnedSemaphorePermit) {
+fn put(kept: &Mutex<Kept>, more: Permit) {
     match &mut *lock(kept) {
         // All are of the one total of the process.
         Some(kept) => kept.merge(more),
@@ -37,24 +37,24 @@ fn put(kept: &Mutex<Kept>, more: OwnedSemaphorePermit) {
 impl ChainPermits {
     /// One of the permits that are kept, if there is any.
     pub(super) fn take(&self) -> Option<TotalPermit> {
-        let permit = lock(&self.0).as_mut()?.split(1)?;
+        let mut kept = lock(&self.0);
+        let permit = match kept.as_mut()?.split(1) {
+            Some(one) => one,
+            None => kept.take()?,
+        };
         Some(TotalPermit { permit: Some(permit), chain: Arc::downgrade(&self.0) })
-    }
-
-    /// Keeps all of `permits` but one, and returns that one.
-    pub(super) fn keep_rest(&self, mut permits: OwnedSemaphorePermit) -> TotalPermit {
-        let rest = permits.num_permits().saturating_sub(1);
-        if let (1.., Some(rest)) = (rest, permits.split(rest)) {
-            put(&self.0, rest);
-        }
-        TotalPermit::without_chain(permits)
     }
 }
 
 impl TotalPermit {
-    /// A permit that goes back to the total itself.
-    pub(super) fn without_chain(permit: OwnedSemaphorePermit) -> Self {
-        Self { permit: Some(permit), chain: Weak::new() }
+    /// One of `permits`, which goes back to the total itself. The rest is for those behind, in `chain`.
+    pub(super) fn first_of(mut permits: Permit, chain: Option<&ChainPermits>) -> Self {
+        if let Some(chain) = chain
+            && let Some(rest) = permits.split(permits.number() - 1)
+        {
+            put(&chain.0, rest);
+        }
+        Self { permit: Some(permits), chain: Weak::new() }
     }
 }
 

@@ -179,8 +179,8 @@ impl SiteBuilder {
             if only_changed && app.source.digest == watched.digest {
                 return Ok(Diff::Nothing);
             }
-            let serves = app.generation.digest() == source.digest()
-                && app.generation.path() == component.source;
+            let serves = app.generation().digest() == source.digest()
+                && app.generation().path() == component.source;
             if serves {
                 return Ok(Diff::SourceRead(watched));
             }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::app::Deployment;
 use super::slot::{Site, Slot};
 use crate::component::{CutReason, Generation, KeptCode, Kind, Retirement};
 
@@ -84,7 +85,7 @@ struct Previous {
 #[derive(Clone, Debug)]
 struct Retired {
     component: Arc<str>,
-    generation: Weak<Generation>,
+    deployment: Weak<Deployment>,
     info: GenerationInfo,
     gone: CancellationToken,
 }
@@ -119,14 +120,14 @@ impl RetiredGenerations {
         let mut leaving = Vec::new();
         for app in old.apps() {
             let name = &app.manifest.name;
-            let stays = now.app(name).map(|app| &app.generation);
-            if stays.is_some_and(|stays| Arc::ptr_eq(stays, &app.generation)) {
+            let stays = now.app(name).map(|app| &app.deployment);
+            if stays.is_some_and(|stays| Arc::ptr_eq(stays, &app.deployment)) {
                 continue;
             }
-            let retired = Retired::new(name, &app.generation, deadline);
+            let retired = Retired::new(name, &app.deployment, deadline);
             // Other limits on the same code are nothing to go back to.
-            if stays.is_some_and(|stays| stays.digest() != app.generation.digest()) {
-                let kept = app.generation.blueprint().kept();
+            if stays.is_some_and(|stays| stays.generation.digest() != app.generation().digest()) {
+                let kept = app.generation().blueprint().kept();
                 let info = GenerationInfo { deadline: None, ..retired.info.clone() };
                 list.previous.insert(name.clone(), Previous { kept, info });
             }
@@ -148,7 +149,7 @@ impl RetiredGenerations {
     /// still runs.
     fn take_excess(&self) -> Vec<Retired> {
         let mut list = self.lock();
-        list.retired.retain(|retired| retired.generation.strong_count() > 0);
+        list.retired.retain(|retired| retired.deployment.strong_count() > 0);
         let mut count_by_component: BTreeMap<Arc<str>, usize> = BTreeMap::new();
         let mut excess = Vec::new();
         // From the newest on.
@@ -191,13 +192,13 @@ impl RetiredGenerations {
         let mut infos: Vec<GenerationInfo> = Vec::new();
         for app in slot.current().apps() {
             // One is the site's own.
-            let in_flight = Arc::strong_count(&app.generation).saturating_sub(1);
-            infos.push(info_of(&app.generation, GenerationRole::Current, in_flight));
+            let in_flight = Arc::strong_count(&app.deployment).saturating_sub(1);
+            infos.push(info_of(app.generation(), GenerationRole::Current, in_flight));
         }
         let is_previous =
             |number: u64| list.previous.values().any(|previous| previous.info.number == number);
         for retired in &list.retired {
-            let in_flight = retired.generation.strong_count();
+            let in_flight = retired.deployment.strong_count();
             if in_flight > 0 {
                 let role = if is_previous(retired.info.number) {
                     GenerationRole::Previous
@@ -220,7 +221,7 @@ impl RetiredGenerations {
 impl List {
     /// A generation that comes while the process drains ends with it.
     fn tell_of_the_stop(&self, next: &Site) {
-        for retirement in next.apps().map(|app| app.generation.retirement()) {
+        for retirement in next.apps().map(|app| app.generation().retirement()) {
             if let Some(deadline) = self.process_deadline {
                 retirement.end_by(deadline);
             }
@@ -233,10 +234,10 @@ impl List {
     /// Decides about every generation that there is.
     fn for_each_retirement(&self, slot: &Slot, decide: impl Fn(&Retirement)) {
         for app in slot.current().apps() {
-            decide(app.generation.retirement());
+            decide(app.generation().retirement());
         }
-        for generation in self.retired.iter().filter_map(|retired| retired.generation.upgrade()) {
-            decide(generation.retirement());
+        for retired in self.retired.iter().filter_map(|retired| retired.deployment.upgrade()) {
+            decide(retired.generation.retirement());
         }
     }
 }
@@ -257,11 +258,12 @@ fn info_of(generation: &Generation, role: GenerationRole, in_flight: usize) -> G
 
 impl Retired {
     /// Decides the end of a generation that has been replaced.
-    fn new(component: &Arc<str>, generation: &Arc<Generation>, deadline: Instant) -> Self {
+    fn new(component: &Arc<str>, deployment: &Arc<Deployment>, deadline: Instant) -> Self {
+        let generation = &deployment.generation;
         generation.retirement().end_by(deadline);
         Self {
             component: component.clone(),
-            generation: Arc::downgrade(generation),
+            deployment: Arc::downgrade(deployment),
             info: info_of(generation, GenerationRole::Previous, 0),
             gone: generation.gone(),
         }
@@ -281,10 +283,10 @@ impl Retired {
     }
 
     fn cut(&self, why: &str) {
-        if let Some(generation) = self.generation.upgrade() {
-            let in_flight = Arc::strong_count(&generation).saturating_sub(1);
+        if let Some(deployment) = self.deployment.upgrade() {
+            let in_flight = Arc::strong_count(&deployment).saturating_sub(1);
             warn!(generation = self.info.number, in_flight, why, "retired generation is cut");
-            generation.retirement().cut(CutReason::Retired);
+            deployment.generation.retirement().cut(CutReason::Retired);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use host_manifest::Route;
@@ -19,6 +20,18 @@ pub struct Site {
     table: Arc<RouteTable<RouteTarget>>,
     /// As the manifest has them.
     routes: Arc<[Route]>,
+    edition: RoutesEdition,
+}
+
+/// Which routes: those of another manifest have another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoutesEdition(u64);
+
+impl RoutesEdition {
+    fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Where a route leads.
@@ -35,12 +48,14 @@ pub struct RouteTarget {
 impl Site {
     /// These components and these routes.
     pub(super) fn new(apps: impl IntoIterator<Item = Arc<App>>, routes: &[Route]) -> Self {
-        Self { apps: by_name(apps), table: Arc::new(table(routes)), routes: routes.into() }
+        let table = Arc::new(table(routes));
+        Self { apps: by_name(apps), table, routes: routes.into(), edition: RoutesEdition::next() }
     }
 
     /// These components, with the routes of this site.
     pub(super) fn with_apps(&self, apps: impl IntoIterator<Item = Arc<App>>) -> Self {
-        Self { apps: by_name(apps), table: self.table.clone(), routes: self.routes.clone() }
+        let (table, routes) = (self.table.clone(), self.routes.clone());
+        Self { apps: by_name(apps), table, routes, edition: self.edition }
     }
 
     /// The same routes with one component changed.
@@ -60,19 +75,25 @@ impl Site {
         self.apps.values()
     }
 
-    /// The version that serves a request which was routed to `app`, by `routes`, before it had to
-    /// wait. That is the component's latest version; if routes have changed since, or the component
-    /// was removed, it is `app` itself.
+    /// The version that serves a request which was routed to `app`, by routes of this edition, before
+    /// it had to wait. That is the component's latest version; if routes have changed since, or the
+    /// component was removed, it is `app` itself.
     #[must_use]
-    pub fn latest<'a>(&'a self, app: &'a Arc<App>, routes: &Arc<[Route]>) -> &'a Arc<App> {
-        let same = Arc::ptr_eq(&self.routes, routes);
+    pub fn latest<'a>(&'a self, app: &'a Arc<App>, edition: RoutesEdition) -> &'a Arc<App> {
+        let same = self.edition == edition;
         self.app(&app.manifest.name).filter(|_| same).unwrap_or(app)
     }
 
-    /// The routes in force. Compare them by pointer.
+    /// The routes in force.
     #[must_use]
     pub fn routes(&self) -> &Arc<[Route]> {
         &self.routes
+    }
+
+    /// Which routes these are.
+    #[must_use]
+    pub fn edition(&self) -> RoutesEdition {
+        self.edition
     }
 
     /// Where a request goes: by its host without port, its path without query, and its method.

@@ -48,8 +48,8 @@ impl SwapTarget {
             manifest: app.manifest.clone(),
             settings: app.settings.clone(),
             source: app.source.clone(),
-            digest: app.generation.digest().clone(),
-            number: app.generation.number(),
+            digest: app.generation().digest().clone(),
+            number: app.generation().number(),
         })
     }
 

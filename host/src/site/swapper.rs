@@ -233,7 +233,7 @@ impl Swapper {
         let current = self.context.slot.current();
         // Changes are serial, and this is the one: what was there a moment ago is there still.
         let site = match current.app(&target.manifest.name) {
-            Some(app) => current.with_app(app.with_generation(Arc::new(next), source)),
+            Some(app) => current.with_app(app.with_generation(next, source)),
             None => return SwapOutcome::Unchanged { generation: target.number },
         };
         drop(current);
