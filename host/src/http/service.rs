@@ -24,17 +24,28 @@ use super::pipeline::{Pipeline, Unrouted};
 use super::prefetch::Prefetch;
 use super::response_body::ResponseBody;
 use super::upload::{self, UploadBody, UploadLimits, declared_length};
-use super::validate::{self, Checked};
+use super::validate::{self, Checked, KnownHost};
 use crate::component::{Hops, WasiBody};
 use crate::date;
 use crate::site::Slot;
 
-/// Serves exchanges: the service that the network is handed. Cloning gives another handle.
-#[derive(Clone, Debug)]
-pub struct Exchanges(Arc<Inner>);
-
+/// Serves exchanges: the service that the network is handed. Cloning gives another handle, for another
+/// connection.
 #[derive(Debug)]
-struct Inner {
+pub struct Exchanges {
+    shared: Arc<Shared>,
+    host: KnownHost,
+}
+
+impl Clone for Exchanges {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), host: KnownHost::default() }
+    }
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Shared {
     server: Arc<Server>,
     exchanges: Tracker,
     terms: Terms,
@@ -68,7 +79,8 @@ impl Exchanges {
         let admission = Admission::new(site, scarcity, terms.min_rate);
         let server = Arc::new(Server::new(admission, Afterwork::new(afterwork)));
         let prefetch = Prefetch::new(terms.prefetch);
-        Self(Arc::new(Inner { server, exchanges, terms, prefetch }))
+        let shared = Arc::new(Shared { server, exchanges, terms, prefetch });
+        Self { shared, host: KnownHost::default() }
     }
 
     async fn respond(
@@ -77,24 +89,25 @@ impl Exchanges {
         arrived: Instant,
     ) -> Response<ResponseBody> {
         let hops = Hops::take(request.headers_mut());
-        let pipeline = match self.0.check(&mut request, &hops) {
+        let shared = &*self.shared;
+        let pipeline = match shared.check(&mut request, &hops, &self.host) {
             Ok(pipeline) => pipeline,
             Err(refusal) => return upload::turn_away(request, *refusal),
         };
         hops.keep(&mut request);
         let info = Arc::new(ExchangeInfo::new(&request, None));
-        let guard = self.0.exchanges.guard_since(info.clone(), arrived);
+        let guard = shared.exchanges.guard_since(info.clone(), arrived);
         let (began, peer_fault) = (Moment::at(arrived), PeerFault::default());
-        let exchange = Exchange { server: &self.0.server, guard, info, peer_fault };
-        let mut limits = UploadLimits::for_pipeline(&pipeline, self.0.terms.min_rate);
+        let exchange = Exchange { server: &shared.server, guard, info, peer_fault };
+        let mut limits = UploadLimits::for_pipeline(&pipeline, shared.terms.min_rate);
         if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
             return exchange.refuse(&ExchangeError::Refused(Failure::BodyTooLarge));
         }
-        if !self.0.prefetch.takes(&request) {
+        if !shared.prefetch.takes(&request) {
             // A client that announces no length, or asks first, may wait for an answer: it is not slow.
             let headers = request.headers();
             let announced = declared_length(headers).is_some() && !headers.contains_key(EXPECT);
-            limits.scarcity = announced.then(|| self.0.server.admission.scarcity().clone());
+            limits.scarcity = announced.then(|| shared.server.admission.scarcity().clone());
             let request = upload::receive(request, &limits, &exchange.peer_fault);
             return exchange.serve(request, began, pipeline).await;
         }
@@ -102,25 +115,26 @@ impl Exchanges {
         // A request without its body holds nothing of a component, and is routed when all of it is here.
         drop(pipeline);
         let (request, upload) = UploadBody::new(request, &limits, &exchange.peer_fault);
-        let request = match self.0.read(upload, total, &exchange.peer_fault).await {
+        let request = match shared.read(upload, total, &exchange.peer_fault).await {
             Ok(body) => request.map(|()| body),
             Err(error) => return exchange.refuse(&error),
         };
-        match self.0.route(&request) {
+        match shared.route(&request) {
             Ok(pipeline) => exchange.serve(request, began, pipeline).await,
             Err(refusal) => *refusal,
         }
     }
 }
 
-impl Inner {
+impl Shared {
     /// The pipeline of a request that is fit for a guest, or the response of the host.
     fn check(
         &self,
         request: &mut Request<RequestBody>,
         hops: &Hops,
+        host: &KnownHost,
     ) -> Result<Pipeline, Box<Response<ResponseBody>>> {
-        match validate::check(request, self.terms.headers) {
+        match validate::check(request, self.terms.headers, host) {
             Ok(Checked::Pass) if hops.are_too_many() => {
                 Err(Box::new(error_response(Failure::Loop)))
             }

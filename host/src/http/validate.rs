@@ -3,6 +3,7 @@
 //! Requests that two servers on the way could read in two ways are refused (RFC 9112 §11.2).
 
 use std::net::Ipv6Addr;
+use std::sync::OnceLock;
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
@@ -33,10 +34,20 @@ pub(super) enum Checked {
     ServerOptions,
 }
 
+/// The host that the first request of a connection named. Most of its requests name the same one, which is
+/// read once then.
+#[derive(Debug, Default)]
+pub(super) struct KnownHost(OnceLock<Authority>);
+
 /// Checks a request and makes its URI absolute, so that guests see scheme and authority.
 ///
-/// `headers` is the most that a request may have: hyper makes sure of it for HTTP/1 only.
-pub(super) fn check<B>(request: &mut Request<B>, headers: usize) -> Result<Checked, Failure> {
+/// `headers` is the most that a request may have: hyper makes sure of it for HTTP/1 only. `known` is what its
+/// connection knows.
+pub(super) fn check<B>(
+    request: &mut Request<B>,
+    headers: usize,
+    known: &KnownHost,
+) -> Result<Checked, Failure> {
     if request.version() == Version::HTTP_2 {
         check_values(request.headers())?;
         join_cookies(request.headers_mut());
@@ -51,7 +62,7 @@ pub(super) fn check<B>(request: &mut Request<B>, headers: usize) -> Result<Check
         return Err(Failure::Method);
     }
     check_framing(request)?;
-    let authority = authority(request)?;
+    let authority = authority(request, known)?;
     let Some(path) = path(request)? else { return Ok(Checked::ServerOptions) };
     let uri = Uri::builder()
         .scheme(Scheme::HTTP)
@@ -123,8 +134,8 @@ fn check_framing<B>(request: &Request<B>) -> Result<(), Failure> {
 }
 
 /// The one authority that all parts of the request agree on (RFC 9112 §3.2, RFC 9113 §8.3.1).
-fn authority<B>(request: &Request<B>) -> Result<Authority, Failure> {
-    let host = host(request.headers())?;
+fn authority<B>(request: &Request<B>, known: &KnownHost) -> Result<Authority, Failure> {
+    let host = host(request.headers(), known)?;
     let target = request
         .uri()
         .authority()
@@ -143,14 +154,25 @@ fn authority<B>(request: &Request<B>) -> Result<Authority, Failure> {
     }
 }
 
-fn host(headers: &HeaderMap) -> Result<Option<Authority>, Failure> {
+fn host(headers: &HeaderMap, known: &KnownHost) -> Result<Option<Authority>, Failure> {
     let mut hosts = headers.get_all(HOST).iter();
     let Some(host) = hosts.next() else { return Ok(None) };
     if hosts.next().is_some() {
         return Err(Failure::Malformed("more than one host\n"));
     }
-    let host = host.to_str().ok().and_then(host_and_port);
-    host.map(Some).ok_or(Failure::Malformed("bad host\n"))
+    known.read(host).map(Some).ok_or(Failure::Malformed("bad host\n"))
+}
+
+impl KnownHost {
+    fn read(&self, host: &HeaderValue) -> Option<Authority> {
+        let known = self.0.get().filter(|known| known.as_str().as_bytes() == host.as_bytes());
+        known.cloned().or_else(|| {
+            let host = host_and_port(host.to_str().ok()?)?;
+            // The first one stays.
+            self.0.set(host.clone()).ok();
+            Some(host)
+        })
+    }
 }
 
 /// Host and optional port (RFC 9110 §7.2); no user, not nothing, and not longer than a name can be. A
