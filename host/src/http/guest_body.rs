@@ -256,7 +256,7 @@ impl GuestBody {
         })
     }
 
-    /// Takes the next frame from the guest.
+    /// Takes the next frame from the guest, which is driven only if there is none yet.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> PolledFrame<Bytes, ExchangeError> {
         let Some(work) = &mut self.work else { return Poll::Ready(None) };
         if let Some(why) = work.admitted.generation().cut_reason() {
@@ -265,20 +265,21 @@ impl GuestBody {
         if self.deadlines.is_over() {
             return self.fail(ExchangeError::Late(Deadline::Total));
         }
-        let worked = work.running.poll_work(cx);
+        let mut worked = None;
         for _ in 0..EMPTY_FRAMES {
-            match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
+            match (Pin::new(&mut self.body).poll_frame(cx), worked.take()) {
+                (Poll::Ready(Some(Ok(frame))), _) => {
                     if frame.data_ref().is_some_and(Bytes::is_empty) {
                         continue;
                     }
                     return self.take(frame);
                 }
-                Poll::Ready(Some(Err(why))) => {
+                (Poll::Ready(Some(Err(why))), _) => {
                     return self.fail(ExchangeError::BodyBroken(format!("{why:?}")));
                 }
-                Poll::Ready(None) => return self.end(cx, worked),
-                Poll::Pending => {
+                (Poll::Ready(None), _) => return self.end(cx),
+                (Poll::Pending, None) => worked = Some(work.running.poll_work(cx)),
+                (Poll::Pending, Some(worked)) => {
                     return match work.running.poll_answered(worked) {
                         Poll::Ready(Err(why)) => self.fail(ExchangeError::Guest(why)),
                         Poll::Ready(Ok(())) => {
@@ -307,17 +308,9 @@ impl GuestBody {
     }
 
     /// The guest's end of the body is closed. Only a guest that has not failed closed it itself.
-    fn end(
-        &mut self,
-        cx: &mut Context<'_>,
-        worked: Poll<Result<(), GuestFailure>>,
-    ) -> PolledFrame<Bytes, ExchangeError> {
-        let worked = match (&mut self.work, worked) {
-            // An instance that others share runs in another task: it may have been lost since.
-            (Some(work), Poll::Pending) => work.running.poll_work(cx),
-            (_, worked) => worked,
-        };
-        if let Poll::Ready(Err(why)) = worked {
+    fn end(&mut self, cx: &mut Context<'_>) -> PolledFrame<Bytes, ExchangeError> {
+        let Some(work) = &mut self.work else { return Poll::Ready(None) };
+        if let Poll::Ready(Err(why)) = work.running.poll_work(cx) {
             return self.fail(ExchangeError::Guest(why));
         }
         if let Some(work) = self.work.take() {
