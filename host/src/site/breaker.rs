@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use tokio::time::Instant;
 /// Counts the failures of one generation of a component.
 pub struct CircuitBreaker {
     rule: host_manifest::BreakerConfig,
+    /// Whether there is a moment until which it is open. Each request asks, and takes no lock as long as there
+    /// is none.
+    is_open: AtomicBool,
     counts: Mutex<Counts>,
 }
 
@@ -33,18 +37,22 @@ impl CircuitBreaker {
     /// A closed breaker.
     #[must_use]
     pub fn new(rule: host_manifest::BreakerConfig) -> Self {
-        Self { rule, counts: Mutex::default() }
+        Self { rule, is_open: AtomicBool::new(false), counts: Mutex::default() }
     }
 
     /// Whether requests pass. After the pause they do again, and failures count anew.
     #[must_use]
     pub fn state(&self) -> BreakerState {
+        if !self.is_open.load(Ordering::Acquire) {
+            return BreakerState::Closed;
+        }
         let mut counts = self.counts();
         let now = Instant::now();
         match counts.open_until {
             Some(until) if until > now => BreakerState::Open(until - now),
             Some(_) => {
                 *counts = Counts::default();
+                self.is_open.store(false, Ordering::Release);
                 BreakerState::Closed
             }
             None => BreakerState::Closed,
@@ -66,6 +74,7 @@ impl CircuitBreaker {
         let opens = counts.failures.len() >= self.rule.failures as usize;
         if opens {
             counts.open_until = Some(now + self.rule.pause);
+            self.is_open.store(true, Ordering::Release);
             counts.failures.clear();
         }
         opens
