@@ -44,7 +44,7 @@ pub use imports::ability::{GrantResources, ImportUse, StopProcess};
 pub use load::{Held, Loader, Unmade, Wanted};
 pub use load_progress::LoadProgress;
 pub use run::blueprint::{Blueprint, KeptCode};
-pub use run::free_instances::IdleRoom;
+pub use run::idle_room::IdleRoom;
 pub use run::instance::Running;
 pub use run::keeper::Keeper;
 pub use run::settings::Settings;

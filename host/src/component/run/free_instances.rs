@@ -1,55 +1,23 @@
-//! The instances of a pool that can take another exchange, and the room for those that wait.
+//! The instances of a pool that can take another exchange.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use host_manifest::ReuseConfig;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use host_shards::{OwnLines, Sharded};
 
+use super::idle_room::IdleRoom;
 use super::pooled_instance::{PooledInstance, Seats};
-
-/// Lists of a pool. Each thread has its own; if there are more threads, some share one.
-const LISTS: usize = 16;
-
-/// The list of this thread.
-fn own_list() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static LIST: usize = THREADS.fetch_add(1, Ordering::Relaxed) % LISTS;
-    }
-    LIST.with(|list| *list)
-}
-
-/// Room for instances that are kept for their next exchange, of all components. The engine's pool has as much
-/// room for them as for those that serve, so they take no room from those. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct IdleRoom(Arc<Semaphore>);
-
-impl IdleRoom {
-    /// Room for this many instances.
-    #[must_use]
-    pub fn new(instances: usize) -> Self {
-        Self(Arc::new(Semaphore::new(instances)))
-    }
-
-    /// Room for one, until the permit is dropped.
-    pub(super) fn take(&self) -> Option<OwnedSemaphorePermit> {
-        self.0.clone().try_acquire_owned().ok()
-    }
-}
 
 /// The instances of a pool that can take another exchange.
 pub(crate) struct FreeInstances {
     reuse: ReuseConfig,
     idle: IdleRoom,
     /// Locked for a few instructions, and, but for a thread that finds its own list empty, by one thread.
-    lists: [List; LISTS],
+    lists: Sharded<OwnLines<List>>,
 }
 
-/// On a cache line of its own.
 #[derive(Default)]
-#[repr(align(64))]
 struct List(Mutex<Vec<Arc<PooledInstance>>>);
 
 impl List {
@@ -72,17 +40,15 @@ impl List {
 
 impl FreeInstances {
     pub(crate) fn new(reuse: ReuseConfig, idle: IdleRoom) -> Arc<Self> {
-        Arc::new(Self { reuse, idle, lists: Default::default() })
+        Arc::new(Self { reuse, idle, lists: Sharded::default() })
     }
 
     /// Begins an exchange on an instance that has room for it: one that this thread has used, else one of another
     /// thread. None if there is none but those on which other threads are at work: a new one is better than to
     /// wait for these.
     pub(crate) fn take(&self) -> Option<Arc<PooledInstance>> {
-        let own = own_list();
-        let warm = std::iter::from_fn(|| self.lists[own].pop());
-        let others = (1..LISTS).map(|next| &self.lists[(own + next) % LISTS]);
-        let others = others.flat_map(|list| std::iter::from_fn(|| list.steal()));
+        let warm = std::iter::from_fn(|| self.lists.mine().pop());
+        let others = self.lists.iter().flat_map(|list| std::iter::from_fn(|| list.steal()));
         warm.chain(others).find(|instance| {
             let mut seats = instance.seats();
             seats.listed = false;
@@ -103,13 +69,13 @@ impl FreeInstances {
     fn list(&self, instance: &Arc<PooledInstance>, seats: &mut Seats) {
         if !seats.listed && instance.has_room(seats, &self.reuse) {
             seats.listed = true;
-            self.lists[own_list()].lock().push(instance.clone());
+            self.lists.mine().lock().push(instance.clone());
         }
     }
 
     /// Takes an instance out of the lists. Something keeps it from being offered again.
     fn unlist(&self, instance: &Arc<PooledInstance>) {
-        for list in &self.lists {
+        for list in self.lists.iter() {
             list.lock().retain(|other| !Arc::ptr_eq(other, instance));
         }
     }

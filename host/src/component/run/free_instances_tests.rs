@@ -4,6 +4,8 @@ use std::sync::atomic::AtomicU32;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
+use host_shards::my_index;
+
 use super::*;
 use crate::component::run::pooled_instance::{InstanceState, Order};
 use crate::component::run::shared_guest::{GuestFuture, SharedGuest};
@@ -30,8 +32,8 @@ fn added(free: &FreeInstances) -> (Arc<PooledInstance>, Arc<InstanceState>) {
 
 /// Takes an instance on a thread with another list.
 fn take_elsewhere(free: &FreeInstances) -> Option<Arc<PooledInstance>> {
-    let own = own_list();
-    let take = || (own_list() != own).then(|| free.take());
+    let own = my_index();
+    let take = || (my_index() != own).then(|| free.take());
     loop {
         if let Some(taken) = thread::scope(|scope| scope.spawn(take).join().unwrap()) {
             return taken;

@@ -5,6 +5,7 @@ pub(crate) mod cpu_meter;
 pub(crate) mod free_instances;
 pub(crate) mod fresh;
 pub(crate) mod hooks;
+pub(crate) mod idle_room;
 pub(crate) mod instance;
 pub(crate) mod instance_pool;
 pub(crate) mod instance_task;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use wasmtime_wasi_http::WasiBody;
 
 use super::cpu_meter::CpuMeter;
-use super::free_instances::IdleRoom;
+use super::idle_room::IdleRoom;
 use super::instance::{Head, Release};
 use super::shared_guest::SharedGuest;
 use crate::component::sandbox::guest_failure::GuestFailure;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use host_manifest::{ComponentLimits, ReuseConfig};
 
-use super::free_instances::IdleRoom;
+use super::idle_room::IdleRoom;
 use super::keeper::Keeper;
 use super::smoke::Smoke;
 use crate::component::sandbox::cpu_scheduler::ComponentShare;
