@@ -107,8 +107,21 @@ impl Socket {
             && ask[0].revents().contains(PollFlags::OUT)
     }
 
+    /// Reads what is there. Less than there is room for was all: so the next read waits for the kernel to tell of
+    /// more, and asks it nothing. (tokio's own `AsyncRead` does the same.)
     pub(super) fn try_read(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
-        on_stream!(self, stream => stream.try_read_buf(buffer))
+        let room = buffer.chunk_mut().len();
+        let mut all = None;
+        // The readiness that is forgotten is that of before the read. What comes meanwhile is told anew.
+        let read = on_stream!(self, stream => stream.try_io(Interest::READABLE, || {
+            let read = stream.try_read_buf(buffer)?;
+            if read == 0 || read == room {
+                return Ok(read);
+            }
+            all = Some(read);
+            Err(io::ErrorKind::WouldBlock.into())
+        }));
+        all.map_or(read, Ok)
     }
 
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
