@@ -171,9 +171,10 @@ fn mapped(host: &Host) -> (usize, usize) {
     let maps = fs::read_to_string(format!("/proc/{}/maps", host.pid())).expect("it runs");
     let of = |line: &str| line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let lines: Vec<Vec<String>> = maps.lines().map(of).collect();
-    // Code of files has a path.
-    let code = lines.iter().filter(|fields| fields[1] == "r-xp" && fields.len() == 5).count();
-    let images = lines.iter().filter(|fields| fields[5..].concat().contains("wasm-memory-image"));
+    let named = |fields: &[String], name: &str| fields[5..].concat().contains(name);
+    let is_code = |fields: &&Vec<String>| fields[1] == "r-xp" && named(fields, "memfd:host-code");
+    let code = lines.iter().filter(is_code).count();
+    let images = lines.iter().filter(|fields| named(fields, "wasm-memory-image"));
     (code, images.map(|fields| &fields[4]).collect::<BTreeSet<_>>().len())
 }
 

@@ -200,7 +200,11 @@ impl GuestBody {
         match self.poll_frame(cx) {
             Poll::Ready(None) => return Ok(FirstLook::Whole(data, self.guard.take())),
             Poll::Ready(Some(second)) => self.early.extend([Frame::data(data), second?]),
-            Poll::Pending => self.early.push_back(Frame::data(data)),
+            Poll::Pending => {
+                self.early.push_back(Frame::data(data));
+                // The guest learns now that its first frame was taken. Only then may it wait for its client.
+                self.look_again(cx)?;
+            }
         }
         Ok(FirstLook::More)
     }
