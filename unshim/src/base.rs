@@ -9,9 +9,9 @@ use wasm_encoder::{
 };
 use wasmparser::{ExternalKind, Operator};
 
-use crate::Unchanged;
 use crate::main_module::{MainModule, check_segment, is_constant};
 use crate::roles::Roles;
+use crate::unchanged::Unchanged;
 
 /// The name under which the guest imports its memory.
 pub(crate) const MEMORY: &str = "host:unshim/memory";

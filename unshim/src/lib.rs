@@ -23,37 +23,19 @@ mod base;
 mod emit;
 mod main_module;
 mod outline;
+mod rest;
 mod roles;
 mod shim;
+mod unchanged;
 
-use thiserror::Error;
 use wasmparser::{Validator, WasmFeatures};
 
 use outline::ComponentOutline;
 use roles::Roles;
+pub use unchanged::Unchanged;
 
 /// Counts up when the output for the same component changes. Compiled code is kept under it.
 pub const VERSION: u32 = 1;
-
-/// Why a component is left as it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct Unchanged(pub(crate) &'static str);
-
-impl From<wasmparser::Error> for Unchanged {
-    fn from(_: wasmparser::Error) -> Self {
-        Self("it cannot be read")
-    }
-}
-
-impl From<wasm_encoder::reencode::Error<Self>> for Unchanged {
-    fn from(why: wasm_encoder::reencode::Error<Self>) -> Self {
-        match why {
-            wasm_encoder::reencode::Error::UserError(why) => why,
-            _ => Self("a module of it cannot be written again"),
-        }
-    }
-}
 
 /// The component without its shim. The bytes need not be trusted. The compiler has to validate the result as it would
 /// have validated them, because it may know fewer features.
@@ -65,7 +47,7 @@ pub fn unshim(component: &[u8]) -> Result<Vec<u8>, Unchanged> {
     let roles = Roles::find(&outline)?;
     let main = main_module::MainModule::read(outline.modules[roles.main_module])?;
     let base = base::Base::of(&main, &roles)?;
-    let rest = main_module::without_base(&main, &base, &roles)?;
+    let rest = rest::without_base(&main, &base, &roles)?;
     let unshimmed = emit::component(&outline, &roles, &base.bytes, &rest);
     // What is left out must not hide a fault. Of what is left, the types may not fit where they met at run time only:
     // a call through the shim that always trapped.

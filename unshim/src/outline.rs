@@ -6,7 +6,7 @@ use wasmparser::{
     Parser, Payload,
 };
 
-use crate::Unchanged;
+use crate::unchanged::Unchanged;
 
 /// A section of the top level.
 pub(crate) enum TopSection<'a> {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use wasmparser::{ExternalKind, Instance, InstantiationArg};
 
-use crate::Unchanged;
 use crate::outline::ComponentOutline;
 use crate::shim::{Fixup, slots_of_shim};
+use crate::unchanged::Unchanged;
 
 /// The arguments that the guest gets in addition: the base, and the host functions made with its memory.
 pub(crate) const BASE: &str = "host:unshim/base";

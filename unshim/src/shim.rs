@@ -7,7 +7,7 @@ use wasmparser::{
     TypeRef,
 };
 
-use crate::Unchanged;
+use crate::unchanged::Unchanged;
 
 const SHIM: Unchanged = Unchanged("its shim does more than a shim");
 const FIXUP: Unchanged = Unchanged("its fixup does more than a fixup");
