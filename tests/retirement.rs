@@ -188,8 +188,8 @@ fn code_of_no_more_than_two_versions_is_kept_however_many_there_were() {
         let host = app.serve().start();
         let (code, files) = mapped(&host);
         assert!(code > 0 && files > 0, "{code} and {files}");
-        let files: Vec<_> = (0..4).map(|number| variant(guest, number)).collect();
-        for file in files.iter().cycle().take(100) {
+        let versions: Vec<_> = (0..4).map(|number| variant(guest, number)).collect();
+        for file in versions.iter().cycle().take(100) {
             app.put_bytes(file);
             expect_swapped(&reload(&host));
         }
