@@ -46,8 +46,8 @@ def say(*words):
     print("bench:", *words, flush=True)
 
 
-def arguments(doc, seconds, warm=1):
-    """The flags that every benchmark has."""
+def arguments(doc, seconds, warm=1, parts=()):
+    """The flags that every benchmark has, and for one of several `parts` the flag that picks one."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,6 +59,8 @@ def arguments(doc, seconds, warm=1):
         "--busy", action="store_true", help=f"do not wait for a load below {QUIET}; nothing can be written"
     )
     parser.add_argument("--profile", default="dist", help="the cargo profile that is measured (dist)")
+    if parts:
+        parser.add_argument("--only", choices=parts, help="one part")
     return parser
 
 
@@ -66,6 +68,8 @@ def parse(parser):
     args = parser.parse_args()
     if args.write and (args.busy or args.profile != "dist"):
         raise Failed("--write takes a quiet machine and the profile `dist`")
+    if args.write and getattr(args, "only", None):
+        raise Failed("--write takes all parts")
     return args
 
 

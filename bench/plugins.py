@@ -239,11 +239,7 @@ PARTS = {"routes": routes, "idle": idle}
 
 
 def main():
-    parser = common.arguments(__doc__, 4)
-    parser.add_argument("--only", choices=PARTS, help="one part")
-    args = common.parse(parser)
-    if args.write and args.only:
-        raise Failed("--write takes all parts")
+    args = common.parse(common.arguments(__doc__, 4, parts=PARTS))
     common.need("wrk", "wrk")
     load = common.quiet(args)
     raw = common.Raw("plugins", args, load)

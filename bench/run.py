@@ -222,11 +222,7 @@ PARTS = {
 
 
 def main():
-    parser = common.arguments(__doc__, 3)
-    parser.add_argument("--only", choices=PARTS, help="one part")
-    args = common.parse(parser)
-    if args.write and args.only:
-        raise Failed("--write takes all parts")
+    args = common.parse(common.arguments(__doc__, 3, parts=PARTS))
     common.need("wrk", "wrk")
     versions = [servers.wasmtime_version()]
     load = common.quiet(args)

@@ -132,11 +132,7 @@ def sweep(name, args, raw, folder):
 
 
 def main():
-    parser = common.arguments(__doc__, 2)
-    parser.add_argument("--only", choices=SWEEPS, help="one picture")
-    args = common.parse(parser)
-    if args.write and args.only:
-        raise Failed("--write takes all pictures")
+    args = common.parse(common.arguments(__doc__, 2, parts=SWEEPS))
     common.need("wrk", "wrk")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < DESCRIPTORS:
