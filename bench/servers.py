@@ -121,14 +121,14 @@ def switches(text):
 class Host(Running):
     """A host with a control socket: of a component, by its path, or of a manifest, by its text."""
 
-    def __init__(self, args, app, *flags, before=()):
+    def __init__(self, args, app, *flags):
         self.folder = tempfile.TemporaryDirectory()
         folder = pathlib.Path(self.folder.name)
         if isinstance(app, str):
             (folder / "host.toml").write_text(app)
             app = folder / "host.toml"
         self.program, self.control = built(args, "host"), folder / "control.sock"
-        super().__init__([*before, *serve(args, app, "--control", self.control, *flags)])
+        super().__init__(serve(args, app, "--control", self.control, *flags))
 
     def stop(self):
         super().stop()
