@@ -32,6 +32,10 @@ const HEADER: usize = 16;
 const SYN_RECEIVED: u8 = 3;
 const LISTEN: u8 = 10;
 
+/// What a question is for, as bits.
+const HANDSHAKES: u32 = 1 << SYN_RECEIVED;
+const LISTENERS: u32 = 1 << LISTEN;
+
 /// What is there at this moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Look {
@@ -73,9 +77,20 @@ pub(super) async fn look(address: SocketAddr) -> Option<Look> {
 }
 
 /// The same, on this thread: takes up to some tens of milliseconds, where all sockets are walked.
-pub(super) fn look_now(address: SocketAddr) -> Option<Look> {
-    let ways: [fn(SocketAddr) -> io::Result<Look>; 2] = [by_sock_diag, by_proc];
-    ways.into_iter().find_map(|way| match descriptors::asking(|| way(address)) {
+fn look_now(address: SocketAddr) -> Option<Look> {
+    look_for(LISTENERS | HANDSHAKES, address)
+}
+
+/// Whether the kernel tells. Asks for the listener alone: a question for handshakes has the kernel walk its table
+/// of all connections, which takes half a millisecond where it is empty.
+pub(super) fn can_look(address: SocketAddr) -> bool {
+    look_for(LISTENERS, address).is_some()
+}
+
+fn look_for(states: u32, address: SocketAddr) -> Option<Look> {
+    let ways: [fn(u32, SocketAddr) -> io::Result<Look>; 2] =
+        [by_sock_diag, |_, address| by_proc(address)];
+    ways.into_iter().find_map(|way| match descriptors::asking(|| way(states, address)) {
         Ok(look) => Some(look),
         Err(why) => {
             debug!(%why, "the kernel does not tell of handshakes");
@@ -130,20 +145,20 @@ fn families(address: SocketAddr) -> &'static [i32] {
     }
 }
 
-fn by_sock_diag(address: SocketAddr) -> io::Result<Look> {
-    let entries = families(address).iter().map(|family| dump(*family, address.port()));
+fn by_sock_diag(states: u32, address: SocketAddr) -> io::Result<Look> {
+    let entries = families(address).iter().map(|family| dump(*family, states, address.port()));
     let entries: Vec<Vec<Entry>> = entries.collect::<io::Result<_>>()?;
     Ok(entries.iter().flatten().map(|entry| entry.seen_from(address)).sum())
 }
 
-fn dump(family: i32, port: u16) -> io::Result<Vec<Entry>> {
+fn dump(family: i32, states: u32, port: u16) -> io::Result<Vec<Entry>> {
     let socket = Socket::new(
         Domain::from(libc::AF_NETLINK),
         Type::DGRAM,
         Some(Protocol::from(libc::NETLINK_SOCK_DIAG)),
     )?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    socket.send(&question(family, port))?;
+    socket.send(&question(family, states, port))?;
     let mut found = Vec::new();
     let mut answer = vec![0; 64 * 1024];
     loop {
@@ -161,9 +176,8 @@ fn dump(family: i32, port: u16) -> io::Result<Vec<Entry>> {
     }
 }
 
-/// A `nlmsghdr` and an `inet_diag_req_v2`: all TCP sockets of this family and local port that listen
-/// or are in a handshake.
-fn question(family: i32, port: u16) -> Vec<u8> {
+/// A `nlmsghdr` and an `inet_diag_req_v2`: all TCP sockets of this family and local port in one of these states.
+fn question(family: i32, states: u32, port: u16) -> Vec<u8> {
     const LENGTH: u32 = 72;
     let mut question = Vec::new();
     question.extend(LENGTH.to_ne_bytes());
@@ -172,7 +186,7 @@ fn question(family: i32, port: u16) -> Vec<u8> {
     question.extend([0; 8]);
     let protocol = u8::try_from(libc::IPPROTO_TCP).unwrap_or_default();
     question.extend([u8::try_from(family).unwrap_or_default(), protocol, 0, 0]);
-    question.extend((1_u32 << SYN_RECEIVED | 1_u32 << LISTEN).to_ne_bytes());
+    question.extend(states.to_ne_bytes());
     question.extend(port.to_be_bytes());
     question.resize(LENGTH as usize, 0);
     question
@@ -257,7 +271,9 @@ mod tests {
                 IpAddr::V4(_) => with(Ipv4Addr::LOCALHOST.into()),
                 IpAddr::V6(_) => with(Ipv6Addr::LOCALHOST.into()),
             };
-            for way in [by_sock_diag, by_proc] {
+            let ways: [fn(SocketAddr) -> io::Result<Look>; 2] =
+                [|address| by_sock_diag(LISTENERS | HANDSHAKES, address), by_proc];
+            for way in ways {
                 assert_eq!(way(address).unwrap(), Look::default(), "{at}");
             }
             let queued = [TcpStream::connect(peer).unwrap(), TcpStream::connect(peer).unwrap()];
@@ -266,9 +282,12 @@ mod tests {
             let old =
                 (right && at == "[::]:0").then(|| half_done(with(Ipv4Addr::LOCALHOST.into())));
             let under_way = deaf.iter().chain(&old).count();
-            for way in [by_sock_diag, by_proc] {
+            for way in ways {
                 assert_eq!(way(address).unwrap(), Look { under_way, queued: 2 }, "{at}");
             }
+            // A start asks this.
+            let told = by_sock_diag(LISTENERS, address).unwrap();
+            assert_eq!(told, Look { under_way: 0, queued: 2 }, "{at}");
             drop((queued, deaf, old));
         }
     }
@@ -280,9 +299,9 @@ mod tests {
         let address = ours.local_addr().unwrap();
         let Ok(other) = TcpListener::bind(("127.0.0.2", address.port())) else { return };
         let peer = TcpStream::connect(other.local_addr().unwrap()).unwrap();
-        for way in [by_sock_diag, by_proc] {
-            assert_eq!(way(address).unwrap(), Look::default());
-            assert_eq!(way(other.local_addr().unwrap()).unwrap().queued, 1);
+        for look in [look_now, |address| by_proc(address).ok()] {
+            assert_eq!(look(address).unwrap(), Look::default());
+            assert_eq!(look(other.local_addr().unwrap()).unwrap().queued, 1);
         }
         drop(peer);
     }

@@ -168,7 +168,7 @@ fn claim(address: SocketAddr) -> io::Result<Claim> {
     } else {
         None
     };
-    let handshakes = handshakes::look_now(address).is_some();
+    let handshakes = handshakes::can_look(address);
     debug!(%address, ?bolt, handshakes, "what a stop will be allowed");
     Ok(Claim { held, bolt, handshakes })
 }
