@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use std::{fs, thread};
 
+use rustix::process::geteuid;
 use serde_json::Value;
 
 use crate::support::app::{App, variant, version};
 use crate::support::prelude::*;
+use crate::support::process::Process;
 use crate::support::scarce::{Cgroup, User, threads};
 use crate::support::site::Site;
 use crate::support::status::wait_status;
@@ -45,7 +47,8 @@ fn start_with_any_number_of_threads_too_few_says_what_is_missing() {
     let takes = threads(&host);
     host.signal(Signal::TERM);
     host.wait_exit().expect_code(0);
-    for too_few in 1..takes {
+    // Four that come and go.
+    for too_few in 1..takes + 4 {
         expect_refused_for_threads(&serve(too_few).start_in_vain());
     }
     let host = serve(takes + 8).start();
@@ -54,6 +57,34 @@ fn start_with_any_number_of_threads_too_few_says_what_is_missing() {
     let exit = host.wait_exit();
     exit.expect_code(0);
     expect_no_panic(&exit.stderr);
+}
+
+/// Most threads were made twice: once to see that they can be had. In a namespace of its own the number of a thread
+/// says how many have been made before it.
+#[test]
+fn start_makes_few_threads_that_it_does_not_keep() {
+    if !geteuid().is_root() {
+        println!("only root can make a namespace; nothing tested");
+        return;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--kill-child", env!("CARGO_BIN_EXE_host"), "serve"]);
+    command.arg(guest("hello_p2")).args(["--addr", "127.0.0.1:0", "--control", "off"]);
+    command.args(["--cache-dir", concat!(env!("CARGO_TARGET_TMPDIR"), "/cache"), "--threads", "2"]);
+    let unshare = Process::spawn(&mut command);
+    let ready = unshare.stdout.wait_for("ready ", Mark::START, 1, Instant::now() + PATIENCE);
+    assert!(ready.is_ok(), "{ready:?}");
+    let children = format!("/proc/{0}/task/{0}/children", unshare.pid());
+    let child = fs::read_to_string(children).unwrap();
+    let threads = fs::read_dir(format!("/proc/{}/task", child.trim())).unwrap();
+    let number = |thread: fs::DirEntry| -> usize {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap();
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap();
+        numbers.split_whitespace().last().unwrap().parse().unwrap()
+    };
+    let numbers: Vec<_> = threads.map(|thread| number(thread.unwrap())).collect();
+    let (made, kept) = (numbers.iter().max().unwrap(), numbers.len());
+    assert!(made - kept <= 8, "{made} made, {kept} kept");
 }
 
 #[test]

@@ -6,11 +6,11 @@ use std::io::{self, Write as _};
 use host_code::ChildOrders;
 use host_code::child::ChildFailure;
 
-use crate::component;
+use crate::component::{self, FileSizeLimit};
 use crate::config::CompileConfig;
 use crate::exit::Exit;
 use crate::output::Output;
-use crate::{outlet, progress, resources};
+use crate::{cgroup, outlet, progress, resources};
 
 /// Compiles one component and writes its code to a file, or to stdout.
 #[must_use]
@@ -36,7 +36,9 @@ fn compile(ask: &CompileConfig) -> anyhow::Result<(Output, String)> {
     // Before a minute is spent on it.
     let output = Output::open(&ask.output, &ask.app).map_err(unwritten)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let bounds = (resources::compile(ask.time, ask.memory), resources::file(ask.memory));
+    let cgroup = cgroup::memory_limit();
+    let largest = FileSizeLimit::new(ask.memory, cgroup);
+    let bounds = (resources::compile(ask.time, ask.memory, cgroup), largest);
     let compiled = runtime.block_on(async {
         let compiled = component::compile_file(&ask.app, bounds, progress::say).await;
         progress::cleared().await;

@@ -4,17 +4,22 @@ use std::time::Duration;
 
 use host_code::CompileBounds;
 use host_system::descriptors;
+use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
-use crate::component::FileSizeLimit;
 use crate::config::ServeConfig;
-use crate::{cgroup, size, threads};
+use crate::threads::{self, RuntimeError};
+use crate::{cgroup, size};
 
-/// Threads that the process needs beside its first: for the log, the lifecycle and both clocks, the
-/// workers, those for what blocks, what watches; and a few for what comes and goes.
-pub(crate) fn threads(config: &ServeConfig) -> usize {
+/// Makes the runtime, once the process is known to get all threads that it needs beside its first: for the
+/// workers and for what blocks, for the log, the lifecycle and both clocks, for what watches; and a few for what
+/// comes and goes.
+///
+/// # Errors
+/// [`RuntimeError`].
+pub(crate) fn runtime(config: &ServeConfig) -> Result<Runtime, RuntimeError> {
     let watch = usize::from(config.manifest.swap.watch);
-    4 + config.threads.get() + threads::BLOCKING + watch + threads::SPARE
+    threads::runtime(config.threads.get(), 4 + watch + threads::SPARE)
 }
 
 /// Connections that there may be: as many as are allowed, and there are descriptors for.
@@ -42,10 +47,10 @@ pub(crate) fn say_descriptors(config: &ServeConfig, before: Option<u64>) {
 }
 
 /// Memory of all guests together: what is asked for; else what the system lets the process have, less
-/// what it needs for itself.
-pub(crate) fn memory(config: &ServeConfig) -> Option<u64> {
+/// what it needs for itself. `cgroup`: its limit, if it has one.
+pub(crate) fn memory(config: &ServeConfig, cgroup: Option<u64>) -> Option<u64> {
     let asked = config.manifest.total.memory;
-    let Some(limit) = cgroup::memory_limit() else { return asked };
+    let Some(limit) = cgroup else { return asked };
     let fits = cgroup::for_guests(limit);
     let [allowed, guests] = [limit, asked.unwrap_or(fits)].map(size::exact);
     if asked.is_some_and(|asked| asked > fits) {
@@ -65,12 +70,7 @@ pub(crate) fn memory(config: &ServeConfig) -> Option<u64> {
 
 /// What compiling a component may take. Its code is copied into memory of the engine's own, so the host holds
 /// it twice for a moment.
-pub(crate) fn compile(time: Duration, memory: u64) -> CompileBounds {
-    let host = cgroup::memory_limit().map_or(memory, cgroup::for_the_host);
+pub(crate) fn compile(time: Duration, memory: u64, cgroup: Option<u64>) -> CompileBounds {
+    let host = cgroup.map_or(memory, cgroup::for_the_host);
     CompileBounds { memory, time, output: memory.min(host) }
-}
-
-/// The largest file of a component that is read.
-pub(crate) fn file(compile_memory: u64) -> FileSizeLimit {
-    FileSizeLimit::new(compile_memory, cgroup::memory_limit())
 }

@@ -1,11 +1,14 @@
 //! Threads, made at the start as far as that can be: a limit on them (the pids limit of a container,
 //! TasksMax, RLIMIT_NPROC) is met there, with a reason, and not by a request or by a stop.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use std::{fs, io};
+use std::{fs, io, panic};
 
+use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
@@ -22,9 +25,18 @@ pub(crate) const SPARE: usize = 4;
 /// Making a thread takes microseconds, on a machine that is busy milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A thread that has ended is still counted for a moment: looked at this often, for so long.
+/// A thread that has ended is still counted for a moment: looked at this often, for so long. Mostly one of the
+/// first looks finds it gone, so there is no sleep between those.
 const GONE_POLL: Duration = Duration::from_micros(200);
 const GONE_POLLS: u32 = 5_000;
+const GONE_AT_ONCE: u32 = 10;
+
+/// If no more threads begin for so long, they are counted: tokio does not say that there are no more.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// The name of the threads of a runtime, and of the one that makes them.
+const WORKER: &str = "worker";
+const MAKER: &str = "runtime";
 
 /// The stack of a thread, as Rust makes it; it counts whether it is used or not.
 const STACK: u64 = 2 << 20;
@@ -32,21 +44,21 @@ const STACK: u64 = 2 << 20;
 /// What else the process takes by then.
 const BESIDE_STACKS: u64 = 8 << 20;
 
-/// There are fewer threads to be had than it takes.
+/// Why there is no runtime.
 #[derive(Debug, Error)]
-pub(crate) enum TooFew {
-    /// The system gave no more.
+pub(crate) enum RuntimeError {
+    /// The system gave fewer threads than it takes.
     #[error(
         "it takes {wanted} more threads, and after {made} of them the system gave none ({why}): raise the \
          limit on threads (systemd: TasksMax=; a container: its pids limit; else `ulimit -u` of the user)"
     )]
-    Given {
+    TooFewThreads {
         /// How many it takes.
         wanted: usize,
         /// How many there were.
         made: usize,
         /// What the system said.
-        why: String,
+        why: io::Error,
     },
     /// Their stacks do not fit into what the process may have. Nothing is tried: what asks for memory where
     /// there is none left ends the process.
@@ -54,7 +66,7 @@ pub(crate) enum TooFew {
         "it takes {wanted} more threads, and their stacks {takes} bytes; the process may have {limit}: raise that \
          limit (`ulimit -d` and `ulimit -v`; systemd: LimitDATA= and LimitAS=)"
     )]
-    Memory {
+    TooLittleMemory {
         /// How many it takes.
         wanted: usize,
         /// What those take.
@@ -62,13 +74,16 @@ pub(crate) enum TooFew {
         /// What there is.
         limit: u64,
     },
+    /// Something else is missing: descriptors.
+    #[error(transparent)]
+    Unmade(#[from] io::Error),
 }
 
 /// Whether a process that may have `limit` bytes has room for so many threads.
-fn fit(wanted: usize, limit: Option<u64>) -> Result<(), TooFew> {
+fn fit(wanted: usize, limit: Option<u64>) -> Result<(), RuntimeError> {
     let takes = (wanted as u64).saturating_mul(STACK).saturating_add(BESIDE_STACKS);
     match limit {
-        Some(limit) if limit < takes => Err(TooFew::Memory { wanted, takes, limit }),
+        Some(limit) if limit < takes => Err(RuntimeError::TooLittleMemory { wanted, takes, limit }),
         _ => Ok(()),
     }
 }
@@ -78,65 +93,100 @@ fn memory_limit() -> Option<u64> {
     [Resource::Data, Resource::As].into_iter().filter_map(|of| getrlimit(of).current).min()
 }
 
-/// Whether there are `wanted` threads to be had: makes as many, and ends them. What libraries make they
-/// make with a panic if there are none, so this comes first.
+/// The threads that serve, and those for what blocks, once all threads of the process are known to be there:
+/// `workers` and [`BLOCKING`], and `others` that are made later. Those are made as a trial, beside the ones of the
+/// runtime, and kept until all are there at once.
 ///
 /// # Errors
-/// [`TooFew`].
-pub(crate) fn check(wanted: usize) -> Result<(), TooFew> {
+/// [`RuntimeError`]. Threads may be left then.
+pub(crate) fn runtime(workers: usize, others: usize) -> Result<Runtime, RuntimeError> {
+    let wanted = workers + BLOCKING + others;
     fit(wanted, memory_limit())?;
     let before = alive();
-    // All of them may pass at once: of a mutex one would wait for the other.
-    let gate = Arc::new(RwLock::new(()));
-    let closed = gate.write().unwrap_or_else(PoisonError::into_inner);
-    let mut threads: Vec<JoinHandle<()>> = Vec::new();
-    let mut refused = None;
-    for made in 0..wanted {
-        let gate = gate.clone();
-        match thread::Builder::new().name("check".into()).spawn(move || drop(gate.read())) {
-            Ok(thread) => threads.push(thread),
-            Err(why) => {
-                refused = Some(TooFew::Given { wanted, made, why: why.to_string() });
-                break;
-            }
-        }
-    }
-    drop(closed);
-    for thread in threads {
-        thread.join().ok();
-    }
-    wait_until_gone(before);
-    refused.map_or(Ok(()), Err)
-}
-
-/// The threads that serve, and those for what blocks. `workers` is their number.
-///
-/// # Errors
-/// When there are too few threads or descriptors to be had.
-pub(crate) fn runtime(workers: usize) -> io::Result<Runtime> {
+    let too_few = |why| {
+        let made = alive().saturating_sub(before).min(wanted - 1);
+        RuntimeError::TooFewThreads { wanted, made, why }
+    };
     // Tokio panics when it finds no thread for a worker, and then waits for those that it has, for
     // ever: on a thread of its own that costs nothing but the thread.
     let (send, built) = mpsc::channel();
-    thread::Builder::new().name("runtime".into()).spawn(move || send.send(build(workers)).ok())?;
-    built.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(none()))
-}
-
-fn build(workers: usize) -> io::Result<Runtime> {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(workers)
-        .thread_keep_alive(Duration::MAX)
-        .thread_name("worker")
-        .enable_all()
-        .build()?;
-    if !make_ready(&runtime) {
+    on_panic_of_the_maker(send.clone());
+    let build = move || drop(send.send(Some(build(workers))));
+    let maker = thread::Builder::new().name(MAKER.into()).spawn(build).map_err(too_few)?;
+    let mut trial = Trial::default();
+    // The maker is one of them.
+    let tried = trial.make(others - 1);
+    let built = built.recv_timeout(PATIENCE).ok().flatten();
+    let (runtime, there) = built.ok_or_else(|| too_few(Errno::AGAIN.into()))??;
+    if let Err(why) = tried.and(there) {
+        let why = too_few(why);
         runtime.shutdown_background();
-        return Err(none());
+        return Err(why);
     }
+    maker.join().ok();
+    trial.end();
     Ok(runtime)
 }
 
+/// Sends nothing when the thread that makes a runtime panics, and has nothing said of it: it is an error that is
+/// reported.
+fn on_panic_of_the_maker<T: Send + 'static>(send: Sender<Option<T>>) {
+    let said = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if thread::current().name() == Some(MAKER) {
+            send.send(None).ok();
+        } else {
+            said(panic);
+        }
+    }));
+}
+
+/// Threads that do nothing. That they were made shows that there are as many. Dropping it ends them, and does
+/// not wait until they are gone.
+#[derive(Default)]
+struct Trial(Vec<(Sender<()>, JoinHandle<()>)>);
+
+impl Trial {
+    /// Makes so many more.
+    fn make(&mut self, more: usize) -> io::Result<()> {
+        for _ in 0..more {
+            let (end, ended) = mpsc::channel();
+            let wait = move || ended.recv().unwrap_or_default();
+            let thread = thread::Builder::new().name("trial".into()).spawn(wait)?;
+            self.0.push((end, thread));
+        }
+        Ok(())
+    }
+
+    /// Ends them, and waits until the system does not count them any more.
+    fn end(self) {
+        let left = alive().saturating_sub(self.0.len());
+        let (ends, threads): (Vec<_>, Vec<_>) = self.0.into_iter().unzip();
+        drop(ends);
+        for thread in threads {
+            thread.join().ok();
+        }
+        wait_until_gone(left);
+    }
+}
+
+/// A runtime, and whether all its threads for what blocks are there.
+fn build(workers: usize) -> io::Result<(Runtime, io::Result<()>)> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_keep_alive(Duration::MAX)
+        .thread_name(WORKER)
+        .enable_all()
+        .build()?;
+    let there = make_ready(&runtime, workers);
+    Ok((runtime, there))
+}
+
 /// Has all threads for what blocks made, by keeping each at work until the last is there.
-fn make_ready(runtime: &Runtime) -> bool {
+///
+/// # Errors
+/// Not all are there.
+fn make_ready(runtime: &Runtime, workers: usize) -> io::Result<()> {
     let gate = Arc::new(Mutex::new(()));
     let closed = lock(&gate);
     let (send, ready) = mpsc::channel();
@@ -147,13 +197,32 @@ fn make_ready(runtime: &Runtime) -> bool {
             drop(lock(&gate));
         }));
     }
-    let all = (0..BLOCKING).all(|_| ready.recv_timeout(PATIENCE).is_ok());
+    let (mut there, mut waited) = (0, Duration::ZERO);
+    while there < BLOCKING {
+        if ready.recv_timeout(QUIET).is_ok() {
+            there += 1;
+        } else if waited > PATIENCE || in_the_making() <= workers + there {
+            return Err(Errno::AGAIN.into());
+        } else {
+            waited += QUIET;
+        }
+    }
     drop(closed);
-    all
+    Ok(())
 }
 
-fn none() -> io::Error {
-    io::Error::other("the system gave too few threads for the workers")
+/// Threads of runtimes, those that have not begun too: until then they have the name of their maker.
+fn in_the_making() -> usize {
+    let named = names().filter(|name| [WORKER, MAKER].contains(&name.as_str())).count();
+    // The maker itself.
+    named.saturating_sub(1)
+}
+
+/// The names of the threads of this process, as far as the system tells.
+fn names() -> impl Iterator<Item = String> {
+    let tasks = fs::read_dir("/proc/self/task").into_iter().flatten();
+    let name = |path: PathBuf| Some(fs::read_to_string(path.join("comm")).ok()?.trim().to_owned());
+    tasks.filter_map(move |task| name(task.ok()?.path()))
 }
 
 fn lock(gate: &Mutex<()>) -> MutexGuard<'_, ()> {
@@ -166,12 +235,12 @@ fn alive() -> usize {
 }
 
 /// A thread counts against the limits until the kernel has let go of it, which is after it was joined.
-fn wait_until_gone(before: usize) {
-    for _ in 0..GONE_POLLS {
-        if alive() <= before {
+fn wait_until_gone(left: usize) {
+    for poll in 0..GONE_POLLS {
+        if alive() <= left {
             return;
         }
-        thread::sleep(GONE_POLL);
+        if poll < GONE_AT_ONCE { thread::yield_now() } else { thread::sleep(GONE_POLL) }
     }
 }
 
@@ -188,21 +257,27 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_can_be_had_are_not_kept() {
-        check(64).unwrap();
+    fn runtime_has_its_threads_and_none_of_the_trial_is_kept() {
+        let runtime = runtime(1, 8).unwrap();
+        let count = |wanted: &str| names().filter(|name| name == wanted).count();
+        // Other tests of this process may have some too.
+        assert!(count(WORKER) > BLOCKING, "{}", count(WORKER));
+        assert_eq!(count("trial"), 0);
+        runtime.shutdown_background();
     }
 
     #[test]
-    fn what_blocks_finds_its_threads_there() {
-        let runtime = runtime(1).unwrap();
-        let names = || {
-            fs::read_dir("/proc/self/task")
-                .unwrap()
-                .filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok())
-        };
-        let workers = names().filter(|name| name.trim() == "worker").count();
-        // Other tests of this process may have some too.
-        assert!(workers > BLOCKING, "{workers}");
+    fn threads_that_are_missing_are_noticed() {
+        let (none_begun, all_begun) = (in_the_making(), threads_of_a_runtime(2));
+        assert!(all_begun >= none_begun + 2, "{none_begun} {all_begun}");
+    }
+
+    /// The threads of runtimes, while there is one with so many workers.
+    fn threads_of_a_runtime(workers: usize) -> usize {
+        let (runtime, there) = build(workers).unwrap();
+        there.unwrap();
+        let all = in_the_making();
         runtime.shutdown_background();
+        all
     }
 }

@@ -5,6 +5,7 @@ mod report;
 use std::io;
 use std::sync::Arc;
 
+use crate::cgroup;
 use crate::component::{self, Glance, Loader};
 use crate::config::{CheckConfig, ServeConfig};
 use crate::exit::Exit;
@@ -14,7 +15,6 @@ use crate::progress;
 use crate::provision::Provisioner;
 use crate::resources;
 use crate::serve;
-use crate::threads;
 use report::{CheckReport, CheckedComponent, Findings};
 
 /// Surveys, compiles, links and starts everything once, and prints what was found. Code is taken from the
@@ -58,9 +58,8 @@ fn print(what: &str, report: &CheckReport) -> io::Result<()> {
 }
 
 fn examine(config: &ServeConfig) -> anyhow::Result<CheckReport> {
-    threads::check(resources::threads(config))?;
-    let runtime = threads::runtime(config.threads.get())?;
-    let mut loader_config = serve::loader_config(config, None)?;
+    let runtime = resources::runtime(config)?;
+    let mut loader_config = serve::loader_config(config, None, cgroup::memory_limit())?;
     (loader_config.instances, loader_config.report) = (1, progress::say);
     let loader = Arc::new(Loader::new(&loader_config));
     let builder = Provisioner::for_check(loader_config.clock.ticks()).into_site_builder(config);

@@ -8,8 +8,8 @@ use tracing::info;
 
 use super::process::Process;
 use crate::component::{
-    CodeCacheSetting, CpuScheduler, EpochClock, IdleRoom, Keeper, Loader, LoaderConfig,
-    MemoryBudget, StopProcess, TickCounter,
+    CodeCacheSetting, CpuScheduler, EpochClock, FileSizeLimit, IdleRoom, Keeper, Loader,
+    LoaderConfig, MemoryBudget, StopProcess, TickCounter,
 };
 use crate::config::ServeConfig;
 use crate::progress;
@@ -17,10 +17,12 @@ use crate::provision::Provisioner;
 use crate::resources;
 use crate::site::{Site, SiteBuilder};
 
-/// What all loads have in common. `memory`: of all guests together.
+/// What all loads have in common. `memory`: of all guests together. `cgroup`: the limit of the process, if it has
+/// one.
 pub(crate) fn loader_config(
     config: &ServeConfig,
     memory: Option<u64>,
+    cgroup: Option<u64>,
 ) -> anyhow::Result<LoaderConfig> {
     let manifest = &config.manifest;
     // Idle instances stay in the pool beside those that bulkheads count, as many at most. A manifest may
@@ -31,8 +33,8 @@ pub(crate) fn loader_config(
     Ok(LoaderConfig {
         instances: manifest.total.instances.saturating_mul(times),
         cache: config.cache.directory().map_or(CodeCacheSetting::Off, CodeCacheSetting::Directory),
-        bounds: resources::compile(manifest.swap.compile, manifest.swap.compile_memory),
-        largest: resources::file(manifest.swap.compile_memory),
+        bounds: resources::compile(manifest.swap.compile, manifest.swap.compile_memory, cgroup),
+        largest: FileSizeLimit::new(manifest.swap.compile_memory, cgroup),
         memory,
         report: progress::log,
         clock: EpochClock::start().context("the clock of guests")?,

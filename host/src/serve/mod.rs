@@ -14,6 +14,7 @@ use host_keyvalue::Stores;
 use host_lifecycle::{Commander, Ending, Lifecycle, StopPlan};
 use host_manifest::escape;
 use host_system::descriptors;
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
@@ -21,11 +22,10 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::AdminServers;
 use crate::config::ServeConfig;
 use crate::exit::Exit;
-use crate::log;
+use crate::log::{self, Log};
 use crate::outlet;
 use crate::resources;
 use crate::terminal;
-use crate::threads;
 
 use process::{LINE_PATIENCE, Process};
 
@@ -41,20 +41,13 @@ enum ProcessEnding {
 /// with, and leaves runtimes running: their drop could wait for a guest that spins.
 #[must_use]
 pub fn run(config: &ServeConfig, log_filter: EnvFilter) -> Exit {
-    descriptors::hold_back();
-    let descriptors = descriptors::raise();
-    if let Err(why) = threads::check(resources::threads(config)) {
-        return complain_without_log(&format!("host: cannot start: {why}"));
-    }
-    let log = match log::start(log_filter) {
-        Ok(log) => log,
-        Err(why) => {
-            let why = format!("host: cannot start: no thread for the log: {why}");
-            return complain_without_log(&why);
-        }
+    let Equipped { lifecycle, runtime, log } = match Equipped::equip(config, log_filter) {
+        Ok(equipped) => equipped,
+        Err(why) => return complain_without_log(&format!("host: cannot start: {why:#}")),
     };
-    resources::say_descriptors(config, descriptors);
-    let (ending, servers) = live(config);
+    let (ending, servers) = live(config, lifecycle, &runtime);
+    // Its threads may be in a guest that never yields.
+    runtime.shutdown_background();
     let (exit, last_line) = ending.exit_and_last_line();
     if !host_keyvalue::wait_until_closed(CLOSE_PATIENCE) {
         warn!("a key-value database is not closed yet; the next start will check it");
@@ -64,6 +57,25 @@ pub fn run(config: &ServeConfig, log_filter: EnvFilter) -> Exit {
         servers.end(exit, last_line);
     }
     exit
+}
+
+/// Signals are heard, and all threads are known to be there. From here on there is a log.
+struct Equipped {
+    lifecycle: Lifecycle,
+    runtime: Runtime,
+    log: Log,
+}
+
+impl Equipped {
+    fn equip(config: &ServeConfig, log_filter: EnvFilter) -> anyhow::Result<Self> {
+        descriptors::hold_back();
+        let descriptors = descriptors::raise();
+        let lifecycle = Lifecycle::arm().context("arming the signal handlers")?;
+        let runtime = resources::runtime(config)?;
+        let log = log::start(log_filter).context("no thread for the log")?;
+        resources::say_descriptors(config, descriptors);
+        Ok(Self { lifecycle, runtime, log })
+    }
 }
 
 impl ProcessEnding {
@@ -100,16 +112,20 @@ const UNSTART_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Lives from armed signals to the ending. Returns the servers of operators too, if they were opened:
 /// they are still open.
-fn live(config: &ServeConfig) -> (ProcessEnding, Option<AdminServers>) {
-    let (armed, servers) = match Armed::arm(config) {
+fn live(
+    config: &ServeConfig,
+    lifecycle: Lifecycle,
+    runtime: &Runtime,
+) -> (ProcessEnding, Option<AdminServers>) {
+    let (armed, servers) = match Armed::open(config, lifecycle) {
         Ok(armed) => armed,
         Err(why) => return (ProcessEnding::NoStart(why), None),
     };
-    let ending = armed.serve(config).unwrap_or_else(ProcessEnding::NoStart);
+    let ending = armed.serve(config, runtime).unwrap_or_else(ProcessEnding::NoStart);
     (ending, Some(servers))
 }
 
-/// Signals are heard and operators are answered. Nothing else has been done.
+/// Signals are heard and operators are answered. Nothing has been loaded.
 struct Armed {
     lifecycle: Lifecycle,
     process: Process,
@@ -117,8 +133,7 @@ struct Armed {
 }
 
 impl Armed {
-    fn arm(config: &ServeConfig) -> anyhow::Result<(Self, AdminServers)> {
-        let lifecycle = Lifecycle::arm().context("arming the signal handlers")?;
+    fn open(config: &ServeConfig, lifecycle: Lifecycle) -> anyhow::Result<(Self, AdminServers)> {
         host_clock::start().context("starting the thread that notices lost time")?;
         let stores = Stores::default();
         let (servers, announcement) = AdminServers::open(config, &lifecycle, stores.clone())?;
@@ -134,7 +149,7 @@ impl Armed {
     }
 
     /// Starts to serve, and waits for the ending.
-    fn serve(self, config: &ServeConfig) -> anyhow::Result<ProcessEnding> {
+    fn serve(self, config: &ServeConfig, runtime: &Runtime) -> anyhow::Result<ProcessEnding> {
         let Self { lifecycle, process, announcement } = self;
         let (ended, ending) = mpsc::channel();
         let ready = lifecycle.run(plan(&config.manifest.stop), terminal::progress_line, {
@@ -142,7 +157,6 @@ impl Armed {
             // The main thread may have left with another ending.
             move |ending| drop(ended.send(ProcessEnding::Ended(ending)))
         })?;
-        let runtime = threads::runtime(config.threads.get())?;
         let commander = process.commander.clone();
         let start = runtime.spawn(start::start(config.clone(), process, (ready, announcement)));
         let unstarted = start.abort_handle();
@@ -159,8 +173,6 @@ impl Armed {
             unstarted.abort();
             drop(ending.recv_timeout(UNSTART_PATIENCE));
         }
-        // Its threads may be in a guest that never yields.
-        runtime.shutdown_background();
         Ok(first)
     }
 }

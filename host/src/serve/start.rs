@@ -25,6 +25,7 @@ use super::loading::{load_site, loader_config, site_builder};
 use super::process::{LINE_PATIENCE, Process};
 use super::swapping::Swapping;
 use crate::admin::Serving;
+use crate::cgroup;
 use crate::component::Loader;
 use crate::config::{ListenAddr, Manifest, ServeConfig};
 use crate::http::{Exchanges, Terms};
@@ -76,8 +77,9 @@ impl Bound {
 
     /// Loads the first generations, with everything that a swap would ask of them.
     async fn load(self, config: &ServeConfig, process: &Process) -> anyhow::Result<Loaded> {
-        let memory = resources::memory(config);
-        let loading = loader_config(config, memory)?;
+        let cgroup = cgroup::memory_limit();
+        let memory = resources::memory(config, cgroup);
+        let loading = loader_config(config, memory, cgroup)?;
         let loader = Arc::new(Loader::new(&loading));
         let watches = config.manifest.swap.watch;
         let watch = watches.then(Watch::start).transpose().context("watching files")?;
