@@ -265,8 +265,8 @@ impl<C> fmt::Debug for CodeLoader<C> {
     }
 }
 
-/// Runs work that needs a core on a thread of its own. The wait is bounded: a thread that hangs in a
-/// dead file system is left behind.
+/// Runs work that needs a core on a thread of its own; at a start on one that is there already. The wait is
+/// bounded: a thread that hangs in a dead file system is left behind.
 async fn aside<T: Send + 'static>(
     pace: Urgency,
     work: impl FnOnce() -> T + Send + 'static,
@@ -277,10 +277,14 @@ async fn aside<T: Send + 'static>(
         give_way(pace);
         send.send(work()).ok();
     };
-    thread::Builder::new()
-        .name("load".into())
-        .spawn(work)
-        .map_err(|why| refused(format!("there is no thread to load it on: {why}")))?;
+    if pace == Urgency::Start {
+        drop(tokio::task::spawn_blocking(work));
+    } else {
+        thread::Builder::new()
+            .name("load".into())
+            .spawn(work)
+            .map_err(|why| refused(format!("there is no thread to load it on: {why}")))?;
+    }
     let took_too_long = |_| refused(format!("loading it took longer than {LOAD_PATIENCE:?}"));
     let done = host_clock::timeout(LOAD_PATIENCE, result).await.map_err(took_too_long)?;
     done.map_err(|_| refused("loading it failed".into()))
