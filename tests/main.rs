@@ -68,6 +68,7 @@ mod outgoing_bodies;
 mod outputs;
 mod pages;
 mod peers;
+mod prefault;
 mod reload;
 mod reload_flight;
 mod reload_load;

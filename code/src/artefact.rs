@@ -27,7 +27,7 @@ const CHECKSUM: usize = 32;
 
 /// The inputs that code was made from: the bytes of the component, all settings of the compiler with
 /// wasmtime's full version and the features of this processor, the layout of an artefact, and the versions of the
-/// host and of what takes out shims.
+/// host and of what rewrites components.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArtefactKey([u8; 32]);
 
@@ -40,6 +40,7 @@ impl ArtefactKey {
         hash.update(env!("CARGO_PKG_VERSION"));
         hash.update([0]);
         hash.update(host_unshim::VERSION.to_le_bytes());
+        hash.update(host_prefault::VERSION.to_le_bytes());
         hash.update(component);
         let mut settings = Collect(hash);
         engine.precompile_compatibility_hash().hash(&mut settings);

@@ -137,11 +137,13 @@ fn code(component: Vec<u8>, concurrency: bool) -> Result<Vec<u8>, ChildFailure> 
     Ok(Artefact::seal(&key, &code).into_bytes())
 }
 
-/// Compiles the component without its shim, where it has one (docs/adr/0033). If that does not compile, the
-/// component as it is says why, or does.
+/// Compiles the component without its shim, where it has one (docs/adr/0033), and with a module that writes to pages
+/// of its memory, where that is large (docs/adr/0039). If that does not compile, the component as it is says why, or
+/// does.
 fn compile(engine: &Engine, component: &[u8]) -> wasmtime::Result<Vec<u8>> {
     let unshimmed = host_unshim::unshim(component).ok();
-    let code = unshimmed.and_then(|component| engine.precompile_component(&component).ok());
+    let prefaulted = host_prefault::prefault(unshimmed.as_deref().unwrap_or(component));
+    let code = prefaulted.or(unshimmed).and_then(|it| engine.precompile_component(&it).ok());
     code.map_or_else(|| engine.precompile_component(component), Ok)
 }
 

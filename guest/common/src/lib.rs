@@ -6,6 +6,10 @@ use std::net::Ipv4Addr;
 use std::slice;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
+mod scatter;
+
+pub use scatter::scatter;
+
 /// A path with its query, taken as it stands: nothing is percent-decoded.
 #[derive(Debug)]
 pub struct Target(String);

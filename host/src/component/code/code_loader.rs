@@ -153,8 +153,8 @@ pub(crate) enum CacheLookup<C> {
     Nothing(ArtefactKey),
 }
 
-/// Links compiled code, so that it can be instantiated.
-pub(crate) type LinkCode<C> = fn(&SurveyedSource, &Component) -> wasmtime::Result<C>;
+/// Links compiled code, so that it can be instantiated. The last argument is [`Engines::kept`] of its engine.
+pub(crate) type LinkCode<C> = fn(&SurveyedSource, &Component, Option<usize>) -> wasmtime::Result<C>;
 
 /// Gets code from the cache or a compiler. `C` is linked code, ready to be instantiated; the caller
 /// brings the function that links, because this room knows no imports.
@@ -340,7 +340,8 @@ fn link<C>(
     let component = fit(surveyed, artefact, engines)?;
     let unlinkable =
         |why| LoadError::Unlinkable { path: surveyed.source.path.clone(), why: chain(&why) };
-    link(surveyed, &component).map_err(|why| unlinkable(why).into())
+    let kept = engines.kept(component.engine());
+    link(surveyed, &component, kept).map_err(|why| unlinkable(why).into())
 }
 
 /// Loads code into an engine whose pool fits the component: the one that fits by its survey. If code and

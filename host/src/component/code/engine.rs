@@ -101,6 +101,7 @@ struct Made {
     needs: Needs,
     concurrency: bool,
     engine: EngineWeak,
+    kept: Option<usize>,
 }
 
 impl fmt::Debug for Engines {
@@ -132,10 +133,18 @@ impl Engines {
         {
             return Ok(engine);
         }
-        let engine = engine(&needs, concurrency, self.pools)?;
+        let (engine, kept) = engine(&needs, concurrency, self.pools)?;
         self.clock.drive(&engine);
-        made.push(Made { needs, concurrency, engine: engine.weak() });
+        made.push(Made { needs, concurrency, engine: engine.weak(), kept });
         Ok(engine)
+    }
+
+    /// Bytes that the slots of this engine keep, each. None if they are reset without a scan.
+    pub(crate) fn kept(&self, engine: &Engine) -> Option<usize> {
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it =
+            |made: &&Made| made.engine.upgrade().is_some_and(|it| Engine::same(&it, engine));
+        made.iter().find(is_it)?.kept
     }
 
     /// An engine that takes components of any size. It measures them, and tells how to compile for a kind.
@@ -149,8 +158,12 @@ impl Engines {
     }
 }
 
-/// Makes an engine with a pool of the right size.
-fn engine(needs: &Needs, concurrency: bool, pools: Pools) -> wasmtime::Result<Engine> {
+/// Makes an engine with a pool of the right size. Beside it the bytes that each slot keeps, if a scan resets it.
+fn engine(
+    needs: &Needs,
+    concurrency: bool,
+    pools: Pools,
+) -> wasmtime::Result<(Engine, Option<usize>)> {
     let mut config = settings(concurrency);
     let pools = Pools { instances: pools.instances + SPARE_INSTANCES, ..pools };
     let instances = pools.instances;
@@ -166,18 +179,13 @@ fn engine(needs: &Needs, concurrency: bool, pools: Pools) -> wasmtime::Result<En
     } else {
         make(Some(keep)).inspect_err(|why| info!(%why, "memory: no scan of dirty pages here")).ok()
     };
-    let engine = match scanned {
-        Some(engine) => {
-            info!(instances, keep_resident = keep, "memory: reset by scan of dirty pages");
-            engine
-        }
-        None => {
-            let engine = make(None)?;
-            info!(instances, "memory: reset by the kernel");
-            engine
-        }
-    };
-    Ok(engine)
+    if let Some(engine) = scanned {
+        info!(instances, keep_resident = keep, "memory: reset by scan of dirty pages");
+        return Ok((engine, Some(keep)));
+    }
+    let engine = make(None)?;
+    info!(instances, "memory: reset by the kernel");
+    Ok((engine, None))
 }
 
 fn pool(needs: &Needs, instances: usize, keep_resident: Option<usize>) -> PoolingAllocationConfig {

@@ -4,7 +4,7 @@ use wasmtime::Engine;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::p2::bindings::io::{error, poll, streams};
 
-use super::{abilities, field_limits, lifecycle, middleware};
+use super::{abilities, field_limits, lifecycle, middleware, prefault};
 use crate::component::sandbox::state::GuestState;
 
 /// Links all imports for an engine. `concurrency` says that it has component-model async.
@@ -16,6 +16,7 @@ pub(crate) fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Lin
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     lifecycle::add_p2(&mut linker)?;
+    prefault::add(&mut linker)?;
     if concurrency {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;

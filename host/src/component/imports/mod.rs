@@ -12,6 +12,7 @@ pub(crate) mod link;
 mod middleware;
 mod name_lookup;
 mod outgoing;
+mod prefault;
 pub(crate) mod request_shutdown;
 mod tcp;
 mod wasi_config;

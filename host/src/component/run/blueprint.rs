@@ -18,6 +18,7 @@ use crate::component::code::survey::{Kind, Survey};
 use crate::component::imports::link::linker;
 use crate::component::sandbox::grants::Grants;
 use crate::component::sandbox::identity::Identity;
+use crate::component::sandbox::prefault::Prefault;
 use crate::component::sandbox::retirement::RetirementWatch;
 use crate::component::sandbox::state::GuestState;
 use crate::component::sandbox::terms::Sandbox;
@@ -29,6 +30,8 @@ pub(crate) struct LinkedCode {
     pub(crate) entry: Entry,
     pub(crate) hooks: Hooks,
     pub(crate) pre: InstancePre<GuestState>,
+    /// Bytes that its engine keeps of each slot. None where it resets without a scan.
+    kept: Option<usize>,
 }
 
 /// The code, limits and grants that generations of one component are made of. Held by those generations, and
@@ -49,8 +52,12 @@ pub(crate) enum Entry {
 }
 
 impl LinkedCode {
-    /// Links a compiled component: all of WASI, and no grants.
-    pub(crate) fn link(surveyed: &SurveyedSource, component: &Component) -> wasmtime::Result<Self> {
+    /// Links a compiled component: all of WASI, and no grants. Its engine keeps so many bytes of each slot.
+    pub(crate) fn link(
+        surveyed: &SurveyedSource,
+        component: &Component,
+        kept: Option<usize>,
+    ) -> wasmtime::Result<Self> {
         let SurveyedSource { source, kind, survey, concurrency } = surveyed;
         let linker = linker(component.engine(), *concurrency)?;
         let pre = linker.instantiate_pre(component)?;
@@ -59,7 +66,8 @@ impl LinkedCode {
             Kind::P3 => Entry::P3(ServiceIndices::new(&pre)?),
         };
         let hooks = Hooks::find(&pre, *kind)?;
-        Ok(Self { digest: source.digest.clone(), survey: survey.clone(), entry, hooks, pre })
+        let (digest, survey) = (source.digest.clone(), survey.clone());
+        Ok(Self { digest, survey, entry, hooks, pre, kept })
     }
 }
 
@@ -112,6 +120,7 @@ impl Blueprint {
             handles: limits.handles,
             share: settings.share.clone(),
             grants: self.grants.clone(),
+            prefault: Prefault::new(self.code.kept),
         }
     }
 

@@ -14,6 +14,7 @@ pub(crate) mod log_limit;
 pub(crate) mod log_rate;
 pub(crate) mod memory_budget;
 pub(crate) mod next_handler;
+pub(crate) mod prefault;
 pub(crate) mod retirement;
 pub(crate) mod state;
 pub(crate) mod stdio;

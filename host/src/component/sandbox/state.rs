@@ -15,6 +15,7 @@ use super::http_hooks::HttpHooks;
 use super::identity::Identity;
 use super::limiter::StoreLimiter;
 use super::next_handler::NextHandler;
+use super::prefault::{GuestMemory, PrefaultProgress};
 use super::stdio::{GuestOutput, OutputKind};
 use super::terms::Sandbox;
 
@@ -61,6 +62,7 @@ pub(crate) struct GuestState {
     table: ResourceTable,
     limiter: StoreLimiter,
     cpu_slot: CpuSlot,
+    prefault: PrefaultProgress,
     /// State of grants that have their own in each instance.
     states: Vec<Box<dyn Any + Send>>,
 }
@@ -104,6 +106,7 @@ impl GuestState {
             table,
             limiter: StoreLimiter::new(sandbox.memory, &sandbox.pocket),
             cpu_slot: CpuSlot::new(&sandbox.share),
+            prefault: PrefaultProgress::default(),
             states: sandbox.grants.iter().filter_map(|grant| grant.instance_state()).collect(),
         }
     }
@@ -146,6 +149,11 @@ impl GuestState {
         self.states.retain(|state| !state.is::<S>());
     }
 
+    /// The next pages of this memory to write to, in the form of `host_prefault`.
+    pub(crate) fn next_prefault(&mut self, memory: GuestMemory) -> u64 {
+        self.prefault.next(&self.hooks.sandbox().prefault, memory)
+    }
+
     /// Sets the handler that the guest may pass its request on to.
     pub(crate) fn lead_to(&mut self, next: Option<Arc<dyn NextHandler>>) {
         self.hooks.lead_to(next);
@@ -184,6 +192,7 @@ mod tests {
     use super::*;
     use crate::component::sandbox::cpu_scheduler::CpuScheduler;
     use crate::component::sandbox::memory_budget::MemoryBudget;
+    use crate::component::sandbox::prefault::Prefault;
     use crate::component::sandbox::retirement::Retirement;
     use crate::component::tick::TickCounter;
 
@@ -199,6 +208,7 @@ mod tests {
             handles: 10,
             share: CpuScheduler::new(1, &TickCounter::default()).share(),
             grants: Grants::default(),
+            prefault: Prefault::new(None),
         });
         let mut state = GuestState::new(&sandbox);
         state.table().push(()).unwrap();

@@ -4,6 +4,7 @@ use super::cpu_scheduler::ComponentShare;
 use super::grants::Grants;
 use super::identity::Identity;
 use super::memory_budget::MemoryPocket;
+use super::prefault::Prefault;
 
 /// The grants of all instances of a generation, and the limits of each. Shared by the stores of one worker, and
 /// alone in its cache lines, because each of its requests counts a reference.
@@ -19,6 +20,8 @@ pub(crate) struct Sandbox {
     /// The component's share of the workers.
     pub(crate) share: ComponentShare,
     pub(crate) grants: Grants,
+    /// Pages that instances write to before they serve.
+    pub(crate) prefault: Prefault,
 }
 
 impl Sandbox {
@@ -31,6 +34,7 @@ impl Sandbox {
             handles: self.handles,
             share: self.share.for_worker(),
             grants: self.grants.clone(),
+            prefault: self.prefault.for_worker(),
         }
     }
 }
