@@ -84,7 +84,8 @@ fn start_makes_few_threads_that_it_does_not_keep() {
     };
     let numbers: Vec<_> = threads.map(|thread| number(thread.unwrap())).collect();
     let (made, kept) = (numbers.iter().max().unwrap(), numbers.len());
-    assert!(made - kept <= 8, "{made} made, {kept} kept");
+    // Seven that others make later, and one each for the runtime, the cache and the ready line.
+    assert!(made - kept <= 10, "{made} made, {kept} kept");
 }
 
 #[test]
