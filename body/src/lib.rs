@@ -12,6 +12,11 @@ use http_body::{Body, Frame, SizeHint};
 /// The result of a poll for the next frame of a body.
 pub type PolledFrame<D, E> = Poll<Option<Result<Frame<D>, E>>>;
 
+/// Whether a body has nothing to give: no frame, and no error either.
+pub fn is_empty(body: &impl Body) -> bool {
+    body.is_end_stream() && body.size_hint().exact() == Some(0)
+}
+
 /// Sees the frames of a body.
 pub trait FrameHook<B: Body> {
     /// The error of the body, seen from outside.

@@ -1,6 +1,6 @@
 //! A response on its way from one instance into another.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::deadlines::Downstream;
+use super::deadlines::{Claim, Downstream};
 use super::response_body::ResponseBody;
 use crate::component::{BodyError, WasiBody};
 
@@ -45,12 +45,19 @@ pub(super) fn body_channel(
     (BodyReceiver::Pieces(pieces, size), Some(pump(body, send, downstream)))
 }
 
+/// Ends with the body, or when its reader is gone: then the writer gets no further turn.
+///
 /// A slow reader is no fault of the writer. Its pace is bounded by the limits of the plugin that reads, and by
 /// the patience of its client's connection.
 async fn pump(mut body: ResponseBody, send: mpsc::Sender<Piece>, downstream: Downstream) {
+    let mut gone = pin!(send.closed());
     loop {
         let pending = downstream.pending();
-        let frame = body.frame().await;
+        let frame = tokio::select! {
+            biased;
+            () = &mut gone => return,
+            frame = body.frame() => frame,
+        };
         let (piece, last) = match frame {
             Some(Ok(frame)) => (Piece::Frame(frame), false),
             None => (Piece::End, true),
@@ -76,26 +83,25 @@ async fn pump(mut body: ResponseBody, send: mpsc::Sender<Piece>, downstream: Dow
 }
 
 impl BodyReceiver {
-    /// The body for another instance. It keeps `writer`, whatever awaits the frames, as long as it may
-    /// need that.
-    pub(super) fn into_body<W: Send + Unpin + 'static>(self, writer: W) -> WasiBody {
+    /// The body for another instance, which has this `claim` until it has read it.
+    pub(super) fn into_body(self, claim: Claim) -> WasiBody {
         match self {
             Self::Whole(whole) => Full::new(whole).map_err(|never| match never {}).boxed_unsync(),
             Self::Pieces(pieces, size) => {
-                ChannelBody { pieces, size, ended: false, _writer: writer }.boxed_unsync()
+                ChannelBody { pieces, size, ended: false, _claim: claim }.boxed_unsync()
             }
         }
     }
 }
 
-struct ChannelBody<W> {
+struct ChannelBody {
     pieces: mpsc::Receiver<Piece>,
     size: SizeHint,
     ended: bool,
-    _writer: W,
+    _claim: Claim,
 }
 
-impl<W: Unpin> Body for ChannelBody<W> {
+impl Body for ChannelBody {
     type Data = Bytes;
     type Error = BodyError;
 

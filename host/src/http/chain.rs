@@ -1,35 +1,32 @@
 //! Plugins before a component: each handles a request by answering it or by passing it on.
 //!
 //! ```text
-//! exchange ─→ plugin ─→ ChainLink ─→ task: the rest of the pipeline, an exchange in the exchange
-//!                ▲                      │
-//!                └────── response ←─────┘   its body through a channel of one frame
+//! exchange ─→ plugin ─→ ChainLink ─→ hop: the rest of the pipeline, an exchange in the exchange
+//!                ▲                    │
+//!                └───── response ←────┘   its body through a channel of one frame
 //! ```
 //!
-//! What is passed on runs in a task of its own, whose owner is the body that the plugin is given. Where the
-//! manifest says `fail = "open"`, a plugin that fails before it has passed anything on is left out: the
-//! next one gets the request, if nothing of its body was read.
+//! The exchange polls the first hop once, after its plugin. Most are answered by then. Other hops, and one that is
+//! not done, run in tasks of their own. A hop ends when its plugin has dropped what it waits for, or the body that
+//! it was given. Where the manifest says `fail = "open"`, a plugin that fails before it has passed anything on is
+//! left out: the next one gets the request, if nothing of its body was read.
 
-use std::future::ready;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, Uri};
+use http::{Request, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use tokio::sync::{Semaphore, oneshot};
-use tokio_util::task::AbortOnDropHandle;
 
-use super::body_channel::body_channel;
 use super::deadlines::Downstream;
 use super::peer_fault::PeerFault;
 use super::pipeline::Pipeline;
-use super::response_body::ResponseBody;
+use super::reply::Reply;
 use super::validate::{METHOD, NAMELESS};
 use crate::component::{BodyError, Hops, NEXT_HOST, NextHandler, Passing, WasiBody};
 
@@ -39,14 +36,18 @@ const AT_ONCE: usize = 16;
 /// And in all: its deadline to the head begins anew after each.
 const IN_ALL: usize = 64;
 
+/// Components behind a plugin that its exchange may poll: they are polled within each other, on the stack of one
+/// thread.
+const WITHIN: usize = 4;
+
 /// Serves the rest of a pipeline. So a chain knows nothing of the exchange that it is a part of.
 pub(super) trait Onward: Send + Sync {
-    /// The response to a request that a plugin has passed on. Dropping the future ends what serves it.
-    fn serve_onward(self: Arc<Self>, onward: OnwardRequest) -> OnwardResponse;
+    /// Serves a request that a plugin has passed on, until all of its response is in `reply`.
+    fn serve_onward(self: Arc<Self>, onward: OnwardRequest, reply: Reply) -> Hop;
 }
 
-/// See [`Onward::serve_onward`].
-pub(super) type OnwardResponse = Pin<Box<dyn Future<Output = Response<ResponseBody>> + Send>>;
+/// See [`Onward::serve_onward`]. Dropping it ends what serves the request.
+pub(super) type Hop = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a plugin has passed on.
 pub(super) struct OnwardRequest {
@@ -67,10 +68,12 @@ struct Shared {
     onward: Arc<dyn Onward>,
     rest: Mutex<Pipeline>,
     origin: Origin,
-    /// Rights to pass on.
-    rights: Arc<Semaphore>,
     /// Requests passed on, in all.
     passed: AtomicUsize,
+    /// The first of them, until the exchange polls it.
+    first: Mutex<Option<Hop>>,
+    /// The exchange polls no hop any more.
+    answered: AtomicBool,
     downstream: Downstream,
     /// The request of an open plugin that has passed nothing on.
     kept: Mutex<Option<KeptRequest>>,
@@ -114,8 +117,9 @@ impl ChainLink {
             onward,
             rest: Mutex::new(rest),
             origin,
-            rights: Arc::new(Semaphore::new(AT_ONCE)),
             passed: AtomicUsize::new(0),
+            first: Mutex::default(),
+            answered: AtomicBool::new(false),
             downstream,
             kept: Mutex::default(),
         }))
@@ -147,8 +151,20 @@ impl ChainLink {
         Some((Request::from_parts(head, body), lock(&self.0.rest).clone()))
     }
 
+    /// Polls what the plugin has passed on first, once. Call it after each poll of the plugin, in its exchange.
+    pub(super) fn poll_first(&self, cx: &mut Context<'_>) {
+        let Some(mut hop) = lock(&self.0.first).take() else { return };
+        if hop.as_mut().poll(cx).is_pending() {
+            tokio::spawn(hop);
+        }
+    }
+
     /// The plugin has answered: there is no going on without it any more.
     pub(super) fn forget(&self) {
+        self.0.answered.store(true, Ordering::Relaxed);
+        if let Some(hop) = lock(&self.0.first).take() {
+            tokio::spawn(hop);
+        }
         drop(lock(&self.0.kept).take());
         // It may stream for hours. The next component is looked up when it passes on again.
         lock(&self.0.rest).let_go();
@@ -176,43 +192,32 @@ impl Shared {
 }
 
 impl NextHandler for Shared {
-    fn pass(self: Arc<Self>, mut request: Request<WasiBody>) -> Passing {
+    fn pass(self: Arc<Self>, mut request: Request<WasiBody>) -> Result<Passing, BodyError> {
         if request.method().as_str().len() > METHOD {
-            return Box::pin(ready(Err(BodyError::HttpRequestMethodInvalid)));
+            return Err(BodyError::HttpRequestMethodInvalid);
         }
         let in_all = self.passed.fetch_add(1, Ordering::Relaxed);
-        let right = self.rights.clone().try_acquire_owned().ok().filter(|_| in_all < IN_ALL);
-        let Some(right) = right else {
-            return Box::pin(ready(Err(BodyError::ConnectionLimitReached)));
-        };
+        let claim = self.downstream.claim(AT_ONCE).filter(|_| in_all < IN_ALL);
+        let claim = claim.ok_or(BodyError::ConnectionLimitReached)?;
         self.restore(&mut request);
         self.origin.hops.keep(&mut request);
         // Those behind may have done already what is asked: it is not asked of them a second time.
         drop(lock(&self.kept).take());
-        let unanswered = self.downstream.unanswered();
-        let (send, response) = oneshot::channel();
         let onward = OnwardRequest {
             request,
             pipeline: lock(&self.rest).clone(),
             exchange: self.origin.exchange,
             peer_fault: self.origin.peer_fault.clone(),
         };
-        let (serving, downstream) = (self.onward.clone(), self.downstream.clone());
-        let task = AbortOnDropHandle::new(tokio::spawn(async move {
-            let (head, body) = serving.serve_onward(onward).await.into_parts();
-            let (body, pump) = body_channel(body, downstream);
-            // If the plugin does not wait any more, the body is dropped, and the guest with it.
-            drop(send.send(Response::from_parts(head, body)));
-            if let Some(pump) = pump {
-                pump.await;
-            }
-        }));
-        Box::pin(async move {
-            let response = response.await;
-            drop(unanswered);
-            let response = response.map_err(|_| BodyError::HttpResponseIncomplete)?;
-            Ok(response.map(|body| body.into_body((task, right))))
-        })
+        let within = onward.pipeline.length() <= WITHIN;
+        let (reply, passing) = Reply::new(claim, &self.downstream);
+        let hop = self.onward.clone().serve_onward(onward, reply);
+        if in_all == 0 && within && !self.answered.load(Ordering::Relaxed) {
+            *lock(&self.first) = Some(hop);
+        } else {
+            tokio::spawn(hop);
+        }
+        Ok(passing)
     }
 }
 

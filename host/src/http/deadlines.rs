@@ -2,12 +2,13 @@
 //! plugin, for those behind it.
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use host_clock::Moment;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::blame::Awaited;
 use super::peer_fault::PeerFault;
@@ -25,7 +26,12 @@ struct Owed {
     /// Heads and frames that they owe.
     pending: AtomicUsize,
     /// Requests passed on that have no response yet.
-    unanswered: watch::Sender<usize>,
+    unanswered: AtomicUsize,
+    /// Told when the first of them is passed on and when the last one has its response. Only the plugin's exchange
+    /// waits for that.
+    changed: Notify,
+    /// Requests passed on that the plugin has a claim on.
+    claims: AtomicUsize,
     /// How many they are.
     stages: u32,
 }
@@ -36,13 +42,18 @@ pub(super) struct Pending(Downstream);
 /// A request that was passed on has no response as long as this lives.
 pub(super) struct Unanswered(Pending);
 
+/// A plugin's claim on a request that it has passed on, to the end of the response.
+pub(super) struct Claim(Downstream);
+
 impl Downstream {
     /// So many components behind a plugin.
     pub(super) fn new(stages: usize) -> Self {
         let stages = u32::try_from(stages).unwrap_or(u32::MAX);
         Self(Arc::new(Owed {
             pending: AtomicUsize::new(0),
-            unanswered: watch::Sender::new(0),
+            unanswered: AtomicUsize::new(0),
+            changed: Notify::new(),
+            claims: AtomicUsize::new(0),
             stages,
         }))
     }
@@ -55,8 +66,17 @@ impl Downstream {
 
     /// They owe a head.
     pub(super) fn unanswered(&self) -> Unanswered {
-        self.0.unanswered.send_modify(|requests| *requests += 1);
+        if self.0.unanswered.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.0.changed.notify_one();
+        }
         Unanswered(self.pending())
+    }
+
+    /// A claim on a request, unless there are `most` already.
+    pub(super) fn claim(&self, most: usize) -> Option<Claim> {
+        // Counted first, so a claim that is refused is given back.
+        let before = self.0.claims.fetch_add(1, Ordering::AcqRel);
+        Some(Claim(self.clone())).filter(|_| before < most)
     }
 
     /// A response of theirs broke off: what the plugin owes its client now, it owes for that. They are
@@ -69,15 +89,17 @@ impl Downstream {
         self.0.pending.load(Ordering::Acquire) > 0
     }
 
-    /// Waits until a request that was passed on has no response. Cancel-safe.
-    async fn has_unanswered(&self) {
-        // The sender is here.
-        drop(self.0.unanswered.subscribe().wait_for(|requests| *requests > 0).await);
-    }
-
-    /// Waits until each has one. Those behind have deadlines of their own. Cancel-safe.
-    async fn has_answered(&self) {
-        drop(self.0.unanswered.subscribe().wait_for(|requests| *requests == 0).await);
+    /// Waits until a request that was passed on has no response (`any`), or until each has one. Those behind have
+    /// deadlines of their own. Cancel-safe.
+    async fn is_unanswered(&self, any: bool) {
+        loop {
+            // Made before the look, so that a change after it is not missed.
+            let changed = pin!(self.0.changed.notified());
+            if (self.0.unanswered.load(Ordering::Acquire) > 0) == any {
+                return;
+            }
+            changed.await;
+        }
     }
 }
 
@@ -89,7 +111,16 @@ impl Drop for Pending {
 
 impl Drop for Unanswered {
     fn drop(&mut self) {
-        self.0.0.0.unanswered.send_modify(|requests| *requests -= 1);
+        let owed = &self.0.0.0;
+        if owed.unanswered.fetch_sub(1, Ordering::AcqRel) == 1 {
+            owed.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.0.claims.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -146,9 +177,9 @@ impl Deadlines {
                 let Some(downstream) = &self.downstream else {
                     return self.peer_fault.time_without_client(patience).await;
                 };
-                downstream.has_answered().await;
+                downstream.is_unanswered(false).await;
                 tokio::select! {
-                    () = downstream.has_unanswered() => {}
+                    () = downstream.is_unanswered(true) => {}
                     () = self.peer_fault.time_without_client(patience) => return,
                 }
             }

@@ -2,8 +2,9 @@
 //! of the response is there.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use host_clock::Moment;
@@ -11,12 +12,13 @@ use host_lifecycle::{Guard, Tracker};
 use host_manifest::Fail;
 use http::header::TE;
 use http::{Method, Request, Response, StatusCode};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::admission::{Admission, Admitted};
 use super::afterwork::Afterwork;
 use super::blame::{Awaited, Blame, Deadline, ExchangeError, blame};
-use super::chain::{ChainLink, Onward, OnwardRequest, OnwardResponse, Origin};
+use super::chain::{ChainLink, Hop, Onward, OnwardRequest, Origin};
 use super::deadlines::Deadlines;
 use super::error_response::error_response;
 use super::exchange_info::ExchangeInfo;
@@ -24,6 +26,7 @@ use super::failure::Failure;
 use super::guest_body::{FirstLook, GuestBody, GuestWork};
 use super::peer_fault::{PeerFault, UploadFault};
 use super::pipeline::Pipeline;
+use super::reply::Reply;
 use super::response_body::ResponseBody;
 use super::upload::{self, UploadLimits, declared_length};
 use crate::component::{Generation, GuestFailure, Running, WasiBody};
@@ -78,20 +81,30 @@ impl Server {
 }
 
 impl Onward for Server {
-    fn serve_onward(self: Arc<Self>, onward: OnwardRequest) -> OnwardResponse {
+    fn serve_onward(self: Arc<Self>, onward: OnwardRequest, mut reply: Reply) -> Hop {
         Box::pin(async move {
-            let OnwardRequest { request, pipeline, exchange, peer_fault } = onward;
-            let info = Arc::new(ExchangeInfo::new(&request, Some(exchange)));
-            let guard = self.parts.guard(info.clone());
-            let peer_fault = peer_fault.behind();
-            let part = Exchange { server: &self, guard, info, peer_fault: peer_fault.clone() };
-            let most = UploadLimits::for_pipeline(&pipeline, None).bytes;
-            if declared_length(request.headers()).is_some_and(|bytes| bytes > most) {
-                return part.refuse(&ExchangeError::Refused(Failure::BodyTooLarge));
+            let response = reply.while_wanted(pin!(self.part(onward))).await;
+            if let Some(response) = response {
+                reply.send(response).await;
             }
-            let request = request.map(|body| upload::limited(body, most, peer_fault));
-            part.serve(request, Moment::now(), pipeline).await
         })
+    }
+}
+
+impl Server {
+    /// Serves what a plugin has passed on, as a part of the exchange around it.
+    async fn part(self: &Arc<Self>, onward: OnwardRequest) -> Response<ResponseBody> {
+        let OnwardRequest { request, pipeline, exchange, peer_fault } = onward;
+        let (info, now) = (Arc::new(ExchangeInfo::new(&request, Some(exchange))), Instant::now());
+        let guard = self.parts.guard_since(info.clone(), now);
+        let peer_fault = peer_fault.behind();
+        let part = Exchange { server: self, guard, info, peer_fault: peer_fault.clone() };
+        let most = UploadLimits::for_pipeline(&pipeline, None).bytes;
+        if declared_length(request.headers()).is_some_and(|bytes| bytes > most) {
+            return part.refuse(&ExchangeError::Refused(Failure::BodyTooLarge));
+        }
+        let request = request.map(|body| upload::limited(body, most, peer_fault));
+        part.serve(request, Moment::at(now), pipeline).await
     }
 }
 
@@ -160,7 +173,7 @@ impl Exchange<'_> {
         let peer = self.peer_fault.on_drop();
         let head = tokio::select! {
             biased;
-            head = self.head(&mut running, generation) => head,
+            head = self.head(&mut running, generation, link) => head,
             why = async { generation.cut().await } => Err(ExchangeError::Cut(why)),
             () = deadlines.head_is_late(limits.response_head) => {
                 Err(ExchangeError::Late(Deadline::Head))
@@ -193,17 +206,24 @@ impl Exchange<'_> {
         HeadError(error, whose)
     }
 
-    /// Drives the guest to its head. A guest which is to be cut gets no further turn.
+    /// Drives the guest to its head, and with it what it passes on first. A guest which is to be cut gets no
+    /// further turn.
     async fn head(
         &self,
         running: &mut Running,
         generation: &Generation,
+        link: Option<&ChainLink>,
     ) -> Result<Response<WasiBody>, ExchangeError> {
         poll_fn(|cx| {
             if let Some(why) = generation.cut_reason() {
                 return Poll::Ready(Err(ExchangeError::Cut(why)));
             }
-            match (running.poll_head(cx), self.peer_fault.fault()) {
+            let hops = |cx: &mut Context<'_>| {
+                if let Some(link) = link {
+                    link.poll_first(cx);
+                }
+            };
+            match (running.poll_head(cx, hops), self.peer_fault.fault()) {
                 (Poll::Ready(Ok(head)), _) => Poll::Ready(Ok(head)),
                 // What the guest makes of half a request is its own; a failure is not.
                 (Poll::Pending, Some(UploadFault::BrokenOffByPlugin)) => Poll::Pending,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use host_body::PolledFrame;
 use host_lifecycle::Guard;
-use http_body::{Body as _, Frame};
+use http_body::Frame;
 use tokio::task::yield_now;
 use tracing::{debug, info, warn};
 
@@ -95,7 +95,7 @@ impl GuestWork {
         self.running.release();
         let mut noop = Context::from_waker(Waker::noop());
         let exchange = self.exchange();
-        match self.running.poll_work(cx.unwrap_or(&mut noop)) {
+        match self.running.poll_once(cx.unwrap_or(&mut noop)) {
             Poll::Ready(Ok(())) => self.guard,
             Poll::Ready(Err(why)) => {
                 log_failure(exchange, self.admitted.generation().name(), why, &self.peer_fault);
@@ -271,7 +271,7 @@ impl GuestBody {
         }
         let mut worked = None;
         for _ in 0..EMPTY_FRAMES {
-            match (Pin::new(&mut self.body).poll_frame(cx), worked.take()) {
+            match (work.running.poll_body(&mut self.body, cx), worked.take()) {
                 (Poll::Ready(Some(Ok(frame))), _) => {
                     if frame.data_ref().is_some_and(Bytes::is_empty) {
                         continue;
@@ -282,7 +282,7 @@ impl GuestBody {
                     return self.fail(ExchangeError::BodyBroken(format!("{why:?}")));
                 }
                 (Poll::Ready(None), _) => return self.end(cx),
-                (Poll::Pending, None) => worked = Some(work.running.poll_work(cx)),
+                (Poll::Pending, None) => worked = Some(work.running.poll_once(cx)),
                 (Poll::Pending, Some(worked)) => {
                     return match work.running.poll_answered(worked) {
                         Poll::Ready(Err(why)) => self.fail(ExchangeError::Guest(why)),
@@ -314,7 +314,7 @@ impl GuestBody {
     /// The guest's end of the body is closed. Only a guest that has not failed closed it itself.
     fn end(&mut self, cx: &mut Context<'_>) -> PolledFrame<Bytes, ExchangeError> {
         let Some(work) = &mut self.work else { return Poll::Ready(None) };
-        if let Poll::Ready(Err(why)) = work.running.poll_work(cx) {
+        if let Poll::Ready(Err(why)) = work.running.poll_once(cx) {
             return self.fail(ExchangeError::Guest(why));
         }
         if let Some(work) = self.work.take() {
@@ -336,7 +336,8 @@ impl GuestBody {
 
     /// Waits for the guest, as long as it may be waited for.
     fn wait(&mut self, cx: &mut Context<'_>) -> PolledFrame<Bytes, ExchangeError> {
-        let Some(work) = &self.work else { return Poll::Ready(None) };
+        let Some(work) = &mut self.work else { return Poll::Ready(None) };
+        work.running.before_wait(cx);
         let timers = &mut self.timers;
         let cut = timers.cut.get_or_insert_with(|| Box::pin(work.admitted.generation().cut()));
         if let Poll::Ready(why) = cut.as_mut().poll(cx) {

@@ -27,6 +27,7 @@ mod guest_body;
 mod peer_fault;
 mod pipeline;
 mod prefetch;
+mod reply;
 mod response_body;
 mod service;
 mod upload;

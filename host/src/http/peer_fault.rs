@@ -103,8 +103,8 @@ impl PeerFault {
     pub(super) async fn time_without_client(&self, time: Duration) {
         let began = Moment::now();
         let before = self.client().waited(began);
+        let mut now = began;
         loop {
-            let now = Moment::now();
             let waited = self.client().waited(now).saturating_sub(before);
             let end = began + time + waited;
             if end <= now {
@@ -112,6 +112,7 @@ impl PeerFault {
             }
             let soonest = if self.waits_for_client() { now + LOOK } else { now };
             host_clock::until(end.max(soonest)).await;
+            now = Moment::now();
         }
     }
 

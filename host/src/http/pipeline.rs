@@ -114,8 +114,8 @@ impl Pipeline {
 
     /// What comes after, unless this is the last one.
     pub(super) fn rest(&self) -> Option<Self> {
-        let mut behind = self.behind.clone();
-        let first = behind.pop_front()?;
+        let mut behind = self.behind.iter().cloned();
+        let (first, behind) = (behind.next()?, behind.collect());
         let (routes, strip) = (self.routes, self.strip.clone());
         Some(Self { first, behind, routes, strip, permits: self.permits.clone() })
     }

@@ -80,6 +80,9 @@ pub(super) fn turn_away<B>(request: Request<RequestBody>, response: Response<B>)
 /// A body that a plugin passes on to the next one, bounded as if a client sent it. Breaks are told to
 /// `peer_fault`, the next one's.
 pub(super) fn limited(body: WasiBody, most: u64, peer_fault: PeerFault) -> WasiBody {
+    if host_body::is_empty(&body) {
+        return body;
+    }
     HookedBody::new(body, PassedOn { left: most, peer_fault }).boxed_unsync()
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn start(
     request: Request<WasiBody>,
 ) -> Running {
     let (send, head) = oneshot::channel();
+    let wakes_itself = matches!(maker.blueprint.code.entry, Entry::P3(_));
     let (cpu, slot) = (maker.blueprint.limits().cpu, store.data().cpu_slot().clone());
     let release = Release::default();
     let released = release.clone();
@@ -73,5 +74,6 @@ pub(crate) fn start(
         // The store outlives the call, so that a body which the guest leaked does not look finished.
         Ok(Kept::Store { _store: store })
     };
-    Running::new(Box::pin(guest), head, cpu, release, Some(slot))
+    let running = Running::new(Box::pin(guest), head, cpu, release, Some(slot));
+    if wakes_itself { running.with_noted_wakes() } else { running }
 }

@@ -10,18 +10,26 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use host_body::PolledFrame;
 use http::Response;
+use http_body::Body as _;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::task::coop::has_budget_remaining;
 use wasmtime::Store;
-use wasmtime_wasi_http::WasiBody;
+use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 
+use super::guest_wakes::GuestWakes;
 use crate::component::sandbox::cpu_scheduler::{CpuSlot, SlotWait};
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::state::GuestState;
+
+/// Polls in a row of a guest that is woken by its own poll, before others get their turn.
+const ROUNDS: usize = 4;
 
 /// Whether a channel that gave nothing is really empty. A task that has used up tokio's budget finds every
 /// channel empty (`tokio::task::coop`), and has been woken to be polled again. Until then an empty channel
@@ -56,6 +64,10 @@ pub struct Running {
     /// None where a worker's task polls the guest.
     slot: Option<CpuSlot>,
     wait: SlotWait,
+    /// What the guest wakes, where its wakes are noted.
+    waker: Option<Waker>,
+    /// The exchange has waited since the last poll.
+    waited: bool,
 }
 
 enum State {
@@ -76,22 +88,85 @@ impl Running {
         slot: Option<CpuSlot>,
     ) -> Self {
         let guest = State::Working(guest);
-        Self { guest, head: Some(head), cpu: Duration::ZERO, cpu_limit, release, slot, wait: None }
+        let (cpu, wait, waker, waited) = (Duration::ZERO, None, None, false);
+        Self { guest, head: Some(head), cpu, cpu_limit, release, slot, wait, waker, waited }
     }
 
-    /// Drives the guest until the head of its response is there. Do not poll it again after that.
-    pub fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Head> {
-        let work = self.poll_work(cx);
-        if let Some(head) = &mut self.head
-            && let Poll::Ready(head) = Pin::new(head).poll(cx)
-        {
-            self.head = None;
-            if let Ok(head) = head {
+    /// Has the wakes of its guest noted while it is polled.
+    pub(crate) fn with_noted_wakes(mut self) -> Self {
+        self.waker = Some(self.release.0.clone().into());
+        self
+    }
+
+    /// Drives the guest until the head of its response is there. Do not poll it again after that. After each poll
+    /// of the guest, `beside` polls what the guest may wait for.
+    pub fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut beside: impl FnMut(&mut Context<'_>),
+    ) -> Poll<Head> {
+        for _ in 0..ROUNDS {
+            let work = self.poll_once(cx);
+            if let Poll::Ready(head) = self.take_head(cx) {
                 return Poll::Ready(head);
             }
+            if let Poll::Ready(returned) = self.poll_answered(work) {
+                return Poll::Ready(Err(returned.err().unwrap_or(GuestFailure::NoResponse)));
+            }
+            beside(cx);
+            if !self.is_woken() {
+                break;
+            }
         }
-        ready!(self.poll_answered(work))?;
-        Poll::Ready(Err(GuestFailure::NoResponse))
+        self.before_wait(cx);
+        Poll::Pending
+    }
+
+    /// The head, if it is there.
+    fn take_head(&mut self, cx: &mut Context<'_>) -> Poll<Head> {
+        let Some(head) = &mut self.head else { return Poll::Pending };
+        let sent = match &self.slot {
+            // Sent in a poll of the guest if at all, so it has to wake nothing.
+            Some(_) => match head.try_recv() {
+                Err(TryRecvError::Empty) => return Poll::Pending,
+                Ok(head) => Some(head),
+                Err(TryRecvError::Closed) => None,
+            },
+            None => ready!(Pin::new(head).poll(cx)).ok(),
+        };
+        self.head = None;
+        sent.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Polls a body of the guest's response. Before you wait for it, call [`Self::before_wait`].
+    pub(crate) fn poll_body(
+        &mut self,
+        body: &mut WasiBody,
+        cx: &Context<'_>,
+    ) -> PolledFrame<Bytes, BodyError> {
+        self.resume();
+        let waker = self.waker.as_ref().unwrap_or_else(|| cx.waker());
+        Pin::new(body).poll_frame(&mut Context::from_waker(waker))
+    }
+
+    /// The exchange is going to wait for the guest or for its body: what has woken them since they were polled
+    /// wakes it.
+    pub(crate) fn before_wait(&mut self, cx: &Context<'_>) {
+        if self.waker.is_some() {
+            self.release.0.wakes.wait(cx.waker());
+            self.waited = true;
+        }
+    }
+
+    /// Whether the guest has been woken since its last poll began, as far as that is noted.
+    fn is_woken(&self) -> bool {
+        self.waker.is_some() && self.release.0.wakes.is_woken()
+    }
+
+    fn resume(&mut self) {
+        if std::mem::take(&mut self.waited) {
+            self.release.0.wakes.resume();
+        }
     }
 
     /// Drives the guest until its work has ended.
@@ -99,6 +174,19 @@ impl Running {
     /// # Errors
     /// When it traps or has used up its CPU time; the same error again for each later poll.
     pub fn poll_work(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), GuestFailure>> {
+        let work = self.poll_once(cx);
+        if work.is_pending() {
+            self.before_wait(cx);
+        }
+        work
+    }
+
+    /// Polls the guest like [`Self::poll_work`]. Before you wait for it, call [`Self::before_wait`].
+    ///
+    /// # Errors
+    /// Those of [`Self::poll_work`].
+    pub(crate) fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), GuestFailure>> {
+        self.resume();
         let guest = match &mut self.guest {
             State::Working(guest) => guest,
             State::Done { .. } => return Poll::Ready(Ok(())),
@@ -108,7 +196,12 @@ impl Running {
             None => guest.as_mut().poll(cx),
             Some(slot) => {
                 ready!(slot.poll_slot(&mut self.wait, cx));
-                let (polled, took) = slot.poll(|| guest.as_mut().poll(cx));
+                if self.waker.is_some() {
+                    self.release.0.wakes.clear();
+                }
+                let waker = self.waker.as_ref().unwrap_or_else(|| cx.waker());
+                let mut cx = Context::from_waker(waker);
+                let (polled, took) = slot.poll(|| guest.as_mut().poll(&mut cx));
                 self.cpu += took;
                 polled
             }
@@ -161,6 +254,17 @@ pub(crate) struct Release(Arc<ReleaseInner>);
 struct ReleaseInner {
     done: AtomicBool,
     returned: AtomicBool,
+    wakes: GuestWakes,
+}
+
+impl Wake for ReleaseInner {
+    fn wake(self: Arc<Self>) {
+        self.wakes.wake();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wakes.wake();
+    }
 }
 
 impl Release {
@@ -207,10 +311,10 @@ mod tests {
         let mut running = Running::new(guest, head, second, Release::default(), None);
         drop(send);
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(running.poll_head(&mut cx).is_pending());
-        assert!(running.poll_head(&mut cx).is_pending());
+        assert!(running.poll_head(&mut cx, |_| ()).is_pending());
+        assert!(running.poll_head(&mut cx, |_| ()).is_pending());
         end.send(()).unwrap();
-        let head = running.poll_head(&mut cx);
+        let head = running.poll_head(&mut cx, |_| ());
         assert!(matches!(head, Poll::Ready(Err(GuestFailure::NoResponse))), "{head:?}");
     }
 
@@ -223,9 +327,9 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut running = Running::new(Box::pin(running), head, second, release.clone(), None);
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(running.poll_head(&mut cx).is_pending());
+        assert!(running.poll_head(&mut cx, |_| ()).is_pending());
         release.mark_returned();
-        let head = running.poll_head(&mut cx);
+        let head = running.poll_head(&mut cx, |_| ());
         assert!(matches!(head, Poll::Ready(Err(GuestFailure::NoResponse))), "{head:?}");
     }
 }

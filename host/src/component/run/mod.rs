@@ -4,6 +4,7 @@ pub(crate) mod blueprint;
 pub(crate) mod cpu_meter;
 pub(crate) mod free_instances;
 pub(crate) mod fresh;
+pub(crate) mod guest_wakes;
 pub(crate) mod hooks;
 pub(crate) mod idle_room;
 pub(crate) mod instance;

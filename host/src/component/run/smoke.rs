@@ -86,7 +86,7 @@ impl Smoke {
     }
 
     async fn expect_answer(&self, mut running: Running) -> Result<(), SmokeFailure> {
-        let response = poll_fn(|cx| running.poll_head(cx)).await?;
+        let response = poll_fn(|cx| running.poll_head(cx, |_| ())).await?;
         if response.status() != self.status {
             return Err(SmokeFailure::Status(response.status().as_u16()));
         }

@@ -46,11 +46,17 @@ impl GuestGone {
 
     /// A body for the guest. The guest may hand it over as it is; then the body's end is its own.
     pub(crate) fn give(&self, body: WasiBody) -> WasiBody {
+        if host_body::is_empty(&body) {
+            return body;
+        }
         HookedBody::new(body, GivenEnd(self.clone())).boxed_unsync()
     }
 
     /// A body of the guest. It ends well only if the guest is there to end it.
     pub(crate) fn watch(&self, body: WasiBody) -> WasiBody {
+        if host_body::is_empty(&body) {
+            return body;
+        }
         let left = body.size_hint().exact();
         HookedBody::new(body, OwnEnd { left, gone: self.clone() }).boxed_unsync()
     }

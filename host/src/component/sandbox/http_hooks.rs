@@ -1,7 +1,9 @@
 //! HTTP requests that a guest sends: on to the next handler of its chain, or out.
 
 use std::future::ready;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use http::HeaderName;
 use wasmtime_wasi_http::{
@@ -85,8 +87,13 @@ impl HttpHooks {
             );
             return refuse(HttpError::DestinationNotFound);
         };
-        let passing = next.pass(request);
-        Box::new(async move { Ok((passing.await?, done())) })
+        match next.pass(request) {
+            Ok(passing) => Box::new(async move {
+                let response = passing.await.map_err(|_| HttpError::HttpResponseIncomplete)?;
+                Ok((response, done()))
+            }),
+            Err(why) => refuse(why),
+        }
     }
 }
 
@@ -105,8 +112,19 @@ type SentResponse = (http::Response<WasiBody>, Rest);
 
 type Rest = Box<dyn Future<Output = Result<(), HttpError>> + Send>;
 
+/// No work is left to do. Of no size, so that a box of it is no allocation.
+struct Done;
+
+impl Future for Done {
+    type Output = Result<(), HttpError>;
+
+    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 fn done() -> Rest {
-    Box::new(ready(Ok(())))
+    Box::new(Done)
 }
 
 fn refuse(why: HttpError) -> Hooked {
