@@ -29,7 +29,11 @@ enum At {
 
 impl Step for Fields {
     fn skip(&mut self, bytes: &[u8]) -> usize {
-        if self.at == At::Value { run(bytes, is_text) } else { 0 }
+        match self.at {
+            At::Value => run(bytes, is_text),
+            At::Name if self.name.is_neither() => run(bytes, is_token),
+            _ => 0,
+        }
     }
 
     fn step(&mut self, byte: u8) -> Result<bool, Flaw> {
@@ -105,6 +109,11 @@ impl Name {
         self.begins_length &= LENGTH.get(at) == Some(&byte);
         self.begins_coding &= CODING.get(at) == Some(&byte);
         self.bytes = self.bytes.saturating_add(1);
+    }
+
+    /// Whether the bytes that are still to come change nothing.
+    fn is_neither(self) -> bool {
+        !self.begins_length && !self.begins_coding
     }
 
     fn is_length(self) -> bool {

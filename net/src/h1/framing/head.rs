@@ -48,7 +48,12 @@ const MINOR: u8 = 7;
 impl Step for Head {
     fn skip(&mut self, bytes: &[u8]) -> usize {
         match self {
+            Self::Method => run(bytes, is_token),
             Self::Target => run(bytes, is_target),
+            Self::Version(0) if bytes.starts_with(VERSION) => {
+                *self = Self::Version(MINOR + 1);
+                VERSION.len()
+            }
             Self::Fields(fields) => fields.skip(bytes),
             _ => 0,
         }
