@@ -45,15 +45,43 @@ build: ## Build the host: target/release/host
 
 # The two of them in one go, always: by itself, one of them may get other features of what they share, which
 # would then be compiled twice.
+DIST := $(CARGO) build --profile dist $(CARGO_FLAGS) --package host --package bench-native
+
 .PHONY: dist
-dist: ## Build what people run, slowly and well: target/dist/host
-	$(CARGO) build --profile dist $(CARGO_FLAGS) --package host --package bench-native
+ifndef PGO
+dist: ## Build what people run, slowly and well: target/dist/host (PGO=1: slower, and better)
+	$(DIST)
 	@stat --printf '%n: %s bytes\n' target/dist/host
+else
+# Profile-guided: a first build counts what it does under the load of bench/train.py, and the second is laid out by
+# those counts. With --target, so that what runs while building does not count.
+TRIPLE := $(shell rustc -vV | sed -n 's/^host: //p')
+PROFDATA := $(shell rustc --print sysroot)/lib/rustlib/$(TRIPLE)/bin/llvm-profdata
+COUNTING := target/counting/$(TRIPLE)/dist
+GUIDED := target/guided/$(TRIPLE)/dist
+PROFILE := target/pgo/profile
+
+dist: guests guests-js
+	@[ -x $(PROFDATA) ] || rustup component add llvm-tools || \
+	    { echo "PGO=1 takes llvm-profdata of this compiler: rustup component add llvm-tools" >&2; exit 1; }
+	CARGO_TARGET_DIR=target/counting RUSTFLAGS=-Cprofile-generate=$(CURDIR)/target/pgo/counts $(DIST) --target $(TRIPLE)
+	@if [ ! $(PROFILE) -nt $(COUNTING)/host ]; then rm -rf target/pgo && \
+	    bench/train.py --profile $(COUNTING:target/%=%) && \
+	    $(PROFDATA) merge --output $(PROFILE) target/pgo/counts; fi
+	CARGO_TARGET_DIR=target/guided RUSTFLAGS=-Cprofile-use=$(CURDIR)/$(PROFILE) $(DIST) --target $(TRIPLE)
+	install -D --target-directory target/dist $(addprefix $(GUIDED)/,host bench-native bench-load)
+	@stat --printf '%n: %s bytes\n' target/dist/host
+endif
+
+# What is measured.
+.PHONY: released
+released:
+	@$(MAKE) --no-print-directory dist PGO=1
 
 PREFIX ?= /usr/local
 
 .PHONY: install
-install: dist ## Install what `make dist` builds (PREFIX=/usr/local DESTDIR=)
+install: dist ## Install what `make dist` builds (PREFIX=/usr/local DESTDIR= PGO=1)
 	install -d '$(DESTDIR)$(PREFIX)/bin'
 	install -m 755 target/dist/host '$(DESTDIR)$(PREFIX)/bin/host'
 
@@ -160,21 +188,21 @@ budget: guests ## Count what a request costs: instructions, allocations (HOST_BU
 	    budget:: --nocapture --test-threads=1 2>&1 | tee target/budget.log; \
 	    code=$${PIPESTATUS[0]}; grep -h '^|' tests/budget.md | head -2; grep '^| ' target/budget.log; exit $$code
 
-# What is measured is what people run. `make bench WASMTIME=PATH` measures `wasmtime serve` too.
+# `make bench WASMTIME=PATH` measures `wasmtime serve` too.
 .PHONY: bench
-bench: dist guests guests-js guests-python ## Measure against a native server (BENCH="--write": into bench/README.md)
+bench: released guests guests-js guests-python ## Measure against a native server (BENCH="--write": into bench/README.md)
 	bench/run.py $(BENCH)
 
 .PHONY: bench-swap
-bench-swap: dist guests guests-js ## Measure what a swap costs (BENCH="--write": into bench/README.md)
+bench-swap: released guests guests-js ## Measure what a swap costs (BENCH="--write": into bench/README.md)
 	bench/swap.py $(BENCH)
 
 .PHONY: bench-plugins
-bench-plugins: dist guests ## Measure many routes and many idle components (BENCH="--write")
+bench-plugins: released guests ## Measure many routes and many idle components (BENCH="--write")
 	bench/plugins.py $(BENCH)
 
 .PHONY: bench-slow
-bench-slow: dist guests ## Send one request after the other beside 1,000 slow clients
+bench-slow: released guests ## Send one request after the other beside 1,000 slow clients
 	bench/slow.py $(BENCH)
 
 BENCH_PYTHON := target/bench-venv/bin/python
@@ -186,7 +214,7 @@ $(BENCH_PYTHON).made: bench/requirements.txt
 	touch $@
 
 .PHONY: bench-scale
-bench-scale: dist guests $(BENCH_PYTHON).made ## Draw requests/s, CPU time, memory by connections, components, bodies, workers
+bench-scale: released guests $(BENCH_PYTHON).made ## Draw requests/s, CPU time, memory by connections, components, bodies, workers
 	$(BENCH_PYTHON) bench/scale.py $(BENCH)
 
 .PHONY: ci

@@ -7,6 +7,12 @@ import subprocess
 
 from common import CONNECTIONS, Failed, built
 
+# A script of wrk: requests with a body of so many bytes.
+POST = """
+wrk.method = "POST"
+wrk.body = string.rep("x", %d)
+"""
+
 MILLISECONDS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 

@@ -41,10 +41,6 @@ request = function()
     return requests[last]
 end
 """
-POST = """
-wrk.method = "POST"
-wrk.body = string.rep("x", %d)
-"""
 
 
 def point(command, args, path="/", connections=CONNECTIONS, script=None):
@@ -102,7 +98,7 @@ def bodies(args, _):
             path = f"/?declare=1&{chunks}" if size else "/?n=0"
             yield f"{kind}, down", name, lambda sender=sender, path=path: point(sender, args, path, BODY_CONNECTIONS)
             reader = host(args, servers.guest(f"reader_p{kind[-1]}"))
-            script = POST % size
+            script = clients.POST % size
             yield f"{kind}, up", name, lambda reader=reader, script=script: point(
                 reader, args, "/count", BODY_CONNECTIONS, script
             )
