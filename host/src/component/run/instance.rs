@@ -195,10 +195,11 @@ impl Running {
         let polled = match &self.slot {
             None => guest.as_mut().poll(cx),
             Some(slot) => {
-                ready!(slot.poll_slot(&mut self.wait, cx));
+                // Before it waits for a slot: what woke it would wake the exchange again and again until it has one.
                 if self.waker.is_some() {
                     self.release.0.wakes.clear();
                 }
+                ready!(slot.poll_slot(&mut self.wait, cx));
                 let waker = self.waker.as_ref().unwrap_or_else(|| cx.waker());
                 let mut cx = Context::from_waker(waker);
                 let (polled, took) = slot.poll(|| guest.as_mut().poll(&mut cx));
