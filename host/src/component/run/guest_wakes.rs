@@ -62,15 +62,22 @@ impl GuestWakes {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
 
     use super::*;
 
+    /// An exchange that counts how often it is woken.
     #[derive(Default)]
-    struct Count(AtomicUsize);
+    pub(in crate::component::run) struct Count(AtomicUsize);
+
+    impl Count {
+        pub(in crate::component::run) fn woken(&self) -> usize {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
 
     impl Wake for Count {
         fn wake(self: Arc<Self>) {
@@ -81,22 +88,21 @@ mod tests {
     #[test]
     fn a_guest_that_is_woken_while_it_is_polled_wakes_nobody() {
         let (wakes, count) = (GuestWakes::default(), Arc::<Count>::default());
-        let woken = || count.0.load(Ordering::SeqCst);
         let exchange = count.clone().into();
         wakes.clear();
         wakes.wake();
-        assert_eq!((wakes.is_woken(), woken()), (true, 0));
+        assert_eq!((wakes.is_woken(), count.woken()), (true, 0));
         wakes.clear();
         assert!(!wakes.is_woken());
         wakes.wait(&exchange);
-        assert_eq!(woken(), 0);
+        assert_eq!(count.woken(), 0);
         wakes.wake();
-        assert_eq!(woken(), 1, "now it waits");
+        assert_eq!(count.woken(), 1, "now it waits");
         wakes.resume();
         wakes.wake();
-        assert_eq!(woken(), 1);
+        assert_eq!(count.woken(), 1);
         wakes.wait(&exchange);
-        assert_eq!(woken(), 2, "what came before the wait is not lost");
+        assert_eq!(count.woken(), 2, "what came before the wait is not lost");
     }
 
     /// Whichever is first: the exchange sees the note, or the wake sees that it waits.
@@ -109,7 +115,7 @@ mod tests {
                 scope.spawn(|| wakes.wake());
                 wakes.wait(&exchange);
             });
-            assert!(count.0.load(Ordering::SeqCst) > 0);
+            assert!(count.woken() > 0);
         }
     }
 }

@@ -297,7 +297,10 @@ impl Release {
 mod tests {
     use std::task::Waker;
 
+    use super::super::guest_wakes::tests::Count;
     use super::*;
+    use crate::component::sandbox::cpu_scheduler::CpuScheduler;
+    use crate::component::tick::TickCounter;
 
     /// A guest dropped its `response-outparam` unset and worked on. The host once panicked here.
     #[test]
@@ -332,5 +335,26 @@ mod tests {
         release.mark_returned();
         let head = running.poll_head(&mut cx, |_| ());
         assert!(matches!(head, Poll::Ready(Err(GuestFailure::NoResponse))), "{head:?}");
+    }
+
+    /// It was woken, and then waited for a slot. Its exchange was polled again and again until it had one.
+    #[tokio::test]
+    async fn a_guest_that_waits_for_its_slot_lets_its_exchange_sleep() {
+        let share = CpuScheduler::new(1, &TickCounter::default()).share();
+        share.have_long_polls();
+        let count = Arc::<Count>::default();
+        let waker = count.clone().into();
+        let mut cx = Context::from_waker(&waker);
+        let other = CpuSlot::new(&share);
+        assert!(other.poll_slot(&mut None, &mut cx).is_ready(), "the only slot");
+        let (_send, head) = oneshot::channel();
+        let (guest, slot) = (Box::pin(std::future::pending()), Some(CpuSlot::new(&share)));
+        let running = Running::new(guest, head, Duration::from_secs(1), Release::default(), slot);
+        let mut running = running.with_noted_wakes();
+        running.release.0.wakes.wake();
+        assert!(running.poll_head(&mut cx, |_| ()).is_pending());
+        assert_eq!(count.woken(), 0);
+        running.release.0.wakes.wake();
+        assert_eq!(count.woken(), 1, "it hears of what happens meanwhile");
     }
 }

@@ -8,6 +8,13 @@ use super::*;
 
 const GUESTS: usize = 50;
 
+impl ComponentShare {
+    /// Its guests have to take their slots before they are polled, from now on.
+    pub(crate) fn have_long_polls(&self) {
+        self.0.long_until.store(u64::MAX, Ordering::Relaxed);
+    }
+}
+
 /// The slot of a guest that has computed for long enough to need it.
 fn slot_of_one_that_computes(share: &ComponentShare) -> CpuSlot {
     let slot = CpuSlot::new(share);
@@ -246,7 +253,7 @@ async fn guests_with_long_polls_are_polled_only_with_a_slot() {
 #[tokio::test(start_paused = true)]
 async fn a_guest_that_yields_is_polled_before_it_has_a_slot() {
     let share = scheduler(1).share();
-    share.0.long_until.store(u64::MAX, Ordering::Relaxed);
+    share.have_long_polls();
     for slot in [slot_of_one_that_computes(&share), CpuSlot::new(&share)] {
         let gives_way = drive(&slot, async {
             for _ in 0..3 {
