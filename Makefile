@@ -65,7 +65,7 @@ dist: guests guests-js
 	@[ -x $(PROFDATA) ] || rustup component add llvm-tools || \
 	    { echo "PGO=1 takes llvm-profdata of this compiler: rustup component add llvm-tools" >&2; exit 1; }
 	CARGO_TARGET_DIR=target/counting RUSTFLAGS=-Cprofile-generate=$(CURDIR)/target/pgo/counts $(DIST) --target $(TRIPLE)
-	@if [ ! $(PROFILE) -nt $(COUNTING)/host ]; then rm -rf target/pgo && \
+	@if [ ! $(PROFILE) -nt $(COUNTING)/host ] || [ ! $(PROFILE) -nt $(COUNTING)/bench-native ]; then rm -rf target/pgo && \
 	    bench/train.py --profile $(COUNTING:target/%=%) && \
 	    $(PROFDATA) merge --output $(PROFILE) target/pgo/counts; fi
 	CARGO_TARGET_DIR=target/guided RUSTFLAGS=-Cprofile-use=$(CURDIR)/$(PROFILE) $(DIST) --target $(TRIPLE)
