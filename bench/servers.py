@@ -16,8 +16,9 @@ from common import CACHE, GUESTS, Failed, built, say, version_of
 # The first start of a large guest compiles it.
 START_PATIENCE = 180.0
 STOP_PATIENCE = 15.0
-OURS = r"ready addr=(\S+)"
-THEIRS = r"Serving HTTP on http://([^/\s]+)"
+# With what stands behind the address, because a line may be written in pieces.
+OURS = r"ready addr=(\S+)\s"
+THEIRS = r"Serving HTTP on http://([^/\s]+)/"
 SECONDS_A_TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 # As `wasmtime serve` reuses instances of 0.3 by default, where it has more than that: 128.
