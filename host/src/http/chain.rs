@@ -6,13 +6,13 @@
 //!                └───── response ←────┘   its body through a channel of one frame
 //! ```
 //!
-//! The exchange polls the first hop once, after its plugin. Most are answered by then. Other hops, and one that is
-//! not done, run in tasks of their own. A hop ends when its plugin has dropped what it waits for, or the body that
+//! The exchange polls the first hop once, after its plugin, if nobody else polls that. Most are answered by then.
+//! Other hops, and one that is not done, run in tasks of their own. A hop ends when its plugin has dropped what it waits for, or the body that
 //! it was given. Where the manifest says `fail = "open"`, a plugin that fails before it has passed anything on is
 //! left out: the next one gets the request, if nothing of its body was read.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -24,6 +24,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
 use super::deadlines::Downstream;
+use super::first_hop::{FirstHop, Hop};
 use super::peer_fault::PeerFault;
 use super::pipeline::Pipeline;
 use super::reply::Reply;
@@ -46,9 +47,6 @@ pub(super) trait Onward: Send + Sync {
     fn serve_onward(self: Arc<Self>, onward: OnwardRequest, reply: Reply) -> Hop;
 }
 
-/// See [`Onward::serve_onward`]. Dropping it ends what serves the request.
-pub(super) type Hop = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// What a plugin has passed on.
 pub(super) struct OnwardRequest {
     pub(super) request: Request<WasiBody>,
@@ -70,10 +68,8 @@ struct Shared {
     origin: Origin,
     /// Requests passed on, in all.
     passed: AtomicUsize,
-    /// The first of them, until the exchange polls it.
-    first: Mutex<Option<Hop>>,
-    /// The exchange polls no hop any more.
-    answered: AtomicBool,
+    /// The first of them.
+    first: FirstHop,
     downstream: Downstream,
     /// The request of an open plugin that has passed nothing on.
     kept: Mutex<Option<KeptRequest>>,
@@ -118,8 +114,7 @@ impl ChainLink {
             rest: Mutex::new(rest),
             origin,
             passed: AtomicUsize::new(0),
-            first: Mutex::default(),
-            answered: AtomicBool::new(false),
+            first: FirstHop::default(),
             downstream,
             kept: Mutex::default(),
         }))
@@ -151,20 +146,14 @@ impl ChainLink {
         Some((Request::from_parts(head, body), lock(&self.0.rest).clone()))
     }
 
-    /// Polls what the plugin has passed on first, once. Call it after each poll of the plugin, in its exchange.
-    pub(super) fn poll_first(&self, cx: &mut Context<'_>) {
-        let Some(mut hop) = lock(&self.0.first).take() else { return };
-        if hop.as_mut().poll(cx).is_pending() {
-            tokio::spawn(hop);
-        }
+    /// What the plugin passes on first, for its exchange.
+    pub(super) fn first(&self) -> &FirstHop {
+        &self.0.first
     }
 
     /// The plugin has answered: there is no going on without it any more.
     pub(super) fn forget(&self) {
-        self.0.answered.store(true, Ordering::Relaxed);
-        if let Some(hop) = lock(&self.0.first).take() {
-            tokio::spawn(hop);
-        }
+        self.0.first.end();
         drop(lock(&self.0.kept).take());
         // It may stream for hours. The next component is looked up when it passes on again.
         lock(&self.0.rest).let_go();
@@ -212,8 +201,8 @@ impl NextHandler for Shared {
         let within = onward.pipeline.length() <= WITHIN;
         let (reply, passing) = Reply::new(claim, &self.downstream);
         let hop = self.onward.clone().serve_onward(onward, reply);
-        if in_all == 0 && within && !self.answered.load(Ordering::Relaxed) {
-            *lock(&self.first) = Some(hop);
+        if in_all == 0 && within {
+            self.first.offer(hop);
         } else {
             tokio::spawn(hop);
         }

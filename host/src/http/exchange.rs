@@ -18,11 +18,12 @@ use tracing::{debug, info, warn};
 use super::admission::{Admission, Admitted};
 use super::afterwork::Afterwork;
 use super::blame::{Awaited, Blame, Deadline, ExchangeError, blame};
-use super::chain::{ChainLink, Hop, Onward, OnwardRequest, Origin};
+use super::chain::{ChainLink, Onward, OnwardRequest, Origin};
 use super::deadlines::Deadlines;
 use super::error_response::error_response;
 use super::exchange_info::ExchangeInfo;
 use super::failure::Failure;
+use super::first_hop::Hop;
 use super::guest_body::{FirstLook, GuestBody, GuestWork};
 use super::peer_fault::{PeerFault, UploadFault};
 use super::pipeline::Pipeline;
@@ -168,6 +169,11 @@ impl Exchange<'_> {
         let (generation, limits) = (admitted.generation(), &admitted.config().limits);
         self.info.set_generation(Some(generation.number()));
         let mut running = generation.start(request, link.map(ChainLink::handle));
+        if let Some(link) = link
+            && running.is_polled_by_its_exchange_only()
+        {
+            link.first().begin();
+        }
         let total = limits.total.map(|total| began + total);
         let deadlines = Deadlines::new(&self.peer_fault, link.map(ChainLink::downstream), total);
         let peer = self.peer_fault.on_drop();
@@ -220,7 +226,7 @@ impl Exchange<'_> {
             }
             let hops = |cx: &mut Context<'_>| {
                 if let Some(link) = link {
-                    link.poll_first(cx);
+                    link.first().poll(cx);
                 }
             };
             match (running.poll_head(cx, hops), self.peer_fault.fault()) {

@@ -23,6 +23,7 @@ mod error_response;
 mod exchange;
 mod exchange_info;
 mod failure;
+mod first_hop;
 mod guest_body;
 mod peer_fault;
 mod pipeline;

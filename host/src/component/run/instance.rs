@@ -98,6 +98,12 @@ impl Running {
         self
     }
 
+    /// Whether nobody else polls the guest: its instance is its own.
+    #[must_use]
+    pub fn is_polled_by_its_exchange_only(&self) -> bool {
+        self.slot.is_some()
+    }
+
     /// Drives the guest until the head of its response is there. Do not poll it again after that. After each poll
     /// of the guest, `beside` polls what the guest may wait for.
     pub fn poll_head(
