@@ -7,3 +7,6 @@ pub(crate) const CORE_INSTANCES_EACH: u32 = 64 + 1;
 
 /// Elements that a table may grow to. A guest's table holds its function pointers.
 pub(crate) const TABLE_ELEMENTS: usize = 100_000;
+
+/// Bytes of a page of a guest's memory.
+pub(crate) const WASM_PAGE: u64 = 64 << 10;

@@ -16,7 +16,7 @@ use wasmtime::component::Component;
 use wasmtime::{Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::epoch::EpochClock;
-use crate::component::slot_size::{CORE_INSTANCES_EACH, TABLE_ELEMENTS};
+use crate::component::slot_size::{CORE_INSTANCES_EACH, TABLE_ELEMENTS, WASM_PAGE};
 
 /// Instances in addition to those that serve: the trial at load.
 const SPARE_INSTANCES: usize = 8;
@@ -36,8 +36,6 @@ const LEAST_TABLES: u32 = 2;
 
 /// The address space of a slot. The store's limiter decides how much of it an instance may use.
 const LARGEST_MEMORY: usize = 4 << 30;
-
-const WASM_PAGE: u64 = 64 << 10;
 
 /// The sizes that each pool is made with.
 #[derive(Clone, Copy, Debug)]

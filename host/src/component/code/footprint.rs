@@ -7,6 +7,8 @@ use wasmparser::{
     BinaryReaderError, CanonicalFunction, Instance, MemorySectionReader, Parser, Payload,
 };
 
+use crate::component::slot_size::WASM_PAGE;
+
 /// From here on functions cost more than all else that an instance is made of: some 0.1 µs each.
 const MANY_FUNCTIONS: usize = 64;
 
@@ -70,10 +72,9 @@ impl Footprint {
 
 /// Bytes of the memories in a section, at their beginning.
 fn initial(memories: MemorySectionReader<'_>) -> Result<u64, BinaryReaderError> {
-    const PAGE: u64 = 64 << 10;
-    memories
-        .into_iter()
-        .try_fold(0_u64, |sum, memory| Ok(sum.saturating_add(memory?.initial.saturating_mul(PAGE))))
+    memories.into_iter().try_fold(0_u64, |sum, memory| {
+        Ok(sum.saturating_add(memory?.initial.saturating_mul(WASM_PAGE)))
+    })
 }
 
 /// `48 functions, 2 core instances, 1.1 MiB of memory, 9 KiB of it from the file`.

@@ -7,9 +7,7 @@ use wasmtime::component::{Linker, WasmList};
 
 use crate::component::sandbox::prefault::GuestMemory;
 use crate::component::sandbox::state::GuestState;
-
-/// Bytes of a wasm page.
-const WASM_PAGE: u64 = 64 << 10;
+use crate::component::slot_size::WASM_PAGE;
 
 /// Links it.
 pub(crate) fn add(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+/// Polls in a row of a guest that is woken by its own poll, before others get their turn.
+pub(super) const ROUNDS: usize = 4;
+
 /// The wakes of one guest, whose exchange is at work.
 #[derive(Debug, Default)]
 pub(crate) struct GuestWakes {

@@ -23,13 +23,10 @@ use tokio::task::coop::has_budget_remaining;
 use wasmtime::Store;
 use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 
-use super::guest_wakes::GuestWakes;
+use super::guest_wakes::{GuestWakes, ROUNDS};
 use crate::component::sandbox::cpu_scheduler::{CpuSlot, SlotWait};
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::state::GuestState;
-
-/// Polls in a row of a guest that is woken by its own poll, before others get their turn.
-const ROUNDS: usize = 4;
 
 /// Whether a channel that gave nothing is really empty. A task that has used up tokio's budget finds every
 /// channel empty (`tokio::task::coop`), and has been woken to be polled again. Until then an empty channel

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Polls in a row of a guest that is woken by its own poll, before others get their turn.
-const ROUNDS: usize = 4;
+use super::guest_wakes::ROUNDS;
 
 /// A guest as a future. It ends when the guest has.
 pub(crate) type GuestFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
