@@ -1,0 +1,34 @@
+//! What is known of an exchange at its end, and what all of that adds up to.
+//!
+//! ```text
+//! exchange ends ─→ ExchangeRecord ─→ Observers ─┬→ Traffic: series for /metrics, views, usage
+//!                                               ├→ the access log
+//!                                               └→ spans
+//! stage ends ────→ StageRecord ───→ GenerationTraffic: old and new version, compared
+//! ```
+//!
+//! One value says all of an exchange, and observers see that value and nothing else: nobody counts beside it. An
+//! observer runs on the thread on which the exchange ends, between two requests of clients. So it waits for nothing:
+//! it takes the record, or drops it and counts that.
+//!
+//! May not know sockets, hyper, wasmtime, or what a component is beyond its name.
+
+mod end;
+mod generation_traffic;
+mod histogram;
+mod label;
+mod observer;
+mod record;
+mod request_id;
+mod trace_context;
+mod traffic;
+
+pub use end::End;
+pub use generation_traffic::{ComponentTraffic, GenerationTraffic, StageTotals};
+pub use histogram::Histogram;
+pub use label::{MethodLabel, ProtocolLabel};
+pub use observer::{Observer, Observers};
+pub use record::{Agent, ExchangeRecord, RequestLine, StageRecord, Stages};
+pub use request_id::RequestId;
+pub use trace_context::TraceContext;
+pub use traffic::{RouteId, RouteLabel, Series, SeriesKey, Traffic, TrafficTotals};

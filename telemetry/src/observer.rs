@@ -1,0 +1,35 @@
+//! Who is told of each exchange that ends.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::record::ExchangeRecord;
+
+/// Is told of each exchange that ends, on the thread on which it ends. Waits for nothing.
+pub trait Observer: Send + Sync {
+    /// An exchange has ended.
+    fn observe(&self, record: &ExchangeRecord);
+}
+
+/// All of them. Cloning gives another handle.
+#[derive(Clone, Default)]
+pub struct Observers(Arc<[Arc<dyn Observer>]>);
+
+impl Observers {
+    /// These, in this order.
+    #[must_use]
+    pub fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
+        Self(observers.into())
+    }
+
+    /// Tells all of them.
+    pub fn observe(&self, record: &ExchangeRecord) {
+        self.0.iter().for_each(|observer| observer.observe(record));
+    }
+}
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observers").field(&self.0.len()).finish()
+    }
+}

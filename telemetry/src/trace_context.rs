@@ -1,0 +1,164 @@
+//! W3C Trace Context (<https://www.w3.org/TR/trace-context/>): what the requests of one trace have in common.
+
+use std::fmt;
+
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue};
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Bytes of a version-00 `traceparent`.
+const LENGTH: usize = 55;
+
+/// The bit that says that the caller may have recorded the trace.
+const SAMPLED: u8 = 1;
+
+/// The trace of a request, and the host's own span in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The trace: 32 hexadecimal digits in headers and logs. Never 0.
+    pub trace: u128,
+    /// The span of the exchange: 16 hexadecimal digits. Never 0.
+    pub span: u64,
+    /// The span of the sender, if it said one.
+    pub parent: Option<u64>,
+    /// The sender's flags, or 0.
+    pub flags: u8,
+}
+
+impl TraceContext {
+    /// That which the headers of a request name, or a new one.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut all = headers.get_all(TRACEPARENT).iter();
+        let taken = all.next().and_then(|value| parse(value.as_bytes()));
+        // More than one is none (§3.2.2.1).
+        match taken.filter(|_| all.next().is_none()) {
+            Some((trace, parent, flags)) => {
+                Self { trace, span: random_span(), parent: Some(parent), flags }
+            }
+            None => Self::new(),
+        }
+    }
+
+    /// A new trace.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { trace: fastrand::u128(1..), span: random_span(), parent: None, flags: 0 }
+    }
+
+    /// Whether the sender may have recorded it.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    /// Writes it into the headers of a request on its way on, with `span` as its sender.
+    pub fn write(&self, headers: &mut HeaderMap) {
+        let mut text = [0; LENGTH];
+        text[..3].copy_from_slice(b"00-");
+        hex(&self.trace.to_be_bytes(), &mut text[3..35]);
+        text[35] = b'-';
+        hex(&self.span.to_be_bytes(), &mut text[36..52]);
+        text[52] = b'-';
+        hex(&[self.flags], &mut text[53..]);
+        if let Ok(value) = HeaderValue::from_bytes(&text) {
+            headers.insert(TRACEPARENT, value);
+        }
+    }
+}
+
+impl Default for TraceContext {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for TraceContext {
+    /// The id of the trace.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.trace)
+    }
+}
+
+fn random_span() -> u64 {
+    fastrand::u64(1..)
+}
+
+fn hex(bytes: &[u8], text: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, digits) in bytes.iter().zip(text.chunks_exact_mut(2)) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 15)];
+    }
+}
+
+/// Trace, sender and flags of a `traceparent` (§3.2). A later version may have more behind the flags (§4.3).
+fn parse(text: &[u8]) -> Option<(u128, u64, u8)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (known, more) = text.split_at_checked(LENGTH)?;
+    let mut parts = known.split('-');
+    let (version, trace) = (number(parts.next()?, 2)?, parts.next()?);
+    let (parent, flags) = (number(parts.next()?, 16)?, number(parts.next()?, 2)?);
+    let fits = match version {
+        0xff => false,
+        0 => more.is_empty(),
+        _ => more.is_empty() || more.starts_with('-'),
+    };
+    let is_lower = trace.len() == 32 && trace.bytes().all(is_hex);
+    let trace = u128::from_str_radix(trace, 16).ok().filter(|trace| is_lower && *trace != 0)?;
+    (fits && parent != 0 && parts.next().is_none()).then_some(())?;
+    Some((trace, parent, u8::try_from(flags).ok()?))
+}
+
+fn number(text: &str, digits: usize) -> Option<u64> {
+    (text.len() == digits && text.bytes().all(is_hex)).then_some(())?;
+    u64::from_str_radix(text, 16).ok()
+}
+
+fn is_hex(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        values.iter().map(|it| (TRACEPARENT, HeaderValue::try_from(*it).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_trace_is_taken_over_and_passed_on_with_a_span_of_its_own() {
+        let context = TraceContext::of(&headers(&[SENT]));
+        assert_eq!(context.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!((context.parent, context.is_sampled()), (Some(0x00f0_67aa_0ba9_02b7), true));
+        let mut on = headers(&[SENT]);
+        context.write(&mut on);
+        let on = TraceContext::of(&on);
+        assert_eq!((on.trace, on.parent), (context.trace, Some(context.span)));
+    }
+
+    #[test]
+    fn what_is_no_traceparent_begins_a_new_trace() {
+        for sent in [
+            "",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-600f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-+1",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7é",
+        ] {
+            let context = TraceContext::of(&headers(&[sent]));
+            assert_eq!((context.parent, context.is_sampled()), (None, false), "{sent}");
+        }
+        assert_eq!(TraceContext::of(&headers(&[SENT, SENT])).parent, None, "two are none");
+        let later = format!("01{}-more", SENT.strip_prefix("00").unwrap());
+        assert!(TraceContext::of(&headers(&[&later])).parent.is_some(), "a later version");
+    }
+}

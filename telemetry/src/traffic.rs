@@ -1,0 +1,278 @@
+//! What all exchanges add up to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use host_shards::{OwnLines, Sharded};
+
+use super::end::End;
+use super::generation_traffic::{ComponentTraffic, StageTotals};
+use super::histogram::Histogram;
+use super::label::{MethodLabel, ProtocolLabel};
+use super::observer::Observer;
+use super::record::ExchangeRecord;
+
+/// The number of a route among all that there ever were in this process.
+pub type RouteId = u32;
+
+/// A route, as metrics and logs name it. Operators write routes, and clients cannot make one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RouteLabel {
+    /// Its number.
+    pub id: RouteId,
+    /// Its pattern, as the manifest has it.
+    pub pattern: Box<str>,
+    /// The component at its end.
+    pub component: Arc<str>,
+}
+
+/// What a series counts apart. Clients choose the method and the protocol out of fixed sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeriesKey {
+    /// The route, if one was taken.
+    pub route: Option<RouteId>,
+    /// The method.
+    pub method: MethodLabel,
+    /// The version of HTTP.
+    pub protocol: ProtocolLabel,
+    /// What the client was told; 0 for nothing.
+    pub status: u16,
+    /// How it ended.
+    pub end: End,
+}
+
+/// Sums over exchanges with one key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Series {
+    /// From the request's head to the end.
+    pub took: Histogram,
+    /// From the request's head to that of the answer, where one went out.
+    pub head: Histogram,
+    /// Bytes of requests' bodies.
+    pub received: u64,
+    /// Bytes of answers' bodies.
+    pub sent: u64,
+    /// CPU time of guests.
+    pub cpu: Duration,
+}
+
+impl Series {
+    fn count(&mut self, record: &ExchangeRecord) {
+        self.took.observe(record.took);
+        if let Some(head) = record.head {
+            self.head.observe(head);
+        }
+        self.received += record.received;
+        self.sent += record.sent;
+        self.cpu += record.cpu();
+    }
+
+    /// Adds other sums.
+    pub fn add(&mut self, other: &Self) {
+        self.took.add(&other.took);
+        self.head.add(&other.head);
+        self.received += other.received;
+        self.sent += other.sent;
+        self.cpu += other.cpu;
+    }
+}
+
+/// All exchanges of the process. It counts those that begin, and observes those that end.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    shards: Sharded<OwnLines<Shard>>,
+    names: Mutex<Names>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    accepted: AtomicU64,
+    series: Mutex<HashMap<SeriesKey, Box<Series>>>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    routes: Vec<Arc<RouteLabel>>,
+    components: BTreeMap<Arc<str>, Arc<ComponentTraffic>>,
+}
+
+/// The sums at one moment. `accepted` = those in `series` + those in flight.
+#[derive(Clone, Debug, Default)]
+pub struct TrafficTotals {
+    /// Requests that came, with those that the host itself answered.
+    pub accepted: u64,
+    /// Those that have ended.
+    pub series: BTreeMap<SeriesKey, Series>,
+}
+
+impl TrafficTotals {
+    /// How many have ended, in which way.
+    #[must_use]
+    pub fn ended(&self, which: impl Fn(End) -> bool) -> u64 {
+        let ended = self.series.iter().filter(|(key, _)| which(key.end));
+        ended.map(|(_, series)| series.took.count()).sum()
+    }
+
+    /// Those that have not ended.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.accepted.saturating_sub(self.ended(|_| true))
+    }
+}
+
+impl Traffic {
+    /// The label of the route with this pattern to this component: the same one again for the same two.
+    #[must_use]
+    pub fn route(&self, pattern: &str, component: &Arc<str>) -> Arc<RouteLabel> {
+        let mut names = self.names();
+        let is_it =
+            |known: &&Arc<RouteLabel>| *known.pattern == *pattern && known.component == *component;
+        if let Some(known) = names.routes.iter().find(is_it) {
+            return known.clone();
+        }
+        let id = RouteId::try_from(names.routes.len()).unwrap_or(RouteId::MAX);
+        let label =
+            Arc::new(RouteLabel { id, pattern: pattern.into(), component: component.clone() });
+        names.routes.push(label.clone());
+        label
+    }
+
+    /// The stages of a component of this name: the same again for the same name.
+    #[must_use]
+    pub fn component(&self, name: &Arc<str>) -> Arc<ComponentTraffic> {
+        self.names().components.entry(name.clone()).or_default().clone()
+    }
+
+    /// A request has come.
+    pub fn accepted(&self) {
+        self.shards.mine().accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The sums over exchanges at this moment.
+    #[must_use]
+    pub fn totals(&self) -> TrafficTotals {
+        let mut all = TrafficTotals::default();
+        for shard in self.shards.iter() {
+            for (key, series) in lock(&shard.series).iter() {
+                all.series.entry(*key).or_default().add(series);
+            }
+        }
+        // Last, so that none has ended that has not come.
+        all.accepted = self.shards.iter().map(|shard| shard.accepted.load(Ordering::Relaxed)).sum();
+        all
+    }
+
+    /// The sums over stages at this moment, by component.
+    #[must_use]
+    pub fn components(&self) -> Vec<(Arc<str>, StageTotals)> {
+        let known: Vec<_> = {
+            let names = self.names();
+            names.components.iter().map(|(name, traffic)| (name.clone(), traffic.clone())).collect()
+        };
+        known.into_iter().map(|(name, traffic)| (name, traffic.totals())).collect()
+    }
+
+    /// The label of each route that there ever was, by its number.
+    #[must_use]
+    pub fn routes(&self) -> Vec<Arc<RouteLabel>> {
+        self.names().routes.clone()
+    }
+
+    fn names(&self) -> MutexGuard<'_, Names> {
+        lock(&self.names)
+    }
+}
+
+impl Observer for Traffic {
+    fn observe(&self, record: &ExchangeRecord) {
+        let request = record.request.as_ref();
+        let key = SeriesKey {
+            route: record.route.as_ref().map(|route| route.id),
+            method: request.map(|request| &request.method).into(),
+            protocol: request.map(|request| request.version).into(),
+            status: record.status.map_or(0, |status| status.as_u16()),
+            end: record.end,
+        };
+        lock(&self.shards.mine().series).entry(key).or_default().count(record);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, StatusCode, Uri, Version};
+    use tokio::time::Instant;
+
+    use super::super::record::{RequestLine, Stages};
+    use super::super::{RequestId, TraceContext};
+    use super::*;
+
+    fn record(method: &str, status: u16, end: End) -> ExchangeRecord {
+        ExchangeRecord {
+            number: Some(1),
+            request_id: RequestId::made(1),
+            trace: TraceContext::new(),
+            client: None,
+            request: Some(RequestLine {
+                method: Method::from_bytes(method.as_bytes()).unwrap(),
+                uri: Uri::from_static("/"),
+                version: Version::HTTP_11,
+            }),
+            agent: None,
+            began: Instant::now(),
+            took: Duration::from_millis(2),
+            head: Some(Duration::from_millis(1)),
+            status: StatusCode::from_u16(status).ok(),
+            received: 3,
+            sent: 5,
+            route: None,
+            stages: Stages::new(),
+            end,
+        }
+    }
+
+    #[test]
+    fn all_that_came_has_ended_or_is_in_flight() {
+        let traffic = Traffic::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        traffic.accepted();
+                        traffic.observe(&record("GET", 200, End::Finished));
+                    }
+                    traffic.accepted();
+                });
+            }
+        });
+        let totals = traffic.totals();
+        assert_eq!((totals.accepted, totals.ended(|end| end == End::Finished)), (404, 400));
+        assert_eq!(totals.in_flight(), 4);
+    }
+
+    #[test]
+    fn clients_cannot_make_a_series() {
+        let traffic = Traffic::default();
+        for number in 0..100 {
+            traffic.observe(&record(&format!("X{number}"), 405, End::Refused("method")));
+        }
+        let totals = traffic.totals();
+        assert_eq!(totals.series.len(), 1);
+        let series = totals.series.values().next().unwrap();
+        assert_eq!((series.received, series.sent, series.head.count()), (300, 500, 100));
+    }
+
+    #[test]
+    fn a_route_keeps_its_number_over_reloads() {
+        let traffic = Traffic::default();
+        let (shop, cart) =
+            (traffic.route("/shop", &"shop".into()), traffic.route("/cart", &"shop".into()));
+        assert_eq!(traffic.route("/shop", &"shop".into()), shop);
+        assert_eq!((shop.id, cart.id), (0, 1));
+    }
+}
