@@ -141,7 +141,7 @@ fn guest_of_an_h2_request_sees_scheme_authority_path_and_fields() {
         h2.send_fields(1, &fields, true);
         let text = String::from_utf8(h2.expect_answer(1).body).unwrap();
         let head = "method: DELETE\nscheme: http\nauthority: test\npath: /x?y=1\nheader.x-one: 1\n";
-        assert_eq!(text, head, "{guest}");
+        assert_eq!(without_trace(&text), head, "{guest}");
     }
 }
 

@@ -9,7 +9,7 @@ fn assert_own_500(answer: &Response) {
     assert_eq!(answer.status(), 500, "{answer}");
     assert_eq!(answer.text(), "internal error\n");
     let names: Vec<&str> = answer.head.headers.iter().map(|(name, _)| name.as_str()).collect();
-    let ours = ["content-type", "content-length", "connection", "date"];
+    let ours = ["content-type", "content-length", "connection", "date", "x-request-id"];
     assert!(names.iter().all(|name| ours.contains(&&*name.to_ascii_lowercase())), "{answer}");
 }
 

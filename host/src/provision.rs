@@ -2,10 +2,12 @@
 //! grants, opened.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use host_keyvalue::Stores;
 use host_manifest::{ComponentConfig, LoadContext};
 use host_outgoing::SystemResolver;
+use host_telemetry::Traffic;
 
 use crate::component::{
     CpuScheduler, GrantResources, Grants, IdleRoom, Keeper, MemoryBudget, Rejected, Settings,
@@ -54,11 +56,16 @@ impl Provisioner {
         }
     }
 
-    /// What builds the site that the manifest of `config` asks for, and reads its file again, if there is one,
+    /// What builds the site that the manifest of `config` asks for, counted in `traffic`, and reads its file again, if there is one,
     /// at each reload.
-    pub(crate) fn into_site_builder(self, config: &ServeConfig) -> SiteBuilder {
+    pub(crate) fn into_site_builder(
+        self,
+        config: &ServeConfig,
+        traffic: Arc<Traffic>,
+    ) -> SiteBuilder {
+        let manifest = config.manifest.clone();
         let builder =
-            SiteBuilder::fixed(config.manifest.clone(), move |component| self.settings(component));
+            SiteBuilder::fixed(manifest, traffic, move |component| self.settings(component));
         let Some(file) = config.file.clone() else { return builder };
         let overrides = config.overrides.clone();
         let context =

@@ -30,6 +30,7 @@ pub(super) async fn serve<S: Service>(
     mut guard: Guard,
 ) {
     let accepted = Instant::now();
+    let service = service.connected(entry.address());
     let socket = Arc::new(socket);
     let place = match room.place(&context.phase).await {
         Ok(place) => place,
@@ -57,6 +58,10 @@ pub(super) async fn serve<S: Service>(
         guard.mark_cut();
     }
     match end {
+        ConnectionEnd::AnsweredByHyper(status) => {
+            service.answered_by_hyper(status);
+            close::politely(&socket, &context.phase).await;
+        }
         ConnectionEnd::Finished | ConnectionEnd::Flooded => {
             close::politely(&socket, &context.phase).await;
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use host_lifecycle::Phase;
+use http::StatusCode;
 
 use super::service::Refusal;
 
@@ -14,6 +15,8 @@ pub(super) const CUT_FLUSH: Duration = Duration::from_millis(500);
 pub(super) enum ConnectionEnd {
     /// Everything owed is written: close politely.
     Finished,
+    /// hyper did not take a head, and has answered it with this status: close politely.
+    AnsweredByHyper(StatusCode),
     /// A request's head has only half arrived; it is told why and closed politely.
     Refused(Refusal),
     /// An answer was broken off; nothing more can be said.
@@ -33,7 +36,7 @@ impl ConnectionEnd {
             Self::Refused(why) => why == Refusal::Stopping,
             Self::Broken => phase == Phase::Cut,
             Self::Dropped => true,
-            Self::Finished | Self::Gone | Self::Flooded => false,
+            Self::Finished | Self::AnsweredByHyper(_) | Self::Gone | Self::Flooded => false,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Every deadline of a connection, on the paused clock: real sockets, a stub in place of guests.
 
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
 use host_lifecycle::{Phase, Tracker};
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -20,6 +21,12 @@ struct Ok200;
 
 impl Service for Ok200 {
     type Body = Full<Bytes>;
+
+    fn connected(&self, _peer: Option<SocketAddr>) -> Self {
+        self.clone()
+    }
+
+    fn answered_by_hyper(&self, _status: StatusCode) {}
 
     fn call(
         self: &Arc<Self>,
@@ -54,6 +61,12 @@ struct Keeper(Arc<Mutex<Vec<RequestBody>>>);
 
 impl Service for Keeper {
     type Body = Full<Bytes>;
+
+    fn connected(&self, _peer: Option<SocketAddr>) -> Self {
+        self.clone()
+    }
+
+    fn answered_by_hyper(&self, _status: StatusCode) {}
 
     fn call(
         self: &Arc<Self>,

@@ -228,6 +228,11 @@ impl ConnectionEntry {
         }
     }
 
+    /// The peer's address; none on a Unix socket.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
     fn peer(&self) -> String {
         self.peer.map_or_else(|| "unix".into(), |peer| peer.to_string())
     }

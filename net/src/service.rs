@@ -1,9 +1,10 @@
 //! What the network is handed: the service that answers requests.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -16,6 +17,10 @@ pub trait Service: Clone + Send + Sync + Unpin + 'static {
         + Send
         + 'static;
 
+    /// The handle for the connection from `peer`, which has no address on a Unix socket.
+    #[must_use]
+    fn connected(&self, peer: Option<SocketAddr>) -> Self;
+
     /// Answers one request, whose head has been read at `arrived`. Dropping the future abandons the request:
     /// the peer has gone.
     ///
@@ -27,8 +32,11 @@ pub trait Service: Clone + Send + Sync + Unpin + 'static {
         arrived: Instant,
     ) -> impl Future<Output = Response<Self::Body>> + Send + 'static;
 
-    /// The whole HTTP/1 answer, as bytes, to a request that never became one.
+    /// The whole HTTP/1 answer, as bytes, to a request that never became one. Asked once for each of them.
     fn refusal(&self, why: Refusal) -> Bytes;
+
+    /// hyper has answered a request with this status, because it did not take its head.
+    fn answered_by_hyper(&self, status: StatusCode);
 }
 
 /// Why a request that has only half arrived is refused.

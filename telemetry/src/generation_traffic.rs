@@ -109,6 +109,18 @@ impl GenerationTraffic {
         Self { sums, component: component.clone() }
     }
 
+    /// Of another generation of the same component.
+    #[must_use]
+    pub fn of_another(&self) -> Self {
+        Self::new(&self.component)
+    }
+
+    /// The component's name.
+    #[must_use]
+    pub fn component(&self) -> &'static str {
+        self.component.name
+    }
+
     /// Counts a stage that has ended.
     pub fn count(&self, stage: &StageRecord) {
         lock(self.sums.0.mine()).get_or_insert_default().count(stage);
@@ -136,8 +148,11 @@ impl fmt::Debug for GenerationTraffic {
 }
 
 /// The stages of one component, over all its generations.
-#[derive(Default)]
-pub struct ComponentTraffic(Mutex<Generations>);
+pub struct ComponentTraffic {
+    /// Kept for the life of the process, because stages are named by it without counting handles.
+    name: &'static str,
+    generations: Mutex<Generations>,
+}
 
 #[derive(Default)]
 struct Generations {
@@ -147,6 +162,17 @@ struct Generations {
 }
 
 impl ComponentTraffic {
+    /// Of a component that has not served yet. Its name is kept for ever, so make it once for each name.
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: Box::leak(name.into()), generations: Mutex::default() }
+    }
+
+    /// The component's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The sums at this moment, over all generations.
     #[must_use]
     pub fn totals(&self) -> StageTotals {
@@ -157,7 +183,7 @@ impl ComponentTraffic {
     }
 
     fn lock(&self) -> MutexGuard<'_, Generations> {
-        lock(&self.0)
+        lock(&self.generations)
     }
 }
 
@@ -179,7 +205,7 @@ mod tests {
 
     fn stage(end: End, status: u16) -> StageRecord {
         StageRecord {
-            component: "shop".into(),
+            component: "shop",
             generation: Some(1),
             is_plugin: false,
             after: Duration::ZERO,
@@ -194,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_generation_leaves_its_sums_with_its_component() {
-        let component = Arc::new(ComponentTraffic::default());
+        let component = Arc::new(ComponentTraffic::new("shop"));
         let old = GenerationTraffic::new(&component);
         let new = GenerationTraffic::new(&component);
         old.count(&stage(End::Finished, 200));

@@ -20,6 +20,7 @@ mod label;
 mod observer;
 mod record;
 mod request_id;
+mod route_label;
 mod trace_context;
 mod traffic;
 
@@ -30,5 +31,6 @@ pub use label::{MethodLabel, ProtocolLabel};
 pub use observer::{Observer, Observers};
 pub use record::{Agent, ExchangeRecord, RequestLine, StageRecord, Stages};
 pub use request_id::RequestId;
+pub use route_label::{RouteId, RouteLabel};
 pub use trace_context::TraceContext;
-pub use traffic::{RouteId, RouteLabel, Series, SeriesKey, Traffic, TrafficTotals};
+pub use traffic::{Series, SeriesKey, Traffic, TrafficTotals};

@@ -8,7 +8,7 @@ use super::record::ExchangeRecord;
 /// Is told of each exchange that ends, on the thread on which it ends. Waits for nothing.
 pub trait Observer: Send + Sync {
     /// An exchange has ended.
-    fn observe(&self, record: &ExchangeRecord);
+    fn observe(&self, record: &ExchangeRecord<'_>);
 }
 
 /// All of them. Cloning gives another handle.
@@ -23,7 +23,7 @@ impl Observers {
     }
 
     /// Tells all of them.
-    pub fn observe(&self, record: &ExchangeRecord) {
+    pub fn observe(&self, record: &ExchangeRecord<'_>) {
         self.0.iter().for_each(|observer| observer.observe(record));
     }
 }

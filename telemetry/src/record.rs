@@ -1,7 +1,6 @@
 //! The record of an exchange.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, Uri, Version};
@@ -10,27 +9,27 @@ use tokio::time::Instant;
 
 use super::end::End;
 use super::request_id::RequestId;
+use super::route_label::RouteLabel;
 use super::trace_context::TraceContext;
-use super::traffic::RouteLabel;
 
 /// Most exchanges have one stage, and nothing is allocated for it.
 pub type Stages = SmallVec<[StageRecord; 1]>;
 
 /// All that is known of an exchange when it has ended: made once, and handed to the [`Observers`](super::Observers).
 #[derive(Clone, Debug)]
-pub struct ExchangeRecord {
+pub struct ExchangeRecord<'a> {
     /// What the log calls it; none for a request that did not become an exchange.
     pub number: Option<u64>,
     /// What its client may call it.
-    pub request_id: RequestId,
+    pub request_id: &'a RequestId,
     /// Its trace.
     pub trace: TraceContext,
     /// The other end of the connection; none on a Unix socket.
     pub client: Option<SocketAddr>,
     /// What was asked; none where it could not be read.
-    pub request: Option<RequestLine>,
+    pub request: Option<&'a RequestLine>,
     /// What the client calls itself, where an observer wants that.
-    pub agent: Option<Agent>,
+    pub agent: Option<&'a Agent>,
     /// When its head had been read.
     pub began: Instant,
     /// From there to its end.
@@ -44,7 +43,7 @@ pub struct ExchangeRecord {
     /// Bytes of the answer's body that were handed over.
     pub sent: u64,
     /// The route that it took, if there was one.
-    pub route: Option<Arc<RouteLabel>>,
+    pub route: Option<&'static RouteLabel>,
     /// The stages that it went through, in the order in which they ended.
     pub stages: Stages,
     /// How it ended.
@@ -75,7 +74,7 @@ pub struct Agent {
 #[derive(Clone, Debug)]
 pub struct StageRecord {
     /// The component.
-    pub component: Arc<str>,
+    pub component: &'static str,
     /// Its generation, if it had an instance.
     pub generation: Option<u64>,
     /// Whether others came behind it.
@@ -96,7 +95,7 @@ pub struct StageRecord {
     pub end: End,
 }
 
-impl ExchangeRecord {
+impl ExchangeRecord<'_> {
     /// The component's stage: the last one of the chain, if the exchange came so far.
     #[must_use]
     pub fn component_stage(&self) -> Option<&StageRecord> {

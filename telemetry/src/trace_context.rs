@@ -41,6 +41,17 @@ impl TraceContext {
         }
     }
 
+    /// That of a request which a guest sends on while it serves one of this trace: the guest's own, if it has written
+    /// one.
+    #[must_use]
+    pub fn onward(&self, headers: &HeaderMap) -> Self {
+        let written = Self::of(headers);
+        if written.parent.is_some() {
+            return written;
+        }
+        Self { span: written.span, parent: Some(self.span), ..*self }
+    }
+
     /// A new trace.
     #[must_use]
     pub fn new() -> Self {
@@ -51,6 +62,13 @@ impl TraceContext {
     #[must_use]
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
+    }
+
+    /// Writes it into the headers of a request that a guest sends, unless the guest has written one.
+    pub fn write_if_none(&self, headers: &mut HeaderMap) {
+        if !headers.contains_key(TRACEPARENT) {
+            self.write(headers);
+        }
     }
 
     /// Writes it into the headers of a request on its way on, with `span` as its sender.

@@ -13,20 +13,7 @@ use super::histogram::Histogram;
 use super::label::{MethodLabel, ProtocolLabel};
 use super::observer::Observer;
 use super::record::ExchangeRecord;
-
-/// The number of a route among all that there ever were in this process.
-pub type RouteId = u32;
-
-/// A route, as metrics and logs name it. Operators write routes, and clients cannot make one.
-#[derive(Debug, PartialEq, Eq)]
-pub struct RouteLabel {
-    /// Its number.
-    pub id: RouteId,
-    /// Its pattern, as the manifest has it.
-    pub pattern: Box<str>,
-    /// The component at its end.
-    pub component: Arc<str>,
-}
+use super::route_label::{RouteId, RouteLabel};
 
 /// What a series counts apart. Clients choose the method and the protocol out of fixed sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,7 +46,7 @@ pub struct Series {
 }
 
 impl Series {
-    fn count(&mut self, record: &ExchangeRecord) {
+    fn count(&mut self, record: &ExchangeRecord<'_>) {
         self.took.observe(record.took);
         if let Some(head) = record.head {
             self.head.observe(head);
@@ -94,8 +81,8 @@ struct Shard {
 
 #[derive(Debug, Default)]
 struct Names {
-    routes: Vec<Arc<RouteLabel>>,
-    components: BTreeMap<Arc<str>, Arc<ComponentTraffic>>,
+    routes: Vec<&'static RouteLabel>,
+    components: BTreeMap<&'static str, Arc<ComponentTraffic>>,
 }
 
 /// The sums at one moment. `accepted` = those in `series` + those in flight.
@@ -125,24 +112,31 @@ impl TrafficTotals {
 impl Traffic {
     /// The label of the route with this pattern to this component: the same one again for the same two.
     #[must_use]
-    pub fn route(&self, pattern: &str, component: &Arc<str>) -> Arc<RouteLabel> {
+    pub fn route(&self, pattern: &str, component: &str) -> &'static RouteLabel {
+        let component = self.component(component).name();
         let mut names = self.names();
         let is_it =
-            |known: &&Arc<RouteLabel>| *known.pattern == *pattern && known.component == *component;
+            |known: &&&RouteLabel| *known.pattern == *pattern && known.component == component;
         if let Some(known) = names.routes.iter().find(is_it) {
-            return known.clone();
+            return known;
         }
         let id = RouteId::try_from(names.routes.len()).unwrap_or(RouteId::MAX);
-        let label =
-            Arc::new(RouteLabel { id, pattern: pattern.into(), component: component.clone() });
-        names.routes.push(label.clone());
+        let label: &'static RouteLabel =
+            Box::leak(Box::new(RouteLabel { id, pattern: pattern.into(), component }));
+        names.routes.push(label);
         label
     }
 
     /// The stages of a component of this name: the same again for the same name.
     #[must_use]
-    pub fn component(&self, name: &Arc<str>) -> Arc<ComponentTraffic> {
-        self.names().components.entry(name.clone()).or_default().clone()
+    pub fn component(&self, name: &str) -> Arc<ComponentTraffic> {
+        let mut names = self.names();
+        if let Some(known) = names.components.get(name) {
+            return known.clone();
+        }
+        let component = Arc::new(ComponentTraffic::new(name));
+        names.components.insert(component.name(), component.clone());
+        component
     }
 
     /// A request has come.
@@ -166,17 +160,20 @@ impl Traffic {
 
     /// The sums over stages at this moment, by component.
     #[must_use]
-    pub fn components(&self) -> Vec<(Arc<str>, StageTotals)> {
+    pub fn components(&self) -> Vec<(&'static str, StageTotals)> {
         let known: Vec<_> = {
             let names = self.names();
-            names.components.iter().map(|(name, traffic)| (name.clone(), traffic.clone())).collect()
+            names.components.values().cloned().collect()
         };
-        known.into_iter().map(|(name, traffic)| (name, traffic.totals())).collect()
+        known
+            .into_iter()
+            .map(|traffic: Arc<ComponentTraffic>| (traffic.name(), traffic.totals()))
+            .collect()
     }
 
     /// The label of each route that there ever was, by its number.
     #[must_use]
-    pub fn routes(&self) -> Vec<Arc<RouteLabel>> {
+    pub fn routes(&self) -> Vec<&'static RouteLabel> {
         self.names().routes.clone()
     }
 
@@ -186,10 +183,10 @@ impl Traffic {
 }
 
 impl Observer for Traffic {
-    fn observe(&self, record: &ExchangeRecord) {
-        let request = record.request.as_ref();
+    fn observe(&self, record: &ExchangeRecord<'_>) {
+        let request = record.request;
         let key = SeriesKey {
-            route: record.route.as_ref().map(|route| route.id),
+            route: record.route.map(|route| route.id),
             method: request.map(|request| &request.method).into(),
             protocol: request.map(|request| request.version).into(),
             status: record.status.map_or(0, |status| status.as_u16()),
@@ -212,13 +209,13 @@ mod tests {
     use super::super::{RequestId, TraceContext};
     use super::*;
 
-    fn record(method: &str, status: u16, end: End) -> ExchangeRecord {
-        ExchangeRecord {
+    fn observe(traffic: &Traffic, method: &str, status: u16, end: End) {
+        traffic.observe(&ExchangeRecord {
             number: Some(1),
-            request_id: RequestId::made(1),
+            request_id: &RequestId::made(1),
             trace: TraceContext::new(),
             client: None,
-            request: Some(RequestLine {
+            request: Some(&RequestLine {
                 method: Method::from_bytes(method.as_bytes()).unwrap(),
                 uri: Uri::from_static("/"),
                 version: Version::HTTP_11,
@@ -233,7 +230,7 @@ mod tests {
             route: None,
             stages: Stages::new(),
             end,
-        }
+        });
     }
 
     #[test]
@@ -244,7 +241,7 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..100 {
                         traffic.accepted();
-                        traffic.observe(&record("GET", 200, End::Finished));
+                        observe(&traffic, "GET", 200, End::Finished);
                     }
                     traffic.accepted();
                 });
@@ -259,7 +256,7 @@ mod tests {
     fn clients_cannot_make_a_series() {
         let traffic = Traffic::default();
         for number in 0..100 {
-            traffic.observe(&record(&format!("X{number}"), 405, End::Refused("method")));
+            observe(&traffic, &format!("X{number}"), 405, End::Refused("method"));
         }
         let totals = traffic.totals();
         assert_eq!(totals.series.len(), 1);
@@ -270,9 +267,8 @@ mod tests {
     #[test]
     fn a_route_keeps_its_number_over_reloads() {
         let traffic = Traffic::default();
-        let (shop, cart) =
-            (traffic.route("/shop", &"shop".into()), traffic.route("/cart", &"shop".into()));
-        assert_eq!(traffic.route("/shop", &"shop".into()), shop);
+        let (shop, cart) = (traffic.route("/shop", "shop"), traffic.route("/cart", "shop"));
+        assert_eq!(traffic.route("/shop", "shop"), shop);
         assert_eq!((shop.id, cart.id), (0, 1));
     }
 }

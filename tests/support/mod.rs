@@ -59,6 +59,7 @@ pub mod status;
 pub mod stop;
 pub mod target;
 pub mod tls;
+pub mod trace;
 pub mod upstream;
 pub mod wire;
 
@@ -83,6 +84,7 @@ pub mod prelude {
     pub use super::raw::Conn;
     pub use super::serve::Serve;
     pub use super::target::Target;
+    pub use super::trace::without_trace;
     pub use super::{PATIENCE, says};
     pub use rustix::process::Signal;
 }

@@ -21,6 +21,7 @@ use super::run::trial::Trial;
 use super::sandbox::hops::Hops;
 use super::sandbox::next_handler::NextHandler;
 use super::sandbox::retirement::{CutReason, Retirement};
+use super::sandbox::served::{Served, ServedExchange};
 use super::sandbox::state::GuestState;
 use super::sandbox::terms::Sandbox;
 
@@ -114,13 +115,18 @@ impl Generation {
         self.sandbox.identity.retirement.deadline()
     }
 
-    /// Serves one request, on an instance of its own or a reused one. A plugin passes it on to `next`, and
+    /// Serves one request, of this exchange, on an instance of its own or a reused one. A plugin passes it on to `next`, and
     /// is never reused, because an instance has one `next`. Nothing runs until the result is polled, and
     /// dropping the result ends the guest.
     #[must_use]
-    pub fn start(&self, request: Request<WasiBody>, next: Option<Arc<dyn NextHandler>>) -> Running {
+    pub fn start(
+        &self,
+        request: Request<WasiBody>,
+        exchange: Option<ServedExchange>,
+        next: Option<Arc<dyn NextHandler>>,
+    ) -> Running {
         match &self.pool {
-            Some(pool) if next.is_none() => pool.start(request),
+            Some(pool) if next.is_none() => pool.start(request, exchange),
             _ => {
                 let mut store = self.maker().store();
                 let request = match &next {
@@ -128,18 +134,23 @@ impl Generation {
                     None => request,
                 };
                 store.data_mut().lead_to(next);
-                self.start_in(store, request)
+                self.start_in(store, request, exchange)
             }
         }
     }
 
     /// Serves one request on an instance that serves no other, so that it leaves no state for a client.
     pub(crate) fn start_alone(&self, request: Request<WasiBody>) -> Running {
-        self.start_in(self.trial_store(), request)
+        self.start_in(self.trial_store(), request, None)
     }
 
-    fn start_in(&self, mut store: Store<GuestState>, request: Request<WasiBody>) -> Running {
-        store.data_mut().hooks().serve(Hops::in_request(&request));
+    fn start_in(
+        &self,
+        mut store: Store<GuestState>,
+        request: Request<WasiBody>,
+        exchange: Option<ServedExchange>,
+    ) -> Running {
+        store.data_mut().hooks().serve(Served::One(exchange, Hops::in_request(&request)));
         fresh::start(self.maker().clone(), store, request)
     }
 

@@ -56,5 +56,6 @@ pub use sandbox::hops::Hops;
 pub use sandbox::memory_budget::MemoryBudget;
 pub use sandbox::next_handler::{NEXT_HOST, NextHandler, Passing};
 pub use sandbox::retirement::{CutReason, Retirement};
+pub use sandbox::served::ServedExchange;
 pub use tick::TickCounter;
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};

@@ -6,6 +6,8 @@ use std::time::Duration;
 use host_clock::MinRate;
 use host_manifest::ComponentConfig;
 use host_net::Scarcity;
+use host_telemetry::GenerationTraffic;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::blame::ExchangeError;
@@ -31,6 +33,7 @@ pub(super) struct Admission {
 pub(super) struct Admitted {
     _permit: InstancePermit,
     deployment: Arc<Deployment>,
+    queue: Duration,
 }
 
 impl Admission {
@@ -70,10 +73,12 @@ impl Admission {
             if pipeline.permits().is_none()
                 && let Some(permit) = app.bulkhead.try_acquire(None, 1)
             {
-                return Ok(Admitted { _permit: permit, deployment: app.deployment.clone() });
+                let deployment = app.deployment.clone();
+                return Ok(Admitted { _permit: permit, deployment, queue: Duration::ZERO });
             }
             app.clone()
         };
+        let asked = Instant::now();
         let permit = tokio::select! {
             biased;
             permit = self.permit(&was.bulkhead, pipeline, is_passed_on) => {
@@ -84,7 +89,8 @@ impl Admission {
         // Now that it begins: what waited does not run on code that was replaced since.
         let site = self.site.current();
         let app = pipeline.latest(&site).unwrap_or(&was);
-        Ok(Admitted { _permit: permit, deployment: app.deployment.clone() })
+        let deployment = app.deployment.clone();
+        Ok(Admitted { _permit: permit, deployment, queue: asked.elapsed() })
     }
 
     /// Waits for the permit that `bulkhead` gives to a request.
@@ -113,6 +119,16 @@ impl Admitted {
     /// What the manifest says of it.
     pub(super) fn config(&self) -> &ComponentConfig {
         &self.deployment.manifest
+    }
+
+    /// Where the stages that run on it are counted.
+    pub(super) fn traffic(&self) -> &GenerationTraffic {
+        &self.deployment.traffic
+    }
+
+    /// How long it waited for an instance.
+    pub(super) fn queue(&self) -> Duration {
+        self.queue
     }
 
     /// Counts a failure of the component, if it has a breaker.

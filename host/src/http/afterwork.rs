@@ -8,9 +8,9 @@ use host_lifecycle::{Name, Tracker};
 use http_body::Body as _;
 use tracing::{debug, warn};
 
-use super::admission::Admitted;
 use super::blame::{Awaited, Blame, ExchangeError, blame};
 use super::peer_fault::PeerFault;
+use super::stage::Stage;
 use crate::component::{CutReason, GuestFailure, Running, WasiBody};
 
 /// Lets guests work on after their responses. Cheap to clone.
@@ -22,9 +22,9 @@ pub(super) struct Remainder {
     pub(super) running: Running,
     /// A body that the guest writes and no client reads: of a response to HEAD.
     pub(super) unwanted: Option<WasiBody>,
-    pub(super) admitted: Admitted,
+    pub(super) stage: Stage,
     /// Number of the exchange that it was.
-    pub(super) exchange: u64,
+    pub(super) exchange: Option<u64>,
     /// What its peers did to it.
     pub(super) peer_fault: PeerFault,
 }
@@ -40,7 +40,8 @@ impl Afterwork {
     pub(super) fn begin(&self, rest: Remainder, what: Name) {
         let mut guard = self.0.guard(what);
         tokio::spawn(async move {
-            let Remainder { mut running, mut unwanted, admitted, exchange, peer_fault } = rest;
+            let Remainder { mut running, mut unwanted, stage, exchange, peer_fault } = rest;
+            let admitted = stage.admitted();
             let (generation, limit) = (admitted.generation(), admitted.config().limits.after);
             let work = poll_fn(|cx| {
                 if generation.cut_reason().is_some() {
@@ -70,7 +71,7 @@ impl Afterwork {
             }
             debug!(exchange, component, "work after the answer ended");
             drop(running);
-            drop(admitted);
+            drop(stage);
             drop(guard);
         });
     }
@@ -78,7 +79,7 @@ impl Afterwork {
 
 /// Says why a guest failed that had answered. One that a broken upload has stopped is not to blame.
 pub(super) fn log_failure(
-    exchange: u64,
+    exchange: Option<u64>,
     component: &str,
     why: GuestFailure,
     peer_fault: &PeerFault,

@@ -10,6 +10,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use host_telemetry::End;
+
 use super::failure::Failure;
 use super::peer_fault::UploadFault;
 use crate::component::{CutReason, GuestFailure};
@@ -135,9 +137,26 @@ impl ExchangeError {
         }
     }
 
-    /// Whether it was ended by force.
-    pub(super) fn is_cut(&self) -> bool {
-        matches!(self, Self::Cut(_))
+    /// How the exchange ended, where its peer did this to it. What the peer did comes first.
+    pub(super) fn end(&self, peer: Option<UploadFault>) -> End {
+        let peer = match self {
+            Self::Upload(fault) => Some(*fault),
+            _ => peer,
+        };
+        match (self, peer) {
+            (Self::Cut(_), _) => End::Cut,
+            (_, Some(UploadFault::BrokenOff | UploadFault::BrokenOffByPlugin)) => End::PeerGone,
+            (_, Some(fault)) => End::Refused(Failure::from(fault).reason()),
+            (Self::Refused(failure), _) => End::Refused(failure.reason()),
+            (Self::Guest(why), _) => match Failure::from(why) {
+                Failure::GuestTooSlow => End::TimedOut,
+                Failure::Guest if matches!(why, GuestFailure::Trapped(_)) => End::Trapped,
+                Failure::Guest => End::Failed,
+                failure => End::Refused(failure.reason()),
+            },
+            (Self::Late(_), _) => End::TimedOut,
+            (Self::BodyBroken(_) | Self::BodyTooLarge | Self::Upload(_), _) => End::Failed,
+        }
     }
 }
 

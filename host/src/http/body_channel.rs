@@ -33,13 +33,12 @@ pub(super) enum BodyReceiver {
 /// The reader's end of a response body, and what has to be awaited for it to get its frames: nothing, if
 /// all of it is here.
 pub(super) fn body_channel(
-    body: ResponseBody,
+    mut body: ResponseBody,
     downstream: Downstream,
 ) -> (BodyReceiver, Option<impl Future<Output = ()> + Send>) {
-    let body = match body.into_whole() {
-        Ok(whole) => return (BodyReceiver::Whole(whole), None),
-        Err(body) => body,
-    };
+    if let Some(whole) = body.take_whole() {
+        return (BodyReceiver::Whole(whole), None);
+    }
     let size = body.size_hint();
     let (send, pieces) = mpsc::channel(FRAMES);
     (BodyReceiver::Pieces(pieces, size), Some(pump(body, send, downstream)))

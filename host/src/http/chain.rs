@@ -24,6 +24,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
 use super::deadlines::Downstream;
+use super::exchange_info::ExchangeInfo;
 use super::first_hop::{FirstHop, Hop};
 use super::peer_fault::PeerFault;
 use super::pipeline::Pipeline;
@@ -52,8 +53,8 @@ pub(super) struct OnwardRequest {
     pub(super) request: Request<WasiBody>,
     /// Those behind the plugin.
     pub(super) pipeline: Pipeline,
-    /// The number of the exchange that it is a part of.
-    pub(super) exchange: u64,
+    /// The exchange, or the part of one, that the plugin serves.
+    pub(super) exchange: Arc<ExchangeInfo>,
     /// What was done to the request that came to the plugin.
     pub(super) peer_fault: PeerFault,
 }
@@ -77,7 +78,7 @@ struct Shared {
 
 /// The request as it came to the plugin.
 pub(super) struct Origin {
-    exchange: u64,
+    exchange: Arc<ExchangeInfo>,
     scheme: Scheme,
     authority: Authority,
     hops: Hops,
@@ -92,8 +93,12 @@ struct KeptRequest {
 }
 
 impl Origin {
-    /// A request in the exchange of this number.
-    pub(super) fn new<B>(request: &Request<B>, exchange: u64, peer_fault: PeerFault) -> Self {
+    /// A request in this exchange, or in this part of one.
+    pub(super) fn new<B>(
+        request: &Request<B>,
+        exchange: Arc<ExchangeInfo>,
+        peer_fault: PeerFault,
+    ) -> Self {
         let uri = request.uri();
         Self {
             exchange,
@@ -195,7 +200,7 @@ impl NextHandler for Shared {
         let onward = OnwardRequest {
             request,
             pipeline: lock(&self.rest).clone(),
-            exchange: self.origin.exchange,
+            exchange: self.origin.exchange.clone(),
             peer_fault: self.origin.peer_fault.clone(),
         };
         let within = onward.pipeline.length() <= WITHIN;

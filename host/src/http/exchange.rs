@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use host_clock::Moment;
-use host_lifecycle::{Guard, Tracker};
+use host_lifecycle::Tracker;
 use host_manifest::Fail;
 use http::header::TE;
 use http::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::admission::{Admission, Admitted};
+use super::account::Account;
+use super::admission::Admission;
 use super::afterwork::Afterwork;
 use super::blame::{Awaited, Blame, Deadline, ExchangeError, blame};
 use super::chain::{ChainLink, Onward, OnwardRequest, Origin};
@@ -24,11 +26,13 @@ use super::error_response::error_response;
 use super::exchange_info::ExchangeInfo;
 use super::failure::Failure;
 use super::first_hop::Hop;
-use super::guest_body::{FirstLook, GuestBody, GuestWork};
-use super::peer_fault::{PeerFault, UploadFault};
+use super::guest_body::{FirstLook, GuestBody};
+use super::guest_work::GuestWork;
+use super::peer_fault::UploadFault;
 use super::pipeline::Pipeline;
 use super::reply::Reply;
 use super::response_body::ResponseBody;
+use super::stage::Stage;
 use super::upload::{self, UploadLimits, declared_length};
 use crate::component::{Generation, GuestFailure, Running, WasiBody};
 
@@ -44,10 +48,7 @@ pub(super) struct Server {
 /// An exchange, or a part of one. Dropping it ends it.
 pub(super) struct Exchange<'a> {
     pub(super) server: &'a Arc<Server>,
-    pub(super) guard: Guard,
-    pub(super) info: Arc<ExchangeInfo>,
-    /// What its peer did to it.
-    pub(super) peer_fault: PeerFault,
+    pub(super) account: Account,
 }
 
 /// One component that is to serve a request.
@@ -64,7 +65,7 @@ struct StageRun<'a> {
 struct GuestHead {
     response: Response<WasiBody>,
     running: Running,
-    admitted: Admitted,
+    stage: Stage,
     deadlines: Deadlines,
     idle_timeout: Duration,
     /// HEAD, 204, 304: no body follows, whatever the guest writes.
@@ -95,11 +96,13 @@ impl Onward for Server {
 impl Server {
     /// Serves what a plugin has passed on, as a part of the exchange around it.
     async fn part(self: &Arc<Self>, onward: OnwardRequest) -> Response<ResponseBody> {
-        let OnwardRequest { request, pipeline, exchange, peer_fault } = onward;
-        let (info, now) = (Arc::new(ExchangeInfo::new(&request, Some(exchange))), Instant::now());
-        let guard = self.parts.guard_since(info.clone(), now);
+        let OnwardRequest { mut request, pipeline, exchange, peer_fault } = onward;
+        let now = Instant::now();
+        let info = ExchangeInfo::part(&request, now, exchange);
+        info.trace.write(request.headers_mut());
         let peer_fault = peer_fault.behind();
-        let part = Exchange { server: self, guard, info, peer_fault: peer_fault.clone() };
+        let account = Account::of_part(info, &self.parts, peer_fault.clone());
+        let part = Exchange { server: self, account };
         let most = UploadLimits::for_pipeline(&pipeline, None).bytes;
         if declared_length(request.headers()).is_some_and(|bytes| bytes > most) {
             return part.refuse(&ExchangeError::Refused(Failure::BodyTooLarge));
@@ -120,7 +123,8 @@ impl Exchange<'_> {
     ) -> Response<ResponseBody> {
         loop {
             let link = pipeline.rest().map(|rest| {
-                let origin = Origin::new(&request, self.number(), self.peer_fault.clone());
+                let (info, peer_fault) = (&self.account.info, &self.account.peer_fault);
+                let origin = Origin::new(&request, info.clone(), peer_fault.clone());
                 ChainLink::new(self.server.clone(), rest, origin)
             });
             if let Some(link) = &link
@@ -145,12 +149,12 @@ impl Exchange<'_> {
             };
             let plugin = &*pipeline.first().name;
             self.report(&error, error.failure(is_plugin), Some(plugin));
-            info!(exchange = self.number(), plugin, "passed by: fail = open");
+            info!(exchange = self.account.number(), plugin, "passed by: fail = open");
             request = kept;
             // What a plugin has wasted is not the time of the next one.
             began = Moment::now();
             pipeline = rest;
-            self.info.set_generation(None);
+            self.account.info.set_generation(None);
         }
     }
 
@@ -162,21 +166,24 @@ impl Exchange<'_> {
     ) -> Result<GuestHead, HeadError> {
         let is_head = *request.method() == Method::HEAD;
         let request = pipeline.stripped(request);
-        let is_passed_on = self.info.part_of.is_some();
+        let is_passed_on = self.account.info.is_part();
         let admitted = self.server.admission.admit(pipeline, is_passed_on).await;
         let admitted = admitted.map_err(|error| self.blamed(error, Awaited::Guest))?;
         pipeline.arrive();
-        let (generation, limits) = (admitted.generation(), &admitted.config().limits);
-        self.info.set_generation(Some(generation.number()));
-        let mut running = generation.start(request, link.map(ChainLink::handle));
+        let mut stage = Stage::begin(admitted, &self.account.info, link.is_some());
+        let (generation, limits) =
+            (stage.admitted().generation(), &stage.admitted().config().limits);
+        let served = self.account.info.served();
+        let mut running = generation.start(request, served, link.map(ChainLink::handle));
         if let Some(link) = link
             && running.is_polled_by_its_exchange_only()
         {
             link.first().begin();
         }
         let total = limits.total.map(|total| began + total);
-        let deadlines = Deadlines::new(&self.peer_fault, link.map(ChainLink::downstream), total);
-        let peer = self.peer_fault.on_drop();
+        let deadlines =
+            Deadlines::new(&self.account.peer_fault, link.map(ChainLink::downstream), total);
+        let peer = self.account.peer_fault.on_drop();
         let head = tokio::select! {
             biased;
             head = self.head(&mut running, generation, link) => head,
@@ -193,10 +200,12 @@ impl Exchange<'_> {
         let mut response = response.map_err(|error| {
             let error = self.blamed(error, deadlines.awaited());
             if error.1.charges_the_component() {
-                admitted.count_failure();
+                stage.admitted().count_failure();
             }
+            stage.end(error.0.end(self.account.peer_fault.fault()));
             error
         })?;
+        stage.answered(response.status());
         // Said to one connection only (RFC 9110 §10.1.4), and no guest knows ours.
         response.headers_mut().remove(TE);
         let bodyless = is_head
@@ -204,11 +213,11 @@ impl Exchange<'_> {
         // The longest pause in a response that any stage may make.
         let idle_timeout = pipeline.limits().map(|limits| limits.body_idle).max();
         let idle_timeout = idle_timeout.unwrap_or_default();
-        Ok(GuestHead { response, running, admitted, deadlines, idle_timeout, bodyless })
+        Ok(GuestHead { response, running, stage, deadlines, idle_timeout, bodyless })
     }
 
     fn blamed(&self, error: ExchangeError, awaited: Awaited) -> HeadError {
-        let whose = blame(&error, self.peer_fault.fault(), awaited);
+        let whose = blame(&error, self.account.peer_fault.fault(), awaited);
         HeadError(error, whose)
     }
 
@@ -229,7 +238,9 @@ impl Exchange<'_> {
                     link.first().poll(cx);
                 }
             };
-            match (running.poll_head(cx, hops), self.peer_fault.fault()) {
+            let head = running.poll_head(cx, hops);
+            self.account.info.set_cpu(running.cpu());
+            match (head, self.account.peer_fault.fault()) {
                 (Poll::Ready(Ok(head)), _) => Poll::Ready(Ok(head)),
                 // What the guest makes of half a request is its own; a failure is not.
                 (Poll::Pending, Some(UploadFault::BrokenOffByPlugin)) => Poll::Pending,
@@ -246,23 +257,31 @@ impl Exchange<'_> {
     /// Makes the response that hyper sends: the guest goes on inside its body. A guest that has failed
     /// by now has failed before its head is out.
     async fn respond(self, head: GuestHead, is_plugin: bool) -> Response<ResponseBody> {
-        let GuestHead { response, running, admitted, deadlines, idle_timeout, bodyless } = head;
-        let Self { server, guard, info, peer_fault } = self;
-        let (afterwork, peer) = (server.afterwork.clone(), peer_fault.clone());
-        let work = GuestWork { running, admitted, peer_fault, guard, info, afterwork };
+        let GuestHead { response, running, stage, deadlines, idle_timeout, bodyless } = head;
+        let Self { server, mut account } = self;
+        let work = GuestWork { running, stage, afterwork: server.afterwork.clone() };
         let (parts, body) = response.into_parts();
         if bodyless {
-            drop(work.finish(Some(body), None));
-            return Response::from_parts(parts, ResponseBody::fixed(""));
+            work.finish(&mut account, Some(body), None);
+            account.answered(parts.status);
+            return Response::from_parts(parts, ResponseBody::whole(Bytes::new(), Some(account)));
         }
         let owed = declared_length(&parts.headers);
-        let mut body = GuestBody::new(body, work, deadlines, idle_timeout, owed);
+        let mut body = GuestBody::new(body, (work, account), deadlines, idle_timeout, owed);
         match body.first_look().await {
-            Ok(FirstLook::Whole(bytes, guard)) => {
-                Response::from_parts(parts, ResponseBody::whole(bytes, guard))
+            Ok(FirstLook::Whole(bytes)) => {
+                let account = body.answered(parts.status).take_account();
+                Response::from_parts(parts, ResponseBody::whole(bytes, account))
             }
-            Ok(FirstLook::More) => Response::from_parts(parts, ResponseBody::guest(body)),
-            Err(error) => error_response(error.failure_for(peer.fault(), is_plugin)),
+            Ok(FirstLook::More) => {
+                body.answered(parts.status);
+                Response::from_parts(parts, ResponseBody::guest(body))
+            }
+            Err(error) => {
+                let account = body.take_account();
+                let fault = account.as_ref().and_then(|account| account.peer_fault.fault());
+                error_response(error.failure_for(fault, is_plugin), account)
+            }
         }
     }
 
@@ -280,32 +299,27 @@ impl Exchange<'_> {
     ) -> Response<ResponseBody> {
         let failure = error.failure(is_plugin);
         self.report(error, failure, component);
-        if error.is_cut() {
-            self.guard.mark_cut();
-        }
-        error_response(failure)
+        self.account.ends(error.end(self.account.peer_fault.fault()));
+        error_response(failure, Some(self.account))
     }
 
     /// Writes the cause into the log, with what the peer is told.
     fn report(&self, error: &ExchangeError, failure: Failure, component: Option<&str>) {
-        let (exchange, info) = (self.number(), &self.info);
+        let info = &self.account.info;
+        let (exchange, request_id) = (info.number(), &info.request_id);
         let generation = info.generation();
         let status = failure.status().as_u16();
         match error {
             ExchangeError::Guest(why) => {
-                warn!(exchange, component, generation, status, %why, "guest failed: {info}");
+                warn!(exchange, %request_id, component, generation, status, %why, "guest failed: {info}");
             }
             ExchangeError::Upload(UploadFault::BrokenOff) => {
-                debug!(exchange, "peer gone: {info}");
+                debug!(exchange, %request_id, "peer gone: {info}");
             }
             _ => {
-                info!(exchange, component, generation, status, why = ?failure, "refused: {info}");
+                let why = failure.reason();
+                info!(exchange, %request_id, component, generation, status, why, "refused: {info}");
             }
         }
-    }
-
-    /// What the log calls it: in a chain, all parts go by the exchange that they are of.
-    fn number(&self) -> u64 {
-        self.info.exchange(&self.guard)
     }
 }

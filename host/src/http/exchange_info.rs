@@ -1,33 +1,102 @@
-//! What an exchange is called.
+//! What an exchange is called, and what is known of it while it is in flight.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use http::{Method, Request, Uri};
+use host_telemetry::{RequestId, RequestLine, RouteLabel, StageRecord, Stages, TraceContext};
+use http::Request;
+use tokio::time::Instant;
 
-use host_lifecycle::Guard;
+use crate::component::ServedExchange;
 
-/// What an exchange is called in logs and among the survivors of a drain.
+/// What an exchange is called in logs and among the survivors of a drain, and what is known of it so far. The same of
+/// a part of one, behind a plugin.
 #[derive(Debug)]
 pub(super) struct ExchangeInfo {
-    method: Method,
-    uri: Uri,
-    /// Of which exchange it is a part, in a chain.
-    pub(super) part_of: Option<u64>,
+    pub(super) line: RequestLine,
+    pub(super) began: Instant,
+    pub(super) request_id: RequestId,
+    pub(super) trace: TraceContext,
+    /// The exchange that it is a part of, in a chain.
+    around: Option<Arc<Self>>,
+    /// Set once it is in flight.
+    number: OnceLock<u64>,
+    route: OnceLock<&'static RouteLabel>,
     /// The number of the generation, once it has an instance: a request that waits for one may get one of a
     /// newer generation. 0 before that, which no generation has.
     generation: AtomicU64,
+    /// Nanoseconds of CPU time of the guest at work.
+    cpu: AtomicU64,
+    /// Stages that have ended, of the exchange and of all its parts.
+    stages: Mutex<Stages>,
 }
 
 impl ExchangeInfo {
-    pub(super) fn new<B>(request: &Request<B>, part_of: Option<u64>) -> Self {
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        Self { method, uri, part_of, generation: AtomicU64::new(0) }
+    /// That of a request from a client.
+    pub(super) fn new<B>(request: &Request<B>, began: Instant) -> Self {
+        let trace = TraceContext::of(request.headers());
+        let request_id = RequestId::of(request.headers(), trace.span);
+        Self::with((request_line(request), began), (request_id, trace), None)
     }
 
-    /// The number of its exchange: of the one around it, in a chain.
-    pub(super) fn exchange(&self, guard: &Guard) -> u64 {
-        self.part_of.unwrap_or_else(|| guard.id())
+    /// That of a request which a plugin passed on, in the exchange `around` it.
+    pub(super) fn part<B>(request: &Request<B>, began: Instant, around: Arc<Self>) -> Self {
+        let trace = around.trace.onward(request.headers());
+        let ids = (around.request_id.clone(), trace);
+        Self::with((request_line(request), began), ids, Some(around))
+    }
+
+    fn with(
+        (line, began): (RequestLine, Instant),
+        (request_id, trace): (RequestId, TraceContext),
+        around: Option<Arc<Self>>,
+    ) -> Self {
+        Self {
+            line,
+            began,
+            request_id,
+            trace,
+            around,
+            number: OnceLock::new(),
+            route: OnceLock::new(),
+            generation: AtomicU64::new(0),
+            cpu: AtomicU64::new(0),
+            stages: Mutex::default(),
+        }
+    }
+
+    /// It is in flight under this number, unless it is a part of another.
+    pub(super) fn set_number(&self, number: u64) {
+        // It is in flight once.
+        self.number.set(number).ok();
+    }
+
+    /// What the log calls it: in a chain, all parts go by the exchange that they are of. None for what never was one.
+    pub(super) fn number(&self) -> Option<u64> {
+        self.whole().number.get().copied()
+    }
+
+    /// The exchange, as the instance that serves it is told.
+    pub(super) fn served(&self) -> Option<ServedExchange> {
+        Some(ServedExchange { number: self.number()?, trace: self.trace })
+    }
+
+    /// Whether a plugin has passed it on.
+    pub(super) fn is_part(&self) -> bool {
+        self.around.is_some()
+    }
+
+    /// It has taken this route.
+    pub(super) fn set_route(&self, route: &'static RouteLabel) {
+        // One that is routed a second time, when its body is here, takes the route that there was.
+        self.route.set(route).ok();
+    }
+
+    /// The route that it has taken.
+    pub(super) fn route(&self) -> Option<&'static RouteLabel> {
+        self.whole().route.get().copied()
     }
 
     /// It has an instance of this generation, or has lost the one that it had.
@@ -39,7 +108,47 @@ impl ExchangeInfo {
     pub(super) fn generation(&self) -> Option<u64> {
         Some(self.generation.load(Ordering::Relaxed)).filter(|generation| *generation != 0)
     }
+
+    /// The guest at work has used so much CPU time.
+    pub(super) fn set_cpu(&self, cpu: Duration) {
+        self.cpu.store(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// CPU time of the guest at work.
+    pub(super) fn cpu(&self) -> Duration {
+        Duration::from_nanos(self.cpu.load(Ordering::Relaxed))
+    }
+
+    /// A stage has ended. One that ends after the exchange around it is told to nobody.
+    pub(super) fn add_stage(&self, stage: StageRecord) {
+        let mut stages = self.whole().stages.lock().unwrap_or_else(PoisonError::into_inner);
+        if stages.len() < STAGES {
+            stages.push(stage);
+        }
+    }
+
+    /// The stages that have ended.
+    pub(super) fn take_stages(&self) -> Stages {
+        std::mem::take(&mut *self.stages.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The exchange that it is, or is a part of.
+    fn whole(&self) -> &Self {
+        let mut whole = self;
+        while let Some(around) = &whole.around {
+            whole = around;
+        }
+        whole
+    }
 }
+
+fn request_line<B>(request: &Request<B>) -> RequestLine {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    RequestLine { method, uri, version: request.version() }
+}
+
+/// Stages that a record holds: a plugin may pass on many times.
+const STAGES: usize = 64;
 
 /// Bytes of a method or a path in a line of the log: a plugin can make either as long as it likes.
 const SHOWN: usize = 256;
@@ -54,11 +163,11 @@ fn cut(text: &str) -> (&str, &'static str) {
 
 impl fmt::Display for ExchangeInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { method, uri, .. } = self;
+        let RequestLine { method, uri, .. } = &self.line;
         let path = uri.path_and_query().map_or("*", |path| path.as_str());
         let ((method, more), (path, on)) = (cut(method.as_str()), cut(path));
         write!(f, "{method}{more} {path}{on}")?;
-        if let Some(exchange) = self.part_of {
+        if let (true, Some(exchange)) = (self.is_part(), self.number()) {
             write!(f, " of exchange={exchange}")?;
         }
         self.generation().map_or(Ok(()), |generation| write!(f, " generation={generation}"))
@@ -69,15 +178,28 @@ impl fmt::Display for ExchangeInfo {
 mod tests {
     use super::*;
 
+    fn info(path: &str) -> ExchangeInfo {
+        let request = Request::builder().uri(path).body(()).unwrap();
+        ExchangeInfo::new(&request, Instant::now())
+    }
+
     /// A plugin could pass on a path of 64 KiB, and a line of the log was as long.
     #[test]
     fn a_long_path_is_cut() {
-        let info = |path: &str| {
-            ExchangeInfo::new(&Request::builder().uri(path).body(()).unwrap(), None).to_string()
-        };
+        let info = |path: &str| info(path).to_string();
         let shown = format!("/{}", "x".repeat(SHOWN - 1));
         assert_eq!(info(&shown), format!("GET {shown}"));
         assert_eq!(info(&format!("{shown}x")), format!("GET {shown}…"));
         assert_eq!(info(&format!("/{}", "é".repeat(SHOWN))).len(), "GET /…".len() + SHOWN - 2);
+    }
+
+    #[test]
+    fn parts_go_by_the_exchange_around_them() {
+        let whole = Arc::new(info("/"));
+        whole.set_number(7);
+        let request = Request::builder().uri("/behind").body(()).unwrap();
+        let part = ExchangeInfo::part(&request, Instant::now(), whole.clone());
+        assert_eq!((part.number(), part.trace.trace), (Some(7), whole.trace.trace));
+        assert_eq!(part.to_string(), "GET /behind of exchange=7");
     }
 }

@@ -100,6 +100,29 @@ impl Failure {
         self.row().status
     }
 
+    /// The word for it in logs and metrics.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::Method => "method",
+            Self::MethodTooLong => "method-too-long",
+            Self::HeadTooLarge => "head-too-large",
+            Self::BodyTooLarge => "body-too-large",
+            Self::HeadTooSlow => "head-too-slow",
+            Self::BodyTooSlow => "body-too-slow",
+            Self::Guest => "guest",
+            Self::GuestTooSlow => "guest-too-slow",
+            Self::Loop => "loop",
+            Self::NoRoute => "no-route",
+            Self::Plugin => "plugin",
+            Self::AtLimit => "at-limit",
+            Self::PutAside(_) => "put-aside",
+            Self::Cut => "stopping",
+            Self::Retired => "retired",
+            Self::PeerGone => "peer-gone",
+        }
+    }
+
     /// Seconds after which the peer may try again, where that may help.
     pub(super) fn retry_after(self) -> Option<u32> {
         match self {

@@ -7,24 +7,23 @@
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use host_body::PolledFrame;
-use host_lifecycle::Guard;
+use host_telemetry::End;
+use http::StatusCode;
 use http_body::Frame;
 use tokio::task::yield_now;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
-use super::admission::Admitted;
-use super::afterwork::{Afterwork, Remainder, log_failure};
-use super::blame::{Awaited, Deadline, ExchangeError, blame};
+use super::account::Account;
+use super::blame::{Awaited, Deadline, ExchangeError};
 use super::deadlines::Deadlines;
-use super::exchange_info::ExchangeInfo;
-use super::peer_fault::{PeerFault, UploadFault};
-use crate::component::{CutReason, GuestFailure, Running, WasiBody};
+use super::guest_work::GuestWork;
+use super::peer_fault::PeerFault;
+use crate::component::{CutReason, GuestFailure, WasiBody};
 
 /// Empty frames taken from a guest in one go, before others get their turn. They are dropped:
 /// forwarded over HTTP/2 they would grow the heap (wasmtime advisory f8mm).
@@ -47,20 +46,9 @@ pub(super) struct GuestBody {
     room: Option<u64>,
     /// Taken before the head went out.
     early: VecDeque<Frame<Bytes>>,
-    /// The exchange's, once the guest is done with it.
-    guard: Option<Guard>,
+    /// The exchange's, until it is taken.
+    account: Option<Account>,
     timers: Timers,
-}
-
-/// A guest at work, and what it holds.
-pub(super) struct GuestWork {
-    pub(super) running: Running,
-    pub(super) admitted: Admitted,
-    /// What its peer did to it.
-    pub(super) peer_fault: PeerFault,
-    pub(super) guard: Guard,
-    pub(super) info: Arc<ExchangeInfo>,
-    pub(super) afterwork: Afterwork,
 }
 
 type Timer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -76,81 +64,23 @@ struct Timers {
 
 /// What there was of a body before the head went out.
 pub(super) enum FirstLook {
-    /// All of it, with the guard of its exchange.
-    Whole(Bytes, Option<Guard>),
+    /// All of it.
+    Whole(Bytes),
     /// Some of it, or nothing: the rest is polled for.
     More,
 }
 
-impl GuestWork {
-    /// The response is delivered, or all of it is in our hands: a guest with nothing left to do is
-    /// dropped, another works on. Gives back the exchange's guard.
-    ///
-    /// `unwanted` is a body that no client is going to read.
-    pub(super) fn finish(
-        mut self,
-        unwanted: Option<WasiBody>,
-        cx: Option<&mut Context<'_>>,
-    ) -> Guard {
-        self.running.release();
-        let mut noop = Context::from_waker(Waker::noop());
-        let exchange = self.exchange();
-        match self.running.poll_once(cx.unwrap_or(&mut noop)) {
-            Poll::Ready(Ok(())) => self.guard,
-            Poll::Ready(Err(why)) => {
-                log_failure(exchange, self.admitted.generation().name(), why, &self.peer_fault);
-                self.guard
-            }
-            Poll::Pending => {
-                let Self { running, admitted, peer_fault, guard, info, afterwork } = self;
-                let rest = Remainder { running, unwanted, admitted, exchange, peer_fault };
-                afterwork.begin(rest, info);
-                guard
-            }
-        }
-    }
-
-    /// What the log calls it: in a chain, all parts go by the exchange that they are of.
-    fn exchange(&self) -> u64 {
-        self.info.exchange(&self.guard)
-    }
-
-    /// The message is broken: the guest ends here.
-    fn break_off(mut self, error: ExchangeError, awaited: Awaited) -> ExchangeError {
-        let (exchange, info) = (self.exchange(), &self.info);
-        let generation = self.admitted.generation();
-        let (component, generation) = (generation.name(), generation.number());
-        let upload = self.peer_fault.fault();
-        if blame(&error, upload, awaited).charges_the_component() {
-            self.admitted.count_failure();
-        }
-        if error.is_cut() {
-            self.guard.mark_cut();
-        }
-        match upload {
-            Some(UploadFault::BrokenOff | UploadFault::BrokenOffByPlugin) => {
-                debug!(exchange, component, generation, why = %error, "peer gone: {info}");
-            }
-            Some(fault) => info!(exchange, component, generation, ?fault, "broken off: {info}"),
-            None => {
-                warn!(exchange, component, generation, why = %error, "answer broken off: {info}");
-            }
-        }
-        error
-    }
-}
-
 impl GuestBody {
-    /// The body of a guest at `work`, which owes so many bytes if its head said so, and may pause for
+    /// The body of a guest at work for an exchange. It owes so many bytes if its head said so, and may pause for
     /// `idle_timeout`.
     pub(super) fn new(
         body: WasiBody,
-        work: GuestWork,
+        (work, account): (GuestWork, Account),
         deadlines: Deadlines,
         idle_timeout: Duration,
         owed: Option<u64>,
     ) -> Self {
-        let room = work.admitted.config().limits.response_body;
+        let room = work.stage.admitted().config().limits.response_body;
         Self {
             body,
             work: Some(work),
@@ -159,7 +89,7 @@ impl GuestBody {
             owed,
             room,
             early: VecDeque::new(),
-            guard: None,
+            account: Some(account),
             timers: Timers::default(),
         }
     }
@@ -170,7 +100,7 @@ impl GuestBody {
     /// # Errors
     /// Why the body is broken off already.
     pub(super) async fn first_look(&mut self) -> Result<FirstLook, ExchangeError> {
-        let peer_fault = self.work.as_ref().map(|work| work.peer_fault.clone());
+        let peer_fault = self.account.as_ref().map(|account| account.peer_fault.clone());
         let first = poll_fn(|cx| Poll::Ready(self.begin(cx))).await?;
         if matches!(first, FirstLook::More) {
             for _ in 0..LOOKS {
@@ -198,7 +128,7 @@ impl GuestBody {
             }
         };
         match self.poll_frame(cx) {
-            Poll::Ready(None) => return Ok(FirstLook::Whole(data, self.guard.take())),
+            Poll::Ready(None) => return Ok(FirstLook::Whole(data)),
             Poll::Ready(Some(second)) => self.early.extend([Frame::data(data), second?]),
             Poll::Pending => {
                 self.early.push_back(Frame::data(data));
@@ -225,11 +155,29 @@ impl GuestBody {
             None => self.poll_frame(cx),
         };
         if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let (Some(owed), Some(data)) = (&mut self.owed, frame.data_ref())
+            && let Some(data) = frame.data_ref()
         {
-            *owed = owed.saturating_sub(data.len() as u64);
+            if let Some(owed) = &mut self.owed {
+                *owed = owed.saturating_sub(data.len() as u64);
+            }
+            if let Some(account) = &mut self.account {
+                account.sent(data.len());
+            }
         }
         frame
+    }
+
+    /// The head goes out with this status.
+    pub(super) fn answered(&mut self, status: StatusCode) -> &mut Self {
+        if let Some(account) = &mut self.account {
+            account.answered(status);
+        }
+        self
+    }
+
+    /// The account of its exchange. Only for a body with which the guest is done.
+    pub(super) fn take_account(&mut self) -> Option<Account> {
+        self.account.take()
     }
 
     /// Whether all of it was handed over, and the guest has said that this was all.
@@ -244,7 +192,7 @@ impl GuestBody {
 
     /// Waits until its time is up or it is cut; none once the guest is done. Holds nothing of it.
     pub(super) fn overdue(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
-        let cut = self.work.as_ref()?.admitted.generation().cut();
+        let cut = self.work.as_ref()?.generation().cut();
         let total = self.deadlines.total;
         Some(async move {
             let over = async {
@@ -263,7 +211,7 @@ impl GuestBody {
     /// Takes the next frame from the guest, which is driven only if there is none yet.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> PolledFrame<Bytes, ExchangeError> {
         let Some(work) = &mut self.work else { return Poll::Ready(None) };
-        if let Some(why) = work.admitted.generation().cut_reason() {
+        if let Some(why) = work.generation().cut_reason() {
             return self.fail(ExchangeError::Cut(why));
         }
         if self.deadlines.is_over() {
@@ -282,7 +230,12 @@ impl GuestBody {
                     return self.fail(ExchangeError::BodyBroken(format!("{why:?}")));
                 }
                 (Poll::Ready(None), _) => return self.end(cx),
-                (Poll::Pending, None) => worked = Some(work.running.poll_once(cx)),
+                (Poll::Pending, None) => {
+                    worked = Some(work.running.poll_once(cx));
+                    if let Some(account) = &self.account {
+                        account.info.set_cpu(work.running.cpu());
+                    }
+                }
                 (Poll::Pending, Some(worked)) => {
                     return match work.running.poll_answered(worked) {
                         Poll::Ready(Err(why)) => self.fail(ExchangeError::Guest(why)),
@@ -317,8 +270,8 @@ impl GuestBody {
         if let Poll::Ready(Err(why)) = work.running.poll_once(cx) {
             return self.fail(ExchangeError::Guest(why));
         }
-        if let Some(work) = self.work.take() {
-            self.guard = Some(work.finish(None, Some(cx)));
+        if let (Some(work), Some(account)) = (self.work.take(), &mut self.account) {
+            work.finish(account, None, Some(cx));
         }
         Poll::Ready(None)
     }
@@ -327,11 +280,13 @@ impl GuestBody {
         // A guest that gives its frames is not late when its reader does not take them in time.
         let is_waited_for = self.timers.idle.is_some();
         let awaited = if is_waited_for { self.deadlines.awaited() } else { Awaited::Others };
-        let Some(work) = self.work.take() else { return Poll::Ready(None) };
+        let (Some(work), Some(account)) = (self.work.take(), &mut self.account) else {
+            return Poll::Ready(None);
+        };
         // Of a chain, those behind may have been cut in this very poll: that comes before what it did to their
         // responses.
-        let error = work.admitted.generation().cut_reason().map_or(error, ExchangeError::Cut);
-        Poll::Ready(Some(Err(work.break_off(error, awaited))))
+        let error = work.generation().cut_reason().map_or(error, ExchangeError::Cut);
+        Poll::Ready(Some(Err(work.break_off(account, error, awaited))))
     }
 
     /// Waits for the guest, as long as it may be waited for.
@@ -339,7 +294,7 @@ impl GuestBody {
         let Some(work) = &mut self.work else { return Poll::Ready(None) };
         work.running.before_wait(cx);
         let timers = &mut self.timers;
-        let cut = timers.cut.get_or_insert_with(|| Box::pin(work.admitted.generation().cut()));
+        let cut = timers.cut.get_or_insert_with(|| Box::pin(work.generation().cut()));
         if let Poll::Ready(why) = cut.as_mut().poll(cx) {
             timers.cut = None;
             return self.fail(ExchangeError::Cut(why));
@@ -361,21 +316,27 @@ impl GuestBody {
 
 impl Drop for GuestBody {
     fn drop(&mut self) {
-        let Some(work) = self.work.take() else { return };
+        let Some(account) = &mut self.account else { return };
+        let Some(work) = self.work.take() else {
+            if !self.early.is_empty() {
+                account.ends(End::PeerGone);
+            }
+            return;
+        };
         // While unwinding, a guest that panics again would end the process.
         if std::thread::panicking() {
             return;
         }
         // hyper asks for no more once a declared length is delivered.
         if self.owed == Some(0) {
-            drop(work.finish(None, None));
+            work.finish(account, None, None);
             return;
         }
-        let mut work = work;
-        work.peer_fault.peer_is_gone();
-        if work.admitted.generation().cut_reason().is_some() {
-            work.guard.mark_cut();
+        account.peer_fault.peer_is_gone();
+        if work.generation().cut_reason().is_some() {
+            account.ends(End::Cut);
         }
-        debug!(exchange = work.exchange(), "peer gone before the end: {}", work.info);
+        let info = &account.info;
+        debug!(exchange = info.number(), "peer gone before the end: {info}");
     }
 }

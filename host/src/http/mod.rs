@@ -13,6 +13,7 @@
 //! May not know sockets or signals, nor how far a stop is: a generation is told to end, and so are the
 //! exchanges on it.
 
+mod account;
 mod admission;
 mod afterwork;
 mod blame;
@@ -25,12 +26,14 @@ mod exchange_info;
 mod failure;
 mod first_hop;
 mod guest_body;
+mod guest_work;
 mod peer_fault;
 mod pipeline;
 mod prefetch;
 mod reply;
 mod response_body;
 mod service;
+mod stage;
 mod upload;
 mod upload_pace;
 mod validate;

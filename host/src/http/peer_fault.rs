@@ -1,5 +1,6 @@
 //! What the peers of an exchange did to it, so that no guest is judged for that.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,17 @@ pub(super) enum UploadFault {
     BrokenOffByPlugin,
 }
 
+impl UploadFault {
+    /// The word for it in logs.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::TooLarge => "body-too-large",
+            Self::TooSlow => "body-too-slow",
+            Self::BrokenOff | Self::BrokenOffByPlugin => "peer-gone",
+        }
+    }
+}
+
 /// What the peer of an exchange did to it, if anything: a guest that cannot go on then has not failed.
 /// Cheap to clone: all clones are one. In a chain, what the client did is seen by all.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +43,8 @@ struct Record {
     before: Option<PeerFault>,
     /// Of the exchange around all others.
     client: Mutex<Stopwatch>,
+    /// Bytes of its body that were read.
+    received: AtomicU64,
 }
 
 /// How long bytes of the client's upload were waited for.
@@ -84,6 +98,16 @@ impl PeerFault {
     pub(super) fn set(&self, fault: UploadFault) {
         // That another was there before is no error.
         self.0.fault.set(fault).ok();
+    }
+
+    /// So many bytes of the request's body were read.
+    pub(super) fn receive(&self, bytes: u64) {
+        self.0.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of the request's body that were read.
+    pub(super) fn received(&self) -> u64 {
+        self.0.received.load(Ordering::Relaxed)
     }
 
     /// A guest waits for bytes of the client, which has time until then; or does not any more.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use host_manifest::routes::RouteMatch;
 use host_manifest::{ComponentConfig, ComponentLimits};
+use host_telemetry::RouteLabel;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
 
@@ -18,6 +19,7 @@ pub(super) struct Pipeline {
     first: Stage,
     /// Most pipelines have one stage, and nothing is allocated for them.
     behind: VecDeque<Stage>,
+    route: &'static RouteLabel,
     routes: RoutesEdition,
     /// What the last one does not see of the path.
     strip: Option<Arc<str>>,
@@ -68,7 +70,12 @@ impl Pipeline {
         let behind: VecDeque<_> = names.map(stage).collect::<Option<_>>()?;
         let (routes, strip) = (site.edition(), target.strip.clone());
         let permits = (!behind.is_empty()).then(ChainPermits::default);
-        Some(Self { first, behind, routes, strip, permits })
+        Some(Self { first, behind, route: target.label, routes, strip, permits })
+    }
+
+    /// What logs and metrics call its route.
+    pub(super) fn route(&self) -> &'static RouteLabel {
+        self.route
     }
 
     /// Whose turn it is, as the manifest had it when the request was routed.
@@ -117,7 +124,8 @@ impl Pipeline {
         let mut behind = self.behind.iter().cloned();
         let (first, behind) = (behind.next()?, behind.collect());
         let (routes, strip) = (self.routes, self.strip.clone());
-        Some(Self { first, behind, routes, strip, permits: self.permits.clone() })
+        let route = self.route;
+        Some(Self { first, behind, route, routes, strip, permits: self.permits.clone() })
     }
 
     /// The request as the first stage sees it: the last one of a route that strips its prefix sees none.

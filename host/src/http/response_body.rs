@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use host_lifecycle::Guard;
 use http_body::{Body, Frame, SizeHint};
 
+use super::account::Account;
 use super::blame::ExchangeError;
 use super::guest_body::GuestBody;
 
@@ -22,10 +22,7 @@ pub struct ResponseBody {
 
 enum Source {
     /// All of it is here; of a guest's, the exchange lasts until it is handed over.
-    Whole {
-        bytes: Option<Bytes>,
-        _guard: Option<Guard>,
-    },
+    Whole(WholeBody),
     Guest(Box<GuestBody>),
 }
 
@@ -34,15 +31,10 @@ enum Source {
 pub struct ResponseBroken(ExchangeError);
 
 impl ResponseBody {
-    /// A body of the host's own.
-    pub(super) fn fixed(text: &'static str) -> Self {
-        Self::whole(Bytes::from_static(text.as_bytes()), None)
-    }
-
-    /// A guest's, with the guard of its exchange.
-    pub(super) fn whole(bytes: Bytes, guard: Option<Guard>) -> Self {
+    /// One that is here, the host's or a guest's, with the account of its exchange.
+    pub(super) fn whole(bytes: Bytes, account: Option<Account>) -> Self {
         let bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
-        Self::from(Source::Whole { bytes, _guard: guard })
+        Self::from(Source::Whole(WholeBody { bytes, account }))
     }
 
     /// A guest's that is still being written.
@@ -50,11 +42,11 @@ impl ResponseBody {
         Self::from(Source::Guest(Box::new(body)))
     }
 
-    /// All of it, if it is here: the exchange ends then.
-    pub(super) fn into_whole(self) -> Result<Bytes, Self> {
-        match self.source {
-            Source::Whole { bytes, .. } => Ok(bytes.unwrap_or_default()),
-            source @ Source::Guest(_) => Err(Self { source, end: self.end }),
+    /// Takes all of it, if it is here.
+    pub(super) fn take_whole(&mut self) -> Option<Bytes> {
+        match &mut self.source {
+            Source::Whole(whole) => Some(whole.take().unwrap_or_default()),
+            Source::Guest(_) => None,
         }
     }
 
@@ -63,13 +55,37 @@ impl ResponseBody {
     pub(super) fn is_overdue(&self) -> impl Future<Output = ()> + Send + 'static {
         let overdue = match &self.source {
             Source::Guest(body) => body.overdue(),
-            Source::Whole { .. } => None,
+            Source::Whole(_) => None,
         };
         async move {
             match overdue {
                 Some(overdue) => overdue.await,
                 None => pending().await,
             }
+        }
+    }
+}
+
+/// All of a body. Dropping it before it was taken says that its peer has gone.
+struct WholeBody {
+    bytes: Option<Bytes>,
+    account: Option<Account>,
+}
+
+impl WholeBody {
+    fn take(&mut self) -> Option<Bytes> {
+        let bytes = self.bytes.take()?;
+        if let Some(account) = &mut self.account {
+            account.sent(bytes.len());
+        }
+        Some(bytes)
+    }
+}
+
+impl Drop for WholeBody {
+    fn drop(&mut self) {
+        if let (Some(_), Some(account)) = (&self.bytes, &mut self.account) {
+            account.lost();
         }
     }
 }
@@ -90,16 +106,14 @@ impl Body for ResponseBody {
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
         let Self { source, end } = &mut *self;
         match source {
-            Source::Whole { bytes, .. } => {
-                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
-            }
+            Source::Whole(whole) => Poll::Ready(whole.take().map(|bytes| Ok(Frame::data(bytes)))),
             Source::Guest(body) => end.poll(cx, |cx| body.hand_over(cx).map_err(ResponseBroken)),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Whole { bytes, .. } => bytes.is_none(),
+            Source::Whole(whole) => whole.bytes.is_none(),
             // A guest may still fail before it has said that this was all.
             Source::Guest(body) => body.has_ended() && !self.end.is_due(),
         }
@@ -107,8 +121,8 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Whole { bytes, .. } => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            Source::Whole(whole) => {
+                SizeHint::with_exact(whole.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Source::Guest(body) => body.owed().map_or_else(SizeHint::default, SizeHint::with_exact),
         }
@@ -118,7 +132,7 @@ impl Body for ResponseBody {
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.source {
-            Source::Whole { .. } => "ResponseBody::Whole",
+            Source::Whole(_) => "ResponseBody::Whole",
             Source::Guest(_) => "ResponseBody::Guest",
         })
     }

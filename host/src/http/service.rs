@@ -1,6 +1,7 @@
 //! The service that the network is handed: from a request on the wire to its exchange.
 
 use std::future::pending;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,12 @@ use bytes::Bytes;
 use host_clock::{MinRate, Moment};
 use host_lifecycle::Tracker;
 use host_net::{RequestBody, Scarcity};
+use host_telemetry::{End, Observers, Traffic};
 use http::header::EXPECT;
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
+use super::account::{Account, Client};
 use super::admission::Admission;
 use super::afterwork::Afterwork;
 use super::blame::ExchangeError;
@@ -34,12 +37,14 @@ use crate::site::Slot;
 #[derive(Debug)]
 pub struct Exchanges {
     shared: Arc<Shared>,
+    client: Arc<Client>,
     host: KnownHost,
 }
 
 impl Clone for Exchanges {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), host: KnownHost::default() }
+        let (shared, client) = (self.shared.clone(), self.client.clone());
+        Self { shared, client, host: KnownHost::default() }
     }
 }
 
@@ -67,20 +72,21 @@ pub struct Terms {
 impl Exchanges {
     /// Serves the site in `site` to requests that keep to `terms`. Each exchange is in flight in
     /// `exchanges`, and work after a response in `afterwork`. `scarcity` is told of each
-    /// request that waits for an instance.
+    /// request that waits for an instance. Exchanges are counted in `traffic`, which observes them too.
     #[must_use]
     pub fn new(
         site: Arc<Slot>,
-        exchanges: Tracker,
-        afterwork: Tracker,
+        (exchanges, afterwork): (Tracker, Tracker),
         terms: Terms,
         scarcity: Arc<Scarcity>,
+        (traffic, observers): (Arc<Traffic>, Observers),
     ) -> Self {
         let admission = Admission::new(site, scarcity, terms.min_rate);
         let server = Arc::new(Server::new(admission, Afterwork::new(afterwork)));
         let prefetch = Prefetch::new(terms.prefetch);
         let shared = Arc::new(Shared { server, exchanges, terms, prefetch });
-        Self { shared, host: KnownHost::default() }
+        let client = Arc::new(Client { traffic, observers, address: None });
+        Self { shared, client, host: KnownHost::default() }
     }
 
     async fn respond(
@@ -90,15 +96,23 @@ impl Exchanges {
     ) -> Response<ResponseBody> {
         let hops = Hops::take(request.headers_mut());
         let shared = &*self.shared;
-        let pipeline = match shared.check(&mut request, &hops, &self.host) {
+        self.client.traffic.accepted();
+        let checked = shared.check(&mut request, &hops, &self.host);
+        let info = ExchangeInfo::new(&request, arrived);
+        let pipeline = match checked {
             Ok(pipeline) => pipeline,
-            Err(refusal) => return upload::turn_away(request, *refusal),
+            Err(unserved) => {
+                let account = Account::of_refused(self.client.clone(), info);
+                return upload::turn_away(request, unserved.answer(account));
+            }
         };
         hops.keep(&mut request);
-        let info = Arc::new(ExchangeInfo::new(&request, None));
-        let guard = shared.exchanges.guard_since(info.clone(), arrived);
-        let (began, peer_fault) = (Moment::at(arrived), PeerFault::default());
-        let exchange = Exchange { server: &shared.server, guard, info, peer_fault };
+        info.set_route(pipeline.route());
+        info.trace.write(request.headers_mut());
+        let (began, client) = (Moment::at(arrived), self.client.clone());
+        let account = Account::open(client, info, &shared.exchanges);
+        let peer_fault = account.peer_fault.clone();
+        let exchange = Exchange { server: &shared.server, account };
         let mut limits = UploadLimits::for_pipeline(&pipeline, shared.terms.min_rate);
         if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
             return exchange.refuse(&ExchangeError::Refused(Failure::BodyTooLarge));
@@ -108,49 +122,45 @@ impl Exchanges {
             let headers = request.headers();
             let announced = declared_length(headers).is_some() && !headers.contains_key(EXPECT);
             limits.scarcity = announced.then(|| shared.server.admission.scarcity().clone());
-            let request = upload::receive(request, &limits, &exchange.peer_fault);
+            let request = upload::receive(request, &limits, &peer_fault);
             return exchange.serve(request, began, pipeline).await;
         }
         let total = pipeline.first().limits.total;
         // A request without its body holds nothing of a component, and is routed when all of it is here.
         drop(pipeline);
-        let (request, upload) = UploadBody::new(request, &limits, &exchange.peer_fault);
-        let request = match shared.read(upload, total, &exchange.peer_fault).await {
+        let (request, upload) = UploadBody::new(request, &limits, &peer_fault);
+        let request = match shared.read(upload, total, &peer_fault).await {
             Ok(body) => request.map(|()| body),
             Err(error) => return exchange.refuse(&error),
         };
         match shared.route(&request) {
             Ok(pipeline) => exchange.serve(request, began, pipeline).await,
-            Err(refusal) => *refusal,
+            Err(unserved) => unserved.answer(exchange.account),
         }
     }
 }
 
 impl Shared {
-    /// The pipeline of a request that is fit for a guest, or the response of the host.
+    /// The pipeline of a request that is fit for a guest.
     fn check(
         &self,
         request: &mut Request<RequestBody>,
         hops: &Hops,
         host: &KnownHost,
-    ) -> Result<Pipeline, Box<Response<ResponseBody>>> {
+    ) -> Result<Pipeline, Unserved> {
         match validate::check(request, self.terms.headers, host) {
-            Ok(Checked::Pass) if hops.are_too_many() => {
-                Err(Box::new(error_response(Failure::Loop)))
-            }
+            Ok(Checked::Pass) if hops.are_too_many() => Err(Unserved::Failed(Failure::Loop)),
             Ok(Checked::Pass) => self.route(request),
-            Ok(Checked::ServerOptions) => Err(Box::new(server_options())),
-            Err(failure) => Err(Box::new(error_response(failure))),
+            Ok(Checked::ServerOptions) => Err(Unserved::ServerOptions),
+            Err(failure) => Err(Unserved::Failed(failure)),
         }
     }
 
-    fn route<B>(&self, request: &Request<B>) -> Result<Pipeline, Box<Response<ResponseBody>>> {
+    fn route<B>(&self, request: &Request<B>) -> Result<Pipeline, Unserved> {
         let site = self.server.admission.site().current();
-        Pipeline::find(&site, request).map_err(|unrouted| {
-            Box::new(match unrouted {
-                Unrouted::Failed(failure) => error_response(failure),
-                Unrouted::Methods(allowed) => method_not_allowed(&allowed),
-            })
+        Pipeline::find(&site, request).map_err(|unrouted| match unrouted {
+            Unrouted::Failed(failure) => Unserved::Failed(failure),
+            Unrouted::Methods(allowed) => Unserved::Methods(allowed),
         })
     }
 
@@ -179,8 +189,37 @@ impl Shared {
     }
 }
 
+/// A request that the host itself answers.
+enum Unserved {
+    Failed(Failure),
+    /// There are routes for these methods only.
+    Methods(Vec<Method>),
+    /// It asks what the server can do.
+    ServerOptions,
+}
+
+impl Unserved {
+    fn answer(self, mut account: Account) -> Response<ResponseBody> {
+        account.ends(match &self {
+            Self::Failed(failure) => End::Refused(failure.reason()),
+            Self::Methods(_) => End::Refused(Failure::Method.reason()),
+            Self::ServerOptions => End::Finished,
+        });
+        match self {
+            Self::Failed(failure) => error_response(failure, Some(account)),
+            Self::Methods(allowed) => method_not_allowed(&allowed, Some(account)),
+            Self::ServerOptions => server_options(Some(account)),
+        }
+    }
+}
+
 impl host_net::Service for Exchanges {
     type Body = ResponseBody;
+
+    fn connected(&self, peer: Option<SocketAddr>) -> Self {
+        let client = Arc::new(Client { address: peer, ..(*self.client).clone() });
+        Self { client, ..self.clone() }
+    }
 
     fn call(
         self: &Arc<Self>,
@@ -196,11 +235,24 @@ impl host_net::Service for Exchanges {
     }
 
     fn refusal(&self, why: host_net::Refusal) -> Bytes {
-        error_bytes(match why {
+        let failure = match why {
             host_net::Refusal::HeadTooSlow => Failure::HeadTooSlow,
             host_net::Refusal::Malformed(why) => Failure::Malformed(why),
             host_net::Refusal::NoRoom => Failure::AtLimit,
             host_net::Refusal::Stopping => Failure::Cut,
-        })
+        };
+        let end = match failure {
+            Failure::Cut => End::Cut,
+            failure => End::Refused(failure.reason()),
+        };
+        error_bytes(failure, &self.client.refused(failure.status(), end))
+    }
+
+    fn answered_by_hyper(&self, status: StatusCode) {
+        let failure = match status {
+            StatusCode::BAD_REQUEST => Failure::Malformed(""),
+            _ => Failure::HeadTooLarge,
+        };
+        self.client.refused(status, End::Refused(failure.reason()));
     }
 }

@@ -225,6 +225,7 @@ impl UploadBody {
 
     fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), BodyError> {
         let bytes = length(frame);
+        self.peer_fault.receive(bytes);
         match self.left.checked_sub(bytes) {
             Some(left) => {
                 self.left = left;

@@ -60,7 +60,7 @@ pub(super) fn site_builder(
         forbidden: process.health.into_iter().collect(),
         look: false,
     };
-    provisioner.into_site_builder(config)
+    provisioner.into_site_builder(config, process.traffic.clone())
 }
 
 /// Loads the first generations, with everything that a swap would ask of them.

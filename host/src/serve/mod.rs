@@ -6,7 +6,7 @@ mod start;
 mod swapping;
 
 use std::io::Write as _;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,6 +14,7 @@ use host_keyvalue::Stores;
 use host_lifecycle::{Commander, Ending, Lifecycle, StopPlan};
 use host_manifest::escape;
 use host_system::descriptors;
+use host_telemetry::{Observers, Traffic};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
@@ -137,7 +138,10 @@ impl Armed {
         host_clock::start().context("starting the thread that notices lost time")?;
         let stores = Stores::default();
         let (servers, announcement) = AdminServers::open(config, &lifecycle, stores.clone())?;
+        let traffic = Arc::<Traffic>::default();
         let process = Process {
+            observers: Observers::new(vec![traffic.clone()]),
+            traffic,
             health: servers.health_address(),
             stores,
             phase: lifecycle.watch(),

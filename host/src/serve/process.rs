@@ -1,9 +1,11 @@
 //! What the steps of a start are handed of the process.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use host_keyvalue::Stores;
+use host_telemetry::{Observers, Traffic};
 
 use host_lifecycle::{Commander, Hangups, PhaseWatch, Trackers};
 
@@ -17,6 +19,10 @@ pub(super) struct Process {
     pub(super) health: Option<SocketAddr>,
     /// Where buckets are kept.
     pub(super) stores: Stores,
+    /// Where exchanges are counted.
+    pub(super) traffic: Arc<Traffic>,
+    /// Who is told of each exchange that ends.
+    pub(super) observers: Observers,
     pub(super) phase: PhaseWatch,
     pub(super) trackers: Trackers,
     pub(super) commander: Commander,

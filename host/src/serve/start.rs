@@ -158,8 +158,9 @@ impl Listening {
         let mut tasks = JoinSet::new();
         let (manifest, trackers) = (&config.manifest, &process.trackers);
         let (phase, scarcity) = (process.phase.clone(), host_net::Scarcity::new());
-        let (exchanges, afterwork) = (trackers.exchanges.clone(), trackers.afterwork.clone());
-        let service = Exchanges::new(slot, exchanges, afterwork, terms(manifest), scarcity.clone());
+        let flights = (trackers.exchanges.clone(), trackers.afterwork.clone());
+        let observers = (process.traffic.clone(), process.observers.clone());
+        let service = Exchanges::new(slot, flights, terms(manifest), scarcity.clone(), observers);
         let context = host_net::ConnectionContext {
             phase,
             connections: trackers.connections.clone(),

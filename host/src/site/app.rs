@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use host_manifest::{ComponentConfig, ComponentLimits, Stamp};
+use host_telemetry::GenerationTraffic;
 
 use super::breaker::CircuitBreaker;
 use super::bulkhead::Bulkhead;
@@ -36,6 +37,8 @@ pub struct Deployment {
     /// Refuses requests for a while when the component keeps failing. Each generation has its own:
     /// failures of another one, or of work that still ends on that one, do not count against it.
     pub breaker: Option<CircuitBreaker>,
+    /// Counts the stages that ran on it.
+    pub traffic: GenerationTraffic,
 }
 
 /// The file that a reload reads for a component, as it was when it was last read for that. It need not
@@ -61,26 +64,26 @@ impl App {
     /// A component with its first generation. `total` bounds the instances of all components. If the
     /// manifest gives the component the bounds that it gave `before`, the bulkhead of that goes on.
     pub(super) fn new(
-        manifest: Arc<ComponentConfig>,
         settings: Arc<Settings>,
         source: WatchedSource,
-        generation: Generation,
+        deployment: Arc<Deployment>,
         total: &Arc<Permits>,
         before: Option<&Self>,
     ) -> Self {
         let bounds = |limits: &ComponentLimits| (limits.instances, limits.queue, limits.queue_wait);
+        let manifest = deployment.manifest.clone();
         let wanted = bounds(&manifest.limits);
         let bulkhead = match before {
             Some(before) if bounds(before.limits()) == wanted => before.bulkhead.clone(),
             _ => Arc::new(Bulkhead::new(wanted.0, wanted.1, wanted.2, total.clone())),
         };
-        let deployment = Deployment::new(manifest.clone(), generation);
         Self { manifest, settings, source, deployment, bulkhead }
     }
 
     /// The same component on another generation.
     pub(super) fn with_generation(&self, generation: Generation, source: WatchedSource) -> Self {
-        let deployment = Deployment::new(self.manifest.clone(), generation);
+        let traffic = self.deployment.traffic.of_another();
+        let deployment = Deployment::new(self.manifest.clone(), generation, traffic);
         Self { source, deployment, ..self.clone() }
     }
 
@@ -98,10 +101,15 @@ impl App {
 }
 
 impl Deployment {
-    /// Of a generation that has not failed yet: its breaker, if the manifest asks for one, is closed.
-    fn new(manifest: Arc<ComponentConfig>, generation: Generation) -> Arc<Self> {
+    /// Of a generation that has not failed yet: its breaker, if the manifest asks for one, is closed. What runs on
+    /// it is counted in `traffic`.
+    pub(super) fn new(
+        manifest: Arc<ComponentConfig>,
+        generation: Generation,
+        traffic: GenerationTraffic,
+    ) -> Arc<Self> {
         let breaker = manifest.breaker.map(CircuitBreaker::new);
-        Arc::new(Self { manifest, generation, breaker })
+        Arc::new(Self { manifest, generation, breaker, traffic })
     }
 
     /// Counts a failure of the component, if it has a breaker. True if that puts it aside.

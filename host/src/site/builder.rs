@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use host_manifest::{ComponentConfig, Manifest, Stamp};
+use host_telemetry::{GenerationTraffic, Traffic};
 
-use super::app::{App, WatchedSource};
+use super::app::{App, Deployment, WatchedSource};
 use super::permits::Permits;
 use super::slot::Site;
 use crate::component::{Blueprint, Loader, Rejected, Settings, Step, Unmade, Urgency, Wanted};
@@ -26,6 +27,8 @@ pub struct SiteBuilder {
     provision: Arc<Provision>,
     /// Instances of all components together.
     total: Arc<Permits>,
+    /// What is served is counted there.
+    pub(super) traffic: Arc<Traffic>,
     file: Option<ManifestFile>,
 }
 
@@ -44,14 +47,16 @@ impl ManifestFile {
 }
 
 impl SiteBuilder {
-    /// Builds what a manifest made of flags says. That never changes.
+    /// Builds what a manifest made of flags says, to be counted in `traffic`. That never changes.
     #[must_use]
     pub fn fixed(
         manifest: Manifest,
+        traffic: Arc<Traffic>,
         provision: impl Fn(&ComponentConfig) -> Result<Settings, String> + Send + Sync + 'static,
     ) -> Self {
         let total = Arc::new(Permits::new(manifest.total.instances));
-        Self { first: manifest, provision: Arc::new(Box::new(provision)), total, file: None }
+        let provision = Arc::new(Box::new(provision) as Provision);
+        Self { first: manifest, provision, total, traffic, file: None }
     }
 
     /// Has each reload read the manifest from `path`. It was read before when the file was as `stamp` says.
@@ -131,7 +136,7 @@ impl SiteBuilder {
         for next in loaded {
             apps.push(Arc::new(self.prove(next, None, loader).await?));
         }
-        Ok(Site::new(apps, &self.first.routes))
+        Ok(Site::new(apps, &self.first.routes, &self.traffic))
     }
 
     /// The files of all components, to be compiled.
@@ -200,7 +205,9 @@ impl SiteBuilder {
         Ok(match before {
             Some(before) if same_entry => before.with_generation(generation, source),
             before => {
-                App::new(component, settings, source, generation, &self.total, before.as_deref())
+                let traffic = GenerationTraffic::new(&self.traffic.component(&component.name));
+                let deployment = Deployment::new(component, generation, traffic);
+                App::new(settings, source, deployment, &self.total, before.as_deref())
             }
         })
     }

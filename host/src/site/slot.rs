@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::{ArcSwap, Guard};
 use host_manifest::Route;
 use host_manifest::routes::{PathPattern, RouteMatch, RoutePattern, RouteTable};
+use host_telemetry::{RouteLabel, Traffic};
 use http::Method;
 
 use super::app::App;
@@ -37,6 +38,8 @@ impl RoutesEdition {
 /// Where a route leads.
 #[derive(Clone, Debug)]
 pub struct RouteTarget {
+    /// What logs and metrics call it.
+    pub label: &'static RouteLabel,
     /// The component that answers.
     pub component: Arc<str>,
     /// Plugins before it, the first one first.
@@ -46,9 +49,13 @@ pub struct RouteTarget {
 }
 
 impl Site {
-    /// These components and these routes.
-    pub(super) fn new(apps: impl IntoIterator<Item = Arc<App>>, routes: &[Route]) -> Self {
-        let table = Arc::new(table(routes));
+    /// These components and these routes, which are counted in `traffic`.
+    pub(super) fn new(
+        apps: impl IntoIterator<Item = Arc<App>>,
+        routes: &[Route],
+        traffic: &Traffic,
+    ) -> Self {
+        let table = Arc::new(table(routes, traffic));
         Self { apps: by_name(apps), table, routes: routes.into(), edition: RoutesEdition::next() }
     }
 
@@ -107,8 +114,9 @@ fn by_name(apps: impl IntoIterator<Item = Arc<App>>) -> BTreeMap<Arc<str>, Arc<A
     apps.into_iter().map(|app| (app.manifest.name.clone(), app)).collect()
 }
 
-fn table(routes: &[Route]) -> RouteTable<RouteTarget> {
+fn table(routes: &[Route], traffic: &Traffic) -> RouteTable<RouteTarget> {
     let target = |route: &Route| RouteTarget {
+        label: traffic.route(&route.pattern.to_string(), &route.component),
         component: route.component.clone(),
         chain: route.chain.clone(),
         strip: match &route.pattern.path {

@@ -6,6 +6,7 @@ mod strip;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 
 use http::Method;
 
@@ -22,6 +23,17 @@ pub struct RoutePattern {
     pub path: PathPattern,
     /// Which methods; all if empty.
     pub methods: Vec<Method>,
+}
+
+/// `shop.example/cart/*`: host, if it is for one, and path; `/*` behind a prefix. Without the methods.
+impl fmt::Display for RoutePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.host.as_deref().unwrap_or_default())?;
+        match &self.path {
+            PathPattern::Prefix(prefix) => write!(f, "{}/*", prefix.trim_end_matches('/')),
+            PathPattern::Exact(path) => f.write_str(path),
+        }
+    }
 }
 
 /// Paths that a route is for. Compared byte by byte, as they stand in the request.

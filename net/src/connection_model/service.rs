@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, sleep, timeout};
@@ -34,6 +35,12 @@ pub(super) type ModelBody =
 
 impl Service for Model {
     type Body = ModelBody;
+
+    fn connected(&self, _peer: Option<SocketAddr>) -> Self {
+        self.clone()
+    }
+
+    fn answered_by_hyper(&self, _status: StatusCode) {}
 
     fn call(
         self: &Arc<Self>,

@@ -3,6 +3,7 @@
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -30,6 +31,16 @@ pub(super) struct Driver<'a> {
     pub(super) shared: &'a H1Shared,
     pub(super) entry: &'a ConnectionEntry,
     pub(super) context: &'a ConnectionContext,
+}
+
+/// What hyper has told the peer of a head that it did not take.
+fn status_of(why: &hyper::Error) -> StatusCode {
+    match why.is_parse_too_large() {
+        // Two kinds of error, which only their text tells apart.
+        true if why.to_string().contains("URI") => StatusCode::URI_TOO_LONG,
+        true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        false => StatusCode::BAD_REQUEST,
+    }
 }
 
 impl Driver<'_> {
@@ -110,8 +121,7 @@ impl Driver<'_> {
     fn ended(&self, result: Result<(), hyper::Error>) -> ConnectionEnd {
         let state = self.shared.state();
         match result {
-            // hyper has answered a malformed head by itself: 400, 414 or 431.
-            Err(why) if why.is_parse() => ConnectionEnd::Finished,
+            Err(why) if why.is_parse() => ConnectionEnd::AnsweredByHyper(status_of(&why)),
             Err(why) if !state.is_broken() && !why.is_user() => ConnectionEnd::Gone,
             Ok(()) if !state.is_broken() => ConnectionEnd::Finished,
             Ok(()) | Err(_) => {

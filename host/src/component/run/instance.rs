@@ -95,6 +95,12 @@ impl Running {
         self
     }
 
+    /// CPU time of its guest so far, as far as that is this exchange's own.
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
+        self.cpu
+    }
+
     /// Whether nobody else polls the guest: its instance is its own.
     #[must_use]
     pub fn is_polled_by_its_exchange_only(&self) -> bool {

@@ -34,6 +34,7 @@ use super::pooled_instance::{GuestCall, InstanceState, Job, Lost, PooledInstance
 use super::shared_guest::SharedGuest;
 use super::worker::Worker;
 use crate::component::imports::request_shutdown;
+use crate::component::sandbox::served::ServedExchange;
 use crate::component::sandbox::terms::Sandbox;
 
 /// The reusable instances of one generation. Dropping it ends the idle ones.
@@ -70,11 +71,15 @@ impl InstancePool {
     }
 
     /// Serves one request on an instance that has served before, or on a new one.
-    pub(crate) fn start(self: &Arc<Self>, request: Request<WasiBody>) -> Running {
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        request: Request<WasiBody>,
+        exchange: Option<ServedExchange>,
+    ) -> Running {
         let (send, head) = oneshot::channel();
         let release = Release::default();
         let released = release.clone();
-        let mut call = GuestCall { request, head: send, released: release.clone() };
+        let mut call = GuestCall { request, exchange, head: send, released: release.clone() };
         let pool = self.clone();
         let guest = async move {
             loop {

@@ -18,6 +18,7 @@ use super::idle_room::IdleRoom;
 use super::instance::{Head, Release};
 use super::shared_guest::SharedGuest;
 use crate::component::sandbox::guest_failure::GuestFailure;
+use crate::component::sandbox::served::ServedExchange;
 
 /// One exchange, on its way to a guest.
 pub(crate) struct Job {
@@ -30,6 +31,7 @@ pub(crate) struct Job {
 /// The parts of an exchange that an instance needs.
 pub(crate) struct GuestCall {
     pub(crate) request: Request<WasiBody>,
+    pub(crate) exchange: Option<ServedExchange>,
     pub(crate) head: oneshot::Sender<Head>,
     pub(crate) released: Release,
 }

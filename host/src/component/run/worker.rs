@@ -22,6 +22,7 @@ use crate::component::imports::request_shutdown;
 use crate::component::sandbox::cpu_scheduler::CpuSlot;
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::hops::Hops;
+use crate::component::sandbox::served::Served;
 use crate::component::sandbox::state::GuestState;
 use crate::component::sandbox::terms::Sandbox;
 
@@ -36,6 +37,7 @@ impl Worker {
     /// Makes the instance, and serves until it ends.
     pub(crate) async fn live(self) {
         let mut store = self.sandbox.store(self.blueprint.code.pre.engine());
+        store.data_mut().hooks().serve(Served::shared());
         let (slot, cpu) = (store.data().cpu_slot().clone(), self.blueprint.limits().cpu);
         if let Err(why) = metered(&self.state, &slot, cpu, self.serve(&mut store)).await {
             // The jobs that are dropped with the store read the failure there.
@@ -85,10 +87,11 @@ impl Worker {
             let order = poll_fn(|_| self.state.next(notified).map_or(Poll::Pending, Poll::Ready));
             match order.await {
                 Order::Serve(job) => {
-                    let Job { call: GuestCall { request, head, .. }, done } = *job;
+                    let Job { call: GuestCall { request, exchange, head, .. }, done } = *job;
                     store.data().renew();
                     self.state.meter.allow(limits.cpu, true);
-                    let _deep = store.data_mut().hooks().share(Hops::in_request(&request));
+                    let hops = Hops::in_request(&request);
+                    let _served = store.data_mut().hooks().served().add(exchange, hops);
                     match p2::call(&mut *store, &proxy, request, head).await {
                         Ok(()) => drop(done.send(Ok(()))),
                         Err(why) => {
@@ -199,15 +202,15 @@ async fn metered<T>(
 fn serve_call<'a>(
     accessor: &'a Accessor<GuestState>,
     service: &'a Service,
-    GuestCall { request, head, released }: GuestCall,
+    GuestCall { request, exchange, head, released }: GuestCall,
 ) -> Call<'a> {
     let hops = Hops::in_request(&request);
-    let deep = accessor.with(|mut access| {
+    let served = accessor.with(|mut access| {
         access.get().renew();
-        access.get().hooks().share(hops)
+        access.get().hooks().served().add(exchange, hops)
     });
     Box::pin(async move {
-        let _deep = deep;
+        let _served = served;
         let answer = p3::call(accessor, service, request).await?;
         // The receiver is gone when the exchange has ended.
         drop(head.send(answer));

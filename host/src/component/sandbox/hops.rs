@@ -5,8 +5,6 @@
 //! The depth travels in a header field of its own. No guest sees the field or can remove it: the host takes
 //! it out of requests that come in, and writes it to requests that go out.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The greatest depth. Services seldom call each other four deep, and each call holds an instance until the
@@ -57,39 +55,6 @@ impl Hops {
     }
 }
 
-/// The depths of the exchanges that one instance serves. The host cannot tell for which of them the guest
-/// sends a request, so the deepest one counts.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Depths(Arc<Mutex<Vec<Hops>>>);
-
-impl Depths {
-    /// Adds a depth until the returned guard is dropped.
-    pub(crate) fn push(&self, hops: Hops) -> HopsGuard {
-        self.depths().push(hops);
-        HopsGuard(self.clone(), hops)
-    }
-
-    pub(crate) fn deepest(&self) -> Hops {
-        self.depths().iter().copied().max().unwrap_or_default()
-    }
-
-    fn depths(&self) -> MutexGuard<'_, Vec<Hops>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The depth of one exchange of an instance.
-pub(crate) struct HopsGuard(Depths, Hops);
-
-impl Drop for HopsGuard {
-    fn drop(&mut self) {
-        let mut depths = self.0.depths();
-        if let Some(position) = depths.iter().position(|hops| *hops == self.1) {
-            depths.swap_remove(position);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,18 +82,5 @@ mod tests {
             let values: Vec<_> = headers.get_all(FIELD).iter().collect();
             assert_eq!(values, [goes_on], "a guest wrote another: {sent:?}");
         }
-    }
-
-    #[test]
-    fn a_shared_instance_is_as_deep_as_its_deepest_exchange() {
-        let depths = Depths::default();
-        let (one, three) = (depths.push(Hops(1)), depths.push(Hops(3)));
-        let again = depths.push(Hops(3));
-        drop(three);
-        assert_eq!(depths.deepest(), Hops(3));
-        drop(again);
-        assert_eq!(depths.deepest(), Hops(1));
-        drop(one);
-        assert_eq!(depths.deepest(), Hops(0));
     }
 }

@@ -11,9 +11,10 @@ use wasmtime_wasi_http::{
 };
 
 use super::body_guard::GuestGone;
-use super::hops::{Depths, Hops, HopsGuard};
+use super::hops::Hops;
 use super::log_limit::log_limited;
 use super::next_handler::{NEXT_HOST, NextHandler};
+use super::served::Served;
 use super::terms::Sandbox;
 
 /// The requests that a guest may send, and where to.
@@ -24,10 +25,8 @@ pub(crate) struct HttpHooks {
     passes: bool,
     /// Set when the guest of this store is gone.
     gone: GuestGone,
-    /// The depth of the request that the store was made for.
-    hops: Hops,
-    /// The depths of the exchanges that share the store.
-    depths: Option<Depths>,
+    /// What its requests are sent for.
+    served: Served,
 }
 
 impl HttpHooks {
@@ -37,8 +36,7 @@ impl HttpHooks {
             next: None,
             passes: false,
             gone: GuestGone::default(),
-            hops: Hops::default(),
-            depths: None,
+            served: Served::One(None, Hops::default()),
         }
     }
 
@@ -47,19 +45,14 @@ impl HttpHooks {
         &self.sandbox
     }
 
-    /// From now on the guest's requests are sent for a request of this depth.
-    pub(crate) fn serve(&mut self, hops: Hops) {
-        self.hops = hops;
+    /// From now on the guest serves these.
+    pub(crate) fn serve(&mut self, served: Served) {
+        self.served = served;
     }
 
-    /// Adds the depth of an exchange, until the returned guard is dropped.
-    pub(crate) fn share(&mut self, hops: Hops) -> Option<HopsGuard> {
-        let deep = hops != Hops::default();
-        deep.then(|| self.depths.get_or_insert_default().push(hops))
-    }
-
-    fn deepest(&self) -> Hops {
-        self.depths.as_ref().map_or(self.hops, |depths| depths.deepest().max(self.hops))
+    /// The exchanges that it serves.
+    pub(crate) fn served(&self) -> &Served {
+        &self.served
     }
 
     pub(crate) fn lead_to(&mut self, next: Option<Arc<dyn NextHandler>>) {
@@ -163,7 +156,11 @@ impl WasiHttpHooks for HttpHooks {
         let Some(sender) = grants.iter().find_map(|grant| grant.http_sender()) else {
             return refuse(HttpError::HttpRequestDenied);
         };
-        let sending = sender.send(request, options, identity, self.deepest());
+        let mut request = request;
+        if let Some(exchange) = self.served.exchange() {
+            exchange.trace.write_if_none(request.headers_mut());
+        }
+        let sending = sender.send(request, options, identity, self.served.deepest());
         Box::new(async move { Ok((Box::into_pin(sending).await?, done())) })
     }
 }

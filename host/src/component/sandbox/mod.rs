@@ -16,6 +16,7 @@ pub(crate) mod memory_budget;
 pub(crate) mod next_handler;
 pub(crate) mod prefault;
 pub(crate) mod retirement;
+pub(crate) mod served;
 pub(crate) mod state;
 pub(crate) mod stdio;
 pub(crate) mod terms;

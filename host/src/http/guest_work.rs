@@ -1,0 +1,91 @@
+//! A guest at work for an exchange whose head is there, and how its stage ends.
+
+use std::task::{Context, Poll, Waker};
+
+use host_telemetry::End;
+use tracing::{debug, info, warn};
+
+use super::account::Account;
+use super::afterwork::{Afterwork, Remainder, log_failure};
+use super::blame::{Awaited, ExchangeError, blame};
+use super::peer_fault::UploadFault;
+use super::stage::Stage;
+use crate::component::{Generation, Running, WasiBody};
+
+/// A guest at work, and what it holds.
+pub(super) struct GuestWork {
+    pub(super) running: Running,
+    pub(super) stage: Stage,
+    pub(super) afterwork: Afterwork,
+}
+
+impl GuestWork {
+    /// The response is delivered, or all of it is in our hands: a guest with nothing left to do is
+    /// dropped, another works on.
+    ///
+    /// `unwanted` is a body that no client is going to read.
+    pub(super) fn finish(
+        mut self,
+        account: &mut Account,
+        unwanted: Option<WasiBody>,
+        cx: Option<&mut Context<'_>>,
+    ) {
+        self.running.release();
+        let mut noop = Context::from_waker(Waker::noop());
+        let polled = self.running.poll_once(cx.unwrap_or(&mut noop));
+        account.info.set_cpu(self.running.cpu());
+        self.stage.end(End::Finished);
+        account.ends(End::Finished);
+        let info = &account.info;
+        match polled {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(why)) => {
+                let component = self.generation().name();
+                log_failure(info.number(), component, why, &account.peer_fault);
+            }
+            Poll::Pending => {
+                let Self { running, stage, afterwork } = self;
+                let (exchange, peer_fault) = (info.number(), account.peer_fault.clone());
+                let rest = Remainder { running, unwanted, stage, exchange, peer_fault };
+                afterwork.begin(rest, info.clone());
+            }
+        }
+    }
+
+    /// The version that it runs on.
+    pub(super) fn generation(&self) -> &Generation {
+        self.stage.admitted().generation()
+    }
+
+    /// The message is broken: the guest ends here.
+    pub(super) fn break_off(
+        mut self,
+        account: &mut Account,
+        error: ExchangeError,
+        awaited: Awaited,
+    ) -> ExchangeError {
+        let info = &account.info;
+        let (exchange, request_id) = (info.number(), &info.request_id);
+        let (component, generation) = (self.generation().name(), self.generation().number());
+        let upload = account.peer_fault.fault();
+        if blame(&error, upload, awaited).charges_the_component() {
+            self.stage.admitted().count_failure();
+        }
+        match upload {
+            Some(UploadFault::BrokenOff | UploadFault::BrokenOffByPlugin) => {
+                debug!(exchange, %request_id, component, generation, why = %error, "peer gone: {info}");
+            }
+            Some(fault) => {
+                let why = fault.name();
+                info!(exchange, %request_id, component, generation, why, "broken off: {info}");
+            }
+            None => {
+                warn!(exchange, %request_id, component, generation, why = %error, "answer broken off: {info}");
+            }
+        }
+        let end = error.end(upload);
+        self.stage.end(end);
+        account.ends(end);
+        error
+    }
+}
