@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::defaults;
 use crate::{
-    BreakerConfig, ComponentLimits, ConnectionLimits, ReuseConfig, StopConfig, SwapConfig,
-    TotalLimits,
+    BreakerConfig, CanaryConfig, ComponentLimits, ConnectionLimits, ReuseConfig, StopConfig,
+    SwapConfig, TotalLimits,
 };
 
 /// Deadlines that make no sense at nothing.
@@ -41,6 +41,9 @@ const LARGEST_MEMORY: usize = 4 * 1024 * 1024 * 1024;
 
 /// A request, its headers and body, and those of the answer, with room for what waits on them.
 const FEWEST_HANDLES: usize = 32;
+
+/// A few looks of the judge at each step.
+const SHORTEST_CANARY: Duration = Duration::from_secs(1);
 
 /// A limit that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,6 +209,18 @@ impl BreakerConfig {
         }
         faults.longer_than_nothing("within", self.within);
         faults.longer_than_nothing("pause", self.pause);
+        faults.0
+    }
+}
+
+impl CanaryConfig {
+    /// What makes no sense, of a manifest or of flags.
+    #[must_use]
+    pub fn faults(&self) -> Vec<LimitFault> {
+        let mut faults = Faults::default();
+        if self.period < SHORTEST_CANARY {
+            faults.add("for", "must be at least 1s: nothing is seen in less");
+        }
         faults.0
     }
 }

@@ -117,6 +117,15 @@ pub const MAX_OUTGOING_RESPONSE_BODY: &str = "1GiB";
 /// Half of the memory of one instance: sessions and counters, not files.
 pub const MAX_KEYVALUE: &str = "64MiB";
 
+/// One request in twenty: enough to be compared within a minute where there is some traffic.
+pub const CANARY_SHARE: &str = "5%";
+
+/// As long as a person looks at a deploy.
+pub const CANARY_PERIOD: &str = "60s";
+
+/// What users notice: one request in a hundred fails, or the slow ones take twice as long.
+pub const CANARY_ABORT_IF: &str = "errors > 1%, p99 > 2x";
+
 /// More than bad luck.
 pub const BREAKER_FAILURES: &str = "10";
 

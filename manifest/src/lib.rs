@@ -8,6 +8,7 @@
 //! A crate of its own, because it needs nothing of the host: it is tested and fuzzed in seconds.
 
 pub mod abilities;
+mod canary;
 mod checks;
 pub mod defaults;
 mod error;
@@ -25,6 +26,9 @@ pub use abilities::{
     BucketConfig, DirectoriesConfig, DirectoryConfig, EnvironmentConfig, KeyValueConfig,
     NameLookupConfig, Namespace, OutgoingConfig, RequestShutdownConfig, TcpConfig,
     WasiConfigValues,
+};
+pub use canary::{
+    AbortRule, AbortRules, CanaryConfig, CanaryOverrides, LatencyLimit, Stickiness, TrafficShare,
 };
 pub use checks::LimitFault;
 pub use error::{ManifestError, Problem};

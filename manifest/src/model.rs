@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use strum::{EnumString, VariantNames};
 
+use crate::canary::CanaryConfig;
 use crate::grants::GrantsConfig;
 use crate::routes::RoutePattern;
 use crate::units::{ListenAddr, MinRateConfig, SmokeCheck};
@@ -129,8 +130,18 @@ pub struct ComponentConfig {
     pub smoke: Vec<SmokeCheck>,
     /// Puts it aside for a while when it keeps failing; never without.
     pub breaker: Option<BreakerConfig>,
+    /// How a new version takes over from the one before; at once without.
+    pub canary: Option<CanaryConfig>,
     /// What becomes of a request when it fails as a plugin of a chain.
     pub fail: Fail,
+}
+
+impl ComponentConfig {
+    /// Whether another entry asks for the same version of the component: how a version takes over is no part of it.
+    #[must_use]
+    pub fn is_same_version(&self, other: &Self) -> bool {
+        Self { canary: other.canary.clone(), ..self.clone() } == *other
+    }
 }
 
 /// What one component may use.

@@ -16,9 +16,9 @@ use super::stores;
 use crate::error::Problem;
 use crate::outgoing::Reach;
 use crate::{
-    BreakerConfig, ByteSize, ComponentConfig, ComponentLimits, ConnectionLimits, DurationOrOff,
-    GrantsConfig, HumanDuration, ListenAddr, ListenConfig, LogRateOrOff, Manifest, MinRateOrOff,
-    ReuseConfig, StopConfig, SwapConfig, TotalLimits, defaults,
+    BreakerConfig, ByteSize, CanaryConfig, ComponentConfig, ComponentLimits, ConnectionLimits,
+    DurationOrOff, GrantsConfig, HumanDuration, ListenAddr, ListenConfig, LogRateOrOff, Manifest,
+    MinRateOrOff, ReuseConfig, StopConfig, SwapConfig, TotalLimits, defaults,
 };
 
 /// The unchecked keys of abilities, by the name of the component.
@@ -104,6 +104,7 @@ fn component(
         grants: grants(reader, &raw.grants, written),
         smoke: reader.parse_all(&raw.smoke),
         breaker: raw.breaker.as_ref().map(|raw| breaker(reader, &name.value, &raw.value)),
+        canary: raw.canary.as_ref().map(|raw| canary(reader, &name.value, &raw.value)),
         fail: raw.fail.as_ref().and_then(|fail| reader.parse(fail)).unwrap_or_default(),
         name: own,
     }
@@ -140,6 +141,18 @@ fn breaker(reader: &mut Reader<'_>, name: &str, raw: &raw::Breaker) -> BreakerCo
     };
     reader.report_faults(breaker.faults(), &["component", name, "breaker"]);
     breaker
+}
+
+fn canary(reader: &mut Reader<'_>, name: &str, raw: &raw::Canary) -> CanaryConfig {
+    let base = CanaryConfig::default();
+    let canary = CanaryConfig {
+        share: reader.parse_or(raw.share.as_ref(), base.share),
+        period: reader.parse_or(raw.r#for.as_ref(), HumanDuration(base.period)).0,
+        abort_if: reader.parse_or(raw.abort_if.as_ref(), base.abort_if),
+        sticky: reader.parse_or(raw.sticky.as_ref(), base.sticky),
+    };
+    reader.report_faults(canary.faults(), &["component", name, "canary"]);
+    canary
 }
 
 fn listen(reader: &mut Reader<'_>, raw: &raw::Listen) -> ListenConfig {

@@ -8,8 +8,8 @@ use strum::{EnumString, VariantNames};
 use super::spanned::Form;
 use crate::outgoing::{Endpoint, Origin};
 use crate::{
-    ByteSize, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
-    MinRateOrOff, SmokeCheck, Stdio,
+    AbortRules, ByteSize, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
+    MinRateOrOff, SmokeCheck, Stdio, Stickiness, TrafficShare,
 };
 
 impl Form for HumanDuration {
@@ -51,6 +51,18 @@ impl Form for Origin {
 
 impl Form for Endpoint {
     const EXAMPLES: &'static [&'static str] = &["tcp://db.internal:5432"];
+}
+
+impl Form for TrafficShare {
+    const EXAMPLES: &'static [&'static str] = &["5%", "0.5%"];
+}
+
+impl Form for AbortRules {
+    const EXAMPLES: &'static [&'static str] = &["errors > 1%, p99 > 2x", "p95 > 500ms", "never"];
+}
+
+impl Form for Stickiness {
+    const EXAMPLES: &'static [&'static str] = &["off", "connection", "header:x-user"];
 }
 
 impl Form for Fail {

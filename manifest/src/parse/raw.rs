@@ -12,8 +12,8 @@ use super::ability::{AbilitySyntax, KeyTable};
 use super::enums::{Backend, Reached, Verb};
 use super::spanned::{Spanned, Written};
 use crate::{
-    ByteSize, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
-    MinRateOrOff, SmokeCheck, Stdio, defaults,
+    AbortRules, ByteSize, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
+    MinRateOrOff, SmokeCheck, Stdio, Stickiness, TrafficShare, defaults,
 };
 
 /// A manifest of `host`: what is served, where, with which grants and limits.
@@ -211,6 +211,8 @@ pub(super) struct Component {
     pub(super) reuse: Option<Spanned<Reuse>>,
     /// Puts the component aside for a while when it keeps failing. Never by default.
     pub(super) breaker: Option<Spanned<Breaker>>,
+    /// Has a new version take over step by step, judged by its traffic. At once by default.
+    pub(super) canary: Option<Spanned<Canary>>,
     /// What it is given beyond the sandbox. Nothing by default.
     pub(super) grants: Grants,
 }
@@ -245,6 +247,27 @@ pub(super) struct Breaker {
     /// How long requests get 503 with Retry-After then.
     #[schemars(extend("default" = defaults::BREAKER_PAUSE))]
     pub(super) pause: Option<Written<HumanDuration>>,
+}
+
+/// How a new version takes over from the one before, after a reload or a swap.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Canary {
+    /// What the new version gets of the exchanges after a first step of 1%; from there its share doubles with each
+    /// step, until it gets all. At most 50%.
+    #[schemars(extend("default" = defaults::CANARY_SHARE))]
+    pub(super) share: Option<Written<TrafficShare>>,
+    /// From its first exchange until it gets all of them. At least 1s.
+    #[schemars(extend("default" = defaults::CANARY_PERIOD))]
+    pub(super) r#for: Option<Written<HumanDuration>>,
+    /// What takes it back: `errors > SHARE`, `pN > FACTORx` or `pN > TIME`, several with a comma between them;
+    /// `never` for nothing.
+    #[schemars(extend("default" = defaults::CANARY_ABORT_IF))]
+    pub(super) abort_if: Option<Written<AbortRules>>,
+    /// Which exchanges stay with one version: `off`, each is decided by itself; `connection`; or `header:NAME`, those
+    /// with the same value of it.
+    #[schemars(extend("default" = "off"))]
+    pub(super) sticky: Option<Written<Stickiness>>,
 }
 
 /// What a component is given beyond the sandbox. Each ability adds its own keys here (`abilities/`).

@@ -46,6 +46,10 @@ fn each_problem_names_its_line_and_what_to_do() {
         ("reuse = { exchanges = 1, concurrency = 2 }", ":3:40: concurrency takes reuse", ""),
         ("reuse = { idle = \"1s\" }", ":3:9: `component.shop.reuse` has no `exchanges`", "add"),
         ("breaker = { failures = 0 }", ":3:24: failures must be at least 1", "breaker"),
+        ("canary = { share = \"60%\" }", ":3:20: a canary gets between", "write it as 5%"),
+        ("canary = { for = \"10ms\" }", ":3:18: for must be at least 1s", "nothing is seen"),
+        ("canary = { abort-if = \"errors\" }", ":3:23: no rule, because", "errors > 1%"),
+        ("canary = { sticky = \"cookie\" }", ":3:21: exchanges do not stick", "header:NAME"),
     ];
     for (more, says, helps) in cases {
         assert_refused(more, says, helps);

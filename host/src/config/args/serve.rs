@@ -153,6 +153,7 @@ impl ServeArgs {
             grants,
             smoke: self.swap.smoke.clone(),
             breaker: None,
+            canary: None,
             fail: Fail::default(),
         })
     }
