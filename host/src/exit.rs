@@ -32,6 +32,8 @@ pub enum Exit {
     NoHost,
     /// `host ctl`: the connection broke before there was an answer.
     Lost,
+    /// `host ctl swap --wait`: the new version served some requests, and was taken back.
+    Aborted,
     /// `host ctl stop --wait`: the code that the host exits with.
     Same(u8),
     /// The child that compiles: `host-code` gives its ends their codes.
@@ -48,6 +50,7 @@ impl Exit {
             Self::Usage | Self::Several => 2,
             Self::NoStart | Self::NoHost => 3,
             Self::Failed | Self::Lost => 4,
+            Self::Aborted => 5,
             Self::Signal(number) => 128 + number,
             Self::Same(code) | Self::Compiler(code) => code,
         }
@@ -122,7 +125,8 @@ mod tests {
         assert_eq!(Exit::Usage.code(), 2);
         assert_eq!(Exit::NoStart.code(), 3);
         assert_eq!(Exit::Failed.code(), 4);
-        let ctl = [Exit::Refused, Exit::Several, Exit::NoHost, Exit::Lost, Exit::Same(143)];
-        assert_eq!(ctl.map(Exit::code), [1, 2, 3, 4, 143]);
+        let ctl = [Exit::Refused, Exit::Several, Exit::NoHost, Exit::Lost, Exit::Aborted];
+        assert_eq!(ctl.map(Exit::code), [1, 2, 3, 4, 5]);
+        assert_eq!(Exit::Same(143).code(), 143);
     }
 }

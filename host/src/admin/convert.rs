@@ -1,18 +1,23 @@
 //! From the parts of the process to what goes over the control socket.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use host_keyvalue::Trouble;
 use host_lifecycle::NotNow;
+use host_manifest::CanaryOverrides;
 use tokio::time::Instant;
 
 use crate::component::Rejected;
 use crate::control::schema::{
-    ChangeOutcome, CommandError, ComponentStatus, ConnectionActivity, ConnectionCounts,
-    ConnectionStatus, GenerationState, GenerationStatus, InstanceCount, LastChange, ProtocolName,
-    StoreStatus,
+    CanaryEndStatus, CanaryRequest, CanaryStatus, CanaryTraffic, ChangeOutcome, CommandError,
+    ComponentStatus, ConnectionActivity, ConnectionCounts, ConnectionStatus, GenerationState,
+    GenerationStatus, InstanceCount, LastChange, ProtocolName, StoreStatus,
 };
-use crate::site::{App, BreakerState, GenerationInfo, GenerationRole, SwapOutcome, SwapRecord};
+use crate::site::{
+    App, CanaryChoice, CanaryEnd, CanaryProgress, ComparedTraffic, GenerationInfo, GenerationRole,
+    SwapOutcome, SwapRecord,
+};
 
 pub(super) fn refusal(why: NotNow) -> CommandError {
     CommandError { error: why.to_string() }
@@ -23,11 +28,22 @@ pub(super) fn outcome(done: SwapOutcome) -> ChangeOutcome {
         SwapOutcome::Swapped { from, to, took } => {
             ChangeOutcome::Swapped { from, to, took_ms: millis(took) }
         }
+        SwapOutcome::Canary { component, from, to, took } => {
+            let (component, took_ms) = (component.to_string(), millis(took));
+            ChangeOutcome::Canary { component, from, to, took_ms }
+        }
+        SwapOutcome::Promoted { component, from, to, why } => {
+            ChangeOutcome::Promoted { component: component.to_string(), from, to, why }
+        }
+        SwapOutcome::Aborted { component, from, to, why } => {
+            ChangeOutcome::Aborted { component: component.to_string(), from, to, why }
+        }
         SwapOutcome::Unchanged { generation } => ChangeOutcome::Unchanged { generation },
         SwapOutcome::Reloaded(done) => ChangeOutcome::Reloaded {
             added: done.added,
             changed: done.changed,
             removed: done.removed,
+            canaries: done.canaries,
             routes: done.routes,
             left: done.left,
             restart: done.restart,
@@ -49,7 +65,6 @@ pub(super) fn last_swap(last: SwapRecord) -> LastChange {
 
 pub(super) fn component(app: &App) -> ComponentStatus {
     let limit = app.limits().instances;
-    let standing = app.deployment.breaker.as_ref().map(|breaker| breaker.state());
     ComponentStatus {
         name: app.manifest.name.to_string(),
         generation: app.generation().number(),
@@ -58,14 +73,19 @@ pub(super) fn component(app: &App) -> ComponentStatus {
             limit: limit as u64,
         },
         memory: app.settings.memory.used(),
-        put_aside_ms: match standing {
-            Some(BreakerState::Open(left)) => Some(millis(left)),
-            Some(BreakerState::Closed) | None => None,
-        },
+        put_aside_ms: app.deployment.put_aside().map(millis),
     }
 }
 
-pub(super) fn generation(listed: GenerationInfo) -> GenerationStatus {
+/// `canaries` say what a generation gets of the exchanges.
+pub(super) fn generation(listed: GenerationInfo, canaries: &[CanaryProgress]) -> GenerationStatus {
+    let mut running = canaries.iter().rev().filter(|canary| canary.end.is_none());
+    let share = running.find_map(|canary| match listed.number {
+        number if number == canary.to => Some(canary.share),
+        number if number == canary.from => Some(canary.share.rest()),
+        _ => None,
+    });
+    let share = share.map(|share| share.to_string());
     GenerationStatus {
         number: listed.number,
         component: listed.component,
@@ -74,6 +94,8 @@ pub(super) fn generation(listed: GenerationInfo) -> GenerationStatus {
         kind: listed.kind.to_string(),
         state: match listed.role {
             GenerationRole::Current => GenerationState::Current,
+            GenerationRole::Canary => GenerationState::Canary,
+            GenerationRole::Aborted => GenerationState::Aborted,
             GenerationRole::Previous => GenerationState::Previous,
             GenerationRole::Retired => GenerationState::Retired,
         },
@@ -82,7 +104,53 @@ pub(super) fn generation(listed: GenerationInfo) -> GenerationStatus {
         deadline_ms: listed
             .deadline
             .map(|deadline| millis(deadline.saturating_duration_since(Instant::now()))),
+        share,
+        why: listed.why,
     }
+}
+
+pub(super) fn canary(canary: CanaryProgress) -> CanaryStatus {
+    let traffic = |traffic: &ComparedTraffic| CanaryTraffic {
+        requests: traffic.requests,
+        errors: traffic.errors,
+        p99_ms: traffic.took.quantile(0.99).map(|p99| p99.as_secs_f64() * 1e3),
+    };
+    CanaryStatus {
+        component: canary.component.to_string(),
+        from: canary.from,
+        to: canary.to,
+        share: canary.share.to_string(),
+        step: canary.step.0 as u64,
+        steps: canary.step.1 as u64,
+        left_ms: millis(canary.left),
+        old: traffic(&canary.old),
+        new: traffic(&canary.new),
+        waits_for: canary.waits_for,
+        end: canary.end.map(|CanaryEnd { promoted, why, at }| CanaryEndStatus {
+            promoted,
+            why,
+            ago_ms: millis(at.elapsed()),
+        }),
+    }
+}
+
+/// How a new version is to take over.
+///
+/// # Errors
+/// A text that means nothing.
+pub(super) fn canary_choice(asked: Option<CanaryRequest>) -> Result<CanaryChoice, String> {
+    fn parse<T: FromStr<Err = String>>(text: Option<String>) -> Result<Option<T>, String> {
+        text.map(|text| text.parse().map_err(|why| format!("{text}: {why}"))).transpose()
+    }
+    let Some(CanaryRequest { share, period, abort_if, sticky }) = asked else {
+        return Ok(CanaryChoice::Manifest);
+    };
+    if share.as_deref() == Some("off") {
+        return Ok(CanaryChoice::Off);
+    }
+    let (share, period) = (parse(share)?, parse(period)?);
+    let (abort_if, sticky) = (parse(abort_if)?, parse(sticky)?);
+    Ok(CanaryChoice::Asked(CanaryOverrides { share, period, abort_if, sticky }))
 }
 
 pub(super) fn connection(state: host_net::ConnectionInfo) -> ConnectionStatus {

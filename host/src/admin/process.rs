@@ -17,8 +17,8 @@ use super::convert;
 use super::limits::limits;
 use crate::config::ServeConfig;
 use crate::control::schema::{
-    ChangeOutcome, CommandError, ComponentStatus, ConnectionStatus, GenerationStatus,
-    InstanceCount, SCHEMA, Status, StopEnd, StopProgress, StopStatus,
+    CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ComponentStatus, ConnectionStatus,
+    GenerationStatus, InstanceCount, SCHEMA, Status, StopEnd, StopProgress, StopStatus,
 };
 use crate::control::{CommandFuture, Host};
 use crate::resources;
@@ -154,19 +154,42 @@ impl Host for Admin {
 
     fn generations(&self) -> Vec<GenerationStatus> {
         let Some(serving) = self.serving() else { return Vec::new() };
-        serving.swaps.generations().into_iter().map(convert::generation).collect()
+        let canaries = serving.swaps.canaries();
+        let listed = serving.swaps.generations().into_iter();
+        listed.map(|info| convert::generation(info, &canaries)).collect()
     }
 
     fn reload(&self) -> CommandFuture {
         self.ask(SwapCommand::Reload)
     }
 
-    fn swap(&self, component: Option<String>, path: PathBuf) -> CommandFuture {
-        self.ask(SwapCommand::Swap(component, path))
+    fn swap(
+        &self,
+        component: Option<String>,
+        path: PathBuf,
+        canary: Option<CanaryRequest>,
+    ) -> CommandFuture {
+        match convert::canary_choice(canary) {
+            Ok(canary) => self.ask(SwapCommand::Swap(component, path, canary)),
+            Err(why) => Box::pin(ready(ChangeOutcome::Rejected { step: "ask".into(), why })),
+        }
     }
 
     fn rollback(&self, component: Option<String>) -> CommandFuture {
         self.ask(SwapCommand::Rollback(component))
+    }
+
+    fn promote(&self, component: Option<String>) -> CommandFuture {
+        self.ask(SwapCommand::Promote(component))
+    }
+
+    fn abort(&self, component: Option<String>) -> CommandFuture {
+        self.ask(SwapCommand::Abort(component))
+    }
+
+    fn canaries(&self) -> Vec<CanaryStatus> {
+        let Some(serving) = self.serving() else { return Vec::new() };
+        serving.swaps.canaries().into_iter().map(convert::canary).collect()
     }
 
     fn drain(&self) -> Result<(), CommandError> {

@@ -9,7 +9,7 @@ mod checked;
 mod file;
 mod log;
 
-pub use args::{CtlCommand, CtlConfig, CtlTarget};
+pub use args::{CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget};
 pub use checked::{
     CacheSetting, CheckConfig, CompileConfig, ControlSetting, ManifestFile, Overrides, ServeConfig,
 };

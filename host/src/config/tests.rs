@@ -137,6 +137,12 @@ fn ctl_refuses_what_it_cannot_do_with_what_it_can() {
         ("swap", "NEW.wasm"),
         ("stop --pid me", "--pid"),
         ("restart", "restart"),
+        ("swap a.wasm --canary 60%", "between 0.1% and 50%"),
+        ("swap a.wasm --canary off --for 1m", "--for cannot be used with --canary off"),
+        ("swap a.wasm --canary 5% --for 10ms", "--for must be at least 1s"),
+        ("swap a.wasm --canary 5% --sticky cookie", "header:NAME"),
+        ("swap a.wasm --abort-if fast", "write errors > 1%"),
+        ("canary pause", "pause"),
     ] {
         let why = ctl(line).expect_err(line);
         assert!(why.contains(says), "{line}: {why}");

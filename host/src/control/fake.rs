@@ -6,20 +6,25 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::schema::{
-    ChangeOutcome, CommandError, ConnectionActivity, ConnectionCounts, ConnectionStatus,
-    GenerationStatus, InstanceCount, PhaseName, ProtocolName, SCHEMA, Status, StopEnd,
-    StopProgress,
+    CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ConnectionActivity, ConnectionCounts,
+    ConnectionStatus, GenerationStatus, InstanceCount, PhaseName, ProtocolName, SCHEMA, Status,
+    StopEnd, StopProgress,
 };
 use super::{CommandFuture, Host};
 
 pub(super) struct Fake {
     pub(super) asked: Mutex<Vec<String>>,
     pub(super) ended: watch::Sender<Option<StopEnd>>,
+    pub(super) canaries: Mutex<Vec<CanaryStatus>>,
 }
 
 impl Fake {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { asked: Mutex::default(), ended: watch::Sender::new(None) })
+        Arc::new(Self {
+            asked: Mutex::default(),
+            ended: watch::Sender::new(None),
+            canaries: Mutex::default(),
+        })
     }
 
     pub(super) fn asked(&self) -> Vec<String> {
@@ -77,10 +82,19 @@ impl Host for Fake {
     }
 
     /// Panics for one path and rejects another.
-    fn swap(&self, _component: Option<String>, path: PathBuf) -> CommandFuture {
+    fn swap(
+        &self,
+        _component: Option<String>,
+        path: PathBuf,
+        _canary: Option<CanaryRequest>,
+    ) -> CommandFuture {
         self.note(format!("swap {}", path.display()));
         Box::pin(async move {
             assert!(path != *"/panic", "as it was told");
+            if path == *"/canary" {
+                let component = "app".into();
+                return ChangeOutcome::Canary { component, from: 1, to: 2, took_ms: 3 };
+            }
             if path == *"/bad" {
                 return ChangeOutcome::Rejected { step: "load".into(), why: "it is bad".into() };
             }
@@ -91,6 +105,23 @@ impl Host for Fake {
     fn rollback(&self, _component: Option<String>) -> CommandFuture {
         self.note("rollback");
         Box::pin(async { ChangeOutcome::Swapped { from: 2, to: 1, took_ms: 0 } })
+    }
+
+    fn promote(&self, _component: Option<String>) -> CommandFuture {
+        self.note("promote");
+        Box::pin(async {
+            ChangeOutcome::Rejected { step: "ask".into(), why: "there is no canary".into() }
+        })
+    }
+
+    fn abort(&self, _component: Option<String>) -> CommandFuture {
+        self.note("abort");
+        let (component, why) = ("app".into(), "it was told to".into());
+        Box::pin(async { ChangeOutcome::Aborted { component, from: 1, to: 2, why } })
+    }
+
+    fn canaries(&self) -> Vec<CanaryStatus> {
+        self.canaries.lock().unwrap().clone()
     }
 
     fn drain(&self) -> Result<(), CommandError> {

@@ -30,7 +30,8 @@ pub use server::ControlServer;
 pub use socket::{ControlSocket, SocketChoice, SocketError, default_directory, open, path_of};
 
 use schema::{
-    ChangeOutcome, CommandError, ConnectionStatus, GenerationStatus, Status, StopEnd, StopProgress,
+    CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ConnectionStatus, GenerationStatus,
+    Status, StopEnd, StopProgress,
 };
 
 /// A command under way. It is run to its end even if the client has left.
@@ -53,13 +54,28 @@ pub trait Host: Send + Sync + 'static {
     /// the implementation.
     fn reload(&self) -> CommandFuture;
 
-    /// Swaps a component, the only one if none is named, to the file at this absolute path. Bounded
-    /// by the implementation.
-    fn swap(&self, component: Option<String>, path: PathBuf) -> CommandFuture;
+    /// Swaps a component, the only one if none is named, to the file at this absolute path: as
+    /// `canary` says, or else as the manifest does. Bounded by the implementation.
+    fn swap(
+        &self,
+        component: Option<String>,
+        path: PathBuf,
+        canary: Option<CanaryRequest>,
+    ) -> CommandFuture;
 
-    /// Swaps a component, the only one if none is named, to the generation that is kept for it.
-    /// Bounded by the implementation.
+    /// Swaps a component, the only one if none is named, to the generation that is kept for it; or takes its
+    /// canary back. Bounded by the implementation.
     fn rollback(&self, component: Option<String>) -> CommandFuture;
+
+    /// Gives the canary of a component, the only one if none is named, all exchanges. Bounded by the
+    /// implementation.
+    fn promote(&self, component: Option<String>) -> CommandFuture;
+
+    /// Takes the canary of a component back. Bounded by the implementation.
+    fn abort(&self, component: Option<String>) -> CommandFuture;
+
+    /// The canaries that are under way, and the last ones before them; the latest one last.
+    fn canaries(&self) -> Vec<CanaryStatus>;
 
     /// Begins a lame duck by hand.
     ///

@@ -25,8 +25,8 @@ use super::deadlines::{Deadlines, REQUEST_IN};
 use super::follow;
 use super::reply::{self, ReplyBody};
 use super::schema::{
-    ChangeOutcome, CommandError, ConnectionList, EmptyRequest, GenerationList, RollbackRequest,
-    StopRequest, SwapRequest,
+    CanaryList, ChangeOutcome, CommandError, ConnectionList, EmptyRequest, GenerationList,
+    ReloadRequest, RollbackRequest, StopRequest, SwapRequest,
 };
 use super::socket::ControlSocket;
 use super::{CommandFuture, Host};
@@ -45,6 +45,10 @@ const ROUTES: &[(&str, Route)] = &[
     ("/v1/reload", Route::Reload),
     ("/v1/swap", Route::Swap),
     ("/v1/rollback", Route::Rollback),
+    ("/v1/canaries", Route::Canaries),
+    ("/v1/canaries/follow", Route::FollowCanaries),
+    ("/v1/promote", Route::Promote),
+    ("/v1/abort", Route::Abort),
     ("/v1/drain", Route::Drain),
     ("/v1/undrain", Route::Undrain),
     ("/v1/stop", Route::Stop),
@@ -58,6 +62,10 @@ enum Route {
     Reload,
     Swap,
     Rollback,
+    Canaries,
+    FollowCanaries,
+    Promote,
+    Abort,
     Drain,
     Undrain,
     Stop,
@@ -66,10 +74,13 @@ enum Route {
 impl Route {
     fn method(self) -> &'static str {
         match self {
-            Self::Status | Self::Connections | Self::Generations => "GET",
+            Self::Status | Self::Connections | Self::Generations | Self::Canaries => "GET",
             Self::Reload
             | Self::Swap
             | Self::Rollback
+            | Self::FollowCanaries
+            | Self::Promote
+            | Self::Abort
             | Self::Drain
             | Self::Undrain
             | Self::Stop => "POST",
@@ -262,17 +273,34 @@ impl Session {
                 Ok(reply::json(StatusCode::OK, &GenerationList { generations }))
             }
             Route::Swap => {
-                let SwapRequest { path, component } = parse_swap(body)?;
-                self.finish(host.swap(component, path)).await
+                let SwapRequest { path, component, canary, follow } = parse_swap(body)?;
+                self.finish(host.swap(component, path, canary), follow).await
             }
             Route::Stop => Ok(self.stop(parse(body)?)),
             Route::Reload => {
-                let EmptyRequest {} = parse(body)?;
-                self.finish(host.reload()).await
+                let ReloadRequest { follow } = parse(body)?;
+                self.finish(host.reload(), follow).await
             }
             Route::Rollback => {
                 let RollbackRequest { component } = parse(body)?;
-                self.finish(host.rollback(component)).await
+                self.finish(host.rollback(component), false).await
+            }
+            Route::Promote => {
+                let RollbackRequest { component } = parse(body)?;
+                self.finish(host.promote(component), false).await
+            }
+            Route::Abort => {
+                let RollbackRequest { component } = parse(body)?;
+                self.finish(host.abort(component), false).await
+            }
+            Route::Canaries => {
+                let canaries = host.canaries();
+                Ok(reply::json(StatusCode::OK, &CanaryList { canaries }))
+            }
+            Route::FollowCanaries => {
+                let EmptyRequest {} = parse(body)?;
+                self.keep_until_told();
+                Ok(self.follow(None))
             }
             Route::Drain => {
                 let EmptyRequest {} = parse(body)?;
@@ -286,14 +314,20 @@ impl Session {
     }
 
     /// Runs a command to its end, in a task of its own: the client may leave before. A stop may overtake
-    /// it, so the process waits for the end of this connection before it exits.
-    async fn finish(&self, command: CommandFuture) -> Result<Response<ReplyBody>, Rejection> {
+    /// it, so the process waits for the end of this connection before it exits. With `follow` the answer goes on until
+    /// the canaries that it began have ended.
+    async fn finish(
+        &self,
+        command: CommandFuture,
+        follow: bool,
+    ) -> Result<Response<ReplyBody>, Rejection> {
         self.keep_until_told();
         match self.tasks.all.spawn(command).await {
             Ok(outcome @ ChangeOutcome::Rejected { .. }) => {
                 let answer = reply::json(StatusCode::UNPROCESSABLE_ENTITY, &outcome);
                 Ok(reply::closing(answer))
             }
+            Ok(outcome) if follow => Ok(self.follow(Some(outcome))),
             Ok(outcome) => Ok(reply::closing(reply::json(StatusCode::OK, &outcome))),
             Err(why) => {
                 warn!(%why, "control: a command has failed");
@@ -301,6 +335,13 @@ impl Session {
                 Err(Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, error))
             }
         }
+    }
+
+    /// Answers with the outcome of a change and with how far its canaries are; or, without a change, those under way.
+    fn follow(&self, outcome: Option<ChangeOutcome>) -> Response<ReplyBody> {
+        let (sender, lines) = follow::channel();
+        self.tasks.all.spawn(follow::canaries(self.host.clone(), outcome, sender));
+        reply::closing(reply::lines(lines))
     }
 
     fn keep_until_told(&self) {

@@ -39,6 +39,11 @@ impl NoAnswer {
         Self::NotOurs(why.to_string())
     }
 
+    /// The answer ended before it said all.
+    pub(super) fn ended() -> Self {
+        Self::Broken("it ended without its last line".into())
+    }
+
     fn broken(why: impl std::fmt::Display) -> Self {
         Self::Broken(why.to_string())
     }

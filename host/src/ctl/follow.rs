@@ -26,21 +26,15 @@ pub(super) async fn to_the_end(
     request: CtlRequest,
     json: bool,
 ) -> Result<Exit, CtlError> {
-    let answer =
-        timeout(ANSWER, client.begin(request)).await.map_err(|_| NoAnswer::TooLate(ANSWER))??;
-    let status = answer.status();
-    if !status.is_success() {
-        let body = timeout(ANSWER, answer.into_body().collect()).await;
-        let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
-        return Err(CtlError::Refused(refusal_text(status, &body)));
-    }
-    let mut lines = Lines { body: answer.into_body(), waiting: Vec::new() };
+    let mut lines = begin(client, request, ANSWER).await?;
     let mut screen = Screen::new(json);
     let mut patience = ANSWER;
     loop {
         let line = timeout(patience, lines.next()).await.map_err(|_| NoAnswer::TooLate(patience));
         let line = line.and_then(|line| line).inspect_err(|_| screen.clear())?;
-        match screen.show(&line)? {
+        // The last line says how the host ended.
+        let line = line.ok_or_else(NoAnswer::ended)?;
+        match show_line(&mut screen, &line)? {
             StopLine::Ended(ended) => return Ok(Exit::Same(ended.exit)),
             StopLine::Progress(progress) => patience = time_left(&progress),
         }
@@ -55,66 +49,86 @@ fn time_left(progress: &StopProgress) -> Duration {
 }
 
 /// The lines of an answer.
-struct Lines {
+pub(super) struct Lines {
     body: Incoming,
     waiting: Vec<u8>,
 }
 
 impl Lines {
-    /// The next whole line. An answer that ends without one is broken: the last line says how the
-    /// host ended.
-    async fn next(&mut self) -> Result<Vec<u8>, NoAnswer> {
+    pub(super) fn new(body: Incoming) -> Self {
+        Self { body, waiting: Vec::new() }
+    }
+
+    /// The next whole line; none at the end of the answer.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, NoAnswer> {
         loop {
             if let Some(end) = self.waiting.iter().position(|byte| *byte == b'\n') {
-                return Ok(self.waiting.drain(..=end).collect());
+                return Ok(Some(self.waiting.drain(..=end).collect()));
             }
             let frame = match self.body.frame().await {
                 Some(Ok(frame)) => frame,
                 Some(Err(why)) => return Err(NoAnswer::Broken(why.to_string())),
-                None => return Err(NoAnswer::Broken("it ended without its last line".into())),
+                None => return Ok(None),
             };
             self.waiting.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
         }
     }
 }
 
+/// Asks, and waits until the head of the answer is here.
+pub(super) async fn begin(
+    client: &mut CtlClient,
+    request: CtlRequest,
+    patience: Duration,
+) -> Result<Lines, CtlError> {
+    let answer = timeout(patience, client.begin(request)).await;
+    let answer = answer.map_err(|_| NoAnswer::TooLate(patience))??;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(Lines::new(answer.into_body()));
+    }
+    let body = timeout(ANSWER, answer.into_body().collect()).await;
+    let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+    Err(CtlError::Refused(refusal_text(status, &body)))
+}
+
+fn show_line(screen: &mut Screen, line: &[u8]) -> Result<StopLine, NoAnswer> {
+    let parsed = serde_json::from_slice(line).map_err(NoAnswer::not_ours)?;
+    match &parsed {
+        _ if screen.json => drop(outlet::print_json(line)),
+        StopLine::Progress(progress) => screen.progress(&show::progress(progress)),
+        StopLine::Ended(ended) => {
+            screen.clear();
+            drop(outlet::print(&format!("{}\n", ended.report)));
+        }
+    }
+    Ok(parsed)
+}
+
 /// Where progress is shown.
-struct Screen {
-    json: bool,
+pub(super) struct Screen {
+    pub(super) json: bool,
     terminal: bool,
     said: Option<Instant>,
 }
 
 impl Screen {
-    fn new(json: bool) -> Self {
+    pub(super) fn new(json: bool) -> Self {
         Self { json, terminal: io::stdout().is_terminal(), said: None }
     }
 
-    fn show(&mut self, line: &[u8]) -> Result<StopLine, NoAnswer> {
-        let parsed = serde_json::from_slice(line).map_err(NoAnswer::not_ours)?;
-        match &parsed {
-            _ if self.json => drop(outlet::print_json(line)),
-            StopLine::Progress(progress) => self.progress(progress),
-            StopLine::Ended(ended) => {
-                self.clear();
-                drop(outlet::print(&format!("{}\n", ended.report)));
-            }
-        }
-        Ok(parsed)
-    }
-
-    fn progress(&mut self, progress: &StopProgress) {
-        let text = show::progress(progress);
+    /// Shows a line that takes the place of the one before, on a terminal; elsewhere one now and then.
+    pub(super) fn progress(&mut self, text: &str) {
         if self.terminal {
-            // No words of strangers: phases and numbers.
+            // No words of strangers: phases, names and numbers.
             drop(outlet::pass(format!("\r\x1b[2K{}", text.trim_end()).as_bytes()));
         } else if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
             self.said = Some(Instant::now());
-            drop(outlet::print(&text));
+            drop(outlet::print(text));
         }
     }
 
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         if self.terminal && !self.json {
             drop(outlet::pass(b"\r\x1b[2K"));
         }

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! find (which host) ─→ client (one request) ─→ show (for people) or the host's own JSON
-//!                                          └→ follow (a stop, to its end)
+//!                                          └→ follow (a stop, to its end), canary (a change, to its)
 //! ```
 
+mod canary;
 mod client;
 mod failure;
 mod find;
@@ -18,10 +19,10 @@ use std::time::Duration;
 use http::Method;
 use serde::de::DeserializeOwned;
 
-use crate::config::{CtlCommand, CtlConfig};
+use crate::config::{CanaryAction, CtlCommand, CtlConfig};
 use crate::control::schema::{
-    ChangeOutcome, ConnectionList, EmptyRequest, GenerationList, RollbackRequest, Status,
-    StopProgress, StopRequest, SwapRequest,
+    CanaryList, ChangeOutcome, ConnectionList, EmptyRequest, GenerationList, ReloadRequest,
+    RollbackRequest, Status, StopProgress, StopRequest, SwapRequest,
 };
 use crate::exit::Exit;
 use crate::outlet;
@@ -74,16 +75,22 @@ impl CtlSession {
             CtlCommand::Generations => {
                 self.look::<GenerationList>("/v1/generations", show::generations).await
             }
-            CtlCommand::Reload => self.swap(CtlRequest::post("/v1/reload", &EmptyRequest {})).await,
-            CtlCommand::Swap { component, path } => {
+            CtlCommand::Reload { wait } => {
+                let ask = CtlRequest::post("/v1/reload", &ReloadRequest { follow: *wait });
+                self.change(ask, *wait).await
+            }
+            CtlCommand::Swap { component, path, canary, wait } => {
                 // The host runs in another directory.
                 let path = std::path::absolute(path)?;
-                let component = component.clone();
-                self.swap(CtlRequest::post("/v1/swap", &SwapRequest { path, component })).await
+                let (component, canary) = (component.clone(), canary::request(canary));
+                let swap = SwapRequest { path, component, canary, follow: *wait };
+                self.change(CtlRequest::post("/v1/swap", &swap), *wait).await
             }
+            CtlCommand::Canary { wait, action } => self.canary(*wait, action.as_ref()).await,
             CtlCommand::Rollback { component } => {
                 let component = component.clone();
-                self.swap(CtlRequest::post("/v1/rollback", &RollbackRequest { component })).await
+                let ask = CtlRequest::post("/v1/rollback", &RollbackRequest { component });
+                self.change(ask, false).await
             }
             CtlCommand::Drain => self.tell("/v1/drain", show::progress).await,
             CtlCommand::Undrain => self.tell("/v1/undrain", show::progress).await,
@@ -96,6 +103,23 @@ impl CtlSession {
                 follow::to_the_end(&mut self.client, ask, self.json).await
             }
         }
+    }
+
+    async fn canary(
+        &mut self,
+        wait: bool,
+        action: Option<&CanaryAction>,
+    ) -> Result<Exit, CtlError> {
+        let (path, component) = match action {
+            None if wait => {
+                let ask = CtlRequest::post("/v1/canaries/follow", &EmptyRequest {});
+                return canary::to_the_end(&mut self.client, ask, ANSWER, self.json).await;
+            }
+            None => return self.look::<CanaryList>("/v1/canaries", show::canaries).await,
+            Some(CanaryAction::Promote { component }) => ("/v1/promote", component.clone()),
+            Some(CanaryAction::Abort { component }) => ("/v1/abort", component.clone()),
+        };
+        self.change(CtlRequest::post(path, &RollbackRequest { component }), false).await
     }
 
     async fn look<T: DeserializeOwned>(
@@ -114,7 +138,10 @@ impl CtlSession {
         self.ask(CtlRequest::post(path, &EmptyRequest {}), ANSWER, show).await
     }
 
-    async fn swap(&mut self, request: CtlRequest) -> Result<Exit, CtlError> {
+    async fn change(&mut self, request: CtlRequest, follow: bool) -> Result<Exit, CtlError> {
+        if follow {
+            return canary::to_the_end(&mut self.client, request, SWAP, self.json).await;
+        }
         self.ask::<ChangeOutcome>(request, SWAP, show::outcome).await
     }
 

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use host_manifest::escape;
 
 use crate::control::schema::{
-    ChangeOutcome, ComponentStatus, ConnectionActivity, ConnectionList, GenerationList,
-    GenerationState, GenerationStatus, PhaseName, Status, StopProgress, StoreStatus,
+    CanaryList, CanaryStatus, CanaryTraffic, ChangeOutcome, ComponentStatus, ConnectionActivity,
+    ConnectionList, GenerationList, GenerationState, GenerationStatus, PhaseName, Status,
+    StopProgress, StoreStatus,
 };
 
 /// `host ctl status`
@@ -132,13 +133,15 @@ fn list(generations: &[GenerationStatus]) -> String {
     rows.extend(generations.iter().map(|generation| {
         let state = match generation.state {
             GenerationState::Current => "current",
+            GenerationState::Canary => "canary",
+            GenerationState::Aborted => "aborted",
             GenerationState::Previous => "previous",
             GenerationState::Retired => "retired",
         };
         [
             generation.number.to_string(),
             generation.component.clone(),
-            state.into(),
+            generation.share.as_ref().map_or_else(|| state.into(), |it| format!("{state} {it}")),
             age(generation.since_ms),
             generation.in_flight.to_string(),
             generation.deadline_ms.map_or_else(|| "-".into(), age),
@@ -147,7 +150,52 @@ fn list(generations: &[GenerationStatus]) -> String {
             escape::quote(&generation.path.display().to_string()),
         ]
     }));
-    table(&rows)
+    let mut text = table(&rows);
+    for generation in generations {
+        if let Some(why) = &generation.why {
+            text += &format!("generation {} was taken back: {why}\n", generation.number);
+        }
+    }
+    text
+}
+
+/// `host ctl canary`
+pub(super) fn canaries(list: &CanaryList) -> String {
+    if list.canaries.is_empty() {
+        return "no canary is under way, and there was none\n".into();
+    }
+    let lines = list.canaries.iter();
+    lines.map(|it| canary_end(it).unwrap_or_else(|| canary_progress(it))).collect()
+}
+
+/// How far a canary is, as one line.
+pub(super) fn canary_progress(canary: &CanaryStatus) -> String {
+    let CanaryStatus { component, to, share, step, steps, .. } = canary;
+    let time = match &canary.waits_for {
+        Some(why) => format!("waits: {why}"),
+        None => format!("{} left", age(canary.left_ms)),
+    };
+    let (new, old) = (traffic(&canary.new), traffic(&canary.old));
+    format!(
+        "{component}: {to} at {share}, step {step} of {steps}, {time}: {new}; {}: {old}\n",
+        canary.from
+    )
+}
+
+fn traffic(CanaryTraffic { requests, errors, p99_ms }: &CanaryTraffic) -> String {
+    let p99 = p99_ms.map_or_else(String::new, |p99| format!(", p99 {p99:.1}ms"));
+    format!("{errors} of {requests} failed{p99}")
+}
+
+/// How a canary ended, as one line.
+pub(super) fn canary_end(canary: &CanaryStatus) -> Option<String> {
+    let CanaryStatus { component, from, to, end, .. } = canary;
+    let (component, from, to, end) = (component.clone(), *from, *to, end.as_ref()?);
+    let why = end.why.clone();
+    Some(outcome(&match end.promoted {
+        true => ChangeOutcome::Promoted { component, from, to, why },
+        false => ChangeOutcome::Aborted { component, from, to, why },
+    }))
 }
 
 /// Enough of a digest to tell two files apart.
@@ -159,12 +207,35 @@ pub(super) fn outcome(outcome: &ChangeOutcome) -> String {
         ChangeOutcome::Swapped { from, to, took_ms } => {
             format!("swapped: generation {from} to {to} in {}\n", age(*took_ms))
         }
+        ChangeOutcome::Canary { component, from, to, took_ms } => {
+            let took = age(*took_ms);
+            format!("canary: generation {to} of {component} takes over from {from}, after {took}\n")
+        }
+        ChangeOutcome::Promoted { component, from, to, why } => {
+            format!("promoted: generation {to} of {component} serves in place of {from}: {why}\n")
+        }
+        ChangeOutcome::Aborted { component, from, to, why } => {
+            format!(
+                "aborted: generation {to} of {component} is taken back, {from} goes on: {why}\n"
+            )
+        }
         ChangeOutcome::Unchanged { generation } => {
             format!("unchanged: generation {generation} is what the file holds\n")
         }
-        ChangeOutcome::Reloaded { added, changed, removed, routes, left, restart, took_ms } => {
+        ChangeOutcome::Reloaded {
+            added,
+            changed,
+            removed,
+            canaries,
+            routes,
+            left,
+            restart,
+            took_ms,
+        } => {
             let mut parts = Vec::new();
-            for (what, names) in [("added", added), ("changed", changed), ("removed", removed)] {
+            for (what, names) in
+                [("added", added), ("changed", changed), ("removed", removed), ("canary", canaries)]
+            {
                 if !names.is_empty() {
                     parts.push(format!("{what} {}", names.join(", ")));
                 }

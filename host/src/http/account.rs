@@ -19,6 +19,8 @@ pub(super) struct Client {
     pub(super) observers: Observers,
     /// None on a Unix socket.
     pub(super) address: Option<SocketAddr>,
+    /// A random number of the connection.
+    pub(super) connection: u64,
 }
 
 impl Client {

@@ -14,7 +14,7 @@ use super::blame::ExchangeError;
 use super::failure::Failure;
 use super::pipeline::Pipeline;
 use crate::component::Generation;
-use crate::site::{BreakerState, Bulkhead, Deployment, Full, InstancePermit, Slot};
+use crate::site::{Bulkhead, Deployment, Full, InstancePermit, Slot, Visitor};
 
 /// A slow peer that is cut because requests wait has gone after this.
 const CUT_WITHIN: Duration = Duration::from_secs(1);
@@ -51,32 +51,34 @@ impl Admission {
         &self.scarcity
     }
 
-    /// Waits for the right to an instance of the first component of `pipeline`. `is_passed_on` by a plugin, a
-    /// request takes what its exchange holds already. Bounded by the queue's wait; cancel-safe.
+    /// Waits for the right to an instance of the first component of `pipeline`, for a request of `visitor`.
+    /// `is_passed_on` by a plugin, a request takes what its exchange holds already. Bounded by the queue's wait;
+    /// cancel-safe.
     ///
     /// # Errors
     /// When there is no such component, it is put aside, has no instance in time, or the stop cuts.
     pub(super) async fn admit(
         &self,
         pipeline: &Pipeline,
+        visitor: Visitor<'_>,
         is_passed_on: bool,
     ) -> Result<Admitted, ExchangeError> {
-        let was = {
+        let (was, draw) = {
             let site = self.site.current();
             let app = pipeline.latest(&site).ok_or(ExchangeError::Refused(Failure::NoRoute))?;
-            if let Some(breaker) = &app.deployment.breaker
-                && let BreakerState::Open(left) = breaker.state()
-            {
+            let draw = app.draw(&visitor);
+            let deployment = app.deployment_for(draw);
+            if let Some(left) = deployment.put_aside() {
                 return Err(ExchangeError::Refused(Failure::put_aside(left)));
             }
             // Most requests go through one component, and find an instance.
             if pipeline.permits().is_none()
                 && let Some(permit) = app.bulkhead.try_acquire(None, 1)
             {
-                let deployment = app.deployment.clone();
+                let deployment = deployment.clone();
                 return Ok(Admitted { _permit: permit, deployment, queue: Duration::ZERO });
             }
-            app.clone()
+            (app.clone(), draw)
         };
         let asked = Instant::now();
         let permit = tokio::select! {
@@ -89,7 +91,7 @@ impl Admission {
         // Now that it begins: what waited does not run on code that was replaced since.
         let site = self.site.current();
         let app = pipeline.latest(&site).unwrap_or(&was);
-        let deployment = app.deployment.clone();
+        let deployment = app.deployment_for(draw).clone();
         Ok(Admitted { _permit: permit, deployment, queue: asked.elapsed() })
     }
 

@@ -35,6 +35,7 @@ use super::response_body::ResponseBody;
 use super::stage::Stage;
 use super::upload::{self, UploadLimits, declared_length};
 use crate::component::{Generation, GuestFailure, Running, WasiBody};
+use crate::site::Visitor;
 
 /// What all exchanges share.
 #[derive(Debug)]
@@ -166,8 +167,10 @@ impl Exchange<'_> {
     ) -> Result<GuestHead, HeadError> {
         let is_head = *request.method() == Method::HEAD;
         let request = pipeline.stripped(request);
-        let is_passed_on = self.account.info.is_part();
-        let admitted = self.server.admission.admit(pipeline, is_passed_on).await;
+        let info = &self.account.info;
+        let (is_passed_on, connection) = (info.is_part(), info.connection());
+        let visitor = Visitor { connection, headers: request.headers() };
+        let admitted = self.server.admission.admit(pipeline, visitor, is_passed_on).await;
         let admitted = admitted.map_err(|error| self.blamed(error, Awaited::Guest))?;
         pipeline.arrive();
         let mut stage = Stage::begin(admitted, &self.account.info, link.is_some());

@@ -19,6 +19,8 @@ pub(super) struct ExchangeInfo {
     pub(super) began: Instant,
     pub(super) request_id: RequestId,
     pub(super) trace: TraceContext,
+    /// A random number of its connection.
+    connection: u64,
     /// The exchange that it is a part of, in a chain.
     around: Option<Arc<Self>>,
     /// Set once it is in flight.
@@ -34,18 +36,19 @@ pub(super) struct ExchangeInfo {
 }
 
 impl ExchangeInfo {
-    /// That of a request from a client.
-    pub(super) fn new<B>(request: &Request<B>, began: Instant) -> Self {
+    /// That of a request on the connection with this random number.
+    pub(super) fn new<B>(request: &Request<B>, began: Instant, connection: u64) -> Self {
         let trace = TraceContext::of(request.headers());
         let request_id = RequestId::of(request.headers(), trace.span);
-        Self::with((request_line(request), began), (request_id, trace), None)
+        Self { connection, ..Self::with((request_line(request), began), (request_id, trace), None) }
     }
 
     /// That of a request which a plugin passed on, in the exchange `around` it.
     pub(super) fn part<B>(request: &Request<B>, began: Instant, around: Arc<Self>) -> Self {
         let trace = around.trace.onward(request.headers());
         let ids = (around.request_id.clone(), trace);
-        Self::with((request_line(request), began), ids, Some(around))
+        let connection = around.connection;
+        Self { connection, ..Self::with((request_line(request), began), ids, Some(around)) }
     }
 
     fn with(
@@ -58,6 +61,7 @@ impl ExchangeInfo {
             began,
             request_id,
             trace,
+            connection: 0,
             around,
             number: OnceLock::new(),
             route: OnceLock::new(),
@@ -81,6 +85,11 @@ impl ExchangeInfo {
     /// The exchange, as the instance that serves it is told.
     pub(super) fn served(&self) -> Option<ServedExchange> {
         Some(ServedExchange { number: self.number()?, trace: self.trace })
+    }
+
+    /// A random number of its connection.
+    pub(super) fn connection(&self) -> u64 {
+        self.connection
     }
 
     /// Whether a plugin has passed it on.
@@ -180,7 +189,7 @@ mod tests {
 
     fn info(path: &str) -> ExchangeInfo {
         let request = Request::builder().uri(path).body(()).unwrap();
-        ExchangeInfo::new(&request, Instant::now())
+        ExchangeInfo::new(&request, Instant::now(), 7)
     }
 
     /// A plugin could pass on a path of 64 KiB, and a line of the log was as long.

@@ -85,7 +85,7 @@ impl Exchanges {
         let server = Arc::new(Server::new(admission, Afterwork::new(afterwork)));
         let prefetch = Prefetch::new(terms.prefetch);
         let shared = Arc::new(Shared { server, exchanges, terms, prefetch });
-        let client = Arc::new(Client { traffic, observers, address: None });
+        let client = Arc::new(Client { traffic, observers, address: None, connection: 0 });
         Self { shared, client, host: KnownHost::default() }
     }
 
@@ -98,7 +98,7 @@ impl Exchanges {
         let shared = &*self.shared;
         self.client.traffic.accepted();
         let checked = shared.check(&mut request, &hops, &self.host);
-        let info = ExchangeInfo::new(&request, arrived);
+        let info = ExchangeInfo::new(&request, arrived, self.client.connection);
         let pipeline = match checked {
             Ok(pipeline) => pipeline,
             Err(unserved) => {
@@ -217,7 +217,11 @@ impl host_net::Service for Exchanges {
     type Body = ResponseBody;
 
     fn connected(&self, peer: Option<SocketAddr>) -> Self {
-        let client = Arc::new(Client { address: peer, ..(*self.client).clone() });
+        let client = Arc::new(Client {
+            address: peer,
+            connection: fastrand::u64(..),
+            ..(*self.client).clone()
+        });
         Self { client, ..self.clone() }
     }
 

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use host_manifest::{ComponentConfig, ComponentLimits, Stamp};
 use host_telemetry::GenerationTraffic;
 
-use super::breaker::CircuitBreaker;
+use super::breaker::{BreakerState, CircuitBreaker};
 use super::bulkhead::Bulkhead;
+use super::canary::{Canary, Draw, TrafficSplit, Visitor};
 use super::permits::Permits;
 use crate::component::{Generation, Settings, Source};
 
@@ -22,8 +24,22 @@ pub struct App {
     pub(super) source: WatchedSource,
     /// What exchanges run on.
     pub deployment: Arc<Deployment>,
+    /// What some of them run on, while a canary is under way.
+    pub(super) candidate: Option<Candidate>,
+    /// What a reload has read of it in the manifest last. It need not be what serves: `--watch` does not begin a canary
+    /// that was taken back a second time before this changes.
+    pub(super) entry: Arc<ComponentConfig>,
     /// How many instances run at once. All generations of the component share it.
     pub bulkhead: Arc<Bulkhead>,
+}
+
+/// A new version that takes over step by step.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    /// The component as it is once the new version serves.
+    pub(super) app: Arc<App>,
+    /// What it gets of the exchanges.
+    split: Arc<TrafficSplit>,
 }
 
 /// What an exchange runs on: a generation with what belongs to it. Each exchange holds it by one handle, and
@@ -77,14 +93,66 @@ impl App {
             Some(before) if bounds(before.limits()) == wanted => before.bulkhead.clone(),
             _ => Arc::new(Bulkhead::new(wanted.0, wanted.1, wanted.2, total.clone())),
         };
-        Self { manifest, settings, source, deployment, bulkhead }
+        let (candidate, entry) = (None, manifest.clone());
+        Self { manifest, settings, source, deployment, candidate, entry, bulkhead }
     }
 
     /// The same component on another generation.
     pub(super) fn with_generation(&self, generation: Generation, source: WatchedSource) -> Self {
         let traffic = self.deployment.traffic.of_another();
         let deployment = Deployment::new(self.manifest.clone(), generation, traffic);
-        Self { source, deployment, ..self.clone() }
+        Self { source, deployment, candidate: None, ..self.clone() }
+    }
+
+    /// The same component with `next` as its candidate, whose file and entry are those that were read last.
+    pub(super) fn with_candidate(&self, next: Arc<Self>, canary: &Canary) -> Self {
+        let (source, entry) = (next.source.clone(), next.entry.clone());
+        let candidate = Some(Candidate { app: next, split: canary.split().clone() });
+        Self { source, entry, candidate, ..self.clone() }
+    }
+
+    /// The same component without its candidate.
+    pub(super) fn without_candidate(&self) -> Self {
+        Self { candidate: None, ..self.clone() }
+    }
+
+    /// Its candidate, to be what serves.
+    pub(super) fn promoted(&self) -> Option<Self> {
+        let (source, entry) = (self.source.clone(), self.entry.clone());
+        Some(Self { source, entry, ..(**self.candidate()?).clone() })
+    }
+
+    /// Draws for an exchange, which then may wait.
+    #[must_use]
+    pub fn draw(&self, visitor: &Visitor<'_>) -> Draw {
+        self.candidate.as_ref().map_or(Draw::NONE, |candidate| candidate.split.draw(visitor))
+    }
+
+    /// What an exchange with this draw runs on. A candidate that is put aside gets none: what its breaker would refuse,
+    /// the current one serves.
+    #[must_use]
+    pub fn deployment_for(&self, draw: Draw) -> &Arc<Deployment> {
+        match &self.candidate {
+            Some(candidate) if candidate.takes(draw) => &candidate.app.deployment,
+            _ => &self.deployment,
+        }
+    }
+
+    /// All that exchanges may begin on: the current one, then the candidate.
+    pub(super) fn deployments(&self) -> impl Iterator<Item = &Arc<Deployment>> {
+        [&self.deployment]
+            .into_iter()
+            .chain(self.candidate().map(|candidate| &candidate.deployment))
+    }
+
+    /// Whether exchanges may begin on it.
+    pub(super) fn runs(&self, deployment: &Arc<Deployment>) -> bool {
+        self.deployments().any(|mine| Arc::ptr_eq(mine, deployment))
+    }
+
+    /// The component as it is once its candidate serves, if it has one.
+    pub(super) fn candidate(&self) -> Option<&Arc<Self>> {
+        self.candidate.as_ref().map(|candidate| &candidate.app)
     }
 
     /// Its current generation.
@@ -100,7 +168,22 @@ impl App {
     }
 }
 
+impl Candidate {
+    fn takes(&self, draw: Draw) -> bool {
+        self.split.is_candidates(draw) && self.app.deployment.put_aside().is_none()
+    }
+}
+
 impl Deployment {
+    /// How long its breaker refuses requests yet, if it does.
+    #[must_use]
+    pub fn put_aside(&self) -> Option<Duration> {
+        match self.breaker.as_ref()?.state() {
+            BreakerState::Open(left) => Some(left),
+            BreakerState::Closed => None,
+        }
+    }
+
     /// Of a generation that has not failed yet: its breaker, if the manifest asks for one, is closed. What runs on
     /// it is counted in `traffic`.
     pub(super) fn new(

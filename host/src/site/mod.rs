@@ -1,7 +1,7 @@
 //! What is served: components by name, the routes that lead to them, and how both change.
 //!
 //! ```text
-//! request ─→ Slot ─→ Site ─→ route ─→ App ─→ bulkhead ─→ Generation
+//! request ─→ Slot ─→ Site ─→ route ─→ App ─→ bulkhead ─→ Generation, of one or two
 //!              ▲
 //!              └── one pointer store ←─ Swapper (one change at a time)
 //!                                          │   reads, loads, proves: SiteBuilder, reload
@@ -15,8 +15,10 @@ mod app;
 mod breaker;
 mod builder;
 mod bulkhead;
+mod canary;
 mod chain_permits;
 mod change;
+mod entries;
 mod outcome;
 mod pending_compiles;
 mod permits;
@@ -27,13 +29,15 @@ mod slot;
 mod swap_target;
 mod swapper;
 mod swaps;
+mod take_over;
 
 pub use app::{App, Deployment};
 pub use breaker::{BreakerState, CircuitBreaker};
 pub use builder::SiteBuilder;
 pub use bulkhead::{Bulkhead, Full, InstancePermit};
+pub use canary::{CanaryEnd, CanaryProgress, ComparedTraffic, Draw, Visitor};
 pub use chain_permits::ChainPermits;
-pub use outcome::{Reloaded, SwapCommand, SwapOutcome, SwapRecord, Trigger};
+pub use outcome::{CanaryChoice, Reloaded, SwapCommand, SwapOutcome, SwapRecord, Trigger};
 pub use permits::Permits;
 pub use reloads::Reloads;
 pub use retired::{GenerationInfo, GenerationRole, RetirementPolicy};

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use host_manifest::CanaryOverrides;
 use tokio::time::Instant;
 
 use crate::component::{Rejected, Step};
@@ -15,9 +17,25 @@ pub enum SwapCommand {
     /// component where there is no manifest.
     Reload,
     /// Serve a component from this file from now on.
-    Swap(Option<String>, PathBuf),
-    /// Put the code of a component's previous generation back.
+    Swap(Option<String>, PathBuf, CanaryChoice),
+    /// Put the code of a component's previous generation back; while a canary is under way, [`Self::Abort`].
     Rollback(Option<String>),
+    /// Give a component's canary all exchanges now.
+    Promote(Option<String>),
+    /// Take a component's canary back.
+    Abort(Option<String>),
+}
+
+/// Whether a new version takes over step by step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CanaryChoice {
+    /// As the manifest has it.
+    #[default]
+    Manifest,
+    /// At once.
+    Off,
+    /// Step by step, like this; what is left out is as in the manifest.
+    Asked(CanaryOverrides),
 }
 
 /// What asked for a change.
@@ -29,6 +47,8 @@ pub enum Trigger {
     Operator,
     /// The file has changed.
     Watch,
+    /// A canary has come to its end.
+    Canary,
 }
 
 impl Trigger {
@@ -39,6 +59,7 @@ impl Trigger {
             Self::Hangup => "SIGHUP",
             Self::Operator => "host ctl",
             Self::Watch => "--watch",
+            Self::Canary => "canary",
         }
     }
 }
@@ -54,6 +75,39 @@ pub enum SwapOutcome {
         to: u64,
         /// From the first attempt to the pointer store.
         took: Duration,
+    },
+    /// A new generation takes over step by step.
+    Canary {
+        /// The component.
+        component: Arc<str>,
+        /// Number of the generation before.
+        from: u64,
+        /// Number of the new one.
+        to: u64,
+        /// From the first attempt to the pointer store.
+        took: Duration,
+    },
+    /// The canary of a component has ended, and its new generation serves.
+    Promoted {
+        /// The component.
+        component: Arc<str>,
+        /// Number of the generation that is retired.
+        from: u64,
+        /// Number of the one that serves.
+        to: u64,
+        /// Why.
+        why: String,
+    },
+    /// The canary of a component has ended, and the generation before goes on.
+    Aborted {
+        /// The component.
+        component: Arc<str>,
+        /// Number of the generation that goes on.
+        from: u64,
+        /// Number of the one that was taken back.
+        to: u64,
+        /// Why.
+        why: String,
     },
     /// The file holds the bytes that serve already, or those that were rolled back.
     Unchanged {
@@ -79,6 +133,24 @@ impl fmt::Display for SwapOutcome {
             Self::Swapped { from, to, took } => {
                 write!(f, "swapped from generation {from} to {to} in {took:.3?}")
             }
+            Self::Canary { component, from, to, took } => {
+                write!(
+                    f,
+                    "canary: generation {to} of {component} takes over from {from} step by step, after {took:.3?}"
+                )
+            }
+            Self::Promoted { component, from, to, why } => {
+                write!(
+                    f,
+                    "promoted: generation {to} of {component} serves in place of {from}: {why}"
+                )
+            }
+            Self::Aborted { component, from, to, why } => {
+                write!(
+                    f,
+                    "aborted: generation {to} of {component} is taken back, {from} goes on: {why}"
+                )
+            }
             Self::Unchanged { generation } => {
                 write!(f, "unchanged: the file says nothing new, generation {generation} goes on")
             }
@@ -99,6 +171,8 @@ pub struct Reloaded {
     pub changed: Vec<String>,
     /// Do not serve any more.
     pub removed: Vec<String>,
+    /// Get a new generation that takes over step by step.
+    pub canaries: Vec<String>,
     /// Whether routes have changed.
     pub routes: bool,
     /// Stay as another change has left them that was asked for later.
@@ -113,7 +187,8 @@ impl Reloaded {
     /// Whether anything is served differently.
     #[must_use]
     pub fn changes_something(&self) -> bool {
-        self.routes || [&self.added, &self.changed, &self.removed].iter().any(|it| !it.is_empty())
+        let lists = [&self.added, &self.changed, &self.removed, &self.canaries];
+        self.routes || lists.iter().any(|it| !it.is_empty())
     }
 }
 
@@ -124,8 +199,12 @@ impl fmt::Display for Reloaded {
         } else {
             write!(f, "reloaded in {:.3?}", self.took)?;
         }
-        let lists =
-            [("added", &self.added), ("changed", &self.changed), ("removed", &self.removed)];
+        let lists = [
+            ("added", &self.added),
+            ("changed", &self.changed),
+            ("removed", &self.removed),
+            ("canary", &self.canaries),
+        ];
         for (what, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {
             write!(f, "; {what}: {}", names.join(", "))?;
         }

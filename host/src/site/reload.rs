@@ -1,13 +1,15 @@
 //! A manifest, put into force as one transaction: everything is loaded and proven first, then one
 //! pointer is stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use host_manifest::{ComponentConfig, ConnectionLimits, Manifest};
 
 use super::app::{App, WatchedSource};
 use super::builder::{LoadedComponent, SiteBuilder};
+use super::canary::Canary;
+use super::entries::{Entries, Entry, Place, entries};
 use super::outcome::Reloaded;
 use super::slot::{Site, Slot};
 use crate::component::{Loader, Rejected, Unmade, Urgency, Wanted};
@@ -41,6 +43,8 @@ pub(super) struct Rebuilt {
     pub(super) reloaded: Reloaded,
     /// The components that the reload has decided about.
     pub(super) decided: BTreeSet<Arc<str>>,
+    /// Those of the site, which have not begun.
+    pub(super) canaries: Vec<Arc<Canary>>,
 }
 
 /// How a component differs from what serves.
@@ -49,17 +53,35 @@ enum Diff {
     Nothing,
     /// Not at all; its file has been read.
     SourceRead(WatchedSource),
+    /// It is the current one, beside which a candidate takes over.
+    Back(WatchedSource),
     /// It is another one.
     Next(LoadedComponent),
 }
 
-/// What the manifest has said of each component that is served.
-type Entries = BTreeMap<Arc<str>, Arc<ComponentConfig>>;
-
-/// The entries of what is served.
-fn entries(slot: &Slot) -> Entries {
-    let entry = |app: &Arc<App>| (app.manifest.name.clone(), app.manifest.clone());
-    slot.current().apps().map(entry).collect()
+impl Reloaded {
+    /// Notes a version of a component that is new, and puts it where it belongs: in the place of `before`, or beside
+    /// that.
+    fn place(
+        &mut self,
+        next: Arc<App>,
+        before: Option<&App>,
+        canaries: &mut Vec<Arc<Canary>>,
+    ) -> Arc<App> {
+        let name = next.manifest.name.to_string();
+        match (before, &next.manifest.canary) {
+            (None, _) => self.added.push(name),
+            (Some(_), None) => self.changed.push(name),
+            (Some(before), Some(config)) => {
+                self.canaries.push(name);
+                let canary = Canary::new(&before.deployment, &next.deployment, config.clone());
+                let app = Arc::new(before.with_candidate(next, &canary));
+                canaries.push(canary);
+                return app;
+            }
+        }
+        next
+    }
 }
 
 impl SiteBuilder {
@@ -89,28 +111,35 @@ impl SiteBuilder {
         let left = diffs.iter().filter(|(name, _)| rules.leave(name, &old));
         reloaded.left = left.map(|(name, _)| name.to_string()).collect();
         // All that has to be compiled has been by now: nothing of it is proven twice.
-        let (mut apps, mut decided, mut noted) = (Vec::new(), BTreeSet::new(), false);
+        let (mut apps, mut noted) = (Vec::new(), false);
+        let (mut decided, mut canaries) = (BTreeSet::new(), Vec::new());
         for (name, diff) in diffs {
             let before = slot.current().app(&name).cloned();
             if rules.decide(&name, &diff) {
                 decided.insert(name.clone());
             }
-            let app = match diff {
-                Diff::Nothing => before,
-                Diff::SourceRead(source) => {
-                    noted = true;
-                    before.map(|before| Arc::new(App { source, ..(*before).clone() }))
+            let app = match (diff, &before) {
+                (Diff::Next(next), _) => {
+                    let next = Arc::new(self.prove(next, before.clone(), loader).await?);
+                    reloaded.place(next, before.as_deref(), &mut canaries)
                 }
-                Diff::Next(next) => {
-                    let list = match before {
-                        Some(_) => &mut reloaded.changed,
-                        None => &mut reloaded.added,
-                    };
-                    list.push(name.to_string());
-                    Some(Arc::new(self.prove(next, before, loader).await?))
+                (Diff::Nothing, Some(before)) => before.clone(),
+                (Diff::SourceRead(source), Some(before)) => {
+                    Arc::new(App { source, ..(**before).clone() })
                 }
+                (Diff::Back(source), Some(before)) => {
+                    Arc::new(App { source, ..before.without_candidate() })
+                }
+                (_, None) => continue,
             };
-            apps.extend(app);
+            let app = match manifest.components.get(&name) {
+                Some(entry) if *entry != *app.entry => {
+                    Arc::new(App { entry: Arc::new(entry.clone()), ..(*app).clone() })
+                }
+                _ => app,
+            };
+            noted |= before.is_none_or(|before| !Arc::ptr_eq(&before, &app));
+            apps.push(app);
         }
         let removed = old.keys().filter(|name| !manifest.components.contains_key(*name));
         reloaded.removed = removed.clone().map(ToString::to_string).collect();
@@ -123,7 +152,7 @@ impl SiteBuilder {
             false => None,
         };
         self.note_stamp(stamp);
-        Ok(Rebuilt { site, reloaded, decided })
+        Ok(Rebuilt { site, reloaded, decided, canaries })
     }
 
     /// How each component of the manifest differs from what serves.
@@ -141,8 +170,8 @@ impl SiteBuilder {
         for (name, component) in &manifest.components {
             let diff = match old.get(name) {
                 Some(_) if rules.leave(name, old) => self.note_file(slot, component, loader).await,
-                Some(kept) if **kept == *component => {
-                    self.refresh(slot, component, loader, rules.only_changed).await?
+                Some(entry) if entry.knows(component, rules.only_changed) => {
+                    self.refresh(entry, component, loader, rules).await?
                 }
                 _ => Diff::Next(self.load(component, loader, Urgency::BesideTraffic).await?),
             };
@@ -165,27 +194,26 @@ impl SiteBuilder {
     /// Loads a component again whose entry is the same, if its file has changed.
     async fn refresh(
         &self,
-        slot: &Slot,
+        entry: &Entry,
         component: &ComponentConfig,
         loader: &Loader,
-        only_changed: bool,
+        rules: &ReloadRules<'_>,
     ) -> Result<Diff, Unmade> {
         let source =
             loader.read(&component.source).await.map_err(|why| self.named(component, why))?;
         let watched = WatchedSource::new(&source);
-        let settings = {
-            let current = slot.current();
-            let Some(app) = current.app(&component.name) else { return Ok(Diff::Nothing) };
-            if only_changed && app.source.digest == watched.digest {
-                return Ok(Diff::Nothing);
-            }
-            let serves = app.generation().digest() == source.digest()
-                && app.generation().path() == component.source;
-            if serves {
-                return Ok(Diff::SourceRead(watched));
-            }
-            app.settings.clone()
-        };
+        if rules.only_changed && entry.was_read(component, &watched.digest) {
+            return Ok(Diff::Nothing);
+        }
+        match entry.holds(component, &watched.digest) {
+            Some(Place::Current) if entry.candidate.is_some() => return Ok(Diff::Back(watched)),
+            Some(Place::Current | Place::Candidate) => return Ok(Diff::SourceRead(watched)),
+            None => {}
+        }
+        if !entry.current.entry.is_same_version(component) {
+            return self.load(component, loader, Urgency::BesideTraffic).await.map(Diff::Next);
+        }
+        let settings = entry.current.settings.clone();
         let blueprint = loader.make(source, &settings, Urgency::BesideTraffic).await;
         let blueprint = blueprint.map_err(|why| self.named_unmade(component, why))?;
         let component = Arc::new(component.clone());

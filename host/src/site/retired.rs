@@ -27,6 +27,10 @@ pub struct RetirementPolicy {
 pub enum GenerationRole {
     /// It takes new exchanges.
     Current,
+    /// It takes some of them, and is judged by that.
+    Canary,
+    /// It took some of them, and was taken back.
+    Aborted,
     /// It takes none, but a rollback would bring its code back.
     Previous,
     /// It takes none, and goes with its last exchange.
@@ -54,6 +58,8 @@ pub struct GenerationInfo {
     pub since: Instant,
     /// When what still runs on it is cut.
     pub deadline: Option<Instant>,
+    /// Why it was taken back, if it was.
+    pub why: Option<String>,
 }
 
 /// Knows the replaced generations without holding them: the exchanges hold them, so that a generation is
@@ -68,6 +74,8 @@ pub(super) struct RetiredGenerations {
 struct List {
     /// By the name of the component.
     previous: BTreeMap<Arc<str>, Previous>,
+    /// The last candidate that was taken back, by the name of the component, until another version comes.
+    aborted: BTreeMap<Arc<str>, GenerationInfo>,
     retired: VecDeque<Retired>,
     /// The process drains, and cuts at this moment.
     process_deadline: Option<Instant>,
@@ -119,22 +127,31 @@ impl RetiredGenerations {
         let now = slot.current();
         let mut leaving = Vec::new();
         for app in old.apps() {
-            let name = &app.manifest.name;
-            let stays = now.app(name).map(|app| &app.deployment);
-            if stays.is_some_and(|stays| Arc::ptr_eq(stays, &app.deployment)) {
-                continue;
+            let (name, now) = (&app.manifest.name, now.app(&app.manifest.name));
+            if now.is_some_and(|now| now.deployments().any(|other| !app.runs(other))) {
+                list.aborted.remove(name);
             }
-            let retired = Retired::new(name, &app.deployment, deadline);
-            // Other limits on the same code are nothing to go back to.
-            if stays.is_some_and(|stays| stays.generation.digest() != app.generation().digest()) {
-                let kept = app.generation().blueprint().kept();
-                let info = GenerationInfo { deadline: None, ..retired.info.clone() };
-                list.previous.insert(name.clone(), Previous { kept, info });
+            for deployment in app.deployments() {
+                if now.is_some_and(|now| now.runs(deployment)) {
+                    continue;
+                }
+                let retired = Retired::new(name, deployment, deadline);
+                let generation = &deployment.generation;
+                // Other limits on the same code are nothing to go back to, nor is a candidate.
+                let has_served = Arc::ptr_eq(deployment, &app.deployment);
+                if has_served
+                    && now.is_some_and(|now| now.generation().digest() != generation.digest())
+                {
+                    let kept = generation.blueprint().kept();
+                    let info = GenerationInfo { deadline: None, ..retired.info.clone() };
+                    list.previous.insert(name.clone(), Previous { kept, info });
+                }
+                leaving.push(retired.clone().see_off(deadline));
+                list.retired.push_back(retired);
             }
-            leaving.push(retired.clone().see_off(deadline));
-            list.retired.push_back(retired);
         }
         list.previous.retain(|name, _| now.app(name).is_some());
+        list.aborted.retain(|name, _| now.app(name).is_some());
         drop(list);
         drop(now);
         // This may be the last of the old generations, and take a while.
@@ -169,6 +186,16 @@ impl RetiredGenerations {
         self.lock().previous.get(component).map(|previous| previous.kept.clone())
     }
 
+    /// A candidate that was just replaced had been taken back, for this reason.
+    pub(super) fn note_aborted(&self, component: &Arc<str>, number: u64, why: &str) {
+        let mut list = self.lock();
+        let is_it = |retired: &&Retired| retired.info.number == number;
+        let Some(retired) = list.retired.iter().find(is_it) else { return };
+        let (role, why) = (GenerationRole::Aborted, Some(why.to_owned()));
+        let info = GenerationInfo { role, why, deadline: None, ..retired.info.clone() };
+        list.aborted.insert(component.clone(), info);
+    }
+
     /// Tells everything that still runs that the process drains and cuts at `deadline`.
     pub(super) fn end_all(&self, slot: &Slot, deadline: Instant) {
         let mut list = self.lock();
@@ -191,28 +218,33 @@ impl RetiredGenerations {
         let list = self.lock();
         let mut infos: Vec<GenerationInfo> = Vec::new();
         for app in slot.current().apps() {
-            // One is the site's own.
-            let in_flight = Arc::strong_count(&app.deployment).saturating_sub(1);
-            infos.push(info_of(app.generation(), GenerationRole::Current, in_flight));
+            for deployment in app.deployments() {
+                // One is the site's own.
+                let in_flight = Arc::strong_count(deployment).saturating_sub(1);
+                let is_current = Arc::ptr_eq(deployment, &app.deployment);
+                let role =
+                    if is_current { GenerationRole::Current } else { GenerationRole::Canary };
+                infos.push(info_of(&deployment.generation, role, in_flight));
+            }
         }
-        let is_previous =
-            |number: u64| list.previous.values().any(|previous| previous.info.number == number);
+        // What operators see of those that nothing may run on any more.
+        let previous = list.previous.values().map(|previous| &previous.info);
+        let mut kept: Vec<GenerationInfo> =
+            previous.chain(list.aborted.values()).cloned().collect();
         for retired in &list.retired {
             let in_flight = retired.deployment.strong_count();
-            if in_flight > 0 {
-                let role = if is_previous(retired.info.number) {
-                    GenerationRole::Previous
-                } else {
-                    GenerationRole::Retired
-                };
-                infos.push(GenerationInfo { in_flight, role, ..retired.info.clone() });
+            match kept.iter_mut().find(|info| info.number == retired.info.number) {
+                Some(info) if in_flight > 0 => {
+                    (info.in_flight, info.deadline) = (in_flight, retired.info.deadline);
+                }
+                None if in_flight > 0 => {
+                    let role = GenerationRole::Retired;
+                    infos.push(GenerationInfo { in_flight, role, ..retired.info.clone() });
+                }
+                Some(_) | None => {}
             }
         }
-        for previous in list.previous.values() {
-            if infos.iter().all(|info| info.number != previous.info.number) {
-                infos.push(previous.info.clone());
-            }
-        }
+        infos.extend(kept);
         infos.sort_by_key(|info| std::cmp::Reverse(info.number));
         infos
     }
@@ -221,7 +253,8 @@ impl RetiredGenerations {
 impl List {
     /// A generation that comes while the process drains ends with it.
     fn tell_of_the_stop(&self, next: &Site) {
-        for retirement in next.apps().map(|app| app.generation().retirement()) {
+        for deployment in next.apps().flat_map(|app| app.deployments()) {
+            let retirement = deployment.generation.retirement();
             if let Some(deadline) = self.process_deadline {
                 retirement.end_by(deadline);
             }
@@ -233,8 +266,8 @@ impl List {
 
     /// Decides about every generation that there is.
     fn for_each_retirement(&self, slot: &Slot, decide: impl Fn(&Retirement)) {
-        for app in slot.current().apps() {
-            decide(app.generation().retirement());
+        for deployment in slot.current().apps().flat_map(|app| app.deployments()) {
+            decide(deployment.generation.retirement());
         }
         for retired in self.retired.iter().filter_map(|retired| retired.deployment.upgrade()) {
             decide(retired.generation.retirement());
@@ -253,6 +286,7 @@ fn info_of(generation: &Generation, role: GenerationRole, in_flight: usize) -> G
         in_flight,
         since: generation.since(),
         deadline: generation.deadline(),
+        why: None,
     }
 }
 

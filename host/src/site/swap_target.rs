@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use host_manifest::CanaryConfig;
+
 use super::app::{App, WatchedSource};
 use super::slot::Slot;
 use crate::component::{Generation, Rejected, Settings, Source, Step};
@@ -12,9 +14,13 @@ use crate::component::{Generation, Rejected, Settings, Source, Step};
 pub(super) struct SwapTarget {
     pub(super) manifest: Arc<host_manifest::ComponentConfig>,
     pub(super) settings: Arc<Settings>,
+    /// What the manifest says of how a new version takes over.
+    pub(super) written_canary: Option<CanaryConfig>,
     pub(super) source: WatchedSource,
     pub(super) digest: Arc<str>,
     pub(super) number: u64,
+    /// Digest and number of its candidate, while a canary is under way.
+    pub(super) candidate: Option<(Arc<str>, u64)>,
 }
 
 impl SwapTarget {
@@ -46,10 +52,15 @@ impl SwapTarget {
         };
         Ok(Self {
             manifest: app.manifest.clone(),
+            written_canary: app.entry.canary.clone(),
             settings: app.settings.clone(),
             source: app.source.clone(),
             digest: app.generation().digest().clone(),
             number: app.generation().number(),
+            candidate: app.candidate().map(|candidate| {
+                let generation = candidate.generation();
+                (generation.digest().clone(), generation.number())
+            }),
         })
     }
 

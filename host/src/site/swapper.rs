@@ -15,8 +15,9 @@ use tracing::{info, warn};
 
 use super::app::WatchedSource;
 use super::builder::{KEEPS_CHANGING, MAX_ATTEMPTS, SiteBuilder};
+use super::canary::{CanaryList, RunningCanaries};
 use super::change::{Change, ChangeId, QueuedChange};
-use super::outcome::{STOPPING, SwapCommand, SwapOutcome, SwapRecord, Trigger};
+use super::outcome::{CanaryChoice, STOPPING, SwapCommand, SwapOutcome, SwapRecord, Trigger};
 use super::pending_compiles::{ChangeScope, CompiledChange, OVERTAKEN, PendingCompiles};
 use super::reload::{Rebuilt, ReloadRules};
 use super::retired::{RetiredGenerations, RetirementPolicy};
@@ -34,9 +35,10 @@ const MAX_WAITING: usize = 16;
 #[derive(Debug)]
 pub struct Swapper {
     queue: mpsc::Receiver<QueuedChange>,
-    context: Arc<SwapContext>,
+    pub(super) context: Arc<SwapContext>,
     loader: Arc<Loader>,
-    compiles: PendingCompiles,
+    pub(super) compiles: PendingCompiles,
+    pub(super) canaries: RunningCanaries,
     /// A stop has been asked for.
     stopping: CancellationToken,
     /// Tasks that see retired generations off.
@@ -66,11 +68,14 @@ impl Swapper {
         let (sender, queue) = mpsc::channel(MAX_WAITING);
         let (last, _) = watch::channel(None);
         let retired = RetiredGenerations::new(policy);
-        let context = Arc::new(SwapContext { slot, retired, builder, keeper, last });
+        let canaries = CanaryList::default();
+        let context = SwapContext { slot, retired, builder, keeper, last, canaries };
+        let context = Arc::new(context);
+        let canaries = RunningCanaries::new(stopping.clone());
         let retiring = TaskTracker::new();
         let compiles = PendingCompiles::new(loader.clone(), stopping.clone());
         let swaps = Swaps { queue: sender, context: context.clone() };
-        (Self { queue, context, loader, compiles, stopping, retiring }, swaps)
+        (Self { queue, context, loader, compiles, canaries, stopping, retiring }, swaps)
     }
 
     /// Carries out one change after the other, until the last handle to ask for one is gone.
@@ -79,6 +84,7 @@ impl Swapper {
         loop {
             tokio::select! {
                 biased;
+                (canary, decision) = self.canaries.next() => self.end_canary(&canary, &decision),
                 Some(compiled) = self.compiles.next() => self.resume(compiled).await,
                 queued = self.queue.recv() => {
                     let Some(queued) = queued else { return };
@@ -139,10 +145,14 @@ impl Swapper {
         } else {
             info!(asked, "swap: {outcome}");
         }
-        let at = tokio::time::Instant::now();
-        let record = SwapRecord { at, trigger, outcome: outcome.clone() };
-        self.context.last.send_replace(Some(record));
+        self.record(trigger, outcome.clone());
         change.finish(outcome);
+    }
+
+    /// Keeps an outcome for a look at it later.
+    pub(super) fn record(&self, trigger: Trigger, outcome: SwapOutcome) {
+        let at = tokio::time::Instant::now();
+        self.context.last.send_replace(Some(SwapRecord { at, trigger, outcome }));
     }
 
     async fn carry_out(
@@ -160,16 +170,27 @@ impl Swapper {
             SwapCommand::Reload => {
                 let target = SwapTarget::find(slot, None)?;
                 let path = target.source.path.clone();
-                self.swap_to(id, &path, &target, &rules).await
+                self.swap_to(id, &path, (&target, &CanaryChoice::Manifest), &rules).await
             }
-            SwapCommand::Swap(name, path) => {
+            SwapCommand::Swap(name, path, canary) => {
                 let target = SwapTarget::find(slot, name.as_deref())?;
                 let rules = ReloadRules { only_changed: false, ..rules };
-                self.swap_to(id, path, &target, &rules).await
+                self.swap_to(id, path, (&target, canary), &rules).await
             }
             SwapCommand::Rollback(name) => {
                 let target = SwapTarget::find(slot, name.as_deref())?;
-                self.roll_back(id, &target).await
+                match target.candidate {
+                    Some(_) => self.abort_by_hand(&target).map(Attempt::Done),
+                    None => self.roll_back(id, &target).await,
+                }
+            }
+            SwapCommand::Promote(name) => {
+                let target = SwapTarget::find(slot, name.as_deref())?;
+                self.promote_by_hand(&target).map(Attempt::Done)
+            }
+            SwapCommand::Abort(name) => {
+                let target = SwapTarget::find(slot, name.as_deref())?;
+                self.abort_by_hand(&target).map(Attempt::Done)
             }
         }
     }
@@ -180,7 +201,7 @@ impl Swapper {
         &mut self,
         id: ChangeId,
         path: &Path,
-        target: &SwapTarget,
+        (target, canary): (&SwapTarget, &CanaryChoice),
         rules: &ReloadRules<'_>,
     ) -> Result<Attempt, Rejected> {
         let source = self.loader.read(path).await?;
@@ -191,8 +212,18 @@ impl Swapper {
             target.note_source(&self.context.slot, watched);
             if !says_nothing {
                 self.compiles.give_up_before(id.number, [&target.manifest.name]);
+                self.take_back(&target.manifest.name, "the version before was asked for again");
             }
             return Ok(Attempt::Done(SwapOutcome::Unchanged { generation: target.number }));
+        }
+        let canary = target.canary(canary);
+        if let Some((digest, number)) = &target.candidate
+            && digest == source.digest()
+        {
+            return match canary {
+                Some(_) => Ok(Attempt::Done(SwapOutcome::Unchanged { generation: *number })),
+                None => self.promote_by_hand(target).map(Attempt::Done),
+            };
         }
         if rules.settled.contains(&target.manifest.name) {
             return Err(Rejected::at(Step::Compile, OVERTAKEN));
@@ -208,7 +239,10 @@ impl Swapper {
             }
         };
         let next = self.loader.prove(blueprint).await?;
-        Ok(Attempt::Done(self.store(id, target, next, watched)))
+        Ok(Attempt::Done(match canary {
+            Some(config) => self.begin_canary(id, target, (next, watched), config),
+            None => self.store(id, target, next, watched),
+        }))
     }
 
     async fn roll_back(&mut self, id: ChangeId, target: &SwapTarget) -> Result<Attempt, Rejected> {
@@ -248,7 +282,7 @@ impl Swapper {
         rules: &ReloadRules<'_>,
     ) -> Result<Attempt, Rejected> {
         let SwapContext { slot, builder, .. } = &*self.context;
-        let Rebuilt { site, mut reloaded, decided } =
+        let Rebuilt { site, mut reloaded, decided, canaries } =
             match builder.rebuild(slot, &self.loader, rules).await {
                 Ok(rebuilt) => rebuilt,
                 Err(Unmade::Rejected(why)) => return Err(why),
@@ -261,14 +295,17 @@ impl Swapper {
         if let Some(site) = site {
             self.commit(site);
         }
+        canaries.into_iter().for_each(|canary| self.start_canary(canary));
         self.compiles.give_up_before(id.number, &decided);
         Ok(Attempt::Done(SwapOutcome::Reloaded(reloaded)))
     }
 
-    fn commit(&self, site: Site) {
+    /// Puts another site into the slot. A canary whose candidate is not in it is over.
+    pub(super) fn commit(&mut self, site: Site) {
         for leaves in self.context.retired.replace(&self.context.slot, site) {
             self.retiring.spawn(leaves);
         }
+        self.end_replaced_canaries();
     }
 
     fn has_manifest(&self) -> bool {

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::builder::SiteBuilder;
+use super::canary::{CanaryList, CanaryProgress};
 use super::change::{PendingChange, QueuedChange};
 use super::outcome::{SwapCommand, SwapOutcome, SwapRecord, Trigger};
 use super::retired::{GenerationInfo, RetiredGenerations};
@@ -30,6 +31,7 @@ pub(super) struct SwapContext {
     pub(super) builder: SiteBuilder,
     pub(super) keeper: Keeper,
     pub(super) last: watch::Sender<Option<SwapRecord>>,
+    pub(super) canaries: CanaryList,
 }
 
 impl Swaps {
@@ -71,6 +73,12 @@ impl Swaps {
     #[must_use]
     pub fn generations(&self) -> Vec<GenerationInfo> {
         self.context.retired.infos(&self.context.slot)
+    }
+
+    /// The canaries that are under way, and the last ones before them; the latest one last.
+    #[must_use]
+    pub fn canaries(&self) -> Vec<CanaryProgress> {
+        self.context.canaries.all()
     }
 
     /// The last change, if there was one.

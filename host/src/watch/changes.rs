@@ -67,6 +67,9 @@ impl Retry {
             }
             SwapOutcome::Rejected(_)
             | SwapOutcome::Swapped { .. }
+            | SwapOutcome::Canary { .. }
+            | SwapOutcome::Promoted { .. }
+            | SwapOutcome::Aborted { .. }
             | SwapOutcome::Unchanged { .. }
             | SwapOutcome::Reloaded(_) => *self = Self::default(),
         }

@@ -1,10 +1,14 @@
 //! The command line of `host ctl`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand};
+use host_manifest::{
+    AbortRules, CanaryConfig, CanaryOverrides, HumanDuration, Stickiness, TrafficShare,
+};
 
-use super::complaint::complaint;
+use super::complaint::{complaint, refuse};
 
 /// Everything `host ctl` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +43,11 @@ pub enum CtlCommand {
     Generations,
     /// Load again what is served, the manifest and its files or the component's file, and swap what
     /// has changed
-    Reload,
+    Reload {
+        /// Follow the canaries that it begins to their end; exit with 5 if one is taken back
+        #[arg(long)]
+        wait: bool,
+    },
     /// Swap a component to another file, without losing a request
     Swap {
         /// Which component, if there are several: its name in the manifest
@@ -48,8 +56,23 @@ pub enum CtlCommand {
         /// The new component: a .wasm or .wat file
         #[arg(value_name = "NEW.wasm")]
         path: PathBuf,
+        /// How it takes over.
+        #[command(flatten)]
+        canary: CanaryFlags,
+        /// Follow the canary to its end; exit with 5 if it is taken back
+        #[arg(long)]
+        wait: bool,
     },
-    /// Go back to the version before
+    /// Show the canaries: share, requests, errors and p99 of both versions
+    Canary {
+        /// Follow those under way to their end; exit with 5 if one is taken back
+        #[arg(long)]
+        wait: bool,
+        /// What is done to one.
+        #[command(subcommand)]
+        action: Option<CanaryAction>,
+    },
+    /// Go back to the version before; or take a canary back, while one is under way
     Rollback {
         /// Which component, if there are several: its name in the manifest
         #[arg(long, value_name = "NAME")]
@@ -68,6 +91,84 @@ pub enum CtlCommand {
         #[arg(long)]
         wait: bool,
     },
+}
+
+/// What is done to a canary.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum CanaryAction {
+    /// Give the new version all requests now
+    Promote {
+        /// Which component, if there are several: its name in the manifest
+        #[arg(long, value_name = "NAME")]
+        component: Option<String>,
+    },
+    /// Take the new version back; the one before goes on
+    Abort {
+        /// Which component, if there are several: its name in the manifest
+        #[arg(long, value_name = "NAME")]
+        component: Option<String>,
+    },
+}
+
+/// How a new version takes over. What is left out is as in the manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct CanaryFlags {
+    /// Let the new version take over step by step: 1% of the requests, then this share, then twice as much with each
+    /// step until it gets all; off for all at once [default: as the manifest has it, or off]
+    #[arg(long, value_name = "SHARE|off")]
+    pub canary: Option<CanaryShare>,
+
+    /// How long that takes [default: 60s]
+    #[arg(long = "for", value_name = "TIME")]
+    pub period: Option<HumanDuration>,
+
+    /// What takes the new version back: 'errors > SHARE', 'pN > FACTORx' or 'pN > TIME', several with a comma between
+    /// them, or never [default: 'errors > 1%, p99 > 2x']
+    #[arg(long, value_name = "RULES")]
+    pub abort_if: Option<AbortRules>,
+
+    /// Which requests stay with one version: connection, or header:NAME, those with the same value of it [default: off]
+    #[arg(long, value_name = "connection|header:NAME|off")]
+    pub sticky: Option<Stickiness>,
+}
+
+/// What a canary gets after its first step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CanaryShare {
+    /// There is no canary.
+    Off,
+    /// This share.
+    Share(TrafficShare),
+}
+
+impl FromStr for CanaryShare {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            text => text.parse().map(Self::Share).map_err(|why: String| format!("{why}, or off")),
+        }
+    }
+}
+
+impl CanaryFlags {
+    fn check(&self) -> Result<(), clap::Error> {
+        let Self { canary, period, abort_if, sticky } = self;
+        let others = [
+            ("--for", period.is_some()),
+            ("--abort-if", abort_if.is_some()),
+            ("--sticky", sticky.is_some()),
+        ];
+        if let Some((flag, _)) = others.iter().find(|(_, given)| *given)
+            && *canary == Some(CanaryShare::Off)
+        {
+            let why = format!("{flag} cannot be used with --canary off: there is no canary then");
+            return Err(complaint(&why));
+        }
+        let overrides = CanaryOverrides { period: *period, ..CanaryOverrides::default() };
+        refuse(CanaryConfig::default().with(overrides).faults())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -100,6 +201,9 @@ impl CtlArgs {
             (None, Some(pid)) => CtlTarget::Pid(pid),
             (None, None) => CtlTarget::Only,
         };
+        if let CtlCommand::Swap { canary, .. } = &command {
+            canary.check()?;
+        }
         Ok(CtlConfig { target, json, command })
     }
 }

@@ -25,7 +25,7 @@ use complaint::complaint;
 use ctl::CtlArgs;
 use serve::ServeArgs;
 
-pub use ctl::{CtlCommand, CtlConfig, CtlTarget};
+pub use ctl::{CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget};
 
 /// Version of this program and of the wasmtime in it.
 const VERSION: &str =

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::canary::CanaryRequest;
+
 /// What became of a reload, a swap or a rollback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
@@ -16,6 +18,39 @@ pub enum ChangeOutcome {
         to: u64,
         /// From the request to the pointer store.
         took_ms: u64,
+    },
+    /// A new generation takes over step by step: see [`CanaryStatus`](super::CanaryStatus).
+    Canary {
+        /// The component.
+        component: String,
+        /// The generation that served until now.
+        from: u64,
+        /// The one that takes over.
+        to: u64,
+        /// From the request to the pointer store.
+        took_ms: u64,
+    },
+    /// A canary has ended, and its generation serves.
+    Promoted {
+        /// The component.
+        component: String,
+        /// The generation that served until now.
+        from: u64,
+        /// The one that serves from now on.
+        to: u64,
+        /// The reason, in one sentence.
+        why: String,
+    },
+    /// A canary has ended, and the generation before goes on.
+    Aborted {
+        /// The component.
+        component: String,
+        /// The generation that goes on.
+        from: u64,
+        /// The one that was taken back.
+        to: u64,
+        /// The reason, in one sentence.
+        why: String,
     },
     /// The bytes are those that are served already.
     Unchanged {
@@ -30,6 +65,9 @@ pub enum ChangeOutcome {
         changed: Vec<String>,
         /// Components that do not serve any more.
         removed: Vec<String>,
+        /// Components with a new generation that takes over step by step; left out if there are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        canaries: Vec<String>,
         /// Whether requests may go other ways.
         routes: bool,
         /// Components that stay as a change has made them that was asked for later; left out if there
@@ -58,7 +96,7 @@ pub struct LastChange {
     /// What became of it.
     #[serde(flatten)]
     pub outcome: ChangeOutcome,
-    /// What asked for it: `host ctl`, `SIGHUP` or `--watch`.
+    /// What asked for it: `host ctl`, `SIGHUP` or `--watch`; `canary` for the end of one that nobody asked for.
     pub trigger: String,
 }
 
@@ -71,9 +109,23 @@ pub struct SwapRequest {
     /// Which component it is for; not needed if there is only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
+    /// How it takes over; as the manifest has it if this is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryRequest>,
+    /// Answer with lines until the canary has ended, if there is one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follow: bool,
 }
 
-/// Body of `POST /v1/rollback`; without a body nothing of it is said.
+/// Body of `POST /v1/reload`; without a body nothing of it is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReloadRequest {
+    /// Answer with lines until all canaries that it begins have ended.
+    pub follow: bool,
+}
+
+/// Body of `POST /v1/rollback`, `promote` and `abort`; without a body nothing of it is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RollbackRequest {

@@ -5,12 +5,17 @@
 //! something else. Times are milliseconds, counted back from the moment of the answer where a name
 //! says age, ago or since.
 
+mod canary;
 mod changes;
 mod status;
 mod stop;
 
+pub use canary::{
+    CanaryEndStatus, CanaryList, CanaryRequest, CanaryStatus, CanaryTraffic, ChangeLine,
+};
 pub use changes::{
-    ChangeOutcome, CommandError, EmptyRequest, LastChange, RollbackRequest, SwapRequest,
+    ChangeOutcome, CommandError, EmptyRequest, LastChange, ReloadRequest, RollbackRequest,
+    SwapRequest,
 };
 pub use status::{
     ComponentStatus, ConnectionActivity, ConnectionCounts, ConnectionList, ConnectionStatus,

@@ -133,14 +133,24 @@ pub struct GenerationStatus {
     pub since_ms: u64,
     /// A retired one's work is cut in so many milliseconds.
     pub deadline_ms: Option<u64>,
+    /// What it gets of the exchanges, if that is neither all nor none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<String>,
+    /// Why it was taken back, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// The place of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GenerationState {
-    /// Gets every new request.
+    /// Gets every new request, or those that a canary does not get.
     Current,
+    /// Gets a share of the new requests, and is judged by that.
+    Canary,
+    /// Got a share of them, and was taken back.
+    Aborted,
     /// Kept for a rollback.
     Previous,
     /// Finishes its work, then is freed.
