@@ -90,6 +90,7 @@ mod swap;
 mod swap_load;
 mod swap_refused;
 mod terminal;
+mod traps;
 mod truth;
 mod unprivileged;
 mod unshim;

@@ -1,7 +1,7 @@
 //! Compiled code with our checksum over all of it.
 //!
 //! ```text
-//! "hostcode2" │ key, 32 │ length, 8 │ code … │ BLAKE3 of all before it, 32
+//! "hostcode3" │ key, 32 │ length, 8 │ length, 8 │ code … │ symbols … │ BLAKE3 of all before it, 32
 //! ```
 
 use std::fmt;
@@ -10,6 +10,7 @@ use std::hash::{Hash as _, Hasher};
 use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 
+use host_symbols::SymbolTable;
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -18,11 +19,12 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// The first bytes of every artefact. Another layout gets another word.
-const MAGIC: &[u8; 9] = b"hostcode2";
+const MAGIC: &[u8; 9] = b"hostcode3";
 
 const KEY: usize = MAGIC.len();
 const LENGTH: usize = KEY + 32;
-const CODE: usize = LENGTH + 8;
+const SYMBOLS_LENGTH: usize = LENGTH + 8;
+const CODE: usize = SYMBOLS_LENGTH + 8;
 const CHECKSUM: usize = 32;
 
 /// The inputs that code was made from: the bytes of the component, all settings of the compiler with
@@ -41,6 +43,7 @@ impl ArtefactKey {
         hash.update([0]);
         hash.update(host_unshim::VERSION.to_le_bytes());
         hash.update(host_prefault::VERSION.to_le_bytes());
+        hash.update(host_symbols::VERSION.to_le_bytes());
         hash.update(component);
         let mut settings = Collect(hash);
         engine.precompile_compatibility_hash().hash(&mut settings);
@@ -82,22 +85,29 @@ pub enum Damaged {
     Checksum,
 }
 
-/// Compiled code with our checksum, which has been checked, in memory that only we can change.
+/// Compiled code and its symbols with our checksum, which has been checked, in memory that only we can change.
 ///
 /// Comes only from a child of ours or from a directory of ours.
-pub struct Artefact(Vec<u8>);
+pub struct Artefact {
+    bytes: Vec<u8>,
+    /// Where the code ends and the symbols begin.
+    code_end: usize,
+}
 
 impl Artefact {
-    /// Adds key and checksum to code that the compiler has just made.
-    pub(crate) fn seal(key: &ArtefactKey, code: &[u8]) -> Self {
-        let mut bytes = Vec::with_capacity(CODE + code.len() + CHECKSUM);
+    /// Adds key and checksum to code that the compiler has just made, and to the bytes of its
+    /// [`SymbolTable`].
+    pub(crate) fn seal(key: &ArtefactKey, code: &[u8], symbols: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(CODE + code.len() + symbols.len() + CHECKSUM);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&key.0);
         bytes.extend_from_slice(&(code.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&(symbols.len() as u64).to_le_bytes());
         bytes.extend_from_slice(code);
+        bytes.extend_from_slice(symbols);
         let checksum = blake3::hash(&bytes);
         bytes.extend_from_slice(checksum.as_bytes());
-        Self(bytes)
+        Self { bytes, code_end: CODE + code.len() }
     }
 
     /// Checks bytes from a child or a file of ours.
@@ -106,31 +116,41 @@ impl Artefact {
         if head[..KEY] != *MAGIC || head[KEY..LENGTH] != key.0 {
             return Err(Damaged::Other);
         }
-        let length: [u8; 8] = head[LENGTH..].try_into().map_err(|_| Damaged::Length)?;
-        let end = usize::try_from(u64::from_le_bytes(length))
-            .ok()
-            .and_then(|length| length.checked_add(CODE))
+        let length = |at: usize| {
+            let length: [u8; 8] = head.get(at..at + 8)?.try_into().ok()?;
+            usize::try_from(u64::from_le_bytes(length)).ok()
+        };
+        let code_end = length(LENGTH).and_then(|length| length.checked_add(CODE));
+        let code_end = code_end.ok_or(Damaged::Length)?;
+        let end = length(SYMBOLS_LENGTH)
+            .and_then(|length| length.checked_add(code_end))
             .filter(|end| end.checked_add(CHECKSUM) == Some(bytes.len()))
             .ok_or(Damaged::Length)?;
         let (covered, checksum) = bytes.split_at(end);
         if blake3::hash(covered).as_bytes()[..] != *checksum {
             return Err(Damaged::Checksum);
         }
-        Ok(Self(bytes))
+        Ok(Self { bytes, code_end })
     }
 
     /// All of its bytes, as they are stored.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 
     pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.0
+        self.bytes
     }
 
     fn code(&self) -> &[u8] {
-        &self.0[CODE..self.0.len() - CHECKSUM]
+        &self.bytes[CODE..self.code_end]
+    }
+
+    /// The functions, files and lines of its code: a copy, empty where the component says nothing of them.
+    #[must_use]
+    pub fn symbols(&self) -> SymbolTable {
+        SymbolTable::new(self.bytes[self.code_end..self.bytes.len() - CHECKSUM].to_vec())
     }
 
     /// Loads it as a component. The code goes into memory of its own, so a later change of the file cannot
@@ -181,7 +201,7 @@ fn path_of(file: &File) -> String {
 
 impl fmt::Debug for Artefact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Artefact").field("bytes", &self.0.len()).finish()
+        f.debug_struct("Artefact").field("bytes", &self.bytes.len()).finish()
     }
 }
 
@@ -192,7 +212,7 @@ mod tests {
     const KEY_A: ArtefactKey = ArtefactKey([1; 32]);
 
     fn sealed() -> Vec<u8> {
-        Artefact::seal(&KEY_A, b"code of a guest").0
+        Artefact::seal(&KEY_A, b"code of a guest", b"symbols").bytes
     }
 
     /// One flipped bit in an entry of the first cache: of 40 starts 6 were refused for ever and 4 crashed,
@@ -205,7 +225,8 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert!(Artefact::check(&KEY_A, bytes).is_err(), "bit {bit}");
         }
-        assert_eq!(Artefact::check(&KEY_A, whole).unwrap().code(), b"code of a guest");
+        let artefact = Artefact::check(&KEY_A, whole).unwrap();
+        assert_eq!((artefact.code(), artefact.symbols().bytes()), (&b"code of a guest"[..], 7));
     }
 
     #[test]
@@ -219,8 +240,12 @@ mod tests {
             assert_eq!(Artefact::check(&KEY_A, more).unwrap_err(), Damaged::Length);
         }
         let mut huge = whole;
-        huge[LENGTH..CODE].copy_from_slice(&u64::MAX.to_le_bytes());
-        assert_eq!(Artefact::check(&KEY_A, huge).unwrap_err(), Damaged::Length);
+        for length in [LENGTH, SYMBOLS_LENGTH] {
+            let was = huge.clone();
+            huge[length..length + 8].copy_from_slice(&u64::MAX.to_le_bytes());
+            assert_eq!(Artefact::check(&KEY_A, huge).unwrap_err(), Damaged::Length);
+            huge = was;
+        }
     }
 
     #[test]
@@ -255,7 +280,7 @@ mod tests {
     fn code_is_mapped_from_a_sealed_file() {
         let engine = Engine::new(&crate::settings(false)).unwrap();
         let code = engine.precompile_component(&wat::parse_str("(component)").unwrap()).unwrap();
-        let component = Artefact::seal(&KEY_A, &code).load(&engine).unwrap();
+        let component = Artefact::seal(&KEY_A, &code, &[]).load(&engine).unwrap();
         let begins = format!("{:x}-", component.image_range().start.addr());
         let maps = fs::read_to_string("/proc/self/maps").unwrap();
         let mapped = maps.lines().find(|line| line.starts_with(&begins)).unwrap();
@@ -268,7 +293,7 @@ mod tests {
         let component = wat::parse_str("(component)").unwrap();
         let key = ArtefactKey::new(&engine, &crate::component_digest(&component));
         let code = engine.precompile_component(&component).unwrap();
-        let artefact = Artefact::check(&key, Artefact::seal(&key, &code).0).unwrap();
+        let artefact = Artefact::check(&key, Artefact::seal(&key, &code, &[]).bytes).unwrap();
         assert!(artefact.load(&engine).is_ok());
         let other = Engine::new(&crate::settings(true)).unwrap();
         assert!(artefact.load(&other).is_err(), "wasmtime compares the settings");

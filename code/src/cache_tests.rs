@@ -28,9 +28,9 @@ fn only_stored_entries_are_found() {
     let folder = CacheFolder::new();
     let cache = ArtefactCache::open(&folder.path).unwrap();
     assert!(cache.get(&key(1)).is_none());
-    cache.put(&key(1), &Artefact::seal(&key(1), b"one"));
+    cache.put(&key(1), &Artefact::seal(&key(1), b"one", &[]));
     let found = ArtefactCache::open(&folder.path).unwrap().get(&key(1)).unwrap();
-    assert_eq!(found.bytes(), Artefact::seal(&key(1), b"one").bytes());
+    assert_eq!(found.bytes(), Artefact::seal(&key(1), b"one", &[]).bytes());
     assert!(cache.get(&key(2)).is_none());
     // An entry under another key's name is a miss.
     let path = |byte| folder.path.join(entry(&key(byte)));
@@ -43,7 +43,7 @@ fn only_stored_entries_are_found() {
 fn the_least_recently_used_entries_are_removed_and_foreign_files_stay() {
     let folder = CacheFolder::new();
     let mut cache = ArtefactCache::open(&folder.path).unwrap();
-    let artefact = |byte| Artefact::seal(&key(byte), &[byte; 1_000]);
+    let artefact = |byte| Artefact::seal(&key(byte), &[byte; 1_000], &[]);
     cache.largest = 3 * artefact(0).bytes().len() as u64;
     let aged = |byte, hours: u64| {
         let file = File::options().write(true).open(folder.path.join(entry(&key(byte)))).unwrap();
@@ -81,7 +81,7 @@ fn the_least_recently_used_entries_are_removed_and_foreign_files_stay() {
 #[test]
 fn an_entry_that_cannot_be_held_is_not_read() {
     let folder = CacheFolder::new();
-    let artefact = Artefact::seal(&key(1), &[1; 1_000]);
+    let artefact = Artefact::seal(&key(1), &[1; 1_000], &[]);
     let size = artefact.bytes().len() as u64;
     let open = |most: u64| ArtefactCache::open(&folder.path).unwrap().holding(most);
     open(size).put(&key(1), &artefact);
@@ -94,7 +94,7 @@ fn an_entry_that_cannot_be_held_is_not_read() {
 fn old_entries_are_removed_only_if_the_new_one_then_fits() {
     let folder = CacheFolder::new();
     let cache = ArtefactCache::open(&folder.path).unwrap();
-    let artefact = Artefact::seal(&key(0), &[0; 1_000]);
+    let artefact = Artefact::seal(&key(0), &[0; 1_000], &[]);
     let size = artefact.bytes().len() as u64;
     for byte in 1..=3 {
         cache.put(&key(byte), &artefact);
@@ -118,7 +118,7 @@ fn a_directory_that_was_removed_is_made_again() {
     for byte in 1..=2 {
         fs::remove_dir_all(&folder.path).unwrap();
         assert!(cache.get(&key(byte)).is_none());
-        cache.put(&key(byte), &Artefact::seal(&key(byte), b"code"));
+        cache.put(&key(byte), &Artefact::seal(&key(byte), b"code", &[]));
         assert!(cache.get(&key(byte)).is_some());
         assert_eq!(fs::metadata(&folder.path).unwrap().permissions().mode() & 0o777, 0o700);
     }
@@ -126,7 +126,7 @@ fn a_directory_that_was_removed_is_made_again() {
     fs::remove_dir_all(&folder.path).unwrap();
     fs::create_dir(&folder.path).unwrap();
     fs::set_permissions(&folder.path, fs::Permissions::from_mode(0o777)).unwrap();
-    cache.put(&key(3), &Artefact::seal(&key(3), b"code"));
+    cache.put(&key(3), &Artefact::seal(&key(3), b"code", &[]));
     assert_eq!(fs::read_dir(&folder.path).unwrap().count(), 0);
 }
 
@@ -139,7 +139,7 @@ fn a_writer_that_finds_a_name_taken_takes_another() {
     let cache = ArtefactCache::open(&folder.path).unwrap();
     let (taken, mut first) = cache.create_new(&cache.directory().clone()).unwrap();
     let second = ArtefactCache::open(&folder.path).unwrap();
-    second.put(&key(1), &Artefact::seal(&key(1), b"second"));
+    second.put(&key(1), &Artefact::seal(&key(1), b"second", &[]));
     assert!(second.get(&key(1)).is_some());
     first.write_all(b"first").unwrap();
     assert_eq!(fs::read(folder.path.join(taken)).unwrap(), b"first");
@@ -151,7 +151,7 @@ fn hosts_that_write_the_same_entry_at_once_leave_a_whole_one() {
     let write = || {
         let cache = ArtefactCache::open(&folder.path).unwrap();
         for _ in 0..50 {
-            cache.put(&key(1), &Artefact::seal(&key(1), &[7; 100_000]));
+            cache.put(&key(1), &Artefact::seal(&key(1), &[7; 100_000], &[]));
             assert!(cache.get(&key(1)).is_some());
         }
     };

@@ -9,6 +9,8 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 
+use host_symbols::CopiedFunctions;
+use host_unshim::{CopiedAllocator, Unshimmed};
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal,
@@ -132,19 +134,31 @@ fn binary(text: &[u8]) -> Result<Vec<u8>, ChildFailure> {
 fn code(component: Vec<u8>, concurrency: bool) -> Result<Vec<u8>, ChildFailure> {
     let engine = Engine::new(&settings(concurrency))?;
     let key = ArtefactKey::new(&engine, &component_digest(&component));
-    let code = compile(&engine, &component)?;
+    let (code, symbols) = compile(&engine, &component)?;
     drop(component);
-    Ok(Artefact::seal(&key, &code).into_bytes())
+    Ok(Artefact::seal(&key, &code, &symbols).into_bytes())
 }
 
 /// Compiles the component without its shim, where it has one (docs/adr/0033), and with a module that writes to pages
 /// of its memory, where that is large (docs/adr/0039). If that does not compile, the component as it is says why, or
-/// does.
-fn compile(engine: &Engine, component: &[u8]) -> wasmtime::Result<Vec<u8>> {
-    let unshimmed = host_unshim::unshim(component).ok();
+/// does. Beside the code its symbols (docs/adr/0044).
+fn compile(engine: &Engine, component: &[u8]) -> wasmtime::Result<(Vec<u8>, Vec<u8>)> {
+    let (unshimmed, copies) = match host_unshim::unshim(component) {
+        Ok(Unshimmed { bytes, allocator }) => (Some(bytes), Some(copied(allocator))),
+        Err(_) => (None, None),
+    };
     let prefaulted = host_prefault::prefault(unshimmed.as_deref().unwrap_or(component));
-    let code = prefaulted.or(unshimmed).and_then(|it| engine.precompile_component(&it).ok());
-    code.map_or_else(|| engine.precompile_component(component), Ok)
+    if let Some(rewritten) = prefaulted.or(unshimmed)
+        && let Ok(code) = engine.precompile_component(&rewritten)
+    {
+        return Ok((code, host_symbols::extract(component, &rewritten, copies.as_ref())));
+    }
+    let code = engine.precompile_component(component)?;
+    Ok((code, host_symbols::extract(component, component, None)))
+}
+
+fn copied(CopiedAllocator { base, main, functions }: CopiedAllocator) -> CopiedFunctions {
+    CopiedFunctions { to: base, from: main, functions }
 }
 
 /// Takes only idle cores (sched(7), `SCHED_IDLE`): any other thread that wakes up gets the core at once. With

@@ -1,7 +1,12 @@
 //! The settings of the compiler, which the compiling child and the running process share.
 
 use sha2::{Digest as _, Sha256};
-use wasmtime::Config;
+use std::num::NonZeroUsize;
+
+use wasmtime::{Config, WasmBacktraceDetails};
+
+/// Frames of a backtrace: a panic of Rust has eight of its own, and what recurses is told by fewer.
+const FRAMES: Option<NonZeroUsize> = NonZeroUsize::new(64);
 
 /// The settings of the compiler, for any pool. `concurrency` is for guests that use component-model async.
 #[must_use]
@@ -18,7 +23,12 @@ pub fn settings(concurrency: bool) -> Config {
         .wasm_threads(false)
         .wasm_memory64(false)
         .wasm_multi_memory(false)
-        .native_unwind_info(false);
+        .native_unwind_info(false)
+        // Lines come from our own table, which the compiling child makes (docs/adr/0044): wasmtime would copy the DWARF
+        // into each process, and read it anew for each frame of each trap. Unset, a variable of the environment decides,
+        // and that of the child is empty.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_backtrace_max_frames(FRAMES);
     config
 }
 

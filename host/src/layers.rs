@@ -124,6 +124,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("keyvalue", &["wasmtime", "host-net", "host-lifecycle", "host-code", "host-outgoing"]),
     ("code", &["hyper", "host-net", "host-lifecycle", "host-manifest", "host-outgoing"]),
     ("shards", &["hyper", "http", "tokio", "wasmtime", "host-"]),
+    ("symbols", &["hyper", "http", "tokio", "wasmtime", "host-"]),
     ("system", &["hyper", "http", "wasmtime", "host-"]),
 ];
 

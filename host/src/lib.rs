@@ -20,6 +20,7 @@ pub mod exit;
 pub mod http;
 mod lint;
 pub mod log;
+mod log_fields;
 pub mod outlet;
 mod output;
 mod progress;

@@ -41,6 +41,7 @@ pub fn start(filter: EnvFilter) -> io::Result<Log> {
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(move || line.clone())
+        .fmt_fields(crate::log_fields::Fields)
         .init();
     Ok(Log(queue))
 }

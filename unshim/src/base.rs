@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use wasm_encoder::reencode::{Error, Reencode, utils};
 use wasm_encoder::{
     CodeSection, DataSection, ExportKind, ExportSection, Function, FunctionSection, GlobalSection,
-    GlobalType, Instruction, MemorySection, Module, TypeSection,
+    GlobalType, Instruction, MemorySection, Module, NameMap, NameSection, TypeSection,
 };
 use wasmparser::{ExternalKind, Operator};
 
@@ -31,6 +31,8 @@ pub(crate) fn global_name(was: u32) -> String {
 pub(crate) struct Base {
     pub(crate) bytes: Vec<u8>,
     pub(crate) shared: Vec<SharedGlobal>,
+    /// For each of its functions the one of the guest, without imports.
+    pub(crate) functions: Vec<u32>,
 }
 
 /// A global of the guest that has moved to the base, because functions of both set it.
@@ -89,8 +91,27 @@ impl Base {
         }
         module.section(&types).section(&functions).section(&memories).section(&globals);
         module.section(&exports).section(&code).section(&data);
-        Ok(Self { bytes: module.finish(), shared })
+        let named = |(now, was)| Some((now, *main.names.get(was)?));
+        let names = (0..).zip(&copy.functions.order).filter_map(named);
+        module.section(&name_section(main.name, names));
+        let functions = copy.functions.order.iter().filter_map(|was| was.checked_sub(main.imports));
+        Ok(Self { bytes: module.finish(), shared, functions: functions.collect() })
     }
+}
+
+/// The names of a module and its functions, in the order of their indices: a backtrace shows them.
+pub(crate) fn name_section<'a>(
+    module: Option<&str>,
+    functions: impl Iterator<Item = (u32, &'a str)>,
+) -> NameSection {
+    let mut map = NameMap::new();
+    functions.for_each(|(index, name)| map.append(index, name));
+    let mut names = NameSection::new();
+    if let Some(module) = module {
+        names.module(module);
+    }
+    names.functions(&map);
+    names
 }
 
 /// The globals that the copied functions use. Those that never change are there twice.

@@ -35,26 +35,48 @@ use roles::Roles;
 pub use unchanged::Unchanged;
 
 /// Counts up when the output for the same component changes. Compiled code is kept under it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// A component without its shim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unshimmed {
+    /// The component.
+    pub bytes: Vec<u8>,
+    /// Its functions that are there twice.
+    pub allocator: CopiedAllocator,
+}
+
+/// The functions of the guest's allocator, which are in the base too. Modules are counted at the top level of the
+/// component, before and after alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopiedAllocator {
+    /// The base.
+    pub base: usize,
+    /// The guest.
+    pub main: usize,
+    /// For each function of the base the one of the guest, without imports.
+    pub functions: Vec<u32>,
+}
 
 /// The component without its shim. The bytes need not be trusted. The compiler has to validate the result as it would
 /// have validated them, because it may know fewer features.
 ///
 /// # Errors
 /// Why the component is to be used as it is. That is no fault of it.
-pub fn unshim(component: &[u8]) -> Result<Vec<u8>, Unchanged> {
+pub fn unshim(component: &[u8]) -> Result<Unshimmed, Unchanged> {
     let outline = ComponentOutline::read(component)?;
     let roles = Roles::find(&outline)?;
     let main = main_module::MainModule::read(outline.modules[roles.main_module])?;
     let base = base::Base::of(&main, &roles)?;
     let rest = rest::without_base(&main, &base, &roles)?;
-    let unshimmed = emit::component(&outline, &roles, &base.bytes, &rest);
+    let bytes = emit::component(&outline, &roles, &base.bytes, &rest);
     // What is left out must not hide a fault. Of what is left, the types may not fit where they met at run time only:
     // a call through the shim that always trapped.
     validate(component)?;
-    validate(&unshimmed)
-        .map_err(|_| Unchanged("a function of its shim calls one of another type"))?;
-    Ok(unshimmed)
+    validate(&bytes).map_err(|_| Unchanged("a function of its shim calls one of another type"))?;
+    let (base_module, main) = (roles.shim_module, roles.main_module);
+    let allocator = CopiedAllocator { base: base_module, main, functions: base.functions };
+    Ok(Unshimmed { bytes, allocator })
 }
 
 fn validate(component: &[u8]) -> Result<(), Unchanged> {

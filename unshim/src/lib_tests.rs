@@ -85,7 +85,7 @@ fn shape(component: &[u8]) -> (usize, Vec<Vec<String>>) {
 fn a_guest_gets_its_memory_and_its_host_functions_from_outside() {
     let before = binary(GUEST);
     assert_eq!(shape(&before).0, 3);
-    let after = unshim(&before).unwrap();
+    let after = unshim(&before).unwrap().bytes;
     validate(&after).unwrap();
     let (instances, modules) = shape(&after);
     assert_eq!(instances, 2);
@@ -101,7 +101,11 @@ fn a_guest_gets_its_memory_and_its_host_functions_from_outside() {
         "host:unshim/base host:unshim/global-1",
     ];
     assert_eq!(main[..], imports.map(String::from)[..]);
-    assert_eq!(unshim(&before).unwrap(), after, "code is kept under the digest of the component");
+    assert_eq!(
+        unshim(&before).unwrap().bytes,
+        after,
+        "code is kept under the digest of the component"
+    );
     assert_eq!(unshim(&after), Err(Unchanged("its core instances are not shim, guest and fixup")));
 }
 
@@ -203,7 +207,7 @@ fn a_component_that_is_not_valid_stays_so() {
 fn damaged_components_are_valid_or_left_as_they_are() {
     let whole = binary(GUEST);
     for length in 0..whole.len() {
-        if let Ok(after) = unshim(&whole[..length]) {
+        if let Ok(Unshimmed { bytes: after, .. }) = unshim(&whole[..length]) {
             validate(&after).unwrap();
         }
     }
@@ -212,11 +216,33 @@ fn damaged_components_are_valid_or_left_as_they_are() {
         for bit in 0..8 {
             let mut bytes = whole.clone();
             bytes[place] ^= 1 << bit;
-            if let Ok(after) = unshim(&bytes) {
+            if let Ok(Unshimmed { bytes: after, .. }) = unshim(&bytes) {
                 validate(&after).unwrap();
                 taken += 1;
             }
         }
     }
     assert!(taken > 0, "other names and constants make other components");
+}
+
+/// Traps in the allocator named no function, and a guest with names of its data was left with its shim.
+#[test]
+fn functions_keep_their_names() {
+    let unshimmed = unshim(&binary(&GUEST.replacen("(data (", "(data $text (", 1))).unwrap();
+    let CopiedAllocator { base, main, functions } = &unshimmed.allocator;
+    assert_eq!((*base, *main, &functions[..]), (0, 1, &[0, 1][..]));
+    let modules = ComponentOutline::read(&unshimmed.bytes).unwrap().modules;
+    for (module, functions) in [
+        (*base, &[(0, "realloc"), (1, "bump")][..]),
+        (*main, &[(0, "log"), (1, "name"), (2, "old"), (3, "realloc"), (4, "bump")]),
+    ] {
+        let (mut name, mut names) = (None, std::collections::BTreeMap::new());
+        for payload in Parser::new(0).parse_all(modules[module]) {
+            if let Payload::CustomSection(section) = payload.unwrap() {
+                main_module::read_names(&section, &mut name, &mut names).unwrap();
+            }
+        }
+        assert_eq!(name, Some("main"));
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), functions);
+    }
 }

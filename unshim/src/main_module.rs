@@ -1,10 +1,10 @@
 //! The guest's own module: what stands in it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use wasmparser::{
-    ConstExpr, Data, DataKind, ExternalKind, FunctionBody, Global, MemoryType, Parser, Payload,
-    TypeRef, TypeSectionReader,
+    BinaryReaderError, ConstExpr, CustomSectionReader, Data, DataKind, ExternalKind, FunctionBody,
+    Global, KnownCustom, MemoryType, Name, Parser, Payload, TypeRef, TypeSectionReader,
 };
 
 use crate::unchanged::Unchanged;
@@ -22,13 +22,16 @@ pub(crate) struct MainModule<'a> {
     pub(crate) globals: Vec<Global<'a>>,
     pub(crate) exports: HashMap<&'a str, (ExternalKind, u32)>,
     pub(crate) data: Vec<Data<'a>>,
+    /// Its name, and those of its functions with imports, as far as it says and that can be read.
+    pub(crate) name: Option<&'a str>,
+    pub(crate) names: BTreeMap<u32, &'a str>,
 }
 
 impl<'a> MainModule<'a> {
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, Unchanged> {
         let (mut types, mut memory, mut imports) = (None, None, 0);
         let (mut functions, mut bodies, mut globals, mut data) = (vec![], vec![], vec![], vec![]);
-        let mut exports = HashMap::new();
+        let (mut exports, mut name, mut names) = (HashMap::new(), None, BTreeMap::new());
         for payload in Parser::new(0).parse_all(bytes) {
             match payload? {
                 Payload::TypeSection(section) => types = Some(section),
@@ -65,13 +68,51 @@ impl<'a> MainModule<'a> {
                 Payload::DataSection(section) => {
                     data = section.into_iter().collect::<Result<_, _>>()?;
                 }
+                Payload::CustomSection(section) => {
+                    // Damaged names are no names.
+                    read_names(&section, &mut name, &mut names).ok();
+                }
                 _ => {}
             }
         }
         let types = types.ok_or(Unchanged("the guest has no functions"))?;
         let memory = memory.ok_or(Unchanged("the guest has no memory"))?;
-        Ok(Self { bytes, types, imports, functions, bodies, memory, globals, exports, data })
+        Ok(Self {
+            bytes,
+            types,
+            imports,
+            functions,
+            bodies,
+            memory,
+            globals,
+            exports,
+            data,
+            name,
+            names,
+        })
     }
+}
+
+/// Reads the names of a module and its functions, if this section has them.
+pub(crate) fn read_names<'a>(
+    section: &CustomSectionReader<'a>,
+    module: &mut Option<&'a str>,
+    functions: &mut BTreeMap<u32, &'a str>,
+) -> Result<(), BinaryReaderError> {
+    let KnownCustom::Name(names) = section.as_known() else { return Ok(()) };
+    for part in names {
+        match part? {
+            Name::Module { name, .. } => *module = Some(name),
+            Name::Function(names) => {
+                for naming in names {
+                    let naming = naming?;
+                    functions.insert(naming.index, naming.name);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Whether the expression is one constant, which needs nothing of the module that it stands in.

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{EntityType, GlobalSection, ImportSection, MemorySection, Module};
-use wasmparser::Parser;
+use wasmparser::{KnownCustom, Parser};
 
-use crate::base::{Base, MEMORY, global_name};
+use crate::base::{Base, MEMORY, global_name, name_section};
 use crate::main_module::MainModule;
 use crate::roles::{BASE, LOWERED, Roles};
 use crate::unchanged::Unchanged;
@@ -54,6 +54,21 @@ impl Reencode for Rest<'_, '_> {
 
     fn data_count(&mut self, _: u32) -> Result<u32, Error<Unchanged>> {
         Ok(0)
+    }
+
+    /// Names of functions stay as they are. Others would be of items that have moved, and so would DWARF.
+    fn parse_custom_section(
+        &mut self,
+        module: &mut Module,
+        section: wasmparser::CustomSectionReader<'_>,
+    ) -> Result<(), Error<Unchanged>> {
+        if let KnownCustom::Name(_) = section.as_known() {
+            let all = self.main.names.iter().map(|(index, name)| (*index, *name));
+            module.section(&name_section(self.main.name, all));
+        } else if !section.name().starts_with(".debug_") {
+            module.section(&self.custom_section(section)?);
+        }
+        Ok(())
     }
 
     fn parse_data_section(

@@ -49,8 +49,8 @@ pub(super) fn outcome(done: SwapOutcome) -> ChangeOutcome {
             restart: done.restart,
             took_ms: millis(done.took),
         },
-        SwapOutcome::Rejected(Rejected { step, why, .. }) => {
-            ChangeOutcome::Rejected { step: step.name().into(), why }
+        SwapOutcome::Rejected(Rejected { step, why, stack, .. }) => {
+            ChangeOutcome::Rejected { step: step.name().into(), why, stack }
         }
     }
 }

@@ -90,7 +90,7 @@ impl Admin {
 
     /// Has a change carried out. It goes on if the client leaves.
     fn ask(&self, command: SwapCommand) -> CommandFuture {
-        let rejected = |why| ChangeOutcome::Rejected { step: "ask".into(), why };
+        let rejected = ChangeOutcome::refused;
         let Some(serving) = self.serving() else {
             return Box::pin(ready(rejected(NotNow::Starting.to_string())));
         };
@@ -171,7 +171,7 @@ impl Host for Admin {
     ) -> CommandFuture {
         match convert::canary_choice(canary) {
             Ok(canary) => self.ask(SwapCommand::Swap(component, path, canary)),
-            Err(why) => Box::pin(ready(ChangeOutcome::Rejected { step: "ask".into(), why })),
+            Err(why) => Box::pin(ready(ChangeOutcome::refused(why))),
         }
     }
 

@@ -62,6 +62,9 @@ struct Place {
 struct Refused {
     step: &'static str,
     why: String,
+    /// The functions that were running, if it trapped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stack: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,10 +110,10 @@ impl CheckedComponent {
             source: component.source.display().to_string(),
             place: place.map(|(file, line)| Place { file: file.display().to_string(), line }),
             ok: outcome.is_ok(),
-            refused: outcome.err().map(|Rejected { step, why, .. }| {
+            refused: outcome.err().map(|Rejected { step, why, stack, .. }| {
                 let why =
                     why.strip_prefix(&format!("component {}: ", component.name)).unwrap_or(&why);
-                Refused { step: step.name(), why: why.to_owned() }
+                Refused { step: step.name(), why: why.to_owned(), stack }
             }),
             missing: found.missing,
             http: kind.map(|kind| match kind {
@@ -172,13 +175,18 @@ impl CheckedComponent {
         text
     }
 
-    /// `host.toml:7: component shop: …`, if it would not serve.
+    /// `host.toml:7: component shop: …`, if it would not serve, and below it where it trapped.
     fn refusal(&self) -> Option<String> {
-        let Refused { why, .. } = self.refused.as_ref()?;
-        Some(match &self.place {
+        let Refused { why, stack, .. } = self.refused.as_ref()?;
+        let mut text = match &self.place {
             None => why.clone(),
             Some(Place { file, line }) => format!("{file}:{line}: component {}: {why}", self.name),
-        })
+        };
+        for line in stack {
+            text += "\n    ";
+            text += line;
+        }
+        Some(text)
     }
 }
 

@@ -169,7 +169,8 @@ impl Generation {
         let Blueprint { code, .. } = &*self.blueprint;
         // No exchange waits for it, so it has a deadline of its own.
         let limit = self.blueprint.limits().response_head;
-        let instance = host_clock::timeout(limit, code.pre.instantiate_async(&mut store)).await??;
+        let instance = host_clock::timeout(limit, code.pre.instantiate_async(&mut store)).await?;
+        let instance = instance.map_err(|why| store.data().explain(why))?;
         match &code.entry {
             Entry::P2(indices) => indices.load(&mut store, &instance).map(drop),
             Entry::P3(indices) => indices.load(&mut store, &instance).map(drop),

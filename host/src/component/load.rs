@@ -10,6 +10,7 @@ use std::time::Duration;
 use host_code::{ArtefactKey, Urgency};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::code::code_loader::{CacheLookup, CodeError, CodeLoader, LoaderConfig, SurveyedSource};
 use super::code::load_error::FileSizeLimit;
@@ -297,6 +298,21 @@ impl Loader {
     /// # Errors
     /// See [`Rejected`].
     pub async fn prove(&self, blueprint: Arc<Blueprint>) -> Result<Generation, Rejected> {
+        let name = blueprint.name.clone();
+        self.try_out(blueprint).await.inspect_err(|why| {
+            if !why.stack.is_empty() {
+                let (step, stack) = (why.step.name(), why.stack.join("\n"));
+                warn!(
+                    component = &*name,
+                    step,
+                    exception.stacktrace = stack,
+                    "guest trapped in its trial"
+                );
+            }
+        })
+    }
+
+    async fn try_out(&self, blueprint: Arc<Blueprint>) -> Result<Generation, Rejected> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let generation = Generation::new(number, blueprint);
         let path = generation.path().display();
@@ -305,18 +321,20 @@ impl Loader {
             let wants = is_shortage(&why);
             let why = GuestFailure::from_error(&why);
             let passing = wants || matches!(why, GuestFailure::NoMemory | GuestFailure::PoolFull);
+            let stack = why.stacktrace();
             let why = format!("{path} does not start: {why}");
-            Rejected { passing, ..Rejected::at(Step::Instantiate, why) }
+            Rejected { passing, ..Rejected::at(Step::Instantiate, why) }.with_stack(stack)
         })?;
         begin(Step::OnStart);
-        trial
-            .run_hooks()
-            .await
-            .map_err(|why| Rejected::at(Step::OnStart, format!("{path} does not start: {why}")))?;
+        trial.run_hooks().await.map_err(|why| {
+            Rejected::at(Step::OnStart, format!("{path} does not start: {why}"))
+                .with_stack(why.stacktrace())
+        })?;
         for smoke in &generation.blueprint().settings.smoke {
             begin(Step::Smoke);
             smoke.run(|request| generation.start_alone(request)).await.map_err(|why| {
                 Rejected::at(Step::Smoke, format!("{path} fails the smoke request {smoke}: {why}"))
+                    .with_stack(why.stacktrace())
             })?;
         }
         Ok(generation)

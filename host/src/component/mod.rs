@@ -51,7 +51,7 @@ pub use run::settings::Settings;
 pub use run::smoke::Smoke;
 pub use sandbox::cpu_scheduler::{ComponentShare, CpuScheduler};
 pub use sandbox::grants::Grants;
-pub use sandbox::guest_failure::GuestFailure;
+pub use sandbox::guest_failure::{GuestFailure, GuestTrap};
 pub use sandbox::hops::Hops;
 pub use sandbox::memory_budget::MemoryBudget;
 pub use sandbox::next_handler::{NEXT_HOST, NextHandler, Passing};

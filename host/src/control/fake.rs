@@ -96,7 +96,11 @@ impl Host for Fake {
                 return ChangeOutcome::Canary { component, from: 1, to: 2, took_ms: 3 };
             }
             if path == *"/bad" {
-                return ChangeOutcome::Rejected { step: "load".into(), why: "it is bad".into() };
+                return ChangeOutcome::Rejected {
+                    step: "load".into(),
+                    why: "it is bad".into(),
+                    stack: Vec::new(),
+                };
             }
             ChangeOutcome::Swapped { from: 1, to: 2, took_ms: 3 }
         })
@@ -109,9 +113,7 @@ impl Host for Fake {
 
     fn promote(&self, _component: Option<String>) -> CommandFuture {
         self.note("promote");
-        Box::pin(async {
-            ChangeOutcome::Rejected { step: "ask".into(), why: "there is no canary".into() }
-        })
+        Box::pin(async { ChangeOutcome::refused("there is no canary".into()) })
     }
 
     fn abort(&self, _component: Option<String>) -> CommandFuture {

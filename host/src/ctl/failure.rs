@@ -38,8 +38,14 @@ impl CtlError {
 
 /// The reason in an answer that is a refusal.
 pub(super) fn refusal_text(status: StatusCode, body: &[u8]) -> String {
-    if let Ok(ChangeOutcome::Rejected { step, why }) = serde_json::from_slice(body) {
-        return format!("rejected ({step}): {why}");
+    if let Ok(ChangeOutcome::Rejected { step, why, stack }) = serde_json::from_slice(body) {
+        let rejected = format!("rejected ({step}): {why}");
+        if stack.is_empty() {
+            return rejected;
+        }
+        let stack: String = stack.iter().map(|line| format!("    {line}\n")).collect();
+        // The last line says what became of it, with or without a stack.
+        return format!("the new version trapped at\n{stack}host ctl: {rejected}");
     }
     serde_json::from_slice::<CommandError>(body)
         .map_or_else(|_| format!("the host answered {status}"), |refusal| refusal.error)

@@ -254,7 +254,7 @@ pub(super) fn outcome(outcome: &ChangeOutcome) -> String {
                 restart.iter().map(|part| format!("needs a restart: {part}\n")).collect();
             done + &left + &restart
         }
-        ChangeOutcome::Rejected { step, why } => format!("rejected ({step}): {why}\n"),
+        ChangeOutcome::Rejected { step, why, .. } => format!("rejected ({step}): {why}\n"),
     }
 }
 

@@ -89,7 +89,13 @@ pub(super) fn log_failure(
         Blame::Peer | Blame::Plugin => {
             debug!(exchange, component, why = %error, ?fault, "ended with its upload");
         }
-        _ => warn!(exchange, component, why = %error, "guest failed after its answer"),
+        _ => {
+            let stack = error.stacktrace();
+            warn!(
+                exchange, component, why = %error, exception.stacktrace = stack,
+                "guest failed after its answer"
+            );
+        }
     }
 }
 

@@ -158,6 +158,15 @@ impl ExchangeError {
             (Self::BodyBroken(_) | Self::BodyTooLarge | Self::Upload(_), _) => End::Failed,
         }
     }
+
+    /// The functions that were running in the guest, where they are known: see
+    /// [`GuestFailure::stacktrace`].
+    pub(super) fn stacktrace(&self) -> Option<String> {
+        match self {
+            Self::Guest(why) => why.stacktrace(),
+            _ => None,
+        }
+    }
 }
 
 fn gateway(failure: Failure, is_plugin: bool) -> Failure {
@@ -197,6 +206,7 @@ impl fmt::Display for ExchangeError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::component::GuestTrap;
 
     /// Whose fault it is, with the status for the peers of an application and of a plugin.
     #[test]
@@ -205,7 +215,7 @@ mod tests {
         use ExchangeError::{BodyBroken, BodyTooLarge, Cut, Late, Refused, Upload};
         use UploadFault::{BrokenOff, BrokenOffByPlugin, TooLarge, TooSlow};
 
-        let trap = || ExchangeError::Guest(GuestFailure::Trapped("unreachable".into()));
+        let trap = || ExchangeError::Guest(GuestFailure::Trapped(GuestTrap::new("unreachable")));
         let cpu = || ExchangeError::Guest(GuestFailure::CpuTime(Duration::from_secs(1)));
         let silence = Late(Deadline::Silence(Duration::from_secs(1)));
         for (error, peer, awaited, whose, status, of_a_plugin) in [

@@ -314,7 +314,11 @@ impl Exchange<'_> {
         let status = failure.status().as_u16();
         match error {
             ExchangeError::Guest(why) => {
-                warn!(exchange, %request_id, component, generation, status, %why, "guest failed: {info}");
+                let stack = why.stacktrace();
+                warn!(
+                    exchange, %request_id, component, generation, status, %why, exception.stacktrace = stack,
+                    "guest failed: {info}"
+                );
             }
             ExchangeError::Upload(UploadFault::BrokenOff) => {
                 debug!(exchange, %request_id, "peer gone: {info}");

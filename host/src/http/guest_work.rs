@@ -80,7 +80,11 @@ impl GuestWork {
                 info!(exchange, %request_id, component, generation, why, "broken off: {info}");
             }
             None => {
-                warn!(exchange, %request_id, component, generation, why = %error, "answer broken off: {info}");
+                let stack = error.stacktrace();
+                warn!(
+                    exchange, %request_id, component, generation, why = %error,
+                    exception.stacktrace = stack, "answer broken off: {info}"
+                );
             }
         }
         let end = error.end(upload);

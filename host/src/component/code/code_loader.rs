@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use host_code::{Artefact, ArtefactKey, CompileBounds, CompileError, Compiler, Urgency, settings};
+use host_symbols::SymbolTable;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tracing::info;
@@ -153,8 +154,10 @@ pub(crate) enum CacheLookup<C> {
     Nothing(ArtefactKey),
 }
 
-/// Links compiled code, so that it can be instantiated. The last argument is [`Engines::kept`] of its engine.
-pub(crate) type LinkCode<C> = fn(&SurveyedSource, &Component, Option<usize>) -> wasmtime::Result<C>;
+/// Links compiled code, so that it can be instantiated. The last arguments are [`Engines::kept`] of its engine, and its
+/// symbols.
+pub(crate) type LinkCode<C> =
+    fn(&SurveyedSource, &Component, Option<usize>, SymbolTable) -> wasmtime::Result<C>;
 
 /// Gets code from the cache or a compiler. `C` is linked code, ready to be instantiated; the caller
 /// brings the function that links, because this room knows no imports.
@@ -341,7 +344,7 @@ fn link<C>(
     let unlinkable =
         |why| LoadError::Unlinkable { path: surveyed.source.path.clone(), why: chain(&why) };
     let kept = engines.kept(component.engine());
-    link(surveyed, &component, kept).map_err(|why| unlinkable(why).into())
+    link(surveyed, &component, kept, artefact.symbols()).map_err(|why| unlinkable(why).into())
 }
 
 /// Loads code into an engine whose pool fits the component: the one that fits by its survey. If code and

@@ -58,6 +58,8 @@ pub struct Rejected {
     pub step: Step,
     /// The reason, in one line.
     pub why: String,
+    /// The functions that were running, if a guest trapped: one a line, the innermost first.
+    pub stack: Vec<String>,
     /// The cause is not in the files: the same load may succeed a moment later.
     pub passing: bool,
 }
@@ -66,13 +68,20 @@ impl Rejected {
     /// A rejection at `step`. Text in `why` that comes from a file is escaped, so that it cannot control a
     /// terminal.
     pub fn at(step: Step, why: impl Into<String>) -> Self {
-        Self { step, why: escape::harmless(&why.into()), passing: false }
+        Self { step, why: escape::harmless(&why.into()), stack: Vec::new(), passing: false }
     }
 
     /// A rejection at `step` for a passing cause: the process or the machine is short of something, or
     /// another party does not answer.
     pub fn for_now(step: Step, why: impl Into<String>) -> Self {
         Self { passing: true, ..Self::at(step, why) }
+    }
+
+    /// The same rejection, with the functions that were running, one a line.
+    #[must_use]
+    pub(crate) fn with_stack(self, stack: Option<String>) -> Self {
+        let stack = stack.unwrap_or_default().lines().map(escape::harmless).collect();
+        Self { stack, ..self }
     }
 
     /// The rejection for a file that the compiler refused.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use host_manifest::ComponentLimits;
+use host_symbols::SymbolTable;
 use wasmtime::Store;
 use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
@@ -16,6 +17,7 @@ use crate::component::code::code_loader::SurveyedSource;
 use crate::component::code::source::stem;
 use crate::component::code::survey::{Kind, Survey};
 use crate::component::imports::link::linker;
+use crate::component::sandbox::backtrace::Symbols;
 use crate::component::sandbox::grants::Grants;
 use crate::component::sandbox::identity::Identity;
 use crate::component::sandbox::prefault::Prefault;
@@ -32,6 +34,8 @@ pub(crate) struct LinkedCode {
     pub(crate) pre: InstancePre<GuestState>,
     /// Bytes that its engine keeps of each slot. None where it resets without a scan.
     kept: Option<usize>,
+    /// Of the code as it is compiled.
+    symbols: Arc<SymbolTable>,
 }
 
 /// The code, limits and grants that generations of one component are made of. Held by those generations, and
@@ -57,6 +61,7 @@ impl LinkedCode {
         surveyed: &SurveyedSource,
         component: &Component,
         kept: Option<usize>,
+        symbols: SymbolTable,
     ) -> wasmtime::Result<Self> {
         let SurveyedSource { source, kind, survey, concurrency } = surveyed;
         let linker = linker(component.engine(), *concurrency)?;
@@ -67,7 +72,8 @@ impl LinkedCode {
         };
         let hooks = Hooks::find(&pre, *kind)?;
         let (digest, survey) = (source.digest.clone(), survey.clone());
-        Ok(Self { digest, survey, entry, hooks, pre, kept })
+        let symbols = Arc::new(symbols);
+        Ok(Self { digest, survey, entry, hooks, pre, kept, symbols })
     }
 }
 
@@ -121,6 +127,7 @@ impl Blueprint {
             share: settings.share.clone(),
             grants: self.grants.clone(),
             prefault: Prefault::new(self.code.kept),
+            symbols: Symbols::new(self.code.symbols.clone()),
         }
     }
 

@@ -8,7 +8,7 @@ use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
 
 use super::blueprint::{Blueprint, Entry};
-use super::instance::{Kept, Release, Running};
+use super::instance::{Head, Kept, Release, Running};
 use super::{p2, p3};
 use crate::component::sandbox::state::GuestState;
 use crate::component::sandbox::terms::Sandbox;
@@ -46,34 +46,46 @@ pub(crate) fn start(
     let release = Release::default();
     let released = release.clone();
     let guest = async move {
-        let blueprint = &*maker.blueprint;
-        let (code, limit) = (&blueprint.code, blueprint.limits().hook);
         let gone = store.data_mut().hooks().gone().on_drop();
-        let notified = store.data().identity().retirement.is_ending();
-        let instance = blueprint.start(&mut store).await?;
-        match &code.entry {
-            Entry::P2(indices) => {
-                let proxy = indices.load(&mut store, &instance)?;
-                p2::call(&mut store, &proxy, request, send).await?;
-                if code.hooks.has_end() {
-                    // The client gets its whole response before the guest runs its `on-shutdown`.
-                    released.mark_returned();
-                    released.wait().await;
-                }
-            }
-            Entry::P3(indices) => {
-                let service = indices.load(&mut store, &instance)?;
-                let beside =
-                    if notified { None } else { code.hooks.beside(&mut store, &instance)? };
-                let tell = beside.as_ref().map(|beside| (beside, limit));
-                p3::serve(&mut store, &service, tell, request, send, &released).await?;
-            }
-        }
-        code.hooks.end(&mut store, &instance, limit, notified).await;
+        serve(&maker.blueprint, &mut store, request, send, &released)
+            .await
+            .map_err(|why| store.data().explain(why))?;
         gone.defuse();
         // The store outlives the call, so that a body which the guest leaked does not look finished.
         Ok(Kept::Store { _store: store })
     };
     let running = Running::new(Box::pin(guest), head, cpu, release, Some(slot));
     if wakes_itself { running.with_noted_wakes() } else { running }
+}
+
+/// The life of the instance.
+async fn serve(
+    blueprint: &Blueprint,
+    store: &mut Store<GuestState>,
+    request: Request<WasiBody>,
+    send: oneshot::Sender<Head>,
+    released: &Release,
+) -> wasmtime::Result<()> {
+    let (code, limit) = (&blueprint.code, blueprint.limits().hook);
+    let notified = store.data().identity().retirement.is_ending();
+    let instance = blueprint.start(store).await?;
+    match &code.entry {
+        Entry::P2(indices) => {
+            let proxy = indices.load(&mut *store, &instance)?;
+            p2::call(&mut *store, &proxy, request, send).await?;
+            if code.hooks.has_end() {
+                // The client gets its whole response before the guest runs its `on-shutdown`.
+                released.mark_returned();
+                released.wait().await;
+            }
+        }
+        Entry::P3(indices) => {
+            let service = indices.load(&mut *store, &instance)?;
+            let beside = if notified { None } else { code.hooks.beside(store, &instance)? };
+            let tell = beside.as_ref().map(|beside| (beside, limit));
+            p3::serve(store, &service, tell, request, send, released).await?;
+        }
+    }
+    code.hooks.end(store, &instance, limit, notified).await;
+    Ok(())
 }

@@ -144,7 +144,11 @@ impl Hooks {
             guest.host_lifecycle_on_drain().call_on_drain(&mut *store, millis(left)).await
         })
         .await
-        .inspect_err(|why| report(store.data(), DRAIN, why))
+        .map_err(|why| {
+            let why = store.data().explain(why);
+            report(store.data(), DRAIN, &why);
+            why
+        })
     }
 
     /// Calls `on-shutdown`. A failure is only logged.
@@ -175,7 +179,7 @@ impl Hooks {
             }
         });
         if let Err(why) = done.await {
-            report(store.data(), SHUTDOWN, &why);
+            report(store.data(), SHUTDOWN, &store.data().explain(why));
         }
     }
 
@@ -239,7 +243,8 @@ async fn within<T>(
 fn report(guest: &GuestState, hook: &str, why: &wasmtime::Error) {
     let (component, generation) = (&*guest.identity().component, guest.identity().number);
     let why = GuestFailure::from_error(why);
-    warn!(component, generation, hook, %why, "guest failed in its hook");
+    let stack = why.stacktrace();
+    warn!(component, generation, hook, %why, exception.stacktrace = stack, "guest failed in its hook");
 }
 
 fn millis(left: Duration) -> u64 {

@@ -63,6 +63,16 @@ pub(crate) enum SmokeFailure {
     Request(#[from] http::Error),
 }
 
+impl SmokeFailure {
+    /// The functions that were running: see [`GuestFailure::stacktrace`].
+    pub(crate) fn stacktrace(&self) -> Option<String> {
+        match self {
+            Self::Guest(why) => why.stacktrace(),
+            Self::Status(_) | Self::Body(_) | Self::TooSlow | Self::Request(_) => None,
+        }
+    }
+}
+
 impl Smoke {
     /// Runs it on an instance that `start` makes: head, body, and the guest's work after that.
     pub(crate) async fn run(

@@ -24,7 +24,7 @@ impl Trial {
         hooks
             .start(&mut self.store, &self.instance, limit)
             .await
-            .map_err(|why| GuestFailure::from_error(&why))?;
+            .map_err(|why| GuestFailure::from_error(&self.store.data().explain(why)))?;
         hooks.end(&mut self.store, &self.instance, limit, true).await;
         Ok(())
     }

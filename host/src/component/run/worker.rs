@@ -40,6 +40,7 @@ impl Worker {
         store.data_mut().hooks().serve(Served::shared());
         let (slot, cpu) = (store.data().cpu_slot().clone(), self.blueprint.limits().cpu);
         if let Err(why) = metered(&self.state, &slot, cpu, self.serve(&mut store)).await {
+            let why = store.data().explain(why);
             // The jobs that are dropped with the store read the failure there.
             self.state.failure.set(GuestFailure::from_error(&why)).ok();
         }
@@ -95,6 +96,7 @@ impl Worker {
                     match p2::call(&mut *store, &proxy, request, head).await {
                         Ok(()) => drop(done.send(Ok(()))),
                         Err(why) => {
+                            let why = store.data().explain(why);
                             drop(done.send(Err(Lost::Failed(GuestFailure::from_error(&why)))));
                             return Err(why);
                         }
@@ -252,6 +254,7 @@ impl Calls<'_> {
                     self.resting.push(done);
                 }
                 Poll::Ready(Err(why)) => {
+                    let why = accessor.with(|mut access| access.get().explain(why));
                     let (_, done) = self.running.swap_remove(index);
                     drop(done.send(Err(Lost::Failed(GuestFailure::from_error(&why)))));
                     return Poll::Ready(Err(why));

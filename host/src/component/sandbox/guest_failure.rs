@@ -1,5 +1,7 @@
 //! Why a guest failed.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use host_clock::Elapsed;
@@ -7,13 +9,15 @@ use thiserror::Error;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
 
+use super::backtrace::Backtrace;
+
 /// Why a guest failed. The text is for the log, never for the wire.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum GuestFailure {
     /// It trapped, or the host ended it because it broke a rule.
     #[error("guest trapped: {0}")]
-    Trapped(String),
+    Trapped(Arc<GuestTrap>),
     /// It called wasi:cli/exit.
     #[error("guest called exit with status {0}")]
     Exited(i32),
@@ -53,7 +57,57 @@ pub enum GuestFailure {
     BodyLeaked,
 }
 
+/// A trap: what wasmtime says of it, and what the host knows besides. Its text is one line.
+#[derive(Debug)]
+pub struct GuestTrap {
+    why: String,
+    /// What the guest said on stderr before, if that was a panic of Rust.
+    panic: Option<String>,
+    backtrace: Option<Backtrace>,
+}
+
+impl GuestTrap {
+    /// A trap of which nothing else is known.
+    pub(crate) fn new(why: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { why: why.into(), panic: None, backtrace: None })
+    }
+}
+
+impl fmt::Display for GuestTrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.panic {
+            Some(panic) => write!(f, "{panic} ({})", self.why),
+            None => f.write_str(&self.why),
+        }
+    }
+}
+
 impl GuestFailure {
+    /// The functions that were running, one line for each, the innermost first. None where they are not known, and
+    /// where there were too many such texts of this generation just now: ask once for each line of the log.
+    #[must_use]
+    pub fn stacktrace(&self) -> Option<String> {
+        match self {
+            Self::Trapped(trap) => trap.backtrace.as_ref()?.text(),
+            _ => None,
+        }
+    }
+
+    /// The trap behind an error, with what is known besides. None if it is no trap, or known in full already.
+    pub(crate) fn trap_of(
+        why: &wasmtime::Error,
+        panic: Option<String>,
+        backtrace: Option<Backtrace>,
+    ) -> Option<Self> {
+        match Self::from_error(why) {
+            Self::Trapped(trap) if trap.backtrace.is_none() => {
+                let why = trap.why.clone();
+                Some(Self::Trapped(Arc::new(GuestTrap { why, panic, backtrace })))
+            }
+            _ => None,
+        }
+    }
+
     /// The failure behind an error of wasmtime.
     pub(crate) fn from_error(why: &wasmtime::Error) -> Self {
         if why.is::<PoolConcurrencyLimitError>() {
@@ -69,8 +123,17 @@ impl GuestFailure {
             return Self::Exited(exit.0);
         }
         if let Some(trap) = why.downcast_ref::<Trap>() {
-            return Self::Trapped(trap.to_string());
+            return Self::Trapped(GuestTrap::new(words(trap, why)));
         }
-        Self::Trapped(why.root_cause().to_string())
+        Self::Trapped(GuestTrap::new(why.root_cause().to_string()))
     }
+}
+
+/// A trap, and the address where memory was not: wasmtime adds that as another cause.
+fn words(trap: &Trap, why: &wasmtime::Error) -> String {
+    let said = trap.to_string();
+    let trap = said.strip_prefix("wasm trap: ").unwrap_or(&said);
+    let address =
+        why.chain().map(ToString::to_string).find(|text| text.starts_with("memory fault"));
+    address.map_or_else(|| trap.to_owned(), |address| format!("{trap}: {address}"))
 }

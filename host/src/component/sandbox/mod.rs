@@ -1,5 +1,6 @@
 //! The sandbox of one guest: its grants and its limits. Knows no code.
 
+pub(crate) mod backtrace;
 pub(crate) mod body_guard;
 mod company;
 pub(crate) mod cpu_scheduler;

@@ -9,8 +9,10 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::backtrace::Backtrace;
 use super::cpu_scheduler::CpuSlot;
 use super::grants::Grants;
+use super::guest_failure::GuestFailure;
 use super::http_hooks::HttpHooks;
 use super::identity::Identity;
 use super::limiter::StoreLimiter;
@@ -90,6 +92,11 @@ impl GuestWasi {
         grants.iter().for_each(|grant| grant.furnish(&mut ctx));
         Self { ctx, outputs }
     }
+
+    fn stderr(&self) -> &GuestOutput {
+        let [_, stderr] = &self.outputs;
+        stderr
+    }
 }
 
 impl GuestState {
@@ -164,6 +171,18 @@ impl GuestState {
         &mut self.hooks
     }
 
+    /// The error with what is known of a trap besides: where the guest was, and what it said. Ask before the store is
+    /// dropped.
+    pub(crate) fn explain(&self, why: wasmtime::Error) -> wasmtime::Error {
+        let Sandbox { identity, symbols, .. } = self.sandbox();
+        let backtrace = Backtrace::of(&why, symbols, identity);
+        let panic = self.wasi.as_ref().and_then(|wasi| wasi.stderr().panic());
+        match GuestFailure::trap_of(&why, panic, backtrace) {
+            Some(trap) => why.context(trap),
+            None => why,
+        }
+    }
+
     /// Another exchange begins. Each may print and compute as much as one.
     pub(crate) fn renew(&self) {
         self.cpu_slot.renew();
@@ -190,6 +209,7 @@ impl WasiHttpView for GuestState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::component::sandbox::backtrace::Symbols;
     use crate::component::sandbox::cpu_scheduler::CpuScheduler;
     use crate::component::sandbox::memory_budget::MemoryBudget;
     use crate::component::sandbox::prefault::Prefault;
@@ -209,6 +229,7 @@ mod tests {
             share: CpuScheduler::new(1, &TickCounter::default()).share(),
             grants: Grants::default(),
             prefault: Prefault::new(None),
+            symbols: Symbols::default(),
         });
         let mut state = GuestState::new(&sandbox);
         state.table().push(()).unwrap();

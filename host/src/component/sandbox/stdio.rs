@@ -52,6 +52,28 @@ struct Lines {
     line: Vec<u8>,
     printed: usize,
     swallowed: u64,
+    panic: Panic,
+}
+
+/// What a guest in Rust says when it panics: a line with the place, and one with the reason.
+#[derive(Default)]
+enum Panic {
+    #[default]
+    None,
+    At(String),
+    Said(String),
+}
+
+impl Panic {
+    fn next(&mut self, line: &str) {
+        let place =
+            line.split_once(" panicked at ").filter(|(thread, _)| thread.starts_with("thread "));
+        match (place, &*self) {
+            (Some((_, at)), _) => *self = Self::At(at.trim_end_matches(':').to_owned()),
+            (None, Self::At(at)) => *self = Self::Said(format!("panicked at {at}: {line}")),
+            (None, _) => {}
+        }
+    }
 }
 
 impl GuestOutput {
@@ -63,12 +85,22 @@ impl GuestOutput {
             line: Vec::new(),
             printed: 0,
             swallowed: 0,
+            panic: Panic::None,
         })))
     }
 
     /// Allows as many lines again.
     pub(crate) fn renew(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).printed = 0;
+    }
+
+    /// What it has printed of a panic, in one line. A guest that is made to panic prints nothing after that.
+    pub(crate) fn panic(&self) -> Option<String> {
+        match &self.0.lock().unwrap_or_else(PoisonError::into_inner).panic {
+            Panic::None => None,
+            Panic::At(at) => Some(format!("panicked at {at}")),
+            Panic::Said(said) => Some(said.clone()),
+        }
     }
 
     fn take(&self, bytes: &[u8]) {
@@ -93,6 +125,8 @@ impl Lines {
 
     fn print(&mut self) {
         let line = std::mem::take(&mut self.line);
+        let text = escape::harmless(&String::from_utf8_lossy(&line));
+        self.panic.next(&text);
         if self.printed >= MAX_LINES {
             self.swallowed += 1;
             return;
@@ -103,7 +137,6 @@ impl Lines {
             return;
         }
         let (component, stream) = (self.room.component(), self.stream.name());
-        let text = escape::harmless(&String::from_utf8_lossy(&line));
         self.room.charge(text.len());
         tracing::info!(target: "guest", component, stream, "{text}");
     }

@@ -1,5 +1,6 @@
 //! The terms of a generation's sandbox.
 
+use super::backtrace::Symbols;
 use super::cpu_scheduler::ComponentShare;
 use super::grants::Grants;
 use super::identity::Identity;
@@ -22,6 +23,8 @@ pub(crate) struct Sandbox {
     pub(crate) grants: Grants,
     /// Pages that instances write to before they serve.
     pub(crate) prefault: Prefault,
+    /// Of its code.
+    pub(crate) symbols: Symbols,
 }
 
 impl Sandbox {
@@ -35,6 +38,7 @@ impl Sandbox {
             share: self.share.for_worker(),
             grants: self.grants.clone(),
             prefault: self.prefault.for_worker(),
+            symbols: self.symbols.clone(),
         }
     }
 }

@@ -85,7 +85,19 @@ pub enum ChangeOutcome {
         step: String,
         /// The reason, in one sentence.
         why: String,
+        /// The functions that were running, one a line, the innermost first, if the new version trapped; left out
+        /// if not.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stack: Vec<String>,
     },
+}
+
+impl ChangeOutcome {
+    /// A refusal before anything was tried.
+    #[must_use]
+    pub fn refused(why: String) -> Self {
+        Self::Rejected { step: "ask".into(), why, stack: Vec::new() }
+    }
 }
 
 /// The latest swap.
