@@ -35,6 +35,8 @@ pub(crate) struct Provisioner {
     pub(crate) stores: Stores,
     /// Listeners of the process that no guest may reach.
     pub(crate) forbidden: Vec<SocketAddr>,
+    /// Where what they do is counted.
+    pub(crate) traffic: Arc<Traffic>,
     /// Nothing is to be left behind: what would be in a database file is in memory.
     pub(crate) look: bool,
 }
@@ -52,18 +54,15 @@ impl Provisioner {
             shutdown: StopProcess::new(|| {}),
             stores: Stores::default(),
             forbidden: Vec::new(),
+            traffic: Arc::default(),
             look: true,
         }
     }
 
-    /// What builds the site that the manifest of `config` asks for, counted in `traffic`, and reads its file again, if there is one,
+    /// What builds the site that the manifest of `config` asks for, and reads its file again, if there is one,
     /// at each reload.
-    pub(crate) fn into_site_builder(
-        self,
-        config: &ServeConfig,
-        traffic: Arc<Traffic>,
-    ) -> SiteBuilder {
-        let manifest = config.manifest.clone();
+    pub(crate) fn into_site_builder(self, config: &ServeConfig) -> SiteBuilder {
+        let (manifest, traffic) = (config.manifest.clone(), self.traffic.clone());
         let builder =
             SiteBuilder::fixed(manifest, traffic, move |component| self.settings(component));
         let Some(file) = config.file.clone() else { return builder };
@@ -86,11 +85,13 @@ impl Provisioner {
                 .map_err(|why| format!("smoke '{method} {path} {status}': {why}"))
         };
         let limits = component.limits;
+        let usage = self.traffic.component(&component.name).usage().clone();
         Ok(Settings {
             name: self.named.then(|| component.name.clone()),
             limits,
             memory: MemoryBudget::new(limits.memory_total, Some(self.memory.clone())),
-            share: self.scheduler.share(),
+            share: self.scheduler.share(usage.clone()),
+            usage,
             grants: self.grants(component)?,
             reuse: component.reuse,
             idle: self.idle.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use host_clock::{Moment, until};
 use host_manifest::outgoing::{Origin, Reach};
-use http::{Request, Response, StatusCode, Version, request};
+use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::capture_connection;
@@ -128,6 +128,12 @@ impl HttpClient {
         let (response, exchange) = inner.respond(&message, timeouts).await?;
         let between = Timeouts::within(timeouts.between_bytes, inner.limits.between_bytes);
         inner.receive(response, exchange, between)
+    }
+
+    /// The grant that admits a request to this URI, if one does.
+    #[must_use]
+    pub fn granting(&self, uri: &Uri) -> Option<&Origin> {
+        self.0.policy.granting(&Destination::from_uri(uri).ok()?)
     }
 
     /// Connections that are open now, idle ones among them, or about to be.

@@ -21,6 +21,13 @@ impl Policy {
         Self { origins: origins.into(), reach, forbidden: Forbidden::new(forbidden) }
     }
 
+    /// The grant that admits requests there.
+    pub(crate) fn granting(&self, destination: &Destination) -> Option<&Origin> {
+        let Destination { scheme, host, port } = destination;
+        let host = host.to_string();
+        self.origins.iter().find(|origin| origin.admits(scheme, &host, *port))
+    }
+
     /// Whether requests may be sent there at all.
     pub(crate) fn check(&self, destination: &Destination) -> Result<(), SendError> {
         let Destination { scheme, host, port } = destination;

@@ -9,6 +9,7 @@ use host_shards::{OwnLines, Sharded};
 use super::end::End;
 use super::histogram::Histogram;
 use super::record::StageRecord;
+use super::usage::ComponentUsage;
 
 /// Sums over stages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -151,6 +152,7 @@ impl fmt::Debug for GenerationTraffic {
 pub struct ComponentTraffic {
     /// Kept for the life of the process, because stages are named by it without counting handles.
     name: &'static str,
+    usage: Arc<ComponentUsage>,
     generations: Mutex<Generations>,
 }
 
@@ -164,13 +166,20 @@ struct Generations {
 impl ComponentTraffic {
     /// Of a component that has not served yet. Its name is kept for ever, so make it once for each name.
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: Box::leak(name.into()), generations: Mutex::default() }
+        let name = Box::leak(name.into());
+        Self { name, usage: Arc::default(), generations: Mutex::default() }
     }
 
     /// The component's name.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// What it uses beside its exchanges.
+    #[must_use]
+    pub fn usage(&self) -> &Arc<ComponentUsage> {
+        &self.usage
     }
 
     /// The sums at this moment, over all generations.

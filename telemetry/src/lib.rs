@@ -23,6 +23,7 @@ mod request_id;
 mod route_label;
 mod trace_context;
 mod traffic;
+mod usage;
 
 pub use end::End;
 pub use generation_traffic::{ComponentTraffic, GenerationTraffic, StageTotals};
@@ -33,4 +34,5 @@ pub use record::{Agent, ExchangeRecord, RequestLine, StageRecord, Stages};
 pub use request_id::RequestId;
 pub use route_label::{RouteId, RouteLabel};
 pub use trace_context::TraceContext;
-pub use traffic::{Series, SeriesKey, Traffic, TrafficTotals};
+pub use traffic::{ComponentTotals, Series, SeriesKey, Traffic, TrafficTotals};
+pub use usage::{CallCounts, ComponentUsage, UsageTotals};

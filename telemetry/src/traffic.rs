@@ -14,6 +14,7 @@ use super::label::{MethodLabel, ProtocolLabel};
 use super::observer::Observer;
 use super::record::ExchangeRecord;
 use super::route_label::{RouteId, RouteLabel};
+use super::usage::UsageTotals;
 
 /// What a series counts apart. Clients choose the method and the protocol out of fixed sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,6 +95,17 @@ pub struct TrafficTotals {
     pub series: BTreeMap<SeriesKey, Series>,
 }
 
+/// The sums of one component at one moment.
+#[derive(Clone, Debug)]
+pub struct ComponentTotals {
+    /// Its name.
+    pub name: &'static str,
+    /// Its stages.
+    pub stages: StageTotals,
+    /// What it has used beside them.
+    pub usage: UsageTotals,
+}
+
 impl TrafficTotals {
     /// How many have ended, in which way.
     #[must_use]
@@ -158,17 +170,16 @@ impl Traffic {
         all
     }
 
-    /// The sums over stages at this moment, by component.
+    /// The sums at this moment of each component that there ever was, by name.
     #[must_use]
-    pub fn components(&self) -> Vec<(&'static str, StageTotals)> {
-        let known: Vec<_> = {
-            let names = self.names();
-            names.components.values().cloned().collect()
+    pub fn components(&self) -> Vec<ComponentTotals> {
+        let known: Vec<_> = self.names().components.values().cloned().collect();
+        let totals = |it: Arc<ComponentTraffic>| ComponentTotals {
+            name: it.name(),
+            stages: it.totals(),
+            usage: it.usage().totals(),
         };
-        known
-            .into_iter()
-            .map(|traffic: Arc<ComponentTraffic>| (traffic.name(), traffic.totals()))
-            .collect()
+        known.into_iter().map(totals).collect()
     }
 
     /// The label of each route that there ever was, by its number.

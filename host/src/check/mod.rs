@@ -62,8 +62,7 @@ fn examine(config: &ServeConfig) -> anyhow::Result<CheckReport> {
     let mut loader_config = serve::loader_config(config, None, cgroup::memory_limit())?;
     (loader_config.instances, loader_config.report) = (1, progress::say);
     let loader = Arc::new(Loader::new(&loader_config));
-    let builder = Provisioner::for_check(loader_config.clock.ticks())
-        .into_site_builder(config, Arc::default());
+    let builder = Provisioner::for_check(loader_config.clock.ticks()).into_site_builder(config);
     let report = runtime.block_on(async {
         let checked = builder.check(&loader).await;
         progress::cleared().await;

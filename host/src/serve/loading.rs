@@ -58,9 +58,10 @@ pub(super) fn site_builder(
         shutdown: StopProcess::new(move || commander.stop(Cause::Guest)),
         stores: process.stores.clone(),
         forbidden: process.health.into_iter().collect(),
+        traffic: process.traffic.clone(),
         look: false,
     };
-    provisioner.into_site_builder(config, process.traffic.clone())
+    provisioner.into_site_builder(config)
 }
 
 /// Loads the first generations, with everything that a swap would ask of them.

@@ -10,6 +10,7 @@ use host_keyvalue::{Bucket, Buckets, StoreError};
 use host_manifest::abilities::{AbilitySyntax, KEYVALUE};
 use host_manifest::escape::quote;
 use host_manifest::{ComponentConfig, KeyValueConfig, StoreConfig};
+use host_telemetry::ComponentUsage;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use super::ability::{Ability, GrantResources, ImportUse};
@@ -101,6 +102,7 @@ fn view(state: &mut GuestState) -> View<'_> {
         component: &identity.component,
         number: identity.number,
         topics: &identity.topics,
+        usage: &identity.usage,
     }
 }
 
@@ -118,6 +120,7 @@ struct View<'a> {
     component: &'a str,
     number: u64,
     topics: &'a LogTopics,
+    usage: &'a ComponentUsage,
 }
 
 impl View<'_> {
@@ -127,7 +130,12 @@ impl View<'_> {
 
     /// The guest's result. The log has more; the store itself logs, once for all components, that it
     /// is not available.
-    fn answer<T>(&self, result: Result<T, StoreError>) -> Result<T, Error> {
+    fn answer<T>(
+        &self,
+        operation: &'static str,
+        result: Result<T, StoreError>,
+    ) -> Result<T, Error> {
+        self.usage.keyvalue(operation, result.is_err());
         result.map_err(|failure| {
             if !matches!(failure, StoreError::Unavailable(_)) {
                 let why = failure.to_string();
@@ -171,7 +179,7 @@ impl store::HostBucket for View<'_> {
         key: String,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
         let result = self.bucket(&bucket)?.get(key).await;
-        Ok(self.answer(result))
+        Ok(self.answer("get", result))
     }
 
     async fn set(
@@ -181,7 +189,7 @@ impl store::HostBucket for View<'_> {
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Error>> {
         let result = self.bucket(&bucket)?.set(key, value).await;
-        Ok(self.answer(result))
+        Ok(self.answer("set", result))
     }
 
     async fn delete(
@@ -190,7 +198,7 @@ impl store::HostBucket for View<'_> {
         key: String,
     ) -> wasmtime::Result<Result<(), Error>> {
         let result = self.bucket(&bucket)?.delete(key).await;
-        Ok(self.answer(result))
+        Ok(self.answer("delete", result))
     }
 
     async fn exists(
@@ -199,7 +207,7 @@ impl store::HostBucket for View<'_> {
         key: String,
     ) -> wasmtime::Result<Result<bool, Error>> {
         let result = self.bucket(&bucket)?.exists(key).await;
-        Ok(self.answer(result))
+        Ok(self.answer("exists", result))
     }
 
     async fn list_keys(
@@ -209,7 +217,7 @@ impl store::HostBucket for View<'_> {
     ) -> wasmtime::Result<Result<KeyResponse, Error>> {
         let result = self.bucket(&bucket)?.list_keys(cursor).await;
         let result = result.map(|page| KeyResponse { keys: page.keys, cursor: page.cursor });
-        Ok(self.answer(result))
+        Ok(self.answer("list-keys", result))
     }
 
     fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
@@ -226,7 +234,7 @@ impl atomics::Host for View<'_> {
         delta: u64,
     ) -> wasmtime::Result<Result<u64, Error>> {
         let result = self.bucket(&bucket)?.increment(key, delta).await;
-        Ok(self.answer(result))
+        Ok(self.answer("increment", result))
     }
 }
 
@@ -244,7 +252,7 @@ impl batch::Host for View<'_> {
             let pairs = keys.into_iter().zip(values);
             pairs.map(|(key, value)| value.map(|value| (key, value))).collect()
         });
-        Ok(self.answer(result))
+        Ok(self.answer("get-many", result))
     }
 
     async fn set_many(
@@ -253,7 +261,7 @@ impl batch::Host for View<'_> {
         key_values: Vec<Pair>,
     ) -> wasmtime::Result<Result<(), Error>> {
         let result = self.bucket(&bucket)?.set_many(key_values).await;
-        Ok(self.answer(result))
+        Ok(self.answer("set-many", result))
     }
 
     async fn delete_many(
@@ -262,7 +270,7 @@ impl batch::Host for View<'_> {
         keys: Vec<String>,
     ) -> wasmtime::Result<Result<(), Error>> {
         let result = self.bucket(&bucket)?.delete_many(keys).await;
-        Ok(self.answer(result))
+        Ok(self.answer("delete-many", result))
     }
 }
 
@@ -282,6 +290,7 @@ mod tests {
         buckets: Buckets,
         table: ResourceTable,
         topics: LogTopics,
+        usage: ComponentUsage,
     }
 
     impl Instance {
@@ -295,12 +304,13 @@ mod tests {
             let buckets: BTreeMap<_, _> =
                 names.iter().map(|name| ((*name).to_owned(), bucket(name))).collect();
             let buckets = Stores::default().open(&buckets, 1_000).unwrap();
-            Self { buckets, table: ResourceTable::new(), topics: LogTopics::default() }
+            let (table, topics) = (ResourceTable::new(), LogTopics::default());
+            Self { buckets, table, topics, usage: ComponentUsage::default() }
         }
 
         fn view(&mut self) -> View<'_> {
-            let Self { buckets, table, topics } = self;
-            View { buckets: Some(buckets), table, component: "shop", number: 1, topics }
+            let Self { buckets, table, topics, usage } = self;
+            View { buckets: Some(buckets), table, component: "shop", number: 1, topics, usage }
         }
 
         fn open(&mut self, name: &str) -> Result<Resource<Bucket>, Error> {
@@ -348,5 +358,7 @@ mod tests {
         let Err(Error::Other(text)) = large else { panic!("{large:?}") };
         assert_eq!(text, "the value is too large");
         assert_eq!(instance.topics.said("stores"), 1);
+        let counted = instance.usage.totals().keyvalue["set"];
+        assert_eq!((counted.done, counted.failed), (1, 1));
     }
 }

@@ -76,7 +76,7 @@ impl HttpSender for Client {
             head: options.first_byte_timeout,
             between_bytes: options.between_bytes_timeout,
         };
-        let identity = identity.clone();
+        let (identity, usage) = (identity.clone(), identity.usage.clone());
         Box::new(async move {
             let guest_error = move |why: SendError| {
                 if is_refusal(&why) {
@@ -86,7 +86,13 @@ impl HttpSender for Client {
                 }
                 error(&why)
             };
-            let response = client.send(request, timeouts).await.map_err(&guest_error)?;
+            let granted = client.granting(request.uri()).map(ToString::to_string);
+            let sent = client.send(request, timeouts).await;
+            // What no grant admits is refused, and the origin is the guest's own word.
+            if let Some(granted) = granted {
+                usage.outgoing(&granted, sent.is_err());
+            }
+            let response = sent.map_err(&guest_error)?;
             Ok(response.map(|body| body.map_err(guest_error).boxed_unsync()))
         })
     }

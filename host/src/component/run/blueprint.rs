@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use host_manifest::ComponentLimits;
 use host_symbols::SymbolTable;
+use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
@@ -118,9 +119,15 @@ impl Blueprint {
     /// The sandbox for instances of the generation with this number.
     pub(crate) fn sandbox(&self, number: u64, retirement: RetirementWatch) -> Sandbox {
         let (limits, settings) = (self.limits(), &self.settings);
-        let identity = (number, &*self.code.digest);
+        let (identity, usage) = ((number, &*self.code.digest), settings.usage.clone());
         Sandbox {
-            identity: Identity::new(identity, self.name.clone(), limits.log_rate, retirement),
+            identity: Identity::new(
+                identity,
+                self.name.clone(),
+                limits.log_rate,
+                retirement,
+                usage,
+            ),
             memory: limits.memory,
             pocket: settings.memory.pocket(),
             handles: limits.handles,
@@ -141,7 +148,12 @@ impl Blueprint {
     /// # Errors
     /// When the instance traps, and when the hook fails.
     pub(crate) async fn start(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Instance> {
+        let usage = &self.settings.usage;
+        let began = usage.starts().then(Instant::now);
         let instance = self.code.pre.instantiate_async(&mut *store).await?;
+        if let Some(began) = began {
+            usage.started_in(began.elapsed());
+        }
         self.code.hooks.start(store, &instance, self.limits().hook).await?;
         Ok(instance)
     }

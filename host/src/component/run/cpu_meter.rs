@@ -26,6 +26,11 @@ impl CpuMeter {
         self.allowed.fetch_min(most, Ordering::Relaxed);
     }
 
+    /// All of it so far.
+    pub(crate) fn spent(&self) -> Duration {
+        Duration::from_nanos(self.spent.load(Ordering::Relaxed))
+    }
+
     /// Adds up CPU time. False when it is used up.
     pub(crate) fn spend(&self, time: Duration) -> bool {
         let spent = self.spent.fetch_add(nanos(time), Ordering::Relaxed) + nanos(time);

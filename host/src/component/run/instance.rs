@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
 use std::time::Duration;
 
@@ -95,10 +95,10 @@ impl Running {
         self
     }
 
-    /// CPU time of its guest so far, as far as that is this exchange's own.
+    /// CPU time of its guest so far: of an instance that exchanges share, that of the polls of this one.
     #[must_use]
     pub fn cpu(&self) -> Duration {
-        self.cpu
+        self.cpu + Duration::from_nanos(self.release.0.cpu.load(Ordering::Relaxed))
     }
 
     /// Whether nobody else polls the guest: its instance is its own.
@@ -263,6 +263,8 @@ pub(crate) struct Release(Arc<ReleaseInner>);
 #[derive(Debug, Default)]
 struct ReleaseInner {
     done: AtomicBool,
+    /// Nanoseconds of CPU time, where the guest does not meter it by itself.
+    cpu: AtomicU64,
     returned: AtomicBool,
     wakes: GuestWakes,
 }
@@ -281,6 +283,12 @@ impl Release {
     /// The handler has returned. Later work is not part of the response.
     pub(crate) fn mark_returned(&self) {
         self.0.returned.store(true, Ordering::Release);
+    }
+
+    /// An instance that the exchange shares has used so much CPU time, polled by the exchange.
+    pub(crate) fn spend(&self, cpu: Duration) {
+        let nanos = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
+        self.0.cpu.fetch_add(nanos, Ordering::Relaxed);
     }
 
     fn has_returned(&self) -> bool {
@@ -349,7 +357,7 @@ mod tests {
     /// It was woken, and then waited for a slot. Its exchange was polled again and again until it had one.
     #[tokio::test]
     async fn a_guest_that_waits_for_its_slot_lets_its_exchange_sleep() {
-        let share = CpuScheduler::new(1, &TickCounter::default()).share();
+        let share = CpuScheduler::new(1, &TickCounter::default()).share(Arc::default());
         share.have_long_polls();
         let count = Arc::<Count>::default();
         let waker = count.clone().into();

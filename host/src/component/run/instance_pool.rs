@@ -161,7 +161,10 @@ impl Lease {
                     return seen_below;
                 }
             }
+            let meter = &self.instance.state().meter;
+            let before = meter.spent();
             self.instance.poll(cx);
+            released.spend(meter.spent().saturating_sub(before));
             outcome.as_mut().poll(cx)
         });
         outcome.await.unwrap_or_else(|_| Err(Lost::Failed(self.instance.state().why_lost())))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use host_manifest::{ComponentLimits, ReuseConfig};
+use host_telemetry::ComponentUsage;
 
 use super::idle_room::IdleRoom;
 use super::keeper::Keeper;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub memory: MemoryBudget,
     /// Its share of the CPU.
     pub share: ComponentShare,
+    /// Where what its guests use is counted.
+    pub usage: Arc<ComponentUsage>,
     /// The grants of its guests.
     pub grants: Grants,
     /// How instances are reused. None for no reuse.

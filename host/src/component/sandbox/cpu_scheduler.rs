@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use host_telemetry::ComponentUsage;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
@@ -80,6 +81,7 @@ struct ShareState {
     free: Notify,
     /// Until then polls of its guests count as long, in microseconds of the workers' life.
     long_until: AtomicU64,
+    usage: Arc<ComponentUsage>,
 }
 
 /// The wait of a guest's poller for its slot.
@@ -92,13 +94,9 @@ pub(crate) struct CpuSlot(Arc<SlotState>);
 struct SlotState {
     share: ComponentShare,
     has_slot: AtomicBool,
-    /// The tick in which this exchange was polled first, or [`NEVER`].
-    first: AtomicU64,
-    /// Microseconds that it has been polled for in this exchange, without the poll under way and those in the
-    /// first tick.
+    /// Microseconds that it has been polled for in this exchange, without the poll under way.
     computed: AtomicU64,
-    /// The beginning of the poll under way, and in the first tick of the first poll, in microseconds of the
-    /// workers' life.
+    /// The beginning of the poll under way, in microseconds of the workers' life.
     began: AtomicU64,
     /// The tick in which the poll under way began, or [`NEVER`].
     polled_in: AtomicU64,
@@ -121,9 +119,9 @@ impl CpuScheduler {
         }))
     }
 
-    /// The share of another component.
+    /// The share of another component, whose CPU time is counted in `usage`.
     #[must_use]
-    pub fn share(&self) -> ComponentShare {
+    pub fn share(&self, usage: Arc<ComponentUsage>) -> ComponentShare {
         let number = self.0.components.fetch_add(1, Ordering::Relaxed) + 1;
         let state = ShareState {
             workers: self.0.clone(),
@@ -133,6 +131,7 @@ impl CpuScheduler {
             waiting: AtomicUsize::new(0),
             free: Notify::new(),
             long_until: AtomicU64::new(0),
+            usage,
         };
         ComponentShare(Arc::new(ShareHandle(Arc::new(state))))
     }
@@ -228,15 +227,10 @@ impl SlotState {
     /// A poll begins.
     fn begins(&self) -> PollTimer<'_> {
         let workers = &self.share.0.workers;
-        let first = self.first.load(Ordering::Relaxed);
-        let timer = PollTimer::begin(&workers.ticks, (first != NEVER).then_some(first));
+        let timer = PollTimer::begin(&workers.ticks);
         self.polled_in.store(timer.tick(), Ordering::Relaxed);
-        if first == NEVER {
-            self.first.store(timer.tick(), Ordering::Relaxed);
-        }
-        if let Some(began) = timer.began() {
-            self.began.store(micros(began.duration_since(workers.born)), Ordering::Relaxed);
-        }
+        let began = timer.began().duration_since(workers.born);
+        self.began.store(micros(began), Ordering::Relaxed);
         timer
     }
 
@@ -298,7 +292,6 @@ impl CpuSlot {
         Self(Arc::new(SlotState {
             share: share.clone(),
             has_slot: AtomicBool::new(false),
-            first: AtomicU64::new(NEVER),
             computed: AtomicU64::new(0),
             began: AtomicU64::new(0),
             polled_in: AtomicU64::new(NEVER),
@@ -326,8 +319,8 @@ impl CpuSlot {
         Poll::Ready(())
     }
 
-    /// Polls a guest, and ends its slot with the poll. Also returns the CPU time that the poll took, as far as
-    /// it [counts](super::cpu_time). Only one task polls a guest, so plain loads and stores do.
+    /// Polls a guest, and ends its slot with the poll. Also returns the [CPU time](super::cpu_time) that the poll
+    /// took. Only one task polls a guest, so plain loads and stores do.
     pub(crate) fn poll<T>(&self, poll: impl FnOnce() -> T) -> (T, Duration) {
         let slot = &*self.0;
         let timer = slot.begins();
@@ -338,10 +331,9 @@ impl CpuSlot {
         slot.polled.store(outer, Ordering::Relaxed);
         slot.end();
         let took = timer.end();
-        if took > Duration::ZERO {
-            let computed = slot.computed.load(Ordering::Relaxed);
-            slot.computed.store(computed.saturating_add(micros(took)), Ordering::Relaxed);
-        }
+        slot.share.0.usage.spend(took);
+        let computed = slot.computed.load(Ordering::Relaxed);
+        slot.computed.store(computed.saturating_add(micros(took)), Ordering::Relaxed);
         if took > LONG {
             let part = &slot.share.0;
             part.long_until.store(part.micros() + micros(LONG_LASTS), Ordering::Relaxed);
@@ -351,7 +343,6 @@ impl CpuSlot {
 
     /// Another exchange begins.
     pub(crate) fn renew(&self) {
-        self.0.first.store(NEVER, Ordering::Relaxed);
         self.0.computed.store(0, Ordering::Relaxed);
     }
 

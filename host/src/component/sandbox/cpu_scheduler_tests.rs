@@ -117,7 +117,7 @@ impl Spinning {
 #[tokio::test(start_paused = true)]
 async fn a_task_waits_for_a_few_guests_that_compute_and_not_for_all() {
     let scheduler = scheduler(4);
-    let (share, other) = (scheduler.share(), scheduler.share());
+    let (share, other) = (scheduler.share(Arc::default()), scheduler.share(Arc::default()));
     let mut spinning = Spinning::new(&share);
     // The scheduler does not know that a guest computes before it has done so.
     spinning.most_in_a_round(&share, 2).await;
@@ -136,7 +136,7 @@ async fn a_task_waits_for_a_few_guests_that_compute_and_not_for_all() {
 fn a_component_notes_now_and_then_that_it_runs() {
     let ticks = TickCounter::default();
     let scheduler = CpuScheduler::new(2, &ticks);
-    let (share, other) = (scheduler.share(), scheduler.share());
+    let (share, other) = (scheduler.share(Arc::default()), scheduler.share(Arc::default()));
     for run in 0..=2 * NOTE_AGAIN {
         other.0.runs(ticks.now());
         let noted = other.0.noted.load(Ordering::Relaxed);
@@ -150,7 +150,7 @@ fn a_component_notes_now_and_then_that_it_runs() {
 /// one.
 #[tokio::test(start_paused = true)]
 async fn a_guest_that_is_not_polled_keeps_no_slot() {
-    let share = scheduler(1).share();
+    let share = scheduler(1).share(Arc::default());
     let slots = [(); 3].map(|()| slot_of_one_that_computes(&share));
     let mut left: Vec<_> = slots
         .iter()
@@ -179,7 +179,7 @@ async fn a_guest_that_is_not_polled_keeps_no_slot() {
 #[tokio::test(start_paused = true)]
 async fn a_short_guest_that_a_tick_meets_waits_for_no_slot() {
     let ticks = TickCounter::default();
-    let share = CpuScheduler::new(1, &ticks).share();
+    let share = CpuScheduler::new(1, &ticks).share(Arc::default());
     assert!(share.0.take(), "another guest computes all the while");
     let short = CpuSlot::new(&share);
     drive(&short, async {
@@ -207,7 +207,7 @@ async fn a_short_guest_that_a_tick_meets_waits_for_no_slot() {
 #[test]
 fn a_tick_that_has_passed_while_a_guest_waited_does_not_meet_it() {
     let ticks = TickCounter::default();
-    let slot = CpuSlot::new(&CpuScheduler::new(1, &ticks).share());
+    let slot = CpuSlot::new(&CpuScheduler::new(1, &ticks).share(Arc::default()));
     assert!(slot.is_met_by_a_tick(), "nothing is known of one that is not polled through its slot");
     for _ in 0..2 {
         ticks.advance();
@@ -224,7 +224,7 @@ fn a_tick_that_has_passed_while_a_guest_waited_does_not_meet_it() {
 #[tokio::test(start_paused = true)]
 async fn guests_with_long_polls_are_polled_only_with_a_slot() {
     let scheduler = scheduler(2);
-    let (share, other) = (scheduler.share(), scheduler.share());
+    let (share, other) = (scheduler.share(Arc::default()), scheduler.share(Arc::default()));
     let is_let_in = |slot: &CpuSlot, wait: &mut SlotWait| {
         slot.poll_slot(wait, &mut Context::from_waker(Waker::noop())).is_ready()
     };
@@ -252,7 +252,7 @@ async fn guests_with_long_polls_are_polled_only_with_a_slot() {
 /// It would wait for two slots, its own and its poller's, where there is only one.
 #[tokio::test(start_paused = true)]
 async fn a_guest_that_yields_is_polled_before_it_has_a_slot() {
-    let share = scheduler(1).share();
+    let share = scheduler(1).share(Arc::default());
     share.have_long_polls();
     for slot in [slot_of_one_that_computes(&share), CpuSlot::new(&share)] {
         let gives_way = drive(&slot, async {

@@ -3,6 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use host_telemetry::ComponentUsage;
+
 use super::log_limit::LogTopics;
 use super::log_rate::LogRate;
 use super::retirement::RetirementWatch;
@@ -22,6 +24,8 @@ pub(crate) struct IdentityParts {
     pub(crate) topics: LogTopics,
     /// The log rate of all its instances.
     pub(crate) log: Arc<LogRate>,
+    /// Where what its instances use is counted.
+    pub(crate) usage: Arc<ComponentUsage>,
 }
 
 impl Deref for Identity {
@@ -43,10 +47,11 @@ impl Identity {
         component: Arc<str>,
         log_rate: Option<u64>,
         retirement: RetirementWatch,
+        usage: Arc<ComponentUsage>,
     ) -> Self {
         let label = format!("{number}-{digest:.DIGITS$}");
         let log = Arc::new(LogRate::new(component.clone(), log_rate));
         let topics = LogTopics::default();
-        Self(Arc::new(IdentityParts { number, label, component, retirement, topics, log }))
+        Self(Arc::new(IdentityParts { number, label, component, retirement, topics, log, usage }))
     }
 }

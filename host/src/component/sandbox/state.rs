@@ -222,11 +222,17 @@ mod tests {
     fn wasi_is_made_when_a_guest_first_asks_for_it() {
         let retirement = Retirement::default();
         let sandbox = Arc::new(Sandbox {
-            identity: Identity::new((1, "1f2e3d4c"), "shop".into(), None, retirement.watch()),
+            identity: Identity::new(
+                (1, "1f2e3d4c"),
+                "shop".into(),
+                None,
+                retirement.watch(),
+                Arc::default(),
+            ),
             memory: 0,
             pocket: MemoryBudget::new(None, None).pocket(),
             handles: 10,
-            share: CpuScheduler::new(1, &TickCounter::default()).share(),
+            share: CpuScheduler::new(1, &TickCounter::default()).share(Arc::default()),
             grants: Grants::default(),
             prefault: Prefault::new(None),
             symbols: Symbols::default(),
