@@ -64,6 +64,7 @@ mod manifest;
 mod manifest_limits;
 mod manifest_look;
 mod manifest_refused;
+mod metrics;
 mod outgoing_bodies;
 mod outputs;
 mod pages;

@@ -45,6 +45,7 @@ pub mod http1;
 pub mod lines;
 pub mod load;
 pub mod memory;
+pub mod metrics;
 pub mod neighbour;
 pub mod page;
 pub mod process;

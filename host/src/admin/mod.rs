@@ -2,6 +2,7 @@
 
 mod convert;
 mod limits;
+mod metrics;
 mod process;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use host_keyvalue::Stores;
 use host_lifecycle::Lifecycle;
+use host_telemetry::Traffic;
 use tokio::sync::watch;
 
 use crate::config::{ControlSetting, ServeConfig};
@@ -42,13 +44,16 @@ impl AdminServers {
         config: &ServeConfig,
         lifecycle: &Lifecycle,
         stores: Stores,
+        traffic: Arc<Traffic>,
     ) -> anyhow::Result<(Self, watch::Sender<Option<Serving>>)> {
         let (runtime, commander) = (lifecycle.runtime(), lifecycle.commander());
         let (announcement, serving) = watch::channel(None);
         let (ended, end) = watch::channel(None);
-        let admin = Arc::new(Admin::new(config, lifecycle, stores, (serving, end)));
+        let admin = Arc::new(Admin::new(config, lifecycle, (stores, traffic), (serving, end)));
         let health = config.manifest.listen.health.map(|address| {
-            HealthServer::start(address, lifecycle.watch(), commander.alarm("health"), &runtime)
+            let admin = admin.clone();
+            let sources = (lifecycle.watch(), move |format| metrics::text(&admin, format));
+            HealthServer::start(address, sources, commander.alarm("health"), &runtime)
                 .with_context(|| format!("cannot answer health on {address}"))
         });
         let health = health.transpose()?;

@@ -6,9 +6,11 @@ use std::future::ready;
 use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
+use std::time::Duration;
 
 use host_keyvalue::Stores;
-use host_lifecycle::{Cause, Commander, Lifecycle, NotNow, PhaseWatch, Trackers};
+use host_lifecycle::{Cause, Commander, Lifecycle, NotNow, Phase, PhaseWatch, Trackers};
+use host_telemetry::Traffic;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -22,7 +24,7 @@ use crate::control::schema::{
 };
 use crate::control::{CommandFuture, Host};
 use crate::resources;
-use crate::site::{Slot, SwapCommand, Swaps};
+use crate::site::{App, GenerationInfo, Slot, SwapCommand, Swaps};
 
 /// Answers for the process. Dropping it changes nothing.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub(super) struct Admin {
     instances: u64,
     limits: BTreeMap<String, String>,
     stores: Stores,
+    traffic: Arc<Traffic>,
     /// None while the process starts.
     serving: watch::Receiver<Option<Serving>>,
     ended: watch::Receiver<Option<StopEnd>>,
@@ -64,11 +67,20 @@ impl Serving {
     }
 }
 
+/// What is served at a moment, for one look.
+pub(super) struct SiteView {
+    pub(super) apps: Vec<Arc<App>>,
+    /// Newest first.
+    pub(super) generations: Vec<GenerationInfo>,
+    /// By outcome and step.
+    pub(super) changes: BTreeMap<(&'static str, &'static str), u64>,
+}
+
 impl Admin {
     pub(super) fn new(
         config: &ServeConfig,
         lifecycle: &Lifecycle,
-        stores: Stores,
+        (stores, traffic): (Stores, Arc<Traffic>),
         (serving, ended): (watch::Receiver<Option<Serving>>, watch::Receiver<Option<StopEnd>>),
     ) -> Self {
         Self {
@@ -79,6 +91,7 @@ impl Admin {
             instances: config.manifest.total.instances as u64,
             limits: limits(config, resources::connections(config)),
             stores,
+            traffic,
             serving,
             ended,
         }
@@ -102,6 +115,42 @@ impl Admin {
                 Err(why) if why.is_cancelled() => rejected("the host is ending".into()),
                 Err(why) => rejected(why.to_string()),
             }
+        })
+    }
+
+    /// Since the start of the process.
+    pub(super) fn uptime(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Where the process is in its life.
+    pub(super) fn phase(&self) -> Phase {
+        self.phase.now()
+    }
+
+    /// Until what still runs is cut, if a stop is under way.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        let stop = self.phase.stopping()?;
+        Some(stop.deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Where exchanges are counted.
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// What is in flight.
+    pub(super) fn trackers(&self) -> &Trackers {
+        &self.trackers
+    }
+
+    /// What is served, if anything is yet.
+    pub(super) fn site(&self) -> Option<SiteView> {
+        let serving = self.serving()?;
+        Some(SiteView {
+            apps: serving.slot.current().apps().cloned().collect(),
+            generations: serving.swaps.generations(),
+            changes: serving.swaps.counts(),
         })
     }
 

@@ -1,7 +1,9 @@
-//! Health for load balancers and supervisors: alive until the very end, ready only while serving.
+//! Health for load balancers and supervisors: alive until the very end, ready only while serving. Beside it, what is
+//! counted.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::sync::Arc;
 
 use host_lifecycle::{Alarm, Phase, PhaseWatch};
 use http::{Method, Request, Response, StatusCode};
@@ -14,6 +16,7 @@ use tracing::info;
 use super::accept::{ServerTasks, accept};
 use super::connection;
 use super::connection_limit::ConnectionLimit;
+use super::metrics_format::MetricsFormat;
 use super::reply::{self, ReplyBody};
 use super::schema::PhaseName;
 
@@ -23,7 +26,7 @@ const MOST_CONNECTIONS: usize = 64;
 /// Those that come at once are not turned away by the kernel.
 const BACKLOG: i32 = 1024;
 
-/// The server of `/livez` and `/readyz`. Dropping it ends its connections.
+/// The server of `/livez`, `/readyz` and `/metrics`. Dropping it ends its connections.
 #[derive(Debug)]
 pub struct HealthServer {
     tasks: ServerTasks,
@@ -32,13 +35,13 @@ pub struct HealthServer {
 
 impl HealthServer {
     /// Binds `address` and answers there, on `runtime`, from now on: before anything is loaded the
-    /// host is alive and not ready. `alarm` goes off if that ends by a panic.
+    /// host is alive and not ready. `alarm` goes off if that ends by a panic. `metrics` writes the page of `/metrics`.
     ///
     /// # Errors
     /// When the address cannot be had.
     pub fn start(
         address: SocketAddr,
-        phase: PhaseWatch,
+        (phase, metrics): (PhaseWatch, impl Fn(MetricsFormat) -> String + Send + Sync + 'static),
         alarm: Alarm,
         runtime: &Handle,
     ) -> io::Result<Self> {
@@ -50,11 +53,11 @@ impl HealthServer {
             let _inside = runtime.enter();
             TcpListener::from_std(listener)?
         };
-        let tasks = ServerTasks::default();
+        let (tasks, metrics) = (ServerTasks::default(), Arc::new(metrics));
         let serve = move |io, deadlines| {
-            let phase = phase.clone();
+            let (phase, metrics) = (phase.clone(), metrics.clone());
             connection::serve(io, deadlines, move |request| {
-                std::future::ready(answer(&request, phase.now()))
+                std::future::ready(answer(&request, phase.now(), &*metrics))
             })
         };
         let limit = ConnectionLimit::new("health", MOST_CONNECTIONS);
@@ -77,13 +80,17 @@ impl Drop for HealthServer {
     }
 }
 
-fn answer(request: &Request<Incoming>, phase: Phase) -> Response<ReplyBody> {
+fn answer(
+    request: &Request<Incoming>,
+    phase: Phase,
+    metrics: &impl Fn(MetricsFormat) -> String,
+) -> Response<ReplyBody> {
     let status = match request.uri().path() {
-        "/livez" => StatusCode::OK,
+        "/livez" | "/metrics" => StatusCode::OK,
         "/readyz" if phase == Phase::Ready => StatusCode::OK,
         "/readyz" => StatusCode::SERVICE_UNAVAILABLE,
         _ => {
-            let there = "there are /livez and /readyz\n";
+            let there = "there are /livez, /readyz and /metrics\n";
             return reply::text(StatusCode::NOT_FOUND, there.into());
         }
     };
@@ -93,6 +100,10 @@ fn answer(request: &Request<Incoming>, phase: Phase) -> Response<ReplyBody> {
             reply::text(StatusCode::METHOD_NOT_ALLOWED, error.into()),
             "GET, HEAD",
         );
+    }
+    if request.uri().path() == "/metrics" {
+        let format = MetricsFormat::of(request.headers());
+        return reply::metrics(format, metrics(format));
     }
     reply::text(status, format!("{}\n", PhaseName::from(phase).name()))
 }

@@ -21,7 +21,7 @@ async fn alive_in_every_phase_and_ready_in_one() {
     let (set, phase) = PhaseWatch::with_setter();
     let health = HealthServer::start(
         ([127, 0, 0, 1], 0).into(),
-        phase,
+        (phase, |_| String::new()),
         Alarm::unheard(),
         &Handle::current(),
     )
@@ -50,7 +50,7 @@ async fn other_paths_and_methods_are_refused() {
     let (_set, phase) = PhaseWatch::with_setter();
     let health = HealthServer::start(
         ([127, 0, 0, 1], 0).into(),
-        phase,
+        (phase, |_| String::new()),
         Alarm::unheard(),
         &Handle::current(),
     )
@@ -68,12 +68,17 @@ async fn a_port_that_is_taken_is_an_error() {
     let (_set, phase) = PhaseWatch::with_setter();
     let first = HealthServer::start(
         ([127, 0, 0, 1], 0).into(),
-        phase.clone(),
+        (phase.clone(), |_| String::new()),
         Alarm::unheard(),
         &Handle::current(),
     )
     .unwrap();
-    let why = HealthServer::start(first.address(), phase, Alarm::unheard(), &Handle::current())
-        .unwrap_err();
+    let why = HealthServer::start(
+        first.address(),
+        (phase, |_| String::new()),
+        Alarm::unheard(),
+        &Handle::current(),
+    )
+    .unwrap_err();
     assert_eq!(why.kind(), io::ErrorKind::AddrInUse);
 }

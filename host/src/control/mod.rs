@@ -15,6 +15,7 @@ mod connection_limit;
 mod deadlines;
 mod follow;
 mod health;
+mod metrics_format;
 mod reply;
 pub mod schema;
 mod server;
@@ -26,6 +27,7 @@ use std::pin::Pin;
 use tokio::sync::watch;
 
 pub use health::HealthServer;
+pub use metrics_format::MetricsFormat;
 pub use server::ControlServer;
 pub use socket::{ControlSocket, SocketChoice, SocketError, default_directory, open, path_of};
 

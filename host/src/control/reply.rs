@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::deadlines::Deadlines;
+use super::metrics_format::MetricsFormat;
 use super::schema::CommandError;
 use crate::date;
 
@@ -91,6 +92,11 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Reply
 
 pub(super) fn text(status: StatusCode, text: String) -> Response<ReplyBody> {
     answer(status, "text/plain; charset=utf-8", Content::Whole(text.into()))
+}
+
+/// A page of metrics in this format.
+pub(super) fn metrics(format: MetricsFormat, page: String) -> Response<ReplyBody> {
+    answer(StatusCode::OK, format.content_type(), Content::Whole(page.into()))
 }
 
 pub(super) fn lines(lines: mpsc::Receiver<Bytes>) -> Response<ReplyBody> {

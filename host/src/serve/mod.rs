@@ -136,9 +136,9 @@ struct Armed {
 impl Armed {
     fn open(config: &ServeConfig, lifecycle: Lifecycle) -> anyhow::Result<(Self, AdminServers)> {
         host_clock::start().context("starting the thread that notices lost time")?;
-        let stores = Stores::default();
-        let (servers, announcement) = AdminServers::open(config, &lifecycle, stores.clone())?;
-        let traffic = Arc::<Traffic>::default();
+        let (stores, traffic) = (Stores::default(), Arc::<Traffic>::default());
+        let (servers, announcement) =
+            AdminServers::open(config, &lifecycle, stores.clone(), traffic.clone())?;
         let process = Process {
             observers: Observers::new(vec![traffic.clone()]),
             traffic,

@@ -50,6 +50,12 @@ impl Bulkhead {
         self.instances.available()
     }
 
+    /// Exchanges that wait for an instance.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.places.saturating_sub(self.queue.available_permits())
+    }
+
     /// The permit to run an instance, if nobody waits and it is there, with `chain_length` permits out of
     /// the total: one for this instance, the rest goes to `chain`, which has none yet.
     #[must_use]

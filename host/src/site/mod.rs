@@ -18,6 +18,7 @@ mod bulkhead;
 mod canary;
 mod chain_permits;
 mod change;
+mod change_counts;
 mod entries;
 mod outcome;
 mod pending_compiles;

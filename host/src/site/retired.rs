@@ -37,6 +37,20 @@ pub enum GenerationRole {
     Retired,
 }
 
+impl GenerationRole {
+    /// The word for it in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Canary => "canary",
+            Self::Aborted => "aborted",
+            Self::Previous => "previous",
+            Self::Retired => "retired",
+        }
+    }
+}
+
 /// One generation, as an operator sees it.
 #[derive(Clone, Debug)]
 pub struct GenerationInfo {

@@ -17,6 +17,7 @@ use super::app::WatchedSource;
 use super::builder::{KEEPS_CHANGING, MAX_ATTEMPTS, SiteBuilder};
 use super::canary::{CanaryList, RunningCanaries};
 use super::change::{Change, ChangeId, QueuedChange};
+use super::change_counts::ChangeCounts;
 use super::outcome::{CanaryChoice, STOPPING, SwapCommand, SwapOutcome, SwapRecord, Trigger};
 use super::pending_compiles::{ChangeScope, CompiledChange, OVERTAKEN, PendingCompiles};
 use super::reload::{Rebuilt, ReloadRules};
@@ -69,7 +70,8 @@ impl Swapper {
         let (last, _) = watch::channel(None);
         let retired = RetiredGenerations::new(policy);
         let canaries = CanaryList::default();
-        let context = SwapContext { slot, retired, builder, keeper, last, canaries };
+        let counts = ChangeCounts::default();
+        let context = SwapContext { slot, retired, builder, keeper, last, canaries, counts };
         let context = Arc::new(context);
         let canaries = RunningCanaries::new(stopping.clone());
         let retiring = TaskTracker::new();
@@ -151,6 +153,7 @@ impl Swapper {
 
     /// Keeps an outcome for a look at it later.
     pub(super) fn record(&self, trigger: Trigger, outcome: SwapOutcome) {
+        self.context.counts.count(&outcome);
         let at = tokio::time::Instant::now();
         self.context.last.send_replace(Some(SwapRecord { at, trigger, outcome }));
     }

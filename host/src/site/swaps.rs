@@ -1,5 +1,6 @@
 //! The handle with which changes are asked for.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 use super::builder::SiteBuilder;
 use super::canary::{CanaryList, CanaryProgress};
 use super::change::{PendingChange, QueuedChange};
+use super::change_counts::ChangeCounts;
 use super::outcome::{SwapCommand, SwapOutcome, SwapRecord, Trigger};
 use super::retired::{GenerationInfo, RetiredGenerations};
 use super::slot::Slot;
@@ -32,6 +34,7 @@ pub(super) struct SwapContext {
     pub(super) keeper: Keeper,
     pub(super) last: watch::Sender<Option<SwapRecord>>,
     pub(super) canaries: CanaryList,
+    pub(super) counts: ChangeCounts,
 }
 
 impl Swaps {
@@ -85,6 +88,12 @@ impl Swaps {
     #[must_use]
     pub fn last(&self) -> Option<SwapRecord> {
         self.context.last.borrow().clone()
+    }
+
+    /// How many changes came out in which way: the word for the outcome, with the step that a rejected one came to.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        self.context.counts.all()
     }
 
     /// Follows the outcomes of all changes, whatever the trigger.

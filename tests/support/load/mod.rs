@@ -26,6 +26,7 @@ use self::client::Client;
 pub use self::ledger::Ledger;
 use super::exit::Exit;
 use super::host::Host;
+use super::metrics::{self, Metrics};
 use super::raw::Conn;
 use super::scarce::User;
 use super::{PATIENCE, says};
@@ -83,7 +84,7 @@ pub fn stop_under_load(guest: &str, mode: Mode, clients: usize, stops: usize) ->
     let user = geteuid().is_root().then(User::new).flatten();
     for stop in 1..=stops {
         // Shorter than the patience, so that a drain that hangs ends with its own report.
-        let serve = Host::serve(guest).args(["--drain-timeout", "10s"]);
+        let serve = Host::serve(guest).args(["--drain-timeout", "10s"]).args(metrics::ARGS);
         let (serve, unprivileged) = match &user {
             Some(user) if stop % 2 == 0 => (user.runs(serve), true),
             Some(_) => (serve, false),
@@ -92,10 +93,14 @@ pub fn stop_under_load(guest: &str, mode: Mode, clients: usize, stops: usize) ->
         let host = serve.start();
         let load = Load::new(host.addr(), "/?ms=5");
         let company = Company { held: 4, idle: if idlers_join(stop) { 4 } else { 0 } };
-        let (mut ledger, exit) = load.drive_with(mode, clients, company, move || {
+        let held = HeldUpload::on(&host);
+        let (mut ledger, host) = load.drive_with(mode, clients, company, move || {
             host.signal(Signal::TERM);
-            host.wait_exit()
+            host
         });
+        assert_accounted(&host, &ledger);
+        held.finish();
+        let exit = host.wait_exit();
         ledger.stops = 1;
         ledger.unprivileged = usize::from(unprivileged);
         ledger.slowest = exit.took;
@@ -105,6 +110,40 @@ pub fn stop_under_load(guest: &str, mode: Mode, clients: usize, stops: usize) ->
     }
     println!("{mode:?}, {guest}, {clients} clients: {total}");
     total
+}
+
+/// A request whose body the host waits for: a stop waits with it, and may be looked at.
+struct HeldUpload(Conn);
+
+impl HeldUpload {
+    #[track_caller]
+    fn on(host: &Host) -> Self {
+        let mut conn = host.connect();
+        conn.send("POST /?ms=0 HTTP/1.1\r\nHost: held.test\r\nContent-Length: 2\r\n\r\n1")
+            .expect("the host reads");
+        Metrics::wait(host, |metrics| metrics.sum("http_server_active_requests", &[]) > 0.0);
+        Self(conn)
+    }
+
+    #[track_caller]
+    fn finish(mut self) {
+        self.0.send("2").expect("the host reads");
+        assert_eq!(self.0.read_response("POST").expect("an answer").status(), 200);
+    }
+}
+
+/// Fails unless the host has counted what the clients have: each request that came has ended well, but for the one
+/// that is held. (A client may have its answer before the host has counted it.)
+#[track_caller]
+fn assert_accounted(host: &Host, ledger: &Ledger) {
+    let told = Metrics::wait(host, |told| told.sum("http_server_active_requests", &[]) == 1.0);
+    // The request that showed what every answer must be is in no ledger.
+    let answered = ledger.answered + 1;
+    #[expect(clippy::cast_precision_loss, reason = "no test sends so many")]
+    let wanted = (answered as f64, answered as f64 + 1.0);
+    let accepted = told.sum("host_requests_accepted_total", &[]);
+    assert_eq!((told.ended("finished"), accepted), wanted, "{ledger}\n{told:?}");
+    assert_eq!(told.sum("host_exchanges_total", &[]), wanted.0, "{ledger}\n{told:?}");
 }
 
 /// Whether idle clients join a stop. They make it as long as the linger, so they join each stop of a soak and

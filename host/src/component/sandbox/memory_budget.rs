@@ -19,6 +19,8 @@ struct Inner {
     limit: u64,
     /// Bytes in use, and those in pockets.
     taken: AtomicU64,
+    /// The most that it was.
+    peak: AtomicU64,
     /// The budget that this one is part of: bytes taken here are taken there too.
     parent: Option<MemoryBudget>,
     /// Those of this budget and of its parts. Locked when one is made, and when bytes run out.
@@ -41,7 +43,8 @@ impl MemoryBudget {
     #[must_use]
     pub fn new(limit: Option<u64>, parent: Option<Self>) -> Self {
         let (limit, taken) = (limit.unwrap_or(u64::MAX), AtomicU64::new(0));
-        Self(Arc::new(Inner { limit, taken, parent, pockets: Mutex::default() }))
+        let peak = AtomicU64::new(0);
+        Self(Arc::new(Inner { limit, taken, peak, parent, pockets: Mutex::default() }))
     }
 
     /// Bytes in use.
@@ -50,6 +53,12 @@ impl MemoryBudget {
         let left = |pocket: Arc<Pocket>| pocket.left.load(Ordering::Relaxed);
         let unused = self.pockets().iter().filter_map(Weak::upgrade).map(left).sum();
         self.0.taken.load(Ordering::Relaxed).saturating_sub(unused)
+    }
+
+    /// The most bytes that were in use at once, with those in pockets.
+    #[must_use]
+    pub fn peak(&self) -> u64 {
+        self.0.peak.load(Ordering::Relaxed)
     }
 
     /// An empty pocket.
@@ -87,7 +96,12 @@ impl MemoryBudget {
     /// Takes these bytes from this budget alone.
     fn reserve(&self, bytes: u64) -> bool {
         let within = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= self.0.limit);
-        self.0.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
+        let before = self.0.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within);
+        let is_taken = before.is_ok();
+        if let Ok(before) = before {
+            self.0.peak.fetch_max(before + bytes, Ordering::Relaxed);
+        }
+        is_taken
     }
 
     fn empty_pockets(&self) {

@@ -15,7 +15,8 @@ pub(super) struct OperatingArgs {
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
 
-    /// HOST:PORT for GET /livez (200 until the end) and /readyz (200 only while serving), or `off`.
+    /// HOST:PORT for GET /livez (200 until the end), /readyz (200 only while serving) and /metrics, or
+    /// `off`.
     /// Apart from --addr, so that a probe waits in no queue [default: off, or the manifest's]
     #[arg(long, value_name = "ADDR")]
     pub(super) health_addr: Option<HealthAddr>,

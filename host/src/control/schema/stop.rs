@@ -21,6 +21,10 @@ pub enum PhaseName {
 }
 
 impl PhaseName {
+    /// All of them, in their order.
+    pub const ALL: [Self; 5] =
+        [Self::Starting, Self::Ready, Self::LameDuck, Self::Draining, Self::Cut];
+
     /// The phase as the JSON has it.
     #[must_use]
     pub fn name(self) -> &'static str {
