@@ -50,7 +50,7 @@ pub(super) struct Listen {
     /// Path of the control socket, or `off`. By default $XDG_RUNTIME_DIR/host/PID.sock, for root
     /// without it /run/host/PID.sock.
     pub(super) control: Option<Spanned<String>>,
-    /// HOST:PORT for GET /livez and /readyz, or `off`.
+    /// HOST:PORT for GET /livez, /readyz and /metrics, or `off`.
     #[schemars(extend("default" = defaults::HEALTH_ADDRESS))]
     pub(super) health_addr: Option<Written<HealthAddr>>,
     /// Connections at once, over all listeners. Above that the one that has been idle longest makes

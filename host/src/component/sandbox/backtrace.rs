@@ -173,8 +173,13 @@ mod tests {
     use crate::component::sandbox::retirement::Retirement;
 
     fn backtrace(frames: Vec<Frame>) -> Backtrace {
-        let identity =
-            Identity::new((1, "1f2e3d4c"), "shop".into(), None, Retirement::default().watch());
+        let identity = Identity::new(
+            (1, "1f2e3d4c"),
+            "shop".into(),
+            None,
+            Retirement::default().watch(),
+            Arc::default(),
+        );
         Backtrace { frames, symbols: Symbols::default(), identity }
     }
 
