@@ -272,7 +272,7 @@ fn component_that_keeps_failing_is_put_aside() {
         assert_eq!(host.get("/app/trap").status(), 500);
         expect_put_aside(&host.get("/app/"), 60);
         let line = host.wait_log(PUT_ASIDE);
-        assert!(line.contains("component=app"), "{line}");
+        assert!(line.contains("component=\"app\""), "{line}");
         let left =
             component(&status(&host), "app")["put_aside_ms"].as_u64().expect("it is put aside");
         assert!((1..=60_000).contains(&left), "{left} ms");

@@ -73,7 +73,7 @@ fn status_tells_what_the_host_does() {
     assert_eq!(status["limits"]["linger"], "1s 500ms");
     let exit = host.ctl(["status"]);
     exit.expect_code(0);
-    for text in ["phase", "ready", "1 exchanges", "--linger"] {
+    for text in ["phase", "ready", "1 exchange", "--linger"] {
         assert!(exit.stdout.contains(text), "no {text} in\n{}", exit.stdout);
     }
     drop(held.open());
@@ -234,7 +234,7 @@ fn stop_that_is_followed_ends_with_the_hosts_last_line_and_code() {
     let host = Host::serve("gate_p2").control().args(["--drain-timeout", "1s"]).start();
     let _held = Held::on(&host);
     let ctl = host.start_ctl(["stop", "--wait"]);
-    ctl.wait_line("1 exchanges");
+    ctl.wait_line("1 exchange");
     let ended = host.wait_exit();
     ended.expect_code(1).expect_last_line(says::STOPPED);
     let exit = ctl.wait_exit();

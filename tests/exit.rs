@@ -127,7 +127,7 @@ fn sigint_alone_drains_like_sigterm() {
         expect_last(&mut conn);
         drop(conn);
         let exit = host.wait_exit();
-        exit.expect_code(0).expect_last_line(" s: 1 exchanges finished, 0 cut, 0 conn");
+        exit.expect_code(0).expect_last_line("s: 1 exchange finished, 0 cut, 0 conn");
     }
 }
 
@@ -204,7 +204,7 @@ fn sigquit_with_nothing_running_exits_with_131() {
     let host = Host::serve("hello_p2").start();
     host.signal(Signal::QUIT);
     let exit = host.wait_exit();
-    exit.expect_code(131).expect_last_line(" s: 0 exchanges finished, 0 cut, 0 conn");
+    exit.expect_code(131).expect_last_line("s: 0 exchanges finished, 0 cut, 0 conn");
 }
 
 #[test]

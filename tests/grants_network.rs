@@ -293,7 +293,7 @@ fn expect_tcp_as_granted(guest: &str) {
     assert_eq!(text, "error: access-denied\n");
     let line = host.wait_log("socket refused");
     let address = format!("address={other}");
-    assert!(line.contains(&address) && line.contains("component=app"), "{line}");
+    assert!(line.contains(&address) && line.contains("component=\"app\""), "{line}");
     let text = host.get(&format!("/tcp?addr=127.0.0.2:{}", upstream.port())).text();
     assert_eq!(text, "error: access-denied\n");
     let text = host.get(&format!("/fetch?url=http://127.0.0.1:{}/", upstream.port())).text();

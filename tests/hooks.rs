@@ -106,7 +106,7 @@ fn stream_that_waits_for_a_drain_ends_by_itself_when_a_stop_begins() {
         host.signal(Signal::TERM);
         drop(held.expect_drained(20_000));
         let exit = host.wait_exit();
-        exit.expect_code(0).expect_last_line(" s: 1 exchanges finished, 0 cut, 0 conn");
+        exit.expect_code(0).expect_last_line("s: 1 exchange finished, 0 cut, 0 conn");
         expect_told_once(&exit.stderr, 20_000);
         let whole = [&TRIAL[..], &[says::ON_START, says::ON_DRAIN, says::ON_SHUTDOWN]].concat();
         assert_eq!(hooks(&exit.stderr), whole, "{guest}");

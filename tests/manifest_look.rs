@@ -295,7 +295,8 @@ fn schema_is_json_that_names_every_table_and_refuses_other_keys() {
         .keys()
         .map(|k| &**k)
         .collect();
-    let all = ["component", "keyvalue", "limits", "listen", "route", "stop", "swap", "total"];
+    let all =
+        ["component", "keyvalue", "limits", "listen", "log", "route", "stop", "swap", "total"];
     assert_eq!(tables, all);
     assert_eq!(schema["additionalProperties"], false);
     let limits = &schema["$defs"]["Limits"]["properties"];

@@ -345,8 +345,21 @@ fn flag_about_components_is_refused_beside_a_manifest() {
     // No flag is forgotten here: what is neither refused nor about the process would be news.
     let help = Host::run(["serve", "--help"]).stdout;
     let flags = help.lines().filter_map(|line| line.trim_start().strip_prefix("--"));
-    let process =
-        ["dry-run", "addr", "threads", "watch", "cache-dir", "no-cache", "control", "health-addr"];
+    let process = [
+        "dry-run",
+        "addr",
+        "threads",
+        "watch",
+        "cache-dir",
+        "no-cache",
+        "control",
+        "health-addr",
+        "log",
+        "log-format",
+        "access-log",
+        "access-log-format",
+        "log-query",
+    ];
     for flag in flags.filter_map(|flag| flag.split_whitespace().next()) {
         let refused = all.iter().any(|known| known[0].strip_prefix("--") == Some(flag));
         assert!(refused || process.contains(&flag), "--{flag} is in neither list");

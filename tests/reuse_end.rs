@@ -63,7 +63,7 @@ fn stop_waits_for_the_exchanges_of_shared_instances() {
             assert_eq!(Count::read(&slow.end()).instance.len(), 16);
         }
         let exit = host.wait_exit();
-        exit.expect_code(0).expect_last_line(" s: 5 exchanges finished, 0 cut, 0 conn");
+        exit.expect_code(0).expect_last_line("s: 5 exchanges finished, 0 cut, 0 conn");
     }
 }
 
@@ -78,7 +78,7 @@ fn instance_that_served_while_the_stop_began_ends_with_its_exchange() {
         host.wait_log(says::DRAINING);
         assert_eq!(Count::read(&slow.end()).requests, 1);
         let exit = host.wait_exit();
-        exit.expect_code(0).expect_last_line(" s: 1 exchanges finished, 0 cut, 0 conn");
+        exit.expect_code(0).expect_last_line("s: 1 exchange finished, 0 cut, 0 conn");
         assert!(!exit.stderr.contains("cutting what is left"), "{}", exit.stderr);
     }
 }

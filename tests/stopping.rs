@@ -51,7 +51,7 @@ fn exchange_is_waited_for_until_the_last_frame_of_its_body() {
         stop(&host);
         drop(held.open());
         let exit = host.wait_exit();
-        exit.expect_code(0).expect_last_line(" s: 1 exchanges finished, 0 cut, 0 conn");
+        exit.expect_code(0).expect_last_line("s: 1 exchange finished, 0 cut, 0 conn");
     }
 }
 
@@ -147,7 +147,7 @@ fn drain_on_a_terminal_shows_its_progress_live() {
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
     // Drawn over itself, so for us it ends with the next line of the log, which comes after 5 s.
     let line = terminal.stdout.wait_for("stop: waiting for 1 ex", Mark::START, 1, until).unwrap();
-    let drawn = line.matches(" s of 25 s: 1 exchanges").count();
+    let drawn = line.matches("s of 25s: 1 exchange, 1 connection").count();
     assert!(drawn > 3, "drawn once is not live: {line:?}");
     drop(held.open());
     let until = Instant::now() + PATIENCE;
@@ -165,7 +165,7 @@ fn drain_off_a_terminal_says_what_is_left_every_5_seconds() {
     conn.send(POST_HEAD).unwrap();
     host.wait_log(says::GATE_STARTED);
     host.signal(Signal::TERM);
-    host.wait_log("stop: waiting for 1 exchanges");
+    host.wait_log("stop: waiting for 1 exchange, 1 connection at=");
     host.wait_log("stop: waiting for POST /head");
     conn.send(OPEN).unwrap();
     expect_last(&mut conn);

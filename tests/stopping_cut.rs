@@ -51,7 +51,7 @@ fn slow_upload_does_not_hold_the_stop_and_is_told_503() {
             expect_cut(conn);
         }
         drop(conns);
-        expect_cut_in_time(host, 1).expect_last_line(" s: 0 exchanges finished, 2 cut, ");
+        expect_cut_in_time(host, 1).expect_last_line("s: 0 exchanges finished, 2 cut, ");
     }
 }
 
@@ -167,7 +167,7 @@ fn every_exchange_of_a_crowd_that_is_cut_before_its_head_is_told_503() {
         }
         crowd.iter_mut().for_each(expect_cut);
         drop((crowd, multiplexed));
-        host.wait_exit().expect_code(1).expect_last_line(" s: 0 exchanges finished, 200 cut, ");
+        host.wait_exit().expect_code(1).expect_last_line("s: 0 exchanges finished, 200 cut, ");
     }
 }
 
@@ -222,7 +222,7 @@ fn request_that_waits_for_an_instance_at_the_drain_timeout_is_told_503() {
     host.signal(Signal::TERM);
     expect_cut(&mut waiting);
     drop(held);
-    expect_cut_in_time(host, 1).expect_last_line(" s: 0 exchanges finished, 2 cut, ");
+    expect_cut_in_time(host, 1).expect_last_line("s: 0 exchanges finished, 2 cut, ");
 }
 
 /// So is an exchange that does not wait for one yet, because its body is read first.
@@ -233,7 +233,7 @@ fn request_whose_body_is_read_first_at_the_drain_timeout_is_told_503() {
     conn.send(wire::sized("/", 10) + "12345").unwrap();
     host.signal(Signal::TERM);
     expect_cut(&mut conn);
-    expect_cut_in_time(host, 1).expect_last_line(" s: 0 exchanges finished, 1 cut, ");
+    expect_cut_in_time(host, 1).expect_last_line("s: 0 exchanges finished, 1 cut, ");
 }
 
 #[test]

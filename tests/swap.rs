@@ -277,7 +277,7 @@ fn stop_wins_over_a_swap_that_compiles() {
     asked.wait_exit().expect_code(1).expect_last_line("the host is stopping");
     drop(held.open());
     let exit = host.wait_exit();
-    exit.expect_code(0).expect_last_line(" s: 1 exchanges finished, 0 cut, 0 conn");
+    exit.expect_code(0).expect_last_line("s: 1 exchange finished, 0 cut, 0 conn");
     compiler.expect_end();
 }
 
@@ -341,7 +341,7 @@ fn swap_after_a_stop_is_refused_and_the_stop_goes_on() {
         }
         drop(held.open());
         let exit = host.wait_exit();
-        exit.expect_code(0).expect_last_line(" s: 1 exchanges finished, 0 cut, 0 conn");
+        exit.expect_code(0).expect_last_line("s: 1 exchange finished, 0 cut, 0 conn");
     }
 }
 
@@ -357,7 +357,7 @@ fn stop_waits_for_exchanges_of_retired_generations() {
         stop(&host);
         drop((first.open(), second.open()));
         let exit = host.wait_exit();
-        exit.expect_code(0).expect_last_line(" s: 2 exchanges finished, 0 cut, 0 conn");
+        exit.expect_code(0).expect_last_line("s: 2 exchanges finished, 0 cut, 0 conn");
     }
 }
 

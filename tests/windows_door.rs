@@ -185,7 +185,7 @@ fn handshake_that_is_given_up_is_counted_as_a_dropped_connection() {
     wait_half_done(addr);
     host.signal(Signal::TERM);
     let exit = host.wait_exit();
-    exit.expect_code(1).expect_last_line(", 0 cut, 1 connections dropped");
+    exit.expect_code(1).expect_last_line(", 0 cut, 1 connection dropped");
 }
 
 /// Returns when the kernel has a handshake with `addr` that is half done.

@@ -10,7 +10,9 @@ use crate::component::{self, FileSizeLimit};
 use crate::config::CompileConfig;
 use crate::exit::Exit;
 use crate::output::Output;
-use crate::{cgroup, outlet, progress, resources};
+use host_log::outlet;
+
+use crate::{cgroup, progress, resources};
 
 /// Compiles one component and writes its code to a file, or to stdout.
 #[must_use]

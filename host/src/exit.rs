@@ -4,7 +4,7 @@ use std::{io, process};
 
 use host_lifecycle::{Cause, Ending, StopReport};
 
-use crate::outlet;
+use host_log::outlet;
 
 /// How the process ends. `docs/stopping.md` and the README print this table; `docs/control.md` the
 /// part of `host ctl`.

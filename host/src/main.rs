@@ -5,9 +5,9 @@ use std::io::{self, Write as _};
 
 use host::component::manifest_grammar;
 use host::config::args::{self, Invocation};
-use host::config::log_filter;
 use host::exit::Exit;
-use host::{check, compile, ctl, outlet, serve};
+use host::{check, compile, ctl, serve};
+use host_log::outlet;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -15,7 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() {
     host_lifecycle::set_signal_mask();
     let exit = match args::parse(env::args_os(), manifest_grammar()) {
-        Ok(Invocation::Serve(config)) => match log_filter() {
+        Ok(Invocation::Serve(config)) => match config.log_filter() {
             Ok(_) if config.dry_run => check::dry_run(&config),
             Ok(filter) => serve::run(&config, filter),
             Err(why) => {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
-use crate::outlet;
+use host_log::outlet;
 
 /// The mode of a new file, less what the umask takes.
 const NEW_FILE: u32 = 0o666;

@@ -6,7 +6,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 use tracing::info;
 
 use crate::component::Compiling;
-use crate::{outlet, size, terminal};
+use host_log::{Stderr, outlet};
+
+use crate::size;
 
 /// For a process that has a log.
 pub(crate) fn log(compiling: Compiling<'_>) {
@@ -27,16 +29,16 @@ pub(crate) fn say(compiling: Compiling<'_>) {
 
 /// Returns when no line of ours is in the way on the terminal, or it is held.
 pub(crate) async fn cleared() {
-    if let Some(line) = terminal::line() {
-        line.clear().await;
+    if let Some(terminal) = Stderr::terminal() {
+        terminal.clear().await;
     }
 }
 
 /// Over the line that it drew before; at the end there is none.
 fn draw(compiling: Compiling<'_>) {
-    let Some(line) = terminal::line() else { return };
-    line.draw(if compiling.goes_on {
-        format!("{}: {} s", sentence(compiling), compiling.since.as_secs())
+    let Some(terminal) = Stderr::terminal() else { return };
+    terminal.draw(if compiling.goes_on {
+        format!("{}: {}s", sentence(compiling), compiling.since.as_secs())
     } else {
         String::new()
     });

@@ -63,6 +63,17 @@ impl Command {
     }
 }
 
+/// What a signal asks for, and of whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SignalMeaning {
+    /// Something of the lifecycle.
+    Command(Command),
+    /// To read again what is served.
+    Reload,
+    /// To open the files of logs again.
+    Reopen,
+}
+
 /// The signals that have a meaning here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -110,13 +121,16 @@ impl Signal {
         }
     }
 
-    /// What it asks of the lifecycle; SIGHUP is for another.
-    pub(super) fn command(self) -> Option<Command> {
+    /// What it asks for.
+    pub(super) fn meaning(self) -> SignalMeaning {
         match self {
-            Self::Terminate | Self::Interrupt => Some(Command::Stop(Cause::Signal(self))),
-            Self::Quit => Some(Command::Cut(Cause::Signal(self))),
-            Self::User1 | Self::User2 => Some(Command::Ignored(self)),
-            Self::Hangup => None,
+            Self::Terminate | Self::Interrupt => {
+                SignalMeaning::Command(Command::Stop(Cause::Signal(self)))
+            }
+            Self::Quit => SignalMeaning::Command(Command::Cut(Cause::Signal(self))),
+            Self::User2 => SignalMeaning::Command(Command::Ignored(self)),
+            Self::User1 => SignalMeaning::Reopen,
+            Self::Hangup => SignalMeaning::Reload,
         }
     }
 }

@@ -14,6 +14,7 @@ use super::phase::{Phase, PhaseSetter, StopSchedule};
 use super::progress::{FindProgressLine, NAMED_AT_MOST, Progress};
 use super::report::StopReport;
 use super::trackers::Trackers;
+use super::words::Seconds;
 
 /// How a stop is to go. One budget: the delay lies inside the timeout.
 #[derive(Clone, Copy, Debug)]
@@ -153,7 +154,7 @@ impl<'a> Stop<'a> {
     async fn drain(&self, commands: &mut UnboundedReceiver<TimedCommand>) -> Wait {
         if !self.plan.delay.is_zero() {
             self.phase.set(Phase::LameDuck);
-            info!(step = "lame-duck", delay = ?self.plan.delay, "stop: lame duck, still accepting");
+            info!(step = "lame-duck", delay = %Seconds(self.plan.delay), "stop: lame duck, still accepting");
             // A lame duck by hand has had that time already, or some of it.
             let until = self.leaving.unwrap_or(self.began) + self.plan.delay;
             let wait = self.wait(sleep_until(until), commands).await;
@@ -161,7 +162,7 @@ impl<'a> Stop<'a> {
                 return wait;
             }
         }
-        info!(step = "close-door", at = ?self.began.elapsed(), "stop: closing the door");
+        info!(step = "close-door", at = %Seconds(self.began.elapsed()), "stop: closing the door");
         self.phase.set(Phase::Draining);
         let wait = self.wait(self.listeners_closed(), commands).await;
         if !matches!(wait, Wait::Done) {
@@ -169,14 +170,14 @@ impl<'a> Stop<'a> {
         }
         info!(
             step = "drain",
-            at = ?self.began.elapsed(),
+            at = %Seconds(self.began.elapsed()),
             exchanges = self.trackers.exchanges.in_flight(),
             connections = self.trackers.connections.in_flight(),
             "stop: door closed, draining"
         );
         let wait = self.wait(self.everything_ended(), commands).await;
         if matches!(wait, Wait::Done) {
-            info!(step = "drained", at = ?self.began.elapsed(), "stop: drained");
+            info!(step = "drained", at = %Seconds(self.began.elapsed()), "stop: drained");
         }
         wait
     }
@@ -251,7 +252,7 @@ impl<'a> Stop<'a> {
         let why = by.map_or("drain timeout", Cause::name);
         warn!(
             step = "cut",
-            at = ?self.began.elapsed(),
+            at = %Seconds(self.began.elapsed()),
             why,
             exchanges = self.trackers.exchanges.in_flight(),
             afterwork = self.trackers.afterwork.in_flight(),
@@ -311,8 +312,8 @@ impl<'a> Stop<'a> {
         info!(
             step = "stop",
             why = why.name(),
-            drain_delay = ?self.plan.delay,
-            drain_timeout = ?self.plan.timeout,
+            drain_delay = %Seconds(self.plan.delay),
+            drain_timeout = %Seconds(self.plan.timeout),
             exchanges = self.trackers.exchanges.in_flight(),
             connections = self.trackers.connections.in_flight(),
             "stop: asked; a second signal cuts, from {SECOND_SIGNAL_COUNTS_FROM:?} after the first"

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::Signal;
+use crate::command::SignalMeaning;
 use tokio::sync::mpsc;
 
 struct World {
@@ -111,13 +112,21 @@ async fn a_second_signal_cuts_at_once_in_every_step() {
         watch.reached(if delay > 0 { Phase::LameDuck } else { Phase::Draining }).await;
         sleep(SECOND_SIGNAL_COUNTS_FROM).await;
         let began = Instant::now();
-        world.say(second.command().unwrap());
+        world.say(stop_by(second));
         watch.reached(Phase::Cut).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
         drop(connection);
         let report = report(life.await.unwrap());
         assert_eq!(report.took, SECOND_SIGNAL_COUNTS_FROM);
         assert_eq!(report.cut_short_by, Some(Cause::Signal(second)));
+    }
+}
+
+/// What a signal that stops asks for.
+fn stop_by(signal: Signal) -> Command {
+    match signal.meaning() {
+        SignalMeaning::Command(command) => command,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -135,7 +144,7 @@ async fn one_stop_that_comes_as_several_signals_drains() {
         world.say(TERM);
         sleep(after).await;
         for again in [Signal::Terminate, Signal::Interrupt] {
-            world.say(again.command().unwrap());
+            world.say(stop_by(again));
         }
         watch.reached(Phase::Cut).await;
         assert_eq!(began.elapsed(), Duration::from_secs(25), "{after:?}");
@@ -170,7 +179,7 @@ async fn sigquit_cuts_a_drain_however_soon_it_comes() {
     let life = world.live(0, 25);
     let began = Instant::now();
     world.say(TERM);
-    world.say(Signal::Quit.command().unwrap());
+    world.say(stop_by(Signal::Quit));
     watch.reached(Phase::Cut).await;
     assert_eq!(began.elapsed(), Duration::ZERO);
     let report = report(life.await.unwrap());
@@ -263,7 +272,7 @@ fn the_last_line_reads_as_documented() {
     };
     assert_eq!(
         report.to_string(),
-        "stopped in 1.204 s: 812 exchanges finished, 0 cut, 0 connections dropped"
+        "stopped in 1.204s: 812 exchanges finished, 0 cut, 0 connections dropped"
     );
 }
 

@@ -21,6 +21,7 @@ mod progress;
 mod report;
 mod signals;
 mod trackers;
+mod words;
 
 pub use alarm::Alarm;
 pub use command::{Cause, Command, Signal};
@@ -31,8 +32,9 @@ pub use mask::set_signal_mask;
 pub use phase::{NotNow, Phase, PhaseWatch, StopSchedule};
 pub use progress::{FindProgressLine, ProgressLine};
 pub use report::StopReport;
-pub use signals::Hangups;
+pub use signals::SignalWatch;
 pub use trackers::Trackers;
+pub use words::{Seconds, counted, in_flight};
 
 use std::{io, thread};
 
@@ -87,8 +89,14 @@ impl Lifecycle {
 
     /// Is told of SIGHUP.
     #[must_use]
-    pub fn hangups(&self) -> Hangups {
+    pub fn hangups(&self) -> SignalWatch {
         self.commands.hangups.clone()
+    }
+
+    /// Is told of SIGUSR1.
+    #[must_use]
+    pub fn reopens(&self) -> SignalWatch {
+        self.commands.reopens.clone()
     }
 
     /// The lifecycle's own runtime, for what must answer beside guests that spin on every core. Its

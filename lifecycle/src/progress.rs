@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, interval_at};
 use tracing::info;
 
-use super::Trackers;
+use super::{Seconds, Trackers};
 
 /// The log says this often who is left.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ pub trait ProgressLine: fmt::Debug + Send + Sync {
 }
 
 /// Finds the line, when a stop begins to wait. None where stderr is no terminal.
-pub type FindProgressLine = fn() -> Option<&'static dyn ProgressLine>;
+pub type FindProgressLine = fn() -> Option<Box<dyn ProgressLine>>;
 
 /// Reports on one wait of a stop.
 pub(super) struct Progress<'a> {
@@ -38,7 +38,7 @@ pub(super) struct Progress<'a> {
     stop_began: Instant,
     timeout: Duration,
     ticks: Interval,
-    line: Option<&'static dyn ProgressLine>,
+    line: Option<Box<dyn ProgressLine>>,
     reported: Instant,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Progress<'a> {
         trackers: &'a Trackers,
         stop_began: Instant,
         timeout: Duration,
-        line: Option<&'static dyn ProgressLine>,
+        line: Option<Box<dyn ProgressLine>>,
     ) -> Self {
         let every = if line.is_some() { REDRAW_EVERY } else { REPORT_EVERY };
         let ticks = interval_at(Instant::now() + every, every);
@@ -65,12 +65,12 @@ impl<'a> Progress<'a> {
         let elapsed = self.stop_began.elapsed();
         let left = self.trackers.left();
         if let Some(line) = &self.line {
-            let (at, of) = (elapsed.as_secs_f64(), self.timeout.as_secs_f64());
-            line.draw(format!("draining {at:.1} s of {of:.0} s: {left}"));
+            let (at, of) = (Seconds(elapsed), Seconds(self.timeout));
+            line.draw(format!("draining {at:.1} of {of:.0}: {left}"));
         }
         if self.reported.elapsed() >= REPORT_EVERY {
             self.reported = Instant::now();
-            info!(at = ?elapsed, "stop: waiting for {left}");
+            info!(at = %Seconds(elapsed), "stop: waiting for {left}");
             for survivor in self.trackers.exchanges.survivors().into_iter().take(NAMED_AT_MOST) {
                 info!("stop: waiting for {survivor}");
             }

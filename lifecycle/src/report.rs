@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::command::Cause;
+use super::words::{Seconds, counted};
 
 /// What a stop did: the numbers of its last line.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +28,11 @@ impl fmt::Display for StopReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "stopped in {:.3} s: {} exchanges finished, {} cut, {} connections dropped",
-            self.took.as_secs_f64(),
-            self.finished,
+            "stopped in {}: {} finished, {} cut, {} dropped",
+            Seconds(self.took),
+            counted(self.finished, "exchange"),
             self.cut,
-            self.dropped
+            counted(self.dropped, "connection"),
         )
     }
 }

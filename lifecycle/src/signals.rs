@@ -7,46 +7,52 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
 use super::alarm::Alarm;
-use super::command::{Signal, TimedCommand};
+use super::command::{Signal, SignalMeaning, TimedCommand};
 
-/// SIGHUP, for whoever reloads. Several that come while nobody waits are one.
+/// A signal that is for another part of the process. Several that come while nobody waits are one. Cloning gives
+/// another handle.
 #[derive(Clone, Debug, Default)]
-pub struct Hangups(Arc<Notify>);
+pub struct SignalWatch(Arc<Notify>);
 
-impl Hangups {
+impl SignalWatch {
     /// Waits for the next one. Cancel-safe.
     pub async fn next(&self) {
         self.0.notified().await;
     }
 }
 
-/// Who may give commands, who carries them out, and who is told of SIGHUP.
+/// Who may give commands, who carries them out, and who is told of SIGHUP and SIGUSR1.
 #[derive(Debug)]
 pub(super) struct Commands {
     pub(super) sender: mpsc::UnboundedSender<TimedCommand>,
     pub(super) receiver: mpsc::UnboundedReceiver<TimedCommand>,
-    pub(super) hangups: Hangups,
+    pub(super) hangups: SignalWatch,
+    pub(super) reopens: SignalWatch,
 }
 
 /// Installs the handlers and gives the stream of commands. Each signal has a task on the current
 /// runtime, which lives as long as the runtime.
 pub(super) fn listen() -> io::Result<Commands> {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let hangups = Hangups::default();
+    let (hangups, reopens) = (SignalWatch::default(), SignalWatch::default());
     for name in Signal::ALL {
         let mut stream = signal(SignalKind::from_raw(i32::from(name.number())))?;
-        let (sender, hangups) = (sender.clone(), hangups.clone());
+        let (sender, hangups, reopens) = (sender.clone(), hangups.clone(), reopens.clone());
         let alarm = Alarm::new("signals", sender.clone());
         tokio::spawn(async move {
             let _alarm = alarm;
             while stream.recv().await.is_some() {
-                match name.command() {
-                    Some(command) if sender.send(TimedCommand::now(command)).is_err() => return,
-                    Some(_) => {}
-                    None => hangups.0.notify_one(),
+                match name.meaning() {
+                    SignalMeaning::Command(command) => {
+                        if sender.send(TimedCommand::now(command)).is_err() {
+                            return;
+                        }
+                    }
+                    SignalMeaning::Reload => hangups.0.notify_one(),
+                    SignalMeaning::Reopen => reopens.0.notify_one(),
                 }
             }
         });
     }
-    Ok(Commands { sender, receiver, hangups })
+    Ok(Commands { sender, receiver, hangups, reopens })
 }

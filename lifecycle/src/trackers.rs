@@ -3,6 +3,7 @@
 use tokio_util::task::TaskTracker;
 
 use super::guard::Tracker;
+use super::words::in_flight;
 
 /// What is in flight, by kind. Cloning gives another handle to the same trackers.
 ///
@@ -41,16 +42,12 @@ impl Default for Trackers {
 impl Trackers {
     /// What is in flight, in words.
     pub(super) fn left(&self) -> String {
-        let mut left = format!(
-            "{} exchanges, {} connections, {} at work after their answer",
-            self.exchanges.in_flight(),
-            self.connections.in_flight(),
-            self.afterwork.in_flight()
-        );
-        let instances = self.instances.in_flight();
-        if instances > 0 {
-            left += &format!(", {instances} reusable instances");
-        }
-        left
+        let count = |tracker: &Tracker| tracker.in_flight() as u64;
+        in_flight(
+            count(&self.exchanges),
+            count(&self.connections),
+            count(&self.afterwork),
+            count(&self.instances),
+        )
     }
 }

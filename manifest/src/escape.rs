@@ -56,7 +56,8 @@ fn visible(text: &str, stays: impl Fn(char) -> bool) -> String {
 
 /// Letters that make a terminal or a viewer show another line than is there: breaks and marks of
 /// direction (Unicode UAX #9, \[CVE-2021-42574\]).
-fn turns_the_line(letter: char) -> bool {
+#[must_use]
+pub fn turns_the_line(letter: char) -> bool {
     matches!(
         letter,
         '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'

@@ -14,6 +14,7 @@ pub mod defaults;
 mod error;
 pub mod escape;
 mod grants;
+mod log;
 mod model;
 pub mod outgoing;
 mod overlap;
@@ -33,6 +34,7 @@ pub use canary::{
 pub use checks::LimitFault;
 pub use error::{ManifestError, Problem};
 pub use grants::{GrantsConfig, Stdio};
+pub use log::{AccessLogFormat, AccessLogTarget, LogConfig, LogFilter, LogFormat};
 pub use model::*;
 pub use overlap::Overlap;
 pub use parse::{Grammar, load, parse, schema};

@@ -11,6 +11,7 @@ use strum::{EnumString, VariantNames};
 
 use crate::canary::CanaryConfig;
 use crate::grants::GrantsConfig;
+use crate::log::LogConfig;
 use crate::routes::RoutePattern;
 use crate::units::{ListenAddr, MinRateConfig, SmokeCheck};
 
@@ -27,6 +28,8 @@ pub struct Manifest {
     pub total: TotalLimits,
     /// How a swap goes. Stays until a restart.
     pub swap: SwapConfig,
+    /// What is logged, how, and where it goes. Stays until a restart.
+    pub log: LogConfig,
     /// What can serve, by name.
     pub components: BTreeMap<Arc<str>, ComponentConfig>,
     /// Which requests go where, in the order of the file.
@@ -134,6 +137,8 @@ pub struct ComponentConfig {
     pub canary: Option<CanaryConfig>,
     /// What becomes of a request when it fails as a plugin of a chain.
     pub fail: Fail,
+    /// The file that what it prints goes to, in place of the log of the host.
+    pub log: Option<PathBuf>,
 }
 
 impl ComponentConfig {

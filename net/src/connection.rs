@@ -51,7 +51,7 @@ pub(super) async fn serve<S: Service>(
         Opening::Nothing => ConnectionEnd::Finished,
         Opening::Stuck => ConnectionEnd::Gone,
     };
-    debug!(connection = guard.id(), ?end, "connection ended");
+    debug!(connection = guard.id(), end = end.name(), "connection ended");
     entry.set_place(false);
     let leaving = place.map(Place::leave);
     if end.is_cut(context.phase.now()) {

@@ -30,6 +30,18 @@ pub(super) enum ConnectionEnd {
 }
 
 impl ConnectionEnd {
+    /// What the log calls it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Refused(_) => "refused",
+            Self::Broken => "broken",
+            Self::Gone => "peer-gone",
+            Self::Dropped => "dropped",
+            Self::Flooded => "flooded",
+        }
+    }
+
     /// Whether the stop has ended it by force, or left bytes owed.
     pub(super) fn is_cut(self, phase: Phase) -> bool {
         match self {

@@ -169,7 +169,7 @@ fn claim(address: SocketAddr) -> io::Result<Claim> {
         None
     };
     let handshakes = handshakes::can_look(address);
-    debug!(%address, ?bolt, handshakes, "what a stop will be allowed");
+    debug!(%address, bolt = bolt.name(), handshakes, "what a stop will be allowed");
     Ok(Claim { held, bolt, handshakes })
 }
 

@@ -37,6 +37,17 @@ pub(super) enum Bolt {
     Nothing,
 }
 
+impl Bolt {
+    /// What the log calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Filter => "filter",
+            Self::Nothing => "nothing",
+        }
+    }
+}
+
 /// Keeps newcomers out from now on; whoever is in the queue, in a handshake or accepted is not
 /// touched. Connections that are accepted later are bound to no device; they have the filter, and
 /// never get such a packet.
@@ -84,7 +95,7 @@ fn jump(code: u32, k: u32, jt: u8, jf: u8) -> SockFilter {
 /// process is out of descriptors, is waited for: the caller bounds that.
 pub(super) async fn empty_tcp(listener: &Socket, admit: impl FnMut(Socket)) -> usize {
     let bolt = shut(listener);
-    debug!(?bolt, "the door is shut");
+    debug!(bolt = bolt.name(), "the door is shut");
     empty_behind(bolt, listener, admit).await
 }
 

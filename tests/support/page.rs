@@ -196,7 +196,7 @@ fn plain_words(text: &str) -> String {
     plain
 }
 
-/// Times such as `87ms` and `1.2s`, and `2.625`, as in `stopped in 2.625 s`.
+/// Times such as `87ms` and `1.2s`, and `2.625`, as in `stopped in 2.625s`.
 fn is_time(word: &str) -> bool {
     let number = word.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let is_number = !number.is_empty() && number.parse::<f64>().is_ok();

@@ -176,13 +176,14 @@ impl StopSummary {
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let (took, rest) = line.strip_prefix(says::STOPPED)?.split_once(" s: ")?;
-        let (finished, rest) = rest.split_once(" exchanges finished, ")?;
+        let (took, rest) = line.strip_prefix(says::STOPPED)?.split_once("s: ")?;
+        let (finished, rest) = counted(rest, "exchange", " finished, ")?;
         let (cut, rest) = rest.split_once(" cut, ")?;
-        let dropped = rest.strip_suffix(" connections dropped")?;
+        let (dropped, rest) = counted(rest, "connection", " dropped")?;
         let (whole, part) = took.split_once('.')?;
-        let exact =
-            part.len() == 3 && [whole, part, finished, cut, dropped].into_iter().all(digits);
+        let exact = rest.is_empty()
+            && part.len() == 3
+            && [whole, part, finished, cut, dropped].into_iter().all(digits);
         exact.then_some(Self {
             took: took.parse().ok()?,
             finished: finished.parse().ok()?,
@@ -190,6 +191,14 @@ impl StopSummary {
             dropped: dropped.parse().ok()?,
         })
     }
+}
+
+/// `2 exchanges finished, `, and what is behind it.
+fn counted<'a>(text: &'a str, what: &str, then: &str) -> Option<(&'a str, &'a str)> {
+    let (number, rest) = text.split_once(' ')?;
+    let rest = rest.strip_prefix(what)?;
+    let rest = if number == "1" { rest } else { rest.strip_prefix('s')? };
+    Some((number, rest.strip_prefix(then)?))
 }
 
 fn digits(text: &str) -> bool {

@@ -10,11 +10,11 @@ use crate::component::{self, Glance, Loader};
 use crate::config::{CheckConfig, ServeConfig};
 use crate::exit::Exit;
 use crate::lint;
-use crate::outlet;
 use crate::progress;
 use crate::provision::Provisioner;
 use crate::resources;
 use crate::serve;
+use host_log::outlet;
 use report::{CheckReport, CheckedComponent, Findings};
 
 /// Surveys, compiles, links and starts everything once, and prints what was found. Code is taken from the

@@ -4,7 +4,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use host_manifest::{HealthAddr, ListenAddr, Manifest, Stamp};
+use super::log::{BadLogFilter, log_filter};
+use host_manifest::{
+    AccessLogFormat, AccessLogTarget, HealthAddr, ListenAddr, LogConfig, LogFilter, LogFormat,
+    Manifest, Stamp,
+};
+use tracing_subscriber::EnvFilter;
 
 /// Everything `host serve` needs to know, checked before any socket, component or compile.
 #[derive(Clone, Debug)]
@@ -69,6 +74,46 @@ pub struct Overrides {
     pub watch: bool,
     /// What of the process no guest may change, with what to call it.
     pub own: Vec<(String, PathBuf)>,
+    /// What is logged, how, and where it goes instead.
+    pub log: LogOverrides,
+}
+
+/// What flags say of logs.
+#[derive(Clone, Debug, Default)]
+pub struct LogOverrides {
+    /// What the host logs of itself.
+    pub level: Option<LogFilter>,
+    /// How its lines are written.
+    pub format: Option<LogFormat>,
+    /// Where a line is written for each exchange.
+    pub access: Option<AccessLogTarget>,
+    /// How those lines are written.
+    pub access_format: Option<AccessLogFormat>,
+    /// They have the query of a request.
+    pub query: bool,
+}
+
+impl LogOverrides {
+    /// What a manifest says, with what the flags say in its place. Its level stays: the environment goes before it.
+    pub(super) fn over(&self, manifest: LogConfig) -> LogConfig {
+        LogConfig {
+            level: manifest.level,
+            format: self.format.unwrap_or(manifest.format),
+            access: self.access.clone().unwrap_or(manifest.access),
+            access_format: self.access_format.unwrap_or(manifest.access_format),
+            query: self.query || manifest.query,
+        }
+    }
+}
+
+impl ServeConfig {
+    /// What is to be logged.
+    ///
+    /// # Errors
+    /// What the environment says of it cannot be read.
+    pub fn log_filter(&self) -> Result<EnvFilter, BadLogFilter> {
+        log_filter(self.overrides.log.level.as_ref(), self.manifest.log.level.as_ref())
+    }
 }
 
 impl Overrides {
@@ -82,6 +127,7 @@ impl Overrides {
             manifest.listen.health = health.0;
         }
         manifest.swap.watch |= self.watch;
+        manifest.log = self.log.over(manifest.log);
         manifest
     }
 }

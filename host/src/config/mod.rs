@@ -11,11 +11,12 @@ mod log;
 
 pub use args::{CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget};
 pub use checked::{
-    CacheSetting, CheckConfig, CompileConfig, ControlSetting, ManifestFile, Overrides, ServeConfig,
+    CacheSetting, CheckConfig, CompileConfig, ControlSetting, LogOverrides, ManifestFile,
+    Overrides, ServeConfig,
 };
 pub use file::read;
 pub use host_manifest::{ListenAddr, Manifest, SmokeCheck};
-pub use log::{BadLogFilter, log_filter};
+pub use log::BadLogFilter;
 
 #[cfg(test)]
 mod tests;

@@ -12,7 +12,7 @@ use super::failure::{CtlError, refusal_text};
 use super::show;
 use crate::control::schema::{StopLine, StopProgress};
 use crate::exit::Exit;
-use crate::outlet;
+use host_log::{fit, outlet};
 
 /// Without a terminal, a line this often.
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -121,7 +121,9 @@ impl Screen {
     pub(super) fn progress(&mut self, text: &str) {
         if self.terminal {
             // No words of strangers: phases, names and numbers.
-            drop(outlet::pass(format!("\r\x1b[2K{}", text.trim_end()).as_bytes()));
+            let columns = fit::columns(io::stdout()).unwrap_or(usize::MAX);
+            let line = fit::cut(text.trim_end(), columns);
+            drop(outlet::pass(format!("\r\x1b[2K{line}").as_bytes()));
         } else if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
             self.said = Some(Instant::now());
             drop(outlet::print(text));

@@ -25,10 +25,10 @@ use crate::control::schema::{
     RollbackRequest, Status, StopProgress, StopRequest, SwapRequest,
 };
 use crate::exit::Exit;
-use crate::outlet;
 use client::{ANSWER, CtlClient, CtlRequest, NoAnswer};
 use failure::{CtlError, refusal_text};
 use find::NotFound;
+use host_log::outlet;
 
 /// A swap compiles, warms and is bounded by the host; this only ends the wait for a host that has
 /// hung.

@@ -6,8 +6,8 @@ use host_manifest::escape;
 
 use crate::control::schema::{
     CanaryList, CanaryStatus, CanaryTraffic, ChangeOutcome, ComponentStatus, ConnectionActivity,
-    ConnectionList, GenerationList, GenerationState, GenerationStatus, PhaseName, Status,
-    StopProgress, StoreStatus,
+    ConnectionList, GenerationList, GenerationState, GenerationStatus, Status, StopProgress,
+    StoreStatus,
 };
 
 /// `host ctl status`
@@ -260,24 +260,12 @@ pub(super) fn outcome(outcome: &ChangeOutcome) -> String {
 
 /// What is in flight, as one line.
 pub(super) fn progress(progress: &StopProgress) -> String {
-    let phase = PhaseName::name(progress.phase);
-    let elapsed = age(progress.elapsed_ms);
-    let time = progress
-        .deadline_ms
-        .map_or_else(String::new, |deadline| format!(" {elapsed} of {}", age(deadline)));
-    format!("{phase}{time}: {}\n", in_flight(progress))
+    format!("{}\n", progress.line())
 }
 
 /// The answer to a stop that is not followed. It may come before the phase has changed.
 pub(super) fn asked_to_stop(progress: &StopProgress) -> String {
-    format!("asked to stop: {}\n", in_flight(progress))
-}
-
-fn in_flight(progress: &StopProgress) -> String {
-    let StopProgress { exchanges, connections, afterwork, .. } = progress;
-    format!(
-        "{exchanges} exchanges, {connections} connections, {afterwork} at work after their answer"
-    )
+    format!("asked to stop: {}\n", progress.in_flight())
 }
 
 /// A time as people write it, with two figures at most.
@@ -323,6 +311,8 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::control::schema::PhaseName;
+
     use super::*;
 
     #[test]
@@ -360,10 +350,7 @@ mod tests {
             afterwork: 0,
         };
         let line = super::progress(&progress);
-        assert_eq!(
-            line,
-            "draining 1.5s of 25.0s: 1 exchanges, 2 connections, 0 at work after their answer\n"
-        );
+        assert_eq!(line, "draining 1.5s of 25s: 1 exchange, 2 connections\n");
         let line = super::progress(&StopProgress { deadline_ms: None, ..progress });
         assert!(line.starts_with("draining: "), "{line}");
     }

@@ -136,7 +136,7 @@ impl Admitted {
     /// Counts a failure of the component, if it has a breaker.
     pub(super) fn count_failure(&self) {
         if self.deployment.count_failure() {
-            warn!(component = %self.config().name, "component keeps failing and is put aside");
+            warn!(component = &*self.config().name, "component keeps failing and is put aside");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `host serve`, composed: reads like the list of what happens.
 
 mod loading;
+mod logs;
 mod process;
 mod start;
 mod swapping;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use host_keyvalue::Stores;
 use host_lifecycle::{Commander, Ending, Lifecycle, StopPlan};
+use host_log::outlet;
 use host_manifest::escape;
 use host_system::descriptors;
 use host_telemetry::{Observers, Traffic};
@@ -23,11 +25,10 @@ use tracing_subscriber::EnvFilter;
 use crate::admin::AdminServers;
 use crate::config::ServeConfig;
 use crate::exit::Exit;
-use crate::log::{self, Log};
-use crate::outlet;
 use crate::resources;
 use crate::terminal;
 
+use logs::Logs;
 use process::{LINE_PATIENCE, Process};
 
 pub(crate) use loading::loader_config;
@@ -42,7 +43,7 @@ enum ProcessEnding {
 /// with, and leaves runtimes running: their drop could wait for a guest that spins.
 #[must_use]
 pub fn run(config: &ServeConfig, log_filter: EnvFilter) -> Exit {
-    let Equipped { lifecycle, runtime, log } = match Equipped::equip(config, log_filter) {
+    let Equipped { lifecycle, runtime, logs } = match Equipped::equip(config, log_filter) {
         Ok(equipped) => equipped,
         Err(why) => return complain_without_log(&format!("host: cannot start: {why:#}")),
     };
@@ -53,7 +54,7 @@ pub fn run(config: &ServeConfig, log_filter: EnvFilter) -> Exit {
     if !host_keyvalue::wait_until_closed(CLOSE_PATIENCE) {
         warn!("a key-value database is not closed yet; the next start will check it");
     }
-    log.end(&last_line);
+    logs.end(&last_line);
     if let Some(servers) = servers {
         servers.end(exit, last_line);
     }
@@ -64,7 +65,7 @@ pub fn run(config: &ServeConfig, log_filter: EnvFilter) -> Exit {
 struct Equipped {
     lifecycle: Lifecycle,
     runtime: Runtime,
-    log: Log,
+    logs: Logs,
 }
 
 impl Equipped {
@@ -73,9 +74,10 @@ impl Equipped {
         let descriptors = descriptors::raise();
         let lifecycle = Lifecycle::arm().context("arming the signal handlers")?;
         let runtime = resources::runtime(config)?;
-        let log = log::start(log_filter).context("no thread for the log")?;
+        let logs = Logs::open(&config.manifest.log, log_filter)?;
+        logs.reopen_on_signal(&lifecycle);
         resources::say_descriptors(config, descriptors);
-        Ok(Self { lifecycle, runtime, log })
+        Ok(Self { lifecycle, runtime, logs })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use host_keyvalue::Stores;
 use host_telemetry::{Observers, Traffic};
 
-use host_lifecycle::{Commander, Hangups, PhaseWatch, Trackers};
+use host_lifecycle::{Commander, PhaseWatch, SignalWatch, Trackers};
 
 /// A line waits this long for a reader that does not read: neither start nor end may hang.
 pub(super) const LINE_PATIENCE: Duration = Duration::from_secs(1);
@@ -26,5 +26,5 @@ pub(super) struct Process {
     pub(super) phase: PhaseWatch,
     pub(super) trackers: Trackers,
     pub(super) commander: Commander,
-    pub(super) hangups: Hangups,
+    pub(super) hangups: SignalWatch,
 }

@@ -7,6 +7,7 @@
 //!    ours, closed          serve               a stop drains    clients connect
 //! ```
 
+use std::io::{self, IsTerminal as _};
 use std::process;
 use std::sync::Arc;
 
@@ -29,10 +30,10 @@ use crate::cgroup;
 use crate::component::Loader;
 use crate::config::{ListenAddr, Manifest, ServeConfig};
 use crate::http::{Exchanges, Terms};
-use crate::outlet;
 use crate::resources;
 use crate::site::{SiteBuilder, Slot};
 use crate::watch::Watch;
+use host_log::outlet;
 
 /// Where a start tells operators, once, what is served.
 pub(crate) type Announcement = watch::Sender<Option<Serving>>;
@@ -50,9 +51,9 @@ pub(super) async fn start(
         return Ok(JoinSet::new());
     };
     let listening = announced.listen()?;
-    let line = listening.ready_line();
+    let addresses = listening.addresses();
     let tasks = listening.serve(&config, process)?;
-    print_ready_line(&line).await;
+    say_ready(&addresses).await;
     Ok(tasks)
 }
 
@@ -145,11 +146,8 @@ struct Listening {
 }
 
 impl Listening {
-    /// `ready addr=127.0.0.1:8080 pid=4242`, with one `addr=` per listener.
-    fn ready_line(&self) -> String {
-        let address = |(listener, _): &(Listener, _)| format!("addr={} ", listener.address());
-        let addresses: String = self.listeners.iter().map(address).collect();
-        format!("ready {addresses}pid={}", process::id())
+    fn addresses(&self) -> Vec<String> {
+        self.listeners.iter().map(|(listener, _)| listener.address()).collect()
     }
 
     /// Spawns what accepts connections, and what changes what is served.
@@ -178,12 +176,19 @@ impl Listening {
     }
 }
 
-/// Prints the one line on stdout. If it has no reader, that is no reason not to serve.
-async fn print_ready_line(line: &str) {
-    if let Err(why) = outlet::to_stdout(format!("{line}\n"), LINE_PATIENCE).await {
+/// Prints the one line on stdout: `ready addr=127.0.0.1:8080 pid=4242`, with one `addr=` per listener. If it has no
+/// reader, that is no reason not to serve. The log has it too, unless both are the terminal of the same person.
+async fn say_ready(addresses: &[String]) {
+    let each: String = addresses.iter().map(|address| format!("addr={address} ")).collect();
+    let pid = process::id();
+    let line = format!("ready {each}pid={pid}\n");
+    let printed = outlet::to_stdout(line, LINE_PATIENCE).await;
+    if let Err(why) = &printed {
         error!(%why, "the ready line could not be written");
     }
-    info!("{line}");
+    if printed.is_err() || !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
+        info!(addr = addresses.join(", "), pid, "ready");
+    }
 }
 
 fn terms(manifest: &Manifest) -> Terms {

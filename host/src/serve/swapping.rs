@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use host_lifecycle::{Hangups, Phase, PhaseWatch};
+use host_lifecycle::{Phase, PhaseWatch, SignalWatch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -75,7 +75,7 @@ async fn tell_guests_of_the_stop(swaps: Swaps, phase: PhaseWatch, stopping: Canc
     swaps.cut_all();
 }
 
-async fn reload_on_hangup(swaps: Swaps, hangups: Hangups) {
+async fn reload_on_hangup(swaps: Swaps, hangups: SignalWatch) {
     let mut reloads = Reloads::new(swaps, Trigger::Hangup);
     loop {
         tokio::select! {

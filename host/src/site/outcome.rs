@@ -38,6 +38,22 @@ pub enum CanaryChoice {
     Asked(CanaryOverrides),
 }
 
+impl fmt::Display for SwapCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (what, name) = match self {
+            Self::Reload => return f.write_str("reload"),
+            Self::Swap(name, _) => ("swap", name),
+            Self::Rollback(name) => ("rollback", name),
+        };
+        f.write_str(what)?;
+        name.as_ref().map_or(Ok(()), |name| write!(f, " of {name}"))?;
+        match self {
+            Self::Swap(_, path) => write!(f, " to {}", path.display()),
+            Self::Reload | Self::Rollback(_) => Ok(()),
+        }
+    }
+}
+
 /// What asked for a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {

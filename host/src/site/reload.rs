@@ -232,6 +232,7 @@ impl SiteBuilder {
         let parts = [
             ("[listen]", first.listen != now.listen || first.connection != connection),
             ("body-idle-timeout", now.connection.body_idle > body_idle),
+            ("[log]", first.log != now.log),
             ("[stop]", first.stop != now.stop),
             ("[swap]", first.swap != now.swap),
             ("[total]", first.total != now.total),

@@ -91,7 +91,7 @@ impl Swapper {
                 queued = self.queue.recv() => {
                     let Some(queued) = queued else { return };
                     number += 1;
-                    info!(asked = queued.trigger.name(), ask = ?queued.command, "swap: begins");
+                    info!(asked = queued.trigger.name(), "swap: begins: {}", queued.command);
                     self.attempt(Change::new(queued, number)).await;
                 }
             }

@@ -163,13 +163,17 @@ impl LoggedCoverage {
             return;
         }
         let (paths, Coverage { directories, unwatched }) = &now;
-        info!(?paths, ?directories, "watch: watching");
+        info!(files = list(paths), directories = list(directories), "watch: watching");
         if let Some((directory, why)) = unwatched {
             let directory = directory.display();
             warn!(%directory, %why, "watch: cannot watch it; files are looked at every {LOOK_EVERY:?}");
         }
         self.0 = Some(now);
     }
+}
+
+fn list<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> String {
+    paths.into_iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::ability::{self, WrittenAbility};
 use super::enums::Reached;
+use super::logs;
 use super::raw;
 use super::reader::Reader;
 use super::routes;
@@ -56,6 +57,7 @@ pub(super) fn manifest(
         connection: connection(reader, &raw.listen, idle),
         total: written,
         swap: swap(reader, &raw.swap),
+        log: logs::log(reader, &raw.log),
         components,
         routes,
         lines: raw
@@ -106,6 +108,7 @@ fn component(
         breaker: raw.breaker.as_ref().map(|raw| breaker(reader, &name.value, &raw.value)),
         canary: raw.canary.as_ref().map(|raw| canary(reader, &name.value, &raw.value)),
         fail: raw.fail.as_ref().and_then(|fail| reader.parse(fail)).unwrap_or_default(),
+        log: logs::guest_log(reader, &own, raw),
         name: own,
     }
 }

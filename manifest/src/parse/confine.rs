@@ -36,6 +36,12 @@ impl Places {
         self.held.push(Held { what: what.into(), path: path.to_owned(), shared: false });
     }
 
+    /// What holds this path, if something does, as far as one can tell before anything is made there.
+    pub(super) fn holder(&self, path: &Path) -> Option<&str> {
+        let mut held = self.held.iter().filter(|held| !held.shared);
+        held.find(|held| same(&held.path, path)).map(|held| &*held.what)
+    }
+
     /// Adds a directory that a guest sees. Two guests may see the same one. But a guest that could replace it
     /// by a symbolic link would choose what the other guest sees.
     pub(super) fn directory(&mut self, path: &Path, written: &Spanned<String>, writable: bool) {

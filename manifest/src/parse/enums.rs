@@ -8,8 +8,9 @@ use strum::{EnumString, VariantNames};
 use super::spanned::Form;
 use crate::outgoing::{Endpoint, Origin};
 use crate::{
-    AbortRules, ByteSize, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
-    MinRateOrOff, SmokeCheck, Stdio, Stickiness, TrafficShare,
+    AbortRules, AccessLogFormat, AccessLogTarget, ByteSize, DurationOrOff, Fail, HealthAddr,
+    HumanDuration, ListenAddr, LogFilter, LogFormat, LogRateOrOff, MinRateOrOff, SmokeCheck, Stdio,
+    Stickiness, TrafficShare,
 };
 
 impl Form for HumanDuration {
@@ -30,6 +31,22 @@ impl Form for MinRateOrOff {
 
 impl Form for LogRateOrOff {
     const EXAMPLES: &'static [&'static str] = &["64KiB/s", "1MiB/s", "off"];
+}
+
+impl Form for LogFilter {
+    const EXAMPLES: &'static [&'static str] = &["warn", "info", "info,host_net=debug"];
+}
+
+impl Form for LogFormat {
+    const WORDS: &'static [&'static str] = Self::VARIANTS;
+}
+
+impl Form for AccessLogFormat {
+    const WORDS: &'static [&'static str] = Self::VARIANTS;
+}
+
+impl Form for AccessLogTarget {
+    const EXAMPLES: &'static [&'static str] = &["access.log", "stdout", "stderr", "off"];
 }
 
 impl Form for ListenAddr {

@@ -65,6 +65,21 @@ impl Reader<'_> {
         Some(path)
     }
 
+    /// The path of a file that lines are added to: its directory must exist. It may be a pipe or a device too.
+    pub(super) fn log_file(&mut self, written: &Spanned<String>) -> Option<PathBuf> {
+        let path = self.path(written)?;
+        if !self.look {
+            return Some(path);
+        }
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if let Some(Err(why)) = parent.map(directory) {
+            self.unfit(written, "directory", parent.unwrap_or(&path), &why);
+        } else if path.is_dir() {
+            self.unfit(written, "file", &path, "is a directory");
+        }
+        Some(path)
+    }
+
     /// Reports a path. A path with a variable is shown as it is written, because the variable's value may be a
     /// secret.
     fn unfit(&mut self, written: &Spanned<String>, what: &str, path: &Path, why: &str) {

@@ -13,6 +13,7 @@ mod enums;
 mod files;
 mod grammar;
 mod interpolate;
+mod logs;
 mod raw;
 pub(crate) mod reader;
 mod redis;

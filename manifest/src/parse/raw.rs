@@ -12,8 +12,9 @@ use super::ability::{AbilitySyntax, KeyTable};
 use super::enums::{Backend, Reached, Verb};
 use super::spanned::{Spanned, Written};
 use crate::{
-    AbortRules, ByteSize, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
-    MinRateOrOff, SmokeCheck, Stdio, Stickiness, TrafficShare, defaults,
+    AbortRules, AccessLogFormat, AccessLogTarget, ByteSize, DurationOrOff, Fail, HealthAddr,
+    HumanDuration, ListenAddr, LogFilter, LogFormat, LogRateOrOff, MinRateOrOff, SmokeCheck, Stdio,
+    Stickiness, TrafficShare, defaults,
 };
 
 /// A manifest of `host`: what is served, where, with which grants and limits.
@@ -28,6 +29,8 @@ pub(super) struct Raw {
     pub(super) stop: Stop,
     /// How a swap goes. A change needs a restart.
     pub(super) swap: Swap,
+    /// What is logged, how, and where it goes. A change needs a restart.
+    pub(super) log: Log,
     /// Bounds of all components together. A change needs a restart.
     pub(super) total: Total,
     /// Limits of every component that does not say otherwise.
@@ -119,6 +122,29 @@ pub(super) struct Swap {
     pub(super) max_retired: Option<u64>,
 }
 
+/// What is logged, how, and where it goes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Log {
+    /// What the host logs of itself: off, error, warn, info, debug or trace, or parts of it and their
+    /// levels. The variable HOST_LOG and --log go before it. What guests print is logged all the same.
+    #[schemars(extend("default" = "info"))]
+    pub(super) level: Option<Written<LogFilter>>,
+    /// How the lines of the log are written: `text` for people, `json` for programs.
+    #[schemars(extend("default" = "text"))]
+    pub(super) format: Option<Written<LogFormat>>,
+    /// Where a line is written for each request: a file, relative to the manifest, `stdout`, `stderr` or
+    /// `off`. SIGUSR1 opens the file again.
+    #[schemars(extend("default" = "off"))]
+    pub(super) access: Option<Written<AccessLogTarget>>,
+    /// How those lines are written: `json`, or `combined` as Apache does.
+    #[schemars(extend("default" = "json"))]
+    pub(super) access_format: Option<Written<AccessLogFormat>>,
+    /// Whether those lines have the query of a request, where tokens may stand.
+    #[schemars(extend("default" = false))]
+    pub(super) log_query: bool,
+}
+
 /// Bounds of all components together.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
@@ -205,6 +231,9 @@ pub(super) struct Component {
     /// on without the plugin unless that has passed it on; `closed`, it gets 502 or 504.
     #[schemars(extend("default" = "closed"))]
     pub(super) fail: Option<Written<Fail>>,
+    /// The file that what it prints goes to, in place of the log of the host; relative to the manifest. SIGUSR1
+    /// opens it again.
+    pub(super) log: Option<Spanned<String>>,
     /// What it may use. A limit that is not here is as in the table limits.
     pub(super) limits: Limits,
     /// How far instances are reused. A fresh instance for each request by default.

@@ -24,7 +24,7 @@ use super::epoch::EpochClock;
 use super::load_error::{FileSizeLimit, LoadError};
 use super::rejected::{Rejected, Step};
 use super::shortage::is_shortage;
-use super::source::{Glance, Source, stem};
+use super::source::{Glance, Source};
 use super::survey::{Kind, Survey};
 
 /// Reading, checking, copying and linking compiled code takes a fraction of a second, and some seconds
@@ -319,8 +319,8 @@ pub async fn compile_file(
 
 fn log_loaded(surveyed: &SurveyedSource, began: Instant, cached: bool) {
     info!(
-        component = stem(&surveyed.source.path),
-        took = ?began.elapsed(),
+        file = %surveyed.source.path.display(),
+        took = %format_args!("{:.3?}", began.elapsed()),
         bytes = surveyed.source.bytes.len(),
         cached,
         "component compiled, or taken from the cache"
@@ -373,7 +373,9 @@ fn fit(
     };
     let needs = Needs::required_by(&component).unwrap_or(surveyed);
     if !in_pool || !surveyed.serves(&needs, engines.pools()) {
-        info!(?surveyed, ?needs, "component needs another pool than it seemed");
+        let Needs { memories, tables, .. } = needs;
+        let file = source.path.display();
+        info!(%file, memories, tables, "component needs another pool than it seemed");
         drop(component);
         let engine = engines.get(needs, *concurrency).map_err(no_engine)?;
         component = artefact.load(&engine).map_err(refused)?;

@@ -23,6 +23,18 @@ pub(super) struct TcpAbility;
 /// What a guest may do with sockets: nothing without granted endpoints.
 struct Sockets(WasiSocketsCtx);
 
+/// What a guest wants of an address.
+fn verb(what: SocketAddrUse) -> &'static str {
+    match what {
+        SocketAddrUse::TcpBind | SocketAddrUse::UdpBind => "bind",
+        SocketAddrUse::TcpListen => "listen",
+        SocketAddrUse::TcpAccept => "accept",
+        SocketAddrUse::TcpConnect => "connect",
+        SocketAddrUse::UdpSend => "send",
+        SocketAddrUse::UdpReceive => "receive",
+    }
+}
+
 impl Sockets {
     /// TCP connections to these endpoints. `component` is for the log.
     fn new(component: &str, endpoints: Option<Endpoints>) -> Self {
@@ -49,7 +61,8 @@ impl Sockets {
                 };
                 if !granted && let Some(permit) = limit.permit() {
                     let left_out = permit.left_out;
-                    warn!(%component, %address, ?what, left_out, "socket refused: not granted (grants.tcp)");
+                    let (component, what) = (&*component, verb(what));
+                    warn!(component, %address, what, left_out, "socket refused: not granted (grants.tcp)");
                 }
                 granted
             })

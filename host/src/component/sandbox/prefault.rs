@@ -125,7 +125,8 @@ impl Learned {
         }
         let plan = plan(known, self.most);
         planned.extend(plan.iter().cloned().flatten());
-        debug!(written = known.len(), ?plan, "memory: pages that instances write to at first");
+        let pages: usize = plan.iter().map(ExactSizeIterator::len).sum();
+        debug!(written = known.len(), pages, "memory: pages that instances write to at first");
         self.plan.store(Arc::new(plan));
     }
 }

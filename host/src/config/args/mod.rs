@@ -6,6 +6,7 @@ mod complaint;
 mod ctl;
 mod guest;
 mod limits;
+mod log;
 mod operating;
 mod serve;
 mod stop;
@@ -114,7 +115,7 @@ fn check(raw: CheckArgs, grammar: &Grammar) -> Result<CheckConfig, clap::Error> 
 }
 
 /// Flags that concern the process, whatever it serves.
-const PROCESS_FLAGS: [&str; 9] = [
+const PROCESS_FLAGS: [&str; 14] = [
     "app",
     "dry_run",
     "addresses",
@@ -124,6 +125,11 @@ const PROCESS_FLAGS: [&str; 9] = [
     "no_cache",
     "control",
     "health_addr",
+    "level",
+    "log_format",
+    "access_log",
+    "access_log_format",
+    "log_query",
 ];
 
 /// Refuses flags of a component beside a manifest: there the manifest has them.

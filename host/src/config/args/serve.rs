@@ -7,7 +7,7 @@ use clap::Args;
 use host_manifest::routes::{PathPattern, RoutePattern};
 use host_manifest::{
     ComponentConfig, Fail, Grammar, GrantFlag, GrantsConfig, ListenAddr, ListenConfig, LoadContext,
-    Manifest, RequestShutdownConfig, Route, Stamp, defaults,
+    LogConfig, Manifest, RequestShutdownConfig, Route, Stamp, defaults,
 };
 
 use super::super::checked::{CacheSetting, ControlSetting, ManifestFile, Overrides, ServeConfig};
@@ -15,6 +15,7 @@ use super::super::file::read;
 use super::complaint::complaint;
 use super::guest::GuestArgs;
 use super::limits::LimitArgs;
+use super::log::LogArgs;
 use super::operating::{CacheArgs, OperatingArgs};
 use super::stop::StopArgs;
 use super::swap::SwapArgs;
@@ -55,6 +56,8 @@ pub(super) struct ServeArgs {
     cache: CacheArgs,
     #[command(flatten)]
     operating: OperatingArgs,
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 impl ServeArgs {
@@ -78,18 +81,20 @@ impl ServeArgs {
             component: component.name.clone(),
             strip_prefix: false,
         };
+        let log = self.log.checked();
         let manifest = Manifest {
             listen,
             stop: self.stop.checked()?,
             connection: self.limits.connection()?,
             total: self.limits.total()?,
             swap: self.swap.checked()?,
+            log: log.over(LogConfig::default()),
             components: [(component.name.clone(), component)].into(),
             routes: vec![route],
             lines: [].into(),
         };
         let cache = self.cache.checked();
-        let overrides = Overrides::default();
+        let overrides = Overrides { log, ..Overrides::default() };
         apart(&manifest.listen, &control)?;
         Ok(ServeConfig { manifest, overrides, file: None, cache, threads, control, dry_run })
     }
@@ -111,6 +116,7 @@ impl ServeArgs {
             health: self.operating.health_addr,
             watch: self.swap.watch,
             own,
+            log: self.log.clone().checked(),
         };
         let (threads, dry_run) = (self.threads(), self.dry_run);
         let manifest = overrides.apply(manifest);
@@ -125,6 +131,7 @@ impl ServeArgs {
             cache.directory().map(|path| ("the code cache".to_owned(), path)).into_iter().collect();
         let control = self.operating.control().place();
         own.extend(control.map(|path| ("the control socket".to_owned(), path)));
+        own.extend(self.log.file().map(|path| ("the access log".to_owned(), path.to_owned())));
         for address in &self.addresses {
             if let ListenAddr::Unix(path) = address {
                 own.push(("a socket that is listened at".to_owned(), path.clone()));
@@ -155,6 +162,7 @@ impl ServeArgs {
             breaker: None,
             canary: None,
             fail: Fail::default(),
+            log: None,
         })
     }
 }

@@ -1,8 +1,10 @@
 //! A stop and a lame duck: the phase, what is asked for, and how far it is.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use host_lifecycle::Phase;
+use host_lifecycle::{Phase, Seconds};
 
 /// Where the process stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +77,25 @@ pub struct StopProgress {
     pub connections: u64,
     /// Instances at work after their answer.
     pub afterwork: u64,
+}
+
+impl StopProgress {
+    /// How far it is, for people: `draining 1.5s of 25s: 1 exchange`.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let seconds = |ms| Seconds(Duration::from_millis(ms));
+        let elapsed = seconds(self.elapsed_ms);
+        let time = self.deadline_ms.map_or_else(String::new, |deadline| {
+            format!(" {elapsed:.1} of {:.0}", seconds(deadline))
+        });
+        format!("{}{time}: {}", self.phase.name(), self.in_flight())
+    }
+
+    /// What is in flight, for people.
+    #[must_use]
+    pub fn in_flight(&self) -> String {
+        host_lifecycle::in_flight(self.exchanges, self.connections, self.afterwork, 0)
+    }
 }
 
 /// How the process ended: the last line of a followed stop.

@@ -77,7 +77,7 @@ fn request_with_an_unknown_field_is_refused() {
 
 #[test]
 fn a_line_of_a_followed_stop_is_progress_or_the_end() {
-    let ended = StopEnd { exit: 143, report: "stopped in 0.100 s".into() };
+    let ended = StopEnd { exit: 143, report: "stopped in 0.100s".into() };
     let line = serde_json::to_string(&StopLine::Ended(ended.clone())).unwrap();
     assert_eq!(serde_json::from_str::<StopLine>(&line).unwrap(), StopLine::Ended(ended));
     let progress = StopProgress {

@@ -1,0 +1,66 @@
+//! A line of the access log as Apache's `combined`:
+//! `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"`.
+
+use host_telemetry::{ExchangeRecord, RequestLine};
+use http::HeaderValue;
+
+use super::text;
+
+/// Bytes of a method, a path, a query and a header in a line.
+const METHOD: usize = 64;
+const PATH: usize = 1024;
+const QUERY: usize = 512;
+const HEADER: usize = 512;
+
+/// Adds a line that tells its time as `time`.
+pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord, query: bool, time: &str) {
+    match record.client {
+        Some(client) => text::shown(out, client.ip()),
+        None => out.push(b'-'),
+    }
+    out.extend_from_slice(b" - - [");
+    out.extend_from_slice(time.as_bytes());
+    out.extend_from_slice(b"] \"");
+    match &record.request {
+        Some(request) => request_line(out, request, query),
+        None => out.push(b'-'),
+    }
+    out.extend_from_slice(b"\" ");
+    match record.status {
+        Some(status) => text::number(out, status.as_u16().into()),
+        None => out.push(b'-'),
+    }
+    out.push(b' ');
+    match record.sent {
+        0 => out.push(b'-'),
+        sent => text::number(out, sent),
+    }
+    let agent = record.agent.as_ref();
+    header(out, agent.and_then(|agent| agent.referer.as_ref()));
+    header(out, agent.and_then(|agent| agent.user_agent.as_ref()));
+    out.push(b'\n');
+}
+
+fn request_line(
+    out: &mut Vec<u8>,
+    RequestLine { method, uri, version }: &RequestLine,
+    query: bool,
+) {
+    text::apache(out, method.as_str().as_bytes(), METHOD);
+    out.push(b' ');
+    text::apache(out, uri.path().as_bytes(), PATH);
+    if let Some(asked) = uri.query().filter(|_| query) {
+        out.push(b'?');
+        text::apache(out, asked.as_bytes(), QUERY);
+    }
+    text::shown(out, format_args!(" {version:?}"));
+}
+
+fn header(out: &mut Vec<u8>, value: Option<&HeaderValue>) {
+    out.extend_from_slice(b" \"");
+    match value {
+        Some(value) => text::apache(out, value.as_bytes(), HEADER),
+        None => out.push(b'-'),
+    }
+    out.push(b'"');
+}
