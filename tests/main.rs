@@ -17,6 +17,7 @@
     reason = "a test crate panics to fail, prints what it found, and lives on the real clock"
 )]
 
+mod access_log;
 mod addresses;
 mod blame;
 mod bodies;
@@ -46,10 +47,12 @@ mod grants;
 mod grants_files;
 mod grants_network;
 mod grants_tls;
+mod guest_log;
 mod guests;
 mod harness;
 mod held_uploads;
 mod hooks;
+mod host_log;
 mod hostile;
 mod hostile_load;
 mod hostile_wire;

@@ -10,8 +10,8 @@ use host_outgoing::SystemResolver;
 use host_telemetry::Traffic;
 
 use crate::component::{
-    CpuScheduler, GrantResources, Grants, IdleRoom, Keeper, MemoryBudget, Rejected, Settings,
-    Smoke, Step, StopProcess, TickCounter, manifest_grammar, provide_grants,
+    CpuScheduler, GrantResources, Grants, GuestLog, GuestLogs, IdleRoom, Keeper, MemoryBudget,
+    Rejected, Settings, Smoke, Step, StopProcess, TickCounter, manifest_grammar, provide_grants,
 };
 use crate::config::{self, ServeConfig};
 use crate::site::SiteBuilder;
@@ -37,6 +37,8 @@ pub(crate) struct Provisioner {
     pub(crate) forbidden: Vec<SocketAddr>,
     /// Where what they do is counted.
     pub(crate) traffic: Arc<Traffic>,
+    /// Where guests print.
+    pub(crate) logs: GuestLogs,
     /// Nothing is to be left behind: what would be in a database file is in memory.
     pub(crate) look: bool,
 }
@@ -55,6 +57,7 @@ impl Provisioner {
             stores: Stores::default(),
             forbidden: Vec::new(),
             traffic: Arc::default(),
+            logs: GuestLogs::default(),
             look: true,
         }
     }
@@ -87,6 +90,7 @@ impl Provisioner {
         let limits = component.limits;
         let usage = self.traffic.component(&component.name).usage().clone();
         Ok(Settings {
+            log: self.log(component)?,
             name: self.named.then(|| component.name.clone()),
             limits,
             memory: MemoryBudget::new(limits.memory_total, Some(self.memory.clone())),
@@ -97,6 +101,15 @@ impl Provisioner {
             idle: self.idle.clone(),
             keeper: self.keeper.clone(),
             smoke: component.smoke.iter().map(smoke).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn log(&self, component: &ComponentConfig) -> Result<Arc<GuestLog>, String> {
+        // A look makes no file.
+        let file = component.log.as_deref().filter(|_| !self.look);
+        self.logs.component(&component.name, component.limits.log_rate, file).map_err(|why| {
+            let path = file.map(|path| path.display().to_string()).unwrap_or_default();
+            format!("cannot write its log {path}: {why}")
         })
     }
 

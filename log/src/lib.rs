@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! tracing event ──→ events ─→ line ─→ stderr: a thread, which has a terminal's line of progress too
-//! ExchangeRecord ─→ access ─→ writer: a thread, to a file, a pipe or stderr
+//! ExchangeRecord ─→ access ─┬→ writer: a thread, to a file, a pipe or stderr
+//! GuestLine ──────→ guest ──┘  (or a tracing event)
 //! ```
 //!
 //! One rule for all of it: nothing waits for a reader that does not read, or for a disk. What finds no room is
@@ -14,6 +15,7 @@
 mod access;
 mod events;
 pub mod fit;
+mod guest;
 mod host_log;
 mod line;
 pub mod outlet;
@@ -22,5 +24,6 @@ mod time;
 mod writer;
 
 pub use access::AccessLog;
+pub use guest::{GuestFile, GuestLine};
 pub use host_log::{Log, start};
 pub use stderr::Stderr;

@@ -40,6 +40,9 @@ pub(crate) struct Line<'a> {
     pub(crate) fields: &'a [(&'a str, Value)],
 }
 
+/// Where a guest was when it trapped, one function a line. OpenTelemetry's name.
+const STACK: &str = "exception.stacktrace";
+
 /// Names of fields that OpenTelemetry has a name for (semantic conventions 1.37).
 const CONVENTIONS: &[(&str, &str)] = &[
     ("addr", "server.address"),
@@ -77,9 +80,12 @@ impl Line<'_> {
         write!(out, "{plain} {level}{:>5}{plain} ", self.level.as_str())?;
         write!(out, "{dim}{}:{plain} ", self.scope)?;
         out.write_str(&escape::harmless(self.body))?;
-        for (name, value) in self.fields {
+        for (name, value) in self.fields.iter().filter(|(name, _)| *name != STACK) {
             write!(out, " {bold}{name}{plain}{dim}={plain}")?;
             value.text(out)?;
+        }
+        for (_, value) in self.fields.iter().filter(|(name, _)| *name == STACK) {
+            value.below(out)?;
         }
         out.write_char('\n')
     }
@@ -103,6 +109,12 @@ impl Line<'_> {
 }
 
 impl Value {
+    /// In lines of its own, below the one that it belongs to.
+    fn below(&self, out: &mut impl Write) -> fmt::Result {
+        let (Self::Text(text) | Self::Shown(text)) = self else { return Ok(()) };
+        text.lines().try_for_each(|line| write!(out, "\n    {}", escape::harmless(line)))
+    }
+
     fn text(&self, out: &mut impl Write) -> fmt::Result {
         match self {
             Self::Shown(text) if is_one_word(text) => out.write_str(text),
@@ -242,6 +254,22 @@ mod tests {
         assert_eq!(json["url.path"], hostile, "JSON says what it was");
         let line = written("x", &[("path", text("\"\\"))], LogFormat::Text, false);
         assert!(line.ends_with("x path=\"\\\"\\\\\"\n"), "{line}");
+    }
+
+    #[test]
+    fn where_a_guest_trapped_stands_below_the_line_and_in_one_field_of_json() {
+        let fields = [
+            ("exception.stacktrace", text("shop::cart\nshop::main")),
+            ("status", Value::Unsigned(500)),
+        ];
+        let line = written("guest failed", &fields, LogFormat::Text, false);
+        assert!(
+            line.ends_with("guest failed status=500\n    shop::cart\n    shop::main\n"),
+            "{line}"
+        );
+        let line = written("guest failed", &fields, LogFormat::Json, false);
+        let line: serde_json::Value = serde_json::from_str(line.trim_end()).unwrap();
+        assert_eq!(line["exception.stacktrace"], "shop::cart\nshop::main");
     }
 
     #[test]

@@ -35,6 +35,7 @@ impl ConnectionEnd {
         match self {
             Self::Finished => "finished",
             Self::Refused(_) => "refused",
+            Self::AnsweredByHyper(_) => "malformed",
             Self::Broken => "broken",
             Self::Gone => "peer-gone",
             Self::Dropped => "dropped",

@@ -9,6 +9,11 @@ use super::record::ExchangeRecord;
 pub trait Observer: Send + Sync {
     /// An exchange has ended.
     fn observe(&self, record: &ExchangeRecord<'_>);
+
+    /// Whether it wants records with the headers of [`Agent`](super::Agent).
+    fn wants_agent(&self) -> bool {
+        false
+    }
 }
 
 /// All of them. Cloning gives another handle.
@@ -20,6 +25,12 @@ impl Observers {
     #[must_use]
     pub fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
         Self(observers.into())
+    }
+
+    /// Whether one of them wants the headers of [`Agent`](super::Agent).
+    #[must_use]
+    pub fn want_agent(&self) -> bool {
+        self.0.iter().any(|observer| observer.wants_agent())
     }
 
     /// Tells all of them.

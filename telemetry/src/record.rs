@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode, Uri, Version};
+use http::header::{REFERER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -68,6 +69,15 @@ pub struct Agent {
     pub user_agent: Option<HeaderValue>,
     /// `referer`.
     pub referer: Option<HeaderValue>,
+}
+
+impl Agent {
+    /// What these headers say.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let get = |name| headers.get(name).cloned();
+        Self { user_agent: get(USER_AGENT), referer: get(REFERER) }
+    }
 }
 
 /// One component's part in an exchange: a plugin's, or that of the component at the end of the chain.

@@ -12,7 +12,7 @@ use super::show;
 use crate::config::{CanaryFlags, CanaryShare};
 use crate::control::schema::{CanaryRequest, CanaryStatus, ChangeLine};
 use crate::exit::Exit;
-use crate::outlet;
+use host_log::outlet;
 
 /// What is asked of the host; nothing if no flag was given.
 pub(super) fn request(flags: &CanaryFlags) -> Option<CanaryRequest> {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_lifecycle::{Guard, Tracker};
-use host_telemetry::{End, ExchangeRecord, Observers, RequestId, Stages, TraceContext, Traffic};
-use http::{Method, StatusCode};
+use host_telemetry::{
+    Agent, End, ExchangeRecord, Observers, RequestId, Stages, TraceContext, Traffic,
+};
+use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 
 use super::exchange_info::ExchangeInfo;
@@ -24,6 +26,12 @@ pub(super) struct Client {
 }
 
 impl Client {
+    /// What an exchange is told of it: the number of its connection, and the headers that an observer wants.
+    pub(super) fn of(&self, headers: &HeaderMap) -> (u64, Option<Box<Agent>>) {
+        let agent = self.observers.want_agent().then(|| Box::new(Agent::of(headers)));
+        (self.connection, agent)
+    }
+
     /// A request that never became one was answered with this status. Returns what its client may call it.
     pub(super) fn refused(&self, status: StatusCode, end: End) -> RequestId {
         let trace = TraceContext::new();
@@ -142,7 +150,7 @@ impl Drop for Account {
             trace: info.trace,
             client: client.address,
             request: Some(&info.line),
-            agent: None,
+            agent: info.agent(),
             began: info.began,
             took: info.began.elapsed(),
             head: self.head.map(|head| head - info.began),

@@ -66,7 +66,8 @@ impl Afterwork {
                     log_failure(exchange, component, why, &peer_fault);
                 },
                 () = host_clock::pass(limit) => {
-                    warn!(exchange, component, ?limit, "guest worked too long after its answer");
+                    let limit = format_args!("{limit:?}");
+                    warn!(exchange, component, %limit, "guest worked too long after its answer");
                 }
             }
             debug!(exchange, component, "work after the answer ended");
@@ -87,7 +88,8 @@ pub(super) fn log_failure(
     let (error, fault) = (ExchangeError::Guest(why), peer_fault.fault());
     match blame(&error, fault, Awaited::Guest) {
         Blame::Peer | Blame::Plugin => {
-            debug!(exchange, component, why = %error, ?fault, "ended with its upload");
+            let fault = fault.map(|fault| fault.name());
+            debug!(exchange, component, why = %error, fault, "ended with its upload");
         }
         _ => {
             let stack = error.stacktrace();

@@ -310,22 +310,23 @@ impl Exchange<'_> {
     fn report(&self, error: &ExchangeError, failure: Failure, component: Option<&str>) {
         let info = &self.account.info;
         let (exchange, request_id) = (info.number(), &info.request_id);
-        let generation = info.generation();
+        let (asked, trace_id, generation) = (info.asked(), info.trace, info.generation());
         let status = failure.status().as_u16();
         match error {
             ExchangeError::Guest(why) => {
                 let stack = why.stacktrace();
                 warn!(
-                    exchange, %request_id, component, generation, status, %why, exception.stacktrace = stack,
-                    "guest failed: {info}"
+                    exchange, %request_id, component, generation, status, %why, %trace_id,
+                    exception.stacktrace = stack,
+                    "guest failed: {asked}"
                 );
             }
             ExchangeError::Upload(UploadFault::BrokenOff) => {
-                debug!(exchange, %request_id, "peer gone: {info}");
+                debug!(exchange, %request_id, %trace_id, "peer gone: {asked}");
             }
             _ => {
                 let why = failure.reason();
-                info!(exchange, %request_id, component, generation, status, why, "refused: {info}");
+                info!(exchange, %request_id, component, generation, status, why, %trace_id, "refused: {asked}");
             }
         }
     }

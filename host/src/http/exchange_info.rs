@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use host_telemetry::{RequestId, RequestLine, RouteLabel, StageRecord, Stages, TraceContext};
+use host_telemetry::{
+    Agent, RequestId, RequestLine, RouteLabel, StageRecord, Stages, TraceContext,
+};
 use http::Request;
 use tokio::time::Instant;
 
@@ -21,6 +23,7 @@ pub(super) struct ExchangeInfo {
     pub(super) trace: TraceContext,
     /// A random number of its connection.
     connection: u64,
+    agent: Option<Box<Agent>>,
     /// The exchange that it is a part of, in a chain.
     around: Option<Arc<Self>>,
     /// Set once it is in flight.
@@ -36,11 +39,16 @@ pub(super) struct ExchangeInfo {
 }
 
 impl ExchangeInfo {
-    /// That of a request on the connection with this random number.
-    pub(super) fn new<B>(request: &Request<B>, began: Instant, connection: u64) -> Self {
+    /// That of a request on the connection with this random number, with the headers that an observer wants.
+    pub(super) fn new<B>(
+        request: &Request<B>,
+        began: Instant,
+        (connection, agent): (u64, Option<Box<Agent>>),
+    ) -> Self {
         let trace = TraceContext::of(request.headers());
         let request_id = RequestId::of(request.headers(), trace.span);
-        Self { connection, ..Self::with((request_line(request), began), (request_id, trace), None) }
+        let base = Self::with((request_line(request), began), (request_id, trace), None);
+        Self { connection, agent, ..base }
     }
 
     /// That of a request which a plugin passed on, in the exchange `around` it.
@@ -62,6 +70,7 @@ impl ExchangeInfo {
             request_id,
             trace,
             connection: 0,
+            agent: None,
             around,
             number: OnceLock::new(),
             route: OnceLock::new(),
@@ -141,6 +150,16 @@ impl ExchangeInfo {
         std::mem::take(&mut *self.stages.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// What was asked, for a line of the log.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked(&self.line)
+    }
+
+    /// The headers of the client that an observer wants.
+    pub(super) fn agent(&self) -> Option<&Agent> {
+        self.agent.as_deref()
+    }
+
     /// The exchange that it is, or is a part of.
     fn whole(&self) -> &Self {
         let mut whole = self;
@@ -170,12 +189,21 @@ fn cut(text: &str) -> (&str, &'static str) {
         .map_or((text, ""), |it| (it.0, "…"))
 }
 
-impl fmt::Display for ExchangeInfo {
+/// What was asked, in a line whose fields say the rest: `GET /cart`.
+pub(super) struct Asked<'a>(&'a RequestLine);
+
+impl fmt::Display for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RequestLine { method, uri, .. } = &self.line;
+        let RequestLine { method, uri, .. } = self.0;
         let path = uri.path_and_query().map_or("*", |path| path.as_str());
         let ((method, more), (path, on)) = (cut(method.as_str()), cut(path));
-        write!(f, "{method}{more} {path}{on}")?;
+        write!(f, "{method}{more} {path}{on}")
+    }
+}
+
+impl fmt::Display for ExchangeInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.asked().fmt(f)?;
         if let (true, Some(exchange)) = (self.is_part(), self.number()) {
             write!(f, " of exchange={exchange}")?;
         }
@@ -189,7 +217,7 @@ mod tests {
 
     fn info(path: &str) -> ExchangeInfo {
         let request = Request::builder().uri(path).body(()).unwrap();
-        ExchangeInfo::new(&request, Instant::now(), 7)
+        ExchangeInfo::new(&request, Instant::now(), (7, None))
     }
 
     /// A plugin could pass on a path of 64 KiB, and a line of the log was as long.

@@ -337,6 +337,7 @@ impl Drop for GuestBody {
             account.ends(End::Cut);
         }
         let info = &account.info;
-        debug!(exchange = info.number(), "peer gone before the end: {info}");
+        let (exchange, trace_id) = (info.number(), info.trace);
+        debug!(exchange, %trace_id, "peer gone before the end: {}", info.asked());
     }
 }

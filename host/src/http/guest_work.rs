@@ -66,6 +66,7 @@ impl GuestWork {
     ) -> ExchangeError {
         let info = &account.info;
         let (exchange, request_id) = (info.number(), &info.request_id);
+        let (asked, trace_id) = (info.asked(), info.trace);
         let (component, generation) = (self.generation().name(), self.generation().number());
         let upload = account.peer_fault.fault();
         if blame(&error, upload, awaited).charges_the_component() {
@@ -73,17 +74,17 @@ impl GuestWork {
         }
         match upload {
             Some(UploadFault::BrokenOff | UploadFault::BrokenOffByPlugin) => {
-                debug!(exchange, %request_id, component, generation, why = %error, "peer gone: {info}");
+                debug!(exchange, %request_id, component, generation, why = %error, %trace_id, "peer gone: {asked}");
             }
             Some(fault) => {
                 let why = fault.name();
-                info!(exchange, %request_id, component, generation, why, "broken off: {info}");
+                info!(exchange, %request_id, component, generation, why, %trace_id, "broken off: {asked}");
             }
             None => {
                 let stack = error.stacktrace();
                 warn!(
-                    exchange, %request_id, component, generation, why = %error,
-                    exception.stacktrace = stack, "answer broken off: {info}"
+                    exchange, %request_id, component, generation, why = %error, %trace_id,
+                    exception.stacktrace = stack, "answer broken off: {asked}"
                 );
             }
         }

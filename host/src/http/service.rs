@@ -98,7 +98,7 @@ impl Exchanges {
         let shared = &*self.shared;
         self.client.traffic.accepted();
         let checked = shared.check(&mut request, &hops, &self.host);
-        let info = ExchangeInfo::new(&request, arrived, self.client.connection);
+        let info = ExchangeInfo::new(&request, arrived, self.client.of(request.headers()));
         let pipeline = match checked {
             Ok(pipeline) => pipeline,
             Err(unserved) => {

@@ -59,6 +59,7 @@ pub(super) fn site_builder(
         stores: process.stores.clone(),
         forbidden: process.health.into_iter().collect(),
         traffic: process.traffic.clone(),
+        logs: process.guest_logs.clone(),
         look: false,
     };
     provisioner.into_site_builder(config)

@@ -1,4 +1,4 @@
-//! The logs of the process: the host's own, and the access log.
+//! The logs of the process: the host's own, the access log, and what guests print.
 
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use host_manifest::{AccessLogTarget, LogConfig};
 use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
+use crate::component::GuestLogs;
+
 /// At the end, lines that have not been written yet wait this long for their reader or their disk.
 const END_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -17,6 +19,7 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Logs {
     host: Log,
     access: Option<AccessLog>,
+    guests: GuestLogs,
 }
 
 impl Logs {
@@ -29,15 +32,27 @@ impl Logs {
             }
             _ => "cannot write the access log".to_owned(),
         })?;
-        Ok(Self { host, access })
+        Ok(Self { host, access, guests: GuestLogs::new(config.format) })
+    }
+
+    /// The access log, if there is one.
+    pub(super) fn access(&self) -> Option<AccessLog> {
+        self.access.clone()
+    }
+
+    /// Where guests print.
+    pub(super) fn guests(&self) -> GuestLogs {
+        self.guests.clone()
     }
 
     /// Opens files again whenever somebody sends SIGUSR1. Its task lives as long as the lifecycle's runtime.
     pub(super) fn reopen_on_signal(&self, lifecycle: &Lifecycle) {
-        let (reopens, access) = (lifecycle.reopens(), self.access.clone());
+        let (reopens, access, guests) =
+            (lifecycle.reopens(), self.access.clone(), self.guests.clone());
         lifecycle.runtime().spawn(async move {
             loop {
                 reopens.next().await;
+                guests.reopen();
                 if let Some(access) = &access {
                     access.reopen();
                 }
@@ -47,9 +62,11 @@ impl Logs {
 
     /// Writes what there is to be written, then `last`. Blocks for a bounded time.
     pub(super) fn end(self, last: &str) {
+        let until = Instant::now() + END_PATIENCE;
         if let Some(access) = self.access {
-            access.end(Instant::now() + END_PATIENCE);
+            access.end(until);
         }
+        self.guests.end(until);
         self.host.end(last);
     }
 }

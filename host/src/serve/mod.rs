@@ -16,7 +16,7 @@ use host_lifecycle::{Commander, Ending, Lifecycle, StopPlan};
 use host_log::outlet;
 use host_manifest::escape;
 use host_system::descriptors;
-use host_telemetry::{Observers, Traffic};
+use host_telemetry::{Observer, Observers, Traffic};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
@@ -47,7 +47,7 @@ pub fn run(config: &ServeConfig, log_filter: EnvFilter) -> Exit {
         Ok(equipped) => equipped,
         Err(why) => return complain_without_log(&format!("host: cannot start: {why:#}")),
     };
-    let (ending, servers) = live(config, lifecycle, &runtime);
+    let (ending, servers) = live(config, (lifecycle, &logs), &runtime);
     // Its threads may be in a guest that never yields.
     runtime.shutdown_background();
     let (exit, last_line) = ending.exit_and_last_line();
@@ -117,10 +117,10 @@ const UNSTART_PATIENCE: Duration = Duration::from_secs(1);
 /// they are still open.
 fn live(
     config: &ServeConfig,
-    lifecycle: Lifecycle,
+    (lifecycle, logs): (Lifecycle, &Logs),
     runtime: &Runtime,
 ) -> (ProcessEnding, Option<AdminServers>) {
-    let (armed, servers) = match Armed::open(config, lifecycle) {
+    let (armed, servers) = match Armed::open(config, lifecycle, logs) {
         Ok(armed) => armed,
         Err(why) => return (ProcessEnding::NoStart(why), None),
     };
@@ -136,13 +136,18 @@ struct Armed {
 }
 
 impl Armed {
-    fn open(config: &ServeConfig, lifecycle: Lifecycle) -> anyhow::Result<(Self, AdminServers)> {
+    fn open(
+        config: &ServeConfig,
+        lifecycle: Lifecycle,
+        logs: &Logs,
+    ) -> anyhow::Result<(Self, AdminServers)> {
         host_clock::start().context("starting the thread that notices lost time")?;
         let (stores, traffic) = (Stores::default(), Arc::<Traffic>::default());
         let (servers, announcement) =
             AdminServers::open(config, &lifecycle, stores.clone(), traffic.clone())?;
         let process = Process {
-            observers: Observers::new(vec![traffic.clone()]),
+            guest_logs: logs.guests(),
+            observers: observers(&traffic, logs),
             traffic,
             health: servers.health_address(),
             stores,
@@ -192,6 +197,13 @@ async fn watch_over(mut tasks: JoinSet<()>, commander: &Commander) {
             commander.fail();
         }
     }
+}
+
+/// Who is told of each exchange that ends.
+fn observers(traffic: &Arc<Traffic>, logs: &Logs) -> Observers {
+    let mut observers: Vec<Arc<dyn Observer>> = vec![traffic.clone()];
+    observers.extend(logs.access().map(|access| Arc::new(access) as _));
+    Observers::new(observers)
 }
 
 fn plan(stop: &host_manifest::StopConfig) -> StopPlan {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use host_keyvalue::Stores;
 use host_telemetry::{Observers, Traffic};
 
+use crate::component::GuestLogs;
 use host_lifecycle::{Commander, PhaseWatch, SignalWatch, Trackers};
 
 /// A line waits this long for a reader that does not read: neither start nor end may hang.
@@ -19,6 +20,8 @@ pub(super) struct Process {
     pub(super) health: Option<SocketAddr>,
     /// Where buckets are kept.
     pub(super) stores: Stores,
+    /// Where guests print.
+    pub(super) guest_logs: GuestLogs,
     /// Where exchanges are counted.
     pub(super) traffic: Arc<Traffic>,
     /// Who is told of each exchange that ends.

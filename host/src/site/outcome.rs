@@ -41,16 +41,18 @@ pub enum CanaryChoice {
 impl fmt::Display for SwapCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, name) = match self {
-            Self::Reload => return f.write_str("reload"),
-            Self::Swap(name, _) => ("swap", name),
+            Self::Reload => ("reload", &None),
+            Self::Swap(name, ..) => ("swap", name),
             Self::Rollback(name) => ("rollback", name),
+            Self::Promote(name) => ("promote", name),
+            Self::Abort(name) => ("abort", name),
         };
         f.write_str(what)?;
         name.as_ref().map_or(Ok(()), |name| write!(f, " of {name}"))?;
-        match self {
-            Self::Swap(_, path) => write!(f, " to {}", path.display()),
-            Self::Reload | Self::Rollback(_) => Ok(()),
+        if let Self::Swap(_, path, _) = self {
+            write!(f, " to {}", path.display())?;
         }
+        Ok(())
     }
 }
 

@@ -1,7 +1,6 @@
 //! Lines for every way in which an exchange can end, with hostile words in all places.
 
 use std::fs;
-use std::sync::Arc;
 
 use host_telemetry::{
     Agent, End, RequestId, RequestLine, RouteLabel, StageRecord, Stages, TraceContext,
@@ -19,10 +18,15 @@ const TRACE: TraceContext = TraceContext {
     flags: 0,
 };
 
-fn record() -> ExchangeRecord {
+/// Records borrow what they tell of.
+fn kept<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
+}
+
+fn record() -> ExchangeRecord<'static> {
     let millis = Duration::from_millis;
-    let stage = |component: &str, generation, is_plugin, status, queue| StageRecord {
-        component: component.into(),
+    let stage = |component, generation, is_plugin, status, queue| StageRecord {
+        component,
         generation: Some(generation),
         is_plugin,
         after: Duration::ZERO,
@@ -35,28 +39,28 @@ fn record() -> ExchangeRecord {
     };
     ExchangeRecord {
         number: Some(7),
-        request_id: RequestId::made(7),
+        request_id: kept(RequestId::made(7)),
         trace: TRACE,
         client: "[2001:db8::1]:54321".parse().ok(),
-        request: Some(RequestLine {
+        request: Some(kept(RequestLine {
             method: Method::POST,
             uri: Uri::from_static("http://shop.example:8080/cart/1?token=secret"),
             version: Version::HTTP_11,
-        }),
-        agent: Some(Agent {
+        })),
+        agent: Some(kept(Agent {
             user_agent: Some(HeaderValue::from_static("curl/8.5 \"x\"")),
             referer: Some(HeaderValue::from_static("https://shop.example/")),
-        }),
+        })),
         began: Instant::now(),
         took: Duration::from_micros(12_345),
         head: Some(Duration::from_micros(7_001)),
         status: Some(StatusCode::OK),
         received: 12,
         sent: 345,
-        route: Some(Arc::new(RouteLabel {
+        route: Some(kept(RouteLabel {
             id: 0,
             pattern: "shop.example/cart/".into(),
-            component: "shop".into(),
+            component: "shop",
         })),
         stages: Stages::from_iter([
             stage("shop", 3, false, 200, 1),
@@ -67,7 +71,7 @@ fn record() -> ExchangeRecord {
 }
 
 /// The lines of these records.
-fn lines(records: &[ExchangeRecord], format: AccessLogFormat, query: bool) -> Vec<String> {
+fn lines(records: &[ExchangeRecord<'_>], format: AccessLogFormat, query: bool) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
     let access = AccessLogTarget::File(path.clone());
@@ -79,13 +83,13 @@ fn lines(records: &[ExchangeRecord], format: AccessLogFormat, query: bool) -> Ve
     fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn json_line(record: &ExchangeRecord, query: bool) -> Value {
+fn json_line(record: &ExchangeRecord<'_>, query: bool) -> Value {
     let lines = lines(std::slice::from_ref(record), AccessLogFormat::Json, query);
     let [line] = &lines[..] else { panic!("{lines:?}") };
     serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"))
 }
 
-fn combined_line(record: &ExchangeRecord, query: bool) -> String {
+fn combined_line(record: &ExchangeRecord<'_>, query: bool) -> String {
     let mut lines = lines(std::slice::from_ref(record), AccessLogFormat::Combined, query);
     assert_eq!(lines.len(), 1);
     lines.remove(0)
@@ -194,7 +198,7 @@ fn no_words_of_a_client_break_a_line_or_make_it_longer_than_a_pipe_takes() {
     let mut stages = Stages::new();
     for number in 0..200 {
         let mut stage = record().stages[1].clone();
-        stage.component = format!("plugin-{number}-{}", long("x")).into();
+        stage.component = kept(format!("plugin-{number}-{}", long("x")));
         stages.push(stage);
     }
     let uris = [
@@ -213,12 +217,12 @@ fn no_words_of_a_client_break_a_line_or_make_it_longer_than_a_pipe_takes() {
         let uri: Uri = uri.parse().unwrap();
         let value = HeaderValue::from_bytes(agent.as_bytes()).unwrap();
         let mut hostile = record();
-        hostile.request = Some(RequestLine {
+        hostile.request = Some(kept(RequestLine {
             method: Method::from_bytes("M".repeat(5000).as_bytes()).unwrap(),
             uri,
             version: Version::HTTP_2,
-        });
-        hostile.agent = Some(Agent { user_agent: Some(value.clone()), referer: Some(value) });
+        }));
+        hostile.agent = Some(kept(Agent { user_agent: Some(value.clone()), referer: Some(value) }));
         hostile.stages.clone_from(&stages);
         for format in [AccessLogFormat::Json, AccessLogFormat::Combined] {
             let lines = lines(&[record(), hostile.clone(), record()], format, true);
@@ -237,6 +241,6 @@ fn no_words_of_a_client_break_a_line_or_make_it_longer_than_a_pipe_takes() {
 fn bytes_that_are_no_text_stand_as_escapes() {
     let mut hostile = record();
     let value = HeaderValue::from_bytes(b"\xff\xfe").unwrap();
-    hostile.agent = Some(Agent { user_agent: Some(value), referer: None });
+    hostile.agent = Some(kept(Agent { user_agent: Some(value), referer: None }));
     assert!(combined_line(&hostile, false).ends_with(" \"-\" \"\\xff\\xfe\""));
 }

@@ -13,7 +13,7 @@ const QUERY: usize = 512;
 const HEADER: usize = 512;
 
 /// Adds a line that tells its time as `time`.
-pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord, query: bool, time: &str) {
+pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord<'_>, query: bool, time: &str) {
     match record.client {
         Some(client) => text::shown(out, client.ip()),
         None => out.push(b'-'),
@@ -21,7 +21,7 @@ pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord, query: bool, tim
     out.extend_from_slice(b" - - [");
     out.extend_from_slice(time.as_bytes());
     out.extend_from_slice(b"] \"");
-    match &record.request {
+    match record.request {
         Some(request) => request_line(out, request, query),
         None => out.push(b'-'),
     }
@@ -35,7 +35,7 @@ pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord, query: bool, tim
         0 => out.push(b'-'),
         sent => text::number(out, sent),
     }
-    let agent = record.agent.as_ref();
+    let agent = record.agent;
     header(out, agent.and_then(|agent| agent.referer.as_ref()));
     header(out, agent.and_then(|agent| agent.user_agent.as_ref()));
     out.push(b'\n');

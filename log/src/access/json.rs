@@ -19,7 +19,7 @@ const NAME: usize = 256;
 const PLUGINS_END: usize = LONGEST_LINE - 4 * NAME;
 
 /// Adds everything behind the time to `out`, where the line began at `start`.
-pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord, query: bool, start: usize) {
+pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord<'_>, query: bool, start: usize) {
     if let Some(client) = record.client {
         name(out, "client.address");
         out.push(b'"');
@@ -28,7 +28,7 @@ pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord, query: bool, sta
         name(out, "client.port");
         text::number(out, client.port().into());
     }
-    if let Some(request) = &record.request {
+    if let Some(request) = record.request {
         request_line(out, request, query);
     }
     if let Some(status) = record.status {
@@ -51,7 +51,7 @@ pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord, query: bool, sta
         name(out, "cpu_time");
         text::seconds(out, record.cpu());
     }
-    if let Some(route) = &record.route {
+    if let Some(route) = record.route {
         string(out, "http.route", &route.pattern, NAME);
     }
     stages(out, record, start);
@@ -62,7 +62,7 @@ pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord, query: bool, sta
     name(out, "request_id");
     // Its own characters are fit for a string (RequestId).
     out.push(b'"');
-    text::shown(out, &record.request_id);
+    text::shown(out, record.request_id);
     out.push(b'"');
     name(out, "trace_id");
     out.push(b'"');
@@ -103,15 +103,15 @@ fn request_line(
 }
 
 /// The component, and the plugins before it with how each ended.
-fn stages(out: &mut Vec<u8>, record: &ExchangeRecord, start: usize) {
+fn stages(out: &mut Vec<u8>, record: &ExchangeRecord<'_>, start: usize) {
     if let Some(stage) = record.component_stage() {
-        string(out, "component", &stage.component, NAME);
+        string(out, "component", stage.component, NAME);
         if let Some(generation) = stage.generation {
             name(out, "generation");
             text::number(out, generation);
         }
-    } else if let Some(route) = &record.route {
-        string(out, "component", &route.component, NAME);
+    } else if let Some(route) = record.route {
+        string(out, "component", route.component, NAME);
     }
     let mut plugins = record.plugin_stages();
     let Some(first) = plugins.next() else { return };
@@ -130,7 +130,7 @@ fn stages(out: &mut Vec<u8>, record: &ExchangeRecord, start: usize) {
 
 fn plugin(out: &mut Vec<u8>, stage: &StageRecord) {
     out.extend_from_slice(b"{\"component\":\"");
-    text::json(out, &stage.component, NAME);
+    text::json(out, stage.component, NAME);
     out.push(b'"');
     if let Some(generation) = stage.generation {
         name(out, "generation");

@@ -48,12 +48,6 @@ impl AccessLog {
         }))
     }
 
-    /// Whether lines have the headers of [`Agent`](host_telemetry::Agent).
-    #[must_use]
-    pub fn wants_agent(&self) -> bool {
-        self.format == AccessLogFormat::Combined
-    }
-
     /// Lines that were dropped so far, because their reader or the disk was too slow or refused them.
     #[must_use]
     pub fn dropped(&self) -> u64 {
@@ -70,7 +64,7 @@ impl AccessLog {
         self.writer.end(until)
     }
 
-    fn write(&self, buffer: &mut Buffer, record: &ExchangeRecord) {
+    fn write(&self, buffer: &mut Buffer, record: &ExchangeRecord<'_>) {
         // The first line since the writer was here: of what happens to the clock, no later one knows less.
         if buffer.lines.is_empty() {
             self.clock.look();
@@ -108,8 +102,12 @@ impl AccessLog {
 }
 
 impl Observer for AccessLog {
-    fn observe(&self, record: &ExchangeRecord) {
+    fn observe(&self, record: &ExchangeRecord<'_>) {
         self.writer.add(|buffer| self.write(buffer, record));
+    }
+
+    fn wants_agent(&self) -> bool {
+        self.format == AccessLogFormat::Combined
     }
 }
 

@@ -124,7 +124,7 @@ impl Blueprint {
             identity: Identity::new(
                 identity,
                 self.name.clone(),
-                limits.log_rate,
+                settings.log.clone(),
                 retirement,
                 usage,
             ),

@@ -10,6 +10,7 @@ use super::keeper::Keeper;
 use super::smoke::Smoke;
 use crate::component::sandbox::cpu_scheduler::ComponentShare;
 use crate::component::sandbox::grants::Grants;
+use crate::component::sandbox::guest_log::GuestLog;
 use crate::component::sandbox::memory_budget::MemoryBudget;
 
 /// The settings that a component is loaded with.
@@ -25,6 +26,8 @@ pub struct Settings {
     pub share: ComponentShare,
     /// Where what its guests use is counted.
     pub usage: Arc<ComponentUsage>,
+    /// Where its guests print.
+    pub log: Arc<GuestLog>,
     /// The grants of its guests.
     pub grants: Grants,
     /// How instances are reused. None for no reuse.

@@ -170,13 +170,14 @@ impl fmt::Debug for Backtrace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::component::sandbox::guest_log::GuestLog;
     use crate::component::sandbox::retirement::Retirement;
 
     fn backtrace(frames: Vec<Frame>) -> Backtrace {
         let identity = Identity::new(
             (1, "1f2e3d4c"),
             "shop".into(),
-            None,
+            GuestLog::unbounded(),
             Retirement::default().watch(),
             Arc::default(),
         );

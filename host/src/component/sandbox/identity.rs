@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use host_telemetry::ComponentUsage;
 
+use super::guest_log::GuestLog;
 use super::log_limit::LogTopics;
-use super::log_rate::LogRate;
 use super::retirement::RetirementWatch;
 
 /// The identity of a guest. Cheap to clone, because every instance has one.
@@ -22,8 +22,8 @@ pub(crate) struct IdentityParts {
     pub(crate) retirement: RetirementWatch,
     /// Log topics of all its instances.
     pub(crate) topics: LogTopics,
-    /// The log rate of all its instances.
-    pub(crate) log: Arc<LogRate>,
+    /// Where they print.
+    pub(crate) log: Arc<GuestLog>,
     /// Where what its instances use is counted.
     pub(crate) usage: Arc<ComponentUsage>,
 }
@@ -41,16 +41,15 @@ const DIGITS: usize = 8;
 
 impl Identity {
     /// The identity of guests of the generation with this number, of a component and a file with this digest,
-    /// with a log rate in bytes per second.
+    /// which print to `log`.
     pub(crate) fn new(
         (number, digest): (u64, &str),
         component: Arc<str>,
-        log_rate: Option<u64>,
+        log: Arc<GuestLog>,
         retirement: RetirementWatch,
         usage: Arc<ComponentUsage>,
     ) -> Self {
         let label = format!("{number}-{digest:.DIGITS$}");
-        let log = Arc::new(LogRate::new(component.clone(), log_rate));
         let topics = LogTopics::default();
         Self(Arc::new(IdentityParts { number, label, component, retirement, topics, log, usage }))
     }

@@ -18,6 +18,7 @@ use super::identity::Identity;
 use super::limiter::StoreLimiter;
 use super::next_handler::NextHandler;
 use super::prefault::{GuestMemory, PrefaultProgress};
+use super::served::Served;
 use super::stdio::{GuestOutput, OutputKind};
 use super::terms::Sandbox;
 
@@ -78,9 +79,9 @@ struct GuestWasi {
 impl GuestWasi {
     /// No environment, arguments, files or network without a grant; stdin closed; stdout and stderr into the
     /// log under the component's name.
-    fn new(Sandbox { identity, grants, .. }: &Sandbox) -> Self {
+    fn new(Sandbox { identity, grants, .. }: &Sandbox, served: &Served) -> Self {
         let outputs = [OutputKind::Stdout, OutputKind::Stderr]
-            .map(|kind| GuestOutput::new(identity.log.clone(), kind));
+            .map(|kind| GuestOutput::new(identity.clone(), served.clone(), kind));
         let mut builder = WasiCtx::builder();
         builder.max_random_size(MAX_RANDOM);
         if grants.stdio == Stdio::Log {
@@ -194,8 +195,8 @@ impl GuestState {
 
 impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let sandbox = self.hooks.sandbox();
-        let wasi = self.wasi.get_or_insert_with(|| GuestWasi::new(sandbox));
+        let (sandbox, served) = (self.hooks.sandbox(), self.hooks.served());
+        let wasi = self.wasi.get_or_insert_with(|| GuestWasi::new(sandbox, served));
         WasiCtxView { ctx: &mut wasi.ctx, table: &mut self.table }
     }
 }
@@ -211,6 +212,7 @@ mod tests {
     use super::*;
     use crate::component::sandbox::backtrace::Symbols;
     use crate::component::sandbox::cpu_scheduler::CpuScheduler;
+    use crate::component::sandbox::guest_log::GuestLog;
     use crate::component::sandbox::memory_budget::MemoryBudget;
     use crate::component::sandbox::prefault::Prefault;
     use crate::component::sandbox::retirement::Retirement;
@@ -225,7 +227,7 @@ mod tests {
             identity: Identity::new(
                 (1, "1f2e3d4c"),
                 "shop".into(),
-                None,
+                GuestLog::unbounded(),
                 retirement.watch(),
                 Arc::default(),
             ),

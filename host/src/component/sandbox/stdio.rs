@@ -2,7 +2,8 @@
 //!
 //! The stream is our own, because wasmtime 48.0.8's adapter keeps a buffer that empty writes grow without
 //! bound (advisory 5m8g), and its built-in stdout blocks the thread. Ours holds one line of bounded length
-//! per stream and never blocks. Lines without room in the [`LogRate`] are left out.
+//! per stream and never blocks. Lines without room in the bucket of the [`GuestLog`](super::guest_log::GuestLog) are
+//! left out.
 
 use std::io;
 use std::pin::Pin;
@@ -10,12 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use host_log::GuestLine;
 use host_manifest::escape;
 use tokio::io::AsyncWrite;
+use tracing::warn;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use super::log_rate::LogRate;
+use super::identity::Identity;
+use super::served::Served;
 
 /// A longer line is cut here and goes on in the next.
 const LINE_BYTES: usize = 1024;
@@ -47,7 +51,8 @@ impl OutputKind {
 pub(crate) struct GuestOutput(Arc<Mutex<Lines>>);
 
 struct Lines {
-    room: Arc<LogRate>,
+    identity: Identity,
+    served: Served,
     stream: OutputKind,
     line: Vec<u8>,
     printed: usize,
@@ -77,10 +82,11 @@ impl Panic {
 }
 
 impl GuestOutput {
-    /// An output that prints as long as there is `room`.
-    pub(crate) fn new(room: Arc<LogRate>, stream: OutputKind) -> Self {
+    /// An output of a guest that serves these exchanges.
+    pub(crate) fn new(identity: Identity, served: Served, stream: OutputKind) -> Self {
         Self(Arc::new(Mutex::new(Lines {
-            room,
+            identity,
+            served,
             stream,
             line: Vec::new(),
             printed: 0,
@@ -125,20 +131,22 @@ impl Lines {
 
     fn print(&mut self) {
         let line = std::mem::take(&mut self.line);
-        let text = escape::harmless(&String::from_utf8_lossy(&line));
-        self.panic.next(&text);
+        let text = String::from_utf8_lossy(&line);
+        self.panic.next(&escape::harmless(&text));
         if self.printed >= MAX_LINES {
             self.swallowed += 1;
             return;
         }
         self.printed += 1;
-        if !self.room.is_there() {
-            self.room.leave_out(1);
-            return;
-        }
-        let (component, stream) = (self.room.component(), self.stream.name());
-        self.room.charge(text.len());
-        tracing::info!(target: "guest", component, stream, "{text}");
+        let exchange = self.served.exchange();
+        self.identity.log.print(&GuestLine {
+            component: &self.identity.component,
+            generation: self.identity.number,
+            stream: self.stream.name(),
+            exchange: exchange.map(|exchange| exchange.number),
+            trace: exchange.map(|exchange| exchange.trace.trace),
+            text: text.trim_end_matches(['\n', '\r']),
+        });
     }
 }
 
@@ -147,15 +155,14 @@ impl Drop for Lines {
         if !self.line.is_empty() {
             self.print();
         }
+        let (component, log) = (&self.identity.component, &self.identity.log);
         let lines = self.swallowed;
-        if lines == 0 {
-            self.room.say_if_due();
-        } else if self.room.is_there() {
-            self.room.charge(0);
-            let component = self.room.component();
-            tracing::warn!(target: "guest", component, lines, "guest printed too much; the rest is not shown");
+        if lines > 0 && log.has_room(0) {
+            let exchange = self.served.exchange().map(|exchange| exchange.number);
+            let component = &**component;
+            warn!(target: "guest", exchange, component, lines, "guest printed too much; the rest is not shown");
         } else {
-            self.room.leave_out(lines);
+            log.leave_out(component, lines);
         }
     }
 }
@@ -219,11 +226,15 @@ impl Pollable for GuestOutput {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::component::sandbox::guest_log::GuestLog;
+    use crate::component::sandbox::retirement::Retirement;
 
     #[test]
     fn output_in_memory_is_bounded_for_any_writes() {
-        let room = Arc::new(LogRate::new("test".into(), None));
-        let output = GuestOutput::new(room, OutputKind::Stdout);
+        let (log, retirement) = (GuestLog::unbounded(), Retirement::default());
+        let identity =
+            Identity::new((1, "1f2e3d4c"), "test".into(), log, retirement.watch(), Arc::default());
+        let output = GuestOutput::new(identity, Served::shared(), OutputKind::Stdout);
         for _ in 0..100_000 {
             output.take(b"");
         }
