@@ -174,11 +174,13 @@ fuzz: $(CARGO_FUZZ) fuzz-model ## Fuzz what reads text from outside, with a nigh
 	        -max_len=16384 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
-# Eight loss tests, 125 stops each.
+# Eight loss tests, 125 stops each; four of canaries, 25 each.
 .PHONY: soak
-soak: guests ## Stop the host 1,000 times under load and print what was lost
+soak: guests ## Stop the host 1,000 times under load, and begin 100 canaries; print what was lost
 	HOST_SOAK_STOPS=125 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
 	    loss:: --test-threads=1 --nocapture
+	HOST_SOAK_CANARIES=25 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	    canary_load:: --test-threads=1 --nocapture
 
 # HOST_BUDGET_FUNCTIONS=N lists the N functions that take most, and the callers of the allocator;
 # HOST_BUDGET_BINARY=FILE counts another host than the built one.

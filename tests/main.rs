@@ -24,6 +24,8 @@ mod bodies;
 mod budget;
 mod bulkheads;
 mod cache;
+mod canary;
+mod canary_load;
 mod chain_bodies;
 mod chain_failures;
 mod chain_limits;

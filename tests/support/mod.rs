@@ -62,6 +62,7 @@ pub mod target;
 pub mod tls;
 pub mod trace;
 pub mod upstream;
+pub mod visitors;
 pub mod wire;
 
 /// How long any single wait may take before the test fails. No test waits this long and passes.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::app::Deployment;
+use super::app::{App, Deployment};
 use super::slot::{Site, Slot};
 use crate::component::{CutReason, Generation, KeptCode, Kind, Retirement};
 
@@ -200,14 +200,11 @@ impl RetiredGenerations {
         self.lock().previous.get(component).map(|previous| previous.kept.clone())
     }
 
-    /// A candidate that was just replaced had been taken back, for this reason.
-    pub(super) fn note_aborted(&self, component: &Arc<str>, number: u64, why: &str) {
-        let mut list = self.lock();
-        let is_it = |retired: &&Retired| retired.info.number == number;
-        let Some(retired) = list.retired.iter().find(is_it) else { return };
-        let (role, why) = (GenerationRole::Aborted, Some(why.to_owned()));
-        let info = GenerationInfo { role, why, deadline: None, ..retired.info.clone() };
-        list.aborted.insert(component.clone(), info);
+    /// Lists a candidate that was taken back, for this reason, until another version of its component comes.
+    pub(super) fn note_aborted(&self, candidate: &App, why: &str) {
+        let info = info_of(candidate.generation(), GenerationRole::Aborted, 0);
+        let info = GenerationInfo { deadline: None, why: Some(why.to_owned()), ..info };
+        self.lock().aborted.insert(candidate.manifest.name.clone(), info);
     }
 
     /// Tells everything that still runs that the process drains and cuts at `deadline`.

@@ -219,11 +219,13 @@ impl Swapper {
             }
             return Ok(Attempt::Done(SwapOutcome::Unchanged { generation: target.number }));
         }
-        let canary = target.canary(canary);
+        let config = target.canary(canary);
+        // Asked for with other words, it begins anew.
         if let Some((digest, number)) = &target.candidate
             && digest == source.digest()
+            && !matches!(canary, CanaryChoice::Asked(_))
         {
-            return match canary {
+            return match config {
                 Some(_) => Ok(Attempt::Done(SwapOutcome::Unchanged { generation: *number })),
                 None => self.promote_by_hand(target).map(Attempt::Done),
             };
@@ -242,7 +244,7 @@ impl Swapper {
             }
         };
         let next = self.loader.prove(blueprint).await?;
-        Ok(Attempt::Done(match canary {
+        Ok(Attempt::Done(match config {
             Some(config) => self.begin_canary(id, target, (next, watched), config),
             None => self.store(id, target, next, watched),
         }))

@@ -100,25 +100,24 @@ impl Swapper {
     /// Carries out how a canary ends, which has been taken out of those under way.
     fn settle(&mut self, canary: &Canary, decision: &Decision) -> SwapOutcome {
         let (component, (from, to)) = (canary.component(), canary.generations());
-        let current = self.context.slot.current();
-        let app = current.app(&component).and_then(|app| match decision {
+        let slot = self.context.slot.clone();
+        let current = slot.current();
+        let next = current.app(&component).and_then(|app| match decision {
             Decision::Promote(_) => app.promoted(),
-            Decision::Abort(_) => Some(app.without_candidate()),
+            Decision::Abort(why) => {
+                self.context.retired.note_aborted(app.candidate()?, why);
+                Some(app.without_candidate())
+            }
         });
-        let site = app.map(|app| current.with_app(app));
+        let site = next.map(|next| current.with_app(next));
         drop(current);
         if let Some(site) = site {
             self.commit(site);
         }
         canary.end(decision);
-        match decision {
-            Decision::Promote(why) => {
-                SwapOutcome::Promoted { component, from, to, why: why.clone() }
-            }
-            Decision::Abort(why) => {
-                self.context.retired.note_aborted(&component, to, why);
-                SwapOutcome::Aborted { component, from, to, why: why.clone() }
-            }
+        match decision.clone() {
+            Decision::Promote(why) => SwapOutcome::Promoted { component, from, to, why },
+            Decision::Abort(why) => SwapOutcome::Aborted { component, from, to, why },
         }
     }
 
