@@ -9,7 +9,7 @@ use host_telemetry::GenerationTraffic;
 
 use super::breaker::{BreakerState, CircuitBreaker};
 use super::bulkhead::Bulkhead;
-use super::canary::{Canary, Draw, TrafficSplit, Visitor};
+use super::canary::{Draw, TrafficSplit, Visitor};
 use super::permits::Permits;
 use crate::component::{Generation, Settings, Source};
 
@@ -104,10 +104,11 @@ impl App {
         Self { source, deployment, candidate: None, ..self.clone() }
     }
 
-    /// The same component with `next` as its candidate, whose file and entry are those that were read last.
-    pub(super) fn with_candidate(&self, next: Arc<Self>, canary: &Canary) -> Self {
+    /// The same component with `next` as its candidate, whose file and entry are those that were read last. `split` says
+    /// which exchanges that gets.
+    pub(super) fn with_candidate(&self, next: Arc<Self>, split: Arc<TrafficSplit>) -> Self {
         let (source, entry) = (next.source.clone(), next.entry.clone());
-        let candidate = Some(Candidate { app: next, split: canary.split().clone() });
+        let candidate = Some(Candidate { app: next, split });
         Self { source, entry, candidate, ..self.clone() }
     }
 

@@ -75,7 +75,7 @@ impl Reloaded {
             (Some(before), Some(config)) => {
                 self.canaries.push(name);
                 let canary = Canary::new(&before.deployment, &next.deployment, config.clone());
-                let app = Arc::new(before.with_candidate(next, &canary));
+                let app = Arc::new(before.with_candidate(next, canary.split()));
                 canaries.push(canary);
                 return app;
             }

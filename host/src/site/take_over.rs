@@ -44,7 +44,7 @@ impl Swapper {
         };
         let next = Arc::new(app.with_generation(next, source));
         let canary = Canary::new(&app.deployment, &next.deployment, config);
-        let site = current.with_app(app.with_candidate(next, &canary));
+        let site = current.with_app(app.with_candidate(next, canary.split()));
         drop(current);
         self.commit(site);
         let (component, (from, to)) = (canary.component(), canary.generations());

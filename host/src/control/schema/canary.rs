@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::changes::ChangeOutcome;
-
 /// How a new version takes over, in the words of the manifest; what is left out is as there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -76,14 +74,4 @@ pub struct CanaryEndStatus {
     pub why: String,
     /// How long ago.
     pub ago_ms: u64,
-}
-
-/// One line of a followed swap or reload.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum ChangeLine {
-    /// What became of the change: the first line.
-    Outcome(ChangeOutcome),
-    /// How far a canary is, or how it ended. Nothing follows once all have.
-    Canary(CanaryStatus),
 }

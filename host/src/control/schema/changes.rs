@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::canary::CanaryRequest;
+use super::canary::{CanaryRequest, CanaryStatus};
 
 /// What became of a reload, a swap or a rollback.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,16 @@ impl ChangeOutcome {
     pub fn refused(why: String) -> Self {
         Self::Rejected { step: "ask".into(), why, stack: Vec::new() }
     }
+}
+
+/// One line of a followed swap or reload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ChangeLine {
+    /// What became of the change: the first line.
+    Outcome(ChangeOutcome),
+    /// How far a canary is, or how it ended. Nothing follows once all have.
+    Canary(CanaryStatus),
 }
 
 /// The latest swap.

@@ -10,12 +10,10 @@ mod changes;
 mod status;
 mod stop;
 
-pub use canary::{
-    CanaryEndStatus, CanaryList, CanaryRequest, CanaryStatus, CanaryTraffic, ChangeLine,
-};
+pub use canary::{CanaryEndStatus, CanaryList, CanaryRequest, CanaryStatus, CanaryTraffic};
 pub use changes::{
-    ChangeOutcome, CommandError, EmptyRequest, LastChange, ReloadRequest, RollbackRequest,
-    SwapRequest,
+    ChangeLine, ChangeOutcome, CommandError, EmptyRequest, LastChange, ReloadRequest,
+    RollbackRequest, SwapRequest,
 };
 pub use status::{
     ComponentStatus, ConnectionActivity, ConnectionCounts, ConnectionList, ConnectionStatus,

@@ -77,8 +77,8 @@ impl Canary {
     }
 
     /// What decides which exchanges the new one gets.
-    pub(in crate::site) fn split(&self) -> &Arc<TrafficSplit> {
-        &self.split
+    pub(in crate::site) fn split(&self) -> Arc<TrafficSplit> {
+        self.split.clone()
     }
 
     /// Follows it to its end.
