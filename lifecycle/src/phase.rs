@@ -209,6 +209,20 @@ impl PhaseWatch {
         }
     }
 
+    /// Waits until the phase is another one than `phase`, and says which. Cancel-safe; never ends if the lifecycle is
+    /// gone before.
+    pub async fn changed_from(&self, phase: Phase) -> Phase {
+        let mut receiver = self.receiver.clone();
+        let changed = match receiver.wait_for(|now| now.phase != phase).await {
+            Ok(stage) => Some(stage.phase),
+            Err(_) => None,
+        };
+        match changed {
+            Some(changed) => changed,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Waits until the phase is `phase` or later. Cancel-safe; never ends if the lifecycle is gone
     /// before, because then nobody can move the phase any more.
     pub async fn reached(&self, phase: Phase) {

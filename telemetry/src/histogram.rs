@@ -13,7 +13,8 @@ const BOUNDS: [u32; BUCKETS - 1] = [
     60_000_000,
 ];
 
-const BUCKETS: usize = 60;
+/// How many there are, with the one that has no upper bound.
+pub(crate) const BUCKETS: usize = 60;
 
 /// How many durations fell into which bucket, and their sum.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,13 @@ impl Histogram {
             *mine += theirs;
         }
         self.sum = self.sum.saturating_add(other.sum);
+    }
+
+    /// Adds counts of each bucket, of which no sum is known.
+    pub(crate) fn add_counts(&mut self, counts: &[u32; BUCKETS]) {
+        for (mine, more) in self.buckets.iter_mut().zip(counts) {
+            *mine += u64::from(*more);
+        }
     }
 
     /// What was counted since it was as `before`.

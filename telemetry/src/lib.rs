@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! exchange ends ─→ ExchangeRecord ─→ Observers ─┬→ Traffic: series for /metrics, views, usage
+//!                                               │     └→ once a second: Window, the last minutes
 //!                                               ├→ the access log
 //!                                               └→ spans
 //! stage ends ────→ StageRecord ───→ GenerationTraffic: old and new version, compared
@@ -24,6 +25,7 @@ mod route_label;
 mod trace_context;
 mod traffic;
 mod usage;
+mod window;
 
 pub use end::End;
 pub use generation_traffic::{ComponentTraffic, GenerationTraffic, StageTotals};
@@ -36,3 +38,7 @@ pub use route_label::{RouteId, RouteLabel};
 pub use trace_context::TraceContext;
 pub use traffic::{ComponentTotals, Series, SeriesKey, Traffic, TrafficTotals};
 pub use usage::{CallCounts, ComponentUsage, UsageTotals};
+pub use window::{
+    EventKind, EventLog, History, HistoryPoint, HistorySeries, LastMinute, LoggedEvent,
+    SecondCount, Window,
+};

@@ -31,6 +31,15 @@ pub struct SeriesKey {
     pub end: End,
 }
 
+impl SeriesKey {
+    /// Whether the host or the component is to blame for how it ended: the guest failed or took too long, a stop cut
+    /// it, or the client was told 5xx.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.end.is_guest_failure() || self.end == End::Cut || self.status >= 500
+    }
+}
+
 /// Sums over exchanges with one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Series {
@@ -73,6 +82,9 @@ pub struct Traffic {
     shards: Sharded<OwnLines<Shard>>,
     names: Mutex<Names>,
 }
+
+/// Series that are looked at in one go: 10 µs.
+const LOOKED_AT: usize = 32;
 
 #[derive(Debug, Default)]
 struct Shard {
@@ -160,20 +172,35 @@ impl Traffic {
     #[must_use]
     pub fn totals(&self) -> TrafficTotals {
         let mut all = TrafficTotals::default();
-        for shard in self.shards.iter() {
-            for (key, series) in lock(&shard.series).iter() {
-                all.series.entry(*key).or_default().add(series);
-            }
-        }
+        self.for_each_series(|key, series| all.series.entry(*key).or_default().add(series));
         // Last, so that none has ended that has not come.
         all.accepted = self.shards.iter().map(|shard| shard.accepted.load(Ordering::Relaxed)).sum();
         all
     }
 
+    /// Looks at the series of each thread: at one key as often as threads have counted it. A thread that counts waits
+    /// for a look at [`LOOKED_AT`] series at most.
+    pub(crate) fn for_each_series(&self, mut look: impl FnMut(&SeriesKey, &Series)) {
+        for shard in self.shards.iter() {
+            let keys: Vec<SeriesKey> = lock(&shard.series).keys().copied().collect();
+            for some in keys.chunks(LOOKED_AT) {
+                let series = lock(&shard.series);
+                some.iter()
+                    .filter_map(|key| Some((key, series.get(key)?)))
+                    .for_each(|(key, series)| look(key, series));
+            }
+        }
+    }
+
+    /// The stages of each component that there ever was, by name.
+    pub(crate) fn component_traffic(&self) -> Vec<Arc<ComponentTraffic>> {
+        self.names().components.values().cloned().collect()
+    }
+
     /// The sums at this moment of each component that there ever was, by name.
     #[must_use]
     pub fn components(&self) -> Vec<ComponentTotals> {
-        let known: Vec<_> = self.names().components.values().cloned().collect();
+        let known = self.component_traffic();
         let totals = |it: Arc<ComponentTraffic>| ComponentTotals {
             name: it.name(),
             stages: it.totals(),

@@ -12,7 +12,7 @@ use crate::component::Rejected;
 use crate::control::schema::{
     CanaryEndStatus, CanaryRequest, CanaryStatus, CanaryTraffic, ChangeOutcome, CommandError,
     ComponentStatus, ConnectionActivity, ConnectionCounts, ConnectionStatus, GenerationState,
-    GenerationStatus, InstanceCount, LastChange, ProtocolName, StoreStatus,
+    GenerationStatus, InstanceCount, LastChange, ProtocolName, StoreStatus, TrafficStatus,
 };
 use crate::site::{
     App, CanaryChoice, CanaryEnd, CanaryProgress, ComparedTraffic, GenerationInfo, GenerationRole,
@@ -63,7 +63,9 @@ pub(super) fn last_swap(last: SwapRecord) -> LastChange {
     }
 }
 
-pub(super) fn component(app: &App) -> ComponentStatus {
+/// A component whose last minute is this. A generation that was made after `started` has come by a swap.
+pub(super) fn component(app: &App, minute: TrafficStatus, started: Instant) -> ComponentStatus {
+    let since = app.generation().since();
     let limit = app.limits().instances;
     ComponentStatus {
         name: app.manifest.name.to_string(),
@@ -74,6 +76,8 @@ pub(super) fn component(app: &App) -> ComponentStatus {
         },
         memory: app.settings.memory.used(),
         put_aside_ms: app.deployment.put_aside().map(millis),
+        traffic: minute,
+        swapped_ms_ago: (since > started).then(|| millis(since.elapsed())),
     }
 }
 
@@ -191,6 +195,10 @@ pub(super) fn count(connections: &[ConnectionStatus]) -> ConnectionCounts {
 
 pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn store(Trouble { store, why, since }: Trouble) -> StoreStatus {

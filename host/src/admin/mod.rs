@@ -3,7 +3,9 @@
 mod convert;
 mod limits;
 mod metrics;
+mod phases;
 mod process;
+mod traffic;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use host_keyvalue::Stores;
 use host_lifecycle::Lifecycle;
-use host_telemetry::Traffic;
+use host_telemetry::{EventLog, Traffic, Window};
 use tokio::sync::watch;
 
 use crate::config::{ControlSetting, ServeConfig};
@@ -25,6 +27,17 @@ pub(crate) use process::Serving;
 
 /// A client that follows the stop over the control socket has this long to read how it ended.
 const LAST_LINE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What operators see of the process, beside what the lifecycle knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// Where buckets are kept.
+    pub(crate) stores: Stores,
+    /// Where exchanges are counted.
+    pub(crate) traffic: Arc<Traffic>,
+    /// Where it is noted what is done to the process.
+    pub(crate) events: EventLog,
+}
 
 /// The control socket and health, open. Dropping it closes both.
 #[derive(Debug)]
@@ -43,13 +56,16 @@ impl AdminServers {
     pub(crate) fn open(
         config: &ServeConfig,
         lifecycle: &Lifecycle,
-        stores: Stores,
-        traffic: Arc<Traffic>,
+        seen: Seen,
     ) -> anyhow::Result<(Self, watch::Sender<Option<Serving>>)> {
         let (runtime, commander) = (lifecycle.runtime(), lifecycle.commander());
         let (announcement, serving) = watch::channel(None);
         let (ended, end) = watch::channel(None);
-        let admin = Arc::new(Admin::new(config, lifecycle, (stores, traffic), (serving, end)));
+        // Both end with the lifecycle's runtime: at the end of the process.
+        let window = Window::new(seen.traffic.clone());
+        drop(runtime.spawn(window.clone().run()));
+        drop(runtime.spawn(phases::note(lifecycle.watch(), seen.events.clone())));
+        let admin = Arc::new(Admin::new(config, lifecycle, (seen, window), (serving, end)));
         let health = config.manifest.listen.health.map(|address| {
             let admin = admin.clone();
             let sources = (lifecycle.watch(), move |format| metrics::text(&admin, format));

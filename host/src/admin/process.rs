@@ -8,19 +8,19 @@ use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_keyvalue::Stores;
 use host_lifecycle::{Cause, Commander, Lifecycle, NotNow, Phase, PhaseWatch, Trackers};
-use host_telemetry::Traffic;
+use host_telemetry::{LastMinute, Traffic, Window};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::convert;
 use super::limits::limits;
+use super::{Seen, convert, traffic};
 use crate::config::ServeConfig;
 use crate::control::schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ComponentStatus, ConnectionStatus,
     GenerationStatus, InstanceCount, SCHEMA, Status, StopEnd, StopProgress, StopStatus,
+    TrafficReport,
 };
 use crate::control::{CommandFuture, Host};
 use crate::resources;
@@ -35,8 +35,8 @@ pub(super) struct Admin {
     commander: Commander,
     instances: u64,
     limits: BTreeMap<String, String>,
-    stores: Stores,
-    traffic: Arc<Traffic>,
+    seen: Seen,
+    window: Window,
     /// None while the process starts.
     serving: watch::Receiver<Option<Serving>>,
     ended: watch::Receiver<Option<StopEnd>>,
@@ -48,6 +48,7 @@ pub(crate) struct Serving(Arc<Served>);
 
 #[derive(Debug)]
 struct Served {
+    began: Instant,
     addresses: Vec<String>,
     slot: Arc<Slot>,
     swaps: Swaps,
@@ -63,7 +64,8 @@ impl Serving {
         swaps: Swaps,
         runtime: Handle,
     ) -> Self {
-        Self(Arc::new(Served { addresses, slot, swaps, runtime }))
+        let began = Instant::now();
+        Self(Arc::new(Served { began, addresses, slot, swaps, runtime }))
     }
 }
 
@@ -80,7 +82,7 @@ impl Admin {
     pub(super) fn new(
         config: &ServeConfig,
         lifecycle: &Lifecycle,
-        (stores, traffic): (Stores, Arc<Traffic>),
+        (seen, window): (Seen, Window),
         (serving, ended): (watch::Receiver<Option<Serving>>, watch::Receiver<Option<StopEnd>>),
     ) -> Self {
         Self {
@@ -90,8 +92,8 @@ impl Admin {
             commander: lifecycle.commander(),
             instances: config.manifest.total.instances as u64,
             limits: limits(config, resources::connections(config)),
-            stores,
-            traffic,
+            seen,
+            window,
             serving,
             ended,
         }
@@ -136,7 +138,7 @@ impl Admin {
 
     /// Where exchanges are counted.
     pub(super) fn traffic(&self) -> &Traffic {
-        &self.traffic
+        &self.seen.traffic
     }
 
     /// What is in flight.
@@ -154,6 +156,17 @@ impl Admin {
         })
     }
 
+    fn components(&self, serving: &Served) -> Vec<ComponentStatus> {
+        let minutes: BTreeMap<_, _> = self.window.components().into_iter().collect();
+        let window = self.window.all().window;
+        let component = |app: &Arc<App>| {
+            let none = LastMinute { window, ..LastMinute::default() };
+            let minute = minutes.get(&*app.manifest.name).copied().unwrap_or(none);
+            convert::component(app, traffic::status(minute), serving.began)
+        };
+        serving.slot.current().apps().map(component).collect()
+    }
+
     fn stopping(&self) -> Option<StopStatus> {
         self.phase.stopping().map(|stop| StopStatus {
             asked_ms_ago: convert::millis(stop.began.elapsed()),
@@ -165,9 +178,7 @@ impl Admin {
 impl Host for Admin {
     fn status(&self) -> Status {
         let serving = self.serving();
-        let components: Vec<ComponentStatus> = serving.as_ref().map_or_else(Vec::new, |serving| {
-            serving.slot.current().apps().map(|app| convert::component(app)).collect()
-        });
+        let components = serving.as_ref().map_or_else(Vec::new, |serving| self.components(serving));
         Status {
             schema: SCHEMA.into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -180,6 +191,7 @@ impl Host for Admin {
                 .map(|serving| serving.addresses.clone())
                 .unwrap_or_default(),
             connections: convert::count(&self.connections()),
+            traffic: traffic::status(self.window.all()),
             exchanges_in_flight: self.trackers.exchanges.in_flight() as u64,
             afterwork_in_flight: self.trackers.afterwork.in_flight() as u64,
             instances: InstanceCount {
@@ -189,7 +201,7 @@ impl Host for Admin {
             generations: self.generations(),
             last_swap: serving.and_then(|serving| serving.swaps.last()).map(convert::last_swap),
             components,
-            stores: self.stores.troubles().into_iter().map(convert::store).collect(),
+            stores: self.seen.stores.troubles().into_iter().map(convert::store).collect(),
             limits: self.limits.clone(),
         }
     }
@@ -206,6 +218,10 @@ impl Host for Admin {
         let canaries = serving.swaps.canaries();
         let listed = serving.swaps.generations().into_iter();
         listed.map(|info| convert::generation(info, &canaries)).collect()
+    }
+
+    fn traffic_report(&self) -> TrafficReport {
+        traffic::report(&self.window, &self.seen.events, &self.trackers.exchanges)
     }
 
     fn reload(&self) -> CommandFuture {

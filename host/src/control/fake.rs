@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ConnectionActivity, ConnectionCounts,
     ConnectionStatus, GenerationStatus, InstanceCount, PhaseName, ProtocolName, SCHEMA, Status,
-    StopEnd, StopProgress,
+    StopEnd, StopProgress, TrafficReport, TrafficStatus,
 };
 use super::{CommandFuture, Host};
 
@@ -47,6 +47,7 @@ impl Host for Fake {
             stopping: None,
             addresses: vec!["127.0.0.1:1".into()],
             connections: ConnectionCounts::default(),
+            traffic: TrafficStatus::default(),
             exchanges_in_flight: 0,
             afterwork_in_flight: 0,
             instances: InstanceCount { in_use: 0, limit: 1 },
@@ -74,6 +75,16 @@ impl Host for Fake {
 
     fn generations(&self) -> Vec<GenerationStatus> {
         Vec::new()
+    }
+
+    fn traffic_report(&self) -> TrafficReport {
+        TrafficReport {
+            all: TrafficStatus { window_ms: 60_000, requests: 1, ..TrafficStatus::default() },
+            seconds: vec![(1, 0)],
+            routes: Vec::new(),
+            exchanges: Vec::new(),
+            events: Vec::new(),
+        }
     }
 
     fn reload(&self) -> CommandFuture {

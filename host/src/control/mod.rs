@@ -33,7 +33,7 @@ pub use socket::{ControlSocket, SocketChoice, SocketError, default_directory, op
 
 use schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ConnectionStatus, GenerationStatus,
-    Status, StopEnd, StopProgress,
+    Status, StopEnd, StopProgress, TrafficReport,
 };
 
 /// A command under way. It is run to its end even if the client has left.
@@ -51,6 +51,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// Every generation that is still here, newest first.
     fn generations(&self) -> Vec<GenerationStatus>;
+
+    /// What the traffic was lately.
+    fn traffic_report(&self) -> TrafficReport;
 
     /// Loads again what is served: the manifest and its files, or the component's file. Bounded by
     /// the implementation.

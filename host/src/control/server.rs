@@ -42,6 +42,7 @@ const ROUTES: &[(&str, Route)] = &[
     ("/v1/status", Route::Status),
     ("/v1/connections", Route::Connections),
     ("/v1/generations", Route::Generations),
+    ("/v1/traffic", Route::Traffic),
     ("/v1/reload", Route::Reload),
     ("/v1/swap", Route::Swap),
     ("/v1/rollback", Route::Rollback),
@@ -59,6 +60,7 @@ enum Route {
     Status,
     Connections,
     Generations,
+    Traffic,
     Reload,
     Swap,
     Rollback,
@@ -74,7 +76,11 @@ enum Route {
 impl Route {
     fn method(self) -> &'static str {
         match self {
-            Self::Status | Self::Connections | Self::Generations | Self::Canaries => "GET",
+            Self::Status
+            | Self::Connections
+            | Self::Generations
+            | Self::Canaries
+            | Self::Traffic => "GET",
             Self::Reload
             | Self::Swap
             | Self::Rollback
@@ -272,6 +278,7 @@ impl Session {
                 let generations = host.generations();
                 Ok(reply::json(StatusCode::OK, &GenerationList { generations }))
             }
+            Route::Traffic => Ok(reply::json(StatusCode::OK, &host.traffic_report())),
             Route::Swap => {
                 let SwapRequest { path, component, canary, follow } = parse_swap(body)?;
                 self.finish(host.swap(component, path, canary), follow).await

@@ -23,6 +23,7 @@ mod deadlines;
 mod error_response;
 mod exchange;
 mod exchange_info;
+mod exchange_list;
 mod failure;
 mod first_hop;
 mod guest_body;
@@ -38,5 +39,6 @@ mod upload;
 mod upload_pace;
 mod validate;
 
+pub use exchange_list::{ExchangeSnapshot, longest};
 pub use response_body::{ResponseBody, ResponseBroken};
 pub use service::{Exchanges, Terms};

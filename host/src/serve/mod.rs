@@ -16,13 +16,13 @@ use host_lifecycle::{Commander, Ending, Lifecycle, StopPlan};
 use host_log::outlet;
 use host_manifest::escape;
 use host_system::descriptors;
-use host_telemetry::{Observer, Observers, Traffic};
+use host_telemetry::{EventLog, Observer, Observers, Traffic};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
 
-use crate::admin::AdminServers;
+use crate::admin::{AdminServers, Seen};
 use crate::config::ServeConfig;
 use crate::exit::Exit;
 use crate::resources;
@@ -142,13 +142,16 @@ impl Armed {
         logs: &Logs,
     ) -> anyhow::Result<(Self, AdminServers)> {
         host_clock::start().context("starting the thread that notices lost time")?;
-        let (stores, traffic) = (Stores::default(), Arc::<Traffic>::default());
-        let (servers, announcement) =
-            AdminServers::open(config, &lifecycle, stores.clone(), traffic.clone())?;
+        let stores = Stores::default();
+        let (traffic, events) = (Arc::<Traffic>::default(), EventLog::default());
+        let seen =
+            Seen { stores: stores.clone(), traffic: traffic.clone(), events: events.clone() };
+        let (servers, announcement) = AdminServers::open(config, &lifecycle, seen)?;
         let process = Process {
             guest_logs: logs.guests(),
             observers: observers(&traffic, logs),
             traffic,
+            events,
             health: servers.health_address(),
             stores,
             phase: lifecycle.watch(),

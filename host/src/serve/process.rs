@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_keyvalue::Stores;
-use host_telemetry::{Observers, Traffic};
+use host_telemetry::{EventLog, Observers, Traffic};
 
 use crate::component::GuestLogs;
 use host_lifecycle::{Commander, PhaseWatch, SignalWatch, Trackers};
@@ -26,6 +26,8 @@ pub(super) struct Process {
     pub(super) traffic: Arc<Traffic>,
     /// Who is told of each exchange that ends.
     pub(super) observers: Observers,
+    /// Where it is noted what is done to the process.
+    pub(super) events: EventLog,
     pub(super) phase: PhaseWatch,
     pub(super) trackers: Trackers,
     pub(super) commander: Commander,

@@ -41,8 +41,9 @@ impl Swapping {
         let stopping = CancellationToken::new();
         let keeper = keeper(process.trackers.swaps.clone());
         let linted = config.file.as_ref().map(|_| slot.clone());
+        let events = process.events.clone();
         let (swapper, swaps) =
-            Swapper::new(slot, loader, builder, policy, stopping.clone(), keeper);
+            Swapper::new(slot, loader, builder, policy, stopping.clone(), (keeper, events));
         Self { swapper, swaps, stopping, watch, linted }
     }
 

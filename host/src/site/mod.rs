@@ -20,6 +20,7 @@ mod chain_permits;
 mod change;
 mod change_counts;
 mod entries;
+mod marks;
 mod outcome;
 mod pending_compiles;
 mod permits;

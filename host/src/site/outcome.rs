@@ -56,6 +56,19 @@ impl fmt::Display for SwapCommand {
     }
 }
 
+impl SwapCommand {
+    /// The component that it names.
+    pub(super) fn component(&self) -> Option<&str> {
+        match self {
+            Self::Reload => None,
+            Self::Swap(name, ..)
+            | Self::Rollback(name)
+            | Self::Promote(name)
+            | Self::Abort(name) => name.as_deref(),
+        }
+    }
+}
+
 /// What asked for a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {

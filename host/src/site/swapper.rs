@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use host_telemetry::EventLog;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +19,7 @@ use super::builder::{KEEPS_CHANGING, MAX_ATTEMPTS, SiteBuilder};
 use super::canary::{CanaryList, RunningCanaries};
 use super::change::{Change, ChangeId, QueuedChange};
 use super::change_counts::ChangeCounts;
+use super::marks;
 use super::outcome::{CanaryChoice, STOPPING, SwapCommand, SwapOutcome, SwapRecord, Trigger};
 use super::pending_compiles::{ChangeScope, CompiledChange, OVERTAKEN, PendingCompiles};
 use super::reload::{Rebuilt, ReloadRules};
@@ -56,7 +58,7 @@ enum Attempt {
 impl Swapper {
     /// What changes the site in `slot`, and the handle to ask it. `stopping` is cancelled when a stop
     /// is asked for: that wins over a change, and none begins after it. `keeper` makes a stop wait
-    /// until the outcome of each change has been told.
+    /// until the outcome of each change has been told. `events` is told of it too.
     #[must_use]
     pub fn new(
         slot: Arc<Slot>,
@@ -64,14 +66,15 @@ impl Swapper {
         builder: SiteBuilder,
         policy: RetirementPolicy,
         stopping: CancellationToken,
-        keeper: Keeper,
+        (keeper, events): (Keeper, EventLog),
     ) -> (Self, Swaps) {
         let (sender, queue) = mpsc::channel(MAX_WAITING);
         let (last, _) = watch::channel(None);
         let retired = RetiredGenerations::new(policy);
         let canaries = CanaryList::default();
         let counts = ChangeCounts::default();
-        let context = SwapContext { slot, retired, builder, keeper, last, canaries, counts };
+        let context =
+            SwapContext { slot, retired, builder, keeper, last, canaries, counts, events };
         let context = Arc::new(context);
         let canaries = RunningCanaries::new(stopping.clone());
         let retiring = TaskTracker::new();
@@ -147,13 +150,20 @@ impl Swapper {
         } else {
             info!(asked, "swap: {outcome}");
         }
-        self.record(trigger, outcome.clone());
+        self.record(trigger, Some(change.command()), outcome.clone());
         change.finish(outcome);
     }
 
     /// Keeps an outcome for a look at it later.
-    pub(super) fn record(&self, trigger: Trigger, outcome: SwapOutcome) {
-        self.context.counts.count(&outcome);
+    pub(super) fn record(
+        &self,
+        trigger: Trigger,
+        command: Option<&SwapCommand>,
+        outcome: SwapOutcome,
+    ) {
+        let SwapContext { slot, counts, events, .. } = &*self.context;
+        counts.count(&outcome);
+        marks::mark(events, slot, (trigger, command), &outcome);
         let at = tokio::time::Instant::now();
         self.context.last.send_replace(Some(SwapRecord { at, trigger, outcome }));
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use host_manifest::Stamp;
+use host_telemetry::EventLog;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -35,6 +36,8 @@ pub(super) struct SwapContext {
     pub(super) last: watch::Sender<Option<SwapRecord>>,
     pub(super) canaries: CanaryList,
     pub(super) counts: ChangeCounts,
+    /// What became of changes, for whoever looks at the traffic around them.
+    pub(super) events: EventLog,
 }
 
 impl Swaps {

@@ -94,7 +94,7 @@ impl Swapper {
             Decision::Promote(_) => info!("swap: {outcome}"),
             Decision::Abort(_) => warn!("swap: {outcome}"),
         }
-        self.record(Trigger::Canary, outcome);
+        self.record(Trigger::Canary, None, outcome);
     }
 
     /// Carries out how a canary ends, which has been taken out of those under way.
@@ -135,7 +135,7 @@ impl Swapper {
             canary.end(&Decision::Abort(why.clone()));
             let outcome = SwapOutcome::Aborted { component, from, to, why };
             warn!("swap: {outcome}");
-            self.record(Trigger::Canary, outcome);
+            self.record(Trigger::Canary, None, outcome);
         }
     }
 }

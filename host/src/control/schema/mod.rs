@@ -9,6 +9,7 @@ mod canary;
 mod changes;
 mod status;
 mod stop;
+mod traffic;
 
 pub use canary::{CanaryEndStatus, CanaryList, CanaryRequest, CanaryStatus, CanaryTraffic};
 pub use changes::{
@@ -21,6 +22,7 @@ pub use status::{
     StopStatus, StoreStatus,
 };
 pub use stop::{PhaseName, StopEnd, StopLine, StopProgress, StopRequest};
+pub use traffic::{EventStatus, ExchangeStatus, RouteStatus, TrafficReport, TrafficStatus};
 
 /// Version of everything in this module.
 pub const SCHEMA: &str = "1";

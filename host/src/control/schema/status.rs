@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::changes::LastChange;
 use super::stop::PhaseName;
+use super::traffic::TrafficStatus;
 
 /// The process as a whole: `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Status {
     pub addresses: Vec<String>,
     /// Connections by what they are doing.
     pub connections: ConnectionCounts,
+    /// All exchanges that ended lately.
+    #[serde(default)]
+    pub traffic: TrafficStatus,
     /// Exchanges whose answer has not been handed over whole.
     pub exchanges_in_flight: u64,
     /// Instances at work after their answer.
@@ -103,6 +107,12 @@ pub struct ComponentStatus {
     pub memory: u64,
     /// It keeps failing and is put aside for so long.
     pub put_aside_ms: Option<u64>,
+    /// What it served lately, also as a plugin.
+    #[serde(default)]
+    pub traffic: TrafficStatus,
+    /// The generation has come by a swap, so long ago.
+    #[serde(default)]
+    pub swapped_ms_ago: Option<u64>,
 }
 
 /// Answer to `GET /v1/generations`.

@@ -33,6 +33,7 @@ fn parse(name: &str, text: &str) -> Result<Value, serde_json::Error> {
         "StopRequest" => there_and_back::<StopRequest>(text),
         "EmptyRequest" => there_and_back::<EmptyRequest>(text),
         "StopProgress" => there_and_back::<StopProgress>(text),
+        "TrafficReport" => there_and_back::<TrafficReport>(text),
         "StopEnd" => there_and_back::<StopEnd>(text),
         "CommandError" => there_and_back::<CommandError>(text),
         other => panic!("docs/control.md shows a {other}, which is no type of the schema"),
@@ -57,6 +58,7 @@ fn every_example_of_the_docs_is_a_type_of_the_schema_and_back_the_same() {
         "StopRequest",
         "StopProgress",
         "StopEnd",
+        "TrafficReport",
         "CommandError",
     ] {
         assert!(examples.iter().any(|(name, _)| *name == needed), "no example of {needed}");
