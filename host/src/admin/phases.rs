@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// Takes note of each phase that the process comes to, for ever. Two within a moment may be noted as one.
 pub(super) async fn note(phase: PhaseWatch, events: EventLog) {
-    let mut before = phase.now();
+    let mut before = Phase::Starting;
     loop {
         let now = phase.changed_from(before).await;
         let by_hand = phase.stopping().is_none();
