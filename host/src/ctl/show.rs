@@ -175,16 +175,16 @@ pub(super) fn canary_progress(canary: &CanaryStatus) -> String {
         Some(why) => format!("waits: {why}"),
         None => format!("{} left", age(canary.left_ms)),
     };
-    let (new, old) = (traffic(&canary.new), traffic(&canary.old));
+    let CanaryTraffic { requests, errors, .. } = canary.new;
+    let (new, old) = (p99(&canary.new), p99(&canary.old));
+    let before = format!("{}: {}/{}", canary.from, canary.old.errors, canary.old.requests);
     format!(
-        "{component}: {to} at {share}, step {step} of {steps}, {time}: {new}; {}: {old}\n",
-        canary.from
+        "{component}: {to} at {share}, step {step} of {steps}, {time}: {errors}/{requests} failed{new} ({before}{old})\n"
     )
 }
 
-fn traffic(CanaryTraffic { requests, errors, p99_ms }: &CanaryTraffic) -> String {
-    let p99 = p99_ms.map_or_else(String::new, |p99| format!(", p99 {p99:.1}ms"));
-    format!("{errors} of {requests} failed{p99}")
+fn p99(traffic: &CanaryTraffic) -> String {
+    traffic.p99_ms.map_or_else(String::new, |p99| format!(", p99 {p99:.1}ms"))
 }
 
 /// How a canary ended, as one line.
