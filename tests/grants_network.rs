@@ -193,7 +193,8 @@ fn response_without_an_end_ends_at_the_limit_and_the_log_says_so() {
         );
         let host = host.serve().start();
         let url = format!("http://127.0.0.1:{port}/endless");
-        let why = "the body of the response is larger than 1048576 bytes";
+        let why =
+            "the body of the response is larger than 1048576 bytes (limits.outgoing-response-body)";
         assert_eq!(refused(&host, &url, why), "error: http-response-incomplete\n");
         // What is cut does not count any more, and the next one is served.
         let answer = format!("200\nGET / at 127.0.0.1:{port}\n");

@@ -52,7 +52,7 @@ const P2: [Deed; 18] = [
     ("/stdout", Status(504), "guest printed too much"),
     ("/stderr", Status(504), "guest used more than 1.5s of CPU time"),
     ("/deaf", Told("I do not listen\n"), ""),
-    ("/deaf/hold", Status(504), "GuestTooSlow"),
+    ("/deaf/hold", Status(504), "guest-too-slow"),
     ("/inject", Told("append cr lf: refused\n"), ""),
     ("/forbidden", Told("connection: refused\n"), ""),
 ];
@@ -67,7 +67,7 @@ const P3: [Deed; 14] = [
     ("/endless", Broken, BODY),
     ("/trailers?kib=1024", Told("and then\n"), ""),
     ("/deaf", Told("I do not listen\n"), ""),
-    ("/deaf/hold", Status(504), "GuestTooSlow"),
+    ("/deaf/hold", Status(504), "guest-too-slow"),
     ("/hoard?n=2000", Status(500), HANDLES),
     ("/spread", Told("and on\n"), "guest failed after its answer"),
     ("/headers", Told("refused at 1"), ""),

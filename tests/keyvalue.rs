@@ -210,6 +210,7 @@ fn component_at_its_size_is_refused_the_write_and_takes_nothing_from_its_neighbo
         assert_eq!(kv(&host, "a", &large), "error: other: the value is too large\n");
         let line = host.wait_log("key-value operation of a guest fails");
         assert!(line.contains("component=\"a\""), "{line}");
+        assert!(line.contains("(limits.keyvalue-size)"), "{line}");
         for key in 0..6 {
             assert_eq!(set("b", key), "set\n");
         }

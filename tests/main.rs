@@ -63,6 +63,7 @@ mod keyvalue;
 mod keyvalue_redis;
 mod leftovers;
 mod limits;
+mod limits_named;
 mod llhttp;
 mod loss;
 mod manifest;

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use host_code::CompileBounds;
+use host_manifest::exact_size;
 use host_system::descriptors;
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
+use crate::cgroup;
 use crate::config::ServeConfig;
 use crate::threads::{self, RuntimeError};
-use crate::{cgroup, size};
 
 /// Makes the runtime, once the process is known to get all threads that it needs beside its first: for the
 /// workers and for what blocks, for the log, the lifecycle and both clocks, for what watches; and a few for what
@@ -52,9 +53,9 @@ pub(crate) fn memory(config: &ServeConfig, cgroup: Option<u64>) -> Option<u64> {
     let asked = config.manifest.total.memory;
     let Some(limit) = cgroup else { return asked };
     let fits = cgroup::for_guests(limit);
-    let [allowed, guests] = [limit, asked.unwrap_or(fits)].map(size::exact);
+    let [allowed, guests] = [limit, asked.unwrap_or(fits)].map(exact_size);
     if asked.is_some_and(|asked| asked > fits) {
-        let fits = size::exact(fits);
+        let fits = exact_size(fits);
         let name = if config.file.is_some() { "total.memory" } else { "--total-memory" };
         warn!(
             allowed,

@@ -9,7 +9,7 @@ pub enum StoreError {
     #[error("a key is longer than {MAX_KEY} bytes")]
     KeyTooLong,
     /// A key with its value is larger than the limit that holds for the bucket.
-    #[error("a value is larger than the limit of {limit} bytes (`keyvalue-size`)")]
+    #[error("a value is larger than the limit of {limit} bytes (limits.keyvalue-size)")]
     ValueTooLarge {
         /// Bytes.
         limit: u64,
@@ -21,7 +21,7 @@ pub enum StoreError {
     #[error("the values of one batch are larger than {MAX_ANSWER} bytes together")]
     AnswerTooLarge,
     /// The write would take the space over its limit. Nothing of it is done.
-    #[error("the write would exceed the limit of {limit} bytes (`keyvalue-size`)")]
+    #[error("the write would exceed the limit of {limit} bytes (limits.keyvalue-size)")]
     Full {
         /// Bytes.
         limit: u64,

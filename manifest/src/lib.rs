@@ -14,6 +14,7 @@ pub mod defaults;
 mod error;
 pub mod escape;
 mod grants;
+mod limit;
 mod log;
 mod model;
 pub mod outgoing;
@@ -34,6 +35,7 @@ pub use canary::{
 pub use checks::LimitFault;
 pub use error::{ManifestError, Problem};
 pub use grants::{GrantsConfig, Stdio};
+pub use limit::{LimitKey, LimitReached, exact_size};
 pub use log::{AccessLogFormat, AccessLogTarget, LogConfig, LogFilter, LogFormat};
 pub use model::*;
 pub use overlap::Overlap;

@@ -42,7 +42,7 @@ pub enum SendError {
     #[error("a header of the request is refused: {0}")]
     Header(&'static str),
     /// As many requests as allowed are under way already.
-    #[error("{limit} outgoing requests are under way already, which is the limit")]
+    #[error("{limit} outgoing requests are under way already (limits.outgoing-requests)")]
     TooMany {
         /// How many may be under way at once.
         limit: usize,
@@ -104,7 +104,9 @@ pub enum SendError {
     #[error("the body of the response stood still for too long")]
     BodyTimeout,
     /// The body of the response is larger than allowed.
-    #[error("the body of the response is larger than {limit} bytes")]
+    #[error(
+        "the body of the response is larger than {limit} bytes (limits.outgoing-response-body)"
+    )]
     ResponseTooLarge {
         /// Bytes allowed.
         limit: u64,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use host_manifest::exact_size;
+
 use crate::config::{Manifest, ServeConfig};
-use crate::size;
 
 /// A rate as the flag takes it.
 fn rate(bytes_per_second: Option<u64>) -> String {
-    bytes_per_second.map_or_else(|| "off".into(), |bytes| size::exact(bytes) + "/s")
+    bytes_per_second.map_or_else(|| "off".into(), |bytes| exact_size(bytes) + "/s")
 }
 
 /// The limits in force, by their flags: those of the process, and those of the component where there
@@ -24,11 +25,11 @@ pub(super) fn limits(config: &ServeConfig, connections: usize) -> BTreeMap<Strin
         ("max-retired", swap.retired.to_string()),
         ("compile-timeout", time(swap.compile)),
         ("max-instances", total.instances.to_string()),
-        ("max-header-size", size::exact(connection.header_size as u64)),
+        ("max-header-size", exact_size(connection.header_size as u64)),
         ("max-headers", connection.headers.to_string()),
         ("request-head-timeout", time(connection.head)),
         ("min-rate", rate(connection.min_rate.map(|rate| rate.bytes_per_second))),
-        ("prefetch-body", size::exact(connection.prefetch)),
+        ("prefetch-body", exact_size(connection.prefetch)),
         ("max-connections", connections.to_string()),
         ("keep-alive-timeout", time(connection.keep_alive)),
     ]
@@ -43,13 +44,13 @@ pub(super) fn limits(config: &ServeConfig, connections: usize) -> BTreeMap<Strin
             ("reuse", component.reuse.map_or(1, |reuse| reuse.exchanges).to_string()),
             ("max-queue", guest.queue.to_string()),
             ("queue-timeout", time(guest.queue_wait)),
-            ("max-memory", size::exact(guest.memory as u64)),
+            ("max-memory", exact_size(guest.memory as u64)),
             ("cpu-time", time(guest.cpu)),
             ("response-head-timeout", time(guest.response_head)),
             ("body-idle-timeout", time(guest.body_idle)),
             ("exchange-timeout", guest.total.map_or_else(|| "off".into(), time)),
             ("after-timeout", time(guest.after)),
-            ("max-request-body", size::exact(guest.request_body)),
+            ("max-request-body", exact_size(guest.request_body)),
             ("guest-log-rate", rate(guest.log_rate)),
         ];
         limits.extend(of_component.map(|(flag, value)| (flag.to_owned(), value)));

@@ -18,6 +18,7 @@ use super::run::fresh::{self, InstanceMaker};
 use super::run::instance::Running;
 use super::run::instance_pool::InstancePool;
 use super::run::trial::Trial;
+use super::sandbox::guest_failure::GuestFailure;
 use super::sandbox::hops::Hops;
 use super::sandbox::next_handler::NextHandler;
 use super::sandbox::retirement::{CutReason, Retirement};
@@ -169,7 +170,8 @@ impl Generation {
         let Blueprint { code, .. } = &*self.blueprint;
         // No exchange waits for it, so it has a deadline of its own.
         let limit = self.blueprint.limits().response_head;
-        let instance = host_clock::timeout(limit, code.pre.instantiate_async(&mut store)).await?;
+        let instance = host_clock::timeout(limit, code.pre.instantiate_async(&mut store)).await;
+        let instance = instance.map_err(|_| GuestFailure::StartTooSlow(limit))?;
         let instance = instance.map_err(|why| store.data().explain(why))?;
         match &code.entry {
             Entry::P2(indices) => indices.load(&mut store, &instance).map(drop),

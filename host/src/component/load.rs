@@ -320,7 +320,8 @@ impl Loader {
         let trial = generation.instantiate().await.map_err(|why| {
             let wants = is_shortage(&why);
             let why = GuestFailure::from_error(&why);
-            let passing = wants || matches!(why, GuestFailure::NoMemory | GuestFailure::PoolFull);
+            let passing =
+                wants || matches!(why, GuestFailure::NoMemory(_) | GuestFailure::PoolFull);
             let stack = why.stacktrace();
             let why = format!("{path} does not start: {why}");
             Rejected { passing, ..Rejected::at(Step::Instantiate, why) }.with_stack(stack)

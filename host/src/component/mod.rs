@@ -51,7 +51,7 @@ pub use run::settings::Settings;
 pub use run::smoke::Smoke;
 pub use sandbox::cpu_scheduler::{ComponentShare, CpuScheduler};
 pub use sandbox::grants::Grants;
-pub use sandbox::guest_failure::{GuestFailure, GuestTrap};
+pub use sandbox::guest_failure::{GuestFailure, GuestTrap, HookTime};
 pub use sandbox::guest_log::{GuestLog, GuestLogs};
 pub use sandbox::hops::Hops;
 pub use sandbox::memory_budget::MemoryBudget;

@@ -84,7 +84,7 @@ impl Admission {
         let permit = tokio::select! {
             biased;
             permit = self.permit(&was.bulkhead, pipeline, is_passed_on) => {
-                permit.map_err(|_| ExchangeError::Refused(Failure::AtLimit))?
+                permit.map_err(|Full(limit)| ExchangeError::AtLimit(limit))?
             }
             why = self.site.cut() => return Err(ExchangeError::Cut(why)),
         };

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use host_lifecycle::{Name, Tracker};
+use host_manifest::LimitKey;
 use http_body::Body as _;
 use tracing::{debug, warn};
 
@@ -66,7 +67,7 @@ impl Afterwork {
                     log_failure(exchange, component, why, &peer_fault);
                 },
                 () = host_clock::pass(limit) => {
-                    let limit = format_args!("{limit:?}");
+                    let limit = LimitKey::AfterTimeout.time(limit);
                     warn!(exchange, component, %limit, "guest worked too long after its answer");
                 }
             }

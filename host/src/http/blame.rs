@@ -10,6 +10,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use host_manifest::{LimitKey, LimitReached};
 use host_telemetry::End;
 
 use super::failure::Failure;
@@ -21,6 +22,10 @@ use crate::component::{CutReason, GuestFailure};
 pub(super) enum ExchangeError {
     /// There is no instance for it, or it asks for more than it may.
     Refused(Failure),
+    /// There is no instance for it, because of this limit.
+    AtLimit(LimitReached),
+    /// Its body is said to be larger than this limit.
+    TooLarge(LimitReached),
     /// Its peer did not send the request as it should.
     Upload(UploadFault),
     /// The guest failed.
@@ -29,8 +34,8 @@ pub(super) enum ExchangeError {
     Late(Deadline),
     /// The body of the response broke off where the guest hands it over.
     BodyBroken(String),
-    /// The body of the response is larger than its limit.
-    BodyTooLarge,
+    /// The body of the response is larger than this limit.
+    BodyTooLarge(LimitReached),
     /// It was ended by force.
     Cut(CutReason),
 }
@@ -39,11 +44,11 @@ pub(super) enum ExchangeError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deadline {
     /// For the head of the response, or for the exchange before there was one.
-    Head,
+    Head(Duration),
     /// For the next frame of the response.
     Silence(Duration),
     /// For the exchange.
-    Total,
+    Total(Duration),
 }
 
 /// Whose turn it was when a deadline passed.
@@ -86,9 +91,13 @@ pub(super) fn blame(error: &ExchangeError, peer: Option<UploadFault>, awaited: A
     match (error, peer) {
         (ExchangeError::Cut(CutReason::Stop), _) => Blame::Stop,
         (ExchangeError::Cut(CutReason::Retired), _) => Blame::Swap,
-        (ExchangeError::Refused(Failure::BodyTooLarge), _) => Blame::Peer,
-        (ExchangeError::Refused(_), _)
-        | (ExchangeError::Guest(GuestFailure::PoolFull | GuestFailure::NoMemory), _) => Blame::Host,
+        (ExchangeError::Refused(Failure::BodyTooLarge) | ExchangeError::TooLarge(_), _) => {
+            Blame::Peer
+        }
+        (ExchangeError::Refused(_) | ExchangeError::AtLimit(_), _)
+        | (ExchangeError::Guest(GuestFailure::PoolFull | GuestFailure::NoMemory(_)), _) => {
+            Blame::Host
+        }
         // What a guest makes of half a request is no failure of its own.
         (_, Some(UploadFault::BrokenOffByPlugin)) => Blame::Plugin,
         (_, Some(_)) | (ExchangeError::Upload(_), None) => Blame::Peer,
@@ -97,7 +106,7 @@ pub(super) fn blame(error: &ExchangeError, peer: Option<UploadFault>, awaited: A
             Awaited::Guest => Blame::Guest,
             Awaited::Others => Blame::Others,
         },
-        (ExchangeError::BodyBroken(_) | ExchangeError::BodyTooLarge, None) => Blame::Unknown,
+        (ExchangeError::BodyBroken(_) | ExchangeError::BodyTooLarge(_), None) => Blame::Unknown,
     }
 }
 
@@ -120,10 +129,12 @@ impl ExchangeError {
     pub(super) fn failure(&self, is_plugin: bool) -> Failure {
         match self {
             Self::Refused(failure) => *failure,
+            Self::AtLimit(_) => Failure::AtLimit,
+            Self::TooLarge(_) => Failure::BodyTooLarge,
             Self::Upload(fault) => (*fault).into(),
             Self::Guest(why) => gateway(why.into(), is_plugin),
             Self::Late(_) => Failure::GuestTooSlow,
-            Self::BodyBroken(_) | Self::BodyTooLarge => gateway(Failure::Guest, is_plugin),
+            Self::BodyBroken(_) | Self::BodyTooLarge(_) => gateway(Failure::Guest, is_plugin),
             Self::Cut(why) => (*why).into(),
         }
     }
@@ -147,7 +158,9 @@ impl ExchangeError {
             (Self::Cut(_), _) => End::Cut,
             (_, Some(UploadFault::BrokenOff | UploadFault::BrokenOffByPlugin)) => End::PeerGone,
             (_, Some(fault)) => End::Refused(Failure::from(fault).reason()),
-            (Self::Refused(failure), _) => End::Refused(failure.reason()),
+            (Self::Refused(_) | Self::AtLimit(_) | Self::TooLarge(_), _) => {
+                End::Refused(self.failure(false).reason())
+            }
             (Self::Guest(why), _) => match Failure::from(why) {
                 Failure::GuestTooSlow => End::TimedOut,
                 Failure::Guest if matches!(why, GuestFailure::Trapped(_)) => End::Trapped,
@@ -155,7 +168,24 @@ impl ExchangeError {
                 failure => End::Refused(failure.reason()),
             },
             (Self::Late(_), _) => End::TimedOut,
-            (Self::BodyBroken(_) | Self::BodyTooLarge | Self::Upload(_), _) => End::Failed,
+            (Self::BodyBroken(_) | Self::BodyTooLarge(_) | Self::Upload(_), _) => End::Failed,
+        }
+    }
+
+    /// The limit that was reached, if it was one.
+    pub(super) fn limit(&self) -> Option<LimitReached> {
+        match self {
+            Self::AtLimit(limit) | Self::TooLarge(limit) | Self::BodyTooLarge(limit) => {
+                Some(*limit)
+            }
+            Self::Late(Deadline::Head(time)) => Some(LimitKey::ResponseHeadTimeout.time(*time)),
+            Self::Late(Deadline::Silence(time)) => Some(LimitKey::BodyIdleTimeout.time(*time)),
+            Self::Late(Deadline::Total(time)) => Some(LimitKey::ExchangeTimeout.time(*time)),
+            Self::Refused(_)
+            | Self::Upload(_)
+            | Self::Guest(_)
+            | Self::BodyBroken(_)
+            | Self::Cut(_) => None,
         }
     }
 
@@ -190,13 +220,14 @@ impl fmt::Display for ExchangeError {
             Self::Refused(failure) => write!(f, "{failure:?}"),
             Self::Upload(fault) => write!(f, "{fault:?}"),
             Self::Guest(why) => why.fmt(f),
-            Self::Late(Deadline::Head) => f.write_str("guest sent no head in time"),
+            Self::AtLimit(limit) | Self::TooLarge(limit) => limit.fmt(f),
+            Self::Late(Deadline::Head(_)) => f.write_str("guest sent no head in time"),
             Self::Late(Deadline::Silence(patience)) => {
                 write!(f, "guest sent nothing for {patience:?}")
             }
-            Self::Late(Deadline::Total) => f.write_str("the exchange took too long"),
+            Self::Late(Deadline::Total(_)) => f.write_str("the exchange took too long"),
             Self::BodyBroken(why) => write!(f, "guest broke off its body: {why}"),
-            Self::BodyTooLarge => f.write_str("guest sent more than its limit, response-body"),
+            Self::BodyTooLarge(_) => f.write_str("guest sent more than its limit, response-body"),
             Self::Cut(CutReason::Stop) => f.write_str("cut by the stop"),
             Self::Cut(CutReason::Retired) => f.write_str("cut with its retired generation"),
         }
@@ -208,28 +239,33 @@ mod tests {
     use super::*;
     use crate::component::GuestTrap;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
     /// Whose fault it is, with the status for the peers of an application and of a plugin.
     #[test]
     fn the_table_of_blame() {
         use Awaited::{Guest, Others};
-        use ExchangeError::{BodyBroken, BodyTooLarge, Cut, Late, Refused, Upload};
+        use ExchangeError::{
+            AtLimit, BodyBroken, BodyTooLarge, Cut, Late, Refused, TooLarge as SaidTooLarge, Upload,
+        };
+        let limit = LimitKey::RequestBody.bytes(1);
         use UploadFault::{BrokenOff, BrokenOffByPlugin, TooLarge, TooSlow};
 
         let trap = || ExchangeError::Guest(GuestFailure::Trapped(GuestTrap::new("unreachable")));
-        let cpu = || ExchangeError::Guest(GuestFailure::CpuTime(Duration::from_secs(1)));
-        let silence = Late(Deadline::Silence(Duration::from_secs(1)));
+        let cpu = || ExchangeError::Guest(GuestFailure::CpuTime(SECOND));
+        let silence = Late(Deadline::Silence(SECOND));
         for (error, peer, awaited, whose, status, of_a_plugin) in [
             // The component, by itself.
             (trap(), None, Guest, Blame::Guest, 500, 502),
             (cpu(), None, Guest, Blame::Guest, 504, 504),
             (trap(), None, Others, Blame::Guest, 500, 502),
-            (Late(Deadline::Head), None, Guest, Blame::Guest, 504, 504),
+            (Late(Deadline::Head(SECOND)), None, Guest, Blame::Guest, 504, 504),
             (silence.clone(), None, Guest, Blame::Guest, 504, 504),
-            (Late(Deadline::Total), None, Guest, Blame::Guest, 504, 504),
+            (Late(Deadline::Total(SECOND)), None, Guest, Blame::Guest, 504, 504),
             // It can only wait: for its client, or for those behind it.
-            (Late(Deadline::Head), None, Others, Blame::Others, 504, 504),
+            (Late(Deadline::Head(SECOND)), None, Others, Blame::Others, 504, 504),
             (silence, None, Others, Blame::Others, 504, 504),
-            (Late(Deadline::Total), None, Others, Blame::Others, 504, 504),
+            (Late(Deadline::Total(SECOND)), None, Others, Blame::Others, 504, 504),
             // Its peer did not send its request well: nothing that follows is a failure of the guest.
             (Upload(TooLarge), None, Guest, Blame::Peer, 413, 413),
             (Upload(TooSlow), None, Guest, Blame::Peer, 408, 408),
@@ -237,21 +273,30 @@ mod tests {
             (Refused(Failure::BodyTooLarge), None, Guest, Blame::Peer, 413, 413),
             (trap(), Some(TooLarge), Guest, Blame::Peer, 413, 413),
             (trap(), Some(BrokenOff), Guest, Blame::Peer, 400, 400),
-            (Late(Deadline::Total), Some(TooSlow), Guest, Blame::Peer, 408, 408),
+            (Late(Deadline::Total(SECOND)), Some(TooSlow), Guest, Blame::Peer, 408, 408),
             (BodyBroken("x".into()), Some(BrokenOff), Guest, Blame::Peer, 400, 400),
             // The plugin before it broke the request off. What the guest makes of that is told.
             (Upload(BrokenOffByPlugin), None, Guest, Blame::Plugin, 502, 502),
             (trap(), Some(BrokenOffByPlugin), Guest, Blame::Plugin, 500, 502),
-            (Late(Deadline::Head), Some(BrokenOffByPlugin), Guest, Blame::Plugin, 504, 504),
+            (Late(Deadline::Head(SECOND)), Some(BrokenOffByPlugin), Guest, Blame::Plugin, 504, 504),
             // It may hand over what others have written.
             (BodyBroken("x".into()), None, Guest, Blame::Unknown, 500, 502),
-            (BodyTooLarge, None, Guest, Blame::Unknown, 500, 502),
+            (BodyTooLarge(limit), None, Guest, Blame::Unknown, 500, 502),
             // The host.
+            (SaidTooLarge(limit), None, Guest, Blame::Peer, 413, 413),
+            (AtLimit(limit), None, Guest, Blame::Host, 503, 503),
             (Refused(Failure::AtLimit), None, Guest, Blame::Host, 503, 503),
             (Refused(Failure::PutAside(7)), None, Guest, Blame::Host, 503, 503),
             (Refused(Failure::NoRoute), None, Guest, Blame::Host, 404, 404),
             (ExchangeError::Guest(GuestFailure::PoolFull), None, Guest, Blame::Host, 503, 503),
-            (ExchangeError::Guest(GuestFailure::NoMemory), None, Guest, Blame::Host, 503, 503),
+            (
+                ExchangeError::Guest(GuestFailure::NoMemory(limit)),
+                None,
+                Guest,
+                Blame::Host,
+                503,
+                503,
+            ),
             // A cut, whatever else has happened.
             (Cut(CutReason::Stop), None, Guest, Blame::Stop, 503, 503),
             (Cut(CutReason::Stop), Some(BrokenOffByPlugin), Others, Blame::Stop, 503, 503),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use host_clock::Moment;
 use host_lifecycle::Tracker;
-use host_manifest::Fail;
+use host_manifest::{Fail, LimitKey};
 use http::header::TE;
 use http::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
@@ -106,7 +106,7 @@ impl Server {
         let part = Exchange { server: self, account };
         let most = UploadLimits::for_pipeline(&pipeline, None).bytes;
         if declared_length(request.headers()).is_some_and(|bytes| bytes > most) {
-            return part.refuse(&ExchangeError::Refused(Failure::BodyTooLarge));
+            return part.refuse(&ExchangeError::TooLarge(LimitKey::RequestBody.bytes(most)));
         }
         let request = request.map(|body| upload::limited(body, most, peer_fault));
         part.serve(request, Moment::at(now), pipeline).await
@@ -192,7 +192,7 @@ impl Exchange<'_> {
             head = self.head(&mut running, generation, link) => head,
             why = async { generation.cut().await } => Err(ExchangeError::Cut(why)),
             () = deadlines.head_is_late(limits.response_head) => {
-                Err(ExchangeError::Late(Deadline::Head))
+                Err(ExchangeError::Late(Deadline::Head(limits.response_head)))
             }
         };
         peer.defuse();
@@ -326,7 +326,12 @@ impl Exchange<'_> {
             }
             _ => {
                 let why = failure.reason();
-                info!(exchange, %request_id, component, generation, status, why, %trace_id, "refused: {asked}");
+                let limit = error.limit().or_else(|| self.account.peer_fault.limit());
+                let limit = limit.map(tracing::field::display);
+                info!(
+                    exchange, %request_id, component, generation, status, why, limit, %trace_id,
+                    "refused: {asked}"
+                );
             }
         }
     }

@@ -136,9 +136,9 @@ impl From<&GuestFailure> for Failure {
     fn from(why: &GuestFailure) -> Self {
         match why {
             GuestFailure::CpuTime(_)
-            | GuestFailure::StartTooSlow
+            | GuestFailure::StartTooSlow(_)
             | GuestFailure::HookTooSlow(..) => Self::GuestTooSlow,
-            GuestFailure::PoolFull | GuestFailure::NoMemory => Self::AtLimit,
+            GuestFailure::PoolFull | GuestFailure::NoMemory(_) => Self::AtLimit,
             _ => Self::Guest,
         }
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use host_body::PolledFrame;
+use host_manifest::{ComponentLimits, LimitKey};
 use host_telemetry::End;
 use http::StatusCode;
 use http_body::Frame;
@@ -215,7 +216,7 @@ impl GuestBody {
             return self.fail(ExchangeError::Cut(why));
         }
         if self.deadlines.is_over() {
-            return self.fail(ExchangeError::Late(Deadline::Total));
+            return self.take_too_long();
         }
         let mut worked = None;
         for _ in 0..EMPTY_FRAMES {
@@ -257,7 +258,11 @@ impl GuestBody {
         self.timers.idle = None;
         let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
         match self.room.map(|room| room.checked_sub(bytes)) {
-            Some(None) => return self.fail(ExchangeError::BodyTooLarge),
+            Some(None) => {
+                let most = self.limits().and_then(|limits| limits.response_body);
+                let limit = LimitKey::ResponseBody.bytes(most.unwrap_or_default());
+                return self.fail(ExchangeError::BodyTooLarge(limit));
+            }
             Some(room) => self.room = room,
             None => {}
         }
@@ -274,6 +279,16 @@ impl GuestBody {
             work.finish(account, None, Some(cx));
         }
         Poll::Ready(None)
+    }
+
+    /// The limits of the component, while it is at work.
+    fn limits(&self) -> Option<&ComponentLimits> {
+        Some(&self.work.as_ref()?.config().limits)
+    }
+
+    fn take_too_long(&mut self) -> PolledFrame<Bytes, ExchangeError> {
+        let total = self.limits().and_then(|limits| limits.total).unwrap_or_default();
+        self.fail(ExchangeError::Late(Deadline::Total(total)))
     }
 
     fn fail(&mut self, error: ExchangeError) -> PolledFrame<Bytes, ExchangeError> {
@@ -307,7 +322,7 @@ impl GuestBody {
         if deadlines.total.is_some() {
             let total = timers.total.get_or_insert_with(|| Box::pin(deadlines.clone().over()));
             if total.as_mut().poll(cx).is_ready() {
-                return self.fail(ExchangeError::Late(Deadline::Total));
+                return self.take_too_long();
             }
         }
         Poll::Pending

@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll, Waker};
 
+use host_manifest::ComponentConfig;
 use host_telemetry::End;
 use tracing::{debug, info, warn};
 
@@ -57,6 +58,11 @@ impl GuestWork {
         self.stage.admitted().generation()
     }
 
+    /// What the manifest says of it.
+    pub(super) fn config(&self) -> &ComponentConfig {
+        self.stage.admitted().config()
+    }
+
     /// The message is broken: the guest ends here.
     pub(super) fn break_off(
         mut self,
@@ -78,12 +84,17 @@ impl GuestWork {
             }
             Some(fault) => {
                 let why = fault.name();
-                info!(exchange, %request_id, component, generation, why, %trace_id, "broken off: {asked}");
+                let limit = account.peer_fault.limit().map(tracing::field::display);
+                info!(
+                    exchange, %request_id, component, generation, why, limit, %trace_id,
+                    "broken off: {asked}"
+                );
             }
             None => {
-                let stack = error.stacktrace();
+                let (stack, limit) = (error.stacktrace(), error.limit());
+                let limit = limit.map(tracing::field::display);
                 warn!(
-                    exchange, %request_id, component, generation, why = %error, %trace_id,
+                    exchange, %request_id, component, generation, why = %error, limit, %trace_id,
                     exception.stacktrace = stack, "answer broken off: {asked}"
                 );
             }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use host_clock::Moment;
+use host_manifest::LimitReached;
 
 /// What the peer of a request did to its body. The peer is the client, or the plugin before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(super) struct PeerFault(Arc<Record>);
 struct Record {
     /// The first one stands: what comes after follows from it.
     fault: OnceLock<UploadFault>,
+    /// The limit that the fault is about, if it is about one. Set before it.
+    limit: OnceLock<LimitReached>,
     /// Of the plugin whose request it is, for which its own peers come first.
     before: Option<PeerFault>,
     /// Of the exchange around all others.
@@ -108,6 +111,20 @@ impl PeerFault {
     /// Bytes of the request's body that were read.
     pub(super) fn received(&self) -> u64 {
         self.0.received.load(Ordering::Relaxed)
+    }
+
+    /// Takes note that the peer has reached this limit, unless it has done something before.
+    pub(super) fn reached(&self, fault: UploadFault, limit: LimitReached) {
+        if self.0.fault.get().is_none() {
+            self.0.limit.set(limit).ok();
+        }
+        self.set(fault);
+    }
+
+    /// The limit that the peer has reached, if that is what it did.
+    pub(super) fn limit(&self) -> Option<LimitReached> {
+        let before = self.0.before.as_ref().and_then(Self::limit);
+        before.or_else(|| self.0.limit.get().copied())
     }
 
     /// A guest waits for bytes of the client, which has time until then; or does not any more.

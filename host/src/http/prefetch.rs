@@ -165,6 +165,8 @@ mod tests {
 
     use super::super::peer_fault::{PeerFault, UploadFault};
     use super::super::upload::{UploadLimits, receive};
+    use host_manifest::LimitKey;
+
     use super::*;
     use host_net::RequestBody;
 
@@ -288,6 +290,8 @@ mod tests {
                 Some(_) => {
                     assert!(got.is_err() && took <= 25 * SECOND, "{first}: {took:?}");
                     assert_eq!(peer_fault.fault(), Some(UploadFault::TooSlow));
+                    let limit = rate.map(|rate| LimitKey::MinRate.rate(rate.bytes_per_second));
+                    assert_eq!(peer_fault.limit(), limit);
                 }
                 None => assert_eq!(got.unwrap().len(), 20, "nobody minds"),
             }

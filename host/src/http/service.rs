@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use host_clock::{MinRate, Moment};
 use host_lifecycle::Tracker;
+use host_manifest::LimitKey;
 use host_net::{RequestBody, Scarcity};
 use host_telemetry::{End, Observers, Traffic};
 use http::header::EXPECT;
@@ -115,7 +116,8 @@ impl Exchanges {
         let exchange = Exchange { server: &shared.server, account };
         let mut limits = UploadLimits::for_pipeline(&pipeline, shared.terms.min_rate);
         if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
-            return exchange.refuse(&ExchangeError::Refused(Failure::BodyTooLarge));
+            let limit = LimitKey::RequestBody.bytes(limits.bytes);
+            return exchange.refuse(&ExchangeError::TooLarge(limit));
         }
         if !shared.prefetch.takes(&request) {
             // A client that announces no length, or asks first, may wait for an answer: it is not slow.
@@ -178,13 +180,18 @@ impl Shared {
             }
         };
         let fault = ExchangeError::Upload;
+        let too_slow = || {
+            let limit = LimitKey::ExchangeTimeout.time(total.unwrap_or_default());
+            peer_fault.reached(UploadFault::TooSlow, limit);
+            fault(UploadFault::TooSlow)
+        };
         tokio::select! {
             biased;
             body = self.prefetch.read(upload) => {
                 body.map_err(|_| fault(peer_fault.fault().unwrap_or(UploadFault::BrokenOff)))
             }
             why = self.server.admission.site().cut() => Err(ExchangeError::Cut(why)),
-            () = late => Err(fault(UploadFault::TooSlow)),
+            () = late => Err(too_slow()),
         }
     }
 }

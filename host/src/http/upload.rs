@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use host_body::{FrameHook, HookedBody, PolledFrame};
 use host_clock::{MinRate, Moment};
+use host_manifest::{LimitKey, LimitReached};
 use host_net::{Hurry, RequestBody, Scarcity};
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, Request, Response};
@@ -83,12 +84,13 @@ pub(super) fn limited(body: WasiBody, most: u64, peer_fault: PeerFault) -> WasiB
     if host_body::is_empty(&body) {
         return body;
     }
-    HookedBody::new(body, PassedOn { left: most, peer_fault }).boxed_unsync()
+    HookedBody::new(body, PassedOn { left: most, most, peer_fault }).boxed_unsync()
 }
 
 /// Bounds a body that a plugin passes on.
 struct PassedOn {
     left: u64,
+    most: u64,
     peer_fault: PeerFault,
 }
 
@@ -105,7 +107,8 @@ impl FrameHook<WasiBody> for PassedOn {
             Poll::Ready(Some(Ok(frame))) => match self.left.checked_sub(length(frame)) {
                 Some(left) => self.left = left,
                 None => {
-                    self.peer_fault.set(UploadFault::TooLarge);
+                    let limit = LimitKey::RequestBody.bytes(self.most);
+                    self.peer_fault.reached(UploadFault::TooLarge, limit);
                     return Poll::Ready(Some(Err(BodyError::HttpRequestBodySize(None))));
                 }
             },
@@ -126,6 +129,7 @@ pub(super) struct UploadBody {
     /// Taken by the drop.
     body: Option<RequestBody>,
     left: u64,
+    most: u64,
     patience: Duration,
     pace: Option<UploadPace>,
     wait: Option<Wait>,
@@ -158,6 +162,7 @@ impl UploadBody {
         let upload = Self {
             body: Some(body),
             left: limits.bytes,
+            most: limits.bytes,
             patience: limits.idle,
             pace: limits.min_rate.map(UploadPace::new),
             wait: None,
@@ -212,6 +217,12 @@ impl UploadBody {
         end.as_mut().poll(cx).is_ready()
     }
 
+    /// The client is slower than this limit; without one, it has paused for too long.
+    fn is_too_slow(&self, limit: Option<LimitReached>) {
+        let limit = limit.unwrap_or_else(|| LimitKey::BodyIdleTimeout.time(self.patience));
+        self.peer_fault.reached(UploadFault::TooSlow, limit);
+    }
+
     /// What the guest is told of a body that breaks off.
     fn broken(&self, why: host_net::BodyError) -> BodyError {
         match why {
@@ -235,7 +246,8 @@ impl UploadBody {
                 Ok(())
             }
             None => {
-                self.peer_fault.set(UploadFault::TooLarge);
+                let limit = LimitKey::RequestBody.bytes(self.most);
+                self.peer_fault.reached(UploadFault::TooLarge, limit);
                 Err(BodyError::HttpRequestBodySize(None))
             }
         }
@@ -262,14 +274,16 @@ impl Body for UploadBody {
         }
         self.is_waited_for(true);
         if self.is_too_slow_in_a_hurry(cx) {
-            self.peer_fault.set(UploadFault::TooSlow);
+            self.is_too_slow(self.pace.as_ref().map(UploadPace::limit));
             return Poll::Ready(Some(Err(BodyError::ConnectionReadTimeout)));
         }
         while let Some(wait) = &mut self.wait
             && wait.end.as_mut().poll(cx).is_ready()
         {
             if wait.fair && self.may_be_sent() {
-                self.peer_fault.set(UploadFault::TooSlow);
+                let pace = self.pace.as_ref();
+                let slower = pace.filter(|pace| pace.patience() < self.patience);
+                self.is_too_slow(slower.map(UploadPace::limit));
                 return Poll::Ready(Some(Err(BodyError::ConnectionReadTimeout)));
             }
             // We were in the way: the client has all of its time again.

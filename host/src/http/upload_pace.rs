@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use host_clock::MinRate;
+use host_manifest::{LimitKey, LimitReached};
 
 /// What a client owes yet of the window that it is in.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,11 @@ impl UploadPace {
     /// says.
     pub(super) fn patience_in_a_hurry(&self) -> Duration {
         self.left.saturating_sub(self.rate.time_for(self.owed))
+    }
+
+    /// The limit that a client reaches which is slower.
+    pub(super) fn limit(&self) -> LimitReached {
+        LimitKey::MinRate.rate(self.rate.bytes_per_second)
     }
 
     /// How long it may be waited for now while it sends nothing.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use host_manifest::{LimitKey, LimitReached};
 use tokio::sync::{AcquireError, Mutex, Semaphore};
 
 use super::chain_permits::{ChainPermits, TotalPermit};
@@ -30,9 +31,9 @@ pub struct InstancePermit {
     _of_total: TotalPermit,
 }
 
-/// There is no instance, and the queue is full or the wait was too long.
+/// There is no instance, and the queue is full or the wait was too long: the limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub struct Full(pub LimitReached);
 
 impl Bulkhead {
     /// `instances` run at once, `queue` exchanges wait, each for at most `wait`. `total` bounds all
@@ -90,10 +91,11 @@ impl Bulkhead {
         if let Some(permit) = self.try_acquire(chain, chain_length) {
             return Ok(permit);
         }
-        let _place = self.queue.try_acquire().map_err(|_| Full)?;
+        let _place = self.queue.try_acquire().map_err(|_| self.has_no_place())?;
         let wait = self.wait.saturating_add(more);
         let both = host_clock::timeout(wait, self.acquire_both(chain_length)).await;
-        let (own, of_total) = both.map_err(|_| Full)?.map_err(|_| Full)?;
+        let too_long = || self.waited_too_long();
+        let (own, of_total) = both.map_err(|_| too_long())?.map_err(|_| too_long())?;
         Ok(InstancePermit { _own: own, _of_total: TotalPermit::first_of(of_total, chain) })
     }
 
@@ -111,7 +113,10 @@ impl Bulkhead {
         let own = self.acquire_own().await?;
         let of_total = match of_total {
             Some(of_total) => of_total,
-            None => TotalPermit::first_of(self.total.try_acquire(1).ok_or(Full)?, None),
+            None => TotalPermit::first_of(
+                self.total.try_acquire(1).ok_or_else(|| self.has_no_total())?,
+                None,
+            ),
         };
         Ok(InstancePermit { _own: own, _of_total: of_total })
     }
@@ -120,9 +125,21 @@ impl Bulkhead {
         if let Some(own) = self.instances.try_acquire(1) {
             return Ok(own);
         }
-        let _place = self.queue.try_acquire().map_err(|_| Full)?;
+        let _place = self.queue.try_acquire().map_err(|_| self.has_no_place())?;
         let own = host_clock::timeout(self.wait, self.instances.acquire(1)).await;
-        own.map_err(|_| Full)?.map_err(|_| Full)
+        own.map_err(|_| self.waited_too_long())?.map_err(|_| self.waited_too_long())
+    }
+
+    fn has_no_place(&self) -> Full {
+        Full(LimitKey::Queue.count(self.places))
+    }
+
+    fn waited_too_long(&self) -> Full {
+        Full(LimitKey::QueueTimeout.time(self.wait))
+    }
+
+    fn has_no_total(&self) -> Full {
+        Full(LimitKey::TotalInstances.count(self.total.all()))
     }
 
     /// Waits for both, and holds neither while it waits for the other. A request that a plugin has
@@ -181,11 +198,12 @@ mod tests {
         let waiting = spawn_waiter(&bulkhead, none, 1).await;
         assert_eq!(
             bulkhead.acquire(none, 1, Duration::ZERO).await.map(drop),
-            Err(Full),
+            Err(Full(LimitKey::Queue.count(1))),
             "the queue has one place"
         );
         assert_eq!(began.elapsed(), Duration::ZERO, "who finds no place is told at once");
-        assert_eq!(waiting.await.unwrap().map(drop), Err(Full));
+        let waited = Full(LimitKey::QueueTimeout.time(SECOND));
+        assert_eq!(waiting.await.unwrap().map(drop), Err(waited));
         assert_eq!(began.elapsed(), SECOND);
         let waiting = spawn_waiter(&bulkhead, none, 1).await;
         drop(first);
@@ -197,7 +215,8 @@ mod tests {
         let (total, none) = (Arc::new(Permits::new(1)), None);
         let (one, other) = (bulkhead(1, 1, &total), bulkhead(1, 1, &total));
         let permit = one.acquire(none, 1, Duration::ZERO).await.unwrap();
-        assert_eq!(other.acquire(none, 1, Duration::ZERO).await.map(drop), Err(Full));
+        let waited = Full(LimitKey::QueueTimeout.time(SECOND));
+        assert_eq!(other.acquire(none, 1, Duration::ZERO).await.map(drop), Err(waited));
         let waiting = spawn_waiter(&other, none, 1).await;
         drop(permit);
         waiting.await.unwrap().expect("it is its turn");
@@ -259,7 +278,7 @@ mod tests {
         let more = app.acquire_in_chain(Some(&chain)).await.expect("one is left for another");
         assert_eq!(
             app.acquire_in_chain(Some(&chain)).await.map(drop),
-            Err(Full),
+            Err(Full(LimitKey::TotalInstances.count(3))),
             "and none is waited for"
         );
         drop(in_app);

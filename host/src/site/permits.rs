@@ -30,6 +30,7 @@ struct Common {
     /// Set before the stripes are emptied, and read after one is filled, each in the one order of all threads:
     /// so either this sees the other, and no permit stays where nobody looks.
     wanting: AtomicUsize,
+    all: usize,
 }
 
 /// What is kept on one thread.
@@ -55,7 +56,7 @@ impl Permits {
     #[must_use]
     pub fn new(permits: usize) -> Self {
         let semaphore = Semaphore::new(permits.min(Semaphore::MAX_PERMITS));
-        let common = Arc::new(Common { semaphore, wanting: AtomicUsize::new(0) });
+        let common = Arc::new(Common { semaphore, wanting: AtomicUsize::new(0), all: permits });
         let stripe = || Stripe { spare: AtomicUsize::new(0), common: common.clone() };
         Self { stripes: Sharded::new(|| Arc::new(OwnLines(stripe()))), common }
     }
@@ -65,6 +66,11 @@ impl Permits {
     pub fn available(&self) -> usize {
         let spare: usize = self.stripes.iter().map(|one| one.spare.load(Ordering::Relaxed)).sum();
         self.common.semaphore.available_permits() + spare
+    }
+
+    /// How many there are, in use or not.
+    pub(super) fn all(&self) -> usize {
+        self.common.all
     }
 
     /// So many at once, if they are there.

@@ -90,7 +90,7 @@ impl Swapper {
             tokio::select! {
                 biased;
                 (canary, decision) = self.canaries.next() => self.end_canary(&canary, &decision),
-                Some(compiled) = self.compiles.next() => self.resume(compiled).await,
+                Some(compiled) = self.compiles.next() => Box::pin(self.resume(compiled)).await,
                 queued = self.queue.recv() => {
                     let Some(queued) = queued else { return };
                     number += 1;

@@ -9,7 +9,7 @@ use wasmtime::Store;
 use wasmtime::component::{Accessor, Instance, InstancePre};
 
 use crate::component::code::survey::Kind;
-use crate::component::sandbox::guest_failure::GuestFailure;
+use crate::component::sandbox::guest_failure::{GuestFailure, HookTime};
 use crate::component::sandbox::state::GuestState;
 
 /// Bindings, one world per hook, because each may be missing.
@@ -77,7 +77,7 @@ impl Hooks {
         limit: Duration,
     ) -> wasmtime::Result<()> {
         let Some(start) = &self.start else { return Ok(()) };
-        let answer = within(START, limit, async {
+        let answer = within(START, limit, None, async {
             match start {
                 Abi::P2(indices) => {
                     let guest = indices.load(&mut *store, instance)?;
@@ -139,7 +139,7 @@ impl Hooks {
     ) -> wasmtime::Result<()> {
         let Some(Abi::P2(indices)) = &self.drain else { return Ok(()) };
         let left = store.data().identity().retirement.left().unwrap_or(limit);
-        within(DRAIN, limit.min(left), async {
+        within(DRAIN, limit, Some(left), async {
             let guest = indices.load(&mut *store, instance)?;
             guest.host_lifecycle_on_drain().call_on_drain(&mut *store, millis(left)).await
         })
@@ -160,19 +160,19 @@ impl Hooks {
     ) {
         let Some(shutdown) = &self.shutdown else { return };
         let left = store.data().identity().retirement.left();
-        let limit = left.map_or(limit, |left| limit.min(left));
-        let done = within(SHUTDOWN, limit, async {
+        let time = left.map_or(limit, |left| limit.min(left));
+        let done = within(SHUTDOWN, limit, left, async {
             match shutdown {
                 Abi::P2(indices) => {
                     let guest = indices.load(&mut *store, instance)?;
                     let hook = guest.host_lifecycle_on_shutdown();
-                    hook.call_on_shutdown(&mut *store, millis(limit)).await
+                    hook.call_on_shutdown(&mut *store, millis(time)).await
                 }
                 Abi::P3(indices) => {
                     let guest = indices.load(&mut *store, instance)?;
                     let call = async |accessor: &Accessor<GuestState>| {
                         let hook = guest.host_lifecycle_on_shutdown_async();
-                        hook.call_on_shutdown(accessor, millis(limit)).await
+                        hook.call_on_shutdown(accessor, millis(time)).await
                     };
                     store.run_concurrent(call).await?
                 }
@@ -227,16 +227,21 @@ impl Beside {
     }
 }
 
-/// Runs a hook under a deadline outside the guest's own event loop, so that a guest which spins cannot
+/// Runs a hook within its limit, and within what is `left` of a stop or a swap: under a deadline outside the guest's own event loop, so that a guest which spins cannot
 /// delay the deadline.
 async fn within<T>(
     hook: &'static str,
     limit: Duration,
+    left: Option<Duration>,
     call: impl Future<Output = wasmtime::Result<T>>,
 ) -> wasmtime::Result<T> {
-    match host_clock::timeout(limit, call).await {
+    let (time, which) = match left {
+        Some(left) if left < limit => (left, HookTime::Left),
+        _ => (limit, HookTime::Limit),
+    };
+    match host_clock::timeout(time, call).await {
         Ok(done) => done,
-        Err(_) => Err(GuestFailure::HookTooSlow(hook, limit).into()),
+        Err(_) => Err(GuestFailure::HookTooSlow(hook, time, which).into()),
     }
 }
 

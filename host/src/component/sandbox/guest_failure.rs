@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_clock::Elapsed;
+use host_manifest::LimitReached;
 use thiserror::Error;
 use wasmtime::{PoolConcurrencyLimitError, Trap};
 use wasmtime_wasi::I32Exit;
@@ -32,20 +32,20 @@ pub enum GuestFailure {
     #[error("guest answered with an error: {0}")]
     Refused(String),
     /// It used up its CPU time.
-    #[error("guest used more than {0:?} of CPU time")]
+    #[error("guest used more than {0:?} of CPU time (limits.cpu-time)")]
     CpuTime(Duration),
     /// Its hook `on-start` returned an error.
     #[error("on-start gave an error: {0}")]
     StartRefused(String),
-    /// Its hook did not return in time.
-    #[error("{0} did not return within {1:?}")]
-    HookTooSlow(&'static str, Duration),
+    /// Its hook did not return in time: in that of the limit, or in what was left of a stop or a swap.
+    #[error("{0} did not return within {1:?}{limit}", limit = hook_limit(*.2))]
+    HookTooSlow(&'static str, Duration, HookTime),
     /// There was no memory for another instance, in the budget of its component or of all.
-    #[error("no memory for another instance: memory-total, or [total] memory, is used up")]
-    NoMemory,
+    #[error("no memory for another instance: {0}")]
+    NoMemory(LimitReached),
     /// Making its instance took too long.
-    #[error("instance took too long to start")]
-    StartTooSlow,
+    #[error("instance did not start within {0:?} (limits.response-head-timeout)")]
+    StartTooSlow(Duration),
     /// The pool had no room, although admission had found some.
     #[error("no room in the instance pool")]
     PoolFull,
@@ -63,22 +63,59 @@ pub struct GuestTrap {
     why: String,
     /// What the guest said on stderr before, if that was a panic of Rust.
     panic: Option<String>,
+    /// The limit that the guest ran into by it.
+    limit: Option<LimitReached>,
+    /// The limit at which its memory could not grow before.
+    refused: Option<LimitReached>,
     backtrace: Option<Backtrace>,
+}
+
+/// Which time of a hook was over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookTime {
+    /// That of its limit.
+    Limit,
+    /// That of the stop or the swap, which is shorter.
+    Left,
+}
+
+fn hook_limit(time: HookTime) -> &'static str {
+    match time {
+        HookTime::Limit => " (limits.hook-timeout)",
+        HookTime::Left => ", and no more was left",
+    }
+}
+
+/// What is known of a trap besides wasmtime's words.
+pub(crate) struct KnownOfTrap {
+    pub(crate) panic: Option<String>,
+    /// Words of wasmtime's by which a limit is known.
+    pub(crate) limits: [(&'static str, LimitReached); 4],
+    pub(crate) refused: Option<LimitReached>,
+    pub(crate) backtrace: Option<Backtrace>,
 }
 
 impl GuestTrap {
     /// A trap of which nothing else is known.
     pub(crate) fn new(why: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { why: why.into(), panic: None, backtrace: None })
+        let why = why.into();
+        Arc::new(Self { why, panic: None, limit: None, refused: None, backtrace: None })
     }
 }
 
 impl fmt::Display for GuestTrap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.panic {
-            Some(panic) => write!(f, "{panic} ({})", self.why),
-            None => f.write_str(&self.why),
+            Some(panic) => write!(f, "{panic} ({})", self.why)?,
+            None => f.write_str(&self.why)?,
         }
+        if let Some(limit) = self.limit {
+            write!(f, "; {limit}")?;
+        }
+        if let Some(refused) = self.refused {
+            write!(f, "; its memory could not grow before: {refused}")?;
+        }
+        Ok(())
     }
 }
 
@@ -94,15 +131,14 @@ impl GuestFailure {
     }
 
     /// The trap behind an error, with what is known besides. None if it is no trap, or known in full already.
-    pub(crate) fn trap_of(
-        why: &wasmtime::Error,
-        panic: Option<String>,
-        backtrace: Option<Backtrace>,
-    ) -> Option<Self> {
+    pub(crate) fn trap_of(why: &wasmtime::Error, known: KnownOfTrap) -> Option<Self> {
         match Self::from_error(why) {
             Self::Trapped(trap) if trap.backtrace.is_none() => {
-                let why = trap.why.clone();
-                Some(Self::Trapped(Arc::new(GuestTrap { why, panic, backtrace })))
+                let (why, KnownOfTrap { panic, limits, refused, backtrace }) =
+                    (trap.why.clone(), known);
+                let limit = limits.iter().find(|(words, _)| why.contains(words));
+                let limit = limit.map(|(_, limit)| *limit);
+                Some(Self::Trapped(Arc::new(GuestTrap { why, panic, limit, refused, backtrace })))
             }
             _ => None,
         }
@@ -112,9 +148,6 @@ impl GuestFailure {
     pub(crate) fn from_error(why: &wasmtime::Error) -> Self {
         if why.is::<PoolConcurrencyLimitError>() {
             return Self::PoolFull;
-        }
-        if why.is::<Elapsed>() {
-            return Self::StartTooSlow;
         }
         if let Some(known) = why.downcast_ref::<Self>() {
             return known.clone();

@@ -1,5 +1,6 @@
 //! The limits of a store: memory, tables, instances.
 
+use host_manifest::{LimitKey, LimitReached};
 use wasmtime::ResourceLimiter;
 
 use super::guest_failure::GuestFailure;
@@ -14,25 +15,39 @@ const TABLE_ELEMENT: usize = 8;
 
 /// The memory of one instance: all its memories and tables together. Dropping it gives all of it back.
 pub(crate) struct StoreLimiter {
+    own: usize,
     left: usize,
     taken: u64,
     shared: MemoryPocket,
+    refused: Option<LimitReached>,
 }
 
 impl StoreLimiter {
     /// At most `own` bytes, taken from `shared` as they are used.
     pub(crate) fn new(own: usize, shared: &MemoryPocket) -> Self {
-        Self { left: own, taken: 0, shared: shared.clone() }
+        Self { own, left: own, taken: 0, shared: shared.clone(), refused: None }
+    }
+
+    /// The limit at which its memory could not grow the last time, if that was refused.
+    pub(crate) fn refused(&self) -> Option<LimitReached> {
+        self.refused
     }
 
     fn grow(&mut self, current: usize, desired: usize) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current);
         if more > self.left {
+            self.refused = Some(LimitKey::Memory.bytes(self.own as u64));
             return Ok(false);
         }
         if !self.shared.take(more as u64) {
+            let limit = self.shared.limit_of(more as u64);
+            self.refused = Some(limit);
             // Without memory a new instance fails; an existing one continues with the memory that it has.
-            return if current == 0 { Err(GuestFailure::NoMemory.into()) } else { Ok(false) };
+            return if current == 0 {
+                Err(GuestFailure::NoMemory(limit).into())
+            } else {
+                Ok(false)
+            };
         }
         self.left -= more;
         self.taken += more as u64;
@@ -63,6 +78,7 @@ impl ResourceLimiter for StoreLimiter {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         if desired > TABLE_ELEMENTS {
+            self.refused = Some(LimitKey::TableElements.count(TABLE_ELEMENTS));
             return Ok(false);
         }
         self.grow(current * TABLE_ELEMENT, desired * TABLE_ELEMENT)
@@ -94,7 +110,9 @@ mod tests {
         assert!(budget.memory_growing(0, 300, None).unwrap());
         assert!(budget.table_growing(0, 20, None).unwrap());
         assert_eq!(all.used(), 300 + 20 * TABLE_ELEMENT as u64);
+        assert!(budget.refused().is_none());
         assert!(!budget.table_growing(20, 30, None).unwrap(), "40 bytes are left");
+        assert_eq!(budget.refused(), Some(LimitKey::Memory.bytes(500)));
         assert!(budget.table_growing(20, 25, None).unwrap());
         drop(budget);
         assert_eq!(all.used(), 0);

@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use host_manifest::{LimitKey, LimitReached};
+
 /// The most bytes in a pocket: several small instances, or one that is large.
 const POCKET: u64 = 32 << 20;
 
@@ -112,6 +114,17 @@ impl MemoryBudget {
         }
     }
 
+    /// The bound in the way of so many bytes, at this moment.
+    fn limit_of(&self, bytes: u64) -> LimitReached {
+        let Some(parent) = &self.0.parent else {
+            return LimitKey::TotalMemory.bytes(self.0.limit);
+        };
+        if self.used().saturating_add(bytes) > self.0.limit {
+            return LimitKey::MemoryTotal.bytes(self.0.limit);
+        }
+        parent.limit_of(bytes)
+    }
+
     /// Gives back bytes that were taken.
     fn give(&self, bytes: u64) {
         self.0.taken.fetch_sub(bytes, Ordering::Relaxed);
@@ -125,6 +138,11 @@ impl MemoryPocket {
     /// An empty pocket of the same budget.
     pub(crate) fn another(&self) -> Self {
         self.0.budget.pocket()
+    }
+
+    /// The bound that does not let it have so many bytes.
+    pub(crate) fn limit_of(&self, bytes: u64) -> LimitReached {
+        self.0.budget.limit_of(bytes)
     }
 
     /// Takes all of these bytes or none. The caller gives them back.
@@ -168,7 +186,9 @@ mod tests {
         let (of_one, of_other) = (one.pocket(), other.pocket());
         assert!(of_one.take(60));
         assert!(!of_one.take(21), "its own bound");
+        assert_eq!(of_one.limit_of(21), LimitKey::MemoryTotal.bytes(80));
         assert!(!of_other.take(41), "the bound of all");
+        assert_eq!(of_other.limit_of(41), LimitKey::TotalMemory.bytes(100));
         assert!(of_other.take(40));
         assert_eq!((one.used(), other.used(), all.used()), (60, 40, 100));
         of_one.give(60);

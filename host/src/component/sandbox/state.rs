@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use host_manifest::Stdio;
+use host_manifest::{LimitKey, Stdio};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -12,7 +12,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::backtrace::Backtrace;
 use super::cpu_scheduler::CpuSlot;
 use super::grants::Grants;
-use super::guest_failure::GuestFailure;
+use super::guest_failure::{GuestFailure, KnownOfTrap};
 use super::http_hooks::HttpHooks;
 use super::identity::Identity;
 use super::limiter::StoreLimiter;
@@ -175,10 +175,17 @@ impl GuestState {
     /// The error with what is known of a trap besides: where the guest was, and what it said. Ask before the store is
     /// dropped.
     pub(crate) fn explain(&self, why: wasmtime::Error) -> wasmtime::Error {
-        let Sandbox { identity, symbols, .. } = self.sandbox();
+        let Sandbox { identity, symbols, handles, .. } = self.sandbox();
         let backtrace = Backtrace::of(&why, symbols, identity);
         let panic = self.wasi.as_ref().and_then(|wasi| wasi.stderr().panic());
-        match GuestFailure::trap_of(&why, panic, backtrace) {
+        let (refused, handles) = (self.limiter.refused(), LimitKey::Handles.count(*handles));
+        let limits = [
+            ("store handle limit exceeded", handles),
+            ("resource table has no free keys", handles),
+            ("total size of fields exceeds limit", LimitKey::Fields.bytes(FIELDS_BYTES as u64)),
+            ("fuel allocated for hostcalls", LimitKey::Hostcall.bytes(HOSTCALL_BYTES as u64)),
+        ];
+        match GuestFailure::trap_of(&why, KnownOfTrap { panic, limits, refused, backtrace }) {
             Some(trap) => why.context(trap),
             None => why,
         }
