@@ -91,7 +91,7 @@ run: build guests ## Build and serve an example guest (GUEST=greet_p3 ADDR=HOST:
 	@echo "Try, in another terminal:  curl http://$(ADDR)/world"
 	@echo "Stop with Ctrl-C: what is in flight finishes first."
 	@echo
-	@exec target/release/host serve target/guests/$(GUEST).wasm --addr $(ADDR)
+	@exec target/release/host serve target/guests/$(GUEST).wasm --addr $(ADDR) --access-log stderr --access-log-format combined
 
 .PHONY: test
 test: guests ## Run all tests

@@ -10,6 +10,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::support::app::{Folder, text};
+use crate::support::metrics::{self, Metrics};
 use crate::support::prelude::*;
 use crate::support::site::Site;
 use crate::support::stop::{GET, Held};
@@ -409,12 +410,15 @@ fn a_reader_that_does_not_read_holds_up_neither_requests_nor_the_stop() {
 
 #[test]
 fn a_full_disk_costs_lines_and_the_log_says_how_many() {
-    let host = Host::serve("hello_p2").args(["--access-log", "/dev/full"]).start();
+    let args = ["--access-log", "/dev/full"];
+    let host = Host::serve("hello_p2").args(args).args(metrics::ARGS).start();
     for _ in 0..3 {
         assert_eq!(host.get("/").status(), 200);
     }
     let line = host.wait_log("access log: lines were dropped");
     assert!(line.contains("No space left on device"), "{line}");
+    let dropped = |told: &Metrics| told.sum("host_log_lines_dropped_total", &[("log", "access")]);
+    Metrics::wait(&host, |told| dropped(told) == 3.0);
     host.signal(Signal::TERM);
     let exit = host.wait_exit();
     exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
@@ -486,4 +490,35 @@ fn all_lines_are_there_at_the_exit() {
         host.wait_exit().expect_code(131);
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 50);
     }
+}
+
+/// A writer that is woken for each line would cost a request more than its line does.
+#[test]
+fn the_writer_is_woken_at_most_once_in_20_ms() {
+    let folder = Folder::new();
+    let path = folder.join("access.log");
+    let host = Host::serve("hello_p2").args(["--access-log", text(&path)]).start();
+    let mut conn = host.connect();
+    assert_eq!(conn.get("/").unwrap().status(), 200);
+    lines(&path, 1);
+    let (began, before) = (Instant::now(), turns_of(host.pid(), "access-log"));
+    for _ in 0..3000 {
+        assert_eq!(conn.get("/").unwrap().status(), 200);
+    }
+    let turns = turns_of(host.pid(), "access-log") - before;
+    let most = began.elapsed().as_millis() / 20 + 10;
+    assert!(u128::from(turns) <= most, "{turns} turns, at most {most}");
+}
+
+/// How often the thread of this name has waited for something.
+fn turns_of(pid: u32, name: &str) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let mut paths = tasks.map(|task| task.unwrap().path());
+    let is_it = |path: &std::path::PathBuf| {
+        fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+    };
+    let thread = paths.find(is_it).expect("it has one");
+    let status = fs::read_to_string(thread.join("status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.expect("the kernel counts them").trim().parse().unwrap()
 }

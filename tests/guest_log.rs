@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::support::app::text;
+use crate::support::metrics::{self, Metrics};
 use crate::support::prelude::*;
 use crate::support::site::Site;
 
@@ -161,7 +162,7 @@ fn rate_is_that_of_the_component_over_its_generations() {
     let site = Site::new(
         "[component.app]\nsource = \"guest:chatty_p2\"\nlimits.log-rate = \"1KiB/s\"\nlog = \"app.log\"\n",
     );
-    let host = site.serve().control().start();
+    let host = site.serve().control().args(metrics::ARGS).start();
     // Takes more than there is, by far.
     assert_eq!(host.get("/?n=100&len=200").status(), 200);
     let before = printed(&site.file("app.log"));
@@ -171,6 +172,8 @@ fn rate_is_that_of_the_component_over_its_generations() {
     assert_eq!(host.get("/?n=100&len=200").status(), 200);
     let line = host.wait_log("lines left out");
     assert!(line.contains("component=\"app\"") && line.contains("limits.log-rate"), "{line}");
+    let dropped = |told: &Metrics| told.sum("host_log_lines_dropped_total", &[("log", "guest")]);
+    Metrics::wait(&host, |told| dropped(told) > 150.0);
     assert!(printed(&site.file("app.log")) < 40, "two generations, and one bucket");
 }
 

@@ -6,10 +6,12 @@ use std::os::fd::OwnedFd;
 use nix::pty::openpty;
 use nix::sys::termios::{FlowArg, tcflow};
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::support::app::{App, text, variant, version};
 use crate::support::compiler::Compiler;
 use crate::support::prelude::*;
+use crate::support::stop::Held;
 
 /// A terminal, as its programs have it.
 struct Terminal(OwnedFd);
@@ -22,6 +24,14 @@ impl Terminal {
             fcntl_setfd(end, FdFlags::CLOEXEC).expect("it is open");
         }
         (Self(pty.slave), pty.master.into())
+    }
+
+    /// The same, of so many columns.
+    fn with_columns(columns: u16) -> (Self, File) {
+        let (terminal, reader) = Self::new();
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&terminal.0, size).expect("it is a terminal");
+        (terminal, reader)
     }
 
     /// One for a program to write to.
@@ -63,4 +73,41 @@ fn compile_at_a_terminal_that_is_held_does_not_wait_for_it() {
     host.wait_log("compiling ");
     host.signal(Signal::TERM);
     host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+}
+
+/// Lines of 81 to 83 letters wrapped on 80 columns, and scrolled five times a second. A line of the log was glued behind
+/// them, and two formats of time stood in one drain.
+#[test]
+fn progress_fits_the_terminal_and_is_cleared_before_a_line_of_the_log() {
+    let (terminal, reader) = Terminal::with_columns(40);
+    let host = Host::serve("gate_p2").stderr(terminal.writer(), reader).start();
+    let held = Held::on(&host);
+    host.signal(Signal::TERM);
+    // Said after 5 s. What was drawn stands before it.
+    let line = host.wait_log("stop: waiting for 1 exchange");
+    let drawn: Vec<_> = line.split("\r\u{1b}[2K").collect();
+    let (said, drawn) = drawn.split_last().unwrap();
+    assert!(said.contains(" INFO ") || said.contains("INFO"), "the line was cleared: {line:?}");
+    let progress: Vec<_> = drawn.iter().filter(|text| text.contains("draining ")).collect();
+    assert!(progress.len() > 3, "drawn once is not live: {line:?}");
+    for text in progress {
+        assert!(text.starts_with("draining ") && text.contains("s of 25s: 1 exch"), "{text:?}");
+        assert!(text.chars().count() < 40, "{text:?}");
+    }
+    drop(held.open());
+    host.wait_exit().expect_code(0);
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_those_who_want_them() {
+    for (no_color, colours) in [("", true), ("1", false)] {
+        let (terminal, reader) = Terminal::new();
+        let serve = Host::serve("hello_p2").env("NO_COLOR", no_color);
+        let host = serve.stderr(terminal.writer(), reader).start();
+        let line = host.wait_log("component is ready");
+        assert_eq!(line.contains("\u{1b}[32m INFO\u{1b}[0m"), colours, "{line:?}");
+        assert_eq!(line.contains('\u{1b}'), colours, "{line:?}");
+    }
+    let host = Host::serve("hello_p2").start();
+    assert!(!host.wait_log("component is ready").contains('\u{1b}'));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use host_code::CompileBounds;
-use host_manifest::exact_size;
+use host_manifest::{AccessLogTarget, exact_size};
 use host_system::descriptors;
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
@@ -13,14 +13,17 @@ use crate::config::ServeConfig;
 use crate::threads::{self, RuntimeError};
 
 /// Makes the runtime, once the process is known to get all threads that it needs beside its first: for the
-/// workers and for what blocks, for the log, the lifecycle and both clocks, for what watches; and a few for what
-/// comes and goes.
+/// workers and for what blocks, for the log, the lifecycle and both clocks, for what watches, for the access log and
+/// the files of components; and a few for what comes and goes.
 ///
 /// # Errors
 /// [`RuntimeError`].
 pub(crate) fn runtime(config: &ServeConfig) -> Result<Runtime, RuntimeError> {
     let watch = usize::from(config.manifest.swap.watch);
-    threads::runtime(config.threads.get(), 4 + watch + threads::SPARE)
+    let access = usize::from(config.manifest.log.access != AccessLogTarget::Off);
+    let guests = config.manifest.components.values();
+    let files = access + guests.filter(|component| component.log.is_some()).count();
+    threads::runtime(config.threads.get(), 4 + watch + files + threads::SPARE)
 }
 
 /// Connections that there may be: as many as are allowed, and there are descriptors for.

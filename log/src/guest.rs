@@ -83,7 +83,7 @@ impl GuestFile {
     /// It cannot be opened, or there is no thread for it.
     pub fn open(component: &str, path: &Path, format: LogFormat) -> io::Result<Self> {
         let (name, target) = (format!("log of {component}"), Target::File(path.to_owned()));
-        Ok(Self { writer: LineWriter::start(name, &target, BUFFERED)?, format })
+        Ok(Self { writer: LineWriter::start("guest-log", name, &target, BUFFERED)?, format })
     }
 
     /// Adds a line. Never waits; without room it is dropped and counted.

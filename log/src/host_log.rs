@@ -5,12 +5,14 @@ use std::env;
 use std::io::{self, IsTerminal as _};
 use std::panic;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use host_manifest::{LogFormat, escape};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 
 use crate::events::EventFormat;
+use crate::line::{Line, Value};
 use crate::stderr::Stderr;
 
 /// At the end of the process, what has been logged waits this long for its reader.
@@ -21,7 +23,10 @@ const LAST_LINE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The log of the process. Dropping it leaves it going on.
 #[derive(Debug)]
-pub struct Log(&'static Stderr);
+pub struct Log {
+    stderr: &'static Stderr,
+    format: LogFormat,
+}
 
 /// Starts logging what `filter` lets pass.
 ///
@@ -29,7 +34,7 @@ pub struct Log(&'static Stderr);
 /// When there is no thread for it.
 pub fn start(filter: EnvFilter, format: LogFormat) -> io::Result<Log> {
     let stderr = Stderr::of_process()?;
-    say_panics(stderr);
+    say_panics(stderr, format);
     let colour = io::stderr().is_terminal() && !refuses_colour(env::var_os("NO_COLOR").as_deref());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -37,7 +42,7 @@ pub fn start(filter: EnvFilter, format: LogFormat) -> io::Result<Log> {
         .event_format(EventFormat { format, colour })
         .with_writer(move || stderr.clone())
         .init();
-    Ok(Log(stderr))
+    Ok(Log { stderr, format })
 }
 
 /// Whether `NO_COLOR` is set, to anything but the empty string (no-color.org).
@@ -45,27 +50,50 @@ fn refuses_colour(value: Option<&std::ffi::OsStr>) -> bool {
     value.is_some_and(|value| !value.is_empty())
 }
 
-/// Has panics written as Rust does it, but by the thread of the log: the usual hook writes from the thread
-/// that panics, which is a worker, and a terminal that is held would keep it.
-fn say_panics(stderr: &'static Stderr) {
+/// Has panics written by the thread of the log: the usual hook writes from the thread that panics, which is a worker,
+/// and a terminal that is held would keep it. As text they look as Rust writes them.
+fn say_panics(stderr: &'static Stderr, format: LogFormat) {
     panic::set_hook(Box::new(move |panic| {
         let thread = thread::current();
         let name = thread.name().unwrap_or("<unnamed>");
-        let mut text = format!("thread '{name}' {panic}\n");
         let trace = Backtrace::capture();
-        if trace.status() == BacktraceStatus::Captured {
-            text += &format!("stack backtrace:\n{trace}\n");
-        }
-        stderr.push(text.as_bytes());
+        let trace = (trace.status() == BacktraceStatus::Captured).then(|| trace.to_string());
+        stderr.push(panic_text(format, &format!("thread '{name}' {panic}"), trace).as_bytes());
     }));
+}
+
+fn panic_text(format: LogFormat, said: &str, trace: Option<String>) -> String {
+    match format {
+        LogFormat::Text => {
+            let trace = trace.map(|trace| format!("stack backtrace:\n{trace}\n"));
+            format!("{said}\n{}", trace.unwrap_or_default())
+        }
+        LogFormat::Json => {
+            let trace = trace.map(|trace| ("exception.stacktrace", Value::Text(trace)));
+            json(Level::ERROR, "panic", said, trace.as_slice())
+        }
+    }
+}
+
+/// A line that no event of the tracing crate is behind.
+fn json(level: Level, scope: &str, body: &str, fields: &[(&str, Value)]) -> String {
+    let mut line = String::new();
+    // A string takes all of it.
+    Line { at: SystemTime::now(), level, scope, body, fields }
+        .write(&mut line, LogFormat::Json, false)
+        .ok();
+    line
 }
 
 impl Log {
     /// Writes what has been logged, then `last`, and ends the log. Blocks for two seconds at most,
     /// when the log is not read; `last` comes even if the rest does not.
     pub fn end(self, last: &str) {
-        let last = escape::lines(last);
-        self.0.end(format!("{last}\n").into_bytes(), END_PATIENCE, LAST_LINE_PATIENCE);
+        let last = match self.format {
+            LogFormat::Text => format!("{}\n", escape::lines(last)),
+            LogFormat::Json => json(Level::INFO, "host", last, &[]),
+        };
+        self.stderr.end(last.into_bytes(), END_PATIENCE, LAST_LINE_PATIENCE);
     }
 }
 
@@ -74,6 +102,18 @@ mod tests {
     use std::ffi::OsStr;
 
     use super::*;
+
+    #[test]
+    fn panics_are_an_object_in_a_log_of_objects() {
+        let said = "thread 'worker' panicked at src/main.rs:1:1:\nboom";
+        let text = panic_text(LogFormat::Text, said, Some("0: main".into()));
+        assert_eq!(text, format!("{said}\nstack backtrace:\n0: main\n"));
+        let line = panic_text(LogFormat::Json, said, Some("0: main".into()));
+        assert_eq!(line.lines().count(), 1);
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&line["body"], &line["severity_text"]), (&said.into(), &"ERROR".into()));
+        assert_eq!(line["exception.stacktrace"], "0: main");
+    }
 
     #[test]
     fn no_color_counts_unless_it_is_empty() {

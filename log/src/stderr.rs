@@ -47,6 +47,8 @@ struct Waiting {
     bytes: usize,
     /// Lines that found no room since the thread last said so.
     dropped: usize,
+    /// Lines that found no room, ever.
+    all_dropped: u64,
     /// The line of progress, if it is to change.
     progress: Option<String>,
     /// There has been one, ever.
@@ -105,13 +107,21 @@ impl Stderr {
             return;
         }
         if full {
-            waiting.dropped += lines.iter().filter(|byte| **byte == b'\n').count();
+            let lines = lines.iter().filter(|byte| **byte == b'\n').count();
+            waiting.dropped += lines;
+            waiting.all_dropped += lines as u64;
             return;
         }
         waiting.bytes += lines.len();
         waiting.lines.push_back(lines.to_vec());
         drop(waiting);
         self.0.changed.notify_all();
+    }
+
+    /// Lines that found no room so far.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.lock().all_dropped
     }
 
     /// Has `text` drawn below all lines, cut to the width of the terminal, in place of what was there; nothing

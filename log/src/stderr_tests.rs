@@ -75,6 +75,7 @@ fn lines_that_found_no_room_are_counted() {
     assert!(told.starts_with("6 lines of the log were dropped"), "{told}");
     let Some(Piece::Lines(first)) = stderr.next(false) else { panic!("no line") };
     assert!(first == lines);
+    assert_eq!(stderr.dropped(), 6);
 }
 
 /// The progress of a compile was drawn by the worker: with the terminal held, it answered no request any more.

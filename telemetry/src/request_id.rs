@@ -36,6 +36,18 @@ impl RequestId {
         Self { named: None, number }
     }
 
+    /// What its client called it, if that was fit: the characters of an id, at most 128.
+    #[must_use]
+    pub fn named(&self) -> Option<&[u8]> {
+        self.named.as_ref().map(HeaderValue::as_bytes)
+    }
+
+    /// What its 16 digits are made of, unless it has a name.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// As it stands in a header, and in the log.
     #[must_use]
     pub fn to_header(&self) -> HeaderValue {

@@ -2,6 +2,7 @@
 
 mod convert;
 mod limits;
+mod log_counts;
 mod metrics;
 mod phases;
 mod process;
@@ -23,6 +24,7 @@ use crate::control::{self, ControlServer, HealthServer, SocketChoice};
 use crate::exit::Exit;
 use process::Admin;
 
+pub(crate) use log_counts::LogCounts;
 pub(crate) use process::Serving;
 
 /// A client that follows the stop over the control socket has this long to read how it ended.
@@ -37,6 +39,8 @@ pub(crate) struct Seen {
     pub(crate) traffic: Arc<Traffic>,
     /// Where it is noted what is done to the process.
     pub(crate) events: EventLog,
+    /// What the logs have lost.
+    pub(crate) logs: LogCounts,
 }
 
 /// The control socket and health, open. Dropping it closes both.

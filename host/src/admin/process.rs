@@ -99,6 +99,11 @@ impl Admin {
         }
     }
 
+    /// Lines that are missing, by log.
+    pub(super) fn dropped_lines(&self) -> [(&'static str, u64); 3] {
+        self.seen.logs.dropped()
+    }
+
     fn serving(&self) -> Option<Arc<Served>> {
         self.serving.borrow().as_ref().map(|serving| serving.0.clone())
     }

@@ -9,6 +9,7 @@ use host_manifest::{AccessLogTarget, LogConfig};
 use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
+use crate::admin::LogCounts;
 use crate::component::GuestLogs;
 
 /// At the end, lines that have not been written yet wait this long for their reader or their disk.
@@ -38,6 +39,11 @@ impl Logs {
     /// The access log, if there is one.
     pub(super) fn access(&self) -> Option<AccessLog> {
         self.access.clone()
+    }
+
+    /// What they have lost.
+    pub(super) fn counts(&self) -> LogCounts {
+        LogCounts::new(self.access(), self.guests())
     }
 
     /// Where guests print.

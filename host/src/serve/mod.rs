@@ -144,8 +144,12 @@ impl Armed {
         host_clock::start().context("starting the thread that notices lost time")?;
         let stores = Stores::default();
         let (traffic, events) = (Arc::<Traffic>::default(), EventLog::default());
-        let seen =
-            Seen { stores: stores.clone(), traffic: traffic.clone(), events: events.clone() };
+        let seen = Seen {
+            stores: stores.clone(),
+            traffic: traffic.clone(),
+            events: events.clone(),
+            logs: logs.counts(),
+        };
         let (servers, announcement) = AdminServers::open(config, &lifecycle, seen)?;
         let process = Process {
             guest_logs: logs.guests(),

@@ -2,7 +2,7 @@
 //! `%h %l %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i"`.
 
 use host_telemetry::{ExchangeRecord, RequestLine};
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 
 use super::text;
 
@@ -15,7 +15,7 @@ const HEADER: usize = 512;
 /// Adds a line that tells its time as `time`.
 pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord<'_>, query: bool, time: &str) {
     match record.client {
-        Some(client) => text::shown(out, client.ip()),
+        Some(client) => text::ip(out, client.ip()),
         None => out.push(b'-'),
     }
     out.extend_from_slice(b" - - [");
@@ -53,7 +53,13 @@ fn request_line(
         out.push(b'?');
         text::apache(out, asked.as_bytes(), QUERY);
     }
-    text::shown(out, format_args!(" {version:?}"));
+    out.extend_from_slice(match *version {
+        Version::HTTP_09 => b" HTTP/0.9",
+        Version::HTTP_10 => b" HTTP/1.0",
+        Version::HTTP_2 => b" HTTP/2.0",
+        Version::HTTP_3 => b" HTTP/3.0",
+        _ => b" HTTP/1.1",
+    });
 }
 
 fn header(out: &mut Vec<u8>, value: Option<&HeaderValue>) {

@@ -4,7 +4,7 @@
 use host_telemetry::{ExchangeRecord, RequestLine, StageRecord};
 use http::Version;
 
-use super::text;
+use super::text::{self, ours};
 use crate::writer::LONGEST_LINE;
 
 /// Bytes of a host, a path and a query in a line.
@@ -21,62 +21,48 @@ const PLUGINS_END: usize = LONGEST_LINE - 4 * NAME;
 /// Adds everything behind the time to `out`, where the line began at `start`.
 pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord<'_>, query: bool, start: usize) {
     if let Some(client) = record.client {
-        name(out, "client.address");
-        out.push(b'"');
-        text::shown(out, client.ip());
-        out.push(b'"');
-        name(out, "client.port");
+        ours(out, b",\"client.address\":\"");
+        text::ip(out, client.ip());
+        ours(out, b"\",\"client.port\":");
         text::number(out, client.port().into());
     }
     if let Some(request) = record.request {
         request_line(out, request, query);
     }
     if let Some(status) = record.status {
-        name(out, "http.response.status_code");
+        ours(out, b",\"http.response.status_code\":");
         text::number(out, status.as_u16().into());
     }
-    name(out, "http.request.body.size");
+    ours(out, b",\"http.request.body.size\":");
     text::number(out, record.received);
-    name(out, "http.response.body.size");
+    ours(out, b",\"http.response.body.size\":");
     text::number(out, record.sent);
-    name(out, "duration");
+    ours(out, b",\"duration\":");
     text::seconds(out, record.took);
     if let Some(head) = record.head {
-        name(out, "time_to_head");
+        ours(out, b",\"time_to_head\":");
         text::seconds(out, head);
     }
     if !record.stages.is_empty() {
-        name(out, "queue_time");
+        ours(out, b",\"queue_time\":");
         text::seconds(out, record.queue());
-        name(out, "cpu_time");
+        ours(out, b",\"cpu_time\":");
         text::seconds(out, record.cpu());
     }
     if let Some(route) = record.route {
-        string(out, "http.route", &route.pattern, NAME);
+        ours(out, b",\"http.route\":\"");
+        text::json(out, &route.pattern, NAME);
+        out.push(b'"');
     }
     stages(out, record, start);
-    if let Some(number) = record.number {
-        name(out, "exchange");
-        text::number(out, number);
-    }
-    name(out, "request_id");
-    // Its own characters are fit for a string (RequestId).
-    out.push(b'"');
-    text::shown(out, record.request_id);
-    out.push(b'"');
-    name(out, "trace_id");
-    out.push(b'"');
-    text::hex(out, record.trace.trace, 32);
-    out.push(b'"');
-    name(out, "span_id");
-    out.push(b'"');
-    text::hex(out, record.trace.span.into(), 16);
-    out.push(b'"');
-    string(out, "end", record.end.name(), NAME);
+    ids(out, record);
+    ours(out, b"\",\"end\":\"");
+    out.extend_from_slice(record.end.name().as_bytes());
     if let Some(reason) = record.end.reason() {
-        string(out, "reason", reason, NAME);
+        ours(out, b"\",\"reason\":\"");
+        out.extend_from_slice(reason.as_bytes());
     }
-    out.extend_from_slice(b"}\n");
+    ours(out, b"\"}\n");
 }
 
 fn request_line(
@@ -84,39 +70,60 @@ fn request_line(
     RequestLine { method, uri, version }: &RequestLine,
     query: bool,
 ) {
-    string(out, "http.request.method", method.as_str(), NAME);
+    ours(out, b",\"http.request.method\":\"");
+    text::json(out, method.as_str(), NAME);
     if let Some(scheme) = uri.scheme_str() {
-        string(out, "url.scheme", scheme, NAME);
+        ours(out, b"\",\"url.scheme\":\"");
+        text::json(out, scheme, NAME);
     }
+    ours(out, b"\"");
     if let Some(authority) = uri.authority() {
-        string(out, "server.address", authority.host(), HOST);
-        if let Some(port) = authority.port_u16() {
-            name(out, "server.port");
-            text::number(out, port.into());
-        }
+        server(out, authority.as_str());
     }
-    string(out, "url.path", uri.path(), PATH);
+    ours(out, b",\"url.path\":\"");
+    text::json(out, uri.path(), PATH);
     if let Some(asked) = uri.query().filter(|_| query) {
-        string(out, "url.query", asked, QUERY);
+        ours(out, b"\",\"url.query\":\"");
+        text::json(out, asked, QUERY);
     }
-    string(out, "network.protocol.version", protocol(*version), NAME);
+    ours(out, b"\",\"network.protocol.version\":\"");
+    out.extend_from_slice(protocol(*version).as_bytes());
+    out.push(b'"');
+}
+
+/// The host that was asked for, and its port if it was said. Requests of ours have no user in it.
+fn server(out: &mut Vec<u8>, authority: &str) {
+    let digits = authority.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let (before, port) = authority.split_at(authority.len() - digits);
+    let (host, port) = match before.strip_suffix(':').zip(port.parse::<u16>().ok()) {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    };
+    ours(out, b",\"server.address\":\"");
+    text::json(out, host, HOST);
+    out.push(b'"');
+    if let Some(port) = port {
+        ours(out, b",\"server.port\":");
+        text::number(out, port.into());
+    }
 }
 
 /// The component, and the plugins before it with how each ended.
 fn stages(out: &mut Vec<u8>, record: &ExchangeRecord<'_>, start: usize) {
-    if let Some(stage) = record.component_stage() {
-        string(out, "component", stage.component, NAME);
-        if let Some(generation) = stage.generation {
-            name(out, "generation");
-            text::number(out, generation);
-        }
-    } else if let Some(route) = record.route {
-        string(out, "component", route.component, NAME);
+    let stage = record.component_stage();
+    let routed = record.route.map(|route| route.component);
+    if let Some(component) = stage.map(|stage| stage.component).or(routed) {
+        ours(out, b",\"component\":\"");
+        text::json(out, component, NAME);
+        out.push(b'"');
+    }
+    if let Some(generation) = stage.and_then(|stage| stage.generation) {
+        ours(out, b",\"generation\":");
+        text::number(out, generation);
     }
     let mut plugins = record.plugin_stages();
     let Some(first) = plugins.next() else { return };
-    name(out, "plugins");
-    out.push(b'[');
+    ours(out, b",\"plugins\":[");
     plugin(out, first);
     for stage in plugins {
         if out.len() - start > PLUGINS_END {
@@ -129,36 +136,40 @@ fn stages(out: &mut Vec<u8>, record: &ExchangeRecord<'_>, start: usize) {
 }
 
 fn plugin(out: &mut Vec<u8>, stage: &StageRecord) {
-    out.extend_from_slice(b"{\"component\":\"");
+    ours(out, b"{\"component\":\"");
     text::json(out, stage.component, NAME);
     out.push(b'"');
     if let Some(generation) = stage.generation {
-        name(out, "generation");
+        ours(out, b",\"generation\":");
         text::number(out, generation);
     }
     if let Some(status) = stage.status {
-        name(out, "status");
+        ours(out, b",\"status\":");
         text::number(out, status.as_u16().into());
     }
-    name(out, "duration");
+    ours(out, b",\"duration\":");
     text::seconds(out, stage.took);
-    string(out, "end", stage.end.name(), NAME);
-    out.push(b'}');
+    ours(out, b",\"end\":\"");
+    out.extend_from_slice(stage.end.name().as_bytes());
+    ours(out, b"\"}");
 }
 
-/// `,"name":`
-fn name(out: &mut Vec<u8>, name: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-/// `,"name":"text"`
-fn string(out: &mut Vec<u8>, key: &str, value: &str, most: usize) {
-    name(out, key);
-    out.push(b'"');
-    text::json(out, value, most);
-    out.push(b'"');
+/// What leads from a line to others: of the log, of a client's report, of a trace. Leaves its last string open.
+fn ids(out: &mut Vec<u8>, record: &ExchangeRecord<'_>) {
+    if let Some(number) = record.number {
+        ours(out, b",\"exchange\":");
+        text::number(out, number);
+    }
+    ours(out, b",\"request_id\":\"");
+    // Its characters are fit for a string (RequestId).
+    match record.request_id.named() {
+        Some(named) => out.extend_from_slice(named),
+        None => text::hex(out, record.request_id.number()),
+    }
+    ours(out, b"\",\"trace_id\":\"");
+    text::long_hex(out, record.trace.trace);
+    ours(out, b"\",\"span_id\":\"");
+    text::hex(out, record.trace.span);
 }
 
 /// `network.protocol.version` of OpenTelemetry.

@@ -13,7 +13,7 @@ use host_telemetry::{ExchangeRecord, Observer};
 use tokio::time::Instant;
 
 use crate::time::{self, WallClock};
-use crate::writer::{Buffer, LineWriter, Target};
+use crate::writer::{Buffer, LONGEST_LINE, LineWriter, Target};
 
 /// Bytes that may wait for the writer, for each thread that serves: a sixth of a second of 30,000 requests/s. More are
 /// dropped, and counted.
@@ -41,7 +41,7 @@ impl AccessLog {
             AccessLogTarget::File(path) => Target::File(path.clone()),
         };
         Ok(Some(Self {
-            writer: LineWriter::start("access log".into(), &target, BUFFERED)?,
+            writer: LineWriter::start("access-log", "access log".into(), &target, BUFFERED)?,
             clock: WallClock::new().into(),
             format: config.access_format,
             query: config.query,
@@ -74,6 +74,7 @@ impl AccessLog {
             self.tell_second(buffer, since);
         }
         let Buffer { lines, second_text, .. } = buffer;
+        lines.reserve(LONGEST_LINE);
         match self.format {
             AccessLogFormat::Json => {
                 let start = lines.len();

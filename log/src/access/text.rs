@@ -2,10 +2,17 @@
 //! strangers, each of a bounded length.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Where a text was cut.
 const MORE: &str = "…";
+
+/// Words of ours: their length is known when the host is built, so they are a few stores.
+#[inline]
+pub(super) fn ours<const N: usize>(out: &mut Vec<u8>, words: &[u8; N]) {
+    out.extend_from_slice(words);
+}
 
 /// A decimal number.
 pub(super) fn number(out: &mut Vec<u8>, number: u64) {
@@ -14,20 +21,52 @@ pub(super) fn number(out: &mut Vec<u8>, number: u64) {
 
 /// Seconds with six digits behind the point: `0.001204`.
 pub(super) fn seconds(out: &mut Vec<u8>, span: Duration) {
-    number(out, span.as_secs());
+    match span.as_secs() {
+        0 => out.push(b'0'),
+        more => number(out, more),
+    }
     out.push(b'.');
     six_digits(out, span.subsec_micros());
 }
 
 /// A number below a million, with all its zeros.
 pub(super) fn six_digits(out: &mut Vec<u8>, number: u32) {
-    let mut digits = [b'0'; 6];
-    let mut rest = number;
-    for digit in digits.iter_mut().rev() {
-        *digit += u8::try_from(rest % 10).unwrap_or_default();
-        rest /= 10;
+    let mut digits = [0; 6];
+    for (pair, place) in digits.chunks_exact_mut(2).zip([10_000, 100, 1]) {
+        let two = usize::try_from(number / place % 100).unwrap_or_default();
+        pair.copy_from_slice(&PAIRS[two]);
     }
     out.extend_from_slice(&digits);
+}
+
+/// `00` to `99`.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let (mut ten, mut at) = (0, 0);
+    while ten < 10 {
+        let mut one = 0;
+        while one < 10 {
+            pairs[at] = [b'0' + ten, b'0' + one];
+            (one, at) = (one + 1, at + 1);
+        }
+        ten += 1;
+    }
+    pairs
+};
+
+/// An address without its port.
+pub(super) fn ip(out: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [first, rest @ ..] = ip.octets();
+            number(out, first.into());
+            for part in rest {
+                out.push(b'.');
+                number(out, part.into());
+            }
+        }
+        IpAddr::V6(ip) => shown(out, ip),
+    }
 }
 
 /// What shows itself.
@@ -36,18 +75,36 @@ pub(super) fn shown(out: &mut Vec<u8>, what: impl std::fmt::Display) {
     write!(out, "{what}").ok();
 }
 
-/// The lower 128 bits as 32 hexadecimal digits, the lower 64 as 16.
-pub(super) fn hex(out: &mut Vec<u8>, number: u128, digits: u32) {
-    for place in (0..digits).rev() {
-        let digit = u8::try_from(number >> (4 * place) & 15).unwrap_or_default();
-        out.push(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
-    }
+/// 16 hexadecimal digits.
+pub(super) fn hex(out: &mut Vec<u8>, number: u64) {
+    let mut digits = [0; 16];
+    let (high, low) = digits.split_at_mut(8);
+    high.copy_from_slice(&eight_digits(number >> 32));
+    low.copy_from_slice(&eight_digits(number & u64::from(u32::MAX)));
+    out.extend_from_slice(&digits);
+}
+
+/// The hexadecimal digits of a number of 32 bits, all at once: each half byte gets a byte, and then what makes
+/// a letter of it.
+fn eight_digits(number: u64) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let two = (number | number << 16) & 0x0000_ffff_0000_ffff;
+    let four = (two | two << 8) & 0x00ff_00ff_00ff_00ff;
+    let halves = (four | four << 4) & (15 * ONES);
+    let letters = (halves + 6 * ONES) >> 4 & ONES;
+    (halves + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
+}
+
+/// 32 hexadecimal digits.
+pub(super) fn long_hex(out: &mut Vec<u8>, number: u128) {
+    let [high, low] = [number >> 64, number & u128::from(u64::MAX)];
+    [high, low].into_iter().for_each(|half| hex(out, u64::try_from(half).unwrap_or_default()));
 }
 
 /// Words of strangers inside a string of JSON: at most so many bytes, with nothing in them that ends the string or
 /// the line, or that a terminal takes for a command.
 pub(super) fn json(out: &mut Vec<u8>, text: &str, most: usize) {
-    if text.len() <= most && text.bytes().all(is_plain) {
+    if text.len() <= most && are_plain(text.as_bytes()) {
         out.extend_from_slice(text.as_bytes());
         return;
     }
@@ -70,14 +127,19 @@ pub(super) fn json(out: &mut Vec<u8>, text: &str, most: usize) {
 }
 
 /// Whether a byte stands in JSON as it is, in front of any terminal.
-fn is_plain(byte: u8) -> bool {
+const fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+}
+
+/// [`is_plain`] of each byte, without a branch for each.
+fn are_plain(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |all, byte| all & is_plain(*byte))
 }
 
 /// Words of strangers as Apache writes them: quotes and backslashes escaped, everything that is no printable ASCII as
 /// `\xhh` (`ap_escape_logitem`). At most so many bytes.
 pub(super) fn apache(out: &mut Vec<u8>, text: &[u8], most: usize) {
-    if text.len() <= most && text.iter().all(|byte| is_plain(*byte)) {
+    if text.len() <= most && are_plain(text) {
         out.extend_from_slice(text);
         return;
     }
@@ -120,8 +182,13 @@ mod tests {
     fn numbers_have_their_digits() {
         let span = Duration::new(12, 1_204_999);
         assert_eq!(text(|out| seconds(out, span)), "12.001204");
-        assert_eq!(text(|out| hex(out, 0x00f0_67aa, 16)), "0000000000f067aa");
-        assert_eq!(text(|out| hex(out, u128::MAX, 32)), "f".repeat(32));
+        assert_eq!(text(|out| seconds(out, Duration::from_micros(999_907))), "0.999907");
+        assert_eq!(text(|out| hex(out, 0x00f0_67aa)), "0000000000f067aa");
+        let trace = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
+        assert_eq!(text(|out| long_hex(out, trace)), format!("{trace:032x}"));
+        for address in ["192.0.2.1", "255.255.255.255", "2001:db8::1"] {
+            assert_eq!(text(|out| ip(out, address.parse().unwrap())), address);
+        }
     }
 
     #[test]

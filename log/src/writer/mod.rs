@@ -78,15 +78,21 @@ struct Orders {
 }
 
 impl LineWriter {
-    /// Opens `target`, and starts the thread that writes to it. Each of its buffers holds `most` bytes.
+    /// Opens `target`, and starts the thread of this name that writes to it. The log calls it `name`; each of its
+    /// buffers holds `most` bytes.
     ///
     /// # Errors
     /// It cannot be opened, or there is no thread for it.
-    pub(crate) fn start(name: String, target: &Target, most: usize) -> io::Result<Self> {
-        Self::on(name, Sink::open(target)?, most)
+    pub(crate) fn start(
+        thread: &str,
+        name: String,
+        target: &Target,
+        most: usize,
+    ) -> io::Result<Self> {
+        Self::on((thread, name), Sink::open(target)?, most)
     }
 
-    fn on(name: String, sink: Sink, most: usize) -> io::Result<Self> {
+    fn on((thread, name): (&str, String), sink: Sink, most: usize) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             name,
             buffers: Sharded::default(),
@@ -98,7 +104,7 @@ impl LineWriter {
         });
         let (spare, said) = (Vec::new(), (0, None));
         let work = Work { shared: shared.clone(), sink, spare, said, why: None };
-        let handle = thread::Builder::new().name("lines".into()).spawn(move || work.run())?;
+        let handle = thread::Builder::new().name(thread.into()).spawn(move || work.run())?;
         Ok(Self { shared, thread: handle.thread().clone() })
     }
 

@@ -15,7 +15,7 @@ fn add(writer: &LineWriter, line: &str) {
 }
 
 fn on_file(path: &Path) -> LineWriter {
-    LineWriter::start("test".into(), &Target::File(path.to_owned()), ROOM).unwrap()
+    LineWriter::start("test", "test".into(), &Target::File(path.to_owned()), ROOM).unwrap()
 }
 
 fn wait_until(what: impl Fn() -> bool) {
@@ -109,7 +109,8 @@ fn a_reader_that_does_not_read_costs_lines_and_neither_time_nor_memory() {
     let (mut reader, pipe) = io::pipe().unwrap();
     rustix::io::ioctl_fionbio(&pipe, true).unwrap();
     let most = 100_000;
-    let writer = LineWriter::on("test".into(), Sink::of(pipe.into()).unwrap(), most).unwrap();
+    let writer =
+        LineWriter::on(("test", "test".into()), Sink::of(pipe.into()).unwrap(), most).unwrap();
     let line = format!("{}\n", "x".repeat(99));
     (0..10_000).for_each(|_| add(&writer, &line));
     wait_until(|| writer.dropped() > 0);

@@ -56,7 +56,9 @@ impl Kind {
             }
         };
         let serve = serve.program(&binary()).env("GLIBC_TUNABLES", PLAIN_COPIES);
-        (serve.args(["--threads", "1"]).args(self.args.iter().copied()).start(), site)
+        let more = env::var("HOST_BUDGET_ARGS").unwrap_or_default();
+        let serve = serve.args(["--threads", "1"]).args(self.args.iter().copied());
+        (serve.args(more.split_ascii_whitespace()).start(), site)
     }
 }
 

@@ -49,6 +49,12 @@ impl Collector for Metrics {
         traffic::components(&mut page, &admin.traffic().components())?;
         process::in_flight(&mut page, admin.trackers())?;
         process::connections(&mut page, &admin.connections())?;
+        let dropped = family("host_log_lines_dropped", "Lines that are missing in a log.");
+        page.counters(&dropped, |samples| {
+            let logs = admin.dropped_lines();
+            logs.iter()
+                .try_for_each(|(log, lines)| samples.counter(&[("log", log)], number(*lines)))
+        })?;
         let Some(site) = admin.site() else { return Ok(()) };
         process::apps(&mut page, &site.apps)?;
         process::generations(&mut page, &site.generations)?;

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct GuestLogs {
     format: LogFormat,
     /// With those whose file the manifest does not name any more, as long as generations print there.
     logs: Arc<Mutex<Vec<NamedLog>>>,
+    /// Lines of all that were left out, or that a file that is closed did not get.
+    dropped: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -38,7 +41,7 @@ impl GuestLogs {
     /// Outputs whose files have this format.
     #[must_use]
     pub fn new(format: LogFormat) -> Self {
-        Self { format, logs: Arc::default() }
+        Self { format, ..Self::default() }
     }
 
     /// The output of a component, with so many bytes in a second, or any, and its file if it has one. The same again
@@ -59,7 +62,8 @@ impl GuestLogs {
         // A file system that has gone keeps nobody waiting who has a file already.
         let open = |path| GuestFile::open(name, path, self.format);
         let opened = file.map(open).transpose()?;
-        let log = Arc::new(GuestLog::new(rate, opened.zip(file.map(Path::to_owned))));
+        let file = opened.zip(file.map(Path::to_owned));
+        let log = Arc::new(GuestLog::new(rate, file, self.dropped.clone()));
         lock(&self.logs).push(NamedLog { name: name.clone(), log: Arc::downgrade(&log) });
         Ok(log)
     }
@@ -69,6 +73,13 @@ impl GuestLogs {
         logs.retain(|known| known.log.strong_count() > 0);
         let mut own = logs.iter().filter(|known| *known.name == *name);
         own.find_map(|known| known.log.upgrade().filter(|log| log.path() == file))
+    }
+
+    /// Lines that were printed and stand in no log.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        let in_files: u64 = self.in_use().iter().map(|log| log.dropped_by_file()).sum();
+        self.dropped.load(Ordering::Relaxed) + in_files
     }
 
     /// Has all files opened again. Returns at once.
@@ -85,9 +96,11 @@ impl GuestLogs {
     }
 
     fn files(&self, each: impl Fn(&GuestFile)) {
-        let logs: Vec<_> =
-            lock(&self.logs).iter().filter_map(|known| known.log.upgrade()).collect();
-        logs.iter().filter_map(|log| log.file.as_ref()).for_each(|(file, _)| each(file));
+        self.in_use().iter().filter_map(|log| log.file.as_ref()).for_each(|(file, _)| each(file));
+    }
+
+    fn in_use(&self) -> Vec<Arc<GuestLog>> {
+        lock(&self.logs).iter().filter_map(|known| known.log.upgrade()).collect()
     }
 }
 
@@ -95,6 +108,7 @@ impl GuestLogs {
 #[derive(Debug)]
 pub struct GuestLog {
     file: Option<(GuestFile, PathBuf)>,
+    dropped: Arc<AtomicU64>,
     state: Mutex<State>,
 }
 
@@ -113,22 +127,26 @@ struct State {
 }
 
 impl GuestLog {
-    fn new(rate: Option<u64>, file: Option<(GuestFile, PathBuf)>) -> Self {
+    fn new(rate: Option<u64>, file: Option<(GuestFile, PathBuf)>, dropped: Arc<AtomicU64>) -> Self {
         let left = signed(rate.unwrap_or_default());
         let component = String::new();
         let (at, reported) = (Instant::now(), None);
         let state = Mutex::new(State { rate, left, at, left_out: 0, component, reported });
-        Self { file, state }
+        Self { file, dropped, state }
     }
 
     /// That of a component without a file, which prints as much as it likes.
     #[cfg(test)]
     pub(crate) fn unbounded() -> Arc<Self> {
-        Arc::new(Self::new(None, None))
+        Arc::new(Self::new(None, None, Arc::default()))
     }
 
     fn path(&self) -> Option<&Path> {
         self.file.as_ref().map(|(_, path)| path.as_path())
+    }
+
+    fn dropped_by_file(&self) -> u64 {
+        self.file.as_ref().map_or(0, |(file, _)| file.dropped())
     }
 
     /// Prints a line, if there is room for it.
@@ -145,6 +163,7 @@ impl GuestLog {
 
     /// Counts lines that were not printed, and says how many there were if it is time to.
     pub(crate) fn leave_out(&self, component: &str, lines: u64) {
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
         let due = {
             let mut state = self.state();
             if lines > 0 && state.left_out == 0 {
@@ -215,6 +234,7 @@ impl State {
 
 impl Drop for GuestLog {
     fn drop(&mut self) {
+        self.dropped.fetch_add(self.dropped_by_file(), Ordering::Relaxed);
         let mut state = self.state();
         say(std::mem::take(&mut state.left_out), &state.component);
     }

@@ -5,7 +5,7 @@ use super::*;
 const LINE: usize = 850;
 
 fn with_rate(rate: u64) -> GuestLog {
-    GuestLog::new(Some(rate), None)
+    GuestLog::new(Some(rate), None, Arc::default())
 }
 
 /// Prints as many lines as find room now.
