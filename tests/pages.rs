@@ -11,9 +11,10 @@ use crate::support::prelude::*;
 use crate::support::stop::{OPEN, POST_HEAD};
 
 /// Each has a test below. What stands in a page that is not here must not be there to be run.
-const RUN: [&str; 6] = [
+const RUN: [&str; 7] = [
     "README.md",
     "docs/control.md",
+    "docs/debugging.md",
     "docs/guests.md",
     "docs/manifest.md",
     "docs/stopping.md",
@@ -60,6 +61,68 @@ fn control_page_shows_what_happens() {
     page.run(&mut shell);
     shell.kill_hosts();
     shell.serve(&["app.wasm"]);
+    page.run(&mut shell);
+    page.expect_end();
+}
+
+/// The components of docs/debugging.md, each with a fault.
+fn faulty(shop: &str) -> String {
+    let mut manifest =
+        "[limits]\nmemory = \"16MiB\"\ncpu-time = \"300ms\"\nresponse-head-timeout = \"1s\"\n\
+                        log-rate = \"4KiB/s\"\n"
+            .to_owned();
+    for (name, path, more) in [
+        ("shop", "/", shop),
+        ("report", "/report", ""),
+        ("search", "/search", ""),
+        ("old", "/old", ""),
+        ("mail", "/mail", ""),
+        ("chatty", "/chatty", ""),
+    ] {
+        let route =
+            format!("[[route]]\npath = {path:?}\ncomponent = {name:?}\nstrip-prefix = true\n");
+        let route = if path == "/" { route.replace("strip-prefix = true\n", "") } else { route };
+        manifest += &format!("[component.{name}]\nsource = \"{name}.wasm\"\n{more}{route}");
+    }
+    manifest
+}
+
+#[test]
+fn debugging_page_shows_what_happens() {
+    let mut page = Page::open("docs/debugging.md");
+    let mut shell = Shell::new();
+    for (name, guest) in [
+        ("shop", "crash_p2"),
+        ("report", "busy_p2"),
+        ("search", "sleep_p2"),
+        ("old", "silent_p2"),
+        ("mail", "hostile_p2"),
+        ("chatty", "chatty_p2"),
+    ] {
+        shell.put(&format!("{name}.wasm"), guest);
+    }
+    let bad = faulty("env = { ON_START = \"panic\" }\n");
+    shell.put_bytes("host.toml", faulty("").as_bytes());
+    shell.put_bytes("bad.toml", bad.as_bytes());
+    // What each block looks for in the log, once its request has been answered.
+    for says in [
+        "request_id=",
+        "with_tax",
+        "(limits.memory)",
+        "(limits.cpu-time)",
+        "(limits.response-head-timeout)",
+        "without a response",
+        "(grants.outgoing)",
+        "(limits.log-rate)",
+    ] {
+        page.run_with(&mut shell, |_, shell| {
+            let has_asked = shell.last_command().starts_with("curl");
+            if has_asked {
+                shell.host().wait_log(says);
+            }
+        });
+    }
+    page.run(&mut shell);
     page.run(&mut shell);
     page.expect_end();
 }

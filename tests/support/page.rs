@@ -215,6 +215,9 @@ pub struct Shell {
     words: Vec<(String, String)>,
     code: i32,
     hosts: Vec<Host>,
+    /// The file that a host of the page logs to, as it is before each command.
+    log: Option<String>,
+    last: String,
 }
 
 impl Shell {
@@ -222,7 +225,14 @@ impl Shell {
         let folder = Folder::new();
         fs::create_dir(folder.join("srv")).expect("it is new");
         let srv = format!("{}/", text(&folder.join("srv")));
-        Self { folder, words: vec![("/srv/".into(), srv)], code: 0, hosts: Vec::new() }
+        Self {
+            folder,
+            words: vec![("/srv/".into(), srv)],
+            code: 0,
+            hosts: Vec::new(),
+            log: None,
+            last: String::new(),
+        }
     }
 
     /// Replaces `word` of the page with `here`. The latest replacement wins.
@@ -273,6 +283,11 @@ impl Shell {
         self.hosts.last().expect("one was started")
     }
 
+    /// The command before.
+    pub fn last_command(&self) -> &str {
+        &self.last
+    }
+
     /// Kills all hosts that this shell started.
     pub fn kill_hosts(&mut self) {
         self.hosts.clear();
@@ -290,6 +305,17 @@ impl Shell {
     #[track_caller]
     fn run(&mut self, command: &str, meanwhile: impl FnOnce(&Process)) -> (i32, String) {
         let command = command.split(" # ").next().unwrap_or(command).trim_end();
+        let command = match command.split_once(" 2> ") {
+            Some((serve, log)) if serve.starts_with("host serve ") => {
+                self.log = Some(log.to_owned());
+                serve
+            }
+            _ => command,
+        };
+        self.last = command.to_owned();
+        if let Some(log) = self.log.clone().filter(|_| !self.hosts.is_empty()) {
+            self.put_bytes(&log, self.host().log().as_bytes());
+        }
         if let Some(args) = command.strip_prefix("host serve ") {
             self.serve(&args.split(' ').collect::<Vec<_>>());
             return (0, String::new());
