@@ -300,6 +300,37 @@ fn reload_that_waits_exits_as_its_canaries_end() {
 }
 
 #[test]
+fn component_that_a_reload_removes_takes_its_canary_with_it() {
+    let (site, host, toml) = shop(LONG, "[component.other]\nsource = \"guest:version_b_p3\"\n");
+    site.put("shop.wasm", "trap_p2");
+    let follower = host.start_ctl(["reload", "--wait"]);
+    wait_canaries(&host, |list| list.len() == 1);
+    let other = toml.split("[component.other]").nth(1).unwrap();
+    let other = other.split("[component.shop.canary]").next().unwrap();
+    site.write(&format!("[component.other]{other}{}", route("/", "other")));
+    assert_eq!(ctl_json(&host, "reload")["removed"], json!(["shop"]));
+    expect(&follower.wait_exit(), 5, "another change has replaced it");
+    assert_eq!(version(&host.get("/")), "b");
+    expect_states(&host, &[(1, "current")]);
+}
+
+#[test]
+fn lines_of_a_followed_swap_are_json_on_demand() {
+    let (_app, host) = version_a();
+    let path = guest("version_b_p2");
+    let swap = ["--json", "swap", text(&path), "--wait"];
+    let follower = host.start_ctl(swap.into_iter().chain(STAYS));
+    wait_canaries(&host, |list| list.len() == 1);
+    host.ctl(["canary", "promote"]).expect_code(0);
+    let done = follower.wait_exit();
+    done.expect_code(0);
+    let lines: Vec<Value> =
+        done.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["outcome"], "canary");
+    assert_eq!(lines.last().unwrap()["end"]["promoted"], true, "{lines:?}");
+}
+
+#[test]
 fn watch_does_not_begin_again_what_was_taken_back() {
     let toml =
         format!("{}[component.shop.canary]\n{LONG}\n{}", component("shop"), route("/", "shop"));
@@ -337,6 +368,34 @@ fn open_breaker_of_a_canary_sends_its_requests_to_the_version_before() {
     expect(&follower.wait_exit(), 5, "its breaker opened");
     let failed: Vec<u16> = told.into_iter().filter(|status| *status != 200).collect();
     assert_eq!(failed, [500], "one failure, and no request is refused for it");
+}
+
+/// Changes are carried out one after the other, and one may take its time.
+#[test]
+fn version_that_fails_gets_nothing_more_while_another_change_is_under_way() {
+    let other = "[component.other]\nsource = \"guest:version_b_p3\"\n\
+                 [component.other.limits]\nhook-timeout = \"10h\"\n";
+    let (site, host, _) = shop(LONG, other);
+    site.put("shop.wasm", "trap_p2");
+    host.ctl(["reload"]).expect_code(0);
+    // It spins in its hook on-start.
+    let path = guest("start_spin_p2");
+    let spins = host.start_ctl(["swap", text(&path), "--component", "other"]);
+    // Two were at the start, one was the canary's.
+    host.wait_log_nth("component compiled", 4);
+    let mut conn = host.connect();
+    let mut failed = 0;
+    let ended = |list: &[Value]| list[0]["share"] == "0%";
+    while !ended(&canaries(&host)) {
+        failed += (0..100).filter(|_| conn.get("/").unwrap().status() == 500).count();
+    }
+    assert!(failed >= 2, "{failed}");
+    assert!((0..500).all(|_| conn.get("/").unwrap().status() == 200));
+    assert!(!spins.has_ended(), "it waits for its hook");
+    assert_eq!(canaries(&host)[0]["end"], Value::Null);
+    host.signal(Signal::TERM);
+    spins.wait_exit().expect_code(1);
+    host.wait_exit().expect_code(0);
 }
 
 #[test]

@@ -126,6 +126,8 @@ const ALL: u16 = 10_000;
 impl TrafficShare {
     /// All exchanges.
     pub const ALL: Self = Self(ALL);
+    /// No exchange.
+    pub const NONE: Self = Self(0);
     /// Of 200 requests a second, two: a version that fails each of them is seen before it has failed one
     /// request in fifty.
     const FIRST: Self = Self(100);

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::control::deadlines::IDLE;
 use crate::control::fake::Fake;
-use crate::control::schema::StopEnd;
+use crate::control::schema::{CanaryStatus, StopEnd};
 use crate::control::{SocketChoice, open};
 
 /// A fake host with its server, on the runtime of the test.
@@ -72,6 +72,9 @@ async fn every_path_is_answered_and_every_command_reaches_the_host() {
             json!({"outcome": "rejected", "step": "load"}),
         ),
         ("POST", "/v1/rollback", "{}", 200, json!({"outcome": "swapped", "to": 1})),
+        ("GET", "/v1/canaries", "", 200, json!({"canaries": []})),
+        ("POST", "/v1/promote", "", 422, json!({"outcome": "rejected", "step": "ask"})),
+        ("POST", "/v1/abort", "{}", 200, json!({"outcome": "aborted", "to": 2})),
         ("POST", "/v1/drain", " ", 200, json!({"phase": "draining", "exchanges": 1})),
         ("POST", "/v1/undrain", "", 409, json!({"error": "it is stopping"})),
         ("POST", "/v1/stop", "", 202, json!({"deadline_ms": 25000})),
@@ -92,6 +95,8 @@ async fn every_path_is_answered_and_every_command_reaches_the_host() {
             "swap /new.wasm",
             "swap /bad",
             "rollback",
+            "promote",
+            "abort",
             "drain",
             "undrain",
             "stop now=false",
@@ -229,4 +234,46 @@ async fn one_operator_too_many_turns_out_the_one_that_is_idle_longest() {
     let mut second = full.remove(0);
     second.write_all(b"GET /v1/status HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     assert!(second.read_u8().await.is_ok(), "the others stay");
+}
+
+/// The canary of generation 2, under way or with this end.
+fn canary(end: Option<&str>) -> CanaryStatus {
+    let end = end.map(|why| json!({"promoted": false, "why": why, "ago_ms": 0}));
+    let traffic = json!({"requests": 1, "errors": 0, "p99_ms": 1.5});
+    let status = json!({
+        "component": "app", "from": 1, "to": 2, "share": "1%", "step": 1, "steps": 5, "left_ms": 9,
+        "waits_for": null, "old": traffic, "new": traffic, "end": end,
+    });
+    serde_json::from_value(status).unwrap()
+}
+
+#[tokio::test]
+async fn a_swap_is_followed_until_its_canary_has_ended() {
+    let world = world("canary");
+    *world.host.canaries.lock().unwrap() = vec![canary(None)];
+    let swap = r#"{"path":"/canary","follow":true}"#;
+    let answer = world.send("POST", "/v1/swap", swap).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let mut body = answer.into_body();
+    let mut text = String::new();
+    while let Some(frame) = body.frame().await {
+        text += std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap();
+        // It has been seen under way.
+        if text.contains("\"end\":null") {
+            *world.host.canaries.lock().unwrap() = vec![canary(Some("it is bad"))];
+        }
+    }
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["outcome"], "canary");
+    let ended = lines.iter().filter(|line| line["end"]["why"] == "it is bad").count();
+    assert_eq!((ended, &lines.last().unwrap()["end"]["promoted"]), (1, &json!(false)));
+
+    // What begins no canary has one line, and a refusal is one as ever.
+    let (code, answer) = world.ask("POST", "/v1/swap", r#"{"path":"/a","follow":true}"#).await;
+    assert_eq!((code, &answer["outcome"]), (200, &json!("swapped")));
+    let (code, _) = world.ask("POST", "/v1/swap", r#"{"path":"/bad","follow":true}"#).await;
+    assert_eq!(code, 422);
+    let answer = world.send("POST", "/v1/canaries/follow", "").await;
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(body.is_empty(), "none is under way");
 }

@@ -125,10 +125,12 @@ impl Canary {
 
     /// Takes all exchanges to one side, at once.
     fn apply(&self, decision: &Decision) {
-        match decision {
-            Decision::Promote(_) => self.split.set(TrafficShare::ALL),
-            Decision::Abort(_) => self.split.end(),
-        }
+        let share = match decision {
+            Decision::Promote(_) => TrafficShare::ALL,
+            Decision::Abort(_) => TrafficShare::NONE,
+        };
+        self.split.set(share);
+        self.progress.send_modify(|progress| progress.share = share);
     }
 
     /// It has ended like this.

@@ -59,11 +59,6 @@ impl TrafficSplit {
         self.share.store(bound(share), Ordering::Relaxed);
     }
 
-    /// The candidate gets nothing any more.
-    pub(super) fn end(&self) {
-        self.share.store(0, Ordering::Relaxed);
-    }
-
     /// Draws for an exchange.
     pub(in crate::site) fn draw(&self, visitor: &Visitor<'_>) -> Draw {
         let value = match &self.sticky {
@@ -152,7 +147,7 @@ mod tests {
         assert!(split.is_candidates(Draw::NONE));
         split.set(share("50%"));
         assert!(!split.is_candidates(Draw::NONE), "what came before there was a candidate");
-        split.end();
+        split.set(TrafficShare::NONE);
         assert_eq!(hits(), 0);
     }
 
