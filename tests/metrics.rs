@@ -1,8 +1,13 @@
 //! `/metrics`: every family by what it counts, and read by Prometheus's own tools.
 
-use std::process::{Command, Stdio};
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::support::metrics::{self, Metrics};
+use crate::support::prelude::*;
 use crate::support::site::Site;
 use crate::support::wire;
 
@@ -112,4 +117,100 @@ fn promtool_finds_nothing_to_complain_of() {
     std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), page.as_bytes()).unwrap();
     let checked = promtool.wait_with_output().unwrap();
     assert!(checked.status.success(), "{}\n{page}", String::from_utf8_lossy(&checked.stderr));
+}
+
+/// A Prometheus of the test's own. It ends with the test.
+struct Prometheus {
+    process: Child,
+    address: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Prometheus {
+    fn scraping(target: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("prometheus.yml");
+        let text = format!(
+            "global:\n  scrape_interval: 1s\nscrape_configs:\n- job_name: host\n  static_configs:\n  \
+             - targets: ['{target}']\n"
+        );
+        fs::write(&config, text).unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let process = Command::new("prometheus")
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+            .arg(format!("--web.listen-address={free}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { process, address: free.to_string(), _folder: folder }
+    }
+
+    /// The values that a query gives, as soon as it gives any.
+    fn query(&self, query: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let asked = Conn::connect(self.address.parse::<std::net::SocketAddr>().unwrap())
+                .and_then(|mut conn| conn.get(&format!("/api/v1/query?query={query}")));
+            if let Ok(answer) = asked
+                && answer.text().contains("\"value\"")
+            {
+                return answer.text();
+            }
+            assert!(Instant::now() < until, "Prometheus never had {query}");
+            // It scrapes once a second, and does not say when.
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+#[test]
+fn a_real_prometheus_scrapes_the_host() {
+    if !has("prometheus") {
+        return;
+    }
+    let site = site();
+    let host = site.serve().args(metrics::ARGS).start();
+    host.get("/shop");
+    Metrics::wait(&host, |told| told.ended("finished") == 1.0);
+    let prometheus = Prometheus::scraping(&metrics::address(&host).to_string());
+    let up = prometheus.query("up==1");
+    assert!(up.contains("\"job\":\"host\""), "{up}");
+    let exchanges = prometheus.query("host_exchanges_total%7Bended=%22finished%22%7D");
+    assert!(exchanges.contains("\"http_route\":\"/shop/*\""), "{exchanges}");
+    assert!(exchanges.contains("\"1\""), "{exchanges}");
+    let quantile = "histogram_quantile(0.99,host_time_to_head_seconds_bucket)";
+    assert!(prometheus.query(quantile).contains("\"host_component\":\"shop\""));
+}
+
+/// The names of all families are promised: dashboards and alerts go by them.
+#[test]
+fn the_page_has_every_family() {
+    let site = site();
+    let host = site.serve().args(metrics::ARGS).start();
+    host.get("/shop");
+    host.get("/nowhere");
+    let page = metrics::page(&host);
+    let families: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let docs = include_str!("../docs/observing.md");
+    for family in &families {
+        let name = family.split(' ').next().unwrap();
+        assert!(docs.contains(&format!("`{name}`")), "docs/observing.md does not tell of {name}");
+    }
+    let told = docs.lines().filter_map(|line| line.strip_prefix("| `"));
+    let told = told.filter_map(|line| line.split('`').next());
+    let is_one = |name: &&str| ["host_", "http_", "process_"].iter().any(|it| name.starts_with(it));
+    for name in told.filter(is_one) {
+        let is_there = families.iter().any(|family| family.split(' ').next() == Some(name));
+        assert!(is_there || name == "host_drain_deadline_seconds", "no {name} in {families:?}");
+    }
 }

@@ -25,6 +25,7 @@ mod route_label;
 mod trace_context;
 mod traffic;
 mod usage;
+mod usage_meter;
 mod window;
 
 pub use end::End;
@@ -38,6 +39,7 @@ pub use route_label::{RouteId, RouteLabel};
 pub use trace_context::TraceContext;
 pub use traffic::{ComponentTotals, Series, SeriesKey, Traffic, TrafficTotals};
 pub use usage::{CallCounts, ComponentUsage, UsageTotals};
+pub use usage_meter::{UsageMeter, Used, UsedLately};
 pub use window::{
     EventKind, EventLog, History, HistoryPoint, HistorySeries, LastMinute, LoggedEvent,
     SecondCount, Window,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use host_keyvalue::Trouble;
 use host_lifecycle::NotNow;
 use host_manifest::CanaryOverrides;
+use host_telemetry::{Used, UsedLately};
 use tokio::time::Instant;
 
 use crate::component::Rejected;
@@ -13,6 +14,7 @@ use crate::control::schema::{
     CanaryEndStatus, CanaryRequest, CanaryStatus, CanaryTraffic, ChangeOutcome, CommandError,
     ComponentStatus, ConnectionActivity, ConnectionCounts, ConnectionStatus, GenerationState,
     GenerationStatus, InstanceCount, LastChange, ProtocolName, StoreStatus, TrafficStatus,
+    UsageFigures, UsageStatus,
 };
 use crate::site::{
     App, CanaryChoice, CanaryEnd, CanaryProgress, ComparedTraffic, GenerationInfo, GenerationRole,
@@ -155,6 +157,23 @@ pub(super) fn canary_choice(asked: Option<CanaryRequest>) -> Result<CanaryChoice
     let (share, period) = (parse(share)?, parse(period)?);
     let (abort_if, sticky) = (parse(abort_if)?, parse(sticky)?);
     Ok(CanaryChoice::Asked(CanaryOverrides { share, period, abort_if, sticky }))
+}
+
+pub(super) fn usage((component, used): (&'static str, UsedLately)) -> UsageStatus {
+    let figures = |used: Used| UsageFigures {
+        cpu_ms: millis(used.cpu),
+        memory_byte_seconds: used.memory,
+        requests: used.requests,
+        received: used.received,
+        sent: used.sent,
+        outgoing: used.outgoing,
+        keyvalue: used.keyvalue,
+    };
+    UsageStatus {
+        component: component.into(),
+        since_start: figures(used.since_start),
+        last_minute: figures(used.last_minute),
+    }
 }
 
 pub(super) fn connection(state: host_net::ConnectionInfo) -> ConnectionStatus {

@@ -17,6 +17,7 @@ use host_keyvalue::Stores;
 use host_lifecycle::Lifecycle;
 use host_telemetry::{EventLog, Traffic, Window};
 use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{ControlSetting, ServeConfig};
 use crate::control::schema::StopEnd;
@@ -49,6 +50,8 @@ pub(crate) struct AdminServers {
     ended: watch::Sender<Option<StopEnd>>,
     control: Option<ControlServer>,
     health: Option<HealthServer>,
+    /// Reads what components use.
+    _usage: AbortOnDropHandle<()>,
 }
 
 impl AdminServers {
@@ -70,6 +73,7 @@ impl AdminServers {
         drop(runtime.spawn(window.clone().run()));
         drop(runtime.spawn(phases::note(lifecycle.watch(), seen.events.clone())));
         let admin = Arc::new(Admin::new(config, lifecycle, (seen, window), (serving, end)));
+        let usage = AbortOnDropHandle::new(runtime.spawn(admin.usage_meter().run()));
         let health = config.manifest.listen.health.map(|address| {
             let admin = admin.clone();
             let sources = (lifecycle.watch(), move |format| metrics::text(&admin, format));
@@ -86,7 +90,7 @@ impl AdminServers {
             .map(|socket| ControlServer::start(socket, admin, commander.alarm("control"), &runtime))
             .transpose()
             .context("serving the control socket")?;
-        Ok((Self { ended, control, health }, announcement))
+        Ok((Self { ended, control, health, _usage: usage }, announcement))
     }
 
     /// Where health is answered, if it is.

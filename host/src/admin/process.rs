@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_lifecycle::{Cause, Commander, Lifecycle, NotNow, Phase, PhaseWatch, Trackers};
-use host_telemetry::{LastMinute, Traffic, Window};
+use host_telemetry::{LastMinute, Traffic, UsageMeter, Window};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use crate::config::ServeConfig;
 use crate::control::schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ComponentStatus, ConnectionStatus,
     GenerationStatus, InstanceCount, SCHEMA, Status, StopEnd, StopProgress, StopStatus,
-    TrafficReport,
+    TrafficReport, UsageStatus,
 };
 use crate::control::{CommandFuture, Host};
 use crate::resources;
@@ -37,6 +37,7 @@ pub(super) struct Admin {
     limits: BTreeMap<String, String>,
     seen: Seen,
     window: Window,
+    usage: UsageMeter,
     /// None while the process starts.
     serving: watch::Receiver<Option<Serving>>,
     ended: watch::Receiver<Option<StopEnd>>,
@@ -85,6 +86,7 @@ impl Admin {
         (seen, window): (Seen, Window),
         (serving, ended): (watch::Receiver<Option<Serving>>, watch::Receiver<Option<StopEnd>>),
     ) -> Self {
+        let usage = UsageMeter::new(seen.traffic.clone(), memory_of(serving.clone()));
         Self {
             began: Instant::now(),
             phase: lifecycle.watch(),
@@ -94,6 +96,7 @@ impl Admin {
             limits: limits(config, resources::connections(config)),
             seen,
             window,
+            usage,
             serving,
             ended,
         }
@@ -102,6 +105,11 @@ impl Admin {
     /// Lines that are missing, by log.
     pub(super) fn dropped_lines(&self) -> [(&'static str, u64); 3] {
         self.seen.logs.dropped()
+    }
+
+    /// What reads the usage of components.
+    pub(super) fn usage_meter(&self) -> UsageMeter {
+        self.usage.clone()
     }
 
     fn serving(&self) -> Option<Arc<Served>> {
@@ -180,6 +188,17 @@ impl Admin {
     }
 }
 
+/// Says how much memory each component has that is served.
+fn memory_of(
+    serving: watch::Receiver<Option<Serving>>,
+) -> impl Fn() -> Vec<(Arc<str>, u64)> + Send + Sync + 'static {
+    move || {
+        let Some(Serving(served)) = serving.borrow().clone() else { return Vec::new() };
+        let site = served.slot.current();
+        site.apps().map(|app| (app.manifest.name.clone(), app.settings.memory.used())).collect()
+    }
+}
+
 impl Host for Admin {
     fn status(&self) -> Status {
         let serving = self.serving();
@@ -227,6 +246,10 @@ impl Host for Admin {
 
     fn traffic_report(&self) -> TrafficReport {
         traffic::report(&self.window, &self.seen.events, &self.trackers.exchanges)
+    }
+
+    fn usage(&self) -> Vec<UsageStatus> {
+        self.usage.components().into_iter().map(convert::usage).collect()
     }
 
     fn reload(&self) -> CommandFuture {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ConnectionActivity, ConnectionCounts,
     ConnectionStatus, GenerationStatus, InstanceCount, PhaseName, ProtocolName, SCHEMA, Status,
-    StopEnd, StopProgress, TrafficReport, TrafficStatus,
+    StopEnd, StopProgress, TrafficReport, TrafficStatus, UsageStatus,
 };
 use super::{CommandFuture, Host};
 
@@ -85,6 +85,10 @@ impl Host for Fake {
             exchanges: Vec::new(),
             events: Vec::new(),
         }
+    }
+
+    fn usage(&self) -> Vec<UsageStatus> {
+        Vec::new()
     }
 
     fn reload(&self) -> CommandFuture {

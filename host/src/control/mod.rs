@@ -33,7 +33,7 @@ pub use socket::{ControlSocket, SocketChoice, SocketError, default_directory, op
 
 use schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ConnectionStatus, GenerationStatus,
-    Status, StopEnd, StopProgress, TrafficReport,
+    Status, StopEnd, StopProgress, TrafficReport, UsageStatus,
 };
 
 /// A command under way. It is run to its end even if the client has left.
@@ -54,6 +54,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// What the traffic was lately.
     fn traffic_report(&self) -> TrafficReport;
+
+    /// What each component uses, by name.
+    fn usage(&self) -> Vec<UsageStatus>;
 
     /// Loads again what is served: the manifest and its files, or the component's file. Bounded by
     /// the implementation.

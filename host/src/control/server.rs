@@ -26,7 +26,7 @@ use super::follow;
 use super::reply::{self, ReplyBody};
 use super::schema::{
     CanaryList, ChangeOutcome, CommandError, ConnectionList, EmptyRequest, GenerationList,
-    ReloadRequest, RollbackRequest, StopRequest, SwapRequest,
+    ReloadRequest, RollbackRequest, StopRequest, SwapRequest, UsageList,
 };
 use super::socket::ControlSocket;
 use super::{CommandFuture, Host};
@@ -43,6 +43,7 @@ const ROUTES: &[(&str, Route)] = &[
     ("/v1/connections", Route::Connections),
     ("/v1/generations", Route::Generations),
     ("/v1/traffic", Route::Traffic),
+    ("/v1/usage", Route::Usage),
     ("/v1/reload", Route::Reload),
     ("/v1/swap", Route::Swap),
     ("/v1/rollback", Route::Rollback),
@@ -61,6 +62,7 @@ enum Route {
     Connections,
     Generations,
     Traffic,
+    Usage,
     Reload,
     Swap,
     Rollback,
@@ -79,6 +81,7 @@ impl Route {
             Self::Status
             | Self::Connections
             | Self::Generations
+            | Self::Usage
             | Self::Canaries
             | Self::Traffic => "GET",
             Self::Reload
@@ -279,6 +282,10 @@ impl Session {
                 Ok(reply::json(StatusCode::OK, &GenerationList { generations }))
             }
             Route::Traffic => Ok(reply::json(StatusCode::OK, &host.traffic_report())),
+            Route::Usage => {
+                let components = host.usage();
+                Ok(reply::json(StatusCode::OK, &UsageList { components }))
+            }
             Route::Swap => {
                 let SwapRequest { path, component, canary, follow } = parse_swap(body)?;
                 self.finish(host.swap(component, path, canary), follow).await

@@ -11,6 +11,7 @@ mod failure;
 mod find;
 mod follow;
 mod show;
+mod usage;
 
 use std::io;
 use std::path::Path;
@@ -22,7 +23,7 @@ use serde::de::DeserializeOwned;
 use crate::config::{CanaryAction, CtlCommand, CtlConfig};
 use crate::control::schema::{
     CanaryList, ChangeOutcome, ConnectionList, EmptyRequest, GenerationList, ReloadRequest,
-    RollbackRequest, Status, StopProgress, StopRequest, SwapRequest,
+    RollbackRequest, Status, StopProgress, StopRequest, SwapRequest, UsageList,
 };
 use crate::exit::Exit;
 use client::{ANSWER, CtlClient, CtlRequest, NoAnswer};
@@ -75,6 +76,7 @@ impl CtlSession {
             CtlCommand::Generations => {
                 self.look::<GenerationList>("/v1/generations", show::generations).await
             }
+            CtlCommand::Usage => self.look::<UsageList>("/v1/usage", usage::usage).await,
             CtlCommand::Reload { wait } => {
                 let ask = CtlRequest::post("/v1/reload", &ReloadRequest { follow: *wait });
                 self.change(ask, *wait).await

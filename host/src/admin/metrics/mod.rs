@@ -47,6 +47,7 @@ impl Collector for Metrics {
         process::resources(&mut page)?;
         traffic::exchanges(&mut page, admin.traffic())?;
         traffic::components(&mut page, &admin.traffic().components())?;
+        traffic::memory(&mut page, &admin.usage_meter().components())?;
         process::in_flight(&mut page, admin.trackers())?;
         process::connections(&mut page, &admin.connections())?;
         let dropped = family("host_log_lines_dropped", "Lines that are missing in a log.");

@@ -5,7 +5,7 @@ use std::fmt;
 
 use host_telemetry::{
     CallCounts, ComponentTotals, End, RouteLabel, Series, SeriesKey, Traffic, TrafficTotals,
-    UsageTotals,
+    UsageTotals, UsedLately,
 };
 
 use super::page::{Family, Label, Page, bytes, family, number, seconds};
@@ -179,6 +179,19 @@ pub(super) fn components(page: &mut Page<'_>, all: &[ComponentTotals]) -> fmt::R
             .try_for_each(|it| samples.histogram(&[("host_component", it.name)], &it.stages.queue))
     })?;
     usage(page, all)
+}
+
+/// Writes the memory that components have had, over time.
+pub(super) fn memory(page: &mut Page<'_>, all: &[(&'static str, UsedLately)]) -> fmt::Result {
+    let area = family(
+        "host_memory_byte_seconds",
+        "Linear memory of instances, times seconds, read every five.",
+    );
+    page.counters(&area, |samples| {
+        all.iter().try_for_each(|(name, used)| {
+            samples.counter(&[("host_component", name)], used.since_start.memory)
+        })
+    })
 }
 
 fn usage(page: &mut Page<'_>, all: &[ComponentTotals]) -> fmt::Result {

@@ -41,6 +41,8 @@ pub enum CtlCommand {
     Connections,
     /// List the loaded versions of the component
     Generations,
+    /// Say what each component uses: CPU time, memory, requests, bytes; since the start, and in the last minute
+    Usage,
     /// Load again what is served, the manifest and its files or the component's file, and swap what
     /// has changed
     Reload {

@@ -10,6 +10,7 @@ mod changes;
 mod status;
 mod stop;
 mod traffic;
+mod usage;
 
 pub use canary::{CanaryEndStatus, CanaryList, CanaryRequest, CanaryStatus, CanaryTraffic};
 pub use changes::{
@@ -23,6 +24,7 @@ pub use status::{
 };
 pub use stop::{PhaseName, StopEnd, StopLine, StopProgress, StopRequest};
 pub use traffic::{EventStatus, ExchangeStatus, RouteStatus, TrafficReport, TrafficStatus};
+pub use usage::{UsageFigures, UsageList, UsageStatus};
 
 /// Version of everything in this module.
 pub const SCHEMA: &str = "1";
