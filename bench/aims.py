@@ -1,4 +1,4 @@
-"""What issue 10 wants a request to cost, and whether a run has reached it."""
+"""What a request may cost, and whether a run has reached it."""
 
 import json
 
@@ -6,8 +6,8 @@ from common import RESULTS, table
 
 AT_MOST, AT_LEAST = "≤", "≥"
 
-# Of the benchmark's figures: the name of one, how it has to lie, the aim, and how far one would like to come.
-ISSUE = 10
+# Of the benchmark's figures: the name of one, how it has to lie, the aim, and how far one would like to come. Those of
+# issue 10, but for what all that is seen of the traffic costs, which is of issue 11.
 AIMS = [
     ("0.2, fresh: CPU time of a request, × native", AT_MOST, 2.6, 2.4),
     ("0.2, fresh: requests/s, of native", AT_LEAST, 0.56, None),
@@ -34,6 +34,10 @@ AIMS = [
     ("JavaScript: exec to first answer, ms", AT_MOST, 60.0, None),
     ("0.2: CPU time of a request with 8 workers, × 1 worker", AT_MOST, 1.05, None),
     ("0.3: CPU time of a request with 8 workers, × 1 worker", AT_MOST, 1.05, None),
+    ("0.2, fresh: requests/s observed, of unobserved", AT_LEAST, 0.97, None),
+    ("0.2, reuse: requests/s observed, of unobserved", AT_LEAST, 0.97, None),
+    ("0.3, fresh: requests/s observed, of unobserved", AT_LEAST, 0.97, None),
+    ("0.3, reuse: requests/s observed, of unobserved", AT_LEAST, 0.97, None),
 ]
 
 
@@ -56,7 +60,7 @@ def judge(value, name, relation, aim, stretch):
     else:
         outcome = "reached" if holds(aim) else "not reached"
     return {
-        "issue": ISSUE,
+        "issue": 11 if "observed" in name else 10,
         "name": name,
         "aim": f"{relation} {aim:g}",
         "stretch": None if stretch is None else f"{relation} {stretch:g}",
@@ -88,7 +92,7 @@ def markdown(judged):
         ]
         for one in judged
     ]
-    return table([f"issue {ISSUE}", "measured", "aim (stretch)", "outcome"], rows)
+    return table(["figure", "measured", "aim (stretch)", "outcome"], rows)
 
 
 def keep(judged):

@@ -7,6 +7,8 @@
 It waits for a quiet machine, ten minutes at most. `BENCH=--busy` measures at once, and writes nothing.
 """
 
+import statistics
+
 import aims
 import common
 import plugins
@@ -177,6 +179,42 @@ def chains(args, raw):
     return text, {f"{kind}: CPU time of a plugin, µs": cpu for kind, cpu in each.items()}, []
 
 
+def watched(args, raw):
+    """The same servers with all on that is seen of the traffic but traces, and with all of it off."""
+    calls = {}
+    for server in servers.small(args):
+        if server.name.startswith("host "):
+            calls[f"{server.name}, off"] = lambda server=server: full_load(server, args)
+            calls[f"{server.name}, on"] = lambda server=server: full_load(servers.Observed(server), args)
+    results = in_turn(calls, args, raw, "watched")
+    rows, measured = [], {}
+    for name in (name.removesuffix(", off") for name in results if name.endswith(", off")):
+        off, on = results[f"{name}, off"], results[f"{name}, on"]
+        # Round by round: the machine is another one in each.
+        rate = statistics.median(two["rate"] / one["rate"] for one, two in zip(off, on))
+        rows.append(
+            [
+                name,
+                f"{middle(off, 'rate'):,.0f}",
+                f"{middle(on, 'rate'):,.0f}",
+                f"{rate:.3f}",
+                f"{middle(off, 'cpu'):.1f}",
+                f"{middle(on, 'cpu'):.1f}",
+                f"{middle(off, 'p99'):.2f}",
+                f"{middle(on, 'p99'):.2f}",
+            ]
+        )
+        measured[f"{name.removeprefix('host ')}: requests/s observed, of unobserved"] = rate
+    head = ["server", "requests/s, off", "on", "on of off", "CPU µs/request, off", "on", "p99 ms, off", "on"]
+    return table(head, rows), measured, failures(results)
+
+
+def full_load(server, args):
+    with server.start() as running:
+        wrk(running.url, args.warm)
+        return observed(running, lambda: wrk(running.url, args.seconds))
+
+
 def starts(args, raw):
     text, medians = start.measure(args, raw)
     names = {"host 0.2": "0.2", "host 0.3": "0.3", "host, JavaScript": "JavaScript"}
@@ -207,6 +245,7 @@ TITLES = {
     "big": "Large guests",
     "workers": "Workers",
     "chains": "Plugins in a chain",
+    "watched": "With an access log, and metrics that are read every second",
     "starts": "From exec to the first answer",
     "neighbours": "Beside a neighbour that misbehaves",
 }
@@ -216,6 +255,7 @@ PARTS = {
     "big": big,
     "workers": workers,
     "chains": chains,
+    "watched": watched,
     "starts": starts,
     "neighbours": neighbours,
 }

@@ -1,5 +1,6 @@
 """The servers under test: how each is started, what it has used so far, and how it is stopped."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -18,6 +20,7 @@ START_PATIENCE = 180.0
 STOP_PATIENCE = 15.0
 # With what stands behind the address, because a line may be written in pieces.
 OURS = r"ready addr=(\S+)\s"
+HEALTH = r"health=([0-9.:]+)"
 THEIRS = r"Serving HTTP on http://([^/\s]+)/"
 SECONDS_A_TICK = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -161,6 +164,37 @@ class Server:
 
     def start(self):
         return Running(self.command, self.address)
+
+
+class Observed:
+    """The same server with an access log in a file, its metrics read once a second."""
+
+    def __init__(self, server):
+        self.server = server
+
+    @contextlib.contextmanager
+    def start(self):
+        with tempfile.NamedTemporaryFile(suffix=".log") as log:
+            command = [*self.server.command, "--access-log", log.name, "--health-addr", "127.0.0.1:0"]
+            with Running(command) as running:
+                metrics = re.search(HEALTH, running.said()).group(1)
+                ended = threading.Event()
+                scraper = threading.Thread(target=scrape, args=(f"http://{metrics}/metrics", ended))
+                scraper.start()
+                try:
+                    yield running
+                finally:
+                    ended.set()
+                    scraper.join()
+                if os.stat(log.name).st_size == 0:
+                    raise Failed("the access log is empty")
+
+
+def scrape(url, ended):
+    """As Prometheus does, more often."""
+    while not ended.wait(1):
+        with urllib.request.urlopen(url, timeout=START_PATIENCE) as page:
+            page.read()
 
 
 def guest(name):
