@@ -6,6 +6,7 @@ mod log_counts;
 mod metrics;
 mod phases;
 mod process;
+mod seen;
 mod traffic;
 
 use std::net::SocketAddr;
@@ -13,9 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use host_keyvalue::Stores;
 use host_lifecycle::Lifecycle;
-use host_telemetry::{EventLog, Traffic, Window};
+use host_telemetry::Window;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,22 +27,10 @@ use process::Admin;
 
 pub(crate) use log_counts::LogCounts;
 pub(crate) use process::Serving;
+pub(crate) use seen::Seen;
 
 /// A client that follows the stop over the control socket has this long to read how it ended.
 const LAST_LINE_PATIENCE: Duration = Duration::from_millis(500);
-
-/// What operators see of the process, beside what the lifecycle knows.
-#[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    /// Where buckets are kept.
-    pub(crate) stores: Stores,
-    /// Where exchanges are counted.
-    pub(crate) traffic: Arc<Traffic>,
-    /// Where it is noted what is done to the process.
-    pub(crate) events: EventLog,
-    /// What the logs have lost.
-    pub(crate) logs: LogCounts,
-}
 
 /// The control socket and health, open. Dropping it closes both.
 #[derive(Debug)]

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::limits::limits;
-use super::{Seen, convert, traffic};
+use super::seen::Seen;
+use super::{convert, traffic};
 use crate::config::ServeConfig;
 use crate::control::schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ComponentStatus, ConnectionStatus,
