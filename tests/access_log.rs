@@ -455,7 +455,7 @@ fn folder_that_has_gone_changes_nothing_and_is_said() {
     fs::rename(folder.join("logs"), folder.join("gone")).unwrap();
     host.signal(Signal::USR1);
     let line = host.wait_log("access log: cannot be opened again");
-    assert!(line.contains("No such file"), "{line}");
+    assert!(line.contains("its folder is not there"), "{line}");
     assert_eq!(host.get("/").status(), 200);
     assert_eq!(lines(&folder.join("gone/access.log"), 1).len(), 1, "it goes on to the old file");
 }
@@ -465,7 +465,9 @@ fn log_that_cannot_be_opened_ends_the_start() {
     let exit =
         Host::serve("hello_p2").args(["--access-log", "/no/such/access.log"]).start_in_vain();
     exit.expect_code(3);
-    exit.expect_last_line("cannot write the access log /no/such/access.log: No such file");
+    exit.expect_last_line(
+        "cannot write the access log /no/such/access.log: its folder is not there",
+    );
     let site = Site::new(
         "[log]\naccess = \"none/access.log\"\n[component.a]\nsource = \"guest:hello_p2\"\n",
     );

@@ -18,29 +18,34 @@ pub trait Observer: Send + Sync {
 
 /// All of them. Cloning gives another handle.
 #[derive(Clone, Default)]
-pub struct Observers(Arc<[Arc<dyn Observer>]>);
+pub struct Observers {
+    all: Arc<[Arc<dyn Observer>]>,
+    /// Asked once, and not for each request.
+    want_agent: bool,
+}
 
 impl Observers {
     /// These, in this order.
     #[must_use]
     pub fn new(observers: Vec<Arc<dyn Observer>>) -> Self {
-        Self(observers.into())
+        let want_agent = observers.iter().any(|observer| observer.wants_agent());
+        Self { all: observers.into(), want_agent }
     }
 
     /// Whether one of them wants the headers of [`Agent`](super::Agent).
     #[must_use]
     pub fn want_agent(&self) -> bool {
-        self.0.iter().any(|observer| observer.wants_agent())
+        self.want_agent
     }
 
     /// Tells all of them.
     pub fn observe(&self, record: &ExchangeRecord<'_>) {
-        self.0.iter().for_each(|observer| observer.observe(record));
+        self.all.iter().for_each(|observer| observer.observe(record));
     }
 }
 
 impl fmt::Debug for Observers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Observers").field(&self.0.len()).finish()
+        f.debug_tuple("Observers").field(&self.all.len()).finish()
     }
 }

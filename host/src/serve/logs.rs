@@ -69,6 +69,8 @@ impl Logs {
     /// Writes what there is to be written, then `last`. Blocks for a bounded time.
     pub(super) fn end(self, last: &str) {
         let until = Instant::now() + END_PATIENCE;
+        // All at once: one that hangs leaves the others their time.
+        self.guests.begin_end();
         if let Some(access) = self.access {
             access.end(until);
         }

@@ -173,6 +173,13 @@ fn open(path: &Path) -> io::Result<File> {
         .mode(MODE)
         .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
         .open(path)
+        .map_err(|why| match Errno::from_io_error(&why) {
+            Some(Errno::NOENT) => io::Error::new(why.kind(), "its folder is not there"),
+            Some(Errno::NXIO) => {
+                io::Error::new(why.kind(), "nobody reads this pipe; start its reader first")
+            }
+            _ => why,
+        })
 }
 
 /// As many whole lines as are one piece for a pipe.

@@ -55,6 +55,15 @@ fn what_is_open_stays_where_it_cannot_be_opened_again() {
 }
 
 #[test]
+fn a_pipe_without_a_reader_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, FileType::Fifo, 0o600.into(), 0).unwrap();
+    let why = Descriptor::at(&path).unwrap_err().to_string();
+    assert!(why.contains("nobody reads this pipe"), "{why}");
+}
+
+#[test]
 fn a_disk_without_room_costs_the_lines_and_says_so() {
     let mut sink =
         Descriptor::new(File::options().write(true).open("/dev/full").unwrap().into()).unwrap();

@@ -87,9 +87,14 @@ impl GuestLogs {
         self.files(GuestFile::reopen);
     }
 
+    /// Asks for the end of all files, behind the lines so far. Returns at once.
+    pub fn begin_end(&self) {
+        self.files(GuestFile::begin_end);
+    }
+
     /// Writes the lines so far, until then at most.
     pub fn end(&self, until: Instant) {
-        self.files(GuestFile::begin_end);
+        self.begin_end();
         self.files(|file| {
             file.end(until);
         });
