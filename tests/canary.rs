@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::app::{App, bytes, one_more, reload, text, variant, version};
+use crate::support::app::{App, bytes, one_more, reload, text, variant, version, version_h2};
 use crate::support::host::Ctl;
 use crate::support::prelude::*;
 use crate::support::site::{Site, component, route};
@@ -189,7 +189,7 @@ fn another_swap_replaces_a_canary() {
 }
 
 #[test]
-fn stop_ends_a_canary_and_loses_nothing() {
+fn stop_takes_a_canary_back() {
     let (_app, host) = version_a();
     let follower = begin(&host, "version_b_p2");
     host.signal(Signal::TERM);
@@ -233,6 +233,28 @@ fn share_is_exact_and_sticks_to_who_has_come_to_the_new_version() {
         first == "b"
     });
     assert!((0..30).contains(&came.count()));
+    for _ in 0..100 {
+        let mut h2 = H2::connect(host.addr());
+        let mut versions = [1, 3, 5].map(|stream| {
+            h2.get(stream, "/");
+            version_h2(&h2.expect_answer(stream))
+        });
+        versions.sort_unstable();
+        assert_eq!(versions.first(), versions.last(), "it stays with one version");
+    }
+}
+
+#[test]
+fn lame_duck_by_hand_changes_nothing_of_a_canary() {
+    let (_app, host) = version_a();
+    let follower = begin(&host, "version_b_p2");
+    for command in ["drain", "undrain"] {
+        host.ctl([command]).expect_code(0);
+        expect_states(&host, &[(1, "current"), (2, "canary")]);
+        assert_eq!(version(&host.get("/")), "a");
+    }
+    host.ctl(["canary", "promote"]).expect_code(0);
+    follower.wait_exit().expect_code(0);
 }
 
 /// A host whose `shop` has a canary, and the text of its manifest.

@@ -3,11 +3,16 @@
 //! Each test makes a few; `HOST_SOAK_CANARIES` makes it as many as wanted: `make soak` a hundred.
 
 use std::env;
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::app::{App, text};
+use serde_json::Value;
+
+use crate::support::app::{App, text, variant};
+use crate::support::load::Load;
 use crate::support::prelude::*;
+use crate::support::status::ctl_json;
 use crate::support::visitors::Visitors;
 
 /// How many canaries each test makes.
@@ -68,6 +73,30 @@ fn canaries_under_load_lose_nothing_h2_kept() {
 #[test]
 fn canaries_under_load_lose_nothing_h2_fresh() {
     lose_nothing(["version_a_p3", "version_b_p2"], Mode::H2Fresh);
+}
+
+/// A stop in the middle: clients that follow the RFCs get all of their answers, of whichever version.
+#[test]
+fn stop_in_the_middle_of_a_canary_loses_nothing() {
+    for mode in [Mode::H1Kept, Mode::H1Fresh, Mode::H2Kept, Mode::H2Fresh] {
+        let app = App::new("sleep_p2");
+        let new = app.folder.join("new.wasm");
+        fs::write(&new, variant("sleep_p2", 1)).expect("the folder takes files");
+        let host = app.serve().control().args(["--drain-timeout", "10s"]).start();
+        let load = Load::new(host.addr(), "/?ms=5");
+        let (ledger, exit) = load.drive(mode, 16, move || {
+            let swap = ["swap", text(&new), "--canary", "50%", "--for", "10h"];
+            host.ctl(swap).expect_code(0);
+            let seen = |list: &Value| list["canaries"][0]["new"]["requests"].as_u64() >= Some(5);
+            while !seen(&ctl_json(&host, "canary")) {}
+            host.signal(Signal::TERM);
+            host.wait_exit()
+        });
+        println!("{mode:?}: {ledger}");
+        ledger.assert_nothing_lost();
+        exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
+        assert!(exit.stderr.contains("swap: aborted: generation 2"), "{}", exit.stderr);
+    }
 }
 
 /// At 200 requests a second, if the machine lets the clients ask as often. The time is measured and printed, and decides
