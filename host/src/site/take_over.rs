@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use host_manifest::CanaryConfig;
 use tracing::{info, warn};
 
 use super::app::WatchedSource;
@@ -11,7 +12,6 @@ use super::outcome::{CanaryChoice, SwapOutcome, Trigger};
 use super::swap_target::SwapTarget;
 use super::swapper::Swapper;
 use crate::component::{Generation, Rejected, Step};
-use host_manifest::CanaryConfig;
 
 impl SwapTarget {
     /// How a new version of it takes over; at once if none.
@@ -90,9 +90,14 @@ impl Swapper {
     /// A canary ends without anybody who waits for that.
     pub(super) fn end_canary(&mut self, canary: &Canary, decision: &Decision) {
         let outcome = self.settle(canary, decision);
-        match decision {
-            Decision::Promote(_) => info!("swap: {outcome}"),
-            Decision::Abort(_) => warn!("swap: {outcome}"),
+        self.announce(outcome);
+    }
+
+    fn announce(&self, outcome: SwapOutcome) {
+        if matches!(outcome, SwapOutcome::Promoted { .. }) {
+            info!("swap: {outcome}");
+        } else {
+            warn!("swap: {outcome}");
         }
         self.record(Trigger::Canary, None, outcome);
     }
@@ -133,9 +138,7 @@ impl Swapper {
             let (component, (from, to)) = (canary.component(), canary.generations());
             let why = "another change has replaced it".to_owned();
             canary.end(&Decision::Abort(why.clone()));
-            let outcome = SwapOutcome::Aborted { component, from, to, why };
-            warn!("swap: {outcome}");
-            self.record(Trigger::Canary, None, outcome);
+            self.announce(SwapOutcome::Aborted { component, from, to, why });
         }
     }
 }

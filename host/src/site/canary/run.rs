@@ -108,18 +108,18 @@ impl Canary {
         loop {
             looks.tick().await;
             let Some(look) = self.look() else { return gone() };
-            let waits_for = match ramp.look(&look) {
-                Move::Stay(waits_for) => waits_for,
+            let next = ramp.look(&look);
+            self.show(&ramp, (&first, &look), &next);
+            match next {
+                Move::Stay(_) => {}
                 Move::Step(share) => {
                     self.split.set(share);
-                    let (component, (_, generation)) = (self.component(), self.generations());
-                    info!(%component, generation, %share, "canary: next step");
-                    None
+                    let (component, (_, generation)) = (&*self.component(), self.generations());
+                    info!(component, generation, %share, "canary: next step");
                 }
                 Move::Promote => return Decision::Promote("nothing spoke against it".into()),
                 Move::Abort(why) => return Decision::Abort(why),
-            };
-            self.show(&ramp, (&first, &look), waits_for);
+            }
         }
     }
 
@@ -148,7 +148,8 @@ impl Canary {
         });
     }
 
-    fn show(&self, ramp: &Ramp, (first, now): (&Look, &Look), waits_for: Option<String>) {
+    fn show(&self, ramp: &Ramp, (first, now): (&Look, &Look), next: &Move) {
+        let waits_for = if let Move::Stay(why) = next { why.clone() } else { None };
         self.progress.send_modify(|progress| {
             progress.share = ramp.share();
             progress.step = ramp.step();
