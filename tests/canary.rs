@@ -141,7 +141,7 @@ fn operator_promotes_or_aborts_a_canary_by_hand() {
     let shown = host.ctl(["generations"]).stdout;
     assert!(shown.contains("canary 1%") && shown.contains("current 99%"), "{shown}");
     let shown = host.ctl(["canary"]).stdout;
-    assert!(shown.contains("app: 2 at 1%, step 1 of 5"), "{shown}");
+    assert!(shown.contains("app: 2 at 1% (1/5)"), "{shown}");
     let done = host.ctl(["canary", "promote"]);
     expect(&done, 0, "an operator has promoted it");
     follower.wait_exit().expect_code(0);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use host_keyvalue::Trouble;
 use host_lifecycle::NotNow;
-use host_manifest::CanaryOverrides;
+use host_manifest::{CanaryConfig, CanaryOverrides};
 use host_telemetry::{Used, UsedLately};
 use tokio::time::Instant;
 
@@ -143,7 +143,7 @@ pub(super) fn canary(canary: CanaryProgress) -> CanaryStatus {
 /// How a new version is to take over.
 ///
 /// # Errors
-/// A text that means nothing.
+/// A text that means nothing, or makes no sense.
 pub(super) fn canary_choice(asked: Option<CanaryRequest>) -> Result<CanaryChoice, String> {
     fn parse<T: FromStr<Err = String>>(text: Option<String>) -> Result<Option<T>, String> {
         text.map(|text| text.parse().map_err(|why| format!("{text}: {why}"))).transpose()
@@ -156,7 +156,11 @@ pub(super) fn canary_choice(asked: Option<CanaryRequest>) -> Result<CanaryChoice
     }
     let (share, period) = (parse(share)?, parse(period)?);
     let (abort_if, sticky) = (parse(abort_if)?, parse(sticky)?);
-    Ok(CanaryChoice::Asked(CanaryOverrides { share, period, abort_if, sticky }))
+    let overrides = CanaryOverrides { share, period, abort_if, sticky };
+    match CanaryConfig::default().with(overrides.clone()).faults().first() {
+        Some(fault) => Err(fault.to_string()),
+        None => Ok(CanaryChoice::Asked(overrides)),
+    }
 }
 
 pub(super) fn usage((component, used): (&'static str, UsedLately)) -> UsageStatus {
@@ -222,4 +226,31 @@ pub(super) fn micros(span: Duration) -> u64 {
 
 pub(super) fn store(Trouble { store, why, since }: Trouble) -> StoreStatus {
     StoreStatus { store, why, failing_ms: millis(since.elapsed()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_canary_are_those_of_the_manifest() {
+        let request = |text: &str| canary_choice(Some(serde_json::from_str(text).unwrap()));
+        assert_eq!(canary_choice(None), Ok(CanaryChoice::Manifest));
+        assert_eq!(request(r#"{"share":"off"}"#), Ok(CanaryChoice::Off));
+        let Ok(CanaryChoice::Asked(asked)) = request(r#"{"share":"10%","for":"2m"}"#) else {
+            panic!("it is asked for");
+        };
+        assert_eq!(asked.share.map(|share| share.to_string()), Some("10%".into()));
+        assert_eq!((asked.abort_if, asked.sticky), (None, None));
+        // It once began a canary of 10 milliseconds.
+        for (text, says) in [
+            (r#"{"for":"10ms"}"#, "for must be at least 1s"),
+            (r#"{"share":"5"}"#, "5: not a share"),
+            (r#"{"abort_if":"fast"}"#, "fast: no rule"),
+            (r#"{"sticky":"cookie"}"#, "header:NAME"),
+        ] {
+            let why = request(text).unwrap_err();
+            assert!(why.contains(says), "{text}: {why}");
+        }
+    }
 }

@@ -179,7 +179,7 @@ pub(super) fn canary_progress(canary: &CanaryStatus) -> String {
     let (new, old) = (p99(&canary.new), p99(&canary.old));
     let before = format!("{}: {}/{}", canary.from, canary.old.errors, canary.old.requests);
     format!(
-        "{component}: {to} at {share}, step {step} of {steps}, {time}: {errors}/{requests} failed{new} ({before}{old})\n"
+        "{component}: {to} at {share} ({step}/{steps}), {time}: {errors}/{requests} failed{new} ({before}{old})\n"
     )
 }
 
