@@ -79,6 +79,7 @@ mod prefault;
 mod reload;
 mod reload_flight;
 mod reload_load;
+mod request_id;
 mod retirement;
 mod reuse;
 mod reuse_end;

@@ -174,7 +174,7 @@ pub(super) struct Limits {
     pub(super) memory: Option<Written<ByteSize>>,
     /// Linear memory of all instances of the component together. No bound by default.
     pub(super) memory_total: Option<Written<ByteSize>>,
-    /// CPU time of one exchange; then 504, or a broken stream. Up to 10ms of it are not counted.
+    /// CPU time of one exchange; then 504, or a broken stream.
     #[schemars(extend("default" = defaults::CPU_TIME))]
     pub(super) cpu_time: Option<Written<HumanDuration>>,
     /// From the head of the request to the head of the answer; then 504. The time in which the guest waits

@@ -34,7 +34,7 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "SIZE")]
     total_memory: Option<ByteSize>,
 
-    /// CPU time of one exchange, of which up to 10ms are not counted; then 504, or a broken stream
+    /// CPU time of one exchange; then 504, or a broken stream
     #[arg(long, value_name = "TIME", default_value = defaults::CPU_TIME)]
     cpu_time: HumanDuration,
 
