@@ -18,6 +18,7 @@
 )]
 
 mod access_log;
+mod access_log_files;
 mod addresses;
 mod blame;
 mod bodies;

@@ -48,18 +48,6 @@ fn main() -> io::Result<()> {
         referer: Some(HeaderValue::from_static("https://shop.example/")),
     };
     let request_id = RequestId::made(0x00f0_67aa_0ba9_02b7);
-    let stage = StageRecord {
-        component: "shop",
-        generation: Some(3),
-        is_plugin: false,
-        after: Duration::ZERO,
-        queue: Duration::ZERO,
-        head: Some(Duration::from_micros(120)),
-        took: Duration::from_micros(140),
-        cpu: Duration::from_micros(90),
-        status: Some(StatusCode::OK),
-        end: End::Finished,
-    };
     let record = ExchangeRecord {
         number: Some(1_234_567),
         request_id: &request_id,
@@ -74,7 +62,7 @@ fn main() -> io::Result<()> {
         received: 0,
         sent: 345,
         route: Some(&*ROUTE),
-        stages: Stages::from_iter([stage]),
+        stages: Stages::from_iter([stage()]),
         end: End::Finished,
     };
     for line in 0..lines {
@@ -87,4 +75,19 @@ fn main() -> io::Result<()> {
     log.end(Instant::now() + Duration::from_secs(10));
     outlet::complain(&format!("{lines} lines, {} dropped", log.dropped()));
     std::fs::remove_file(path)
+}
+
+fn stage() -> StageRecord {
+    StageRecord {
+        component: "shop",
+        generation: Some(3),
+        is_plugin: false,
+        after: Duration::ZERO,
+        queue: Duration::ZERO,
+        head: Some(Duration::from_micros(120)),
+        took: Duration::from_micros(140),
+        cpu: Duration::from_micros(90),
+        status: Some(StatusCode::OK),
+        end: End::Finished,
+    }
 }

@@ -29,6 +29,7 @@
 
 use std::time::Duration;
 
+pub mod access_log;
 pub mod app;
 pub mod binary;
 pub mod broken;

@@ -108,7 +108,7 @@ fn component(
         breaker: raw.breaker.as_ref().map(|raw| breaker(reader, &name.value, &raw.value)),
         canary: raw.canary.as_ref().map(|raw| canary(reader, &name.value, &raw.value)),
         fail: raw.fail.as_ref().and_then(|fail| reader.parse(fail)).unwrap_or_default(),
-        log: logs::guest_log(reader, &own, raw),
+        log: logs::guest_log(reader, &own, raw.log.as_ref()),
         name: own,
     }
 }

@@ -2,14 +2,39 @@
 
 use std::path::PathBuf;
 
-use super::raw;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::reader::Reader;
-use super::spanned::Spanned;
+use super::spanned::{Spanned, Written};
 use crate::error::Problem;
-use crate::{AccessLogTarget, LogConfig};
+use crate::{AccessLogFormat, AccessLogTarget, LogConfig, LogFilter, LogFormat};
 
 /// What is logged, how, and where it goes.
-pub(super) fn log(reader: &mut Reader<'_>, raw: &raw::Log) -> LogConfig {
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Log {
+    /// What the host logs of itself: off, error, warn, info, debug or trace, or parts of it and their
+    /// levels. The variable HOST_LOG and --log go before it. What guests print is logged all the same.
+    #[schemars(extend("default" = "info"))]
+    pub(super) level: Option<Written<LogFilter>>,
+    /// How the lines of the log are written: `text` for people, `json` for programs.
+    #[schemars(extend("default" = "text"))]
+    pub(super) format: Option<Written<LogFormat>>,
+    /// Where a line is written for each request: a file, relative to the manifest, `stdout`, `stderr` or
+    /// `off`. SIGUSR1 opens the file again.
+    #[schemars(extend("default" = "off"))]
+    pub(super) access: Option<Written<AccessLogTarget>>,
+    /// How those lines are written: `json`, or `combined` as Apache does.
+    #[schemars(extend("default" = "json"))]
+    pub(super) access_format: Option<Written<AccessLogFormat>>,
+    /// Whether those lines have the query of a request, where tokens may stand.
+    #[schemars(extend("default" = false))]
+    pub(super) log_query: bool,
+}
+
+/// What is logged, how, and where it goes.
+pub(super) fn log(reader: &mut Reader<'_>, raw: &Log) -> LogConfig {
     let access = raw.access.as_ref().and_then(|access| {
         let target = reader.parse(access)?;
         let AccessLogTarget::File(_) = target else { return Some(target) };
@@ -33,9 +58,9 @@ pub(super) fn log(reader: &mut Reader<'_>, raw: &raw::Log) -> LogConfig {
 pub(super) fn guest_log(
     reader: &mut Reader<'_>,
     name: &str,
-    raw: &raw::Component,
+    written: Option<&Spanned<String>>,
 ) -> Option<PathBuf> {
-    let written = raw.log.as_ref()?;
+    let written = written?;
     let path = reader.log_file(written)?;
     Some(hold(reader, written, path, format!("the log of component `{name}`")))
 }

@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::ability::{AbilitySyntax, KeyTable};
 use super::enums::{Backend, Reached, Verb};
+use super::logs::Log;
 use super::spanned::{Spanned, Written};
 use crate::{
-    AbortRules, AccessLogFormat, AccessLogTarget, ByteSize, DurationOrOff, Fail, HealthAddr,
-    HumanDuration, ListenAddr, LogFilter, LogFormat, LogRateOrOff, MinRateOrOff, SmokeCheck, Stdio,
-    Stickiness, TrafficShare, defaults,
+    AbortRules, ByteSize, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
+    MinRateOrOff, SmokeCheck, Stdio, Stickiness, TrafficShare, defaults,
 };
 
 /// A manifest of `host`: what is served, where, with which grants and limits.
@@ -120,29 +120,6 @@ pub(super) struct Swap {
     /// Replaced versions of one component that may linger; one more, and the oldest is cut.
     #[schemars(extend("default" = number(defaults::MAX_RETIRED)))]
     pub(super) max_retired: Option<u64>,
-}
-
-/// What is logged, how, and where it goes.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct Log {
-    /// What the host logs of itself: off, error, warn, info, debug or trace, or parts of it and their
-    /// levels. The variable HOST_LOG and --log go before it. What guests print is logged all the same.
-    #[schemars(extend("default" = "info"))]
-    pub(super) level: Option<Written<LogFilter>>,
-    /// How the lines of the log are written: `text` for people, `json` for programs.
-    #[schemars(extend("default" = "text"))]
-    pub(super) format: Option<Written<LogFormat>>,
-    /// Where a line is written for each request: a file, relative to the manifest, `stdout`, `stderr` or
-    /// `off`. SIGUSR1 opens the file again.
-    #[schemars(extend("default" = "off"))]
-    pub(super) access: Option<Written<AccessLogTarget>>,
-    /// How those lines are written: `json`, or `combined` as Apache does.
-    #[schemars(extend("default" = "json"))]
-    pub(super) access_format: Option<Written<AccessLogFormat>>,
-    /// Whether those lines have the query of a request, where tokens may stand.
-    #[schemars(extend("default" = false))]
-    pub(super) log_query: bool,
 }
 
 /// Bounds of all components together.
