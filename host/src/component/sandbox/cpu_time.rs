@@ -18,7 +18,7 @@ use crate::component::tick::TickCounter;
 const FRESH: u64 = 2;
 
 /// A poll that is no longer costs as long as it lasted.
-const SHORT: Duration = Duration::from_millis(1);
+const SHORT: Duration = Duration::from_millis(2);
 
 thread_local! {
     /// The last reading of this thread's CPU clock, and its tick.
