@@ -73,9 +73,13 @@ fn status_tells_what_the_host_does() {
     assert_eq!(status["limits"]["linger"], "1s 500ms");
     let exit = host.ctl(["status"]);
     exit.expect_code(0);
-    for text in ["phase", "ready", "1 exchange", "--linger"] {
+    for text in ["ready", "last minute", "1 exchange,", "gate_p2"] {
         assert!(exit.stdout.contains(text), "no {text} in\n{}", exit.stdout);
     }
+    assert!(exit.stdout.lines().all(|line| line.chars().count() <= 80), "{}", exit.stdout);
+    let exit = host.ctl(["status", "--limits"]);
+    exit.expect_code(0);
+    assert!(exit.stdout.contains("--linger"), "{}", exit.stdout);
     drop(held.open());
 }
 

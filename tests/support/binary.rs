@@ -26,7 +26,7 @@ pub(super) fn new_socket() -> TempPath {
 }
 
 /// The binary, without our own settings in its environment.
-pub(super) fn binary() -> Command {
+pub fn binary() -> Command {
     started_from(Path::new(BINARY), &[])
 }
 

@@ -9,7 +9,10 @@ mod checked;
 mod file;
 mod log;
 
-pub use args::{CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget};
+pub use args::{
+    CONNECTION_COLUMNS, CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget,
+    GENERATION_COLUMNS, USAGE_COLUMNS,
+};
 pub use checked::{
     CacheSetting, CheckConfig, CompileConfig, ControlSetting, LogOverrides, ManifestFile,
     Overrides, ServeConfig,

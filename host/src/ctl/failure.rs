@@ -19,6 +19,10 @@ pub(super) enum CtlError {
     Refused(String),
     #[error(transparent)]
     NoAnswer(#[from] NoAnswer),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Ended(String),
     #[error("cannot write the answer to stdout: {0}")]
     Unprinted(io::Error),
     #[error("cannot start: {0}")]
@@ -31,6 +35,8 @@ impl CtlError {
             Self::NotFound(NotFound::Several(_)) => Exit::Several,
             Self::NotFound(_) | Self::NoStart(_) => Exit::NoHost,
             Self::Refused(_) => Exit::Refused,
+            Self::Usage(_) => Exit::Usage,
+            Self::Ended(_) => Exit::Clean,
             Self::NoAnswer(_) | Self::Unprinted(_) => Exit::Lost,
         }
     }

@@ -1,7 +1,8 @@
 //! `host ctl`: asks or commands a running host over its control socket.
 //!
 //! ```text
-//! find (which host) ─→ client (one request) ─→ show (for people) or the host's own JSON
+//! find (which host) ─→ client (one request) ─→ status, lists, show (for people) or the host's own JSON
+//!                                          ├→ top (the same live)
 //!                                          └→ follow (a stop, to its end), canary (a change, to its)
 //! ```
 
@@ -10,7 +11,13 @@ mod client;
 mod failure;
 mod find;
 mod follow;
+mod lists;
+mod numbers;
+mod screen_size;
 mod show;
+mod status;
+mod table;
+mod top;
 mod usage;
 
 use std::io;
@@ -30,10 +37,15 @@ use client::{ANSWER, CtlClient, CtlRequest, NoAnswer};
 use failure::{CtlError, refusal_text};
 use find::NotFound;
 use host_log::outlet;
+use screen_size::ScreenSize;
 
 /// A swap compiles, warms and is bounded by the host; this only ends the wait for a host that has
 /// hung.
 const SWAP: Duration = Duration::from_secs(600);
+
+/// There is JSON elsewhere.
+const NO_JSON: &str = "top is for people; the same as JSON is GET /v1/traffic over the control socket \
+                       (docs/control.md)";
 
 /// Finds the host, asks, prints the answer. Gives what the process should exit with.
 #[must_use]
@@ -55,6 +67,11 @@ fn carry_out(ask: &CtlConfig) -> Result<Exit, CtlError> {
     })
 }
 
+/// How much room there is for the answer.
+fn size() -> ScreenSize {
+    ScreenSize::of_stdout()
+}
+
 /// No host answers at the socket.
 fn not_there(socket: &Path, why: &io::Error) -> CtlError {
     NotFound::NotThere { socket: socket.to_owned(), why: why.to_string() }.into()
@@ -69,14 +86,21 @@ struct CtlSession {
 impl CtlSession {
     async fn run(&mut self, command: &CtlCommand) -> Result<Exit, CtlError> {
         match command {
-            CtlCommand::Status => self.look::<Status>("/v1/status", show::status).await,
-            CtlCommand::Connections => {
-                self.look::<ConnectionList>("/v1/connections", show::connections).await
+            CtlCommand::Status { limits } => self.status(*limits).await,
+            CtlCommand::Top if self.json => Err(CtlError::Usage(NO_JSON.into())),
+            CtlCommand::Top => top::run(&mut self.client).await,
+            CtlCommand::Connections { sort } => {
+                let show = |list: &_| lists::connections(list, sort.as_deref(), size());
+                self.look::<ConnectionList>("/v1/connections", show).await
             }
-            CtlCommand::Generations => {
-                self.look::<GenerationList>("/v1/generations", show::generations).await
+            CtlCommand::Generations { sort } => {
+                let show = |list: &_| lists::generations(list, sort.as_deref(), size());
+                self.look::<GenerationList>("/v1/generations", show).await
             }
-            CtlCommand::Usage => self.look::<UsageList>("/v1/usage", usage::usage).await,
+            CtlCommand::Usage { sort } => {
+                let show = |list: &_| usage::usage(list, sort.as_deref(), size());
+                self.look::<UsageList>("/v1/usage", show).await
+            }
             CtlCommand::Reload { wait } => {
                 let ask = CtlRequest::post("/v1/reload", &ReloadRequest { follow: *wait });
                 self.change(ask, *wait).await
@@ -96,15 +120,21 @@ impl CtlSession {
             }
             CtlCommand::Drain => self.tell("/v1/drain", show::progress).await,
             CtlCommand::Undrain => self.tell("/v1/undrain", show::progress).await,
-            CtlCommand::Stop { now, wait: false } => {
-                let ask = CtlRequest::post("/v1/stop", &StopRequest { now: *now, follow: false });
-                self.ask::<StopProgress>(ask, ANSWER, show::asked_to_stop).await
-            }
-            CtlCommand::Stop { now, wait: true } => {
-                let ask = CtlRequest::post("/v1/stop", &StopRequest { now: *now, follow: true });
-                follow::to_the_end(&mut self.client, ask, self.json).await
-            }
+            CtlCommand::Stop { now, wait } => self.stop(*now, *wait).await,
         }
+    }
+
+    async fn status(&mut self, limits: bool) -> Result<Exit, CtlError> {
+        let show = if limits { status::limits } else { status::status };
+        self.look::<Status>("/v1/status", |status| show(status, size())).await
+    }
+
+    async fn stop(&mut self, now: bool, follow: bool) -> Result<Exit, CtlError> {
+        let ask = CtlRequest::post("/v1/stop", &StopRequest { now, follow });
+        if follow {
+            return follow::to_the_end(&mut self.client, ask, self.json).await;
+        }
+        self.ask::<StopProgress>(ask, ANSWER, show::asked_to_stop).await
     }
 
     async fn canary(
@@ -127,7 +157,7 @@ impl CtlSession {
     async fn look<T: DeserializeOwned>(
         &mut self,
         path: &'static str,
-        show: fn(&T) -> String,
+        show: impl Fn(&T) -> String,
     ) -> Result<Exit, CtlError> {
         self.ask(CtlRequest { method: Method::GET, path, body: Vec::new() }, ANSWER, show).await
     }
@@ -151,7 +181,7 @@ impl CtlSession {
         &mut self,
         request: CtlRequest,
         patience: Duration,
-        show: fn(&T) -> String,
+        show: impl Fn(&T) -> String,
     ) -> Result<Exit, CtlError> {
         let (status, body) = self.client.ask(request, patience).await?;
         if !status.is_success() {

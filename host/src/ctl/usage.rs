@@ -1,43 +1,64 @@
 //! `host ctl usage`, for people.
 
-use super::show::table;
+use super::screen_size::ScreenSize;
+use super::table::{Cell, Cut, Table, TableColumn};
+use crate::config::USAGE_COLUMNS;
 use crate::control::schema::{UsageFigures, UsageList};
 
-/// What each component has used since the start, and in the last minute.
-pub(super) fn usage(list: &UsageList) -> String {
-    let head = [
-        "COMPONENT",
-        "TIME",
-        "CPU",
-        "MEMORY x TIME",
-        "REQUESTS",
-        "IN",
-        "OUT",
-        "OUTGOING",
-        "KEY-VALUE",
-    ];
-    let mut rows = vec![head.map(String::from)];
-    for it in &list.components {
+/// What each component has used since the start, and in the last minute; by name, or by a column of the former.
+pub(super) fn usage(list: &UsageList, sort: Option<&str>, size: ScreenSize) -> String {
+    let cuts = |name: &str| match name {
+        "component" => Cut::End,
+        "key-value" | "outgoing" => Cut::Column,
+        _ => Cut::Never,
+    };
+    let mut table = Table::new(&USAGE_COLUMNS.map(|name| TableColumn { name, cut: cuts(name) }));
+    let mut components: Vec<_> = list.components.iter().collect();
+    if let Some(column) = sort {
+        let figure = |used: &UsageFigures| figure(used, column);
+        components.sort_by(|a, b| figure(&b.since_start).total_cmp(&figure(&a.since_start)));
+    }
+    for it in components {
         for (time, used) in [("start", &it.since_start), ("minute", &it.last_minute)] {
             let UsageFigures { cpu_ms, memory_byte_seconds, .. } = *used;
-            rows.push([
-                if time == "start" { it.component.clone() } else { String::new() },
-                time.into(),
-                format!("{}.{:03}s", cpu_ms / 1000, cpu_ms % 1000),
-                format!("{:.1} MiB·s", memory_byte_seconds / f64::from(1 << 20)),
-                used.requests.to_string(),
-                size(used.received),
-                size(used.sent),
-                used.outgoing.to_string(),
-                used.keyvalue.to_string(),
-            ]);
+            table.row(
+                [
+                    if time == "start" { it.component.clone() } else { String::new() },
+                    time.into(),
+                    format!("{}.{:03}s", cpu_ms / 1000, cpu_ms % 1000),
+                    format!("{:.1} MiB·s", memory_byte_seconds / f64::from(1 << 20)),
+                    used.requests.to_string(),
+                    bytes(used.received),
+                    bytes(used.sent),
+                    used.outgoing.to_string(),
+                    used.keyvalue.to_string(),
+                ]
+                .map(Cell::text),
+            );
         }
     }
-    table(&rows)
+    // A script, or `grep`, gets all of it.
+    table.print(size.rows.map_or(usize::MAX, |_| size.columns), usize::MAX)
+}
+
+/// What a column says; nothing for a word.
+#[expect(clippy::cast_precision_loss, reason = "an order needs no more than 52 bits")]
+fn figure(used: &UsageFigures, column: &str) -> f64 {
+    let count = match column {
+        "cpu" => used.cpu_ms,
+        "requests" => used.requests,
+        "in" => used.received,
+        "out" => used.sent,
+        "outgoing" => used.outgoing,
+        "key-value" => used.keyvalue,
+        "memory-x-time" => return used.memory_byte_seconds,
+        _ => 0,
+    };
+    count as f64
 }
 
 /// Bytes, with the unit that leaves at most four digits.
-fn size(bytes: u64) -> String {
+fn bytes(bytes: u64) -> String {
     let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let unit = units.into_iter().find(|(one, _)| bytes >= 10 * one);
     unit.map_or_else(|| format!("{bytes} B"), |(one, unit)| format!("{} {unit}", bytes / one))
@@ -62,8 +83,16 @@ mod tests {
         let component = "a-component".into();
         let shown =
             UsageStatus { component, since_start: used, last_minute: UsageFigures::default() };
-        let text = usage(&UsageList { components: vec![shown] });
-        assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        let size = ScreenSize { columns: 80, rows: Some(24) };
+        let text = usage(&UsageList { components: vec![shown.clone()] }, None, size);
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let first = shown.clone();
+        let other = UsageStatus { component: "busy".into(), ..shown };
+        let busy = UsageFigures { requests: 7_000_000, ..used };
+        let list =
+            UsageList { components: vec![first, UsageStatus { since_start: busy, ..other }] };
+        assert!(usage(&list, None, size).lines().nth(1).unwrap().starts_with("a-compo"));
+        assert!(usage(&list, Some("requests"), size).lines().nth(1).unwrap().starts_with("busy"));
         assert!(text.contains("123.456s") && text.contains("8192 MiB") && text.contains("12 KiB"));
     }
 }

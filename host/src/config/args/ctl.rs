@@ -32,17 +32,47 @@ pub enum CtlTarget {
     Socket(PathBuf),
 }
 
+/// Columns of `host ctl connections`.
+pub const CONNECTION_COLUMNS: [&str; 9] =
+    ["id", "peer", "listener", "protocol", "state", "age", "quiet", "requests", "in-flight"];
+
+/// Columns of `host ctl generations`.
+pub const GENERATION_COLUMNS: [&str; 9] =
+    ["generation", "component", "state", "since", "in-flight", "cut-in", "kind", "digest", "path"];
+
+/// Columns of `host ctl usage`.
+pub const USAGE_COLUMNS: [&str; 9] =
+    ["component", "time", "cpu", "memory-x-time", "requests", "in", "out", "outgoing", "key-value"];
+
 /// What is asked of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum CtlCommand {
-    /// Say how the host is: phase, work in flight, connections, generations, limits
-    Status,
+    /// Say how the host is: phase, the last minute, work in flight, components
+    Status {
+        /// Print the limits in force instead
+        #[arg(long)]
+        limits: bool,
+    },
+    /// Show the host live, with its worst routes and slowest exchanges; q leaves
+    Top,
     /// List the connections: peer, age, state
-    Connections,
+    Connections {
+        /// Sort by this column, the greatest first [default: the oldest first]
+        #[arg(long, value_name = "COLUMN", value_parser = CONNECTION_COLUMNS)]
+        sort: Option<String>,
+    },
     /// List the loaded versions of the component
-    Generations,
+    Generations {
+        /// Sort by this column, the greatest first [default: the newest first]
+        #[arg(long, value_name = "COLUMN", value_parser = GENERATION_COLUMNS)]
+        sort: Option<String>,
+    },
     /// Say what each component uses: CPU time, memory, requests, bytes; since the start, and in the last minute
-    Usage,
+    Usage {
+        /// Sort by this column of what was used since the start, the greatest first [default: by name]
+        #[arg(long, value_name = "COLUMN", value_parser = USAGE_COLUMNS)]
+        sort: Option<String>,
+    },
     /// Load again what is served, the manifest and its files or the component's file, and swap what
     /// has changed
     Reload {

@@ -26,7 +26,10 @@ use complaint::complaint;
 use ctl::CtlArgs;
 use serve::ServeArgs;
 
-pub use ctl::{CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget};
+pub use ctl::{
+    CONNECTION_COLUMNS, CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget,
+    GENERATION_COLUMNS, USAGE_COLUMNS,
+};
 
 /// Version of this program and of the wasmtime in it.
 const VERSION: &str =
@@ -115,7 +118,7 @@ fn check(raw: CheckArgs, grammar: &Grammar) -> Result<CheckConfig, clap::Error> 
 }
 
 /// Flags that concern the process, whatever it serves.
-const PROCESS_FLAGS: [&str; 14] = [
+const PROCESS_FLAGS: [&str; 15] = [
     "app",
     "dry_run",
     "addresses",
@@ -125,6 +128,7 @@ const PROCESS_FLAGS: [&str; 14] = [
     "no_cache",
     "control",
     "health_addr",
+    "dashboard_addr",
     "level",
     "log_format",
     "access_log",

@@ -1,0 +1,127 @@
+//! `host ctl connections` and `host ctl generations`.
+
+use host_manifest::escape;
+
+use super::numbers::age;
+use super::screen_size::ScreenSize;
+use super::table::{Cell, Cut, Table, TableColumn};
+use crate::config::{CONNECTION_COLUMNS, GENERATION_COLUMNS};
+use crate::control::schema::{
+    ConnectionActivity, ConnectionList, GenerationList, GenerationState, GenerationStatus,
+};
+
+/// Enough of a digest to tell two files apart.
+const DIGEST: usize = 12;
+
+/// The connections, sorted by a column; the oldest first if by none.
+pub(super) fn connections(list: &ConnectionList, sort: Option<&str>, size: ScreenSize) -> String {
+    let cuts = |name: &str| if matches!(name, "peer" | "listener") { Cut::End } else { Cut::Never };
+    let mut table =
+        Table::new(&CONNECTION_COLUMNS.map(|name| TableColumn { name, cut: cuts(name) }));
+    for connection in &list.connections {
+        table.row([
+            Cell::number(connection.id),
+            Cell::text(&connection.peer),
+            Cell::text(&connection.listener),
+            Cell::text(connection.protocol.name()),
+            Cell::text(ConnectionActivity::name(connection.state)),
+            Cell::sized(age(connection.age_ms), connection.age_ms),
+            Cell::sized(age(connection.idle_ms), connection.idle_ms),
+            Cell::number(connection.exchanges_served),
+            Cell::number(connection.exchanges_in_flight),
+        ]);
+    }
+    sorted(table, sort, size)
+}
+
+/// The generations, sorted by a column; the newest first if by none.
+pub(super) fn generations(list: &GenerationList, sort: Option<&str>, size: ScreenSize) -> String {
+    let cuts = |name: &str| match name {
+        "component" => Cut::End,
+        "kind" | "digest" => Cut::Column,
+        "path" => Cut::Start,
+        _ => Cut::Never,
+    };
+    let mut table =
+        Table::new(&GENERATION_COLUMNS.map(|name| TableColumn { name, cut: cuts(name) }));
+    for generation in &list.generations {
+        let deadline = generation.deadline_ms;
+        table.row([
+            Cell::number(generation.number),
+            Cell::text(&generation.component),
+            Cell::text(state(generation)),
+            Cell::sized(age(generation.since_ms), generation.since_ms),
+            Cell::number(generation.in_flight),
+            Cell::sized(deadline.map_or_else(|| "-".into(), age), deadline.unwrap_or(0)),
+            Cell::text(&generation.kind),
+            Cell::text(generation.digest.chars().take(DIGEST).collect::<String>()),
+            Cell::text(escape::quote(&generation.path.display().to_string())),
+        ]);
+    }
+    let mut text = sorted(table, sort, size);
+    for generation in &list.generations {
+        if let Some(why) = &generation.why {
+            text += &format!("generation {} was taken back: {why}\n", generation.number);
+        }
+    }
+    text
+}
+
+fn state(generation: &GenerationStatus) -> String {
+    let state = match generation.state {
+        GenerationState::Current => "current",
+        GenerationState::Canary => "canary",
+        GenerationState::Aborted => "aborted",
+        GenerationState::Previous => "previous",
+        GenerationState::Retired => "retired",
+    };
+    generation.share.as_ref().map_or_else(|| state.into(), |share| format!("{state} {share}"))
+}
+
+fn sorted(mut table: Table, sort: Option<&str>, size: ScreenSize) -> String {
+    if let Some(column) = sort {
+        table.sort(column);
+    }
+    // A script, or `grep`, gets all of it.
+    table.print(size.rows.map_or(usize::MAX, |_| size.columns), usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::*;
+
+    fn generation(number: u64, in_flight: u64) -> GenerationStatus {
+        GenerationStatus {
+            number,
+            component: "a-component-with-a-long-name".into(),
+            path: "/srv/components/shop/current/shop.wasm".into(),
+            digest: "9f86d081884c7d659a2feaa0c55ad015".into(),
+            kind: "wasi:http 0.3".into(),
+            state: GenerationState::Retired,
+            in_flight,
+            since_ms: 3_660_000,
+            deadline_ms: Some(23_800),
+            share: None,
+            why: None,
+        }
+    }
+
+    #[test]
+    fn generations_are_cut_to_the_width_and_sorted_by_a_column() {
+        let list = GenerationList { generations: vec![generation(1, 2), generation(2, 7)] };
+        let size = |columns| ScreenSize { columns, rows: Some(24) };
+        let text = generations(&list, Some("in-flight"), size(80));
+        assert!(text.lines().all(|line| line.width() <= 80), "{text}");
+        let firsts: Vec<_> = text.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(firsts, ["GENERATION", "2", "1"]);
+        assert!(text.contains("shop.wasm") && !text.contains("KIND"), "{text}");
+        let text = generations(&list, None, ScreenSize { columns: 80, rows: None });
+        assert!(
+            text.contains("wasi:http 0.3")
+                && text.contains("/srv/components/shop/current/shop.wasm"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! `host ctl status`: the host on one screen.
+
+use super::numbers::{age, count, errors_of, latency, rate_of};
+use super::screen_size::ScreenSize;
+use super::show;
+use super::table::{Cell, Cut, Table, TableColumn, cut};
+use crate::control::schema::{ComponentStatus, Status, StoreStatus, TrafficStatus};
+
+const fn column(name: &'static str, cut: Cut) -> TableColumn {
+    TableColumn { name, cut }
+}
+
+const COLUMNS: [TableColumn; 9] = [
+    column("component", Cut::End),
+    column("req/s", Cut::Never),
+    column("p50", Cut::Never),
+    column("p99", Cut::Never),
+    column("errors", Cut::Never),
+    column("instances", Cut::Never),
+    column("generation", Cut::Never),
+    column("last-swap", Cut::Never),
+    column("memory", Cut::Never),
+];
+
+/// The whole, on a screen of this size: the busiest components if there is no room for all.
+pub(super) fn status(status: &Status, size: ScreenSize) -> String {
+    let mut lines = head(status);
+    lines.extend(troubles(status));
+    let mut text: String =
+        lines.iter().map(|line| cut(line, size.columns, Cut::End) + "\n").collect();
+    if !status.components.is_empty() {
+        // Beside a blank line, the head of the table, and the prompt below.
+        let room = size.rows.map(|rows| rows.saturating_sub(lines.len() + 3));
+        text += "\n";
+        text += &components(&status.components, size.columns, room);
+    }
+    text
+}
+
+/// The limits in force.
+pub(super) fn limits(status: &Status, size: ScreenSize) -> String {
+    let mut table = Table::new(&[column("limit", Cut::Never), column("value", Cut::End)]);
+    for (name, value) in &status.limits {
+        table.row([Cell::text(format!("--{name}")), Cell::text(value)]);
+    }
+    table.print(size.columns, usize::MAX)
+}
+
+fn head(status: &Status) -> Vec<String> {
+    let Status { connections: open, instances, traffic, .. } = status;
+    vec![
+        format!(
+            "host {} pid {}, {}, up {}",
+            status.version,
+            status.pid,
+            phase(status),
+            age(status.uptime_ms)
+        ),
+        format!("listening    {}", show::or_dash(status.addresses.join(" "))),
+        format!("last minute  {}", minute(traffic)),
+        format!(
+            "in flight    {}, {} at work after their answer, {} of {} instances",
+            count(status.exchanges_in_flight, "exchange"),
+            status.afterwork_in_flight,
+            instances.in_use,
+            instances.limit
+        ),
+        format!(
+            "connections  {}: {} idle, {} reading, {} serving, {} writing",
+            open.open, open.idle, open.reading, open.serving, open.writing
+        ),
+    ]
+}
+
+fn troubles(status: &Status) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(swap) = &status.last_swap {
+        let what = show::outcome(&swap.outcome);
+        let what = what.trim_end();
+        lines.push(format!("last swap    {} ago by {}: {what}", age(swap.ago_ms), swap.trigger));
+    }
+    for StoreStatus { store, why, failing_ms } in &status.stores {
+        lines.push(format!("store fails  {store}, for {}: {why}", age(*failing_ms)));
+    }
+    for component in &status.components {
+        if let Some(left) = component.put_aside_ms {
+            let ComponentStatus { name, .. } = component;
+            lines.push(format!("put aside    {name} keeps failing, for {} more", age(left)));
+        }
+    }
+    lines
+}
+
+/// One line of a minute.
+pub(super) fn minute(traffic: &TrafficStatus) -> String {
+    format!(
+        "{} requests/s, p50 {}, p99 {}, {} failed ({})",
+        rate_of(traffic),
+        latency(traffic.p50_us),
+        latency(traffic.p99_us),
+        errors_of(traffic),
+        count(traffic.errors, "error")
+    )
+}
+
+/// The phase, with the stop that is under way.
+pub(super) fn phase(status: &Status) -> String {
+    let name = status.phase.name();
+    match &status.stopping {
+        None => name.into(),
+        Some(stop) => {
+            let (asked, deadline) = (age(stop.asked_ms_ago), age(stop.deadline_ms));
+            format!("{name}, stop asked for {asked} ago, cut at {deadline}")
+        }
+    }
+}
+
+/// A line for each component, as many as there is room for.
+fn components(components: &[ComponentStatus], width: usize, room: Option<usize>) -> String {
+    let mut table = table(components);
+    let room = match room {
+        // One line says how many more there are.
+        Some(room) if table.len() > room => {
+            table.sort("req/s");
+            room.saturating_sub(1)
+        }
+        _ => table.len(),
+    };
+    let mut text = table.print(width, room);
+    if table.len() > room {
+        let more = format!("{} more; `host ctl status | less` shows all", table.len() - room);
+        text += &(cut(&more, width, Cut::End) + "\n");
+    }
+    text
+}
+
+/// The components, in their order.
+pub(super) fn table(components: &[ComponentStatus]) -> Table {
+    let mut table = Table::new(&COLUMNS);
+    for component in components {
+        let ComponentStatus { traffic, instances, .. } = component;
+        table.row([
+            Cell::text(&component.name),
+            Cell::sized(rate_of(traffic), traffic.requests),
+            Cell::sized(latency(traffic.p50_us), traffic.p50_us.unwrap_or(0)),
+            Cell::sized(latency(traffic.p99_us), traffic.p99_us.unwrap_or(0)),
+            Cell::sized(errors_of(traffic), traffic.errors),
+            Cell::sized(format!("{}/{}", instances.in_use, instances.limit), instances.in_use),
+            Cell::number(component.generation),
+            Cell::text(component.swapped_ms_ago.map_or_else(|| "-".into(), age)),
+            Cell::sized(mebibytes(component.memory), component.memory),
+        ]);
+    }
+    table
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{}.{}MiB", bytes >> 20, (bytes >> 10) % 1024 * 10 / 1024)
+}
+
+#[cfg(test)]
+#[path = "status_tests.rs"]
+pub(super) mod tests;

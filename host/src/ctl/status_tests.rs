@@ -1,0 +1,88 @@
+//! What fits on a screen.
+
+use unicode_width::UnicodeWidthStr as _;
+
+use super::*;
+use crate::control::schema::{
+    ChangeOutcome, ConnectionCounts, InstanceCount, LastChange, PhaseName, StopStatus,
+};
+
+pub(in crate::ctl) fn component(name: &str, requests: u64) -> ComponentStatus {
+    ComponentStatus {
+        name: name.into(),
+        generation: 12,
+        instances: InstanceCount { in_use: 37, limit: 1000 },
+        memory: 3_342_336,
+        put_aside_ms: None,
+        traffic: TrafficStatus {
+            window_ms: 58_000,
+            requests,
+            errors: requests / 300,
+            latest: requests / 60,
+            p50_us: Some(1_100),
+            p99_us: Some(18_200),
+        },
+        swapped_ms_ago: Some(3_660_000),
+    }
+}
+
+pub(in crate::ctl) fn host(components: Vec<ComponentStatus>) -> Status {
+    Status {
+        schema: "1".into(),
+        version: "0.1.0".into(),
+        pid: 4242,
+        uptime_ms: 90_000_000,
+        phase: PhaseName::Draining,
+        stopping: Some(StopStatus { asked_ms_ago: 1500, deadline_ms: 25_000 }),
+        addresses: (0..9).map(|n| format!("192.168.100.{n}:8080")).collect(),
+        connections: ConnectionCounts { open: 9, idle: 9, ..ConnectionCounts::default() },
+        traffic: TrafficStatus { requests: 69_832, ..component("", 300).traffic },
+        exchanges_in_flight: 1,
+        afterwork_in_flight: 0,
+        instances: InstanceCount { in_use: 37, limit: 1000 },
+        generations: Vec::new(),
+        last_swap: Some(LastChange {
+            ago_ms: 1,
+            outcome: ChangeOutcome::refused("x".repeat(200)),
+            trigger: "host ctl".into(),
+        }),
+        components,
+        stores: vec![StoreStatus { store: "redis://x".into(), why: "no".into(), failing_ms: 1 }],
+        limits: [("linger".into(), "1s".into())].into(),
+    }
+}
+
+#[test]
+fn status_fits_the_screen_however_many_components_there_are() {
+    for (count, columns, rows) in [(0, 80, 24), (1, 80, 24), (1000, 80, 24), (1000, 40, 12)] {
+        let components = (0..count).map(|n| component(&format!("component-{n}"), n)).collect();
+        let text = status(&host(components), ScreenSize { columns, rows: Some(rows) });
+        assert!(text.lines().count() < rows, "no room for the prompt:\n{text}");
+        assert!(text.lines().all(|line| line.width() <= columns), "{text}");
+    }
+}
+
+#[test]
+fn the_busiest_components_are_shown_where_there_is_no_room_for_all() {
+    let components = (0..100).map(|n| component(&format!("c{n}"), n)).collect();
+    let text = status(&host(components), ScreenSize { columns: 80, rows: Some(24) });
+    assert!(text.contains("\nc99 ") && !text.contains("\nc0 "), "{text}");
+    assert!(text.contains("more; `host ctl status | less` shows all"), "{text}");
+}
+
+#[test]
+fn without_a_terminal_all_are_shown_at_80_columns_in_their_order() {
+    let components = vec![component("auth", 1), component("shop", 60_000)];
+    let text = status(&host(components), ScreenSize { columns: 80, rows: None });
+    let shown: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("COMP")).collect();
+    assert_eq!(
+        shown,
+        [
+            "COMPONENT  REQ/S  P50    P99   ERRORS  INSTANCES  GENERATION  LAST SWAP  MEMORY",
+            "auth       <0.1   1.1ms  18ms  0       37/1000    12          1h 1m      3.1MiB",
+            "shop       1,034  1.1ms  18ms  0.3%    37/1000    12          1h 1m      3.1MiB",
+        ]
+    );
+    assert!(text.contains("1 exchange, 0 at work"), "{text}");
+    assert!(!text.contains("--linger"), "{text}");
+}
