@@ -219,6 +219,11 @@ $(BENCH_PYTHON).made: bench/requirements.txt
 bench-scale: released guests $(BENCH_PYTHON).made ## Draw requests/s, CPU time, memory by connections, components, bodies, workers
 	$(BENCH_PYTHON) bench/scale.py $(BENCH)
 
+.PHONY: dashboard-picture
+dashboard-picture: guests ## Make the picture of the dashboard anew: docs/dashboard.png (takes chromium)
+	HOST_DASHBOARD_PICTURE=$(CURDIR)/docs/dashboard.png $(CARGO) test --release $(CARGO_FLAGS) --package host \
+	    --test end_to_end -- --ignored dashboard::picture_of_the_dashboard
+
 .PHONY: ci
 ci: ## What CI runs, and nothing else
 	.ci/run

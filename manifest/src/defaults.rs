@@ -103,6 +103,9 @@ pub const REUSE_IDLE: &str = "10s";
 /// Nowhere: health on a port is for a supervisor or a load balancer that asks.
 pub const HEALTH_ADDRESS: &str = "off";
 
+/// Nowhere: whoever may open it sees what the host serves.
+pub const DASHBOARD_ADDRESS: &str = "off";
+
 /// A request takes a dozen. Each keeps something in the memory of the host, or a descriptor open.
 pub const MAX_HANDLES: &str = "1000";
 

@@ -42,6 +42,6 @@ pub use overlap::Overlap;
 pub use parse::{Grammar, load, parse, schema};
 pub use stamp::Stamp;
 pub use units::{
-    ByteSize, DurationOrOff, GrantFlag, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
-    MinRateConfig, MinRateOrOff, SmokeCheck,
+    ByteSize, DashboardAddr, DurationOrOff, GrantFlag, HealthAddr, HumanDuration, ListenAddr,
+    LogRateOrOff, MinRateConfig, MinRateOrOff, SmokeCheck,
 };

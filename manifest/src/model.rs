@@ -57,6 +57,8 @@ pub struct ListenConfig {
     pub control: Option<PathBuf>,
     /// Where health is answered, if it is.
     pub health: Option<SocketAddr>,
+    /// Where the dashboard is shown, if it is.
+    pub dashboard: Option<SocketAddr>,
 }
 
 /// Deadlines of a stop.

@@ -48,12 +48,14 @@ impl ListenAddr {
 
 impl ListenConfig {
     /// The first two places of one process that cannot be had at once, if there are any: where it
-    /// listens, where it answers health, and the control socket at `control`. Follows links.
+    /// listens, where it answers health and shows the dashboard, and the control socket at `control`. Follows links.
     #[must_use]
     pub fn overlap(&self, control: Option<&Path>) -> Option<Overlap> {
         let mut places: Vec<(&str, ListenAddr)> =
             self.addresses.iter().map(|address| ("addr", address.clone())).collect();
         places.extend(self.health.map(|health| ("health-addr", ListenAddr::Tcp(health))));
+        let dashboard = self.dashboard.map(ListenAddr::Tcp);
+        places.extend(dashboard.map(|address| ("dashboard-addr", address)));
         places.extend(control.map(|path| ("control", ListenAddr::Unix(PathBuf::from(path)))));
         let pairs = places
             .iter()
@@ -101,7 +103,8 @@ mod tests {
 
     fn listen(addresses: &[&str], health: Option<&str>) -> ListenConfig {
         let addresses = addresses.iter().map(|one| one.parse().unwrap()).collect();
-        ListenConfig { addresses, control: None, health: health.map(|one| one.parse().unwrap()) }
+        let health = health.map(|one| one.parse().unwrap());
+        ListenConfig { addresses, control: None, health, dashboard: None }
     }
 
     #[test]

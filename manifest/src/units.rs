@@ -1,7 +1,7 @@
 //! Durations, sizes, limits and addresses as people write them.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -169,6 +169,24 @@ impl FromStr for HealthAddr {
             Ok(ListenAddr::Unix(_)) | Err(_) => {
                 Err("not an address; write 127.0.0.1:8081, [::1]:8081, 0.0.0.0:0 or off".into())
             }
+        }
+    }
+}
+
+/// A TCP address, a port alone for one of the loopback, or `off` for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DashboardAddr(pub Option<SocketAddr>);
+
+impl FromStr for DashboardAddr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(port) = text.parse::<u16>() {
+            return Ok(Self(Some((Ipv4Addr::LOCALHOST, port).into())));
+        }
+        match text.parse() {
+            Ok(HealthAddr(address)) => Ok(Self(address)),
+            Err(_) => Err("not an address; write 8082, 127.0.0.1:8082, [::1]:8082 or off".into()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What operators use: the control socket and health, and the process as both see it.
+//! What operators use: the control socket, health and the dashboard, and the process as they see it.
 
 mod convert;
 mod limits;
@@ -17,11 +17,12 @@ use anyhow::Context as _;
 use host_lifecycle::Lifecycle;
 use host_telemetry::Window;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{ControlSetting, ServeConfig};
 use crate::control::schema::StopEnd;
-use crate::control::{self, ControlServer, HealthServer, SocketChoice};
+use crate::control::{self, ControlServer, DashboardServer, HealthServer, SocketChoice};
 use crate::exit::Exit;
 use process::Admin;
 
@@ -32,12 +33,13 @@ pub(crate) use seen::Seen;
 /// A client that follows the stop over the control socket has this long to read how it ended.
 const LAST_LINE_PATIENCE: Duration = Duration::from_millis(500);
 
-/// The control socket and health, open. Dropping it closes both.
+/// The control socket, health and the dashboard, open. Dropping it closes them.
 #[derive(Debug)]
 pub(crate) struct AdminServers {
     ended: watch::Sender<Option<StopEnd>>,
     control: Option<ControlServer>,
     health: Option<HealthServer>,
+    dashboard: Option<DashboardServer>,
     /// Reads what components use.
     _usage: AbortOnDropHandle<()>,
 }
@@ -69,6 +71,11 @@ impl AdminServers {
                 .with_context(|| format!("cannot answer health on {address}"))
         });
         let health = health.transpose()?;
+        let dashboard = config.manifest.listen.dashboard.map(|address| {
+            DashboardServer::start(address, admin.clone(), commander.alarm("dashboard"), &runtime)
+                .with_context(|| format!("cannot show the dashboard on {address}"))
+        });
+        let dashboard = dashboard.transpose()?;
         let choice = match &config.control {
             ControlSetting::Off => SocketChoice::Off,
             ControlSetting::Default => SocketChoice::Default,
@@ -78,20 +85,25 @@ impl AdminServers {
             .map(|socket| ControlServer::start(socket, admin, commander.alarm("control"), &runtime))
             .transpose()
             .context("serving the control socket")?;
-        Ok((Self { ended, control, health, _usage: usage }, announcement))
+        Ok((Self { ended, control, health, dashboard, _usage: usage }, announcement))
     }
 
-    /// Where health is answered, if it is.
-    pub(crate) fn health_address(&self) -> Option<SocketAddr> {
-        self.health.as_ref().map(HealthServer::address)
+    /// Where health is answered and the dashboard is shown, if they are.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let dashboard = self.dashboard.as_ref().map(DashboardServer::address);
+        self.health.as_ref().map(HealthServer::address).into_iter().chain(dashboard).collect()
     }
 
     /// Tells the clients that follow the stop how it ended, and closes. Blocks for at most
     /// [`LAST_LINE_PATIENCE`].
     pub(crate) fn end(self, exit: Exit, report: String) {
+        let deadline = Instant::now() + LAST_LINE_PATIENCE;
         self.ended.send_replace(Some(StopEnd { exit: exit.code(), report }));
         if let Some(control) = self.control {
-            control.close(LAST_LINE_PATIENCE);
+            control.close(deadline.saturating_duration_since(Instant::now()));
+        }
+        if let Some(dashboard) = self.dashboard {
+            dashboard.close(deadline.saturating_duration_since(Instant::now()));
         }
     }
 }

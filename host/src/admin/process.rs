@@ -21,7 +21,7 @@ use crate::config::ServeConfig;
 use crate::control::schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ComponentStatus, ConnectionStatus,
     GenerationStatus, InstanceCount, SCHEMA, Status, StopEnd, StopProgress, StopStatus,
-    TrafficReport, UsageStatus,
+    TrafficHistory, TrafficReport, UsageStatus,
 };
 use crate::control::{CommandFuture, Host};
 use crate::resources;
@@ -251,6 +251,14 @@ impl Host for Admin {
 
     fn usage(&self) -> Vec<UsageStatus> {
         self.usage.components().into_iter().map(convert::usage).collect()
+    }
+
+    fn history(&self, at_most: usize) -> TrafficHistory {
+        traffic::history(self.window.history(at_most))
+    }
+
+    fn ticks(&self) -> watch::Receiver<u64> {
+        self.window.ticks()
     }
 
     fn reload(&self) -> CommandFuture {

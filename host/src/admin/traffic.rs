@@ -1,11 +1,14 @@
 //! From what the window keeps to what goes over the control socket.
 
 use host_lifecycle::Tracker;
-use host_telemetry::{EventLog, LastMinute, LoggedEvent, RouteLabel, Window};
+use host_telemetry::{
+    EventLog, History, HistoryPoint, LastMinute, LoggedEvent, RouteLabel, Window,
+};
 
 use super::convert::{micros, millis};
 use crate::control::schema::{
-    EventStatus, ExchangeStatus, RouteStatus, TrafficReport, TrafficStatus,
+    EventStatus, ExchangeStatus, PlotLine, PlotPoint, RouteStatus, TrafficHistory, TrafficReport,
+    TrafficStatus,
 };
 use crate::http::{self, ExchangeSnapshot};
 
@@ -32,6 +35,26 @@ pub(super) fn status(minute: LastMinute) -> TrafficStatus {
         p50_us: minute.p50.map(micros),
         p99_us: minute.p99.map(micros),
     }
+}
+
+/// The last 15 minutes, for plots.
+pub(super) fn history(history: History) -> TrafficHistory {
+    let line = |points: Vec<HistoryPoint>| points.into_iter().map(point).collect();
+    TrafficHistory {
+        span_ms: millis(HistoryPoint::SPAN),
+        first: history.first,
+        all: line(history.all),
+        components: history
+            .components
+            .into_iter()
+            .map(|series| PlotLine { name: series.name.into(), points: line(series.points) })
+            .collect(),
+        other: history.other.map(line),
+    }
+}
+
+fn point(HistoryPoint { sum, p50, p99 }: HistoryPoint) -> PlotPoint {
+    (sum.requests, sum.errors, p50.map(micros), p99.map(micros))
 }
 
 fn route((label, minute): (&RouteLabel, LastMinute)) -> RouteStatus {

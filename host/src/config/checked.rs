@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::log::{BadLogFilter, log_filter};
 use host_manifest::{
-    AccessLogFormat, AccessLogTarget, HealthAddr, ListenAddr, LogConfig, LogFilter, LogFormat,
-    Manifest, Stamp,
+    AccessLogFormat, AccessLogTarget, DashboardAddr, HealthAddr, ListenAddr, LogConfig, LogFilter,
+    LogFormat, Manifest, Stamp,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -70,6 +70,8 @@ pub struct Overrides {
     pub addresses: Vec<ListenAddr>,
     /// Where health is answered instead, or that it is not.
     pub health: Option<HealthAddr>,
+    /// Where the dashboard is shown instead, or that it is not.
+    pub dashboard: Option<DashboardAddr>,
     /// Swap when a file changes.
     pub watch: bool,
     /// What of the process no guest may change, with what to call it.
@@ -125,6 +127,9 @@ impl Overrides {
         }
         if let Some(health) = self.health {
             manifest.listen.health = health.0;
+        }
+        if let Some(dashboard) = self.dashboard {
+            manifest.listen.dashboard = dashboard.0;
         }
         manifest.swap.watch |= self.watch;
         manifest.log = self.log.over(manifest.log);

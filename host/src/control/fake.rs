@@ -8,13 +8,14 @@ use tokio::sync::watch;
 use super::schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ConnectionActivity, ConnectionCounts,
     ConnectionStatus, GenerationStatus, InstanceCount, PhaseName, ProtocolName, SCHEMA, Status,
-    StopEnd, StopProgress, TrafficReport, TrafficStatus, UsageStatus,
+    StopEnd, StopProgress, TrafficHistory, TrafficReport, TrafficStatus, UsageStatus,
 };
 use super::{CommandFuture, Host};
 
 pub(super) struct Fake {
     pub(super) asked: Mutex<Vec<String>>,
     pub(super) ended: watch::Sender<Option<StopEnd>>,
+    pub(super) ticks: watch::Sender<u64>,
     pub(super) canaries: Mutex<Vec<CanaryStatus>>,
 }
 
@@ -23,6 +24,7 @@ impl Fake {
         Arc::new(Self {
             asked: Mutex::default(),
             ended: watch::Sender::new(None),
+            ticks: watch::Sender::new(0),
             canaries: Mutex::default(),
         })
     }
@@ -89,6 +91,20 @@ impl Host for Fake {
 
     fn usage(&self) -> Vec<UsageStatus> {
         Vec::new()
+    }
+
+    fn history(&self, _: usize) -> TrafficHistory {
+        TrafficHistory {
+            span_ms: 5_000,
+            first: 0,
+            all: vec![(1, 0, Some(900), None)],
+            components: Vec::new(),
+            other: None,
+        }
+    }
+
+    fn ticks(&self) -> watch::Receiver<u64> {
+        self.ticks.subscribe()
     }
 
     fn reload(&self) -> CommandFuture {

@@ -3,7 +3,8 @@
 //! ```text
 //! host ctl, curl ─→ socket ─→ server ─→ Host (the process, handed in)
 //! load balancer  ─→ health ─→ PhaseWatch
-//!                     both: accept ─→ connection (hyper, with our deadlines)
+//! browser        ─→ dashboard ─→ Host
+//!                     all: accept ─→ connection (hyper, with our deadlines)
 //! ```
 //!
 //! Runs on the lifecycle's runtime, so that it answers while guests spin on every core. May not
@@ -12,6 +13,7 @@
 mod accept;
 mod connection;
 mod connection_limit;
+mod dashboard;
 mod deadlines;
 mod follow;
 mod health;
@@ -26,6 +28,7 @@ use std::pin::Pin;
 
 use tokio::sync::watch;
 
+pub use dashboard::DashboardServer;
 pub use health::HealthServer;
 pub use metrics_format::MetricsFormat;
 pub use server::ControlServer;
@@ -33,7 +36,7 @@ pub use socket::{ControlSocket, SocketChoice, SocketError, default_directory, op
 
 use schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ConnectionStatus, GenerationStatus,
-    Status, StopEnd, StopProgress, TrafficReport, UsageStatus,
+    Status, StopEnd, StopProgress, TrafficHistory, TrafficReport, UsageStatus,
 };
 
 /// A command under way. It is run to its end even if the client has left.
@@ -57,6 +60,12 @@ pub trait Host: Send + Sync + 'static {
 
     /// What each component uses, by name.
     fn usage(&self) -> Vec<UsageStatus>;
+
+    /// The last 15 minutes of all, and of the components with most traffic, at most so many.
+    fn history(&self, at_most: usize) -> TrafficHistory;
+
+    /// Is told once a second that there is something new to see.
+    fn ticks(&self) -> watch::Receiver<u64>;
 
     /// Loads again what is served: the manifest and its files, or the component's file. Bounded by
     /// the implementation.

@@ -99,6 +99,16 @@ pub(super) fn metrics(format: MetricsFormat, page: String) -> Response<ReplyBody
     answer(StatusCode::OK, format.content_type(), Content::Whole(page.into()))
 }
 
+/// A page for a browser.
+pub(super) fn html(status: StatusCode, page: &'static str) -> Response<ReplyBody> {
+    answer(status, "text/html; charset=utf-8", Content::Whole(Bytes::from_static(page.as_bytes())))
+}
+
+/// Server-sent events.
+pub(super) fn events(events: mpsc::Receiver<Bytes>) -> Response<ReplyBody> {
+    answer(StatusCode::OK, "text/event-stream", Content::Lines(events))
+}
+
 pub(super) fn lines(lines: mpsc::Receiver<Bytes>) -> Response<ReplyBody> {
     answer(StatusCode::OK, "application/x-ndjson", Content::Lines(lines))
 }

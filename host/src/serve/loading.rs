@@ -57,7 +57,7 @@ pub(super) fn site_builder(
         scheduler: CpuScheduler::new(config.threads.get(), ticks),
         shutdown: StopProcess::new(move || commander.stop(Cause::Guest)),
         stores: process.stores.clone(),
-        forbidden: process.health.into_iter().collect(),
+        forbidden: process.operators.clone(),
         traffic: process.traffic.clone(),
         logs: process.guest_logs.clone(),
         look: false,

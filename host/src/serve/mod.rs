@@ -156,7 +156,7 @@ impl Armed {
             observers: observers(&traffic, logs),
             traffic,
             events,
-            health: servers.health_address(),
+            operators: servers.addresses(),
             stores,
             phase: lifecycle.watch(),
             trackers: lifecycle.trackers(),

@@ -16,8 +16,8 @@ pub(super) const LINE_PATIENCE: Duration = Duration::from_secs(1);
 /// Handles on the rest of the process, for the part that serves.
 #[derive(Clone)]
 pub(super) struct Process {
-    /// Where health is answered: no guest may ask there.
-    pub(super) health: Option<SocketAddr>,
+    /// Where operators are answered: no guest may ask there.
+    pub(super) operators: Vec<SocketAddr>,
     /// Where buckets are kept.
     pub(super) stores: Stores,
     /// Where guests print.

@@ -192,11 +192,12 @@ fn listen(reader: &mut Reader<'_>, raw: &raw::Listen) -> ListenConfig {
         }
         Some(_) => {}
     }
-    let off = default(defaults::HEALTH_ADDRESS);
+    let (off, no_page) = (default(defaults::HEALTH_ADDRESS), default(defaults::DASHBOARD_ADDRESS));
     ListenConfig {
         control: raw.control.as_ref().and_then(|control| socket(reader, control, &addresses)),
         addresses,
         health: reader.parse_or(raw.health_addr.as_ref(), off).0,
+        dashboard: reader.parse_or(raw.dashboard_addr.as_ref(), no_page).0,
     }
 }
 

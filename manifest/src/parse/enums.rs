@@ -8,9 +8,9 @@ use strum::{EnumString, VariantNames};
 use super::spanned::Form;
 use crate::outgoing::{Endpoint, Origin};
 use crate::{
-    AbortRules, AccessLogFormat, AccessLogTarget, ByteSize, DurationOrOff, Fail, HealthAddr,
-    HumanDuration, ListenAddr, LogFilter, LogFormat, LogRateOrOff, MinRateOrOff, SmokeCheck, Stdio,
-    Stickiness, TrafficShare,
+    AbortRules, AccessLogFormat, AccessLogTarget, ByteSize, DashboardAddr, DurationOrOff, Fail,
+    HealthAddr, HumanDuration, ListenAddr, LogFilter, LogFormat, LogRateOrOff, MinRateOrOff,
+    SmokeCheck, Stdio, Stickiness, TrafficShare,
 };
 
 impl Form for HumanDuration {
@@ -55,6 +55,10 @@ impl Form for ListenAddr {
 
 impl Form for HealthAddr {
     const EXAMPLES: &'static [&'static str] = &["127.0.0.1:8081", "off"];
+}
+
+impl Form for DashboardAddr {
+    const EXAMPLES: &'static [&'static str] = &["8082", "127.0.0.1:8082", "off"];
 }
 
 impl Form for SmokeCheck {

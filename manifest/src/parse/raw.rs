@@ -13,8 +13,8 @@ use super::enums::{Backend, Reached, Verb};
 use super::logs::Log;
 use super::spanned::{Spanned, Written};
 use crate::{
-    AbortRules, ByteSize, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogRateOrOff,
-    MinRateOrOff, SmokeCheck, Stdio, Stickiness, TrafficShare, defaults,
+    AbortRules, ByteSize, DashboardAddr, DurationOrOff, Fail, HealthAddr, HumanDuration,
+    ListenAddr, LogRateOrOff, MinRateOrOff, SmokeCheck, Stdio, Stickiness, TrafficShare, defaults,
 };
 
 /// A manifest of `host`: what is served, where, with which grants and limits.
@@ -56,6 +56,9 @@ pub(super) struct Listen {
     /// HOST:PORT for GET /livez, /readyz and /metrics, or `off`.
     #[schemars(extend("default" = defaults::HEALTH_ADDRESS))]
     pub(super) health_addr: Option<Written<HealthAddr>>,
+    /// HOST:PORT for the dashboard, a port alone for one of 127.0.0.1, or `off`.
+    #[schemars(extend("default" = defaults::DASHBOARD_ADDRESS))]
+    pub(super) dashboard_addr: Option<Written<DashboardAddr>>,
     /// Connections at once, over all listeners. Above that the one that has been idle longest makes
     /// room; if none is idle, a new one gets 503 after 2s.
     #[schemars(extend("default" = number(defaults::MAX_CONNECTIONS)))]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use host_manifest::HealthAddr;
+use host_manifest::{DashboardAddr, HealthAddr};
 
 use super::super::checked::{CacheSetting, ControlSetting};
 
@@ -20,6 +20,11 @@ pub(super) struct OperatingArgs {
     /// Apart from --addr, so that a probe waits in no queue [default: off, or the manifest's]
     #[arg(long, value_name = "ADDR")]
     pub(super) health_addr: Option<HealthAddr>,
+
+    /// HOST:PORT for the dashboard, a page for browsers that shows the last 15 minutes; a port alone is one of
+    /// 127.0.0.1; or `off` [default: off, or the manifest's]
+    #[arg(long, value_name = "ADDR")]
+    pub(super) dashboard_addr: Option<DashboardAddr>,
 }
 
 impl OperatingArgs {

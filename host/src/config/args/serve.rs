@@ -69,7 +69,8 @@ impl ServeArgs {
             addresses.push(defaults::ADDRESS.parse().map_err(|why: String| complaint(&why))?);
         }
         let health = self.operating.health_addr.and_then(|health| health.0);
-        let listen = ListenConfig { addresses, control: None, health };
+        let dashboard = self.operating.dashboard_addr.and_then(|dashboard| dashboard.0);
+        let listen = ListenConfig { addresses, control: None, health, dashboard };
         let component = self.component()?;
         let route = Route {
             pattern: RoutePattern {
@@ -114,6 +115,7 @@ impl ServeArgs {
         let overrides = Overrides {
             addresses: self.addresses.clone(),
             health: self.operating.health_addr,
+            dashboard: self.operating.dashboard_addr,
             watch: self.swap.watch,
             own,
             log: self.log.clone().checked(),

@@ -23,7 +23,10 @@ pub use status::{
     StopStatus, StoreStatus,
 };
 pub use stop::{PhaseName, StopEnd, StopLine, StopProgress, StopRequest};
-pub use traffic::{EventStatus, ExchangeStatus, RouteStatus, TrafficReport, TrafficStatus};
+pub use traffic::{
+    EventStatus, ExchangeStatus, PlotLine, PlotPoint, RouteStatus, TrafficHistory, TrafficReport,
+    TrafficStatus,
+};
 pub use usage::{UsageFigures, UsageList, UsageStatus};
 
 /// Version of everything in this module.

@@ -78,3 +78,30 @@ pub struct EventStatus {
     /// What came of it.
     pub text: String,
 }
+
+/// The last 15 minutes, for the dashboard's plots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrafficHistory {
+    /// The time of a point.
+    pub span_ms: u64,
+    /// The number of the oldest point; the latest one ended with the latest whole span.
+    pub first: u64,
+    /// All exchanges.
+    pub all: Vec<PlotPoint>,
+    /// Components, those with most traffic first.
+    pub components: Vec<PlotLine>,
+    /// What the other components did, if there are more.
+    pub other: Option<Vec<PlotPoint>>,
+}
+
+/// Requests, errors, and microseconds of p50 and p99.
+pub type PlotPoint = (u32, u32, Option<u64>, Option<u64>);
+
+/// The points of one component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlotLine {
+    /// The component.
+    pub name: String,
+    /// Its points.
+    pub points: Vec<PlotPoint>,
+}
