@@ -10,6 +10,7 @@ mod draw;
 mod screen;
 
 use std::io::{self, IsTerminal as _};
+use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
@@ -69,19 +70,26 @@ pub(super) async fn run(client: &mut CtlClient) -> Result<Exit, CtlError> {
     // The answers are here already.
     ticks.tick().await;
     loop {
-        let size = ScreenSize::of_stdout();
-        screen.draw(&draw::lines(&answers.status, &answers.traffic, size), size)?;
-        tokio::select! {
-            biased;
-            number = signals.next() => return Ok(leave(&Leave::Signal(number))),
-            event = keys.recv() => match event {
-                None => return Ok(leave(&Leave::NoKeys)),
-                Some(event) if leaves(&event) => return Ok(leave(&Leave::Key)),
-                // A new size is drawn at once.
-                Some(_) => {}
-            },
-            _ = ticks.tick() => answers = ask(client).await.map_err(|why| gone(&answers, why))?,
-        }
+        // Kept while keys come: a request that is dropped half-way takes the connection with it.
+        let mut next = pin!(async {
+            ticks.tick().await;
+            ask(client).await
+        });
+        answers = loop {
+            let size = ScreenSize::of_stdout();
+            screen.draw(&draw::lines(&answers.status, &answers.traffic, size), size)?;
+            tokio::select! {
+                biased;
+                number = signals.next() => return Ok(leave(&Leave::Signal(number))),
+                event = keys.recv() => match event {
+                    None => return Ok(leave(&Leave::NoKeys)),
+                    Some(event) if leaves(&event) => return Ok(leave(&Leave::Key)),
+                    // A new size is drawn at once.
+                    Some(_) => {}
+                },
+                next = &mut next => break next.map_err(|why| gone(&answers, why))?,
+            }
+        };
     }
 }
 
