@@ -61,26 +61,26 @@ impl Browser {
     }
 
     fn attach(&mut self) {
-        let target = self.ask("Target.createTarget", json!({ "url": "about:blank" }));
+        let target = self.ask("Target.createTarget", &json!({ "url": "about:blank" }));
         let target = json!({ "targetId": target["targetId"], "flatten": true });
-        let session = self.ask("Target.attachToTarget", target);
+        let session = self.ask("Target.attachToTarget", &target);
         self.session = session["sessionId"].as_str().map(ToOwned::to_owned);
         for domain in ["Runtime.enable", "Log.enable", "Page.enable"] {
-            self.ask(domain, json!({}));
+            self.ask(domain, &json!({}));
         }
     }
 
     /// Goes to a page.
     #[track_caller]
     pub fn open(&mut self, url: &str) {
-        let gone = self.ask("Page.navigate", json!({ "url": url }));
+        let gone = self.ask("Page.navigate", &json!({ "url": url }));
         assert!(gone["errorText"].is_null(), "{url}: {gone}");
     }
 
     /// Has the page shown in dark colours, or in light ones.
     pub fn prefer(&mut self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
-        self.ask("Emulation.setEmulatedMedia", json!({ "features": features }));
+        self.ask("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
     /// Has the page shown on a screen of this size.
@@ -88,14 +88,14 @@ impl Browser {
         let mobile = width < 600;
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
-        self.ask("Emulation.setDeviceMetricsOverride", size);
+        self.ask("Emulation.setDeviceMetricsOverride", &size);
     }
 
     /// What a script says.
     #[track_caller]
     pub fn evaluate(&mut self, script: &str) -> Value {
         let ask = json!({ "expression": script, "returnByValue": true, "awaitPromise": true });
-        let answer = self.ask("Runtime.evaluate", ask);
+        let answer = self.ask("Runtime.evaluate", &ask);
         assert!(answer["exceptionDetails"].is_null(), "{script}: {answer}");
         answer["result"]["value"].clone()
     }
@@ -116,13 +116,13 @@ impl Browser {
 
     /// The page as a PNG.
     pub fn picture(&mut self) -> Vec<u8> {
-        let picture = self.ask("Page.captureScreenshot", json!({ "format": "png" }));
+        let picture = self.ask("Page.captureScreenshot", &json!({ "format": "png" }));
         STANDARD.decode(picture["data"].as_str().expect("text")).expect("base64")
     }
 
     /// Asks, and waits for the answer; notes complaints that come meanwhile.
     #[track_caller]
-    fn ask(&mut self, method: &str, params: Value) -> Value {
+    fn ask(&mut self, method: &str, params: &Value) -> Value {
         self.last += 1;
         let mut command = json!({ "id": self.last, "method": method, "params": params });
         if let Some(session) = &self.session {
