@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::clock::{PLOT_SLICES, SLICE_SECONDS};
-use super::recent::{SecondCount, ring};
+use super::ring::{SecondCount, ring};
 
 /// The last 15 minutes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -15,6 +15,7 @@ mod clock;
 mod events;
 mod history;
 mod recent;
+mod ring;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,7 +31,8 @@ use state::WindowState;
 
 pub use events::{EventKind, EventLog, LoggedEvent};
 pub use history::{History, HistoryPoint, HistorySeries};
-pub use recent::{LastMinute, SecondCount};
+pub use recent::LastMinute;
+pub use ring::SecondCount;
 
 /// How often the sums are read.
 const EVERY: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::clock::{MINUTE_SLICES, WindowTime};
 use super::history::{HistoryPoint, PlotRing};
+use super::ring::{SecondCount, ring};
 use crate::histogram::{BUCKETS, Histogram};
 
 /// The last minute of something.
@@ -21,15 +22,6 @@ pub struct LastMinute {
     pub p50: Option<Duration>,
     /// 99 of 100 took no longer than this.
     pub p99: Option<Duration>,
-}
-
-/// What ended in one second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SecondCount {
-    /// How many.
-    pub requests: u32,
-    /// How many of them were errors.
-    pub errors: u32,
 }
 
 /// The sums of one thing since the start of the process.
@@ -197,19 +189,6 @@ impl Recent {
     fn slices_from(&self, first: u64) -> impl Iterator<Item = &Slice> {
         self.slices.iter().filter(move |slice| slice.number >= first)
     }
-}
-
-impl SecondCount {
-    /// Adds another one.
-    pub(super) fn add(&mut self, other: Self) {
-        self.requests = self.requests.saturating_add(other.requests);
-        self.errors = self.errors.saturating_add(other.errors);
-    }
-}
-
-/// The place of a number in a ring.
-pub(super) fn ring(number: u64, places: usize) -> usize {
-    usize::try_from(number % places as u64).unwrap_or(0)
 }
 
 fn narrow(count: u64) -> u32 {

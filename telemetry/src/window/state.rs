@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::clock::{PLOT_SLICES, WindowTime};
 use super::history::{History, HistoryPoint, HistorySeries, PlotRing};
-use super::recent::{Cumulative, LastMinute, SecondCount, Tally};
+use super::recent::{Cumulative, LastMinute, Tally};
+use super::ring::SecondCount;
 use crate::{End, RouteId, Series, SeriesKey, StageTotals, Traffic};
 
 /// What the window keeps.
