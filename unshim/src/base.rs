@@ -91,9 +91,9 @@ impl Base {
         }
         module.section(&types).section(&functions).section(&memories).section(&globals);
         module.section(&exports).section(&code).section(&data);
-        let named = |(now, was)| Some((now, *main.names.get(was)?));
+        let named = |(now, was)| Some((now, *main.names.functions.get(was)?));
         let names = (0..).zip(&copy.functions.order).filter_map(named);
-        module.section(&name_section(main.name, names));
+        module.section(&name_section(main.names.module, names));
         let functions = copy.functions.order.iter().filter_map(|was| was.checked_sub(main.imports));
         Ok(Self { bytes: module.finish(), shared, functions: functions.collect() })
     }

@@ -236,13 +236,13 @@ fn functions_keep_their_names() {
         (*base, &[(0, "realloc"), (1, "bump")][..]),
         (*main, &[(0, "log"), (1, "name"), (2, "old"), (3, "realloc"), (4, "bump")]),
     ] {
-        let (mut name, mut names) = (None, std::collections::BTreeMap::new());
+        let mut names = main_module::ModuleNames::default();
         for payload in Parser::new(0).parse_all(modules[module]) {
             if let Payload::CustomSection(section) = payload.unwrap() {
-                main_module::read_names(&section, &mut name, &mut names).unwrap();
+                names.read(&section).unwrap();
             }
         }
-        assert_eq!(name, Some("main"));
-        assert_eq!(names.into_iter().collect::<Vec<_>>(), functions);
+        assert_eq!(names.module, Some("main"));
+        assert_eq!(names.functions.into_iter().collect::<Vec<_>>(), functions);
     }
 }

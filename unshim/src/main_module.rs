@@ -22,16 +22,21 @@ pub(crate) struct MainModule<'a> {
     pub(crate) globals: Vec<Global<'a>>,
     pub(crate) exports: HashMap<&'a str, (ExternalKind, u32)>,
     pub(crate) data: Vec<Data<'a>>,
-    /// Its name, and those of its functions with imports, as far as it says and that can be read.
-    pub(crate) name: Option<&'a str>,
-    pub(crate) names: BTreeMap<u32, &'a str>,
+    pub(crate) names: ModuleNames<'a>,
+}
+
+/// The name of a module, and those of its functions with imports, as far as it says and that can be read.
+#[derive(Default)]
+pub(crate) struct ModuleNames<'a> {
+    pub(crate) module: Option<&'a str>,
+    pub(crate) functions: BTreeMap<u32, &'a str>,
 }
 
 impl<'a> MainModule<'a> {
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, Unchanged> {
         let (mut types, mut memory, mut imports) = (None, None, 0);
         let (mut functions, mut bodies, mut globals, mut data) = (vec![], vec![], vec![], vec![]);
-        let (mut exports, mut name, mut names) = (HashMap::new(), None, BTreeMap::new());
+        let (mut exports, mut names) = (HashMap::new(), ModuleNames::default());
         for payload in Parser::new(0).parse_all(bytes) {
             match payload? {
                 Payload::TypeSection(section) => types = Some(section),
@@ -70,49 +75,38 @@ impl<'a> MainModule<'a> {
                 }
                 Payload::CustomSection(section) => {
                     // Damaged names are no names.
-                    read_names(&section, &mut name, &mut names).ok();
+                    names.read(&section).ok();
                 }
                 _ => {}
             }
         }
         let types = types.ok_or(Unchanged("the guest has no functions"))?;
         let memory = memory.ok_or(Unchanged("the guest has no memory"))?;
-        Ok(Self {
-            bytes,
-            types,
-            imports,
-            functions,
-            bodies,
-            memory,
-            globals,
-            exports,
-            data,
-            name,
-            names,
-        })
+        Ok(Self { bytes, types, imports, functions, bodies, memory, globals, exports, data, names })
     }
 }
 
-/// Reads the names of a module and its functions, if this section has them.
-pub(crate) fn read_names<'a>(
-    section: &CustomSectionReader<'a>,
-    module: &mut Option<&'a str>,
-    functions: &mut BTreeMap<u32, &'a str>,
-) -> Result<(), BinaryReaderError> {
-    let KnownCustom::Name(names) = section.as_known() else { return Ok(()) };
-    for part in names {
-        match part? {
-            Name::Module { name, .. } => *module = Some(name),
-            Name::Function(names) => {
-                for naming in names {
-                    let naming = naming?;
-                    functions.insert(naming.index, naming.name);
+impl<'a> ModuleNames<'a> {
+    /// Adds those of this section, if it has any.
+    pub(crate) fn read(
+        &mut self,
+        section: &CustomSectionReader<'a>,
+    ) -> Result<(), BinaryReaderError> {
+        let KnownCustom::Name(names) = section.as_known() else { return Ok(()) };
+        for part in names {
+            match part? {
+                Name::Module { name, .. } => self.module = Some(name),
+                Name::Function(names) => {
+                    for naming in names {
+                        let naming = naming?;
+                        self.functions.insert(naming.index, naming.name);
+                    }
                 }
+                _ => {}
             }
-            _ => {}
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Whether the expression is one constant, which needs nothing of the module that it stands in.

@@ -63,8 +63,8 @@ impl Reencode for Rest<'_, '_> {
         section: wasmparser::CustomSectionReader<'_>,
     ) -> Result<(), Error<Unchanged>> {
         if let KnownCustom::Name(_) = section.as_known() {
-            let all = self.main.names.iter().map(|(index, name)| (*index, *name));
-            module.section(&name_section(self.main.name, all));
+            let all = self.main.names.functions.iter().map(|(index, name)| (*index, *name));
+            module.section(&name_section(self.main.names.module, all));
         } else if !section.name().starts_with(".debug_") {
             module.section(&self.custom_section(section)?);
         }

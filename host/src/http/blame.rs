@@ -239,21 +239,26 @@ mod tests {
     use super::*;
     use crate::component::GuestTrap;
 
+    use Awaited::{Guest, Others};
+    use ExchangeError::{
+        AtLimit, BodyBroken, BodyTooLarge, Cut, Late, Refused, TooLarge as SaidTooLarge, Upload,
+    };
+    use UploadFault::{BrokenOff, BrokenOffByPlugin, TooLarge, TooSlow};
+
     const SECOND: Duration = Duration::from_secs(1);
+
+    fn trap() -> ExchangeError {
+        ExchangeError::Guest(GuestFailure::Trapped(GuestTrap::new("unreachable")))
+    }
+
+    fn cpu() -> ExchangeError {
+        ExchangeError::Guest(GuestFailure::CpuTime(SECOND))
+    }
 
     /// Whose fault it is, with the status for the peers of an application and of a plugin.
     #[test]
     fn the_table_of_blame() {
-        use Awaited::{Guest, Others};
-        use ExchangeError::{
-            AtLimit, BodyBroken, BodyTooLarge, Cut, Late, Refused, TooLarge as SaidTooLarge, Upload,
-        };
-        let limit = LimitKey::RequestBody.bytes(1);
-        use UploadFault::{BrokenOff, BrokenOffByPlugin, TooLarge, TooSlow};
-
-        let trap = || ExchangeError::Guest(GuestFailure::Trapped(GuestTrap::new("unreachable")));
-        let cpu = || ExchangeError::Guest(GuestFailure::CpuTime(SECOND));
-        let silence = Late(Deadline::Silence(SECOND));
+        let (silence, limit) = (Late(Deadline::Silence(SECOND)), LimitKey::RequestBody.bytes(1));
         for (error, peer, awaited, whose, status, of_a_plugin) in [
             // The component, by itself.
             (trap(), None, Guest, Blame::Guest, 500, 502),
