@@ -102,6 +102,7 @@ mod swap_load;
 mod swap_refused;
 mod terminal;
 mod top;
+mod traces;
 mod traps;
 mod truth;
 mod unprivileged;

@@ -22,6 +22,7 @@ mod overlap;
 mod parse;
 pub mod routes;
 mod stamp;
+mod trace;
 mod units;
 
 pub use abilities::{
@@ -41,6 +42,7 @@ pub use model::*;
 pub use overlap::Overlap;
 pub use parse::{Grammar, load, parse, schema};
 pub use stamp::Stamp;
+pub use trace::{OtlpEndpoint, TraceConfig, TraceSample};
 pub use units::{
     ByteSize, DashboardAddr, DurationOrOff, GrantFlag, HealthAddr, HumanDuration, ListenAddr,
     LogRateOrOff, MinRateConfig, MinRateOrOff, SmokeCheck,

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use strum::{EnumString, VariantNames};
 
+use crate::trace::TraceConfig;
+
 /// The log of the host and the access log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogConfig {
@@ -18,6 +20,8 @@ pub struct LogConfig {
     pub access_format: AccessLogFormat,
     /// Whether the query of a request stands in its line. Tokens live there.
     pub query: bool,
+    /// Where spans go.
+    pub trace: TraceConfig,
 }
 
 /// How the lines of the log are written.

@@ -22,6 +22,7 @@ mod observer;
 mod record;
 mod request_id;
 mod route_label;
+mod span;
 mod trace_context;
 mod traffic;
 mod usage;
@@ -36,7 +37,10 @@ pub use observer::{Observer, Observers};
 pub use record::{Agent, ExchangeRecord, RequestLine, StageRecord, Stages};
 pub use request_id::RequestId;
 pub use route_label::{RouteId, RouteLabel};
-pub use trace_context::TraceContext;
+pub use span::{
+    AttributeValue, SpanKind, SpanRecord, SpanSink, SpanTimer, record_span, set_span_sink,
+};
+pub use trace_context::{TRACESTATE, TraceContext};
 pub use traffic::{ComponentTotals, Series, SeriesKey, Traffic, TrafficTotals};
 pub use usage::{CallCounts, ComponentUsage, UsageTotals};
 pub use usage_meter::{UsageMeter, Used, UsedLately};

@@ -5,6 +5,9 @@ use std::fmt;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 
+/// What vendors add to a trace (§3.3). It goes where `traceparent` goes, as it is.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Bytes of a version-00 `traceparent`.
@@ -64,11 +67,18 @@ impl TraceContext {
         self.flags & SAMPLED != 0
     }
 
-    /// Writes it into the headers of a request that a guest sends, unless the guest has written one.
-    pub fn write_if_none(&self, headers: &mut HeaderMap) {
-        if !headers.contains_key(TRACEPARENT) {
+    pub(crate) fn sample(&mut self) {
+        self.flags |= SAMPLED;
+    }
+
+    /// Writes it into the headers of a request that a guest sends, unless the guest has written one. Returns whether it
+    /// has not.
+    pub fn write_if_none(&self, headers: &mut HeaderMap) -> bool {
+        let writes = !headers.contains_key(TRACEPARENT);
+        if writes {
             self.write(headers);
         }
+        writes
     }
 
     /// Writes it into the headers of a request on its way on, with `span` as its sender.
@@ -99,7 +109,7 @@ impl fmt::Display for TraceContext {
     }
 }
 
-fn random_span() -> u64 {
+pub(crate) fn random_span() -> u64 {
     fastrand::u64(1..)
 }
 

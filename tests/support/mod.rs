@@ -49,6 +49,7 @@ pub mod load;
 pub mod memory;
 pub mod metrics;
 pub mod neighbour;
+pub mod otlp;
 pub mod page;
 pub mod process;
 pub mod pty;

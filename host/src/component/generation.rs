@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use host_shards::Sharded;
+use host_telemetry::TRACESTATE;
 use http::Request;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -151,7 +152,13 @@ impl Generation {
         request: Request<WasiBody>,
         exchange: Option<ServedExchange>,
     ) -> Running {
-        store.data_mut().hooks().serve(Served::One(exchange, Hops::in_request(&request)));
+        let hops = Hops::in_request(&request);
+        store.data_mut().hooks().serve(Served::One(exchange, hops));
+        // Where its sender names no trace, there is no state of one.
+        if exchange.is_some_and(|exchange| exchange.trace.parent.is_some()) {
+            let state = request.headers().get(TRACESTATE).cloned();
+            store.data_mut().hooks().keep_trace_state(state);
+        }
         fresh::start(self.maker().clone(), store, request)
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::log::{BadLogFilter, log_filter};
+use host_manifest::TraceConfig;
 use host_manifest::{
     AccessLogFormat, AccessLogTarget, DashboardAddr, HealthAddr, ListenAddr, LogConfig, LogFilter,
     LogFormat, Manifest, Stamp,
@@ -93,6 +94,8 @@ pub struct LogOverrides {
     pub access_format: Option<AccessLogFormat>,
     /// They have the query of a request.
     pub query: bool,
+    /// Where spans go.
+    pub trace: TraceConfig,
 }
 
 impl LogOverrides {
@@ -104,6 +107,10 @@ impl LogOverrides {
             access: self.access.clone().unwrap_or(manifest.access),
             access_format: self.access_format.unwrap_or(manifest.access_format),
             query: self.query || manifest.query,
+            trace: TraceConfig {
+                endpoint: self.trace.endpoint.clone().or(manifest.trace.endpoint),
+                sample: self.trace.sample.or(manifest.trace.sample),
+            },
         }
     }
 }

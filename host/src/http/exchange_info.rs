@@ -21,6 +21,8 @@ pub(super) struct ExchangeInfo {
     pub(super) began: Instant,
     pub(super) request_id: RequestId,
     pub(super) trace: TraceContext,
+    /// The span of its stage, which its guest knows: that of a part is the part's own.
+    pub(super) stage: TraceContext,
     /// A random number of its connection.
     connection: u64,
     agent: Option<Box<Agent>>,
@@ -45,15 +47,16 @@ impl ExchangeInfo {
         began: Instant,
         (connection, agent): (u64, Option<Box<Agent>>),
     ) -> Self {
-        let trace = TraceContext::of(request.headers());
+        let trace = TraceContext::of(request.headers()).decided();
+        let stage = if trace.is_recorded() { trace.child() } else { trace };
         let request_id = RequestId::of(request.headers(), trace.span);
         let base = Self::with((request_line(request), began), (request_id, trace), None);
-        Self { connection, agent, ..base }
+        Self { connection, agent, stage, ..base }
     }
 
     /// That of a request which a plugin passed on, in the exchange `around` it.
     pub(super) fn part<B>(request: &Request<B>, began: Instant, around: Arc<Self>) -> Self {
-        let trace = around.trace.onward(request.headers());
+        let trace = around.stage.onward(request.headers());
         let ids = (around.request_id.clone(), trace);
         let connection = around.connection;
         Self { connection, ..Self::with((request_line(request), began), ids, Some(around)) }
@@ -69,6 +72,7 @@ impl ExchangeInfo {
             began,
             request_id,
             trace,
+            stage: trace,
             connection: 0,
             agent: None,
             around,
@@ -93,7 +97,7 @@ impl ExchangeInfo {
 
     /// The exchange, as the instance that serves it is told.
     pub(super) fn served(&self) -> Option<ServedExchange> {
-        Some(ServedExchange { number: self.number()?, trace: self.trace })
+        Some(ServedExchange { number: self.number()?, trace: self.stage })
     }
 
     /// A random number of its connection.

@@ -35,6 +35,7 @@ mod reply;
 mod response_body;
 mod service;
 mod stage;
+mod stage_spans;
 mod upload;
 mod upload_pace;
 mod validate;

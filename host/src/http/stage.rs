@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::admission::Admitted;
 use super::exchange_info::ExchangeInfo;
+use super::stage_spans;
 
 /// A component that has its request, and the right to an instance. Dropping it gives the right back. It ends as it
 /// was told to, or when it is dropped: then its peer has gone.
@@ -69,6 +70,9 @@ impl Stage {
             end,
         };
         traffic.count(&stage);
+        if self.info.stage.is_recorded() {
+            stage_spans::record(&stage, self.info.stage, self.began);
+        }
         self.info.add_stage(stage);
     }
 }

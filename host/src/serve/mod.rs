@@ -5,6 +5,7 @@ mod logs;
 mod process;
 mod start;
 mod swapping;
+mod traces;
 
 use std::io::Write as _;
 use std::sync::{Arc, mpsc};
@@ -30,6 +31,7 @@ use crate::terminal;
 
 use logs::Logs;
 use process::{LINE_PATIENCE, Process};
+use traces::Traces;
 
 pub(crate) use loading::loader_config;
 
@@ -43,17 +45,18 @@ enum ProcessEnding {
 /// with, and leaves runtimes running: their drop could wait for a guest that spins.
 #[must_use]
 pub fn run(config: &ServeConfig, log_filter: EnvFilter) -> Exit {
-    let Equipped { lifecycle, runtime, logs } = match Equipped::equip(config, log_filter) {
+    let Equipped { lifecycle, runtime, logs, traces } = match Equipped::equip(config, log_filter) {
         Ok(equipped) => equipped,
         Err(why) => return complain_without_log(&format!("host: cannot start: {why:#}")),
     };
-    let (ending, servers) = live(config, (lifecycle, &logs), &runtime);
+    let (ending, servers) = live(config, (lifecycle, &logs, &traces), &runtime);
     // Its threads may be in a guest that never yields.
     runtime.shutdown_background();
     let (exit, last_line) = ending.exit_and_last_line();
     if !host_keyvalue::wait_until_closed(CLOSE_PATIENCE) {
         warn!("a key-value database is not closed yet; the next start will check it");
     }
+    traces.end();
     logs.end(&last_line);
     if let Some(servers) = servers {
         servers.end(exit, last_line);
@@ -66,6 +69,7 @@ struct Equipped {
     lifecycle: Lifecycle,
     runtime: Runtime,
     logs: Logs,
+    traces: Traces,
 }
 
 impl Equipped {
@@ -76,8 +80,9 @@ impl Equipped {
         let runtime = resources::runtime(config)?;
         let logs = Logs::open(&config.manifest.log, log_filter)?;
         logs.reopen_on_signal(&lifecycle);
+        let traces = Traces::start(&config.manifest.log.trace)?;
         resources::say_descriptors(config, descriptors);
-        Ok(Self { lifecycle, runtime, logs })
+        Ok(Self { lifecycle, runtime, logs, traces })
     }
 }
 
@@ -117,10 +122,10 @@ const UNSTART_PATIENCE: Duration = Duration::from_secs(1);
 /// they are still open.
 fn live(
     config: &ServeConfig,
-    (lifecycle, logs): (Lifecycle, &Logs),
+    (lifecycle, logs, traces): (Lifecycle, &Logs, &Traces),
     runtime: &Runtime,
 ) -> (ProcessEnding, Option<AdminServers>) {
-    let (armed, servers) = match Armed::open(config, lifecycle, logs) {
+    let (armed, servers) = match Armed::open(config, lifecycle, (logs, traces)) {
         Ok(armed) => armed,
         Err(why) => return (ProcessEnding::NoStart(why), None),
     };
@@ -139,7 +144,7 @@ impl Armed {
     fn open(
         config: &ServeConfig,
         lifecycle: Lifecycle,
-        logs: &Logs,
+        (logs, traces): (&Logs, &Traces),
     ) -> anyhow::Result<(Self, AdminServers)> {
         host_clock::start().context("starting the thread that notices lost time")?;
         let stores = Stores::default();
@@ -153,7 +158,7 @@ impl Armed {
         let (servers, announcement) = AdminServers::open(config, &lifecycle, seen)?;
         let process = Process {
             guest_logs: logs.guests(),
-            observers: observers(&traffic, logs),
+            observers: observers(&traffic, logs, traces),
             traffic,
             events,
             operators: servers.addresses(),
@@ -207,9 +212,10 @@ async fn watch_over(mut tasks: JoinSet<()>, commander: &Commander) {
 }
 
 /// Who is told of each exchange that ends.
-fn observers(traffic: &Arc<Traffic>, logs: &Logs) -> Observers {
+fn observers(traffic: &Arc<Traffic>, logs: &Logs, traces: &Traces) -> Observers {
     let mut observers: Vec<Arc<dyn Observer>> = vec![traffic.clone()];
     observers.extend(logs.access().map(|access| Arc::new(access) as _));
+    observers.extend(traces.observer());
     Observers::new(observers)
 }
 

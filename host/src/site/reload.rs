@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use host_manifest::{ComponentConfig, ConnectionLimits, Manifest};
+use host_manifest::{ComponentConfig, ConnectionLimits, LogConfig, Manifest, TraceConfig};
 
 use super::app::{App, WatchedSource};
 use super::builder::{LoadedComponent, SiteBuilder};
@@ -232,11 +232,15 @@ impl SiteBuilder {
         let parts = [
             ("[listen]", first.listen != now.listen || first.connection != connection),
             ("body-idle-timeout", now.connection.body_idle > body_idle),
-            ("[log]", first.log != now.log),
+            ("[log]", without_trace(&first.log) != without_trace(&now.log)),
+            ("[trace]", first.log.trace != now.log.trace),
             ("[stop]", first.stop != now.stop),
             ("[swap]", first.swap != now.swap),
             ("[total]", first.total != now.total),
         ];
         parts.iter().filter(|(_, differs)| *differs).map(|(part, _)| (*part).to_owned()).collect()
     }
+}
+fn without_trace(log: &LogConfig) -> LogConfig {
+    LogConfig { trace: TraceConfig::default(), ..log.clone() }
 }

@@ -57,7 +57,7 @@ pub(super) fn manifest(
         connection: connection(reader, &raw.listen, idle),
         total: written,
         swap: swap(reader, &raw.swap),
-        log: logs::log(reader, &raw.log),
+        log: logs::log(reader, &raw.log, &raw.trace),
         components,
         routes,
         lines: raw

@@ -10,7 +10,7 @@ use crate::outgoing::{Endpoint, Origin};
 use crate::{
     AbortRules, AccessLogFormat, AccessLogTarget, ByteSize, DashboardAddr, DurationOrOff, Fail,
     HealthAddr, HumanDuration, ListenAddr, LogFilter, LogFormat, LogRateOrOff, MinRateOrOff,
-    SmokeCheck, Stdio, Stickiness, TrafficShare,
+    OtlpEndpoint, SmokeCheck, Stdio, Stickiness, TraceSample, TrafficShare,
 };
 
 impl Form for HumanDuration {
@@ -43,6 +43,14 @@ impl Form for LogFormat {
 
 impl Form for AccessLogFormat {
     const WORDS: &'static [&'static str] = Self::VARIANTS;
+}
+
+impl Form for OtlpEndpoint {
+    const EXAMPLES: &'static [&'static str] = &["http://127.0.0.1:4318"];
+}
+
+impl Form for TraceSample {
+    const EXAMPLES: &'static [&'static str] = &["100%", "5%"];
 }
 
 impl Form for AccessLogTarget {

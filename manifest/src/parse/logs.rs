@@ -1,4 +1,4 @@
-//! The table `log`, and the file that a component's output goes to.
+//! The tables `log` and `trace`, and the file that a component's output goes to.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,10 @@ use serde::Deserialize;
 use super::reader::Reader;
 use super::spanned::{Spanned, Written};
 use crate::error::Problem;
-use crate::{AccessLogFormat, AccessLogTarget, LogConfig, LogFilter, LogFormat};
+use crate::{
+    AccessLogFormat, AccessLogTarget, LogConfig, LogFilter, LogFormat, OtlpEndpoint, TraceConfig,
+    TraceSample,
+};
 
 /// What is logged, how, and where it goes.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -33,8 +36,20 @@ pub(super) struct Log {
     pub(super) log_query: bool,
 }
 
-/// What is logged, how, and where it goes.
-pub(super) fn log(reader: &mut Reader<'_>, raw: &Log) -> LogConfig {
+/// Where spans of requests go.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Trace {
+    /// The collector that they are sent to by OTLP over HTTP, as JSON: http://HOST:PORT. Nowhere by default.
+    pub(super) endpoint: Option<Written<OtlpEndpoint>>,
+    /// The part of the traces that begin here and are sampled. Where the sender of a request says whether its
+    /// trace is sampled, that counts.
+    #[schemars(extend("default" = "100%"))]
+    pub(super) sample: Option<Written<TraceSample>>,
+}
+
+/// What is logged, how, and where it goes; and where spans go.
+pub(super) fn log(reader: &mut Reader<'_>, raw: &Log, trace: &Trace) -> LogConfig {
     let access = raw.access.as_ref().and_then(|access| {
         let target = reader.parse(access)?;
         let AccessLogTarget::File(_) = target else { return Some(target) };
@@ -51,6 +66,10 @@ pub(super) fn log(reader: &mut Reader<'_>, raw: &Log) -> LogConfig {
             .and_then(|it| reader.parse(it))
             .unwrap_or_default(),
         query: raw.log_query,
+        trace: TraceConfig {
+            endpoint: trace.endpoint.as_ref().and_then(|it| reader.parse(it)),
+            sample: trace.sample.as_ref().and_then(|it| reader.parse(it)),
+        },
     }
 }
 

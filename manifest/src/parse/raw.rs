@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::ability::{AbilitySyntax, KeyTable};
 use super::enums::{Backend, Reached, Verb};
-use super::logs::Log;
+use super::logs::{Log, Trace};
 use super::spanned::{Spanned, Written};
 use crate::{
     AbortRules, ByteSize, DashboardAddr, DurationOrOff, Fail, HealthAddr, HumanDuration,
@@ -31,6 +31,8 @@ pub(super) struct Raw {
     pub(super) swap: Swap,
     /// What is logged, how, and where it goes. A change needs a restart.
     pub(super) log: Log,
+    /// Where spans of requests go. A change needs a restart.
+    pub(super) trace: Trace,
     /// Bounds of all components together. A change needs a restart.
     pub(super) total: Total,
     /// Limits of every component that does not say otherwise.

@@ -10,7 +10,7 @@ use host_keyvalue::{Bucket, Buckets, StoreError};
 use host_manifest::abilities::{AbilitySyntax, KEYVALUE};
 use host_manifest::escape::quote;
 use host_manifest::{ComponentConfig, KeyValueConfig, StoreConfig};
-use host_telemetry::ComponentUsage;
+use host_telemetry::{ComponentUsage, SpanKind, SpanTimer};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use super::ability::{Ability, GrantResources, ImportUse};
@@ -95,8 +95,10 @@ impl Ability for KeyValueAbility {
 
 /// The parts of an instance that the imports use.
 fn view(state: &mut GuestState) -> View<'_> {
+    let timer = state.span_timer();
     let (grants, table, identity) = state.parts();
     View {
+        timer,
         buckets: grants.get().map(|KeyValueGrant(buckets)| buckets),
         table,
         component: &identity.component,
@@ -114,6 +116,8 @@ impl HasData for KeyValue {
 
 /// The parts of an instance that the imports use.
 struct View<'a> {
+    /// The span of this call, if it is wanted.
+    timer: Option<SpanTimer>,
     /// None without a grant.
     buckets: Option<&'a Buckets>,
     table: &'a mut ResourceTable,
@@ -136,6 +140,17 @@ impl View<'_> {
         result: Result<T, StoreError>,
     ) -> Result<T, Error> {
         self.usage.keyvalue(operation, result.is_err());
+        if let Some(timer) = self.timer {
+            let attributes = vec![
+                ("db.operation.name", operation.into()),
+                ("host.component", self.component.to_owned().into()),
+            ];
+            timer.end(
+                (SpanKind::Client, format!("keyvalue {operation}")),
+                attributes,
+                result.is_err(),
+            );
+        }
         result.map_err(|failure| {
             if !matches!(failure, StoreError::Unavailable(_)) {
                 let why = failure.to_string();
@@ -310,7 +325,15 @@ mod tests {
 
         fn view(&mut self) -> View<'_> {
             let Self { buckets, table, topics, usage } = self;
-            View { buckets: Some(buckets), table, component: "shop", number: 1, topics, usage }
+            View {
+                timer: None,
+                buckets: Some(buckets),
+                table,
+                component: "shop",
+                number: 1,
+                topics,
+                usage,
+            }
         }
 
         fn open(&mut self, name: &str) -> Result<Resource<Bucket>, Error> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use host_telemetry::SpanKind;
 use http::Request;
 use tokio::sync::oneshot;
 use wasmtime::Store;
@@ -68,7 +69,12 @@ async fn serve(
 ) -> wasmtime::Result<()> {
     let (code, limit) = (&blueprint.code, blueprint.limits().hook);
     let notified = store.data().identity().retirement.is_ending();
-    let instance = blueprint.start(store).await?;
+    let starts = store.data().span_timer();
+    let started = blueprint.start(store).await;
+    if let Some(starts) = starts {
+        starts.end((SpanKind::Internal, "instantiate"), Vec::new(), started.is_err());
+    }
+    let instance = started?;
     match &code.entry {
         Entry::P2(indices) => {
             let proxy = indices.load(&mut *store, &instance)?;

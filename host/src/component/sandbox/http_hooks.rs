@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::HeaderName;
+use host_telemetry::TRACESTATE;
+use http::{HeaderName, HeaderValue};
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error as HttpError, RequestOptions, WasiBody, WasiHttpHooks,
 };
@@ -14,6 +15,7 @@ use super::body_guard::GuestGone;
 use super::hops::Hops;
 use super::log_limit::log_limited;
 use super::next_handler::{NEXT_HOST, NextHandler};
+use super::outgoing_span::OutgoingSpan;
 use super::served::Served;
 use super::terms::Sandbox;
 
@@ -27,6 +29,8 @@ pub(crate) struct HttpHooks {
     gone: GuestGone,
     /// What its requests are sent for.
     served: Served,
+    /// What the vendors of its trace have added to that, for its requests.
+    trace_state: Option<HeaderValue>,
 }
 
 impl HttpHooks {
@@ -37,6 +41,7 @@ impl HttpHooks {
             passes: false,
             gone: GuestGone::default(),
             served: Served::One(None, Hops::default()),
+            trace_state: None,
         }
     }
 
@@ -48,6 +53,11 @@ impl HttpHooks {
     /// From now on the guest serves these.
     pub(crate) fn serve(&mut self, served: Served) {
         self.served = served;
+    }
+
+    /// Its requests have this `tracestate`, unless the guest writes a trace itself.
+    pub(crate) fn keep_trace_state(&mut self, state: Option<HeaderValue>) {
+        self.trace_state = state;
     }
 
     /// The exchanges that it serves.
@@ -157,10 +167,23 @@ impl WasiHttpHooks for HttpHooks {
             return refuse(HttpError::HttpRequestDenied);
         };
         let mut request = request;
-        if let Some(exchange) = self.served.exchange() {
-            exchange.trace.write_if_none(request.headers_mut());
-        }
+        let span = self.served.exchange().and_then(|exchange| {
+            let span = OutgoingSpan::begin(exchange.trace, &request);
+            let context = span.as_ref().map_or(exchange.trace, OutgoingSpan::context);
+            if context.write_if_none(request.headers_mut())
+                && let Some(state) = self.trace_state.clone()
+            {
+                request.headers_mut().entry(TRACESTATE).or_insert(state);
+            }
+            span
+        });
         let sending = sender.send(request, options, identity, self.served.deepest());
-        Box::new(async move { Ok((Box::into_pin(sending).await?, done())) })
+        Box::new(async move {
+            let sent = Box::into_pin(sending).await;
+            if let Some(span) = span {
+                span.end(&sent);
+            }
+            Ok((sent?, done()))
+        })
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod limiter;
 pub(crate) mod log_limit;
 pub(crate) mod memory_budget;
 pub(crate) mod next_handler;
+mod outgoing_span;
 pub(crate) mod prefault;
 pub(crate) mod retirement;
 pub(crate) mod served;

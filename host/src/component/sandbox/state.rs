@@ -4,6 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use host_manifest::{LimitKey, Stdio};
+use host_telemetry::SpanTimer;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -170,6 +171,11 @@ impl GuestState {
     /// The hooks for the guest's outgoing requests.
     pub(crate) fn hooks(&mut self) -> &mut HttpHooks {
         &mut self.hooks
+    }
+
+    /// A span of what it does for its exchange, if there is one whose spans are wanted.
+    pub(crate) fn span_timer(&self) -> Option<SpanTimer> {
+        self.hooks.served().exchange()?.trace.timer()
     }
 
     /// The error with what is known of a trap besides: where the guest was, and what it said. Ask before the store is

@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use clap::Args;
-use host_manifest::{AccessLogFormat, AccessLogTarget, LogFilter, LogFormat};
+use host_manifest::{
+    AccessLogFormat, AccessLogTarget, LogFilter, LogFormat, OtlpEndpoint, TraceConfig, TraceSample,
+};
 
 use super::super::checked::LogOverrides;
 
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Logs")]
+#[command(next_help_heading = "Logs and traces")]
 pub(super) struct LogArgs {
     /// What the host logs of itself: off, error, warn, info, debug or trace, or parts of it and their
     /// levels, as info,host_net=debug. Goes before the variable HOST_LOG. What guests print is logged
@@ -31,6 +33,16 @@ pub(super) struct LogArgs {
     #[arg(long, value_name = "FORMAT")]
     access_log_format: Option<AccessLogFormat>,
 
+    /// Send spans of requests to this collector by OTLP over HTTP, as JSON: http://HOST:PORT
+    /// [default: nowhere, or the manifest's]
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<OtlpEndpoint>,
+
+    /// The part of the traces that begin here and are sampled; where the sender of a request says whether
+    /// its trace is, that counts [default: 100%, or the manifest's]
+    #[arg(long, value_name = "PERCENT")]
+    trace_sample: Option<TraceSample>,
+
     /// Write the query of each request into its line: tokens may stand there [default: off, or the
     /// manifest's]
     #[arg(long)]
@@ -45,6 +57,7 @@ impl LogArgs {
             access: self.access_log,
             access_format: self.access_log_format,
             query: self.log_query,
+            trace: TraceConfig { endpoint: self.otlp_endpoint, sample: self.trace_sample },
         }
     }
 

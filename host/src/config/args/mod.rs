@@ -118,7 +118,7 @@ fn check(raw: CheckArgs, grammar: &Grammar) -> Result<CheckConfig, clap::Error> 
 }
 
 /// Flags that concern the process, whatever it serves.
-const PROCESS_FLAGS: [&str; 15] = [
+const PROCESS_FLAGS: [&str; 17] = [
     "app",
     "dry_run",
     "addresses",
@@ -133,6 +133,8 @@ const PROCESS_FLAGS: [&str; 15] = [
     "log_format",
     "access_log",
     "access_log_format",
+    "otlp_endpoint",
+    "trace_sample",
     "log_query",
 ];
 
