@@ -1,14 +1,13 @@
 //! Canaries: a new version takes over step by step, and is taken back when it does worse.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
-use crate::support::app::{App, bytes, one_more, reload, text, variant, version, version_h2};
+use crate::support::app::{App, reload, text, version, version_h2};
+use crate::support::canary::{LONG, canaries, expect, expect_states, shop, wait_canaries};
 use crate::support::host::Ctl;
 use crate::support::prelude::*;
-use crate::support::site::{Site, component, route};
-use crate::support::status::{ctl_json, status};
+use crate::support::site::Site;
+use crate::support::status::status;
 use crate::support::visitors::Visitors;
 
 /// Long enough to stay in its first step for all of a test.
@@ -29,44 +28,6 @@ fn begin(host: &Host, guest_name: &str) -> Ctl {
     let follower = host.start_ctl(["swap", text(&path), "--wait"].into_iter().chain(STAYS));
     wait_canaries(host, |list| list.len() > before);
     follower
-}
-
-/// Fails unless a command exited with `code` and has said `text`, on stdout or, where it was refused, on stderr.
-#[track_caller]
-fn expect(done: &Exit, code: i32, text: &str) {
-    done.expect_code(code);
-    assert!(done.stdout.contains(text) || done.stderr.contains(text), "no {text:?} in {done:?}");
-}
-
-fn canaries(host: &Host) -> Vec<Value> {
-    ctl_json(host, "canary")["canaries"].as_array().expect("a list").clone()
-}
-
-/// Waits until the list of canaries `is` so.
-#[track_caller]
-fn wait_canaries(host: &Host, is: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-    let until = std::time::Instant::now() + PATIENCE;
-    loop {
-        let list = canaries(host);
-        if is(&list) {
-            return list;
-        }
-        assert!(std::time::Instant::now() < until, "not so: {list:?}");
-    }
-}
-
-/// The state of each generation, by its number.
-fn states(host: &Host) -> BTreeMap<u64, String> {
-    let list = ctl_json(host, "generations");
-    let list = list["generations"].as_array().expect("a list");
-    let state = |it: &Value| (it["number"].as_u64().unwrap(), it["state"].as_str().unwrap().into());
-    list.iter().map(state).collect()
-}
-
-#[track_caller]
-fn expect_states(host: &Host, expected: &[(u64, &str)]) {
-    let expected = expected.iter().map(|(number, state)| (*number, (*state).to_owned())).collect();
-    assert_eq!(states(host), expected);
 }
 
 #[test]
@@ -257,85 +218,6 @@ fn lame_duck_by_hand_changes_nothing_of_a_canary() {
     follower.wait_exit().expect_code(0);
 }
 
-/// A host whose `shop` has a canary, and the text of its manifest.
-fn shop(canary: &str, more: &str) -> (Site, Host, String) {
-    let toml = format!("{}{more}[component.shop.canary]\n{canary}\n", component("shop"));
-    let toml = format!("{toml}{}", route("/", "shop"));
-    let site = Site::with(&toml, &[("shop.wasm", "version_a_p2")]);
-    let host = site.serve().control().start();
-    (site, host, toml)
-}
-
-const LONG: &str = "for = \"10h\"";
-
-#[test]
-fn reload_begins_a_canary_where_the_manifest_has_one() {
-    let (site, host, toml) = shop(LONG, "");
-    site.put("shop.wasm", "version_b_p2");
-    let answer = ctl_json(&host, "reload");
-    assert_eq!((&answer["canaries"], &answer["changed"]), (&json!(["shop"]), &json!([])));
-    expect_states(&host, &[(1, "current"), (2, "canary")]);
-    // The same again, and with another word on how it takes over: it goes on.
-    site.write(&toml.replace("10h", "9h"));
-    let answer = ctl_json(&host, "reload");
-    assert_eq!(answer["canaries"], Value::Null, "{answer}");
-    expect_states(&host, &[(1, "current"), (2, "canary")]);
-    assert_eq!(canaries(&host).len(), 1);
-    // Another file: another canary. The first file again: none.
-    site.put_bytes("shop.wasm", &variant("version_b_p2", 1));
-    ctl_json(&host, "reload");
-    expect_states(&host, &[(1, "current"), (3, "canary")]);
-    site.put("shop.wasm", "version_a_p2");
-    ctl_json(&host, "reload");
-    let list = canaries(&host);
-    assert!(list.iter().all(|canary| canary["end"]["promoted"] == false), "{list:?}");
-    assert_eq!(version(&host.get("/")), "a");
-    // Other limits are another version too. What is in force is that of the version before.
-    site.write(&format!("{toml}[component.shop.limits]\nrequest-body = \"3B\"\n"));
-    let answer = ctl_json(&host, "reload");
-    assert_eq!(answer["canaries"], json!(["shop"]), "{answer}");
-    host.ctl(["canary", "promote"]).expect_code(0);
-    let mut conn = host.connect();
-    conn.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\nfour").unwrap();
-    assert_eq!(conn.read_response("POST").unwrap().status(), 413);
-    // Without the table a swap is at once again.
-    site.write(&toml.replace("[component.shop.canary]", "").replace(LONG, ""));
-    ctl_json(&host, "reload");
-    site.put("shop.wasm", "version_b_p2");
-    assert_eq!(ctl_json(&host, "reload")["changed"], json!(["shop"]));
-    assert_eq!(version(&host.get("/")), "b");
-}
-
-#[test]
-fn reload_that_waits_exits_as_its_canaries_end() {
-    let (site, host, _) = shop("for = \"1s\"", "");
-    let visitors = Visitors::of(&host, 4, Mode::H1Kept, None);
-    site.put("shop.wasm", "trap_p2");
-    expect(&host.ctl(["reload", "--wait"]), 5, "errors > 1%");
-    site.put("shop.wasm", "version_b_p2");
-    let done = host.ctl(["reload", "--wait"]);
-    expect(&done, 0, "canary shop");
-    expect(&done, 0, "promoted: generation 3 of shop serves");
-    drop(visitors.stop());
-    expect(&host.ctl(["reload", "--wait"]), 0, "unchanged");
-    host.ctl(["canary", "--wait"]).expect_code(0);
-}
-
-#[test]
-fn component_that_a_reload_removes_takes_its_canary_with_it() {
-    let (site, host, toml) = shop(LONG, "[component.other]\nsource = \"guest:version_b_p3\"\n");
-    site.put("shop.wasm", "trap_p2");
-    let follower = host.start_ctl(["reload", "--wait"]);
-    wait_canaries(&host, |list| list.len() == 1);
-    let other = toml.split("[component.other]").nth(1).unwrap();
-    let other = other.split("[component.shop.canary]").next().unwrap();
-    site.write(&format!("[component.other]{other}{}", route("/", "other")));
-    assert_eq!(ctl_json(&host, "reload")["removed"], json!(["shop"]));
-    expect(&follower.wait_exit(), 5, "another change has replaced it");
-    assert_eq!(version(&host.get("/")), "b");
-    expect_states(&host, &[(1, "current")]);
-}
-
 #[test]
 fn lines_of_a_followed_swap_are_json_on_demand() {
     let (_app, host) = version_a();
@@ -350,29 +232,6 @@ fn lines_of_a_followed_swap_are_json_on_demand() {
         done.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines[0]["outcome"], "canary");
     assert_eq!(lines.last().unwrap()["end"]["promoted"], true, "{lines:?}");
-}
-
-#[test]
-fn watch_does_not_begin_again_what_was_taken_back() {
-    let toml =
-        format!("{}[component.shop.canary]\n{LONG}\n{}", component("shop"), route("/", "shop"));
-    let site = Site::with(&toml, &[("shop.wasm", "version_a_p2")]);
-    let host = site.serve().control().args(["--watch"]).start();
-    host.wait_log(says::WATCHING);
-    site.put("shop.wasm", "version_b_p2");
-    wait_canaries(&host, |list| list.len() == 1);
-    host.ctl(["canary", "abort"]).expect_code(0);
-    // Something else changes: the manifest.
-    let mark = host.mark();
-    site.write(&format!("{toml}{}", route("/other", "shop")));
-    let line = host.wait_log_after(mark, "swap: reloaded");
-    assert!(line.contains("routes changed") && !line.contains("canary"), "{line}");
-    // The file does.
-    site.put_bytes("shop.wasm", &one_more(&bytes("version_b_p2"), 1));
-    wait_canaries(&host, |list| list.len() == 2);
-    // By hand it is begun again.
-    host.ctl(["canary", "abort"]).expect_code(0);
-    assert_eq!(ctl_json(&host, "reload")["canaries"], json!(["shop"]));
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod bulkheads;
 mod cache;
 mod canary;
 mod canary_load;
+mod canary_reload;
 mod chain_bodies;
 mod chain_failures;
 mod chain_limits;

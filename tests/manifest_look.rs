@@ -92,8 +92,8 @@ fn check_of_a_component_that_cannot_serve_names_it_and_exits_with_3() {
     site.put("bad.wasm", "start_trap_p3");
     for args in [&["check"][..], &["serve", "--dry-run", "--no-cache"], &["serve", "--no-cache"]] {
         let exit = Host::run(args.iter().copied().chain([site.text()]));
-        exit.expect_code(3).expect_last_line("component bad: ");
-        exit.expect_last_line("does not start: ");
+        exit.expect_code(3).expect_last_message("component bad: ");
+        exit.expect_last_message("does not start: ");
     }
 }
 
@@ -160,8 +160,8 @@ fn smoke_request_that_traps_or_never_ends_fails_a_dry_run() {
         let manifest = limits.to_owned() + &component("bad") + "smoke = [\"GET / 200\"]\n";
         let site = Site::with(&manifest, &[("bad.wasm", guest)]);
         let exit = Host::run(["serve", site.text(), "--dry-run", "--no-cache"]);
-        exit.expect_code(3).expect_last_line("component bad: ");
-        exit.expect_last_line(word);
+        exit.expect_code(3).expect_last_message("component bad: ");
+        exit.expect_last_message(word);
     }
 }
 

@@ -71,4 +71,13 @@ impl Exit {
         assert!(self.last_line.contains(text), "no {text:?} in the last line {:?}", self.last_line);
         self
     }
+
+    /// Fails unless the last message on stderr contains `text` in its first line: the frames of a trap stand below it,
+    /// indented.
+    #[track_caller]
+    pub fn expect_last_message(&self, text: &str) -> &Self {
+        let last = self.stderr.lines().rfind(|line| !line.starts_with("    ")).unwrap_or_default();
+        assert!(last.contains(text), "no {text:?} in the last message {last:?}");
+        self
+    }
 }

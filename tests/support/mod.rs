@@ -35,6 +35,7 @@ pub mod binary;
 pub mod broken;
 pub mod browser;
 pub mod budget;
+pub mod canary;
 pub mod chain;
 pub mod compiler;
 pub mod exit;
