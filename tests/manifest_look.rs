@@ -295,8 +295,18 @@ fn schema_is_json_that_names_every_table_and_refuses_other_keys() {
         .keys()
         .map(|k| &**k)
         .collect();
-    let all =
-        ["component", "keyvalue", "limits", "listen", "log", "route", "stop", "swap", "total"];
+    let all = [
+        "component",
+        "keyvalue",
+        "limits",
+        "listen",
+        "log",
+        "route",
+        "stop",
+        "swap",
+        "total",
+        "trace",
+    ];
     assert_eq!(tables, all);
     assert_eq!(schema["additionalProperties"], false);
     let limits = &schema["$defs"]["Limits"]["properties"];
