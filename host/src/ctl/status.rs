@@ -24,10 +24,15 @@ const COLUMNS: [TableColumn; 9] = [
 
 /// The whole, on a screen of this size: the busiest components if there is no room for all.
 pub(super) fn status(status: &Status, size: ScreenSize) -> String {
-    let mut lines = head(status);
-    lines.extend(troubles(status));
-    let mut text: String =
-        lines.iter().map(|line| cut(line, size.columns, Cut::End) + "\n").collect();
+    let mut lines: Vec<_> =
+        head(status).iter().map(|line| cut(line, size.columns, Cut::End)).collect();
+    // A script, or a page that is sent on, gets all of a trouble.
+    let troubles = troubles(status).into_iter();
+    lines.extend(match size.rows {
+        Some(_) => troubles.map(|line| cut(&line, size.columns, Cut::End)).collect::<Vec<_>>(),
+        None => troubles.collect(),
+    });
+    let mut text: String = lines.iter().map(|line| line.clone() + "\n").collect();
     if !status.components.is_empty() {
         // Beside a blank line, the head of the table, and the prompt below.
         let room = size.rows.map(|rows| rows.saturating_sub(lines.len() + 3));
