@@ -19,7 +19,7 @@ pub enum ChangeOutcome {
         /// From the request to the pointer store.
         took_ms: u64,
     },
-    /// A new generation takes over step by step: see [`CanaryStatus`](super::CanaryStatus).
+    /// A new generation takes over step by step: see [`CanaryStatus`].
     Canary {
         /// The component.
         component: String,
