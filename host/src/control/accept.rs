@@ -2,11 +2,14 @@
 //! it.
 
 use std::io;
+use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::time::Duration;
 
 use host_system::shortage::{PastShortage, Shortage};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +21,22 @@ use super::deadlines::Deadlines;
 
 /// After an error of accept(2): enough not to spin when the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds a TCP address, to be accepted from on `runtime`.
+///
+/// # Errors
+/// When the address cannot be had.
+pub(super) fn listen(
+    address: SocketAddr,
+    backlog: i32,
+    runtime: &Handle,
+) -> io::Result<TcpListener> {
+    let listener = StdTcpListener::bind(address)?;
+    SockRef::from(&listener).listen(backlog)?;
+    listener.set_nonblocking(true)?;
+    let _inside = runtime.enter();
+    TcpListener::from_std(listener)
+}
 
 /// Where connections come from.
 pub(super) trait PeerListener: Send + Sync + 'static {

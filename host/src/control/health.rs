@@ -2,18 +2,16 @@
 //! counted.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use host_lifecycle::{Alarm, Phase, PhaseWatch};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use socket2::SockRef;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tracing::info;
 
-use super::accept::{ServerTasks, accept};
+use super::accept::{ServerTasks, accept, listen};
 use super::connection;
 use super::connection_limit::ConnectionLimit;
 use super::metrics_format::MetricsFormat;
@@ -45,14 +43,8 @@ impl HealthServer {
         alarm: Alarm,
         runtime: &Handle,
     ) -> io::Result<Self> {
-        let listener = StdTcpListener::bind(address)?;
-        SockRef::from(&listener).listen(BACKLOG)?;
-        listener.set_nonblocking(true)?;
+        let listener = listen(address, BACKLOG, runtime)?;
         let address = listener.local_addr()?;
-        let listener = {
-            let _inside = runtime.enter();
-            TcpListener::from_std(listener)?
-        };
         let (tasks, metrics) = (ServerTasks::default(), Arc::new(metrics));
         let serve = move |io, deadlines| {
             let (phase, metrics) = (phase.clone(), metrics.clone());

@@ -4,7 +4,7 @@ use host_manifest::escape;
 
 use super::numbers::age;
 use super::screen_size::ScreenSize;
-use super::table::{Cell, Cut, Table, TableColumn};
+use super::table::{Cell, Cut, Table, column};
 use crate::config::{CONNECTION_COLUMNS, GENERATION_COLUMNS};
 use crate::control::schema::{
     ConnectionActivity, ConnectionList, GenerationList, GenerationState, GenerationStatus,
@@ -16,8 +16,7 @@ const DIGEST: usize = 12;
 /// The connections, sorted by a column; the oldest first if by none.
 pub(super) fn connections(list: &ConnectionList, sort: Option<&str>, size: ScreenSize) -> String {
     let cuts = |name: &str| if matches!(name, "peer" | "listener") { Cut::End } else { Cut::Never };
-    let mut table =
-        Table::new(&CONNECTION_COLUMNS.map(|name| TableColumn { name, cut: cuts(name) }));
+    let mut table = Table::new(&CONNECTION_COLUMNS.map(|name| column(name, cuts(name))));
     for connection in &list.connections {
         table.row([
             Cell::number(connection.id),
@@ -42,8 +41,7 @@ pub(super) fn generations(list: &GenerationList, sort: Option<&str>, size: Scree
         "path" => Cut::Start,
         _ => Cut::Never,
     };
-    let mut table =
-        Table::new(&GENERATION_COLUMNS.map(|name| TableColumn { name, cut: cuts(name) }));
+    let mut table = Table::new(&GENERATION_COLUMNS.map(|name| column(name, cuts(name))));
     for generation in &list.generations {
         let deadline = generation.deadline_ms;
         table.row([

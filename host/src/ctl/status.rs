@@ -3,12 +3,8 @@
 use super::numbers::{age, count, errors_of, latency, rate_of};
 use super::screen_size::ScreenSize;
 use super::show;
-use super::table::{Cell, Cut, Table, TableColumn, cut};
+use super::table::{Cell, Cut, Table, TableColumn, column, cut};
 use crate::control::schema::{ComponentStatus, Status, StoreStatus, TrafficStatus};
-
-const fn column(name: &'static str, cut: Cut) -> TableColumn {
-    TableColumn { name, cut }
-}
 
 const COLUMNS: [TableColumn; 9] = [
     column("component", Cut::End),

@@ -27,6 +27,11 @@ pub(super) struct TableColumn {
     pub(super) cut: Cut,
 }
 
+/// A column of this name, whose cells give way like this.
+pub(super) const fn column(name: &'static str, cut: Cut) -> TableColumn {
+    TableColumn { name, cut }
+}
+
 /// How the cells of a column give way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
@@ -187,10 +192,6 @@ pub(super) fn cut(text: &str, width: usize, side: Cut) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const fn column(name: &'static str, cut: Cut) -> TableColumn {
-        TableColumn { name, cut }
-    }
 
     fn table() -> Table {
         let mut table = Table::new(&[

@@ -1,7 +1,7 @@
 //! `host ctl usage`, for people.
 
 use super::screen_size::ScreenSize;
-use super::table::{Cell, Cut, Table, TableColumn};
+use super::table::{Cell, Cut, Table, column};
 use crate::config::USAGE_COLUMNS;
 use crate::control::schema::{UsageFigures, UsageList};
 
@@ -12,7 +12,7 @@ pub(super) fn usage(list: &UsageList, sort: Option<&str>, size: ScreenSize) -> S
         "key-value" | "outgoing" => Cut::Column,
         _ => Cut::Never,
     };
-    let mut table = Table::new(&USAGE_COLUMNS.map(|name| TableColumn { name, cut: cuts(name) }));
+    let mut table = Table::new(&USAGE_COLUMNS.map(|name| column(name, cuts(name))));
     let mut components: Vec<_> = list.components.iter().collect();
     if let Some(column) = sort {
         let figure = |used: &UsageFigures| figure(used, column);

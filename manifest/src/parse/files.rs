@@ -54,10 +54,8 @@ impl Reader<'_> {
         if !self.look {
             return Some(path);
         }
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        if let Some(Err(why)) = parent.map(directory) {
-            self.unfit(written, "directory", parent.unwrap_or(&path), &why);
-        } else if path.exists()
+        if self.has_directory(written, &path)
+            && path.exists()
             && let Err(why) = regular(&path)
         {
             self.unfit(written, "file", &path, &why);
@@ -71,13 +69,20 @@ impl Reader<'_> {
         if !self.look {
             return Some(path);
         }
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        if let Some(Err(why)) = parent.map(directory) {
-            self.unfit(written, "directory", parent.unwrap_or(&path), &why);
-        } else if path.is_dir() {
+        if self.has_directory(written, &path) && path.is_dir() {
             self.unfit(written, "file", &path, "is a directory");
         }
         Some(path)
+    }
+
+    /// Whether a file can be made there, as far as its directory goes. Reports a directory that is none.
+    fn has_directory(&mut self, written: &Spanned<String>, path: &Path) -> bool {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let Some((parent, Err(why))) = parent.map(|parent| (parent, directory(parent))) else {
+            return true;
+        };
+        self.unfit(written, "directory", parent, &why);
+        false
     }
 
     /// Reports a path. A path with a variable is shown as it is written, because the variable's value may be a

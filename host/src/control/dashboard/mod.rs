@@ -13,15 +13,13 @@ mod origin;
 mod page;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use host_lifecycle::Alarm;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use socket2::SockRef;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
@@ -29,7 +27,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::info;
 
 use super::Host;
-use super::accept::{ServerTasks, accept};
+use super::accept::{ServerTasks, accept, listen};
 use super::connection;
 use super::connection_limit::ConnectionLimit;
 use super::deadlines::Deadlines;
@@ -76,14 +74,8 @@ impl DashboardServer {
         alarm: Alarm,
         runtime: &Handle,
     ) -> io::Result<Self> {
-        let listener = StdTcpListener::bind(address)?;
-        SockRef::from(&listener).listen(BACKLOG)?;
-        listener.set_nonblocking(true)?;
+        let listener = listen(address, BACKLOG, runtime)?;
         let address = listener.local_addr()?;
-        let listener = {
-            let _inside = runtime.enter();
-            TcpListener::from_std(listener)?
-        };
         let (tasks, following) = (ServerTasks::default(), TaskTracker::new());
         let dashboard = Arc::new(Dashboard {
             address,

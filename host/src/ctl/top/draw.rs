@@ -4,11 +4,7 @@ use crate::control::schema::{ExchangeStatus, RouteStatus, Status, TrafficReport}
 use crate::ctl::numbers::{age, count, errors_of, latency, rate_of};
 use crate::ctl::screen_size::ScreenSize;
 use crate::ctl::status::{self, minute, phase};
-use crate::ctl::table::{Cell, Cut, Table, TableColumn, cut};
-
-const fn column(name: &'static str, cut: Cut) -> TableColumn {
-    TableColumn { name, cut }
-}
+use crate::ctl::table::{Cell, Cut, Table, TableColumn, column, cut};
 
 const ROUTES: [TableColumn; 6] = [
     column("worst-route", Cut::End),
