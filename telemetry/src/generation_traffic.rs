@@ -1,13 +1,14 @@
 //! What the stages of one version of a component add up to, and of all of them.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use host_shards::{OwnLines, Sharded};
 
 use super::end::End;
 use super::histogram::Histogram;
+use super::lock::lock;
 use super::record::StageRecord;
 use super::usage::ComponentUsage;
 
@@ -200,10 +201,6 @@ impl fmt::Debug for ComponentTraffic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ComponentTraffic").finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod end;
 mod generation_traffic;
 mod histogram;
 mod label;
+mod lock;
 mod observer;
 mod record;
 mod request_id;

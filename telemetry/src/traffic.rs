@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use host_shards::{OwnLines, Sharded};
@@ -11,6 +11,7 @@ use super::end::End;
 use super::generation_traffic::{ComponentTraffic, StageTotals};
 use super::histogram::Histogram;
 use super::label::{MethodLabel, ProtocolLabel};
+use super::lock::lock;
 use super::observer::Observer;
 use super::record::ExchangeRecord;
 use super::route_label::{RouteId, RouteLabel};
@@ -232,10 +233,6 @@ impl Observer for Traffic {
         };
         lock(&self.shards.mine().series).entry(key).or_default().count(record);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! What a component uses that is no exchange: CPU time, instances, requests of its own, key-value operations.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use host_shards::{OwnLines, Sharded};
 
 use super::histogram::Histogram;
+use super::lock::lock;
 
 /// What all instances of a component, of all its generations, have used since the start of the process.
 #[derive(Debug, Default)]
@@ -104,10 +105,6 @@ impl CallCounts {
         self.done += 1;
         self.failed += u64::from(failed);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
