@@ -14,7 +14,7 @@ use crate::support::app::Folder;
 use crate::support::binary::binary_for_all;
 use crate::support::prelude::*;
 use crate::support::process::{Process, TempPath};
-use crate::support::status::{ctl_json, status};
+use crate::support::status::{ctl_json, status, wait_json};
 use crate::support::stop::{GET, Held, POST, stop};
 
 /// A runtime directory of one test's own.
@@ -93,7 +93,14 @@ fn connections_are_listed_with_what_they_are_doing() {
     let mut idle = Conn::connect(host.unix_path()).unwrap();
     assert_eq!(idle.get("/").unwrap().status(), 200);
     let h2 = H2::connect(host.addr());
-    let all = ctl_json(&host, "connections");
+    // A client has its answer before the host has noted that there is nothing more to do, and a preface is sent
+    // before it is read.
+    let all = wait_json(&host, "connections", "two idle and one reading", |all| {
+        let all = all["connections"].as_array().unwrap();
+        let count = |state: &str| all.iter().filter(|one| one["state"] == state).count();
+        (count("idle"), count("reading")) == (2, 1)
+            && all.iter().any(|one| one["protocol"] == "http/2")
+    });
     let find = |protocol: &str, listener: &str| {
         let all = all["connections"].as_array().unwrap();
         let is = |one: &&Value| {

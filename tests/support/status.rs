@@ -32,9 +32,15 @@ pub fn status(host: &Host) -> Value {
 /// Waits until the status `is` so, and returns it. `what` names the state.
 #[track_caller]
 pub fn wait_status(host: &Host, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+    wait_json(host, "status", what, is)
+}
+
+/// Waits until what this command of `host ctl` says `is` so, and returns it. `what` names the state.
+#[track_caller]
+pub fn wait_json(host: &Host, command: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
     let until = Instant::now() + PATIENCE;
     loop {
-        let now = status(host);
+        let now = ctl_json(host, command);
         if is(&now) {
             return now;
         }
