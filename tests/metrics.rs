@@ -10,6 +10,7 @@ use crate::support::metrics::{self, Metrics};
 use crate::support::prelude::*;
 use crate::support::scarce::Cgroup;
 use crate::support::site::Site;
+use crate::support::tools::has;
 use crate::support::wire;
 
 fn site() -> Site {
@@ -89,22 +90,9 @@ fn no_client_makes_a_label() {
     }
 }
 
-/// Whether a tool of Prometheus is here; where it is not, one line says that its test shows nothing.
-fn has(tool: &str) -> bool {
-    let mut asked = Command::new(tool);
-    asked.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
-    let found = asked.status().is_ok_and(|status| status.success());
-    if !found {
-        println!(
-            "{tool} is not installed (Debian: apt-get install prometheus), so nothing is shown here"
-        );
-    }
-    found
-}
-
 #[test]
 fn promtool_finds_nothing_to_complain_of() {
-    if !has("promtool") {
+    if !has("promtool", "prometheus") {
         return;
     }
     let site = site();
@@ -175,7 +163,7 @@ impl Drop for Prometheus {
 
 #[test]
 fn a_real_prometheus_scrapes_the_host() {
-    if !has("prometheus") {
+    if !has("prometheus", "prometheus") {
         return;
     }
     let site = site();

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::PATIENCE;
+use super::tools::has;
 
 /// Debian's chromium, headless, with one page. Dropping it kills it.
 pub struct Browser {
@@ -27,11 +28,14 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts it; none where it is not installed.
+    /// Starts it. Where it is not installed, prints a sentence to stdout and returns none.
     ///
     /// # Panics
     /// When it does not answer.
     pub fn start() -> Option<Self> {
+        if !has("chromium", "chromium") {
+            return None;
+        }
         let profile = tempfile::tempdir().expect("a folder can be made");
         let mut command = Command::new("sh");
         // The browser reads commands on 3, and answers on 4.
@@ -39,7 +43,6 @@ impl Browser {
         command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]);
         command.args(["--no-first-run", "--remote-debugging-pipe", "--window-size=1200,1000"]);
         command.arg(format!("--user-data-dir={}", profile.path().display()));
-        Command::new("chromium").arg("--version").stdout(Stdio::null()).status().ok()?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.process_group(0).spawn().expect("there is a shell");
         let commands = child.stdin.take().expect("piped");

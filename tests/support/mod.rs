@@ -65,6 +65,7 @@ pub mod status;
 pub mod stop;
 pub mod target;
 pub mod tls;
+pub mod tools;
 pub mod trace;
 pub mod upstream;
 pub mod visitors;

@@ -12,6 +12,7 @@ use super::PATIENCE;
 use super::app::{Folder, text};
 use super::lines::Mark;
 use super::process::Process;
+use super::tools::has;
 
 /// Debian's server on a Unix socket. Dropping it kills it.
 #[derive(Debug)]
@@ -23,9 +24,7 @@ pub struct Redis {
 impl Redis {
     /// A new, empty server. Where the program is not installed, prints a sentence to stdout and returns None.
     pub fn start() -> Option<Self> {
-        let installed = Command::new("redis-server").arg("--version").output().is_ok();
-        if !installed {
-            println!("skipped: there is no redis-server here (Debian: apt install redis-server)");
+        if !has("redis-server", "redis-server") {
             return None;
         }
         let folder = Folder::new();
