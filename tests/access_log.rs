@@ -270,6 +270,37 @@ fn combined_is_as_apache_writes_it() {
     assert!(lines(&path, 2)[1].ends_with("\"-\" 400 - \"-\" \"-\""));
 }
 
+/// hyper takes no frame behind trailers, and so an answer that ended with some was one whose client had gone; and what
+/// the guest had to do after it was given up.
+#[test]
+fn answers_that_end_with_trailers_are_finished() {
+    for guest in ["trailers_p2", "trailers_p3"] {
+        let site = Site::new(&format!(
+            "[log]\naccess = \"access.log\"\n[component.pass]\nsource = \"guest:pass_p3\"\n\
+             [component.app]\nsource = \"guest:{guest}\"\n\
+             [[route]]\npath = \"/\"\ncomponent = \"app\"\n\
+             [[route]]\npath = \"/behind\"\ncomponent = \"app\"\nchain = [\"pass\"]\n"
+        ));
+        let path = site.file("access.log");
+        let host = site.serve().start();
+        let te = |path| format!("GET {path} HTTP/1.1\r\nHost: t\r\nTE: trailers\r\n\r\n");
+        let (plain, with, behind) = (wire::get("/"), te("/"), te("/behind"));
+        for (number, request) in [plain, with, behind].iter().enumerate() {
+            let mut conn = host.connect();
+            conn.send(request).unwrap();
+            assert_eq!(conn.read_response("GET").unwrap().text(), "with trailers\n");
+            let line = parsed(&lines(Path::new(&path), number + 1)[number]);
+            assert_eq!(line["end"], "finished", "{guest}: {line}");
+            assert_eq!(line["plugins"][0]["end"].as_str().unwrap_or("finished"), "finished");
+        }
+        let mut h2 = H2::connect(host.addr());
+        h2.get(1, "/");
+        assert_eq!(h2.expect_answer(1).status, 200);
+        let line = parsed(&lines(Path::new(&path), 4)[3]);
+        assert_eq!(line["end"], "finished", "{guest}: {line}");
+    }
+}
+
 #[test]
 fn hostile_paths_and_headers_break_no_line() {
     let folder = Folder::new();

@@ -47,6 +47,8 @@ pub(super) struct GuestBody {
     room: Option<u64>,
     /// Taken before the head went out.
     early: VecDeque<Frame<Bytes>>,
+    /// Its trailers were handed over: they end it.
+    has_trailers: bool,
     /// The exchange's, until it is taken.
     account: Option<Account>,
     timers: Timers,
@@ -90,6 +92,7 @@ impl GuestBody {
             owed,
             room,
             early: VecDeque::new(),
+            has_trailers: false,
             account: Some(account),
             timers: Timers::default(),
         }
@@ -155,17 +158,23 @@ impl GuestBody {
             Some(early) => Poll::Ready(Some(Ok(early))),
             None => self.poll_frame(cx),
         };
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            if let Some(owed) = &mut self.owed {
-                *owed = owed.saturating_sub(data.len() as u64);
-            }
-            if let Some(account) = &mut self.account {
-                account.sent(data.len());
-            }
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            self.handed_over(frame);
         }
         frame
+    }
+
+    fn handed_over(&mut self, frame: &Frame<Bytes>) {
+        let Some(data) = frame.data_ref() else {
+            self.has_trailers = true;
+            return;
+        };
+        if let Some(owed) = &mut self.owed {
+            *owed = owed.saturating_sub(data.len() as u64);
+        }
+        if let Some(account) = &mut self.account {
+            account.sent(data.len());
+        }
     }
 
     /// The head goes out with this status.
@@ -342,8 +351,8 @@ impl Drop for GuestBody {
         if std::thread::panicking() {
             return;
         }
-        // hyper asks for no more once a declared length is delivered.
-        if self.owed == Some(0) {
+        // hyper asks for no more once a declared length, or trailers, are delivered.
+        if self.owed == Some(0) || self.has_trailers {
             work.finish(account, None, None);
             return;
         }
