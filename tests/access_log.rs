@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::access_log::{lines, parsed};
 use crate::support::app::{Folder, text};
+use crate::support::h2raw;
 use crate::support::prelude::*;
 use crate::support::site::Site;
 use crate::support::stop::Held;
@@ -326,6 +327,26 @@ fn hostile_paths_and_headers_break_no_line() {
             }
         }
     }
+}
+
+/// h2 answers these by itself: they stood in no line, and were counted nowhere.
+#[test]
+fn heads_that_are_too_large_for_http_2_leave_a_line() {
+    let mut watched = Watched::start();
+    let mut h2 = H2::connect(watched.host.addr());
+    // Each counts for 33 bytes (RFC 9113 §6.5.2).
+    let fields_of_66_kb = [("x", ""); 2000];
+    let fields_of_a_request = h2raw::fields("GET", "/app");
+    h2.send_fields(1, &[&*fields_of_a_request, &fields_of_66_kb].concat(), true);
+    assert_eq!(h2.expect_status(1), 431);
+    let line = watched.next();
+    assert_eq!(
+        fields(&line, &["http.response.status_code", "end", "reason"]),
+        [json!(431), json!("refused"), json!("head-too-large")]
+    );
+    h2.get(3, "/app");
+    assert_eq!(h2.expect_answer(3).status, 200);
+    assert_eq!(watched.next()["end"], "finished");
 }
 
 /// The log goes to where the ready line stands too.

@@ -35,7 +35,7 @@ pub trait Service: Clone + Send + Sync + Unpin + 'static {
     /// The whole HTTP/1 answer, as bytes, to a request that never became one. Asked once for each of them.
     fn refusal(&self, why: Refusal) -> Bytes;
 
-    /// hyper has answered a request with this status, because it did not take its head.
+    /// hyper, or h2 below it, has answered a request with this status and no body, because it did not take its head.
     fn answered_by_hyper(&self, status: StatusCode);
 }
 

@@ -4,6 +4,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::StatusCode;
 use hyper::server::conn::http2;
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
@@ -87,12 +88,15 @@ impl<'a> Driver<'a> {
     pub(super) async fn drive<S: Service>(
         mut self,
         mut connection: Pin<&mut Connection<S>>,
+        service: &S,
     ) -> ConnectionEnd {
         let mut events = ProcessEvents::new(&self.context.phase, self.entry);
         let mut timer = pin!(sleep_until(Instant::now() + self.context.limits.head));
         std::future::poll_fn(|task| {
             self.shared.traffic().now = Instant::now();
-            if let Poll::Ready(result) = connection.as_mut().poll(task) {
+            let polled = connection.as_mut().poll(task);
+            self.tell_of_refusals(service);
+            if let Poll::Ready(result) = polled {
                 return Poll::Ready(self.ended(&result));
             }
             self.ask_for_bodies(task);
@@ -116,6 +120,14 @@ impl<'a> Driver<'a> {
             left
         })
         .await
+    }
+
+    /// Tells the service of requests that h2 has answered.
+    fn tell_of_refusals(&self, service: &impl Service) {
+        let answered = self.shared.traffic().streams.take_answered_by_h2();
+        for _ in 0..answered {
+            service.answered_by_hyper(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        }
     }
 
     /// Sends `100 Continue` to who waits for it. If the connection breaks, hyper sees it.

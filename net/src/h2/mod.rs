@@ -99,5 +99,5 @@ pub(super) async fn serve<S: Service>(
             .keep_alive_timeout(PING_TIMEOUT)
             .serve_connection(wire, adapter)
     );
-    Driver::new(&shared, entry, context, asked).drive(connection.as_mut()).await
+    Driver::new(&shared, entry, context, asked).drive(connection.as_mut(), service).await
 }

@@ -40,6 +40,8 @@ pub(super) struct StreamTable {
     open: BTreeMap<u32, Open>,
     /// Those for which the service has not been called yet.
     uncalled: VecDeque<u32>,
+    /// Those of them that h2 has answered itself, as far as nobody was told.
+    answered_by_h2: usize,
     /// A request whose head has not come whole.
     half: Option<Half>,
     /// Of which a frame has come.
@@ -94,6 +96,7 @@ impl StreamTable {
         Self {
             open: BTreeMap::new(),
             uncalled: VecDeque::new(),
+            answered_by_h2: 0,
             half: None,
             newest_seen: 0,
             newest: 0,
@@ -168,6 +171,12 @@ impl StreamTable {
             open.progress = Some(progress.clone());
         }
         Some(stream)
+    }
+
+    /// How many requests h2 has answered, since this was asked last: it does so where a head is too large (RFC 6585
+    /// §5), and the service is not called.
+    pub(super) fn take_answered_by_h2(&mut self) -> usize {
+        std::mem::take(&mut self.answered_by_h2)
     }
 
     /// When the first of the open streams is given up, all of whose answers have been handed over.
@@ -263,7 +272,11 @@ impl StreamTable {
                     self.takes(frame, now);
                 }
                 self.says_more(frame.stream);
-                frame.flags & END_STREAM != 0
+                let is_over = frame.flags & END_STREAM != 0;
+                if is_over && self.uncalled.contains(&frame.stream) {
+                    self.answered_by_h2 += 1;
+                }
+                is_over
             }
             RST_STREAM => true,
             WINDOW_UPDATE if frame.stream == 0 => {

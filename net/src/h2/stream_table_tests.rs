@@ -170,3 +170,18 @@ fn trailers_of_a_request_open_nothing() {
     streams.receive(&frame(HEADERS, 5, 1, b"trailers"));
     assert_eq!(streams.open(), 0);
 }
+
+/// h2 answers 431 itself where a head is too large, and nobody was told of those requests: they stood in no log and no
+/// metric.
+#[test]
+fn an_answer_for_which_the_service_was_not_called_is_that_of_h2() {
+    let mut streams = streams_with(&[1, 3, 5]);
+    streams.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, b"431"), now());
+    assert_eq!(streams.take_answered_by_h2(), 1);
+    assert_eq!(streams.take_answered_by_h2(), 0, "told once");
+    let progress = Arc::new(SendProgress::default());
+    assert_eq!(streams.call(&progress), Some(3), "the next one");
+    streams.send(&frame(HEADERS, END_HEADERS | END_STREAM, 3, b"204"), now());
+    streams.send(&frame(RST_STREAM, 0, 5, &[0; 4]), now());
+    assert_eq!(streams.take_answered_by_h2(), 0, "an answer of the service, and no answer");
+}
