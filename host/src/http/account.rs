@@ -32,8 +32,9 @@ impl Client {
         (self.connection, agent)
     }
 
-    /// A request that never became one was answered with this status. Returns what its client may call it.
-    pub(super) fn refused(&self, status: StatusCode, end: End) -> RequestId {
+    /// A request that never became one was answered with this status, and a body of so many bytes. Returns what its
+    /// client may call it.
+    pub(super) fn refused(&self, (status, sent): (StatusCode, usize), end: End) -> RequestId {
         let trace = TraceContext::new();
         let (request_id, began) = (RequestId::made(trace.span), Instant::now());
         self.traffic.accepted();
@@ -49,7 +50,7 @@ impl Client {
             head: Some(Duration::ZERO),
             status: Some(status),
             received: 0,
-            sent: 0,
+            sent: sent as u64,
             route: None,
             stages: Stages::new(),
             end,

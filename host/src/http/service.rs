@@ -22,7 +22,7 @@ use super::blame::ExchangeError;
 use super::error_response::{error_bytes, error_response, method_not_allowed, server_options};
 use super::exchange::{Exchange, Server};
 use super::exchange_info::ExchangeInfo;
-use super::failure::Failure;
+use super::failure::{Failure, Row};
 use super::peer_fault::{PeerFault, UploadFault};
 use super::pipeline::{Pipeline, Unrouted};
 use super::prefetch::Prefetch;
@@ -256,7 +256,8 @@ impl host_net::Service for Exchanges {
             Failure::Cut => End::Cut,
             failure => End::Refused(failure.reason()),
         };
-        error_bytes(failure, &self.client.refused(failure.status(), end))
+        let Row { status, text, .. } = failure.row();
+        error_bytes(failure, &self.client.refused((status, text.len()), end))
     }
 
     fn answered_by_hyper(&self, status: StatusCode) {
@@ -264,6 +265,6 @@ impl host_net::Service for Exchanges {
             StatusCode::BAD_REQUEST => Failure::Malformed(""),
             _ => Failure::HeadTooLarge,
         };
-        self.client.refused(status, End::Refused(failure.reason()));
+        self.client.refused((status, 0), End::Refused(failure.reason()));
     }
 }
