@@ -270,6 +270,12 @@ fn combined_is_as_apache_writes_it() {
     let refused = conn.read_response("GET").unwrap();
     let size = refused.text().len();
     assert!(lines(&path, 2)[1].ends_with(&format!("\"-\" 400 {size} \"-\" \"-\"")), "{refused}");
+    // No path, but an authority (RFC 9112 §3.2.3): a field was missing in the line.
+    let mut conn = host.connect();
+    conn.send("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n").unwrap();
+    assert_eq!(conn.read_response("GET").unwrap().status(), 405);
+    let line = lines(&path, 3).remove(2);
+    assert!(line.contains("\"CONNECT a.example:443 HTTP/1.1\" 405 "), "{line}");
 }
 
 /// hyper takes no frame behind trailers, and so an answer that ended with some was one whose client had gone; and what

@@ -48,7 +48,12 @@ fn request_line(
 ) {
     text::apache(out, method.as_str().as_bytes(), METHOD);
     out.push(b' ');
-    text::apache(out, uri.path().as_bytes(), PATH);
+    // CONNECT names an authority in place of a path.
+    let target = match (uri.path(), uri.authority()) {
+        ("", Some(authority)) => authority.as_str(),
+        (path, _) => path,
+    };
+    text::apache(out, target.as_bytes(), PATH);
     if let Some(asked) = uri.query().filter(|_| query) {
         out.push(b'?');
         text::apache(out, asked.as_bytes(), QUERY);
