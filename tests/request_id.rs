@@ -114,3 +114,21 @@ fn a_trace_goes_through_a_chain_and_out() {
         assert!(!head.contains("00f067aa0ba902b7"), "{kind}: {head}");
     }
 }
+
+/// The state of a trace went on with another trace, where the client's `traceparent` could not be read.
+#[test]
+fn a_state_without_its_trace_reaches_no_guest() {
+    let host = Host::serve("info_p2").start();
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (traces, reaches) in [
+        (format!("traceparent: {parent}\r\n"), true),
+        (String::new(), false),
+        ("traceparent: 00-4bf9\r\n".into(), false),
+        (format!("traceparent: {parent}\r\ntraceparent: {parent}\r\n"), false),
+    ] {
+        let head = format!("{traces}tracestate: vendor=opaque\r\nHost:");
+        let told = ask(&host, wire::get("/").replace("Host:", &head)).text();
+        assert_eq!(told.contains("header.tracestate: vendor=opaque"), reaches, "{told}");
+        assert_eq!(told.matches("header.traceparent: ").count(), 1, "{told}");
+    }
+}

@@ -16,6 +16,10 @@ const LENGTH: usize = 55;
 /// The bit that says that the caller may have recorded the trace.
 const SAMPLED: u8 = 1;
 
+/// Those that version 00 knows, with that of a random number of the trace (Level 2, §3.2.2.5.2). What others mean, nobody
+/// who passes them on can say (§3.2.2.5).
+const KNOWN: u8 = SAMPLED | 2;
+
 /// The trace of a request, and the host's own span in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
@@ -25,7 +29,7 @@ pub struct TraceContext {
     pub span: u64,
     /// The span of the sender, if it said one.
     pub parent: Option<u64>,
-    /// The sender's flags, or 0.
+    /// The sender's flags, as far as they are known, or 0.
     pub flags: u8,
 }
 
@@ -38,6 +42,7 @@ impl TraceContext {
         // More than one is none (§3.2.2.1).
         match taken.filter(|_| all.next().is_none()) {
             Some((trace, parent, flags)) => {
+                let flags = flags & KNOWN;
                 Self { trace, span: random_span(), parent: Some(parent), flags }
             }
             None => Self::new(),
@@ -167,6 +172,18 @@ mod tests {
         context.write(&mut on);
         let on = TraceContext::of(&on);
         assert_eq!((on.trace, on.parent), (context.trace, Some(context.span)));
+    }
+
+    /// A host that passes on flags which it does not know says what it cannot know (§3.2.2.5).
+    #[test]
+    fn flags_that_are_not_known_are_not_passed_on() {
+        for (sent, passed_on) in [("ff", 3), ("fe", 2), ("fc", 0), ("01", 1)] {
+            for version in ["00", "01"] {
+                let (_, ids) = SENT.split_once('-').unwrap();
+                let sent = format!("{version}-{}{sent}", ids.strip_suffix("01").unwrap());
+                assert_eq!(TraceContext::of(&headers(&[&sent])).flags, passed_on, "{sent}");
+            }
+        }
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Server {
         let OnwardRequest { mut request, pipeline, exchange, peer_fault } = onward;
         let now = Instant::now();
         let info = ExchangeInfo::part(&request, now, exchange);
-        info.stage.write(request.headers_mut());
+        info.write_trace(request.headers_mut());
         let peer_fault = peer_fault.behind();
         let account = Account::of_part(info, &self.parts, peer_fault.clone());
         let part = Exchange { server: self, account };

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use host_telemetry::{
-    Agent, RequestId, RequestLine, RouteLabel, StageRecord, Stages, TraceContext,
+    Agent, RequestId, RequestLine, RouteLabel, StageRecord, Stages, TRACESTATE, TraceContext,
 };
-use http::Request;
+use http::{HeaderMap, Request};
 use tokio::time::Instant;
 
 use crate::component::ServedExchange;
@@ -98,6 +98,15 @@ impl ExchangeInfo {
     /// The exchange, as the instance that serves it is told.
     pub(super) fn served(&self) -> Option<ServedExchange> {
         Some(ServedExchange { number: self.number()?, trace: self.stage })
+    }
+
+    /// Writes its trace into the headers for its guest. Where the client has named none that could be read, its
+    /// `tracestate` is of another one (W3C Trace Context §4.3).
+    pub(super) fn write_trace(&self, headers: &mut HeaderMap) {
+        if self.trace.parent.is_none() {
+            headers.remove(TRACESTATE);
+        }
+        self.stage.write(headers);
     }
 
     /// A random number of its connection.

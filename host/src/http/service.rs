@@ -109,7 +109,7 @@ impl Exchanges {
         };
         hops.keep(&mut request);
         info.set_route(pipeline.route());
-        info.stage.write(request.headers_mut());
+        info.write_trace(request.headers_mut());
         let (began, client) = (Moment::at(arrived), self.client.clone());
         let account = Account::open(client, info, &shared.exchanges);
         let peer_fault = account.peer_fault.clone();
