@@ -28,6 +28,8 @@ mod cache;
 mod canary;
 mod canary_load;
 mod canary_reload;
+mod canary_slow;
+mod canary_sticky;
 mod chain_bodies;
 mod chain_failures;
 mod chain_limits;

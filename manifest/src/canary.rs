@@ -120,6 +120,9 @@ impl Default for CanaryConfig {
     }
 }
 
+/// More than that is no limit any more.
+const MOST_TIMES: u32 = 1000 * 100;
+
 /// Hundredths of a percent in all exchanges.
 const ALL: u16 = 10_000;
 
@@ -166,8 +169,9 @@ impl FromStr for TrafficShare {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let share = percentage(text).ok_or("not a share of the traffic; write it as 5% or 0.5%")?;
-        if share.is_asked() {
+        let hundredths = hundredths_of_percent(text)
+            .ok_or("not a share of the traffic; write it as 5% or 0.5%")?;
+        if let Some(share) = share(hundredths).filter(Self::is_asked) {
             return Ok(share);
         }
         Err("a canary gets between 0.1% and 50%: the version before needs traffic to be compared with; \
@@ -177,8 +181,12 @@ impl FromStr for TrafficShare {
 }
 
 /// A percentage with at most two digits behind the point.
-fn percentage(text: &str) -> Option<TrafficShare> {
-    let hundredths = decimal(text.trim().strip_suffix('%')?)?;
+fn hundredths_of_percent(text: &str) -> Option<u32> {
+    decimal(text.trim().strip_suffix('%')?)
+}
+
+/// None for more than all.
+fn share(hundredths: u32) -> Option<TrafficShare> {
     let hundredths = u16::try_from(hundredths).ok()?;
     (hundredths <= ALL).then_some(TrafficShare(hundredths))
 }
@@ -200,7 +208,15 @@ impl FromStr for AbortRules {
         if text.trim() == "never" {
             return Ok(Self(Vec::new()));
         }
-        text.split(',').map(str::parse).collect::<Result<_, _>>().map(Self)
+        let rules: Vec<AbortRule> = text.split(',').map(str::parse).collect::<Result<_, _>>()?;
+        for (index, rule) in rules.iter().enumerate() {
+            if let Some(first) = rules.iter().take(index).find(|first| first.is_same_kind(rule)) {
+                return Err(format!(
+                    "{first} and {rule} are two limits for the same; leave one of them out"
+                ));
+            }
+        }
+        Ok(Self(rules))
     }
 }
 
@@ -210,6 +226,19 @@ impl fmt::Display for AbortRules {
             write!(f, "{}{rule}", if index == 0 { "" } else { ", " })?;
         }
         if self.0.is_empty() { f.write_str("never") } else { Ok(()) }
+    }
+}
+
+impl AbortRule {
+    /// Whether the stricter one of the two would do. A factor and a time are two questions.
+    fn is_same_kind(&self, other: &Self) -> bool {
+        use LatencyLimit::{Time, Times};
+        match (self, other) {
+            (Self::Errors(_), Self::Errors(_)) => true,
+            (Self::Percentile(one, Times(_)), Self::Percentile(two, Times(_)))
+            | (Self::Percentile(one, Time(_)), Self::Percentile(two, Time(_))) => one == two,
+            _ => false,
+        }
     }
 }
 
@@ -223,24 +252,38 @@ impl FromStr for AbortRule {
             text.split_once('>').ok_or_else(|| wrong("no rule, because there is no > in it"))?;
         let (metric, limit) = (metric.trim(), limit.trim());
         if metric == "errors" {
-            let share = percentage(limit).filter(|share| share.0 > 0 && *share < TrafficShare::ALL);
-            let share = share.ok_or_else(|| wrong("the limit of errors is a share above 0%"))?;
-            return Ok(Self::Errors(share));
+            let limit = hundredths_of_percent(limit).and_then(share);
+            let limit = limit.filter(|limit| limit.0 > 0 && *limit < TrafficShare::ALL);
+            let why = "the limit of errors is a share above 0% and below 100%";
+            return Ok(Self::Errors(limit.ok_or_else(|| wrong(why))?));
         }
         let percent = metric.strip_prefix('p').and_then(|percent| percent.parse().ok());
         let percent = percent.filter(|percent| (1..=99).contains(percent));
         let percent = percent.ok_or_else(|| wrong("what is compared is errors, or p1 to p99"))?;
-        let limit = match limit.strip_suffix('x') {
-            Some(times) => {
-                let times = decimal(times).filter(|times| *times >= 100);
-                LatencyLimit::Times(times.ok_or_else(|| wrong("less than 1x is no limit"))?)
-            }
-            None => {
-                let time = limit.parse::<HumanDuration>();
-                LatencyLimit::Time(time.map_err(|_| wrong("the limit is neither 2x nor a time"))?.0)
-            }
-        };
-        Ok(Self::Percentile(percent, limit))
+        Ok(Self::Percentile(percent, limit.parse().map_err(wrong)?))
+    }
+}
+
+impl FromStr for LatencyLimit {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        if let Some(times) = text.strip_suffix('x') {
+            return match decimal(times) {
+                Some(times @ 100..=MOST_TIMES) => Ok(Self::Times(times)),
+                Some(0..100) => Err("less than 1x is no limit"),
+                _ => Err("a factor is between 1x and 1000x, with two digits behind the point"),
+            };
+        }
+        if decimal(text).is_some() {
+            return Err("the limit has no unit");
+        }
+        let time = text.parse::<HumanDuration>();
+        let HumanDuration(time) = time.map_err(|_| "the limit is neither 2x nor a time")?;
+        match time {
+            Duration::ZERO => Err("every request takes longer than nothing"),
+            time => Ok(Self::Time(time)),
+        }
     }
 }
 
@@ -286,58 +329,5 @@ impl fmt::Display for Stickiness {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn steps(share: &str) -> String {
-        let canary = CanaryConfig { share: share.parse().unwrap(), ..CanaryConfig::default() };
-        canary.steps().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn a_canary_begins_small_and_doubles_its_share() {
-        assert_eq!(steps("5%"), "1% 5% 10% 20% 40%");
-        assert_eq!(steps("1%"), "1% 2% 4% 8% 16% 32%");
-        assert_eq!(steps("0.1%"), "0.1% 0.2% 0.4% 0.8% 1.6% 3.2% 6.4% 12.8% 25.6%");
-        assert_eq!(steps("12.5%"), "1% 12.5% 25% 50%");
-        assert_eq!(steps("50%"), "1% 50%");
-    }
-
-    #[test]
-    fn what_is_written_is_what_is_shown() {
-        for text in ["never", "errors > 1%", "errors > 0.5%, p99 > 2x, p50 > 1.25x, p95 > 500ms"] {
-            assert_eq!(text.parse::<AbortRules>().unwrap().to_string(), text);
-        }
-        for text in ["off", "connection", "header:x-user"] {
-            assert_eq!(text.parse::<Stickiness>().unwrap().to_string(), text);
-        }
-        let terse = "errors>1%,p99>2x".parse::<AbortRules>().unwrap();
-        assert_eq!(terse, CanaryConfig::default().abort_if);
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_refused_with_the_form() {
-        for (text, says) in [
-            ("", "no > in it"),
-            ("errors < 1%", "no > in it"),
-            ("errors > 2x", "a share above 0%"),
-            ("errors > 0%", "a share above 0%"),
-            ("errors > 100%", "a share above 0%"),
-            ("errors > 1.234%", "a share above 0%"),
-            ("p100 > 2x", "errors, or p1 to p99"),
-            ("latency > 2x", "errors, or p1 to p99"),
-            ("p99 > 0.5x", "less than 1x"),
-            ("p99 > fast", "neither 2x nor a time"),
-            ("errors > 1%,", "no > in it"),
-        ] {
-            let why = text.parse::<AbortRules>().unwrap_err();
-            assert!(why.contains(says) && why.contains("write errors > 1%"), "{text}: {why}");
-        }
-        for text in ["5", "-5%", "5.%%", "0.01%", "51%", "100%", "999999999%", "1e1%"] {
-            text.parse::<TrafficShare>().unwrap_err();
-        }
-        for text in ["", "cookie", "header:", "header:a b"] {
-            text.parse::<Stickiness>().unwrap_err();
-        }
-    }
-}
+#[path = "canary_tests.rs"]
+mod tests;

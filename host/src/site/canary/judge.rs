@@ -132,8 +132,7 @@ fn slow(
     old: &Histogram,
 ) -> Option<(f64, Tally, Tally, Option<Duration>)> {
     let part = f64::from(percent) / 100.0;
-    let fewest = FEWEST.max(100 / (100 - u64::from(percent)).max(1));
-    if new.count().min(old.count()) < fewest {
+    if new.count().min(old.count()) < fewest(percent) {
         return None;
     }
     let bound = match limit {
@@ -144,6 +143,26 @@ fn slow(
     };
     let tally = |took: &Histogram| Tally { bad: longer(took, bound), all: took.count() };
     Some((1.0 - part, tally(new), tally(old), Some(bound)))
+}
+
+/// So many requests of each have a percentile.
+fn fewest(percent: u8) -> u64 {
+    FEWEST.max(100 / (100 - u64::from(percent)).max(1))
+}
+
+/// Whether enough came for this rule to say something.
+pub(super) fn is_enough(
+    rule: &AbortRule,
+    new: &ComparedTraffic,
+    old: &ComparedTraffic,
+    cold: bool,
+) -> bool {
+    match rule {
+        AbortRule::Errors(_) => true,
+        AbortRule::Percentile(percent, _) => {
+            !cold && new.took.count().min(old.took.count()) >= fewest(*percent)
+        }
+    }
 }
 
 /// How many took certainly longer: those in the bucket of the bound may have taken less.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use host_clock::Moment;
-use host_manifest::{CanaryConfig, TrafficShare};
+use host_manifest::{AbortRule, AbortRules, CanaryConfig, TrafficShare};
 
-use super::judge::{ComparedTraffic, Verdict, judge};
+use super::judge::{ComparedTraffic, Verdict, is_enough, judge};
 
 /// One look at both generations.
 #[derive(Debug, Default)]
@@ -54,6 +54,8 @@ pub(super) struct Ramp {
     /// What both generations had seen when the step began: what is compared came since, while the share was one and the
     /// same. So whatever happens to the host happens to both.
     before: (ComparedTraffic, ComparedTraffic),
+    /// Rules for which too few requests came in any step so far.
+    unasked: Vec<AbortRule>,
 }
 
 /// Requests of the new generation that must have ended in a step before the next one. Fewer say nothing: it may fail
@@ -68,7 +70,8 @@ impl Ramp {
     pub(super) fn new(config: CanaryConfig, look: &Look) -> Self {
         let (steps, now) = (config.steps(), Moment::now());
         let before = (look.old.traffic.clone(), look.new.traffic.clone());
-        let mut ramp = Self { config, steps, index: 0, due: now, deadline: now, before };
+        let unasked = config.abort_if.0.clone();
+        let mut ramp = Self { config, steps, index: 0, due: now, deadline: now, before, unasked };
         ramp.deadline = now + ramp.config.period * LONGEST;
         ramp.due = now + ramp.each();
         ramp
@@ -93,7 +96,9 @@ impl Ramp {
     /// Decides what is to be done now.
     pub(super) fn look(&mut self, look: &Look) -> Move {
         let (old, new) = self.compared(look);
-        let verdict = judge(&self.config.abort_if, &new, &old, self.index == 0);
+        let is_cold = self.index == 0;
+        let verdict = judge(&self.config.abort_if, &new, &old, is_cold);
+        self.unasked.retain(|rule| !is_enough(rule, &new, &old, is_cold));
         if let Verdict::Worse(reason) = verdict {
             return Move::Abort(reason.to_string());
         }
@@ -112,6 +117,16 @@ impl Ramp {
             }
             Some(why) => Move::Stay(Some(why)),
         }
+    }
+
+    /// Why the new generation gets all: a rule that never had a say is no praise.
+    pub(super) fn why_promoted(&self) -> String {
+        let nothing = "nothing spoke against it";
+        if self.unasked.is_empty() {
+            return nothing.into();
+        }
+        let unasked = AbortRules(self.unasked.clone());
+        format!("{nothing}; too few requests came for {unasked}")
     }
 
     /// What has to come before the next step, if anything has.

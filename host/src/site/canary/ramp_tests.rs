@@ -6,6 +6,9 @@ use super::*;
 
 const LOOK: Duration = Duration::from_millis(100);
 
+/// What a request takes.
+const TAKES: Duration = Duration::from_millis(10);
+
 /// What comes, and how the new version does.
 struct World {
     per_second: f64,
@@ -13,6 +16,8 @@ struct World {
     fails: bool,
     /// It ends none.
     hangs: bool,
+    /// What each of its requests takes.
+    takes: Duration,
     look: Look,
     /// Requests that are owed to each of the two.
     owed: (f64, f64),
@@ -21,7 +26,8 @@ struct World {
 impl World {
     fn new(per_second: f64) -> Self {
         let look = Look::default();
-        Self { per_second, fails: false, hangs: false, look, owed: (0.0, 0.0) }
+        let takes = TAKES;
+        Self { per_second, fails: false, hangs: false, takes, look, owed: (0.0, 0.0) }
     }
 
     /// Lets a tenth of a second pass, in which the new version gets this share.
@@ -31,24 +37,24 @@ impl World {
         self.owed.1 += came * share.part();
         while self.owed.0 >= 1.0 {
             self.owed.0 -= 1.0;
-            self.look.old.end(false);
+            self.look.old.end(false, TAKES);
         }
         while self.owed.1 >= 1.0 {
             self.owed.1 -= 1.0;
             match self.hangs {
                 true => self.look.new.in_flight += 1,
-                false => self.look.new.end(self.fails),
+                false => self.look.new.end(self.fails, self.takes),
             }
         }
     }
 }
 
 impl Seen {
-    fn end(&mut self, fails: bool) {
+    fn end(&mut self, fails: bool, takes: Duration) {
         self.traffic.requests += 1;
         self.traffic.errors += u64::from(fails);
         if !fails {
-            self.traffic.took.observe(Duration::from_millis(10));
+            self.traffic.took.observe(takes);
         }
     }
 }
@@ -59,6 +65,7 @@ struct Course {
     last: Move,
     took: Duration,
     waited_for: Vec<String>,
+    why_promoted: String,
 }
 
 async fn run(world: &mut World) -> Course {
@@ -73,7 +80,8 @@ async fn run(world: &mut World) -> Course {
             Move::Stay(Some(why)) => waited_for.push(why),
             Move::Step(share) => steps.push((began.elapsed().as_secs(), share.to_string())),
             last @ (Move::Promote | Move::Abort(_)) => {
-                return Course { steps, last, took: began.elapsed(), waited_for };
+                let (took, why_promoted) = (began.elapsed(), ramp.why_promoted());
+                return Course { steps, last, took, waited_for, why_promoted };
             }
         }
         assert!(began.elapsed() < Duration::from_secs(700), "it has no end");
@@ -104,6 +112,28 @@ async fn a_version_that_fails_each_request_is_taken_back_after_a_few() {
         assert!(failed <= 3 || failed * 50 <= all, "{failed} failed beside {all}");
         let quick = Duration::from_secs_f64(5.0 * 200.0 / per_second);
         assert!(course.took <= quick, "{per_second}/s: after {:?}", course.took);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_slow_is_taken_back_where_enough_comes_for_a_percentile() {
+    for per_second in [25.0, 200.0, 2000.0] {
+        let mut world = World { takes: 10 * TAKES, ..World::new(per_second) };
+        let course = run(&mut world).await;
+        let Move::Abort(why) = course.last else { panic!("it is slow, at {per_second}/s") };
+        assert!(why.starts_with("p99 > 2x: "), "{why}");
+    }
+}
+
+/// A slow version was promoted with `nothing spoke against it`, although nobody had asked how long it takes.
+#[tokio::test(start_paused = true)]
+async fn a_rule_for_which_too_few_requests_came_is_named_in_the_reason() {
+    for (per_second, why) in [
+        (2.0, "nothing spoke against it; too few requests came for p99 > 2x"),
+        (200.0, "nothing spoke against it"),
+    ] {
+        let course = run(&mut World::new(per_second)).await;
+        assert_eq!((course.last, course.why_promoted.as_str()), (Move::Promote, why));
     }
 }
 

@@ -117,7 +117,7 @@ impl Canary {
                     let (component, (_, generation)) = (&*self.component(), self.generations());
                     info!(component, generation, %share, "canary: next step");
                 }
-                Move::Promote => return Decision::Promote("nothing spoke against it".into()),
+                Move::Promote => return Decision::Promote(ramp.why_promoted()),
                 Move::Abort(why) => return Decision::Abort(why),
             }
         }
