@@ -50,6 +50,7 @@ mod example_proxy;
 mod examples;
 mod exit;
 mod file_size;
+mod follow;
 mod gone;
 mod grants;
 mod grants_files;

@@ -80,7 +80,8 @@ fn compile_at_a_terminal_that_is_held_does_not_wait_for_it() {
 #[test]
 fn progress_fits_the_terminal_and_is_cleared_before_a_line_of_the_log() {
     let (terminal, reader) = Terminal::with_columns(40);
-    let host = Host::serve("gate_p2").stderr(terminal.writer(), reader).start();
+    let serve = Host::serve("gate_p2").env("TERM", "xterm");
+    let host = serve.stderr(terminal.writer(), reader).start();
     let held = Held::on(&host);
     host.signal(Signal::TERM);
     // Said after 5 s. What was drawn stands before it.
@@ -98,11 +99,25 @@ fn progress_fits_the_terminal_and_is_cleared_before_a_line_of_the_log() {
     host.wait_exit().expect_code(0);
 }
 
+/// Terminals of editors show commands as letters: there the log says how far it is, and nothing is drawn.
+#[test]
+fn dumb_terminal_gets_a_log_without_commands() {
+    let (terminal, reader) = Terminal::with_columns(40);
+    let serve = Host::serve("gate_p2").env("TERM", "dumb");
+    let host = serve.stderr(terminal.writer(), reader).start();
+    let held = Held::on(&host);
+    host.signal(Signal::TERM);
+    host.wait_log("stop: waiting for 1 exchange");
+    assert!(!host.log().contains('\u{1b}'), "{}", host.log());
+    drop(held.open());
+    host.wait_exit().expect_code(0);
+}
+
 #[test]
 fn colours_are_for_terminals_and_for_those_who_want_them() {
     for (no_color, colours) in [("", true), ("1", false)] {
         let (terminal, reader) = Terminal::new();
-        let serve = Host::serve("hello_p2").env("NO_COLOR", no_color);
+        let serve = Host::serve("hello_p2").env("NO_COLOR", no_color).env("TERM", "xterm");
         let host = serve.stderr(terminal.writer(), reader).start();
         let line = host.wait_log("component is ready");
         assert_eq!(line.contains("\u{1b}[32m INFO\u{1b}[0m"), colours, "{line:?}");

@@ -1,12 +1,12 @@
 //! A compile that takes longer than a second is said: by a line, and on a terminal by one that tells the
 //! time taken until it is over.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 
 use tracing::info;
 
 use crate::component::Compiling;
-use host_log::{Stderr, outlet};
+use host_log::{Stderr, outlet, terminal};
 
 use crate::size;
 
@@ -20,7 +20,7 @@ pub(crate) fn log(compiling: Compiling<'_>) {
 
 /// For one that has none. What it prints next comes behind [`cleared`].
 pub(crate) fn say(compiling: Compiling<'_>) {
-    if io::stderr().is_terminal() {
+    if terminal::takes_commands(io::stderr()) {
         draw(compiling);
     } else if compiling.first {
         drop(writeln!(outlet::stderr(), "{}", sentence(compiling)));

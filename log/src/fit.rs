@@ -1,19 +1,13 @@
 //! What fits into one line of a terminal.
 
-use std::os::fd::AsFd;
+use std::borrow::Cow;
 
 use unicode_width::UnicodeWidthChar as _;
-
-/// The columns of a terminal; none where `fd` is none.
-#[must_use]
-pub fn columns(fd: impl AsFd) -> Option<usize> {
-    terminal_size::terminal_size_of(fd).map(|(width, _)| usize::from(width.0))
-}
 
 /// As much of `text` as fits, with a sign where there is more. The last column stays free: some terminals begin
 /// another line when it is written to.
 #[must_use]
-pub fn cut(text: &str, columns: usize) -> std::borrow::Cow<'_, str> {
+pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     let room = columns.saturating_sub(1);
     let (mut width, mut end) = (0, 0);
     for (at, letter) in text.char_indices() {

@@ -1,8 +1,7 @@
 //! The log of the host itself: what the tracing crate is told, to stderr.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::env;
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::panic;
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -14,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use crate::events::EventFormat;
 use crate::line::{Line, Value};
 use crate::stderr::Stderr;
+use crate::terminal;
 
 /// At the end of the process, what has been logged waits this long for its reader.
 const END_PATIENCE: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub struct Log {
 pub fn start(filter: EnvFilter, format: LogFormat) -> io::Result<Log> {
     let stderr = Stderr::of_process()?;
     say_panics(stderr, format);
-    let colour = io::stderr().is_terminal() && !refuses_colour(env::var_os("NO_COLOR").as_deref());
+    let colour = terminal::takes_colours(io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(colour)
@@ -43,11 +43,6 @@ pub fn start(filter: EnvFilter, format: LogFormat) -> io::Result<Log> {
         .with_writer(move || stderr.clone())
         .init();
     Ok(Log { stderr, format })
-}
-
-/// Whether `NO_COLOR` is set, to anything but the empty string (no-color.org).
-fn refuses_colour(value: Option<&std::ffi::OsStr>) -> bool {
-    value.is_some_and(|value| !value.is_empty())
 }
 
 /// Has panics written by the thread of the log: the usual hook writes from the thread that panics, which is a worker,
@@ -99,8 +94,6 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use super::*;
 
     #[test]
@@ -113,14 +106,5 @@ mod tests {
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!((&line["body"], &line["severity_text"]), (&said.into(), &"ERROR".into()));
         assert_eq!(line["exception.stacktrace"], "0: main");
-    }
-
-    #[test]
-    fn no_color_counts_unless_it_is_empty() {
-        for (value, refuses) in
-            [(None, false), (Some(""), false), (Some("1"), true), (Some("0"), true)]
-        {
-            assert_eq!(refuses_colour(value.map(OsStr::new)), refuses, "{value:?}");
-        }
     }
 }

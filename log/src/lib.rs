@@ -20,6 +20,7 @@ mod host_log;
 mod line;
 pub mod outlet;
 mod stderr;
+pub mod terminal;
 mod time;
 mod writer;
 

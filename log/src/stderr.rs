@@ -6,7 +6,7 @@
 //! terminal.
 
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -14,8 +14,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use crate::fit;
-use crate::outlet;
+use crate::{fit, outlet, terminal};
 
 /// Lines that may wait to be written; more are dropped, and counted, rather than waited for.
 const BUFFERED_LINES: usize = 8192;
@@ -81,9 +80,9 @@ impl Stderr {
         STDERR.as_ref().map_err(|why| io::Error::new(why.kind(), why.to_string()))
     }
 
-    /// The same, if it is a terminal: somewhere to draw progress.
+    /// The same, if it is a terminal on which a line can be drawn over itself: somewhere for progress.
     pub fn terminal() -> Option<&'static Self> {
-        io::stderr().is_terminal().then(Self::of_process)?.ok()
+        terminal::takes_commands(io::stderr()).then(Self::of_process)?.ok()
     }
 
     /// Writes to `outlet` from a thread of its own. `columns` are those of the terminal, at the moment.
@@ -264,7 +263,7 @@ fn draw(outlet: &mut impl Write, text: &str, columns: Option<usize>) {
 
 /// The columns of the terminal, where stderr is one.
 fn columns() -> Option<usize> {
-    fit::columns(io::stderr())
+    terminal::columns(io::stderr())
 }
 
 /// Takes one line with each write, and never waits.

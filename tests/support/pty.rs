@@ -41,7 +41,10 @@ impl Pty {
         let end = || pty.slave.try_clone().expect("there are descriptors");
         let mut leader = Command::new("setsid");
         leader.arg("--ctty").arg(command.get_program()).args(command.get_args());
-        leader.env("TERM", "xterm-256color").stdin(end()).stdout(end()).stderr(end());
+        leader.env("TERM", "xterm-256color");
+        // What the command has of its own.
+        leader.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        leader.stdin(end()).stdout(end()).stderr(end());
         let child = leader.spawn().expect("setsid is of util-linux");
         let keys = File::from(pty.master);
         let drawn = Arc::<(Mutex<Vec<u8>>, Condvar)>::default();

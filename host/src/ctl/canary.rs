@@ -42,7 +42,7 @@ pub(super) async fn to_the_end(
     let mut canaries: BTreeMap<u64, Option<bool>> = BTreeMap::new();
     loop {
         let line = timeout(ANSWER, lines.next()).await.map_err(|_| NoAnswer::TooLate(ANSWER));
-        let Some(line) = line.and_then(|line| line).inspect_err(|_| screen.clear())? else { break };
+        let Some(line) = line.and_then(|line| line)? else { break };
         let parsed = serde_json::from_slice(&line).map_err(NoAnswer::not_ours)?;
         if let ChangeLine::Canary(CanaryStatus { to, end, .. }) = &parsed {
             canaries.insert(*to, end.as_ref().map(|end| end.promoted));
@@ -53,7 +53,6 @@ pub(super) async fn to_the_end(
             show_line(&mut screen, &parsed)?;
         }
     }
-    screen.clear();
     if canaries.values().any(Option::is_none) {
         return Err(NoAnswer::ended().into());
     }
@@ -72,6 +71,5 @@ fn show_line(screen: &mut Screen, line: &ChangeLine) -> Result<(), CtlError> {
             Some(end) => end,
         },
     };
-    screen.clear();
-    outlet::print(&text).map_err(CtlError::Unprinted)
+    screen.print(&text).map_err(CtlError::Unprinted)
 }

@@ -1,6 +1,6 @@
 //! A stop, followed to its end.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -12,10 +12,14 @@ use super::failure::{CtlError, refusal_text};
 use super::show;
 use crate::control::schema::{StopLine, StopProgress};
 use crate::exit::Exit;
-use host_log::{fit, outlet};
+use host_log::{fit, outlet, terminal};
+use host_manifest::escape;
 
 /// Without a terminal, a line this often.
 const SAY_EVERY: Duration = Duration::from_secs(5);
+
+/// Goes to the beginning of the line and erases it.
+const CLEAR: &str = "\r\x1b[2K";
 
 /// The stop has a deadline of its own; after it the host has this long for its last words.
 const PAST_THE_DEADLINE: Duration = Duration::from_secs(10);
@@ -31,7 +35,7 @@ pub(super) async fn to_the_end(
     let mut patience = ANSWER;
     loop {
         let line = timeout(patience, lines.next()).await.map_err(|_| NoAnswer::TooLate(patience));
-        let line = line.and_then(|line| line).inspect_err(|_| screen.clear())?;
+        let line = line.and_then(|line| line)?;
         // The last line says how the host ended.
         let line = line.ok_or_else(NoAnswer::ended)?;
         match show_line(&mut screen, &line)? {
@@ -97,42 +101,55 @@ fn show_line(screen: &mut Screen, line: &[u8]) -> Result<StopLine, NoAnswer> {
     match &parsed {
         _ if screen.json => drop(outlet::print_json(line)),
         StopLine::Progress(progress) => screen.progress(&show::progress(progress)),
-        StopLine::Ended(ended) => {
-            screen.clear();
-            drop(outlet::print(&format!("{}\n", ended.report)));
-        }
+        StopLine::Ended(ended) => drop(screen.print(&format!("{}\n", ended.report))),
     }
     Ok(parsed)
 }
 
-/// Where progress is shown.
+/// Where progress is shown. Dropping it clears the line of progress, so whatever is said next stands alone.
 pub(super) struct Screen {
     pub(super) json: bool,
-    terminal: bool,
+    /// A line can be drawn over itself.
+    draws: bool,
+    /// There is one now.
+    drawn: bool,
     said: Option<Instant>,
 }
 
 impl Screen {
     pub(super) fn new(json: bool) -> Self {
-        Self { json, terminal: io::stdout().is_terminal(), said: None }
+        Self { json, draws: terminal::takes_commands(io::stdout()), drawn: false, said: None }
     }
 
     /// Shows a line that takes the place of the one before, on a terminal; elsewhere one now and then.
     pub(super) fn progress(&mut self, text: &str) {
-        if self.terminal {
-            // No words of strangers: phases, names and numbers.
-            let columns = fit::columns(io::stdout()).unwrap_or(usize::MAX);
-            let line = fit::cut(text.trim_end(), columns);
-            drop(outlet::pass(format!("\r\x1b[2K{line}").as_bytes()));
+        if self.draws {
+            let line = escape::harmless(text);
+            let line = fit::cut(&line, terminal::columns(io::stdout()).unwrap_or(usize::MAX));
+            drop(outlet::pass(format!("{CLEAR}{line}").as_bytes()));
+            self.drawn = true;
         } else if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
             self.said = Some(Instant::now());
             drop(outlet::print(text));
         }
     }
 
-    pub(super) fn clear(&self) {
-        if self.terminal && !self.json {
-            drop(outlet::pass(b"\r\x1b[2K"));
+    /// Prints what stays, in place of the progress.
+    pub(super) fn print(&mut self, text: &str) -> io::Result<()> {
+        self.clear();
+        outlet::print(text)
+    }
+
+    fn clear(&mut self) {
+        if self.drawn {
+            drop(outlet::pass(CLEAR.as_bytes()));
+            self.drawn = false;
         }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.clear();
     }
 }

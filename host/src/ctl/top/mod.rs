@@ -26,13 +26,14 @@ use super::failure::{CtlError, refusal_text};
 use super::screen_size::ScreenSize;
 use crate::control::schema::{Status, TrafficReport};
 use crate::exit::Exit;
+use host_log::terminal;
 use screen::TopScreen;
 
 /// How often it is drawn.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Where there is no terminal to draw on.
-const NO_TERMINAL: &str = "top draws on a terminal, and there is none; run `host ctl status`, or ask for GET /v1/traffic \
+const NO_TERMINAL: &str = "top draws on a terminal, and there is none, or a dumb one (TERM=dumb); run `host ctl status`, or ask for GET /v1/traffic \
                            over the control socket (docs/control.md)";
 
 /// What the host has answered.
@@ -57,7 +58,7 @@ enum Leave {
 /// # Errors
 /// Without a terminal, and when the host does not answer any more. The terminal is as it was before.
 pub(super) async fn run(client: &mut CtlClient) -> Result<Exit, CtlError> {
-    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+    if !terminal::takes_commands(io::stdout()) || !io::stdin().is_terminal() {
         return Err(CtlError::Usage(NO_TERMINAL.into()));
     }
     let mut signals = LeaveSignals::arm()?;
