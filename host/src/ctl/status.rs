@@ -1,5 +1,7 @@
 //! `host ctl status`: the host on one screen.
 
+use host_manifest::escape;
+
 use super::numbers::{age, count, errors_of, latency, rate_of};
 use super::screen_size::ScreenSize;
 use super::show;
@@ -7,28 +9,24 @@ use super::table::{Cell, Cut, Table, TableColumn, column, cut};
 use crate::control::schema::{ComponentStatus, Status, StoreStatus, TrafficStatus};
 
 const COLUMNS: [TableColumn; 9] = [
-    column("component", Cut::End),
+    column("component", Cut::Middle),
     column("req/s", Cut::Never),
-    column("p50", Cut::Never),
+    column("p50", Cut::Never).optional(1),
     column("p99", Cut::Never),
     column("errors", Cut::Never),
-    column("instances", Cut::Never),
-    column("generation", Cut::Never),
-    column("last-swap", Cut::Never),
-    column("memory", Cut::Never),
+    column("instances", Cut::Never).optional(2),
+    column("generation", Cut::Never).optional(3),
+    column("last-swap", Cut::Never).optional(4),
+    column("memory", Cut::Never).optional(5),
 ];
 
 /// The whole, on a screen of this size: the busiest components if there is no room for all.
 pub(super) fn status(status: &Status, size: ScreenSize) -> String {
-    let mut lines: Vec<_> =
-        head(status).iter().map(|line| cut(line, size.columns, Cut::End)).collect();
-    // A script, or a page that is sent on, gets all of a trouble.
-    let troubles = troubles(status).into_iter();
-    lines.extend(match size.rows {
-        Some(_) => troubles.map(|line| cut(&line, size.columns, Cut::End)).collect::<Vec<_>>(),
-        None => troubles.collect(),
-    });
-    let mut text: String = lines.iter().map(|line| line.clone() + "\n").collect();
+    let mut lines = head(status);
+    lines.extend(troubles(status));
+    // What strangers have put into a line may be longer once it is harmless.
+    let fitting = |line: &String| cut(&escape::harmless(line), size.columns, Cut::End) + "\n";
+    let mut text: String = lines.iter().map(fitting).collect();
     if !status.components.is_empty() {
         // Beside a blank line, the head of the table, and the prompt below.
         let room = size.rows.map(|rows| rows.saturating_sub(lines.len() + 3));

@@ -70,10 +70,31 @@ fn the_busiest_components_are_shown_where_there_is_no_room_for_all() {
     assert!(text.contains("more; `host ctl status | less` shows all"), "{text}");
 }
 
+/// Names that were cut at their ends were all the same.
 #[test]
-fn without_a_terminal_all_are_shown_at_80_columns_in_their_order() {
+fn long_names_that_begin_alike_are_told_apart() {
+    let name = |n| format!("checkout-of-the-shop-in-the-region-of-northern-europe-no-{n:03}");
+    let components: Vec<_> = (0..40).map(|n| component(&name(n), 60 * n)).collect();
+    for (columns, shown) in [
+        (80, "COMPONENT           REQ/S  P50    P99   ERRORS  INSTANCES  GENERATION  LAST SWAP"),
+        (40, "COMPONENT            REQ/S  P99   ERRORS"),
+    ] {
+        let text = status(&host(components.clone()), ScreenSize { columns, rows: Some(24) });
+        assert!(text.lines().all(|line| line.width() <= columns), "{text}");
+        let table: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("COMP")).collect();
+        assert_eq!(table[0], shown, "{text}");
+        assert!(table[1].starts_with("checkou") && table[1].contains("no-039 "), "{text}");
+        assert!(table[2].contains("no-038 "), "{text}");
+    }
+    let text = status(&host(components), ScreenSize::UNBOUNDED);
+    assert!((0..40).all(|n| text.contains(&format!("\n{}  ", name(n)))), "{text}");
+}
+
+/// A file, `grep` and `less` cut what they like.
+#[test]
+fn without_a_terminal_all_are_shown_whole_in_their_order() {
     let components = vec![component("auth", 1), component("shop", 60_000)];
-    let text = status(&host(components), ScreenSize { columns: 80, rows: None });
+    let text = status(&host(components), ScreenSize::UNBOUNDED);
     let shown: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("COMP")).collect();
     assert_eq!(
         shown,
@@ -84,5 +105,6 @@ fn without_a_terminal_all_are_shown_at_80_columns_in_their_order() {
         ]
     );
     assert!(text.contains("1 exchange, 0 at work"), "{text}");
+    assert!(text.contains("192.168.100.8:8080\n"), "{text}");
     assert!(!text.contains("--linger"), "{text}");
 }

@@ -7,9 +7,11 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 /// Between two columns.
 const GAP: usize = 2;
 
-/// A column that gives way keeps so much of a name, and so much of a path.
+/// So much of a name tells it from others. Where there is less room for it, columns are left out.
+const NARROW: usize = 14;
+
+/// Once no column can be left out, so much of a name stays.
 const NARROWEST: usize = 8;
-const NARROWEST_PATH: usize = 16;
 
 /// A table. Cells are of the columns in their order.
 #[derive(Debug)]
@@ -25,11 +27,20 @@ pub(super) struct TableColumn {
     pub(super) name: &'static str,
     /// What gives way if the table is too wide.
     pub(super) cut: Cut,
+    /// The whole column does, before names are cut to less than says something: the one with the greatest number first.
+    optional: Option<u8>,
 }
 
 /// A column of this name, whose cells give way like this.
 pub(super) const fn column(name: &'static str, cut: Cut) -> TableColumn {
-    TableColumn { name, cut }
+    TableColumn { name, cut, optional: None }
+}
+
+impl TableColumn {
+    /// The same, left out where there is little room; of several, the one with the greatest number first.
+    pub(super) const fn optional(self, order: u8) -> Self {
+        Self { optional: Some(order), ..self }
+    }
 }
 
 /// How the cells of a column give way.
@@ -39,10 +50,10 @@ pub(super) enum Cut {
     Never,
     /// Their ends.
     End,
+    /// Their middle: names of one host often begin alike, or end alike.
+    Middle,
     /// Their beginnings: the end of a path says more.
     Start,
-    /// The whole column, before others are cut to less than says something.
-    Column,
 }
 
 /// What stands in a row and a column.
@@ -86,8 +97,15 @@ impl Table {
         self.rows.len()
     }
 
-    /// Sorts its rows by the column of this name; those that are alike stay in their order.
+    /// Has the column of this name shown, however little room there is.
+    pub(super) fn keep(&mut self, column: &str) {
+        let kept = self.columns.iter_mut().filter(|known| known.name == column);
+        kept.for_each(|known| known.optional = None);
+    }
+
+    /// Sorts its rows by the column of this name, which is shown; those that are alike stay in their order.
     pub(super) fn sort(&mut self, column: &str) {
+        self.keep(column);
         let Some(index) = self.columns.iter().position(|known| known.name == column) else {
             return;
         };
@@ -104,7 +122,7 @@ impl Table {
         lines.extend(self.rows.iter().take(rows).map(|row| row.iter().collect()));
         let mut columns = self.columns.clone();
         while least(&columns, &lines) > width
-            && let Some(index) = columns.iter().rposition(|column| column.cut == Cut::Column)
+            && let Some(index) = least_wanted(&columns)
         {
             columns.remove(index);
             lines.iter_mut().filter(|line| index < line.len()).for_each(|line| {
@@ -134,12 +152,18 @@ fn widest(lines: &[Vec<&Cell>], index: usize) -> usize {
     cells.map(|cell| cell.text.width()).max().unwrap_or(0)
 }
 
-/// How wide a table is at least.
+/// Which column is left out first, if any can be.
+fn least_wanted(columns: &[TableColumn]) -> Option<usize> {
+    let columns = columns.iter().enumerate();
+    let optional = columns.filter_map(|(index, column)| Some((column.optional?, index)));
+    optional.max().map(|(_, index)| index)
+}
+
+/// How wide a table is at least, if names are to be told apart.
 fn least(columns: &[TableColumn], lines: &[Vec<&Cell>]) -> usize {
     let least = |(index, column): (usize, &TableColumn)| match column.cut {
-        Cut::Never | Cut::Column => widest(lines, index),
-        Cut::End => widest(lines, index).min(NARROWEST),
-        Cut::Start => widest(lines, index).min(NARROWEST_PATH),
+        Cut::Never => widest(lines, index),
+        Cut::End | Cut::Middle | Cut::Start => widest(lines, index).min(NARROW),
     };
     columns.iter().enumerate().map(least).sum::<usize>() + GAP * columns.len().saturating_sub(1)
 }
@@ -150,9 +174,8 @@ fn widths(columns: &[TableColumn], lines: &[Vec<&Cell>], width: usize) -> Vec<us
     loop {
         let all = widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1);
         let gives = |(column, width): &(&TableColumn, &mut usize)| match column.cut {
-            Cut::Never | Cut::Column => false,
-            Cut::End => **width > NARROWEST,
-            Cut::Start => **width > NARROWEST_PATH,
+            Cut::Never => false,
+            Cut::End | Cut::Middle | Cut::Start => **width > NARROWEST,
         };
         let widest = columns.iter().zip(&mut widths).filter(gives);
         match widest.max_by_key(|(_, width)| **width) {
@@ -168,25 +191,40 @@ pub(super) fn cut(text: &str, width: usize, side: Cut) -> String {
         return text.to_owned();
     }
     let room = width.saturating_sub(1);
-    let take = |chars: &mut dyn Iterator<Item = char>| -> Vec<char> {
-        let mut used = 0;
-        chars
-            .take_while(|char| {
-                used += char.width().unwrap_or(0);
-                used <= room
-            })
-            .collect()
-    };
     match side {
         _ if width == 0 => String::new(),
-        Cut::Start => {
-            let end = take(&mut text.chars().rev());
-            std::iter::once('…').chain(end.into_iter().rev()).collect()
+        Cut::Start => format!("…{}", end_of(text, room)),
+        Cut::Middle => {
+            format!("{}…{}", beginning_of(text, room.div_ceil(2)), end_of(text, room / 2))
         }
-        Cut::Never | Cut::End | Cut::Column => {
-            take(&mut text.chars()).into_iter().chain(['…']).collect()
+        Cut::Never | Cut::End => format!("{}…", beginning_of(text, room)),
+    }
+}
+
+/// As much of the beginning as fits into `room`, with all marks of its last letter.
+fn beginning_of(text: &str, room: usize) -> &str {
+    let mut used = 0;
+    let too_much = text.char_indices().find(|(_, letter)| {
+        used += letter.width().unwrap_or(0);
+        used > room
+    });
+    too_much.map_or(text, |(end, _)| text.split_at(end).0)
+}
+
+/// As much of the end as fits into `room`. It begins with a letter and not with a mark of the one before.
+fn end_of(text: &str, room: usize) -> &str {
+    let (mut used, mut begin) = (0, text.len());
+    for (index, letter) in text.char_indices().rev() {
+        let width = letter.width().unwrap_or(0);
+        used += width;
+        if used > room {
+            break;
+        }
+        if width > 0 {
+            begin = index;
         }
     }
+    text.split_at(begin).1
 }
 
 #[cfg(test)]
@@ -243,5 +281,41 @@ mod tests {
         assert_eq!(cut("日本語", 5, Cut::End), "日本…");
         assert_eq!(cut("日本語", 4, Cut::Start), "…語");
         assert_eq!(cut("x", 0, Cut::End), "");
+        assert_eq!(cut("日本語の名前", 9, Cut::Middle), "日本…名前");
+    }
+
+    #[test]
+    fn names_lose_their_middle() {
+        assert_eq!(cut("checkout-canary-eu-1", 12, Cut::Middle), "checko…-eu-1");
+        for width in 0..20 {
+            assert_eq!(cut("checkout-canary-eu-1", width, Cut::Middle).width(), width);
+        }
+    }
+
+    /// An accent of its own is not left without its letter, and no letter without it.
+    #[test]
+    fn marks_stay_with_their_letters() {
+        let text = "e\u{301}o\u{308}u\u{300}";
+        assert_eq!(cut(text, 2, Cut::End), "e\u{301}…");
+        assert_eq!(cut(text, 2, Cut::Start), "…u\u{300}");
+        assert_eq!(cut(text, 3, Cut::Start), text);
+        assert_eq!(cut("e\u{301}漢字u\u{300}", 3, Cut::Start), "…u\u{300}");
+    }
+
+    #[test]
+    fn columns_are_left_out_before_names_say_nothing_unless_they_are_sorted_by() {
+        let mut table = Table::new(&[
+            column("name", Cut::Middle),
+            column("one", Cut::Never).optional(1),
+            column("two", Cut::Never).optional(2),
+        ]);
+        let cells = ["a-name-that-is-long-eu-1", "111", "222"].map(Cell::text);
+        table.row(cells);
+        assert_eq!(table.print(24, 1).lines().last(), Some("a-name-…g-eu-1  111  222"));
+        assert_eq!(table.print(23, 1).lines().last(), Some("a-name-th…ong-eu-1  111"));
+        assert_eq!(table.print(18, 1).lines().last(), Some("a-name-th…ong-eu-1"));
+        table.sort("two");
+        assert_eq!(table.print(23, 1).lines().last(), Some("a-name-th…ong-eu-1  222"));
+        assert_eq!(table.print(8, 1).lines().last(), Some("a-na…u-…"));
     }
 }

@@ -7,14 +7,19 @@ use crate::control::schema::{UsageFigures, UsageList};
 
 /// What each component has used since the start, and in the last minute; by name, or by a column of the former.
 pub(super) fn usage(list: &UsageList, sort: Option<&str>, size: ScreenSize) -> String {
-    let cuts = |name: &str| match name {
-        "component" => Cut::End,
-        "key-value" | "outgoing" => Cut::Column,
-        _ => Cut::Never,
-    };
-    let mut table = Table::new(&USAGE_COLUMNS.map(|name| column(name, cuts(name))));
+    let mut table = Table::new(&USAGE_COLUMNS.map(|name| match name {
+        "component" => column(name, Cut::Middle),
+        "requests" => column(name, Cut::Never).optional(1),
+        "memory-x-time" => column(name, Cut::Never).optional(2),
+        "in" => column(name, Cut::Never).optional(3),
+        "out" => column(name, Cut::Never).optional(4),
+        "outgoing" => column(name, Cut::Never).optional(5),
+        "key-value" => column(name, Cut::Never).optional(6),
+        _ => column(name, Cut::Never),
+    }));
     let mut components: Vec<_> = list.components.iter().collect();
     if let Some(column) = sort {
+        table.keep(column);
         let figure = |used: &UsageFigures| figure(used, column);
         components.sort_by(|a, b| figure(&b.since_start).total_cmp(&figure(&a.since_start)));
     }
@@ -37,8 +42,7 @@ pub(super) fn usage(list: &UsageList, sort: Option<&str>, size: ScreenSize) -> S
             );
         }
     }
-    // A script, or `grep`, gets all of it.
-    table.print(size.rows.map_or(usize::MAX, |_| size.columns), usize::MAX)
+    table.print(size.columns, usize::MAX)
 }
 
 /// What a column says; nothing for a word.
@@ -84,8 +88,16 @@ mod tests {
         let shown =
             UsageStatus { component, since_start: used, last_minute: UsageFigures::default() };
         let size = ScreenSize { columns: 80, rows: Some(24) };
-        let text = usage(&UsageList { components: vec![shown.clone()] }, None, size);
-        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let list = UsageList { components: vec![shown.clone()] };
+        let text = usage(&list, None, size);
+        for columns in [40, 80, 200] {
+            let size = ScreenSize { columns, rows: Some(24) };
+            let text = usage(&list, None, size);
+            assert!(text.lines().all(|line| line.chars().count() <= columns), "{text}");
+            assert_eq!(text.contains("KEY VALUE"), columns == 200, "{text}");
+            let text = usage(&list, Some("key-value"), size);
+            assert!(text.contains("KEY VALUE"), "it is sorted by them: {text}");
+        }
         let first = shown.clone();
         let other = UsageStatus { component: "busy".into(), ..shown };
         let busy = UsageFigures { requests: 7_000_000, ..used };

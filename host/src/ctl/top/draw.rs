@@ -1,5 +1,7 @@
 //! What `host ctl top` shows, as lines.
 
+use unicode_width::UnicodeWidthStr as _;
+
 use crate::control::schema::{ExchangeStatus, RouteStatus, Status, TrafficReport};
 use crate::ctl::numbers::{age, count, errors_of, latency, rate_of};
 use crate::ctl::screen_size::ScreenSize;
@@ -7,21 +9,21 @@ use crate::ctl::status::{self, minute, phase};
 use crate::ctl::table::{Cell, Cut, Table, TableColumn, column, cut};
 
 const ROUTES: [TableColumn; 6] = [
-    column("worst-route", Cut::End),
-    column("component", Cut::End),
+    column("worst-route", Cut::Middle),
+    column("component", Cut::Middle).optional(2),
     column("req/s", Cut::Never),
-    column("p50", Cut::Never),
+    column("p50", Cut::Never).optional(1),
     column("p99", Cut::Never),
     column("errors", Cut::Never),
 ];
 
 const EXCHANGES: [TableColumn; 6] = [
     column("slowest-in-flight", Cut::Never),
-    column("component", Cut::End),
-    column("route", Cut::End),
-    column("generation", Cut::Never),
+    column("component", Cut::Middle),
+    column("route", Cut::Middle).optional(1),
+    column("generation", Cut::Never).optional(3),
     column("age", Cut::Never),
-    column("cpu", Cut::Never),
+    column("cpu", Cut::Never).optional(2),
 ];
 
 /// Signs of a rising bar.
@@ -30,7 +32,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 /// Lines that fill a screen of this size, or less of it.
 pub(super) fn lines(status: &Status, traffic: &TrafficReport, size: ScreenSize) -> Vec<String> {
     let (width, rows) = (size.columns, size.rows.unwrap_or(24));
-    let mut lines = head(status, traffic);
+    let mut lines = head(status, traffic, width);
     if let Some(event) = traffic.events.last() {
         let component =
             event.component.as_ref().map_or_else(String::new, |name| format!(" {name}"));
@@ -58,7 +60,9 @@ pub(super) fn lines(status: &Status, traffic: &TrafficReport, size: ScreenSize) 
     lines.into_iter().map(|line| cut(&line, width, Cut::End)).collect()
 }
 
-fn head(status: &Status, traffic: &TrafficReport) -> Vec<String> {
+fn head(status: &Status, traffic: &TrafficReport, width: usize) -> Vec<String> {
+    let requests = format!("requests     {} in the last second ", traffic.all.latest);
+    let bars = bars(&traffic.seconds, width.saturating_sub(requests.width()));
     vec![
         format!(
             "host {} pid {}, {}, up {}",
@@ -75,16 +79,13 @@ fn head(status: &Status, traffic: &TrafficReport) -> Vec<String> {
             status.instances.limit,
             count(status.connections.open, "connection")
         ),
-        format!(
-            "requests     {} {} in the last second",
-            bars(&traffic.seconds),
-            traffic.all.latest
-        ),
+        requests + &bars,
     ]
 }
 
-/// A bar for each second, as high as the highest is.
-fn bars(seconds: &[(u32, u32)]) -> String {
+/// A bar for each of the last seconds, as many as there is room for, as high as the highest is.
+fn bars(seconds: &[(u32, u32)], room: usize) -> String {
+    let seconds = seconds.get(seconds.len().saturating_sub(room)..).unwrap_or_default();
     let most = seconds.iter().map(|(requests, _)| *requests).max().unwrap_or(0);
     let bar = |requests: u32| {
         let height = u64::from(requests) * (BARS.len() as u64 - 1);

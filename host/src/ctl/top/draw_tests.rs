@@ -60,6 +60,8 @@ fn the_busiest_the_worst_and_the_slowest_are_there() {
 
 #[test]
 fn bars_are_as_high_as_the_highest() {
-    assert_eq!(bars(&[(0, 0), (7, 0), (14, 0)]), "▁▄█");
-    assert_eq!(bars(&[(0, 0)]), "▁");
+    assert_eq!(bars(&[(0, 0), (7, 0), (14, 0)], 9), "▁▄█");
+    assert_eq!(bars(&[(28, 0), (7, 0), (14, 0)], 2), "▄█", "the last ones stay");
+    assert_eq!(bars(&[(0, 0)], 1), "▁");
+    assert_eq!(bars(&[(0, 0)], 0), "");
 }
