@@ -1,13 +1,10 @@
 //! `/metrics`: every family by what it counts, and read by Prometheus's own tools.
 
-use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use crate::support::metrics::{self, Metrics};
 use crate::support::prelude::*;
+use crate::support::prometheus::Prometheus;
 use crate::support::scarce::Cgroup;
 use crate::support::site::Site;
 use crate::support::tools::has;
@@ -108,59 +105,6 @@ fn promtool_finds_nothing_to_complain_of() {
     assert!(checked.status.success(), "{}\n{page}", String::from_utf8_lossy(&checked.stderr));
 }
 
-/// A Prometheus of the test's own. It ends with the test.
-struct Prometheus {
-    process: Child,
-    address: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Prometheus {
-    fn scraping(target: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("prometheus.yml");
-        let text = format!(
-            "global:\n  scrape_interval: 1s\nscrape_configs:\n- job_name: host\n  static_configs:\n  \
-             - targets: ['{target}']\n"
-        );
-        fs::write(&config, text).unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let process = Command::new("prometheus")
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address={free}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { process, address: free.to_string(), _folder: folder }
-    }
-
-    /// The values that a query gives, as soon as it gives any.
-    fn query(&self, query: &str) -> String {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let conn = Conn::connect(self.address.parse::<SocketAddr>().unwrap());
-            let asked = conn.ok().map(|mut conn| conn.get(&format!("/api/v1/query?query={query}")));
-            if let Some(Ok(answer)) = asked
-                && answer.text().contains("\"value\"")
-            {
-                return answer.text();
-            }
-            assert!(Instant::now() < until, "Prometheus never had {query}");
-            // It scrapes once a second, and does not say when.
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
-}
-
 #[test]
 fn a_real_prometheus_scrapes_the_host() {
     if !has("prometheus", "prometheus") {
@@ -170,14 +114,49 @@ fn a_real_prometheus_scrapes_the_host() {
     let host = site.serve().args(metrics::ARGS).start();
     host.get("/shop");
     Metrics::wait(&host, |told| told.ended("finished") == 1.0);
-    let prometheus = Prometheus::scraping(&metrics::address(&host).to_string());
-    let up = prometheus.query("up==1");
-    assert!(up.contains("\"job\":\"host\""), "{up}");
-    let exchanges = prometheus.query("host_exchanges_total%7Bended=%22finished%22%7D");
-    assert!(exchanges.contains("\"http_route\":\"/shop/*\""), "{exchanges}");
-    assert!(exchanges.contains("\"1\""), "{exchanges}");
-    let quantile = "histogram_quantile(0.99,host_time_to_head_seconds_bucket)";
-    assert!(prometheus.query(quantile).contains("\"host_component\":\"shop\""));
+    let prometheus = Prometheus::scraping(metrics::address(&host));
+    let told = |query: &str, label: &str| -> Vec<(String, String)> {
+        let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let series = prometheus.query(query, || ());
+        series.iter().map(|one| (word(&one["metric"][label]), word(&one["value"][1]))).collect()
+    };
+    let one = |label: &str| vec![(label.to_owned(), "1".to_owned())];
+    assert_eq!(told("up", "job"), one("host"));
+    assert_eq!(told("host_exchanges_total{ended='finished'}", "http_route"), one("/shop/*"));
+    let quantile = "histogram_quantile(0.99, host_time_to_head_seconds_bucket)";
+    assert_eq!(told(quantile, "host_component")[0].0, "shop");
+}
+
+/// Without a bucket of all, each percentile is NaN to Prometheus: no plot of one had a line, and no alert went off.
+#[test]
+fn the_last_bucket_of_each_histogram_has_all_in_both_texts() {
+    let site = site();
+    let host = site.serve().args(metrics::ARGS).start();
+    host.get("/shop");
+    Metrics::wait(&host, |told| told.ended("finished") == 1.0);
+    for accept in ["application/openmetrics-text", "text/plain"] {
+        let page = metrics::page_as(&host, accept);
+        let mut histograms = 0;
+        let lines: Vec<&str> = page.lines().collect();
+        let buckets = lines.iter().enumerate().filter(|(_, line)| line.contains("_bucket{"));
+        for (index, line) in buckets {
+            let number = |line: &str| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+            let is_last = !lines[index + 1].contains("_bucket{");
+            assert_eq!(line.contains("le=\"+Inf\""), is_last, "{line}");
+            let (_, bound) = line.split_once("le=\"").unwrap();
+            let bound: f64 = bound.split('"').next().unwrap().parse().unwrap();
+            assert!(is_last || bound <= 60.0, "{line}");
+            if is_last {
+                let (series, _) = line.rsplit_once(' ').unwrap();
+                let series = series.replace("_bucket{", "_count{");
+                let series = series.replace(",le=\"+Inf\"", "").replace("le=\"+Inf\",", "");
+                let count = lines.iter().find(|line| line.starts_with(&series)).unwrap();
+                assert_eq!(number(line), number(count), "{line}\n{count}");
+                histograms += 1;
+            }
+        }
+        assert!(histograms > 5, "{accept}: {page}");
+    }
 }
 
 /// The names of all families are promised: dashboards and alerts go by them.

@@ -23,8 +23,16 @@ pub fn address(host: &Host) -> SocketAddr {
 /// The page, as a browser gets it.
 #[track_caller]
 pub fn page(host: &Host) -> String {
+    page_as(host, "*/*")
+}
+
+/// The page, as who accepts this gets it.
+#[track_caller]
+pub fn page_as(host: &Host, accept: &str) -> String {
     let mut conn = Conn::connect(address(host)).expect("health is answered");
-    let answer = conn.get("/metrics").expect("a page");
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: test\r\nAccept: {accept}\r\n\r\n");
+    conn.send(request).expect("it reads");
+    let answer = conn.read_response("GET").expect("a page");
     assert_eq!(answer.status(), 200, "{answer}");
     answer.text()
 }
@@ -83,6 +91,35 @@ impl Metrics {
         values.sort_unstable();
         values.dedup();
         values
+    }
+
+    /// The sums of this family by these labels.
+    pub fn by<const N: usize>(&self, name: &str, labels: [&str; N]) -> BTreeMap<[String; N], u64> {
+        let mut sums = BTreeMap::new();
+        for sample in self.0.iter().filter(|sample| sample.name == name) {
+            let key = labels.map(|label| sample.labels.get(label).cloned().unwrap_or_default());
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "it is a count"
+            )]
+            let count = sample.value as u64;
+            *sums.entry(key).or_default() += count;
+        }
+        sums
+    }
+
+    /// What may only grow and has fallen, or is gone.
+    pub fn fallen_since(&self, before: &Self) -> Vec<String> {
+        let grows = |sample: &&Sample| {
+            ["_total", "_count", "_bucket", "_sum"].iter().any(|end| sample.name.ends_with(end))
+        };
+        let now: BTreeMap<_, _> =
+            self.0.iter().map(|sample| ((&sample.name, &sample.labels), sample.value)).collect();
+        let fell = |sample: &&Sample| {
+            now.get(&(&sample.name, &sample.labels)).is_none_or(|now| *now < sample.value)
+        };
+        before.0.iter().filter(grows).filter(fell).map(|sample| format!("{sample:?}")).collect()
     }
 
     /// Requests that came, and exchanges that ended in this way.

@@ -53,6 +53,7 @@ pub mod neighbour;
 pub mod otlp;
 pub mod page;
 pub mod process;
+pub mod prometheus;
 pub mod pty;
 pub mod raw;
 pub mod redis;

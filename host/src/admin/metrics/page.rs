@@ -110,7 +110,8 @@ impl Samples<'_> {
 
 /// The buckets that are told: those of the histogram between two bounds are one.
 fn buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
-    let mut told: Vec<_> = BOUNDS.iter().map(|bound| (*bound, 0)).chain([(f64::MAX, 0)]).collect();
+    let bounds = BOUNDS.iter().copied().chain([f64::INFINITY]);
+    let mut told: Vec<_> = bounds.map(|bound| (bound, 0)).collect();
     for (bound, count) in histogram.buckets() {
         // Bounds are whole microseconds, so a nanosecond is none of theirs.
         let seconds = bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64() - 1e-9);
@@ -144,7 +145,7 @@ mod tests {
             buckets(&histogram).into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(
             told,
-            [(0.0001, 1), (0.0005, 1), (0.0025, 1), (0.005, 1), (60.0, 1), (f64::MAX, 1)]
+            [(0.0001, 1), (0.0005, 1), (0.0025, 1), (0.005, 1), (60.0, 1), (f64::INFINITY, 1)]
         );
     }
 }
