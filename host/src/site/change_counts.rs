@@ -4,11 +4,33 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::outcome::SwapOutcome;
-use crate::component::Rejected;
+use crate::component::{Rejected, Step};
+
+/// Outcome, and step if it was rejected.
+type Way = (&'static str, &'static str);
+
+/// The ways of which it is told that there were none: Prometheus sees no change where a counter begins with 1, and
+/// mostly the first swap of a process is its only one.
+const WAYS: [Way; 6] = [
+    ("swapped", ""),
+    ("canary", ""),
+    ("promoted", ""),
+    ("aborted", ""),
+    ("unchanged", ""),
+    ("reloaded", ""),
+];
 
 /// How many changes came out in which way.
-#[derive(Debug, Default)]
-pub(super) struct ChangeCounts(Mutex<BTreeMap<(&'static str, &'static str), u64>>);
+#[derive(Debug)]
+pub(super) struct ChangeCounts(Mutex<BTreeMap<Way, u64>>);
+
+impl Default for ChangeCounts {
+    fn default() -> Self {
+        let rejected = Step::ALL.map(|step| ("rejected", step.name()));
+        let ways = WAYS.into_iter().chain(rejected).map(|way| (way, 0));
+        Self(Mutex::new(ways.collect()))
+    }
+}
 
 impl ChangeCounts {
     /// A change came out like this.
@@ -25,12 +47,12 @@ impl ChangeCounts {
         *self.lock().entry(way).or_default() += 1;
     }
 
-    /// All of them.
-    pub(super) fn all(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+    /// All of them, with the ways in which none came out.
+    pub(super) fn all(&self) -> BTreeMap<Way, u64> {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(&'static str, &'static str), u64>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Way, u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -32,6 +32,20 @@ pub enum Step {
 }
 
 impl Step {
+    /// All of them, in their order.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Ask,
+        Self::Manifest,
+        Self::Grants,
+        Self::Read,
+        Self::Check,
+        Self::Compile,
+        Self::Link,
+        Self::Instantiate,
+        Self::OnStart,
+        Self::Smoke,
+    ];
+
     /// The name in logs and in responses of the control socket.
     #[must_use]
     pub fn name(self) -> &'static str {
