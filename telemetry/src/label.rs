@@ -1,6 +1,8 @@
 //! Labels of metrics: a fixed set of each, whatever clients send.
 
-use http::{Method, Version};
+use std::borrow::Cow;
+
+use http::{Method, StatusCode, Version};
 
 /// The method of a request. Those that are no standard ones are one label, as in OpenTelemetry's conventions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,5 +89,67 @@ impl From<Option<Version>> for ProtocolLabel {
             Some(Version::HTTP_2) => Self::Http2,
             _ => Self::Unknown,
         }
+    }
+}
+
+/// The status that a client was told. Those that the standards do not have are one label for each class: a guest can
+/// answer with any of 900, and may let its clients choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StatusLabel(
+    /// The status; below 10 the class of one; 0 where nothing was told.
+    u16,
+);
+
+impl StatusLabel {
+    /// The label's text: `404`, `4xx`, or nothing.
+    #[must_use]
+    pub fn name(self) -> Cow<'static, str> {
+        match self.0 {
+            0 => "".into(),
+            class @ 1..10 => format!("{class}xx").into(),
+            status => status.to_string().into(),
+        }
+    }
+
+    /// Whether it says that the server failed: 500 and above.
+    #[must_use]
+    pub fn is_server_error(self) -> bool {
+        matches!(self.0, 5..10 | 500..)
+    }
+}
+
+impl From<Option<StatusCode>> for StatusLabel {
+    fn from(status: Option<StatusCode>) -> Self {
+        Self(status.map_or(0, |status| match status.canonical_reason() {
+            Some(_) => status.as_u16(),
+            None => status.as_u16() / 100,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_guest_makes_more_statuses_than_the_standards_have() {
+        let label = |status| StatusLabel::from(StatusCode::from_u16(status).ok());
+        for (status, name, failed) in [
+            (0, "", false),
+            (200, "200", false),
+            (299, "2xx", false),
+            (404, "404", false),
+            (499, "4xx", false),
+            (503, "503", true),
+            (599, "5xx", true),
+            (999, "9xx", true),
+        ] {
+            let label = label(status);
+            assert_eq!((&*label.name(), label.is_server_error()), (name, failed), "{status}");
+        }
+        let all: BTreeSet<_> = (100..1000).map(label).collect();
+        assert!(all.len() < 75, "{} labels", all.len());
     }
 }

@@ -33,7 +33,7 @@ mod window;
 pub use end::End;
 pub use generation_traffic::{ComponentTraffic, GenerationTraffic, StageTotals};
 pub use histogram::Histogram;
-pub use label::{MethodLabel, ProtocolLabel};
+pub use label::{MethodLabel, ProtocolLabel, StatusLabel};
 pub use observer::{Observer, Observers};
 pub use record::{Agent, ExchangeRecord, RequestLine, StageRecord, Stages};
 pub use request_id::RequestId;

@@ -10,14 +10,14 @@ use host_shards::{OwnLines, Sharded};
 use super::end::End;
 use super::generation_traffic::{ComponentTraffic, StageTotals};
 use super::histogram::Histogram;
-use super::label::{MethodLabel, ProtocolLabel};
+use super::label::{MethodLabel, ProtocolLabel, StatusLabel};
 use super::lock::lock;
 use super::observer::Observer;
 use super::record::ExchangeRecord;
 use super::route_label::{RouteId, RouteLabel};
 use super::usage::UsageTotals;
 
-/// What a series counts apart. Clients choose the method and the protocol out of fixed sets.
+/// What a series counts apart. Clients choose the method and the protocol out of fixed sets, guests the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SeriesKey {
     /// The route, if one was taken.
@@ -26,8 +26,8 @@ pub struct SeriesKey {
     pub method: MethodLabel,
     /// The version of HTTP.
     pub protocol: ProtocolLabel,
-    /// What the client was told; 0 for nothing.
-    pub status: u16,
+    /// What the client was told.
+    pub status: StatusLabel,
     /// How it ended.
     pub end: End,
 }
@@ -37,7 +37,7 @@ impl SeriesKey {
     /// it, or the client was told 5xx.
     #[must_use]
     pub fn is_error(&self) -> bool {
-        self.end.is_guest_failure() || self.end == End::Cut || self.status >= 500
+        self.end.is_guest_failure() || self.end == End::Cut || self.status.is_server_error()
     }
 }
 
@@ -228,7 +228,7 @@ impl Observer for Traffic {
             route: record.route.map(|route| route.id),
             method: request.map(|request| &request.method).into(),
             protocol: request.map(|request| request.version).into(),
-            status: record.status.map_or(0, |status| status.as_u16()),
+            status: record.status.into(),
             end: record.end,
         };
         lock(&self.shards.mine().series).entry(key).or_default().count(record);

@@ -49,7 +49,7 @@ fn by_exchange(page: &mut Page<'_>, totals: &TrafficTotals, labels: Labels<'_>) 
     let ended = family("host_exchanges", "Exchanges that have ended, by how they did.");
     page.counters(&ended, |samples| {
         for (key, series) in &totals.series {
-            let status = status(key.status);
+            let status = key.status.name();
             let (component, route) = labels.route(key.route);
             samples.counter(
                 &[
@@ -77,7 +77,7 @@ fn by_exchange(page: &mut Page<'_>, totals: &TrafficTotals, labels: Labels<'_>) 
     );
     page.histograms(&took, |samples| {
         for (key, series) in &durations {
-            let status = status(key.status);
+            let status = key.status.name();
             let (component, route) = labels.route(key.route);
             samples.histogram(
                 &[
@@ -247,9 +247,4 @@ fn calls(
         }
         Ok(())
     })
-}
-
-/// Empty where nothing was told.
-fn status(status: u16) -> String {
-    if status == 0 { String::new() } else { status.to_string() }
 }
