@@ -13,18 +13,19 @@ use crate::config::ServeConfig;
 use crate::threads::{self, RuntimeError};
 
 /// Makes the runtime, once the process is known to get all threads that it needs beside its first: for the
-/// workers and for what blocks, for the log, the lifecycle and both clocks, for what watches, for the access log,
-/// the files of components and spans; and a few for what comes and goes.
+/// workers and for what blocks, for the log, the lifecycle and both clocks, for what watches, for metrics, for the
+/// access log, the files of components and spans; and a few for what comes and goes.
 ///
 /// # Errors
 /// [`RuntimeError`].
 pub(crate) fn runtime(config: &ServeConfig) -> Result<Runtime, RuntimeError> {
     let watch = usize::from(config.manifest.swap.watch);
+    let metrics = usize::from(config.manifest.listen.health.is_some());
     let access = usize::from(config.manifest.log.access != AccessLogTarget::Off);
     let guests = config.manifest.components.values();
     let files = access + guests.filter(|component| component.log.is_some()).count();
     let traces = usize::from(config.manifest.log.trace.endpoint.is_some());
-    threads::runtime(config.threads.get(), 4 + watch + files + traces + threads::SPARE)
+    threads::runtime(config.threads.get(), 4 + watch + metrics + files + traces + threads::SPARE)
 }
 
 /// Connections that there may be: as many as are allowed, and there are descriptors for.

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use host_lifecycle::{Alarm, Phase, PhaseWatch};
 use http::{Method, Request, Response, StatusCode};
@@ -15,6 +14,7 @@ use super::accept::{ServerTasks, accept, listen};
 use super::connection;
 use super::connection_limit::ConnectionLimit;
 use super::metrics_format::MetricsFormat;
+use super::metrics_pages::MetricsPages;
 use super::reply::{self, ReplyBody};
 use super::schema::PhaseName;
 
@@ -33,23 +33,24 @@ pub struct HealthServer {
 
 impl HealthServer {
     /// Binds `address` and answers there, on `runtime`, from now on: before anything is loaded the
-    /// host is alive and not ready. `alarm` goes off if that ends by a panic. `metrics` writes the page of `/metrics`.
+    /// host is alive and not ready. `alarm` goes off if that ends by a panic. `metrics` writes the page of `/metrics`, on
+    /// a thread of its own.
     ///
     /// # Errors
-    /// When the address cannot be had.
+    /// When the address or the thread cannot be had.
     pub fn start(
         address: SocketAddr,
-        (phase, metrics): (PhaseWatch, impl Fn(MetricsFormat) -> String + Send + Sync + 'static),
+        (phase, metrics): (PhaseWatch, impl Fn(MetricsFormat) -> String + Send + 'static),
         alarm: Alarm,
         runtime: &Handle,
     ) -> io::Result<Self> {
         let listener = listen(address, BACKLOG, runtime)?;
         let address = listener.local_addr()?;
-        let (tasks, metrics) = (ServerTasks::default(), Arc::new(metrics));
+        let (tasks, pages) = (ServerTasks::default(), MetricsPages::start(metrics)?);
         let serve = move |io, deadlines| {
-            let (phase, metrics) = (phase.clone(), metrics.clone());
+            let (phase, pages) = (phase.clone(), pages.clone());
             connection::serve(io, deadlines, move |request| {
-                std::future::ready(answer(&request, phase.now(), &*metrics))
+                answer(request, phase.now(), pages.clone())
             })
         };
         let limit = ConnectionLimit::new("health", MOST_CONNECTIONS);
@@ -72,10 +73,10 @@ impl Drop for HealthServer {
     }
 }
 
-fn answer(
-    request: &Request<Incoming>,
+async fn answer(
+    request: Request<Incoming>,
     phase: Phase,
-    metrics: &impl Fn(MetricsFormat) -> String,
+    pages: MetricsPages,
 ) -> Response<ReplyBody> {
     let status = match request.uri().path() {
         "/livez" | "/metrics" => StatusCode::OK,
@@ -95,7 +96,11 @@ fn answer(
     }
     if request.uri().path() == "/metrics" {
         let format = MetricsFormat::of(request.headers());
-        return reply::metrics(format, metrics(format));
+        let Some(page) = pages.page(format).await else {
+            let error = "the page has failed inside the host; its log says more\n";
+            return reply::text(StatusCode::INTERNAL_SERVER_ERROR, error.into());
+        };
+        return reply::metrics(format, page);
     }
     reply::text(status, format!("{}\n", PhaseName::from(phase).name()))
 }

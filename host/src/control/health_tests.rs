@@ -82,3 +82,33 @@ async fn a_port_that_is_taken_is_an_error() {
     .unwrap_err();
     assert_eq!(why.kind(), io::ErrorKind::AddrInUse);
 }
+
+/// Fifty scrapers of a host with 1,000 components kept probes waiting for nine seconds.
+#[tokio::test]
+async fn probes_are_answered_while_a_page_of_metrics_is_made() {
+    let (_set, phase) = PhaseWatch::with_setter();
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let (go, goes) = std::sync::mpsc::channel();
+    let metrics = move |_| {
+        begun.send(()).unwrap();
+        goes.recv().unwrap();
+        "page\n".to_owned()
+    };
+    let health = HealthServer::start(
+        ([127, 0, 0, 1], 0).into(),
+        (phase, metrics),
+        Alarm::unheard(),
+        &Handle::current(),
+    )
+    .unwrap();
+    let scrape = ask(&health, "GET /metrics");
+    let probe = async {
+        begins.recv().await.unwrap();
+        let (head, _) = ask(&health, "GET /livez").await;
+        go.send(()).unwrap();
+        head
+    };
+    let ((_, page), probed) = tokio::join!(scrape, probe);
+    assert!(probed.starts_with("HTTP/1.1 200 "), "{probed}");
+    assert_eq!(page, "page\n");
+}

@@ -18,6 +18,7 @@ mod deadlines;
 mod follow;
 mod health;
 mod metrics_format;
+mod metrics_pages;
 mod reply;
 pub mod schema;
 mod server;

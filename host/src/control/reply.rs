@@ -95,8 +95,8 @@ pub(super) fn text(status: StatusCode, text: String) -> Response<ReplyBody> {
 }
 
 /// A page of metrics in this format.
-pub(super) fn metrics(format: MetricsFormat, page: String) -> Response<ReplyBody> {
-    answer(StatusCode::OK, format.content_type(), Content::Whole(page.into()))
+pub(super) fn metrics(format: MetricsFormat, page: Bytes) -> Response<ReplyBody> {
+    answer(StatusCode::OK, format.content_type(), Content::Whole(page))
 }
 
 /// A page for a browser.
