@@ -1,7 +1,8 @@
 //! The dashboard: who may open it, and what a real browser makes of it.
 
 use std::net::SocketAddr;
-use std::{env, fs};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 use crate::support::app::{App, text, version};
 use crate::support::browser::Browser;
@@ -98,6 +99,43 @@ fn a_browser_renders_the_dashboard_and_follows_a_swap_and_a_drain() {
     browser.wait_until(&phase("stopped"));
     browser.wait_until(&shows("notice", "stopped in"));
     assert_eq!(browser.errors, Vec::<String>::new());
+}
+
+/// A page that was left open over a restart went on saying that its host had stopped.
+#[test]
+fn page_shows_the_next_host_at_its_address() {
+    let Some(mut browser) = Browser::start() else { return };
+    let host = Host::serve("hello_p2").control().args(["--dashboard-addr", "0"]).start();
+    let address = address(&host);
+    let at = ["--dashboard-addr".to_owned(), address.to_string()];
+    browser.open(&format!("http://{address}/"));
+    browser.wait_until(&phase("ready"));
+    host.signal(Signal::TERM);
+    host.wait_exit().expect_code(0);
+    let shows = |browser: &mut Browser, host: &Host| {
+        let wanted = format!("document.title === 'host {}: ready'", host.pid());
+        let until = Instant::now() + PATIENCE;
+        // It goes to another page meanwhile, on which nothing waits that was asked on the one before.
+        while browser.evaluate(&wanted) != true {
+            assert!(Instant::now() < until, "{}", browser.evaluate("document.title"));
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    // One that says how it ends, and one that is killed.
+    for signal in [Signal::TERM, Signal::KILL] {
+        let host = Host::serve("hello_p2").control().args(at.clone()).start();
+        shows(&mut browser, &host);
+        host.signal(signal);
+        host.wait_exit();
+    }
+}
+
+#[test]
+fn dashboard_that_others_can_reach_is_said_loudly() {
+    let at = ["--dashboard-addr", "0.0.0.0:0"];
+    let host = Host::serve("hello_p2").control().args(at).start();
+    let line = host.wait_log("dashboard=");
+    assert!(line.contains("WARN") && line.contains("has no password"), "{line}");
 }
 
 /// What operators have named is text on the page, whatever it is.

@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Host;
 use super::accept::{ServerTasks, accept, listen};
@@ -96,7 +96,14 @@ impl DashboardServer {
         let limit = ConnectionLimit::new("dashboard", MOST_CONNECTIONS);
         let accepting = accept(listener, limit, tasks.clone(), serve);
         tasks.all.spawn_on(alarm.guard(accepting), runtime);
-        info!(dashboard = %address, "the dashboard is shown");
+        if address.ip().is_loopback() {
+            info!(dashboard = %address, "the dashboard is shown");
+        } else {
+            warn!(
+                dashboard = %address,
+                "the dashboard is shown to whoever can connect: it has no password; a port alone is one of 127.0.0.1"
+            );
+        }
         Ok(Self { tasks, following, runtime: runtime.clone(), address })
     }
 
