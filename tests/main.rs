@@ -19,6 +19,7 @@
 
 mod access_log;
 mod access_log_files;
+mod accounting;
 mod addresses;
 mod blame;
 mod bodies;
