@@ -63,11 +63,18 @@ impl Client {
 /// observers are told of an exchange. Until it is told how that ended, its peer has gone.
 #[derive(Debug)]
 pub(super) struct Account {
-    /// None for a request that never became an exchange.
-    guard: Option<Guard>,
     pub(super) info: Arc<ExchangeInfo>,
     /// What its peer did to it.
     pub(super) peer_fault: PeerFault,
+    /// Elsewhere, because the account is moved into each future and body that the exchange goes through.
+    noted: Box<Noted>,
+}
+
+/// What is noted of an exchange.
+#[derive(Debug)]
+struct Noted {
+    /// None for a request that never became an exchange.
+    guard: Option<Guard>,
     /// None for a part.
     client: Option<Arc<Client>>,
     head: Option<Instant>,
@@ -104,7 +111,8 @@ impl Account {
         client: Option<Arc<Client>>,
     ) -> Self {
         let end = End::PeerGone;
-        Self { guard, info, peer_fault, client, head: None, status: None, sent: 0, end }
+        let noted = Box::new(Noted { guard, client, head: None, status: None, sent: 0, end });
+        Self { info, peer_fault, noted }
     }
 
     /// What the log calls it.
@@ -114,27 +122,27 @@ impl Account {
 
     /// The head of an answer with this status goes out now.
     pub(super) fn answered(&mut self, status: StatusCode) {
-        self.status = Some(status);
-        self.head = Some(Instant::now());
+        self.noted.status = Some(status);
+        self.noted.head = Some(Instant::now());
     }
 
     /// So many bytes of the answer's body were handed over.
     pub(super) fn sent(&mut self, bytes: usize) {
-        self.sent += bytes as u64;
+        self.noted.sent += bytes as u64;
     }
 
     /// Its answer is all here, and its peer takes no more of it. Nobody takes a body after HEAD.
     pub(super) fn lost(&mut self) {
-        if self.end == End::Finished && self.info.line.method != Method::HEAD {
-            self.end = End::PeerGone;
+        if self.noted.end == End::Finished && self.info.line.method != Method::HEAD {
+            self.noted.end = End::PeerGone;
         }
     }
 
     /// It ends like this.
     pub(super) fn ends(&mut self, end: End) {
-        self.end = end;
+        self.noted.end = end;
         if end == End::Cut
-            && let Some(guard) = &mut self.guard
+            && let Some(guard) = &mut self.noted.guard
         {
             guard.mark_cut();
         }
@@ -143,8 +151,8 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        let Some(client) = &self.client else { return };
-        let info = &self.info;
+        let (info, noted) = (&self.info, &self.noted);
+        let Some(client) = &noted.client else { return };
         client.observers.observe(&ExchangeRecord {
             number: info.number(),
             request_id: &info.request_id,
@@ -154,13 +162,13 @@ impl Drop for Account {
             agent: info.agent(),
             began: info.began,
             took: info.began.elapsed(),
-            head: self.head.map(|head| head - info.began),
-            status: self.status,
+            head: noted.head.map(|head| head - info.began),
+            status: noted.status,
             received: self.peer_fault.received(),
-            sent: self.sent,
+            sent: noted.sent,
             route: info.route(),
             stages: info.take_stages(),
-            end: self.end,
+            end: noted.end,
         });
     }
 }
