@@ -32,7 +32,10 @@ impl Default for Histogram {
 impl Histogram {
     /// Counts one.
     pub fn observe(&mut self, took: Duration) {
-        let micros = u32::try_from(took.as_nanos().div_ceil(1_000)).unwrap_or(u32::MAX);
+        // In 64 bits: as_nanos has 128, whose division is a function of its own.
+        let below = u64::from(took.subsec_nanos().div_ceil(1_000));
+        let micros = took.as_secs().saturating_mul(1_000_000).saturating_add(below);
+        let micros = u32::try_from(micros).unwrap_or(u32::MAX);
         let index = BOUNDS.partition_point(|bound| *bound < micros);
         if let Some(bucket) = self.buckets.get_mut(index) {
             *bucket += 1;

@@ -14,6 +14,7 @@
 //!
 //! May not know sockets, hyper, wasmtime, or what a component is beyond its name.
 
+mod digits;
 mod end;
 mod generation_traffic;
 mod histogram;
@@ -30,6 +31,7 @@ mod usage;
 mod usage_meter;
 mod window;
 
+pub use digits::{span_digits, trace_digits};
 pub use end::End;
 pub use generation_traffic::{ComponentTraffic, GenerationTraffic, StageTotals};
 pub use histogram::Histogram;

@@ -3,6 +3,8 @@
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 
+use super::digits::span_digits;
+
 /// `x-request-id`, which proxies and clients send too.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -52,7 +54,7 @@ impl RequestId {
     #[must_use]
     pub fn to_header(&self) -> HeaderValue {
         self.named.clone().unwrap_or_else(|| {
-            HeaderValue::try_from(format!("{:016x}", self.number))
+            HeaderValue::from_bytes(&span_digits(self.number))
                 .unwrap_or_else(|_| HeaderValue::from_static("unknown"))
         })
     }

@@ -5,6 +5,8 @@ use std::fmt;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 
+use super::digits::{span_digits, trace_digits};
+
 /// What vendors add to a trace (§3.3). It goes where `traceparent` goes, as it is.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
@@ -63,7 +65,8 @@ impl TraceContext {
     /// A new trace.
     #[must_use]
     pub fn new() -> Self {
-        Self { trace: fastrand::u128(1..), span: random_span(), parent: None, flags: 0 }
+        let trace = u128::from(random_span()) << 64 | u128::from(fastrand::u64(..));
+        Self { trace, span: random_span(), parent: None, flags: 0 }
     }
 
     /// Whether the sender may have recorded it.
@@ -90,11 +93,11 @@ impl TraceContext {
     pub fn write(&self, headers: &mut HeaderMap) {
         let mut text = [0; LENGTH];
         text[..3].copy_from_slice(b"00-");
-        hex(&self.trace.to_be_bytes(), &mut text[3..35]);
+        text[3..35].copy_from_slice(&trace_digits(self.trace));
         text[35] = b'-';
-        hex(&self.span.to_be_bytes(), &mut text[36..52]);
+        text[36..52].copy_from_slice(&span_digits(self.span));
         text[52] = b'-';
-        hex(&[self.flags], &mut text[53..]);
+        text[53..].copy_from_slice(&span_digits(self.flags.into())[14..]);
         if let Ok(value) = HeaderValue::from_bytes(&text) {
             headers.insert(TRACEPARENT, value);
         }
@@ -116,14 +119,6 @@ impl fmt::Display for TraceContext {
 
 pub(crate) fn random_span() -> u64 {
     fastrand::u64(1..)
-}
-
-fn hex(bytes: &[u8], text: &mut [u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (byte, digits) in bytes.iter().zip(text.chunks_exact_mut(2)) {
-        digits[0] = DIGITS[usize::from(byte >> 4)];
-        digits[1] = DIGITS[usize::from(byte & 15)];
-    }
 }
 
 /// Trace, sender and flags of a `traceparent` (§3.2). A later version may have more behind the flags (§4.3).

@@ -1,11 +1,12 @@
 //! What all exchanges add up to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use host_shards::{OwnLines, Sharded};
+use rustc_hash::FxHashMap;
 
 use super::end::End;
 use super::generation_traffic::{ComponentTraffic, StageTotals};
@@ -90,7 +91,8 @@ const LOOKED_AT: usize = 32;
 #[derive(Debug, Default)]
 struct Shard {
     accepted: AtomicU64,
-    series: Mutex<HashMap<SeriesKey, Box<Series>>>,
+    /// Nobody outside chooses a key freely, so its hash need not withstand one who does.
+    series: Mutex<FxHashMap<SeriesKey, Box<Series>>>,
 }
 
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! A line of the access log as an object of JSON. Names are those of OpenTelemetry's semantic conventions where
 //! there are such; times are seconds. What is not known is left out.
 
-use host_telemetry::{ExchangeRecord, RequestLine, StageRecord};
+use host_telemetry::{ExchangeRecord, RequestLine, StageRecord, span_digits, trace_digits};
 use http::Version;
 
 use super::text::{self, ours};
@@ -164,12 +164,12 @@ fn ids(out: &mut Vec<u8>, record: &ExchangeRecord<'_>) {
     // Its characters are fit for a string (RequestId).
     match record.request_id.named() {
         Some(named) => out.extend_from_slice(named),
-        None => text::hex(out, record.request_id.number()),
+        None => ours(out, &span_digits(record.request_id.number())),
     }
     ours(out, b"\",\"trace_id\":\"");
-    text::long_hex(out, record.trace.trace);
+    ours(out, &trace_digits(record.trace.trace));
     ours(out, b"\",\"span_id\":\"");
-    text::hex(out, record.trace.span);
+    ours(out, &span_digits(record.trace.span));
 }
 
 /// `network.protocol.version` of OpenTelemetry.

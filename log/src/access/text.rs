@@ -75,39 +75,19 @@ pub(super) fn shown(out: &mut Vec<u8>, what: impl std::fmt::Display) {
     write!(out, "{what}").ok();
 }
 
-/// 16 hexadecimal digits.
-pub(super) fn hex(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 16];
-    let (high, low) = digits.split_at_mut(8);
-    high.copy_from_slice(&eight_digits(number >> 32));
-    low.copy_from_slice(&eight_digits(number & u64::from(u32::MAX)));
-    out.extend_from_slice(&digits);
-}
-
-/// The hexadecimal digits of a number of 32 bits, all at once: each half byte gets a byte, and then what makes
-/// a letter of it.
-fn eight_digits(number: u64) -> [u8; 8] {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let two = (number | number << 16) & 0x0000_ffff_0000_ffff;
-    let four = (two | two << 8) & 0x00ff_00ff_00ff_00ff;
-    let halves = (four | four << 4) & (15 * ONES);
-    let letters = (halves + 6 * ONES) >> 4 & ONES;
-    (halves + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
-}
-
-/// 32 hexadecimal digits.
-pub(super) fn long_hex(out: &mut Vec<u8>, number: u128) {
-    let [high, low] = [number >> 64, number & u128::from(u64::MAX)];
-    [high, low].into_iter().for_each(|half| hex(out, u64::try_from(half).unwrap_or_default()));
-}
-
 /// Words of strangers inside a string of JSON: at most so many bytes, with nothing in them that ends the string or
 /// the line, or that a terminal takes for a command.
+#[inline]
 pub(super) fn json(out: &mut Vec<u8>, text: &str, most: usize) {
     if text.len() <= most && are_plain(text.as_bytes()) {
         out.extend_from_slice(text.as_bytes());
-        return;
+    } else {
+        json_escaped(out, text, most);
     }
+}
+
+#[cold]
+fn json_escaped(out: &mut Vec<u8>, text: &str, most: usize) {
     let end = out.len() + most;
     for letter in text.chars() {
         let before = out.len();
@@ -131,9 +111,20 @@ const fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
 }
 
-/// [`is_plain`] of each byte, without a branch for each.
+/// [`is_plain`] of each byte that there is.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        plain[byte as usize] = is_plain(byte);
+        byte += 1;
+    }
+    plain
+};
+
+/// [`is_plain`] of each byte. Most words have a few, so it is a look into a table for each.
 fn are_plain(bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |all, byte| all & is_plain(*byte))
+    bytes.iter().all(|byte| PLAIN[usize::from(*byte)])
 }
 
 /// Words of strangers as Apache writes them: quotes and backslashes escaped, everything that is no printable ASCII as
@@ -183,9 +174,6 @@ mod tests {
         let span = Duration::new(12, 1_204_999);
         assert_eq!(text(|out| seconds(out, span)), "12.001204");
         assert_eq!(text(|out| seconds(out, Duration::from_micros(999_907))), "0.999907");
-        assert_eq!(text(|out| hex(out, 0x00f0_67aa)), "0000000000f067aa");
-        let trace = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
-        assert_eq!(text(|out| long_hex(out, trace)), format!("{trace:032x}"));
         for address in ["192.0.2.1", "255.255.255.255", "2001:db8::1"] {
             assert_eq!(text(|out| ip(out, address.parse().unwrap())), address);
         }
