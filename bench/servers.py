@@ -21,6 +21,7 @@ STOP_PATIENCE = 15.0
 # With what stands behind the address, because a line may be written in pieces.
 OURS = r"ready addr=(\S+)\s"
 HEALTH = r"health=([0-9.:]+)"
+DASHBOARD = r"dashboard=([0-9.:]+)"
 THEIRS = r"Serving HTTP on http://([^/\s]+)/"
 SECONDS_A_TICK = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -167,7 +168,7 @@ class Server:
 
 
 class Observed:
-    """The same server with an access log in a file, its metrics read once a second."""
+    """The same server with an access log in a file, its metrics read once a second, its dashboard open."""
 
     def __init__(self, server):
         self.server = server
@@ -175,17 +176,25 @@ class Observed:
     @contextlib.contextmanager
     def start(self):
         with tempfile.NamedTemporaryFile(suffix=".log") as log:
-            command = [*self.server.command, "--access-log", log.name, "--health-addr", "127.0.0.1:0"]
-            with Running(command) as running:
-                metrics = re.search(HEALTH, running.said()).group(1)
+            flags = ["--access-log", log.name]
+            flags += ["--health-addr", "127.0.0.1:0", "--dashboard-addr", "127.0.0.1:0"]
+            with Running([*self.server.command, *flags]) as running:
+                metrics, dashboard = (
+                    re.search(pattern, running.said()).group(1) for pattern in (HEALTH, DASHBOARD)
+                )
                 ended = threading.Event()
-                scraper = threading.Thread(target=scrape, args=(f"http://{metrics}/metrics", ended))
-                scraper.start()
+                readers = [
+                    threading.Thread(target=scrape, args=(f"http://{metrics}/metrics", ended)),
+                    threading.Thread(target=follow, args=(f"http://{dashboard}/events", ended)),
+                ]
+                for reader in readers:
+                    reader.start()
                 try:
                     yield running
                 finally:
                     ended.set()
-                    scraper.join()
+                    for reader in readers:
+                        reader.join()
                 if os.stat(log.name).st_size == 0:
                     raise Failed("the access log is empty")
 
@@ -195,6 +204,13 @@ def scrape(url, ended):
     while not ended.wait(1):
         with urllib.request.urlopen(url, timeout=START_PATIENCE) as page:
             page.read()
+
+
+def follow(url, ended):
+    """As a browser with the dashboard does: it is told something once a second."""
+    with urllib.request.urlopen(url, timeout=START_PATIENCE) as events:
+        while not ended.is_set() and events.readline():
+            pass
 
 
 def guest(name):

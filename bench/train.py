@@ -2,7 +2,8 @@
 """Drives a host that counts what it does, for `make dist PGO=1`.
 
 Some seconds of each kind of request: fresh and reused instances, plugins, bodies both ways, HTTP/1 and HTTP/2, large
-guests. What it leaves out is laid out as code that never runs, so add what you want to be fast. Nothing is measured.
+guests, each with a line in the access log. What it leaves out is laid out as code that never runs, so add what you
+want to be fast. Nothing is measured.
 """
 
 import contextlib
@@ -85,7 +86,10 @@ def main():
     common.need("h2load", "nghttp2-client")
     with servers.native(args).start() as native:
         http1(args, native.url)
-    with servers.Host(args, manifest()) as host:
+    with (
+        tempfile.NamedTemporaryFile(suffix=".log") as log,
+        servers.Host(args, manifest(), "--access-log", log.name) as host,
+    ):
         drive(args, host.url)
 
 
