@@ -7,6 +7,7 @@ use crate::support::prelude::*;
 use crate::support::prometheus::Prometheus;
 use crate::support::scarce::Cgroup;
 use crate::support::site::Site;
+use crate::support::stop::Held;
 use crate::support::tools::has;
 use crate::support::wire;
 
@@ -66,6 +67,34 @@ fn each_way_to_end_is_told_apart() {
     assert_eq!((told.ended("guest-trapped"), told.ended("client-gone")), (1.0, 1.0));
     assert_eq!(told.sum("host_errors_total", &[("host_component", "bad")]), 1.0);
     assert_eq!(told.sum("host_received_bytes_total", &[]), 4.0);
+}
+
+/// A generation that was loaded with other limits than the current one, or that is a canary with others, was in no sum.
+#[test]
+fn memory_of_a_component_is_that_of_all_its_generations() {
+    let toml = |memory: &str| {
+        format!(
+            "[component.shop]\nsource = \"guest:gate_p2\"\nlimits.memory = \"{memory}\"\n\
+             [[route]]\npath = \"/\"\ncomponent = \"shop\"\n"
+        )
+    };
+    let site = Site::new(&toml("64MiB"));
+    let host = site.serve().control().args(metrics::ARGS).start();
+    let memory = |told: &Metrics| told.sum("host_memory_bytes", &[]);
+    let held = Held::on(&host);
+    let before = Metrics::of(&host);
+    assert!(memory(&before) > 0.0, "{before:?}");
+    site.write(&toml("32MiB"));
+    host.ctl(["reload"]).expect_code(0);
+    let after = Metrics::of(&host);
+    assert_eq!(memory(&after), memory(&before));
+    assert_eq!(after.fallen_since(&before), Vec::<String>::new());
+    let second = Held::on(&host);
+    assert_eq!(memory(&Metrics::of(&host)), 2.0 * memory(&before));
+    drop((held.open(), second.open()));
+    let told = Metrics::wait(&host, |told| memory(told) == 0.0);
+    let peak = told.sum("host_memory_peak_bytes", &[]);
+    assert!(peak >= 2.0 * memory(&before), "{peak}");
 }
 
 /// Labels are the operator's words or of fixed sets: a client that invents methods, paths, hosts and versions makes

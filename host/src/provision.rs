@@ -10,8 +10,9 @@ use host_outgoing::SystemResolver;
 use host_telemetry::Traffic;
 
 use crate::component::{
-    CpuScheduler, GrantResources, Grants, GuestLog, GuestLogs, IdleRoom, Keeper, MemoryBudget,
-    Rejected, Settings, Smoke, Step, StopProcess, TickCounter, manifest_grammar, provide_grants,
+    ComponentBudgets, CpuScheduler, GrantResources, Grants, GuestLog, GuestLogs, IdleRoom, Keeper,
+    MemoryBudget, Rejected, Settings, Smoke, Step, StopProcess, TickCounter, manifest_grammar,
+    provide_grants,
 };
 use crate::config::{self, ServeConfig};
 use crate::site::SiteBuilder;
@@ -23,8 +24,8 @@ pub(crate) struct Provisioner {
     pub(crate) named: bool,
     /// Makes a stop wait for instances that are reused.
     pub(crate) keeper: Keeper,
-    /// The memory of all guests together.
-    pub(crate) memory: MemoryBudget,
+    /// The memory of all guests together, by component.
+    pub(crate) memory: ComponentBudgets,
     /// Where instances of all components wait that are reused.
     pub(crate) idle: IdleRoom,
     /// Shares the workers out among components.
@@ -50,7 +51,7 @@ impl Provisioner {
         Self {
             named: false,
             keeper: Keeper::none(),
-            memory: MemoryBudget::new(None, None),
+            memory: ComponentBudgets::new(MemoryBudget::new(None, None)),
             idle: IdleRoom::new(1),
             scheduler: CpuScheduler::new(1, ticks),
             shutdown: StopProcess::new(|| {}),
@@ -89,11 +90,13 @@ impl Provisioner {
         };
         let limits = component.limits;
         let usage = self.traffic.component(&component.name).usage().clone();
+        let all_memory = self.memory.component(&component.name);
         Ok(Settings {
             log: self.log(component)?,
             name: self.named.then(|| component.name.clone()),
             limits,
-            memory: MemoryBudget::new(limits.memory_total, Some(self.memory.clone())),
+            memory: MemoryBudget::new(limits.memory_total, Some(all_memory.clone())),
+            all_memory,
             share: self.scheduler.share(usage.clone()),
             usage,
             grants: self.grants(component)?,

@@ -76,7 +76,7 @@ pub(super) fn component(app: &App, minute: TrafficStatus, started: Instant) -> C
             in_use: limit.saturating_sub(app.bulkhead.free()) as u64,
             limit: limit as u64,
         },
-        memory: app.settings.memory.used(),
+        memory: app.settings.all_memory.used(),
         put_aside_ms: app.deployment.put_aside().map(millis),
         traffic: minute,
         swapped_ms_ago: (since > started).then(|| millis(since.elapsed())),

@@ -196,7 +196,7 @@ fn memory_of(
     move || {
         let Some(Serving(served)) = serving.borrow().clone() else { return Vec::new() };
         let site = served.slot.current();
-        site.apps().map(|app| (app.manifest.name.clone(), app.settings.memory.used())).collect()
+        site.apps().map(|app| (app.manifest.name.clone(), app.settings.all_memory.used())).collect()
     }
 }
 

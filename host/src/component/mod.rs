@@ -49,6 +49,7 @@ pub use run::instance::Running;
 pub use run::keeper::Keeper;
 pub use run::settings::Settings;
 pub use run::smoke::Smoke;
+pub use sandbox::component_budgets::ComponentBudgets;
 pub use sandbox::cpu_scheduler::{ComponentShare, CpuScheduler};
 pub use sandbox::grants::Grants;
 pub use sandbox::guest_failure::{GuestFailure, GuestTrap, HookTime};

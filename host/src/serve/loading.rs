@@ -8,8 +8,8 @@ use tracing::info;
 
 use super::process::Process;
 use crate::component::{
-    CodeCacheSetting, CpuScheduler, EpochClock, FileSizeLimit, IdleRoom, Keeper, Loader,
-    LoaderConfig, MemoryBudget, StopProcess, TickCounter,
+    CodeCacheSetting, ComponentBudgets, CpuScheduler, EpochClock, FileSizeLimit, IdleRoom, Keeper,
+    Loader, LoaderConfig, MemoryBudget, StopProcess, TickCounter,
 };
 use crate::config::ServeConfig;
 use crate::progress;
@@ -52,7 +52,7 @@ pub(super) fn site_builder(
     let provisioner = Provisioner {
         named: config.file.is_some(),
         keeper: keeper(process.trackers.instances.clone()),
-        memory: MemoryBudget::new(memory, None),
+        memory: ComponentBudgets::new(MemoryBudget::new(memory, None)),
         idle: IdleRoom::new(config.manifest.total.instances),
         scheduler: CpuScheduler::new(config.threads.get(), ticks),
         shutdown: StopProcess::new(move || commander.stop(Cause::Guest)),

@@ -116,11 +116,11 @@ pub(super) fn apps(page: &mut Page<'_>, apps: &[std::sync::Arc<App>]) -> fmt::Re
             app.limits().queue as f64
         }),
         (bytes("host_memory", "Linear memory of all instances."), |app| {
-            number(app.settings.memory.used())
+            number(app.settings.all_memory.used())
         }),
         (
             bytes("host_memory_peak", "The most that it was since the component was loaded."),
-            |app| number(app.settings.memory.peak()),
+            |app| number(app.settings.all_memory.peak()),
         ),
         (
             family(

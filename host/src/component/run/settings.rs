@@ -20,8 +20,10 @@ pub struct Settings {
     pub name: Option<Arc<str>>,
     /// The limits of its guests.
     pub limits: ComponentLimits,
-    /// The budget of all its instances together, beside the limit of each.
+    /// The budget of all instances with these settings together, beside the limit of each.
     pub memory: MemoryBudget,
+    /// The budget that it is part of: of all instances of the component, also those with other settings.
+    pub all_memory: MemoryBudget,
     /// Its share of the CPU.
     pub share: ComponentShare,
     /// Where what its guests use is counted.

@@ -3,6 +3,7 @@
 pub(crate) mod backtrace;
 pub(crate) mod body_guard;
 mod company;
+pub(crate) mod component_budgets;
 pub(crate) mod cpu_scheduler;
 pub(crate) mod cpu_time;
 pub(crate) mod grants;
