@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use crate::support::app::{App, text, version};
+use crate::support::app::{App, Folder, text, version};
 use crate::support::browser::Browser;
 use crate::support::prelude::*;
 use crate::support::stop::Held;
@@ -138,7 +138,27 @@ fn dashboard_that_others_can_reach_is_said_loudly() {
     assert!(line.contains("WARN") && line.contains("has no password"), "{line}");
 }
 
-/// What operators have named is text on the page, whatever it is.
+/// A component without a manifest goes by its file.
+#[test]
+fn what_operators_have_named_is_text_on_the_page_whatever_it_is() {
+    let Some(mut browser) = Browser::start() else { return };
+    let folder = Folder::new();
+    let name = "<img src=x onerror='window.ran = 1'>\"&amp;";
+    let file = folder.join(&format!("{name}.wasm"));
+    fs::copy(guest("hello_p2"), &file).unwrap();
+    let host = Host::serve(text(&file)).control().args(["--dashboard-addr", "0"]).start();
+    assert_eq!(host.get("/").status(), 200);
+    browser.open(&format!("http://{}/", address(&host)));
+    let name = serde_json::to_string(name).unwrap();
+    for id in ["components", "routes", "generations"] {
+        browser
+            .wait_until(&format!("document.getElementById('{id}').textContent.includes({name})"));
+    }
+    assert_eq!(browser.evaluate("document.images.length === 0 && window.ran === undefined"), true);
+    assert_eq!(browser.errors, Vec::<String>::new());
+    drop(host);
+}
+
 #[test]
 fn the_page_asks_nobody_else_and_nothing_runs_on_it_but_its_own() {
     let Some(mut browser) = Browser::start() else { return };
