@@ -79,6 +79,7 @@ mod manifest_limits;
 mod manifest_look;
 mod manifest_refused;
 mod metrics;
+mod metrics_code;
 mod outgoing_bodies;
 mod outputs;
 mod pages;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use host_clock::Moment;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use crate::process::{self, ChildOutput};
 use crate::{Artefact, ArtefactKey, ChildOrders, ChildTask, CompileError, Yields};
@@ -30,6 +31,17 @@ pub struct CompileBounds {
     pub time: Duration,
     /// The size of the output, in bytes, which the parent has to hold.
     pub output: u64,
+}
+
+/// A component's code, and what it took to make it.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The code.
+    pub artefact: Artefact,
+    /// From the start of the first child to the end of the one that made it.
+    pub took: Duration,
+    /// The most memory that this child had resident, in bytes; none where that could not be read.
+    pub memory: Option<u64>,
 }
 
 /// The least number of compiles at once, so that a slow one does not delay others.
@@ -91,7 +103,7 @@ impl Compiler {
         key: &ArtefactKey,
         concurrency: bool,
         pace: Urgency,
-    ) -> Result<Artefact, CompileError> {
+    ) -> Result<Compiled, CompileError> {
         let CompileBounds { memory, time, output } = self.bounds;
         let deadline = Moment::now() + time;
         let permit = host_clock::timeout(deadline.left(), self.permits.acquire()).await;
@@ -107,9 +119,12 @@ impl Compiler {
             concurrency,
             parent: std::process::id(),
         };
+        let began = Instant::now();
         let left = self.run(&orders, component, deadline).await?;
+        let (took, memory) = (began.elapsed(), left.memory);
         let output = process::outcome(left, &orders, output)?;
-        Artefact::check(key, output).map_err(CompileError::Garbled)
+        let artefact = Artefact::check(key, output).map_err(CompileError::Garbled)?;
+        Ok(Compiled { artefact, took, memory })
     }
 
     /// Parses text into a component. Bounded in time; dropping the future kills the child.

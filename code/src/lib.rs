@@ -23,6 +23,6 @@ mod settings;
 pub use artefact::{Artefact, ArtefactKey, Damaged};
 pub use cache::{ArtefactCache, CacheError};
 pub use compile_error::CompileError;
-pub use compiler::{CompileBounds, Compiler, Urgency};
+pub use compiler::{CompileBounds, Compiled, Compiler, Urgency};
 pub use orders::{ChildOrders, ChildTask, Yields};
 pub use settings::{component_digest, settings};

@@ -32,6 +32,8 @@ pub(crate) struct ChildOutput {
     status: ExitStatus,
     output: Vec<u8>,
     words: String,
+    /// The most memory that it had resident, in bytes. None where it had gone before that could be read.
+    pub(crate) memory: Option<u64>,
 }
 
 /// Whether a process could run but does not. A stopped process could not.
@@ -52,6 +54,15 @@ fn ticks(stat: &str) -> Option<Duration> {
     let mut times = behind_the_name.split(' ').skip(11).map(str::parse::<u64>);
     let ticks = times.next()?.ok()?.saturating_add(times.next()?.ok()?);
     Some(Duration::from_millis(ticks.saturating_mul(1000) / clock_ticks_per_second().max(1)))
+}
+
+/// The most memory that the process with this number has had resident since its exec, in bytes. (What wait4(2) says of
+/// a child begins with what its parent had.)
+fn peak_memory(number: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{number}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = peak.split_ascii_whitespace().next()?.parse().ok()?;
+    Some(kib.saturating_mul(1024))
 }
 
 /// Starts a child. Dropping it kills it. The kernel also kills it when the thread that started it ends, so that
@@ -76,6 +87,7 @@ pub(crate) fn start(orders: &ChildOrders) -> io::Result<Child> {
 
 /// Sends a child its input and waits for its output.
 pub(crate) async fn run(child: &mut Child, component: &[u8], most: u64) -> io::Result<ChildOutput> {
+    let number = child.id();
     let Child { stdin, stdout, stderr, .. } = &mut *child;
     let (mut stdin, stdout, stderr) = (stdin.take(), stdout.take(), stderr.take());
     let write = async {
@@ -85,11 +97,33 @@ pub(crate) async fn run(child: &mut Child, component: &[u8], most: u64) -> io::R
         }
         drop(stdin.take());
     };
-    let (output, words, ()) =
-        tokio::join!(read(stdout, most.saturating_add(1)), read(stderr, LONGEST_WORDS), write);
+    let peak = || number.and_then(peak_memory);
+    let (output, words, ()) = tokio::join!(
+        read_made(stdout, most.saturating_add(1), peak),
+        read(stderr, LONGEST_WORDS),
+        write
+    );
     let status = child.wait().await?;
     let words = String::from_utf8_lossy(&words?).split_whitespace().collect::<Vec<_>>().join(" ");
-    Ok(ChildOutput { status, output: output?, words })
+    let (output, memory) = output?;
+    Ok(ChildOutput { status, output, words, memory })
+}
+
+/// Reads what a child has made, and its peak once that begins to come: then it has made it, and waits for the rest to be
+/// taken, unless a pipe holds all of it.
+async fn read_made(
+    from: Option<impl AsyncRead + Unpin>,
+    most: u64,
+    peak: impl Fn() -> Option<u64>,
+) -> io::Result<(Vec<u8>, Option<u64>)> {
+    let mut first = [0; 1];
+    let mut from = from.map(|from| from.take(most));
+    let Some(made) = &mut from else { return Ok((Vec::new(), None)) };
+    let begun = made.read(&mut first).await?;
+    let memory = peak();
+    let mut bytes = first[..begun].to_vec();
+    made.read_to_end(&mut bytes).await?;
+    Ok((bytes, memory))
 }
 
 async fn read(from: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec<u8>> {
@@ -111,7 +145,7 @@ pub(crate) fn outcome(
     orders: &ChildOrders,
     most: u64,
 ) -> Result<Vec<u8>, CompileError> {
-    let ChildOutput { status, output, words } = left;
+    let ChildOutput { status, output, words, .. } = left;
     // The child could write no more than that.
     if output.len() as u64 > most {
         return Err(CompileError::TooLarge(most));

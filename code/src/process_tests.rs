@@ -16,7 +16,8 @@ const ORDERS: ChildOrders = ChildOrders {
 
 fn judged(status: i32, words: &str) -> String {
     let (status, output) = (ExitStatus::from_raw(status), b"code".to_vec());
-    match outcome(ChildOutput { status, output, words: words.into() }, &ORDERS, MOST) {
+    match outcome(ChildOutput { status, output, words: words.into(), memory: None }, &ORDERS, MOST)
+    {
         Ok(output) => String::from_utf8(output).unwrap(),
         Err(why) => why.to_string(),
     }
@@ -53,7 +54,8 @@ fn a_child_with_too_much_output_is_not_held_in_memory() {
     for (bytes, says) in [(most, None), (most + 1, Some("more than 100B"))] {
         // A child without a reader has failed, for that reason.
         let status = ExitStatus::from_raw(if says.is_none() { 0 } else { 3 << 8 });
-        let left = ChildOutput { status, output: vec![0; bytes], words: String::new() };
+        let (output, words) = (vec![0; bytes], String::new());
+        let left = ChildOutput { status, output, words, memory: None };
         let judged = outcome(left, &ORDERS, MOST);
         match says {
             None => assert_eq!(judged.unwrap().len(), bytes),

@@ -45,7 +45,7 @@ pub use span::{
 };
 pub use trace_context::{TRACESTATE, TraceContext};
 pub use traffic::{ComponentTotals, Series, SeriesKey, Traffic, TrafficTotals};
-pub use usage::{CallCounts, ComponentUsage, UsageTotals};
+pub use usage::{CallCounts, CodeTotals, ComponentUsage, UsageTotals};
 pub use usage_meter::{UsageMeter, Used, UsedLately};
 pub use window::{
     EventKind, EventLog, History, HistoryPoint, HistorySeries, LastMinute, LoggedEvent,

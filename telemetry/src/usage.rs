@@ -17,6 +17,7 @@ pub struct ComponentUsage {
     /// By the entry of the allow-list that granted them.
     outgoing: Mutex<BTreeMap<Box<str>, CallCounts>>,
     keyvalue: Mutex<BTreeMap<&'static str, CallCounts>>,
+    code: Mutex<CodeTotals>,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +37,17 @@ pub struct CallCounts {
     pub failed: u64,
 }
 
+/// Where code came from, and what that took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CodeTotals {
+    /// Times that it was taken from the cache.
+    pub cached: u64,
+    /// How long the compiles took that gave code.
+    pub compiles: Histogram,
+    /// The most memory that the compiler had at the last of them, in bytes, where that is known.
+    pub compile_memory: Option<u64>,
+}
+
 /// The sums at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct UsageTotals {
@@ -49,6 +61,8 @@ pub struct UsageTotals {
     pub outgoing: BTreeMap<Box<str>, CallCounts>,
     /// Key-value operations, by what they are called in `wasi:keyvalue`.
     pub keyvalue: BTreeMap<&'static str, CallCounts>,
+    /// What its code took, of all its generations.
+    pub code: CodeTotals,
 }
 
 impl ComponentUsage {
@@ -86,11 +100,24 @@ impl ComponentUsage {
         lock(&self.keyvalue).entry(operation).or_default().count(failed);
     }
 
+    /// Code of it was in the cache.
+    pub fn code_from_cache(&self) {
+        lock(&self.code).cached += 1;
+    }
+
+    /// Code of it was compiled, in this time and with this peak of memory.
+    pub fn compiled(&self, took: Duration, memory: Option<u64>) {
+        let mut code = lock(&self.code);
+        code.compiles.observe(took);
+        code.compile_memory = memory;
+    }
+
     /// The sums at this moment.
     #[must_use]
     pub fn totals(&self) -> UsageTotals {
         let (outgoing, keyvalue) = (lock(&self.outgoing).clone(), lock(&self.keyvalue).clone());
-        let mut all = UsageTotals { outgoing, keyvalue, ..UsageTotals::default() };
+        let code = lock(&self.code).clone();
+        let mut all = UsageTotals { outgoing, keyvalue, code, ..UsageTotals::default() };
         for shard in self.shards.iter() {
             all.cpu += Duration::from_nanos(shard.cpu.load(Ordering::Relaxed));
             all.started += shard.started.load(Ordering::Relaxed);

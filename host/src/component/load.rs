@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use host_code::{ArtefactKey, Urgency};
+use host_telemetry::ComponentUsage;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -64,15 +65,17 @@ pub struct Wanted {
     pub component: Option<Arc<str>>,
     /// The file.
     pub path: PathBuf,
+    /// Where it is counted what its code takes.
+    usage: Arc<ComponentUsage>,
     /// Cancelled when the file is not wanted any more. Its compiler is killed, and the others go on.
     pub given_up: CancellationToken,
 }
 
 impl Wanted {
-    /// A file, wanted until `given_up` is cancelled.
+    /// A file, wanted until `given_up` is cancelled. `usage` counts what its code takes.
     #[must_use]
-    pub fn new(component: Option<Arc<str>>, path: PathBuf) -> Self {
-        Self { component, path, given_up: CancellationToken::new() }
+    pub fn new(component: Option<Arc<str>>, path: PathBuf, usage: Arc<ComponentUsage>) -> Self {
+        Self { component, path, usage, given_up: CancellationToken::new() }
     }
 
     /// Waits until its code is not wanted any more: it was given up, or the file has other content by now.
@@ -150,7 +153,10 @@ impl Loader {
             Some(code) => code,
             // Only a compiler reads text.
             None if source.is_text() => return Err(Unmade::Uncompiled),
-            None => self.find(source, pace).await?.map_err(|_| Unmade::Uncompiled)?,
+            None => {
+                let found = self.find(source, &settings.usage, pace).await?;
+                found.map_err(|_| Unmade::Uncompiled)?
+            }
         };
         Ok(Arc::new(Blueprint::new(&path, code, settings)))
     }
@@ -198,7 +204,7 @@ impl Loader {
                 tell();
                 held.extend(next(&mut compiling).await?);
             }
-            let flight = self.join(surveyed, key, pace);
+            let flight = self.join(surveyed, key, wanted.usage.clone(), pace);
             compiling.spawn(async move {
                 tokio::select! {
                     biased;
@@ -227,7 +233,7 @@ impl Loader {
         let found = tokio::select! {
             biased;
             () = wanted.is_vain(version) => return Ok(None),
-            found = self.find(source, pace) => found,
+            found = self.find(source, &wanted.usage, pace) => found,
         };
         match found {
             Ok(found) => Ok(Some(found)),
@@ -236,11 +242,12 @@ impl Loader {
         }
     }
 
-    /// Compiles it, or joins the compile of the same bytes that is under way.
+    /// Compiles it, or joins the compile of the same bytes that is under way: one component counts it.
     fn join(
         self: &Arc<Self>,
         surveyed: SurveyedSource,
         key: ArtefactKey,
+        usage: Arc<ComponentUsage>,
         pace: Urgency,
     ) -> Arc<Flight<CompileOutcome>> {
         let digest = surveyed.source.digest.clone();
@@ -249,7 +256,8 @@ impl Loader {
             if let Some(code) = loader.known(&bytes) {
                 return Ok(code);
             }
-            let code = loader.code_loader.compile(&Arc::new(surveyed), &key, pace).await?;
+            let surveyed = Arc::new(surveyed);
+            let code = loader.code_loader.compile(&surveyed, &key, &usage, pace).await?;
             Ok(loader.learn(bytes, code))
         })
     }
@@ -270,12 +278,13 @@ impl Loader {
     async fn find(
         &self,
         source: Source,
+        usage: &ComponentUsage,
         pace: Urgency,
     ) -> Result<Result<Arc<LinkedCode>, (SurveyedSource, ArtefactKey)>, Rejected> {
         begin(Step::Check);
         let surveyed = Arc::new(self.code_loader.survey(source).await?);
         begin(Step::Compile);
-        match self.code_loader.find(&surveyed, pace).await? {
+        match self.code_loader.find(&surveyed, usage, pace).await? {
             CacheLookup::Code(code) => Ok(Ok(self.learn(surveyed.source.digest.clone(), *code))),
             CacheLookup::Nothing(key) => {
                 let surveyed = Arc::try_unwrap(surveyed);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use host_manifest::{ComponentConfig, Manifest, Stamp};
-use host_telemetry::{GenerationTraffic, Traffic};
+use host_telemetry::{ComponentUsage, GenerationTraffic, Traffic};
 
 use super::app::{App, Deployment, WatchedSource};
 use super::permits::Permits;
@@ -117,7 +117,7 @@ impl SiteBuilder {
                 Ok(next) => next,
                 Err(Unmade::Rejected(why)) => return Err(why),
                 Err(Unmade::Uncompiled) => {
-                    let wanted = Wanted::new(None, component.source.clone());
+                    let wanted = Wanted::new(None, component.source.clone(), self.usage(component));
                     held.push(loader.compile([wanted], Urgency::Start, || {}).await?);
                     continue;
                 }
@@ -143,9 +143,14 @@ impl SiteBuilder {
     pub(super) fn wanted(&self, manifest: &Manifest) -> Vec<Wanted> {
         let named = self.file.is_some();
         let wanted = |component: &ComponentConfig| {
-            Wanted::new(named.then(|| component.name.clone()), component.source.clone())
+            let name = named.then(|| component.name.clone());
+            Wanted::new(name, component.source.clone(), self.usage(component))
         };
         manifest.components.values().map(wanted).collect()
+    }
+
+    fn usage(&self, component: &ComponentConfig) -> Arc<ComponentUsage> {
+        self.traffic.component(&component.name).usage().clone()
     }
 
     /// Reads the manifest, and says what its file was when it was read.

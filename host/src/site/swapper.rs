@@ -248,7 +248,7 @@ impl Swapper {
             Ok(blueprint) => blueprint,
             Err(Unmade::Rejected(why)) => return Err(why),
             Err(Unmade::Uncompiled) => {
-                let wanted = Wanted::new(None, path.to_owned());
+                let wanted = Wanted::new(None, path.to_owned(), target.settings.usage.clone());
                 let scope = ChangeScope::Component(target.manifest.name.clone());
                 return Ok(Attempt::Uncompiled(scope, vec![wanted]));
             }

@@ -4,6 +4,7 @@
 //! where those are older (`process_…`), and begin with `host_` elsewhere. No client can make a label: routes,
 //! components and origins are the operator's words, and all others are of fixed sets.
 
+mod code;
 mod page;
 mod process;
 mod traffic;
@@ -11,6 +12,7 @@ mod traffic;
 use std::fmt;
 use std::sync::Arc;
 
+use host_telemetry::{SpanCounts, SpanFate};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
@@ -46,10 +48,13 @@ impl Collector for Metrics {
         process::phase(&mut page, admin.phase(), admin.time_left().map(|left| left.as_secs_f64()))?;
         process::resources(&mut page)?;
         traffic::exchanges(&mut page, admin.traffic())?;
-        traffic::components(&mut page, &admin.traffic().components())?;
+        let components = admin.traffic().components();
+        traffic::components(&mut page, &components)?;
+        code::code(&mut page, &components)?;
         traffic::memory(&mut page, &admin.usage_meter().components())?;
         process::in_flight(&mut page, admin.trackers())?;
         process::connections(&mut page, &admin.connections())?;
+        spans(&mut page, admin.spans())?;
         let dropped = family("host_log_lines_dropped", "Lines that are missing in a log.");
         page.counters(&dropped, |samples| {
             let logs = admin.dropped_lines();
@@ -66,4 +71,18 @@ impl Collector for Metrics {
             })
         })
     }
+}
+
+/// Writes what became of spans.
+fn spans(page: &mut Page<'_>, counts: &SpanCounts) -> fmt::Result {
+    let exported = family("host_spans_exported", "Spans that the collector has taken.");
+    page.counters(&exported, |samples| {
+        samples.counter(&[], number(counts.of(SpanFate::Exported)))
+    })?;
+    let dropped = family("host_spans_dropped", "Spans that the collector does not have.");
+    page.counters(&dropped, |samples| {
+        [SpanFate::QueueFull, SpanFate::NotTaken].into_iter().try_for_each(|fate| {
+            samples.counter(&[("reason", fate.name())], number(counts.of(fate)))
+        })
+    })
 }

@@ -10,8 +10,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use host_code::{Artefact, ArtefactKey, CompileBounds, CompileError, Compiler, Urgency, settings};
+use host_code::{
+    Artefact, ArtefactKey, CompileBounds, CompileError, Compiled, Compiler, Urgency, settings,
+};
 use host_symbols::SymbolTable;
+use host_telemetry::ComponentUsage;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tracing::info;
@@ -194,10 +197,11 @@ impl<C: Send + 'static> CodeLoader<C> {
         self.compiler.at_once()
     }
 
-    /// Looks into the cache for the code of this component. Bounded in time.
+    /// Looks into the cache for the code of this component, which has this usage. Bounded in time.
     pub(crate) async fn find(
         &self,
         surveyed: &Arc<SurveyedSource>,
+        usage: &ComponentUsage,
         pace: Urgency,
     ) -> Result<CacheLookup<C>, Rejected> {
         let began = Instant::now();
@@ -209,6 +213,7 @@ impl<C: Send + 'static> CodeLoader<C> {
         let (engines, component, linker) = (self.engines.clone(), surveyed.clone(), self.link);
         let code = aside(pace, move || link(&engines, &component, &artefact, linker)).await??;
         drop(pool);
+        usage.code_from_cache();
         log_loaded(surveyed, began, true);
         Ok(CacheLookup::Code(Box::new(code)))
     }
@@ -239,17 +244,20 @@ impl<C: Send + 'static> CodeLoader<C> {
         Ok((key, kept))
     }
 
-    /// Compiles a component that is not in the cache. Bounded in time.
+    /// Compiles a component that is not in the cache, and has this usage. Bounded in time.
     pub(crate) async fn compile(
         &self,
         surveyed: &Arc<SurveyedSource>,
         key: &ArtefactKey,
+        usage: &ComponentUsage,
         pace: Urgency,
     ) -> Result<C, CodeError> {
         let began = Instant::now();
         let source = &surveyed.source;
         let compiled = self.compiler.compile(&source.bytes, key, surveyed.concurrency, pace);
-        let artefact = reported(source, self.report, compiled).await?;
+        let compiled = reported(source, self.report, compiled).await?;
+        let Compiled { artefact, took, memory } = compiled;
+        usage.compiled(took, memory);
         let (engines, component, linker) = (self.engines.clone(), surveyed.clone(), self.link);
         let link =
             move || Ok::<_, Rejected>((link(&engines, &component, &artefact, linker)?, artefact));
@@ -309,10 +317,9 @@ pub async fn compile_file(
     let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
     let bytes = &surveyed.source.bytes;
     let key = ArtefactKey::new(&ruler, &surveyed.source.component_digest);
-    let began = Instant::now();
     let compiled = compiler.compile(bytes, &key, surveyed.concurrency, Urgency::Start);
     match reported(&surveyed.source, report, compiled).await {
-        Ok(artefact) => Ok((artefact, began.elapsed())),
+        Ok(Compiled { artefact, took, .. }) => Ok((artefact, took)),
         Err(why) => Err(Rejected::not_compiled(path, &why)),
     }
 }
