@@ -1,5 +1,8 @@
 //! Traces: taken over, passed on, and exported as spans.
 
+use std::net::TcpListener;
+
+use crate::support::metrics::{self, Metrics};
 use crate::support::otlp::{Collector, Span};
 use crate::support::prelude::*;
 use crate::support::site::Site;
@@ -182,6 +185,57 @@ fn collector_that_fails_holds_up_nobody() {
     assert!(line.contains("it answered 503"), "{line}");
     host.signal(Signal::TERM);
     host.wait_exit().expect_code(0);
+}
+
+/// The spans that one request of these tests leaves.
+fn spans_of_a_request() -> usize {
+    let collector = Collector::start(200);
+    let host = Host::serve("hello_p2").args(["--otlp-endpoint", &collector.url()]).start();
+    assert_eq!(host.get("/").status(), 200);
+    host.signal(Signal::TERM);
+    host.wait_exit().expect_code(0);
+    collector.spans().len()
+}
+
+#[test]
+fn spans_are_counted_as_exported_or_by_the_reason_why_they_are_lost() {
+    let each = spans_of_a_request();
+    let requests = |host: &Host, count: usize| {
+        let mut conn = host.connect();
+        for _ in 0..count {
+            assert_eq!(conn.get("/").unwrap().status(), 200);
+        }
+    };
+    let serve = |url: &str| {
+        Host::serve("hello_p2").args(["--otlp-endpoint", url]).args(metrics::ARGS).start()
+    };
+    let lost = |told: &Metrics, reason| told.sum("host_spans_dropped_total", &[("reason", reason)]);
+    for (status, fate) in [(200, "exported"), (503, "not-taken")] {
+        let collector = Collector::start(status);
+        let host = serve(&collector.url());
+        requests(&host, 100);
+        #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
+        let all = (each * 100) as f64;
+        let counts = |told: &Metrics| {
+            let exported = told.sum("host_spans_exported_total", &[]);
+            (exported, lost(told, "not-taken"), lost(told, "queue-full"))
+        };
+        let wanted = if fate == "exported" { (all, 0.0, 0.0) } else { (0.0, all, 0.0) };
+        let told = Metrics::wait(&host, |told| counts(told) == wanted);
+        #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
+        let came = collector.spans().len() as f64;
+        assert_eq!(came, all, "{told:?}");
+    }
+    // It takes the connection, and never answers: one batch is under way, the queue holds some, and the rest is lost.
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = serve(&format!("http://{}", deaf.local_addr().unwrap()));
+    let (waiting, batch) = (8192, 512);
+    let count = (waiting + 2 * batch) / each + 1;
+    requests(&host, count);
+    let told = Metrics::wait(&host, |told| lost(told, "queue-full") > 0.0);
+    #[expect(clippy::cast_precision_loss, reason = "some thousands")]
+    let most = (each * count - waiting) as f64;
+    assert!(lost(&told, "queue-full") <= most, "{told:?}");
 }
 
 /// What ends with the process is sent before it.

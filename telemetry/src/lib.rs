@@ -41,7 +41,8 @@ pub use record::{Agent, ExchangeRecord, RequestLine, StageRecord, Stages};
 pub use request_id::RequestId;
 pub use route_label::{RouteId, RouteLabel};
 pub use span::{
-    AttributeValue, SpanKind, SpanRecord, SpanSink, SpanTimer, record_span, set_span_sink,
+    AttributeValue, SpanCounts, SpanFate, SpanKind, SpanRecord, SpanSink, SpanTimer, record_span,
+    set_span_sink,
 };
 pub use trace_context::{TRACESTATE, TraceContext};
 pub use traffic::{ComponentTotals, Series, SeriesKey, Traffic, TrafficTotals};

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -75,6 +76,52 @@ pub trait SpanSink: Send + Sync {
 
     /// Whether a trace that begins here is sampled.
     fn samples(&self, trace: u128) -> bool;
+}
+
+/// What became of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanFate {
+    /// The collector has taken it.
+    Exported,
+    /// More waited than may wait.
+    QueueFull,
+    /// The collector did not take it, or not in time.
+    NotTaken,
+}
+
+impl SpanFate {
+    /// The word for it in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exported => "exported",
+            Self::QueueFull => "queue-full",
+            Self::NotTaken => "not-taken",
+        }
+    }
+}
+
+/// How many spans had which fate. Cloning gives another handle on the same counts.
+#[derive(Clone, Debug, Default)]
+pub struct SpanCounts(Arc<[AtomicU64; 3]>);
+
+impl SpanCounts {
+    /// So many more had this fate.
+    pub fn add(&self, fate: SpanFate, spans: u64) {
+        self.0[fate as usize].fetch_add(spans, Ordering::Relaxed);
+    }
+
+    /// How many had it.
+    #[must_use]
+    pub fn of(&self, fate: SpanFate) -> u64 {
+        self.0[fate as usize].load(Ordering::Relaxed)
+    }
+
+    /// Those that the collector does not have.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.of(SpanFate::QueueFull) + self.of(SpanFate::NotTaken)
+    }
 }
 
 static SINK: OnceLock<Arc<dyn SpanSink>> = OnceLock::new();

@@ -4,14 +4,13 @@ use std::fmt;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as blocking;
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
 use host_manifest::OtlpEndpoint;
-use host_telemetry::{ExchangeRecord, Observer, SpanRecord, SpanSink};
+use host_telemetry::{ExchangeRecord, Observer, SpanCounts, SpanFate, SpanRecord, SpanSink};
 use http::header::{CONTENT_TYPE, HOST};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -51,7 +50,7 @@ struct Shared {
     queue: Sender<SpanRecord>,
     /// Traces that begin here are sampled if their lower half is below this.
     below: u128,
-    dropped: Arc<AtomicU64>,
+    counts: SpanCounts,
 }
 
 /// Waits for what was recorded. Dropping it gives that up.
@@ -74,24 +73,24 @@ impl TraceExporter {
         let (queue, spans) = mpsc::channel(WAITING);
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (end, done) = blocking::channel();
-        let dropped = Arc::<AtomicU64>::default();
+        let counts = SpanCounts::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (service, version) = (service.to_owned(), version.to_owned());
         let worker =
-            Worker { endpoint, service, version, dropped: dropped.clone(), last: None, lost: 0 };
+            Worker { endpoint, service, version, counts: counts.clone(), last: None, lost: 0 };
         // Ends when it is stopped, or with the process.
         thread::Builder::new().name("traces".into()).spawn(move || {
             runtime.block_on(worker.run(spans, stopped));
             end.send(()).ok();
         })?;
-        let shared = Shared { queue, below: threshold(ratio), dropped };
+        let shared = Shared { queue, below: threshold(ratio), counts };
         Ok((Self(Arc::new(shared)), TraceFlush { stop, done }))
     }
 
-    /// Spans that found no room, or that the collector did not take.
+    /// What has become of the spans that it was handed.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.0.dropped.load(Ordering::Relaxed)
+    pub fn counts(&self) -> &SpanCounts {
+        &self.0.counts
     }
 }
 
@@ -107,7 +106,7 @@ fn threshold(ratio: f64) -> u128 {
 impl SpanSink for TraceExporter {
     fn record(&self, span: SpanRecord) {
         if self.0.queue.try_send(span).is_err() {
-            self.0.dropped.fetch_add(1, Ordering::Relaxed);
+            self.0.counts.add(SpanFate::QueueFull, 1);
         }
     }
 
@@ -138,7 +137,7 @@ struct Worker {
     endpoint: OtlpEndpoint,
     service: String,
     version: String,
-    dropped: Arc<AtomicU64>,
+    counts: SpanCounts,
     /// When it was last said that spans are lost, and how many were by then.
     last: Option<Instant>,
     lost: u64,
@@ -189,14 +188,13 @@ impl Worker {
             Ok(Err(why)) => Some(why.to_string()),
             Err(_) => Some(format!("no answer within {PATIENCE:?}")),
         };
-        if why.is_some() {
-            self.dropped.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        }
+        let fate = if why.is_some() { SpanFate::NotTaken } else { SpanFate::Exported };
+        self.counts.add(fate, batch.len() as u64);
         self.say(why);
     }
 
     fn say(&mut self, why: Option<String>) {
-        let dropped = self.dropped.load(Ordering::Relaxed);
+        let dropped = self.counts.dropped();
         let is_due = self.last.is_none_or(|last| last.elapsed() >= SAY_EVERY);
         let endpoint = &self.endpoint;
         if dropped > self.lost && is_due {
@@ -255,7 +253,7 @@ async fn post(endpoint: &OtlpEndpoint, body: Vec<u8>) -> Result<StatusCode, Post
 
 impl fmt::Debug for TraceExporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TraceExporter").field("dropped", &self.dropped()).finish_non_exhaustive()
+        f.debug_struct("TraceExporter").field("counts", &self.0.counts).finish_non_exhaustive()
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_lifecycle::{Cause, Commander, Lifecycle, NotNow, Phase, PhaseWatch, Trackers};
-use host_telemetry::{LastMinute, Traffic, UsageMeter, Window};
+use host_telemetry::{LastMinute, SpanCounts, Traffic, UsageMeter, Window};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -106,6 +106,11 @@ impl Admin {
     /// Lines that are missing, by log.
     pub(super) fn dropped_lines(&self) -> [(&'static str, u64); 3] {
         self.seen.logs.dropped()
+    }
+
+    /// What became of spans.
+    pub(super) fn spans(&self) -> &SpanCounts {
+        &self.seen.spans
     }
 
     /// What reads the usage of components.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use host_keyvalue::Stores;
-use host_telemetry::{EventLog, Traffic};
+use host_telemetry::{EventLog, SpanCounts, Traffic};
 
 use super::log_counts::LogCounts;
 
@@ -18,4 +18,6 @@ pub(crate) struct Seen {
     pub(crate) events: EventLog,
     /// What the logs have lost.
     pub(crate) logs: LogCounts,
+    /// What became of spans.
+    pub(crate) spans: SpanCounts,
 }

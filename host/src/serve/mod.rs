@@ -154,6 +154,7 @@ impl Armed {
             traffic: traffic.clone(),
             events: events.clone(),
             logs: logs.counts(),
+            spans: traces.counts(),
         };
         let (servers, announcement) = AdminServers::open(config, &lifecycle, seen)?;
         let process = Process {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_manifest::TraceConfig;
-use host_telemetry::Observer;
+use host_telemetry::{Observer, SpanCounts};
 
 /// At the end of the process, what was recorded has so long to be sent.
 #[cfg(feature = "otlp")]
@@ -53,6 +53,15 @@ impl Traces {
         return self.exporter.as_ref().map(|(exporter, _)| Arc::new(exporter.clone()) as _);
         #[cfg(not(feature = "otlp"))]
         None
+    }
+
+    /// What becomes of spans: nothing where none are sent.
+    pub(super) fn counts(&self) -> SpanCounts {
+        #[cfg(feature = "otlp")]
+        if let Some((exporter, _)) = &self.exporter {
+            return exporter.counts().clone();
+        }
+        SpanCounts::default()
     }
 
     /// Sends what was recorded, as far as the collector takes it soon.
