@@ -80,6 +80,7 @@ mod manifest_look;
 mod manifest_refused;
 mod metrics;
 mod metrics_code;
+mod metrics_connections;
 mod outgoing_bodies;
 mod outputs;
 mod pages;

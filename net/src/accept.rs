@@ -15,6 +15,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, info, warn};
 
 use super::context::ConnectionContext;
+use super::counts::ConnectionTransport;
 use super::listener::Listener;
 use super::registry::ConnectionEntry;
 use super::room::Room;
@@ -45,6 +46,15 @@ pub struct Acceptor<S> {
 enum Queue {
     Tcp(TcpListener),
     Unix(UnixListener, OwnedPath),
+}
+
+impl Queue {
+    fn transport(&self) -> ConnectionTransport {
+        match self {
+            Self::Tcp(_) => ConnectionTransport::Tcp,
+            Self::Unix(..) => ConnectionTransport::Unix,
+        }
+    }
 }
 
 impl<S: Service> Acceptor<S> {
@@ -106,6 +116,7 @@ impl<S: Service> Acceptor<S> {
             debug!(%why, "a connection was gone before it began");
             return;
         }
+        self.context.counts.accepted(self.queue.transport());
         let entry = entry(&socket, &self.name);
         let guard = self.context.connections.guard(entry.clone());
         let (context, service) = (self.context.clone(), self.service.clone());
@@ -213,6 +224,7 @@ impl<S: Service> Acceptor<S> {
         }
         warn!(addr = &*self.name, lost, "stop: connections given up before they were accepted");
         for _ in 0..lost {
+            self.context.counts.accepted(self.queue.transport());
             let mut gone =
                 self.context.connections.guard(ConnectionEntry::new(None, self.name.clone()));
             gone.mark_cut();

@@ -41,11 +41,11 @@ pub(super) async fn serve<S: Service>(
     entry.set_place(true);
     let end = match preface::detect(&socket, &entry, &context).await {
         Opening::Http1(bytes) => {
-            entry.speaks(ConnectionProtocol::Http1);
+            speaks(&entry, &context, ConnectionProtocol::Http1);
             h1::serve(&socket, &entry, (accepted, bytes), &context, &service).await
         }
         Opening::Http2(bytes) => {
-            entry.speaks(ConnectionProtocol::Http2);
+            speaks(&entry, &context, ConnectionProtocol::Http2);
             h2::serve(&socket, &entry, (accepted, bytes), &context, &service).await
         }
         Opening::Nothing => ConnectionEnd::Finished,
@@ -69,6 +69,12 @@ pub(super) async fn serve<S: Service>(
         ConnectionEnd::Dropped | ConnectionEnd::Broken | ConnectionEnd::Gone => {}
     }
     drop(leaving);
+}
+
+/// Takes note of what the first bytes said.
+fn speaks(entry: &ConnectionEntry, context: &ConnectionContext, protocol: ConnectionProtocol) {
+    entry.speaks(protocol);
+    context.counts.speaks(protocol);
 }
 
 /// Says why it ends to a peer whose request has not become one.

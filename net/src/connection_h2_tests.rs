@@ -207,3 +207,63 @@ async fn an_http2_peer_that_never_gives_a_window_is_given_up() {
     peer.served.await.unwrap();
     assert_eq!(peer.tracker.in_flight(), 0);
 }
+
+/// Notes what it is asked, and what it is told that was answered without it. Its own answers have no body.
+#[derive(Clone, Default)]
+struct Ledger(Arc<Mutex<(usize, Vec<StatusCode>)>>);
+
+impl Service for Ledger {
+    type Body = Full<Bytes>;
+
+    fn connected(&self, _peer: Option<SocketAddr>) -> Self {
+        self.clone()
+    }
+
+    fn answered_by_hyper(&self, status: StatusCode) {
+        self.0.lock().unwrap().1.push(status);
+    }
+
+    fn call(
+        self: &Arc<Self>,
+        _request: Request<RequestBody>,
+        _arrived: Instant,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + 'static {
+        self.0.lock().unwrap().0 += 1;
+        let mut response = Response::new(Full::default());
+        *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        std::future::ready(response)
+    }
+
+    fn refusal(&self, why: Refusal) -> Bytes {
+        Ok200.refusal(why)
+    }
+}
+
+/// h2 answers 431 to a head above the limit, and tells nobody: such a request was in no log and no count.
+#[tokio::test(start_paused = true)]
+async fn what_h2_answers_itself_is_told_once_whatever_the_table_of_fields() {
+    for table in [0, 4096] {
+        let ledger = Ledger::default();
+        let (_set, phase) = ready();
+        let peer = connect_to(ledger.clone(), phase);
+        let mut client = ::h2::client::Builder::new();
+        let client = client.header_table_size(table).handshake::<_, Bytes>(peer.stream);
+        let (mut client, connection) = client.await.unwrap();
+        let driven = tokio::spawn(connection);
+        let long = "v".repeat(LIMITS.header_size);
+        for long in [Some(&long), None, None, Some(&long), Some(&long), None] {
+            let mut get = Request::get("http://a/");
+            if let Some(long) = long {
+                get = get.header("x-long", long);
+            }
+            let (response, _) = client.send_request(get.body(()).unwrap(), true).unwrap();
+            // All the same to its client.
+            assert_eq!(response.await.unwrap().status(), 431);
+        }
+        drop(client);
+        driven.await.unwrap().unwrap();
+        peer.served.await.unwrap();
+        let (asked, told) = &*ledger.0.lock().unwrap();
+        assert_eq!((*asked, &told[..]), (3, &[StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE; 3][..]));
+    }
+}

@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::{PeerLimits, RequestBody, Scarcity};
+use crate::{NetCounts, PeerLimits, RequestBody, Scarcity};
 
 /// Answers `ok` to everything.
 #[derive(Clone)]
@@ -95,6 +95,7 @@ fn connect_to(service: impl Service, phase: PhaseWatch) -> Peer {
     let context = ConnectionContext {
         phase,
         connections: tracker.clone(),
+        counts: NetCounts::default(),
         limits: LIMITS,
         scarcity: Scarcity::new(),
     };

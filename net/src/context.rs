@@ -6,6 +6,7 @@ use std::time::Duration;
 use host_clock::MinRate;
 use host_lifecycle::{PhaseWatch, Tracker};
 
+use super::counts::NetCounts;
 use super::scarcity::Scarcity;
 
 /// What a connection may do and for how long.
@@ -48,6 +49,8 @@ pub struct ConnectionContext {
     pub phase: PhaseWatch,
     /// Where connections are registered.
     pub connections: Tracker,
+    /// Where they are counted.
+    pub counts: NetCounts,
     /// What they may do.
     pub limits: PeerLimits,
     /// Who waits for instances.

@@ -17,6 +17,7 @@ mod connection_end;
 #[cfg(test)]
 mod connection_model;
 mod context;
+mod counts;
 mod h1;
 mod h2;
 mod handshakes;
@@ -36,6 +37,7 @@ mod wire;
 
 pub use accept::Acceptor;
 pub use context::{ConnectionContext, PeerLimits};
+pub use counts::{ConnectionTransport, NetCounts};
 pub use listener::{BindError, ListenAddress, Listener, bind, warn_of_refusals};
 pub use registry::{Activity, ConnectionInfo, ConnectionProtocol, connections};
 pub use request_body::{BodyError, RequestBody};

@@ -180,16 +180,20 @@ pub(super) fn usage((component, used): (&'static str, UsedLately)) -> UsageStatu
     }
 }
 
+pub(super) fn protocol(protocol: host_net::ConnectionProtocol) -> ProtocolName {
+    match protocol {
+        host_net::ConnectionProtocol::Unknown => ProtocolName::Unknown,
+        host_net::ConnectionProtocol::Http1 => ProtocolName::Http1,
+        host_net::ConnectionProtocol::Http2 => ProtocolName::Http2,
+    }
+}
+
 pub(super) fn connection(state: host_net::ConnectionInfo) -> ConnectionStatus {
     ConnectionStatus {
         id: state.id,
         peer: state.peer,
         listener: state.listener,
-        protocol: match state.protocol {
-            host_net::ConnectionProtocol::Unknown => ProtocolName::Unknown,
-            host_net::ConnectionProtocol::Http1 => ProtocolName::Http1,
-            host_net::ConnectionProtocol::Http2 => ProtocolName::Http2,
-        },
+        protocol: protocol(state.protocol),
         state: match state.doing {
             host_net::Activity::Idle => ConnectionActivity::Idle,
             host_net::Activity::Reading => ConnectionActivity::Reading,

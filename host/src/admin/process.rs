@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_lifecycle::{Cause, Commander, Lifecycle, NotNow, Phase, PhaseWatch, Trackers};
+use host_net::NetCounts;
 use host_telemetry::{LastMinute, SpanCounts, Traffic, UsageMeter, Window};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -111,6 +112,11 @@ impl Admin {
     /// What became of spans.
     pub(super) fn spans(&self) -> &SpanCounts {
         &self.seen.spans
+    }
+
+    /// What connections add up to.
+    pub(super) fn net_counts(&self) -> &NetCounts {
+        &self.seen.connections
     }
 
     /// What reads the usage of components.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use host_keyvalue::Stores;
+use host_net::NetCounts;
 use host_telemetry::{EventLog, SpanCounts, Traffic};
 
 use super::log_counts::LogCounts;
@@ -20,4 +21,6 @@ pub(crate) struct Seen {
     pub(crate) logs: LogCounts,
     /// What became of spans.
     pub(crate) spans: SpanCounts,
+    /// What connections add up to.
+    pub(crate) connections: NetCounts,
 }

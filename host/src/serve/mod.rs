@@ -16,6 +16,7 @@ use host_keyvalue::Stores;
 use host_lifecycle::{Commander, Ending, Lifecycle, StopPlan};
 use host_log::outlet;
 use host_manifest::escape;
+use host_net::NetCounts;
 use host_system::descriptors;
 use host_telemetry::{EventLog, Observer, Observers, Traffic};
 use tokio::runtime::Runtime;
@@ -149,18 +150,21 @@ impl Armed {
         host_clock::start().context("starting the thread that notices lost time")?;
         let stores = Stores::default();
         let (traffic, events) = (Arc::<Traffic>::default(), EventLog::default());
+        let connections = NetCounts::default();
         let seen = Seen {
             stores: stores.clone(),
             traffic: traffic.clone(),
             events: events.clone(),
             logs: logs.counts(),
             spans: traces.counts(),
+            connections: connections.clone(),
         };
         let (servers, announcement) = AdminServers::open(config, &lifecycle, seen)?;
         let process = Process {
             guest_logs: logs.guests(),
             observers: observers(&traffic, logs, traces),
             traffic,
+            connections,
             events,
             operators: servers.addresses(),
             stores,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_keyvalue::Stores;
+use host_net::NetCounts;
 use host_telemetry::{EventLog, Observers, Traffic};
 
 use crate::component::GuestLogs;
@@ -24,6 +25,8 @@ pub(super) struct Process {
     pub(super) guest_logs: GuestLogs,
     /// Where exchanges are counted.
     pub(super) traffic: Arc<Traffic>,
+    /// Where connections are counted.
+    pub(super) connections: NetCounts,
     /// Who is told of each exchange that ends.
     pub(super) observers: Observers,
     /// Where it is noted what is done to the process.

@@ -162,6 +162,7 @@ impl Listening {
         let context = host_net::ConnectionContext {
             phase,
             connections: trackers.connections.clone(),
+            counts: process.connections.clone(),
             limits: connection_limits(manifest),
             scarcity,
         };

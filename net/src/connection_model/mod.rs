@@ -36,6 +36,7 @@ use service::{Model, Notes};
 
 use super::connection::serve;
 use super::context::{ConnectionContext, PeerLimits};
+use super::counts::NetCounts;
 use super::registry::ConnectionEntry;
 use super::room::Room;
 use super::scarcity::Scarcity;
@@ -101,6 +102,7 @@ fn run_of(seed: u64) -> (Run, impl Fn(Phase)) {
     let context = ConnectionContext {
         phase,
         connections: tracker,
+        counts: NetCounts::default(),
         limits: LIMITS,
         scarcity: Scarcity::new(),
     };

@@ -84,7 +84,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Polls hyper until the connection ends or a deadline ends it.
+    /// Polls hyper until the connection ends or a deadline ends it. `service` is told of requests that h2 has answered
+    /// itself.
     pub(super) async fn drive<S: Service>(
         mut self,
         mut connection: Pin<&mut Connection<S>>,
@@ -93,30 +94,8 @@ impl<'a> Driver<'a> {
         let mut events = ProcessEvents::new(&self.context.phase, self.entry);
         let mut timer = pin!(sleep_until(Instant::now() + self.context.limits.head));
         std::future::poll_fn(|task| {
-            self.shared.traffic().now = Instant::now();
-            let polled = connection.as_mut().poll(task);
+            let left = self.turn(connection.as_mut(), &mut events, timer.as_mut(), task);
             self.tell_of_refusals(service);
-            if let Poll::Ready(result) = polled {
-                return Poll::Ready(self.ended(&result));
-            }
-            self.ask_for_bodies(task);
-            if self.shared.traffic().streams.is_flooded() {
-                self.goodbye(ENHANCE_YOUR_CALM);
-                return Poll::Ready(ConnectionEnd::Flooded);
-            }
-            while let Some(event) = events.poll_next(task) {
-                match event {
-                    ProcessEvent::RoomWanted if self.shared.owes() => self.entry.declines(),
-                    ProcessEvent::Draining | ProcessEvent::RoomWanted => {
-                        self.tell(connection.as_mut(), task);
-                    }
-                    ProcessEvent::Cut => self.cut = Some(Instant::now()),
-                }
-            }
-            let held_up = self.shared.active() > 0 && self.shared.traffic().output.is_blocked();
-            self.is_hurried = self.hurry.poll(&self.shared.scarcity, held_up, task);
-            let left = self.decide(connection.as_mut(), task, timer.as_mut());
-            self.entry.publish(self.shared.standing());
             left
         })
         .await
@@ -128,6 +107,38 @@ impl<'a> Driver<'a> {
         for _ in 0..answered {
             service.answered_by_hyper(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         }
+    }
+
+    fn turn<S: Service>(
+        &mut self,
+        mut connection: Pin<&mut Connection<S>>,
+        events: &mut ProcessEvents<'_>,
+        timer: Pin<&mut Sleep>,
+        task: &mut Context<'_>,
+    ) -> Poll<ConnectionEnd> {
+        self.shared.traffic().now = Instant::now();
+        if let Poll::Ready(result) = connection.as_mut().poll(task) {
+            return Poll::Ready(self.ended(&result));
+        }
+        self.ask_for_bodies(task);
+        if self.shared.traffic().streams.is_flooded() {
+            self.goodbye(ENHANCE_YOUR_CALM);
+            return Poll::Ready(ConnectionEnd::Flooded);
+        }
+        while let Some(event) = events.poll_next(task) {
+            match event {
+                ProcessEvent::RoomWanted if self.shared.owes() => self.entry.declines(),
+                ProcessEvent::Draining | ProcessEvent::RoomWanted => {
+                    self.tell(connection.as_mut(), task);
+                }
+                ProcessEvent::Cut => self.cut = Some(Instant::now()),
+            }
+        }
+        let held_up = self.shared.active() > 0 && self.shared.traffic().output.is_blocked();
+        self.is_hurried = self.hurry.poll(&self.shared.scarcity, held_up, task);
+        let left = self.decide(connection, task, timer);
+        self.entry.publish(self.shared.standing());
+        left
     }
 
     /// Sends `100 Continue` to who waits for it. If the connection breaks, hyper sees it.
@@ -158,8 +169,9 @@ impl<'a> Driver<'a> {
             let last = traffic.streams.newest().to_be_bytes();
             let goaway = frame(GOAWAY, 0, 0, &[last, code.to_be_bytes()].concat());
             // It is on its way out; what the kernel does not take now it would not read.
-            let sent = self.shared.socket.try_write(&goaway);
-            drop(sent);
+            if self.shared.socket.try_write(&goaway).is_ok() {
+                self.context.counts.goaway(code);
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! Finds HTTP/2 frames in bytes that come piece by piece (RFC 9113 §4.1).
 
+use std::ops::RangeInclusive;
+
 /// What a client sends before its first frame.
 const PREFACE: usize = 24;
 
@@ -20,6 +22,10 @@ pub(super) const END_HEADERS: u8 = 4;
 /// The largest number of a stream.
 pub(super) const HIGHEST_STREAM: u32 = 0x7fff_ffff;
 
+/// A head that ends its stream is looked into if it is no longer: two sizes of the table (six bytes each), and a
+/// status.
+const SHORT_HEAD: usize = 2 * 6 + 5;
+
 /// As long as h2 lets a frame be.
 const LONGEST_SETTINGS: usize = 16 * 1024;
 
@@ -30,8 +36,54 @@ pub(super) struct Frame<'a> {
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) stream: u32,
-    /// All of SETTINGS, the first field of GOAWAY and WINDOW_UPDATE, nothing of the others.
+    /// All of SETTINGS, the numbers of RST_STREAM, GOAWAY and WINDOW_UPDATE, all of a short answer behind which nothing
+    /// comes, nothing of the others.
     pub(super) payload: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// Whether it is a short head behind which nothing comes.
+    fn is_whole_answer(&self) -> bool {
+        const ENDS: u8 = END_STREAM | END_HEADERS;
+        self.kind == HEADERS && self.flags & ENDS == ENDS && self.length <= SHORT_HEAD
+    }
+
+    /// Whether it is an answer of h2's own: a `:status`, and nothing else. hyper gives all others a `date` at least.
+    ///
+    /// The fields are compressed (RFC 7541 §6), and the table of fields is h2's. But how many there are can be seen
+    /// without it.
+    pub(super) fn is_bare_status(&self) -> bool {
+        /// `:status` in the table that is always the same.
+        const STATUS: RangeInclusive<u8> = 8..=14;
+        if !self.is_whole_answer() {
+            return false;
+        }
+        let mut block = self.payload;
+        while let Some((first, rest)) = block.split_first()
+            && first & 0xe0 == 0x20
+        {
+            block = behind_number(*first, 0x1f, rest);
+        }
+        match *block {
+            // A field in the table.
+            [first @ 0x80..=0xff, ref rest @ ..] => behind_number(first, 0x7f, rest).is_empty(),
+            // A name in the table, with a value that is to get there, or not.
+            [first, length, ref value @ ..] => {
+                let name = if first & 0x40 == 0 { first & 0x0f } else { first & 0x3f };
+                STATUS.contains(&name) && usize::from(length & 0x7f) == value.len()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What stands behind a number that begins in the bits `mask` of `first` (RFC 7541 §5.1).
+fn behind_number(first: u8, mask: u8, rest: &[u8]) -> &[u8] {
+    if first & mask < mask {
+        return rest;
+    }
+    let last = rest.iter().position(|byte| byte & 0x80 == 0);
+    last.and_then(|last| rest.get(last + 1..)).unwrap_or_default()
 }
 
 /// The bytes of one direction.
@@ -41,12 +93,19 @@ pub(super) struct FrameReader {
     skip: usize,
     /// The frame's header, and what is wanted of its payload, as far as they have come.
     head: Vec<u8>,
+    /// Whether short heads behind which nothing comes are looked into.
+    looks_into_answers: bool,
 }
 
 impl FrameReader {
     /// Those of a client.
     pub(super) fn behind_a_preface() -> Self {
         Self { skip: PREFACE, ..Self::default() }
+    }
+
+    /// Those of a server.
+    pub(super) fn of_answers() -> Self {
+        Self { looks_into_answers: true, ..Self::default() }
     }
 
     /// Whether the last frame has ended, and no other one has begun.
@@ -84,8 +143,10 @@ impl FrameReader {
         let Some(frame) = frame_of(&self.head) else { return HEADER };
         HEADER
             + match frame.kind {
-                GOAWAY | WINDOW_UPDATE => 4,
+                RST_STREAM | WINDOW_UPDATE => frame.length.min(4),
+                GOAWAY => frame.length.min(8),
                 SETTINGS => frame.length.min(LONGEST_SETTINGS),
+                HEADERS if self.looks_into_answers && frame.is_whole_answer() => frame.length,
                 _ => 0,
             }
     }

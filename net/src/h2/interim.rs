@@ -76,12 +76,13 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::counts::NetCounts;
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
     /// A peer that has sent the heads of these requests, and their bodies not yet.
     fn peer_of(streams: &[u32], settings: &[u8]) -> StreamTable {
-        let mut peer = StreamTable::new();
+        let mut peer = StreamTable::new(NetCounts::default());
         peer.receive(PREFACE);
         peer.receive(&frame(4, 0, 0, settings));
         peer.send(&frame(4, 0, 0, &[]), Instant::now());

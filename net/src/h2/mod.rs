@@ -71,7 +71,7 @@ pub(super) async fn serve<S: Service>(
     service: &S,
 ) -> ConnectionEnd {
     let limits = &context.limits;
-    let traffic = Traffic::new(limits, accepted, ahead);
+    let traffic = Traffic::new((limits, context.counts.clone()), accepted, ahead);
     let shared = H2Shared::new(socket.clone(), context.scarcity.clone(), accepted, traffic);
     let last_called = LastCalled::default();
     let streams = StreamExecutor {

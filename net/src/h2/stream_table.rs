@@ -15,6 +15,7 @@ use super::frames::{
     HIGHEST_STREAM, RST_STREAM, SETTINGS, WINDOW_UPDATE, number,
 };
 use super::send_progress::SendProgress;
+use crate::counts::NetCounts;
 use crate::out_rate::OutRate;
 
 /// The setting of the largest table of fields that a peer keeps, and its default (RFC 9113 §6.5.2).
@@ -40,8 +41,6 @@ pub(super) struct StreamTable {
     open: BTreeMap<u32, Open>,
     /// Those for which the service has not been called yet.
     uncalled: VecDeque<u32>,
-    /// Those of them that h2 has answered itself, as far as nobody was told.
-    answered_by_h2: usize,
     /// A request whose head has not come whole.
     half: Option<Half>,
     /// Of which a frame has come.
@@ -62,12 +61,17 @@ pub(super) struct StreamTable {
     small_table: Option<u32>,
     /// Settings of the peer that are not acknowledged: what they say does not hold yet.
     unacknowledged: u32,
+    /// Requests that h2 has answered itself.
+    answered_by_h2: u32,
+    counts: NetCounts,
 }
 
 /// A stream that the peer has opened, and not yet had the end of.
 #[derive(Debug)]
 struct Open {
     said: Said,
+    /// The head of its answer has left.
+    is_answered: bool,
     /// What its answer has given.
     progress: Option<Arc<SendProgress>>,
     /// Of an answer that was handed over whole.
@@ -92,22 +96,24 @@ struct Half {
 }
 
 impl StreamTable {
-    pub(super) fn new() -> Self {
+    /// Of a new connection; what we break off on it is counted in `counts`.
+    pub(super) fn new(counts: NetCounts) -> Self {
         Self {
             open: BTreeMap::new(),
             uncalled: VecDeque::new(),
-            answered_by_h2: 0,
             half: None,
             newest_seen: 0,
             newest: 0,
             last: HIGHEST_STREAM,
             idle_frames: 0,
             received: FrameReader::behind_a_preface(),
-            sent: FrameReader::default(),
+            sent: FrameReader::of_answers(),
             window: FIRST_WINDOW,
             in_a_block: false,
             small_table: None,
             unacknowledged: 0,
+            answered_by_h2: 0,
+            counts,
         }
     }
 
@@ -175,7 +181,7 @@ impl StreamTable {
 
     /// How many requests h2 has answered, since this was asked last: it does so where a head is too large (RFC 6585
     /// §5), and the service is not called.
-    pub(super) fn take_answered_by_h2(&mut self) -> usize {
+    pub(super) fn take_answered_by_h2(&mut self) -> u32 {
         std::mem::take(&mut self.answered_by_h2)
     }
 
@@ -248,7 +254,7 @@ impl StreamTable {
         self.newest = stream;
         // StreamTable above the last one are not answered (RFC 9113 §6.8).
         if stream <= self.last {
-            self.open.insert(stream, Open { said, progress: None, rate: None });
+            self.open.insert(stream, Open { said, is_answered: false, progress: None, rate: None });
             self.uncalled.push_back(stream);
         }
     }
@@ -270,15 +276,18 @@ impl StreamTable {
                 if frame.kind == DATA {
                     self.data_goes(frame.length);
                     self.takes(frame, now);
+                } else {
+                    self.answers(frame);
                 }
                 self.says_more(frame.stream);
-                let is_over = frame.flags & END_STREAM != 0;
-                if is_over && self.uncalled.contains(&frame.stream) {
-                    self.answered_by_h2 += 1;
-                }
-                is_over
+                frame.flags & END_STREAM != 0
             }
-            RST_STREAM => true,
+            RST_STREAM => {
+                if self.open.contains_key(&frame.stream) {
+                    self.counts.reset(number(frame.payload).unwrap_or_default());
+                }
+                true
+            }
             WINDOW_UPDATE if frame.stream == 0 => {
                 self.window += number(frame.payload).map_or(0, i64::from);
                 false
@@ -288,6 +297,8 @@ impl StreamTable {
                 false
             }
             GOAWAY => {
+                let code = frame.payload.get(4..).and_then(number);
+                self.counts.goaway(code.unwrap_or_default());
                 let last = number(frame.payload).map_or(HIGHEST_STREAM, |it| it & HIGHEST_STREAM);
                 self.last = last;
                 self.open.split_off(&last.saturating_add(1));
@@ -306,6 +317,15 @@ impl StreamTable {
     fn data_goes(&mut self, length: usize) {
         let beside = u32::try_from(length / BYTES_BESIDE_A_FRAME).unwrap_or(u32::MAX);
         self.idle_frames = self.idle_frames.saturating_sub(beside.max(FRAMES_BESIDE_DATA));
+    }
+
+    /// The peer is sent the head of an answer, or the trailers behind it.
+    fn answers(&mut self, frame: &Frame<'_>) {
+        let Some(open) = self.open.get_mut(&frame.stream) else { return };
+        if !open.is_answered && frame.is_bare_status() {
+            self.answered_by_h2 += 1;
+        }
+        open.is_answered = true;
     }
 
     /// The peer is sent part of an answer, for which it has given a window.

@@ -10,7 +10,7 @@ fn now() -> Instant {
 }
 
 fn streams_with(open: &[u32]) -> StreamTable {
-    let mut streams = StreamTable::new();
+    let mut streams = StreamTable::new(NetCounts::default());
     streams.receive(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     streams.receive(&frame(4, 0, 0, &[]));
     for stream in open {
@@ -171,17 +171,91 @@ fn trailers_of_a_request_open_nothing() {
     assert_eq!(streams.open(), 0);
 }
 
+/// The blocks of h2's answer, after RFC 7541: `:status: 431` with a name of the table, plain or short, kept or not, or
+/// from the table; behind sizes of the table.
+const BARE: [&[u8]; 6] = [
+    b"\x48\x03431",
+    b"\x08\x83\x68\xcc\x3f",
+    b"\x20\x08\x03431",
+    b"\xbe",
+    b"\xff\x80\x01",
+    b"\x3f\xe1\x1f\xbe",
+];
+
+/// More than a status: another field, of the table or not, or none at all.
+const OTHERS: [&[u8]; 6] =
+    [b"\x48\x03431\xbe", b"\xbf\xbe", b"\x08\x03431\x0f\x0d\x010", b"\x54\x012", b"\x20", b""];
+
+#[test]
+fn an_answer_that_is_only_a_status_is_one_of_h2() {
+    const WHOLE: u8 = END_STREAM | END_HEADERS;
+    let answered = |flags: u8, block: &[u8]| {
+        let mut streams = streams_with(&[1]);
+        // However the kernel takes it.
+        for byte in frame(HEADERS, flags, 1, block) {
+            streams.send(&[byte], now());
+        }
+        (streams.take_answered_by_h2(), streams.take_answered_by_h2(), streams.open())
+    };
+    for block in BARE {
+        assert_eq!(answered(WHOLE, block), (1, 0, 0), "{block:02x?}");
+        assert_eq!(answered(END_HEADERS, block), (0, 0, 1), "{block:02x?}, and a body");
+    }
+    for block in OTHERS {
+        assert_eq!(answered(WHOLE, block), (0, 0, 0), "{block:02x?}");
+    }
+    let mut streams = streams_with(&[1]);
+    streams.send(&frame(HEADERS, END_HEADERS, 1, b"\x88\xbe"), now());
+    streams.send(&frame(HEADERS, WHOLE, 1, b"\xbe"), now());
+    assert_eq!(streams.take_answered_by_h2(), 0, "trailers");
+}
+
 /// h2 answers 431 itself where a head is too large, and nobody was told of those requests: they stood in no log and no
 /// metric.
 #[test]
 fn an_answer_for_which_the_service_was_not_called_is_that_of_h2() {
     let mut streams = streams_with(&[1, 3, 5]);
-    streams.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, b"431"), now());
+    streams.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x48\x03431"), now());
     assert_eq!(streams.take_answered_by_h2(), 1);
     assert_eq!(streams.take_answered_by_h2(), 0, "told once");
     let progress = Arc::new(SendProgress::default());
     assert_eq!(streams.call(&progress), Some(3), "the next one");
-    streams.send(&frame(HEADERS, END_HEADERS | END_STREAM, 3, b"204"), now());
+    streams.send(&frame(HEADERS, END_HEADERS | END_STREAM, 3, b"\x89\xbf"), now());
     streams.send(&frame(RST_STREAM, 0, 5, &[0; 4]), now());
     assert_eq!(streams.take_answered_by_h2(), 0, "an answer of the service, and no answer");
+}
+
+/// Where the kernel takes nothing, the service is called for 3 before what h2 has said on 1 can be seen: then the answer
+/// on 3 was taken for one of h2, and a request that there was not was in the log.
+#[test]
+fn an_answer_is_one_of_h2_by_what_it_says_and_not_by_its_stream() {
+    let ends = END_HEADERS | END_STREAM;
+    for (of_h2, answered) in [
+        (frame(RST_STREAM, 0, 1, &1_u32.to_be_bytes()), 0),
+        (frame(HEADERS, ends, 1, b"\x48\x03431"), 1),
+    ] {
+        let mut streams = streams_with(&[1, 3]);
+        assert_eq!(streams.call(&Arc::new(SendProgress::default())), Some(1), "3 is meant");
+        streams.send(&of_h2, now());
+        streams.send(&frame(HEADERS, ends, 3, b"\x89\xbf"), now());
+        assert_eq!(streams.take_answered_by_h2(), answered);
+    }
+}
+
+#[test]
+fn what_the_host_breaks_off_is_counted_by_its_code() {
+    let mut streams = streams_with(&[1, 3, 5]);
+    let code = |code: u32| code.to_be_bytes();
+    streams.send(&frame(RST_STREAM, 0, 1, &code(1)), now());
+    // Behind its answer, whose rest nobody wants.
+    streams.send(&frame(HEADERS, END_STREAM | END_HEADERS, 3, b"\x88\xbe"), now());
+    streams.send(&frame(RST_STREAM, 0, 3, &code(0)), now());
+    streams.send(&frame(RST_STREAM, 0, 5, &code(7)), now());
+    streams.send(&frame(GOAWAY, 0, 0, &[code(5), code(11)].concat()), now());
+    let some = |all: [(&'static str, u64); 14]| -> Vec<_> {
+        all.into_iter().filter(|(_, count)| *count > 0).collect()
+    };
+    let counts = &streams.counts;
+    assert_eq!(some(counts.resets()), [("PROTOCOL_ERROR", 1), ("REFUSED_STREAM", 1)]);
+    assert_eq!(some(counts.goaways()), [("ENHANCE_YOUR_CALM", 1)]);
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::interim::Interim;
 use super::stream_table::StreamTable;
 use crate::context::PeerLimits;
+use crate::counts::NetCounts;
 use crate::out_rate::OutRate;
 
 /// What has gone over the wire.
@@ -34,11 +35,15 @@ pub(super) struct Traffic {
 }
 
 impl Traffic {
-    pub(super) fn new(limits: &PeerLimits, accepted: Instant, ahead: BytesMut) -> Self {
+    pub(super) fn new(
+        (limits, counts): (&PeerLimits, NetCounts),
+        accepted: Instant,
+        ahead: BytesMut,
+    ) -> Self {
         Self {
             now: accepted,
             ahead,
-            streams: StreamTable::new(),
+            streams: StreamTable::new(counts),
             interim: Interim::default(),
             output: OutRate::new(limits.stall, limits.min_rate),
             moved: accepted,

@@ -5,6 +5,7 @@
 //! components and origins are the operator's words, and all others are of fixed sets.
 
 mod code;
+mod connections;
 mod page;
 mod process;
 mod traffic;
@@ -53,7 +54,9 @@ impl Collector for Metrics {
         code::code(&mut page, &components)?;
         traffic::memory(&mut page, &admin.usage_meter().components())?;
         process::in_flight(&mut page, admin.trackers())?;
-        process::connections(&mut page, &admin.connections())?;
+        connections::open(&mut page, &admin.connections())?;
+        let counts = admin.net_counts();
+        connections::totals(&mut page, &admin.trackers().connections, counts)?;
         spans(&mut page, admin.spans())?;
         let dropped = family("host_log_lines_dropped", "Lines that are missing in a log.");
         page.counters(&dropped, |samples| {

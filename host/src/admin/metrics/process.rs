@@ -6,7 +6,7 @@ use host_lifecycle::{Phase, Trackers};
 use rustix::process::{Resource, getrlimit};
 
 use super::page::{Page, bytes, family, number, seconds};
-use crate::control::schema::{ConnectionStatus, PhaseName};
+use crate::control::schema::PhaseName;
 use crate::site::{App, BreakerState, GenerationInfo};
 
 /// Writes what the kernel says of the process, where it says it.
@@ -73,29 +73,6 @@ pub(super) fn in_flight(page: &mut Page<'_>, trackers: &Trackers) -> fmt::Result
             samples.gauge(&[("what", what)], tracker.in_flight() as f64)?;
         }
         Ok(())
-    })?;
-    let ended = family(
-        "host_connections_ended",
-        "Connections that have ended: by themselves, or cut by a stop.",
-    );
-    let counts = trackers.connections.counts();
-    page.counters(&ended, |samples| {
-        samples.counter(&[("ended", "finished")], number(counts.finished))?;
-        samples.counter(&[("ended", "cut")], number(counts.cut))
-    })
-}
-
-/// Writes connections by what they do and speak.
-pub(super) fn connections(page: &mut Page<'_>, all: &[ConnectionStatus]) -> fmt::Result {
-    let mut counts = std::collections::BTreeMap::<_, u64>::new();
-    for connection in all {
-        *counts.entry((connection.protocol.name(), connection.state.name())).or_default() += 1;
-    }
-    page.gauges(&family("host_connections", "Open connections."), |samples| {
-        counts.iter().try_for_each(|((protocol, state), count)| {
-            let labels = [("network_protocol", *protocol), ("state", *state)];
-            samples.gauge(&labels, number(*count))
-        })
     })
 }
 

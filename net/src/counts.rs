@@ -1,0 +1,127 @@
+//! What the connections of the process add up to.
+
+use std::array;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use host_shards::{OwnLines, Sharded};
+
+use super::registry::ConnectionProtocol;
+
+/// What a connection came over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionTransport {
+    /// TCP.
+    Tcp,
+    /// A Unix socket.
+    Unix,
+}
+
+/// The error codes of HTTP/2, by their numbers (RFC 9113 §7).
+const ERROR_CODES: [&str; 14] = [
+    "NO_ERROR",
+    "PROTOCOL_ERROR",
+    "INTERNAL_ERROR",
+    "FLOW_CONTROL_ERROR",
+    "SETTINGS_TIMEOUT",
+    "STREAM_CLOSED",
+    "FRAME_SIZE_ERROR",
+    "REFUSED_STREAM",
+    "CANCEL",
+    "COMPRESSION_ERROR",
+    "CONNECT_ERROR",
+    "ENHANCE_YOUR_CALM",
+    "INADEQUATE_SECURITY",
+    "HTTP_1_1_REQUIRED",
+];
+
+/// Counts connections since the start of the process. Cloning gives another handle on the same counts.
+#[derive(Clone, Debug, Default)]
+pub struct NetCounts(Arc<Sharded<OwnLines<Shard>>>);
+
+#[derive(Debug, Default)]
+struct Shard {
+    tcp: AtomicU64,
+    unix: AtomicU64,
+    http1: AtomicU64,
+    http2: AtomicU64,
+    resets: [AtomicU64; ERROR_CODES.len()],
+    goaways: [AtomicU64; ERROR_CODES.len()],
+}
+
+impl NetCounts {
+    /// A connection was taken from the queue of a listener.
+    pub(super) fn accepted(&self, over: ConnectionTransport) {
+        let shard = self.0.mine();
+        one_more(match over {
+            ConnectionTransport::Tcp => &shard.tcp,
+            ConnectionTransport::Unix => &shard.unix,
+        });
+    }
+
+    /// A connection has said what it speaks.
+    pub(super) fn speaks(&self, protocol: ConnectionProtocol) {
+        let shard = self.0.mine();
+        match protocol {
+            ConnectionProtocol::Unknown => {}
+            ConnectionProtocol::Http1 => one_more(&shard.http1),
+            ConnectionProtocol::Http2 => one_more(&shard.http2),
+        }
+    }
+
+    /// A stream of HTTP/2 was reset by us before its end.
+    pub(super) fn reset(&self, code: u32) {
+        count_code(&self.0.mine().resets, code);
+    }
+
+    /// A peer was sent GOAWAY.
+    pub(super) fn goaway(&self, code: u32) {
+        count_code(&self.0.mine().goaways, code);
+    }
+
+    fn sum(&self, of: impl Fn(&Shard) -> &AtomicU64) -> u64 {
+        self.0.iter().map(|shard| of(shard).load(Ordering::Relaxed)).sum()
+    }
+
+    /// Connections that were accepted.
+    #[must_use]
+    pub fn accepted_over(&self, transport: ConnectionTransport) -> u64 {
+        match transport {
+            ConnectionTransport::Tcp => self.sum(|shard| &shard.tcp),
+            ConnectionTransport::Unix => self.sum(|shard| &shard.unix),
+        }
+    }
+
+    /// Connections whose first bytes have said that they speak this; 0 for [`ConnectionProtocol::Unknown`].
+    #[must_use]
+    pub fn speaking(&self, protocol: ConnectionProtocol) -> u64 {
+        match protocol {
+            ConnectionProtocol::Unknown => 0,
+            ConnectionProtocol::Http1 => self.sum(|shard| &shard.http1),
+            ConnectionProtocol::Http2 => self.sum(|shard| &shard.http2),
+        }
+    }
+
+    /// Streams of HTTP/2 that were reset by us before their end, by the name of the error code.
+    #[must_use]
+    pub fn resets(&self) -> [(&'static str, u64); ERROR_CODES.len()] {
+        array::from_fn(|code| (ERROR_CODES[code], self.sum(|shard| &shard.resets[code])))
+    }
+
+    /// GOAWAY frames that were sent, by the name of the error code.
+    #[must_use]
+    pub fn goaways(&self) -> [(&'static str, u64); ERROR_CODES.len()] {
+        array::from_fn(|code| (ERROR_CODES[code], self.sum(|shard| &shard.goaways[code])))
+    }
+}
+
+fn one_more(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+/// h2 sends no code that has no name.
+fn count_code(counts: &[AtomicU64], code: u32) {
+    if let Some(count) = usize::try_from(code).ok().and_then(|code| counts.get(code)) {
+        one_more(count);
+    }
+}
