@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
 use rustix::process::geteuid;
@@ -92,15 +92,18 @@ pub struct Cgroup {
 impl Cgroup {
     /// A cgroup with this controller. None where it cannot be made, which it prints.
     pub fn new(controller: &str) -> Option<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("host-e2e-{}-{n}", process::id());
         let root = Path::new("/sys/fs/cgroup");
         let controllers = fs::read_to_string(root.join("cgroup.subtree_control"));
-        let (path, version) = match controllers {
-            Ok(all) if all.split_whitespace().any(|one| one == controller) => (root.join(name), 2),
-            _ => (root.join(controller).join(name), 1),
-        };
+        match controllers {
+            Ok(all) if all.split_whitespace().any(|one| one == controller) => Self::at(root, 2),
+            _ => Self::at(&root.join(controller), 1),
+        }
+    }
+
+    fn at(parent: &Path, version: u8) -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("host-e2e-{}-{n}", process::id()));
         match fs::create_dir(&path) {
             Ok(()) => Some(Self { path, version }),
             Err(why) => {
@@ -108,6 +111,25 @@ impl Cgroup {
                 None
             }
         }
+    }
+
+    /// A cgroup that counts CPU time. None where it cannot be made, which it prints.
+    pub fn of_cpu_time() -> Option<Self> {
+        // Every cgroup of version 2 counts it, without a controller.
+        if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+            return Self::at(Path::new("/sys/fs/cgroup"), 2);
+        }
+        Self::at(Path::new("/sys/fs/cgroup/cpuacct"), 1)
+    }
+
+    /// The CPU time that its processes have had.
+    pub fn cpu_time(&self) -> Duration {
+        if self.version == 1 {
+            return Duration::from_nanos(self.get("cpuacct.usage", ""));
+        }
+        let stat = fs::read_to_string(self.path.join("cpu.stat")).expect("the kernel tells");
+        let usage = stat.lines().find_map(|line| line.strip_prefix("usage_usec "));
+        Duration::from_micros(usage.and_then(|micros| micros.parse().ok()).expect("a number"))
     }
 
     /// Sets a limit.
