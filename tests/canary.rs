@@ -1,5 +1,7 @@
 //! Canaries: a new version takes over step by step, and is taken back when it does worse.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::support::app::{App, reload, text, version, version_h2};
@@ -277,6 +279,35 @@ fn version_that_fails_gets_nothing_more_while_another_change_is_under_way() {
     host.signal(Signal::TERM);
     spins.wait_exit().expect_code(1);
     host.wait_exit().expect_code(0);
+}
+
+/// At 1 % of the requests a version that hangs had all instances after a while, and nobody was served any more.
+#[test]
+fn version_that_hangs_leaves_half_of_the_instances_to_the_one_before() {
+    let toml = "[component.app]\nsource = \"guest:version_a_p2\"\n\
+                limits.instances = 4\nlimits.queue = 0\n\
+                [[route]]\npath = \"/\"\ncomponent = \"app\"\n";
+    let site = Site::new(toml);
+    let host = site.serve().control().args(["--threads", "1"]).start();
+    drop(begin(&host, "gate_p2"));
+    let mut held = Vec::new();
+    // Two come to it of the first 200, and would of each 200 after them.
+    for _ in 0..600 {
+        let mut conn = host.connect();
+        conn.send("POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        let head = conn.read_head().unwrap();
+        assert_eq!(head.status, 200);
+        if head.header("x-version").is_none() {
+            held.push(conn);
+        }
+    }
+    assert_eq!(held.len(), 2);
+    // What leaves makes room.
+    held.pop();
+    let (mut conn, until) = (host.connect(), Instant::now() + PATIENCE);
+    while conn.get("/head").unwrap().text() != "done\n" {
+        assert!(Instant::now() < until, "it gets nothing any more");
+    }
 }
 
 #[test]

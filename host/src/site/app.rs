@@ -130,11 +130,13 @@ impl App {
     }
 
     /// What an exchange with this draw runs on. A candidate that is put aside gets none: what its breaker would refuse,
-    /// the current one serves.
+    /// the current one serves. Nor does one that has half of the instances: if it hangs, the current one has the rest.
     #[must_use]
     pub fn deployment_for(&self, draw: Draw) -> &Arc<Deployment> {
         match &self.candidate {
-            Some(candidate) if candidate.takes(draw) => &candidate.app.deployment,
+            Some(candidate) if candidate.takes(draw, self.limits().instances) => {
+                &candidate.app.deployment
+            }
             _ => &self.deployment,
         }
     }
@@ -170,8 +172,13 @@ impl App {
 }
 
 impl Candidate {
-    fn takes(&self, draw: Draw) -> bool {
-        self.split.is_candidates(draw) && self.app.deployment.put_aside().is_none()
+    fn takes(&self, draw: Draw, instances: usize) -> bool {
+        let deployment = &self.app.deployment;
+        // One handle is the site's, the others are those of exchanges.
+        let in_flight = || Arc::strong_count(deployment).saturating_sub(1);
+        self.split.is_candidates(draw)
+            && deployment.put_aside().is_none()
+            && in_flight() < (instances / 2).max(1)
     }
 }
 
