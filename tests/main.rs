@@ -114,6 +114,7 @@ mod traps;
 mod truth;
 mod unprivileged;
 mod unshim;
+mod views;
 mod watch;
 mod windows_door;
 mod windows_h1;

@@ -20,8 +20,6 @@ use crate::site::SiteBuilder;
 /// What all components of a process draw on. Every load of the process shares it.
 #[derive(Clone, Debug)]
 pub(crate) struct Provisioner {
-    /// Components have names in a manifest. Without one they go by their files.
-    pub(crate) named: bool,
     /// Makes a stop wait for instances that are reused.
     pub(crate) keeper: Keeper,
     /// The memory of all guests together, by component.
@@ -49,7 +47,6 @@ impl Provisioner {
     /// it opens no database. `ticks`: of the clock of guests.
     pub(crate) fn for_check(ticks: &TickCounter) -> Self {
         Self {
-            named: false,
             keeper: Keeper::none(),
             memory: ComponentBudgets::new(MemoryBudget::new(None, None)),
             idle: IdleRoom::new(1),
@@ -93,7 +90,7 @@ impl Provisioner {
         let all_memory = self.memory.component(&component.name);
         Ok(Settings {
             log: self.log(component)?,
-            name: self.named.then(|| component.name.clone()),
+            name: component.name.clone(),
             limits,
             memory: MemoryBudget::new(limits.memory_total, Some(all_memory.clone())),
             all_memory,

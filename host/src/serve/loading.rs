@@ -50,7 +50,6 @@ pub(super) fn site_builder(
 ) -> SiteBuilder {
     let commander = process.commander.clone();
     let provisioner = Provisioner {
-        named: config.file.is_some(),
         keeper: keeper(process.trackers.instances.clone()),
         memory: ComponentBudgets::new(MemoryBudget::new(memory, None)),
         idle: IdleRoom::new(config.manifest.total.instances),

@@ -100,11 +100,6 @@ impl Source {
     }
 }
 
-/// The name of a component without a name in the manifest: its file's name without the extension.
-pub(crate) fn stem(path: &Path) -> &str {
-    path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component")
-}
-
 /// The result of a look into a file.
 #[derive(Debug, Default)]
 pub struct Glance {

@@ -15,7 +15,6 @@ use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 use super::hooks::Hooks;
 use super::settings::Settings;
 use crate::component::code::code_loader::SurveyedSource;
-use crate::component::code::source::stem;
 use crate::component::code::survey::{Kind, Survey};
 use crate::component::imports::link::linker;
 use crate::component::sandbox::backtrace::Symbols;
@@ -93,8 +92,7 @@ impl Blueprint {
     }
 
     pub(crate) fn new(path: &Path, code: Arc<LinkedCode>, settings: &Arc<Settings>) -> Self {
-        let name = settings.name.clone().unwrap_or_else(|| stem(path).into());
-        let grants = settings.grants.for_blueprint();
+        let (name, grants) = (settings.name.clone(), settings.grants.for_blueprint());
         Self { name, path: path.to_owned(), code, settings: settings.clone(), grants }
     }
 

@@ -16,8 +16,8 @@ use crate::component::sandbox::memory_budget::MemoryBudget;
 /// The settings that a component is loaded with.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The component's name. Without one, its file's name.
-    pub name: Option<Arc<str>>,
+    /// The component's name: that of the manifest, also after a swap to a file of another name.
+    pub name: Arc<str>,
     /// The limits of its guests.
     pub limits: ComponentLimits,
     /// The budget of all instances with these settings together, beside the limit of each.
