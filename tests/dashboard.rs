@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use crate::support::app::{App, Folder, text, version};
+use crate::support::app::{Folder, text};
 use crate::support::browser::Browser;
 use crate::support::prelude::*;
+use crate::support::site::Site;
 use crate::support::stop::Held;
 
 /// Where the log says that it is shown.
@@ -185,29 +186,49 @@ fn the_page_asks_nobody_else_and_nothing_runs_on_it_but_its_own() {
     drop(host);
 }
 
-/// `make dashboard-picture` runs it.
+/// `make dashboard-picture` runs it, for six minutes: a shop behind a plugin, with waves of visitors, three new versions
+/// of which one fails, and a rollback.
 #[test]
 #[ignore = "a picture for the README, not a promise"]
 fn picture_of_the_dashboard() {
     let mut browser = Browser::start().expect("chromium is installed");
-    let app = App::new("version_a_p2");
-    let host = app.serve().control().args(["--dashboard-addr", "0"]).start();
-    browser.resize(1100, 900);
+    let toml = "[component.auth]\nsource = \"guest:pass_p2\"\n\
+                [component.shop]\nsource = \"shop.wasm\"\n\
+                [[route]]\npath = \"/\"\ncomponent = \"shop\"\nchain = [\"auth\"]\n\
+                [[route]]\npath = \"/free\"\ncomponent = \"shop\"\n";
+    let site = Site::with(toml, &[("shop.wasm", "version_a_p2")]);
+    let host = site.serve().control().args(["--dashboard-addr", "0"]).start();
+    browser.resize(1100, 960);
     browser.open(&format!("http://{}/", address(&host)));
-    let next = app.folder.join("next.wasm");
-    fs::copy(guest("version_b_p2"), &next).unwrap();
-    for round in 1..=3 {
-        let wanted = format!(
-            "typeof state === 'object' && state.history !== null && state.history.all.length >= {}",
-            round * 12
-        );
-        while browser.evaluate(&wanted) != true {
-            (0..10 * round).for_each(|_| drop(version(&host.get("/"))));
+    browser.wait_until(&phase("ready"));
+    // A point of the plots is of five seconds.
+    let points = "typeof state === 'object' && state.history ? state.history.all.length : 0";
+    for (until, then) in
+        [(18, Some("version_b_p2")), (36, Some("trap_p2")), (37, None), (54, Some("version_b_p3"))]
+    {
+        visit(&mut browser, &host, points, until);
+        match then {
+            Some(name) => host.ctl(["swap", "--component", "shop", text(&guest(name))]),
+            None => host.ctl(["rollback", "--component", "shop"]),
         }
-        host.ctl(["swap", text(&next)]).expect_code(0);
-        host.ctl(["rollback"]).expect_code(0);
+        .expect_code(0);
     }
+    visit(&mut browser, &host, points, 72);
     browser.wait_until("document.querySelectorAll('.mark[data-kind=swap]').length === 12");
     let path = env::var_os("HOST_DASHBOARD_PICTURE").expect("the path of a PNG");
     fs::write(path, browser.picture()).unwrap();
+}
+
+/// Visitors in waves, until the page has so many points.
+fn visit(browser: &mut Browser, host: &Host, points: &str, until: u64) {
+    loop {
+        let point = browser.evaluate(points).as_u64().expect("a number");
+        if point >= until {
+            return;
+        }
+        let wave = (point % 36).min(36 - point % 36);
+        for visitor in 0..5 + 5 * wave {
+            host.get(if visitor % 4 == 0 { "/free" } else { "/" });
+        }
+    }
 }
