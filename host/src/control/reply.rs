@@ -16,6 +16,9 @@ use super::metrics_format::MetricsFormat;
 use super::schema::CommandError;
 use crate::date;
 
+/// hyper copies each frame for its connection. Fifty readers of a page of 13 MB had fifty copies of it.
+const LARGEST_FRAME: usize = 64 * 1024;
+
 /// The body of an answer. When it has been handed over or dropped, the next request is waited for.
 #[derive(Debug)]
 pub(super) struct ReplyBody {
@@ -61,7 +64,10 @@ impl Body for ReplyBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.get_mut().content {
             Content::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Content::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Whole(bytes) => {
+                let frame = bytes.split_to(bytes.len().min(LARGEST_FRAME));
+                Poll::Ready(Some(Ok(Frame::data(frame))))
+            }
             Content::Lines(lines) => lines.poll_recv(task).map(|line| Some(Ok(Frame::data(line?)))),
         }
     }
@@ -138,4 +144,27 @@ fn answer(status: StatusCode, kind: &'static str, content: Content) -> Response<
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     date::stamp(response.headers_mut());
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_large_answer_goes_out_in_pieces() {
+        let page: Bytes = (0..=255).cycle().take(3 * LARGEST_FRAME + 1).collect::<Vec<u8>>().into();
+        let mut body = metrics(MetricsFormat::Prometheus, page.clone()).into_body();
+        assert_eq!(body.size_hint().exact(), Some(page.len() as u64));
+        let (mut sizes, mut whole) = (Vec::new(), Vec::new());
+        while let Some(Ok(frame)) = body.frame().await {
+            let piece = frame.into_data().unwrap();
+            sizes.push(piece.len());
+            whole.extend_from_slice(&piece);
+        }
+        assert_eq!(sizes, [LARGEST_FRAME, LARGEST_FRAME, LARGEST_FRAME, 1]);
+        assert_eq!(whole, page);
+        assert!(body.is_end_stream());
+    }
 }
