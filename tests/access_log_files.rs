@@ -75,13 +75,18 @@ fn a_reader_that_does_not_read_holds_up_neither_requests_nor_the_stop() {
     }
     drop(conn);
     host.signal(Signal::TERM);
-    host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+    let exit = host.wait_exit();
+    exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
     // What it took are whole lines.
     let mut taken = vec![0; 64 << 10];
     let length = reader.read(&mut taken).unwrap();
     let taken = std::str::from_utf8(&taken[..length]).unwrap();
     assert!(taken.ends_with('\n') && taken.lines().count() > 50, "{taken}");
     taken.lines().for_each(|line| drop(parsed(line)));
+    // The others were lost without a word.
+    let told = exit.stderr.lines().find(|line| line.contains("access log: lines were not taken"));
+    let lost = 1000 - taken.lines().count();
+    assert!(told.is_some_and(|it| it.contains(&format!(" lines={lost}"))), "{lost}: {told:?}");
 }
 
 #[test]

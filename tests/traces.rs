@@ -238,6 +238,25 @@ fn spans_are_counted_as_exported_or_by_the_reason_why_they_are_lost() {
     assert!(lost(&told, "queue-full") <= most, "{told:?}");
 }
 
+/// One that takes a request and never answers: the spans that the end does not wait for were lost without a word.
+#[test]
+fn collector_that_hangs_holds_up_no_stop_and_what_is_lost_is_said() {
+    let hangs = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", hangs.local_addr().unwrap());
+    let host = Host::serve("hello_p2").args(["--otlp-endpoint", &url]).start();
+    for _ in 0..3 {
+        assert_eq!(host.get("/").status(), 200);
+    }
+    let (_taken, _) = hangs.accept().unwrap();
+    assert_eq!(host.get("/late").status(), 200);
+    host.signal(Signal::TERM);
+    let exit = host.wait_exit();
+    exit.expect_code(0);
+    let told = exit.stderr.lines().find(|line| line.contains("spans are lost"));
+    let all = format!(" spans={}", 4 * spans_of_a_request());
+    assert!(told.is_some_and(|line| line.contains(&all)), "{}", exit.stderr);
+}
+
 /// What ends with the process is sent before it.
 #[test]
 fn spans_are_flushed_at_a_stop() {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as blocking;
 use std::thread;
 use std::time::Duration;
@@ -57,6 +58,8 @@ struct Shared {
 pub struct TraceFlush {
     stop: tokio::sync::oneshot::Sender<()>,
     done: blocking::Receiver<()>,
+    queue: Sender<SpanRecord>,
+    in_hand: Arc<AtomicUsize>,
 }
 
 impl TraceExporter {
@@ -76,15 +79,25 @@ impl TraceExporter {
         let counts = SpanCounts::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (service, version) = (service.to_owned(), version.to_owned());
-        let worker =
-            Worker { endpoint, service, version, counts: counts.clone(), last: None, lost: 0 };
+        let in_hand = Arc::<AtomicUsize>::default();
+        let worker = Worker {
+            endpoint,
+            service,
+            version,
+            counts: counts.clone(),
+            in_hand: in_hand.clone(),
+            last: None,
+            lost: 0,
+            why: None,
+        };
         // Ends when it is stopped, or with the process.
         thread::Builder::new().name("traces".into()).spawn(move || {
             runtime.block_on(worker.run(spans, stopped));
             end.send(()).ok();
         })?;
+        let flush = TraceFlush { stop, done, queue: queue.clone(), in_hand };
         let shared = Shared { queue, below: threshold(ratio), counts };
-        Ok((Self(Arc::new(shared)), TraceFlush { stop, done }))
+        Ok((Self(Arc::new(shared)), flush))
     }
 
     /// What has become of the spans that it was handed.
@@ -124,11 +137,14 @@ impl Observer for TraceExporter {
 }
 
 impl TraceFlush {
-    /// Sends what was recorded, and waits for that so long.
+    /// Sends what was recorded, and waits for that so long. What is not sent by then is lost with the process, and the
+    /// log says how much that is.
     pub fn flush(self, patience: Duration) {
-        if self.stop.send(()).is_ok() {
-            // What is not sent by then is lost with the process.
-            self.done.recv_timeout(patience).ok();
+        let Self { stop, done, queue, in_hand } = self;
+        if stop.send(()).is_ok() && done.recv_timeout(patience).is_err() {
+            let waiting = queue.max_capacity() - queue.capacity();
+            let spans = waiting + in_hand.load(Ordering::Relaxed);
+            warn!(spans, "spans are lost: the collector has not taken them within {patience:?}");
         }
     }
 }
@@ -138,9 +154,13 @@ struct Worker {
     service: String,
     version: String,
     counts: SpanCounts,
+    /// Spans of the request that is under way.
+    in_hand: Arc<AtomicUsize>,
     /// When it was last said that spans are lost, and how many were by then.
     last: Option<Instant>,
     lost: u64,
+    /// Why spans were last not taken.
+    why: Option<String>,
 }
 
 impl Worker {
@@ -173,6 +193,9 @@ impl Worker {
                 }
             }
             if is_last {
+                // There is no later time for it.
+                self.last = None;
+                self.say(false);
                 return;
             }
         }
@@ -181,28 +204,33 @@ impl Worker {
     async fn send(&mut self, batch: &[SpanRecord]) {
         let body = encode::request(batch, &self.service, &self.version, Clock::now());
         let until = Instant::now() + PATIENCE;
+        self.in_hand.store(batch.len(), Ordering::Relaxed);
         let posted = timeout_at(until, post(&self.endpoint, body)).await;
+        self.in_hand.store(0, Ordering::Relaxed);
         let why = match posted {
             Ok(Ok(status)) if status.is_success() => None,
             Ok(Ok(status)) => Some(format!("it answered {status}")),
             Ok(Err(why)) => Some(why.to_string()),
             Err(_) => Some(format!("no answer within {PATIENCE:?}")),
         };
-        let fate = if why.is_some() { SpanFate::NotTaken } else { SpanFate::Exported };
+        let is_taken = why.is_none();
+        let fate = if is_taken { SpanFate::Exported } else { SpanFate::NotTaken };
         self.counts.add(fate, batch.len() as u64);
-        self.say(why);
+        self.why = why.or_else(|| self.why.take());
+        self.say(is_taken);
     }
 
-    fn say(&mut self, why: Option<String>) {
+    /// Says that spans are lost, if that is not said yet and it is time to; or that it is over, now that some are taken.
+    fn say(&mut self, is_taken: bool) {
         let dropped = self.counts.dropped();
         let is_due = self.last.is_none_or(|last| last.elapsed() >= SAY_EVERY);
         let endpoint = &self.endpoint;
         if dropped > self.lost && is_due {
             let spans = dropped - self.lost;
-            let why = why.unwrap_or_else(|| "there were more than can wait".into());
+            let why = self.why.take().unwrap_or_else(|| "there were more than can wait".into());
             warn!(%endpoint, spans, why, "spans are lost");
             (self.last, self.lost) = (Some(Instant::now()), dropped);
-        } else if why.is_none() && dropped == self.lost && self.last.take().is_some() {
+        } else if is_taken && dropped == self.lost && self.last.take().is_some() {
             info!(%endpoint, "spans are taken again");
         }
     }

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 pub(crate) use sink::LONGEST_LINE;
 pub(crate) use sink::Target;
-use sink::{Outcome, Sink};
+use sink::{Outcome, Sink, count_lines};
 
 /// Lines that come in quick succession are written together: this is how long the first of them waits at most.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -53,6 +53,8 @@ struct Shared {
     sleeps: AtomicBool,
     /// Lines that the thread could not write.
     lost: AtomicU64,
+    /// Lines that it is writing.
+    in_hand: AtomicU64,
     orders: Mutex<Orders>,
     ended: Condvar,
 }
@@ -61,6 +63,8 @@ struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
     pub(crate) lines: Vec<u8>,
+    /// How many these are.
+    count: u64,
     /// The second that was written last, and how: most lines are of the same.
     pub(crate) second: Option<u64>,
     pub(crate) second_text: String,
@@ -99,6 +103,7 @@ impl LineWriter {
             most,
             sleeps: AtomicBool::new(false),
             lost: AtomicU64::new(0),
+            in_hand: AtomicU64::new(0),
             orders: Mutex::default(),
             ended: Condvar::new(),
         });
@@ -108,7 +113,7 @@ impl LineWriter {
         Ok(Self { shared, thread: handle.thread().clone() })
     }
 
-    /// Has `write` add lines to the buffer of this thread, or drops them. Never waits.
+    /// Has `write` add a line to the buffer of this thread, or drops it. Never waits.
     pub(crate) fn add(&self, write: impl FnOnce(&mut Buffer)) {
         {
             let mut buffer = lock(self.shared.buffers.mine());
@@ -117,6 +122,7 @@ impl LineWriter {
                 return;
             }
             write(&mut buffer);
+            buffer.count += 1;
         }
         // Behind the lock: who sleeps has looked into the buffer since it said so.
         if self.shared.sleeps.load(Ordering::Relaxed)
@@ -143,9 +149,19 @@ impl LineWriter {
         self.thread.unpark();
     }
 
-    /// Asks for the end, and waits for it until then. Whether it came.
+    /// Asks for the end, and waits for it until then. Whether it came; if not, the log says how many lines are not
+    /// written.
     pub(crate) fn end(&self, until: Instant) -> bool {
         self.begin_end();
+        let is_over = self.is_over_by(until);
+        if !is_over {
+            let (name, lines) = (&*self.shared.name, self.shared.unwritten());
+            warn!(lines, "{name}: lines were not taken in time; the end does not wait for them");
+        }
+        is_over
+    }
+
+    fn is_over_by(&self, until: Instant) -> bool {
         let mut orders = lock(&self.shared.orders);
         while !orders.over {
             let left = until.saturating_duration_since(Instant::now());
@@ -206,10 +222,16 @@ impl Work {
                     continue;
                 }
                 std::mem::swap(&mut buffer.lines, &mut self.spare);
+                shared.in_hand.store(std::mem::take(&mut buffer.count), Ordering::Relaxed);
             }
             was_busy = true;
-            let outcome = self.sink.write(&self.spare, || lock(&shared.orders).reopen);
+            let outcome = self.sink.write(&self.spare, |written| {
+                let left = self.spare.get(written..).unwrap_or_default();
+                shared.in_hand.store(count_lines(left), Ordering::Relaxed);
+                lock(&shared.orders).reopen
+            });
             self.note(outcome);
+            shared.in_hand.store(0, Ordering::Relaxed);
             self.spare.clear();
             self.spare.shrink_to(KEPT);
         }
@@ -277,6 +299,12 @@ impl Shared {
     fn dropped(&self) -> u64 {
         let without_room = self.buffers.iter().map(|buffer| lock(buffer).dropped);
         without_room.sum::<u64>() + self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Lines that wait, or that are being written.
+    fn unwritten(&self) -> u64 {
+        let waiting = self.buffers.iter().map(|buffer| lock(buffer).count);
+        waiting.sum::<u64>() + self.in_hand.load(Ordering::Relaxed)
     }
 }
 

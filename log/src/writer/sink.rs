@@ -65,8 +65,9 @@ impl Sink {
         Descriptor::new(fd).map(Self::Descriptor)
     }
 
-    /// Writes whole lines. Waits for a pipe with no room, until `gives_up` says that it is to be left.
-    pub(crate) fn write(&mut self, lines: &[u8], gives_up: impl Fn() -> bool) -> Outcome {
+    /// Writes whole lines. Waits for a pipe with no room, until `gives_up`, which is told how many bytes are written, says
+    /// that it is to be left.
+    pub(crate) fn write(&mut self, lines: &[u8], gives_up: impl Fn(usize) -> bool) -> Outcome {
         match self {
             Self::Descriptor(descriptor) => descriptor.write(lines, gives_up),
             Self::Log(stderr) => {
@@ -118,9 +119,9 @@ impl Descriptor {
         Ok(Outcome { lost, why: None })
     }
 
-    fn write(&mut self, lines: &[u8], gives_up: impl Fn() -> bool) -> Outcome {
+    fn write(&mut self, lines: &[u8], gives_up: impl Fn(usize) -> bool) -> Outcome {
         let torn = std::mem::take(&mut self.torn);
-        let (written, failed) = self.write_all(&torn, &gives_up);
+        let (written, failed) = self.write_all(&torn, |_| gives_up(0));
         let rest = torn.get(written..).unwrap_or_default();
         if let Err(why) = failed {
             self.torn = rest.to_vec();
@@ -137,7 +138,7 @@ impl Descriptor {
     }
 
     /// Writes bytes, and says how many of them it has written.
-    fn write_all(&self, bytes: &[u8], gives_up: impl Fn() -> bool) -> (usize, io::Result<()>) {
+    fn write_all(&self, bytes: &[u8], gives_up: impl Fn(usize) -> bool) -> (usize, io::Result<()>) {
         let mut written = 0;
         while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
             let piece = if self.is_file { rest } else { whole_lines(rest) };
@@ -146,7 +147,7 @@ impl Descriptor {
                 Ok(more) => written += more,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
-                    if gives_up() {
+                    if gives_up(written) {
                         return (written, Err(io::ErrorKind::TimedOut.into()));
                     }
                     self.wait_for_room();
@@ -190,7 +191,7 @@ fn whole_lines(bytes: &[u8]) -> &[u8] {
 }
 
 /// Whole lines.
-fn count_lines(bytes: &[u8]) -> u64 {
+pub(super) fn count_lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 

@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use super::*;
 
-fn never() -> bool {
+fn never(_: usize) -> bool {
     false
 }
 
@@ -76,7 +76,7 @@ fn a_disk_without_room_costs_the_lines_and_says_so() {
 fn a_reader_that_does_not_read_is_left_when_something_else_is_to_be_done() {
     let (_reader, mut sink) = pipe();
     let lines = [[b'x'; 99].as_slice(), b"\n"].concat().repeat(10_000);
-    let outcome = sink.write(&lines, || true);
+    let outcome = sink.write(&lines, |_| true);
     let room = 65_536 / 4_000 * 40;
     assert_eq!(outcome.lost, 10_000 - room, "whole lines only, in pieces of less than 4 KiB");
     assert!(sink.torn.is_empty());
