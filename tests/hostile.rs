@@ -78,9 +78,9 @@ const P3: [Deed; 14] = [
 const ODD: [Deed; 5] = [
     ("/many?n=100000", Status(500), FIELDS),
     ("/huge?kib=1024", Status(500), FIELDS),
-    ("/length?say=5&give=10", Status(500), "answer broken off"),
-    ("/length?say=10&give=5", Status(500), "answer broken off"),
-    ("/length?say=1&give=1000000", Status(500), "answer broken off"),
+    ("/length?say=5&give=10", Status(500), "guest failed: "),
+    ("/length?say=10&give=5", Status(500), "guest failed: "),
+    ("/length?say=1&give=1000000", Status(500), "guest failed: "),
 ];
 
 const EMPTY: [Deed; 1] = [("/body/forever", Broken, "answer broken off")];

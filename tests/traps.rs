@@ -206,14 +206,28 @@ fn trap_in_a_start_function_is_located_and_refuses_the_component() {
 #[test]
 fn trap_behind_the_head_and_after_the_answer_is_located() {
     let host = Host::serve("crash_p3").start();
-    for (path, text) in
-        [("/body/panic", "answer broken off: "), ("/after/panic", "after its answer")]
-    {
+    for (path, text) in [
+        ("/body/panic", "answer broken off: GET /body/panic "),
+        ("/after/panic", "after its answer: GET /after/panic "),
+    ] {
         let mut conn = host.connect();
         conn.send(wire::get(path)).unwrap();
         conn.read_head().unwrap();
         expect(&stack(&host, text, 1, "break_down"), &panicking());
+        let line = host.wait_log(text);
+        let ids = ["exchange=", "request_id=", "generation=", "trace_id="];
+        assert!(ids.iter().all(|id| line.contains(id)), "{line}");
     }
+}
+
+/// Its client was told 500, and the log said that a part of the answer had gone out.
+#[test]
+fn trap_behind_a_head_that_is_not_out_yet_is_told_as_the_client_is() {
+    let host = Host::serve("crash_p2").start();
+    assert_eq!(host.get("/body/panic").status(), 500);
+    let line = host.wait_log("guest failed: GET /body/panic ");
+    assert!(line.contains(" status=500 "), "{line}");
+    assert!(!host.log().contains("answer broken off"), "{}", host.log());
 }
 
 #[test]

@@ -126,6 +126,11 @@ impl Account {
         self.noted.head = Some(Instant::now());
     }
 
+    /// Whether the head of an answer has gone out.
+    pub(super) fn has_answered(&self) -> bool {
+        self.noted.head.is_some()
+    }
+
     /// So many bytes of the answer's body were handed over.
     pub(super) fn sent(&mut self, bytes: usize) {
         self.noted.sent += bytes as u64;

@@ -2,14 +2,16 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use host_lifecycle::{Name, Tracker};
+use host_lifecycle::Tracker;
 use host_manifest::LimitKey;
 use http_body::Body as _;
 use tracing::{debug, warn};
 
 use super::blame::{Awaited, Blame, ExchangeError, blame};
+use super::exchange_info::ExchangeInfo;
 use super::peer_fault::PeerFault;
 use super::stage::Stage;
 use crate::component::{CutReason, GuestFailure, Running, WasiBody};
@@ -24,8 +26,8 @@ pub(super) struct Remainder {
     /// A body that the guest writes and no client reads: of a response to HEAD.
     pub(super) unwanted: Option<WasiBody>,
     pub(super) stage: Stage,
-    /// Number of the exchange that it was.
-    pub(super) exchange: Option<u64>,
+    /// The exchange that it was.
+    pub(super) info: Arc<ExchangeInfo>,
     /// What its peers did to it.
     pub(super) peer_fault: PeerFault,
 }
@@ -38,10 +40,12 @@ impl Afterwork {
 
     /// Lets a guest whose response has ended work on until it has nothing more to do. Its instance
     /// keeps its permit and its generation; its guard in the tracker is what a stop waits for.
-    pub(super) fn begin(&self, rest: Remainder, what: Name) {
-        let mut guard = self.0.guard(what);
+    pub(super) fn begin(&self, rest: Remainder) {
+        let mut guard = self.0.guard(rest.info.clone());
         tokio::spawn(async move {
-            let Remainder { mut running, mut unwanted, stage, exchange, peer_fault } = rest;
+            let Remainder { mut running, mut unwanted, stage, info, peer_fault } = rest;
+            let (exchange, request_id) = (info.number(), &info.request_id);
+            let (asked, trace_id, number) = (info.asked(), info.trace, info.generation());
             let admitted = stage.admitted();
             let (generation, limit) = (admitted.generation(), admitted.config().limits.after);
             let work = poll_fn(|cx| {
@@ -61,14 +65,20 @@ impl Afterwork {
                         CutReason::Stop => "by the stop",
                         CutReason::Retired => "with its generation",
                     };
-                    warn!(exchange, component, "work after the answer cut {by}");
+                    warn!(
+                        exchange, %request_id, component, generation = number, %trace_id,
+                        "work after the answer cut {by}: {asked}"
+                    );
                 }
                 done = work => if let Err(why) = done {
-                    log_failure(exchange, component, why, &peer_fault);
+                    log_failure(&info, component, why, &peer_fault);
                 },
                 () = host_clock::pass(limit) => {
                     let limit = LimitKey::AfterTimeout.time(limit);
-                    warn!(exchange, component, %limit, "guest worked too long after its answer");
+                    warn!(
+                        exchange, %request_id, component, generation = number, %limit, %trace_id,
+                        "guest worked too long after its answer: {asked}"
+                    );
                 }
             }
             debug!(exchange, component, "work after the answer ended");
@@ -81,22 +91,24 @@ impl Afterwork {
 
 /// Says why a guest failed that had answered. One that a broken upload has stopped is not to blame.
 pub(super) fn log_failure(
-    exchange: Option<u64>,
+    info: &ExchangeInfo,
     component: &str,
     why: GuestFailure,
     peer_fault: &PeerFault,
 ) {
     let (error, fault) = (ExchangeError::Guest(why), peer_fault.fault());
+    let (exchange, request_id) = (info.number(), &info.request_id);
+    let (asked, trace_id, generation) = (info.asked(), info.trace, info.generation());
     match blame(&error, fault, Awaited::Guest) {
         Blame::Peer | Blame::Plugin => {
             let fault = fault.map(|fault| fault.name());
-            debug!(exchange, component, why = %error, fault, "ended with its upload");
+            debug!(exchange, component, why = %error, fault, %trace_id, "ended with its upload");
         }
         _ => {
             let stack = error.stacktrace();
             warn!(
-                exchange, component, why = %error, exception.stacktrace = stack,
-                "guest failed after its answer"
+                exchange, %request_id, component, generation, why = %error, %trace_id,
+                exception.stacktrace = stack, "guest failed after its answer: {asked}"
             );
         }
     }

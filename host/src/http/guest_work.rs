@@ -42,13 +42,12 @@ impl GuestWork {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(why)) => {
                 let component = self.generation().name();
-                log_failure(info.number(), component, why, &account.peer_fault);
+                log_failure(info, component, why, &account.peer_fault);
             }
             Poll::Pending => {
                 let Self { running, stage, afterwork } = self;
-                let (exchange, peer_fault) = (info.number(), account.peer_fault.clone());
-                let rest = Remainder { running, unwanted, stage, exchange, peer_fault };
-                afterwork.begin(rest, info.clone());
+                let (info, peer_fault) = (info.clone(), account.peer_fault.clone());
+                afterwork.begin(Remainder { running, unwanted, stage, info, peer_fault });
             }
         }
     }
@@ -93,9 +92,15 @@ impl GuestWork {
             None => {
                 let (stack, limit) = (error.stacktrace(), error.limit());
                 let limit = limit.map(tracing::field::display);
+                // Before the head is out, its peer is told.
+                let told = error.failure(self.stage.is_plugin()).status().as_u16();
+                let (said, status) = match account.has_answered() {
+                    true => ("answer broken off", None),
+                    false => ("guest failed", Some(told)),
+                };
                 warn!(
-                    exchange, %request_id, component, generation, why = %error, limit, %trace_id,
-                    exception.stacktrace = stack, "answer broken off: {asked}"
+                    exchange, %request_id, component, generation, status, why = %error, limit,
+                    %trace_id, exception.stacktrace = stack, "{said}: {asked}"
                 );
             }
         }

@@ -45,6 +45,11 @@ impl Stage {
         &self.admitted
     }
 
+    /// Whether others come behind it.
+    pub(super) fn is_plugin(&self) -> bool {
+        self.is_plugin
+    }
+
     /// The guest has given the head of its answer.
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
