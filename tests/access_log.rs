@@ -64,6 +64,10 @@ const SITE: &str = r#"
     path = "/marked"
     component = "app"
     chain = ["mark"]
+    [[route]]
+    path = "/marked/trap"
+    component = "trap"
+    chain = ["mark"]
 "#;
 
 /// A site of many ends, and its access log.
@@ -199,6 +203,11 @@ fn plugins_stand_in_the_line_with_how_each_ended() {
         [json!("mark"), json!(200), json!("finished")]
     );
     assert_eq!((&line["component"], &line["plugins"][1]), (&json!("app"), &Value::Null));
+    assert_eq!(line.get("component_end"), None, "{line}");
+    // The plugin answers well with what the host says of the trap: the line said nothing of it.
+    let (status, line) = watched.ask(&wire::get("/marked/trap"));
+    assert_eq!((status, &line["end"]), (500, &json!("finished")), "{line}");
+    assert_eq!(line["component_end"], "guest-trapped", "{line}");
     // One that answers by itself: the component was not asked, and has no generation here.
     let (_, line) = watched.ask(&wire::get("/private"));
     assert_eq!(line["plugins"][0]["status"], 401, "{line}");

@@ -121,6 +121,11 @@ fn stages(out: &mut Vec<u8>, record: &ExchangeRecord<'_>, start: usize) {
         ours(out, b",\"generation\":");
         text::number(out, generation);
     }
+    if let Some(failed) = stage.filter(|it| it.end.is_guest_failure() && it.end != record.end) {
+        ours(out, b",\"component_end\":\"");
+        out.extend_from_slice(failed.end.name().as_bytes());
+        out.push(b'"');
+    }
     let mut plugins = record.plugin_stages();
     let Some(first) = plugins.next() else { return };
     ours(out, b",\"plugins\":[");
