@@ -115,16 +115,22 @@ impl GuestOutput {
 }
 
 impl Lines {
-    fn take(&mut self, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            for part in piece.chunks(LINE_BYTES) {
-                if self.line.len() + part.len() > LINE_BYTES {
-                    self.print();
-                }
-                self.line.extend_from_slice(part);
-            }
-            if piece.ends_with(b"\n") {
+    fn take(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = LINE_BYTES - self.line.len();
+            // Its end needs no room.
+            let end = bytes.iter().take(room + 1).position(|byte| *byte == b'\n');
+            let (part, rest) = bytes.split_at(end.unwrap_or_else(|| bytes.len().min(room)));
+            self.line.extend_from_slice(part);
+            bytes = rest;
+            if end.is_some() {
                 self.print();
+                bytes = rest.get(1..).unwrap_or_default();
+            } else if !rest.is_empty() {
+                // A letter whose end is still to come stands in the next one.
+                let next = self.line.split_off(whole_letters(&self.line));
+                self.print();
+                self.line = next;
             }
         }
     }
@@ -145,9 +151,19 @@ impl Lines {
             stream: self.stream.name(),
             exchange: exchange.map(|exchange| exchange.number),
             trace: exchange.map(|exchange| exchange.trace.trace),
-            text: text.trim_end_matches(['\n', '\r']),
+            text: text.trim_end_matches('\r'),
         });
     }
+}
+
+/// The bytes of `line` without the beginning of a letter whose end is not there.
+fn whole_letters(line: &[u8]) -> usize {
+    let (before, tail) = line.split_at(line.len().saturating_sub(3));
+    let begins = tail.iter().rposition(|byte| byte & 0xc0 != 0x80);
+    let is_half =
+        |letter: &[u8]| std::str::from_utf8(letter).is_err_and(|why| why.error_len().is_none());
+    let half = begins.filter(|at| tail.get(*at..).is_some_and(is_half));
+    half.map_or(line.len(), |at| before.len() + at)
 }
 
 impl Drop for Lines {
@@ -225,9 +241,77 @@ impl Pollable for GuestOutput {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use host_manifest::LogFormat;
+    use tokio::time::Instant;
+
     use super::*;
-    use crate::component::sandbox::guest_log::GuestLog;
+    use crate::component::sandbox::guest_log::{GuestLog, GuestLogs};
     use crate::component::sandbox::retirement::Retirement;
+
+    #[test]
+    fn lines_are_cut_between_letters() {
+        for (line, whole) in [("", 0), ("abc", 3), ("ab\u{fc}", 4), ("\u{fc}\u{6f22}\u{1f980}", 9)]
+        {
+            assert_eq!(whole_letters(line.as_bytes()), whole, "{line}");
+        }
+        for (line, whole) in [
+            (&b"ab\xc3"[..], 2),
+            (b"ab\xe6\xbc", 2),
+            (b"ab\xf0\x9f\xa6", 2),
+            (b"\xf0", 0),
+            // No letter at all.
+            (b"ab\xff", 3),
+            (b"ab\xbc\xbc", 4),
+            (b"\xbc\xbc\xbc\xbc", 4),
+        ] {
+            assert_eq!(whole_letters(line), whole, "{line:?}");
+        }
+    }
+
+    /// What a guest that writes these pieces has in its file.
+    fn printed(pieces: &[&[u8]]) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let (logs, path) = (GuestLogs::new(LogFormat::Json), folder.path().join("log"));
+        let log = logs.component(&"test".into(), None, Some(&path)).unwrap();
+        let retirement = Retirement::default();
+        let identity = Identity::new(
+            (1, "1f2e3d4c"),
+            "test".into(),
+            log.clone(),
+            retirement.watch(),
+            Arc::default(),
+        );
+        let output = GuestOutput::new(identity, Served::shared(), OutputKind::Stdout);
+        pieces.iter().for_each(|piece| output.take(piece));
+        drop(output);
+        logs.end(Instant::now() + Duration::from_secs(30));
+        // As long as somebody holds the log, its file is open.
+        drop(log);
+        let body = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| body(line)["body"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// They were cut between two writes, in the middle of a letter, and with an empty line behind one that fitted.
+    #[test]
+    fn lines_that_are_too_long_are_cut_where_they_are_full() {
+        let full = "x".repeat(LINE_BYTES);
+        let text = full.as_bytes();
+        assert_eq!(printed(&[text, b"\n", b"next\n"]), [&*full, "next"]);
+        assert_eq!(
+            printed(&[b"12345", text, b"\r\n"]),
+            [&*format!("12345{}", full.split_at(5).1), "xxxxx"]
+        );
+        assert_eq!(printed(&[text, b"\r\n", b"\n", b"end"]), [&*full, "", "", "end"]);
+        let letters = "\u{fc}".repeat(LINE_BYTES);
+        let odd = printed(&[b"x", letters.as_bytes()]);
+        assert_eq!(odd.concat(), format!("x{letters}"));
+        assert!(odd.iter().all(|line| line.len() <= LINE_BYTES), "{odd:?}");
+        let binary = printed(&[&[0xbc; 3 * LINE_BYTES]]);
+        assert_eq!(binary.len(), 3, "bytes that are no letters are lost nowhere");
+    }
 
     #[test]
     fn output_in_memory_is_bounded_for_any_writes() {
