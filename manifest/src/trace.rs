@@ -95,10 +95,15 @@ impl FromStr for OtlpEndpoint {
             None => return Err(NO_URL.into()),
         }
         let authority = uri.authority().ok_or(NO_URL)?;
-        if authority.as_str().contains('@') || uri.query().is_some() {
+        let port = authority.as_str().strip_prefix(authority.host());
+        let is_port =
+            |port: &str| port.strip_prefix(':').is_some_and(|it| it.parse::<u16>().is_ok());
+        if !port.is_some_and(|port| port.is_empty() || is_port(port)) || uri.query().is_some() {
             return Err(NO_URL.into());
         }
-        let path = format!("{}{PATH}", uri.path().trim_end_matches('/'));
+        // Some write the whole URL of spans, as other variables of OpenTelemetry have it.
+        let path = uri.path().trim_end_matches('/');
+        let path = format!("{}{PATH}", path.strip_suffix(PATH).unwrap_or(path));
         Ok(Self { authority: authority.to_string(), path })
     }
 }
@@ -131,13 +136,23 @@ mod tests {
             ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces", "127.0.0.1:4318"),
             ("http://collector/otlp/", "http://collector/otlp/v1/traces", "collector:80"),
             ("http://[::1]:4318", "http://[::1]:4318/v1/traces", "[::1]:4318"),
+            ("http://a:4318/v1/traces", "http://a:4318/v1/traces", "a:4318"),
+            ("http://a/otlp/v1/traces/", "http://a/otlp/v1/traces", "a:80"),
             ("http://[::1]", "http://[::1]/v1/traces", "[::1]:80"),
         ] {
             let endpoint: OtlpEndpoint = text.parse().unwrap();
             assert_eq!((endpoint.to_string(), endpoint.address()), (url.into(), address.into()));
         }
         assert_eq!("https://a".parse::<OtlpEndpoint>(), Err(NO_TLS.into()));
-        for text in ["", "127.0.0.1:4318", "http://", "http://u@a", "http://a/?x=1"] {
+        for text in [
+            "",
+            "127.0.0.1:4318",
+            "http://",
+            "http://u@a",
+            "http://a/?x=1",
+            "http://a:99999",
+            "http://a:",
+        ] {
             assert_eq!(text.parse::<OtlpEndpoint>(), Err(NO_URL.into()), "{text}");
         }
     }
