@@ -177,6 +177,16 @@ fn rate_is_that_of_the_component_over_its_generations() {
     assert!(printed(&site.file("app.log")) < 40, "two generations, and one bucket");
 }
 
+/// Lines beyond those that an exchange may print were said in the log and counted nowhere.
+#[test]
+fn lines_beyond_those_of_an_exchange_are_counted() {
+    let host = Host::serve("chatty_p2").args(metrics::ARGS).start();
+    assert_eq!(host.get("/?n=1500&len=10").status(), 200);
+    assert!(host.wait_log("guest printed too much").contains("lines=500"));
+    let dropped = |told: &Metrics| told.sum("host_log_lines_dropped_total", &[("log", "guest")]);
+    assert_eq!(dropped(&Metrics::of(&host)), 500.0);
+}
+
 fn printed(path: &str) -> usize {
     line_with(path, "stdout");
     fs::read_to_string(Path::new(path)).unwrap().lines().count()

@@ -168,7 +168,7 @@ impl GuestLog {
 
     /// Counts lines that were not printed, and says how many there were if it is time to.
     pub(crate) fn leave_out(&self, component: &str, lines: u64) {
-        self.dropped.fetch_add(lines, Ordering::Relaxed);
+        self.count_dropped(lines);
         let due = {
             let mut state = self.state();
             if lines > 0 && state.left_out == 0 {
@@ -178,6 +178,11 @@ impl GuestLog {
             state.due()
         };
         say(due, component);
+    }
+
+    /// Counts lines that were not printed, of which the caller tells the log.
+    pub(crate) fn count_dropped(&self, lines: u64) {
+        self.dropped.fetch_add(lines, Ordering::Relaxed);
     }
 
     /// Whether a line of so many bytes may be printed. Then it counts.

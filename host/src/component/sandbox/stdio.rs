@@ -176,6 +176,7 @@ impl Drop for Lines {
         if lines > 0 && log.has_room(0) {
             let exchange = self.served.exchange().map(|exchange| exchange.number);
             let component = &**component;
+            log.count_dropped(lines);
             warn!(target: "guest", exchange, component, lines, "guest printed too much; the rest is not shown");
         } else {
             log.leave_out(component, lines);
