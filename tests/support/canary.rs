@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::PATIENCE;
 use super::exit::Exit;
 use super::host::Host;
 use super::site::{Site, component, route};
-use super::status::{ctl_json, status};
+use super::status::{ctl_json, status, wait_json};
 
 /// Fails unless a command exited with `code` and has said `text`, on stdout or, where it was refused, on stderr.
 #[track_caller]
@@ -18,20 +17,17 @@ pub fn expect(done: &Exit, code: i32, text: &str) {
 }
 
 pub fn canaries(host: &Host) -> Vec<Value> {
-    ctl_json(host, "canary")["canaries"].as_array().expect("a list").clone()
+    list(&ctl_json(host, "canary"))
 }
 
 /// Waits until the list of canaries `is` so.
 #[track_caller]
 pub fn wait_canaries(host: &Host, is: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-    let until = std::time::Instant::now() + PATIENCE;
-    loop {
-        let list = canaries(host);
-        if is(&list) {
-            return list;
-        }
-        assert!(std::time::Instant::now() < until, "not so: {list:?}");
-    }
+    list(&wait_json(host, "canary", "so", |all| is(&list(all))))
+}
+
+fn list(all: &Value) -> Vec<Value> {
+    all["canaries"].as_array().expect("a list").clone()
 }
 
 /// The state of each generation, by its number.

@@ -2,10 +2,8 @@
 
 use std::io;
 
+use host_log::terminal;
 use rustix::termios::tcgetwinsize;
-
-/// Of a terminal that does not say how wide it is.
-const COLUMNS: usize = 80;
 
 /// The room on stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +20,9 @@ impl ScreenSize {
 
     /// Of stdout, now.
     pub(super) fn of_stdout() -> Self {
-        match tcgetwinsize(io::stdout()) {
-            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
-                Self { columns: size.ws_col.into(), rows: Some(size.ws_row.into()) }
-            }
-            Ok(_) => Self { columns: COLUMNS, rows: None },
-            Err(_) => Self::UNBOUNDED,
-        }
+        let Some(columns) = terminal::columns(io::stdout()) else { return Self::UNBOUNDED };
+        let said = tcgetwinsize(io::stdout()).ok();
+        let said = said.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+        Self { columns, rows: said.map(|size| size.ws_row.into()) }
     }
 }
