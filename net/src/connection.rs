@@ -9,6 +9,7 @@ use tracing::debug;
 
 use super::connection_end::ConnectionEnd;
 use super::context::ConnectionContext;
+use super::peer::Peer;
 use super::preface::{self, Opening};
 use super::registry::{ConnectionEntry, ConnectionProtocol};
 use super::room::{NoRoom, Place, Room};
@@ -30,7 +31,7 @@ pub(super) async fn serve<S: Service>(
     mut guard: Guard,
 ) {
     let accepted = Instant::now();
-    let service = service.connected(entry.address());
+    let service = service.connected(&Peer { address: entry.address() });
     let socket = Arc::new(socket);
     let place = match room.place(&context.phase).await {
         Ok(place) => place,

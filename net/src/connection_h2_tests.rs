@@ -215,7 +215,7 @@ struct Ledger(Arc<Mutex<(usize, Vec<StatusCode>)>>);
 impl Service for Ledger {
     type Body = Full<Bytes>;
 
-    fn connected(&self, _peer: Option<SocketAddr>) -> Self {
+    fn connected(&self, _peer: &crate::Peer) -> Self {
         self.clone()
     }
 

@@ -1,6 +1,5 @@
 //! Every deadline of a connection, on the paused clock: real sockets, a stub in place of guests.
 
-use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ struct Ok200;
 impl Service for Ok200 {
     type Body = Full<Bytes>;
 
-    fn connected(&self, _peer: Option<SocketAddr>) -> Self {
+    fn connected(&self, _peer: &crate::Peer) -> Self {
         self.clone()
     }
 
@@ -62,7 +61,7 @@ struct Keeper(Arc<Mutex<Vec<RequestBody>>>);
 impl Service for Keeper {
     type Body = Full<Bytes>;
 
-    fn connected(&self, _peer: Option<SocketAddr>) -> Self {
+    fn connected(&self, _peer: &crate::Peer) -> Self {
         self.clone()
     }
 

@@ -1,6 +1,5 @@
 //! What the network is handed: the service that answers requests.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +7,7 @@ use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tokio::time::Instant;
 
+use super::peer::Peer;
 use super::request_body::RequestBody;
 
 /// Answers requests. Handed to the network by whoever composes the process.
@@ -17,9 +17,9 @@ pub trait Service: Clone + Send + Sync + Unpin + 'static {
         + Send
         + 'static;
 
-    /// The handle for the connection from `peer`, which has no address on a Unix socket.
+    /// The handle for the connection from `peer`.
     #[must_use]
-    fn connected(&self, peer: Option<SocketAddr>) -> Self;
+    fn connected(&self, peer: &Peer) -> Self;
 
     /// Answers one request, whose head has been read at `arrived`. Dropping the future abandons the request:
     /// the peer has gone.

@@ -1,7 +1,6 @@
 //! The service that the network is handed: from a request on the wire to its exchange.
 
 use std::future::pending;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use host_clock::{MinRate, Moment};
 use host_lifecycle::Tracker;
 use host_manifest::LimitKey;
-use host_net::{RequestBody, Scarcity};
+use host_net::{Peer, RequestBody, Scarcity};
 use host_telemetry::{End, Observers, Traffic};
 use http::header::EXPECT;
 use http::{Method, Request, Response, StatusCode};
@@ -223,9 +222,9 @@ impl Unserved {
 impl host_net::Service for Exchanges {
     type Body = ResponseBody;
 
-    fn connected(&self, peer: Option<SocketAddr>) -> Self {
+    fn connected(&self, peer: &Peer) -> Self {
         let client = Arc::new(Client {
-            address: peer,
+            address: peer.address,
             connection: fastrand::u64(..),
             ..(*self.client).clone()
         });

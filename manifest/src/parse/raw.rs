@@ -9,12 +9,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::ability::{AbilitySyntax, KeyTable};
-use super::enums::{Backend, Reached, Verb};
+use super::enums::{Backend, Reached};
+use super::limits::Limits;
+use super::listen::Listen;
 use super::logs::{Log, Trace};
+use super::raw_route::Route;
 use super::spanned::{Spanned, Written};
+use super::values::number;
 use crate::{
-    AbortRules, ByteSize, DashboardAddr, DurationOrOff, Fail, HealthAddr, HumanDuration,
-    ListenAddr, LogRateOrOff, MinRateOrOff, SmokeCheck, Stdio, Stickiness, TrafficShare, defaults,
+    AbortRules, ByteSize, Fail, HumanDuration, SmokeCheck, Stdio, Stickiness, TrafficShare,
+    defaults,
 };
 
 /// A manifest of `host`: what is served, where, with which grants and limits.
@@ -43,49 +47,6 @@ pub(super) struct Raw {
     pub(super) keyvalue: BTreeMap<Spanned<String>, Spanned<Store>>,
     /// Which requests go where. A single component without any route gets all requests.
     pub(super) route: Vec<Spanned<Route>>,
-}
-
-/// Where the process listens, how it is operated, and what connections may do.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct Listen {
-    /// Addresses: HOST:PORT (IPv6 in brackets) or unix:PATH; port 0 lets the kernel choose.
-    #[schemars(extend("default" = [defaults::ADDRESS]))]
-    pub(super) addr: Option<Spanned<Vec<Written<ListenAddr>>>>,
-    /// Path of the control socket, or `off`. By default $XDG_RUNTIME_DIR/host/PID.sock, for root
-    /// without it /run/host/PID.sock.
-    pub(super) control: Option<Spanned<String>>,
-    /// HOST:PORT for GET /livez, /readyz and /metrics, or `off`.
-    #[schemars(extend("default" = defaults::HEALTH_ADDRESS))]
-    pub(super) health_addr: Option<Written<HealthAddr>>,
-    /// HOST:PORT for the dashboard, a port alone for one of 127.0.0.1, or `off`.
-    #[schemars(extend("default" = defaults::DASHBOARD_ADDRESS))]
-    pub(super) dashboard_addr: Option<Written<DashboardAddr>>,
-    /// Connections at once, over all listeners. Above that the one that has been idle longest makes
-    /// room; if none is idle, a new one gets 503 after 2s.
-    #[schemars(extend("default" = number(defaults::MAX_CONNECTIONS)))]
-    pub(super) max_connections: Option<u64>,
-    /// Time to receive the head of a request; then 408.
-    #[schemars(extend("default" = defaults::REQUEST_HEAD_TIMEOUT))]
-    pub(super) request_head_timeout: Option<Written<HumanDuration>>,
-    /// How long a connection may be idle between requests. Longer than that of your load balancer
-    /// is best, so that it closes first.
-    #[schemars(extend("default" = defaults::KEEP_ALIVE_TIMEOUT))]
-    pub(super) keep_alive_timeout: Option<Written<HumanDuration>>,
-    /// Least rate at which a client sends a body or takes an answer, or `off`: measured over 10s of
-    /// waiting for it, after 5s for nothing; then 408, or the stream is broken.
-    #[schemars(extend("default" = defaults::MIN_RATE))]
-    pub(super) min_rate: Option<Written<MinRateOrOff>>,
-    /// Size of a request body that is read before an instance is taken, where the head says the length; 0B for
-    /// never. Not behind `Expect: 100-continue`.
-    #[schemars(extend("default" = defaults::PREFETCH_BODY))]
-    pub(super) prefetch_body: Option<Written<ByteSize>>,
-    /// Size of the head of a request; then 431. At least 8KiB.
-    #[schemars(extend("default" = defaults::MAX_HEADER_SIZE))]
-    pub(super) max_header_size: Option<Written<ByteSize>>,
-    /// Headers in a request; then 431.
-    #[schemars(extend("default" = number(defaults::MAX_HEADERS)))]
-    pub(super) max_headers: Option<u64>,
 }
 
 /// Deadlines of a stop.
@@ -137,66 +98,6 @@ pub(super) struct Total {
     /// Linear memory of all instances. By default three quarters of what the cgroup allows; without one
     /// there is no bound but that of each.
     pub(super) memory: Option<Written<ByteSize>>,
-}
-
-/// What one component may use. At its limit it hurts itself alone.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct Limits {
-    /// Instances at once. By default a quarter of total.instances, however many components there are.
-    pub(super) instances: Option<u64>,
-    /// Requests that may wait for an instance; the next one gets 503.
-    #[schemars(extend("default" = number(defaults::MAX_QUEUE)))]
-    pub(super) queue: Option<u64>,
-    /// How long a request waits for an instance before it gets 503 with Retry-After.
-    #[schemars(extend("default" = defaults::QUEUE_TIMEOUT))]
-    pub(super) queue_timeout: Option<Written<HumanDuration>>,
-    /// Linear memory of one instance; a guest that wants more is refused the growth.
-    #[schemars(extend("default" = defaults::MAX_MEMORY))]
-    pub(super) memory: Option<Written<ByteSize>>,
-    /// Linear memory of all instances of the component together. No bound by default.
-    pub(super) memory_total: Option<Written<ByteSize>>,
-    /// CPU time of one exchange; then 504, or a broken stream.
-    #[schemars(extend("default" = defaults::CPU_TIME))]
-    pub(super) cpu_time: Option<Written<HumanDuration>>,
-    /// From the head of the request to the head of the answer; then 504. The time in which the guest waits
-    /// for bytes of its client is not counted.
-    #[schemars(extend("default" = defaults::RESPONSE_HEAD_TIMEOUT))]
-    pub(super) response_head_timeout: Option<Written<HumanDuration>>,
-    /// Longest pause between two frames of a body, in either direction; then the stream is broken.
-    #[schemars(extend("default" = defaults::BODY_IDLE_TIMEOUT))]
-    pub(super) body_idle_timeout: Option<Written<HumanDuration>>,
-    /// The whole exchange, or `off`: a stream may be meant to last.
-    #[schemars(extend("default" = defaults::EXCHANGE_TIMEOUT))]
-    pub(super) exchange_timeout: Option<Written<DurationOrOff>>,
-    /// Work of a guest after its answer has ended.
-    #[schemars(extend("default" = defaults::AFTER_TIMEOUT))]
-    pub(super) after_timeout: Option<Written<HumanDuration>>,
-    /// How long a lifecycle hook may take: on-start, on-drain, on-shutdown.
-    #[schemars(extend("default" = defaults::HOOK_TIMEOUT))]
-    pub(super) hook_timeout: Option<Written<HumanDuration>>,
-    /// Size of a request body; then 413. Bodies are streamed, never held.
-    #[schemars(extend("default" = defaults::MAX_REQUEST_BODY))]
-    pub(super) request_body: Option<Written<ByteSize>>,
-    /// Size of a response body; then the stream is broken. No bound by default: bodies are streamed.
-    pub(super) response_body: Option<Written<ByteSize>>,
-    /// Handles of one instance to what the host has for it: streams, headers, files.
-    #[schemars(extend("default" = number(defaults::MAX_HANDLES)))]
-    pub(super) handles: Option<u64>,
-    /// Outgoing requests at once, of all instances together.
-    #[schemars(extend("default" = number(defaults::MAX_OUTGOING_REQUESTS)))]
-    pub(super) outgoing_requests: Option<u64>,
-    /// Size of the body of a response to an outgoing request; then it breaks off, or fails at its
-    /// head if the head says the length.
-    #[schemars(extend("default" = defaults::MAX_OUTGOING_RESPONSE_BODY))]
-    pub(super) outgoing_response_body: Option<Written<ByteSize>>,
-    /// What is in the component's own buckets together; also the size of one value.
-    #[schemars(extend("default" = defaults::MAX_KEYVALUE))]
-    pub(super) keyvalue_size: Option<Written<ByteSize>>,
-    /// What the component's instances may add to the log, all together, in bytes per second, or `off`
-    /// for no bound; as much may come at once. Lines beyond are left out and counted.
-    #[schemars(extend("default" = defaults::LOG_RATE))]
-    pub(super) log_rate: Option<Written<LogRateOrOff>>,
 }
 
 /// One component with what it is given and what it may use.
@@ -305,36 +206,6 @@ pub(super) struct Store {
     pub(super) path: Option<Spanned<String>>,
     /// The server of `redis`: redis://HOST:PORT/DATABASE, or unix:///PATH?db=DATABASE.
     pub(super) url: Option<Spanned<String>>,
-}
-
-/// Which requests go to a component, and through which plugins. The best route has the most exact
-/// host, then the most exact path, then names the method.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-#[schemars(extend("required" = ["component"]))]
-pub(super) struct Route {
-    /// A name, or `*.` and the end of one. All hosts by default.
-    pub(super) host: Option<Spanned<String>>,
-    /// A path and all that lie below it: `/shop` is for `/shop` and `/shop/x`, not for `/shopping`.
-    /// A route needs path or exact.
-    pub(super) path: Option<Spanned<String>>,
-    /// One path only, in place of path.
-    pub(super) exact: Option<Spanned<String>>,
-    /// Methods, in capitals. All of them by default.
-    pub(super) methods: Option<Spanned<Vec<Written<Verb>>>>,
-    /// The component that answers.
-    #[schemars(with = "String")]
-    pub(super) component: Option<Spanned<String>>,
-    /// Components that stand before it as plugins, the first one first.
-    pub(super) chain: Vec<Spanned<String>>,
-    /// The component sees the path without what stands in path.
-    #[schemars(extend("default" = false))]
-    pub(super) strip_prefix: bool,
-}
-
-/// A default that is a number, for the schema.
-fn number(text: &str) -> u64 {
-    text.parse().unwrap_or_default()
 }
 
 /// The schema of the whole file with the keys of these abilities; in one piece without references if

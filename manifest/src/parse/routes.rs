@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::raw;
+use super::raw_route;
 use super::reader::Reader;
 use super::spanned::Spanned;
 use crate::error::Problem;
@@ -19,7 +19,7 @@ type Components = BTreeMap<Arc<str>, ComponentConfig>;
 /// Reads the `[[route]]` tables. `instances` is the total of all components at once.
 pub(super) fn routes(
     reader: &mut Reader<'_>,
-    raw: &[Spanned<raw::Route>],
+    raw: &[Spanned<raw_route::Route>],
     components: &Components,
     instances: usize,
 ) -> Vec<Route> {
@@ -67,7 +67,7 @@ fn implied(reader: &mut Reader<'_>, components: &Components) -> Vec<Route> {
 
 fn route(
     reader: &mut Reader<'_>,
-    raw: &Spanned<raw::Route>,
+    raw: &Spanned<raw_route::Route>,
     components: &Components,
 ) -> Option<Route> {
     let span = &raw.span;
@@ -116,7 +116,11 @@ fn host(reader: &mut Reader<'_>, written: &Spanned<String>) -> Option<String> {
     }
 }
 
-fn path(reader: &mut Reader<'_>, raw: &raw::Route, span: &Range<usize>) -> Option<PathPattern> {
+fn path(
+    reader: &mut Reader<'_>,
+    raw: &raw_route::Route,
+    span: &Range<usize>,
+) -> Option<PathPattern> {
     match (&raw.path, &raw.exact) {
         (Some(path), None) => {
             let text = path_text(reader, path)?;
@@ -186,7 +190,7 @@ fn path_text(reader: &mut Reader<'_>, written: &Spanned<String>) -> Option<Strin
     Some(text)
 }
 
-fn methods(reader: &mut Reader<'_>, raw: &raw::Route) -> Vec<Method> {
+fn methods(reader: &mut Reader<'_>, raw: &raw_route::Route) -> Vec<Method> {
     let Some(written) = &raw.methods else { return Vec::new() };
     if written.value.is_empty() {
         let problem = Problem::new(written.span.clone(), "this route is for no method");

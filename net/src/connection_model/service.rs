@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -15,6 +14,7 @@ use http_body_util::BodyExt as _;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::LIMITS;
+use crate::peer::Peer;
 use crate::request_body::RequestBody;
 use crate::service::{Refusal, Service};
 
@@ -36,7 +36,7 @@ pub(super) type ModelBody =
 impl Service for Model {
     type Body = ModelBody;
 
-    fn connected(&self, _peer: Option<SocketAddr>) -> Self {
+    fn connected(&self, _peer: &Peer) -> Self {
         self.clone()
     }
 

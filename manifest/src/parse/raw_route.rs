@@ -1,0 +1,32 @@
+//! A `[[route]]` table as it is written. The comments here are the descriptions in the schema.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::enums::Verb;
+use super::spanned::{Spanned, Written};
+
+/// Which requests go to a component, and through which plugins. The best route has the most exact
+/// host, then the most exact path, then names the method.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["component"]))]
+pub(super) struct Route {
+    /// A name, or `*.` and the end of one. All hosts by default.
+    pub(super) host: Option<Spanned<String>>,
+    /// A path and all that lie below it: `/shop` is for `/shop` and `/shop/x`, not for `/shopping`.
+    /// A route needs path or exact.
+    pub(super) path: Option<Spanned<String>>,
+    /// One path only, in place of path.
+    pub(super) exact: Option<Spanned<String>>,
+    /// Methods, in capitals. All of them by default.
+    pub(super) methods: Option<Spanned<Vec<Written<Verb>>>>,
+    /// The component that answers.
+    #[schemars(with = "String")]
+    pub(super) component: Option<Spanned<String>>,
+    /// Components that stand before it as plugins, the first one first.
+    pub(super) chain: Vec<Spanned<String>>,
+    /// The component sees the path without what stands in path.
+    #[schemars(extend("default" = false))]
+    pub(super) strip_prefix: bool,
+}
