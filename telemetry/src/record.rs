@@ -1,6 +1,6 @@
 //! The record of an exchange.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::header::{REFERER, USER_AGENT};
@@ -25,8 +25,10 @@ pub struct ExchangeRecord<'a> {
     pub request_id: &'a RequestId,
     /// Its trace.
     pub trace: TraceContext,
+    /// Who counts as its sender; none where nothing says it, as on a Unix socket. Never an IPv4 address as one of IPv6.
+    pub client: Option<IpAddr>,
     /// The other end of the connection; none on a Unix socket.
-    pub client: Option<SocketAddr>,
+    pub peer: Option<SocketAddr>,
     /// What was asked; none where it could not be read.
     pub request: Option<&'a RequestLine>,
     /// What the client calls itself, where an observer wants that.
@@ -115,6 +117,19 @@ impl ExchangeRecord<'_> {
     /// The plugins' stages.
     pub fn plugin_stages(&self) -> impl Iterator<Item = &StageRecord> {
         self.stages.iter().filter(|stage| stage.is_plugin)
+    }
+
+    /// The port of its client, where that is the other end of the connection itself.
+    #[must_use]
+    pub fn client_port(&self) -> Option<u16> {
+        let peer = self.peer.filter(|peer| Some(peer.ip().to_canonical()) == self.client);
+        peer.map(|peer| peer.port())
+    }
+
+    /// The other end of the connection, where that is not its client.
+    #[must_use]
+    pub fn proxy(&self) -> Option<SocketAddr> {
+        self.peer.filter(|_| self.client_port().is_none())
     }
 
     /// CPU time of all its guests.

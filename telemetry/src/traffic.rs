@@ -252,6 +252,7 @@ mod tests {
             request_id: &RequestId::made(1),
             trace: TraceContext::new(),
             client: None,
+            peer: None,
             request: Some(&RequestLine {
                 method: Method::from_bytes(method.as_bytes()).unwrap(),
                 uri: Uri::from_static("/"),

@@ -25,7 +25,9 @@ pub(crate) fn server_span(record: &ExchangeRecord<'_>) -> SpanRecord {
         attributes.push(("network.protocol.version", version(line.version).into()));
     }
     attributes.extend(route.map(|route| ("http.route", route.to_owned().into())));
-    attributes.extend(record.client.map(|it| ("client.address", it.ip().to_string().into())));
+    attributes.extend(record.client.map(|it| ("client.address", it.to_string().into())));
+    let proxy = record.proxy().map(|it| it.ip().to_canonical().to_string());
+    attributes.extend(proxy.map(|it| ("network.peer.address", it.into())));
     let status = record.status.map(|status| u64::from(status.as_u16()));
     attributes.extend(status.map(|status| ("http.response.status_code", status.into())));
     attributes.push(("http.request.body.size", record.received.into()));

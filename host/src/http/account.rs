@@ -11,6 +11,7 @@ use host_telemetry::{
 use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 
+use super::client::RequestClient;
 use super::exchange_info::ExchangeInfo;
 use super::peer_fault::PeerFault;
 
@@ -21,6 +22,8 @@ pub(super) struct Client {
     pub(super) observers: Observers,
     /// None on a Unix socket.
     pub(super) address: Option<SocketAddr>,
+    /// Of a request that it sends for itself.
+    pub(super) client: RequestClient,
     /// A random number of the connection.
     pub(super) connection: u64,
 }
@@ -42,7 +45,8 @@ impl Client {
             number: None,
             request_id: &request_id,
             trace,
-            client: self.address,
+            client: self.client.address(),
+            peer: self.address,
             request: None,
             agent: None,
             began,
@@ -162,7 +166,8 @@ impl Drop for Account {
             number: info.number(),
             request_id: &info.request_id,
             trace: info.trace,
-            client: client.address,
+            client: info.client().address(),
+            peer: client.address,
             request: Some(&info.line),
             agent: info.agent(),
             began: info.began,

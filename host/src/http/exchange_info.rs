@@ -11,6 +11,7 @@ use host_telemetry::{
 use http::{HeaderMap, Request};
 use tokio::time::Instant;
 
+use super::client::RequestClient;
 use crate::component::ServedExchange;
 
 /// What an exchange is called in logs and among the survivors of a drain, and what is known of it so far. The same of
@@ -23,6 +24,7 @@ pub(super) struct ExchangeInfo {
     pub(super) trace: TraceContext,
     /// The span of its stage, which its guest knows: that of a part is the part's own.
     pub(super) stage: TraceContext,
+    client: RequestClient,
     /// A random number of its connection.
     connection: u64,
     agent: Option<Box<Agent>>,
@@ -41,25 +43,27 @@ pub(super) struct ExchangeInfo {
 }
 
 impl ExchangeInfo {
-    /// That of a request on the connection with this random number, with the headers that an observer wants.
+    /// That of a request of this client, on the connection with this random number, with the headers that an observer
+    /// wants.
     pub(super) fn new<B>(
         request: &Request<B>,
         began: Instant,
+        client: RequestClient,
         (connection, agent): (u64, Option<Box<Agent>>),
     ) -> Self {
         let trace = TraceContext::of(request.headers()).decided();
         let stage = if trace.is_recorded() { trace.child() } else { trace };
         let request_id = RequestId::of(request.headers(), trace.span);
         let base = Self::with((request_line(request), began), (request_id, trace), None);
-        Self { connection, agent, stage, ..base }
+        Self { client, connection, agent, stage, ..base }
     }
 
     /// That of a request which a plugin passed on, in the exchange `around` it.
     pub(super) fn part<B>(request: &Request<B>, began: Instant, around: Arc<Self>) -> Self {
         let trace = around.stage.onward(request.headers());
         let ids = (around.request_id.clone(), trace);
-        let connection = around.connection;
-        Self { connection, ..Self::with((request_line(request), began), ids, Some(around)) }
+        let (client, connection) = (around.client, around.connection);
+        Self { client, connection, ..Self::with((request_line(request), began), ids, Some(around)) }
     }
 
     fn with(
@@ -73,6 +77,7 @@ impl ExchangeInfo {
             request_id,
             trace,
             stage: trace,
+            client: RequestClient::default(),
             connection: 0,
             agent: None,
             around,
@@ -107,6 +112,11 @@ impl ExchangeInfo {
             headers.remove(TRACESTATE);
         }
         self.stage.write(headers);
+    }
+
+    /// Who sent it.
+    pub(super) fn client(&self) -> &RequestClient {
+        &self.client
     }
 
     /// A random number of its connection.
@@ -230,7 +240,7 @@ mod tests {
 
     fn info(path: &str) -> ExchangeInfo {
         let request = Request::builder().uri(path).body(()).unwrap();
-        ExchangeInfo::new(&request, Instant::now(), (7, None))
+        ExchangeInfo::new(&request, Instant::now(), RequestClient::default(), (7, None))
     }
 
     /// A plugin could pass on a path of 64 KiB, and a line of the log was as long.

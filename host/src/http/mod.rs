@@ -19,6 +19,7 @@ mod afterwork;
 mod blame;
 mod body_channel;
 mod chain;
+mod client;
 mod deadlines;
 mod error_response;
 mod exchange;

@@ -18,6 +18,7 @@ use super::account::{Account, Client};
 use super::admission::Admission;
 use super::afterwork::Afterwork;
 use super::blame::ExchangeError;
+use super::client::RequestClient;
 use super::error_response::{error_bytes, error_response, method_not_allowed, server_options};
 use super::exchange::{Exchange, Server};
 use super::exchange_info::ExchangeInfo;
@@ -85,7 +86,13 @@ impl Exchanges {
         let server = Arc::new(Server::new(admission, Afterwork::new(afterwork)));
         let prefetch = Prefetch::new(terms.prefetch);
         let shared = Arc::new(Shared { server, exchanges, terms, prefetch });
-        let client = Arc::new(Client { traffic, observers, address: None, connection: 0 });
+        let client = Arc::new(Client {
+            traffic,
+            observers,
+            address: None,
+            client: RequestClient::default(),
+            connection: 0,
+        });
         Self { shared, client, host: KnownHost::default() }
     }
 
@@ -98,7 +105,12 @@ impl Exchanges {
         let shared = &*self.shared;
         self.client.traffic.accepted();
         let checked = shared.check(&mut request, &hops, &self.host);
-        let info = ExchangeInfo::new(&request, arrived, self.client.of(request.headers()));
+        let info = ExchangeInfo::new(
+            &request,
+            arrived,
+            self.client.client,
+            self.client.of(request.headers()),
+        );
         let pipeline = match checked {
             Ok(pipeline) => pipeline,
             Err(unserved) => {
@@ -225,6 +237,7 @@ impl host_net::Service for Exchanges {
     fn connected(&self, peer: &Peer) -> Self {
         let client = Arc::new(Client {
             address: peer.address,
+            client: RequestClient::of_peer(peer),
             connection: fastrand::u64(..),
             ..(*self.client).clone()
         });

@@ -41,7 +41,8 @@ fn record() -> ExchangeRecord<'static> {
         number: Some(7),
         request_id: kept(RequestId::made(7)),
         trace: TRACE,
-        client: "[2001:db8::1]:54321".parse().ok(),
+        client: "2001:db8::1".parse().ok(),
+        peer: "[2001:db8::1]:54321".parse().ok(),
         request: Some(kept(RequestLine {
             method: Method::POST,
             uri: Uri::from_static("http://shop.example:8080/cart/1?token=secret"),
@@ -147,12 +148,32 @@ fn combined_is_that_of_apache() {
     assert!(combined_line(&record(), true).contains("\"POST /cart/1?token=secret HTTP/1.1\""));
 }
 
+#[test]
+fn a_proxy_is_named_beside_its_client() {
+    let proxied = |client: &str| {
+        let client = client.parse().ok();
+        let peer = "[::ffff:192.0.2.9]:443".parse().ok();
+        json_line(&ExchangeRecord { client, peer, ..record() }, false)
+    };
+    let line = proxied("198.51.100.7");
+    assert_eq!((&line["client.address"], line.get("client.port")), (&json!("198.51.100.7"), None));
+    assert_eq!(line["network.peer.address"], json!("192.0.2.9"));
+    assert_eq!(line["network.peer.port"], json!(443));
+    let line = proxied("192.0.2.9");
+    assert_eq!(line["client.port"], json!(443));
+    assert_eq!(line.get("network.peer.address"), None);
+    let line = proxied("unknown");
+    assert_eq!((line.get("client.address"), line.get("client.port")), (None, None));
+    assert_eq!(line["network.peer.address"], json!("192.0.2.9"));
+}
+
 /// A request of which nothing could be read, from a Unix socket.
 #[test]
 fn what_is_not_known_is_left_out() {
     let unknown = ExchangeRecord {
         number: None,
         client: None,
+        peer: None,
         request: None,
         agent: None,
         head: None,

@@ -15,7 +15,7 @@ const HEADER: usize = 512;
 /// Adds a line that tells its time as `time`.
 pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord<'_>, query: bool, time: &str) {
     match record.client {
-        Some(client) => text::ip(out, client.ip()),
+        Some(client) => text::ip(out, client),
         None => out.push(b'-'),
     }
     out.extend_from_slice(b" - - [");

@@ -22,9 +22,18 @@ const PLUGINS_END: usize = LONGEST_LINE - 4 * NAME;
 pub(super) fn write(out: &mut Vec<u8>, record: &ExchangeRecord<'_>, query: bool, start: usize) {
     if let Some(client) = record.client {
         ours(out, b",\"client.address\":\"");
-        text::ip(out, client.ip());
-        ours(out, b"\",\"client.port\":");
-        text::number(out, client.port().into());
+        text::ip(out, client);
+        out.push(b'"');
+    }
+    if let Some(port) = record.client_port() {
+        ours(out, b",\"client.port\":");
+        text::number(out, port.into());
+    }
+    if let Some(proxy) = record.proxy() {
+        ours(out, b",\"network.peer.address\":\"");
+        text::ip(out, proxy.ip().to_canonical());
+        ours(out, b"\",\"network.peer.port\":");
+        text::number(out, proxy.port().into());
     }
     if let Some(request) = record.request {
         request_line(out, request, query);

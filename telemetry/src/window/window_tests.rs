@@ -32,6 +32,7 @@ impl Scene {
             request_id: &RequestId::made(1),
             trace: TraceContext::new(),
             client: None,
+            peer: None,
             request: Some(&RequestLine {
                 method: Method::GET,
                 uri: Uri::from_static("/"),
