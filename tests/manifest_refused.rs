@@ -292,7 +292,7 @@ fn all_that_is_wrong_is_said_at_once_in_the_order_of_the_file() {
 }
 
 /// Each flag about components, with a value that it takes.
-const ABOUT_COMPONENTS: [&[&str]; 29] = [
+const ABOUT_COMPONENTS: [&[&str]; 30] = [
     &["--smoke", "GET / 200"],
     &["--compile-timeout", "1m"],
     &["--compile-memory", "1GiB"],
@@ -320,6 +320,7 @@ const ABOUT_COMPONENTS: [&[&str]; 29] = [
     &["--max-header-size", "8KiB"],
     &["--max-headers", "10"],
     &["--request-head-timeout", "1s"],
+    &["--handshake-timeout", "1s"],
     &["--min-rate", "off"],
     &["--prefetch-body", "0B"],
 ];
@@ -348,6 +349,11 @@ fn flag_about_components_is_refused_beside_a_manifest() {
     let process = [
         "dry-run",
         "addr",
+        "tls-addr",
+        "tls-cert",
+        "tls-key",
+        "tls-client-ca",
+        "tls-client-auth",
         "threads",
         "watch",
         "cache-dir",

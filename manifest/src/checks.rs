@@ -114,6 +114,7 @@ impl ConnectionLimits {
     pub fn faults(&self) -> Vec<LimitFault> {
         let mut faults = Faults::default();
         faults.not_zero("request-head-timeout", self.head);
+        faults.not_zero("handshake-timeout", self.handshake);
         faults.not_zero("keep-alive-timeout", self.keep_alive);
         faults.not_zero("body-idle-timeout", self.body_idle);
         if self.min_rate.is_some_and(|rate| rate.bytes_per_second > FASTEST) {

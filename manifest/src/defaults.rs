@@ -30,6 +30,9 @@ pub const MAX_MEMORY: &str = "128MiB";
 /// A head fits into a few packets; a client that needs longer is broken or hostile.
 pub const REQUEST_HEAD_TIMEOUT: &str = "10s";
 
+/// Two round trips and a signature, as a head takes.
+pub const HANDSHAKE_TIMEOUT: &str = "10s";
+
 /// Most clients give up after 30 s.
 pub const RESPONSE_HEAD_TIMEOUT: &str = "30s";
 

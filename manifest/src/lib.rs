@@ -15,6 +15,7 @@ mod error;
 pub mod escape;
 mod grants;
 mod limit;
+mod listener;
 mod log;
 mod model;
 pub mod outgoing;
@@ -37,6 +38,10 @@ pub use checks::LimitFault;
 pub use error::{ManifestError, Problem};
 pub use grants::{GrantsConfig, Stdio};
 pub use limit::{LimitKey, LimitReached, exact_size};
+pub use listener::{
+    AlpnProtocol, CertificateConfig, ClientAuth, ClientCertificates, ListenerConfig, SniName,
+    TlsConfig, TlsVersion,
+};
 pub use log::{AccessLogFormat, AccessLogTarget, LogConfig, LogFilter, LogFormat};
 pub use model::*;
 pub use overlap::Overlap;

@@ -11,9 +11,10 @@ use strum::{EnumString, VariantNames};
 
 use crate::canary::CanaryConfig;
 use crate::grants::GrantsConfig;
+use crate::listener::ListenerConfig;
 use crate::log::LogConfig;
 use crate::routes::RoutePattern;
-use crate::units::{ListenAddr, MinRateConfig, SmokeCheck};
+use crate::units::{MinRateConfig, SmokeCheck};
 
 /// A manifest in force. `host serve app.wasm` makes one of a single component from its flags.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +53,7 @@ pub struct LoadContext {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenConfig {
     /// At least one.
-    pub addresses: Vec<ListenAddr>,
+    pub listeners: Vec<ListenerConfig>,
     /// The control socket; none if the manifest does not say, the path `off` if there shall be none.
     pub control: Option<PathBuf>,
     /// Where health is answered, if it is.
@@ -79,6 +80,8 @@ pub struct ConnectionLimits {
     pub connections: usize,
     /// From the first byte of a head (or from accept, for the first one) to its end.
     pub head: Duration,
+    /// The handshake of TLS.
+    pub handshake: Duration,
     /// Idle between two requests.
     pub keep_alive: Duration,
     /// No byte of a body moved for this long.

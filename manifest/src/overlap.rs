@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::parse::same_path;
-use crate::{ListenAddr, ListenConfig};
+use crate::{ListenAddr, ListenConfig, ListenerConfig};
 
 /// Two of them, each with what it is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +51,8 @@ impl ListenConfig {
     /// listens, where it answers health and shows the dashboard, and the control socket at `control`. Follows links.
     #[must_use]
     pub fn overlap(&self, control: Option<&Path>) -> Option<Overlap> {
-        let mut places: Vec<(&str, ListenAddr)> =
-            self.addresses.iter().map(|address| ("addr", address.clone())).collect();
+        let place = |it: &ListenerConfig| (it.kind(), it.address.clone());
+        let mut places: Vec<(&str, ListenAddr)> = self.listeners.iter().map(place).collect();
         places.extend(self.health.map(|health| ("health-addr", ListenAddr::Tcp(health))));
         let dashboard = self.dashboard.map(ListenAddr::Tcp);
         places.extend(dashboard.map(|address| ("dashboard-addr", address)));
@@ -102,9 +102,10 @@ mod tests {
     use super::*;
 
     fn listen(addresses: &[&str], health: Option<&str>) -> ListenConfig {
-        let addresses = addresses.iter().map(|one| one.parse().unwrap()).collect();
+        let listener = |one: &&str| ListenerConfig::plain(one.parse().unwrap());
+        let listeners = addresses.iter().map(listener).collect();
         let health = health.map(|one| one.parse().unwrap());
-        ListenConfig { addresses, control: None, health, dashboard: None }
+        ListenConfig { listeners, control: None, health, dashboard: None }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(super) fn limits(config: &ServeConfig, connections: usize) -> BTreeMap<Strin
         ("max-header-size", exact_size(connection.header_size as u64)),
         ("max-headers", connection.headers.to_string()),
         ("request-head-timeout", time(connection.head)),
+        ("handshake-timeout", time(connection.handshake)),
         ("min-rate", rate(connection.min_rate.map(|rate| rate.bytes_per_second))),
         ("prefetch-body", exact_size(connection.prefetch)),
         ("max-connections", connections.to_string()),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::log::{BadLogFilter, log_filter};
 use host_manifest::TraceConfig;
 use host_manifest::{
-    AccessLogFormat, AccessLogTarget, DashboardAddr, HealthAddr, ListenAddr, LogConfig, LogFilter,
-    LogFormat, Manifest, Stamp,
+    AccessLogFormat, AccessLogTarget, DashboardAddr, HealthAddr, ListenerConfig, LogConfig,
+    LogFilter, LogFormat, Manifest, Stamp,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -68,7 +68,7 @@ pub struct ManifestFile {
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     /// Where to listen instead, unless it is empty.
-    pub addresses: Vec<ListenAddr>,
+    pub listeners: Vec<ListenerConfig>,
     /// Where health is answered instead, or that it is not.
     pub health: Option<HealthAddr>,
     /// Where the dashboard is shown instead, or that it is not.
@@ -129,8 +129,8 @@ impl Overrides {
     /// The manifest, with what the flags say in place of what it says.
     #[must_use]
     pub fn apply(&self, mut manifest: Manifest) -> Manifest {
-        if !self.addresses.is_empty() {
-            manifest.listen.addresses.clone_from(&self.addresses);
+        if !self.listeners.is_empty() {
+            manifest.listen.listeners.clone_from(&self.listeners);
         }
         if let Some(health) = self.health {
             manifest.listen.health = health.0;

@@ -1,9 +1,11 @@
 //! Bad input gets an error that names the flag and says what to write.
 
-use host_manifest::Grammar;
+use std::path::Path;
+use std::time::Duration;
+
+use host_manifest::{ClientAuth, Grammar, ListenerConfig};
 
 use super::args::{Invocation, parse};
-use std::time::Duration;
 
 use super::*;
 
@@ -21,7 +23,8 @@ fn serve(line: &str) -> Result<ServeConfig, String> {
 fn defaults_are_those_of_the_help() {
     let serve = serve("").unwrap();
     let manifest = &serve.manifest;
-    assert_eq!(manifest.listen.addresses, [ListenAddr::Tcp(([127, 0, 0, 1], 8080).into())]);
+    let address = ListenAddr::Tcp(([127, 0, 0, 1], 8080).into());
+    assert_eq!(manifest.listen.listeners, [ListenerConfig::plain(address)]);
     assert_eq!(manifest.stop.timeout, Duration::from_secs(25));
     assert_eq!(manifest.stop.linger, Duration::from_secs(1));
     assert_eq!(manifest.components["app"].limits.total, None);
@@ -35,10 +38,57 @@ fn defaults_are_those_of_the_help() {
 #[test]
 fn addresses_come_as_people_write_them() {
     let serve = serve("--addr [::1]:0 --addr unix:/run/app.sock --addr localhost:81").unwrap();
+    assert_eq!(labels(&serve), ["[::1]:0", "unix:/run/app.sock", "127.0.0.1:81"]);
+}
+
+fn labels(serve: &ServeConfig) -> Vec<String> {
+    serve.manifest.listen.listeners.iter().map(ListenerConfig::label).collect()
+}
+
+#[test]
+fn addresses_with_tls_stand_beside_those_without() {
+    let tls = "--tls-cert a.pem --tls-key a.key --tls-cert b.pem --tls-key b.key";
+    let only = serve(&format!("--tls-addr 127.0.0.1:8443 {tls}")).unwrap();
+    assert_eq!(labels(&only), ["127.0.0.1:8443"], "not the default one");
+    let both = format!("--tls-addr [::1]:1 --tls-addr [::1]:2 --addr [::1]:3 {tls}");
+    let both = serve(&format!("{both} --tls-client-ca ca.pem --tls-client-auth optional")).unwrap();
+    assert_eq!(labels(&both), ["[::1]:3", "[::1]:1", "[::1]:2"]);
+    let [plain, one, other] = &both.manifest.listen.listeners[..] else { panic!("three") };
+    assert_eq!((&plain.tls, &one.tls), (&None, &other.tls));
+    let tls = one.tls.as_ref().unwrap();
     assert_eq!(
-        serve.manifest.listen.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        ["[::1]:0", "unix:/run/app.sock", "127.0.0.1:81"]
+        tls.certificates.iter().map(|it| it.key.as_path()).collect::<Vec<_>>(),
+        ["a.key", "b.key"].map(Path::new)
     );
+    assert_eq!(tls.clients.as_ref().map(|clients| clients.auth), Some(ClientAuth::Optional));
+}
+
+#[test]
+fn flags_of_tls_that_lack_others_are_refused() {
+    for (line, says) in [
+        ("--tls-addr 127.0.0.1:1", "add --tls-cert cert.pem --tls-key key.pem"),
+        ("--tls-cert a --tls-key b", "--tls-cert is for --tls-addr"),
+        ("--tls-client-ca a", "--tls-client-ca is for --tls-addr"),
+        ("--tls-client-auth optional", "--tls-client-auth is for --tls-addr"),
+        ("--tls-addr 127.0.0.1:1 --tls-cert a", "each --tls-cert has its --tls-key"),
+        ("--tls-addr 127.0.0.1:1 --tls-cert a --tls-key b --tls-key c", "has its --tls-key"),
+        (
+            "--tls-addr 127.0.0.1:1 --tls-cert a --tls-key b --tls-client-auth required",
+            "--tls-client-auth needs --tls-client-ca",
+        ),
+        (
+            "--tls-addr 127.0.0.1:1 --tls-cert a --tls-key b --tls-client-ca c --tls-client-auth no",
+            "write required",
+        ),
+        (
+            "--addr 127.0.0.1:1 --tls-addr 127.0.0.1:1 --tls-cert a --tls-key b",
+            "addr 127.0.0.1:1 and listener 127.0.0.1:1 are the same",
+        ),
+        ("--handshake-timeout 0s", "--handshake-timeout must be longer than 0s"),
+    ] {
+        let why = serve(line).unwrap_err();
+        assert!(why.contains(says), "{line}: {why}");
+    }
 }
 
 #[test]

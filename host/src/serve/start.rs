@@ -28,7 +28,7 @@ use super::swapping::Swapping;
 use crate::admin::Serving;
 use crate::cgroup;
 use crate::component::Loader;
-use crate::config::{ListenAddr, Manifest, ServeConfig};
+use crate::config::{ListenAddr, ListenerConfig, Manifest, ServeConfig};
 use crate::http::{Exchanges, Terms};
 use crate::resources;
 use crate::site::{SiteBuilder, Slot};
@@ -45,7 +45,7 @@ pub(super) async fn start(
     process: Process,
     (ready, announcement): (Ready, Announcement),
 ) -> anyhow::Result<JoinSet<()>> {
-    let bound = Bound::bind(&config.manifest.listen.addresses)?;
+    let bound = Bound::bind(&config.manifest.listen.listeners)?;
     let loaded = bound.load(&config, &process).await?;
     let Some(announced) = loaded.announce(&config, &process, ready, &announcement) else {
         return Ok(JoinSet::new());
@@ -63,15 +63,21 @@ struct Bound {
 }
 
 impl Bound {
-    fn bind(addresses: &[ListenAddr]) -> anyhow::Result<Self> {
-        let bind = |address: &ListenAddr| {
-            let address = match address {
+    fn bind(listeners: &[ListenerConfig]) -> anyhow::Result<Self> {
+        if let Some(listener) = listeners.iter().find(|listener| listener.tls.is_some()) {
+            anyhow::bail!(
+                "listener {}: TLS is read from the manifest, and not served yet",
+                listener.label()
+            );
+        }
+        let bind = |listener: &ListenerConfig| {
+            let address = match &listener.address {
                 ListenAddr::Tcp(address) => host_net::ListenAddress::Tcp(*address),
                 ListenAddr::Unix(path) => host_net::ListenAddress::Unix(path),
             };
             Ok(host_net::bind(&address)?)
         };
-        let listeners = addresses.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
+        let listeners = listeners.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
         host_net::warn_of_refusals(&listeners);
         Ok(Self { listeners })
     }

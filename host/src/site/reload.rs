@@ -230,7 +230,11 @@ impl SiteBuilder {
         let body_idle = first.connection.body_idle;
         let connection = ConnectionLimits { body_idle, ..now.connection };
         let parts = [
-            ("[listen]", first.listen != now.listen || first.connection != connection),
+            (
+                "[listen]",
+                !first.listen.is_same_table(&now.listen) || first.connection != connection,
+            ),
+            ("[[listener]]", !first.listen.has_same_listeners(&now.listen)),
             ("body-idle-timeout", now.connection.body_idle > body_idle),
             ("[log]", without_trace(&first.log) != without_trace(&now.log)),
             ("[trace]", first.log.trace != now.log.trace),

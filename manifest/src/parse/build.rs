@@ -51,7 +51,7 @@ pub(super) fn manifest(
     let longest = components.values().map(|component| component.limits.body_idle).max();
     let idle = longest.unwrap_or(shared.body_idle).max(shared.body_idle);
     Manifest {
-        listen: listen(reader, &raw.listen),
+        listen: listen(reader, &raw.listen, &raw.listener),
         stop: stop(reader, &raw.stop),
         connection: connection(reader, &raw.listen, idle),
         total: written,

@@ -8,9 +8,10 @@ use strum::{EnumString, VariantNames};
 use super::spanned::Form;
 use crate::outgoing::{Endpoint, Origin};
 use crate::{
-    AbortRules, AccessLogFormat, AccessLogTarget, ByteSize, DashboardAddr, DurationOrOff, Fail,
-    HealthAddr, HumanDuration, ListenAddr, LogFilter, LogFormat, LogRateOrOff, MinRateOrOff,
-    OtlpEndpoint, SmokeCheck, Stdio, Stickiness, TraceSample, TrafficShare,
+    AbortRules, AccessLogFormat, AccessLogTarget, AlpnProtocol, ByteSize, ClientAuth,
+    DashboardAddr, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogFilter,
+    LogFormat, LogRateOrOff, MinRateOrOff, OtlpEndpoint, SmokeCheck, SniName, Stdio, Stickiness,
+    TlsVersion, TraceSample, TrafficShare,
 };
 
 impl Form for HumanDuration {
@@ -67,6 +68,22 @@ impl Form for HealthAddr {
 
 impl Form for DashboardAddr {
     const EXAMPLES: &'static [&'static str] = &["8082", "127.0.0.1:8082", "off"];
+}
+
+impl Form for AlpnProtocol {
+    const WORDS: &'static [&'static str] = Self::VARIANTS;
+}
+
+impl Form for ClientAuth {
+    const WORDS: &'static [&'static str] = Self::VARIANTS;
+}
+
+impl Form for TlsVersion {
+    const WORDS: &'static [&'static str] = Self::VARIANTS;
+}
+
+impl Form for SniName {
+    const EXAMPLES: &'static [&'static str] = &["shop.example", "*.shop.example"];
 }
 
 impl Form for SmokeCheck {

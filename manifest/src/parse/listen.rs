@@ -6,20 +6,22 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::listeners::{self, Listener};
 use super::reader::Reader;
 use super::spanned::{Spanned, Written};
 use super::values::{count, default, fitting, number, span};
 use crate::error::Problem;
 use crate::{
     ByteSize, ConnectionLimits, DashboardAddr, HealthAddr, HumanDuration, ListenAddr, ListenConfig,
-    MinRateOrOff, defaults,
+    ListenerConfig, MinRateOrOff, defaults,
 };
 
 /// Where the process listens, how it is operated, and what connections may do.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Listen {
-    /// Addresses: HOST:PORT (IPv6 in brackets) or unix:PATH; port 0 lets the kernel choose.
+    /// Addresses without TLS: HOST:PORT (IPv6 in brackets) or unix:PATH; port 0 lets the kernel choose. None by
+    /// default where there is a table listener.
     #[schemars(extend("default" = [defaults::ADDRESS]))]
     pub(super) addr: Option<Spanned<Vec<Written<ListenAddr>>>>,
     /// Path of the control socket, or `off`. By default $XDG_RUNTIME_DIR/host/PID.sock, for root
@@ -38,6 +40,9 @@ pub(super) struct Listen {
     /// Time to receive the head of a request; then 408.
     #[schemars(extend("default" = defaults::REQUEST_HEAD_TIMEOUT))]
     pub(super) request_head_timeout: Option<Written<HumanDuration>>,
+    /// Time for the handshake of TLS; then the connection is closed.
+    #[schemars(extend("default" = defaults::HANDSHAKE_TIMEOUT))]
+    pub(super) handshake_timeout: Option<Written<HumanDuration>>,
     /// How long a connection may be idle between requests. Longer than that of your load balancer
     /// is best, so that it closes first.
     #[schemars(extend("default" = defaults::KEEP_ALIVE_TIMEOUT))]
@@ -58,44 +63,32 @@ pub(super) struct Listen {
     pub(super) max_headers: Option<u64>,
 }
 
-pub(super) fn listen(reader: &mut Reader<'_>, raw: &Listen) -> ListenConfig {
-    let mut addresses: Vec<ListenAddr> = Vec::new();
+/// Where the process listens: the addresses of `[listen]`, and the tables `[[listener]]`. Without any of them it is at
+/// the default one.
+pub(super) fn listen(
+    reader: &mut Reader<'_>,
+    raw: &Listen,
+    tables: &[Spanned<Listener>],
+) -> ListenConfig {
+    let mut all: Vec<ListenerConfig> = Vec::new();
     let written = raw.addr.as_ref().map(|addr| addr.value.as_slice()).unwrap_or_default();
     for one in written {
-        let address = match reader.parse(one) {
-            Some(ListenAddr::Unix(path)) => {
-                let path = reader.relative(&path);
-                reader.places.hold("a socket that is listened at", &path);
-                ListenAddr::Unix(path)
-            }
-            Some(address) => address,
-            None => continue,
-        };
-        if let Some(before) = addresses.iter().find(|before| before.overlaps(&address)) {
-            let what = if *before == address {
-                "this address is here twice".to_owned()
-            } else {
-                format!(
-                    "{address} and {before} cannot be listened at both: one is part of the other"
-                )
-            };
-            let help = "leave one of them out; [::] takes every address of IPv6 and of IPv4";
-            reader.report(Problem::new(one.text.span.clone(), what).help(help));
-        }
-        addresses.push(address);
+        let address = listeners::address(reader, one, &all);
+        all.extend(address.map(ListenerConfig::plain));
     }
+    listeners::listeners(reader, tables, &mut all);
     match &raw.addr {
-        None => addresses.push(default(defaults::ADDRESS)),
+        None if tables.is_empty() => all.push(ListenerConfig::plain(default(defaults::ADDRESS))),
         Some(addr) if addr.value.is_empty() => {
             let problem = Problem::new(addr.span.clone(), "there is no address to listen at");
             reader.report(problem.help("write one, or leave addr out for 127.0.0.1:8080"));
         }
-        Some(_) => {}
+        Some(_) | None => {}
     }
     let (off, no_page) = (default(defaults::HEALTH_ADDRESS), default(defaults::DASHBOARD_ADDRESS));
     ListenConfig {
-        control: raw.control.as_ref().and_then(|control| socket(reader, control, &addresses)),
-        addresses,
+        control: raw.control.as_ref().and_then(|control| socket(reader, control, &all)),
+        listeners: all,
         health: reader.parse_or(raw.health_addr.as_ref(), off).0,
         dashboard: reader.parse_or(raw.dashboard_addr.as_ref(), no_page).0,
     }
@@ -105,7 +98,7 @@ pub(super) fn listen(reader: &mut Reader<'_>, raw: &Listen) -> ListenConfig {
 fn socket(
     reader: &mut Reader<'_>,
     written: &Spanned<String>,
-    addresses: &[ListenAddr],
+    listeners: &[ListenerConfig],
 ) -> Option<PathBuf> {
     if reader.text(written)? == "off" {
         return Some("off".into());
@@ -113,7 +106,7 @@ fn socket(
     let path = reader.path(written)?;
     reader.places.hold("the control socket", &path);
     let taken = |address: &ListenAddr| matches!(address, ListenAddr::Unix(other) if *other == path);
-    if addresses.iter().any(taken) {
+    if listeners.iter().any(|listener| taken(&listener.address)) {
         reader.report(
             Problem::new(written.span.clone(), "requests are listened for at this path")
                 .help("choose another path for the control socket, or for the one in addr"),
@@ -130,6 +123,7 @@ pub(super) fn connection(
     let connection = ConnectionLimits {
         connections: count(raw.max_connections, default(defaults::MAX_CONNECTIONS)),
         head: span(reader, raw.request_head_timeout.as_ref(), defaults::REQUEST_HEAD_TIMEOUT),
+        handshake: span(reader, raw.handshake_timeout.as_ref(), defaults::HANDSHAKE_TIMEOUT),
         keep_alive: span(reader, raw.keep_alive_timeout.as_ref(), defaults::KEEP_ALIVE_TIMEOUT),
         body_idle,
         min_rate: reader

@@ -15,6 +15,7 @@ mod grammar;
 mod interpolate;
 mod limits;
 mod listen;
+mod listeners;
 mod logs;
 mod raw;
 mod raw_route;

@@ -12,6 +12,7 @@ use super::ability::{AbilitySyntax, KeyTable};
 use super::enums::{Backend, Reached};
 use super::limits::Limits;
 use super::listen::Listen;
+use super::listeners::Listener;
 use super::logs::{Log, Trace};
 use super::raw_route::Route;
 use super::spanned::{Spanned, Written};
@@ -29,6 +30,9 @@ pub(super) struct Raw {
     /// Where the process listens, how it is operated, and what connections may do. A change needs a
     /// restart.
     pub(super) listen: Listen,
+    /// Where the process listens beside listen.addr: with TLS, or under a name. Certificates and what else belongs
+    /// to TLS change by a reload, the rest by a restart.
+    pub(super) listener: Vec<Spanned<Listener>>,
     /// Deadlines of a stop. A change needs a restart.
     pub(super) stop: Stop,
     /// How a swap goes. A change needs a restart.

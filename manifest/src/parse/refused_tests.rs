@@ -113,6 +113,80 @@ fn addresses_that_cannot_be_listened_at_are_refused() {
 }
 
 #[test]
+fn listeners_that_make_no_sense_are_refused() {
+    let at = "[[listener]]\naddress = \"127.0.0.1:1\"\n";
+    let tls = "tls = { cert = \"a.pem\", key = \"a.key\" }\n";
+    let cases = [
+        ("", "name = \"Public\"", ":5:8: this is no name for a listener", "small letters"),
+        (
+            "",
+            "tls = { cert = \"a.pem\" }",
+            ":5:7: `listener.tls` has no `key`",
+            "add `key = \"…\"`: Its private",
+        ),
+        ("", "tls = { key = \"a.key\" }", ":5:7: `listener.tls` has no `cert`", "add `cert"),
+        ("", "tls = [{ key = \"a.key\" }]", ":5:8: `listener.tls` has no `cert`", "add `cert"),
+        ("", "tls = []", ":5:7: there is no certificate in it", "{ cert = \"cert.pem\""),
+        ("", "tls = true", ":5:7: `listener.tls` is a table or a list, not true", "as a table"),
+        (
+            "",
+            "tls = \"a.pem\"",
+            ":5:7: `listener.tls` is a table or a list, not text",
+            "as a table",
+        ),
+        ("", "tls = { cret = \"a.pem\" }", ":5:9: there is no key `cret`", "did you mean `cert`?"),
+        (
+            "",
+            "cert = \"a.pem\"",
+            ":5:1: there is no key `cert`",
+            "`cert` belongs into [listener.tls]",
+        ),
+        ("", "alpn = [\"h2\"]", ":5:8: this listener has no TLS", "add tls = { cert"),
+        ("", "tls-min = \"1.3\"", ":5:11: this listener has no TLS", "add tls"),
+        ("", "client-ca = \"ca.pem\"", ":5:13: this listener has no TLS", "add tls"),
+        (tls, "client-auth = \"required\"", ":6:15: there is no client-ca", "add client-ca"),
+        (
+            tls,
+            "client-ca = \"c\"\nclient-auth = \"none\"",
+            ":7:15: neither optional nor",
+            "optional",
+        ),
+        (tls, "tls-min = \"1.1\"", ":6:11: not a version of TLS", "write 1.2 or 1.3"),
+        (tls, "tls-min = 1.3", ":6:11: `listener.tls-min` is text, not a number", "quotes"),
+        (tls, "alpn = [\"h2c\"]", ":6:9: not a protocol that is spoken", "write h2 or http/1.1"),
+        (tls, "alpn = []", ":6:8: there is no protocol in it", "leave alpn out"),
+        (
+            "",
+            "tls = { cert = \"a\", key = \"b\", names = [\"a b\"] }",
+            ":5:41: not a name that",
+            "xn--",
+        ),
+    ];
+    for (tls, more, says, helps) in cases {
+        assert_refused(&format!("{at}{tls}{more}"), says, helps);
+    }
+    assert_refused(
+        "[[listener]]\nname = \"a\"",
+        ":3:1: `listener` has no `address`",
+        "add `address",
+    );
+}
+
+#[test]
+fn listeners_have_addresses_and_names_of_their_own() {
+    let both = "[listen]\naddr = [\"127.0.0.1:1\"]\n";
+    let listener = |address: &str| format!("[[listener]]\nname = \"a\"\naddress = \"{address}\"\n");
+    let twice = format!("{both}{}", listener("127.0.0.1:1"));
+    assert_refused(&twice, ":7:11: this address is here twice", "leave one of them out");
+    let part = format!("{both}{}", listener("0.0.0.0:1"));
+    assert_refused(&part, ":7:11: 0.0.0.0:1 and 127.0.0.1:1 cannot be listened at both", "[::]");
+    let names = format!("{}{}", listener("127.0.0.1:1"), listener("127.0.0.1:2"));
+    assert_refused(&names, ":7:8: another listener has this name", "its own");
+    let control = format!("[listen]\ncontrol = \"c.sock\"\n{}", listener("unix:c.sock"));
+    assert_refused(&control, ":4:11: requests are listened for at this path", "another path");
+}
+
+#[test]
 fn grants_without_a_meaning_are_refused() {
     let cases = [
         ("outgoing = [\"https://x.example/v1\"]", "no path belongs into it", "write an origin"),

@@ -7,9 +7,10 @@ use http::Method;
 use super::{load, parse, schema};
 use crate::routes;
 use crate::{
-    BucketConfig, DirectoriesConfig, DirectoryConfig, EnvironmentConfig, Fail, KeyValueConfig,
-    ListenAddr, LoadContext, Manifest, ManifestError, NameLookupConfig, Namespace, OutgoingConfig,
-    RequestShutdownConfig, ReuseConfig, Stdio, StoreConfig, TcpConfig, defaults,
+    AlpnProtocol, BucketConfig, ClientAuth, DirectoriesConfig, DirectoryConfig, EnvironmentConfig,
+    Fail, KeyValueConfig, ListenAddr, ListenerConfig, LoadContext, Manifest, ManifestError,
+    NameLookupConfig, Namespace, OutgoingConfig, RequestShutdownConfig, ReuseConfig, SniName,
+    Stdio, StoreConfig, TcpConfig, TlsVersion, defaults,
 };
 
 pub(super) fn read(text: &str) -> Result<Manifest, ManifestError> {
@@ -27,7 +28,8 @@ pub(super) fn refused(more: &str) -> ManifestError {
 #[test]
 fn one_component_is_enough() {
     let manifest = read("[component.app]\nsource = \"app.wasm\"").expect("right");
-    assert_eq!(manifest.listen.addresses, [defaults::ADDRESS.parse().expect("an address")]);
+    let default = ListenerConfig::plain(defaults::ADDRESS.parse().expect("an address"));
+    assert_eq!(manifest.listen.listeners, [default]);
     assert_eq!((manifest.listen.control, manifest.listen.health), (None, None));
     assert_eq!(manifest.total.instances, 1000);
     let app = &manifest.components["app"];
@@ -48,13 +50,11 @@ fn full() -> Manifest {
 #[test]
 fn the_process_is_read_as_written() {
     let manifest = full();
-    assert_eq!(
-        manifest.listen.addresses,
-        [
-            "0.0.0.0:8080".parse::<ListenAddr>().expect("right"),
-            ListenAddr::Unix("/etc/host/run/shop.sock".into()),
-        ]
-    );
+    let [tcp, unix, public] = &manifest.listen.listeners[..] else { panic!("three listeners") };
+    assert_eq!(*tcp, ListenerConfig::plain("0.0.0.0:8080".parse().expect("right")));
+    let path = ListenAddr::Unix("/etc/host/run/shop.sock".into());
+    assert_eq!(*unix, ListenerConfig::plain(path));
+    assert_eq!((public.name.as_deref(), public.proxy_protocol), (Some("public"), true));
     assert_eq!(manifest.listen.control, Some(PathBuf::from("/run/host/shop.sock")));
     assert_eq!(manifest.listen.health, "127.0.0.1:8081".parse::<SocketAddr>().ok());
     assert_eq!(manifest.connection.header_size, 64 * 1024);
@@ -65,6 +65,42 @@ fn the_process_is_read_as_written() {
     assert!(manifest.swap.watch);
     assert_eq!(manifest.total.memory, Some(2 << 30));
     assert_eq!(manifest.connection.body_idle, Duration::from_secs(120), "that of the most patient");
+}
+
+#[test]
+fn listeners_are_read_as_written() {
+    let manifest = full();
+    let tls = manifest.listen.listeners[2].tls.as_ref().expect("it has TLS");
+    let [shop, others] = &tls.certificates[..] else { panic!("two certificates") };
+    assert_eq!(
+        (&*shop.cert, &*shop.key),
+        ("/etc/host/shop.pem".as_ref(), "/etc/host/shop.key".as_ref())
+    );
+    assert!(shop.names.is_empty());
+    let names: Vec<_> = others.names.iter().map(SniName::as_str).collect();
+    assert_eq!(names, ["*.shop.example", "other.example"]);
+    let clients = tls.clients.as_ref().expect("they show certificates");
+    assert_eq!(clients.authorities, Path::new("/etc/host/clients.pem"));
+    assert_eq!(clients.auth, ClientAuth::Optional);
+    assert_eq!((&tls.alpn[..], tls.min_version), (&[AlpnProtocol::Http1][..], TlsVersion::Tls13));
+    assert_eq!(manifest.connection.handshake, Duration::from_secs(5));
+    let line =
+        include_str!("../../tests/full.toml").lines().position(|line| line.starts_with("tls ="));
+    assert_eq!(tls.line, line.map(|line| line + 1));
+}
+
+#[test]
+fn one_certificate_needs_no_list_and_a_listener_no_address_beside_it() {
+    let manifest = read(
+        "[component.app]\nsource = \"app.wasm\"\n[[listener]]\naddress = \"[::]:8443\"\n\
+         tls = { cert = \"a.pem\", key = \"a.key\" }\nclient-ca = \"ca.pem\"",
+    );
+    let [listener] = &manifest.expect("right").listen.listeners[..] else { panic!("one listener") };
+    assert_eq!(listener.label(), "[::]:8443");
+    let tls = listener.tls.as_ref().expect("it has TLS");
+    assert_eq!((tls.certificates.len(), &tls.alpn[..]), (1, &AlpnProtocol::ALL[..]));
+    assert_eq!(tls.clients.as_ref().map(|clients| clients.auth), Some(ClientAuth::Required));
+    assert_eq!(tls.min_version, TlsVersion::Tls12);
 }
 
 #[test]

@@ -123,6 +123,12 @@ fn alternative<'a>(schema: &'a Value, value: &DeValue<'_>) -> Option<&'a Value> 
     types(schema).contains(&word).then_some(schema)
 }
 
+/// The keys of a table, or of the first alternative that is one.
+fn table_keys(schema: &Value) -> Option<&Value> {
+    let any = || schema.get("anyOf").and_then(Value::as_array)?.iter().find_map(table_keys);
+    schema.get("properties").or_else(any)
+}
+
 fn types(schema: &Value) -> Vec<&str> {
     if let Some(any) = schema.get("anyOf").and_then(Value::as_array) {
         return any.iter().flat_map(types).collect();
@@ -152,12 +158,7 @@ fn unknown(schema: &Value, key: &TomlSpanned<Cow<'_, str>>, table: &str) -> Prob
         properties.into_iter().flat_map(|keys| keys.keys()).map(String::as_str).collect();
     let deeper = known.iter().find(|inner| {
         let inner = properties.and_then(|keys| keys.get(**inner));
-        inner.is_some_and(|schema| {
-            schema
-                .get("properties")
-                .or_else(|| schema.pointer("/anyOf/0/properties"))
-                .is_some_and(|keys| keys.get(written.as_ref()).is_some())
-        })
+        inner.and_then(table_keys).is_some_and(|keys| keys.get(written.as_ref()).is_some())
     });
     let help = match (nearest(written, known.iter().copied()), deeper) {
         (_, Some(deeper)) if table.is_empty() => format!("`{written}` belongs into [{deeper}]"),

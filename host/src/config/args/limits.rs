@@ -75,6 +75,10 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "TIME", default_value = defaults::REQUEST_HEAD_TIMEOUT)]
     request_head_timeout: HumanDuration,
 
+    /// Time for the handshake of TLS; then the connection is closed
+    #[arg(long, value_name = "TIME", default_value = defaults::HANDSHAKE_TIMEOUT)]
+    handshake_timeout: HumanDuration,
+
     /// The slowest that a client may send a body or take an answer, or `off`: measured over 10s of
     /// waiting for it, after 5s for nothing; then 408, or the stream is broken
     #[arg(long, value_name = "RATE", default_value = defaults::MIN_RATE)]
@@ -100,6 +104,7 @@ impl LimitArgs {
         let connection = ConnectionLimits {
             connections: self.max_connections,
             head: self.request_head_timeout.0,
+            handshake: self.handshake_timeout.0,
             keep_alive: self.keep_alive_timeout.0,
             body_idle: self.body_idle_timeout.0,
             min_rate: self.min_rate.0,

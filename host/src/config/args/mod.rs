@@ -6,6 +6,7 @@ mod complaint;
 mod ctl;
 mod guest;
 mod limits;
+mod listen;
 mod log;
 mod operating;
 mod serve;
@@ -118,10 +119,15 @@ fn check(raw: CheckArgs, grammar: &Grammar) -> Result<CheckConfig, clap::Error> 
 }
 
 /// Flags that concern the process, whatever it serves.
-const PROCESS_FLAGS: [&str; 17] = [
+const PROCESS_FLAGS: [&str; 22] = [
     "app",
     "dry_run",
     "addresses",
+    "tls_addresses",
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
+    "tls_client_auth",
     "threads",
     "watch",
     "cache_dir",

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 use host_manifest::routes::{PathPattern, RoutePattern};
 use host_manifest::{
-    ComponentConfig, Fail, Grammar, GrantFlag, GrantsConfig, ListenAddr, ListenConfig, LoadContext,
-    LogConfig, Manifest, RequestShutdownConfig, Route, Stamp, defaults,
+    ComponentConfig, Fail, Grammar, GrantFlag, GrantsConfig, ListenConfig, ListenerConfig,
+    LoadContext, LogConfig, Manifest, RequestShutdownConfig, Route, Stamp, defaults,
 };
 
 use super::super::checked::{CacheSetting, ControlSetting, ManifestFile, Overrides, ServeConfig};
@@ -15,6 +15,7 @@ use super::super::file::read;
 use super::complaint::complaint;
 use super::guest::GuestArgs;
 use super::limits::LimitArgs;
+use super::listen::ListenArgs;
 use super::log::LogArgs;
 use super::operating::{CacheArgs, OperatingArgs};
 use super::stop::StopArgs;
@@ -34,16 +35,12 @@ pub(super) struct ServeArgs {
     #[arg(long)]
     dry_run: bool,
 
-    /// Where to listen: HOST:PORT (IPv6 in brackets; `[::]` takes IPv4 too) or unix:PATH (with a lock
-    /// PATH.lock beside it); may be given several times, without overlap; port 0 lets the kernel choose. Loopback by default: being reachable from outside is your decision
-    /// [default: 127.0.0.1:8080, or the manifest's]
-    #[arg(long = "addr", value_name = "ADDR")]
-    addresses: Vec<ListenAddr>,
-
     /// Worker threads for connections and guests [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
 
+    #[command(flatten)]
+    listen: ListenArgs,
     #[command(flatten)]
     stop: StopArgs,
     #[command(flatten)]
@@ -64,13 +61,14 @@ impl ServeArgs {
     /// A manifest of one component, made of the flags.
     pub(super) fn checked(self) -> Result<ServeConfig, clap::Error> {
         let (threads, control, dry_run) = (self.threads(), self.operating.control(), self.dry_run);
-        let mut addresses = self.addresses.clone();
-        if addresses.is_empty() {
-            addresses.push(defaults::ADDRESS.parse().map_err(|why: String| complaint(&why))?);
+        let mut listeners = self.listen.checked()?;
+        if listeners.is_empty() {
+            let address = defaults::ADDRESS.parse().map_err(|why: String| complaint(&why))?;
+            listeners.push(ListenerConfig::plain(address));
         }
         let health = self.operating.health_addr.and_then(|health| health.0);
         let dashboard = self.operating.dashboard_addr.and_then(|dashboard| dashboard.0);
-        let listen = ListenConfig { addresses, control: None, health, dashboard };
+        let listen = ListenConfig { listeners, control: None, health, dashboard };
         let component = self.component()?;
         let route = Route {
             pattern: RoutePattern {
@@ -113,7 +111,7 @@ impl ServeArgs {
             (control, _) => control,
         };
         let overrides = Overrides {
-            addresses: self.addresses.clone(),
+            listeners: self.listen.checked()?,
             health: self.operating.health_addr,
             dashboard: self.operating.dashboard_addr,
             watch: self.swap.watch,
@@ -134,11 +132,7 @@ impl ServeArgs {
         let control = self.operating.control().place();
         own.extend(control.map(|path| ("the control socket".to_owned(), path)));
         own.extend(self.log.file().map(|path| ("the access log".to_owned(), path.to_owned())));
-        for address in &self.addresses {
-            if let ListenAddr::Unix(path) = address {
-                own.push(("a socket that is listened at".to_owned(), path.clone()));
-            }
-        }
+        own.extend(self.listen.own());
         own
     }
 
