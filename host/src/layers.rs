@@ -118,6 +118,7 @@ const CRATES: &[(&str, &[&str])] = &[
         &["wasmtime", "wasmparser", "host-code", "host-keyvalue", "host-manifest", "host-outgoing"],
     ),
     ("body", &["hyper", "tokio", "wasmtime", "host-"]),
+    ("certs", &["hyper", "http", "wasmtime", "socket2", "host-net", "host-lifecycle", "host-log"]),
     ("clock", &["hyper", "http", "wasmtime", "host-"]),
     ("manifest", &["hyper", "tokio", "wasmtime", "host-"]),
     ("outgoing", &["wasmtime", "host-net", "host-lifecycle", "host-code", "host-keyvalue"]),
