@@ -86,6 +86,7 @@ mod outputs;
 mod pages;
 mod peers;
 mod prefault;
+mod rate_limits;
 mod reload;
 mod reload_flight;
 mod reload_load;

@@ -140,3 +140,9 @@ pub const BREAKER_WITHIN: &str = "10s";
 
 /// A client that obeys Retry-After comes back after this.
 pub const BREAKER_PAUSE: &str = "10s";
+
+/// Whom most limits are for: each client by itself.
+pub const RATE_LIMIT_KEY: &str = "client";
+
+/// What RFC 6585 has for it.
+pub const RATE_LIMIT_ANSWER: u16 = 429;

@@ -21,6 +21,7 @@ mod model;
 pub mod outgoing;
 mod overlap;
 mod parse;
+mod rate_limit;
 pub mod routes;
 mod stamp;
 mod trace;
@@ -46,6 +47,7 @@ pub use log::{AccessLogFormat, AccessLogTarget, LogConfig, LogFilter, LogFormat}
 pub use model::*;
 pub use overlap::Overlap;
 pub use parse::{Grammar, load, parse, schema};
+pub use rate_limit::{Rate, RateLimitConfig, RateLimitKey, RateOrOff, RatePeriod};
 pub use stamp::Stamp;
 pub use trace::{OtlpEndpoint, TraceConfig, TraceSample};
 pub use units::{

@@ -13,6 +13,7 @@ use crate::canary::CanaryConfig;
 use crate::grants::GrantsConfig;
 use crate::listener::ListenerConfig;
 use crate::log::LogConfig;
+use crate::rate_limit::RateLimitConfig;
 use crate::routes::RoutePattern;
 use crate::units::{MinRateConfig, SmokeCheck};
 
@@ -266,4 +267,6 @@ pub struct Route {
     pub component: Arc<str>,
     /// The component sees the path without the prefix.
     pub strip_prefix: bool,
+    /// How many requests it takes; all if none.
+    pub rate_limit: Option<RateLimitConfig>,
 }

@@ -1,4 +1,4 @@
-//! `docs/manifest.md` says what the code does.
+//! `docs/manifest.md` and `docs/limits.md` say what the code does.
 
 use std::path::Path;
 
@@ -6,6 +6,7 @@ use host_manifest::{parse, schema};
 use serde_json::Value;
 
 const DOC: &str = include_str!("../../docs/manifest.md");
+const LIMITS: &str = include_str!("../../docs/limits.md");
 
 fn rows(table: &Value) -> String {
     let required = table["required"].as_array();
@@ -33,7 +34,8 @@ mod tests {
     #[test]
     fn every_example_is_a_manifest() {
         let mut found = 0;
-        for block in DOC.split("```toml\n").skip(1) {
+        let blocks = [DOC, LIMITS].map(|page| page.split("```toml\n").skip(1));
+        for block in blocks.into_iter().flatten() {
             let example = block.split("```").next().expect("the end of a block");
             // What is shown of a component leaves its source out.
             let whole = match example.contains("source = ") {

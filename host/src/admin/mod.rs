@@ -6,6 +6,7 @@ mod log_counts;
 mod metrics;
 mod phases;
 mod process;
+mod rate_limits;
 mod seen;
 mod traffic;
 

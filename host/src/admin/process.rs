@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::limits::limits;
+use super::rate_limits::{self, RateLimitView};
 use super::seen::Seen;
 use super::{convert, traffic};
 use crate::config::ServeConfig;
@@ -79,6 +80,7 @@ pub(super) struct SiteView {
     pub(super) generations: Vec<GenerationInfo>,
     /// By outcome and step.
     pub(super) changes: BTreeMap<(&'static str, &'static str), u64>,
+    pub(super) rate_limits: Vec<RateLimitView>,
 }
 
 impl Admin {
@@ -178,6 +180,7 @@ impl Admin {
             apps: serving.slot.current().apps().cloned().collect(),
             generations: serving.swaps.generations(),
             changes: serving.swaps.counts(),
+            rate_limits: rate_limits::views(&serving.slot.current()),
         })
     }
 
@@ -235,6 +238,10 @@ impl Host for Admin {
                 limit: self.instances,
             },
             generations: self.generations(),
+            rate_limits: serving.as_ref().map_or_else(Vec::new, |serving| {
+                let limits = rate_limits::views(&serving.slot.current());
+                limits.into_iter().map(Into::into).collect()
+            }),
             last_swap: serving.and_then(|serving| serving.swaps.last()).map(convert::last_swap),
             components,
             stores: self.seen.stores.troubles().into_iter().map(convert::store).collect(),

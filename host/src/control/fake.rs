@@ -57,6 +57,7 @@ impl Host for Fake {
             last_swap: None,
             components: Vec::new(),
             stores: vec![],
+            rate_limits: vec![],
             limits: [("linger".into(), "1s".into())].into(),
         }
     }

@@ -6,7 +6,9 @@ use super::numbers::{age, count, errors_of, latency, rate_of};
 use super::screen_size::ScreenSize;
 use super::show;
 use super::table::{Cell, Cut, Table, TableColumn, column, cut};
-use crate::control::schema::{ComponentStatus, Status, StoreStatus, TrafficStatus};
+use crate::control::schema::{
+    ComponentStatus, RateLimitStatus, Status, StoreStatus, TrafficStatus,
+};
 
 const COLUMNS: [TableColumn; 9] = [
     column("component", Cut::Middle),
@@ -80,6 +82,10 @@ fn troubles(status: &Status) -> Vec<String> {
     }
     for StoreStatus { store, why, failing_ms } in &status.stores {
         lines.push(format!("store fails  {store}, for {}: {why}", age(*failing_ms)));
+    }
+    for limit in status.rate_limits.iter().filter(|limit| limit.refused > 0) {
+        let RateLimitStatus { route, limit, keys, refused } = limit;
+        lines.push(format!("rate limit   {route}: {limit}: {refused} refused, {keys} keys held"));
     }
     for component in &status.components {
         if let Some(left) = component.put_aside_ms {

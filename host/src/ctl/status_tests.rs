@@ -47,6 +47,7 @@ pub(in crate::ctl) fn host(components: Vec<ComponentStatus>) -> Status {
             trigger: "host ctl".into(),
         }),
         components,
+        rate_limits: vec![],
         stores: vec![StoreStatus { store: "redis://x".into(), why: "no".into(), failing_ms: 1 }],
         limits: [("linger".into(), "1s".into())].into(),
     }

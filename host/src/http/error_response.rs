@@ -105,6 +105,7 @@ mod tests {
             (Failure::Cut, "1"),
             (Failure::Retired, "1"),
             (Failure::put_aside(Duration::from_millis(6100)), "7"),
+            (Failure::RateLimited { answer: StatusCode::TOO_MANY_REQUESTS, retry: 9 }, "9"),
         ] {
             assert_eq!(header(failure, RETRY_AFTER).unwrap(), seconds, "{failure:?}");
         }

@@ -40,6 +40,9 @@ pub(super) enum Failure {
     AtLimit,
     /// Its component keeps failing: seconds until it gets another chance.
     PutAside(u32),
+    /// Its client sends more than its route takes: with which status that is answered, and seconds until it may send
+    /// one more.
+    RateLimited { answer: StatusCode, retry: u32 },
     /// The stop cut it.
     Cut,
     /// Its generation was replaced, and its time was up.
@@ -80,6 +83,7 @@ impl Failure {
             Self::PutAside(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "out of service for a while\n", false)
             }
+            Self::RateLimited { answer, .. } => (answer, "too many requests\n", false),
             Self::AtLimit => (StatusCode::SERVICE_UNAVAILABLE, "too busy\n", false),
             Self::Cut => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n", true),
             Self::Retired => (StatusCode::SERVICE_UNAVAILABLE, "replaced; try again\n", false),
@@ -117,6 +121,7 @@ impl Failure {
             Self::Plugin => "plugin",
             Self::AtLimit => "at-limit",
             Self::PutAside(_) => "put-aside",
+            Self::RateLimited { .. } => "rate-limited",
             Self::Cut => "stopping",
             Self::Retired => "retired",
             Self::PeerGone => "peer-gone",
@@ -126,7 +131,7 @@ impl Failure {
     /// Seconds after which the peer may try again, where that may help.
     pub(super) fn retry_after(self) -> Option<u32> {
         match self {
-            Self::PutAside(seconds) => Some(seconds),
+            Self::PutAside(seconds) | Self::RateLimited { retry: seconds, .. } => Some(seconds),
             _ => (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY),
         }
     }
@@ -174,6 +179,8 @@ mod tests {
             (Failure::Plugin, 502),
             (Failure::PutAside(7), 503),
             (Failure::AtLimit, 503),
+            (Failure::RateLimited { answer: StatusCode::TOO_MANY_REQUESTS, retry: 7 }, 429),
+            (Failure::RateLimited { answer: StatusCode::SERVICE_UNAVAILABLE, retry: 7 }, 503),
             (Failure::Cut, 503),
             (Failure::Retired, 503),
             (Failure::PeerGone, 400),

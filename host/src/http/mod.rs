@@ -32,6 +32,7 @@ mod guest_work;
 mod peer_fault;
 mod pipeline;
 mod prefetch;
+mod rate_limit;
 mod reply;
 mod response_body;
 mod service;

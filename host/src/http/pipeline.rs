@@ -11,7 +11,7 @@ use http::{Method, Request, Uri};
 
 use super::failure::Failure;
 use super::validate::other_readings;
-use crate::site::{App, ChainPermits, RouteTarget, RoutesEdition, Site};
+use crate::site::{App, ChainPermits, RouteRateLimit, RouteTarget, RoutesEdition, Site};
 
 /// The components that a request goes through: plugins, then the one that is to answer.
 #[derive(Clone, Debug)]
@@ -44,8 +44,11 @@ pub(super) enum Unrouted {
 }
 
 impl Pipeline {
-    /// That of the route which a request takes.
-    pub(super) fn find<B>(site: &Site, request: &Request<B>) -> Result<Self, Unrouted> {
+    /// That of the route which a request takes, and how many requests that takes.
+    pub(super) fn find<'a, B>(
+        site: &'a Site,
+        request: &Request<B>,
+    ) -> Result<(Self, Option<&'a RouteRateLimit>), Unrouted> {
         let (uri, method) = (request.uri(), request.method());
         let host = uri.host().unwrap_or_default();
         let found = site.route(host, uri.path(), method);
@@ -55,7 +58,8 @@ impl Pipeline {
         }
         match found {
             RouteMatch::Route(target) => {
-                Self::new(site, target).ok_or(Unrouted::Failed(Failure::NoRoute))
+                let pipeline = Self::new(site, target).ok_or(Unrouted::Failed(Failure::NoRoute))?;
+                Ok((pipeline, target.rate_limit.as_deref()))
             }
             RouteMatch::Methods(allowed) => Err(Unrouted::Methods(allowed)),
             RouteMatch::Nothing => Err(Unrouted::Failed(Failure::NoRoute)),

@@ -9,7 +9,7 @@ use host_clock::{MinRate, Moment};
 use host_lifecycle::Tracker;
 use host_manifest::LimitKey;
 use host_net::{Peer, RequestBody, Scarcity};
-use host_telemetry::{End, Observers, Traffic};
+use host_telemetry::{End, Observers, RouteLabel, Traffic};
 use http::header::EXPECT;
 use http::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
@@ -26,6 +26,7 @@ use super::failure::{Failure, Row};
 use super::peer_fault::{PeerFault, UploadFault};
 use super::pipeline::{Pipeline, Unrouted};
 use super::prefetch::Prefetch;
+use super::rate_limit::{self, RateLimitFields};
 use super::response_body::ResponseBody;
 use super::upload::{self, UploadBody, UploadLimits, declared_length};
 use super::validate::{self, Checked, KnownHost};
@@ -102,23 +103,36 @@ impl Exchanges {
         arrived: Instant,
     ) -> Response<ResponseBody> {
         let hops = Hops::take(request.headers_mut());
-        let shared = &*self.shared;
         self.client.traffic.accepted();
-        let checked = shared.check(&mut request, &hops, &self.host);
-        let info = ExchangeInfo::new(
-            &request,
-            arrived,
-            self.client.client,
-            self.client.of(request.headers()),
-        );
-        let pipeline = match checked {
-            Ok(pipeline) => pipeline,
+        let client = self.client.client;
+        let checked = self.check(&mut request, client, &hops);
+        let agent = self.client.of(request.headers());
+        let info = ExchangeInfo::new(&request, arrived, client, agent);
+        let Routed { pipeline, fields } = match checked {
+            Ok(routed) => routed,
             Err(unserved) => {
+                if let Unserved::RateLimited(route, ..) = &unserved {
+                    info.set_route(route);
+                }
                 let account = Account::of_refused(self.client.clone(), info);
                 return upload::turn_away(request, unserved.answer(account));
             }
         };
         hops.keep(&mut request);
+        let mut response = self.serve(request, (info, arrived), pipeline).await;
+        if let Some(fields) = fields {
+            fields.write(response.headers_mut());
+        }
+        response
+    }
+
+    async fn serve(
+        &self,
+        mut request: Request<RequestBody>,
+        (info, arrived): (ExchangeInfo, Instant),
+        pipeline: Pipeline,
+    ) -> Response<ResponseBody> {
+        let shared = &*self.shared;
         info.set_route(pipeline.route());
         info.write_trace(request.headers_mut());
         let (began, client) = (Moment::at(arrived), self.client.clone());
@@ -151,30 +165,40 @@ impl Exchanges {
             Err(unserved) => unserved.answer(exchange.account),
         }
     }
-}
 
-impl Shared {
-    /// The pipeline of a request that is fit for a guest.
+    /// The pipeline of a request that is fit for a guest, and within the rate limit of its route.
     fn check(
         &self,
         request: &mut Request<RequestBody>,
+        client: RequestClient,
         hops: &Hops,
-        host: &KnownHost,
-    ) -> Result<Pipeline, Unserved> {
-        match validate::check(request, self.terms.headers, host) {
+    ) -> Result<Routed, Unserved> {
+        let shared = &*self.shared;
+        match validate::check(request, shared.terms.headers, &self.host) {
             Ok(Checked::Pass) if hops.are_too_many() => Err(Unserved::Failed(Failure::Loop)),
-            Ok(Checked::Pass) => self.route(request),
+            Ok(Checked::Pass) => self.admit(request, client),
             Ok(Checked::ServerOptions) => Err(Unserved::ServerOptions),
             Err(failure) => Err(Unserved::Failed(failure)),
         }
     }
 
+    fn admit<B>(&self, request: &Request<B>, client: RequestClient) -> Result<Routed, Unserved> {
+        let site = self.shared.server.admission.site().current();
+        let (pipeline, limit) = Pipeline::find(&site, request)?;
+        let Some(limit) = limit else { return Ok(Routed { pipeline, fields: None }) };
+        match rate_limit::check(limit, client, request) {
+            Ok(fields) => Ok(Routed { pipeline, fields: Some(fields) }),
+            Err((failure, fields)) => Err(Unserved::RateLimited(pipeline.route(), failure, fields)),
+        }
+    }
+}
+
+impl Shared {
+    /// The pipeline of a request whose body has been read, by the routes of now.
     fn route<B>(&self, request: &Request<B>) -> Result<Pipeline, Unserved> {
         let site = self.server.admission.site().current();
-        Pipeline::find(&site, request).map_err(|unrouted| match unrouted {
-            Unrouted::Failed(failure) => Unserved::Failed(failure),
-            Unrouted::Methods(allowed) => Unserved::Methods(allowed),
-        })
+        let (pipeline, _) = Pipeline::find(&site, request)?;
+        Ok(pipeline)
     }
 
     /// Reads a small body before anything is taken for its exchange, which may last `total`.
@@ -207,9 +231,17 @@ impl Shared {
     }
 }
 
+/// Where a request goes, and what its client is told of the rate limit of its route.
+struct Routed {
+    pipeline: Pipeline,
+    fields: Option<RateLimitFields>,
+}
+
 /// A request that the host itself answers.
 enum Unserved {
     Failed(Failure),
+    /// It is one too many for this route.
+    RateLimited(&'static RouteLabel, Failure, RateLimitFields),
     /// There are routes for these methods only.
     Methods(Vec<Method>),
     /// It asks what the server can do.
@@ -219,14 +251,30 @@ enum Unserved {
 impl Unserved {
     fn answer(self, mut account: Account) -> Response<ResponseBody> {
         account.ends(match &self {
-            Self::Failed(failure) => End::Refused(failure.reason()),
+            Self::Failed(failure) | Self::RateLimited(_, failure, _) => {
+                End::Refused(failure.reason())
+            }
             Self::Methods(_) => End::Refused(Failure::Method.reason()),
             Self::ServerOptions => End::Finished,
         });
         match self {
             Self::Failed(failure) => error_response(failure, Some(account)),
+            Self::RateLimited(_, failure, fields) => {
+                let mut response = error_response(failure, Some(account));
+                fields.write(response.headers_mut());
+                response
+            }
             Self::Methods(allowed) => method_not_allowed(&allowed, Some(account)),
             Self::ServerOptions => server_options(Some(account)),
+        }
+    }
+}
+
+impl From<Unrouted> for Unserved {
+    fn from(why: Unrouted) -> Self {
+        match why {
+            Unrouted::Failed(failure) => Self::Failed(failure),
+            Unrouted::Methods(allowed) => Self::Methods(allowed),
         }
     }
 }

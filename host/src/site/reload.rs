@@ -147,7 +147,7 @@ impl SiteBuilder {
         let current = slot.current();
         reloaded.routes = **current.routes() != *manifest.routes;
         let site = match reloaded.routes {
-            true => Some(Site::new(apps, &manifest.routes, &self.traffic)),
+            true => Some(current.with_routes(apps, &manifest.routes, &self.traffic)),
             false if noted || reloaded.changes_something() => Some(current.with_apps(apps)),
             false => None,
         };

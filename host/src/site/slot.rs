@@ -11,6 +11,7 @@ use host_telemetry::{RouteLabel, Traffic};
 use http::Method;
 
 use super::app::App;
+use super::rate_limits::{RateLimits, RouteRateLimit};
 use crate::component::{CutReason, Retirement};
 
 /// What is served at a moment. It holds the current generation of each component, so keep it for one
@@ -22,6 +23,7 @@ pub struct Site {
     /// As the manifest has them.
     routes: Arc<[Route]>,
     edition: RoutesEdition,
+    rate_limits: RateLimits,
 }
 
 /// Which routes: those of another manifest have another one.
@@ -46,6 +48,8 @@ pub struct RouteTarget {
     pub chain: Vec<Arc<str>>,
     /// The prefix that is cut off the path before the component sees it.
     pub strip: Option<Arc<str>>,
+    /// How many requests it takes; all if none.
+    pub rate_limit: Option<Arc<RouteRateLimit>>,
 }
 
 impl Site {
@@ -55,14 +59,35 @@ impl Site {
         routes: &[Route],
         traffic: &Traffic,
     ) -> Self {
-        let table = Arc::new(table(routes, traffic));
-        Self { apps: by_name(apps), table, routes: routes.into(), edition: RoutesEdition::next() }
+        Self::with_limits(apps, routes, traffic, RateLimits::new(routes, &RateLimits::default()))
+    }
+
+    /// These components and these routes, whose rate limits go on where they are those of this site.
+    pub(super) fn with_routes(
+        &self,
+        apps: impl IntoIterator<Item = Arc<App>>,
+        routes: &[Route],
+        traffic: &Traffic,
+    ) -> Self {
+        Self::with_limits(apps, routes, traffic, RateLimits::new(routes, &self.rate_limits))
+    }
+
+    fn with_limits(
+        apps: impl IntoIterator<Item = Arc<App>>,
+        routes: &[Route],
+        traffic: &Traffic,
+        rate_limits: RateLimits,
+    ) -> Self {
+        let table = Arc::new(table(routes, traffic, &rate_limits));
+        let (apps, edition) = (by_name(apps), RoutesEdition::next());
+        Self { apps, table, routes: routes.into(), edition, rate_limits }
     }
 
     /// These components, with the routes of this site.
     pub(super) fn with_apps(&self, apps: impl IntoIterator<Item = Arc<App>>) -> Self {
         let (table, routes) = (self.table.clone(), self.routes.clone());
-        Self { apps: by_name(apps), table, routes, edition: self.edition }
+        let (edition, rate_limits) = (self.edition, self.rate_limits.clone());
+        Self { apps: by_name(apps), table, routes, edition, rate_limits }
     }
 
     /// The same routes with one component changed.
@@ -97,6 +122,11 @@ impl Site {
         &self.routes
     }
 
+    /// The routes that have a rate limit, in the order of the manifest.
+    pub fn rate_limits(&self) -> impl Iterator<Item = (&Route, &Arc<RouteRateLimit>)> {
+        self.routes.iter().filter_map(|route| Some((route, self.rate_limits.of(&route.pattern)?)))
+    }
+
     /// Which routes these are.
     #[must_use]
     pub fn edition(&self) -> RoutesEdition {
@@ -114,7 +144,7 @@ fn by_name(apps: impl IntoIterator<Item = Arc<App>>) -> BTreeMap<Arc<str>, Arc<A
     apps.into_iter().map(|app| (app.manifest.name.clone(), app)).collect()
 }
 
-fn table(routes: &[Route], traffic: &Traffic) -> RouteTable<RouteTarget> {
+fn table(routes: &[Route], traffic: &Traffic, limits: &RateLimits) -> RouteTable<RouteTarget> {
     let target = |route: &Route| RouteTarget {
         label: traffic.route(&route.pattern.to_string(), &route.component),
         component: route.component.clone(),
@@ -123,6 +153,7 @@ fn table(routes: &[Route], traffic: &Traffic) -> RouteTable<RouteTarget> {
             PathPattern::Prefix(prefix) if route.strip_prefix => Some(prefix.as_str().into()),
             PathPattern::Prefix(_) | PathPattern::Exact(_) => None,
         },
+        rate_limit: limits.of(&route.pattern).cloned(),
     };
     let entry =
         |route: &Route| -> (RoutePattern, RouteTarget) { (route.pattern.clone(), target(route)) };

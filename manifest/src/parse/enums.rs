@@ -10,8 +10,8 @@ use crate::outgoing::{Endpoint, Origin};
 use crate::{
     AbortRules, AccessLogFormat, AccessLogTarget, AlpnProtocol, ByteSize, ClientAuth,
     DashboardAddr, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogFilter,
-    LogFormat, LogRateOrOff, MinRateOrOff, OtlpEndpoint, SmokeCheck, SniName, Stdio, Stickiness,
-    TlsVersion, TraceSample, TrafficShare,
+    LogFormat, LogRateOrOff, MinRateOrOff, OtlpEndpoint, Rate, RateLimitKey, RateOrOff, SmokeCheck,
+    SniName, Stdio, Stickiness, TlsVersion, TraceSample, TrafficShare,
 };
 
 impl Form for HumanDuration {
@@ -109,6 +109,18 @@ impl Form for AbortRules {
 
 impl Form for Stickiness {
     const EXAMPLES: &'static [&'static str] = &["off", "connection", "header:x-user"];
+}
+
+impl Form for Rate {
+    const EXAMPLES: &'static [&'static str] = &["100/s", "600/m", "1000/h"];
+}
+
+impl Form for RateOrOff {
+    const EXAMPLES: &'static [&'static str] = &["100/s", "600/m", "off"];
+}
+
+impl Form for RateLimitKey {
+    const EXAMPLES: &'static [&'static str] = &["client", "host", "header:x-api-key"];
 }
 
 impl Form for Fail {

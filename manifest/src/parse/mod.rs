@@ -17,6 +17,7 @@ mod limits;
 mod listen;
 mod listeners;
 mod logs;
+mod rate_limit;
 mod raw;
 mod raw_route;
 pub(crate) mod reader;

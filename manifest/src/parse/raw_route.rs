@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::enums::Verb;
+use super::rate_limit::RateLimit;
 use super::spanned::{Spanned, Written};
 
 /// Which requests go to a component, and through which plugins. The best route has the most exact
@@ -29,4 +30,6 @@ pub(super) struct Route {
     /// The component sees the path without what stands in path.
     #[schemars(extend("default" = false))]
     pub(super) strip_prefix: bool,
+    /// How many requests it takes of each client. All of them by default.
+    pub(super) rate_limit: Option<RateLimit>,
 }

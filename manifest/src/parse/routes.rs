@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::rate_limit::rate_limit;
 use super::raw_route;
 use super::reader::Reader;
 use super::spanned::Spanned;
@@ -51,6 +52,7 @@ fn implied(reader: &mut Reader<'_>, components: &Components) -> Vec<Route> {
             chain: Vec::new(),
             component: Arc::clone(only),
             strip_prefix: false,
+            rate_limit: None,
         }],
         (Some(first), Some(_)) => {
             if reader.is_whole() {
@@ -88,8 +90,13 @@ fn route(
         Some(host) => Some(host?),
         None => None,
     };
+    let rate_limit = match &route.rate_limit {
+        Some(raw) => Some(rate_limit(reader, raw)?),
+        None => None,
+    };
     let pattern = RoutePattern { host, path: path?, methods };
-    Some(Route { pattern, chain, component: component?, strip_prefix: route.strip_prefix })
+    let strip_prefix = route.strip_prefix;
+    Some(Route { pattern, chain, component: component?, strip_prefix, rate_limit })
 }
 
 fn host(reader: &mut Reader<'_>, written: &Spanned<String>) -> Option<String> {

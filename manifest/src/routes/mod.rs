@@ -15,7 +15,7 @@ pub use normalize::{normalized, percent_decoded, remove_dot_segments};
 pub use strip::strip;
 
 /// Requests that a route is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoutePattern {
     /// `shop.example`, `*.example`, or any.
     pub host: Option<String>,
@@ -105,7 +105,7 @@ impl<T> RouteTable<T> {
 
     fn host(&mut self, host: Option<&str>) -> &mut Paths {
         let Some(host) = host else { return &mut self.any };
-        let host = plain(host);
+        let host = plain_host(host);
         match host.strip_prefix('*') {
             Some(end) => self.wildcards.at(end),
             None => self.names.entry(host.as_ref().into()).or_default(),
@@ -114,7 +114,7 @@ impl<T> RouteTable<T> {
 
     /// The route for a request: its host without port, in any case; its path without query.
     pub fn find(&self, host: &str, path: &str, method: &Method) -> RouteMatch<'_, T> {
-        let host = plain(host);
+        let host = plain_host(host);
         let mut others = Vec::new();
         let found = self
             .names
@@ -175,7 +175,8 @@ impl Methods {
 }
 
 /// One spelling for each host: small letters, no dot at the end.
-fn plain(host: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn plain_host(host: &str) -> Cow<'_, str> {
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return host.to_ascii_lowercase().into();

@@ -8,6 +8,7 @@ mod code;
 mod connections;
 mod page;
 mod process;
+mod rate_limits;
 mod traffic;
 
 use std::fmt;
@@ -67,6 +68,7 @@ impl Collector for Metrics {
         let Some(site) = admin.site() else { return Ok(()) };
         process::apps(&mut page, &site.apps)?;
         process::generations(&mut page, &site.generations)?;
+        rate_limits::keys(&mut page, &site.rate_limits)?;
         let changes = family("host_changes", "Swaps, rollbacks and reloads, by how they came out.");
         page.counters(&changes, |samples| {
             site.changes.iter().try_for_each(|((outcome, step), count)| {

@@ -79,6 +79,7 @@ impl ServeArgs {
             chain: Vec::new(),
             component: component.name.clone(),
             strip_prefix: false,
+            rate_limit: None,
         };
         let log = self.log.checked();
         let manifest = Manifest {

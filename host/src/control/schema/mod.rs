@@ -19,8 +19,8 @@ pub use changes::{
 };
 pub use status::{
     ComponentStatus, ConnectionActivity, ConnectionCounts, ConnectionList, ConnectionStatus,
-    GenerationList, GenerationState, GenerationStatus, InstanceCount, ProtocolName, Status,
-    StopStatus, StoreStatus,
+    GenerationList, GenerationState, GenerationStatus, InstanceCount, ProtocolName,
+    RateLimitStatus, Status, StopStatus, StoreStatus,
 };
 pub use stop::{PhaseName, StopEnd, StopLine, StopProgress, StopRequest};
 pub use traffic::{

@@ -46,6 +46,9 @@ pub struct Status {
     /// Key-value stores that fail; empty while all work.
     #[serde(default)]
     pub stores: Vec<StoreStatus>,
+    /// Rate limits of routes; empty while none has one.
+    #[serde(default)]
+    pub rate_limits: Vec<RateLimitStatus>,
     /// Limits in force, by the name of their flag, as people write them.
     pub limits: BTreeMap<String, String>,
 }
@@ -92,6 +95,19 @@ pub struct StoreStatus {
     pub why: String,
     /// Since the first one did so.
     pub failing_ms: u64,
+}
+
+/// The rate limit of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateLimitStatus {
+    /// Host and path of the route, as metrics call it.
+    pub route: String,
+    /// What it asks for.
+    pub limit: String,
+    /// Keys that it holds: clients, or what else it counts apart.
+    pub keys: u64,
+    /// Requests that it has refused.
+    pub refused: u64,
 }
 
 /// One component as it is served.
