@@ -72,6 +72,7 @@ mod keyvalue_redis;
 mod leftovers;
 mod limits;
 mod limits_named;
+mod limits_refused;
 mod llhttp;
 mod loss;
 mod manifest;

@@ -45,7 +45,7 @@ const LISTEN: &str = "[listen]\naddr = [\"unix:bound.sock\"]\ncontrol = \"contro
 /// Expects that each text, behind the lines of [`LISTEN`] and of a component called `shop` (which
 /// makes six lines), is refused.
 #[track_caller]
-fn all_refused(all: &[Wrong<'_>]) {
+pub fn all_refused(all: &[Wrong<'_>]) {
     for (text, at, words) in all {
         let manifest = format!("{LISTEN}[component.shop]\nsource = \"app.wasm\"\n\n{text}");
         let site = Site::with(&manifest, &[("app.wasm", "version_a_p2")]);

@@ -137,6 +137,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "host-keyvalue",
         ],
     ),
+    ("ratelimit", &["hyper", "http", "wasmtime", "host-net", "host-manifest", "host-lifecycle"]),
     ("shards", &["hyper", "http", "tokio", "wasmtime", "host-"]),
     ("symbols", &["hyper", "http", "tokio", "wasmtime", "host-"]),
     ("system", &["hyper", "http", "wasmtime", "host-"]),
