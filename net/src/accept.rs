@@ -21,6 +21,7 @@ use super::registry::ConnectionEntry;
 use super::room::Room;
 use super::service::Service;
 use super::socket::Socket;
+use super::tls::TlsConfigs;
 use super::{connection, listener_drain};
 
 /// When the process or the machine is out of something that connections need, accepting again at
@@ -38,6 +39,7 @@ pub struct Acceptor<S> {
     context: ConnectionContext,
     service: S,
     room: Arc<Room>,
+    tls: Option<TlsConfigs>,
     shortage: Shortage,
 }
 
@@ -70,6 +72,7 @@ impl<S: Service> Acceptor<S> {
         room: Arc<Room>,
     ) -> io::Result<Self> {
         let name = listener.address().into();
+        let tls = listener.tls.clone();
         let queue = match listener {
             Listener { socket, path: None, .. } => {
                 Queue::Tcp(TcpListener::from_std(socket.into())?)
@@ -78,7 +81,7 @@ impl<S: Service> Acceptor<S> {
                 Queue::Unix(UnixListener::from_std(socket.into())?, path)
             }
         };
-        Ok(Self { queue, name, context, service, room, shortage: Shortage::default() })
+        Ok(Self { queue, name, context, service, room, tls, shortage: Shortage::default() })
     }
 
     /// Accepts until the drain begins, then closes the door without losing who is in the queue.
@@ -121,6 +124,7 @@ impl<S: Service> Acceptor<S> {
         let guard = self.context.connections.guard(entry.clone());
         let (context, service) = (self.context.clone(), self.service.clone());
         let room = self.room.clone();
+        let socket = (socket, self.tls.clone());
         tokio::spawn(connection::serve(socket, context, service, room, entry, guard));
     }
 

@@ -15,42 +15,53 @@ use super::registry::{ConnectionEntry, ConnectionProtocol};
 use super::room::{NoRoom, Place, Room};
 use super::service::{Refusal, Service};
 use super::socket::Socket;
+use super::stream::ByteStream;
+use super::tls::{self, HandshakeFailure, Terms, TlsConfigs};
 use super::{close, h1, h2};
 
-/// A peer that reads nothing may hold up an answer of ours this long, when we want to be rid of it.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// A peer for whom there is no room is told so over TLS if its handshake takes no longer.
+const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Serves a connection until its end. `guard` keeps it registered; dropping the future drops the
 /// socket. `entry` is the one under which the guard is registered.
 pub(super) async fn serve<S: Service>(
-    socket: Socket,
+    (socket, tls): (Socket, Option<TlsConfigs>),
     context: ConnectionContext,
     service: S,
     room: Arc<Room>,
     entry: Arc<ConnectionEntry>,
     mut guard: Guard,
 ) {
-    let accepted = Instant::now();
-    let service = service.connected(&Peer { address: entry.address() });
-    let socket = Arc::new(socket);
+    let mut accepted = Instant::now();
+    let mut peer = Peer { address: entry.address(), tls: None };
     let place = match room.place(&context.phase).await {
         Ok(place) => place,
         Err(NoRoom) => {
-            return refuse(&socket, &service.refusal(Refusal::NoRoom), &context.phase).await;
+            let service = service.connected(&peer);
+            return turn_away((socket, tls), (&context, &room, &entry), &service).await;
         }
     };
     entry.set_place(true);
-    let end = match preface::detect(&socket, &entry, &context).await {
-        Opening::Http1(bytes) => {
-            speaks(&entry, &context, ConnectionProtocol::Http1);
-            h1::serve(&socket, &entry, (accepted, bytes), &context, &service).await
+    let secured = match tls {
+        None => Ok(ByteStream::Plain(socket)),
+        Some(configs) => {
+            let terms = terms(&context, &room, &entry, context.limits.handshake);
+            // On the heap: connections without TLS would pay for its size.
+            let secured = Box::pin(secure(socket, configs, terms, &mut peer)).await;
+            accepted = Instant::now();
+            secured
         }
-        Opening::Http2(bytes) => {
-            speaks(&entry, &context, ConnectionProtocol::Http2);
-            h2::serve(&socket, &entry, (accepted, bytes), &context, &service).await
+    };
+    let service = service.connected(&peer);
+    let (stream, end) = match secured {
+        Ok(stream) => {
+            let stream = Arc::new(stream);
+            let alpn = peer.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+            let opening = preface::opening(alpn, &stream, &entry, &context).await;
+            let end = speak((&stream, opening, accepted), &entry, &context, &service).await;
+            (stream, end)
         }
-        Opening::Nothing => ConnectionEnd::Finished,
-        Opening::Stuck => ConnectionEnd::Gone,
+        Err(HandshakeFailure { socket, end }) => (Arc::new(ByteStream::Plain(socket)), end),
     };
     debug!(connection = guard.id(), end = end.name(), "connection ended");
     entry.set_place(false);
@@ -61,15 +72,83 @@ pub(super) async fn serve<S: Service>(
     match end {
         ConnectionEnd::AnsweredByHyper(status) => {
             service.answered_by_hyper(status);
-            close::politely(&socket, &context.phase).await;
+            close::politely(&stream, &context.phase).await;
         }
         ConnectionEnd::Finished | ConnectionEnd::Flooded => {
-            close::politely(&socket, &context.phase).await;
+            close::politely(&stream, &context.phase).await;
         }
-        ConnectionEnd::Refused(why) => refuse(&socket, &service.refusal(why), &context.phase).await,
+        ConnectionEnd::Refused(why) => refuse(&stream, &service.refusal(why), &context.phase).await,
         ConnectionEnd::Dropped | ConnectionEnd::Broken | ConnectionEnd::Gone => {}
     }
     drop(leaving);
+}
+
+/// Serves what the peer speaks, since `accepted`.
+async fn speak<S: Service>(
+    (stream, opening, accepted): (&Arc<ByteStream>, Opening, Instant),
+    entry: &ConnectionEntry,
+    context: &ConnectionContext,
+    service: &S,
+) -> ConnectionEnd {
+    match opening {
+        Opening::Http1(bytes) => {
+            speaks(entry, context, ConnectionProtocol::Http1);
+            h1::serve(stream, entry, (accepted, bytes), context, service).await
+        }
+        Opening::Http2(bytes) => {
+            speaks(entry, context, ConnectionProtocol::Http2);
+            h2::serve(stream, entry, (accepted, bytes), context, service).await
+        }
+        Opening::Nothing => ConnectionEnd::Finished,
+        Opening::Stuck => ConnectionEnd::Gone,
+    }
+}
+
+fn terms<'a>(
+    context: &'a ConnectionContext,
+    room: &'a Room,
+    entry: &'a ConnectionEntry,
+    patience: Duration,
+) -> Terms<'a> {
+    Terms { entry, context, half_open: room.half_open(), patience }
+}
+
+/// Makes a TLS session of the connection, with the newest of the configurations, and takes note of what it says of
+/// the `peer`.
+async fn secure(
+    socket: Socket,
+    configs: TlsConfigs,
+    terms: Terms<'_>,
+    peer: &mut Peer,
+) -> Result<ByteStream, HandshakeFailure> {
+    let entry = terms.entry;
+    entry.shakes_hands(true);
+    let config = configs.borrow().clone();
+    let (session, said) = tls::accept(socket, config, terms).await?;
+    entry.shakes_hands(false);
+    entry.set_tls(said.version);
+    peer.tls = Some(Arc::new(said));
+    Ok(ByteStream::Tls(Box::new(session)))
+}
+
+/// Tells a peer that there is no room, over TLS if it speaks that and few are told so at the same time.
+async fn turn_away<S: Service>(
+    (socket, tls): (Socket, Option<TlsConfigs>),
+    (context, room, entry): (&ConnectionContext, &Room, &ConnectionEntry),
+    service: &S,
+) {
+    let stream = match tls {
+        None => ByteStream::Plain(socket),
+        Some(configs) => {
+            let Some(_turn) = room.tells_over_tls() else { return };
+            let terms = terms(context, room, entry, REFUSED_WITHIN.min(context.limits.handshake));
+            match Box::pin(secure(socket, configs, terms, &mut Peer::default())).await {
+                Ok(stream) => stream,
+                Err(_) => return,
+            }
+        }
+    };
+    refuse(&stream, &service.refusal(Refusal::NoRoom), &context.phase).await;
 }
 
 /// Takes note of what the first bytes said.
@@ -79,9 +158,9 @@ fn speaks(entry: &ConnectionEntry, context: &ConnectionContext, protocol: Connec
 }
 
 /// Says why it ends to a peer whose request has not become one.
-async fn refuse(socket: &Socket, answer: &[u8], phase: &PhaseWatch) {
-    close::write_all(socket, answer, LAST_WORDS).await;
-    close::politely(socket, phase).await;
+async fn refuse(stream: &ByteStream, answer: &[u8], phase: &PhaseWatch) {
+    close::write_all(stream, answer, close::LAST_WORDS).await;
+    close::politely(stream, phase).await;
 }
 
 #[cfg(test)]

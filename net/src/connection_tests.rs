@@ -1,17 +1,23 @@
 //! Every deadline of a connection, on the paused clock: real sockets, a stub in place of guests.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Mutex;
+use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use host_lifecycle::{Phase, Tracker};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustls::SupportedProtocolVersion;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
+use tokio_rustls::client::TlsStream;
 
 use super::*;
+use crate::tls::testing::{self, VERSIONS};
 use crate::{NetCounts, PeerLimits, RequestBody, Scarcity};
 
 /// Answers `ok` to everything.
@@ -47,8 +53,62 @@ impl Service for Ok200 {
 
 const LIMITS: PeerLimits = PeerLimits::TEST;
 
+/// What a connection goes over. All that is said of one here is so of each.
+#[derive(Clone, Copy, Debug)]
+enum Over {
+    Plain,
+    Tls(&'static [&'static SupportedProtocolVersion]),
+}
+
+const WIRES: [Over; 3] = [Over::Plain, Over::Tls(VERSIONS[0]), Over::Tls(VERSIONS[1])];
+
+/// The peer's end. Over TLS an end without a `close_notify` is an error.
+#[derive(Debug)]
+enum Stream {
+    Plain(UnixStream),
+    Tls(Box<TlsStream<UnixStream>>),
+}
+
+/// Calls the same method on whichever stream it is.
+macro_rules! on_either {
+    ($stream:expr, $call:ident, $($given:expr),*) => {
+        match $stream.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).$call($($given),*),
+            Stream::Tls(stream) => Pin::new(stream).$call($($given),*),
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Task<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        on_either!(self, poll_read, cx, to)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Task<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        on_either!(self, poll_write, cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<io::Result<()>> {
+        on_either!(self, poll_flush, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<io::Result<()>> {
+        on_either!(self, poll_shutdown, cx)
+    }
+}
+
 struct Peer {
-    stream: UnixStream,
+    stream: Stream,
     served: JoinHandle<()>,
     began: Instant,
     tracker: Tracker,
@@ -81,11 +141,28 @@ impl Service for Keeper {
     }
 }
 
-fn connect(phase: PhaseWatch) -> Peer {
-    connect_to(Ok200, phase)
+async fn connect(over: Over, phase: PhaseWatch) -> Peer {
+    connect_to(over, Ok200, phase).await
 }
 
-fn connect_to(service: impl Service, phase: PhaseWatch) -> Peer {
+async fn connect_to(over: Over, service: impl Service, phase: PhaseWatch) -> Peer {
+    let (stream, served, tracker) = accepted(!matches!(over, Over::Plain), service, phase);
+    let stream = match over {
+        Over::Plain => Stream::Plain(stream),
+        Over::Tls(versions) => {
+            let config = testing::client_config(versions, &[]);
+            Stream::Tls(Box::new(testing::connect(stream, config).await))
+        }
+    };
+    Peer { stream, served, began: Instant::now(), tracker }
+}
+
+/// The peer's end of a connection, whose task has just begun.
+fn accepted(
+    tls: bool,
+    service: impl Service,
+    phase: PhaseWatch,
+) -> (UnixStream, JoinHandle<()>, Tracker) {
     let (stream, ours) = UnixStream::pair().unwrap();
     let tracker = Tracker::awaited();
     let entry = ConnectionEntry::new(None, "test".into());
@@ -98,13 +175,15 @@ fn connect_to(service: impl Service, phase: PhaseWatch) -> Peer {
         limits: LIMITS,
         scarcity: Scarcity::new(),
     };
-    let served = tokio::spawn(serve(Socket::Unix(ours), context, service, room, entry, guard));
-    Peer { stream, served, began: Instant::now(), tracker }
+    let socket = (Socket::Unix(ours), tls.then(testing::configs));
+    let served = tokio::spawn(serve(socket, context, service, room, entry, guard));
+    (stream, served, tracker)
 }
 
 impl Peer {
     async fn send(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
+        self.stream.flush().await.unwrap();
     }
 
     /// Everything until the host's FIN, and when it came.
@@ -140,44 +219,52 @@ fn ready() -> (impl Fn(Phase), PhaseWatch) {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_sends_nothing_is_closed_after_the_head_timeout() {
-    let (_set, phase) = ready();
-    let mut peer = connect(phase);
-    assert_eq!(peer.rest().await, (String::new(), LIMITS.head));
-    peer.gone().await;
+    for over in WIRES {
+        let (_set, phase) = ready();
+        let mut peer = connect(over, phase).await;
+        assert_eq!(peer.rest().await, (String::new(), LIMITS.head));
+        peer.gone().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn half_a_head_is_answered_408_after_the_head_timeout() {
-    let (_set, phase) = ready();
-    let mut peer = connect(phase);
-    peer.send("GET / HT").await;
-    let (answer, at) = peer.rest().await;
-    assert_eq!((answer.as_str(), at), ("HTTP/1.1 408 x\r\n\r\n", LIMITS.head));
-    peer.gone().await;
+    for over in WIRES {
+        let (_set, phase) = ready();
+        let mut peer = connect(over, phase).await;
+        peer.send("GET / HT").await;
+        let (answer, at) = peer.rest().await;
+        assert_eq!((answer.as_str(), at), ("HTTP/1.1 408 x\r\n\r\n", LIMITS.head));
+        peer.gone().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn half_a_second_head_has_the_head_timeout_and_not_that_of_an_idle_connection() {
-    let (_set, phase) = ready();
-    let mut peer = connect(phase);
-    peer.send(GET).await;
-    peer.answer().await;
-    tokio::time::sleep(Duration::from_secs(20)).await;
-    peer.send("GET / HT").await;
-    let (answer, at) = peer.rest().await;
-    assert_eq!(answer, "HTTP/1.1 408 x\r\n\r\n");
-    assert_eq!(at, Duration::from_secs(20) + LIMITS.head);
-    peer.gone().await;
+    for over in WIRES {
+        let (_set, phase) = ready();
+        let mut peer = connect(over, phase).await;
+        peer.send(GET).await;
+        peer.answer().await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        peer.send("GET / HT").await;
+        let (answer, at) = peer.rest().await;
+        assert_eq!(answer, "HTTP/1.1 408 x\r\n\r\n");
+        assert_eq!(at, Duration::from_secs(20) + LIMITS.head);
+        peer.gone().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed_after_the_keep_alive_timeout() {
-    let (_set, phase) = ready();
-    let mut peer = connect(phase);
-    peer.send(GET).await;
-    peer.answer().await;
-    assert_eq!(peer.rest().await, (String::new(), LIMITS.keep_alive));
-    peer.gone().await;
+    for over in WIRES {
+        let (_set, phase) = ready();
+        let mut peer = connect(over, phase).await;
+        peer.send(GET).await;
+        peer.answer().await;
+        assert_eq!(peer.rest().await, (String::new(), LIMITS.keep_alive));
+        peer.gone().await;
+    }
 }
 
 /// Bytes of a body that nobody reads were taken for a request that has begun, and the driver looked
@@ -185,161 +272,190 @@ async fn an_idle_connection_is_closed_after_the_keep_alive_timeout() {
 /// request is waited for as long as for any body.
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_held_unread_does_not_keep_its_connection() {
-    let (_set, phase) = ready();
-    let mut peer = connect_to(Keeper::default(), phase);
-    peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").await;
-    peer.answer().await;
-    peer.send("01234").await;
-    assert_eq!(peer.rest().await, (String::new(), LIMITS.stall));
-    peer.gone().await;
+    for over in WIRES {
+        let (_set, phase) = ready();
+        let mut peer = connect_to(over, Keeper::default(), phase).await;
+        peer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").await;
+        peer.answer().await;
+        peer.send("01234").await;
+        assert_eq!(peer.rest().await, (String::new(), LIMITS.stall));
+        peer.gone().await;
+    }
 }
 
 /// C1, C2: what the service holds of a request is taken from it with the last frame of the answer. A chunk
 /// that looks like a request is none, and the request behind it is served at once, in a drain as well.
 #[tokio::test(start_paused = true)]
 async fn what_is_behind_a_body_that_is_held_unread_is_served_at_once() {
-    for in_a_drain in [false, true] {
-        let (set, phase) = ready();
-        let keeper = Keeper::default();
-        let mut peer = connect_to(keeper.clone(), phase);
-        let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
-        peer.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
-        for _ in 0..2 {
-            peer.send(&format!("{:x}\r\n{smuggled}\r\n", smuggled.len())).await;
+    for over in WIRES {
+        for in_a_drain in [false, true] {
+            let (set, phase) = ready();
+            let keeper = Keeper::default();
+            let mut peer = connect_to(over, keeper.clone(), phase).await;
+            let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+            peer.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+            for _ in 0..2 {
+                peer.send(&format!("{:x}\r\n{smuggled}\r\n", smuggled.len())).await;
+            }
+            peer.answer().await;
+            if in_a_drain {
+                set(Phase::Draining);
+            }
+            peer.send(&format!("{:x}\r\n{smuggled}\r\n0\r\n\r\n{GET}", smuggled.len())).await;
+            assert!(peer.answer().await.starts_with("HTTP/1.1 200"));
+            assert_eq!(peer.began.elapsed(), Duration::ZERO);
+            let patience = if in_a_drain { Duration::ZERO } else { LIMITS.keep_alive };
+            assert_eq!(peer.rest().await, (String::new(), patience), "nobody asked for more");
+            assert_eq!(keeper.0.lock().unwrap().len(), 2);
+            peer.gone().await;
         }
-        peer.answer().await;
-        if in_a_drain {
-            set(Phase::Draining);
-        }
-        peer.send(&format!("{:x}\r\n{smuggled}\r\n0\r\n\r\n{GET}", smuggled.len())).await;
-        assert!(peer.answer().await.starts_with("HTTP/1.1 200"));
-        assert_eq!(peer.began.elapsed(), Duration::ZERO);
-        let patience = if in_a_drain { Duration::ZERO } else { LIMITS.keep_alive };
-        assert_eq!(peer.rest().await, (String::new(), patience), "nobody asked for more");
-        assert_eq!(keeper.0.lock().unwrap().len(), 2);
-        peer.gone().await;
     }
 }
 
 /// The service reads an error where it would have taken a broken body for a whole one.
 #[tokio::test(start_paused = true)]
 async fn a_held_body_ends_in_an_error_once_its_answer_has_ended() {
-    let (_set, phase) = ready();
-    let keeper = Keeper::default();
-    let mut peer = connect_to(keeper.clone(), phase);
-    peer.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
-    peer.answer().await;
-    peer.send("1\r\na\r\n0\r\n\r\n").await;
-    peer.send(GET).await;
-    peer.answer().await;
-    let held = keeper.0.lock().unwrap().remove(0);
-    let read = held.collect().await.map(http_body_util::Collected::to_bytes);
-    assert!(matches!(read, Err(crate::BodyError::Over)), "{read:?}");
+    for over in WIRES {
+        let (_set, phase) = ready();
+        let keeper = Keeper::default();
+        let mut peer = connect_to(over, keeper.clone(), phase).await;
+        peer.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        peer.answer().await;
+        peer.send("1\r\na\r\n0\r\n\r\n").await;
+        peer.send(GET).await;
+        peer.answer().await;
+        let held = keeper.0.lock().unwrap().remove(0);
+        let read = held.collect().await.map(http_body_util::Collected::to_bytes);
+        assert!(matches!(read, Err(crate::BodyError::Over)), "{read:?}");
+    }
 }
 
 /// C13: the connection refuses what could be read in two ways, in a head and in a body.
 #[tokio::test(start_paused = true)]
 async fn what_is_no_http_is_answered_400_and_closed() {
-    for head in ["GET / HTTP/1.1\nHost: a\n\n", "GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", "\n"] {
-        let (_set, phase) = ready();
-        let mut peer = connect(phase);
-        peer.send(GET).await;
-        peer.answer().await;
-        peer.send(head).await;
-        assert_eq!(
-            peer.rest().await,
-            ("HTTP/1.1 400 x\r\n\r\n".into(), Duration::ZERO),
-            "{head:?}"
-        );
-        peer.gone().await;
+    for over in WIRES {
+        for head in ["GET / HTTP/1.1\nHost: a\n\n", "GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", "\n"] {
+            let (_set, phase) = ready();
+            let mut peer = connect(over, phase).await;
+            peer.send(GET).await;
+            peer.answer().await;
+            peer.send(head).await;
+            assert_eq!(
+                peer.rest().await,
+                ("HTTP/1.1 400 x\r\n\r\n".into(), Duration::ZERO),
+                "{head:?}"
+            );
+            peer.gone().await;
+        }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_draining_idle_connection_lingers_from_the_moment_of_the_drain() {
-    let (set, phase) = ready();
-    let mut peer = connect(phase);
-    peer.send(GET).await;
-    peer.answer().await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    set(Phase::Draining);
-    assert_eq!(peer.rest().await, (String::new(), Duration::from_secs(5) + LIMITS.linger));
-    peer.gone().await;
+    for over in WIRES {
+        let (set, phase) = ready();
+        let mut peer = connect(over, phase).await;
+        peer.send(GET).await;
+        peer.answer().await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        set(Phase::Draining);
+        assert_eq!(peer.rest().await, (String::new(), Duration::from_secs(5) + LIMITS.linger));
+        peer.gone().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_within_the_linger_is_served_and_told_to_close() {
-    let (set, phase) = ready();
-    let mut peer = connect(phase);
-    peer.send(GET).await;
-    assert!(!peer.answer().await.contains("connection: close"));
-    set(Phase::Draining);
-    tokio::time::sleep(LIMITS.linger - Duration::from_millis(1)).await;
-    peer.send(GET).await;
-    let (answer, _) = peer.rest().await;
-    assert!(answer.contains("connection: close") && answer.ends_with("ok"), "{answer}");
-    peer.gone().await;
+    for over in WIRES {
+        let (set, phase) = ready();
+        let mut peer = connect(over, phase).await;
+        peer.send(GET).await;
+        assert!(!peer.answer().await.contains("connection: close"));
+        set(Phase::Draining);
+        tokio::time::sleep(LIMITS.linger - Duration::from_millis(1)).await;
+        peer.send(GET).await;
+        let (answer, _) = peer.rest().await;
+        assert!(answer.contains("connection: close") && answer.ends_with("ok"), "{answer}");
+        peer.gone().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_draining_fresh_connection_has_the_linger_too() {
-    let (set, phase) = ready();
-    set(Phase::Draining);
-    let mut peer = connect(phase);
-    assert_eq!(peer.rest().await, (String::new(), LIMITS.linger));
-    peer.gone().await;
+    for over in WIRES {
+        let (set, phase) = ready();
+        set(Phase::Draining);
+        let mut peer = connect(over, phase).await;
+        assert_eq!(peer.rest().await, (String::new(), LIMITS.linger));
+        peer.gone().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_head_begun_during_the_linger_is_not_idle() {
-    let (set, phase) = ready();
-    let mut peer = connect(phase);
-    peer.send(GET).await;
-    peer.answer().await;
-    set(Phase::Draining);
-    tokio::time::sleep(Duration::from_millis(999)).await;
-    peer.send("GET / HTTP/1.1\r\n").await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    peer.send("Host: a\r\n\r\n").await;
-    let (answer, _) = peer.rest().await;
-    assert!(answer.ends_with("ok"), "{answer}");
-    peer.gone().await;
+    for over in WIRES {
+        let (set, phase) = ready();
+        let mut peer = connect(over, phase).await;
+        peer.send(GET).await;
+        peer.answer().await;
+        set(Phase::Draining);
+        tokio::time::sleep(Duration::from_millis(999)).await;
+        peer.send("GET / HTTP/1.1\r\n").await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        peer.send("Host: a\r\n\r\n").await;
+        let (answer, _) = peer.rest().await;
+        assert!(answer.ends_with("ok"), "{answer}");
+        peer.gone().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn half_a_head_is_told_503_when_the_stop_cuts() {
-    let (set, phase) = ready();
-    let mut peer = connect(phase);
-    peer.send("GET / HT").await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    set(Phase::Cut);
-    assert_eq!(peer.rest().await.0, "HTTP/1.1 503 x\r\n\r\n");
-    peer.gone().await;
+    for over in WIRES {
+        let (set, phase) = ready();
+        let mut peer = connect(over, phase).await;
+        peer.send("GET / HT").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        set(Phase::Cut);
+        assert_eq!(peer.rest().await.0, "HTTP/1.1 503 x\r\n\r\n");
+        peer.gone().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_close_is_closed_after_the_lingering_close() {
-    let (set, phase) = ready();
-    set(Phase::Draining);
-    let mut peer = connect(phase);
-    peer.send(GET).await;
-    peer.answer().await;
-    let began = Instant::now();
-    let Peer { stream, served, tracker, .. } = peer;
-    served.await.unwrap();
-    assert_eq!(began.elapsed(), Duration::from_secs(2));
-    assert_eq!(tracker.in_flight(), 0);
-    drop(stream);
+    for over in WIRES {
+        let (set, phase) = ready();
+        set(Phase::Draining);
+        let mut peer = connect(over, phase).await;
+        peer.send(GET).await;
+        peer.answer().await;
+        let began = Instant::now();
+        let Peer { stream, served, tracker, .. } = peer;
+        served.await.unwrap();
+        assert_eq!(began.elapsed(), Duration::from_secs(2));
+        assert_eq!(tracker.in_flight(), 0);
+        drop(stream);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn half_a_preface_is_bounded_by_the_head_timeout() {
-    let (_set, phase) = ready();
-    let mut peer = connect(phase);
-    peer.send("PRI * HTTP/2.0\r\n").await;
-    assert_eq!(peer.rest().await.1, LIMITS.head);
-    peer.gone().await;
+    for over in WIRES {
+        let (_set, phase) = ready();
+        let mut peer = connect(over, phase).await;
+        peer.send("PRI * HTTP/2.0\r\n").await;
+        // It is left without a word.
+        let mut rest = Vec::new();
+        let told = peer.stream.read_to_end(&mut rest).await;
+        assert_eq!((rest.len(), peer.began.elapsed()), (0, LIMITS.head));
+        assert_eq!(told.is_err(), !matches!(over, Over::Plain), "{over:?}");
+        peer.gone().await;
+    }
 }
 
 #[path = "connection_h2_tests.rs"]
 mod http2;
+
+#[path = "connection_tls_tests.rs"]
+mod tls;

@@ -14,6 +14,8 @@ use super::scarcity::Scarcity;
 pub struct PeerLimits {
     /// From the first byte of a head, or from accept for the first one, to its end.
     pub head: Duration,
+    /// A TLS handshake, from its beginning to its end.
+    pub handshake: Duration,
     /// Idle between two requests.
     pub keep_alive: Duration,
     /// A peer that takes no byte of an answer for this long is given up.
@@ -33,6 +35,7 @@ impl PeerLimits {
     /// Those of tests, which are on the paused clock.
     pub(super) const TEST: Self = Self {
         head: Duration::from_secs(10),
+        handshake: Duration::from_secs(7),
         keep_alive: Duration::from_secs(75),
         stall: Duration::from_secs(30),
         min_rate: None,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use host_shards::{OwnLines, Sharded};
 
 use super::registry::ConnectionProtocol;
+use super::tls::HandshakeOutcome;
 
 /// What a connection came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,7 @@ struct Shard {
     unix: AtomicU64,
     http1: AtomicU64,
     http2: AtomicU64,
+    handshakes: [AtomicU64; HandshakeOutcome::ALL.len()],
     resets: [AtomicU64; ERROR_CODES.len()],
     goaways: [AtomicU64; ERROR_CODES.len()],
 }
@@ -67,6 +69,11 @@ impl NetCounts {
             ConnectionProtocol::Http1 => one_more(&shard.http1),
             ConnectionProtocol::Http2 => one_more(&shard.http2),
         }
+    }
+
+    /// A TLS handshake has ended so.
+    pub(super) fn handshake(&self, outcome: HandshakeOutcome) {
+        one_more(&self.0.mine().handshakes[outcome as usize]);
     }
 
     /// A stream of HTTP/2 was reset by us before its end.
@@ -100,6 +107,13 @@ impl NetCounts {
             ConnectionProtocol::Http1 => self.sum(|shard| &shard.http1),
             ConnectionProtocol::Http2 => self.sum(|shard| &shard.http2),
         }
+    }
+
+    /// TLS handshakes that have ended, by what they came to.
+    #[must_use]
+    pub fn handshakes(&self) -> [(HandshakeOutcome, u64); HandshakeOutcome::ALL.len()] {
+        HandshakeOutcome::ALL
+            .map(|outcome| (outcome, self.sum(|shard| &shard.handshakes[outcome as usize])))
     }
 
     /// Streams of HTTP/2 that were reset by us before their end, by the name of the error code.

@@ -1,10 +1,10 @@
 //! Sockets: listeners, accept, and one connection from its first byte to its close.
 //!
 //! ```text
-//! listener ─→ accept ─→ connection ─→ preface ─┬→ h1/ ─┐
-//!                │           │                 └→ h2/ ─┴→ close
-//!          listener_drain  room, registry         │
-//!      (a stop closes it without losing        service (handed in)
+//! listener ─→ accept ─→ connection ─→ (tls/) ─→ preface ─┬→ h1/ ─┐
+//!                │           │                           └→ h2/ ─┴→ close
+//!          listener_drain  room, registry                   │
+//!      (a stop closes it without losing                  service (handed in)
 //!                the queue)
 //! ```
 //!
@@ -33,16 +33,19 @@ mod room;
 mod scarcity;
 mod service;
 mod socket;
+mod stream;
 mod timer;
+mod tls;
 mod wire;
 
 pub use accept::Acceptor;
 pub use context::{ConnectionContext, PeerLimits};
 pub use counts::{ConnectionTransport, NetCounts};
 pub use listener::{BindError, ListenAddress, Listener, bind, warn_of_refusals};
-pub use peer::Peer;
+pub use peer::{Peer, TlsPeer};
 pub use registry::{Activity, ConnectionInfo, ConnectionProtocol, connections};
 pub use request_body::{BodyError, RequestBody};
 pub use room::Room;
 pub use scarcity::{Hurry, Scarcity};
 pub use service::{Refusal, Service};
+pub use tls::{HandshakeOutcome, TlsConfigs};

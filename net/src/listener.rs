@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use super::handshakes;
 use super::listener_drain::{self, Bolt, HANDSHAKES_AT_MOST};
+use super::tls::TlsConfigs;
 
 /// Connections that the kernel holds for us; capped by net.core.somaxconn (4096 by default).
 const BACKLOG: i32 = 4096;
@@ -44,6 +45,8 @@ pub struct Listener {
     pub(super) path: Option<OwnedPath>,
     /// Of one that has no path.
     claim: Option<Claim>,
+    /// None where peers speak in plain text.
+    pub(super) tls: Option<TlsConfigs>,
 }
 
 /// The address of a socket that does not listen yet, held against others by a second one that does,
@@ -80,6 +83,14 @@ pub enum ListenAddress<'a> {
 }
 
 impl Listener {
+    /// Has peers speak TLS. Each handshake takes what `configs` holds when it begins; a change touches no connection
+    /// that there is.
+    #[must_use]
+    pub fn with_tls(mut self, configs: TlsConfigs) -> Self {
+        self.tls = Some(configs);
+        self
+    }
+
     /// Begins to listen: from now on the kernel completes handshakes for us.
     ///
     /// # Errors
@@ -138,7 +149,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     let socket = bound(address)?;
     let address = socket.local_addr()?.as_socket().unwrap_or(address);
     let claim = claim(address)?;
-    Ok(Listener { socket, path: None, claim: Some(claim) })
+    Ok(Listener { socket, path: None, claim: Some(claim), tls: None })
 }
 
 fn bound(address: SocketAddr) -> io::Result<Socket> {
@@ -181,7 +192,7 @@ fn bind_unix(path: &Path) -> Result<Listener, BindError> {
             BindError::Refused { address: format!("unix:{}", path.display()), why }
         }
     })?;
-    Ok(Listener { socket, path: Some(owned), claim: None })
+    Ok(Listener { socket, path: Some(owned), claim: None, tls: None })
 }
 
 #[cfg(test)]

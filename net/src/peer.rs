@@ -1,10 +1,54 @@
 //! Who is at the other end of a connection.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 
 /// Who is at the other end of a connection, as far as it is known before its first request.
 #[derive(Clone, Debug, Default)]
 pub struct Peer {
     /// Its address; none on a Unix socket.
     pub address: Option<SocketAddr>,
+    /// What its TLS handshake said; none over a plain connection.
+    pub tls: Option<Arc<TlsPeer>>,
+}
+
+/// What a TLS handshake said of the peer.
+#[derive(Clone, Debug, Default)]
+pub struct TlsPeer {
+    /// The version of the protocol: `TLSv1.3` or `TLSv1.2`.
+    pub version: &'static str,
+    /// IANA's name of the cipher suite, `TLS13_AES_128_GCM_SHA256` for example.
+    pub cipher_suite: &'static str,
+    /// What both sides have agreed to speak (ALPN, RFC 7301): `h2`, `http/1.1`. None where the peer did not ask.
+    pub alpn: Option<String>,
+    /// The name of the server that the peer asked for (SNI, RFC 6066 §3).
+    pub server_name: Option<String>,
+    /// Whether it went on with a session of before.
+    pub resumed: bool,
+    /// The peer's certificate and what it sent to certify it, in this order; empty where it sent none.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
+impl TlsPeer {
+    /// What `tls` says, whose handshake is done.
+    pub(super) fn of(tls: &ServerConnection) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            version: match tls.protocol_version() {
+                Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+                _ => "TLSv1.3",
+            },
+            cipher_suite: tls
+                .negotiated_cipher_suite()
+                .and_then(|suite| suite.suite().as_str())
+                .unwrap_or_default(),
+            alpn: tls.alpn_protocol().map(text),
+            server_name: tls.server_name().map(str::to_owned),
+            resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
+            certificates: tls.peer_certificates().unwrap_or_default().to_vec(),
+        }
+    }
 }

@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::context::ConnectionContext;
 use super::registry::ConnectionEntry;
-use super::socket::{Socket, Unread};
+use super::socket::Unread;
+use super::stream::ByteStream;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -28,19 +29,33 @@ pub(super) enum Opening {
     Stuck,
 }
 
+/// What the peer speaks: what was agreed on with it (ALPN), or else what its first bytes say.
+pub(super) async fn opening(
+    agreed: Option<&str>,
+    stream: &ByteStream,
+    entry: &ConnectionEntry,
+    context: &ConnectionContext,
+) -> Opening {
+    match agreed {
+        Some("h2") => Opening::Http2(BytesMut::new()),
+        Some("http/1.1") => Opening::Http1(BytesMut::new()),
+        _ => detect(stream, entry, context).await,
+    }
+}
+
 /// Reads until the protocol is known.
 ///
 /// Bounded by the head timeout; during a stop a peer that has sent nothing has the linger. Ends at
 /// once when the stop cuts. A peer that has sent nothing makes room for another one when it is asked.
-pub(super) async fn detect(
-    socket: &Socket,
+async fn detect(
+    stream: &ByteStream,
     entry: &ConnectionEntry,
     context: &ConnectionContext,
 ) -> Opening {
     let accepted = Instant::now();
     let mut bytes = BytesMut::with_capacity(FIRST_READ);
     loop {
-        match socket.try_read(&mut bytes) {
+        match stream.try_read(&mut bytes) {
             Ok(0) => return Opening::Nothing,
             Ok(_) => match protocol(&bytes) {
                 Some(true) => return Opening::Http2(bytes),
@@ -52,31 +67,33 @@ pub(super) async fn detect(
         }
         let draining = context.phase.now() >= Phase::Draining;
         let mut deadline = accepted + context.limits.head;
-        if draining && bytes.is_empty() {
+        let is_silent = bytes.is_empty() && !stream.has_half_record();
+        if draining && is_silent {
             deadline = deadline.min(Instant::now() + context.limits.linger);
         }
         tokio::select! {
             biased;
-            ready = socket.readable() => if ready.is_err() { return Opening::Nothing },
+            ready = stream.readable() => if ready.is_err() { return Opening::Nothing },
             () = sleep_until(deadline) => {
                 // The reactor may not have said yet what the kernel has.
-                if socket.unread() == Unread::Bytes { continue }
-                return stuck(bytes);
+                let unread = stream.unread();
+                if unread == Unread::Bytes || unread == Unread::Part && is_silent { continue }
+                return stuck(bytes, unread);
             }
-            () = entry.room_wanted(), if bytes.is_empty() => {
-                if socket.unread() == Unread::Nothing { return Opening::Nothing }
+            () = entry.room_wanted(), if is_silent => {
+                if stream.unread() == Unread::Nothing { return Opening::Nothing }
             }
-            () = context.phase.reached(Phase::Cut) => return stuck(bytes),
+            () = context.phase.reached(Phase::Cut) => return stuck(bytes, stream.unread()),
             () = context.phase.reached(Phase::Draining), if !draining => {}
         }
     }
 }
 
 /// What is made of a peer that says no more. `PRI` may begin other heads too: HTTP/1 says why it ends.
-fn stuck(bytes: BytesMut) -> Opening {
+fn stuck(bytes: BytesMut, unread: Unread) -> Opening {
     match bytes.len() {
-        0 => Opening::Nothing,
-        1..=3 => Opening::Http1(bytes),
+        0 if unread != Unread::Part => Opening::Nothing,
+        0..=3 => Opening::Http1(bytes),
         _ => Opening::Stuck,
     }
 }

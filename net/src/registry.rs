@@ -6,8 +6,8 @@
 use std::any::Any;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use host_lifecycle::{InFlight, Tracker};
@@ -27,6 +27,8 @@ pub(super) struct ConnectionEntry {
     listener: Arc<str>,
     accepted: Instant,
     protocol: AtomicU8,
+    /// The version of TLS, once its handshake is done.
+    tls: OnceLock<&'static str>,
     doing: AtomicU8,
     served: AtomicU64,
     in_flight: AtomicUsize,
@@ -54,6 +56,8 @@ pub enum ConnectionProtocol {
 /// What a connection is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Activity {
+    /// The TLS handshake is not done yet.
+    Handshake,
     /// Kept alive; nothing has begun and nothing is owed.
     Idle,
     /// A request's head or body is arriving, or the first one is waited for.
@@ -86,6 +90,8 @@ pub struct ConnectionInfo {
     pub listener: String,
     /// What it speaks.
     pub protocol: ConnectionProtocol,
+    /// The version of TLS below that; none over a plain connection.
+    pub tls: Option<&'static str>,
     /// What it is doing.
     pub doing: Activity,
     /// Since accept.
@@ -136,6 +142,7 @@ impl ConnectionEntry {
             listener,
             accepted: Instant::now(),
             protocol: AtomicU8::new(ConnectionProtocol::default() as u8),
+            tls: OnceLock::new(),
             doing: AtomicU8::new(Activity::default() as u8),
             served: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
@@ -154,6 +161,18 @@ impl ConnectionEntry {
     /// Takes note of what the first bytes said.
     pub(super) fn speaks(&self, protocol: ConnectionProtocol) {
         self.protocol.store(protocol as u8, Ordering::Relaxed);
+    }
+
+    /// Takes note of whether the TLS handshake is under way.
+    pub(super) fn shakes_hands(&self, yes: bool) {
+        let doing = if yes { Activity::Handshake } else { Activity::Reading };
+        self.doing.store(doing as u8, Ordering::Relaxed);
+    }
+
+    /// Takes note of the version of TLS.
+    pub(super) fn set_tls(&self, version: &'static str) {
+        // It is said once.
+        self.tls.set(version).ok();
     }
 
     /// Takes note of what the connection is doing.
@@ -196,7 +215,8 @@ impl ConnectionEntry {
 
     fn doing(&self) -> Activity {
         let doing = self.doing.load(Ordering::Relaxed);
-        [Activity::Idle, Activity::Reading, Activity::Serving, Activity::Writing]
+        use Activity::{Handshake, Idle, Reading, Serving, Writing};
+        [Handshake, Idle, Reading, Serving, Writing]
             .into_iter()
             .find(|one| *one as u8 == doing)
             .unwrap_or_default()
@@ -220,6 +240,7 @@ impl ConnectionEntry {
             peer: self.peer(),
             listener: self.listener.to_string(),
             protocol: self.protocol(),
+            tls: self.tls.get().copied(),
             doing: self.doing(),
             age: now.saturating_duration_since(self.accepted),
             idle: now.saturating_duration_since(self.moved()),

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use host_lifecycle::{InFlight, Phase, PhaseWatch, Tracker};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, interval, sleep_until};
 use tracing::{info, warn};
 
 use super::registry;
+use super::tls::HalfOpen;
 
 /// A newcomer waits this long for a place, and is refused then: longer than an idle connection needs to
 /// leave, and short enough for its peer to try elsewhere.
@@ -26,6 +27,9 @@ const WAITING_AT_MOST: usize = 128;
 /// Connections that have been left and only wait for their peer's FIN, and do not count any more.
 const LEAVING_AT_MOST: usize = 128;
 
+/// Peers that are told over TLS at once that there is no room: each of them costs a handshake.
+const TOLD_OVER_TLS: usize = 32;
+
 /// How many are looked up in one go: looking walks all connections.
 const IDLE_ONES: usize = 64;
 
@@ -36,6 +40,8 @@ pub struct Room {
     limit: usize,
     waiting: Arc<Semaphore>,
     leaving: Arc<Semaphore>,
+    telling: Semaphore,
+    half_open: HalfOpen,
     connections: Tracker,
     /// Who makes room next. Only looked at when there is none.
     idle: Mutex<VecDeque<(InFlight, Instant)>>,
@@ -65,6 +71,9 @@ impl Room {
             limit,
             waiting: semaphore(WAITING_AT_MOST),
             leaving: semaphore(LEAVING_AT_MOST),
+            telling: Semaphore::new(TOLD_OVER_TLS),
+            // So a flood of handshakes turns out no connection that has been served, as long as those are no more.
+            half_open: HalfOpen::new(limit / 2),
             connections,
             idle: Mutex::default(),
             is_full: AtomicBool::new(false),
@@ -105,6 +114,16 @@ impl Room {
             () = sleep_until(until) => Err(self.refuse()),
             () = ask => Err(self.refuse()),
         }
+    }
+
+    /// Handshakes under way: as many as half of the connections.
+    pub(super) fn half_open(&self) -> &HalfOpen {
+        &self.half_open
+    }
+
+    /// A turn to tell a peer over TLS that there is no room; none where too many are told so.
+    pub(super) fn tells_over_tls(&self) -> Option<SemaphorePermit<'_>> {
+        self.telling.try_acquire().ok()
     }
 
     fn give(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {

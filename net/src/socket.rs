@@ -9,7 +9,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BufMut;
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
@@ -22,11 +24,13 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
-/// What lies unread in the kernel.
+/// What of a peer nobody has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unread {
     Nothing,
     Bytes,
+    /// Part of a TLS record, of which no byte can be read before all of it is here.
+    Part,
     /// The peer has finished sending.
     End,
     /// The connection is broken.
@@ -124,8 +128,21 @@ impl Socket {
         all.map_or(read, Ok)
     }
 
-    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        on_stream!(self, stream => stream.try_write(bytes))
+    /// The same past everything that the reactor may not have said yet, into the room that `buffer` has.
+    pub(super) fn recv_now(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let fd = on_stream!(self, stream => stream.as_fd());
+        let (_, read) = recv(fd, spare_capacity(buffer), RecvFlags::DONTWAIT)?;
+        Ok(read)
+    }
+
+    /// Waits until the reactor tells of something to read, be it the end.
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_stream!(self, stream => stream.poll_read_ready(cx))
+    }
+
+    /// Writes what the kernel takes now.
+    pub(super) fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        on_stream!(self, stream => stream.try_write_vectored(slices))
     }
 
     /// Waits until there is something to read, be it the end. Cancel-safe.

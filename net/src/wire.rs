@@ -7,22 +7,20 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::socket::Socket;
-
 /// What a protocol does with the bytes that hyper reads and writes.
 pub(super) trait Transport {
-    /// The socket below.
-    fn socket(&self) -> &Socket;
-
     /// Gives hyper bytes of the peer. None at all are the end.
     fn poll_read(&self, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>>;
 
-    /// Writes what the kernel takes of hyper's bytes.
+    /// Takes of hyper's bytes what may be written now.
     fn poll_write(&self, task: &mut Context<'_>, slices: &[IoSlice<'_>])
     -> Poll<io::Result<usize>>;
 
-    /// The kernel has taken all that hyper had to write.
-    fn flushed(&self);
+    /// Waits until the kernel has taken all that hyper had to write, and takes note of it.
+    fn poll_flush(&self, task: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Says that nothing more will be written.
+    fn poll_finish(&self, task: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 /// hyper's end of a connection. Dropping it leaves the socket open: the connection closes it.
@@ -67,12 +65,11 @@ impl<T: Transport> AsyncWrite for Wire<T> {
     }
 
     /// hyper and h2 ask for this when all that they had to write is taken.
-    fn poll_flush(self: Pin<&mut Self>, _task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.flushed();
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_flush(task)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.0.socket().finish())
+    fn poll_shutdown(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_finish(task)
     }
 }

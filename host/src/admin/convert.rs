@@ -194,11 +194,13 @@ pub(super) fn connection(state: host_net::ConnectionInfo) -> ConnectionStatus {
         peer: state.peer,
         listener: state.listener,
         protocol: protocol(state.protocol),
+        tls: state.tls.map(Into::into),
         state: match state.doing {
             host_net::Activity::Idle => ConnectionActivity::Idle,
             host_net::Activity::Reading => ConnectionActivity::Reading,
             host_net::Activity::Serving => ConnectionActivity::Serving,
             host_net::Activity::Writing => ConnectionActivity::Writing,
+            host_net::Activity::Handshake => ConnectionActivity::Handshake,
         },
         age_ms: millis(state.age),
         idle_ms: millis(state.idle),
@@ -215,6 +217,7 @@ pub(super) fn count(connections: &[ConnectionStatus]) -> ConnectionCounts {
             ConnectionActivity::Reading => &mut counts.reading,
             ConnectionActivity::Serving => &mut counts.serving,
             ConnectionActivity::Writing => &mut counts.writing,
+            ConnectionActivity::Handshake => &mut counts.handshake,
         } += 1;
     }
     counts

@@ -68,6 +68,7 @@ impl Host for Fake {
             peer: "unix".into(),
             listener: "unix:/a".into(),
             protocol: ProtocolName::Http1,
+            tls: None,
             state: ConnectionActivity::Idle,
             age_ms: 1,
             idle_ms: 1,

@@ -7,7 +7,8 @@ use super::screen_size::ScreenSize;
 use super::table::{Cell, Cut, Table, column, cut};
 use crate::config::{CONNECTION_COLUMNS, GENERATION_COLUMNS};
 use crate::control::schema::{
-    ConnectionActivity, ConnectionList, GenerationList, GenerationState, GenerationStatus,
+    ConnectionActivity, ConnectionList, ConnectionStatus, GenerationList, GenerationState,
+    GenerationStatus,
 };
 
 /// Enough of a digest to tell two files apart.
@@ -30,7 +31,7 @@ pub(super) fn connections(list: &ConnectionList, sort: Option<&str>, size: Scree
             Cell::number(connection.id),
             Cell::text(&connection.peer),
             Cell::text(&connection.listener),
-            Cell::text(connection.protocol.name()),
+            Cell::text(spoken(connection)),
             Cell::text(ConnectionActivity::name(connection.state)),
             Cell::sized(age(connection.age_ms), connection.age_ms),
             Cell::sized(age(connection.idle_ms), connection.idle_ms),
@@ -39,6 +40,12 @@ pub(super) fn connections(list: &ConnectionList, sort: Option<&str>, size: Scree
         ]);
     }
     sorted(table, sort, size)
+}
+
+/// What a connection speaks, and over which version of TLS.
+fn spoken(connection: &ConnectionStatus) -> String {
+    let protocol = connection.protocol.name();
+    connection.tls.as_ref().map_or_else(|| protocol.into(), |tls| format!("{protocol} {tls}"))
 }
 
 /// The generations, sorted by a column; the newest first if by none.
@@ -151,6 +158,7 @@ mod tests {
             peer: "[2001:db8:0:1:2:3:4:5]:54321".into(),
             listener: "[2001:db8:0:1:2:3:4:6]:8443".into(),
             protocol: ProtocolName::Http2,
+            tls: Some("TLSv1.3".into()),
             state: ConnectionActivity::Serving,
             age_ms: 3_660_000,
             idle_ms: 59_900,

@@ -7,7 +7,7 @@ use super::screen_size::ScreenSize;
 use super::show;
 use super::table::{Cell, Cut, Table, TableColumn, column, cut};
 use crate::control::schema::{
-    ComponentStatus, RateLimitStatus, Status, StoreStatus, TrafficStatus,
+    ComponentStatus, ConnectionCounts, RateLimitStatus, Status, StoreStatus, TrafficStatus,
 };
 
 const COLUMNS: [TableColumn; 9] = [
@@ -67,10 +67,23 @@ fn head(status: &Status) -> Vec<String> {
             instances.limit
         ),
         format!(
-            "connections  {}: {} idle, {} reading, {} serving, {} writing",
-            open.open, open.idle, open.reading, open.serving, open.writing
+            "connections  {}: {} idle, {} reading, {} serving, {} writing{}",
+            open.open,
+            open.idle,
+            open.reading,
+            open.serving,
+            open.writing,
+            handshakes(*open)
         ),
     ]
+}
+
+/// Said where there are any.
+fn handshakes(open: ConnectionCounts) -> String {
+    match open.handshake {
+        0 => String::new(),
+        under_way => format!(", {under_way} in a TLS handshake"),
+    }
 }
 
 fn troubles(status: &Status) -> Vec<String> {

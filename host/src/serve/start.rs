@@ -10,6 +10,7 @@
 use std::io::{self, IsTerminal as _};
 use std::process;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use host_clock::MinRate;
@@ -207,10 +208,14 @@ fn terms(manifest: &Manifest) -> Terms {
     }
 }
 
+/// A TLS handshake has so long: several round trips of a slow peer.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
 fn connection_limits(manifest: &Manifest) -> host_net::PeerLimits {
     let connection = &manifest.connection;
     host_net::PeerLimits {
         head: connection.head,
+        handshake: HANDSHAKE,
         keep_alive: connection.keep_alive,
         stall: connection.body_idle,
         min_rate: connection.min_rate.map(min_rate),

@@ -108,8 +108,14 @@ fn run_of(seed: u64) -> (Run, impl Fn(Phase)) {
     };
     let notes = Arc::new(Notes::default());
     let turns = Arc::new(AtomicUsize::new(0));
-    let connection =
-        serve(Socket::Unix(ours), context, Model(notes.clone()), room, entry.clone(), guard);
+    let connection = serve(
+        (Socket::Unix(ours), None),
+        context,
+        Model(notes.clone()),
+        room,
+        entry.clone(),
+        guard,
+    );
     let served = tokio::spawn(Counted(Box::pin(connection), turns.clone()));
     let (read, peer) = stream.into_split();
     let (tell, got) = watch::channel(Got::default());

@@ -21,10 +21,11 @@ use bytes::BytesMut;
 use tokio::time::{Duration, Instant};
 
 use super::framing::Bounds;
-use super::request_reader::{Due, Framing, RequestReader};
+use super::request_reader::{Due, Framing, Reading, RequestReader};
 use crate::context::PeerLimits;
 use crate::out_rate::OutRate;
 use crate::registry::{Activity, Standing};
+use crate::stream::Sending;
 
 pub(super) use decision::{Decision, Side};
 
@@ -41,6 +42,8 @@ pub(super) struct ConnectionState {
     has_served_in_turn: bool,
     accepted: Instant,
     reader: RequestReader,
+    /// Since when part of a TLS record is here, of which nobody can say what it is.
+    half_record: Option<Instant>,
     /// An exchange whose answer has not been handed over whole.
     exchange: Option<Exchange>,
     /// The last answer was broken off.
@@ -91,6 +94,7 @@ impl ConnectionState {
             has_served_in_turn: false,
             accepted,
             reader: RequestReader::new(trailers, ahead),
+            half_record: None,
             exchange: None,
             broken: false,
             ends_by_close: false,
@@ -159,9 +163,28 @@ impl ConnectionState {
         given
     }
 
-    /// When a head begins whose first byte comes now. The first one has begun with its connection.
+    /// Takes note of whether part of a TLS record is here, and nothing before it that could be read.
+    pub(super) fn set_half_record(&mut self, is_here: bool) {
+        self.half_record = is_here.then(|| self.head_begins());
+    }
+
+    /// Since when something is here that can only be a head, or part of one.
+    fn head_since(&self) -> Option<Instant> {
+        match *self.reader.reading() {
+            Reading::Head { since, .. } => since.or(self.half_record),
+            _ => None,
+        }
+    }
+
+    /// Whether part of a head is here.
+    fn head_is_here(&self) -> bool {
+        self.reader.head_is_here() || self.head_since().is_some()
+    }
+
+    /// When a head begins whose first byte comes now. The first one has begun with its connection, one in a TLS record
+    /// with that.
     fn head_begins(&self) -> Instant {
-        if self.served == 0 { self.accepted } else { self.now }
+        if self.served == 0 { self.accepted } else { self.half_record.unwrap_or(self.now) }
     }
 
     /// Where both the request and its answer are over, the next head may come.
@@ -275,19 +298,18 @@ impl ConnectionState {
 
     // Bytes of ours.
 
-    /// The kernel has taken so many bytes.
+    /// The kernel has taken bytes, or takes none.
     #[inline]
-    pub(super) fn wrote(&mut self, bytes: usize) {
-        self.moved = self.now;
-        self.seen = None;
-        self.looks = 0;
-        self.output.wrote(self.now, bytes);
-    }
-
-    /// The kernel takes no bytes.
-    #[inline]
-    pub(super) fn blocked(&mut self) {
-        self.output.blocked(self.now);
+    pub(super) fn sending(&mut self, sending: Sending) {
+        match sending {
+            Sending::Taken(bytes) => {
+                self.moved = self.now;
+                self.seen = None;
+                self.looks = 0;
+                self.output.wrote(self.now, bytes);
+            }
+            Sending::Blocked => self.output.blocked(self.now),
+        }
     }
 
     /// Whether the peer holds up an exchange by not taking its answer.
@@ -325,7 +347,7 @@ impl ConnectionState {
 
     /// A newcomer wants the place of this connection: it ends if it is idle. Gives whether it is.
     pub(super) fn make_room(&mut self) -> bool {
-        self.unwanted = !self.owes() && self.reader.is_before_head();
+        self.unwanted = !self.owes() && self.reader.is_before_head() && !self.head_is_here();
         self.unwanted
     }
 
@@ -351,7 +373,7 @@ impl ConnectionState {
         if self.output.is_blocked() {
             return Activity::Writing;
         }
-        if self.reader.is_in_body() || self.reader.head_is_here() {
+        if self.reader.is_in_body() || self.head_is_here() {
             Activity::Reading
         } else if self.in_flight() {
             Activity::Serving

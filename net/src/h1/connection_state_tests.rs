@@ -79,7 +79,7 @@ fn after_a_cut_the_grace_is_whole_whatever_was_due_before() {
     let (mut state, accepted) = kept();
     state.receive(GET);
     state.request(Framing::Sized(0), false);
-    state.blocked();
+    state.sending(Sending::Blocked);
     let cut = accepted + LIMITS.stall;
     state.tick(cut);
     state.cut();

@@ -48,7 +48,7 @@ impl Driver<'_> {
     pub(super) async fn drive<S: Service>(&self, connection: &mut Connection<S>) -> ConnectionEnd {
         let mut events = ProcessEvents::new(&self.context.phase, self.entry);
         let mut hurry = Hurry::default();
-        let mut broken = pin!(self.shared.socket.broken());
+        let mut broken = pin!(self.shared.stream.broken());
         let mut timer = pin!(sleep_until(Instant::now() + self.context.limits.head));
         std::future::poll_fn(|task| {
             self.shared.state().tick(Instant::now());
@@ -105,8 +105,8 @@ impl Driver<'_> {
                 Decision::Leave(end) => return Poll::Ready(end),
                 Decision::Look(side) => {
                     let something = match side {
-                        Side::Input => self.shared.socket.unread() == Unread::Bytes,
-                        Side::Output => self.shared.socket.takes_bytes(),
+                        Side::Input => self.finds_input(),
+                        Side::Output => self.shared.stream.takes_bytes(),
                     };
                     self.shared.state().looked(something);
                 }
@@ -118,6 +118,13 @@ impl Driver<'_> {
         }
     }
 
+    /// Looks for bytes of the peer. A part of a record may have come of which hyper is not told.
+    fn finds_input(&self) -> bool {
+        let unread = self.shared.stream.unread();
+        self.shared.state().set_half_record(unread == Unread::Part);
+        unread == Unread::Bytes
+    }
+
     fn ended(&self, result: Result<(), hyper::Error>) -> ConnectionEnd {
         let state = self.shared.state();
         match result {
@@ -126,7 +133,7 @@ impl Driver<'_> {
             Ok(()) if !state.is_broken() => ConnectionEnd::Finished,
             Ok(()) | Err(_) => {
                 if state.breaks_by_reset() {
-                    self.shared.socket.reset_on_close();
+                    self.shared.stream.reset_on_close();
                 }
                 ConnectionEnd::Broken
             }

@@ -83,7 +83,7 @@ impl Exchange {
         let asked = self.shared.is_asked_for();
         let abandoned = self.shared.drop_abandoned();
         let since = phase.is_leaving().then(|| phase.leaving_since()).flatten();
-        let unread = || self.shared.socket.unread() == Unread::Bytes;
+        let unread = || matches!(self.shared.stream.unread(), Unread::Bytes | Unread::Part);
         self.shared.state().says_close(abandoned, asked, since, unread)
     }
 }

@@ -28,22 +28,22 @@ use crate::connection_end::ConnectionEnd;
 use crate::context::ConnectionContext;
 use crate::registry::ConnectionEntry;
 use crate::service::Service;
-use crate::socket::Socket;
+use crate::stream::ByteStream;
 use crate::wire::Wire;
 
 /// hyper's smallest read buffer, and ours: bodies are read through it as well.
 const SMALLEST_BUFFER: usize = 64 * 1024;
 
-/// Serves HTTP/1 on a socket that was accepted at `accepted` and has sent `ahead` already.
+/// Serves HTTP/1 on a stream that was accepted at `accepted` and has sent `ahead` already.
 pub(super) async fn serve<S: Service>(
-    socket: &Arc<Socket>,
+    stream: &Arc<ByteStream>,
     entry: &ConnectionEntry,
     (accepted, ahead): (Instant, BytesMut),
     context: &ConnectionContext,
     service: &S,
 ) -> ConnectionEnd {
     let state = ConnectionState::new(context.limits, accepted, ahead);
-    let shared = H1Shared::new(socket.clone(), context.phase.clone(), state);
+    let shared = H1Shared::new(stream.clone(), context.phase.clone(), state);
     let adapter = Adapter { inner: Arc::new(service.clone()), shared: shared.clone() };
     let mut connection = http1::Builder::new()
         .half_close(true)

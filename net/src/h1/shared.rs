@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::connection_state::ConnectionState;
 use super::request_reader::{Due, Framing};
 use crate::request_body::Pump;
-use crate::socket::Socket;
+use crate::stream::ByteStream;
 use crate::wire::Transport;
 
 /// What hyper's ends of a connection, which are the wire, the service and the bodies of answers, share with
@@ -21,7 +21,7 @@ use crate::wire::Transport;
 /// keeps what it borrows: so no borrow ever meets another, and nothing is locked.
 #[derive(Debug)]
 pub(super) struct H1Shared {
-    pub(super) socket: Arc<Socket>,
+    pub(super) stream: Arc<ByteStream>,
     pub(super) phase: PhaseWatch,
     state: AtomicRefCell<ConnectionState>,
     /// The body of the request that is being read.
@@ -29,9 +29,13 @@ pub(super) struct H1Shared {
 }
 
 impl H1Shared {
-    pub(super) fn new(socket: Arc<Socket>, phase: PhaseWatch, state: ConnectionState) -> Arc<Self> {
+    pub(super) fn new(
+        stream: Arc<ByteStream>,
+        phase: PhaseWatch,
+        state: ConnectionState,
+    ) -> Arc<Self> {
         let (state, upload) = (AtomicRefCell::new(state), AtomicRefCell::new(None));
-        Arc::new(Self { socket, phase, state, upload })
+        Arc::new(Self { stream, phase, state, upload })
     }
 
     #[inline]
@@ -94,10 +98,6 @@ impl H1Shared {
 
 /// HTTP/1's byte stream: what the state says is due, and no more.
 impl Transport for H1Shared {
-    fn socket(&self) -> &Socket {
-        &self.socket
-    }
-
     fn poll_read(&self, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             let most = match self.state().due(buffer.remaining()) {
@@ -116,7 +116,11 @@ impl Transport for H1Shared {
                 continue;
             }
             let before = buffer.filled().len();
-            ready!(self.socket.poll_read(task, &mut (&mut *buffer).limit(most)))?;
+            let read = self.stream.poll_read(task, &mut (&mut *buffer).limit(most));
+            if self.stream.is_tls() {
+                self.state().set_half_record(self.stream.has_half_record());
+            }
+            ready!(read)?;
             let fresh = &buffer.filled()[before..];
             if fresh.is_empty() {
                 return Poll::Ready(Ok(()));
@@ -135,12 +139,16 @@ impl Transport for H1Shared {
         task: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(self.socket.poll_write(task, slices, || self.state().blocked()))?;
-        self.state().wrote(written);
-        Poll::Ready(Ok(written))
+        self.stream.poll_write(task, slices, |sending| self.state().sending(sending))
     }
 
-    fn flushed(&self) {
+    fn poll_flush(&self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.stream.poll_flush(task, |sending| self.state().sending(sending)))?;
         self.state().flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_finish(&self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_finish(task, |sending| self.state().sending(sending))
     }
 }

@@ -169,7 +169,7 @@ impl<'a> Driver<'a> {
             let last = traffic.streams.newest().to_be_bytes();
             let goaway = frame(GOAWAY, 0, 0, &[last, code.to_be_bytes()].concat());
             // It is on its way out; what the kernel does not take now it would not read.
-            if self.shared.socket.try_write(&goaway).is_ok() {
+            if self.shared.stream.try_write(&goaway).is_ok() {
                 self.context.counts.goaway(code);
             }
         }
@@ -225,7 +225,7 @@ impl<'a> Driver<'a> {
             // All is handed over, and the peer gives no window for the rest.
             return leave(until, Deadline::Drop);
         }
-        if let Some(since) = traffic.half_head {
+        if let Some(since) = traffic.half_head.or(traffic.half_record) {
             return leave(since + limits.head, Deadline::Leave);
         }
         if let Some(told) = self.told {
@@ -275,13 +275,22 @@ impl<'a> Driver<'a> {
     /// Whether the kernel takes bytes, or has some, of which the reactor has not told yet and may still do so.
     fn kernel_is_ahead(&mut self) -> bool {
         self.may_look()
-            && (self.shared.socket.takes_bytes() && self.shared.traffic().output.is_blocked()
-                || self.shared.socket.unread() == Unread::Bytes)
+            && (self.shared.stream.takes_bytes() && self.shared.traffic().output.is_blocked()
+                || self.finds_input())
     }
 
     /// The same, of bytes that may be a request.
     fn request_waits(&mut self) -> bool {
-        self.may_look() && self.shared.socket.unread() == Unread::Bytes
+        self.may_look() && self.finds_input()
+    }
+
+    /// Looks for bytes of the peer. A part of a record may have come of which hyper is not told.
+    fn finds_input(&self) -> bool {
+        let unread = self.shared.stream.unread();
+        let mut traffic = self.shared.traffic();
+        let is_new = traffic.half_record.is_none();
+        traffic.set_half_record(unread == Unread::Part);
+        unread == Unread::Bytes || unread == Unread::Part && is_new
     }
 
     /// Whether it makes sense to look into the kernel once more, before bytes go either way.

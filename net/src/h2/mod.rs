@@ -38,7 +38,7 @@ use crate::connection_end::ConnectionEnd;
 use crate::context::ConnectionContext;
 use crate::registry::ConnectionEntry;
 use crate::service::Service;
-use crate::socket::Socket;
+use crate::stream::ByteStream;
 use crate::wire::Wire;
 
 /// Streams at once on one connection, as Envoy's guide for edges says.
@@ -61,10 +61,10 @@ const SEND_BUFFER: usize = 256 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Serves HTTP/2 on a socket that was accepted at `accepted` and has sent `ahead` already, the preface at
+/// Serves HTTP/2 on a stream that was accepted at `accepted` and has sent `ahead` already, the preface at
 /// least.
 pub(super) async fn serve<S: Service>(
-    socket: &Arc<Socket>,
+    stream: &Arc<ByteStream>,
     entry: &ConnectionEntry,
     (accepted, ahead): (Instant, BytesMut),
     context: &ConnectionContext,
@@ -72,7 +72,7 @@ pub(super) async fn serve<S: Service>(
 ) -> ConnectionEnd {
     let limits = &context.limits;
     let traffic = Traffic::new((limits, context.counts.clone()), accepted, ahead);
-    let shared = H2Shared::new(socket.clone(), context.scarcity.clone(), accepted, traffic);
+    let shared = H2Shared::new(stream.clone(), context.scarcity.clone(), accepted, traffic);
     let last_called = LastCalled::default();
     let streams = StreamExecutor {
         last_called: last_called.clone(),

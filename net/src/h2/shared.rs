@@ -13,13 +13,13 @@ use tokio::time::Instant;
 use super::traffic::Traffic;
 use crate::registry::{Activity, Standing};
 use crate::scarcity::Scarcity;
-use crate::socket::Socket;
+use crate::stream::ByteStream;
 use crate::wire::Transport;
 
 /// What hyper's ends of a connection share with its driver.
 #[derive(Debug)]
 pub(super) struct H2Shared {
-    pub(super) socket: Arc<Socket>,
+    pub(super) stream: Arc<ByteStream>,
     pub(super) scarcity: Arc<Scarcity>,
     /// Touched by the connection's task only, like that of HTTP/1.
     traffic: AtomicRefCell<Traffic>,
@@ -33,13 +33,13 @@ pub(super) struct H2Shared {
 
 impl H2Shared {
     pub(super) fn new(
-        socket: Arc<Socket>,
+        stream: Arc<ByteStream>,
         scarcity: Arc<Scarcity>,
         accepted: Instant,
         traffic: Traffic,
     ) -> Arc<Self> {
         Arc::new(Self {
-            socket,
+            stream,
             scarcity,
             traffic: AtomicRefCell::new(traffic),
             active: AtomicUsize::new(0),
@@ -84,8 +84,8 @@ impl H2Shared {
         task: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let held_up = || self.traffic().held_up();
-        let written = ready!(self.socket.poll_write(task, slices, held_up))?;
+        let tell = |sending| self.traffic().sending(sending);
+        let written = ready!(self.stream.poll_write(task, slices, tell))?;
         self.traffic().sent(slices, written);
         Poll::Ready(Ok(written))
     }
@@ -144,16 +144,16 @@ impl Drop for ActiveExchange {
 
 /// HTTP/2's byte stream. What goes through is followed, to know which streams are open.
 impl Transport for H2Shared {
-    fn socket(&self) -> &Socket {
-        &self.socket
-    }
-
     fn poll_read(&self, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.traffic().take_ahead(buffer) {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(self.socket.poll_read(task, buffer))?;
+        let read = self.stream.poll_read(task, buffer);
+        if self.stream.is_tls() {
+            self.traffic().set_half_record(self.stream.has_half_record());
+        }
+        ready!(read)?;
         self.traffic().received(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
@@ -167,10 +167,16 @@ impl Transport for H2Shared {
         self.poll_write_now(task, slices)
     }
 
-    fn flushed(&self) {
+    fn poll_flush(&self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.stream.poll_flush(task, |sending| self.traffic().sending(sending)))?;
         let traffic = &mut *self.traffic();
         if traffic.output.flushed() {
             traffic.delivered = traffic.now;
         }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_finish(&self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_finish(task, |sending| self.traffic().sending(sending))
     }
 }

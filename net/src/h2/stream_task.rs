@@ -15,7 +15,7 @@ use super::shared::H2Shared;
 use crate::out_rate::OutRate;
 use crate::request_body::Pump;
 use crate::scarcity::Hurry;
-use crate::socket::{LOOKS, REACTOR_TURN, Unread};
+use crate::socket::{LOOKS, REACTOR_TURN};
 
 /// A peer that sends nothing for so long has heard the answer, or will not send the rest of its request. Until
 /// then its stream counts as one of [`MAX_STREAMS`](super::MAX_STREAMS).
@@ -113,7 +113,7 @@ impl<F: Future<Output = ()>> Future for StreamTask<F> {
             // and wakes this stream in the one after it.
             let is_first = *this.looks == 0;
             *this.looks += 1;
-            if is_first || this.shared.socket.unread() == Unread::Bytes {
+            if is_first || this.shared.stream.kernel_has_bytes() {
                 until = now + REACTOR_TURN;
             }
         }

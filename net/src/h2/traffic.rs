@@ -13,6 +13,7 @@ use super::stream_table::StreamTable;
 use crate::context::PeerLimits;
 use crate::counts::NetCounts;
 use crate::out_rate::OutRate;
+use crate::stream::Sending;
 
 /// What has gone over the wire.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(super) struct Traffic {
     pub(super) holds_back: Arc<AtomicBool>,
     /// Since when half a head is here.
     pub(super) half_head: Option<Instant>,
+    /// Since when part of a TLS record is here, of which nobody can say what it is.
+    pub(super) half_record: Option<Instant>,
 }
 
 impl Traffic {
@@ -50,6 +53,7 @@ impl Traffic {
             delivered: accepted,
             holds_back: Arc::default(),
             half_head: None,
+            half_record: None,
         }
     }
 
@@ -65,6 +69,11 @@ impl Traffic {
         true
     }
 
+    /// Takes note of whether part of a record is here, and no whole one.
+    pub(super) fn set_half_record(&mut self, is_here: bool) {
+        self.half_record = is_here.then(|| self.half_record.unwrap_or(self.now));
+    }
+
     /// The peer has sent `bytes`.
     pub(super) fn received(&mut self, bytes: &[u8]) {
         self.moved = self.now;
@@ -76,15 +85,19 @@ impl Traffic {
         self.holds_back.store(self.streams.holds_peer_back(), Ordering::Release);
     }
 
-    /// The kernel takes nothing.
-    pub(super) fn held_up(&mut self) {
-        self.output.blocked(self.now);
+    /// The kernel has taken bytes, or takes none.
+    pub(super) fn sending(&mut self, sending: Sending) {
+        match sending {
+            Sending::Taken(bytes) => {
+                self.moved = self.now;
+                self.output.wrote(self.now, bytes);
+            }
+            Sending::Blocked => self.output.blocked(self.now),
+        }
     }
 
-    /// The kernel has taken `length` bytes of the slices.
+    /// `length` bytes of the slices are on their way: the kernel has taken them, but for what a TLS session holds.
     pub(super) fn sent(&mut self, slices: &[IoSlice<'_>], mut length: usize) {
-        self.moved = self.now;
-        self.output.wrote(self.now, length);
         for slice in slices {
             let part = slice.get(..length.min(slice.len())).unwrap_or_default();
             self.streams.send(part, self.now);

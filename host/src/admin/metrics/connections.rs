@@ -32,6 +32,7 @@ pub(super) fn totals(page: &mut Page<'_>, tracker: &Tracker, net: &NetCounts) ->
         .map(|protocol| (convert::protocol(protocol).name(), net.speaking(protocol)));
     let accepted = [("tcp", ConnectionTransport::Tcp), ("unix", ConnectionTransport::Unix)]
         .map(|(name, transport)| (name, net.accepted_over(transport)));
+    let handshakes = net.handshakes().map(|(outcome, count)| (outcome.name(), count));
     for (family, label, counts) in [
         (
             family("host_connections_accepted", "Connections that were accepted."),
@@ -50,6 +51,11 @@ pub(super) fn totals(page: &mut Page<'_>, tracker: &Tracker, net: &NetCounts) ->
             ),
             "ended",
             &[("finished", ended.finished), ("cut", ended.cut)],
+        ),
+        (
+            family("host_tls_handshakes", "TLS handshakes that have ended, by what they came to."),
+            "outcome",
+            &handshakes,
         ),
         (
             family("host_streams_reset", "HTTP/2 streams that the host reset before their end."),

@@ -75,6 +75,9 @@ pub struct ConnectionCounts {
     pub serving: u64,
     /// See [`ConnectionActivity::Writing`].
     pub writing: u64,
+    /// See [`ConnectionActivity::Handshake`].
+    #[serde(default)]
+    pub handshake: u64,
 }
 
 /// Instances and their limit.
@@ -201,6 +204,9 @@ pub struct ConnectionStatus {
     pub listener: String,
     /// What it speaks.
     pub protocol: ProtocolName,
+    /// The version of TLS below that, `TLSv1.3` for example; none over a plain connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<String>,
     /// What it is doing.
     pub state: ConnectionActivity,
     /// Since accept.
@@ -251,6 +257,8 @@ pub enum ConnectionActivity {
     Serving,
     /// The peer does not take the bytes of its answer.
     Writing,
+    /// The TLS handshake is not done yet.
+    Handshake,
 }
 
 impl ConnectionActivity {
@@ -262,6 +270,7 @@ impl ConnectionActivity {
             Self::Reading => "reading",
             Self::Serving => "serving",
             Self::Writing => "writing",
+            Self::Handshake => "handshake",
         }
     }
 }

@@ -116,6 +116,7 @@ fn names_are_those_of_the_json() {
         ConnectionActivity::Reading,
         ConnectionActivity::Serving,
         ConnectionActivity::Writing,
+        ConnectionActivity::Handshake,
     ] {
         assert_eq!(serde_json::to_value(doing).unwrap(), doing.name());
     }

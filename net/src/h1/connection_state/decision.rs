@@ -59,7 +59,7 @@ impl ConnectionState {
             Then::Malformed(why) => {
                 return Decision::Leave(ConnectionEnd::Refused(Refusal::Malformed(why)));
             }
-            Then::LeaveAtCut if self.reader.head_is_here() || self.has_seen_something() => {
+            Then::LeaveAtCut if self.head_is_here() || self.has_seen_something() => {
                 return Decision::Leave(ConnectionEnd::Refused(Refusal::Stopping));
             }
             Then::GiveUp => return Decision::Leave(ConnectionEnd::Finished),
@@ -95,10 +95,10 @@ impl ConnectionState {
         match *self.reader.reading() {
             Reading::NoHead(why) => return (self.now, Then::Malformed(why)),
             Reading::NoBody | Reading::Over => return (self.now, Then::GiveUp),
-            Reading::Head { since: Some(since), .. } => {
-                return (since + limits.head, Then::HeadTooSlow);
-            }
             _ => {}
+        }
+        if let Some(since) = self.head_since() {
+            return (since + limits.head, Then::HeadTooSlow);
         }
         if self.unwanted {
             return (self.now, Then::CloseIdle);
