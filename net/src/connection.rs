@@ -16,7 +16,7 @@ use super::room::{NoRoom, Place, Room};
 use super::service::{Refusal, Service};
 use super::socket::Socket;
 use super::stream::ByteStream;
-use super::tls::{self, HandshakeFailure, Terms, TlsConfigs};
+use super::tls::{self, HandshakeFailure, HandshakeTerms, TlsConfigs};
 use super::{close, h1, h2};
 
 /// A peer for whom there is no room is told so over TLS if its handshake takes no longer.
@@ -109,8 +109,8 @@ fn terms<'a>(
     room: &'a Room,
     entry: &'a ConnectionEntry,
     patience: Duration,
-) -> Terms<'a> {
-    Terms { entry, context, half_open: room.half_open(), patience }
+) -> HandshakeTerms<'a> {
+    HandshakeTerms { entry, context, half_open: room.half_open(), patience }
 }
 
 /// Makes a TLS session of the connection, with the newest of the configurations, and takes note of what it says of
@@ -118,7 +118,7 @@ fn terms<'a>(
 async fn secure(
     socket: Socket,
     configs: TlsConfigs,
-    terms: Terms<'_>,
+    terms: HandshakeTerms<'_>,
     peer: &mut Peer,
 ) -> Result<ByteStream, HandshakeFailure> {
     let entry = terms.entry;

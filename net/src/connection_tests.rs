@@ -1,24 +1,20 @@
 //! Every deadline of a connection, on the paused clock: real sockets, a stub in place of guests.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Mutex;
-use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use host_lifecycle::{Phase, Tracker};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use rustls::SupportedProtocolVersion;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
-use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::tls::testing::{self, VERSIONS};
+use crate::tls::testing;
 use crate::{NetCounts, PeerLimits, RequestBody, Scarcity};
+use wires::{Over, Stream, WIRES};
 
 /// Answers `ok` to everything.
 #[derive(Clone)]
@@ -52,60 +48,6 @@ impl Service for Ok200 {
 }
 
 const LIMITS: PeerLimits = PeerLimits::TEST;
-
-/// What a connection goes over. All that is said of one here is so of each.
-#[derive(Clone, Copy, Debug)]
-enum Over {
-    Plain,
-    Tls(&'static [&'static SupportedProtocolVersion]),
-}
-
-const WIRES: [Over; 3] = [Over::Plain, Over::Tls(VERSIONS[0]), Over::Tls(VERSIONS[1])];
-
-/// The peer's end. Over TLS an end without a `close_notify` is an error.
-#[derive(Debug)]
-enum Stream {
-    Plain(UnixStream),
-    Tls(Box<TlsStream<UnixStream>>),
-}
-
-/// Calls the same method on whichever stream it is.
-macro_rules! on_either {
-    ($stream:expr, $call:ident, $($given:expr),*) => {
-        match $stream.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).$call($($given),*),
-            Stream::Tls(stream) => Pin::new(stream).$call($($given),*),
-        }
-    };
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Task<'_>,
-        to: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        on_either!(self, poll_read, cx, to)
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Task<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        on_either!(self, poll_write, cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<io::Result<()>> {
-        on_either!(self, poll_flush, cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<io::Result<()>> {
-        on_either!(self, poll_shutdown, cx)
-    }
-}
 
 struct Peer {
     stream: Stream,
@@ -147,13 +89,7 @@ async fn connect(over: Over, phase: PhaseWatch) -> Peer {
 
 async fn connect_to(over: Over, service: impl Service, phase: PhaseWatch) -> Peer {
     let (stream, served, tracker) = accepted(!matches!(over, Over::Plain), service, phase);
-    let stream = match over {
-        Over::Plain => Stream::Plain(stream),
-        Over::Tls(versions) => {
-            let config = testing::client_config(versions, &[]);
-            Stream::Tls(Box::new(testing::connect(stream, config).await))
-        }
-    };
+    let stream = Stream::over(over, stream).await;
     Peer { stream, served, began: Instant::now(), tracker }
 }
 
@@ -453,6 +389,9 @@ async fn half_a_preface_is_bounded_by_the_head_timeout() {
         peer.gone().await;
     }
 }
+
+#[path = "connection_test_wires.rs"]
+mod wires;
 
 #[path = "connection_h2_tests.rs"]
 mod http2;

@@ -1,7 +1,9 @@
 //! What there is over TLS only: handshakes and their end, records of which a part is here.
 
 use super::*;
-use crate::tls::testing::Records;
+use rustls::SupportedProtocolVersion;
+
+use crate::tls::testing::{Records, VERSIONS};
 
 /// A peer whose records are seen as bytes.
 struct Raw {

@@ -37,6 +37,15 @@ pub(super) enum Unread {
     Broken,
 }
 
+/// What becomes of bytes on their way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    /// The kernel has taken so many, counted as they are on the wire.
+    Taken(usize),
+    /// The kernel takes none, and some wait.
+    Blocked,
+}
+
 /// The kernel has, or takes, bytes of which the reactor has not told yet: it does so in its next turn. Until
 /// then a connection whose deadline has passed waits, and looks again after this.
 pub(super) const REACTOR_TURN: Duration = Duration::from_millis(10);

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::BufMut;
 
-use super::socket::{Socket, Unread};
+use super::socket::{Sending, Socket, Unread};
 use super::tls::TlsSession;
 
 /// Dropping it closes the socket.
@@ -14,15 +14,6 @@ use super::tls::TlsSession;
 pub(super) enum ByteStream {
     Plain(Socket),
     Tls(Box<TlsSession>),
-}
-
-/// What becomes of bytes on their way out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sending {
-    /// The kernel has taken so many, counted as they are on the wire.
-    Taken(usize),
-    /// The kernel takes none, and some wait.
-    Blocked,
 }
 
 impl ByteStream {

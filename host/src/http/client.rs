@@ -31,7 +31,8 @@ mod tests {
     #[test]
     fn an_address_has_one_form() {
         let client = |address: &str| {
-            RequestClient::of_peer(&Peer { address: address.parse().ok(), ..Peer::default() }).address()
+            RequestClient::of_peer(&Peer { address: address.parse().ok(), ..Peer::default() })
+                .address()
         };
         assert_eq!(client("[::ffff:192.0.2.1]:80"), "192.0.2.1".parse().ok());
         assert_eq!(client("[2001:db8::1]:80"), "2001:db8::1".parse().ok());

@@ -25,7 +25,7 @@ use super::request_reader::{Due, Framing, Reading, RequestReader};
 use crate::context::PeerLimits;
 use crate::out_rate::OutRate;
 use crate::registry::{Activity, Standing};
-use crate::stream::Sending;
+use crate::socket::Sending;
 
 pub(super) use decision::{Decision, Side};
 

@@ -13,7 +13,7 @@ use super::stream_table::StreamTable;
 use crate::context::PeerLimits;
 use crate::counts::NetCounts;
 use crate::out_rate::OutRate;
-use crate::stream::Sending;
+use crate::socket::Sending;
 
 /// What has gone over the wire.
 #[derive(Debug)]

@@ -32,7 +32,7 @@ const READ: usize = 2048;
 const USE_HTTPS: &str = "this port speaks TLS; use https://\n";
 
 /// What a handshake may take, and what it has to do with the rest of the process.
-pub(crate) struct Terms<'a> {
+pub(crate) struct HandshakeTerms<'a> {
     pub(crate) entry: &'a ConnectionEntry,
     pub(crate) context: &'a ConnectionContext,
     pub(crate) half_open: &'a HalfOpen,
@@ -55,7 +55,7 @@ pub(crate) struct HandshakeFailure {
 pub(crate) async fn accept(
     socket: Socket,
     config: Arc<ServerConfig>,
-    terms: Terms<'_>,
+    terms: HandshakeTerms<'_>,
 ) -> Result<(TlsSession, TlsPeer), HandshakeFailure> {
     let done = Attempt::new(&socket, &terms).run(config).await;
     let outcome = done.as_ref().map_or_else(|ended| ended.outcome, |_| HandshakeOutcome::Done);
@@ -98,13 +98,13 @@ impl Ended {
 /// One handshake under way.
 struct Attempt<'a> {
     socket: &'a Socket,
-    terms: &'a Terms<'a>,
+    terms: &'a HandshakeTerms<'a>,
     place: Handshake<'a>,
     deadline: Instant,
 }
 
 impl<'a> Attempt<'a> {
-    fn new(socket: &'a Socket, terms: &'a Terms<'a>) -> Self {
+    fn new(socket: &'a Socket, terms: &'a HandshakeTerms<'a>) -> Self {
         let place = terms.half_open.begin();
         Self { socket, terms, place, deadline: Instant::now() + terms.patience }
     }
@@ -157,7 +157,8 @@ impl<'a> Attempt<'a> {
 
     /// Waits until the peer gets no more time, and gives the reason. `began` is whether it has sent something.
     async fn over(&self, began: bool) -> HandshakeOutcome {
-        let Terms { entry, context: ConnectionContext { phase, limits, .. }, .. } = self.terms;
+        let HandshakeTerms { entry, context: ConnectionContext { phase, limits, .. }, .. } =
+            self.terms;
         let linger = async {
             phase.reached(Phase::Draining).await;
             if began {

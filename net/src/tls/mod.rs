@@ -22,7 +22,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 pub(super) use half_open::HalfOpen;
-pub(super) use handshake::{HandshakeFailure, Terms, accept};
+pub(super) use handshake::{HandshakeFailure, HandshakeTerms, accept};
 pub use outcome::HandshakeOutcome;
 pub(super) use session::TlsSession;
 

@@ -13,8 +13,7 @@ use bytes::BufMut;
 use rustls::ServerConnection;
 
 use super::records::{IncomingRecords, READ};
-use crate::socket::{Socket, Unread};
-use crate::stream::Sending;
+use crate::socket::{Sending, Socket, Unread};
 
 /// Ciphertext that waits for the kernel: two records of the largest size.
 const OUT_AT_MOST: usize = 32 * 1024;
