@@ -15,6 +15,7 @@ import common
 import plugins
 import servers
 import start
+import tls
 from clients import observed, timetable, wrk
 from common import Failed, in_turn, middle, table
 
@@ -249,6 +250,7 @@ TITLES = {
     "workers": "Workers",
     "chains": "Plugins in a chain",
     "watched": "With an access log, metrics that are read every second, and an open dashboard",
+    "tls": "Over TLS",
     "starts": "From exec to the first answer",
     "neighbours": "Beside a neighbour that misbehaves",
 }
@@ -259,6 +261,7 @@ PARTS = {
     "workers": workers,
     "chains": chains,
     "watched": watched,
+    "tls": tls.measure,
     "starts": starts,
     "neighbours": neighbours,
 }

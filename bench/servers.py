@@ -78,21 +78,15 @@ class Running:
 
     def usage(self):
         """What it has used so far: seconds of CPU time, context switches, page faults."""
-        proc = pathlib.Path(f"/proc/{self.process.pid}")
-        cpu, faults = stat((proc / "stat").read_text())
-        return cpu, sum(map(switches_of, proc.glob("task/*"))), faults
+        return usage_of(self.process.pid)
 
     def peak_memory(self):
         """The most memory that was resident at once, in bytes."""
-        return self._kilobytes("VmHWM") * 1024
+        return kilobytes_of(self.process.pid, "VmHWM") * 1024
 
     def resident(self):
         """The memory that is resident now, in bytes."""
-        return self._kilobytes("VmRSS") * 1024
-
-    def _kilobytes(self, name):
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(rf"{name}:\s+(\d+) kB", status).group(1))
+        return kilobytes_of(self.process.pid, "VmRSS") * 1024
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -103,6 +97,18 @@ class Running:
             self.process.wait()
         self.last_words = self.said()
         self.log.close()
+
+
+def usage_of(pid):
+    """Seconds of CPU time, context switches and page faults of a process, all its threads together."""
+    proc = pathlib.Path(f"/proc/{pid}")
+    cpu, faults = stat((proc / "stat").read_text())
+    return cpu, sum(map(switches_of, proc.glob("task/*"))), faults
+
+
+def kilobytes_of(pid, name):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"{name}:\s+(\d+) kB", status).group(1))
 
 
 def stat(text):
