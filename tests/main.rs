@@ -66,6 +66,7 @@ mod host_log;
 mod hostile;
 mod hostile_load;
 mod hostile_wire;
+mod idle;
 mod instances;
 mod keyvalue;
 mod keyvalue_redis;

@@ -11,6 +11,7 @@ use crate::config::CompileConfig;
 use crate::exit::Exit;
 use crate::output::Output;
 use host_log::outlet;
+use host_system::huge_pages;
 
 use crate::{cgroup, progress, resources};
 
@@ -55,6 +56,8 @@ fn compile(ask: &CompileConfig) -> anyhow::Result<(Output, String)> {
 /// The child: stdin to stdout, within the bounds that these numbers say.
 #[must_use]
 pub fn child(numbers: &[u64]) -> Exit {
+    // It computes, and holds all that it touches: what is said of a server's heap is not said of this one.
+    drop(huge_pages::allow());
     let done = match ChildOrders::read(numbers) {
         Some(orders) => host_code::child::run(&orders),
         None => Err(ChildFailure::Unable(

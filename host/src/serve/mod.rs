@@ -17,7 +17,7 @@ use host_lifecycle::{Commander, Ending, Lifecycle, StopPlan};
 use host_log::outlet;
 use host_manifest::escape;
 use host_net::NetCounts;
-use host_system::descriptors;
+use host_system::{descriptors, huge_pages};
 use host_telemetry::{EventLog, Observer, Observers, Traffic};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -75,6 +75,8 @@ struct Equipped {
 
 impl Equipped {
     fn equip(config: &ServeConfig, log_filter: EnvFilter) -> anyhow::Result<Self> {
+        // Where it fails there are none.
+        drop(huge_pages::disable());
         descriptors::hold_back();
         let descriptors = descriptors::raise();
         let lifecycle = Lifecycle::arm().context("arming the signal handlers")?;
