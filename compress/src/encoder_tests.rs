@@ -1,0 +1,104 @@
+use compression_codecs::{BrotliDecoder, DecodeV2, GzipDecoder, ZstdDecoder};
+
+use super::*;
+
+const ALL: [ContentCoding; 3] = [ContentCoding::Gzip, ContentCoding::Brotli, ContentCoding::Zstd];
+
+/// A client that is given pieces.
+struct Client {
+    codec: Box<dyn DecodeV2>,
+    read: Vec<u8>,
+    has_ended: bool,
+}
+
+impl Client {
+    fn new(coding: ContentCoding) -> Self {
+        let codec: Box<dyn DecodeV2> = match coding {
+            ContentCoding::Gzip => Box::new(GzipDecoder::new()),
+            ContentCoding::Brotli => Box::new(BrotliDecoder::new()),
+            ContentCoding::Zstd => Box::new(ZstdDecoder::new()),
+        };
+        Self { codec, read: Vec::new(), has_ended: false }
+    }
+
+    fn take(&mut self, piece: &[u8]) {
+        let mut piece = PartialBuffer::new(piece);
+        while !piece.unwritten().is_empty() {
+            let mut room = vec![0; 1 << 20];
+            let mut output = WriteBuffer::new_initialized(&mut room);
+            self.has_ended |= self.codec.decode(&mut piece, &mut output).unwrap();
+            self.read.extend(output.written());
+            let is_full = output.has_no_spare_space();
+            if self.has_ended {
+                return;
+            }
+            assert!(!is_full || !piece.unwritten().is_empty(), "more room is needed");
+        }
+    }
+}
+
+/// Bytes that compress by half or so, each time the same.
+fn text(length: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(7);
+    (0..length).map(|_| b"etaoin shrdlu"[random.usize(..13)]).collect()
+}
+
+#[test]
+fn what_comes_out_is_what_went_in_however_it_is_cut() {
+    for coding in ALL {
+        for (length, cut) in [(0, 1), (1, 1), (1000, 7), (100_000, 4096), (3_000_000, 1 << 20)] {
+            let text = text(length);
+            let (mut encoder, mut client) = (Encoder::new(coding), Client::new(coding));
+            let mut pieces = 0;
+            for part in text.chunks(cut) {
+                let mut input = Bytes::copy_from_slice(part);
+                while !input.is_empty() {
+                    if let Some(piece) = encoder.encode(&mut input).unwrap() {
+                        assert!(piece.len() <= PIECE);
+                        client.take(&piece);
+                        pieces += 1;
+                    }
+                }
+            }
+            while let Some(piece) = encoder.finish().unwrap() {
+                assert!(piece.len() <= PIECE);
+                client.take(&piece);
+                pieces += 1;
+            }
+            assert!(client.has_ended && client.read == text, "{coding:?}: {length} by {cut}");
+            let all = whole(coding, Bytes::from(text.clone())).unwrap();
+            assert!(pieces >= all.len() / PIECE, "{coding:?}: {pieces} pieces of {length} bytes");
+            assert!(length < 1000 || all.len() < length * 2 / 3, "{coding:?}: {} bytes", all.len());
+            let mut client = Client::new(coding);
+            client.take(&all);
+            assert!(client.has_ended && client.read == text, "{coding:?}: {length} at once");
+        }
+    }
+}
+
+/// An event that is held back until the next one comes is late by that.
+#[test]
+fn client_has_all_that_was_written_before_a_flush() {
+    for coding in ALL {
+        let (mut encoder, mut client) = (Encoder::new(coding), Client::new(coding));
+        let mut written = Vec::new();
+        for number in 0..50 {
+            let event = format!("data: {number}\n\n");
+            written.extend(event.as_bytes());
+            let mut input = Bytes::from(event);
+            while !input.is_empty() {
+                client.take(&encoder.encode(&mut input).unwrap().unwrap_or_default());
+            }
+            while let Some(piece) = encoder.flush().unwrap() {
+                client.take(&piece);
+            }
+            assert_eq!(client.read, written, "{coding:?}");
+            assert!(encoder.flush().unwrap().is_none(), "{coding:?}: twice is once");
+        }
+        assert!(!client.has_ended);
+        while let Some(piece) = encoder.finish().unwrap() {
+            client.take(&piece);
+        }
+        assert!(client.has_ended && client.read == written, "{coding:?}");
+    }
+}
