@@ -42,6 +42,7 @@ mod check;
 mod circles;
 mod cli;
 mod compiling;
+mod compression;
 mod control;
 mod dashboard;
 mod deploy;

@@ -52,12 +52,13 @@ impl Encoder {
         Self { codec, scratch: vec![0; PIECE], holds_back: false, is_finished: false }
     }
 
-    /// Takes of `input` until a piece is full or all is taken. None if nothing comes out yet.
+    /// Takes of `input` until a piece is full, or so many bytes are taken at `most`. None if nothing comes out yet.
     ///
     /// # Errors
     /// When the codec fails, which is a fault of it.
-    pub fn encode(&mut self, input: &mut Bytes) -> io::Result<Option<Bytes>> {
-        let mut taken = PartialBuffer::new(input.as_ref());
+    pub fn encode(&mut self, input: &mut Bytes, most: usize) -> io::Result<Option<Bytes>> {
+        let part = input.get(..most).unwrap_or(input);
+        let mut taken = PartialBuffer::new(part);
         let mut piece = WriteBuffer::new_initialized(&mut self.scratch);
         while !taken.unwritten().is_empty() && !piece.has_no_spare_space() {
             self.codec.encode(&mut taken, &mut piece)?;
@@ -109,7 +110,7 @@ pub fn whole(coding: ContentCoding, mut bytes: Bytes) -> io::Result<Bytes> {
     let mut encoder = Encoder::new(coding);
     let mut all = BytesMut::new();
     while !bytes.is_empty() {
-        all.extend(encoder.encode(&mut bytes)?.unwrap_or_default());
+        all.extend(encoder.encode(&mut bytes, usize::MAX)?.unwrap_or_default());
     }
     while let Some(piece) = encoder.finish()? {
         all.extend(piece);

@@ -53,7 +53,7 @@ fn what_comes_out_is_what_went_in_however_it_is_cut() {
             for part in text.chunks(cut) {
                 let mut input = Bytes::copy_from_slice(part);
                 while !input.is_empty() {
-                    if let Some(piece) = encoder.encode(&mut input).unwrap() {
+                    if let Some(piece) = encoder.encode(&mut input, usize::MAX).unwrap() {
                         assert!(piece.len() <= PIECE);
                         client.take(&piece);
                         pieces += 1;
@@ -87,7 +87,7 @@ fn client_has_all_that_was_written_before_a_flush() {
             written.extend(event.as_bytes());
             let mut input = Bytes::from(event);
             while !input.is_empty() {
-                client.take(&encoder.encode(&mut input).unwrap().unwrap_or_default());
+                client.take(&encoder.encode(&mut input, usize::MAX).unwrap().unwrap_or_default());
             }
             while let Some(piece) = encoder.flush().unwrap() {
                 client.take(&piece);

@@ -35,6 +35,7 @@ const TYPES: [&str; 14] = [
 pub struct Asked {
     coding: Option<ContentCoding>,
     has_credentials: bool,
+    with_credentials: bool,
 }
 
 /// What becomes of a response.
@@ -57,18 +58,12 @@ impl Asked {
     pub fn of(headers: &HeaderMap, with_credentials: bool) -> Self {
         let has = |name: HeaderName| headers.contains_key(name);
         let coding = ContentCoding::wanted(headers).filter(|_| !says(headers, "no-transform"));
-        Self { coding, has_credentials: !with_credentials && (has(COOKIE) || has(AUTHORIZATION)) }
+        Self { coding, has_credentials: has(COOKIE) || has(AUTHORIZATION), with_credentials }
     }
 
     /// What becomes of a response with this head, whose body has so many bytes if that is known.
     #[must_use]
-    pub fn verdict(
-        self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        length: Option<u64>,
-        with_credentials: bool,
-    ) -> Verdict {
+    pub fn verdict(self, status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> Verdict {
         if status == StatusCode::NOT_MODIFIED {
             return Verdict::Varies;
         }
@@ -82,9 +77,9 @@ impl Asked {
         if length.is_some_and(|length| length < WORTH_IT) {
             return Verdict::Untouched;
         }
-        let sets_a_secret = !with_credentials && headers.contains_key(SET_COOKIE);
+        let has_secrets = self.has_credentials || headers.contains_key(SET_COOKIE);
         match self.coding {
-            Some(coding) if !self.has_credentials && !sets_a_secret => Verdict::Compressed(coding),
+            Some(coding) if self.with_credentials || !has_secrets => Verdict::Compressed(coding),
             _ => Verdict::Varies,
         }
     }
@@ -143,7 +138,7 @@ mod tests {
         let mut answered = headers(&[("content-type", "text/html; charset=utf-8")]);
         answered.extend(headers(response));
         let status = StatusCode::from_u16(status).unwrap();
-        Asked::of(&asked, with_credentials).verdict(status, &answered, Some(4096), with_credentials)
+        Asked::of(&asked, with_credentials).verdict(status, &answered, Some(4096))
     }
 
     #[test]
@@ -184,8 +179,7 @@ mod tests {
     #[test]
     fn what_is_small_or_of_no_type_goes_as_it_is() {
         let asked = Asked::of(&headers(&[("accept-encoding", "gzip")]), false);
-        let of =
-            |fields: &[_], length| asked.verdict(StatusCode::OK, &headers(fields), length, false);
+        let of = |fields: &[_], length| asked.verdict(StatusCode::OK, &headers(fields), length);
         let text = [("content-type", "text/plain")];
         assert_eq!(of(&text, Some(1023)), Verdict::Untouched);
         assert_eq!(of(&text, Some(1024)), GZIP);

@@ -10,6 +10,7 @@
 pub mod abilities;
 mod canary;
 mod checks;
+mod compress;
 pub mod defaults;
 mod error;
 pub mod escape;
@@ -36,6 +37,7 @@ pub use canary::{
     AbortRule, AbortRules, CanaryConfig, CanaryOverrides, LatencyLimit, Stickiness, TrafficShare,
 };
 pub use checks::LimitFault;
+pub use compress::CompressConfig;
 pub use error::{ManifestError, Problem};
 pub use grants::{GrantsConfig, Stdio};
 pub use limit::{LimitKey, LimitReached, exact_size};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use strum::{EnumString, VariantNames};
 
 use crate::canary::CanaryConfig;
+use crate::compress::CompressConfig;
 use crate::grants::GrantsConfig;
 use crate::listener::ListenerConfig;
 use crate::log::LogConfig;
@@ -269,4 +270,6 @@ pub struct Route {
     pub strip_prefix: bool,
     /// How many requests it takes; all if none.
     pub rate_limit: Option<RateLimitConfig>,
+    /// How its responses are compressed, if they are.
+    pub compress: Option<CompressConfig>,
 }

@@ -37,6 +37,7 @@ pub mod browser;
 pub mod budget;
 pub mod canary;
 pub mod chain;
+pub mod coded;
 pub mod compiler;
 pub mod exit;
 pub mod gate;

@@ -49,6 +49,8 @@ pub(super) struct GuestBody {
     early: VecDeque<Frame<Bytes>>,
     /// Its trailers were handed over: they end it.
     has_trailers: bool,
+    /// Its encoder has not given all of what was handed over.
+    is_held_back: bool,
     /// The exchange's, until it is taken.
     account: Option<Account>,
     timers: Timers,
@@ -93,6 +95,7 @@ impl GuestBody {
             room,
             early: VecDeque::new(),
             has_trailers: false,
+            is_held_back: false,
             account: Some(account),
             timers: Timers::default(),
         }
@@ -151,8 +154,8 @@ impl GuestBody {
         Ok(())
     }
 
-    /// Gives hyper the next frame. Only what it has been given counts as delivered: hyper writes
-    /// the head by what is owed then.
+    /// Gives hyper, or what compresses it for hyper, the next frame. Only what it has been given counts as delivered:
+    /// hyper writes the head by what is owed then.
     pub(super) fn hand_over(&mut self, cx: &mut Context<'_>) -> PolledFrame<Bytes, ExchangeError> {
         let frame = match self.early.pop_front() {
             Some(early) => Poll::Ready(Some(Ok(early))),
@@ -172,9 +175,18 @@ impl GuestBody {
         if let Some(owed) = &mut self.owed {
             *owed = owed.saturating_sub(data.len() as u64);
         }
+    }
+
+    /// So many bytes of it go to the client.
+    pub(super) fn sent(&mut self, bytes: usize) {
         if let Some(account) = &mut self.account {
-            account.sent(data.len());
+            account.sent(bytes);
         }
+    }
+
+    /// Whether hyper has not been given all yet that came of what was handed over.
+    pub(super) fn set_held_back(&mut self, is_held_back: bool) {
+        self.is_held_back = is_held_back;
     }
 
     /// The head goes out with this status.
@@ -342,7 +354,7 @@ impl Drop for GuestBody {
     fn drop(&mut self) {
         let Some(account) = &mut self.account else { return };
         let Some(work) = self.work.take() else {
-            if !self.early.is_empty() {
+            if !self.early.is_empty() || self.is_held_back {
                 account.ends(End::PeerGone);
             }
             return;
@@ -352,7 +364,7 @@ impl Drop for GuestBody {
             return;
         }
         // hyper asks for no more once a declared length, or trailers, are delivered.
-        if self.owed == Some(0) || self.has_trailers {
+        if (self.owed == Some(0) || self.has_trailers) && !self.is_held_back {
             work.finish(account, None, None);
             return;
         }

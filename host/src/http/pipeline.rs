@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use host_manifest::routes::RouteMatch;
-use host_manifest::{ComponentConfig, ComponentLimits};
+use host_manifest::{ComponentConfig, ComponentLimits, CompressConfig};
 use host_telemetry::RouteLabel;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
@@ -23,6 +23,7 @@ pub(super) struct Pipeline {
     routes: RoutesEdition,
     /// What the last one does not see of the path.
     strip: Option<Arc<str>>,
+    compress: Option<CompressConfig>,
     /// None where there is one stage only.
     permits: Option<ChainPermits>,
 }
@@ -74,12 +75,18 @@ impl Pipeline {
         let behind: VecDeque<_> = names.map(stage).collect::<Option<_>>()?;
         let (routes, strip) = (site.edition(), target.strip.clone());
         let permits = (!behind.is_empty()).then(ChainPermits::default);
-        Some(Self { first, behind, route: target.label, routes, strip, permits })
+        let (route, compress) = (target.label, target.compress);
+        Some(Self { first, behind, route, routes, strip, compress, permits })
     }
 
     /// What logs and metrics call its route.
     pub(super) fn route(&self) -> &'static RouteLabel {
         self.route
+    }
+
+    /// How the responses of its route are compressed, if they are.
+    pub(super) fn compress(&self) -> Option<CompressConfig> {
+        self.compress
     }
 
     /// Whose turn it is, as the manifest had it when the request was routed.
@@ -128,8 +135,8 @@ impl Pipeline {
         let mut behind = self.behind.iter().cloned();
         let (first, behind) = (behind.next()?, behind.collect());
         let (routes, strip) = (self.routes, self.strip.clone());
-        let route = self.route;
-        Some(Self { first, behind, route, routes, strip, permits: self.permits.clone() })
+        let (route, compress, permits) = (self.route, self.compress, self.permits.clone());
+        Some(Self { first, behind, route, routes, strip, compress, permits })
     }
 
     /// The request as the first stage sees it: the last one of a route that strips its prefix sees none.

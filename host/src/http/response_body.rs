@@ -7,16 +7,23 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use host_body::PolledFrame;
+use host_compress::ContentCoding;
 use http_body::{Body, Frame, SizeHint};
 
 use super::account::Account;
 use super::blame::ExchangeError;
+use super::body_coding::BodyCoding;
 use super::guest_body::GuestBody;
+
+/// Of so many bytes a body that is here is compressed in one go.
+const AT_ONCE: usize = 64 * 1024;
 
 /// A response body, of the guest or of the host. Dropping it ends the exchange, and the guest with
 /// it unless all of the body was delivered.
 pub struct ResponseBody {
     source: Source,
+    coding: Option<Box<BodyCoding>>,
     end: DelayedBreak<ResponseBroken>,
 }
 
@@ -34,12 +41,26 @@ impl ResponseBody {
     /// One that is here, the host's or a guest's, with the account of its exchange.
     pub(super) fn whole(bytes: Bytes, account: Option<Account>) -> Self {
         let bytes = Some(bytes).filter(|bytes| !bytes.is_empty());
-        Self::from(Source::Whole(WholeBody { bytes, account }))
+        Self::from(Source::Whole(WholeBody { bytes, is_held_back: false, account }))
     }
 
     /// A guest's that is still being written.
     pub(super) fn guest(body: GuestBody) -> Self {
         Self::from(Source::Guest(Box::new(body)))
+    }
+
+    /// How many bytes it will have, if that is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.size_hint().exact()
+    }
+
+    /// Has it compressed on its way out. What is here and small is so at once.
+    pub(super) fn compress(&mut self, coding: ContentCoding) {
+        let is_done = match &mut self.source {
+            Source::Whole(whole) => whole.compress(coding),
+            Source::Guest(_) => false,
+        };
+        self.coding = (!is_done).then(|| Box::new(BodyCoding::new(coding)));
     }
 
     /// Takes all of it, if it is here.
@@ -69,30 +90,93 @@ impl ResponseBody {
 /// All of a body. Dropping it before it was taken says that its peer has gone.
 struct WholeBody {
     bytes: Option<Bytes>,
+    /// Its encoder has not given all of it.
+    is_held_back: bool,
     account: Option<Account>,
 }
 
 impl WholeBody {
     fn take(&mut self) -> Option<Bytes> {
         let bytes = self.bytes.take()?;
-        if let Some(account) = &mut self.account {
-            account.sent(bytes.len());
-        }
+        self.sent(bytes.len());
         Some(bytes)
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        if let Some(account) = &mut self.account {
+            account.sent(bytes);
+        }
+    }
+
+    /// Compresses it here and now, if that takes no time to speak of. Gives whether it has.
+    fn compress(&mut self, coding: ContentCoding) -> bool {
+        let small = self.bytes.as_ref().filter(|bytes| bytes.len() <= AT_ONCE);
+        let compressed = small.and_then(|bytes| host_compress::whole(coding, bytes.clone()).ok());
+        let is_done = compressed.is_some();
+        self.bytes = compressed.or_else(|| self.bytes.take());
+        is_done
     }
 }
 
 impl Drop for WholeBody {
     fn drop(&mut self) {
-        if let (Some(_), Some(account)) = (&self.bytes, &mut self.account) {
+        let is_owed = self.bytes.is_some() || self.is_held_back;
+        if let (true, Some(account)) = (is_owed, &mut self.account) {
             account.lost();
+        }
+    }
+}
+
+impl Source {
+    /// The next frame for hyper, of which the account is told.
+    fn poll(
+        &mut self,
+        coding: &mut Option<Box<BodyCoding>>,
+        cx: &mut Context<'_>,
+    ) -> PolledFrame<Bytes, ExchangeError> {
+        let frame = match coding {
+            None => self.next(cx),
+            Some(coding) => {
+                let frame = coding.poll(cx, |cx| self.next(cx));
+                self.set_held_back(!coding.has_ended());
+                frame
+            }
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.sent(data.len());
+        }
+        frame
+    }
+
+    fn next(&mut self, cx: &mut Context<'_>) -> PolledFrame<Bytes, ExchangeError> {
+        match self {
+            Self::Whole(whole) => {
+                Poll::Ready(whole.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Self::Guest(body) => body.hand_over(cx),
+        }
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        match self {
+            Self::Whole(whole) => whole.sent(bytes),
+            Self::Guest(body) => body.sent(bytes),
+        }
+    }
+
+    fn set_held_back(&mut self, is_held_back: bool) {
+        match self {
+            Self::Whole(whole) => whole.is_held_back = is_held_back,
+            Self::Guest(body) => body.set_held_back(is_held_back),
         }
     }
 }
 
 impl From<Source> for ResponseBody {
     fn from(source: Source) -> Self {
-        Self { source, end: DelayedBreak::default() }
+        Self { source, coding: None, end: DelayedBreak::default() }
     }
 }
 
@@ -104,14 +188,19 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ResponseBroken>>> {
-        let Self { source, end } = &mut *self;
-        match source {
-            Source::Whole(whole) => Poll::Ready(whole.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Source::Guest(body) => end.poll(cx, |cx| body.hand_over(cx).map_err(ResponseBroken)),
+        let Self { source, coding, end } = &mut *self;
+        match (source, coding) {
+            (Source::Whole(whole), None) => {
+                Poll::Ready(whole.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            (source, coding) => end.poll(cx, |cx| source.poll(coding, cx).map_err(ResponseBroken)),
         }
     }
 
     fn is_end_stream(&self) -> bool {
+        if let Some(coding) = &self.coding {
+            return coding.has_ended() && !self.end.is_due();
+        }
         match &self.source {
             Source::Whole(whole) => whole.bytes.is_none(),
             // A guest may still fail before it has said that this was all.
@@ -120,6 +209,9 @@ impl Body for ResponseBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.coding.is_some() {
+            return SizeHint::default();
+        }
         match &self.source {
             Source::Whole(whole) => {
                 SizeHint::with_exact(whole.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))

@@ -19,6 +19,7 @@ use super::admission::Admission;
 use super::afterwork::Afterwork;
 use super::blame::ExchangeError;
 use super::client::RequestClient;
+use super::compression::Compression;
 use super::error_response::{error_bytes, error_response, method_not_allowed, server_options};
 use super::exchange::{Exchange, Server};
 use super::exchange_info::ExchangeInfo;
@@ -119,51 +120,20 @@ impl Exchanges {
             }
         };
         hops.keep(&mut request);
-        let mut response = self.serve(request, (info, arrived), pipeline).await;
+        info.set_route(pipeline.route());
+        info.write_trace(request.headers_mut());
+        let compression = Compression::of(&pipeline, &request);
+        let shared = &*self.shared;
+        let account = Account::open(self.client.clone(), info, &shared.exchanges);
+        let exchange = Exchange { server: &shared.server, account };
+        let mut response = shared.serve(exchange, request, (arrived, pipeline)).await;
+        if let Some(compression) = compression {
+            compression.apply(&mut response);
+        }
         if let Some(fields) = fields {
             fields.write(response.headers_mut());
         }
         response
-    }
-
-    async fn serve(
-        &self,
-        mut request: Request<RequestBody>,
-        (info, arrived): (ExchangeInfo, Instant),
-        pipeline: Pipeline,
-    ) -> Response<ResponseBody> {
-        let shared = &*self.shared;
-        info.set_route(pipeline.route());
-        info.write_trace(request.headers_mut());
-        let (began, client) = (Moment::at(arrived), self.client.clone());
-        let account = Account::open(client, info, &shared.exchanges);
-        let peer_fault = account.peer_fault.clone();
-        let exchange = Exchange { server: &shared.server, account };
-        let mut limits = UploadLimits::for_pipeline(&pipeline, shared.terms.min_rate);
-        if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
-            let limit = LimitKey::RequestBody.bytes(limits.bytes);
-            return exchange.refuse(&ExchangeError::TooLarge(limit));
-        }
-        if !shared.prefetch.takes(&request) {
-            // A client that announces no length, or asks first, may wait for an answer: it is not slow.
-            let headers = request.headers();
-            let announced = declared_length(headers).is_some() && !headers.contains_key(EXPECT);
-            limits.scarcity = announced.then(|| shared.server.admission.scarcity().clone());
-            let request = upload::receive(request, &limits, &peer_fault);
-            return exchange.serve(request, began, pipeline).await;
-        }
-        let total = pipeline.first().limits.total;
-        // A request without its body holds nothing of a component, and is routed when all of it is here.
-        drop(pipeline);
-        let (request, upload) = UploadBody::new(request, &limits, &peer_fault);
-        let request = match shared.read(upload, total, &peer_fault).await {
-            Ok(body) => request.map(|()| body),
-            Err(error) => return exchange.refuse(&error),
-        };
-        match shared.route(&request) {
-            Ok(pipeline) => exchange.serve(request, began, pipeline).await,
-            Err(unserved) => unserved.answer(exchange.account),
-        }
     }
 
     /// The pipeline of a request that is fit for a guest, and within the rate limit of its route.
@@ -194,6 +164,42 @@ impl Exchanges {
 }
 
 impl Shared {
+    /// The response to a request that has arrived at this moment, by its pipeline.
+    async fn serve(
+        &self,
+        exchange: Exchange<'_>,
+        request: Request<RequestBody>,
+        (arrived, pipeline): (Instant, Pipeline),
+    ) -> Response<ResponseBody> {
+        let began = Moment::at(arrived);
+        let peer_fault = exchange.account.peer_fault.clone();
+        let mut limits = UploadLimits::for_pipeline(&pipeline, self.terms.min_rate);
+        if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
+            let limit = LimitKey::RequestBody.bytes(limits.bytes);
+            return exchange.refuse(&ExchangeError::TooLarge(limit));
+        }
+        if !self.prefetch.takes(&request) {
+            // A client that announces no length, or asks first, may wait for an answer: it is not slow.
+            let headers = request.headers();
+            let announced = declared_length(headers).is_some() && !headers.contains_key(EXPECT);
+            limits.scarcity = announced.then(|| self.server.admission.scarcity().clone());
+            let request = upload::receive(request, &limits, &peer_fault);
+            return exchange.serve(request, began, pipeline).await;
+        }
+        let total = pipeline.first().limits.total;
+        // A request without its body holds nothing of a component, and is routed when all of it is here.
+        drop(pipeline);
+        let (request, upload) = UploadBody::new(request, &limits, &peer_fault);
+        let request = match self.read(upload, total, &peer_fault).await {
+            Ok(body) => request.map(|()| body),
+            Err(error) => return exchange.refuse(&error),
+        };
+        match self.route(&request) {
+            Ok(pipeline) => exchange.serve(request, began, pipeline).await,
+            Err(unserved) => unserved.answer(exchange.account),
+        }
+    }
+
     /// The pipeline of a request whose body has been read, by the routes of now.
     fn route<B>(&self, request: &Request<B>) -> Result<Pipeline, Unserved> {
         let site = self.server.admission.site().current();

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
-use host_manifest::Route;
 use host_manifest::routes::{PathPattern, RouteMatch, RoutePattern, RouteTable};
+use host_manifest::{CompressConfig, Route};
 use host_telemetry::{RouteLabel, Traffic};
 use http::Method;
 
@@ -50,6 +50,8 @@ pub struct RouteTarget {
     pub strip: Option<Arc<str>>,
     /// How many requests it takes; all if none.
     pub rate_limit: Option<Arc<RouteRateLimit>>,
+    /// How responses are compressed, if they are.
+    pub compress: Option<CompressConfig>,
 }
 
 impl Site {
@@ -149,6 +151,7 @@ fn table(routes: &[Route], traffic: &Traffic, limits: &RateLimits) -> RouteTable
         label: traffic.route(&route.pattern.to_string(), &route.component),
         component: route.component.clone(),
         chain: route.chain.clone(),
+        compress: route.compress,
         strip: match &route.pattern.path {
             PathPattern::Prefix(prefix) if route.strip_prefix => Some(prefix.as_str().into()),
             PathPattern::Prefix(_) | PathPattern::Exact(_) => None,

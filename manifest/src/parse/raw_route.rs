@@ -27,6 +27,13 @@ pub(super) struct Route {
     pub(super) component: Option<Spanned<String>>,
     /// Components that stand before it as plugins, the first one first.
     pub(super) chain: Vec<Spanned<String>>,
+    /// Responses are compressed for clients that take zstd, br or gzip: text, JSON, JavaScript, XML, SVG, WebAssembly of
+    /// 1KiB and more. Not those to requests with a cookie or an authorization, nor those that set a cookie.
+    #[schemars(extend("default" = false))]
+    pub(super) compress: bool,
+    /// With compress, those too: for responses that never show a secret beside what somebody else has written.
+    #[schemars(extend("default" = false))]
+    pub(super) compress_credentials: Option<Spanned<bool>>,
     /// The component sees the path without what stands in path.
     #[schemars(extend("default" = false))]
     pub(super) strip_prefix: bool,

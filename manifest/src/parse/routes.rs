@@ -13,7 +13,7 @@ use super::spanned::Spanned;
 use crate::error::Problem;
 use crate::outgoing::UriHost;
 use crate::routes::{PathPattern, RoutePattern, normalized};
-use crate::{ComponentConfig, Route};
+use crate::{ComponentConfig, CompressConfig, Route};
 
 type Components = BTreeMap<Arc<str>, ComponentConfig>;
 
@@ -53,6 +53,7 @@ fn implied(reader: &mut Reader<'_>, components: &Components) -> Vec<Route> {
             component: Arc::clone(only),
             strip_prefix: false,
             rate_limit: None,
+            compress: None,
         }],
         (Some(first), Some(_)) => {
             if reader.is_whole() {
@@ -95,8 +96,18 @@ fn route(
         None => None,
     };
     let pattern = RoutePattern { host, path: path?, methods };
-    let strip_prefix = route.strip_prefix;
-    Some(Route { pattern, chain, component: component?, strip_prefix, rate_limit })
+    let (compress, strip_prefix) = (compress(reader, route), route.strip_prefix);
+    Some(Route { pattern, chain, component: component?, strip_prefix, compress, rate_limit })
+}
+
+fn compress(reader: &mut Reader<'_>, raw: &raw_route::Route) -> Option<CompressConfig> {
+    let credentials = raw.compress_credentials.as_ref();
+    if let (false, Some(alone)) = (raw.compress, credentials) {
+        let problem = Problem::new(alone.span.clone(), "nothing is compressed on this route");
+        reader.report(problem.help("write compress = true beside it, or leave it out"));
+    }
+    raw.compress
+        .then(|| CompressConfig { with_credentials: credentials.is_some_and(|it| it.value) })
 }
 
 fn host(reader: &mut Reader<'_>, written: &Spanned<String>) -> Option<String> {

@@ -80,6 +80,7 @@ impl ServeArgs {
             component: component.name.clone(),
             strip_prefix: false,
             rate_limit: None,
+            compress: None,
         };
         let log = self.log.checked();
         let manifest = Manifest {
