@@ -29,11 +29,13 @@ impl Decoder {
     #[track_caller]
     pub fn take(&mut self, bytes: &[u8]) {
         let mut input = PartialBuffer::new(bytes);
-        while !input.unwritten().is_empty() && !self.has_ended {
-            let mut room = vec![0; 1 << 20];
+        let mut is_full = false;
+        while (is_full || !input.unwritten().is_empty()) && !self.has_ended {
+            let mut room = vec![0; 64 * 1024];
             let mut output = WriteBuffer::new_initialized(&mut room);
             self.has_ended = self.codec.decode(&mut input, &mut output).expect("it is well coded");
             self.text.extend(output.written());
+            is_full = output.has_no_spare_space();
         }
         assert!(input.unwritten().is_empty(), "bytes behind the end of the coding");
     }
