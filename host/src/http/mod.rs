@@ -23,6 +23,7 @@ mod chain;
 mod client;
 mod compression;
 mod deadlines;
+mod edge;
 mod error_response;
 mod exchange;
 mod exchange_info;

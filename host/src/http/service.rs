@@ -19,7 +19,7 @@ use super::admission::Admission;
 use super::afterwork::Afterwork;
 use super::blame::ExchangeError;
 use super::client::RequestClient;
-use super::compression::Compression;
+use super::edge::Edge;
 use super::error_response::{error_bytes, error_response, method_not_allowed, server_options};
 use super::exchange::{Exchange, Server};
 use super::exchange_info::ExchangeInfo;
@@ -98,12 +98,17 @@ impl Exchanges {
         Self { shared, client, host: KnownHost::default() }
     }
 
+    /// The response to a request whose head was read at `arrived`; `edge` is told what is to be made of it.
+    ///
+    /// One function, because what is handed to another one that waits has its room twice for as long as it does.
     async fn respond(
         &self,
         mut request: Request<RequestBody>,
         arrived: Instant,
+        edge: &mut Edge,
     ) -> Response<ResponseBody> {
         let hops = Hops::take(request.headers_mut());
+        let shared = &*self.shared;
         self.client.traffic.accepted();
         let client = self.client.client;
         let checked = self.check(&mut request, client, &hops);
@@ -111,29 +116,55 @@ impl Exchanges {
         let info = ExchangeInfo::new(&request, arrived, client, agent);
         let Routed { pipeline, fields } = match checked {
             Ok(routed) => routed,
-            Err(unserved) => {
-                if let Unserved::RateLimited(route, ..) = &unserved {
-                    info.set_route(route);
-                }
-                let account = Account::of_refused(self.client.clone(), info);
-                return upload::turn_away(request, unserved.answer(account));
-            }
+            Err(unserved) => return self.turn_away(request, info, unserved),
         };
         hops.keep(&mut request);
         info.set_route(pipeline.route());
         info.write_trace(request.headers_mut());
-        let compression = Compression::of(&pipeline, &request);
-        let shared = &*self.shared;
+        edge.set(&pipeline, &request, fields);
+        let began = Moment::at(arrived);
         let account = Account::open(self.client.clone(), info, &shared.exchanges);
+        let peer_fault = account.peer_fault.clone();
         let exchange = Exchange { server: &shared.server, account };
-        let mut response = shared.serve(exchange, request, (arrived, pipeline)).await;
-        if let Some(compression) = compression {
-            compression.apply(&mut response);
+        let mut limits = UploadLimits::for_pipeline(&pipeline, shared.terms.min_rate);
+        if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
+            let limit = LimitKey::RequestBody.bytes(limits.bytes);
+            return exchange.refuse(&ExchangeError::TooLarge(limit));
         }
-        if let Some(fields) = fields {
-            fields.write(response.headers_mut());
+        if !shared.prefetch.takes(&request) {
+            // A client that announces no length, or asks first, may wait for an answer: it is not slow.
+            let headers = request.headers();
+            let announced = declared_length(headers).is_some() && !headers.contains_key(EXPECT);
+            limits.scarcity = announced.then(|| shared.server.admission.scarcity().clone());
+            let request = upload::receive(request, &limits, &peer_fault);
+            return exchange.serve(request, began, pipeline).await;
         }
-        response
+        let total = pipeline.first().limits.total;
+        // A request without its body holds nothing of a component, and is routed when all of it is here.
+        drop(pipeline);
+        let (request, upload) = UploadBody::new(request, &limits, &peer_fault);
+        let request = match shared.read(upload, total, &peer_fault).await {
+            Ok(body) => request.map(|()| body),
+            Err(error) => return exchange.refuse(&error),
+        };
+        match shared.route(&request) {
+            Ok(pipeline) => exchange.serve(request, began, pipeline).await,
+            Err(unserved) => unserved.answer(exchange.account),
+        }
+    }
+
+    /// The host's own response to a request that no guest is to see.
+    fn turn_away(
+        &self,
+        request: Request<RequestBody>,
+        info: ExchangeInfo,
+        unserved: Unserved,
+    ) -> Response<ResponseBody> {
+        if let Unserved::RateLimited(route, ..) = &unserved {
+            info.set_route(route);
+        }
+        let account = Account::of_refused(self.client.clone(), info);
+        upload::turn_away(request, unserved.answer(account))
     }
 
     /// The pipeline of a request that is fit for a guest, and within the rate limit of its route.
@@ -164,42 +195,6 @@ impl Exchanges {
 }
 
 impl Shared {
-    /// The response to a request that has arrived at this moment, by its pipeline.
-    async fn serve(
-        &self,
-        exchange: Exchange<'_>,
-        request: Request<RequestBody>,
-        (arrived, pipeline): (Instant, Pipeline),
-    ) -> Response<ResponseBody> {
-        let began = Moment::at(arrived);
-        let peer_fault = exchange.account.peer_fault.clone();
-        let mut limits = UploadLimits::for_pipeline(&pipeline, self.terms.min_rate);
-        if declared_length(request.headers()).is_some_and(|bytes| bytes > limits.bytes) {
-            let limit = LimitKey::RequestBody.bytes(limits.bytes);
-            return exchange.refuse(&ExchangeError::TooLarge(limit));
-        }
-        if !self.prefetch.takes(&request) {
-            // A client that announces no length, or asks first, may wait for an answer: it is not slow.
-            let headers = request.headers();
-            let announced = declared_length(headers).is_some() && !headers.contains_key(EXPECT);
-            limits.scarcity = announced.then(|| self.server.admission.scarcity().clone());
-            let request = upload::receive(request, &limits, &peer_fault);
-            return exchange.serve(request, began, pipeline).await;
-        }
-        let total = pipeline.first().limits.total;
-        // A request without its body holds nothing of a component, and is routed when all of it is here.
-        drop(pipeline);
-        let (request, upload) = UploadBody::new(request, &limits, &peer_fault);
-        let request = match self.read(upload, total, &peer_fault).await {
-            Ok(body) => request.map(|()| body),
-            Err(error) => return exchange.refuse(&error),
-        };
-        match self.route(&request) {
-            Ok(pipeline) => exchange.serve(request, began, pipeline).await,
-            Err(unserved) => unserved.answer(exchange.account),
-        }
-    }
-
     /// The pipeline of a request whose body has been read, by the routes of now.
     fn route<B>(&self, request: &Request<B>) -> Result<Pipeline, Unserved> {
         let site = self.server.admission.site().current();
@@ -305,7 +300,9 @@ impl host_net::Service for Exchanges {
     ) -> impl Future<Output = Response<ResponseBody>> + Send + 'static {
         let service = self.clone();
         async move {
-            let mut response = service.respond(request, arrived).await;
+            let mut edge = Edge::default();
+            let mut response = service.respond(request, arrived, &mut edge).await;
+            edge.apply(&mut response);
             date::stamp(response.headers_mut());
             response
         }
