@@ -280,6 +280,11 @@ fn routes_without_a_meaning_are_refused() {
             "strip-prefix takes path",
             "in place of exact",
         ),
+        (
+            "path = \"/\"\ncompress-credentials = true\ncomponent = \"shop\"",
+            "nothing is compressed",
+            "compress = true beside it",
+        ),
         ("path = \"/\"\nmethods = []\ncomponent = \"shop\"", "for no method", "leave methods"),
         ("path = \"/\"\nmethods = [\"get\"]\ncomponent = \"shop\"", "not a method", "capitals"),
         ("path = \"/\"\nhost = \"a:80\"\ncomponent = \"shop\"", "no host", "without a port"),
