@@ -125,6 +125,9 @@ impl<'a> Driver<'a> {
             self.goodbye(ENHANCE_YOUR_CALM);
             return Poll::Ready(ConnectionEnd::Flooded);
         }
+        if self.had_better_leave() {
+            self.tell(connection.as_mut(), task);
+        }
         while let Some(event) = events.poll_next(task) {
             match event {
                 ProcessEvent::RoomWanted if self.shared.owes() => self.entry.declines(),
@@ -139,6 +142,11 @@ impl<'a> Driver<'a> {
         let left = self.decide(connection, task, timer);
         self.entry.publish(self.shared.standing());
         left
+    }
+
+    /// Whether the peer is told to leave, which it can without a loss: it takes its requests back.
+    fn had_better_leave(&self) -> bool {
+        self.told.is_none() && self.shared.traffic().streams.takes_requests_back()
     }
 
     /// Sends `100 Continue` to who waits for it. If the connection breaks, hyper sees it.

@@ -14,7 +14,7 @@ const CONTINUE: &[u8] = b"\x08\x03100";
 /// What is to be said on one connection beside hyper.
 #[derive(Debug, Default)]
 pub(super) struct Interim {
-    /// StreamTable whose peer waits until it is asked for a body.
+    /// Streams whose peer waits until it is asked for a body.
     asked: VecDeque<u32>,
     /// What the kernel has not taken of a frame that has begun.
     rest: Bytes,

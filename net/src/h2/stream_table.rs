@@ -25,7 +25,7 @@ const USUAL_TABLE_SIZE: u32 = 4096;
 /// What a connection may carry to us before we say more (RFC 9113 §6.9.2).
 const FIRST_WINDOW: i64 = 65_535;
 
-/// FrameReader that cost us something and bring no request: PING, SETTINGS, PRIORITY, RST_STREAM, WINDOW_UPDATE,
+/// Frames that cost us something and bring no request: PING, SETTINGS, PRIORITY, RST_STREAM, WINDOW_UPDATE,
 /// empty DATA, unknown ones (RFC 9113 §10.5). A peer that sends so many without a request is told to calm
 /// down.
 const FRAMES_WITHOUT_A_REQUEST: u32 = 10_000;
@@ -34,6 +34,12 @@ const FRAMES_WITHOUT_A_REQUEST: u32 = 10_000;
 /// each so many bytes.
 const FRAMES_BESIDE_DATA: u32 = 8;
 const BYTES_BESIDE_A_FRAME: usize = 256;
+
+/// Requests that a peer takes back before they have an answer, beyond those that had one: the Rapid Reset attack
+/// (CVE-2023-44487), spread so that h2 finds none of them waiting. Each may have started a guest. Whoever scrolls
+/// through pictures takes back some dozens. From so many on the peer is sent GOAWAY, by which nobody loses anything,
+/// and from twice as many on the connection ends.
+const TAKEN_BACK: u32 = 500;
 
 /// The streams of one connection, followed in both directions.
 #[derive(Debug)]
@@ -49,8 +55,10 @@ pub(super) struct StreamTable {
     newest: u32,
     /// The last stream that is answered, once that is said.
     last: u32,
-    /// FrameReader since the last request that brought nothing.
+    /// Frames since the last request that brought nothing.
     idle_frames: u32,
+    /// Requests taken back without an answer, beyond those that were answered.
+    taken_back: u32,
     received: FrameReader,
     sent: FrameReader,
     /// Bytes that all uploads together may still bring.
@@ -106,6 +114,7 @@ impl StreamTable {
             newest: 0,
             last: HIGHEST_STREAM,
             idle_frames: 0,
+            taken_back: 0,
             received: FrameReader::behind_a_preface(),
             sent: FrameReader::of_answers(),
             window: FIRST_WINDOW,
@@ -142,9 +151,14 @@ impl StreamTable {
         self.last != HIGHEST_STREAM
     }
 
-    /// Whether the peer sends more frames without a request than anybody needs.
+    /// Whether the peer sends more frames without a request than anybody needs, or goes on to take requests back.
     pub(super) fn is_flooded(&self) -> bool {
-        self.idle_frames >= FRAMES_WITHOUT_A_REQUEST
+        self.idle_frames >= FRAMES_WITHOUT_A_REQUEST || self.taken_back >= 2 * TAKEN_BACK
+    }
+
+    /// Whether the peer takes more requests back than it waits for, and had better leave.
+    pub(super) fn takes_requests_back(&self) -> bool {
+        self.taken_back >= TAKEN_BACK
     }
 
     /// Whether a frame of ours may be put behind what the kernel has taken.
@@ -235,7 +249,7 @@ impl StreamTable {
             other => {
                 self.idle_frames = self.idle_frames.saturating_add(1);
                 match other {
-                    RST_STREAM => drop(self.open.remove(&frame.stream)),
+                    RST_STREAM => self.is_taken_back(frame.stream),
                     DATA => self.says_more(frame.stream),
                     SETTINGS if frame.flags & ACK == 0 => {
                         let sizes = small_tables(frame.payload);
@@ -248,11 +262,18 @@ impl StreamTable {
         }
     }
 
+    /// The peer has reset a stream.
+    fn is_taken_back(&mut self, stream: u32) {
+        if self.open.remove(&stream).is_some_and(|open| !open.is_answered) {
+            self.taken_back += 1;
+        }
+    }
+
     /// The last frame of a head, if one has begun, is over.
     fn head_is_whole(&mut self) {
         let Some(Half { stream, said, .. }) = self.half.take_if(|half| half.ends) else { return };
         self.newest = stream;
-        // StreamTable above the last one are not answered (RFC 9113 §6.8).
+        // Streams above the last one are not answered (RFC 9113 §6.8).
         if stream <= self.last {
             self.open.insert(stream, Open { said, is_answered: false, progress: None, rate: None });
             self.uncalled.push_back(stream);
@@ -280,7 +301,9 @@ impl StreamTable {
                     self.answers(frame);
                 }
                 self.says_more(frame.stream);
-                frame.flags & END_STREAM != 0
+                let is_over = frame.flags & END_STREAM != 0;
+                self.taken_back = self.taken_back.saturating_sub(u32::from(is_over));
+                is_over
             }
             RST_STREAM => {
                 if self.open.contains_key(&frame.stream) {

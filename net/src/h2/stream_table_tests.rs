@@ -259,3 +259,38 @@ fn what_the_host_breaks_off_is_counted_by_its_code() {
     assert_eq!(some(counts.resets()), [("PROTOCOL_ERROR", 1), ("REFUSED_STREAM", 1)]);
     assert_eq!(some(counts.goaways()), [("ENHANCE_YOUR_CALM", 1)]);
 }
+
+/// Rapid Reset, spread so that h2 found none of them waiting, went on for ever.
+#[test]
+fn requests_that_are_taken_back_are_bounded_by_those_that_are_answered() {
+    let (take_back, get) = (frame(RST_STREAM, 0, 1, &[0; 4]), frame(HEADERS, 5, 1, b"abc"));
+    let mut streams = streams_with(&[]);
+    let mut stream = 1;
+    let mut ask = |streams: &mut StreamTable, then: &[u8]| {
+        let of = |bytes: &[u8]| [&bytes[..5], &u32::to_be_bytes(stream), &bytes[9..]].concat();
+        streams.receive(&of(&get));
+        let answer = frame(HEADERS, END_HEADERS, stream, b"head");
+        match then {
+            [] => streams.send(&frame(HEADERS, 5, stream, b"whole answer"), now()),
+            b"events" => {
+                streams.send(&answer, now());
+                streams.receive(&of(&take_back));
+            }
+            _ => streams.receive(&of(&take_back)),
+        }
+        stream += 2;
+    };
+    for _ in 0..2 * TAKEN_BACK {
+        ask(&mut streams, b"events");
+        ask(&mut streams, b"");
+        ask(&mut streams, b"taken back");
+    }
+    assert!(!streams.takes_requests_back(), "one answer for each; a stream of events has one");
+    // One is left of before.
+    for taken_back in 1..2 * TAKEN_BACK {
+        assert_eq!(streams.takes_requests_back(), taken_back >= TAKEN_BACK);
+        assert!(!streams.is_flooded());
+        ask(&mut streams, b"taken back");
+    }
+    assert!(streams.is_flooded());
+}
