@@ -18,7 +18,7 @@ use super::context::ConnectionContext;
 use super::counts::ConnectionTransport;
 use super::listener::Listener;
 use super::registry::ConnectionEntry;
-use super::room::Room;
+use super::room::Turn;
 use super::service::Service;
 use super::socket::Socket;
 use super::tls::TlsConfigs;
@@ -38,7 +38,6 @@ pub struct Acceptor<S> {
     name: Arc<str>,
     context: ConnectionContext,
     service: S,
-    room: Arc<Room>,
     tls: Option<TlsConfigs>,
     shortage: Shortage,
 }
@@ -60,17 +59,11 @@ impl Queue {
 }
 
 impl<S: Service> Acceptor<S> {
-    /// Takes over a listener. `room` is that of all listeners together. To be
-    /// called inside the runtime that will run it.
+    /// Takes over a listener. To be called inside the runtime that will run it.
     ///
     /// # Errors
     /// When the reactor does not take the socket.
-    pub fn new(
-        listener: Listener,
-        context: ConnectionContext,
-        service: S,
-        room: Arc<Room>,
-    ) -> io::Result<Self> {
+    pub fn new(listener: Listener, context: ConnectionContext, service: S) -> io::Result<Self> {
         let name = listener.address().into();
         let tls = listener.tls.clone();
         let queue = match listener {
@@ -81,7 +74,7 @@ impl<S: Service> Acceptor<S> {
                 Queue::Unix(UnixListener::from_std(socket.into())?, path)
             }
         };
-        Ok(Self { queue, name, context, service, room, tls, shortage: Shortage::default() })
+        Ok(Self { queue, name, context, service, tls, shortage: Shortage::default() })
     }
 
     /// Accepts until the drain begins, then closes the door without losing who is in the queue.
@@ -92,9 +85,9 @@ impl<S: Service> Acceptor<S> {
                 biased;
                 () = self.context.phase.reached(Phase::Draining) => break,
                 accepted = self.accept() => match accepted {
-                    Ok(socket) => {
+                    Ok((socket, turn)) => {
                         self.spare().await;
-                        self.start(socket);
+                        self.start(socket, turn);
                     }
                     Err(why) => self.pause(&why).await,
                 },
@@ -104,17 +97,19 @@ impl<S: Service> Acceptor<S> {
         drop(open);
     }
 
-    /// Takes the next connection from the queue. Cancel-safe.
-    async fn accept(&self) -> io::Result<Socket> {
-        Ok(match &self.queue {
+    /// Takes the next connection from the queue, when it is its turn. Cancel-safe.
+    async fn accept(&self) -> io::Result<(Socket, Turn)> {
+        let turn = self.context.room.turn().await;
+        let socket = match &self.queue {
             Queue::Tcp(listener) => Socket::Tcp(listener.accept().await?.0),
             Queue::Unix(listener, _) => Socket::Unix(listener.accept().await?.0),
-        })
+        };
+        Ok((socket, turn))
     }
 
     /// Starts a connection's task. Its guard in the tracker says that it is alive; the task owns
     /// the socket and ends with the connection.
-    fn start(&self, socket: Socket) {
+    fn start(&self, socket: Socket, turn: Turn) {
         if let Err(why) = socket.no_delay() {
             debug!(%why, "a connection was gone before it began");
             return;
@@ -123,15 +118,14 @@ impl<S: Service> Acceptor<S> {
         let entry = entry(&socket, &self.name);
         let guard = self.context.connections.guard(entry.clone());
         let (context, service) = (self.context.clone(), self.service.clone());
-        let room = self.room.clone();
         let socket = (socket, self.tls.clone());
-        tokio::spawn(connection::serve(socket, context, service, room, entry, guard));
+        tokio::spawn(connection::serve(socket, context, service, turn, entry, guard));
     }
 
     /// Starts one that was taken from the queue past the reactor.
     fn start_raw(&self, socket: io::Result<Socket>) {
         match socket {
-            Ok(socket) => self.start(socket),
+            Ok(socket) => self.start(socket, self.context.room.turn_now()),
             Err(why) => warn!(%why, "a connection from the queue cannot be served"),
         }
     }

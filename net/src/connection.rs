@@ -12,7 +12,7 @@ use super::context::ConnectionContext;
 use super::peer::Peer;
 use super::preface::{self, Opening};
 use super::registry::{ConnectionEntry, ConnectionProtocol};
-use super::room::{NoRoom, Place, Room};
+use super::room::{NoRoom, Place, Turn};
 use super::service::{Refusal, Service};
 use super::socket::Socket;
 use super::stream::ByteStream;
@@ -28,24 +28,24 @@ pub(super) async fn serve<S: Service>(
     (socket, tls): (Socket, Option<TlsConfigs>),
     context: ConnectionContext,
     service: S,
-    room: Arc<Room>,
+    turn: Turn,
     entry: Arc<ConnectionEntry>,
     mut guard: Guard,
 ) {
     let mut accepted = Instant::now();
     let mut peer = Peer { address: entry.address(), tls: None };
-    let place = match room.place(&context.phase).await {
+    let place = match turn.place(&context.phase).await {
         Ok(place) => place,
         Err(NoRoom) => {
             let service = service.connected(&peer);
-            return turn_away((socket, tls), (&context, &room, &entry), &service).await;
+            return turn_away((socket, tls), (&context, &entry), &service).await;
         }
     };
     entry.set_place(true);
     let secured = match tls {
         None => Ok(ByteStream::Plain(socket)),
         Some(configs) => {
-            let terms = terms(&context, &room, &entry, context.limits.handshake);
+            let terms = terms(&context, &entry, context.limits.handshake);
             // On the heap: connections without TLS would pay for its size.
             let secured = Box::pin(secure(socket, configs, terms, &mut peer)).await;
             accepted = Instant::now();
@@ -106,11 +106,10 @@ async fn speak<S: Service>(
 
 fn terms<'a>(
     context: &'a ConnectionContext,
-    room: &'a Room,
     entry: &'a ConnectionEntry,
     patience: Duration,
 ) -> HandshakeTerms<'a> {
-    HandshakeTerms { entry, context, half_open: room.half_open(), patience }
+    HandshakeTerms { entry, context, half_open: context.room.half_open(), patience }
 }
 
 /// Makes a TLS session of the connection, with the newest of the configurations, and takes note of what it says of
@@ -134,14 +133,14 @@ async fn secure(
 /// Tells a peer that there is no room, over TLS if it speaks that and few are told so at the same time.
 async fn turn_away<S: Service>(
     (socket, tls): (Socket, Option<TlsConfigs>),
-    (context, room, entry): (&ConnectionContext, &Room, &ConnectionEntry),
+    (context, entry): (&ConnectionContext, &ConnectionEntry),
     service: &S,
 ) {
     let stream = match tls {
         None => ByteStream::Plain(socket),
         Some(configs) => {
-            let Some(_turn) = room.tells_over_tls() else { return };
-            let terms = terms(context, room, entry, REFUSED_WITHIN.min(context.limits.handshake));
+            let Some(_turn) = context.room.tells_over_tls() else { return };
+            let terms = terms(context, entry, REFUSED_WITHIN.min(context.limits.handshake));
             match Box::pin(secure(socket, configs, terms, &mut Peer::default())).await {
                 Ok(stream) => stream,
                 Err(_) => return,

@@ -12,6 +12,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::room::Room;
 use crate::tls::testing;
 use crate::{NetCounts, PeerLimits, RequestBody, Scarcity};
 use wires::{Over, Stream, WIRES};
@@ -110,9 +111,10 @@ fn accepted(
         counts: NetCounts::default(),
         limits: LIMITS,
         scarcity: Scarcity::new(),
+        room: room.clone(),
     };
     let socket = (Socket::Unix(ours), tls.then(testing::configs));
-    let served = tokio::spawn(serve(socket, context, service, room, entry, guard));
+    let served = tokio::spawn(serve(socket, context, service, room.turn_now(), entry, guard));
     (stream, served, tracker)
 }
 

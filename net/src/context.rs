@@ -7,6 +7,7 @@ use host_clock::MinRate;
 use host_lifecycle::{PhaseWatch, Tracker};
 
 use super::counts::NetCounts;
+use super::room::Room;
 use super::scarcity::Scarcity;
 
 /// What a connection may do and for how long.
@@ -58,4 +59,6 @@ pub struct ConnectionContext {
     pub limits: PeerLimits,
     /// Who waits for instances.
     pub scarcity: Arc<Scarcity>,
+    /// Room for all of them together.
+    pub room: Arc<Room>,
 }

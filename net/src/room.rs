@@ -1,12 +1,14 @@
-//! Room for connections. At their limit, the one that has been idle longest makes room for who comes.
+//! Room for connections. At their limit, the one that has been idle longest makes room for who comes. Where none is
+//! idle, clients are told to leave with their answers, and who comes waits in the queue of the kernel. Where no room is
+//! made, they are refused.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use host_lifecycle::{InFlight, Phase, PhaseWatch, Tracker};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, interval, sleep_until};
 use tracing::{info, warn};
 
@@ -45,9 +47,21 @@ pub struct Room {
     connections: Tracker,
     /// Who makes room next. Only looked at when there is none.
     idle: Mutex<VecDeque<(InFlight, Instant)>>,
+    /// Newcomers that wait for a place.
+    wanted: AtomicUsize,
     is_full: AtomicBool,
+    /// Whether the last newcomer that waited has waited in vain.
+    is_stuck: watch::Sender<bool>,
     asked: AtomicU64,
     refused: AtomicU64,
+}
+
+/// The turn of one newcomer to ask for a place. Dropping it lets the next one ask.
+#[derive(Debug)]
+pub(super) struct Turn {
+    room: Arc<Room>,
+    /// It may wait.
+    waits: Option<OwnedSemaphorePermit>,
 }
 
 /// The place of one connection. Dropping it gives the place to another one.
@@ -56,6 +70,9 @@ pub(super) struct Place {
     room: Arc<Room>,
     _permit: OwnedSemaphorePermit,
 }
+
+/// A newcomer waits for a place, as long as this lives.
+struct Wanted<'a>(&'a AtomicUsize);
 
 /// There was no place in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,44 +93,38 @@ impl Room {
             half_open: HalfOpen::new(limit / 2),
             connections,
             idle: Mutex::default(),
+            wanted: AtomicUsize::new(0),
             is_full: AtomicBool::new(false),
+            is_stuck: watch::Sender::new(false),
             asked: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         })
     }
 
-    /// A place for a connection; none during a drain, when everybody who is in is served.
-    ///
-    /// # Errors
-    /// When there is none in time.
-    pub(super) async fn place(
-        self: &Arc<Self>,
-        phase: &PhaseWatch,
-    ) -> Result<Option<Place>, NoRoom> {
-        if let Ok(permit) = self.places.clone().try_acquire_owned() {
-            self.has_room();
-            return Ok(Some(self.give(permit)));
+    /// Waits until a newcomer may be taken from the kernel's queue: while others wait here for a place, and get one,
+    /// those behind them wait there. Cancel-safe.
+    pub(super) async fn turn(self: &Arc<Self>) -> Turn {
+        if self.places.available_permits() > 0 {
+            return self.turn_now();
         }
-        self.is_full();
-        let until = Instant::now() + WAIT_AT_MOST;
-        let Ok(_waits) = self.waiting.try_acquire() else { return Err(self.refuse()) };
-        let ask = async {
-            let mut again = interval(ASK_AGAIN);
-            loop {
-                again.tick().await;
-                self.ask_for_room();
-            }
-        };
-        tokio::select! {
+        let mut stuck = self.is_stuck.subscribe();
+        let waits = tokio::select! {
             biased;
-            () = phase.reached(Phase::Draining) => Ok(None),
-            permit = self.places.clone().acquire_owned() => match permit {
-                Ok(permit) => Ok(Some(self.give(permit))),
-                Err(_) => Err(self.refuse()),
-            },
-            () = sleep_until(until) => Err(self.refuse()),
-            () = ask => Err(self.refuse()),
-        }
+            waits = self.waiting.clone().acquire_owned() => waits.ok(),
+            // Who comes has to be told. The sender is ours.
+            _ = stuck.wait_for(|stuck| *stuck) => None,
+        };
+        Turn { room: self.clone(), waits }
+    }
+
+    /// The turn of one that is here, whoever waits.
+    pub(super) fn turn_now(self: &Arc<Self>) -> Turn {
+        Turn { room: self.clone(), waits: None }
+    }
+
+    /// Whether anybody waits for a place: whoever is answered now had better leave.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) > 0
     }
 
     /// Handshakes under way: as many as half of the connections.
@@ -127,6 +138,9 @@ impl Room {
     }
 
     fn give(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Place {
+        if self.is_full.load(Ordering::Relaxed) {
+            self.is_stuck.send_if_modified(std::mem::take);
+        }
         Place { room: self.clone(), _permit: permit }
     }
 
@@ -152,6 +166,12 @@ impl Room {
             }
         }
         false
+    }
+
+    /// There was no place for who has waited all its time.
+    fn refuse_late(&self) -> NoRoom {
+        self.is_stuck.send_replace(true);
+        self.refuse()
     }
 
     fn refuse(&self) -> NoRoom {
@@ -184,6 +204,55 @@ impl Room {
     }
 }
 
+impl Turn {
+    /// A place for a connection; none during a drain, when everybody who is in is served.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub(super) async fn place(self, phase: &PhaseWatch) -> Result<Option<Place>, NoRoom> {
+        let Self { room, waits } = self;
+        if let Ok(permit) = room.places.clone().try_acquire_owned() {
+            room.has_room();
+            return Ok(Some(room.give(permit)));
+        }
+        let _wanted = Wanted::new(&room.wanted);
+        room.is_full();
+        let until = Instant::now() + WAIT_AT_MOST;
+        let waits = waits.or_else(|| room.waiting.clone().try_acquire_owned().ok());
+        let Some(_waits) = waits else { return Err(room.refuse()) };
+        let ask = async {
+            let mut again = interval(ASK_AGAIN);
+            loop {
+                again.tick().await;
+                room.ask_for_room();
+            }
+        };
+        tokio::select! {
+            biased;
+            () = phase.reached(Phase::Draining) => Ok(None),
+            permit = room.places.clone().acquire_owned() => match permit {
+                Ok(permit) => Ok(Some(room.give(permit))),
+                Err(_) => Err(room.refuse()),
+            },
+            () = sleep_until(until) => Err(room.refuse_late()),
+            () = ask => Err(room.refuse()),
+        }
+    }
+}
+
+impl<'a> Wanted<'a> {
+    fn new(wanted: &'a AtomicUsize) -> Self {
+        wanted.fetch_add(1, Ordering::Relaxed);
+        Self(wanted)
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Place {
     /// The connection is over but for its peer's FIN. It does not count any more, unless too many wait
     /// for that. What this gives is held until then.
@@ -203,98 +272,5 @@ pub(super) enum Leaving {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::registry::{Activity, ConnectionEntry, Standing};
-    use super::*;
-    use host_lifecycle::Guard;
-
-    fn idle_from_now(tracker: &Tracker) -> (Arc<ConnectionEntry>, Guard) {
-        let entry = ConnectionEntry::new(None, "test".into());
-        let moved = Instant::now();
-        entry.set_place(true);
-        entry.publish(Standing { doing: Activity::Idle, moved, served: 1, in_flight: 0 });
-        (entry.clone(), tracker.guard(entry))
-    }
-
-    async fn taken(room: &Arc<Room>, phase: &PhaseWatch) -> Place {
-        room.place(phase).await.unwrap().expect("it is not draining")
-    }
-
-    /// 500 idle peers kept newcomers out for 75 s, and nothing was said of it.
-    #[tokio::test(start_paused = true)]
-    async fn who_comes_gets_the_place_of_who_was_idle_longest() {
-        let (tracker, (_set, phase)) = (Tracker::awaited(), PhaseWatch::with_setter());
-        let room = Room::new(2, tracker.clone());
-        let (old, _old) = idle_from_now(&tracker);
-        tokio::time::advance(Duration::from_secs(1)).await;
-        let (young, _young) = idle_from_now(&tracker);
-        let places = [taken(&room, &phase).await, taken(&room, &phase).await];
-        let leaves = async move {
-            old.room_wanted().await;
-            drop(places);
-        };
-        let began = Instant::now();
-        let (place, ()) = tokio::join!(taken(&room, &phase), leaves);
-        assert_eq!(began.elapsed(), Duration::ZERO);
-        let asked = tokio::time::timeout(Duration::from_secs(1), young.room_wanted()).await;
-        assert!(asked.is_err(), "one is enough");
-        drop(place);
-    }
-
-    /// A connection that was asked while it had something to do, and rightly stayed, was never asked again,
-    /// however long it idled: newcomers got 503.
-    #[tokio::test(start_paused = true)]
-    async fn who_stayed_because_it_was_busy_is_asked_again_when_it_idles() {
-        let (tracker, (_set, phase)) = (Tracker::awaited(), PhaseWatch::with_setter());
-        let room = Room::new(1, tracker.clone());
-        let (entry, _guard) = idle_from_now(&tracker);
-        let place = taken(&room, &phase).await;
-        let stays = async {
-            entry.room_wanted().await;
-            entry.declines();
-            entry.room_wanted().await;
-            // A request had begun, and was answered in the same turn.
-            let (doing, moved) = (Activity::Idle, Instant::now());
-            entry.publish(Standing { doing, moved, served: 2, in_flight: 0 });
-            entry.room_wanted().await;
-            drop(place);
-        };
-        let (refused, ()) = tokio::join!(
-            async {
-                assert_eq!(room.place(&phase).await.unwrap_err(), NoRoom);
-                taken(&room, &phase).await
-            },
-            stays
-        );
-        drop(refused);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn without_anybody_idle_the_wait_is_bounded_and_so_is_their_number() {
-        let (tracker, (set, phase)) = (Tracker::awaited(), PhaseWatch::with_setter());
-        let room = Room::new(1, tracker);
-        let _place = taken(&room, &phase).await;
-        let began = Instant::now();
-        assert_eq!(room.place(&phase).await.unwrap_err(), NoRoom);
-        assert_eq!(began.elapsed(), WAIT_AT_MOST);
-        let waits = room.waiting.clone().try_acquire_many_owned(128).unwrap();
-        assert_eq!(room.place(&phase).await.unwrap_err(), NoRoom);
-        assert_eq!(began.elapsed(), WAIT_AT_MOST, "not waited again");
-        drop(waits);
-        set(Phase::Draining);
-        assert!(room.place(&phase).await.unwrap().is_none(), "a drain serves everybody");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_only_waits_for_the_end_of_its_peer_gives_its_place_away() {
-        let (tracker, (_set, phase)) = (Tracker::awaited(), PhaseWatch::with_setter());
-        let room = Room::new(1, tracker);
-        let leaving = taken(&room, &phase).await.leave();
-        let next = taken(&room, &phase).await;
-        let others = room.leaving.clone().try_acquire_many_owned(127).unwrap();
-        let held = next.leave();
-        assert_eq!(room.places.available_permits(), 0, "too many: it keeps its place");
-        drop((leaving, held, others));
-        assert_eq!(room.places.available_permits(), 1);
-    }
-}
+#[path = "room_tests.rs"]
+mod tests;

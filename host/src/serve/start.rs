@@ -172,11 +172,10 @@ impl Listening {
             counts: process.connections.clone(),
             limits: connection_limits(manifest),
             scarcity,
+            room: host_net::Room::new(resources::connections(config), trackers.connections.clone()),
         };
-        let room =
-            host_net::Room::new(resources::connections(config), trackers.connections.clone());
         for (listener, token) in listeners {
-            let acceptor = Acceptor::new(listener, context.clone(), service.clone(), room.clone())?;
+            let acceptor = Acceptor::new(listener, context.clone(), service.clone())?;
             tasks.spawn(acceptor.run(token));
         }
         swapping.spawn(process, &mut tasks);

@@ -105,6 +105,7 @@ fn run_of(seed: u64) -> (Run, impl Fn(Phase)) {
         counts: NetCounts::default(),
         limits: LIMITS,
         scarcity: Scarcity::new(),
+        room: room.clone(),
     };
     let notes = Arc::new(Notes::default());
     let turns = Arc::new(AtomicUsize::new(0));
@@ -112,7 +113,7 @@ fn run_of(seed: u64) -> (Run, impl Fn(Phase)) {
         (Socket::Unix(ours), None),
         context,
         Model(notes.clone()),
-        room,
+        room.turn_now(),
         entry.clone(),
         guard,
     );

@@ -216,7 +216,7 @@ impl ConnectionState {
     /// The head of an answer is about to leave. Gives whether it has to say `Connection: close`.
     ///
     /// `abandoned` is whether the rest of the request will not be read; `asked` whether its peer has been asked
-    /// for it; `leaving` since when the process is about to stop; `unread` looks whether the kernel has bytes.
+    /// for it; `leaving` since when peers are to leave; `unread` looks whether the kernel has bytes.
     pub(super) fn says_close(
         &mut self,
         abandoned: bool,

@@ -11,6 +11,7 @@ use http::header::{CONNECTION, EXPECT};
 use http::{HeaderValue, Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::request_reader::Framing;
 use super::shared::H1Shared;
@@ -82,7 +83,10 @@ impl Exchange {
         let phase = &self.shared.phase;
         let asked = self.shared.is_asked_for();
         let abandoned = self.shared.drop_abandoned();
-        let since = phase.is_leaving().then(|| phase.leaving_since()).flatten();
+        // Where others wait for a place. Whoever has pipelined has all its answers first.
+        let wanted = || self.shared.room.is_wanted().then(Instant::now);
+        let leaving = phase.is_leaving().then(|| phase.leaving_since()).flatten();
+        let since = leaving.or_else(wanted);
         let unread = || matches!(self.shared.stream.unread(), Unread::Bytes | Unread::Part);
         self.shared.state().says_close(abandoned, asked, since, unread)
     }

@@ -43,7 +43,7 @@ pub(super) async fn serve<S: Service>(
     service: &S,
 ) -> ConnectionEnd {
     let state = ConnectionState::new(context.limits, accepted, ahead);
-    let shared = H1Shared::new(stream.clone(), context.phase.clone(), state);
+    let shared = H1Shared::new(stream.clone(), context, state);
     let adapter = Adapter { inner: Arc::new(service.clone()), shared: shared.clone() };
     let mut connection = http1::Builder::new()
         .half_close(true)

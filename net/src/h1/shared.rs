@@ -12,7 +12,9 @@ use tokio::time::Instant;
 
 use super::connection_state::ConnectionState;
 use super::request_reader::{Due, Framing};
+use crate::context::ConnectionContext;
 use crate::request_body::Pump;
+use crate::room::Room;
 use crate::stream::ByteStream;
 use crate::wire::Transport;
 
@@ -23,6 +25,7 @@ use crate::wire::Transport;
 pub(super) struct H1Shared {
     pub(super) stream: Arc<ByteStream>,
     pub(super) phase: PhaseWatch,
+    pub(super) room: Arc<Room>,
     state: AtomicRefCell<ConnectionState>,
     /// The body of the request that is being read.
     upload: AtomicRefCell<Option<Pump>>,
@@ -31,11 +34,12 @@ pub(super) struct H1Shared {
 impl H1Shared {
     pub(super) fn new(
         stream: Arc<ByteStream>,
-        phase: PhaseWatch,
+        context: &ConnectionContext,
         state: ConnectionState,
     ) -> Arc<Self> {
         let (state, upload) = (AtomicRefCell::new(state), AtomicRefCell::new(None));
-        Arc::new(Self { stream, phase, state, upload })
+        let (phase, room) = (context.phase.clone(), context.room.clone());
+        Arc::new(Self { stream, phase, room, state, upload })
     }
 
     #[inline]

@@ -144,9 +144,13 @@ impl<'a> Driver<'a> {
         left
     }
 
-    /// Whether the peer is told to leave, which it can without a loss: it takes its requests back.
+    /// Whether the peer is told to leave, which it can without a loss: it takes its requests back, or it has what it
+    /// asked for and others want its place.
     fn had_better_leave(&self) -> bool {
-        self.told.is_none() && self.shared.traffic().streams.takes_requests_back()
+        let is_done = || self.shared.has_served() && !self.shared.owes();
+        self.told.is_none()
+            && (self.shared.traffic().streams.takes_requests_back()
+                || self.context.room.is_wanted() && is_done())
     }
 
     /// Sends `100 Continue` to who waits for it. If the connection breaks, hyper sees it.
