@@ -64,8 +64,9 @@ impl Provisioner {
     /// at each reload.
     pub(crate) fn into_site_builder(self, config: &ServeConfig) -> SiteBuilder {
         let (manifest, traffic) = (config.manifest.clone(), self.traffic.clone());
-        let builder =
-            SiteBuilder::fixed(manifest, traffic, move |component| self.settings(component));
+        let workers = config.threads.get();
+        let provision = move |component: &ComponentConfig| self.settings(component);
+        let builder = SiteBuilder::fixed(manifest, workers, traffic, provision);
         let Some(file) = config.file.clone() else { return builder };
         let overrides = config.overrides.clone();
         let context =

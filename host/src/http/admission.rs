@@ -14,7 +14,7 @@ use super::blame::ExchangeError;
 use super::failure::Failure;
 use super::pipeline::Pipeline;
 use crate::component::Generation;
-use crate::site::{Bulkhead, Deployment, Full, InstancePermit, Slot, Visitor};
+use crate::site::{Bulkhead, Deployment, Full, GuestStart, InstancePermit, Slot, Visitor};
 
 /// A slow peer that is cut because requests wait has gone after this.
 const CUT_WITHIN: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ pub(super) struct Admission {
 /// The right to an instance of a component, and what that was at the moment. Dropping it lets the next
 /// one in.
 pub(super) struct Admitted {
-    _permit: InstancePermit,
+    permit: InstancePermit,
     deployment: Arc<Deployment>,
     queue: Duration,
 }
@@ -76,7 +76,7 @@ impl Admission {
                 && let Some(permit) = app.bulkhead.try_acquire(None, 1)
             {
                 let deployment = deployment.clone();
-                return Ok(Admitted { _permit: permit, deployment, queue: Duration::ZERO });
+                return Ok(Admitted { permit, deployment, queue: Duration::ZERO });
             }
             (app.clone(), draw)
         };
@@ -92,7 +92,7 @@ impl Admission {
         let site = self.site.current();
         let app = pipeline.latest(&site).unwrap_or(&was);
         let deployment = app.deployment_for(draw).clone();
-        Ok(Admitted { _permit: permit, deployment, queue: asked.elapsed() })
+        Ok(Admitted { permit, deployment, queue: asked.elapsed() })
     }
 
     /// Waits for the permit that `bulkhead` gives to a request.
@@ -126,6 +126,11 @@ impl Admitted {
     /// Where the stages that run on it are counted.
     pub(super) fn traffic(&self) -> &GenerationTraffic {
         &self.deployment.traffic
+    }
+
+    /// What is to be kept until the guest has had its first turn.
+    pub(super) fn take_start(&mut self) -> Option<GuestStart> {
+        self.permit.take_start()
     }
 
     /// How long it waited for an instance.

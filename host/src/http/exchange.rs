@@ -35,7 +35,7 @@ use super::response_body::ResponseBody;
 use super::stage::Stage;
 use super::upload::{self, UploadLimits, declared_length};
 use crate::component::{Generation, GuestFailure, Running, WasiBody};
-use crate::site::Visitor;
+use crate::site::{GuestStart, Visitor};
 
 /// What all exchanges share.
 #[derive(Debug)]
@@ -171,7 +171,8 @@ impl Exchange<'_> {
         let (is_passed_on, connection) = (info.is_part(), info.connection());
         let visitor = Visitor { connection, headers: request.headers() };
         let admitted = self.server.admission.admit(pipeline, visitor, is_passed_on).await;
-        let admitted = admitted.map_err(|error| self.blamed(error, Awaited::Guest))?;
+        let mut admitted = admitted.map_err(|error| self.blamed(error, Awaited::Guest))?;
+        let start = admitted.take_start();
         pipeline.arrive();
         let mut stage = Stage::begin(admitted, &self.account.info, link.is_some());
         let (generation, limits) =
@@ -189,7 +190,7 @@ impl Exchange<'_> {
         let peer = self.account.peer_fault.on_drop();
         let head = tokio::select! {
             biased;
-            head = self.head(&mut running, generation, link) => head,
+            head = self.head(&mut running, generation, link, start) => head,
             why = async { generation.cut().await } => Err(ExchangeError::Cut(why)),
             () = deadlines.head_is_late(limits.response_head) => {
                 Err(ExchangeError::Late(Deadline::Head(limits.response_head)))
@@ -224,13 +225,14 @@ impl Exchange<'_> {
         HeadError(error, whose)
     }
 
-    /// Drives the guest to its head, and with it what it passes on first. A guest which is to be cut gets no
-    /// further turn.
+    /// Drives the guest to its head, and with it what it passes on first. With its first turn it has had its `start`. A
+    /// guest which is to be cut gets no further turn.
     async fn head(
         &self,
         running: &mut Running,
         generation: &Generation,
         link: Option<&ChainLink>,
+        mut start: Option<GuestStart>,
     ) -> Result<Response<WasiBody>, ExchangeError> {
         poll_fn(|cx| {
             if let Some(why) = generation.cut_reason() {
@@ -242,6 +244,7 @@ impl Exchange<'_> {
                 }
             };
             let head = running.poll_head(cx, hops);
+            drop(start.take());
             self.account.info.set_cpu(running.cpu());
             match (head, self.account.peer_fault.fault()) {
                 (Poll::Ready(Ok(head)), _) => Poll::Ready(Ok(head)),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use host_manifest::{ComponentConfig, ComponentLimits, Stamp};
 use host_telemetry::GenerationTraffic;
 
+use super::backlog::Backlog;
 use super::breaker::{BreakerState, CircuitBreaker};
 use super::bulkhead::Bulkhead;
 use super::canary::{Draw, TrafficSplit, Visitor};
@@ -77,13 +78,15 @@ impl WatchedSource {
 }
 
 impl App {
-    /// A component with its first generation. `total` bounds the instances of all components. If the
+    /// A component with its first generation. `total` bounds the instances of all components, on `workers` so many, with
+    /// a backlog at times. If the
     /// manifest gives the component the bounds that it gave `before`, the bulkhead of that goes on.
     pub(super) fn new(
         settings: Arc<Settings>,
         source: WatchedSource,
         deployment: Arc<Deployment>,
         total: &Arc<Permits>,
+        workers: &(usize, Backlog),
         before: Option<&Self>,
     ) -> Self {
         let bounds = |limits: &ComponentLimits| (limits.instances, limits.queue, limits.queue_wait);
@@ -91,7 +94,7 @@ impl App {
         let wanted = bounds(&manifest.limits);
         let bulkhead = match before {
             Some(before) if bounds(before.limits()) == wanted => before.bulkhead.clone(),
-            _ => Arc::new(Bulkhead::new(wanted.0, wanted.1, wanted.2, total.clone())),
+            _ => Arc::new(Bulkhead::new(wanted, total.clone(), workers.clone())),
         };
         let (candidate, entry) = (None, manifest.clone());
         Self { manifest, settings, source, deployment, candidate, entry, bulkhead }

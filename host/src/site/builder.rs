@@ -9,6 +9,7 @@ use host_manifest::{ComponentConfig, Manifest, Stamp};
 use host_telemetry::{ComponentUsage, GenerationTraffic, Traffic};
 
 use super::app::{App, Deployment, WatchedSource};
+use super::backlog::Backlog;
 use super::permits::Permits;
 use super::slot::Site;
 use crate::component::{Blueprint, Loader, Rejected, Settings, Step, Unmade, Urgency, Wanted};
@@ -27,6 +28,8 @@ pub struct SiteBuilder {
     provision: Arc<Provision>,
     /// Instances of all components together.
     total: Arc<Permits>,
+    /// How many there are, and what waits for them.
+    workers: (usize, Backlog),
     /// What is served is counted there.
     pub(super) traffic: Arc<Traffic>,
     file: Option<ManifestFile>,
@@ -47,16 +50,19 @@ impl ManifestFile {
 }
 
 impl SiteBuilder {
-    /// Builds what a manifest made of flags says, to be counted in `traffic`. That never changes.
+    /// Builds what a manifest made of flags says, for so many `workers`, to be counted in `traffic`. That never
+    /// changes.
     #[must_use]
     pub fn fixed(
         manifest: Manifest,
+        workers: usize,
         traffic: Arc<Traffic>,
         provision: impl Fn(&ComponentConfig) -> Result<Settings, String> + Send + Sync + 'static,
     ) -> Self {
         let total = Arc::new(Permits::new(manifest.total.instances));
         let provision = Arc::new(Box::new(provision) as Provision);
-        Self { first: manifest, provision, total, traffic, file: None }
+        let workers = (workers, Backlog::default());
+        Self { first: manifest, provision, total, workers, traffic, file: None }
     }
 
     /// Has each reload read the manifest from `path`. It was read before when the file was as `stamp` says.
@@ -212,7 +218,14 @@ impl SiteBuilder {
             before => {
                 let traffic = GenerationTraffic::new(&self.traffic.component(&component.name));
                 let deployment = Deployment::new(component, generation, traffic);
-                App::new(settings, source, deployment, &self.total, before.as_deref())
+                App::new(
+                    settings,
+                    source,
+                    deployment,
+                    &self.total,
+                    &self.workers,
+                    before.as_deref(),
+                )
             }
         })
     }

@@ -1,12 +1,19 @@
 //! The bulkhead of a component bounds how many exchanges have an instance and how many wait for one. The
-//! next one is refused at once.
+//! next one is refused at once, and so is one that would wait for too long.
+//!
+//! Where the workers have a [`Backlog`], an exchange waits for its guest's start too: only as many guests are
+//! started at once as there are workers. The others wait here, where they are counted, and not in tokio's queue.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use host_clock::Moment;
 use host_manifest::{LimitKey, LimitReached};
-use tokio::sync::{AcquireError, Mutex, Semaphore};
+use tokio::sync::{AcquireError, Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 
+use super::backlog::Backlog;
 use super::chain_permits::{ChainPermits, TotalPermit};
 use super::permits::{Permit, Permits};
 
@@ -19,7 +26,13 @@ pub struct Bulkhead {
     /// Held by the first in line of those that wait for an instance of this component and for permits
     /// out of the total.
     first_in_line: Mutex<()>,
+    /// Microseconds that the last one which got an instance has waited for each place in line; 0 while that is not
+    /// known.
+    pace: AtomicU32,
     wait: Duration,
+    /// Starts of guests at once, where the workers have a backlog.
+    starts: Arc<Semaphore>,
+    backlog: Backlog,
     /// Of all components together.
     total: Arc<Permits>,
 }
@@ -29,20 +42,40 @@ pub struct Bulkhead {
 pub struct InstancePermit {
     _own: Permit,
     _of_total: TotalPermit,
+    start: Option<GuestStart>,
 }
 
-/// There is no instance, and the queue is full or the wait was too long: the limit that was reached.
+/// The right to start a guest where the workers have a backlog. Dropping it, once the guest has had a turn, lets the
+/// next one start.
+#[derive(Debug)]
+pub struct GuestStart {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// There is no instance, and the queue is full or the wait was or would be too long: the limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full(pub LimitReached);
 
 impl Bulkhead {
     /// `instances` run at once, `queue` exchanges wait, each for at most `wait`. `total` bounds all
-    /// components together.
+    /// components together. Where the workers have a `backlog`, `starts` guests are started at once.
     #[must_use]
-    pub fn new(instances: usize, queue: usize, wait: Duration, total: Arc<Permits>) -> Self {
-        let instances = Permits::new(instances);
-        let (places, queue, first_in_line) = (queue, Semaphore::new(queue), Mutex::default());
-        Self { instances, queue, places, first_in_line, wait, total }
+    pub fn new(
+        (instances, places, wait): (usize, usize, Duration),
+        total: Arc<Permits>,
+        (starts, backlog): (usize, Backlog),
+    ) -> Self {
+        Self {
+            instances: Permits::new(instances),
+            queue: Semaphore::new(places),
+            places,
+            first_in_line: Mutex::default(),
+            pace: AtomicU32::new(0),
+            wait,
+            starts: Arc::new(Semaphore::new(starts)),
+            backlog,
+            total,
+        }
     }
 
     /// Instances of this component that are free.
@@ -57,7 +90,7 @@ impl Bulkhead {
         self.places.saturating_sub(self.queue.available_permits())
     }
 
-    /// The permit to run an instance, if nobody waits and it is there, with `chain_length` permits out of
+    /// The permit to run an instance, if nobody waits and it is there and may be started, with `chain_length` permits out of
     /// the total: one for this instance, the rest goes to `chain`, which has none yet.
     #[must_use]
     pub fn try_acquire(
@@ -68,9 +101,18 @@ impl Bulkhead {
         if self.queue.available_permits() < self.places {
             return None;
         }
+        let start = match self.is_backlogged() {
+            true => Some(GuestStart::new(self.starts.clone().try_acquire_owned().ok()?)),
+            false => None,
+        };
         let own = self.instances.try_acquire(1)?;
         let of_total = self.total.try_acquire(chain_length)?;
-        Some(InstancePermit { _own: own, _of_total: TotalPermit::first_of(of_total, chain) })
+        Some(InstancePermit::new(own, TotalPermit::first_of(of_total, chain), start))
+    }
+
+    /// Whether guests wait for their start. Where nobody may wait here, they wait in tokio's queue.
+    fn is_backlogged(&self) -> bool {
+        self.places > 0 && self.backlog.is_long()
     }
 
     /// Waits for the permit to run an instance, if there is room to wait, and for `chain_length` permits
@@ -78,7 +120,9 @@ impl Bulkhead {
     /// already, that one is taken. Bounded by the queue's wait and `more`; cancel-safe.
     ///
     /// # Errors
-    /// When the queue is full, or the wait was too long.
+    /// When the queue is full, or the wait was too long, or is going to be: half of it has to be enough for all who
+    /// are in line, at the pace of the last one. So whoever has a place in line is served, and the others are told
+    /// at once, while that is of use to their clients.
     pub async fn acquire(
         &self,
         chain: Option<&ChainPermits>,
@@ -86,17 +130,35 @@ impl Bulkhead {
         more: Duration,
     ) -> Result<InstancePermit, Full> {
         if let Some(of_total) = chain.and_then(ChainPermits::take) {
-            return Ok(InstancePermit { _own: self.acquire_own().await?, _of_total: of_total });
+            return Ok(InstancePermit::new(self.acquire_own().await?, of_total, None));
         }
         if let Some(permit) = self.try_acquire(chain, chain_length) {
             return Ok(permit);
         }
         let _place = self.queue.try_acquire().map_err(|_| self.has_no_place())?;
+        let in_line = u32::try_from(self.waiting()).unwrap_or(u32::MAX).max(1);
         let wait = self.wait.saturating_add(more);
-        let both = host_clock::timeout(wait, self.acquire_both(chain_length)).await;
+        if self.pace().saturating_mul(in_line) > wait / 2 {
+            return Err(self.waited_too_long());
+        }
+        let asked = Moment::now();
+        let in_turn = host_clock::timeout(wait, self.acquire_in_turn(chain_length)).await;
+        let pace = asked.elapsed() / in_line;
+        // What held those up who came before is nothing to those who come when nobody is left.
+        self.set_pace(if self.waiting() > 1 { pace } else { Duration::ZERO });
         let too_long = || self.waited_too_long();
-        let (own, of_total) = both.map_err(|_| too_long())?.map_err(|_| too_long())?;
-        Ok(InstancePermit { _own: own, _of_total: TotalPermit::first_of(of_total, chain) })
+        let (start, own, of_total) = in_turn.map_err(|_| too_long())?.map_err(|_| too_long())?;
+        let of_total = TotalPermit::first_of(of_total, chain);
+        Ok(InstancePermit::new(own, of_total, Some(GuestStart::new(start))))
+    }
+
+    fn pace(&self) -> Duration {
+        Duration::from_micros(self.pace.load(Ordering::Relaxed).into())
+    }
+
+    fn set_pace(&self, pace: Duration) {
+        let micros = u32::try_from(pace.as_micros()).unwrap_or(u32::MAX);
+        self.pace.store(micros, Ordering::Relaxed);
     }
 
     /// The same for a component behind the first one of a chain, which has filled `chain`. If that is
@@ -118,7 +180,7 @@ impl Bulkhead {
                 None,
             ),
         };
-        Ok(InstancePermit { _own: own, _of_total: of_total })
+        Ok(InstancePermit::new(own, of_total, None))
     }
 
     async fn acquire_own(&self) -> Result<Permit, Full> {
@@ -142,13 +204,26 @@ impl Bulkhead {
         Full(LimitKey::TotalInstances.count(self.total.all()))
     }
 
+    /// Waits for its turn, and then for the start, the instance and its part of the total.
+    async fn acquire_in_turn(
+        &self,
+        wanted: usize,
+    ) -> Result<(OwnedSemaphorePermit, Permit, Permit), AcquireError> {
+        // One at a time, in the order in which they came: so they do not take it from each other.
+        let first = self.first_in_line.lock().await;
+        let start = self.starts.clone().acquire_owned().await?;
+        let (own, of_total) = self.acquire_both(wanted).await?;
+        drop(first);
+        // The guest before it may have given way to this one alone: first all that is ready, and the reactor.
+        yield_now().await;
+        Ok((start, own, of_total))
+    }
+
     /// Waits for both, and holds neither while it waits for the other. A request that a plugin has
     /// passed on holds its permit of the total and waits for an instance of this component: a waiter
     /// that held that instance and waited for the total would wait for it in turn, and nothing would
     /// run. And a permit of the total that is held by a waiter is one that another component could use.
     async fn acquire_both(&self, wanted: usize) -> Result<(Permit, Permit), AcquireError> {
-        // One at a time, in the order in which they came: so they do not take it from each other.
-        let _first = self.first_in_line.lock().await;
         loop {
             let own = self.instances.acquire(1).await?;
             if let Some(of_total) = self.total.try_acquire(wanted) {
@@ -163,130 +238,23 @@ impl Bulkhead {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use tokio::task::{JoinHandle, yield_now};
-
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn bulkhead(instances: usize, queue: usize, total: &Arc<Permits>) -> Arc<Bulkhead> {
-        Arc::new(Bulkhead::new(instances, queue, SECOND, total.clone()))
+impl InstancePermit {
+    fn new(own: Permit, of_total: TotalPermit, start: Option<GuestStart>) -> Self {
+        Self { _own: own, _of_total: of_total, start }
     }
 
-    /// Spawns a task that waits for a chain of this length, and returns when it has begun to wait.
-    async fn spawn_waiter(
-        bulkhead: &Arc<Bulkhead>,
-        chain: Option<&ChainPermits>,
-        chain_length: usize,
-    ) -> JoinHandle<Result<InstancePermit, Full>> {
-        let (bulkhead, chain) = (bulkhead.clone(), chain.cloned());
-        let waiting = tokio::spawn(async move {
-            bulkhead.acquire(chain.as_ref(), chain_length, Duration::ZERO).await
-        });
-        yield_now().await;
-        waiting
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_queue_is_bounded_in_length_and_in_time() {
-        let (total, none) = (Arc::new(Permits::new(1)), None);
-        let bulkhead = bulkhead(1, 1, &total);
-        let first = bulkhead.acquire(none, 1, Duration::ZERO).await.unwrap();
-        let began = tokio::time::Instant::now();
-        let waiting = spawn_waiter(&bulkhead, none, 1).await;
-        assert_eq!(
-            bulkhead.acquire(none, 1, Duration::ZERO).await.map(drop),
-            Err(Full(LimitKey::Queue.count(1))),
-            "the queue has one place"
-        );
-        assert_eq!(began.elapsed(), Duration::ZERO, "who finds no place is told at once");
-        let waited = Full(LimitKey::QueueTimeout.time(SECOND));
-        assert_eq!(waiting.await.unwrap().map(drop), Err(waited));
-        assert_eq!(began.elapsed(), SECOND);
-        let waiting = spawn_waiter(&bulkhead, none, 1).await;
-        drop(first);
-        waiting.await.unwrap().expect("who leaves lets the next one in");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn exchange_that_finds_all_instances_taken_by_other_components_waits() {
-        let (total, none) = (Arc::new(Permits::new(1)), None);
-        let (one, other) = (bulkhead(1, 1, &total), bulkhead(1, 1, &total));
-        let permit = one.acquire(none, 1, Duration::ZERO).await.unwrap();
-        let waited = Full(LimitKey::QueueTimeout.time(SECOND));
-        assert_eq!(other.acquire(none, 1, Duration::ZERO).await.map(drop), Err(waited));
-        let waiting = spawn_waiter(&other, none, 1).await;
-        drop(permit);
-        waiting.await.unwrap().expect("it is its turn");
-    }
-
-    /// Nothing ran until the queue's wait was over: a direct request had the application's instance
-    /// and waited for the total, a chained one had the total and waited for that instance.
-    #[tokio::test(start_paused = true)]
-    async fn no_exchange_holds_what_another_waits_for_while_it_waits_for_what_that_one_holds() {
-        let (total, none) = (Arc::new(Permits::new(2)), None);
-        let (plugin, app) = (bulkhead(8, 8, &total), bulkhead(1, 8, &total));
-        let began = tokio::time::Instant::now();
-        let (first, second) = (ChainPermits::default(), ChainPermits::default());
-        let runs = (
-            plugin.acquire(Some(&first), 2, Duration::ZERO).await.unwrap(),
-            app.acquire_in_chain(Some(&first)).await.unwrap(),
-            first,
-        );
-        let direct = spawn_waiter(&app, none, 1).await;
-        let chained = spawn_waiter(&plugin, Some(&second), 2).await;
-        drop(runs);
-        let in_plugin = chained.await.unwrap().expect("the total is there");
-        let in_app =
-            app.acquire_in_chain(Some(&second)).await.expect("and the instance behind the plugin");
-        yield_now().await;
-        assert!(!direct.is_finished(), "there is one instance");
-        drop((in_app, in_plugin, second));
-        direct.await.unwrap().expect("it is its turn");
-        assert_eq!(began.elapsed(), Duration::ZERO, "whatever was free was used");
-        assert_eq!(total.available(), 2);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn exchange_that_waits_longest_is_next_and_is_not_overtaken() {
-        let (total, none) = (Arc::new(Permits::new(1)), None);
-        let (one, other) = (bulkhead(1, 8, &total), bulkhead(1, 8, &total));
-        let held = other.acquire(none, 1, Duration::ZERO).await.unwrap();
-        let (first, second) =
-            (spawn_waiter(&one, none, 1).await, spawn_waiter(&one, none, 1).await);
-        drop(held);
-        let third = spawn_waiter(&one, none, 1).await;
-        let permit = first.await.unwrap().expect("it came first");
-        assert!(!second.is_finished() && !third.is_finished());
-        drop(permit);
-        drop(second.await.unwrap().expect("it came before"));
-        third.await.unwrap().expect("it came last");
-    }
-
-    /// What works on after its answer, or was left behind by its plugin, had no right of its own: the
-    /// pool was full of those, and others were told so at once.
-    #[tokio::test(start_paused = true)]
-    async fn an_instance_keeps_its_right_when_those_before_it_have_ended() {
-        let total = Arc::new(Permits::new(3));
-        let (plugin, app) = (bulkhead(8, 8, &total), bulkhead(8, 8, &total));
-        let chain = ChainPermits::default();
-        let in_plugin = plugin.acquire(Some(&chain), 2, Duration::ZERO).await.unwrap();
-        let in_app = app.acquire_in_chain(Some(&chain)).await.unwrap();
-        assert_eq!(total.available(), 1);
-        let more = app.acquire_in_chain(Some(&chain)).await.expect("one is left for another");
-        assert_eq!(
-            app.acquire_in_chain(Some(&chain)).await.map(drop),
-            Err(Full(LimitKey::TotalInstances.count(3))),
-            "and none is waited for"
-        );
-        drop(in_app);
-        let in_app =
-            app.acquire_in_chain(Some(&chain)).await.expect("what was given back is there again");
-        drop((more, in_plugin, chain));
-        assert_eq!(total.available(), 2);
-        drop(in_app);
-        assert_eq!(total.available(), 3);
+    /// What is to be kept until the guest has had its first turn.
+    pub fn take_start(&mut self) -> Option<GuestStart> {
+        self.start.take()
     }
 }
+
+impl GuestStart {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: permit }
+    }
+}
+
+#[cfg(test)]
+#[path = "bulkhead_tests.rs"]
+mod tests;

@@ -12,6 +12,7 @@
 //! seen or nothing of it. May not know HTTP's wire, sockets or the lifecycle.
 
 mod app;
+mod backlog;
 mod breaker;
 mod builder;
 mod bulkhead;
@@ -35,9 +36,10 @@ mod swaps;
 mod take_over;
 
 pub use app::{App, Deployment};
+pub use backlog::Backlog;
 pub use breaker::{BreakerState, CircuitBreaker};
 pub use builder::SiteBuilder;
-pub use bulkhead::{Bulkhead, Full, InstancePermit};
+pub use bulkhead::{Bulkhead, Full, GuestStart, InstancePermit};
 pub use canary::{CanaryEnd, CanaryProgress, ComparedTraffic, Draw, Visitor};
 pub use chain_permits::ChainPermits;
 pub use outcome::{CanaryChoice, Reloaded, SwapCommand, SwapOutcome, SwapRecord, Trigger};
