@@ -207,6 +207,14 @@ bench-plugins: released guests ## Measure many routes and many idle components (
 bench-slow: released guests ## Send one request after the other beside 1,000 slow clients
 	bench/slow.py $(BENCH)
 
+.PHONY: bench-overload
+bench-overload: released guests ## Ask for twice of what a host can do, for a minute each; fails if an aim is missed
+	bench/overload.py $(BENCH)
+
+.PHONY: bench-crowd
+bench-crowd: released guests ## Have 18,000 clients arrive at once at a host with 20,000 descriptors
+	bench/crowd.py $(BENCH)
+
 BENCH_PYTHON := target/bench-venv/bin/python
 
 # Touched only after pip has succeeded, so that a broken environment is made again.

@@ -51,9 +51,9 @@ def milliseconds(text):
     return float(number) * MILLISECONDS[unit]
 
 
-def timetable(args, running, rate, seconds):
+def timetable(args, running, rate, seconds, path="/", connections=CONNECTIONS):
     """Requests at a fixed rate. Latencies count from the moment when each was due."""
-    command = [built(args, "bench-load"), running.address, f"{rate:.0f}", str(CONNECTIONS), str(seconds), "/"]
+    command = [built(args, "bench-load"), running.address, f"{rate:.0f}", str(connections), str(seconds), path]
     ran = subprocess.run(command, capture_output=True, text=True)
     if ran.returncode != 0:
         raise Failed(f"bench-load: {ran.stderr}")

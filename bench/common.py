@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -71,6 +72,12 @@ def parse(parser):
     if args.write and getattr(args, "only", None):
         raise Failed("--write takes all parts")
     return args
+
+
+def raise_descriptors():
+    """As many as may be: each connection takes one here, and one in the server."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
 
 
 def built(args, name):

@@ -7,7 +7,6 @@ sends one request after the other on fresh connections; each has to be answered 
 
 import collections
 import http.client
-import resource
 import subprocess
 import time
 
@@ -57,8 +56,7 @@ def measure(args, what, app, path, flags, slow):
 def main():
     args = common.parse(common.arguments(__doc__, 50))
     common.need("slowhttptest", "slowhttptest")
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+    common.raise_descriptors()
     print("| 1,000 clients | good requests | slowest | the host's last line |\n|---|---|---:|---|")
     wrong = [case[0] for case in CASES if not measure(args, *case)]
     if wrong:

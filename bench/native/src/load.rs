@@ -10,10 +10,10 @@
 //! that fell due in them late, not one for each connection. The last line on stdout is JSON:
 //!
 //! ```text
-//! {"requests":90000,"p50":0.087,"p99":0.412,"slowest":2.201,"other":0,"broken":0}
+//! {"requests":90000,"p50":0.087,"p99":0.412,"slowest":2.201,"other":0,"other_p99":0.000,"broken":0}
 //! ```
 //!
-//! Latencies are in milliseconds. `other` counts the answers that are not 2xx; `broken` connections that
+//! Latencies are in milliseconds. `other` counts the answers that are not 2xx, with a percentile of their own; `broken` connections that
 //! ended, and requests without an answer 5 s after the last one was due.
 
 #![expect(clippy::disallowed_types, reason = "it measures, on no clock that a test pauses")]
@@ -113,7 +113,8 @@ struct Load {
     waiting: VecDeque<Duration>,
     in_flight: usize,
     took: Vec<Duration>,
-    other: usize,
+    /// Of answers that are not 2xx, which are in `took` too.
+    other: Vec<Duration>,
     broken: usize,
 }
 
@@ -139,7 +140,7 @@ impl Load {
             waiting: VecDeque::new(),
             in_flight: 0,
             took: Vec::new(),
-            other: 0,
+            other: Vec::new(),
             broken: 0,
         })
     }
@@ -202,8 +203,11 @@ impl Load {
         connection.answer.clear();
         if let Some(due) = connection.due.take() {
             self.in_flight -= 1;
-            self.took.push(start.elapsed().saturating_sub(due));
-            self.other += usize::from(!(200..300).contains(&status));
+            let took = start.elapsed().saturating_sub(due);
+            self.took.push(took);
+            if !(200..300).contains(&status) {
+                self.other.push(took);
+            }
             self.idle.push_back(index);
         }
         Ok(())
@@ -239,23 +243,32 @@ fn answered(bytes: &[u8]) -> Option<u16> {
     head.code.filter(|_| whole)
 }
 
+/// Latencies that were seen, in their order.
+struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    fn new(mut took: Vec<Duration>) -> Self {
+        took.sort_unstable();
+        Self(took)
+    }
+
+    /// The latency that this share of a hundred did not exceed, in milliseconds.
+    fn percentile(&self, percent: usize) -> f64 {
+        let place = (self.0.len() * percent).div_ceil(100).max(1) - 1;
+        self.0.get(place).map_or(0.0, |took| took.as_secs_f64() * 1000.0)
+    }
+}
+
 struct Report {
-    took: Vec<Duration>,
-    other: usize,
+    took: Latencies,
+    other: Latencies,
     broken: usize,
 }
 
 impl Report {
     fn of(load: Load) -> Self {
-        let mut took = load.took;
-        took.sort_unstable();
-        Self { took, other: load.other, broken: load.broken }
-    }
-
-    /// The latency that this share of a hundred did not exceed, in milliseconds.
-    fn percentile(&self, percent: usize) -> f64 {
-        let place = (self.took.len() * percent).div_ceil(100).max(1) - 1;
-        self.took.get(place).map_or(0.0, |took| took.as_secs_f64() * 1000.0)
+        let (took, other) = (Latencies::new(load.took), Latencies::new(load.other));
+        Self { took, other, broken: load.broken }
     }
 }
 
@@ -263,12 +276,13 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            r#"{{"requests":{},"p50":{:.3},"p99":{:.3},"slowest":{:.3},"other":{},"broken":{}}}"#,
-            self.took.len(),
-            self.percentile(50),
-            self.percentile(99),
-            self.percentile(100),
-            self.other,
+            r#"{{"requests":{},"p50":{:.3},"p99":{:.3},"slowest":{:.3},"other":{},"other_p99":{:.3},"broken":{}}}"#,
+            self.took.0.len(),
+            self.took.percentile(50),
+            self.took.percentile(99),
+            self.took.percentile(100),
+            self.other.0.len(),
+            self.other.percentile(99),
             self.broken,
         )
     }

@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""What becomes of a host that is asked for twice of what it can do: goodput, refusals, memory, recovery.
+
+Guests compute for some milliseconds each. First wrk asks as fast as it is answered: that is the capacity. Then
+bench-load asks at twice that rate, on as many connections as would ask within some seconds, whatever comes back. Then
+one request after the other, until they take again what they took before.
+"""
+
+import http.client
+import statistics
+import threading
+import time
+
+import common
+from clients import timetable, wrk
+from common import Failed, say
+from servers import Running, guest, serve
+
+# How often the guest of a case computes in a circle: a million take about a millisecond.
+CASES = [("0.2", "busy_p2", 1), ("0.2", "busy_p2", 5), ("0.3", "busy_p3", 5), ("0.3", "busy_p3", 20)]
+
+# Of the capacity.
+OVERLOAD = 2.0
+GOODPUT = 0.9
+# Milliseconds until a refusal is there, for 99 of 100.
+REFUSED = 50.0
+# Seconds until a request takes again what it took before, or twice that.
+RECOVERED = 1.0
+# What the memory of the second half of the load may be above that of the first: as the allocator rounds it.
+FLAT = 1.1
+
+# Connections for each request in a second, so that none waits in the client.
+PATIENCE = 3.0
+MOST = 9000
+
+
+class Memory(threading.Thread):
+    """Looks at the memory of a host until it is told to end."""
+
+    def __init__(self, host):
+        super().__init__()
+        self.host, self.ended, self.seen = host, threading.Event(), []
+
+    def run(self):
+        while not self.ended.wait(0.2):
+            self.seen.append(self.host.resident())
+
+    def growth(self):
+        """The peak of the second half, of that of the first."""
+        self.ended.set()
+        self.join()
+        half = len(self.seen) // 2
+        if half == 0:
+            raise Failed("too short to see memory")
+        return max(self.seen[half:]) / max(self.seen[:half]), max(self.seen)
+
+
+def once(host, path):
+    """The status of one request on a fresh connection, and its milliseconds."""
+    began = time.monotonic()
+    conn = http.client.HTTPConnection(host.address, timeout=30)
+    conn.request("GET", path)
+    status = conn.getresponse().status
+    conn.close()
+    return status, (time.monotonic() - began) * 1000
+
+
+def recovery(host, path, usual):
+    """Seconds until three requests in a row take no more than twice of what is usual."""
+    began, well = time.monotonic(), 0
+    while (since := time.monotonic() - began) < 30:
+        status, took = once(host, path)
+        well = well + 1 if status == 200 and took <= 2 * usual + 5 else 0
+        if well == 1:
+            first = since
+        if well == 3:
+            return first
+    raise Failed("not recovered after 30 s")
+
+
+def measure(args, raw, kind, app, millions):
+    path = f"/?rounds={millions}000000"
+    # What it serves is printed, which is not to be measured.
+    flags = ["--control", "off", "--max-connections", "10000"]
+    with Running(serve(args, guest(app), *flags)) as host:
+        capacity = wrk(host.url + path, max(3, args.seconds // 6))["rate"]
+        usual = statistics.median(once(host, path)[1] for _ in range(20))
+        rate = OVERLOAD * capacity
+        memory = Memory(host)
+        memory.start()
+        load = timetable(args, host, rate, args.seconds, path, min(MOST, int(rate * PATIENCE) + 100))
+        recovered = recovery(host, path, usual)
+        growth, peak = memory.growth()
+    good = (load["requests"] - load["other"]) / args.seconds / capacity
+    found = {
+        "goodput": (good, good >= GOODPUT),
+        "refused": (load["other_p99"], load["other_p99"] <= REFUSED),
+        "memory": (growth, growth <= FLAT),
+        "recovery": (recovered, recovered <= RECOVERED),
+        "broken": (load["broken"], load["broken"] == 0),
+    }
+    raw.add(part="overload", kind=kind, millions=millions, capacity=capacity, usual=usual, peak=peak,
+            recovered=recovered, growth=growth, **load)
+    print(
+        f"| {kind}, {usual:.1f} ms | {capacity:,.0f} | {good:.2f} | {load['p50']:.0f} | {load['other']:,}"
+        f" | {load['other_p99']:.0f} | {peak / 2**20:.0f} MiB, × {growth:.2f} | {recovered:.2f}"
+        f" | {load['broken']} |",
+        flush=True,
+    )
+    return [f"{kind}, {millions} million: {name} {value:.2f}" for name, (value, holds) in found.items() if not holds]
+
+
+def main():
+    args = common.parse(common.arguments(__doc__, 60))
+    load = common.quiet(args)
+    common.raise_descriptors()
+    raw = common.Raw("overload", args, load)
+    say(f"aims: goodput {GOODPUT} of the capacity, refusals within {REFUSED:.0f} ms (p99), memory × {FLAT} at"
+        f" most, recovery within {RECOVERED:.0f} s, nothing broken")
+    print("| guest | capacity, 1/s | goodput, of it | p50 of all, ms | refused | p99 of refusals, ms | memory"
+          " | recovery, s | broken |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    missed = [miss for case in CASES for miss in measure(args, raw, *case)]
+    if missed:
+        raise Failed(f"missed: {'; '.join(missed)}")
+
+
+if __name__ == "__main__":
+    common.enter(main)
