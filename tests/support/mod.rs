@@ -40,6 +40,7 @@ pub mod chain;
 pub mod coded;
 pub mod compiler;
 pub mod exit;
+pub mod flood;
 pub mod gate;
 pub mod h2frame;
 pub mod h2raw;
