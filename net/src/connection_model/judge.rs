@@ -54,6 +54,15 @@ impl Run {
         if !closes && !broken {
             self.judge_silence(answered);
         }
+        if self.peer.records().is_some() {
+            self.judge_close(broken, got.closed);
+        }
+    }
+
+    /// A `close_notify` says that all is whole (RFC 8446 §6.1).
+    fn judge_close(&self, broken: bool, said: bool) {
+        assert!(!(broken && said), "close_notify behind a broken answer: {}", self.story());
+        assert!(said || broken || self.phase == Phase::Cut, "no close_notify: {}", self.story());
     }
 
     /// Whether this is a reason for the next request to be refused.

@@ -8,11 +8,14 @@
 //!   it has said `Connection: close`, or it was told so: 408, 503 or 400 in its place.
 //! - The connection ends: no state waits without an event or a bound. And it waits for that: turns of its
 //!   task are counted.
+//! - Over TLS the same holds, wherever records are cut; and the host says `close_notify` at the end of a
+//!   connection on which nothing was broken off, and of no other.
 //!
 //! `HOST_MODEL_STEPS` says how many steps are taken (`make fuzz`: ten million); `HOST_MODEL_SEED` takes one
 //! run again.
 
 mod judge;
+mod peer;
 mod requests;
 mod service;
 
@@ -24,13 +27,12 @@ use std::time::Duration;
 
 use host_lifecycle::{Phase, PhaseWatch, Tracker};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use peer::{ModelPeer, read_all};
 use requests::{Dice, Sent};
 use service::{Model, Notes};
 
@@ -41,6 +43,7 @@ use super::registry::ConnectionEntry;
 use super::room::Room;
 use super::scarcity::Scarcity;
 use super::socket::Socket;
+use super::tls::testing::configs;
 
 const LIMITS: PeerLimits = PeerLimits { keep_alive: Duration::from_secs(20), ..PeerLimits::TEST };
 
@@ -69,13 +72,15 @@ impl<F: Future> Future for Counted<F> {
 #[derive(Clone, Debug, Default)]
 struct Got {
     bytes: Vec<u8>,
+    /// `close_notify`, over TLS.
+    closed: bool,
     ended: bool,
 }
 
 /// One run: a connection from accept to its end.
 struct Run {
     dice: Dice,
-    peer: OwnedWriteHalf,
+    peer: ModelPeer,
     got: watch::Receiver<Got>,
     reader: JoinHandle<()>,
     served: JoinHandle<()>,
@@ -91,7 +96,7 @@ struct Run {
     log: Vec<String>,
 }
 
-fn run_of(seed: u64) -> (Run, impl Fn(Phase)) {
+async fn run_of(seed: u64, over_tls: bool) -> (Run, impl Fn(Phase)) {
     let (stream, ours) = UnixStream::pair().unwrap();
     let (set, phase) = PhaseWatch::with_setter();
     set(Phase::Ready);
@@ -110,7 +115,7 @@ fn run_of(seed: u64) -> (Run, impl Fn(Phase)) {
     let notes = Arc::new(Notes::default());
     let turns = Arc::new(AtomicUsize::new(0));
     let connection = serve(
-        (Socket::Unix(ours), None),
+        (Socket::Unix(ours), over_tls.then(configs)),
         context,
         Model(notes.clone()),
         room.turn_now(),
@@ -118,9 +123,9 @@ fn run_of(seed: u64) -> (Run, impl Fn(Phase)) {
         guard,
     );
     let served = tokio::spawn(Counted(Box::pin(connection), turns.clone()));
-    let (read, peer) = stream.into_split();
+    let (peer, read) = ModelPeer::connect(stream, over_tls).await;
     let (tell, got) = watch::channel(Got::default());
-    let reader = tokio::spawn(read_all(read, tell));
+    let reader = tokio::spawn(read_all(read, peer.records(), tell));
     let run = Run {
         dice: Dice(seed),
         peer,
@@ -139,20 +144,6 @@ fn run_of(seed: u64) -> (Run, impl Fn(Phase)) {
     (run, set)
 }
 
-async fn read_all(mut read: OwnedReadHalf, tell: watch::Sender<Got>) {
-    let mut buffer = [0; 4096];
-    loop {
-        let read = read.read(&mut buffer).await.unwrap_or(0);
-        tell.send_modify(|got| {
-            got.bytes.extend_from_slice(&buffer[..read]);
-            got.ended = read == 0;
-        });
-        if read == 0 {
-            return;
-        }
-    }
-}
-
 impl Run {
     /// Steps until the run is over; gives how many they were.
     async fn go(mut self, set: impl Fn(Phase)) -> usize {
@@ -165,7 +156,10 @@ impl Run {
         let stop_at = self.dice.size(all.len() * 2);
         let ends_early = self.dice.one_in(4).then(|| self.dice.size(all.len()));
         let until = ends_early.unwrap_or(all.len());
-        while self.written < until && !self.host_has_closed() {
+        // One that ends early may do so in the middle of a record.
+        while (self.written < until || ends_early.is_none() && self.peer.has_more())
+            && !self.host_has_closed()
+        {
             self.step(&all[self.written..until], stop_at, &set).await;
         }
         if self.phase < Phase::Draining && self.dice.one_in(2) {
@@ -176,8 +170,7 @@ impl Run {
 
     /// Whether the host has sent FIN. What is written then is not asked of anybody.
     fn host_has_closed(&self) -> bool {
-        let stream: &UnixStream = self.peer.as_ref();
-        let mut ask = [PollFd::new(stream, PollFlags::RDHUP)];
+        let mut ask = [PollFd::new(self.peer.socket(), PollFlags::RDHUP)];
         poll(&mut ask, Some(&Timespec::default())).expect("poll(2)") > 0
     }
 
@@ -202,10 +195,11 @@ impl Run {
             }
             _ => {
                 let most = if self.dice.one_in(3) { 1 } else { rest.len() };
-                let piece = 1 + self.dice.size(most.min(rest.len()));
+                let piece = 1 + self.dice.size(most.clamp(1, rest.len().max(1)));
                 let piece = &rest[..piece.min(rest.len())];
                 // A host that reads no more blocks its peer: that is looked at elsewhere.
-                let wrote = timeout(Duration::from_secs(5), self.peer.write(piece)).await;
+                let write = self.peer.write(piece, &mut self.dice);
+                let wrote = timeout(Duration::from_secs(5), write).await;
                 match wrote {
                     Ok(Ok(wrote)) => self.written += wrote,
                     Ok(Err(_)) => {
@@ -278,12 +272,21 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
+fn a_connection_answers_what_was_asked_and_nothing_else_whatever_comes_when() {
+    run_all(false);
+}
+
+#[test]
+fn a_connection_over_tls_does_the_same_wherever_its_records_are_cut() {
+    run_all(true);
+}
+
 #[allow(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "how far it came, and how to come there"
 )]
-fn a_connection_answers_what_was_asked_and_nothing_else_whatever_comes_when() {
+fn run_all(over_tls: bool) {
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         builder.enable_all().start_paused(true).build().expect("a runtime")
@@ -294,7 +297,7 @@ fn a_connection_answers_what_was_asked_and_nothing_else_whatever_comes_when() {
     while taken < steps {
         let run = std::panic::catch_unwind(|| {
             runtime().block_on(async {
-                let (run, set) = run_of(seed);
+                let (run, set) = run_of(seed, over_tls).await;
                 run.go(set).await
             })
         });

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -166,12 +166,18 @@ impl<'a> Attempt<'a> {
             }
             self.past(Instant::now() + limits.linger).await;
         };
-        let mut room_wanted = pin!(entry.room_wanted());
+        let crowded = async {
+            tokio::select! {
+                () = entry.room_wanted() => {}
+                () = self.place.turned_out() => {}
+            }
+            // The kernel may have the end of the handshake, and a request behind it.
+            self.past(Instant::now()).await;
+        };
         tokio::select! {
             biased;
             () = phase.reached(Phase::Cut) => HandshakeOutcome::Stopped,
-            () = &mut room_wanted => HandshakeOutcome::Crowded,
-            () = self.place.turned_out() => HandshakeOutcome::Crowded,
+            () = crowded => HandshakeOutcome::Crowded,
             () = self.past(self.deadline) => HandshakeOutcome::TooSlow,
             () = linger => HandshakeOutcome::Stopped,
         }

@@ -90,7 +90,8 @@ impl Records {
         Self::of(ClientConnection::new(Arc::new(config), name).expect("a client"))
     }
 
-    pub(crate) fn of(tls: ClientConnection) -> Self {
+    pub(crate) fn of(mut tls: ClientConnection) -> Self {
+        tls.set_buffer_limit(None);
         Self(Arc::new(Mutex::new(tls)))
     }
 
