@@ -111,7 +111,7 @@ async fn rest_of_an_http2_upload_is_read_behind_its_answer_for_a_while() {
 }
 
 /// Frames of a client: an empty SETTINGS, and `GET /` of `a` on a stream.
-fn h2_get(stream: u32) -> Vec<u8> {
+pub(super) fn h2_get(stream: u32) -> Vec<u8> {
     let head = [0x82, 0x84, 0x86, 0x41, 0x01, b'a'];
     [&[0, 0, 6, 1, 5][..], &stream.to_be_bytes(), &head].concat()
 }

@@ -2,14 +2,17 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use host_lifecycle::{PhaseWatch, Tracker};
 use rustls::SupportedProtocolVersion;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::tls::testing::{self, VERSIONS};
+use crate::{ConnectionContext, NetCounts, PeerLimits, Room, Scarcity};
 
 /// What a connection goes over. All that is said of one here is so of each.
 #[derive(Clone, Copy, Debug)]
@@ -75,5 +78,17 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         on_either!(self, poll_shutdown, cx)
+    }
+}
+
+/// What a connection shares with others.
+pub(super) fn context(phase: PhaseWatch, tracker: &Tracker, room: &Arc<Room>) -> ConnectionContext {
+    ConnectionContext {
+        phase,
+        connections: tracker.clone(),
+        counts: NetCounts::default(),
+        limits: PeerLimits::TEST,
+        scarcity: Scarcity::new(),
+        room: room.clone(),
     }
 }

@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::room::Room;
 use crate::tls::testing;
-use crate::{NetCounts, PeerLimits, RequestBody, Scarcity};
-use wires::{Over, Stream, WIRES};
+use crate::{PeerLimits, RequestBody};
+use wires::{Over, Stream, WIRES, context};
 
 /// Answers `ok` to everything.
 #[derive(Clone)]
@@ -105,14 +105,7 @@ fn accepted(
     let entry = ConnectionEntry::new(None, "test".into());
     let guard = tracker.guard(entry.clone());
     let room = Room::new(1, tracker.clone());
-    let context = ConnectionContext {
-        phase,
-        connections: tracker.clone(),
-        counts: NetCounts::default(),
-        limits: LIMITS,
-        scarcity: Scarcity::new(),
-        room: room.clone(),
-    };
+    let context = context(phase, &tracker, &room);
     let socket = (Socket::Unix(ours), tls.then(testing::configs));
     let served = tokio::spawn(serve(socket, context, service, room.turn_now(), entry, guard));
     (stream, served, tracker)

@@ -268,3 +268,6 @@ async fn what_was_agreed_on_decides_the_protocol() {
         peer.gone().await;
     }
 }
+
+#[path = "connection_tls_bounds_tests.rs"]
+mod bounds;
