@@ -116,6 +116,8 @@ mod swap;
 mod swap_load;
 mod swap_refused;
 mod terminal;
+mod tls;
+mod tls_reload;
 mod top;
 mod traces;
 mod traps;

@@ -157,6 +157,17 @@ pub struct ListenerError {
     pub error: CertificateError,
 }
 
+impl ListenerError {
+    /// The error with its place in the manifest `file`: `host.toml:12: listener public: …`.
+    #[must_use]
+    pub fn in_file(&self, file: Option<&Path>) -> String {
+        match (file, self.line) {
+            (Some(file), Some(line)) => format!("{}:{line}: {self}", file.display()),
+            _ => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for ListenerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "listener {}: {}", self.listener, self.error)

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use strum::{EnumString, VariantNames};
 
-use crate::model::ListenConfig;
 use crate::units::ListenAddr;
 
 /// One place to listen at.
@@ -42,39 +41,14 @@ impl ListenerConfig {
     }
 
     /// Whether `[listen] addr` can say all that there is of it.
-    fn is_short(&self) -> bool {
+    pub(crate) fn is_short(&self) -> bool {
         self.name.is_none() && !self.proxy_protocol && self.tls.is_none()
     }
 
     /// Whether a reload can make it the other one: certificates, and what else belongs to TLS, may differ.
-    fn is_same_place(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
         let place = |it: &Self| Self { tls: None, ..it.clone() };
         place(self) == place(other) && self.tls.is_some() == other.tls.is_some()
-    }
-}
-
-impl ListenConfig {
-    /// Whether `[listen]` says the same here and there.
-    #[must_use]
-    pub fn is_same_table(&self, other: &Self) -> bool {
-        let table = |it: &Self| {
-            let mut table = it.clone();
-            table.listeners.retain(ListenerConfig::is_short);
-            table
-        };
-        table(self) == table(other)
-    }
-
-    /// Whether a reload can make the tables `[[listener]]` the other ones.
-    #[must_use]
-    pub fn has_same_listeners(&self, other: &Self) -> bool {
-        let tables = |it: &Self| {
-            let tables = it.listeners.iter().filter(|listener| !listener.is_short());
-            tables.cloned().collect::<Vec<_>>()
-        };
-        let (ours, theirs) = (tables(self), tables(other));
-        ours.len() == theirs.len()
-            && ours.iter().zip(&theirs).all(|(one, other)| one.is_same_place(other))
     }
 }
 

@@ -64,6 +64,31 @@ pub struct ListenConfig {
     pub dashboard: Option<SocketAddr>,
 }
 
+impl ListenConfig {
+    /// Whether `[listen]` says the same here and there.
+    #[must_use]
+    pub fn is_same_table(&self, other: &Self) -> bool {
+        let table = |it: &Self| {
+            let mut table = it.clone();
+            table.listeners.retain(ListenerConfig::is_short);
+            table
+        };
+        table(self) == table(other)
+    }
+
+    /// Whether a reload can make the tables `[[listener]]` the other ones.
+    #[must_use]
+    pub fn has_same_listeners(&self, other: &Self) -> bool {
+        let tables = |it: &Self| {
+            let tables = it.listeners.iter().filter(|listener| !listener.is_short());
+            tables.cloned().collect::<Vec<_>>()
+        };
+        let (ours, theirs) = (tables(self), tables(other));
+        ours.len() == theirs.len()
+            && ours.iter().zip(&theirs).all(|(one, other)| one.is_same_place(other))
+    }
+}
+
 /// Deadlines of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StopConfig {

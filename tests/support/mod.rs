@@ -36,6 +36,7 @@ pub mod broken;
 pub mod browser;
 pub mod budget;
 pub mod canary;
+pub mod certificates;
 pub mod chain;
 pub mod coded;
 pub mod compiler;

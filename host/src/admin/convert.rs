@@ -47,6 +47,7 @@ pub(super) fn outcome(done: SwapOutcome) -> ChangeOutcome {
             removed: done.removed,
             canaries: done.canaries,
             routes: done.routes,
+            certificates: done.certificates,
             left: done.left,
             restart: done.restart,
             took_ms: millis(done.took),

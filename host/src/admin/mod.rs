@@ -8,6 +8,7 @@ mod phases;
 mod process;
 mod rate_limits;
 mod seen;
+mod tls;
 mod traffic;
 
 use std::net::SocketAddr;

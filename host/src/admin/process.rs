@@ -8,6 +8,7 @@ use std::process;
 use std::sync::Arc;
 use std::time::Duration;
 
+use host_certs::CertificateStore;
 use host_lifecycle::{Cause, Commander, Lifecycle, NotNow, Phase, PhaseWatch, Trackers};
 use host_net::NetCounts;
 use host_telemetry::{LastMinute, SpanCounts, Traffic, UsageMeter, Window};
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 use super::limits::limits;
 use super::rate_limits::{self, RateLimitView};
 use super::seen::Seen;
-use super::{convert, traffic};
+use super::{convert, tls, traffic};
 use crate::config::ServeConfig;
 use crate::control::schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ComponentStatus, ConnectionStatus,
@@ -81,6 +82,8 @@ pub(super) struct SiteView {
     /// By outcome and step.
     pub(super) changes: BTreeMap<(&'static str, &'static str), u64>,
     pub(super) rate_limits: Vec<RateLimitView>,
+    /// None if no listener has TLS.
+    pub(super) certificates: Option<Arc<CertificateStore>>,
 }
 
 impl Admin {
@@ -181,6 +184,7 @@ impl Admin {
             generations: serving.swaps.generations(),
             changes: serving.swaps.counts(),
             rate_limits: rate_limits::views(&serving.slot.current()),
+            certificates: serving.swaps.certificates().cloned(),
         })
     }
 
@@ -242,6 +246,7 @@ impl Host for Admin {
                 let limits = rate_limits::views(&serving.slot.current());
                 limits.into_iter().map(Into::into).collect()
             }),
+            tls: serving.as_ref().map_or_else(Vec::new, |serving| tls::listeners(&serving.swaps)),
             last_swap: serving.and_then(|serving| serving.swaps.last()).map(convert::last_swap),
             components,
             stores: self.seen.stores.troubles().into_iter().map(convert::store).collect(),
@@ -281,6 +286,10 @@ impl Host for Admin {
 
     fn reload(&self) -> CommandFuture {
         self.ask(SwapCommand::Reload)
+    }
+
+    fn reload_tls(&self) -> CommandFuture {
+        self.ask(SwapCommand::ReloadTls)
     }
 
     fn swap(

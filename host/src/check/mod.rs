@@ -1,5 +1,6 @@
 //! `host check` and `--dry-run`: whether what is to be served would serve, and what it would use.
 
+mod listeners;
 mod report;
 
 use std::io;
@@ -89,12 +90,15 @@ async fn describe(checked: Checked, config: &ServeConfig, loader: &Loader) -> Ch
         surveys.extend(survey.map(|survey| (component.name.clone(), survey)));
     }
     // Of a single component the flags say nothing that could be in vain.
-    let (lines, warnings) = match &config.file {
+    let (lines, mut warnings) = match &config.file {
         None => (Vec::new(), Vec::new()),
         Some(_) => {
             let all = config.manifest.components.values();
             (routes.iter().map(report::route_line).collect(), lint::warnings(all, routes, &surveys))
         }
     };
-    CheckReport::new(components, lines, warnings)
+    let file = config.file.as_ref().map(|file| file.path.as_path());
+    let (listeners, ends) = listeners::check(&config.manifest.listen.listeners, file);
+    warnings.extend(ends);
+    CheckReport::new(components, lines, (listeners, warnings))
 }

@@ -7,6 +7,7 @@ use host_manifest::Route;
 use host_manifest::routes::{PathPattern, RoutePattern};
 use serde::Serialize;
 
+use super::listeners::CheckedListener;
 use crate::component::{Footprint, ImportUse, Kind, Rejected, Survey, useful_grants};
 
 /// The name of the JSON's form. Fields may come to it; none changes its meaning or goes.
@@ -22,7 +23,8 @@ pub(super) struct CheckReport {
     pub(super) error: Option<String>,
     components: Vec<CheckedComponent>,
     routes: Vec<String>,
-    /// What is served to no purpose.
+    listeners: Vec<CheckedListener>,
+    /// What is served to no purpose, and what is near its end.
     pub(super) warnings: Vec<String>,
 }
 
@@ -194,16 +196,17 @@ impl CheckReport {
     pub(super) fn new(
         components: Vec<CheckedComponent>,
         routes: Vec<String>,
-        warnings: Vec<String>,
+        (listeners, warnings): (Vec<CheckedListener>, Vec<String>),
     ) -> Self {
-        let ok = components.iter().all(|component| component.ok);
-        Self { schema: SCHEMA, ok, error: None, components, routes, warnings }
+        let ok = components.iter().all(|component| component.ok)
+            && listeners.iter().all(|listener| listener.refused().is_empty());
+        Self { schema: SCHEMA, ok, error: None, components, routes, listeners, warnings }
     }
 
     /// What there is to say where nothing could be looked at.
     pub(super) fn none(why: String) -> Self {
         let error = Some(why);
-        Self { ok: false, error, ..Self::new(Vec::new(), Vec::new(), Vec::new()) }
+        Self { ok: false, error, ..Self::new(Vec::new(), Vec::new(), Default::default()) }
     }
 
     /// As people read it, over many lines.
@@ -211,13 +214,16 @@ impl CheckReport {
         let components = self.components.iter().map(CheckedComponent::text);
         let routes = self.routes.iter().map(|route| format!("route {route}\n"));
         let warnings = self.warnings.iter().map(|warning| format!("warning: {warning}\n"));
-        components.chain(routes).chain(warnings).collect()
+        let listeners = self.listeners.iter().map(CheckedListener::text);
+        components.chain(routes).chain(listeners).chain(warnings).collect()
     }
 
     /// A line for each component that would not serve, or one for why none was looked at.
     pub(super) fn refused(&self) -> Vec<String> {
         let refused = self.components.iter().filter_map(CheckedComponent::refusal);
-        self.error.iter().cloned().chain(refused).collect()
+        let listeners =
+            self.listeners.iter().flat_map(|listener| listener.refused().iter().cloned());
+        self.error.iter().cloned().chain(refused).chain(listeners).collect()
     }
 
     /// One document, as docs/manifest.md has it.

@@ -55,6 +55,7 @@ impl Host for Fake {
             instances: InstanceCount { in_use: 0, limit: 1 },
             generations: self.generations(),
             last_swap: None,
+            tls: Vec::new(),
             components: Vec::new(),
             stores: vec![],
             rate_limits: vec![],
@@ -112,6 +113,11 @@ impl Host for Fake {
     fn reload(&self) -> CommandFuture {
         self.note("reload");
         Box::pin(async { ChangeOutcome::Unchanged { generation: 1 } })
+    }
+
+    fn reload_tls(&self) -> CommandFuture {
+        self.note("reload-tls");
+        Box::pin(async { ChangeOutcome::refused("no listener has TLS".into()) })
     }
 
     /// Panics for one path and rejects another.

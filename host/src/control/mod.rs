@@ -72,6 +72,9 @@ pub trait Host: Send + Sync + 'static {
     /// the implementation.
     fn reload(&self) -> CommandFuture;
 
+    /// Reads the certificates of listeners again, and nothing else. Bounded by the implementation.
+    fn reload_tls(&self) -> CommandFuture;
+
     /// Swaps a component, the only one if none is named, to the file at this absolute path: as
     /// `canary` says, or else as the manifest does. Bounded by the implementation.
     fn swap(

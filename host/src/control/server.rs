@@ -45,6 +45,7 @@ const ROUTES: &[(&str, Route)] = &[
     ("/v1/traffic", Route::Traffic),
     ("/v1/usage", Route::Usage),
     ("/v1/reload", Route::Reload),
+    ("/v1/reload-tls", Route::ReloadTls),
     ("/v1/swap", Route::Swap),
     ("/v1/rollback", Route::Rollback),
     ("/v1/canaries", Route::Canaries),
@@ -64,6 +65,7 @@ enum Route {
     Traffic,
     Usage,
     Reload,
+    ReloadTls,
     Swap,
     Rollback,
     Canaries,
@@ -85,6 +87,7 @@ impl Route {
             | Self::Canaries
             | Self::Traffic => "GET",
             Self::Reload
+            | Self::ReloadTls
             | Self::Swap
             | Self::Rollback
             | Self::FollowCanaries
@@ -295,6 +298,7 @@ impl Session {
                 let ReloadRequest { follow } = parse(body)?;
                 self.finish(host.reload(), follow).await
             }
+            Route::ReloadTls => self.reload_tls(body).await,
             Route::Rollback => {
                 let RollbackRequest { component } = parse(body)?;
                 self.finish(host.rollback(component), false).await
@@ -325,6 +329,11 @@ impl Session {
                 self.done(host.undrain())
             }
         }
+    }
+
+    async fn reload_tls(&self, body: &[u8]) -> Result<Response<ReplyBody>, Rejection> {
+        let EmptyRequest {} = parse(body)?;
+        self.finish(self.host.reload_tls(), false).await
     }
 
     /// Runs a command to its end, in a task of its own: the client may leave before. A stop may overtake

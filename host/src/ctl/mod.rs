@@ -87,8 +87,7 @@ impl CtlSession {
     async fn run(&mut self, command: &CtlCommand) -> Result<Exit, CtlError> {
         match command {
             CtlCommand::Status { limits } => self.status(*limits).await,
-            CtlCommand::Top if self.json => Err(CtlError::Usage(NO_JSON.into())),
-            CtlCommand::Top => top::run(&mut self.client).await,
+            CtlCommand::Top => self.top().await,
             CtlCommand::Connections { sort } => {
                 let show = |list: &_| lists::connections(list, sort.as_deref(), size());
                 self.look::<ConnectionList>("/v1/connections", show).await
@@ -105,6 +104,7 @@ impl CtlSession {
                 let ask = CtlRequest::post("/v1/reload", &ReloadRequest { follow: *wait });
                 self.change(ask, *wait).await
             }
+            CtlCommand::ReloadTls => self.reload_tls().await,
             CtlCommand::Swap { component, path, canary, wait } => {
                 // The host runs in another directory.
                 let path = std::path::absolute(path)?;
@@ -114,14 +114,24 @@ impl CtlSession {
             }
             CtlCommand::Canary { wait, action } => self.canary(*wait, action.as_ref()).await,
             CtlCommand::Rollback { component } => {
-                let component = component.clone();
-                let ask = CtlRequest::post("/v1/rollback", &RollbackRequest { component });
-                self.change(ask, false).await
+                let ask = RollbackRequest { component: component.clone() };
+                self.change(CtlRequest::post("/v1/rollback", &ask), false).await
             }
             CtlCommand::Drain => self.tell("/v1/drain", show::progress).await,
             CtlCommand::Undrain => self.tell("/v1/undrain", show::progress).await,
             CtlCommand::Stop { now, wait } => self.stop(*now, *wait).await,
         }
+    }
+
+    async fn top(&mut self) -> Result<Exit, CtlError> {
+        if self.json {
+            return Err(CtlError::Usage(NO_JSON.into()));
+        }
+        top::run(&mut self.client).await
+    }
+
+    async fn reload_tls(&mut self) -> Result<Exit, CtlError> {
+        self.change(CtlRequest::post("/v1/reload-tls", &EmptyRequest {}), false).await
     }
 
     async fn status(&mut self, limits: bool) -> Result<Exit, CtlError> {

@@ -71,6 +71,7 @@ pub(super) fn outcome(outcome: &ChangeOutcome) -> String {
             removed,
             canaries,
             routes,
+            certificates,
             left,
             restart,
             took_ms,
@@ -85,6 +86,9 @@ pub(super) fn outcome(outcome: &ChangeOutcome) -> String {
             }
             if *routes {
                 parts.push("routes changed".into());
+            }
+            if !certificates.is_empty() {
+                parts.push(format!("certificates {}", certificates.join(", ")));
             }
             let done = if parts.is_empty() {
                 "unchanged: what is served is what the manifest says\n".to_owned()

@@ -7,8 +7,12 @@ use super::screen_size::ScreenSize;
 use super::show;
 use super::table::{Cell, Cut, Table, TableColumn, column, cut};
 use crate::control::schema::{
-    ComponentStatus, ConnectionCounts, RateLimitStatus, Status, StoreStatus, TrafficStatus,
+    ComponentStatus, ConnectionCounts, RateLimitStatus, Status, StoreStatus, TlsCertificateStatus,
+    TlsListenerStatus, TrafficStatus,
 };
+
+/// Seconds.
+const DAY: u64 = 24 * 60 * 60;
 
 const COLUMNS: [TableColumn; 9] = [
     column("component", Cut::Middle),
@@ -25,6 +29,7 @@ const COLUMNS: [TableColumn; 9] = [
 /// The whole, on a screen of this size: the busiest components if there is no room for all.
 pub(super) fn status(status: &Status, size: ScreenSize) -> String {
     let mut lines = head(status);
+    lines.extend(certificates(&status.tls));
     lines.extend(troubles(status));
     // What strangers have put into a line may be longer once it is harmless.
     let fitting = |line: &String| cut(&escape::harmless(line), size.columns, Cut::End) + "\n";
@@ -84,6 +89,42 @@ fn handshakes(open: ConnectionCounts) -> String {
         0 => String::new(),
         under_way => format!(", {under_way} in a TLS handshake"),
     }
+}
+
+/// Certificates that are shown, those that end first.
+const MOST_CERTIFICATES: usize = 6;
+
+fn certificates(listeners: &[TlsListenerStatus]) -> Vec<String> {
+    let each = |listener: &TlsListenerStatus| {
+        let named = |it: &TlsCertificateStatus| (it.left_s, certificate(&listener.listener, it));
+        listener.certificates.iter().map(named).collect::<Vec<_>>()
+    };
+    let mut all: Vec<_> = listeners.iter().flat_map(each).collect();
+    all.sort();
+    let more = all.len().saturating_sub(MOST_CERTIFICATES);
+    let mut lines: Vec<_> = all.into_iter().take(MOST_CERTIFICATES).map(|(_, line)| line).collect();
+    if more > 0 {
+        lines.push(format!("certificate  {more} more, which end later"));
+    }
+    for TlsListenerStatus { listener, errors, .. } in listeners {
+        let failed = errors.iter();
+        lines.extend(failed.map(|why| format!("not loaded   listener {listener}: {why}")));
+    }
+    lines
+}
+
+fn certificate(listener: &str, certificate: &TlsCertificateStatus) -> String {
+    let TlsCertificateStatus { file, names, not_after, left_s, loaded_ms_ago, .. } = certificate;
+    let name = match &names[..] {
+        [] => file.display().to_string(),
+        [name] => name.clone(),
+        [name, more @ ..] => format!("{name} and {} more", more.len()),
+    };
+    let ends = match left_s {
+        ..0 => format!("ended {not_after}"),
+        _ => format!("until {not_after} ({})", count(left_s.unsigned_abs() / DAY, "day")),
+    };
+    format!("certificate  {listener}: {name} {ends}, loaded {} ago", age(*loaded_ms_ago))
 }
 
 fn troubles(status: &Status) -> Vec<String> {

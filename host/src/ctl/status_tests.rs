@@ -46,6 +46,7 @@ pub(in crate::ctl) fn host(components: Vec<ComponentStatus>) -> Status {
             outcome: ChangeOutcome::refused("x".repeat(200)),
             trigger: "host ctl".into(),
         }),
+        tls: Vec::new(),
         components,
         rate_limits: vec![],
         stores: vec![StoreStatus { store: "redis://x".into(), why: "no".into(), failing_ms: 1 }],
@@ -61,6 +62,46 @@ fn status_fits_the_screen_however_many_components_there_are() {
         assert!(text.lines().count() < rows, "no room for the prompt:\n{text}");
         assert!(text.lines().all(|line| line.width() <= columns), "{text}");
     }
+}
+
+#[test]
+fn certificates_that_end_first_are_shown_and_why_others_are_not_loaded() {
+    let certificate = |days: i64, names: &[&str]| TlsCertificateStatus {
+        file: "/etc/a.pem".into(),
+        names: names.iter().map(ToString::to_string).collect(),
+        not_before: "2026-01-01T00:00:00Z".into(),
+        not_after: format!("day {days}"),
+        left_s: days * 86_400,
+        sha256: "00".into(),
+        loaded_ms_ago: 90_000,
+    };
+    let certificates =
+        [90, -1, 80, 70, 60, 50, 40, 1].map(|days| certificate(days, &["a.example", "b.example"]));
+    let mut status = host(Vec::new());
+    status.tls = vec![
+        TlsListenerStatus {
+            listener: "public".into(),
+            certificates: certificates.into(),
+            errors: vec!["the key is encrypted".into()],
+        },
+        TlsListenerStatus {
+            listener: "127.0.0.1:1".into(),
+            certificates: vec![certificate(30, &[])],
+            errors: Vec::new(),
+        },
+    ];
+    let text = super::status(&status, ScreenSize { columns: 120, rows: Some(40) });
+    let lines: Vec<_> = text.lines().filter(|line| line.starts_with("certificate ")).collect();
+    assert_eq!(lines.len(), 7, "{text}");
+    for (line, says) in lines.iter().zip([
+        "public: a.example and 1 more ended day -1, loaded 1m",
+        "public: a.example and 1 more until day 1 (1 day), loaded",
+        "127.0.0.1:1: /etc/a.pem until day 30 (30 days), loaded",
+    ]) {
+        assert!(line.contains(says), "{line}");
+    }
+    assert_eq!(lines[6], "certificate  3 more, which end later");
+    assert!(text.contains("\nnot loaded   listener public: the key is encrypted\n"), "{text}");
 }
 
 #[test]

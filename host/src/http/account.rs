@@ -12,6 +12,7 @@ use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 
 use super::client::RequestClient;
+use super::client_certificate::ClientCertificate;
 use super::exchange_info::ExchangeInfo;
 use super::peer_fault::PeerFault;
 
@@ -24,6 +25,8 @@ pub(super) struct Client {
     pub(super) address: Option<SocketAddr>,
     /// Of a request that it sends for itself.
     pub(super) client: RequestClient,
+    /// What it has shown in its handshake.
+    pub(super) certificate: ClientCertificate,
     /// A random number of the connection.
     pub(super) connection: u64,
 }

@@ -23,6 +23,7 @@ use http::{Request, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
+use super::client_certificate::ClientCertificate;
 use super::deadlines::Downstream;
 use super::exchange_info::ExchangeInfo;
 use super::first_hop::{FirstHop, Hop};
@@ -82,6 +83,7 @@ pub(super) struct Origin {
     scheme: Scheme,
     authority: Authority,
     hops: Hops,
+    certificate: ClientCertificate,
     /// What became of its body on the way from the client.
     peer_fault: PeerFault,
 }
@@ -105,6 +107,7 @@ impl Origin {
             scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTP),
             authority: uri.authority().cloned().unwrap_or(NAMELESS),
             hops: Hops::in_request(request),
+            certificate: ClientCertificate::in_request(request),
             peer_fault,
         }
     }
@@ -195,6 +198,7 @@ impl NextHandler for Shared {
         let claim = claim.ok_or(BodyError::ConnectionLimitReached)?;
         self.restore(&mut request);
         self.origin.hops.keep(&mut request);
+        self.origin.certificate.write(request.headers_mut());
         // Those behind may have done already what is asked: it is not asked of them a second time.
         drop(lock(&self.kept).take());
         let onward = OnwardRequest {

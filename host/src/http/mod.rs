@@ -21,6 +21,7 @@ mod body_channel;
 mod body_coding;
 mod chain;
 mod client;
+mod client_certificate;
 mod compression;
 mod deadlines;
 mod edge;

@@ -19,6 +19,7 @@ use super::admission::Admission;
 use super::afterwork::Afterwork;
 use super::blame::ExchangeError;
 use super::client::RequestClient;
+use super::client_certificate::ClientCertificate;
 use super::edge::Edge;
 use super::error_response::{error_bytes, error_response, method_not_allowed, server_options};
 use super::exchange::{Exchange, Server};
@@ -93,6 +94,7 @@ impl Exchanges {
             observers,
             address: None,
             client: RequestClient::default(),
+            certificate: ClientCertificate::default(),
             connection: 0,
         });
         Self { shared, client, host: KnownHost::default() }
@@ -121,6 +123,7 @@ impl Exchanges {
         hops.keep(&mut request);
         info.set_route(pipeline.route());
         info.write_trace(request.headers_mut());
+        self.client.certificate.write(request.headers_mut());
         edge.set(&pipeline, &request, fields);
         let began = Moment::at(arrived);
         let account = Account::open(self.client.clone(), info, &shared.exchanges);
@@ -287,6 +290,7 @@ impl host_net::Service for Exchanges {
         let client = Arc::new(Client {
             address: peer.address,
             client: RequestClient::of_peer(peer),
+            certificate: ClientCertificate::of_peer(peer),
             connection: fastrand::u64(..),
             ..(*self.client).clone()
         });

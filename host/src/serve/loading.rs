@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use host_certs::{CertificateStore, TicketKeys};
 use host_lifecycle::{Cause, Tracker};
 use tracing::info;
 
@@ -62,6 +63,22 @@ pub(super) fn site_builder(
         look: false,
     };
     provisioner.into_site_builder(config)
+}
+
+/// The certificates of listeners, and what their handshakes go by. Whether one has expired is no matter here: its
+/// listener would serve nobody without it.
+pub(crate) async fn load_certificates(
+    config: &ServeConfig,
+) -> anyhow::Result<Arc<CertificateStore>> {
+    let tickets = TicketKeys::new()?;
+    let listeners = config.manifest.listen.listeners.clone();
+    let loaded =
+        tokio::task::spawn_blocking(move || CertificateStore::load(&listeners, tickets)).await?;
+    loaded.map(Arc::new).map_err(|errors| {
+        let file = config.file.as_ref().map(|file| file.path.as_path());
+        let lines: Vec<_> = errors.iter().map(|error| error.in_file(file)).collect();
+        anyhow::anyhow!(lines.join("\n"))
+    })
 }
 
 /// Loads the first generations, with everything that a swap would ask of them.

@@ -1,5 +1,6 @@
 //! `host serve`, composed: reads like the list of what happens.
 
+mod expiry;
 mod loading;
 mod logs;
 mod process;
@@ -34,6 +35,7 @@ use logs::Logs;
 use process::{LINE_PATIENCE, Process};
 use traces::Traces;
 
+pub(crate) use expiry::trouble as certificate_trouble;
 pub(crate) use loading::loader_config;
 
 /// How the process comes to its end.

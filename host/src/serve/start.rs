@@ -10,9 +10,9 @@
 use std::io::{self, IsTerminal as _};
 use std::process;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
+use host_certs::CertificateStore;
 use host_clock::MinRate;
 use host_lifecycle::Ready;
 use host_manifest::MinRateConfig;
@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{error, info};
 
-use super::loading::{load_site, loader_config, site_builder};
+use super::loading::{load_certificates, load_site, loader_config, site_builder};
 use super::process::{LINE_PATIENCE, Process};
 use super::swapping::Swapping;
 use crate::admin::Serving;
@@ -32,7 +32,7 @@ use crate::component::Loader;
 use crate::config::{ListenAddr, ListenerConfig, Manifest, ServeConfig};
 use crate::http::{Exchanges, Terms};
 use crate::resources;
-use crate::site::{SiteBuilder, Slot};
+use crate::site::{ReloadScope, SiteBuilder, Slot};
 use crate::watch::Watch;
 use host_log::outlet;
 
@@ -46,7 +46,8 @@ pub(super) async fn start(
     process: Process,
     (ready, announcement): (Ready, Announcement),
 ) -> anyhow::Result<JoinSet<()>> {
-    let bound = Bound::bind(&config.manifest.listen.listeners)?;
+    let certificates = load_certificates(&config).await?;
+    let bound = Bound::bind(&config.manifest.listen.listeners, certificates)?;
     let loaded = bound.load(&config, &process).await?;
     let Some(announced) = loaded.announce(&config, &process, ready, &announcement) else {
         return Ok(JoinSet::new());
@@ -61,26 +62,29 @@ pub(super) async fn start(
 /// The addresses are ours. No client can connect yet.
 struct Bound {
     listeners: Vec<Listener>,
+    certificates: Arc<CertificateStore>,
 }
 
 impl Bound {
-    fn bind(listeners: &[ListenerConfig]) -> anyhow::Result<Self> {
-        if let Some(listener) = listeners.iter().find(|listener| listener.tls.is_some()) {
-            anyhow::bail!(
-                "listener {}: TLS is read from the manifest, and not served yet",
-                listener.label()
-            );
-        }
-        let bind = |listener: &ListenerConfig| {
+    fn bind(
+        listeners: &[ListenerConfig],
+        certificates: Arc<CertificateStore>,
+    ) -> anyhow::Result<Self> {
+        let bind = |(place, listener): (usize, &ListenerConfig)| {
             let address = match &listener.address {
                 ListenAddr::Tcp(address) => host_net::ListenAddress::Tcp(*address),
                 ListenAddr::Unix(path) => host_net::ListenAddress::Unix(path),
             };
-            Ok(host_net::bind(&address)?)
+            let bound = host_net::bind(&address)?;
+            Ok(match certificates.receiver(place) {
+                Some(configs) => bound.with_tls(configs),
+                None => bound,
+            })
         };
-        let listeners = listeners.iter().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
+        let listeners =
+            listeners.iter().enumerate().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
         host_net::warn_of_refusals(&listeners);
-        Ok(Self { listeners })
+        Ok(Self { listeners, certificates })
     }
 
     /// Loads the first generations, with everything that a swap would ask of them.
@@ -89,11 +93,17 @@ impl Bound {
         let memory = resources::memory(config, cgroup);
         let loading = loader_config(config, memory, cgroup)?;
         let loader = Arc::new(Loader::new(&loading));
-        let watches = config.manifest.swap.watch;
-        let watch = watches.then(Watch::start).transpose().context("watching files")?;
-        let builder = site_builder(config, process, memory, loading.clock.ticks());
+        let scopes = [
+            (ReloadScope::All, config.manifest.swap.watch),
+            (ReloadScope::Certificates, !self.certificates.is_empty()),
+        ];
+        let scopes = scopes.into_iter().filter(|(_, watched)| *watched);
+        let watches = scopes.map(|(scope, _)| Watch::start(scope)).collect::<Result<_, _>>();
+        let watches = watches.context("watching files")?;
+        let builder = site_builder(config, process, memory, loading.clock.ticks())
+            .with_certificates(self.certificates);
         let slot = Arc::new(Slot::new(load_site(&builder, &loader).await?));
-        Ok(Loaded { listeners: self.listeners, loader, builder, slot, watch })
+        Ok(Loaded { listeners: self.listeners, loader, builder, slot, watches })
     }
 }
 
@@ -103,7 +113,7 @@ struct Loaded {
     loader: Arc<Loader>,
     builder: SiteBuilder,
     slot: Arc<Slot>,
-    watch: Option<Watch>,
+    watches: Vec<Watch>,
 }
 
 impl Loaded {
@@ -116,9 +126,9 @@ impl Loaded {
         ready: Ready,
         announcement: &Announcement,
     ) -> Option<Announced> {
-        let Self { listeners, loader, builder, slot, watch } = self;
+        let Self { listeners, loader, builder, slot, watches } = self;
         let addresses = listeners.iter().map(Listener::address).collect();
-        let swapping = Swapping::new(slot.clone(), (loader, builder), watch, config, process);
+        let swapping = Swapping::new(slot.clone(), (loader, builder), watches, config, process);
         let (swaps, runtime) = (swapping.swaps(), Handle::current());
         announcement.send_replace(Some(Serving::new(addresses, slot.clone(), swaps, runtime)));
         let with_token = |listener| (listener, process.trackers.listeners.token());
@@ -207,14 +217,11 @@ fn terms(manifest: &Manifest) -> Terms {
     }
 }
 
-/// A TLS handshake has so long: several round trips of a slow peer.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
 fn connection_limits(manifest: &Manifest) -> host_net::PeerLimits {
     let connection = &manifest.connection;
     host_net::PeerLimits {
         head: connection.head,
-        handshake: HANDSHAKE,
+        handshake: connection.handshake,
         keep_alive: connection.keep_alive,
         stall: connection.body_idle,
         min_rate: connection.min_rate.map(min_rate),

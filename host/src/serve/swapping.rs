@@ -7,13 +7,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::expiry;
 use super::loading::keeper;
 use super::process::Process;
 use crate::component::Loader;
 use crate::config::ServeConfig;
 use crate::lint;
 use crate::site::{
-    Reloads, RetirementPolicy, SiteBuilder, Slot, SwapOutcome, Swapper, Swaps, Trigger,
+    ReloadScope, Reloads, RetirementPolicy, SiteBuilder, Slot, SwapOutcome, Swapper, Swaps, Trigger,
 };
 use crate::watch::Watch;
 
@@ -23,7 +24,7 @@ pub(super) struct Swapping {
     swapper: Swapper,
     swaps: Swaps,
     stopping: CancellationToken,
-    watch: Option<Watch>,
+    watches: Vec<Watch>,
     /// What is served, to be looked through for what is served in vain; none without a manifest.
     linted: Option<Arc<Slot>>,
 }
@@ -32,7 +33,7 @@ impl Swapping {
     pub(super) fn new(
         slot: Arc<Slot>,
         (loader, builder): (Arc<Loader>, SiteBuilder),
-        watch: Option<Watch>,
+        watches: Vec<Watch>,
         config: &ServeConfig,
         process: &Process,
     ) -> Self {
@@ -44,7 +45,7 @@ impl Swapping {
         let events = process.events.clone();
         let (swapper, swaps) =
             Swapper::new(slot, loader, builder, policy, stopping.clone(), (keeper, events));
-        Self { swapper, swaps, stopping, watch, linted }
+        Self { swapper, swaps, stopping, watches, linted }
     }
 
     /// A handle to ask for changes.
@@ -54,15 +55,18 @@ impl Swapping {
 
     /// Spawns its tasks among those that are watched over.
     pub(super) fn spawn(self, process: Process, tasks: &mut JoinSet<()>) {
-        let Self { swapper, swaps, stopping, watch, linted } = self;
+        let Self { swapper, swaps, stopping, watches, linted } = self;
         tasks.spawn(swapper.run());
         tasks.spawn(tell_guests_of_the_stop(swaps.clone(), process.phase, stopping));
         tasks.spawn(reload_on_hangup(swaps.clone(), process.hangups));
         if let Some(slot) = linted {
             tasks.spawn(lint_what_serves(swaps.clone(), slot));
         }
-        if let Some(watch) = watch {
-            tasks.spawn(watch.run(swaps));
+        if let Some(store) = swaps.certificates() {
+            tasks.spawn(expiry::warn(store.clone(), swaps.watch()));
+        }
+        for watch in watches {
+            tasks.spawn(watch.run(swaps.clone()));
         }
     }
 }
@@ -77,7 +81,7 @@ async fn tell_guests_of_the_stop(swaps: Swaps, phase: PhaseWatch, stopping: Canc
 }
 
 async fn reload_on_hangup(swaps: Swaps, hangups: SignalWatch) {
-    let mut reloads = Reloads::new(swaps, Trigger::Hangup);
+    let mut reloads = Reloads::new(swaps, ReloadScope::All, Trigger::Hangup);
     loop {
         tokio::select! {
             () = hangups.next() => reloads.ask(),

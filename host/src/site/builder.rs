@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use host_certs::CertificateStore;
 use host_manifest::{ComponentConfig, Manifest, Stamp};
 use host_telemetry::{ComponentUsage, GenerationTraffic, Traffic};
 
@@ -32,6 +33,8 @@ pub struct SiteBuilder {
     workers: (usize, Backlog),
     /// What is served is counted there.
     pub(super) traffic: Arc<Traffic>,
+    /// Those of listeners; none if no listener has TLS.
+    pub(super) certificates: Option<Arc<CertificateStore>>,
     file: Option<ManifestFile>,
 }
 
@@ -62,7 +65,8 @@ impl SiteBuilder {
         let total = Arc::new(Permits::new(manifest.total.instances));
         let provision = Arc::new(Box::new(provision) as Provision);
         let workers = (workers, Backlog::default());
-        Self { first: manifest, provision, total, workers, traffic, file: None }
+        let certificates = None;
+        Self { first: manifest, provision, total, workers, traffic, certificates, file: None }
     }
 
     /// Has each reload read the manifest from `path`. It was read before when the file was as `stamp` says.
@@ -75,6 +79,13 @@ impl SiteBuilder {
     ) -> Self {
         let (stamp, read) = (Mutex::new(stamp), Arc::new(Box::new(read) as ReadManifest));
         Self { file: Some(ManifestFile { path, stamp, read }), ..self }
+    }
+
+    /// Has each reload read the certificates of listeners too.
+    #[must_use]
+    pub fn with_certificates(self, certificates: Arc<CertificateStore>) -> Self {
+        let certificates = Some(certificates).filter(|store| !store.is_empty());
+        Self { certificates, ..self }
     }
 
     /// The manifest's file, if there is one, and what it was when the manifest in force was read.
@@ -267,7 +278,7 @@ pub(super) const KEEPS_CHANGING: &str =
 const FILE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Does `work`, which waits for files, on a thread of its own. A thread that hangs is left behind.
-async fn in_time<T: Send + 'static>(
+pub(super) async fn in_time<T: Send + 'static>(
     what: &str,
     step: Step,
     work: impl FnOnce() -> Result<T, Rejected> + Send + 'static,

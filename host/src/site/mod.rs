@@ -17,6 +17,7 @@ mod breaker;
 mod builder;
 mod bulkhead;
 mod canary;
+mod certificates;
 mod chain_permits;
 mod change;
 mod change_counts;
@@ -42,7 +43,9 @@ pub use builder::SiteBuilder;
 pub use bulkhead::{Bulkhead, Full, GuestStart, InstancePermit};
 pub use canary::{CanaryEnd, CanaryProgress, ComparedTraffic, Draw, Visitor};
 pub use chain_permits::ChainPermits;
-pub use outcome::{CanaryChoice, Reloaded, SwapCommand, SwapOutcome, SwapRecord, Trigger};
+pub use outcome::{
+    CanaryChoice, ReloadScope, Reloaded, SwapCommand, SwapOutcome, SwapRecord, Trigger,
+};
 pub use permits::Permits;
 pub use rate_limits::RouteRateLimit;
 pub use reloads::Reloads;

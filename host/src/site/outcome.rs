@@ -16,6 +16,8 @@ pub enum SwapCommand {
     /// Read again what is served: the manifest and all of its files, or the file of the one
     /// component where there is no manifest.
     Reload,
+    /// Read the certificates of listeners again, and nothing else.
+    ReloadTls,
     /// Serve a component from this file from now on.
     Swap(Option<String>, PathBuf, CanaryChoice),
     /// Put the code of a component's previous generation back; while a canary is under way, [`Self::Abort`].
@@ -42,6 +44,7 @@ impl fmt::Display for SwapCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (what, name) = match self {
             Self::Reload => ("reload", &None),
+            Self::ReloadTls => ("reload of certificates", &None),
             Self::Swap(name, ..) => ("swap", name),
             Self::Rollback(name) => ("rollback", name),
             Self::Promote(name) => ("promote", name),
@@ -60,11 +63,29 @@ impl SwapCommand {
     /// The component that it names.
     pub(super) fn component(&self) -> Option<&str> {
         match self {
-            Self::Reload => None,
+            Self::Reload | Self::ReloadTls => None,
             Self::Swap(name, ..)
             | Self::Rollback(name)
             | Self::Promote(name)
             | Self::Abort(name) => name.as_deref(),
+        }
+    }
+}
+
+/// How much a reload reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadScope {
+    /// All that is served.
+    All,
+    /// The certificates of listeners.
+    Certificates,
+}
+
+impl ReloadScope {
+    pub(super) fn command(self) -> SwapCommand {
+        match self {
+            Self::All => SwapCommand::Reload,
+            Self::Certificates => SwapCommand::ReloadTls,
         }
     }
 }
@@ -206,6 +227,8 @@ pub struct Reloaded {
     pub canaries: Vec<String>,
     /// Whether routes have changed.
     pub routes: bool,
+    /// Certificates of listeners that are new, in words.
+    pub certificates: Vec<String>,
     /// Stay as another change has left them that was asked for later.
     pub left: Vec<String>,
     /// Parts of the manifest that have changed and stay as they were until a restart.
@@ -219,7 +242,7 @@ impl Reloaded {
     #[must_use]
     pub fn changes_something(&self) -> bool {
         let lists = [&self.added, &self.changed, &self.removed, &self.canaries];
-        self.routes || lists.iter().any(|it| !it.is_empty())
+        self.routes || !self.certificates.is_empty() || lists.iter().any(|it| !it.is_empty())
     }
 }
 
@@ -244,6 +267,9 @@ impl fmt::Display for Reloaded {
         }
         if self.routes {
             f.write_str("; routes changed")?;
+        }
+        if !self.certificates.is_empty() {
+            write!(f, "; certificates: {}", self.certificates.join(", "))?;
         }
         if !self.restart.is_empty() {
             write!(f, "; needs a restart: {}", self.restart.join(", "))?;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use host_certs::PreparedCertificates;
 use host_manifest::{ComponentConfig, ConnectionLimits, LogConfig, Manifest, TraceConfig};
 
 use super::app::{App, WatchedSource};
@@ -45,6 +46,8 @@ pub(super) struct Rebuilt {
     pub(super) decided: BTreeSet<Arc<str>>,
     /// Those of the site, which have not begun.
     pub(super) canaries: Vec<Arc<Canary>>,
+    /// What is to be shown from the next handshake on; none without TLS.
+    pub(super) certificates: Option<PreparedCertificates>,
 }
 
 /// How a component differs from what serves.
@@ -105,6 +108,7 @@ impl SiteBuilder {
         rules: &ReloadRules<'_>,
     ) -> Result<Rebuilt, Unmade> {
         let (manifest, stamp) = self.read_manifest().await?;
+        let certificates = self.prove_certificates(Some(&manifest)).await?;
         let mut reloaded = Reloaded { restart: self.restart(&manifest), ..Reloaded::default() };
         let old = entries(slot);
         let diffs = self.compare(&manifest, (slot, &old), loader, rules).await?;
@@ -152,7 +156,7 @@ impl SiteBuilder {
             false => None,
         };
         self.note_stamp(stamp);
-        Ok(Rebuilt { site, reloaded, decided, canaries })
+        Ok(Rebuilt { site, reloaded, decided, canaries, certificates })
     }
 
     /// How each component of the manifest differs from what serves.

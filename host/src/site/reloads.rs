@@ -9,13 +9,14 @@ use std::future::pending;
 use tracing::info;
 
 use super::change::PendingChange;
-use super::outcome::{SwapOutcome, Trigger};
+use super::outcome::{ReloadScope, SwapOutcome, Trigger};
 use super::swaps::Swaps;
 
 /// Asks for reloads because of one trigger. Dropping it gives up those that wait for a compiler.
 #[derive(Debug)]
 pub struct Reloads {
     swaps: Swaps,
+    scope: ReloadScope,
     trigger: Trigger,
     /// One more is to be asked for.
     wanted: bool,
@@ -40,8 +41,8 @@ enum Event {
 impl Reloads {
     /// No reload has been asked for yet.
     #[must_use]
-    pub fn new(swaps: Swaps, trigger: Trigger) -> Self {
-        Self { swaps, trigger, wanted: false, latest: None, before: None }
+    pub fn new(swaps: Swaps, scope: ReloadScope, trigger: Trigger) -> Self {
+        Self { swaps, scope, trigger, wanted: false, latest: None, before: None }
     }
 
     /// Asks for a reload, which reads the files as they are now or later.
@@ -60,7 +61,7 @@ impl Reloads {
             let may_ask = self.wanted && self.latest.as_ref().is_none_or(|latest| latest.compiles);
             tokio::select! {
                 biased;
-                pending = self.swaps.reload(self.trigger), if may_ask => {
+                pending = self.swaps.reload(self.scope, self.trigger), if may_ask => {
                     self.wanted = false;
                     self.before = self.latest.take().or_else(|| self.before.take());
                     self.latest = Some(Reload { pending, compiles: false });

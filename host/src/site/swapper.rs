@@ -20,7 +20,9 @@ use super::canary::{CanaryList, RunningCanaries};
 use super::change::{Change, ChangeId, QueuedChange};
 use super::change_counts::ChangeCounts;
 use super::marks;
-use super::outcome::{CanaryChoice, STOPPING, SwapCommand, SwapOutcome, SwapRecord, Trigger};
+use super::outcome::{
+    CanaryChoice, Reloaded, STOPPING, SwapCommand, SwapOutcome, SwapRecord, Trigger,
+};
 use super::pending_compiles::{ChangeScope, CompiledChange, OVERTAKEN, PendingCompiles};
 use super::reload::{Rebuilt, ReloadRules};
 use super::retired::{RetiredGenerations, RetirementPolicy};
@@ -182,9 +184,9 @@ impl Swapper {
             }
             SwapCommand::Reload => {
                 let target = SwapTarget::find(slot, None)?;
-                let path = target.source.path.clone();
-                self.swap_to(id, &path, (&target, &CanaryChoice::Manifest), &rules).await
+                self.reload_component(id, &target, &rules).await
             }
+            SwapCommand::ReloadTls => self.reload_certificates(id).await,
             SwapCommand::Swap(name, path, canary) => {
                 let target = SwapTarget::find(slot, name.as_deref())?;
                 let rules = ReloadRules { only_changed: false, ..rules };
@@ -291,13 +293,53 @@ impl Swapper {
         SwapOutcome::Swapped { from: target.number, to, took: id.began.elapsed() }
     }
 
+    /// Reads again what is served where there is no manifest: the file of the component, and certificates.
+    async fn reload_component(
+        &mut self,
+        id: ChangeId,
+        target: &SwapTarget,
+        rules: &ReloadRules<'_>,
+    ) -> Result<Attempt, Rejected> {
+        let certificates = self.context.builder.prove_certificates(None).await?;
+        let path = target.source.path.clone();
+        let attempt = self.swap_to(id, &path, (target, &CanaryChoice::Manifest), rules).await?;
+        let Attempt::Done(outcome) = attempt else { return Ok(attempt) };
+        let certificates = self.context.builder.publish_certificates(certificates).changed;
+        let unchanged = matches!(outcome, SwapOutcome::Unchanged { .. });
+        Ok(Attempt::Done(match certificates.is_empty() {
+            false if unchanged => certificates_reloaded(id, certificates),
+            false => {
+                info!("swap: certificates: {}", certificates.join(", "));
+                outcome
+            }
+            true => outcome,
+        }))
+    }
+
+    /// Reads the certificates of listeners again. One that cannot be used holds up no other.
+    async fn reload_certificates(&self, id: ChangeId) -> Result<Attempt, Rejected> {
+        let builder = &self.context.builder;
+        let Some(prepared) = builder.prepare_certificates(None).await? else {
+            return Err(Rejected::at(Step::Ask, "no listener has TLS: there are no certificates"));
+        };
+        let reload = builder.publish_certificates(Some(prepared));
+        let Some(why) = builder.certificate_refusal(&reload.errors) else {
+            return Ok(Attempt::Done(certificates_reloaded(id, reload.changed)));
+        };
+        let others = match reload.changed.is_empty() {
+            true => String::new(),
+            false => format!("; new all the same: {}", reload.changed.join(", ")),
+        };
+        Err(Rejected::at(Step::Certificates, why + &others))
+    }
+
     async fn reload_manifest(
         &mut self,
         id: ChangeId,
         rules: &ReloadRules<'_>,
     ) -> Result<Attempt, Rejected> {
         let SwapContext { slot, builder, .. } = &*self.context;
-        let Rebuilt { site, mut reloaded, decided, canaries } =
+        let Rebuilt { site, mut reloaded, decided, canaries, certificates } =
             match builder.rebuild(slot, &self.loader, rules).await {
                 Ok(rebuilt) => rebuilt,
                 Err(Unmade::Rejected(why)) => return Err(why),
@@ -307,6 +349,7 @@ impl Swapper {
                 }
             };
         reloaded.took = id.began.elapsed();
+        reloaded.certificates = builder.publish_certificates(certificates).changed;
         if let Some(site) = site {
             self.commit(site);
         }
@@ -326,4 +369,12 @@ impl Swapper {
     fn has_manifest(&self) -> bool {
         self.context.builder.manifest().is_some()
     }
+}
+
+fn certificates_reloaded(id: ChangeId, certificates: Vec<String>) -> SwapOutcome {
+    SwapOutcome::Reloaded(Reloaded {
+        certificates,
+        took: id.began.elapsed(),
+        ..Reloaded::default()
+    })
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use host_certs::CertificateStore;
 use host_manifest::Stamp;
 use host_telemetry::EventLog;
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -14,7 +15,7 @@ use super::builder::SiteBuilder;
 use super::canary::{CanaryList, CanaryProgress};
 use super::change::{PendingChange, QueuedChange};
 use super::change_counts::ChangeCounts;
-use super::outcome::{SwapCommand, SwapOutcome, SwapRecord, Trigger};
+use super::outcome::{ReloadScope, SwapCommand, SwapOutcome, SwapRecord, Trigger};
 use super::retired::{GenerationInfo, RetiredGenerations};
 use super::slot::Slot;
 use crate::component::{Keeper, Rejected, Step};
@@ -58,8 +59,8 @@ impl Swaps {
 
     /// Asks for a reload for a trigger that cannot be told to come again: waits until the queue has a
     /// place for it. Cancel-safe.
-    pub(super) async fn reload(&self, trigger: Trigger) -> PendingChange {
-        let (queued, pending) = self.queued(SwapCommand::Reload, trigger);
+    pub(super) async fn reload(&self, scope: ReloadScope, trigger: Trigger) -> PendingChange {
+        let (queued, pending) = self.queued(scope.command(), trigger);
         if let Ok(place) = self.queue.reserve().await {
             place.send(queued);
         }
@@ -103,6 +104,24 @@ impl Swaps {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Option<SwapRecord>> {
         self.context.last.subscribe()
+    }
+
+    /// The certificates of listeners; none if no listener has TLS.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&Arc<CertificateStore>> {
+        self.context.builder.certificates.as_ref()
+    }
+
+    /// The files that a reload of this much reads, as [`Self::files`] has them.
+    #[must_use]
+    pub fn files_of(&self, scope: ReloadScope) -> Vec<(PathBuf, Option<Stamp>)> {
+        match scope {
+            ReloadScope::All => self.files(),
+            ReloadScope::Certificates => {
+                let files = self.certificates().map(|store| store.files()).unwrap_or_default();
+                files.into_iter().map(|(path, stamp)| (path, Some(stamp))).collect()
+            }
+        }
     }
 
     /// The files that a reload reads, each with what it was when it was last read. None there: only

@@ -1,4 +1,5 @@
-//! `--watch`: asks for a reload when the file of a component or the manifest changes.
+//! Asks for a reload when files change: with `--watch` when that of a component or the manifest does, and always when
+//! a certificate of a listener does.
 //!
 //! What is watched are names in directories: a file that is replaced by a rename is another file, a
 //! symbolic link is turned where it stands, not where it points to, and a directory above can be
@@ -25,7 +26,7 @@ use host_manifest::Stamp;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, info, warn};
 
-use crate::site::{Reloads, Swaps, Trigger};
+use crate::site::{ReloadScope, Reloads, Swaps, Trigger};
 use changes::{ChangedFiles, FileSeen, Retry};
 use file_thread::FileThread;
 use inotify::{Coverage, InotifyWatch};
@@ -39,10 +40,11 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 /// Files whose changes the kernel does not tell of are looked at this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Watches what is served.
+/// Watches what is served, or the certificates of listeners.
 #[derive(Debug)]
 pub(crate) struct Watch {
     file_thread: FileThread,
+    scope: ReloadScope,
 }
 
 /// What a look at the files has found.
@@ -53,12 +55,12 @@ struct Look {
 }
 
 impl Watch {
-    /// Makes its thread.
+    /// Makes its thread. What is watched is what a reload of `scope` reads.
     ///
     /// # Errors
     /// When there is none to be had.
-    pub(crate) fn start() -> io::Result<Self> {
-        Ok(Self { file_thread: FileThread::start()? })
+    pub(crate) fn start(scope: ReloadScope) -> io::Result<Self> {
+        Ok(Self { file_thread: FileThread::start()?, scope })
     }
 
     /// Reloads on every change of a file that is served at the time. Ends with the process; errors go
@@ -67,7 +69,7 @@ impl Watch {
         let inotify = open().map(Arc::new);
         let mut swapped = swaps.watch();
         let (mut changed_files, mut retry) = (ChangedFiles::default(), Retry::default());
-        let mut reloads = Reloads::new(swaps.clone(), Trigger::Watch);
+        let mut reloads = Reloads::new(swaps.clone(), self.scope, Trigger::Watch);
         let mut logged = LoggedCoverage::default();
         // First the watch and then the look, so that nothing happens in between.
         let mut look = self.look(inotify.clone(), &swaps).await;
@@ -107,7 +109,7 @@ impl Watch {
     /// Watches the files that are served now, and looks at them. A directory may have been made anew, even
     /// with the same inode, and a link turned.
     async fn look(&self, inotify: Option<Arc<InotifyWatch>>, swaps: &Swaps) -> Option<Look> {
-        let files = swaps.files();
+        let files = swaps.files_of(self.scope);
         let look = move || {
             let paths: BTreeSet<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
             let coverage = inotify.map(|inotify| inotify.cover(&paths));

@@ -9,6 +9,7 @@ mod connections;
 mod page;
 mod process;
 mod rate_limits;
+mod tls;
 mod traffic;
 
 use std::fmt;
@@ -67,6 +68,7 @@ impl Collector for Metrics {
         })?;
         let Some(site) = admin.site() else { return Ok(()) };
         process::apps(&mut page, &site.apps)?;
+        tls::certificates(&mut page, site.certificates.as_deref())?;
         process::generations(&mut page, &site.generations)?;
         rate_limits::keys(&mut page, &site.rate_limits)?;
         let changes = family("host_changes", "Swaps, rollbacks and reloads, by how they came out.");

@@ -13,6 +13,8 @@ pub enum Step {
     Ask,
     /// The manifest is read.
     Manifest,
+    /// The certificates of listeners are read.
+    Certificates,
     /// The component's grants are opened.
     Grants,
     /// The file is read.
@@ -33,9 +35,10 @@ pub enum Step {
 
 impl Step {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Ask,
         Self::Manifest,
+        Self::Certificates,
         Self::Grants,
         Self::Read,
         Self::Check,
@@ -52,6 +55,7 @@ impl Step {
         match self {
             Self::Ask => "ask",
             Self::Manifest => "manifest",
+            Self::Certificates => "certificates",
             Self::Grants => "grants",
             Self::Read => "read",
             Self::Check => "check",

@@ -80,6 +80,8 @@ pub enum CtlCommand {
         #[arg(long)]
         wait: bool,
     },
+    /// Read the certificates of listeners again, and nothing else. The next handshake has them; no connection ends
+    ReloadTls,
     /// Swap a component to another file, without losing a request
     Swap {
         /// Which component, if there are several: its name in the manifest

@@ -70,6 +70,9 @@ pub enum ChangeOutcome {
         canaries: Vec<String>,
         /// Whether requests may go other ways.
         routes: bool,
+        /// Certificates of listeners that are new, in words; left out if there are none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        certificates: Vec<String>,
         /// Components that stay as a change has made them that was asked for later; left out if there
         /// are none.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]

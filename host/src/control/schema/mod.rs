@@ -20,7 +20,7 @@ pub use changes::{
 pub use status::{
     ComponentStatus, ConnectionActivity, ConnectionCounts, ConnectionList, ConnectionStatus,
     GenerationList, GenerationState, GenerationStatus, InstanceCount, ProtocolName,
-    RateLimitStatus, Status, StopStatus, StoreStatus,
+    RateLimitStatus, Status, StopStatus, StoreStatus, TlsCertificateStatus, TlsListenerStatus,
 };
 pub use stop::{PhaseName, StopEnd, StopLine, StopProgress, StopRequest};
 pub use traffic::{

@@ -41,6 +41,9 @@ pub struct Status {
     pub generations: Vec<GenerationStatus>,
     /// What became of the latest swap, if there was one.
     pub last_swap: Option<LastChange>,
+    /// The certificates of listeners; empty if none has TLS, and before it is ready.
+    #[serde(default)]
+    pub tls: Vec<TlsListenerStatus>,
     /// What is served, by name.
     pub components: Vec<ComponentStatus>,
     /// Key-value stores that fail; empty while all work.
@@ -51,6 +54,37 @@ pub struct Status {
     pub rate_limits: Vec<RateLimitStatus>,
     /// Limits in force, by the name of their flag, as people write them.
     pub limits: BTreeMap<String, String>,
+}
+
+/// The certificates of a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsListenerStatus {
+    /// Its name, or its address.
+    pub listener: String,
+    /// In the order of the manifest.
+    pub certificates: Vec<TlsCertificateStatus>,
+    /// Why its latest reload failed, one for each file that could not be used; empty if it did not fail. What was
+    /// there before is in use then.
+    pub errors: Vec<String>,
+}
+
+/// A certificate in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsCertificateStatus {
+    /// Its file.
+    pub file: PathBuf,
+    /// Names that clients ask for it by.
+    pub names: Vec<String>,
+    /// Its first second, as RFC 3339 has it.
+    pub not_before: String,
+    /// Its last second, as RFC 3339 has it.
+    pub not_after: String,
+    /// Seconds until then; less than 0 if it has passed.
+    pub left_s: i64,
+    /// SHA-256 of the certificate, in hexadecimal digits.
+    pub sha256: String,
+    /// Loaded so long ago.
+    pub loaded_ms_ago: u64,
 }
 
 /// A stop that has been asked for.
