@@ -68,9 +68,9 @@ fn all_components_that_would_not_serve_are_named_with_their_lines() {
 fn fields(value: &Value, before: &str, found: &mut BTreeSet<String>) {
     for (name, value) in value.as_object().unwrap() {
         let name = format!("{before}{name}");
-        if name == "components" {
-            for component in value.as_array().unwrap() {
-                fields(component, "components[].", found);
+        if name == "components" || name == "listeners" {
+            for each in value.as_array().unwrap() {
+                fields(each, &format!("{name}[]."), found);
             }
         }
         found.insert(name);

@@ -300,6 +300,7 @@ fn schema_is_json_that_names_every_table_and_refuses_other_keys() {
         "keyvalue",
         "limits",
         "listen",
+        "listener",
         "log",
         "route",
         "stop",

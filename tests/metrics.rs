@@ -5,6 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::support::certificates::Authority;
 use crate::support::metrics::{self, Metrics};
 use crate::support::prelude::*;
 use crate::support::prometheus::Prometheus;
@@ -194,8 +195,9 @@ fn the_last_bucket_of_each_histogram_has_all_in_both_texts() {
 /// The names of all families are promised: dashboards and alerts go by them.
 #[test]
 fn the_page_has_every_family() {
-    let site = site();
-    let host = site.serve().args(metrics::ARGS).start();
+    let (site, authority) = (site(), Authority::new("test"));
+    authority.write("a", "localhost");
+    let host = site.serve().args(metrics::ARGS).args(authority.flags("a")).start();
     host.get("/shop");
     host.get("/nowhere");
     let page = metrics::page(&host);

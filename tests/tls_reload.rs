@@ -1,6 +1,7 @@
 //! Certificates are replaced while connections go on: in four ways, whole or not at all, and nobody notices.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +15,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsConnector;
 
 use crate::support::certificates::{Authority, Issued, TlsConn};
@@ -223,44 +224,64 @@ fn sessions_are_resumed_over_reloads_and_at_every_listener() {
     assert_eq!(resumed, [false, true, true, true]);
 }
 
-/// Sends requests on one connection until it is told to end. Returns how many were answered.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// One connection that is kept, and the task that drives it.
+struct Kept {
+    sender: Sender,
+    connection: JoinHandle<hyper::Result<()>>,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Empty<Bytes>>),
+    Http2(http2::SendRequest<Empty<Bytes>>),
+}
+
+impl Kept {
+    async fn open(
+        address: SocketAddr,
+        config: Arc<ClientConfig>,
+        h2: bool,
+    ) -> Result<Self, Failure> {
+        let socket = TcpStream::connect(address).await?;
+        let name = ServerName::try_from("localhost")?;
+        let io = TokioIo::new(TlsConnector::from(config).connect(name, socket).await?);
+        if h2 {
+            let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+            let connection = tokio::spawn(connection);
+            return Ok(Self { sender: Sender::Http2(sender), connection });
+        }
+        let (sender, connection) = http1::handshake(io).await?;
+        Ok(Self { sender: Sender::Http1(sender), connection: tokio::spawn(connection) })
+    }
+
+    /// Asks once, and expects the whole answer.
+    async fn ask(&mut self) -> Result<(), Failure> {
+        let request = Request::get("https://localhost/").header("host", "localhost");
+        let request = request.body(Empty::<Bytes>::new())?;
+        let response = match &mut self.sender {
+            Sender::Http1(sender) => sender.send_request(request).await?,
+            Sender::Http2(sender) => sender.send_request(request).await?,
+        };
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.into_body().collect().await?.to_bytes(), "hello world\n");
+        Ok(())
+    }
+}
+
+/// Sends requests on one connection until it is told to end, and counts the answers.
 async fn load(
-    address: std::net::SocketAddr,
-    config: Arc<ClientConfig>,
-    h2: bool,
+    (address, config, h2): (SocketAddr, Arc<ClientConfig>, bool),
     ends: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let socket = TcpStream::connect(address).await?;
-    let name = ServerName::try_from("localhost")?;
-    let io = TokioIo::new(TlsConnector::from(config).connect(name, socket).await?);
-    let request = || {
-        let request = Request::get("https://localhost/").header("host", "localhost");
-        request.body(Empty::<Bytes>::new())
-    };
-    macro_rules! drive {
-        ($sender:expr, $connection:expr) => {{
-            let (mut sender, connection) = ($sender, $connection);
-            let connection = tokio::spawn(connection);
-            while !ends.load(Ordering::Relaxed) {
-                let response = sender.send_request(request()?).await?;
-                assert_eq!(response.status(), StatusCode::OK);
-                let body = response.into_body().collect().await?.to_bytes();
-                assert_eq!(body, "hello world\n");
-                answered.fetch_add(1, Ordering::Relaxed);
-            }
-            assert!(!connection.is_finished(), "the host has closed it");
-            drop(sender);
-            connection.abort();
-        }};
+) -> Result<(), Failure> {
+    let mut kept = Kept::open(address, config, h2).await?;
+    while !ends.load(Ordering::Relaxed) {
+        kept.ask().await?;
+        answered.fetch_add(1, Ordering::Relaxed);
     }
-    if h2 {
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
-        drive!(sender, connection);
-    } else {
-        let (sender, connection) = http1::handshake(io).await?;
-        drive!(sender, connection);
-    }
+    assert!(!kept.connection.is_finished(), "the host has closed it");
+    kept.connection.abort();
     Ok(())
 }
 
@@ -282,7 +303,7 @@ fn a_certificate_is_swapped_100_times_under_load_and_no_connection_notices() {
         let h2 = n % 2 == 0;
         let client = authority.client().asking_for(if h2 { &["h2"] } else { &["http/1.1"] });
         let (ends, answered) = (ends.clone(), answered.clone());
-        clients.spawn_on(load(address, client.config(), h2, ends, answered), runtime.handle());
+        clients.spawn_on(load((address, client.config(), h2), ends, answered), runtime.handle());
     }
     let mut seen = answered.load(Ordering::Relaxed);
     for nth in 0..100 {

@@ -6,7 +6,7 @@ use host_certs::CertificateStore;
 
 use super::page::{Page, family, number, seconds};
 
-/// Writes when the certificates in use end, and how their reloads came out. Nothing if no listener has TLS.
+/// Writes when the certificates in use end, and how their reloads, and the latest of each listener, came out. Nothing if no listener has TLS.
 pub(super) fn certificates(page: &mut Page<'_>, store: Option<&CertificateStore>) -> fmt::Result {
     let Some(store) = store else { return Ok(()) };
     let ends = seconds(
@@ -25,6 +25,16 @@ pub(super) fn certificates(page: &mut Page<'_>, store: Option<&CertificateStore>
             }
         }
         Ok(())
+    })?;
+    let successful = family(
+        "host_tls_last_reload_successful",
+        "1 if the latest reload of the certificates of a listener could use all files.",
+    );
+    page.gauges(&successful, |samples| {
+        store.status().iter().try_for_each(|listener| {
+            let is_whole = f64::from(u8::from(listener.errors.is_empty()));
+            samples.gauge(&[("listener", &*listener.listener)], is_whole)
+        })
     })?;
     let reloads = family(
         "host_tls_reloads",
