@@ -23,11 +23,14 @@ pub struct Burst {
     pub refilled_in: Duration,
 }
 
+/// 100 years: governor counts 64 bits of nanoseconds.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 impl Burst {
     /// The time in which one more may happen: at least a nanosecond.
     #[must_use]
     pub fn interval(self) -> Duration {
-        (self.refilled_in / self.of.get()).max(Duration::from_nanos(1))
+        (self.refilled_in.min(LONGEST) / self.of.get()).max(Duration::from_nanos(1))
     }
 
     fn quota(self) -> Quota {

@@ -94,6 +94,18 @@ fn what_is_left_and_when_there_is_more_is_exact() {
     assert_eq!(check(), Ok(Allowed { left: 1 }));
 }
 
+#[test]
+fn no_burst_overflows() {
+    for (of, refilled_in) in
+        [(u32::MAX, Duration::MAX), (1, Duration::MAX), (u32::MAX, Duration::ZERO)]
+    {
+        let (limiter, clock) = limiter(burst(of, refilled_in));
+        assert_eq!(limiter.check(RateKey::Absent), Ok(Allowed { left: of - 1 }));
+        clock.advance(LONGEST);
+        assert!(limiter.check(RateKey::Absent).is_ok());
+    }
+}
+
 /// So many keys, one after the other, each with one request. Gives how many are let through.
 fn spray(limiter: &KeyedLimiter<StandingClock>, keys: std::ops::Range<usize>) -> usize {
     keys.filter(|key| limiter.check(RateKey::V6(*key as u64)).is_ok()).count()

@@ -1,7 +1,6 @@
 //! A request at the rate limit of its route: by which key it is counted, and what its client is told of the limit.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
 
 use host_manifest::routes::plain_host;
 use host_manifest::{RateLimitConfig, RateLimitKey};
@@ -9,7 +8,7 @@ use host_ratelimit::RateKey;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use super::client::RequestClient;
-use super::failure::Failure;
+use super::failure::{Failure, whole_seconds};
 use crate::site::RouteRateLimit;
 
 /// The fields of draft-ietf-httpapi-ratelimit-headers-11, §3 and §4.
@@ -20,11 +19,11 @@ const SERVICE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RateLimitFields {
     /// Requests at once, and the seconds in which as many come back.
-    quota: (NonZeroU32, u64),
+    quota: (NonZeroU32, u32),
     /// Requests that it may still send,
     left: u32,
     /// within so many seconds.
-    window: u64,
+    window: u32,
 }
 
 /// Counts a request of this client.
@@ -40,37 +39,35 @@ pub(super) fn check<B>(
     let checked = match &config.key {
         RateLimitKey::Client => limit.check(RateKey::client(client.address())),
         RateLimitKey::Header(name) => {
-            let value = request.headers().get(name);
-            limit.check(value.map_or(RateKey::Absent, |value| RateKey::Text(value.as_bytes())))
+            let mut values = request.headers().get_all(name).iter();
+            // Of several a guest may read any: who adds one for each request would never be limited.
+            limit.check(match (values.next(), values.next()) {
+                (Some(value), None) => RateKey::Text(value.as_bytes()),
+                _ => RateKey::Absent,
+            })
         }
         RateLimitKey::Host => {
             let host = plain_host(request.uri().host().unwrap_or_default());
             limit.check(RateKey::Text(host.as_bytes()))
         }
     };
-    let quota = (config.burst, seconds(config.rate.refills(config.burst)).max(1));
+    let quota = (config.burst, whole_seconds(config.rate.refills(config.burst)).max(1));
     match checked {
         Ok(allowed) => {
             Ok(RateLimitFields { quota, left: allowed.left, window: refill(config, allowed.left) })
         }
         Err(exceeded) => {
-            let window = seconds(exceeded.wait).max(1);
-            let retry = u32::try_from(window).unwrap_or(u32::MAX);
-            let failure = Failure::RateLimited { answer: config.answer, retry };
+            let window = whole_seconds(exceeded.wait).max(1);
+            let failure = Failure::RateLimited { answer: config.answer, retry: window };
             Err((failure, RateLimitFields { quota, left: 0, window }))
         }
     }
 }
 
 /// Seconds until a key that has so many left has its whole burst.
-fn refill(config: &RateLimitConfig, left: u32) -> u64 {
+fn refill(config: &RateLimitConfig, left: u32) -> u32 {
     let taken = NonZeroU32::new(config.burst.get().saturating_sub(left));
-    taken.map_or(0, |taken| seconds(config.rate.refills(taken)))
-}
-
-/// Whole seconds, rounded up: a client that comes back then is not too early.
-fn seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+    taken.map_or(0, |taken| whole_seconds(config.rate.refills(taken)))
 }
 
 impl RateLimitFields {

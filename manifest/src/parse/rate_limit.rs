@@ -1,6 +1,7 @@
 //! A `[route.rate-limit]` table: as it is written, and read.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use http::StatusCode;
 use schemars::JsonSchema;
@@ -29,6 +30,9 @@ pub(super) struct RateLimit {
     #[schemars(extend("default" = defaults::RATE_LIMIT_ANSWER))]
     pub(super) answer: Option<Spanned<u64>>,
 }
+
+/// As the longest duration that can be written.
+const LONGEST_REFILL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// None if there is a problem.
 pub(super) fn rate_limit(reader: &mut Reader<'_>, raw: &RateLimit) -> Option<RateLimitConfig> {
@@ -61,5 +65,11 @@ pub(super) fn rate_limit(reader: &mut Reader<'_>, raw: &RateLimit) -> Option<Rat
             }
         },
     };
-    Some(RateLimitConfig { key, rate: rate?, burst: burst?, answer: answer? })
+    let (rate, burst) = (rate?, burst?);
+    if rate.refills(burst) > LONGEST_REFILL {
+        let place = raw.burst.as_ref().map_or(0..0, |burst| burst.span.clone());
+        let problem = Problem::new(place, "a burst that takes more than a year to come back");
+        reader.report(problem.help("lower it, or raise rate"));
+    }
+    Some(RateLimitConfig { key, rate, burst, answer: answer? })
 }
