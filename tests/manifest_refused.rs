@@ -19,7 +19,7 @@ fn plain(text: &str) -> String {
 /// Expects that `serve`, `serve --dry-run` and `check` refuse the manifest in the same words, and that
 /// nothing was bound.
 #[track_caller]
-fn refused(site: &Site, (wrong, at, words): Wrong<'_>) {
+pub fn refused(site: &Site, (wrong, at, words): Wrong<'_>) {
     for args in [&["serve"][..], &["serve", "--dry-run"], &["check"]] {
         let exit = Host::run(args.iter().copied().chain([site.text()]));
         assert_eq!((exit.code, &*exit.stdout), (2, ""), "{args:?} {wrong}\n{}", exit.stderr);
@@ -40,7 +40,7 @@ fn refused(site: &Site, (wrong, at, words): Wrong<'_>) {
 }
 
 /// Listens at paths of which a test sees whether they were bound. Three lines.
-const LISTEN: &str = "[listen]\naddr = [\"unix:bound.sock\"]\ncontrol = \"control.sock\"\n";
+pub const LISTEN: &str = "[listen]\naddr = [\"unix:bound.sock\"]\ncontrol = \"control.sock\"\n";
 
 /// Expects that each text, behind the lines of [`LISTEN`] and of a component called `shop` (which
 /// makes six lines), is refused.
@@ -329,7 +329,11 @@ const ABOUT_COMPONENTS: [&[&str]; 30] = [
 fn flag_about_components_is_refused_beside_a_manifest() {
     let manifest = LISTEN.to_owned() + &component("a") + &route("/", "a");
     let site = Site::with(&manifest, &[("a.wasm", "version_a_p2")]);
-    let more: [&[&str]; 3] = [
+    let more: [&[&str]; 7] = [
+        &["--profile", "strict"],
+        &["--max-connections-per-client", "10"],
+        &["--connection-rate", "10/s"],
+        &["--connection-rate-per-client", "10/s"],
         &["--max-connections", "10"],
         &["--keep-alive-timeout", "75s"],
         &["--total-memory", "1GiB"],

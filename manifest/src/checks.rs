@@ -128,6 +128,9 @@ impl ConnectionLimits {
         }
         faults.at_least_one("max-connections", self.connections);
         faults.at_most("max-connections", self.connections, MOST_OF_ALL);
+        if let Some(per_client) = self.per_client {
+            faults.at_least_one("max-connections-per-client", per_client);
+        }
         faults.at_least_one("max-headers", self.headers);
         faults.at_most("max-headers", self.headers, MOST_HEADERS);
         if !(SMALLEST_HEADER_SIZE..=LARGEST_HEADER_SIZE).contains(&self.header_size) {

@@ -76,6 +76,12 @@ pub const MAX_HEADERS: &str = "100";
 /// Well below the file descriptors that systemd grants with `LimitNOFILE=`; checked at start.
 pub const MAX_CONNECTIONS: &str = "10000";
 
+/// Off: who comes waits for a place, and the kernel's queue is the bound.
+pub const CONNECTION_RATE: &str = "off";
+
+/// Off: an office or a mobile network is one address, and a proxy brings everybody.
+pub const CONNECTION_RATE_PER_CLIENT: &str = "off";
+
 /// What nginx keeps; longer than the 60 s of most load balancers, so that they close first.
 pub const KEEP_ALIVE_TIMEOUT: &str = "75s";
 
@@ -119,6 +125,9 @@ pub const MAX_OUTGOING_REQUESTS: &str = "256";
 /// Eight times what one instance can hold, so it is in the way only of a guest that passes downloads on, and
 /// an upstream without an end ends.
 pub const MAX_OUTGOING_RESPONSE_BODY: &str = "1GiB";
+
+/// What Fastly grants to one request.
+pub const MAX_OUTGOING_PER_EXCHANGE: &str = "32";
 
 /// Half of the memory of one instance: sessions and counters, not files.
 pub const MAX_KEYVALUE: &str = "64MiB";

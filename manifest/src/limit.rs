@@ -18,6 +18,7 @@ pub enum LimitKey {
     LogRate,
     Memory,
     MemoryTotal,
+    OutgoingPerExchange,
     OutgoingRequests,
     OutgoingResponseBody,
     Queue,
@@ -52,6 +53,7 @@ impl LimitKey {
             Self::LogRate => "limits.log-rate",
             Self::Memory => "limits.memory",
             Self::MemoryTotal => "limits.memory-total",
+            Self::OutgoingPerExchange => "limits.outgoing-per-exchange",
             Self::OutgoingRequests => "limits.outgoing-requests",
             Self::OutgoingResponseBody => "limits.outgoing-response-body",
             Self::Queue => "limits.queue",
@@ -146,7 +148,7 @@ mod tests {
     use super::*;
     use crate::ByteSize;
 
-    const ALL: [LimitKey; 24] = [
+    const ALL: [LimitKey; 25] = [
         LimitKey::AfterTimeout,
         LimitKey::BodyIdleTimeout,
         LimitKey::CpuTime,
@@ -158,6 +160,7 @@ mod tests {
         LimitKey::LogRate,
         LimitKey::Memory,
         LimitKey::MemoryTotal,
+        LimitKey::OutgoingPerExchange,
         LimitKey::OutgoingRequests,
         LimitKey::OutgoingResponseBody,
         LimitKey::Queue,
@@ -179,7 +182,8 @@ mod tests {
         let schema: serde_json::Value = serde_json::from_str(&crate::schema()).unwrap();
         let limits = schema["$defs"]["Limits"]["properties"].as_object().unwrap();
         let keys = || ALL.iter().filter_map(|key| key.path());
-        for limit in limits.keys() {
+        // A profile is no limit by itself.
+        for limit in limits.keys().filter(|key| *key != "profile") {
             assert!(keys().any(|key| key == format!("limits.{limit}")), "{limit}");
         }
         for key in keys() {

@@ -14,7 +14,8 @@ use crate::compress::CompressConfig;
 use crate::grants::GrantsConfig;
 use crate::listener::ListenerConfig;
 use crate::log::LogConfig;
-use crate::rate_limit::RateLimitConfig;
+use crate::profile::LimitsProfile;
+use crate::rate_limit::{Rate, RateLimitConfig};
 use crate::routes::RoutePattern;
 use crate::units::{MinRateConfig, SmokeCheck};
 
@@ -105,6 +106,12 @@ pub struct StopConfig {
 pub struct ConnectionLimits {
     /// Open at once, over all listeners.
     pub connections: usize,
+    /// Open at once, of one client; as many as there are if none.
+    pub per_client: Option<usize>,
+    /// New ones, of all clients together.
+    pub accept_rate: Option<Rate>,
+    /// New ones, of one client.
+    pub client_rate: Option<Rate>,
     /// From the first byte of a head (or from accept, for the first one) to its end.
     pub head: Duration,
     /// The handshake of TLS.
@@ -184,6 +191,8 @@ impl ComponentConfig {
 /// What one component may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ComponentLimits {
+    /// What those come from that are not written.
+    pub profile: LimitsProfile,
     /// Instances at once.
     pub instances: usize,
     /// Exchanges that wait for an instance.
@@ -214,6 +223,8 @@ pub struct ComponentLimits {
     pub handles: usize,
     /// Outgoing requests at once, of all its instances.
     pub outgoing: usize,
+    /// Outgoing requests that one exchange begins, from its beginning to its end.
+    pub outgoing_per_exchange: usize,
     /// Bytes of the body of the response to one outgoing request.
     pub outgoing_response_body: u64,
     /// Bytes of what is in its own buckets together, and of one value.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use host_manifest::{parse, schema};
+use host_manifest::{LimitsProfile, parse, schema};
 use serde_json::Value;
 
 const DOC: &str = include_str!("../../docs/manifest.md");
@@ -49,6 +49,16 @@ mod tests {
             found += 1;
         }
         assert!(found > 5, "{found} examples");
+    }
+
+    #[test]
+    fn the_profiles_are_those_that_are_shown() {
+        let (default, strict) = (LimitsProfile::Default.limits(), LimitsProfile::Strict.limits());
+        let values = default.written().into_iter().zip(strict.written());
+        let row = |((key, default), (_, strict))| format!("| `{key}` | {default} | {strict} |\n");
+        let rows: String = values.map(row).collect();
+        let head = "<!-- profiles -->\n| limit | `default` | `strict` |\n|---|---|---|\n";
+        assert!(LIMITS.contains(&format!("{head}{rows}\n")), "docs/limits.md lacks: {rows}");
     }
 
     #[test]

@@ -80,12 +80,17 @@ impl<S: Service> Acceptor<S> {
     /// Accepts until the drain begins, then closes the door without losing who is in the queue.
     /// `open` is dropped when the door is closed.
     pub async fn run(self, open: TaskTrackerToken) {
+        let mut may_accept = false;
         loop {
+            if !may_accept {
+                may_accept = self.context.clients.wait_for_accept(&self.context.phase).await;
+            }
             tokio::select! {
                 biased;
                 () = self.context.phase.reached(Phase::Draining) => break,
                 accepted = self.accept() => match accepted {
                     Ok((socket, turn)) => {
+                        may_accept = false;
                         self.spare().await;
                         self.start(socket, turn);
                     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use host_lifecycle::{Guard, PhaseWatch};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -34,6 +36,18 @@ pub(super) async fn serve<S: Service>(
 ) {
     let mut accepted = Instant::now();
     let mut peer = Peer { address: entry.address(), tls: None };
+    // Before the room, so that who is over its bounds takes no place of others there.
+    let client_place =
+        match context.clients.admit(peer.address.map(|it| it.ip()), context.phase.now()) {
+            Ok(place) => place,
+            Err(refused) if tls.is_none() => {
+                drop(turn);
+                let answer = || service.connected(&peer).refusal(refused.why);
+                return refuse_client((socket, refused.told), answer, &context.phase).await;
+            }
+            // A handshake costs more than what is refused.
+            Err(_) => return,
+        };
     let place = match turn.place(&context.phase).await {
         Ok(place) => place,
         Err(NoRoom) => {
@@ -69,18 +83,26 @@ pub(super) async fn serve<S: Service>(
     if end.is_cut(context.phase.now()) {
         guard.mark_cut();
     }
+    close(end, &stream, &service, &context.phase).await;
+    drop((leaving, client_place));
+}
+
+/// Closes a connection that has come to this end.
+async fn close<S: Service>(
+    end: ConnectionEnd,
+    stream: &ByteStream,
+    service: &S,
+    phase: &PhaseWatch,
+) {
     match end {
         ConnectionEnd::AnsweredByHyper(status) => {
             service.answered_by_hyper(status);
-            close::politely(&stream, &context.phase).await;
+            close::politely(stream, phase).await;
         }
-        ConnectionEnd::Finished | ConnectionEnd::Flooded => {
-            close::politely(&stream, &context.phase).await;
-        }
-        ConnectionEnd::Refused(why) => refuse(&stream, &service.refusal(why), &context.phase).await,
+        ConnectionEnd::Finished | ConnectionEnd::Flooded => close::politely(stream, phase).await,
+        ConnectionEnd::Refused(why) => refuse(stream, &service.refusal(why), phase).await,
         ConnectionEnd::Dropped | ConnectionEnd::Broken | ConnectionEnd::Gone => {}
     }
-    drop(leaving);
 }
 
 /// Serves what the peer speaks, since `accepted`.
@@ -148,6 +170,17 @@ async fn turn_away<S: Service>(
         }
     };
     refuse(&stream, &service.refusal(Refusal::NoRoom), &context.phase).await;
+}
+
+/// Tells a peer whose client has one connection too many why it is refused, if few are told so at the same time.
+async fn refuse_client(
+    (socket, told): (Socket, Option<OwnedSemaphorePermit>),
+    answer: impl FnOnce() -> Bytes,
+    phase: &PhaseWatch,
+) {
+    if told.is_some() {
+        refuse(&ByteStream::Plain(socket), &answer(), phase).await;
+    }
 }
 
 /// Takes note of what the first bytes said.

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::tls::testing::{self, VERSIONS};
-use crate::{ConnectionContext, NetCounts, PeerLimits, Room, Scarcity};
+use crate::{ClientBounds, ConnectionContext, NetCounts, PeerLimits, Room, Scarcity};
 
 /// What a connection goes over. All that is said of one here is so of each.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +88,7 @@ pub(super) fn context(phase: PhaseWatch, tracker: &Tracker, room: &Arc<Room>) ->
         connections: tracker.clone(),
         counts: NetCounts::default(),
         limits: PeerLimits::TEST,
+        clients: ClientBounds::unbounded(),
         scarcity: Scarcity::new(),
         room: room.clone(),
     }

@@ -43,6 +43,9 @@ impl Service for Ok200 {
         match why {
             Refusal::HeadTooSlow => Bytes::from_static(b"HTTP/1.1 408 x\r\n\r\n"),
             Refusal::Malformed(_) => Bytes::from_static(b"HTTP/1.1 400 x\r\n\r\n"),
+            Refusal::ClientConnections { .. } | Refusal::ClientConnectionRate { .. } => {
+                Bytes::from_static(b"HTTP/1.1 429 x\r\n\r\n")
+            }
             Refusal::NoRoom | Refusal::Stopping => Bytes::from_static(b"HTTP/1.1 503 x\r\n\r\n"),
         }
     }

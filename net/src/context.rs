@@ -6,6 +6,7 @@ use std::time::Duration;
 use host_clock::MinRate;
 use host_lifecycle::{PhaseWatch, Tracker};
 
+use super::client_bounds::ClientBounds;
 use super::counts::NetCounts;
 use super::room::Room;
 use super::scarcity::Scarcity;
@@ -57,6 +58,8 @@ pub struct ConnectionContext {
     pub counts: NetCounts,
     /// What they may do.
     pub limits: PeerLimits,
+    /// How many connections each client may have, and how fast new ones come.
+    pub clients: Arc<ClientBounds>,
     /// Who waits for instances.
     pub scarcity: Arc<Scarcity>,
     /// Room for all of them together.

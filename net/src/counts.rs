@@ -18,6 +18,28 @@ pub enum ConnectionTransport {
     Unix,
 }
 
+/// Why a connection is refused that its client has one too many of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionRefusal {
+    /// It has as many as one may have at once.
+    ClientConnections,
+    /// It opens them faster than one may.
+    ClientConnectionRate,
+}
+
+impl ConnectionRefusal {
+    const ALL: [Self; 2] = [Self::ClientConnections, Self::ClientConnectionRate];
+
+    /// The word for it in logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClientConnections => "client-connections",
+            Self::ClientConnectionRate => "client-connection-rate",
+        }
+    }
+}
+
 /// The error codes of HTTP/2, by their numbers (RFC 9113 §7).
 const ERROR_CODES: [&str; 14] = [
     "NO_ERROR",
@@ -47,6 +69,8 @@ struct Shard {
     http1: AtomicU64,
     http2: AtomicU64,
     handshakes: [AtomicU64; HandshakeOutcome::ALL.len()],
+    refused: [AtomicU64; ConnectionRefusal::ALL.len()],
+    accept_waits: AtomicU64,
     resets: [AtomicU64; ERROR_CODES.len()],
     goaways: [AtomicU64; ERROR_CODES.len()],
 }
@@ -74,6 +98,16 @@ impl NetCounts {
     /// A TLS handshake has ended so.
     pub(super) fn handshake(&self, outcome: HandshakeOutcome) {
         one_more(&self.0.mine().handshakes[outcome as usize]);
+    }
+
+    /// A connection was refused.
+    pub(super) fn refused(&self, why: ConnectionRefusal) {
+        one_more(&self.0.mine().refused[why as usize]);
+    }
+
+    /// A listener waits before it accepts the next connection.
+    pub(super) fn accept_waits(&self) {
+        one_more(&self.0.mine().accept_waits);
     }
 
     /// A stream of HTTP/2 was reset by us before its end.
@@ -114,6 +148,19 @@ impl NetCounts {
     pub fn handshakes(&self) -> [(HandshakeOutcome, u64); HandshakeOutcome::ALL.len()] {
         HandshakeOutcome::ALL
             .map(|outcome| (outcome, self.sum(|shard| &shard.handshakes[outcome as usize])))
+    }
+
+    /// Connections that were refused, by the word for why.
+    #[must_use]
+    pub fn refusals(&self) -> [(&'static str, u64); ConnectionRefusal::ALL.len()] {
+        ConnectionRefusal::ALL
+            .map(|why| (why.name(), self.sum(|shard| &shard.refused[why as usize])))
+    }
+
+    /// Times that a listener has waited because new connections came too fast.
+    #[must_use]
+    pub fn waits_to_accept(&self) -> u64 {
+        self.sum(|shard| &shard.accept_waits)
     }
 
     /// Streams of HTTP/2 that were reset by us before their end, by the name of the error code.

@@ -11,6 +11,7 @@
 //! May not know wasmtime, components or what the service does with a request.
 
 mod accept;
+mod client_bounds;
 mod close;
 mod connection;
 mod connection_end;
@@ -39,8 +40,9 @@ mod tls;
 mod wire;
 
 pub use accept::Acceptor;
+pub use client_bounds::{ClientBounds, ClientConnectionLimits};
 pub use context::{ConnectionContext, PeerLimits};
-pub use counts::{ConnectionTransport, NetCounts};
+pub use counts::{ConnectionRefusal, ConnectionTransport, NetCounts};
 pub use listener::{BindError, ListenAddress, Listener, bind, warn_of_refusals};
 pub use peer::{Peer, TlsPeer};
 pub use registry::{Activity, ConnectionInfo, ConnectionProtocol, connections};

@@ -1,6 +1,7 @@
 //! What the network is handed: the service that answers requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -48,6 +49,16 @@ pub enum Refusal {
     Malformed(&'static str),
     /// There are as many connections as there may be.
     NoRoom,
+    /// Its client has as many connections as one may have. It may try again after this.
+    ClientConnections {
+        /// How long to wait.
+        retry: Duration,
+    },
+    /// Its client opens connections faster than one may. It may try again after this.
+    ClientConnectionRate {
+        /// How long to wait.
+        retry: Duration,
+    },
     /// The stop cut it.
     Stopping,
 }

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 
 /// What is counted apart. Two that are equal share one burst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RateKey<'a> {
     /// The client with this address of IPv4.
     V4(u32),
@@ -13,7 +13,7 @@ pub enum RateKey<'a> {
     V6(u64),
     /// A text that stands in a request: in a header, or the name of a host.
     Text(&'a [u8]),
-    /// All that have none: no address (of a Unix socket), or no such header.
+    /// All that have none: no address (of a Unix socket), or no such header, or several.
     Absent,
 }
 

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use host_manifest::exact_size;
+use host_manifest::{Rate, exact_size};
 
 use crate::config::{Manifest, ServeConfig};
 
 /// A rate as the flag takes it.
 fn rate(bytes_per_second: Option<u64>) -> String {
     bytes_per_second.map_or_else(|| "off".into(), |bytes| exact_size(bytes) + "/s")
+}
+
+/// How often something may happen, as the flag takes it.
+fn often(rate: Option<Rate>) -> String {
+    rate.map_or_else(|| "off".into(), |rate| rate.to_string())
 }
 
 /// The limits in force, by their flags: those of the process, and those of the component where there
@@ -32,6 +37,12 @@ pub(super) fn limits(config: &ServeConfig, connections: usize) -> BTreeMap<Strin
         ("min-rate", rate(connection.min_rate.map(|rate| rate.bytes_per_second))),
         ("prefetch-body", exact_size(connection.prefetch)),
         ("max-connections", connections.to_string()),
+        (
+            "max-connections-per-client",
+            connection.per_client.map_or_else(|| "off".into(), |most| most.to_string()),
+        ),
+        ("connection-rate", often(connection.accept_rate)),
+        ("connection-rate-per-client", often(connection.client_rate)),
         ("keep-alive-timeout", time(connection.keep_alive)),
     ]
     .map(|(flag, value)| (flag.to_owned(), value))

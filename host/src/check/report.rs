@@ -45,6 +45,10 @@ pub(super) struct CheckedComponent {
     imports: Vec<String>,
     /// What each instance is made of.
     instance: Option<Footprint>,
+    /// The profile of its limits.
+    profile: String,
+    /// Limits that it has in place of the profile's.
+    beside_profile: Vec<String>,
     granted: Vec<Granted>,
     /// What it imports and is not granted, in words.
     lacks: Vec<&'static str>,
@@ -125,6 +129,13 @@ impl CheckedComponent {
             exports: survey.exports,
             imports: survey.imports,
             instance: found.footprint,
+            profile: component.limits.profile.to_string(),
+            beside_profile: component
+                .limits
+                .beside_profile()
+                .into_iter()
+                .map(|(key, value)| format!("{key} {value}"))
+                .collect(),
             granted: granted.into_iter().map(|(grant, what)| Granted { grant, what }).collect(),
             lacks: words(lacks),
             not_granted: words(common),
@@ -136,13 +147,14 @@ impl CheckedComponent {
         let named = self.place.as_ref().map(|_| format!("component {}:\n", self.name));
         let interface = self.interface.map(|(kind, interface)| format!("{kind} ({interface})"));
         format!(
-            "{}{} would serve: {}\nexports:\n{}imports:\n{}{}{}\n",
+            "{}{} would serve: {}\nexports:\n{}imports:\n{}{}{}{}\n",
             named.unwrap_or_default(),
             self.source,
             interface.unwrap_or_default(),
             lines(&self.exports),
             lines(&self.imports),
             self.instance(),
+            self.limits(),
             self.grants()
         )
     }
@@ -152,6 +164,16 @@ impl CheckedComponent {
         let Some(footprint) = self.instance else { return String::new() };
         let hint = footprint.hint().map(|hint| format!(" ({hint})"));
         format!("each instance: {footprint}{}\n", hint.unwrap_or_default())
+    }
+
+    /// The profile of its limits, if it has one of its own.
+    fn limits(&self) -> String {
+        let profile = &*self.profile;
+        match (profile, self.beside_profile.join(", ")) {
+            ("default", _) => String::new(),
+            (_, own) if own.is_empty() => format!("limits: profile {profile}\n"),
+            (_, own) => format!("limits: profile {profile}, but {own}\n"),
+        }
     }
 
     /// What it is granted, and what it lacks for all of its imports to be of use.
@@ -243,7 +265,11 @@ pub(super) fn route_line(route: &Route) -> String {
         text += &format!(" ({})", methods.join(", "));
     }
     let hops: Vec<_> = route.chain.iter().chain([&route.component]).map(|name| &**name).collect();
-    text + ": " + &hops.join(", ")
+    text += &format!(": {}", hops.join(", "));
+    if let Some(limit) = &route.rate_limit {
+        text += &format!("; {limit}");
+    }
+    text
 }
 
 fn lines(names: &[String]) -> String {

@@ -43,6 +43,10 @@ pub(super) enum Failure {
     /// Its client sends more than its route takes: with which status that is answered, and seconds until it may send
     /// one more.
     RateLimited { answer: StatusCode, retry: u32 },
+    /// Its client has as many connections as one may have: seconds until it may try again.
+    ClientConnections(u32),
+    /// Its client opens connections faster than one may: seconds until it may try again.
+    ClientConnectionRate(u32),
     /// The stop cut it.
     Cut,
     /// Its generation was replaced, and its time was up.
@@ -84,6 +88,9 @@ impl Failure {
                 (StatusCode::SERVICE_UNAVAILABLE, "out of service for a while\n", false)
             }
             Self::RateLimited { answer, .. } => (answer, "too many requests\n", false),
+            Self::ClientConnections(_) | Self::ClientConnectionRate(_) => {
+                (StatusCode::TOO_MANY_REQUESTS, "too many connections\n", true)
+            }
             Self::AtLimit => (StatusCode::SERVICE_UNAVAILABLE, "too busy\n", false),
             Self::Cut => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n", true),
             Self::Retired => (StatusCode::SERVICE_UNAVAILABLE, "replaced; try again\n", false),
@@ -94,9 +101,17 @@ impl Failure {
 
     /// Its component is put aside for so long.
     pub(super) fn put_aside(left: Duration) -> Self {
-        // Rounded up: a client that comes back then finds it there.
-        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
-        Self::PutAside(u32::try_from(seconds).unwrap_or(u32::MAX))
+        Self::PutAside(whole_seconds(left))
+    }
+
+    /// Its client has too many connections, and may try again after this.
+    pub(super) fn client_connections(retry: Duration) -> Self {
+        Self::ClientConnections(whole_seconds(retry))
+    }
+
+    /// Its client opens connections too fast, and may try again after this.
+    pub(super) fn client_connection_rate(retry: Duration) -> Self {
+        Self::ClientConnectionRate(whole_seconds(retry))
     }
 
     /// The status that the peer sees.
@@ -122,6 +137,8 @@ impl Failure {
             Self::AtLimit => "at-limit",
             Self::PutAside(_) => "put-aside",
             Self::RateLimited { .. } => "rate-limited",
+            Self::ClientConnections(_) => "client-connections",
+            Self::ClientConnectionRate(_) => "client-connection-rate",
             Self::Cut => "stopping",
             Self::Retired => "retired",
             Self::PeerGone => "peer-gone",
@@ -131,10 +148,19 @@ impl Failure {
     /// Seconds after which the peer may try again, where that may help.
     pub(super) fn retry_after(self) -> Option<u32> {
         match self {
-            Self::PutAside(seconds) | Self::RateLimited { retry: seconds, .. } => Some(seconds),
+            Self::PutAside(seconds)
+            | Self::ClientConnections(seconds)
+            | Self::ClientConnectionRate(seconds)
+            | Self::RateLimited { retry: seconds, .. } => Some(seconds),
             _ => (self.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY),
         }
     }
+}
+
+/// Rounded up: a client that comes back then is not too early.
+pub(super) fn whole_seconds(time: Duration) -> u32 {
+    let seconds = time.as_secs().saturating_add((time.subsec_nanos() > 0).into());
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 impl From<&GuestFailure> for Failure {
@@ -181,6 +207,8 @@ mod tests {
             (Failure::AtLimit, 503),
             (Failure::RateLimited { answer: StatusCode::TOO_MANY_REQUESTS, retry: 7 }, 429),
             (Failure::RateLimited { answer: StatusCode::SERVICE_UNAVAILABLE, retry: 7 }, 503),
+            (Failure::ClientConnections(1), 429),
+            (Failure::ClientConnectionRate(1), 429),
             (Failure::Cut, 503),
             (Failure::Retired, 503),
             (Failure::PeerGone, 400),

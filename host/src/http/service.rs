@@ -317,6 +317,10 @@ impl host_net::Service for Exchanges {
             host_net::Refusal::HeadTooSlow => Failure::HeadTooSlow,
             host_net::Refusal::Malformed(why) => Failure::Malformed(why),
             host_net::Refusal::NoRoom => Failure::AtLimit,
+            host_net::Refusal::ClientConnections { retry } => Failure::client_connections(retry),
+            host_net::Refusal::ClientConnectionRate { retry } => {
+                Failure::client_connection_rate(retry)
+            }
             host_net::Refusal::Stopping => Failure::Cut,
         };
         let end = match failure {

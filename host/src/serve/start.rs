@@ -8,6 +8,7 @@
 //! ```
 
 use std::io::{self, IsTerminal as _};
+use std::num::NonZeroUsize;
 use std::process;
 use std::sync::Arc;
 
@@ -15,8 +16,9 @@ use anyhow::Context as _;
 use host_certs::CertificateStore;
 use host_clock::MinRate;
 use host_lifecycle::Ready;
-use host_manifest::MinRateConfig;
-use host_net::{Acceptor, Listener};
+use host_manifest::{MinRateConfig, Rate};
+use host_net::{Acceptor, ClientBounds, ClientConnectionLimits, Listener, NetCounts};
+use host_ratelimit::Burst;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -181,6 +183,7 @@ impl Listening {
             connections: trackers.connections.clone(),
             counts: process.connections.clone(),
             limits: connection_limits(manifest),
+            clients: client_bounds(manifest, process.connections.clone()),
             scarcity,
             room: host_net::Room::new(resources::connections(config), trackers.connections.clone()),
         };
@@ -229,6 +232,18 @@ fn connection_limits(manifest: &Manifest) -> host_net::PeerLimits {
         header_size: connection.header_size,
         headers: connection.headers,
     }
+}
+
+fn client_bounds(manifest: &Manifest, counts: NetCounts) -> Arc<ClientBounds> {
+    let connection = &manifest.connection;
+    let burst = |rate: Rate| Burst { of: rate.count, refilled_in: rate.refills(rate.count) };
+    let limits = ClientConnectionLimits {
+        connections: connection.per_client.and_then(NonZeroUsize::new),
+        rate: connection.client_rate.map(burst),
+        accept_rate: connection.accept_rate.map(burst),
+        exempt: None,
+    };
+    ClientBounds::new(limits, counts)
 }
 
 fn min_rate(config: MinRateConfig) -> MinRate {

@@ -9,9 +9,9 @@ use super::spanned::Form;
 use crate::outgoing::{Endpoint, Origin};
 use crate::{
     AbortRules, AccessLogFormat, AccessLogTarget, AlpnProtocol, ByteSize, ClientAuth,
-    DashboardAddr, DurationOrOff, Fail, HealthAddr, HumanDuration, ListenAddr, LogFilter,
-    LogFormat, LogRateOrOff, MinRateOrOff, OtlpEndpoint, Rate, RateLimitKey, RateOrOff, SmokeCheck,
-    SniName, Stdio, Stickiness, TlsVersion, TraceSample, TrafficShare,
+    DashboardAddr, DurationOrOff, Fail, HealthAddr, HumanDuration, LimitsProfile, ListenAddr,
+    LogFilter, LogFormat, LogRateOrOff, MinRateOrOff, OtlpEndpoint, Rate, RateLimitKey, RateOrOff,
+    SmokeCheck, SniName, Stdio, Stickiness, TlsVersion, TraceSample, TrafficShare,
 };
 
 impl Form for HumanDuration {
@@ -121,6 +121,10 @@ impl Form for RateOrOff {
 
 impl Form for RateLimitKey {
     const EXAMPLES: &'static [&'static str] = &["client", "host", "header:x-api-key"];
+}
+
+impl Form for LimitsProfile {
+    const WORDS: &'static [&'static str] = Self::VARIANTS;
 }
 
 impl Form for Fail {

@@ -9,13 +9,18 @@ use super::reader::Reader;
 use super::spanned::Written;
 use super::values::{count, default, fitting, number};
 use crate::{
-    ByteSize, ComponentLimits, DurationOrOff, HumanDuration, LogRateOrOff, TotalLimits, defaults,
+    ByteSize, ComponentLimits, DurationOrOff, HumanDuration, LimitsProfile, LogRateOrOff,
+    TotalLimits, defaults,
 };
 
 /// What one component may use. At its limit it hurts itself alone.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Limits {
+    /// Limits that go together, in place of the defaults: `strict` for components of strangers. What is written beside
+    /// it wins.
+    #[schemars(extend("default" = "default"))]
+    pub(super) profile: Option<Written<LimitsProfile>>,
     /// Instances at once. By default a quarter of total.instances, however many components there are.
     pub(super) instances: Option<u64>,
     /// Requests that may wait for an instance; the next one gets 503.
@@ -59,6 +64,10 @@ pub(super) struct Limits {
     /// Outgoing requests at once, of all instances together.
     #[schemars(extend("default" = number(defaults::MAX_OUTGOING_REQUESTS)))]
     pub(super) outgoing_requests: Option<u64>,
+    /// Outgoing requests that one exchange begins, its hooks and its work after the answer included; the next one
+    /// fails.
+    #[schemars(extend("default" = number(defaults::MAX_OUTGOING_PER_EXCHANGE)))]
+    pub(super) outgoing_per_exchange: Option<u64>,
     /// Size of the body of a response to an outgoing request; then it breaks off, or fails at its
     /// head if the head says the length.
     #[schemars(extend("default" = defaults::MAX_OUTGOING_RESPONSE_BODY))]
@@ -105,6 +114,7 @@ fn default_limits(instances: usize) -> ComponentLimits {
     let duration = |text| default::<HumanDuration>(text).0;
     let size = |text| default::<ByteSize>(text);
     ComponentLimits {
+        profile: LimitsProfile::Default,
         instances,
         queue: default(defaults::MAX_QUEUE),
         queue_wait: duration(defaults::QUEUE_TIMEOUT),
@@ -120,18 +130,21 @@ fn default_limits(instances: usize) -> ComponentLimits {
         response_body: None,
         handles: default(defaults::MAX_HANDLES),
         outgoing: default(defaults::MAX_OUTGOING_REQUESTS),
+        outgoing_per_exchange: default(defaults::MAX_OUTGOING_PER_EXCHANGE),
         outgoing_response_body: size(defaults::MAX_OUTGOING_RESPONSE_BODY).0,
         keyvalue: size(defaults::MAX_KEYVALUE).0,
         log_rate: default::<LogRateOrOff>(defaults::LOG_RATE).0,
     }
 }
 
-/// `base`, with the written limits in place of its own.
+/// `base`, with those of the profile, if one is written, and then the written limits in place of its own.
 pub(super) fn limits(
     reader: &mut Reader<'_>,
     raw: &Limits,
     base: &ComponentLimits,
 ) -> ComponentLimits {
+    let profile = raw.profile.as_ref().and_then(|profile| reader.parse(profile));
+    let base = &profile.map_or(*base, |profile| profile.over(base));
     let mut duration = |written: &Option<Written<HumanDuration>>, base: Duration| {
         reader.parse_or(written.as_ref(), HumanDuration(base)).0
     };
@@ -159,6 +172,7 @@ pub(super) fn limits(
         response_body: bound(&raw.response_body, base.response_body),
         handles: count(raw.handles, base.handles),
         outgoing: count(raw.outgoing_requests, base.outgoing),
+        outgoing_per_exchange: count(raw.outgoing_per_exchange, base.outgoing_per_exchange),
         outgoing_response_body: bound(&raw.outgoing_response_body, None)
             .unwrap_or(base.outgoing_response_body),
         keyvalue: bound(&raw.keyvalue_size, None).unwrap_or(base.keyvalue),

@@ -13,7 +13,7 @@ use super::values::{count, default, fitting, number, span};
 use crate::error::Problem;
 use crate::{
     ByteSize, ConnectionLimits, DashboardAddr, HealthAddr, HumanDuration, ListenAddr, ListenConfig,
-    ListenerConfig, MinRateOrOff, defaults,
+    ListenerConfig, MinRateOrOff, RateOrOff, defaults,
 };
 
 /// Where the process listens, how it is operated, and what connections may do.
@@ -37,6 +37,16 @@ pub(super) struct Listen {
     /// room; if none is idle, a new one gets 503 after 2s.
     #[schemars(extend("default" = number(defaults::MAX_CONNECTIONS)))]
     pub(super) max_connections: Option<u64>,
+    /// Connections of one client at once: of its address, or its /64 of IPv6. One more gets 429 with Retry-After; over
+    /// TLS it is closed. No bound by default: many people may be behind one address.
+    pub(super) max_connections_per_client: Option<u64>,
+    /// New connections of all clients together, per second, minute or hour, or `off`. Beyond it they wait in the
+    /// kernel's queue, and nobody is refused.
+    #[schemars(extend("default" = defaults::CONNECTION_RATE))]
+    pub(super) connection_rate: Option<Written<RateOrOff>>,
+    /// New connections of one client, or `off`. Beyond it they are refused as in max-connections-per-client.
+    #[schemars(extend("default" = defaults::CONNECTION_RATE_PER_CLIENT))]
+    pub(super) connection_rate_per_client: Option<Written<RateOrOff>>,
     /// Time to receive the head of a request; then 408.
     #[schemars(extend("default" = defaults::REQUEST_HEAD_TIMEOUT))]
     pub(super) request_head_timeout: Option<Written<HumanDuration>>,
@@ -122,6 +132,9 @@ pub(super) fn connection(
 ) -> ConnectionLimits {
     let connection = ConnectionLimits {
         connections: count(raw.max_connections, default(defaults::MAX_CONNECTIONS)),
+        per_client: raw.max_connections_per_client.map(|most| count(Some(most), 0)),
+        accept_rate: reader.parse_or(raw.connection_rate.as_ref(), RateOrOff(None)).0,
+        client_rate: reader.parse_or(raw.connection_rate_per_client.as_ref(), RateOrOff(None)).0,
         head: span(reader, raw.request_head_timeout.as_ref(), defaults::REQUEST_HEAD_TIMEOUT),
         handshake: span(reader, raw.handshake_timeout.as_ref(), defaults::HANDSHAKE_TIMEOUT),
         keep_alive: span(reader, raw.keep_alive_timeout.as_ref(), defaults::KEEP_ALIVE_TIMEOUT),

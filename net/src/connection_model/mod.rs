@@ -36,6 +36,7 @@ use peer::{ModelPeer, read_all};
 use requests::{Dice, Sent};
 use service::{Model, Notes};
 
+use super::client_bounds::ClientBounds;
 use super::connection::serve;
 use super::context::{ConnectionContext, PeerLimits};
 use super::counts::NetCounts;
@@ -109,6 +110,7 @@ async fn run_of(seed: u64, over_tls: bool) -> (Run, impl Fn(Phase)) {
         connections: tracker,
         counts: NetCounts::default(),
         limits: LIMITS,
+        clients: ClientBounds::unbounded(),
         scarcity: Scarcity::new(),
         room: room.clone(),
     };

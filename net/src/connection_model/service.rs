@@ -55,6 +55,7 @@ impl Service for Model {
         let status = match why {
             Refusal::HeadTooSlow => 408,
             Refusal::Malformed(_) => 400,
+            Refusal::ClientConnections { .. } | Refusal::ClientConnectionRate { .. } => 429,
             Refusal::NoRoom | Refusal::Stopping => 503,
         };
         format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").into()

@@ -6,8 +6,13 @@ use kit::{PeerLeft, Request, client};
 pub fn fetch(request: &Request) -> Result<String, String> {
     let url = request.text("url").ok_or("no url")?;
     let data = request.text("data").unwrap_or_default();
-    let (status, body) = exchange(&to(url, request.text("method"))?, data).map_err(kit::case)?;
-    Ok(format!("{status}\n{}", String::from_utf8_lossy(&body)))
+    let to = to(url, request.text("method"))?;
+    let mut last = String::new();
+    for _ in 0..request.number("times", 1) {
+        let (status, body) = exchange(&to, data).map_err(kit::case)?;
+        last = format!("{status}\n{}", String::from_utf8_lossy(&body));
+    }
+    Ok(last)
 }
 
 /// Splits the URL and checks nothing of it: that is the host's part.

@@ -8,7 +8,8 @@
 //!   `/config` for all of it.
 //! - `/read?path=`, `/write?path=&data=`, `/list?path=`, `/touch?path=`: in the preopen whose guest
 //!   path fits best.
-//! - `/fetch?url=&method=&data=`: an outgoing request; the answer's status on a line, then its body.
+//! - `/fetch?url=&method=&data=&times=`: an outgoing request, or so many one after the other; the status of the
+//!   last answer on a line, then its body.
 //! - `/upload?url=&method=&body=&length=`: one with a body that is `none`, `empty` (ended before it is
 //!   sent), `later` (ended after), `short` (`hello`) or `streamed` (`hello`, then `, world`), and perhaps a
 //!   length; the answer's status.

@@ -9,13 +9,17 @@ pub async fn fetch(request: &Request) -> Result<String, String> {
     let url = request.text("url").ok_or("no url")?;
     let data = request.text("data").unwrap_or_default();
     let method = method(request.text("method").unwrap_or("GET"));
-    let outgoing = match data {
-        "" => bare(),
-        data => with_body(data),
-    };
-    aim(&outgoing, &method, url)?;
-    let (status, body) = exchange(outgoing).await.map_err(kit::case)?;
-    Ok(format!("{status}\n{}", String::from_utf8_lossy(&body)))
+    let mut last = String::new();
+    for _ in 0..request.number("times", 1) {
+        let outgoing = match data {
+            "" => bare(),
+            data => with_body(data),
+        };
+        aim(&outgoing, &method, url)?;
+        let (status, body) = exchange(outgoing).await.map_err(kit::case)?;
+        last = format!("{status}\n{}", String::from_utf8_lossy(&body));
+    }
+    Ok(last)
 }
 
 fn bare() -> Outgoing {

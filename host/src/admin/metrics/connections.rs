@@ -58,6 +58,14 @@ pub(super) fn totals(page: &mut Page<'_>, tracker: &Tracker, net: &NetCounts) ->
             &handshakes,
         ),
         (
+            family(
+                "host_connections_refused",
+                "Connections that were refused, because their client has one too many.",
+            ),
+            "reason",
+            &net.refusals(),
+        ),
+        (
             family("host_streams_reset", "HTTP/2 streams that the host reset before their end."),
             "error_code",
             &net.resets(),
@@ -74,5 +82,9 @@ pub(super) fn totals(page: &mut Page<'_>, tracker: &Tracker, net: &NetCounts) ->
                 .try_for_each(|(value, count)| samples.counter(&[(label, value)], number(*count)))
         })?;
     }
-    Ok(())
+    let waits = family(
+        "host_accept_waits",
+        "Times that a listener waited because connections came faster than connection-rate.",
+    );
+    page.counters(&waits, |samples| samples.counter(&[], number(net.waits_to_accept())))
 }

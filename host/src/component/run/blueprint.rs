@@ -129,6 +129,7 @@ impl Blueprint {
             memory: limits.memory,
             pocket: settings.memory.pocket(),
             handles: limits.handles,
+            outgoing_per_exchange: limits.outgoing_per_exchange,
             share: settings.share.clone(),
             grants: self.grants.clone(),
             prefault: Prefault::new(self.code.kept),

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use host_manifest::LimitKey;
 use host_telemetry::TRACESTATE;
 use http::{HeaderName, HeaderValue};
 use wasmtime_wasi_http::{
@@ -29,6 +30,8 @@ pub(crate) struct HttpHooks {
     gone: GuestGone,
     /// What its requests are sent for.
     served: Served,
+    /// Those that have begun, where it serves one exchange.
+    sent: usize,
     /// What the vendors of its trace have added to that, for its requests.
     trace_state: Option<HeaderValue>,
 }
@@ -41,6 +44,7 @@ impl HttpHooks {
             passes: false,
             gone: GuestGone::default(),
             served: Served::One(None, Hops::default()),
+            sent: 0,
             trace_state: None,
         }
     }
@@ -53,6 +57,7 @@ impl HttpHooks {
     /// From now on the guest serves these.
     pub(crate) fn serve(&mut self, served: Served) {
         self.served = served;
+        self.sent = 0;
     }
 
     /// Its requests have this `tracestate`, unless the guest writes a trace itself.
@@ -162,7 +167,12 @@ impl WasiHttpHooks for HttpHooks {
         if std::mem::take(&mut self.passes) || request.uri().host() == Some(NEXT_HOST) {
             return self.pass(request);
         }
-        let Sandbox { grants, identity, .. } = &*self.sandbox;
+        let Sandbox { grants, identity, outgoing_per_exchange: most, .. } = &*self.sandbox;
+        if !self.served.sends(*most, &mut self.sent) {
+            let limit = LimitKey::OutgoingPerExchange.count(*most);
+            log_limited!(warn, identity, "outgoing", "outgoing request refused: {limit}");
+            return refuse(HttpError::ConnectionLimitReached);
+        }
         let Some(sender) = grants.iter().find_map(|grant| grant.http_sender()) else {
             return refuse(HttpError::HttpRequestDenied);
         };

@@ -21,13 +21,31 @@ pub(crate) enum Served {
     /// An instance of its own serves this one, or none.
     One(Option<ServedExchange>, Hops),
     /// An instance that is reused serves those that have begun on it.
-    Shared(Arc<Mutex<Vec<ServedEntry>>>),
+    Shared(Arc<Mutex<ServedEntries>>),
+}
+
+/// The exchanges of an instance that is reused.
+#[derive(Debug, Default)]
+pub(crate) struct ServedEntries {
+    now: Vec<ServedEntry>,
+    /// Outgoing requests of the last one that has ended, or of none yet: what the guest does beside exchanges counts
+    /// with them.
+    sent_before: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ServedEntry {
     exchange: Option<ServedExchange>,
     hops: Hops,
+    /// Outgoing requests that it has begun.
+    sent: usize,
+}
+
+impl ServedEntry {
+    /// Whether both are of one exchange, however far that is.
+    fn is_same(&self, other: &Self) -> bool {
+        (self.exchange, self.hops) == (other.exchange, other.hops)
+    }
 }
 
 impl Served {
@@ -39,8 +57,8 @@ impl Served {
     /// Adds an exchange until the returned guard is dropped.
     pub(crate) fn add(&self, exchange: Option<ServedExchange>, hops: Hops) -> Option<ServedGuard> {
         let Self::Shared(entries) = self else { return None };
-        let entry = ServedEntry { exchange, hops };
-        lock(entries).push(entry);
+        let entry = ServedEntry { exchange, hops, sent: 0 };
+        lock(entries).now.push(entry);
         Some(ServedGuard(entries.clone(), entry))
     }
 
@@ -49,7 +67,7 @@ impl Served {
     pub(crate) fn exchange(&self) -> Option<ServedExchange> {
         match self {
             Self::One(exchange, _) => *exchange,
-            Self::Shared(entries) => match lock(entries)[..] {
+            Self::Shared(entries) => match lock(entries).now[..] {
                 [ServedEntry { exchange, .. }] => exchange,
                 _ => None,
             },
@@ -61,25 +79,44 @@ impl Served {
         match self {
             Self::One(_, hops) => *hops,
             Self::Shared(entries) => {
-                lock(entries).iter().map(|entry| entry.hops).max().unwrap_or_default()
+                lock(entries).now.iter().map(|entry| entry.hops).max().unwrap_or_default()
+            }
+        }
+    }
+
+    /// An outgoing request begins. Gives whether it is one of `limit` of its exchange. Of several it is that of the
+    /// one that has begun the fewest: the host cannot tell whose it is, and so none gets more than its own in all.
+    /// `own` counts those of an instance that serves one exchange.
+    pub(crate) fn sends(&self, limit: usize, own: &mut usize) -> bool {
+        let within = |sent: &mut usize| {
+            let is_within = *sent < limit;
+            *sent += usize::from(is_within);
+            is_within
+        };
+        match self {
+            Self::One(..) => within(own),
+            Self::Shared(entries) => {
+                let ServedEntries { now, sent_before } = &mut *lock(entries);
+                let fewest = now.iter_mut().map(|entry| &mut entry.sent).min();
+                within(fewest.unwrap_or(sent_before))
             }
         }
     }
 }
 
 /// One exchange of an instance.
-pub(crate) struct ServedGuard(Arc<Mutex<Vec<ServedEntry>>>, ServedEntry);
+pub(crate) struct ServedGuard(Arc<Mutex<ServedEntries>>, ServedEntry);
 
 impl Drop for ServedGuard {
     fn drop(&mut self) {
         let mut entries = lock(&self.0);
-        if let Some(position) = entries.iter().position(|entry| *entry == self.1) {
-            entries.swap_remove(position);
+        if let Some(position) = entries.now.iter().position(|entry| entry.is_same(&self.1)) {
+            entries.sent_before = entries.now.swap_remove(position).sent;
         }
     }
 }
 
-fn lock(entries: &Mutex<Vec<ServedEntry>>) -> MutexGuard<'_, Vec<ServedEntry>> {
+fn lock(entries: &Mutex<ServedEntries>) -> MutexGuard<'_, ServedEntries> {
     entries.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -103,6 +140,39 @@ mod tests {
         assert_eq!(served.deepest(), hops("1"));
         drop(one);
         assert_eq!(served.deepest(), Hops::default());
+    }
+
+    /// How many of 100 requests are within a limit of 3.
+    fn sent(served: &Served, own: &mut usize) -> usize {
+        (0..100).filter(|_| served.sends(3, own)).count()
+    }
+
+    #[test]
+    fn each_exchange_of_a_shared_instance_begins_so_many_requests() {
+        let (served, own) = (Served::shared(), &mut 0);
+        assert_eq!(sent(&served, own), 3, "what it does before its first exchange counts as one");
+        let exchange = |number| Some(ServedExchange { number, trace: TraceContext::new() });
+        let one = served.add(exchange(1), Hops::default());
+        assert!(served.sends(3, own));
+        let two = served.add(exchange(2), Hops::default());
+        assert_eq!(sent(&served, own), 5);
+        drop(two);
+        assert_eq!(sent(&served, own), 0, "one has had its own");
+        drop(one);
+        assert_eq!(sent(&served, own), 0, "and work after it has none left");
+        let three = served.add(exchange(3), Hops::default());
+        assert!(served.sends(3, own));
+        drop(three);
+        assert_eq!(sent(&served, own), 2, "work after an exchange counts with it");
+        assert_eq!(*own, 0);
+    }
+
+    #[test]
+    fn an_instance_of_one_exchange_counts_by_itself() {
+        let (served, own) = (Served::One(None, Hops::default()), &mut 0);
+        assert_eq!(sent(&served, own), 3);
+        *own = 0;
+        assert_eq!(sent(&served, own), 3);
     }
 
     #[test]

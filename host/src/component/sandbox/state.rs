@@ -247,6 +247,7 @@ mod tests {
             memory: 0,
             pocket: MemoryBudget::new(None, None).pocket(),
             handles: 10,
+            outgoing_per_exchange: 10,
             share: CpuScheduler::new(1, &TickCounter::default()).share(Arc::default()),
             grants: Grants::default(),
             prefault: Prefault::new(None),

@@ -18,6 +18,8 @@ pub(crate) struct Sandbox {
     pub(crate) pocket: MemoryPocket,
     /// Handles of one instance.
     pub(crate) handles: usize,
+    /// Outgoing requests of one exchange.
+    pub(crate) outgoing_per_exchange: usize,
     /// The component's share of the workers.
     pub(crate) share: ComponentShare,
     pub(crate) grants: Grants,
@@ -35,6 +37,7 @@ impl Sandbox {
             memory: self.memory,
             pocket: self.pocket.another(),
             handles: self.handles,
+            outgoing_per_exchange: self.outgoing_per_exchange,
             share: self.share.for_worker(),
             grants: self.grants.clone(),
             prefault: self.prefault.for_worker(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use host_manifest::{GrantFlag, HumanDuration, ReuseConfig, defaults};
+use host_manifest::{GrantFlag, HumanDuration, ReuseConfig, STRICT, defaults};
 
 use super::complaint::complaint;
 
@@ -32,6 +32,7 @@ pub(super) struct GuestArgs {
 
     /// How long a lifecycle hook of a guest may take: on-start, on-drain, on-shutdown
     #[arg(long, value_name = "TIME", default_value = defaults::HOOK_TIMEOUT)]
+    #[arg(default_value_if("profile", "strict", STRICT.hook_timeout))]
     pub(super) hook_timeout: HumanDuration,
 }
 
