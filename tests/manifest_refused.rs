@@ -280,6 +280,34 @@ fn what_is_no_manifest_is_refused() {
 }
 
 #[test]
+fn listener_that_makes_no_sense_is_refused() {
+    let listener = "[[listener]]\naddress = \"127.0.0.1:1\"\n";
+    let tls = "tls = { cert = \"none.pem\", key = \"app.wasm\" }\n";
+    let text = |more: &str| format!("{listener}{more}");
+    all_refused(&[
+        (
+            "[[listener]]\nname = \"a\"\n",
+            Some((7, 1)),
+            &["`listener` has no `address`", "add `address"],
+        ),
+        (&text("tls = { cert = \"a.pem\" }\n"), Some((9, 7)), &["`listener.tls` has no `key`"]),
+        (&text("alpn = [\"h2\"]\n"), Some((9, 8)), &["this listener has no TLS", "add tls"]),
+        (&text("tls-min = 1.3\n"), Some((9, 11)), &["is text, not a number", "quotes"]),
+        (&text(tls), Some((9, 16)), &["none.pem is not there", "correct the path"]),
+        (
+            &text(&tls.replace("none.pem", "app.wasm").replace("}\n", "}\nalpn = [\"h3\"]\n")),
+            Some((10, 9)),
+            &["not a protocol that is spoken here", "write h2 or http/1.1"],
+        ),
+        (
+            "[[listener]]\naddress = \"unix:bound.sock\"\n",
+            Some((8, 11)),
+            &["this address is here twice", "leave one of them out"],
+        ),
+    ]);
+}
+
+#[test]
 fn all_that_is_wrong_is_said_at_once_in_the_order_of_the_file() {
     let manifest = "[stop]\nlinger = \"x\"\n[component.a]\nsource = \"a.wasm\"\nx = 1\n\
                     [[route]]\npath = \"/\"\ncomponent = \"b\"\n";
