@@ -83,6 +83,23 @@ fn curl_and_openssl_are_served_over_http_1_and_2() {
 }
 
 #[test]
+fn https_is_served_at_a_unix_socket_too() {
+    let authority = Authority::new("test");
+    authority.write("a", "localhost");
+    let path = authority.file("s.sock");
+    let flags = authority.flags("a").into_iter();
+    let flags = flags.map(|flag| if flag == "127.0.0.1:0" { format!("unix:{path}") } else { flag });
+    let host = Host::serve("hello_p2").no_tcp().args(flags).start();
+    assert_eq!(host.addrs(), [Target::Unix(path.clone().into())]);
+    let curl = Command::new("curl")
+        .args(["-sS", "--cacert", &authority.file("ca.pem"), "--unix-socket", &path])
+        .arg("https://localhost/")
+        .output()
+        .expect("curl is needed to build");
+    assert_eq!(String::from_utf8_lossy(&curl.stdout), "hello world\n", "{curl:?}");
+}
+
+#[test]
 fn clients_are_shown_the_certificate_of_the_name_they_ask_for() {
     let authority = Authority::new("test");
     let first = authority.write("first", "first.example");
