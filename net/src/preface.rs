@@ -7,6 +7,7 @@ use std::io;
 use bytes::BytesMut;
 use host_lifecycle::Phase;
 use tokio::time::{Instant, sleep_until};
+use tracing::debug;
 
 use super::context::ConnectionContext;
 use super::registry::ConnectionEntry;
@@ -14,6 +15,9 @@ use super::socket::Unread;
 use super::stream::ByteStream;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a client of TLS begins with (RFC 8446 §5.1): a handshake, in a version that is 3.
+const HANDSHAKE_RECORD: [u8; 2] = [22, 3];
 
 /// Room for the first read; most heads fit.
 const FIRST_READ: usize = 2048;
@@ -58,6 +62,10 @@ async fn detect(
         match stream.try_read(&mut bytes) {
             Ok(0) => return Opening::Nothing,
             Ok(_) => match protocol(&bytes) {
+                Some(false) if bytes.starts_with(&HANDSHAKE_RECORD) && !stream.is_tls() => {
+                    debug!(peer = %entry, "a hello of TLS on a port of plain HTTP");
+                    return Opening::Http1(bytes);
+                }
                 Some(true) => return Opening::Http2(bytes),
                 Some(false) => return Opening::Http1(bytes),
                 None => continue,
