@@ -35,6 +35,12 @@ fn http2(host: &Host) -> H2 {
     h2
 }
 
+fn tls(host: &Host) -> Conn {
+    let mut conn = Conn::connect(Target::Tls(host.tls_addr())).expect("the host listens");
+    assert_eq!(conn.get("/").unwrap().status(), 200);
+    conn
+}
+
 /// 26 KiB over HTTP/1 and 45 over HTTP/2, of which 8 and 16 had never been written to: the heap was of huge pages.
 #[test]
 fn idle_connection_holds_no_memory_that_was_never_written_to() {
@@ -47,4 +53,12 @@ fn idle_connection_holds_no_memory_that_was_never_written_to() {
     let memory = fs::read_to_string(format!("/proc/{}/smaps_rollup", host.pid())).unwrap();
     let huge = memory.lines().find(|line| line.starts_with("AnonHugePages:")).unwrap();
     assert!(huge.ends_with(" 0 kB"), "{huge}");
+}
+
+/// The session has buffers of its own, and gives them back.
+#[test]
+fn idle_connection_over_tls_holds_45_kib_at_most() {
+    let host = Host::serve("hello_p2").tls().start();
+    let kib = each_kib(&host, tls);
+    assert!(kib <= 45, "{kib} KiB over TLS");
 }

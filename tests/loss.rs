@@ -9,7 +9,7 @@ const CLIENTS: usize = 64;
 
 #[track_caller]
 fn lose_nothing(guest: &str, mode: Mode) {
-    stop_under_load(guest, mode, CLIENTS, stops_per_test()).assert_nothing_lost();
+    stop_under_load(guest, (mode, Over::Plain), CLIENTS, stops_per_test()).assert_nothing_lost();
 }
 
 #[test]
@@ -50,4 +50,29 @@ fn sixty_four_strict_clients_lose_nothing_over_twenty_stops_h2_fresh_p2() {
 #[test]
 fn sixty_four_strict_clients_lose_nothing_over_twenty_stops_h2_fresh_p3() {
     lose_nothing("sleep_p3", Mode::H2Fresh);
+}
+
+#[track_caller]
+fn lose_nothing_over_tls(guest: &str, mode: Mode) {
+    stop_under_load(guest, (mode, Over::Tls), CLIENTS, stops_per_test()).assert_nothing_lost();
+}
+
+#[test]
+fn sixty_four_strict_clients_lose_nothing_over_twenty_stops_over_tls_h1_kept() {
+    lose_nothing_over_tls("sleep_p2", Mode::H1Kept);
+}
+
+#[test]
+fn sixty_four_strict_clients_lose_nothing_over_twenty_stops_over_tls_h1_fresh() {
+    lose_nothing_over_tls("sleep_p3", Mode::H1Fresh);
+}
+
+#[test]
+fn sixty_four_strict_clients_lose_nothing_over_twenty_stops_over_tls_h2_kept() {
+    lose_nothing_over_tls("sleep_p2", Mode::H2Kept);
+}
+
+#[test]
+fn sixty_four_strict_clients_lose_nothing_over_twenty_stops_over_tls_h2_fresh() {
+    lose_nothing_over_tls("sleep_p3", Mode::H2Fresh);
 }

@@ -120,6 +120,7 @@ mod swap_refused;
 mod terminal;
 mod tls;
 mod tls_reload;
+mod tls_stop;
 mod top;
 mod traces;
 mod traps;

@@ -19,7 +19,7 @@ pub fn get(conn: &mut Conn, path: &str) {
 #[test]
 fn drain_with_nothing_in_flight_waits_for_nothing() {
     let args = ["--drain-timeout", "1h", "--linger", "1h", "--keep-alive-timeout", "1h"];
-    let host = Host::serve("hello_p2").unix().args(args).start();
+    let host = Host::serve("hello_p2").everywhere().args(args).start();
     assert_eq!(host.get("/").status(), 200);
     host.signal(Signal::TERM);
     host.wait_exit()
@@ -32,13 +32,13 @@ fn drain_with_nothing_in_flight_waits_for_nothing() {
 #[test]
 fn exit_follows_the_last_answer() {
     for guest in ["gate_p2", "gate_p3"] {
-        let host = Host::serve(guest).unix().args(["--drain-timeout", "1h"]).start();
+        let host = Host::serve(guest).everywhere().args(["--drain-timeout", "1h"]).start();
         let held: Vec<Held> = connections(&host).into_iter().map(Held::over).collect();
         stop(&host);
         for held in held {
             drop(held.open());
         }
-        host.wait_exit().expect_code(0).expect_last_line("2 exchanges finished, 0 cut, 0 conn");
+        host.wait_exit().expect_code(0).expect_last_line("3 exchanges finished, 0 cut, 0 conn");
     }
 }
 
@@ -58,7 +58,7 @@ fn exchange_is_waited_for_until_the_last_frame_of_its_body() {
 #[test]
 fn streaming_answer_that_ends_before_the_timeout_is_not_cut() {
     for guest in ["drip_p2", "drip_p3"] {
-        let host = Host::serve(guest).unix().start();
+        let host = Host::serve(guest).everywhere().start();
         let mut conns = connections(&host);
         let mut h2 = H2::connect(host.addr());
         h2.get(1, "/?n=20&ms=50");
@@ -79,14 +79,14 @@ fn streaming_answer_that_ends_before_the_timeout_is_not_cut() {
         }
         h2.expect_fin();
         drop((conns, h2));
-        host.wait_exit().expect_code(0).expect_last_line("3 exchanges finished, 0 cut, 0 conn");
+        host.wait_exit().expect_code(0).expect_last_line("4 exchanges finished, 0 cut, 0 conn");
     }
 }
 
 #[test]
 fn upload_that_goes_on_during_the_drain_is_taken_whole() {
     for guest in ["echo_p2", "echo_p3"] {
-        let host = Host::serve(guest).unix().start();
+        let host = Host::serve(guest).everywhere().start();
         let mut conns = connections(&host);
         let mut h2 = H2::connect(host.addr());
         let mut heads = Vec::new();
@@ -107,7 +107,7 @@ fn upload_that_goes_on_during_the_drain_is_taken_whole() {
             assert_eq!(body.text(), "before and after");
         }
         drop((conns, h2));
-        host.wait_exit().expect_code(0).expect_last_line("3 exchanges finished, 0 cut, 0 conn");
+        host.wait_exit().expect_code(0).expect_last_line("4 exchanges finished, 0 cut, 0 conn");
     }
 }
 

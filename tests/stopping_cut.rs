@@ -40,7 +40,7 @@ fn work_after_the_answer_is_cut_at_the_drain_timeout_and_counted() {
 #[test]
 fn slow_upload_does_not_hold_the_stop_and_is_told_503() {
     for guest in ["gate_p2", "gate_p3"] {
-        let host = Host::serve(guest).unix().args(SOON).start();
+        let host = Host::serve(guest).everywhere().args(SOON).start();
         let mut conns = connections(&host);
         for conn in &mut conns {
             conn.send(format!("{POST_HEAD}1\r\nx\r\n")).unwrap();
@@ -51,14 +51,14 @@ fn slow_upload_does_not_hold_the_stop_and_is_told_503() {
             expect_cut(conn);
         }
         drop(conns);
-        expect_cut_in_time(host, 1).expect_last_line("s: 0 exchanges finished, 2 cut, ");
+        expect_cut_in_time(host, 1).expect_last_line("s: 0 exchanges finished, 3 cut, ");
     }
 }
 
 #[test]
 fn slow_reader_does_not_hold_the_stop_and_gets_no_whole_answer() {
     for guest in ["big_p2", "big_p3"] {
-        let host = Host::serve(guest).unix().args(SOON).start();
+        let host = Host::serve(guest).everywhere().args(SOON).start();
         let mut conns = connections(&host);
         for conn in &mut conns {
             get(conn, "/?kib=65536");
@@ -95,7 +95,7 @@ fn http2_peer_that_opens_no_window_does_not_hold_the_stop_and_gets_no_whole_answ
 #[test]
 fn endless_answer_does_not_hold_the_stop_and_ends_without_its_last_chunk() {
     for guest in ["drip_p2", "drip_p3"] {
-        let host = Host::serve(guest).unix().args(SOON).start();
+        let host = Host::serve(guest).everywhere().args(SOON).start();
         let mut conns = connections(&host);
         for conn in &mut conns {
             get(conn, "/?n=1000000&ms=20");
@@ -106,14 +106,14 @@ fn endless_answer_does_not_hold_the_stop_and_ends_without_its_last_chunk() {
             assert_broken(conn.read_body(&head, "GET"));
         }
         let exit = expect_cut_in_time(host, 1);
-        assert_eq!(StopSummary::read(&exit).cut, 2);
+        assert_eq!(StopSummary::read(&exit).cut, 3);
     }
 }
 
 /// Only the close ends such an answer, so a FIN would make it whole.
 #[test]
 fn endless_http_1_0_answer_that_is_cut_ends_with_a_reset() {
-    let host = Host::serve("drip_p2").unix().args(SOON).start();
+    let host = Host::serve("drip_p2").everywhere().args(SOON).start();
     // On a Unix socket there is no reset to tell it with.
     let mut conn = host.connect();
     conn.send("GET /?n=1000000&ms=20 HTTP/1.0\r\nHost: t\r\n\r\n").unwrap();
@@ -258,7 +258,7 @@ fn survivors_are_named_with_method_path_generation_and_age() {
 /// A long linger is bounded by the drain timeout, and idle connections are not work.
 #[test]
 fn silent_peers_do_not_hold_the_stop_and_lose_nothing() {
-    let host = Host::serve("hello_p2").unix().args(["--linger", "1h"]).args(SOON).start();
+    let host = Host::serve("hello_p2").everywhere().args(["--linger", "1h"]).args(SOON).start();
     let mut fresh = connections(&host);
     let mut kept = connections(&host);
     for conn in &mut kept {
@@ -275,7 +275,7 @@ fn silent_peers_do_not_hold_the_stop_and_lose_nothing() {
 
 #[test]
 fn half_a_head_does_not_hold_the_stop_and_is_told_503() {
-    let host = Host::serve("hello_p2").unix().args(["--linger", "0s"]).args(SOON).start();
+    let host = Host::serve("hello_p2").everywhere().args(["--linger", "0s"]).args(SOON).start();
     let mut first = connections(&host);
     let mut second = connections(&host);
     for conn in &mut second {
@@ -291,5 +291,5 @@ fn half_a_head_does_not_hold_the_stop_and_is_told_503() {
     }
     drop((first, second));
     let exit = expect_cut_in_time(host, 1);
-    assert_eq!(StopSummary::read(&exit).dropped, 4, "each had begun to ask");
+    assert_eq!(StopSummary::read(&exit).dropped, 6, "each had begun to ask");
 }

@@ -27,7 +27,7 @@ pub const UNPRIVILEGED: Start = |guest| Host::serve(guest).unprivileged();
 #[test]
 fn during_the_drain_delay_new_connections_are_served_and_told_to_close() {
     for guest in ["hello_p2", "hello_p3"] {
-        let host = Host::serve(guest).unix().args(["--drain-delay", "15s"]).start();
+        let host = Host::serve(guest).everywhere().args(["--drain-delay", "15s"]).start();
         host.signal(Signal::TERM);
         host.wait_log(says::LAME_DUCK);
         for mut conn in connections(&host) {
@@ -41,7 +41,7 @@ fn during_the_drain_delay_new_connections_are_served_and_told_to_close() {
 /// W1, for who was connected before.
 #[test]
 fn during_the_drain_delay_a_kept_alive_connection_is_told_to_close_by_its_next_answer() {
-    let host = Host::serve("gate_p2").unix().args(["--drain-delay", "15s"]).start();
+    let host = Host::serve("gate_p2").everywhere().args(["--drain-delay", "15s"]).start();
     let mut kept = connections(&host);
     for conn in &mut kept {
         assert!(!conn.get("/").unwrap().head.says_close());

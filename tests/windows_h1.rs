@@ -26,7 +26,7 @@ fn stop_and_see_idle_closed(host: &Host) {
 #[test]
 fn fresh_connection_that_speaks_only_after_the_stop_began_is_served() {
     for guest in ["hello_p2", "hello_p3"] {
-        let host = Host::serve(guest).unix().args(["--linger", "10s"]).start();
+        let host = Host::serve(guest).everywhere().args(["--linger", "10s"]).start();
         let mut fresh = connections(&host);
         wait_accepted(&host);
         stop(&host);
@@ -42,7 +42,7 @@ fn fresh_connection_that_speaks_only_after_the_stop_began_is_served() {
 /// W5, its other end: silence is not waited for beyond the linger.
 #[test]
 fn fresh_connection_that_stays_silent_is_closed_with_fin_after_the_linger() {
-    let host = Host::serve("hello_p2").unix().args(["--linger", "300ms"]).start();
+    let host = Host::serve("hello_p2").everywhere().args(["--linger", "300ms"]).start();
     let mut fresh = connections(&host);
     wait_accepted(&host);
     host.signal(Signal::TERM);
@@ -58,7 +58,7 @@ fn fresh_connection_that_stays_silent_is_closed_with_fin_after_the_linger() {
 #[test]
 fn half_a_first_head_is_not_idle_and_is_served_when_its_rest_comes() {
     for guest in ["hello_p2", "hello_p3"] {
-        let host = Host::serve(guest).unix().args(NO_LINGER).start();
+        let host = Host::serve(guest).everywhere().args(NO_LINGER).start();
         let mut conns = connections(&host);
         for conn in &mut conns {
             conn.send("GET / HTTP/1.1\r\nHo").unwrap();
@@ -80,7 +80,7 @@ fn half_a_first_head_is_not_idle_and_is_served_when_its_rest_comes() {
 fn first_letters_of_a_head_that_never_goes_on_are_answered_408() {
     for letters in ["P", "PRI"] {
         let args = ["--request-head-timeout", "300ms"];
-        let host = Host::serve("hello_p2").unix().args(args).start();
+        let host = Host::serve("hello_p2").everywhere().args(args).start();
         let mut conns = connections(&host);
         for conn in &mut conns {
             conn.send(letters).unwrap();
@@ -96,7 +96,7 @@ fn first_letters_of_a_head_that_never_goes_on_are_answered_408() {
 #[test]
 fn first_byte_of_a_second_head_is_not_idle_and_is_served_when_its_rest_comes() {
     for guest in ["hello_p2", "hello_p3"] {
-        let host = Host::serve(guest).unix().args(NO_LINGER).start();
+        let host = Host::serve(guest).everywhere().args(NO_LINGER).start();
         let mut conns = connections(&host);
         for conn in &mut conns {
             assert_eq!(conn.get("/").unwrap().status(), 200);
@@ -121,7 +121,7 @@ fn half_a_head_behind_a_body_in_the_same_segment_is_served_when_its_rest_comes()
     let sized = "POST /count HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabcGET / HT";
     for guest in ["reader_p2", "reader_p3"] {
         for request in [chunked, sized] {
-            let host = Host::serve(guest).unix().args(NO_LINGER).start();
+            let host = Host::serve(guest).everywhere().args(NO_LINGER).start();
             let mut conns = connections(&host);
             for conn in &mut conns {
                 conn.send(request).unwrap();
@@ -145,7 +145,7 @@ fn half_a_head_behind_a_body_in_the_same_segment_is_served_when_its_rest_comes()
 #[test]
 fn request_on_an_idle_connection_after_the_stop_began_is_served_and_told_to_close() {
     for guest in ["hello_p2", "hello_p3"] {
-        let host = Host::serve(guest).unix().args(["--linger", "10s"]).start();
+        let host = Host::serve(guest).everywhere().args(["--linger", "10s"]).start();
         let mut kept = connections(&host);
         for conn in &mut kept {
             assert!(!conn.get("/").unwrap().head.says_close());
@@ -157,7 +157,7 @@ fn request_on_an_idle_connection_after_the_stop_began_is_served_and_told_to_clos
             expect_last(conn);
         }
         drop(kept);
-        assert_eq!(expect_clean_exit(host).finished, 2);
+        assert_eq!(expect_clean_exit(host).finished, 3);
     }
 }
 
@@ -165,7 +165,7 @@ fn request_on_an_idle_connection_after_the_stop_began_is_served_and_told_to_clos
 #[test]
 fn idle_connection_is_closed_with_fin_after_the_linger() {
     for linger in ["0s", "400ms"] {
-        let host = Host::serve("hello_p2").unix().args(["--linger", linger]).start();
+        let host = Host::serve("hello_p2").everywhere().args(["--linger", linger]).start();
         let mut kept = connections(&host);
         for conn in &mut kept {
             assert!(!conn.get("/").unwrap().head.says_close());
@@ -185,7 +185,7 @@ fn idle_connection_is_closed_with_fin_after_the_linger() {
 #[test]
 fn request_that_a_guest_works_on_is_answered_and_told_to_close() {
     for guest in ["gate_p2", "gate_p3"] {
-        let host = Host::serve(guest).unix().args(NO_LINGER).start();
+        let host = Host::serve(guest).everywhere().args(NO_LINGER).start();
         let mut conns = connections(&host);
         for conn in &mut conns {
             conn.send(POST_HEAD).unwrap();
@@ -198,7 +198,7 @@ fn request_that_a_guest_works_on_is_answered_and_told_to_close() {
             assert_eq!(expect_last(conn).text(), "done\n");
         }
         drop(conns);
-        assert_eq!(expect_clean_exit(host).finished, 2);
+        assert_eq!(expect_clean_exit(host).finished, 3);
     }
 }
 
@@ -209,7 +209,7 @@ fn pipelined_requests_already_sent_are_all_answered_and_only_the_last_says_close
     for guest in ["gate_p2", "gate_p3"] {
         // The guest is to be at work when the body comes.
         let unread = ["--prefetch-body", "0B"];
-        let host = Host::serve(guest).unix().args(NO_LINGER).args(unread).start();
+        let host = Host::serve(guest).everywhere().args(NO_LINGER).args(unread).start();
         let mut conns = connections(&host);
         for conn in &mut conns {
             conn.send("POST /head HTTP/1.1\r\nHost: t\r\nContent-Length: 1\r\n\r\n").unwrap();
@@ -226,7 +226,7 @@ fn pipelined_requests_already_sent_are_all_answered_and_only_the_last_says_close
             assert_eq!(expect_last(conn).text(), "started\ndone\n");
         }
         drop(conns);
-        assert_eq!(expect_clean_exit(host).finished, 6);
+        assert_eq!(expect_clean_exit(host).finished, 9);
     }
 }
 
@@ -253,7 +253,7 @@ fn request_pipelined_behind_a_chunked_body_is_answered_too() {
 #[test]
 fn connection_whose_head_went_out_without_close_is_served_once_more() {
     for guest in ["gate_p2", "gate_p3"] {
-        let host = Host::serve(guest).unix().args(["--linger", "10s"]).start();
+        let host = Host::serve(guest).everywhere().args(["--linger", "10s"]).start();
         let held: Vec<Held> = connections(&host).into_iter().map(Held::over).collect();
         stop(&host);
         for held in held {
@@ -262,14 +262,14 @@ fn connection_whose_head_went_out_without_close_is_served_once_more() {
             conn.send(GET).unwrap();
             expect_last(&mut conn);
         }
-        assert_eq!(expect_clean_exit(host).finished, 4);
+        assert_eq!(expect_clean_exit(host).finished, 6);
     }
 }
 
 /// W16, its other end: the linger begins with the end of the answer.
 #[test]
 fn connection_whose_head_went_out_without_close_gets_fin_after_the_linger() {
-    let host = Host::serve("gate_p2").unix().args(["--linger", "300ms"]).start();
+    let host = Host::serve("gate_p2").everywhere().args(["--linger", "300ms"]).start();
     let held: Vec<Held> = connections(&host).into_iter().map(Held::over).collect();
     stop_and_see_idle_closed(&host);
     for held in held {
@@ -283,7 +283,7 @@ fn connection_whose_head_went_out_without_close_gets_fin_after_the_linger() {
 fn requests_during_the_drain_are_served_by_fresh_instances_and_never_refused() {
     for guest in ["leak_p2", "leak_p3"] {
         let args = ["--linger", "10s", "--max-instances", "4", "--queue-timeout", "60s"];
-        let host = Host::serve(guest).unix().args(args).start();
+        let host = Host::serve(guest).everywhere().args(args).start();
         let mut kept: Vec<Conn> = (0..20).flat_map(|_| connections(&host)).collect();
         let before = kept.iter_mut().map(|conn| conn.get("/").unwrap().text()).next_back();
         let before = before.expect("40 connections");
@@ -296,14 +296,14 @@ fn requests_during_the_drain_are_served_by_fresh_instances_and_never_refused() {
             assert_eq!(expect_last(conn).text(), before);
         }
         drop(kept);
-        assert_eq!(expect_clean_exit(host).finished, 40);
+        assert_eq!(expect_clean_exit(host).finished, 60);
     }
 }
 
 /// HTTP/1.0 without keep-alive, and one that asks for it, in flight at the stop.
 #[test]
 fn http_1_0_exchange_in_flight_is_answered_whole() {
-    let host = Host::serve("drip_p2").unix().start();
+    let host = Host::serve("drip_p2").everywhere().start();
     let mut conns = connections(&host);
     let mut heads = Vec::new();
     for conn in &mut conns {
@@ -315,14 +315,14 @@ fn http_1_0_exchange_in_flight_is_answered_whole() {
         let body = conn.read_body(&head, "GET").expect("the whole answer").text();
         assert!(body.ends_with("tick 10\n"), "{body}");
     }
-    assert_eq!(expect_clean_exit(host).finished, 2);
+    assert_eq!(expect_clean_exit(host).finished, 3);
 }
 
 /// A client that asked before it sends its body has been promised that it will be read.
 #[test]
 fn upload_that_was_told_to_continue_before_the_stop_is_taken_whole() {
     for guest in ["gate_p2", "gate_p3"] {
-        let host = Host::serve(guest).unix().args(NO_LINGER).start();
+        let host = Host::serve(guest).everywhere().args(NO_LINGER).start();
         let mut conns = connections(&host);
         let expecting = POST_HEAD.replace("Host", "Expect: 100-continue\r\nHost");
         for conn in &mut conns {

@@ -11,7 +11,7 @@ use crate::windows_h1::NO_LINGER;
 #[test]
 fn answer_to_an_upload_that_nobody_reads_is_readable_whole() {
     for guest in ["reader_p2", "reader_p3"] {
-        let host = Host::serve(guest).unix().args(["--linger", "10s"]).start();
+        let host = Host::serve(guest).everywhere().args(["--linger", "10s"]).start();
         let mut conns = connections(&host);
         wait_accepted(&host);
         stop(&host);
@@ -31,7 +31,7 @@ fn answer_to_an_upload_that_nobody_reads_is_readable_whole() {
 #[test]
 fn answer_503_to_an_upload_that_is_cut_is_readable_whole() {
     for guest in ["sleep_p2", "sleep_p3"] {
-        let host = Host::serve(guest).unix().args(["--drain-timeout", "500ms"]).start();
+        let host = Host::serve(guest).everywhere().args(["--drain-timeout", "500ms"]).start();
         let mut conns = connections(&host);
         for conn in &mut conns {
             conn.send("POST /?ms=60000 HTTP/1.1\r\nHost: t\r\nContent-Length: 9999999\r\n\r\n")
@@ -43,7 +43,7 @@ fn answer_503_to_an_upload_that_is_cut_is_readable_whole() {
         for conn in &mut conns {
             expect_cut(conn);
         }
-        host.wait_exit().expect_code(1).expect_last_line(" 2 cut, ");
+        host.wait_exit().expect_code(1).expect_last_line(" 3 cut, ");
     }
 }
 
@@ -51,7 +51,7 @@ fn answer_503_to_an_upload_that_is_cut_is_readable_whole() {
 #[test]
 fn client_that_half_closes_after_sending_is_answered_whole() {
     for guest in ["drip_p2", "drip_p3"] {
-        let host = Host::serve(guest).unix().args(NO_LINGER).start();
+        let host = Host::serve(guest).everywhere().args(NO_LINGER).start();
         let mut conns = connections(&host);
         let mut heads = Vec::new();
         for conn in &mut conns {
@@ -65,7 +65,7 @@ fn client_that_half_closes_after_sending_is_answered_whole() {
             assert!(body.ends_with("tick 20\n"), "{body}");
             conn.expect_fin();
         }
-        assert_eq!(expect_clean_exit(host).finished, 2);
+        assert_eq!(expect_clean_exit(host).finished, 3);
     }
 }
 
@@ -73,7 +73,7 @@ fn client_that_half_closes_after_sending_is_answered_whole() {
 #[test]
 fn client_that_half_closes_before_its_answer_begins_is_answered_whole() {
     for guest in ["sleep_p2", "sleep_p3"] {
-        let host = Host::serve(guest).unix().start();
+        let host = Host::serve(guest).everywhere().start();
         let mut conns = connections(&host);
         for conn in &mut conns {
             conn.send("GET /?ms=1000 HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
@@ -93,7 +93,7 @@ fn client_that_half_closes_before_its_answer_begins_is_answered_whole() {
 #[test]
 fn client_that_never_closes_its_side_does_not_hold_the_stop() {
     let args = ["--linger", "1h", "--drain-timeout", "1h"];
-    let host = Host::serve("hello_p2").unix().args(args).start();
+    let host = Host::serve("hello_p2").everywhere().args(args).start();
     let mut conns = connections(&host);
     wait_accepted(&host);
     stop(&host);
@@ -110,7 +110,7 @@ fn client_that_never_closes_its_side_does_not_hold_the_stop() {
 #[test]
 fn answer_that_the_client_has_not_read_yet_is_readable_whole_after_the_host_has_gone() {
     for guest in ["hello_p2", "hello_p3"] {
-        let host = Host::serve(guest).unix().args(["--linger", "10s"]).start();
+        let host = Host::serve(guest).everywhere().args(["--linger", "10s"]).start();
         let mut conns = connections(&host);
         wait_accepted(&host);
         stop(&host);
@@ -128,7 +128,7 @@ fn answer_that_the_client_has_not_read_yet_is_readable_whole_after_the_host_has_
 #[test]
 fn long_answer_to_a_client_that_reads_late_is_readable_whole() {
     for guest in ["big_p2", "big_p3"] {
-        let host = Host::serve(guest).unix().args(NO_LINGER).start();
+        let host = Host::serve(guest).everywhere().args(NO_LINGER).start();
         let mut conns = connections(&host);
         let mut heads = Vec::new();
         for conn in &mut conns {
@@ -142,6 +142,6 @@ fn long_answer_to_a_client_that_reads_late_is_readable_whole() {
             conn.expect_fin();
         }
         drop(conns);
-        assert_eq!(expect_clean_exit(host).finished, 2);
+        assert_eq!(expect_clean_exit(host).finished, 3);
     }
 }

@@ -29,7 +29,7 @@ fn rest(h2: &mut H2, stream: u32) -> Vec<u8> {
 #[test]
 fn stream_opened_between_the_two_goaways_is_served() {
     for guest in ["gate_p2", "gate_p3"] {
-        let host = Host::serve(guest).unix().start();
+        let host = Host::serve(guest).everywhere().start();
         let mut both = h2_connections(&host);
         for h2 in &mut both {
             h2.ack_pings(false);
@@ -50,7 +50,7 @@ fn stream_opened_between_the_two_goaways_is_served() {
             h2.expect_fin();
         }
         drop(both);
-        assert_eq!(expect_clean_exit(host).finished, 4);
+        assert_eq!(expect_clean_exit(host).finished, 6);
     }
 }
 
@@ -87,7 +87,7 @@ fn stream_above_the_last_id_is_not_served_and_those_below_are() {
 /// W11. hyper waits for the answer to its PING for ever; we do not.
 #[test]
 fn peer_that_never_answers_the_ping_and_owes_nothing_does_not_hold_the_stop() {
-    let host = Host::serve("hello_p2").unix().args(NO_WAIT).start();
+    let host = Host::serve("hello_p2").everywhere().args(NO_WAIT).start();
     let mut both = h2_connections(&host);
     for h2 in &mut both {
         h2.ack_pings(false);
@@ -183,7 +183,7 @@ pub const NO_WAIT: [&str; 8] = [
 /// An idle connection needs no linger: GOAWAY tells its peer what was not looked at.
 #[test]
 fn idle_connection_leaves_without_a_wait() {
-    let host = Host::serve("hello_p2").unix().args(NO_WAIT).start();
+    let host = Host::serve("hello_p2").everywhere().args(NO_WAIT).start();
     let mut both = h2_connections(&host);
     for h2 in &mut both {
         h2.get(1, "/");
@@ -203,7 +203,7 @@ fn idle_connection_leaves_without_a_wait() {
 #[test]
 fn stream_that_is_still_in_the_kernel_is_served() {
     for guest in ["hello_p2", "hello_p3"] {
-        let host = Host::serve(guest).unix().start();
+        let host = Host::serve(guest).everywhere().start();
         let mut both = h2_connections(&host);
         for h2 in &mut both {
             h2.get(1, "/");
@@ -230,7 +230,7 @@ fn stream_that_is_still_in_the_kernel_is_served() {
 /// W7. Half a header block before the stop, its other half before the answer to the PING.
 #[test]
 fn half_a_header_block_is_served_when_its_rest_comes() {
-    let host = Host::serve("hello_p2").unix().start();
+    let host = Host::serve("hello_p2").everywhere().start();
     let mut both = h2_connections(&host);
     let block = hpack::encode(&fields("GET", "/"));
     let (first, second) = block.split_at(5);
@@ -257,7 +257,7 @@ fn half_a_header_block_is_served_when_its_rest_comes() {
 #[test]
 fn stream_that_a_guest_works_on_is_answered() {
     for guest in ["gate_p2", "gate_p3"] {
-        let host = Host::serve(guest).unix().start();
+        let host = Host::serve(guest).everywhere().start();
         let mut both = h2_connections(&host);
         for h2 in &mut both {
             h2.send_headers(1, "POST", "/head", false);
@@ -270,7 +270,7 @@ fn stream_that_a_guest_works_on_is_answered() {
             h2.expect_fin();
         }
         drop(both);
-        assert_eq!(expect_clean_exit(host).finished, 2);
+        assert_eq!(expect_clean_exit(host).finished, 3);
     }
 }
 
@@ -278,7 +278,7 @@ fn stream_that_a_guest_works_on_is_answered() {
 #[test]
 fn last_bytes_of_an_answer_reach_a_peer_that_keeps_sending() {
     for guest in ["big_p2", "big_p3"] {
-        let host = Host::serve(guest).unix().start();
+        let host = Host::serve(guest).everywhere().start();
         let mut both = h2_connections(&host);
         for h2 in &mut both {
             h2.get(1, "/?kib=4096");

@@ -12,7 +12,8 @@ use crate::windows_h2::{NO_WAIT, h2_connections};
 #[test]
 fn half_a_preface_is_bounded_by_the_time_for_a_head() {
     for length in ["PRI ".len(), PREFACE.len() - 1] {
-        let host = Host::serve("hello_p2").unix().args(["--request-head-timeout", "400ms"]).start();
+        let host =
+            Host::serve("hello_p2").everywhere().args(["--request-head-timeout", "400ms"]).start();
         let mut conns = both_send(&host, &PREFACE[..length]);
         host.signal(Signal::TERM);
         for conn in &mut conns {
@@ -27,7 +28,7 @@ fn half_a_preface_is_bounded_by_the_time_for_a_head() {
 #[test]
 fn half_a_preface_is_bounded_by_the_drain_timeout() {
     for length in [1, PREFACE.len() - 1] {
-        let host = Host::serve("hello_p2").unix().args(["--drain-timeout", "400ms"]).start();
+        let host = Host::serve("hello_p2").everywhere().args(["--drain-timeout", "400ms"]).start();
         let mut conns = both_send(&host, &PREFACE[..length]);
         host.signal(Signal::TERM);
         for conn in &mut conns {
@@ -42,7 +43,7 @@ fn half_a_preface_is_bounded_by_the_drain_timeout() {
 #[test]
 fn preface_that_goes_on_after_the_stop_began_is_served() {
     for length in [1, 10, PREFACE.len()] {
-        let host = Host::serve("hello_p2").unix().args(["--linger", "0s"]).start();
+        let host = Host::serve("hello_p2").everywhere().args(["--linger", "0s"]).start();
         let mut conns = both_send(&host, &PREFACE[..length]);
         wait_accepted(&host);
         stop(&host);
@@ -70,7 +71,7 @@ fn preface_that_goes_on_after_the_stop_began_is_served() {
 /// A whole preface, and then not even the SETTINGS that must follow.
 #[test]
 fn whole_preface_without_settings_does_not_hold_the_stop() {
-    let host = Host::serve("hello_p2").unix().args(NO_WAIT).start();
+    let host = Host::serve("hello_p2").everywhere().args(NO_WAIT).start();
     let mut conns = both_send(&host, PREFACE);
     host.signal(Signal::TERM);
     for conn in &mut conns {
@@ -83,7 +84,7 @@ fn whole_preface_without_settings_does_not_hold_the_stop() {
 /// A connection that has opened no stream has nothing to lose.
 #[test]
 fn connection_without_any_stream_leaves_without_a_wait() {
-    let host = Host::serve("hello_p2").unix().args(NO_WAIT).start();
+    let host = Host::serve("hello_p2").everywhere().args(NO_WAIT).start();
     let mut both = h2_connections(&host);
     for h2 in &mut both {
         h2.wait("SETTINGS", |frame| matches!(frame, Frame::Settings { .. }).then_some(()));

@@ -73,7 +73,7 @@ fn http2_connections_in_the_accept_queue_are_served_when_the_stop_comes() {
 #[test]
 fn request_of_an_accepted_connection_that_is_still_in_the_kernel_is_served() {
     for (serve, guest) in [(AS_WE_ARE, "hello_p2"), (UNPRIVILEGED, "hello_p3")] {
-        let host = serve(guest).unix().start();
+        let host = serve(guest).everywhere().start();
         let mut fresh = connections(&host);
         wait_accepted(&host);
         freeze(&host);

@@ -38,10 +38,11 @@ impl Host {
         Serve::new(if name.contains('/') { PathBuf::from(name) } else { guest(name) })
     }
 
-    /// A host that has been started, once it is ready. `sockets` are its listener and its control socket.
+    /// A host that has been started, once it is ready. `sockets` are its listener and its control socket. `tls` is
+    /// whether its last address speaks TLS.
     #[track_caller]
     pub(super) fn ready(
-        process: Process,
+        (process, tls): (Process, bool),
         [unix, control]: [Option<TempPath>; 2],
         user: Option<User>,
     ) -> Self {
@@ -53,7 +54,7 @@ impl Host {
             told: Mutex::default(),
             _user: user,
         };
-        host.targets = host.wait_ready();
+        host.targets = host.wait_ready(tls);
         host
     }
 
@@ -111,9 +112,18 @@ impl Host {
     pub fn addr(&self) -> SocketAddr {
         let tcp = |target: &Target| match target {
             Target::Tcp(addr) => Some(*addr),
-            Target::Unix(_) => None,
+            Target::Unix(_) | Target::Tls(_) => None,
         };
         self.targets.iter().find_map(tcp).expect("the host listens on TCP")
+    }
+
+    /// The address that [`Serve::tls`] asked for.
+    #[track_caller]
+    pub fn tls_addr(&self) -> SocketAddr {
+        match self.targets.last() {
+            Some(Target::Tls(addr)) => *addr,
+            other => panic!("the host was started with `.tls()`: {other:?}"),
+        }
     }
 
     /// Every address, in the order of the ready line.
@@ -224,7 +234,7 @@ impl Host {
     }
 
     #[track_caller]
-    fn wait_ready(&self) -> Vec<Target> {
+    fn wait_ready(&self, tls: bool) -> Vec<Target> {
         let stdout = &self.process.stdout;
         let line = stdout.wait_for("", Mark::START, 1, Instant::now() + PATIENCE);
         let Ok(line) = line else {
@@ -240,7 +250,14 @@ impl Host {
         );
         let addrs = fields.iter().filter_map(|field| field.strip_prefix("addr="));
         let target = |text| Target::parse(text).unwrap_or_else(|| panic!("address in {line:?}"));
-        addrs.map(target).collect()
+        let mut targets: Vec<Target> = addrs.map(target).collect();
+        if tls
+            && let Some(last) = targets.last_mut()
+            && let Target::Tcp(addr) = *last
+        {
+            *last = Target::Tls(addr);
+        }
+        targets
     }
 }
 

@@ -69,6 +69,7 @@ pub mod status;
 pub mod stop;
 pub mod target;
 pub mod tls;
+pub mod tls_client;
 pub mod tools;
 pub mod trace;
 pub mod upstream;
@@ -92,7 +93,7 @@ pub mod prelude {
     pub use super::host::Host;
     pub use super::http1::{Body, Head, Response};
     pub use super::lines::Mark;
-    pub use super::load::{Ledger, Mode, stop_under_load, stops_per_test};
+    pub use super::load::{Ledger, Mode, Over, stop_under_load, stops_per_test};
     pub use super::raw::Conn;
     pub use super::serve::Serve;
     pub use super::target::Target;

@@ -1,6 +1,6 @@
 //! A client that sends exactly the given bytes and reads HTTP/1.1 responses strictly.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use socket2::Socket;
 use super::broken::{Broken, Ended, Glance, broken, malformed};
 use super::http1::{Body, Framing, Head, Response, chunk_size, field};
 use super::target::Target;
+use super::tls_client::ClientSession;
 use super::{CONNECT_PATIENCE, PATIENCE};
 
 /// The largest head and the longest chunk line that the client reads.
@@ -21,7 +22,9 @@ const MAX_HEAD: usize = 256 << 10;
 #[derive(Debug)]
 pub struct Conn {
     socket: Socket,
-    /// Bytes from the socket that no call has taken yet.
+    /// Over TLS; an end without `close_notify` counts as a reset.
+    tls: Option<ClientSession>,
+    /// Bytes that no call has taken yet.
     buffer: Vec<u8>,
     trailers: Vec<(String, String)>,
     patience: Duration,
@@ -33,21 +36,76 @@ impl Conn {
     /// # Errors
     /// Errors of the system: refused, timed out, and for a Unix socket also not found.
     pub fn connect(target: impl Into<Target>) -> io::Result<Self> {
-        let socket = target.into().connect(CONNECT_PATIENCE)?;
+        let target = target.into();
+        let socket = target.connect(CONNECT_PATIENCE)?;
         socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self::over(socket))
+        match target {
+            Target::Tls(_) => Self::over(socket).hello()?.shake_hands(),
+            Target::Tcp(_) | Target::Unix(_) => Ok(Self::over(socket)),
+        }
     }
 
     /// Speaks over a socket that is connected already.
     pub fn over(socket: Socket) -> Self {
-        Self { socket, buffer: Vec::new(), trailers: Vec::new(), patience: PATIENCE }
+        let (buffer, trailers) = (Vec::new(), Vec::new());
+        Self { socket, tls: None, buffer, trailers, patience: PATIENCE }
+    }
+
+    /// Sends the hello of a TLS session, and waits for nothing.
+    ///
+    /// # Errors
+    /// When the peer has reset the connection.
+    pub fn hello(mut self) -> io::Result<Self> {
+        let tls = ClientSession::new();
+        self.socket.write_all(&tls.outgoing())?;
+        Ok(self.speaking(tls))
+    }
+
+    /// Speaks TLS from now on.
+    pub fn speaking(mut self, tls: ClientSession) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Finishes the handshake that [`Self::hello`] has begun.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn shake_hands(mut self) -> io::Result<Self> {
+        self.socket.set_read_timeout(Some(self.patience))?;
+        while let Some(tls) = self.tls.clone().filter(ClientSession::is_handshaking) {
+            let mut bytes = [0; 16 << 10];
+            match self.socket.read(&mut bytes)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => tls.receive(&bytes[..read])?,
+            }
+            self.socket.write_all(&tls.outgoing())?;
+        }
+        Ok(self)
+    }
+
+    /// The connection without its TLS session, so that its records can be sent in pieces.
+    #[track_caller]
+    pub fn apart(mut self) -> (Self, ClientSession) {
+        let tls = self.tls.take().expect("it speaks TLS");
+        (self, tls)
+    }
+
+    /// Reads what there is, at least one byte.
+    ///
+    /// # Errors
+    /// When nothing comes.
+    pub fn read_some(&mut self) -> Result<Vec<u8>, Broken> {
+        if self.buffer.is_empty() {
+            self.fill(self.deadline(), "some bytes")?;
+        }
+        Ok(std::mem::take(&mut self.buffer))
     }
 
     /// Two connections joined to each other, to test the client itself.
     pub fn pair() -> io::Result<(Self, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
-        let (buffer, trailers) = (Vec::new(), Vec::new());
-        Ok((Self { socket: ours.into(), buffer, trailers, patience: PATIENCE }, theirs))
+        Ok((Self::over(ours.into()), theirs))
     }
 
     /// Waits at most `patience` in each later call.
@@ -61,16 +119,25 @@ impl Conn {
     /// # Errors
     /// When the peer has reset the connection, or does not read for too long.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Broken> {
-        self.socket.write_all(bytes.as_ref()).map_err(|e| broken(e, "room to send"))
+        let sent = match &self.tls {
+            None => self.socket.write_all(bytes.as_ref()),
+            Some(tls) => self.socket.write_all(&tls.seal(bytes.as_ref())),
+        };
+        sent.map_err(|e| broken(e, "room to send"))
     }
 
     /// A second handle for sending, from another thread.
-    pub fn writer(&self) -> Socket {
-        self.socket.try_clone().expect("a socket can be cloned")
+    pub fn writer(&self) -> Writer {
+        let socket = self.socket.try_clone().expect("a socket can be cloned");
+        Writer { socket, tls: self.tls.clone() }
     }
 
-    /// Sends FIN. No byte follows, but responses are still read.
+    /// Sends FIN, and `close_notify` before it over TLS. No byte follows, but responses are still read.
     pub fn half_close(&self) {
+        if let Some(tls) = &self.tls {
+            // A peer that has closed shows that in its responses.
+            (&self.socket).write_all(&tls.close_notify()).ok();
+        }
         self.socket.shutdown(Shutdown::Write).expect("a connected socket can be half closed");
     }
 
@@ -239,12 +306,35 @@ impl Conn {
         if !self.buffer.is_empty() {
             return Glance::Bytes;
         }
+        if let Some(tls) = &self.tls {
+            return self.glance_into(tls);
+        }
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         match recv(&self.socket, &mut [0_u8; 1][..], flags) {
             Ok((_, 0)) => Glance::Fin,
             Ok(_) => Glance::Bytes,
             Err(Errno::AGAIN | Errno::INTR) => Glance::Quiet,
             Err(_) => Glance::Reset,
+        }
+    }
+
+    /// The same over TLS: tickets are no bytes.
+    fn glance_into(&self, tls: &ClientSession) -> Glance {
+        loop {
+            let mut bytes = [0; 16 << 10];
+            match recv(&self.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
+                Ok((_, 0)) if tls.is_closed() => return Glance::Fin,
+                Ok((_, 0)) => return Glance::Reset,
+                Ok((_, read)) => {
+                    if tls.receive(&bytes[..read]).is_err() {
+                        return Glance::Reset;
+                    }
+                }
+                Err(Errno::AGAIN | Errno::INTR) if tls.has_plaintext() => return Glance::Bytes,
+                Err(Errno::AGAIN | Errno::INTR) if tls.is_closed() => return Glance::Fin,
+                Err(Errno::AGAIN | Errno::INTR) => return Glance::Quiet,
+                Err(_) => return Glance::Reset,
+            }
         }
     }
 
@@ -281,21 +371,55 @@ impl Conn {
         let left = until.saturating_duration_since(Instant::now());
         let left = left.max(Duration::from_millis(1));
         self.socket.set_read_timeout(Some(left)).map_err(Broken::Io)?;
+        if self.tls.as_ref().is_some_and(|tls| tls.take_plaintext(&mut self.buffer)) {
+            return Ok(());
+        }
         let mut bytes = [0; 16 << 10];
         loop {
             match self.socket.read(&mut bytes) {
-                Ok(0) => return Err(Broken::Fin(self.missing(what))),
-                Ok(n) => {
-                    self.buffer.extend_from_slice(&bytes[..n]);
-                    return Ok(());
+                Ok(0) if self.tls.as_ref().is_some_and(|tls| !tls.is_closed()) => {
+                    return Err(Broken::Reset);
                 }
+                Ok(0) => return Err(Broken::Fin(self.missing(what))),
+                Ok(n) if self.take(&bytes[..n])? => return Ok(()),
+                Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(broken(e, &self.missing(what))),
             }
         }
     }
 
+    /// Takes what has come. Gives whether any of it can be read.
+    fn take(&mut self, bytes: &[u8]) -> Result<bool, Broken> {
+        let Some(tls) = &self.tls else {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(true);
+        };
+        tls.receive(bytes).map_err(Broken::Io)?;
+        Ok(tls.take_plaintext(&mut self.buffer))
+    }
+
     fn missing(&self, what: &str) -> String {
         format!("{what} (unread: {:?})", String::from_utf8_lossy(&self.buffer))
+    }
+}
+
+/// Sends bytes of a connection.
+#[derive(Debug)]
+pub struct Writer {
+    socket: Socket,
+    tls: Option<ClientSession>,
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.tls {
+            None => self.socket.write(bytes),
+            Some(tls) => self.socket.write_all(&tls.seal(bytes)).map(|()| bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -16,6 +16,7 @@ use super::exit::Exit;
 use super::host::Host;
 use super::process::{Process, TempPath};
 use super::scarce::User;
+use super::tls_client;
 
 /// A pipe or a terminal in place of the usual pipe for stderr.
 struct Stderr {
@@ -36,6 +37,7 @@ pub struct Serve {
     program: PathBuf,
     app: PathBuf,
     tcp: bool,
+    tls: bool,
     unix: Option<TempPath>,
     control: Option<TempPath>,
     args: Vec<OsString>,
@@ -52,6 +54,7 @@ impl Serve {
             program: BINARY.into(),
             app,
             tcp: true,
+            tls: false,
             unix: None,
             control: None,
             args: Vec::new(),
@@ -116,6 +119,17 @@ impl Serve {
         self
     }
 
+    /// Speaks TLS on an address of its own too, with the certificate of [`tls_client`](super::tls_client).
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// Listens wherever it can: on TCP, on a Unix socket, and over TLS.
+    pub fn everywhere(self) -> Self {
+        self.unix().tls()
+    }
+
     /// Has a control socket, for [`Host::ctl`]. Its path is new and short, and removed at the end. Without
     /// this, without `--control` and without a runtime directory of the test's own there is no control
     /// socket, so that a test does not meet other hosts.
@@ -142,8 +156,8 @@ impl Serve {
     /// When it ends or stays silent instead. The message has its stderr.
     #[track_caller]
     pub fn start(self) -> Host {
-        let (process, Self { unix, control, user, .. }) = self.spawn();
-        Host::ready(process, [unix, control], user)
+        let (process, Self { unix, control, user, tls, .. }) = self.spawn();
+        Host::ready((process, tls), [unix, control], user)
     }
 
     /// Starts a host that must end by itself.
@@ -161,6 +175,12 @@ impl Serve {
         }
         if let Some(path) = &self.unix {
             command.arg("--addr").arg(format!("unix:{}", path.0.display()));
+        }
+        if self.tls {
+            command
+                .args(["--tls-addr", "127.0.0.1:0", "--tls-cert"])
+                .arg(tls_client::certificate());
+            command.arg("--tls-key").arg(tls_client::key());
         }
         let caches = |arg: &OsString| {
             let arg = arg.to_string_lossy();

@@ -14,6 +14,8 @@ pub enum Target {
     Tcp(SocketAddr),
     /// The path of a Unix socket.
     Unix(PathBuf),
+    /// A TCP address of a listener that speaks TLS.
+    Tls(SocketAddr),
 }
 
 impl Target {
@@ -31,7 +33,7 @@ impl Target {
     /// Errors of the system. A connect that takes longer than `patience` has timed out.
     pub fn connect(&self, patience: Duration) -> io::Result<Socket> {
         match self {
-            Self::Tcp(addr) => {
+            Self::Tcp(addr) | Self::Tls(addr) => {
                 let socket = Socket::new(Domain::for_address(*addr), Type::STREAM, None)?;
                 socket.connect_timeout(&(*addr).into(), patience)?;
                 socket.set_tcp_nodelay(true)?;
@@ -52,6 +54,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(addr) => addr.fmt(f),
+            Self::Tls(addr) => write!(f, "{addr} over TLS"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

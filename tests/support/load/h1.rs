@@ -95,7 +95,7 @@ fn once(me: &mut Client, close: bool) -> ControlFlow<()> {
 }
 
 fn connect(me: &mut Client) -> ControlFlow<(), Conn> {
-    match Conn::connect(me.load.addr) {
+    match Conn::connect(&me.load.target) {
         Ok(conn) => ControlFlow::Continue(conn),
         Err(e) => me.no_connection(&e),
     }

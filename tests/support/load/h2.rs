@@ -8,12 +8,15 @@ use bytes::Bytes;
 use h2::client::{SendRequest, handshake};
 use h2::{Error, Reason};
 use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-use super::super::{CONNECT_PATIENCE, PATIENCE};
+use super::super::target::Target;
+use super::super::{CONNECT_PATIENCE, PATIENCE, tls_client};
 use super::client::Client;
 use super::ledger::Ledger;
 
@@ -151,7 +154,12 @@ fn not_looked_at(error: &Error) -> bool {
 }
 
 async fn connect(me: &mut Client) -> ControlFlow<(), Open> {
-    let stream = match timeout(CONNECT_PATIENCE, TcpStream::connect(me.load.addr)).await {
+    let (addr, tls) = match &me.load.target {
+        Target::Tcp(addr) => (*addr, false),
+        Target::Tls(addr) => (*addr, true),
+        Target::Unix(_) => panic!("clients of HTTP/2 connect over TCP"),
+    };
+    let stream = match timeout(CONNECT_PATIENCE, TcpStream::connect(addr)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(e)) => return me.no_connection(&e),
         Err(_) => return me.no_connection(&io::ErrorKind::TimedOut.into()),
@@ -159,7 +167,23 @@ async fn connect(me: &mut Client) -> ControlFlow<(), Open> {
     if let Err(e) = stream.set_nodelay(true) {
         return me.lost(&e);
     }
-    // Sends the preface and waits for nothing.
+    if !tls {
+        return speak(me, stream).await;
+    }
+    // The host has accepted: it owes a handshake too.
+    let connector = TlsConnector::from(tls_client::config(&["h2"]));
+    match timeout(PATIENCE, connector.connect(tls_client::name(), stream)).await {
+        Ok(Ok(stream)) => speak(me, stream).await,
+        Ok(Err(e)) => me.lost(&format_args!("no handshake: {e}")),
+        Err(_) => me.lost(&"no handshake in time"),
+    }
+}
+
+/// Sends the preface and waits for nothing.
+async fn speak<S>(me: &mut Client, stream: S) -> ControlFlow<(), Open>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     match handshake(stream).await {
         Ok((send, connection)) => {
             ControlFlow::Continue(Open { send, driver: tokio::spawn(connection) })

@@ -13,7 +13,6 @@ mod h2;
 mod ledger;
 
 use std::env;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -29,6 +28,7 @@ use super::host::Host;
 use super::metrics::{self, Metrics};
 use super::raw::Conn;
 use super::scarce::User;
+use super::target::Target;
 use super::{PATIENCE, says};
 
 /// How many responses each client must get before the stop.
@@ -71,6 +71,15 @@ pub fn stops_per_test() -> usize {
     }
 }
 
+/// The address of a host that the clients of a load connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The plain one.
+    Plain,
+    /// The one that speaks TLS.
+    Tls,
+}
+
 /// Starts a host with `guest` and stops it while `clients` clients in `mode` are busy. Does that `stops`
 /// times; if we are root, every other time as an unprivileged user. The guest responds to `/?ms=5` and reads
 /// no body.
@@ -79,19 +88,29 @@ pub fn stops_per_test() -> usize {
 /// When a host does not exit with 0, or reports that it cut or dropped something. Losses of the clients do not
 /// panic: the caller checks the ledger.
 #[track_caller]
-pub fn stop_under_load(guest: &str, mode: Mode, clients: usize, stops: usize) -> Ledger {
+pub fn stop_under_load(
+    guest: &str,
+    (mode, over): (Mode, Over),
+    clients: usize,
+    stops: usize,
+) -> Ledger {
     let mut total = Ledger::default();
     let user = geteuid().is_root().then(User::new).flatten();
     for stop in 1..=stops {
         // Shorter than the patience, so that a drain that hangs ends with its own report.
         let serve = Host::serve(guest).args(["--drain-timeout", "10s"]).args(metrics::ARGS);
+        let serve = if over == Over::Tls { serve.tls() } else { serve };
         let (serve, unprivileged) = match &user {
             Some(user) if stop % 2 == 0 => (user.runs(serve), true),
             Some(_) => (serve, false),
             None => (serve, true),
         };
         let host = serve.start();
-        let load = Load::new(host.addr(), "/?ms=5");
+        let target = match over {
+            Over::Plain => host.addr().into(),
+            Over::Tls => Target::Tls(host.tls_addr()),
+        };
+        let load = Load::new(target, "/?ms=5");
         let company = Company { held: 4, idle: if idlers_join(stop) { 4 } else { 0 } };
         let held = HeldUpload::on(&host);
         let (mut ledger, host) = load.drive_with(mode, clients, company, move || {
@@ -108,7 +127,7 @@ pub fn stop_under_load(guest: &str, mode: Mode, clients: usize, stops: usize) ->
         exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
         total.merge(ledger);
     }
-    println!("{mode:?}, {guest}, {clients} clients: {total}");
+    println!("{mode:?}, {over:?}, {guest}, {clients} clients: {total}");
     total
 }
 
@@ -164,7 +183,7 @@ fn explain(stop: usize, ledger: &Ledger, exit: &Exit) {
 /// The state that the clients of one run share.
 #[derive(Debug)]
 pub struct Load {
-    addr: SocketAddr,
+    target: Target,
     path: String,
     expected: Vec<u8>,
     stopping: AtomicBool,
@@ -173,23 +192,28 @@ pub struct Load {
 }
 
 impl Load {
-    /// A load of `GET path` on `addr`. One request now shows what every response must be.
+    /// A load of `GET path` on `target`. One request now shows what every response must be.
     ///
     /// # Panics
     /// When its response is not 200 with a body.
     #[track_caller]
-    pub fn new(addr: SocketAddr, path: &str) -> Arc<Self> {
-        let mut conn = Conn::connect(addr).expect("the first connection");
+    pub fn new(target: impl Into<Target>, path: &str) -> Arc<Self> {
+        let target = target.into();
+        let mut conn = Conn::connect(&target).expect("the first connection");
         let answer = conn.get(path).expect("the first answer");
         assert_eq!(answer.status(), 200, "to GET {path}");
         assert!(!answer.body.bytes.is_empty(), "no body to compare with, to GET {path}");
-        Self::expecting(addr, path, answer.body.bytes)
+        Self::expecting(target, path, answer.body.bytes)
     }
 
-    /// A load of `GET path` on `addr`. Every response must be 200 with `expected`.
-    pub fn expecting(addr: SocketAddr, path: &str, expected: impl Into<Vec<u8>>) -> Arc<Self> {
+    /// A load of `GET path` on `target`. Every response must be 200 with `expected`.
+    pub fn expecting(
+        target: impl Into<Target>,
+        path: &str,
+        expected: impl Into<Vec<u8>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            addr,
+            target: target.into(),
             path: path.to_owned(),
             expected: expected.into(),
             stopping: AtomicBool::new(false),
