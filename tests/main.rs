@@ -42,6 +42,7 @@ mod check;
 mod circles;
 mod cli;
 mod client_bounds;
+mod clients;
 mod compiling;
 mod compression;
 mod control;

@@ -15,6 +15,7 @@ pub mod defaults;
 mod error;
 pub mod escape;
 mod grants;
+mod headers;
 mod limit;
 mod listener;
 mod log;
@@ -41,6 +42,8 @@ pub use checks::LimitFault;
 pub use compress::CompressConfig;
 pub use error::{ManifestError, Problem};
 pub use grants::{GrantsConfig, Stdio};
+pub use headers::{HeaderRules, RouteHeaders};
+pub use host_forwarded::{TrustedProxies, TrustedProxy};
 pub use limit::{LimitKey, LimitReached, exact_size};
 pub use listener::{
     AlpnProtocol, CertificateConfig, ClientAuth, ClientCertificates, ListenerConfig, SniName,

@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use host_forwarded::TrustedProxies;
 use strum::{EnumString, VariantNames};
 
 use crate::canary::CanaryConfig;
 use crate::compress::CompressConfig;
 use crate::grants::GrantsConfig;
+use crate::headers::RouteHeaders;
 use crate::listener::ListenerConfig;
 use crate::log::LogConfig;
 use crate::profile::LimitsProfile;
@@ -63,6 +65,8 @@ pub struct ListenConfig {
     pub health: Option<SocketAddr>,
     /// Where the dashboard is shown, if it is.
     pub dashboard: Option<SocketAddr>,
+    /// Whom the host believes who the client is.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl ListenConfig {
@@ -308,4 +312,6 @@ pub struct Route {
     pub rate_limit: Option<RateLimitConfig>,
     /// How its responses are compressed, if they are.
     pub compress: Option<CompressConfig>,
+    /// What is done with headers, if anything is.
+    pub headers: Option<Arc<RouteHeaders>>,
 }

@@ -100,12 +100,19 @@ fn same_scope(one: &SocketAddr, other: &SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TrustedProxies;
 
     fn listen(addresses: &[&str], health: Option<&str>) -> ListenConfig {
         let listener = |one: &&str| ListenerConfig::plain(one.parse().unwrap());
         let listeners = addresses.iter().map(listener).collect();
         let health = health.map(|one| one.parse().unwrap());
-        ListenConfig { listeners, control: None, health, dashboard: None }
+        ListenConfig {
+            listeners,
+            control: None,
+            health,
+            dashboard: None,
+            trusted_proxies: TrustedProxies::default(),
+        }
     }
 
     #[test]

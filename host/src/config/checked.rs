@@ -8,7 +8,7 @@ use super::log::{BadLogFilter, log_filter};
 use host_manifest::TraceConfig;
 use host_manifest::{
     AccessLogFormat, AccessLogTarget, DashboardAddr, HealthAddr, ListenerConfig, LogConfig,
-    LogFilter, LogFormat, Manifest, Stamp,
+    LogFilter, LogFormat, Manifest, Stamp, TrustedProxies,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -69,6 +69,8 @@ pub struct ManifestFile {
 pub struct Overrides {
     /// Where to listen instead, unless it is empty.
     pub listeners: Vec<ListenerConfig>,
+    /// Whom the host believes who the client is instead, unless it is empty.
+    pub trusted_proxies: TrustedProxies,
     /// Where health is answered instead, or that it is not.
     pub health: Option<HealthAddr>,
     /// Where the dashboard is shown instead, or that it is not.
@@ -131,6 +133,9 @@ impl Overrides {
     pub fn apply(&self, mut manifest: Manifest) -> Manifest {
         if !self.listeners.is_empty() {
             manifest.listen.listeners.clone_from(&self.listeners);
+        }
+        if !self.trusted_proxies.is_empty() {
+            manifest.listen.trusted_proxies.clone_from(&self.trusted_proxies);
         }
         if let Some(health) = self.health {
             manifest.listen.health = health.0;

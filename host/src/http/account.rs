@@ -11,7 +11,7 @@ use host_telemetry::{
 use http::{HeaderMap, Method, StatusCode};
 use tokio::time::Instant;
 
-use super::client::RequestClient;
+use super::client::ClientRule;
 use super::client_certificate::ClientCertificate;
 use super::exchange_info::ExchangeInfo;
 use super::peer_fault::PeerFault;
@@ -23,8 +23,8 @@ pub(super) struct Client {
     pub(super) observers: Observers,
     /// None on a Unix socket.
     pub(super) address: Option<SocketAddr>,
-    /// Of a request that it sends for itself.
-    pub(super) client: RequestClient,
+    /// Who the clients of its requests are.
+    pub(super) rule: ClientRule,
     /// What it has shown in its handshake.
     pub(super) certificate: ClientCertificate,
     /// A random number of the connection.
@@ -48,7 +48,7 @@ impl Client {
             number: None,
             request_id: &request_id,
             trace,
-            client: self.client.address(),
+            client: self.rule.way(&HeaderMap::new()).client,
             peer: self.address,
             request: None,
             agent: None,

@@ -101,6 +101,7 @@ impl Server {
         let now = Instant::now();
         let info = ExchangeInfo::part(&request, now, exchange);
         info.write_trace(request.headers_mut());
+        info.client().write(request.headers_mut());
         let peer_fault = peer_fault.behind();
         let account = Account::of_part(info, &self.parts, peer_fault.clone());
         let part = Exchange { server: self, account };

@@ -24,6 +24,7 @@ pub(super) struct ExchangeInfo {
     pub(super) trace: TraceContext,
     /// The span of its stage, which its guest knows: that of a part is the part's own.
     pub(super) stage: TraceContext,
+    /// Of an exchange; a part has none of its own.
     client: RequestClient,
     /// A random number of its connection.
     connection: u64,
@@ -62,8 +63,8 @@ impl ExchangeInfo {
     pub(super) fn part<B>(request: &Request<B>, began: Instant, around: Arc<Self>) -> Self {
         let trace = around.stage.onward(request.headers());
         let ids = (around.request_id.clone(), trace);
-        let (client, connection) = (around.client, around.connection);
-        Self { client, connection, ..Self::with((request_line(request), began), ids, Some(around)) }
+        let connection = around.connection;
+        Self { connection, ..Self::with((request_line(request), began), ids, Some(around)) }
     }
 
     fn with(
@@ -114,9 +115,9 @@ impl ExchangeInfo {
         self.stage.write(headers);
     }
 
-    /// Who sent it.
+    /// Who sent it: that of a part is the client of the exchange.
     pub(super) fn client(&self) -> &RequestClient {
-        &self.client
+        &self.whole().client
     }
 
     /// A random number of its connection.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use host_manifest::routes::RouteMatch;
-use host_manifest::{ComponentConfig, ComponentLimits, CompressConfig};
+use host_manifest::{ComponentConfig, ComponentLimits, CompressConfig, RouteHeaders};
 use host_telemetry::RouteLabel;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Uri};
@@ -24,6 +24,8 @@ pub(super) struct Pipeline {
     /// What the last one does not see of the path.
     strip: Option<Arc<str>>,
     compress: Option<CompressConfig>,
+    /// What is done with headers. None behind the first stage: that is done at the client's side.
+    headers: Option<Arc<RouteHeaders>>,
     /// None where there is one stage only.
     permits: Option<ChainPermits>,
 }
@@ -76,7 +78,8 @@ impl Pipeline {
         let (routes, strip) = (site.edition(), target.strip.clone());
         let permits = (!behind.is_empty()).then(ChainPermits::default);
         let (route, compress) = (target.label, target.compress);
-        Some(Self { first, behind, route, routes, strip, compress, permits })
+        let headers = target.headers.clone();
+        Some(Self { first, behind, route, routes, strip, compress, headers, permits })
     }
 
     /// What logs and metrics call its route.
@@ -87,6 +90,11 @@ impl Pipeline {
     /// How the responses of its route are compressed, if they are.
     pub(super) fn compress(&self) -> Option<CompressConfig> {
         self.compress
+    }
+
+    /// What is done with headers of the request and of its response, if anything is.
+    pub(super) fn headers(&self) -> Option<&Arc<RouteHeaders>> {
+        self.headers.as_ref()
     }
 
     /// Whose turn it is, as the manifest had it when the request was routed.
@@ -136,7 +144,7 @@ impl Pipeline {
         let (first, behind) = (behind.next()?, behind.collect());
         let (routes, strip) = (self.routes, self.strip.clone());
         let (route, compress, permits) = (self.route, self.compress, self.permits.clone());
-        Some(Self { first, behind, route, routes, strip, compress, permits })
+        Some(Self { first, behind, route, routes, strip, compress, headers: None, permits })
     }
 
     /// The request as the first stage sees it: the last one of a route that strips its prefix sees none.

@@ -32,7 +32,7 @@ pub(super) struct RateLimitFields {
 /// It is one too many.
 pub(super) fn check<B>(
     limit: &RouteRateLimit,
-    client: RequestClient,
+    client: &RequestClient,
     request: &Request<B>,
 ) -> Result<RateLimitFields, (Failure, RateLimitFields)> {
     let config = limit.config();

@@ -7,10 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use host_clock::{MinRate, Moment};
 use host_lifecycle::Tracker;
-use host_manifest::LimitKey;
+use host_manifest::{LimitKey, TrustedProxies};
 use host_net::{Peer, RequestBody, Scarcity};
-use host_telemetry::{End, Observers, RouteLabel, Traffic};
+use host_telemetry::{End, Observers, Traffic};
 use http::header::EXPECT;
+use http::uri::Scheme;
 use http::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
@@ -18,7 +19,7 @@ use super::account::{Account, Client};
 use super::admission::Admission;
 use super::afterwork::Afterwork;
 use super::blame::ExchangeError;
-use super::client::RequestClient;
+use super::client::{ClientRule, RequestClient};
 use super::client_certificate::ClientCertificate;
 use super::edge::Edge;
 use super::error_response::{error_bytes, error_response, method_not_allowed, server_options};
@@ -62,7 +63,7 @@ struct Shared {
 }
 
 /// What every request must keep to, whichever component serves it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Terms {
     /// Headers that it may have.
     pub headers: usize,
@@ -71,6 +72,8 @@ pub struct Terms {
     /// Bytes of a body, of a length that its head says, that is read before an instance is taken; 0
     /// for never.
     pub prefetch: u64,
+    /// Proxies that are believed who their client is.
+    pub trusted: Arc<TrustedProxies>,
 }
 
 impl Exchanges {
@@ -93,7 +96,7 @@ impl Exchanges {
             traffic,
             observers,
             address: None,
-            client: RequestClient::default(),
+            rule: ClientRule::default(),
             certificate: ClientCertificate::default(),
             connection: 0,
         });
@@ -112,19 +115,26 @@ impl Exchanges {
         let hops = Hops::take(request.headers_mut());
         let shared = &*self.shared;
         self.client.traffic.accepted();
-        let client = self.client.client;
-        let checked = self.check(&mut request, client, &hops);
+        let rule = &self.client.rule;
+        let way = rule.way(request.headers());
+        let mut client = RequestClient::of(&way);
+        let checked = self.check(&mut request, (&client, rule.scheme(&way)), &hops);
+        if checked.is_ok() {
+            client = rule.tell(&way, &mut request);
+        }
+        // What waits has no room for it.
+        drop(way);
         let agent = self.client.of(request.headers());
         let info = ExchangeInfo::new(&request, arrived, client, agent);
         let Routed { pipeline, fields } = match checked {
             Ok(routed) => routed,
-            Err(unserved) => return self.turn_away(request, info, unserved),
+            Err(unserved) => return self.turn_away((request, edge), info, unserved),
         };
         hops.keep(&mut request);
         info.set_route(pipeline.route());
         info.write_trace(request.headers_mut());
         self.client.certificate.write(request.headers_mut());
-        edge.set(&pipeline, &request, fields);
+        edge.set(&pipeline, &mut request, fields);
         let began = Moment::at(arrived);
         let account = Account::open(self.client.clone(), info, &shared.exchanges);
         let peer_fault = account.peer_fault.clone();
@@ -159,12 +169,13 @@ impl Exchanges {
     /// The host's own response to a request that no guest is to see.
     fn turn_away(
         &self,
-        request: Request<RequestBody>,
+        (request, edge): (Request<RequestBody>, &mut Edge),
         info: ExchangeInfo,
         unserved: Unserved,
     ) -> Response<ResponseBody> {
-        if let Unserved::RateLimited(route, ..) = &unserved {
-            info.set_route(route);
+        if let Unserved::RateLimited(pipeline, ..) = &unserved {
+            info.set_route(pipeline.route());
+            edge.set_headers(pipeline);
         }
         let account = Account::of_refused(self.client.clone(), info);
         upload::turn_away(request, unserved.answer(account))
@@ -174,11 +185,11 @@ impl Exchanges {
     fn check(
         &self,
         request: &mut Request<RequestBody>,
-        client: RequestClient,
+        (client, scheme): (&RequestClient, Scheme),
         hops: &Hops,
     ) -> Result<Routed, Unserved> {
         let shared = &*self.shared;
-        match validate::check(request, shared.terms.headers, &self.host) {
+        match validate::check(request, shared.terms.headers, (&self.host, scheme)) {
             Ok(Checked::Pass) if hops.are_too_many() => Err(Unserved::Failed(Failure::Loop)),
             Ok(Checked::Pass) => self.admit(request, client),
             Ok(Checked::ServerOptions) => Err(Unserved::ServerOptions),
@@ -186,13 +197,15 @@ impl Exchanges {
         }
     }
 
-    fn admit<B>(&self, request: &Request<B>, client: RequestClient) -> Result<Routed, Unserved> {
+    fn admit<B>(&self, request: &Request<B>, client: &RequestClient) -> Result<Routed, Unserved> {
         let site = self.shared.server.admission.site().current();
         let (pipeline, limit) = Pipeline::find(&site, request)?;
         let Some(limit) = limit else { return Ok(Routed { pipeline, fields: None }) };
         match rate_limit::check(limit, client, request) {
             Ok(fields) => Ok(Routed { pipeline, fields: Some(fields) }),
-            Err((failure, fields)) => Err(Unserved::RateLimited(pipeline.route(), failure, fields)),
+            Err((failure, fields)) => {
+                Err(Unserved::RateLimited(Box::new(pipeline), failure, fields))
+            }
         }
     }
 }
@@ -245,7 +258,7 @@ struct Routed {
 enum Unserved {
     Failed(Failure),
     /// It is one too many for this route.
-    RateLimited(&'static RouteLabel, Failure, RateLimitFields),
+    RateLimited(Box<Pipeline>, Failure, RateLimitFields),
     /// There are routes for these methods only.
     Methods(Vec<Method>),
     /// It asks what the server can do.
@@ -289,7 +302,7 @@ impl host_net::Service for Exchanges {
     fn connected(&self, peer: &Peer) -> Self {
         let client = Arc::new(Client {
             address: peer.address,
-            client: RequestClient::of_peer(peer),
+            rule: ClientRule::new(peer, &self.shared.terms.trusted),
             certificate: ClientCertificate::of_peer(peer),
             connection: fastrand::u64(..),
             ..(*self.client).clone()

@@ -42,11 +42,11 @@ pub(super) struct KnownHost(OnceLock<Authority>);
 /// Checks a request and makes its URI absolute, so that guests see scheme and authority.
 ///
 /// `headers` is the most that a request may have: hyper makes sure of it for HTTP/1 only. `known` is what its
-/// connection knows.
+/// connection knows, `scheme` that by which its client has asked.
 pub(super) fn check<B>(
     request: &mut Request<B>,
     headers: usize,
-    known: &KnownHost,
+    (known, scheme): (&KnownHost, Scheme),
 ) -> Result<Checked, Failure> {
     if request.version() == Version::HTTP_2 {
         check_values(request.headers())?;
@@ -65,7 +65,7 @@ pub(super) fn check<B>(
     let authority = authority(request, known)?;
     let Some(path) = path(request)? else { return Ok(Checked::ServerOptions) };
     let uri = Uri::builder()
-        .scheme(Scheme::HTTP)
+        .scheme(scheme)
         .authority(authority)
         .path_and_query(path)
         .build()

@@ -12,7 +12,7 @@ fn request(version: Version, method: &str, uri: &str, headers: &[(&str, &str)]) 
 
 fn h1(method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<String, Failure> {
     let mut request = request(Version::HTTP_11, method, uri, headers);
-    check(&mut request, 100, &KnownHost::default()).map(|checked| match checked {
+    check(&mut request, 100, (&KnownHost::default(), Scheme::HTTP)).map(|checked| match checked {
         Checked::Pass => request.uri().to_string(),
         Checked::ServerOptions => "*".into(),
     })
@@ -149,7 +149,7 @@ fn fields_that_are_for_this_connection_go_no_further() {
         ("content-length", "0"),
     ];
     let mut request = request(Version::HTTP_11, "GET", "/", &headers);
-    assert_eq!(check(&mut request, 100, &KnownHost::default()), Ok(Checked::Pass));
+    assert_eq!(check(&mut request, 100, (&KnownHost::default(), Scheme::HTTP)), Ok(Checked::Pass));
     let mut left: Vec<_> = request.headers().keys().map(HeaderName::as_str).collect();
     // A map: a removal changes the order.
     left.sort_unstable();
@@ -169,7 +169,8 @@ fn what_a_connection_named_first_stands_for_no_other_host() {
         ("a", Some("http://a/x")),
     ] {
         let mut request = request(Version::HTTP_11, "GET", "/x", &[("host", host)]);
-        let checked = check(&mut request, 100, &known).map(|_| request.uri().to_string());
+        let checked =
+            check(&mut request, 100, (&known, Scheme::HTTP)).map(|_| request.uri().to_string());
         assert_eq!(checked.ok().as_deref(), uri, "{host}");
     }
 }
@@ -177,7 +178,7 @@ fn what_a_connection_named_first_stands_for_no_other_host() {
 #[test]
 fn old_clients_need_no_host() {
     let mut request = request(Version::HTTP_10, "GET", "/x", &[]);
-    assert_eq!(check(&mut request, 100, &KnownHost::default()), Ok(Checked::Pass));
+    assert_eq!(check(&mut request, 100, (&KnownHost::default(), Scheme::HTTP)), Ok(Checked::Pass));
     assert_eq!(request.uri(), "http://localhost/x");
 }
 
@@ -185,7 +186,8 @@ fn old_clients_need_no_host() {
 fn in_http2_the_authority_may_stand_in_either_place_but_not_in_two_ways() {
     let check = |uri: &str, headers: &[(&str, &str)]| {
         let mut request = request(Version::HTTP_2, "GET", uri, headers);
-        check(&mut request, 100, &KnownHost::default()).map(|_| request.uri().to_string())
+        check(&mut request, 100, (&KnownHost::default(), Scheme::HTTP))
+            .map(|_| request.uri().to_string())
     };
     assert_eq!(check("http://a/x", &[]).unwrap(), "http://a/x");
     assert_eq!(check("/x", &[("host", "a")]).unwrap(), "http://a/x");
@@ -215,7 +217,10 @@ fn cookies_that_http2_sends_in_pieces_are_put_together() {
         let crumbs: Vec<_> = crumbs.iter().map(|crumb| ("cookie", *crumb)).collect();
         let mut request = request(version, "GET", "/", &[&crumbs, &[("host", "a")][..]].concat());
         // As many fields as a head may have, when they are together.
-        assert_eq!(check(&mut request, 2, &KnownHost::default()), Ok(Checked::Pass));
+        assert_eq!(
+            check(&mut request, 2, (&KnownHost::default(), Scheme::HTTP)),
+            Ok(Checked::Pass)
+        );
         let seen = request.headers().get_all(COOKIE).iter();
         seen.map(|cookie| cookie.to_str().unwrap().to_owned()).collect::<Vec<_>>()
     };

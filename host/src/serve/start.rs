@@ -217,6 +217,7 @@ fn terms(manifest: &Manifest) -> Terms {
         headers: connection.headers,
         min_rate: connection.min_rate.map(min_rate),
         prefetch: connection.prefetch,
+        trusted: Arc::new(manifest.listen.trusted_proxies.clone()),
     }
 }
 

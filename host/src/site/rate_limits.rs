@@ -90,7 +90,16 @@ mod tests {
         let path = PathPattern::Prefix(path.into());
         let pattern = RoutePattern { host: None, path, methods: Vec::new() };
         let (chain, component) = (Vec::new(), "shop".into());
-        Route { pattern, chain, component, strip_prefix: false, compress: None, rate_limit }
+        let headers = None;
+        Route {
+            pattern,
+            chain,
+            component,
+            strip_prefix: false,
+            compress: None,
+            rate_limit,
+            headers,
+        }
     }
 
     #[test]

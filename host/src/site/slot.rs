@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use host_manifest::routes::{PathPattern, RouteMatch, RoutePattern, RouteTable};
-use host_manifest::{CompressConfig, Route};
+use host_manifest::{CompressConfig, Route, RouteHeaders};
 use host_telemetry::{RouteLabel, Traffic};
 use http::Method;
 
@@ -52,6 +52,8 @@ pub struct RouteTarget {
     pub rate_limit: Option<Arc<RouteRateLimit>>,
     /// How responses are compressed, if they are.
     pub compress: Option<CompressConfig>,
+    /// What is done with headers, if anything is.
+    pub headers: Option<Arc<RouteHeaders>>,
 }
 
 impl Site {
@@ -152,6 +154,7 @@ fn table(routes: &[Route], traffic: &Traffic, limits: &RateLimits) -> RouteTable
         component: route.component.clone(),
         chain: route.chain.clone(),
         compress: route.compress,
+        headers: route.headers.clone(),
         strip: match &route.pattern.path {
             PathPattern::Prefix(prefix) if route.strip_prefix => Some(prefix.as_str().into()),
             PathPattern::Prefix(_) | PathPattern::Exact(_) => None,

@@ -11,7 +11,7 @@ use crate::{
     AbortRules, AccessLogFormat, AccessLogTarget, AlpnProtocol, ByteSize, ClientAuth,
     DashboardAddr, DurationOrOff, Fail, HealthAddr, HumanDuration, LimitsProfile, ListenAddr,
     LogFilter, LogFormat, LogRateOrOff, MinRateOrOff, OtlpEndpoint, Rate, RateLimitKey, RateOrOff,
-    SmokeCheck, SniName, Stdio, Stickiness, TlsVersion, TraceSample, TrafficShare,
+    SmokeCheck, SniName, Stdio, Stickiness, TlsVersion, TraceSample, TrafficShare, TrustedProxy,
 };
 
 impl Form for HumanDuration {
@@ -60,6 +60,10 @@ impl Form for AccessLogTarget {
 
 impl Form for ListenAddr {
     const EXAMPLES: &'static [&'static str] = &["127.0.0.1:8080", "[::1]:8080", "unix:/run/a.sock"];
+}
+
+impl Form for TrustedProxy {
+    const EXAMPLES: &'static [&'static str] = &["10.0.0.0/8", "192.0.2.1", "unix"];
 }
 
 impl Form for HealthAddr {

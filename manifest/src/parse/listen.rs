@@ -13,7 +13,7 @@ use super::values::{count, default, fitting, number, span};
 use crate::error::Problem;
 use crate::{
     ByteSize, ConnectionLimits, DashboardAddr, HealthAddr, HumanDuration, ListenAddr, ListenConfig,
-    ListenerConfig, MinRateOrOff, RateOrOff, defaults,
+    ListenerConfig, MinRateOrOff, RateOrOff, TrustedProxies, TrustedProxy, defaults,
 };
 
 /// Where the process listens, how it is operated, and what connections may do.
@@ -71,6 +71,9 @@ pub(super) struct Listen {
     /// Headers in a request; then 431.
     #[schemars(extend("default" = number(defaults::MAX_HEADERS)))]
     pub(super) max_headers: Option<u64>,
+    /// Proxies that are believed who their client is, by Forwarded, X-Forwarded-For and the PROXY protocol:
+    /// networks (10.0.0.0/8), addresses, `unix` for whoever connects to a Unix socket. Nobody by default.
+    pub(super) trusted_proxies: Vec<Written<TrustedProxy>>,
 }
 
 /// Where the process listens: the addresses of `[listen]`, and the tables `[[listener]]`. Without any of them it is at
@@ -101,7 +104,28 @@ pub(super) fn listen(
         listeners: all,
         health: reader.parse_or(raw.health_addr.as_ref(), off).0,
         dashboard: reader.parse_or(raw.dashboard_addr.as_ref(), no_page).0,
+        trusted_proxies: trusted(reader, &raw.trusted_proxies, tables),
     }
+}
+
+/// Whom the host believes who the client is. Where listeners expect the PROXY protocol, somebody has to be.
+fn trusted(
+    reader: &mut Reader<'_>,
+    written: &[Written<TrustedProxy>],
+    tables: &[Spanned<Listener>],
+) -> TrustedProxies {
+    if written.is_empty()
+        && let Some(table) = tables.iter().find(|table| table.value.proxy_protocol)
+    {
+        let problem = Problem::new(
+            table.span.clone(),
+            "proxy-protocol is for trusted proxies only, and nobody is trusted",
+        );
+        reader.report(problem.help(
+            "add trusted-proxies = [\"10.0.0.0/8\"] to [listen], with your proxies' own network",
+        ));
+    }
+    reader.parse_all(written).into_iter().collect()
 }
 
 /// The path of the control socket. The word `off` stays as it is.

@@ -12,6 +12,7 @@ mod confine;
 mod enums;
 mod files;
 mod grammar;
+mod headers;
 mod interpolate;
 mod limits;
 mod listen;

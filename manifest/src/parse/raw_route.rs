@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::enums::Verb;
+use super::headers::Headers;
 use super::rate_limit::RateLimit;
 use super::spanned::{Spanned, Written};
 
@@ -34,6 +35,8 @@ pub(super) struct Route {
     /// With compress, those too: for responses that never show a secret beside what somebody else has written.
     #[schemars(extend("default" = false))]
     pub(super) compress_credentials: Option<Spanned<bool>>,
+    /// Headers that are set, added and removed, of requests and of responses: for HSTS, for example.
+    pub(super) headers: Headers,
     /// The component sees the path without what stands in path.
     #[schemars(extend("default" = false))]
     pub(super) strip_prefix: bool,

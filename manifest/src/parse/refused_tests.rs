@@ -347,3 +347,46 @@ fn a_chain_that_takes_more_instances_than_there_are_is_refused() {
     assert!(line.contains(":12:15: this chain is too long"), "{line}");
     assert!(line.contains("takes 3 instances at once, and total.instances is 2"), "{line}");
 }
+
+#[test]
+fn headers_that_are_not_the_operators_are_refused() {
+    let route = |headers: &str| {
+        format!("[[route]]\npath = \"/\"\ncomponent = \"shop\"\n[route.headers.{headers}")
+    };
+    for (headers, says, helps) in [
+        (
+            "response]\nset = { Content-Length = \"1\" }",
+            ":7:9: content-length says where",
+            "leave it",
+        ),
+        ("request]\nremove = [\"connection\"]", ":7:11: connection is of one", "leave it"),
+        ("request]\nset = { host = \"a\" }", ":7:9: host says which route", "leave it"),
+        ("request]\nadd = { X-Forwarded-For = \"a\" }", ":7:9: x-forwarded-for says who", "leave"),
+        ("response]\nset = { date = \"a\" }", ":7:9: date is written by the host", "leave it"),
+        ("response]\nset = { \"a b\" = \"a\" }", ":7:9: this is no name of a header", "letters"),
+        ("response]\nset = { \"\" = \"a\" }", ":7:9: this is no name of a header", "letters"),
+        ("response]\nset = { a = \"x\\r\\ny: z\" }", ":7:13: this is no value", "visible"),
+        ("response]\nset = { a = \" x\" }", ":7:13: this is no value", "visible"),
+        ("response]\nset = { a = \"\u{f6}\" }", ":7:13: this is no value", "visible"),
+        ("response]\nset = { a = \"${NOPE}\" }", ":7:14: the environment variable", "set NOPE"),
+        ("response]\nset = { a = 1 }", ":7:13: `route.headers.response.set.a` is text", "quotes"),
+        ("respons]\nset = { a = \"1\" }", ":6:16: there is no key `respons`", "`response`"),
+    ] {
+        assert_refused(&route(headers), says, helps);
+    }
+    let twice = refused(&route("response]\nset = { X-A = \"1\" }\nremove = [\"x-a\"]"));
+    assert!(twice.one_line().contains("this header is set or removed twice"), "{twice}");
+}
+
+#[test]
+fn proxies_are_believed_by_name_of_their_network() {
+    let listen = |list: &str| format!("[listen]\ntrusted-proxies = {list}");
+    assert_refused(&listen("[\"10.0.0.1/8\"]"), ":4:20: there are bits behind", "write 10.0.0.0/8");
+    assert_refused(&listen("[\"unix\", \"*\"]"), ":4:28: neither a network", "10.0.0.0/8");
+    assert_refused(&listen("\"10.0.0.0/8\""), ":4:19: ", "brackets");
+    assert_refused(
+        "[[listener]]\naddress = \"127.0.0.1:1\"\nproxy-protocol = true",
+        ":3:1: proxy-protocol is for trusted proxies only",
+        "add trusted-proxies",
+    );
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::Method;
 
+use super::headers::headers;
 use super::rate_limit::rate_limit;
 use super::raw_route;
 use super::reader::Reader;
@@ -54,6 +55,7 @@ fn implied(reader: &mut Reader<'_>, components: &Components) -> Vec<Route> {
             strip_prefix: false,
             rate_limit: None,
             compress: None,
+            headers: None,
         }],
         (Some(first), Some(_)) => {
             if reader.is_whole() {
@@ -87,6 +89,7 @@ fn route(
                 .help("write path in place of exact, or leave strip-prefix out"),
         );
     }
+    let headers = headers(reader, &route.headers);
     let host = match host {
         Some(host) => Some(host?),
         None => None,
@@ -97,7 +100,15 @@ fn route(
     };
     let pattern = RoutePattern { host, path: path?, methods };
     let (compress, strip_prefix) = (compress(reader, route), route.strip_prefix);
-    Some(Route { pattern, chain, component: component?, strip_prefix, compress, rate_limit })
+    Some(Route {
+        pattern,
+        chain,
+        component: component?,
+        strip_prefix,
+        compress,
+        rate_limit,
+        headers,
+    })
 }
 
 fn compress(reader: &mut Reader<'_>, raw: &raw_route::Route) -> Option<CompressConfig> {

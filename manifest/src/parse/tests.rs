@@ -58,6 +58,8 @@ fn the_process_is_read_as_written() {
     assert_eq!(manifest.listen.control, Some(PathBuf::from("/run/host/shop.sock")));
     assert_eq!(manifest.listen.health, "127.0.0.1:8081".parse::<SocketAddr>().ok());
     assert_eq!(manifest.connection.header_size, 64 * 1024);
+    assert!(manifest.listen.trusted_proxies.has("10.1.2.3".parse().ok()));
+    assert!(manifest.listen.trusted_proxies.has(None));
     let min_rate = manifest.connection.min_rate.expect("not off");
     assert_eq!((min_rate.bytes_per_second, min_rate.window.as_secs()), (1024, 10));
     assert_eq!(manifest.connection.prefetch, 16 * 1024);
@@ -142,6 +144,24 @@ fn grants_are_read_as_written() {
     let KeyValueConfig(buckets) = grants.get().expect("granted");
     assert_eq!(buckets["carts"], carts);
     assert_eq!(buckets["rates"].space, Namespace::Shared("rates".into()));
+}
+
+#[test]
+fn headers_of_a_route_are_read_as_written() {
+    let manifest = full();
+    let headers = manifest.routes[0].headers.as_ref().expect("it has some");
+    let text = |fields: &[(http::HeaderName, http::HeaderValue)]| {
+        let text = |(name, value): &(http::HeaderName, http::HeaderValue)| {
+            format!("{name}: {}", value.to_str().expect("text"))
+        };
+        fields.iter().map(text).collect::<Vec<_>>()
+    };
+    assert_eq!(text(&headers.request.set), ["x-shop: secret"]);
+    assert_eq!(headers.request.remove, ["x-debug"]);
+    assert_eq!(text(&headers.response.set), ["strict-transport-security: max-age=63072000"]);
+    assert_eq!(text(&headers.response.add), ["link: </a>; rel=preload", "vary: origin"]);
+    assert_eq!(headers.response.remove, ["server"]);
+    assert_eq!(manifest.routes[1].headers, None);
 }
 
 #[test]

@@ -57,10 +57,8 @@ fn aimed_at(upstream: &str, old: Request) -> Option<Request> {
     let path = format!("{}{path}", base.trim_end_matches('/'));
 
     let method = old.get_method();
+    // With `forwarded` and `x-forwarded-*` as the host has written them: they say who the client is.
     let headers = end_to_end(&old.get_headers());
-    if let Some(host) = old.get_authority() {
-        headers.set("x-forwarded-host", &[host.into()]).ok()?;
-    }
     let (_, read) = wit_future::new(|| Ok(()));
     let (body, trailers) = Request::consume_body(old, read);
     let (new, _) = Request::new(headers, Some(body), trailers, None);

@@ -2,8 +2,8 @@
 //! A bucket holds `capacity` tokens and gets `refill` a second (of the configuration; 10 and 1). A
 //! request takes one; where there is none it is answered 429 with `Retry-After`.
 //!
-//! A client is its `x-api-key`, or else the authority that it asks for. Anybody can make up keys, so
-//! put `apikey` before this in the chain.
+//! A client is its `x-api-key`, or else its address: the first one in `x-forwarded-for`, which the host
+//! writes (docs/guests.md). Anybody can make up keys, so put `apikey` before this in the chain.
 use wasi::config::store as config;
 use wasi::http::handler::handle as next;
 use wasi::keyvalue::{atomics, store};
@@ -45,9 +45,13 @@ impl wasip3::exports::http::handler::Guest for RateLimit {
 }
 
 fn client(request: &Request) -> String {
-    let key = request.get_headers().get("x-api-key").pop();
-    let key = key.map(|key| String::from_utf8_lossy(&key).into_owned());
-    let client = key.or_else(|| request.get_authority()).unwrap_or_default();
+    let headers = request.get_headers();
+    let field = |name: &str| {
+        let value = headers.get(name).pop();
+        value.map(|value| String::from_utf8_lossy(&value).into_owned())
+    };
+    let address = || Some(field("x-forwarded-for")?.split(',').next()?.to_owned());
+    let client = field("x-api-key").or_else(address).unwrap_or_default();
     // A store need not take keys of any length.
     client.chars().take(100).collect()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use host_manifest::{
     AlpnProtocol, CertificateConfig, ClientAuth, ClientCertificates, ListenAddr, ListenerConfig,
-    TlsConfig, TlsVersion,
+    TlsConfig, TlsVersion, TrustedProxy,
 };
 
 use super::complaint::complaint;
@@ -43,6 +43,11 @@ pub(super) struct ListenArgs {
     /// Whether they have to: required or optional [default: required]
     #[arg(long, value_name = "WORD")]
     tls_client_auth: Option<ClientAuth>,
+
+    /// Proxies that are believed who their client is, by Forwarded, X-Forwarded-For and the PROXY protocol: networks
+    /// (10.0.0.0/8), addresses, or unix for whoever connects to a Unix socket [default: nobody, or the manifest's]
+    #[arg(long, value_name = "CIDR,…", value_delimiter = ',')]
+    pub(super) trusted_proxies: Vec<TrustedProxy>,
 }
 
 impl ListenArgs {

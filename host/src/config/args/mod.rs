@@ -119,7 +119,7 @@ fn check(raw: CheckArgs, grammar: &Grammar) -> Result<CheckConfig, clap::Error> 
 }
 
 /// Flags that concern the process, whatever it serves.
-const PROCESS_FLAGS: [&str; 22] = [
+const PROCESS_FLAGS: [&str; 23] = [
     "app",
     "dry_run",
     "addresses",
@@ -128,6 +128,7 @@ const PROCESS_FLAGS: [&str; 22] = [
     "tls_key",
     "tls_client_ca",
     "tls_client_auth",
+    "trusted_proxies",
     "threads",
     "watch",
     "cache_dir",

@@ -68,7 +68,8 @@ impl ServeArgs {
         }
         let health = self.operating.health_addr.and_then(|health| health.0);
         let dashboard = self.operating.dashboard_addr.and_then(|dashboard| dashboard.0);
-        let listen = ListenConfig { listeners, control: None, health, dashboard };
+        let trusted_proxies = self.listen.trusted_proxies.iter().copied().collect();
+        let listen = ListenConfig { listeners, control: None, health, dashboard, trusted_proxies };
         let component = self.component()?;
         let route = Route {
             pattern: RoutePattern {
@@ -81,6 +82,7 @@ impl ServeArgs {
             strip_prefix: false,
             rate_limit: None,
             compress: None,
+            headers: None,
         };
         let log = self.log.checked();
         let manifest = Manifest {
@@ -114,6 +116,7 @@ impl ServeArgs {
         };
         let overrides = Overrides {
             listeners: self.listen.checked()?,
+            trusted_proxies: self.listen.trusted_proxies.iter().copied().collect(),
             health: self.operating.health_addr,
             dashboard: self.operating.dashboard_addr,
             watch: self.swap.watch,
