@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::context::ConnectionContext;
 use super::counts::ConnectionTransport;
 use super::listener::Listener;
+use super::proxy_protocol::ExpectedHeader;
 use super::registry::ConnectionEntry;
 use super::room::Turn;
 use super::service::Service;
@@ -39,6 +40,7 @@ pub struct Acceptor<S> {
     context: ConnectionContext,
     service: S,
     tls: Option<TlsConfigs>,
+    header: Option<Arc<ExpectedHeader>>,
     shortage: Shortage,
 }
 
@@ -65,7 +67,7 @@ impl<S: Service> Acceptor<S> {
     /// When the reactor does not take the socket.
     pub fn new(listener: Listener, context: ConnectionContext, service: S) -> io::Result<Self> {
         let name = listener.address().into();
-        let tls = listener.tls.clone();
+        let (tls, header) = (listener.tls.clone(), listener.header.clone());
         let queue = match listener {
             Listener { socket, path: None, .. } => {
                 Queue::Tcp(TcpListener::from_std(socket.into())?)
@@ -74,7 +76,7 @@ impl<S: Service> Acceptor<S> {
                 Queue::Unix(UnixListener::from_std(socket.into())?, path)
             }
         };
-        Ok(Self { queue, name, context, service, tls, shortage: Shortage::default() })
+        Ok(Self { queue, name, context, service, tls, header, shortage: Shortage::default() })
     }
 
     /// Accepts until the drain begins, then closes the door without losing who is in the queue.
@@ -123,7 +125,7 @@ impl<S: Service> Acceptor<S> {
         let entry = entry(&socket, &self.name);
         let guard = self.context.connections.guard(entry.clone());
         let (context, service) = (self.context.clone(), self.service.clone());
-        let socket = (socket, self.tls.clone());
+        let socket = (socket, self.header.clone(), self.tls.clone());
         tokio::spawn(connection::serve(socket, context, service, turn, entry, guard));
     }
 

@@ -9,10 +9,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::client_bounds::ClientPlace;
 use super::connection_end::ConnectionEnd;
 use super::context::ConnectionContext;
 use super::peer::Peer;
 use super::preface::{self, Opening};
+use super::proxy_protocol::ExpectedHeader;
 use super::registry::{ConnectionEntry, ConnectionProtocol};
 use super::room::{NoRoom, Place, Turn};
 use super::service::{Refusal, Service};
@@ -27,17 +29,16 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(2);
 /// Serves a connection until its end. `guard` keeps it registered; dropping the future drops the
 /// socket. `entry` is the one under which the guard is registered.
 pub(super) async fn serve<S: Service>(
-    (socket, tls): (Socket, Option<TlsConfigs>),
+    (socket, header, tls): (Socket, Option<Arc<ExpectedHeader>>, Option<TlsConfigs>),
     context: ConnectionContext,
     service: S,
     turn: Turn,
     entry: Arc<ConnectionEntry>,
     mut guard: Guard,
 ) {
-    let mut accepted = Instant::now();
-    let mut peer = Peer { address: entry.address(), tls: None };
+    let (mut peer, mut accepted) = (Peer::at(entry.address()), Instant::now());
     // Before the room, so that who is over its bounds takes no place of others there.
-    let client_place =
+    let mut client_place =
         match context.clients.admit(peer.address.map(|it| it.ip()), context.phase.now()) {
             Ok(place) => place,
             Err(refused) if tls.is_none() => {
@@ -56,16 +57,8 @@ pub(super) async fn serve<S: Service>(
         }
     };
     entry.set_place(true);
-    let secured = match tls {
-        None => Ok(ByteStream::Plain(socket)),
-        Some(configs) => {
-            let terms = terms(&context, &entry, context.limits.handshake);
-            // On the heap: connections without TLS would pay for its size.
-            let secured = Box::pin(secure(socket, configs, terms, &mut peer)).await;
-            accepted = Instant::now();
-            secured
-        }
-    };
+    let known = (&mut peer, &mut accepted, &mut client_place);
+    let secured = arrive((socket, header, tls), (&context, &entry), known).await;
     let service = service.connected(&peer);
     let (stream, end) = match secured {
         Ok(stream) => {
@@ -132,6 +125,47 @@ fn terms<'a>(
     patience: Duration,
 ) -> HandshakeTerms<'a> {
     HandshakeTerms { entry, context, half_open: context.room.half_open(), patience }
+}
+
+/// What comes before the first request: the header of a proxy and the handshake of TLS, where the listener has them.
+/// Returns what the first request comes over; since when that is waited for is in `accepted`.
+async fn arrive(
+    (socket, header, tls): (Socket, Option<Arc<ExpectedHeader>>, Option<TlsConfigs>),
+    (context, entry): (&ConnectionContext, &ConnectionEntry),
+    (peer, accepted, client_place): (&mut Peer, &mut Instant, &mut Option<ClientPlace>),
+) -> Result<ByteStream, HandshakeFailure> {
+    // What others do not have is on the heap: plain connections would pay for its size.
+    if let Some(expected) = header {
+        let introduced = introduce(&socket, (&expected, context, entry), peer);
+        if let Err(end) = Box::pin(introduced).await {
+            return Err(HandshakeFailure { socket, end });
+        }
+        *accepted = Instant::now();
+        // The proxy has no bounds of a client. Its clients have.
+        match context.clients.admit(peer.address.map(|it| it.ip()), context.phase.now()) {
+            Ok(place) => *client_place = place,
+            Err(_) => return Err(HandshakeFailure { socket, end: ConnectionEnd::Gone }),
+        }
+    }
+    let Some(configs) = tls else { return Ok(ByteStream::Plain(socket)) };
+    let terms = terms(context, entry, context.limits.handshake);
+    let secured = Box::pin(secure(socket, configs, terms, peer)).await;
+    *accepted = Instant::now();
+    secured
+}
+
+/// Takes note of what the proxy says of its client, in front of everything else.
+async fn introduce(
+    socket: &Socket,
+    (expected, context, entry): (&ExpectedHeader, &ConnectionContext, &ConnectionEntry),
+    peer: &mut Peer,
+) -> Result<(), ConnectionEnd> {
+    let header = expected.read(socket, entry, context).await?;
+    peer.introduce(&header);
+    if peer.address != entry.address() {
+        entry.set_address(peer.address);
+    }
+    Ok(())
 }
 
 /// Makes a TLS session of the connection, with the newest of the configurations, and takes note of what it says of

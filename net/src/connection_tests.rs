@@ -109,7 +109,7 @@ fn accepted(
     let guard = tracker.guard(entry.clone());
     let room = Room::new(1, tracker.clone());
     let context = context(phase, &tracker, &room);
-    let socket = (Socket::Unix(ours), tls.then(testing::configs));
+    let socket = (Socket::Unix(ours), None, tls.then(testing::configs));
     let served = tokio::spawn(serve(socket, context, service, room.turn_now(), entry, guard));
     (stream, served, tracker)
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use host_shards::{OwnLines, Sharded};
 
+use super::proxy_protocol::ProxyRefusal;
 use super::registry::ConnectionProtocol;
 use super::tls::HandshakeOutcome;
 
@@ -73,6 +74,7 @@ struct Shard {
     accept_waits: AtomicU64,
     resets: [AtomicU64; ERROR_CODES.len()],
     goaways: [AtomicU64; ERROR_CODES.len()],
+    refused_proxies: [AtomicU64; ProxyRefusal::ALL.len()],
 }
 
 impl NetCounts {
@@ -118,6 +120,11 @@ impl NetCounts {
     /// A peer was sent GOAWAY.
     pub(super) fn goaway(&self, code: u32) {
         count_code(&self.0.mine().goaways, code);
+    }
+
+    /// A connection was refused for want of a header of the PROXY protocol.
+    pub(super) fn refused_proxy(&self, why: ProxyRefusal) {
+        one_more(&self.0.mine().refused_proxies[why as usize]);
     }
 
     fn sum(&self, of: impl Fn(&Shard) -> &AtomicU64) -> u64 {
@@ -167,6 +174,13 @@ impl NetCounts {
     #[must_use]
     pub fn resets(&self) -> [(&'static str, u64); ERROR_CODES.len()] {
         array::from_fn(|code| (ERROR_CODES[code], self.sum(|shard| &shard.resets[code])))
+    }
+
+    /// Connections that were refused for want of a header of the PROXY protocol, by the name of the reason.
+    #[must_use]
+    pub fn refused_proxies(&self) -> [(&'static str, u64); ProxyRefusal::ALL.len()] {
+        ProxyRefusal::ALL
+            .map(|why| (why.name(), self.sum(|shard| &shard.refused_proxies[why as usize])))
     }
 
     /// GOAWAY frames that were sent, by the name of the error code.

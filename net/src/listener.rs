@@ -4,7 +4,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use host_forwarded::TrustedProxies;
 use host_system::unix_socket::{self, OwnedPath, PathError};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
@@ -12,6 +14,7 @@ use tracing::{debug, warn};
 
 use super::handshakes;
 use super::listener_drain::{self, Bolt, HANDSHAKES_AT_MOST};
+use super::proxy_protocol::ExpectedHeader;
 use super::tls::TlsConfigs;
 
 /// Connections that the kernel holds for us; capped by net.core.somaxconn (4096 by default).
@@ -47,6 +50,8 @@ pub struct Listener {
     claim: Option<Claim>,
     /// None where peers speak in plain text.
     pub(super) tls: Option<TlsConfigs>,
+    /// None where connections begin without a header of the PROXY protocol.
+    pub(super) header: Option<Arc<ExpectedHeader>>,
 }
 
 /// The address of a socket that does not listen yet, held against others by a second one that does,
@@ -88,6 +93,13 @@ impl Listener {
     #[must_use]
     pub fn with_tls(mut self, configs: TlsConfigs) -> Self {
         self.tls = Some(configs);
+        self
+    }
+
+    /// Has each connection begin with a header of the PROXY protocol, from one of these proxies.
+    #[must_use]
+    pub fn with_proxy_protocol(mut self, trusted: Arc<TrustedProxies>) -> Self {
+        self.header = Some(Arc::new(ExpectedHeader::from(trusted)));
         self
     }
 
@@ -149,7 +161,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     let socket = bound(address)?;
     let address = socket.local_addr()?.as_socket().unwrap_or(address);
     let claim = claim(address)?;
-    Ok(Listener { socket, path: None, claim: Some(claim), tls: None })
+    Ok(Listener { socket, path: None, claim: Some(claim), tls: None, header: None })
 }
 
 fn bound(address: SocketAddr) -> io::Result<Socket> {
@@ -192,7 +204,7 @@ fn bind_unix(path: &Path) -> Result<Listener, BindError> {
             BindError::Refused { address: format!("unix:{}", path.display()), why }
         }
     })?;
-    Ok(Listener { socket, path: Some(owned), claim: None, tls: None })
+    Ok(Listener { socket, path: Some(owned), claim: None, tls: None, header: None })
 }
 
 #[cfg(test)]

@@ -3,16 +3,39 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use host_forwarded::{ProxyHeader, ProxySource};
 use rustls::pki_types::CertificateDer;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 
 /// Who is at the other end of a connection, as far as it is known before its first request.
 #[derive(Clone, Debug, Default)]
 pub struct Peer {
-    /// Its address; none on a Unix socket.
+    /// Its address, as the socket says, or a header of the PROXY protocol; none on a Unix socket.
     pub address: Option<SocketAddr>,
+    /// The other end of the socket, where such a header has named somebody else. None on a Unix socket, too.
+    pub proxy: Option<SocketAddr>,
+    /// Whether it has come to that proxy by TLS.
+    pub is_secured_by_proxy: bool,
     /// What its TLS handshake said; none over a plain connection.
     pub tls: Option<Arc<TlsPeer>>,
+}
+
+impl Peer {
+    /// One of which only the address is known.
+    pub(super) fn at(address: Option<SocketAddr>) -> Self {
+        Self { address, ..Self::default() }
+    }
+
+    /// Takes note of what a proxy says of it.
+    pub(super) fn introduce(&mut self, header: &ProxyHeader) {
+        let address = match header.source {
+            ProxySource::Proxy => return,
+            ProxySource::Address(address) => Some(address),
+            ProxySource::Unix => None,
+        };
+        self.proxy = std::mem::replace(&mut self.address, address);
+        self.is_secured_by_proxy = header.is_secure;
+    }
 }
 
 /// What a TLS handshake said of the peer.

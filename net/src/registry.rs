@@ -24,6 +24,8 @@ const FRESH: Duration = Duration::from_secs(1);
 pub(super) struct ConnectionEntry {
     /// None where peers have no address: a Unix socket.
     peer: Option<SocketAddr>,
+    /// What a proxy has said in its place.
+    named: OnceLock<Option<SocketAddr>>,
     listener: Arc<str>,
     accepted: Instant,
     protocol: AtomicU8,
@@ -139,6 +141,7 @@ impl ConnectionEntry {
     pub(super) fn new(peer: Option<SocketAddr>, listener: Arc<str>) -> Arc<Self> {
         Arc::new(Self {
             peer,
+            named: OnceLock::new(),
             listener,
             accepted: Instant::now(),
             protocol: AtomicU8::new(ConnectionProtocol::default() as u8),
@@ -249,13 +252,19 @@ impl ConnectionEntry {
         }
     }
 
+    /// A proxy has said that its client has this address.
+    pub(super) fn set_address(&self, address: Option<SocketAddr>) {
+        // It says so once.
+        self.named.set(address).ok();
+    }
+
     /// The peer's address; none on a Unix socket.
     pub(super) fn address(&self) -> Option<SocketAddr> {
-        self.peer
+        self.named.get().copied().unwrap_or(self.peer)
     }
 
     fn peer(&self) -> String {
-        self.peer.map_or_else(|| "unix".into(), |peer| peer.to_string())
+        self.address().map_or_else(|| "unix".into(), |peer| peer.to_string())
     }
 }
 

@@ -50,6 +50,9 @@ pub(super) enum Sending {
 /// then a connection whose deadline has passed waits, and looks again after this.
 pub(super) const REACTOR_TURN: Duration = Duration::from_millis(10);
 
+/// Bytes of a line that is looked for ahead.
+const LONGEST_LINE: usize = 128;
+
 /// Looks into the kernel that may find something of which the reactor then does not tell, one after the
 /// other.
 pub(super) const LOOKS: u32 = 100;
@@ -196,6 +199,17 @@ impl Socket {
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => Unread::Nothing,
             Err(_) => Unread::Broken,
         }
+    }
+
+    /// How many of the bytes that the kernel has belong to a line that has begun: up to LF, and no more than `most`.
+    pub(super) fn line_ahead(&self, most: usize) -> usize {
+        let mut bytes = [0; LONGEST_LINE];
+        let bytes = &mut bytes[..most.min(LONGEST_LINE)];
+        let fd = on_stream!(self, stream => stream.as_fd());
+        let seen = recv(fd, &mut *bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let seen = seen.map_or(0, |(seen, _)| seen.min(bytes.len()));
+        let end = bytes[..seen].iter().position(|byte| *byte == b'\n');
+        end.map_or(seen, |end| end + 1)
     }
 
     /// Small answers leave at once.

@@ -45,6 +45,7 @@ pub mod flood;
 pub mod gate;
 pub mod h2frame;
 pub mod h2raw;
+pub mod haproxy;
 pub mod host;
 pub mod hpack;
 pub mod http1;

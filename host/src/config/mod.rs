@@ -18,7 +18,7 @@ pub use checked::{
     Overrides, ServeConfig,
 };
 pub use file::read;
-pub use host_manifest::{ListenAddr, ListenerConfig, Manifest, SmokeCheck};
+pub use host_manifest::{ListenAddr, ListenConfig, ListenerConfig, Manifest, SmokeCheck};
 pub use log::BadLogFilter;
 
 #[cfg(test)]

@@ -55,7 +55,8 @@ impl ClientRule {
     pub(super) fn new(peer: &Peer, trusted: &Arc<TrustedProxies>) -> Self {
         let address = peer.address.map(|address| address.ip().to_canonical());
         let trusted = trusted.has(address).then(|| trusted.clone());
-        Self { peer: address, is_secure: peer.tls.is_some(), trusted, known: OnceLock::new() }
+        let is_secure = peer.tls.is_some() || peer.is_secured_by_proxy;
+        Self { peer: address, is_secure, trusted, known: OnceLock::new() }
     }
 
     /// The way of a request with these headers.

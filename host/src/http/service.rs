@@ -301,7 +301,7 @@ impl host_net::Service for Exchanges {
 
     fn connected(&self, peer: &Peer) -> Self {
         let client = Arc::new(Client {
-            address: peer.address,
+            address: peer.proxy.or(peer.address),
             rule: ClientRule::new(peer, &self.shared.terms.trusted),
             certificate: ClientCertificate::of_peer(peer),
             connection: fastrand::u64(..),

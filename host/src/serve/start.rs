@@ -31,7 +31,7 @@ use super::swapping::Swapping;
 use crate::admin::Serving;
 use crate::cgroup;
 use crate::component::Loader;
-use crate::config::{ListenAddr, ListenerConfig, Manifest, ServeConfig};
+use crate::config::{ListenAddr, ListenConfig, ListenerConfig, Manifest, ServeConfig};
 use crate::http::{Exchanges, Terms};
 use crate::resources;
 use crate::site::{ReloadScope, SiteBuilder, Slot};
@@ -49,7 +49,7 @@ pub(super) async fn start(
     (ready, announcement): (Ready, Announcement),
 ) -> anyhow::Result<JoinSet<()>> {
     let certificates = load_certificates(&config).await?;
-    let bound = Bound::bind(&config.manifest.listen.listeners, certificates)?;
+    let bound = Bound::bind(&config.manifest.listen, certificates)?;
     let loaded = bound.load(&config, &process).await?;
     let Some(announced) = loaded.announce(&config, &process, ready, &announcement) else {
         return Ok(JoinSet::new());
@@ -68,16 +68,19 @@ struct Bound {
 }
 
 impl Bound {
-    fn bind(
-        listeners: &[ListenerConfig],
-        certificates: Arc<CertificateStore>,
-    ) -> anyhow::Result<Self> {
+    fn bind(listen: &ListenConfig, certificates: Arc<CertificateStore>) -> anyhow::Result<Self> {
+        let listeners = &listen.listeners;
+        let trusted = Arc::new(listen.trusted_proxies.clone());
         let bind = |(place, listener): (usize, &ListenerConfig)| {
             let address = match &listener.address {
                 ListenAddr::Tcp(address) => host_net::ListenAddress::Tcp(*address),
                 ListenAddr::Unix(path) => host_net::ListenAddress::Unix(path),
             };
             let bound = host_net::bind(&address)?;
+            let bound = match listener.proxy_protocol {
+                true => bound.with_proxy_protocol(trusted.clone()),
+                false => bound,
+            };
             Ok(match certificates.receiver(place) {
                 Some(configs) => bound.with_tls(configs),
                 None => bound,
@@ -236,13 +239,17 @@ fn connection_limits(manifest: &Manifest) -> host_net::PeerLimits {
 }
 
 fn client_bounds(manifest: &Manifest, counts: NetCounts) -> Arc<ClientBounds> {
-    let connection = &manifest.connection;
+    let (connection, trusted) = (&manifest.connection, &manifest.listen.trusted_proxies);
     let burst = |rate: Rate| Burst { of: rate.count, refilled_in: rate.refills(rate.count) };
     let limits = ClientConnectionLimits {
         connections: connection.per_client.and_then(NonZeroUsize::new),
         rate: connection.client_rate.map(burst),
         accept_rate: connection.accept_rate.map(burst),
-        exempt: None,
+        // A trusted proxy brings the connections of many.
+        exempt: (!trusted.is_empty()).then(|| {
+            let trusted = trusted.clone();
+            Box::new(move |address| trusted.has(Some(address))) as _
+        }),
     };
     ClientBounds::new(limits, counts)
 }

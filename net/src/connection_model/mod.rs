@@ -117,7 +117,7 @@ async fn run_of(seed: u64, over_tls: bool) -> (Run, impl Fn(Phase)) {
     let notes = Arc::new(Notes::default());
     let turns = Arc::new(AtomicUsize::new(0));
     let connection = serve(
-        (Socket::Unix(ours), over_tls.then(configs)),
+        (Socket::Unix(ours), None, over_tls.then(configs)),
         context,
         Model(notes.clone()),
         room.turn_now(),

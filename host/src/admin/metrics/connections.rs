@@ -75,6 +75,14 @@ pub(super) fn totals(page: &mut Page<'_>, tracker: &Tracker, net: &NetCounts) ->
             "error_code",
             &net.goaways(),
         ),
+        (
+            family(
+                "host_proxy_protocol_refused",
+                "Connections that were refused for want of a header of the PROXY protocol.",
+            ),
+            "reason",
+            &net.refused_proxies(),
+        ),
     ] {
         page.counters(&family, |samples| {
             counts
