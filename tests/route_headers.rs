@@ -62,11 +62,11 @@ fn responses_of_the_host_itself_have_them_too() {
         assert_eq!(answer.header("retry-after"), Some("9"), "{status}");
         assert!(answer.header("x-request-id").is_some());
     }
-    // Of no route.
+    // Refused before it could have a route.
     let mut conn = host.connect();
-    conn.send("PUT /slow HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-    let answer = conn.read_response("PUT").unwrap();
-    assert_eq!((answer.status(), answer.header("retry-after")), (405, None));
+    conn.send("GET /slow HTTP/1.1\r\nHost: a b\r\n\r\n").unwrap();
+    let answer = conn.read_response("GET").unwrap();
+    assert_eq!((answer.status(), answer.header("strict-transport-security")), (400, None));
     let mut h2 = H2::connect(host.addr());
     h2.send_fields(1, &fields("GET", "/slow?ms=60000"), true);
     let answer = h2.expect_answer(1);
