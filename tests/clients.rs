@@ -17,7 +17,12 @@ const CLAIMS: &str = "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r
 /// What `info` tells of a request with these header lines.
 #[track_caller]
 fn told(conn: &mut Conn, headers: &str) -> String {
-    conn.send(format!("GET / HTTP/1.1\r\nHost: shop.example:80\r\n{headers}\r\n")).unwrap();
+    told_at(conn, "/", headers)
+}
+
+#[track_caller]
+fn told_at(conn: &mut Conn, path: &str, headers: &str) -> String {
+    conn.send(format!("GET {path} HTTP/1.1\r\nHost: shop.example:80\r\n{headers}\r\n")).unwrap();
     let answer = conn.read_response("GET").unwrap();
     assert_eq!(answer.status(), 200, "{answer}");
     answer.text()
@@ -86,10 +91,10 @@ fn a_trusted_proxy_is_believed_and_named_in_the_access_log() {
         "header.x-forwarded-proto: https",
         "scheme: https",
     ];
-    assert_eq!(forwarded(&told(&mut conn, sent)), expected);
+    assert_eq!(forwarded(&told_at(&mut conn, "/list", sent)), expected);
     // By the standard's own field, over the same connection: another client.
     let sent = "Forwarded: for=198.51.100.1, For=\"[2001:db8:cafe::17]:4711\";Proto=https\r\n";
-    let told_by_forwarded = told(&mut conn, sent);
+    let told_by_forwarded = told_at(&mut conn, "/forwarded", sent);
     assert!(
         forwarded(&told_by_forwarded).contains(
             &"header.forwarded: for=\"[2001:db8:cafe::17]\";host=\"shop.example:80\";proto=https, for=127.0.0.1"
@@ -98,27 +103,28 @@ fn a_trusted_proxy_is_believed_and_named_in_the_access_log() {
     );
     // Both, and they contradict each other.
     let sent = "X-Forwarded-For: 203.0.113.7\r\nForwarded: for=198.51.100.1\r\n";
-    let contradicting = told(&mut conn, sent);
+    let contradicting = told_at(&mut conn, "/both", sent);
     assert!(
         forwarded(&contradicting).contains(&"header.x-forwarded-for: unknown, 127.0.0.1"),
         "{contradicting}"
     );
     // The proxy for itself.
-    let own = told(&mut conn, "");
+    let own = told_at(&mut conn, "/own", "");
     assert!(forwarded(&own).contains(&"header.x-forwarded-for: 127.0.0.1"), "{own}");
     let logged: Vec<_> = lines(&log, 4).iter().map(|line| parsed(line)).collect();
-    for (line, client, peer) in [
-        (&logged[0], Some("203.0.113.7"), true),
-        (&logged[1], Some("2001:db8:cafe::17"), true),
-        (&logged[2], None, true),
-        (&logged[3], Some("127.0.0.1"), false),
+    for (path, client, peer, scheme) in [
+        ("/list", Some("203.0.113.7"), true, "https"),
+        ("/forwarded", Some("2001:db8:cafe::17"), true, "https"),
+        ("/both", None, true, "http"),
+        ("/own", Some("127.0.0.1"), false, "http"),
     ] {
+        let line = logged.iter().find(|line| line["url.path"] == path).expect("it is logged");
+        assert_eq!(line["url.scheme"], scheme, "{line}");
         assert_eq!(line.get("client.address").and_then(Value::as_str), client, "{line}");
         assert_eq!(line.get("client.port").is_some(), !peer, "{line}");
         let proxy = line.get("network.peer.address").and_then(Value::as_str);
         assert_eq!(proxy, peer.then_some("127.0.0.1"), "{line}");
     }
-    assert_eq!(logged[0]["url.scheme"], "https");
 }
 
 /// Requests that no guest sees have a client too.
