@@ -230,7 +230,7 @@ fn in_room(limit: usize) -> impl Fn(&PhaseWatch) -> (UnixStream, JoinHandle<()>)
         let entry = ConnectionEntry::new(None, "test".into());
         let guard = tracker.guard(entry.clone());
         let context = context(phase.clone(), &tracker, &room);
-        let socket = (Socket::Unix(ours), Some(testing::configs()));
+        let socket = (Socket::Unix(ours), None, Some(testing::configs()));
         let serving = serve(socket, context, Ok200, room.turn_now(), entry, guard);
         (stream, tokio::spawn(serving))
     }

@@ -7,7 +7,7 @@ use tokio::net::UnixStream;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::*;
-use crate::{NetCounts, PeerLimits, Scarcity};
+use crate::{NetCounts, PeerLimits, Room, Scarcity};
 
 const HEADER: &str = "PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n";
 const BEHIND: &str = "GET / HTTP/1.1\r\n";
@@ -40,9 +40,11 @@ fn reading(trusted: &str) -> Reading<impl Fn(Phase) + use<>> {
     let trusted = trusted.parse::<TrustedProxy>().unwrap();
     let expected = ExpectedHeader::from(Arc::new([trusted].into_iter().collect()));
     let counts = NetCounts::default();
+    let connections = Tracker::awaited();
     let context = ConnectionContext {
         phase,
-        connections: Tracker::awaited(),
+        room: Room::new(1, connections.clone()),
+        connections,
         counts: counts.clone(),
         limits: LIMITS,
         scarcity: Scarcity::new(),
