@@ -7,7 +7,7 @@ use tokio::net::UnixStream;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::*;
-use crate::{NetCounts, PeerLimits, Room, Scarcity};
+use crate::{ClientBounds, ClientConnectionLimits, NetCounts, PeerLimits, Room, Scarcity};
 
 const HEADER: &str = "PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n";
 const BEHIND: &str = "GET / HTTP/1.1\r\n";
@@ -47,6 +47,7 @@ fn reading(trusted: &str) -> Reading<impl Fn(Phase) + use<>> {
         connections,
         counts: counts.clone(),
         limits: LIMITS,
+        clients: ClientBounds::new(ClientConnectionLimits::default(), counts.clone()),
         scarcity: Scarcity::new(),
     };
     let outcome = tokio::spawn(async move {

@@ -6,7 +6,7 @@ use std::fmt;
 use host_lifecycle::Tracker;
 use host_net::{ConnectionProtocol, ConnectionTransport, NetCounts};
 
-use super::page::{Page, family, number};
+use super::page::{Family, Page, family, number};
 use crate::admin::convert;
 use crate::control::schema::ConnectionStatus;
 
@@ -75,24 +75,36 @@ pub(super) fn totals(page: &mut Page<'_>, tracker: &Tracker, net: &NetCounts) ->
             "error_code",
             &net.goaways(),
         ),
-        (
-            family(
-                "host_proxy_protocol_refused",
-                "Connections that were refused for want of a header of the PROXY protocol.",
-            ),
-            "reason",
-            &net.refused_proxies(),
-        ),
     ] {
-        page.counters(&family, |samples| {
-            counts
-                .iter()
-                .try_for_each(|(value, count)| samples.counter(&[(label, value)], number(*count)))
-        })?;
+        by_label(page, &family, label, counts)?;
     }
+    at_the_door(page, net)
+}
+
+/// Writes what became of those that came to a listener and were not served, or not at once.
+fn at_the_door(page: &mut Page<'_>, net: &NetCounts) -> fmt::Result {
+    let proxies = family(
+        "host_proxy_protocol_refused",
+        "Connections that were refused for want of a header of the PROXY protocol.",
+    );
+    by_label(page, &proxies, "reason", &net.refused_proxies())?;
     let waits = family(
         "host_accept_waits",
         "Times that a listener waited because connections came faster than connection-rate.",
     );
     page.counters(&waits, |samples| samples.counter(&[], number(net.waits_to_accept())))
+}
+
+/// Writes a family whose samples differ in one label.
+fn by_label(
+    page: &mut Page<'_>,
+    family: &Family,
+    label: &'static str,
+    counts: &[(&str, u64)],
+) -> fmt::Result {
+    page.counters(family, |samples| {
+        counts
+            .iter()
+            .try_for_each(|(value, count)| samples.counter(&[(label, value)], number(*count)))
+    })
 }
