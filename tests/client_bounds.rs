@@ -81,6 +81,20 @@ fn peers_of_a_unix_socket_are_not_bounded() {
     }
 }
 
+#[test]
+fn trusted_proxies_bring_as_many_connections_as_they_like() {
+    let args = ["--max-connections-per-client", "1", "--trusted-proxies", "127.0.0.1/32"];
+    let host = Host::serve("hello_p2").args(args).start();
+    let mut proxy = [host.connect(), host.connect(), host.connect()];
+    for conn in &mut proxy {
+        assert_eq!(conn.get("/").unwrap().status(), 200);
+    }
+    let only = connect_from("127.0.0.2", &host);
+    assert_eq!(status(&only), 200);
+    let mut refused = Conn::over(connect_from("127.0.0.2", &host).into());
+    assert_eq!(refused.read_response("GET").unwrap().status(), 429);
+}
+
 /// The refused ones are many more than are told so at once, and than there are places: others get theirs.
 #[test]
 fn client_that_opens_hundreds_takes_no_place_of_others() {

@@ -138,6 +138,27 @@ fn same_value_of_a_header_is_the_same_key_over_every_connection_and_protocol() {
 }
 
 #[test]
+fn client_behind_a_trusted_proxy_is_who_the_proxy_says_and_no_other_can_choose() {
+    let behind = |address: &str| get_with(&format!("X-Forwarded-For: {address}"));
+    for trusted in ["trusted-proxies = [\"127.0.0.1/32\"]", ""] {
+        let site = Site::new(&format!("[listen]\n{trusted}\n{}", limited(THREE)));
+        let host = site.serve().start();
+        let mut conn = host.connect();
+        let mut of = |address: &str| ask(&mut conn, behind(address)).status();
+        let one = "192.0.2.1";
+        assert_eq!([one, one, one, one].map(&mut of), [200, 200, 200, 429]);
+        // What stands before the address that the proxy has added is the client's own word.
+        assert_eq!(of("198.51.100.9, 192.0.2.1"), 429);
+        let others = ["192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4"];
+        let expected = match trusted {
+            "" => [429; 5],
+            _ => [200, 200, 200, 200, 429],
+        };
+        assert_eq!(others.map(&mut of), expected, "{trusted}");
+    }
+}
+
+#[test]
 fn host_is_the_same_key_however_it_is_spelt() {
     let site = Site::new(&limited(&format!("key = \"host\"\n{THREE}")));
     let host = site.serve().start();
