@@ -128,7 +128,7 @@ impl Admitted {
         &self.deployment.traffic
     }
 
-    /// What is to be kept until the guest has had its first turn.
+    /// What is to be kept while the guest computes for the first time.
     pub(super) fn take_start(&mut self) -> Option<GuestStart> {
         self.permit.take_start()
     }

@@ -226,8 +226,8 @@ impl Exchange<'_> {
         HeadError(error, whose)
     }
 
-    /// Drives the guest to its head, and with it what it passes on first. With its first turn it has had its `start`. A
-    /// guest which is to be cut gets no further turn.
+    /// Drives the guest to its head, and with it what it passes on first. Its `start` lasts until it waits for something
+    /// else than a core. A guest which is to be cut gets no further turn.
     async fn head(
         &self,
         running: &mut Running,
@@ -245,7 +245,9 @@ impl Exchange<'_> {
                 }
             };
             let head = running.poll_head(cx, hops);
-            drop(start.take());
+            if head.is_ready() || !running.computes() || running.cpu() > GuestStart::LONGEST {
+                start.take().into_iter().for_each(|start| start.end(running.cpu()));
+            }
             self.account.info.set_cpu(running.cpu());
             match (head, self.account.peer_fault.fault()) {
                 (Poll::Ready(Ok(head)), _) => Poll::Ready(Ok(head)),

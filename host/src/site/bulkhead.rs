@@ -1,8 +1,9 @@
 //! The bulkhead of a component bounds how many exchanges have an instance and how many wait for one. The
 //! next one is refused at once, and so is one that would wait for too long.
 //!
-//! Where the workers have a [`Backlog`], an exchange waits for its guest's start too: only as many guests are
-//! started at once as there are workers. The others wait here, where they are counted, and not in tokio's queue.
+//! Where the workers have a [`Backlog`] and guests compute for longer than a refusal takes, an exchange waits for its
+//! guest's start too: only as many guests are started at once as there are workers. The others wait here, where they
+//! are counted, and not in tokio's queue.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,6 +33,8 @@ pub struct Bulkhead {
     wait: Duration,
     /// Starts of guests at once, where the workers have a backlog.
     starts: Arc<Semaphore>,
+    /// What they cost, as far as that was looked at: where the workers have a backlog.
+    cost: Arc<StartCost>,
     backlog: Backlog,
     /// Of all components together.
     total: Arc<Permits>,
@@ -45,12 +48,22 @@ pub struct InstancePermit {
     start: Option<GuestStart>,
 }
 
-/// The right to start a guest where the workers have a backlog. Dropping it, once the guest has had a turn, lets the
+/// The right to start a guest where the workers have a backlog. Dropping it, once the guest computes no more, lets the
 /// next one start.
 #[derive(Debug)]
 pub struct GuestStart {
-    _permit: OwnedSemaphorePermit,
+    /// None where a start costs little.
+    _permit: Option<OwnedSemaphorePermit>,
+    cost: Arc<StartCost>,
 }
+
+/// Microseconds of CPU time that a start takes: an average in which the last eight or so count. 0 while that is not
+/// known.
+#[derive(Debug, Default)]
+struct StartCost(AtomicU32);
+
+/// A guest that computes for less is started at once: to refuse its request would cost a good part of that.
+const COSTLY: Duration = Duration::from_millis(1);
 
 /// There is no instance, and the queue is full or the wait was or would be too long: the limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +86,7 @@ impl Bulkhead {
             pace: AtomicU32::new(0),
             wait,
             starts: Arc::new(Semaphore::new(starts)),
+            cost: Arc::default(),
             backlog,
             total,
         }
@@ -102,12 +116,19 @@ impl Bulkhead {
             return None;
         }
         let start = match self.is_backlogged() {
-            true => Some(GuestStart::new(self.starts.clone().try_acquire_owned().ok()?)),
             false => None,
+            true if self.cost.is_high() => {
+                Some(self.start(Some(self.starts.clone().try_acquire_owned().ok()?)))
+            }
+            true => Some(self.start(None)),
         };
         let own = self.instances.try_acquire(1)?;
         let of_total = self.total.try_acquire(chain_length)?;
         Some(InstancePermit::new(own, TotalPermit::first_of(of_total, chain), start))
+    }
+
+    fn start(&self, permit: Option<OwnedSemaphorePermit>) -> GuestStart {
+        GuestStart { _permit: permit, cost: self.cost.clone() }
     }
 
     /// Whether guests wait for their start. Where nobody may wait here, they wait in tokio's queue.
@@ -149,7 +170,7 @@ impl Bulkhead {
         let too_long = || self.waited_too_long();
         let (start, own, of_total) = in_turn.map_err(|_| too_long())?.map_err(|_| too_long())?;
         let of_total = TotalPermit::first_of(of_total, chain);
-        Ok(InstancePermit::new(own, of_total, Some(GuestStart::new(start))))
+        Ok(InstancePermit::new(own, of_total, Some(self.start(start))))
     }
 
     fn pace(&self) -> Duration {
@@ -208,10 +229,13 @@ impl Bulkhead {
     async fn acquire_in_turn(
         &self,
         wanted: usize,
-    ) -> Result<(OwnedSemaphorePermit, Permit, Permit), AcquireError> {
+    ) -> Result<(Option<OwnedSemaphorePermit>, Permit, Permit), AcquireError> {
         // One at a time, in the order in which they came: so they do not take it from each other.
         let first = self.first_in_line.lock().await;
-        let start = self.starts.clone().acquire_owned().await?;
+        let start = match self.cost.is_high() {
+            true => Some(self.starts.clone().acquire_owned().await?),
+            false => None,
+        };
         let (own, of_total) = self.acquire_both(wanted).await?;
         drop(first);
         // The guest before it may have given way to this one alone: first all that is ready, and the reactor.
@@ -243,15 +267,35 @@ impl InstancePermit {
         Self { _own: own, _of_total: of_total, start }
     }
 
-    /// What is to be kept until the guest has had its first turn.
+    /// What is to be kept while the guest computes for the first time.
     pub fn take_start(&mut self) -> Option<GuestStart> {
         self.start.take()
     }
 }
 
 impl GuestStart {
-    fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self { _permit: permit }
+    /// A guest that has computed for so long is no start any more: it gives way to others of its component at each tick,
+    /// however many they are.
+    pub const LONGEST: Duration = Duration::from_millis(250);
+
+    /// The guest has taken so much CPU time by now, and waits for something else, or is done, or takes too long.
+    pub fn end(self, cpu: Duration) {
+        // To wait for the start of a guest that computes without an end would be to wait for its end.
+        self.cost.add(if cpu > Self::LONGEST { Duration::ZERO } else { cpu });
+    }
+}
+
+impl StartCost {
+    fn is_high(&self) -> bool {
+        Duration::from_micros(self.0.load(Ordering::Relaxed).into()) > COSTLY
+    }
+
+    /// Of two that add at the same time one may not count.
+    fn add(&self, cpu: Duration) {
+        let cost = u32::try_from(cpu.as_micros()).unwrap_or(u32::MAX).max(1);
+        let before = self.0.load(Ordering::Relaxed);
+        let average = if before == 0 { cost } else { before - before / 8 + cost / 8 };
+        self.0.store(average.max(1), Ordering::Relaxed);
     }
 }
 

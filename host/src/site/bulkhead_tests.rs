@@ -133,20 +133,43 @@ async fn guests_start_in_turn_where_the_workers_have_a_backlog() {
     let bounds = (9, 9, SECOND);
     let bulkhead = Arc::new(Bulkhead::new(bounds, total.clone(), (2, backlog.clone())));
     backlog.set_long(true);
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        all.push(bulkhead.acquire(None, 1, Duration::ZERO).await.unwrap());
+    }
+    // What it costs is not known before.
+    all.pop().unwrap().take_start().expect("it is looked at").end(Duration::from_millis(5));
+    all.clear();
     let mut first = bulkhead.acquire(None, 1, Duration::ZERO).await.unwrap();
     let _second = bulkhead.acquire(None, 1, Duration::ZERO).await.unwrap();
     let third = spawn_waiter(&bulkhead, None, 1).await;
     assert!(!third.is_finished() && bulkhead.free() == 7, "it waits for its start");
     // The first guest waits for something by now, and keeps its instance.
-    drop(first.take_start().expect("it was one of two"));
+    first.take_start().expect("it was one of two").end(Duration::from_millis(5));
     let mut third = third.await.unwrap().expect("it is its turn");
     assert!(third.take_start().is_some());
     backlog.set_long(false);
     let mut fourth = bulkhead.acquire(None, 1, Duration::ZERO).await.unwrap();
     assert!(fourth.take_start().is_none(), "nobody has to wait any more");
     let none = Bulkhead::new((9, 0, SECOND), total, (0, backlog.clone()));
+    none.cost.add(SECOND);
     backlog.set_long(true);
     assert!(none.acquire(None, 1, Duration::ZERO).await.is_ok(), "nobody may wait there");
+}
+
+/// A crowd of 10,000 that asked for what takes a tenth of a millisecond was refused, at about that cost each.
+#[test]
+fn guests_that_cost_little_do_not_wait_for_their_start() {
+    let cost = StartCost::default();
+    assert!(!cost.is_high(), "not known");
+    for (micros, is_high) in [(5_000, true), (100, true), (100, true)] {
+        cost.add(Duration::from_micros(micros));
+        assert_eq!(cost.is_high(), is_high);
+    }
+    (0..30).for_each(|_| cost.add(Duration::from_micros(100)));
+    assert!(!cost.is_high(), "{cost:?}");
+    (0..30).for_each(|_| cost.add(Duration::ZERO));
+    assert!(!cost.is_high());
 }
 
 /// At twice what it could do a component refused each second request, after a second of waiting.

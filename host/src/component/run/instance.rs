@@ -107,6 +107,12 @@ impl Running {
         self.slot.is_some()
     }
 
+    /// Whether a tick has stopped the guest in the middle of what it computes: not of another one's instance.
+    #[must_use]
+    pub fn computes(&self) -> bool {
+        self.slot.as_ref().is_some_and(CpuSlot::is_stopped)
+    }
+
     /// Drives the guest until the head of its response is there. Do not poll it again after that. After each poll
     /// of the guest, `beside` polls what the guest may wait for.
     pub fn poll_head(

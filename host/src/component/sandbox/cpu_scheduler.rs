@@ -25,8 +25,7 @@ use super::company::Company;
 use super::cpu_time::PollTimer;
 use crate::component::tick::TickCounter;
 
-/// A component notes that it runs when its last note is so many ticks old, because the note is written where all
-/// workers look.
+/// A component notes that it runs when its last note is so many ticks old: all workers look where it is written.
 const NOTE_AGAIN: u64 = 10;
 
 /// No tick: before the first one that counts.
@@ -102,6 +101,8 @@ struct SlotState {
     polled_in: AtomicU64,
     /// It is polled through [`CpuSlot::poll`], which gives its slot back.
     polled: AtomicBool,
+    /// A tick has ended its last poll.
+    stopped: AtomicBool,
     /// It yields, and will have a slot when it goes on.
     gives_way: AtomicBool,
 }
@@ -229,6 +230,7 @@ impl SlotState {
         let workers = &self.share.0.workers;
         let timer = PollTimer::begin(&workers.ticks);
         self.polled_in.store(timer.tick(), Ordering::Relaxed);
+        self.stopped.store(false, Ordering::Release);
         let began = timer.began().duration_since(workers.born);
         self.began.store(micros(began), Ordering::Relaxed);
         timer
@@ -296,6 +298,7 @@ impl CpuSlot {
             began: AtomicU64::new(0),
             polled_in: AtomicU64::new(NEVER),
             polled: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             gives_way: AtomicBool::new(false),
         }))
     }
@@ -341,6 +344,11 @@ impl CpuSlot {
         (polled, took)
     }
 
+    /// Whether a tick has stopped the guest, which has to go on.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.0.stopped.load(Ordering::Acquire) || self.0.gives_way.load(Ordering::Acquire)
+    }
+
     /// Another exchange begins.
     pub(crate) fn renew(&self) {
         self.0.computed.store(0, Ordering::Relaxed);
@@ -360,6 +368,7 @@ impl CpuSlot {
             return Box::pin(yield_now());
         }
         slot.end();
+        slot.stopped.store(true, Ordering::Release);
         if slot.is_harmless() {
             return Box::pin(yield_now());
         }
