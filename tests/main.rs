@@ -54,6 +54,7 @@ mod example_proxy;
 mod examples;
 mod exit;
 mod file_size;
+mod flags_refused;
 mod floods_h1;
 mod floods_h2;
 mod floods_held;

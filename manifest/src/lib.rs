@@ -53,7 +53,7 @@ pub use log::{AccessLogFormat, AccessLogTarget, LogConfig, LogFilter, LogFormat}
 pub use model::*;
 pub use overlap::Overlap;
 pub use parse::{Grammar, load, parse, schema};
-pub use profile::{LimitsProfile, ProfileLimits, STRICT};
+pub use profile::{ProfileLimits, STRICT};
 pub use rate_limit::{Rate, RateLimitConfig, RateLimitKey, RateOrOff, RatePeriod};
 pub use stamp::Stamp;
 pub use trace::{OtlpEndpoint, TraceConfig, TraceSample};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_forwarded::TrustedProxies;
-use strum::{EnumString, VariantNames};
+use strum::{Display, EnumString, VariantNames};
 
 use crate::canary::CanaryConfig;
 use crate::compress::CompressConfig;
@@ -16,7 +16,6 @@ use crate::grants::GrantsConfig;
 use crate::headers::RouteHeaders;
 use crate::listener::ListenerConfig;
 use crate::log::LogConfig;
-use crate::profile::LimitsProfile;
 use crate::rate_limit::{Rate, RateLimitConfig};
 use crate::routes::RoutePattern;
 use crate::units::{MinRateConfig, SmokeCheck};
@@ -190,6 +189,22 @@ impl ComponentConfig {
     pub fn is_same_version(&self, other: &Self) -> bool {
         Self { canary: other.canary.clone(), ..self.clone() } == *other
     }
+}
+
+/// Limits that go together. Each of them can be written beside the profile, and wins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Display, EnumString, VariantNames)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_profile)]
+pub enum LimitsProfile {
+    /// For components of one's own.
+    #[default]
+    Default,
+    /// For components of strangers, who may mean harm: what a request of theirs may take is what Fastly grants, or
+    /// less.
+    Strict,
+}
+
+fn no_profile(_: &str) -> String {
+    "no profile; write default or strict (for components of strangers)".into()
 }
 
 /// What one component may use.

@@ -4,26 +4,10 @@ use std::fmt::Debug;
 use std::str::FromStr;
 use std::time::Duration;
 
-use strum::{Display, EnumString, VariantNames};
-
 use crate::limit::exact_size;
-use crate::{ByteSize, ComponentLimits, DurationOrOff, HumanDuration, LogRateOrOff, defaults};
-
-/// Limits that go together. Each of them can be written beside the profile, and wins.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Display, EnumString, VariantNames)]
-#[strum(serialize_all = "kebab-case", parse_err_ty = String, parse_err_fn = no_profile)]
-pub enum LimitsProfile {
-    /// For components of one's own.
-    #[default]
-    Default,
-    /// For components of strangers, who may mean harm: what a request of theirs may take is what Fastly grants, or
-    /// less.
-    Strict,
-}
-
-fn no_profile(_: &str) -> String {
-    "no profile; write default or strict (for components of strangers)".into()
-}
+use crate::{
+    ByteSize, ComponentLimits, DurationOrOff, HumanDuration, LimitsProfile, LogRateOrOff, defaults,
+};
 
 /// The limits that profiles set, as people write them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

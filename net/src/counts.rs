@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use host_shards::{OwnLines, Sharded};
 
-use super::proxy_protocol::ProxyRefusal;
 use super::registry::ConnectionProtocol;
 use super::tls::HandshakeOutcome;
 
@@ -37,6 +36,35 @@ impl ConnectionRefusal {
         match self {
             Self::ClientConnections => "client-connections",
             Self::ClientConnectionRate => "client-connection-rate",
+        }
+    }
+}
+
+/// Why a connection is refused that has to begin with a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyRefusal {
+    /// Its peer is no trusted proxy.
+    Untrusted,
+    /// It begins with something else.
+    Missing,
+    /// Its header cannot be read.
+    Malformed,
+    /// Its header did not come in time.
+    Late,
+}
+
+impl ProxyRefusal {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Untrusted, Self::Missing, Self::Malformed, Self::Late];
+
+    /// What metrics and the log call it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Untrusted => "untrusted",
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Late => "late",
         }
     }
 }

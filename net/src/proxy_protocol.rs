@@ -13,37 +13,9 @@ use tracing::{debug, warn};
 
 use super::connection_end::ConnectionEnd;
 use super::context::ConnectionContext;
+use super::counts::ProxyRefusal;
 use super::registry::ConnectionEntry;
 use super::socket::{Socket, Unread};
-
-/// Why a connection is refused that has to begin with a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyRefusal {
-    /// Its peer is no trusted proxy.
-    Untrusted,
-    /// It begins with something else.
-    Missing,
-    /// Its header cannot be read.
-    Malformed,
-    /// Its header did not come in time.
-    Late,
-}
-
-impl ProxyRefusal {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Untrusted, Self::Missing, Self::Malformed, Self::Late];
-
-    /// What metrics and the log call it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Untrusted => "untrusted",
-            Self::Missing => "missing",
-            Self::Malformed => "malformed",
-            Self::Late => "late",
-        }
-    }
-}
 
 /// What a listener expects whose connections begin with a header. Shared by its connections.
 #[derive(Debug)]
