@@ -1,5 +1,7 @@
 //! A client that sends exactly the given bytes and reads HTTP/1.1 responses strictly.
 
+mod session;
+
 use std::io::{self, Read as _, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -49,46 +51,6 @@ impl Conn {
     pub fn over(socket: Socket) -> Self {
         let (buffer, trailers) = (Vec::new(), Vec::new());
         Self { socket, tls: None, buffer, trailers, patience: PATIENCE }
-    }
-
-    /// Sends the hello of a TLS session, and waits for nothing.
-    ///
-    /// # Errors
-    /// When the peer has reset the connection.
-    pub fn hello(mut self) -> io::Result<Self> {
-        let tls = ClientSession::new();
-        self.socket.write_all(&tls.outgoing())?;
-        Ok(self.speaking(tls))
-    }
-
-    /// Speaks TLS from now on.
-    pub fn speaking(mut self, tls: ClientSession) -> Self {
-        self.tls = Some(tls);
-        self
-    }
-
-    /// Finishes the handshake that [`Self::hello`] has begun.
-    ///
-    /// # Errors
-    /// When it fails.
-    pub fn shake_hands(mut self) -> io::Result<Self> {
-        self.socket.set_read_timeout(Some(self.patience))?;
-        while let Some(tls) = self.tls.clone().filter(ClientSession::is_handshaking) {
-            let mut bytes = [0; 16 << 10];
-            match self.socket.read(&mut bytes)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                read => tls.receive(&bytes[..read])?,
-            }
-            self.socket.write_all(&tls.outgoing())?;
-        }
-        Ok(self)
-    }
-
-    /// The connection without its TLS session, so that its records can be sent in pieces.
-    #[track_caller]
-    pub fn apart(mut self) -> (Self, ClientSession) {
-        let tls = self.tls.take().expect("it speaks TLS");
-        (self, tls)
     }
 
     /// Reads what there is, at least one byte.
@@ -307,7 +269,7 @@ impl Conn {
             return Glance::Bytes;
         }
         if let Some(tls) = &self.tls {
-            return self.glance_into(tls);
+            return self.glance_over(tls);
         }
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         match recv(&self.socket, &mut [0_u8; 1][..], flags) {
@@ -315,26 +277,6 @@ impl Conn {
             Ok(_) => Glance::Bytes,
             Err(Errno::AGAIN | Errno::INTR) => Glance::Quiet,
             Err(_) => Glance::Reset,
-        }
-    }
-
-    /// The same over TLS: tickets are no bytes.
-    fn glance_into(&self, tls: &ClientSession) -> Glance {
-        loop {
-            let mut bytes = [0; 16 << 10];
-            match recv(&self.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
-                Ok((_, 0)) if tls.is_closed() => return Glance::Fin,
-                Ok((_, 0)) => return Glance::Reset,
-                Ok((_, read)) => {
-                    if tls.receive(&bytes[..read]).is_err() {
-                        return Glance::Reset;
-                    }
-                }
-                Err(Errno::AGAIN | Errno::INTR) if tls.has_plaintext() => return Glance::Bytes,
-                Err(Errno::AGAIN | Errno::INTR) if tls.is_closed() => return Glance::Fin,
-                Err(Errno::AGAIN | Errno::INTR) => return Glance::Quiet,
-                Err(_) => return Glance::Reset,
-            }
         }
     }
 
