@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsConnector;
 
+use crate::support::app::version;
 use crate::support::certificates::{Authority, Issued, TlsConn};
 use crate::support::metrics::{self, Metrics};
 use crate::support::prelude::*;
@@ -203,6 +204,33 @@ fn a_reload_of_a_manifest_changes_certificates_with_all_else_or_nothing() {
     let answer = json(&host.ctl(["--json", "reload"]));
     assert_eq!(answer["certificates"], json!(["127.0.0.1:0: its settings"]), "{answer}");
     assert_eq!(conn.get("/").unwrap().status(), 200);
+}
+
+/// The change was refused for a certificate that had nothing to do with it, and would have been forgotten.
+#[test]
+fn a_component_that_changes_beside_a_broken_certificate_is_swapped_once_that_is_right() {
+    let authority = Authority::new("test");
+    authority.write("a", "localhost");
+    let [cert, key] = ["a.pem", "a.key"].map(|file| authority.file(file));
+    let site = Site::with(
+        &format!(
+            "[component.app]\nsource = \"app.wasm\"\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+             tls = {{ cert = \"{cert}\", key = \"{key}\" }}\n"
+        ),
+        &[("app.wasm", "version_a_p2")],
+    );
+    let host = site.serve().no_tcp().args(["--watch"]).start();
+    // Of what is served, and of certificates.
+    host.wait_log_nth(says::WATCHING, 2);
+    authority.put_text("a.key", "");
+    host.wait_log("a.key is empty");
+    site.put("app.wasm", "version_b_p2");
+    // The first one was asked for by the certificate; the whole reload comes behind it.
+    host.wait_log_nth("rejected at step certificates: ", 2);
+    authority.write("a", "localhost");
+    host.wait_log("changed: app");
+    let mut conn = authority.client().connect(&host, "localhost").unwrap();
+    assert_eq!(version(&conn.get("/").unwrap()), "b");
 }
 
 #[test]

@@ -32,8 +32,7 @@ impl Certificate {
         let chain = pem::certificates(cert, &pem::read(cert)?)?;
         let private = pem::key(key, &pem::read(key)?)?;
         let facts = Facts::of_chain(cert, &chain)?;
-        let provider = provider();
-        let private = provider.key_provider.load_private_key(private).map_err(|why| {
+        let private = ring::sign::any_supported_type(&private).map_err(|why| {
             CertificateError::UnusableKey { path: key.clone(), why: why.to_string() }
         })?;
         let sha256 = digest(&chain[0]);

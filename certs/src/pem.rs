@@ -51,12 +51,15 @@ pub(crate) fn certificates(
     Ok(certificates)
 }
 
-/// The first private key of a file.
-pub(crate) fn key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, CertificateError> {
+/// The first private key of a file. It is overwritten in memory when it is dropped.
+pub(crate) fn key(
+    path: &Path,
+    text: &[u8],
+) -> Result<Zeroizing<PrivateKeyDer<'static>>, CertificateError> {
     if is_encrypted(text) {
         return Err(CertificateError::EncryptedKey { path: path.to_owned() });
     }
-    PrivateKeyDer::from_pem_slice(text).map_err(|why| match why {
+    PrivateKeyDer::from_pem_slice(text).map(Zeroizing::new).map_err(|why| match why {
         PemError::NoItemsFound => {
             let has_certificate = CertificateDer::from_pem_slice(text).is_ok();
             let missing = || CertificateError::NoKey { path: path.to_owned(), has_certificate };
