@@ -56,11 +56,14 @@ class Memory(threading.Thread):
 
 
 def once(host, path):
-    """The status of one request on a fresh connection, and its milliseconds."""
-    began = time.monotonic()
-    conn = http.client.HTTPConnection(host.address, timeout=30)
-    conn.request("GET", path)
-    status = conn.getresponse().status
+    """The status of one request on a fresh connection, or none, and its milliseconds."""
+    began, status = time.monotonic(), None
+    conn = http.client.HTTPConnection(host.address, timeout=10)
+    try:
+        conn.request("GET", path)
+        status = conn.getresponse().status
+    except OSError as why:
+        say(f"no answer: {why}")
     conn.close()
     return status, (time.monotonic() - began) * 1000
 
@@ -83,6 +86,8 @@ def measure(args, raw, kind, app, millions):
     # What it serves is printed, which is not to be measured.
     flags = ["--control", "off", "--max-connections", "10000"]
     with Running(serve(args, guest(app), *flags)) as host:
+        if once(host, path)[0] != 200:
+            raise Failed(f"{app} does not answer {path}")
         capacity = wrk(host.url + path, max(3, args.seconds // 6))["rate"]
         usual = statistics.median(once(host, path)[1] for _ in range(20))
         rate = OVERLOAD * capacity
