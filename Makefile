@@ -148,7 +148,7 @@ doc: ## Build the documentation of the code: target/doc/host/index.html
 # The same part of the time for each target. What is found goes below target/; fuzz/corpus has the seeds.
 # Without a sanitizer: there is no unsafe code of ours to watch, and inputs go through much faster.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := manifest routes authority uri allow_list
+FUZZ_TARGETS := manifest routes authority uri allow_list forwarding proxy_header
 CARGO_FUZZ := target/tools/bin/cargo-fuzz
 FUZZ := RUSTUP_TOOLCHAIN=nightly $(CARGO_FUZZ)
 
