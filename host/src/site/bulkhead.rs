@@ -35,6 +35,7 @@ pub struct Bulkhead {
     starts: Arc<Semaphore>,
     /// What they cost, as far as that was looked at: where the workers have a backlog.
     cost: Arc<StartCost>,
+    workers: usize,
     backlog: Backlog,
     /// Of all components together.
     total: Arc<Permits>,
@@ -71,12 +72,13 @@ pub struct Full(pub LimitReached);
 
 impl Bulkhead {
     /// `instances` run at once, `queue` exchanges wait, each for at most `wait`. `total` bounds all
-    /// components together. Where the workers have a `backlog`, `starts` guests are started at once.
+    /// components together. Where the `workers` have a `backlog`, as many guests as there are of them are started at
+    /// once.
     #[must_use]
     pub fn new(
         (instances, places, wait): (usize, usize, Duration),
         total: Arc<Permits>,
-        (starts, backlog): (usize, Backlog),
+        (workers, backlog): (usize, Backlog),
     ) -> Self {
         Self {
             instances: Permits::new(instances),
@@ -85,8 +87,9 @@ impl Bulkhead {
             first_in_line: Mutex::default(),
             pace: AtomicU32::new(0),
             wait,
-            starts: Arc::new(Semaphore::new(starts)),
+            starts: Arc::new(Semaphore::new(workers)),
             cost: Arc::default(),
+            workers,
             backlog,
             total,
         }
@@ -131,9 +134,11 @@ impl Bulkhead {
         GuestStart { _permit: permit, cost: self.cost.clone() }
     }
 
-    /// Whether guests wait for their start. Where nobody may wait here, they wait in tokio's queue.
+    /// Whether guests wait for their start. Where nobody may wait here, they wait in tokio's queue. As many as there are
+    /// workers would start at once in any case, so nobody looks for them.
     fn is_backlogged(&self) -> bool {
-        self.places > 0 && self.backlog.is_long()
+        let at_work = || self.instances.all().saturating_sub(self.instances.available());
+        self.places > 0 && self.backlog.is_long(|| at_work() >= self.workers)
     }
 
     /// Waits for the permit to run an instance, if there is room to wait, and for `chain_length` permits
