@@ -44,7 +44,11 @@ const P2: [Deed; 18] = [
     ("/handles?what=pollables", Status(500), TABLE),
     ("/handles?what=requests", Status(500), TABLE),
     ("/random?mib=64", Status(500), "guest trapped: requested len"),
-    ("/calls?n=100", Told("http-request-denied: 100\n"), "outgoing request refused"),
+    (
+        "/calls?n=100",
+        Told("connection-limit-reached: 68\nhttp-request-denied: 32\n"),
+        "outgoing request refused",
+    ),
     ("/flood?n=2000", Status(500), LENT),
     ("/endless", Broken, BODY),
     ("/headers", Status(500), FIELDS),
@@ -274,7 +278,8 @@ fn client_that_does_not_read_an_endless_answer_costs_no_memory() {
 fn hundred_thousand_calls_reach_where_they_may_and_leave_the_neighbour_alone() {
     let upstream = Upstream::start();
     let url = format!("http://127.0.0.1:{}/", upstream.port());
-    let more = format!("[component.bad.grants]\noutgoing = [\"{}\"]", url.trim_end_matches('/'));
+    let grants = format!("[component.bad.grants]\noutgoing = [\"{}\"]", url.trim_end_matches('/'));
+    let more = format!("{grants}\n[component.bad.limits]\noutgoing-per-exchange = 1000000");
     let host = beside_a_good_one("guest:hostile_p2", &more).serve().start();
     let neighbour = Neighbour::at(&host, "/good");
     // The CPU time that it may have is less than a hundred thousand calls take.
@@ -291,7 +296,8 @@ fn hundred_thousand_calls_reach_where_they_may_and_leave_the_neighbour_alone() {
 fn calls_that_are_refused_do_not_flood_the_log() {
     for grants in ["", "[component.bad.grants]\noutgoing = [\"http://127.0.0.1:9\"]"] {
         for guest in ["hostile_p2", "hostile_p3"] {
-            let limits = "handles = 100000\ncpu-time = \"60s\"\nresponse-head-timeout = \"60s\"";
+            let limits = "handles = 100000\ncpu-time = \"60s\"\nresponse-head-timeout = \"60s\"\n\
+                outgoing-per-exchange = 1000";
             let more = format!("{grants}\n[component.bad.limits]\n{limits}");
             let host = beside_a_good_one(&format!("guest:{guest}"), &more).serve().start();
             let deed = if guest == "hostile_p2" { "calls" } else { "flood" };
