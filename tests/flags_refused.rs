@@ -71,6 +71,7 @@ fn flag_about_components_is_refused_beside_a_manifest() {
         "tls-key",
         "tls-client-ca",
         "tls-client-auth",
+        "trusted-proxies",
         "threads",
         "watch",
         "cache-dir",

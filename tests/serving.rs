@@ -140,7 +140,9 @@ fn guest_of_an_h2_request_sees_scheme_authority_path_and_fields() {
         fields.push(("x-one", "1"));
         h2.send_fields(1, &fields, true);
         let text = String::from_utf8(h2.expect_answer(1).body).unwrap();
-        let head = "method: DELETE\nscheme: http\nauthority: test\npath: /x?y=1\nheader.x-one: 1\n";
+        let head = "method: DELETE\nscheme: http\nauthority: test\npath: /x?y=1\nheader.x-one: 1\n\
+            header.forwarded: for=127.0.0.1;host=test;proto=http\nheader.x-forwarded-for: 127.0.0.1\n\
+            header.x-forwarded-host: test\nheader.x-forwarded-proto: http\n";
         assert_eq!(without_trace(&text), head, "{guest}");
     }
 }
