@@ -174,7 +174,8 @@ fn a_reload_of_a_manifest_changes_certificates_with_all_else_or_nothing() {
     let manifest = |file: &str, more: &str| {
         let [cert, key] = ["pem", "key"].map(|end| authority.file(&format!("{file}.{end}")));
         format!(
-            "[component.app]\nsource = \"guest:version_a_p2\"\n{more}[[listener]]\n\
+            "[listen]\ntrusted-proxies = [\"10.0.0.0/8\"]\n\
+             [component.app]\nsource = \"guest:version_a_p2\"\n{more}[[listener]]\n\
              address = \"127.0.0.1:0\"\ntls = {{ cert = \"{cert}\", key = \"{key}\" }}\n"
         )
     };
@@ -194,7 +195,7 @@ fn a_reload_of_a_manifest_changes_certificates_with_all_else_or_nothing() {
     site.write(&manifest("a", "limits.memory = \"1MiB\"\n"));
     let exit = host.ctl(["reload"]);
     assert!(exit.code != 0 && exit.stderr.contains("rejected (certificates): "), "{exit:?}");
-    assert!(exit.stderr.contains("host.toml:6: listener 127.0.0.1:0: "), "{exit:?}");
+    assert!(exit.stderr.contains("host.toml:8: listener 127.0.0.1:0: "), "{exit:?}");
     assert_eq!(status(&host)["components"][0]["generation"], 1, "nothing of it");
     assert!(is_shown(&authority, &host, &second));
     site.write(&(manifest("b", "") + "proxy-protocol = true\n"));
