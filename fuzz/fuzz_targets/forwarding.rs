@@ -18,7 +18,10 @@ fuzz_target!(|text: &str| {
         .collect();
     let sent = headers(text);
     let stranger: IpAddr = [192, 0, 2, 1].into();
-    assert_eq!(Forwarding::read(&sent, Some(stranger), &trusted), Forwarding::direct(Some(stranger)));
+    assert_eq!(
+        Forwarding::read(&sent, Some(stranger), &trusted),
+        Forwarding::direct(Some(stranger))
+    );
     let way = Forwarding::read(&sent, Some(PEER), &trusted);
     let senders: Vec<_> = way.senders().collect();
     assert!(senders.len() <= MOST_ENTRIES + 2);

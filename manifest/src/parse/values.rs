@@ -20,7 +20,7 @@ pub(super) fn span(
     reader.parse_or(written, default(text)).0
 }
 
-/// One of the constants in [`defaults`].
+/// One of the constants in [`defaults`](crate::defaults).
 pub(super) fn default<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
     text.parse().expect("constants, which every manifest without a word reads")
 }
