@@ -20,6 +20,9 @@ CERTIFICATE += ["-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltN
 H2_CONNECTIONS, STREAMS = 8, 8
 assert H2_CONNECTIONS * STREAMS == CONNECTIONS
 
+# What an idle connection speaks, and whether over TLS.
+IDLE = [("plain", "http/1.1", False), ("over TLS", "http/1.1", True), ("HTTP/2 over TLS", "h2", True)]
+
 BODY = "hello, world"
 NGINX = """
 daemon off;
@@ -97,7 +100,8 @@ class Host(servers.Running):
 
     def _ready(self):
         first = super()._ready()
-        self.plain, self.secure = re.findall(r"addr=(\S+)", self.said())
+        ready = re.search(r"^ready addr=(\S+) addr=(\S+) ", self.said(), re.M)
+        self.plain, self.secure = ready.groups()
         return first
 
 
@@ -151,15 +155,16 @@ def loads(running, args):
     return {name: observed(running, drive) for name, drive in ways.items()}
 
 
-def memory(running, certificate):
-    """KiB of an idle connection, after one request."""
-    trust = {protocol: idle.trusting(certificate, protocol) for protocol in ("http/1.1", "h2")}
-    cases = {
-        "http/1.1, plain": (running.plain, "http/1.1", None),
-        "http/1.1": (running.secure, "http/1.1", trust["http/1.1"]),
-        "h2": (running.secure, "h2", trust["h2"]),
-    }
-    return {name: idle.each(running, *case) / 1024 for name, case in cases.items()}
+def memory(start, certificate):
+    """KiB of an idle connection, after one request. Each kind has a server of its own: memory that others have given
+    back would be used again."""
+    taken = {}
+    for name, protocol, is_tls in IDLE:
+        with start() as running:
+            address = running.secure if is_tls else running.plain
+            context = idle.trusting(certificate, protocol) if is_tls else None
+            taken[name] = idle.each(running, address, protocol, context) / 1024
+    return taken
 
 
 def measure(args, raw):
@@ -183,13 +188,9 @@ def measure(args, raw):
             with start() as running:
                 return loads(running, args)
 
-        def idle_ones(start):
-            with start() as running:
-                return memory(running, certificate)
-
         results = in_turn({name: lambda s=start: driven(s) for name, start in starts.items()}, args, raw, "tls")
         once = type(args)(**{**vars(args), "rounds": 1})
-        kept = in_turn({name: lambda s=start: idle_ones(s) for name, start in starts.items()}, once, raw, "tls idle")
+        kept = in_turn({name: lambda s=start: memory(s, certificate) for name, start in starts.items()}, once, raw, "tls idle")
     return told(results, kept)
 
 
