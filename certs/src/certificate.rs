@@ -12,7 +12,7 @@ use rustls::{Error as TlsError, InconsistentKeys};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::error::CertificateError;
-use crate::identity::digest;
+use crate::identity::Fingerprint;
 use crate::pem;
 use crate::validity::Validity;
 
@@ -22,7 +22,7 @@ pub(crate) struct Certificate {
     /// Names that clients ask for it by.
     pub(crate) names: Vec<SniName>,
     pub(crate) validity: Validity,
-    pub(crate) sha256: [u8; 32],
+    pub(crate) sha256: Fingerprint,
 }
 
 impl Certificate {
@@ -35,7 +35,7 @@ impl Certificate {
         let private = ring::sign::any_supported_type(&private).map_err(|why| {
             CertificateError::UnusableKey { path: key.clone(), why: why.to_string() }
         })?;
-        let sha256 = digest(&chain[0]);
+        let sha256 = Fingerprint::of(&chain[0]);
         let certified = CertifiedKey::new(chain, private);
         match certified.keys_match() {
             Ok(()) | Err(TlsError::InconsistentKeys(InconsistentKeys::Unknown)) => {}

@@ -1,5 +1,6 @@
 //! Who a client is, by the certificate that it has shown.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
@@ -15,7 +16,23 @@ pub struct ClientIdentity {
     /// do not print, are left out.
     pub names: Vec<AlternativeName>,
     /// SHA-256 of the certificate.
-    pub sha256: [u8; 32],
+    pub sha256: Fingerprint,
+}
+
+/// SHA-256 of a certificate in DER. Shown as 64 hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    pub(crate) fn of(der: &[u8]) -> Self {
+        Self(digest(der))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// A name in a certificate beside its subject (RFC 5280, section 4.2.1.6).
@@ -41,7 +58,7 @@ impl ClientIdentity {
         Some(Self {
             subject: rfc4514::name(certificate.subject()),
             names: names.into_iter().flatten().filter_map(alternative_name).collect(),
-            sha256: digest(der),
+            sha256: Fingerprint::of(der),
         })
     }
 }
@@ -120,7 +137,7 @@ mod tests {
                 AlternativeName::Ip("2001:db8::1".parse().unwrap()),
             ]
         );
-        assert_eq!(identity.sha256, digest(&der));
+        assert_eq!(identity.sha256, Fingerprint(digest(&der)));
     }
 
     #[test]

@@ -25,7 +25,7 @@ mod tickets;
 mod validity;
 
 pub use error::{CertificateError, ListenerError};
-pub use identity::{AlternativeName, ClientIdentity};
+pub use identity::{AlternativeName, ClientIdentity, Fingerprint};
 pub use status::{CertificateStatus, ListenerTlsStatus};
 pub use store::{CertificateReload, CertificateStore, PreparedCertificates};
 pub use tickets::{NoRandomness, TicketKeys};

@@ -6,6 +6,7 @@ use host_manifest::CertificateConfig;
 use tokio::time::Instant;
 
 use crate::certificate::Certificate;
+use crate::identity::Fingerprint;
 use crate::validity::{Validity, rfc3339};
 
 /// The certificates of one listener.
@@ -30,7 +31,7 @@ pub struct CertificateStatus {
     /// From when and until when it holds.
     pub validity: Validity,
     /// SHA-256 of the certificate.
-    pub sha256: [u8; 32],
+    pub sha256: Fingerprint,
     /// When it was loaded.
     pub loaded: Instant,
 }

@@ -9,7 +9,6 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,18 +16,16 @@ use host_lifecycle::{Phase, PhaseWatch};
 use host_ratelimit::{Burst, DirectLimiter, Exceeded, KeyedLimiter, RateKey};
 use host_shards::OwnLines;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tracing::warn;
 
 use super::counts::{ConnectionRefusal, NetCounts};
+use super::rare_line::RareLine;
 use super::service::Refusal;
 
 /// Connections that are told why they are refused, at once. Each holds a descriptor beyond the limit of connections
 /// until its peer has read that; more are closed without a word.
 const TOLD_AT_ONCE: usize = 128;
-
-/// What is refused is said this often.
-const SAID_EVERY: Duration = Duration::from_secs(60);
 
 /// A client that is at its limit of connections may try again after this.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -71,8 +68,8 @@ pub struct ClientBounds {
     hasher: RandomState,
     told: Arc<Semaphore>,
     counts: NetCounts,
-    refused: Lines,
-    waited: Lines,
+    refused: RareLine,
+    waited: RareLine,
 }
 
 /// Connections of each client that has any.
@@ -105,8 +102,8 @@ impl ClientBounds {
             hasher: RandomState::new(),
             told: Arc::new(Semaphore::new(TOLD_AT_ONCE)),
             counts,
-            refused: Lines::default(),
-            waited: Lines::default(),
+            refused: RareLine::default(),
+            waited: RareLine::default(),
             limits,
         })
     }
@@ -205,7 +202,9 @@ impl ClientBounds {
 
     fn shard(&self, client: &RateKey<'static>) -> MutexGuard<'_, OpenConnections> {
         let index = self.hasher.hash_one(client) % SHARDS as u64;
-        lock(&self.open[usize::try_from(index).unwrap_or_default()])
+        let shard = &self.open[usize::try_from(index).unwrap_or_default()];
+        // Nothing in here panics while it holds the lock.
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -220,32 +219,6 @@ impl Drop for ClientPlace {
             }
         }
     }
-}
-
-/// What is said at most once in [`SAID_EVERY`].
-#[derive(Debug, Default)]
-struct Lines {
-    unsaid: AtomicU64,
-    said: Mutex<Option<Instant>>,
-}
-
-impl Lines {
-    /// It has happened once more. Gives how often since it was said last, where it is to be said.
-    fn next(&self) -> Option<u64> {
-        self.unsaid.fetch_add(1, Ordering::Relaxed);
-        let mut said = lock(&self.said);
-        let now = Instant::now();
-        if said.is_some_and(|said| now < said + SAID_EVERY) {
-            return None;
-        }
-        *said = Some(now);
-        Some(self.unsaid.swap(0, Ordering::Relaxed))
-    }
-}
-
-/// Nothing in here panics while it holds a lock.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod peer;
 mod preface;
 mod process_events;
 mod proxy_protocol;
+mod rare_line;
 mod registry;
 mod request_body;
 mod room;

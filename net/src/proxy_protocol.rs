@@ -2,8 +2,7 @@
 //! deadline, and to the byte, because TLS or HTTP begins behind it.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::{BufMut as _, BytesMut};
 use host_forwarded::{ProxyHeader, ProxyHeaderFault, ProxyHeaderStep, TrustedProxies};
@@ -14,6 +13,7 @@ use tracing::{debug, warn};
 use super::connection_end::ConnectionEnd;
 use super::context::ConnectionContext;
 use super::counts::ProxyRefusal;
+use super::rare_line::RareLine;
 use super::registry::ConnectionEntry;
 use super::socket::{Socket, Unread};
 
@@ -21,17 +21,14 @@ use super::socket::{Socket, Unread};
 #[derive(Debug)]
 pub(super) struct ExpectedHeader {
     trusted: Arc<TrustedProxies>,
-    /// When the log was told of a refusal, by its reason.
-    told: Mutex<[Option<Instant>; ProxyRefusal::ALL.len()]>,
+    /// What the log is told of refusals, by their reason.
+    told: [RareLine; ProxyRefusal::ALL.len()],
 }
-
-/// A line of the log for each reason in so long: strangers may come by thousands.
-const QUIET: Duration = Duration::from_secs(60);
 
 impl ExpectedHeader {
     /// From these proxies.
     pub(super) fn from(trusted: Arc<TrustedProxies>) -> Self {
-        Self { trusted, told: Mutex::default() }
+        Self { trusted, told: Default::default() }
     }
 
     /// Reads the header of a connection that has just been accepted, and nothing that stands behind it.
@@ -86,11 +83,7 @@ impl ExpectedHeader {
     /// Writes the first refusal of each reason into the log, and then one in a while.
     fn tell(&self, why: ProxyRefusal, text: &'static str, entry: &ConnectionEntry) {
         debug!(why = why.name(), text, "refused: {entry}");
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let told = &mut told[why as usize];
-        if told.is_none_or(|told| now - told >= QUIET) {
-            *told = Some(now);
+        if self.told[why as usize].next().is_some() {
             warn!(
                 why = why.name(),
                 text,

@@ -1,5 +1,7 @@
 //! Reading the header: real sockets, the paused clock.
 
+use std::time::Duration;
+
 use host_forwarded::{ProxySource, TrustedProxy};
 use host_lifecycle::{PhaseWatch, Tracker};
 use tokio::io::AsyncWriteExt as _;

@@ -25,7 +25,7 @@ fn certificate(status: &CertificateStatus, now: i64) -> TlsCertificateStatus {
         not_before: status.not_before(),
         not_after: status.not_after(),
         left_s: status.validity.left(now),
-        sha256: status.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: status.sha256.to_string(),
         loaded_ms_ago: millis(status.loaded.elapsed()),
     }
 }

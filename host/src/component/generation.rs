@@ -153,7 +153,7 @@ impl Generation {
         exchange: Option<ServedExchange>,
     ) -> Running {
         let hops = Hops::in_request(&request);
-        store.data_mut().hooks().serve(Served::One(exchange, hops));
+        store.data_mut().hooks().serve(Served::one(exchange, hops));
         // Where its sender names no trace, there is no state of one.
         if exchange.is_some_and(|exchange| exchange.trace.parent.is_some()) {
             let state = request.headers().get(TRACESTATE).cloned();

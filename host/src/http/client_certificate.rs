@@ -41,7 +41,7 @@ impl ClientCertificate {
         if let Some(ClientIdentity { subject, names, sha256 }) =
             ClientIdentity::from_der(certificate)
         {
-            fields.push((SHA256, sha256.iter().map(|byte| format!("{byte:02x}")).collect()));
+            fields.push((SHA256, sha256.to_string()));
             fields.push((SUBJECT, subject));
             fields.push((SAN, names.iter().map(string).collect::<Vec<_>>().join(", ")));
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_certs::{CertificateStatus, CertificateStore, ListenerTlsStatus};
+use host_certs::{CertificateStatus, CertificateStore, Fingerprint, ListenerTlsStatus};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::warn;
@@ -41,7 +41,7 @@ pub(super) async fn warn(
 
 /// When each certificate was last warned of.
 #[derive(Debug, Default)]
-struct Warnings(BTreeMap<(String, [u8; 32]), i64>);
+struct Warnings(BTreeMap<(String, Fingerprint), i64>);
 
 impl Warnings {
     fn due(&mut self, listeners: &[ListenerTlsStatus], now: i64) -> Vec<String> {
@@ -101,7 +101,7 @@ mod tests {
             file: "a.pem".into(),
             names: vec!["a.example".into(), "b.example".into()],
             validity,
-            sha256: [u8::try_from(left / DAY).unwrap_or(0); 32],
+            sha256: Fingerprint([u8::try_from(left / DAY).unwrap_or(0); 32]),
             loaded: Instant::now(),
         };
         let (listener, certificates, errors) = (name.into(), vec![certificate], Vec::new());

@@ -195,7 +195,7 @@ impl Inner {
 
     /// Whether nothing more comes: `close_notify`, or the peer's FIN behind the last whole record.
     fn is_over(&mut self) -> bool {
-        self.ended || self.tls.reader().fill_buf().is_ok_and(<[u8]>::is_empty)
+        self.ended || self.tls_is_closed()
     }
 
     fn is_readable(&mut self) -> bool {

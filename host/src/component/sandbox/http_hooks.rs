@@ -30,8 +30,6 @@ pub(crate) struct HttpHooks {
     gone: GuestGone,
     /// What its requests are sent for.
     served: Served,
-    /// Those that have begun, where it serves one exchange.
-    sent: usize,
     /// What the vendors of its trace have added to that, for its requests.
     trace_state: Option<HeaderValue>,
 }
@@ -43,8 +41,7 @@ impl HttpHooks {
             next: None,
             passes: false,
             gone: GuestGone::default(),
-            served: Served::One(None, Hops::default()),
-            sent: 0,
+            served: Served::one(None, Hops::default()),
             trace_state: None,
         }
     }
@@ -57,7 +54,6 @@ impl HttpHooks {
     /// From now on the guest serves these.
     pub(crate) fn serve(&mut self, served: Served) {
         self.served = served;
-        self.sent = 0;
     }
 
     /// Its requests have this `tracestate`, unless the guest writes a trace itself.
@@ -168,7 +164,7 @@ impl WasiHttpHooks for HttpHooks {
             return self.pass(request);
         }
         let Sandbox { grants, identity, outgoing_per_exchange: most, .. } = &*self.sandbox;
-        if !self.served.sends(*most, &mut self.sent) {
+        if !self.served.sends(*most) {
             let limit = LimitKey::OutgoingPerExchange.count(*most);
             log_limited!(warn, identity, "outgoing", "outgoing request refused: {limit}");
             return refuse(HttpError::ConnectionLimitReached);

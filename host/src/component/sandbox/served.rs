@@ -19,7 +19,7 @@ pub struct ServedExchange {
 #[derive(Clone, Debug)]
 pub(crate) enum Served {
     /// An instance of its own serves this one, or none.
-    One(Option<ServedExchange>, Hops),
+    One(ServedEntry),
     /// An instance that is reused serves those that have begun on it.
     Shared(Arc<Mutex<ServedEntries>>),
 }
@@ -33,7 +33,8 @@ pub(crate) struct ServedEntries {
     sent_before: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// One exchange, and what it has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct ServedEntry {
     exchange: Option<ServedExchange>,
     hops: Hops,
@@ -42,6 +43,10 @@ pub(crate) struct ServedEntry {
 }
 
 impl ServedEntry {
+    fn new(exchange: Option<ServedExchange>, hops: Hops) -> Self {
+        Self { exchange, hops, sent: 0 }
+    }
+
     /// Whether both are of one exchange, however far that is.
     fn is_same(&self, other: &Self) -> bool {
         (self.exchange, self.hops) == (other.exchange, other.hops)
@@ -49,6 +54,11 @@ impl ServedEntry {
 }
 
 impl Served {
+    /// For an instance of its own.
+    pub(crate) fn one(exchange: Option<ServedExchange>, hops: Hops) -> Self {
+        Self::One(ServedEntry::new(exchange, hops))
+    }
+
     /// For an instance that is reused.
     pub(crate) fn shared() -> Self {
         Self::Shared(Arc::default())
@@ -57,7 +67,7 @@ impl Served {
     /// Adds an exchange until the returned guard is dropped.
     pub(crate) fn add(&self, exchange: Option<ServedExchange>, hops: Hops) -> Option<ServedGuard> {
         let Self::Shared(entries) = self else { return None };
-        let entry = ServedEntry { exchange, hops, sent: 0 };
+        let entry = ServedEntry::new(exchange, hops);
         lock(entries).now.push(entry);
         Some(ServedGuard(entries.clone(), entry))
     }
@@ -66,7 +76,7 @@ impl Served {
     /// something.
     pub(crate) fn exchange(&self) -> Option<ServedExchange> {
         match self {
-            Self::One(exchange, _) => *exchange,
+            Self::One(entry) => entry.exchange,
             Self::Shared(entries) => match lock(entries).now[..] {
                 [ServedEntry { exchange, .. }] => exchange,
                 _ => None,
@@ -77,7 +87,7 @@ impl Served {
     /// How deep its exchanges are in requests of hosts. Of several, the deepest one counts.
     pub(crate) fn deepest(&self) -> Hops {
         match self {
-            Self::One(_, hops) => *hops,
+            Self::One(entry) => entry.hops,
             Self::Shared(entries) => {
                 lock(entries).now.iter().map(|entry| entry.hops).max().unwrap_or_default()
             }
@@ -86,15 +96,14 @@ impl Served {
 
     /// An outgoing request begins. Gives whether it is one of `limit` of its exchange. Of several it is that of the
     /// one that has begun the fewest: the host cannot tell whose it is, and so none gets more than its own in all.
-    /// `own` counts those of an instance that serves one exchange.
-    pub(crate) fn sends(&self, limit: usize, own: &mut usize) -> bool {
+    pub(crate) fn sends(&mut self, limit: usize) -> bool {
         let within = |sent: &mut usize| {
             let is_within = *sent < limit;
             *sent += usize::from(is_within);
             is_within
         };
         match self {
-            Self::One(..) => within(own),
+            Self::One(entry) => within(&mut entry.sent),
             Self::Shared(entries) => {
                 let ServedEntries { now, sent_before } = &mut *lock(entries);
                 let fewest = now.iter_mut().map(|entry| &mut entry.sent).min();
@@ -143,36 +152,35 @@ mod tests {
     }
 
     /// How many of 100 requests are within a limit of 3.
-    fn sent(served: &Served, own: &mut usize) -> usize {
-        (0..100).filter(|_| served.sends(3, own)).count()
+    fn sent(served: &mut Served) -> usize {
+        (0..100).filter(|_| served.sends(3)).count()
     }
 
     #[test]
     fn each_exchange_of_a_shared_instance_begins_so_many_requests() {
-        let (served, own) = (Served::shared(), &mut 0);
-        assert_eq!(sent(&served, own), 3, "what it does before its first exchange counts as one");
+        let served = &mut Served::shared();
+        assert_eq!(sent(served), 3, "what it does before its first exchange counts as one");
         let exchange = |number| Some(ServedExchange { number, trace: TraceContext::new() });
         let one = served.add(exchange(1), Hops::default());
-        assert!(served.sends(3, own));
+        assert!(served.sends(3));
         let two = served.add(exchange(2), Hops::default());
-        assert_eq!(sent(&served, own), 5);
+        assert_eq!(sent(served), 5);
         drop(two);
-        assert_eq!(sent(&served, own), 0, "one has had its own");
+        assert_eq!(sent(served), 0, "one has had its own");
         drop(one);
-        assert_eq!(sent(&served, own), 0, "and work after it has none left");
+        assert_eq!(sent(served), 0, "and work after it has none left");
         let three = served.add(exchange(3), Hops::default());
-        assert!(served.sends(3, own));
+        assert!(served.sends(3));
         drop(three);
-        assert_eq!(sent(&served, own), 2, "work after an exchange counts with it");
-        assert_eq!(*own, 0);
+        assert_eq!(sent(served), 2, "work after an exchange counts with it");
     }
 
     #[test]
     fn an_instance_of_one_exchange_counts_by_itself() {
-        let (served, own) = (Served::One(None, Hops::default()), &mut 0);
-        assert_eq!(sent(&served, own), 3);
-        *own = 0;
-        assert_eq!(sent(&served, own), 3);
+        let mut served = Served::one(None, Hops::default());
+        assert_eq!(sent(&mut served), 3);
+        served = Served::one(None, Hops::default());
+        assert_eq!(sent(&mut served), 3);
     }
 
     #[test]
