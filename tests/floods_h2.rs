@@ -1,12 +1,11 @@
-//! Floods over HTTP/2, as bytes: what each is answered with, after how many frames at most. Meanwhile others are served,
-//! memory is flat, and the stop afterwards is clean. (PRIORITY, SETTINGS and unknown frames: `hostile_wire.rs`.)
+//! Floods over HTTP/2, as bytes, plain and over TLS: what each is answered with, after how many frames at most. Meanwhile
+//! others are served, memory is flat, and the stop afterwards is clean. (PRIORITY, SETTINGS and unknown frames: `hostile_wire.rs`.)
 
-use crate::support::flood::{
+use crate::support::flood::{Victim, block, frame, get, opened, post, round_trip};
+use crate::support::h2frame::{
     CONTINUATION, DATA, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, GOAWAY, HEADERS,
-    PING, PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, SETTINGS, Victim, WINDOW_UPDATE,
-    block, frame, get, opened, post, round_trip,
+    MAX_WINDOW, PING, PRIORITY, PROTOCOL_ERROR, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
-use crate::support::h2frame::MAX_WINDOW;
 use crate::support::hpack;
 use crate::support::prelude::*;
 
@@ -14,8 +13,8 @@ const GOOD: &str = "/good";
 
 /// The code of the GOAWAY that `bytes` are answered with. The connection ends with it.
 #[track_caller]
-fn goaway_for(host: &Host, bytes: &[u8]) -> u32 {
-    let mut h2 = opened(host);
+fn goaway_for(at: &Target, bytes: &[u8]) -> u32 {
+    let mut h2 = opened(at);
     h2.conn.send(bytes).expect("it reads on for a while");
     let (_, code) = h2.expect_goaway();
     h2.expect_fin();
@@ -76,9 +75,9 @@ fn frame_that_breaks_the_protocol_ends_the_connection_at_once() {
         ),
     ];
     let victim = Victim::with("sleep_p2");
-    victim.withstands("frames that break the protocol", |host| {
-        for (what, bytes, code) in cases {
-            assert_eq!(goaway_for(host, &bytes), code, "{what}");
+    victim.withstands_on_each("frames that break the protocol", |at| {
+        for (what, bytes, code) in &cases {
+            assert_eq!(goaway_for(at, bytes), *code, "{what}");
         }
     });
     victim.expect_clean_stop();
@@ -114,14 +113,14 @@ fn resets_that_a_peer_sends_or_provokes_are_bounded() {
     ];
     let victim = Victim::with("sleep_p2");
     for (what, at_most, make) in cases {
-        victim.withstands(what, |host| {
+        victim.withstands_on_each(what, |at| {
             let bytes: Vec<u8> = streams(at_most).flat_map(make).collect();
-            assert_eq!(goaway_for(host, &bytes), ENHANCE_YOUR_CALM, "{what}");
+            assert_eq!(goaway_for(at, &bytes), ENHANCE_YOUR_CALM, "{what}");
         });
     }
-    victim.withstands("trailers that are not the end", |host| {
+    victim.withstands_on_each("trailers that are not the end", |at| {
         let trailers = |stream| frame(HEADERS, 4, stream, hpack::encode(&[("x", "not the end")]));
-        let mut h2 = opened(host);
+        let mut h2 = opened(at);
         h2.conn.send(trailers(3)).expect("it reads on");
         assert_eq!(h2.expect_rst(3), PROTOCOL_ERROR);
         let all = streams(101).flat_map(|stream| [post(stream), trailers(stream)].concat());
@@ -138,8 +137,8 @@ fn resets_that_a_peer_sends_or_provokes_are_bounded() {
 fn requests_that_are_taken_back_one_after_the_other_are_bounded() {
     let victim = Victim::with("sleep_p2");
     for acks_pings in [true, false] {
-        victim.withstands("requests that are taken back", |host| {
-            let mut h2 = opened(host);
+        victim.withstands_on_each("requests that are taken back", |at| {
+            let mut h2 = opened(at);
             h2.ack_pings(acks_pings);
             let (mut taken_back, mut next) = (0, 9);
             let code = loop {
@@ -193,9 +192,9 @@ fn frames_that_bring_nothing_are_bounded() {
     ];
     let victim = Victim::with("sleep_p2");
     for (what, at_most, make) in cases {
-        victim.withstands(what, |host| {
+        victim.withstands_on_each(what, |at| {
             let bytes: Vec<u8> = (0..at_most).flat_map(make).collect();
-            assert_eq!(goaway_for(host, &bytes), ENHANCE_YOUR_CALM, "{what}");
+            assert_eq!(goaway_for(at, &bytes), ENHANCE_YOUR_CALM, "{what}");
         });
     }
     victim.expect_clean_stop();
@@ -222,14 +221,14 @@ fn heads_that_do_not_end_or_swell_are_bounded() {
     ];
     let victim = Victim::with("sleep_p2");
     for (what, bytes) in cases {
-        victim.withstands(what, |host| {
+        victim.withstands_on_each(what, |at| {
             for _ in 0..5 {
-                assert_eq!(goaway_for(host, &bytes), ENHANCE_YOUR_CALM, "{what}");
+                assert_eq!(goaway_for(at, &bytes), ENHANCE_YOUR_CALM, "{what}");
             }
         });
     }
-    victim.withstands("heads above the limit, and new sizes of the table", |host| {
-        let mut h2 = opened(host);
+    victim.withstands_on_each("heads above the limit, and new sizes of the table", |at| {
+        let mut h2 = opened(at);
         for number in 0..200_u32 {
             let stream = 9 + 4 * number;
             h2.send_frame(HEADERS, 5, stream, &entry(10));
@@ -239,8 +238,8 @@ fn heads_that_do_not_end_or_swell_are_bounded() {
             assert_eq!(h2.expect_status(stream + 2), 200);
         }
     });
-    victim.withstands("cookies in crumbs", |host| {
-        let mut h2 = opened(host);
+    victim.withstands_on_each("cookies in crumbs", |at| {
+        let mut h2 = opened(at);
         let crumbs = |count| {
             let head = [block("GET", GOOD), hpack::encode(&[("cookie", "a=b")]).repeat(count)];
             frame(HEADERS, 5, if count < 1000 { 9 } else { 11 }, head.concat())
@@ -255,8 +254,8 @@ fn heads_that_do_not_end_or_swell_are_bounded() {
 #[test]
 fn odd_peers_that_break_nothing_are_served() {
     let victim = Victim::with("echo_p2");
-    victim.withstands("one byte at a time, both ways", |host| {
-        let mut h2 = H2::connect_with_window(host.addr(), 1);
+    victim.withstands_on_each("one byte at a time, both ways", |at| {
+        let mut h2 = H2::connect_with_window(at, 1);
         h2.send_headers(1, "POST", "/bad", false);
         let mut got = Vec::new();
         for number in 0..3000_u32 {
@@ -270,8 +269,8 @@ fn odd_peers_that_break_nothing_are_served() {
         }
         assert_eq!(got.len(), 3000);
     });
-    victim.withstands("a window that comes and goes", |host| {
-        let mut h2 = H2::connect_with_window(host.addr(), 0);
+    victim.withstands_on_each("a window that comes and goes", |at| {
+        let mut h2 = H2::connect_with_window(at, 0);
         h2.get(1, GOOD);
         assert_eq!(h2.expect_status(1), 200);
         for number in 0..2000_u32 {
@@ -281,16 +280,16 @@ fn odd_peers_that_break_nothing_are_served() {
         h2.send_frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 12]);
         assert_eq!(h2.expect_data(1).0, b"hello world\n");
     });
-    victim.withstands("GOAWAY, and a request behind it", |host| {
-        let mut h2 = opened(host);
+    victim.withstands_on_each("GOAWAY, and a request behind it", |at| {
+        let mut h2 = opened(at);
         h2.send_goaway(0, NO_ERROR);
         h2.get(9, GOOD);
         assert_eq!(h2.expect_status(9), 200);
         h2.send_data(3, b"", true);
         h2.expect_fin();
     });
-    victim.withstands("an upgrade, which is not followed", |host| {
-        let mut conn = host.connect();
+    victim.withstands_on_each("an upgrade, which is not followed", |at| {
+        let mut conn = Conn::connect(at).unwrap();
         let upgrade =
             "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk";
         conn.send(format!("GET {GOOD} HTTP/1.1\r\nHost: t\r\n{upgrade}\r\n\r\n")).unwrap();
@@ -304,10 +303,10 @@ fn odd_peers_that_break_nothing_are_served() {
 #[test]
 fn streams_that_are_never_ended_hold_up_nobody_else() {
     let victim = Victim::with("sleep_p2");
-    victim.withstands("streams that are never ended", |host| {
+    victim.withstands_on_each("streams that are never ended", |at| {
         let mut all = Vec::new();
         for _ in 0..2 {
-            let mut h2 = opened(host);
+            let mut h2 = opened(at);
             h2.conn.send(streams(98).flat_map(post).collect::<Vec<_>>()).expect("it reads");
             round_trip(&mut h2);
             // The next one is refused, and may be sent again.
@@ -316,7 +315,7 @@ fn streams_that_are_never_ended_hold_up_nobody_else() {
             assert_eq!(h2.expect_rst(next), REFUSED_STREAM);
             all.push(h2);
         }
-        assert_eq!(host.get(GOOD).status(), 200);
+        assert_eq!(Conn::connect(at).unwrap().get(GOOD).unwrap().status(), 200);
     });
     victim.expect_clean_stop();
 }

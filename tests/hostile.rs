@@ -142,17 +142,7 @@ fn expect_harmless(bad: &str, deeds: &[Deed]) {
         }
         neighbour.expect_well();
     }
-    expect_clean_stop(host, neighbour);
-}
-
-#[track_caller]
-pub fn expect_clean_stop(host: Host, neighbour: Neighbour) {
-    neighbour.expect_well();
-    drop(neighbour);
-    host.signal(Signal::TERM);
-    let exit = host.wait_exit();
-    exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
-    assert!(!exit.stderr.contains("panicked"), "{}", exit.stderr);
+    neighbour.expect_clean_stop(host);
 }
 
 #[test]
@@ -195,7 +185,7 @@ fn table_that_grows_without_end_hurts_its_guest_alone() {
     }
     let grown = resident_kib(&host).saturating_sub(before);
     assert!(grown < 100 << 10, "the host grew by {grown} KiB, and 400 tables have 312 MiB");
-    expect_clean_stop(host, neighbour);
+    neighbour.expect_clean_stop(host);
 }
 
 #[test]
@@ -223,7 +213,7 @@ fn many_deeds_at_once_hurt_their_guest_alone() {
         }
         neighbour.expect_well();
     }
-    expect_clean_stop(host, neighbour);
+    neighbour.expect_clean_stop(host);
 }
 
 #[test]
@@ -248,7 +238,7 @@ fn guest_that_never_reads_its_upload_holds_up_no_other() {
         assert!(grown < 16 << 10, "the host grew by {grown} KiB");
         drop(held);
         sending.join().unwrap();
-        expect_clean_stop(host, neighbour);
+        neighbour.expect_clean_stop(host);
     }
 }
 
@@ -270,7 +260,7 @@ fn client_that_does_not_read_an_endless_answer_costs_no_memory() {
         let grown = resident_kib(&host).saturating_sub(before);
         assert!(grown < 32 << 10, "the host grew by {grown} KiB");
         drop(conns);
-        expect_clean_stop(host, neighbour);
+        neighbour.expect_clean_stop(host);
     }
 }
 
@@ -289,7 +279,7 @@ fn hundred_thousand_calls_reach_where_they_may_and_leave_the_neighbour_alone() {
     neighbour.expect_well();
     let told = host.get(&format!("/bad/calls?n=3&url={url}")).text();
     assert_eq!(told, "200: 3\n", "what it left under way is gone");
-    expect_clean_stop(host, neighbour);
+    neighbour.expect_clean_stop(host);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Components that mean harm when they are loaded, beside a good one.
 
-use crate::hostile::{beside_a_good_one, expect_clean_stop, manifest};
+use crate::hostile::{beside_a_good_one, manifest};
 use crate::support::app::{App, component, expect_swapped, reload, swap_to};
 use crate::support::neighbour::Neighbour;
 use crate::support::prelude::*;
@@ -64,6 +64,6 @@ fn loop_at_the_start_is_refused_and_nothing_else_changes() {
         let outcome = reload(&host);
         assert!(outcome.contains(says::REJECTED), "{outcome}");
         assert_eq!(host.get("/bad").text(), "hello world\n", "the one before serves on");
-        expect_clean_stop(host, neighbour);
+        neighbour.expect_clean_stop(host);
     }
 }

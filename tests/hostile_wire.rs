@@ -1,6 +1,7 @@
 //! What a hostile guest puts into its answers, seen as bytes: it never becomes framing, headers or
 //! answers of another's.
 
+use crate::support::h2frame::ENHANCE_YOUR_CALM;
 use crate::support::prelude::*;
 use crate::support::wire;
 
@@ -207,7 +208,6 @@ fn trailers_of_a_guest_are_no_larger_than_its_headers_may_be() {
 /// 750,000 of them went through on one connection (RFC 9113 §10.5).
 #[test]
 fn frames_that_bring_no_request_are_answered_with_goaway_enhance_your_calm() {
-    const ENHANCE_YOUR_CALM: u32 = 0xb;
     const AT_MOST: usize = 10_000;
     let host = Host::serve("hello_p2").start();
     for (kind, payload) in [(2, &[0; 5][..]), (4, &[]), (0x42, b"x")] {

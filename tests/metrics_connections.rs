@@ -2,14 +2,11 @@
 
 use crate::support::access_log::{lines, parsed};
 use crate::support::app::{Folder, text};
+use crate::support::h2frame::{ENHANCE_YOUR_CALM, PROTOCOL_ERROR};
 use crate::support::h2raw::fields;
 use crate::support::hpack;
 use crate::support::metrics::{self, Metrics};
 use crate::support::prelude::*;
-
-/// The error codes of HTTP/2 (RFC 9113 §7).
-const PROTOCOL_ERROR: u32 = 1;
-const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 fn accepted(told: &Metrics, transport: &str) -> f64 {
     told.sum("host_connections_accepted_total", &[("network_transport", transport)])

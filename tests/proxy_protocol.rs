@@ -10,6 +10,7 @@ use crate::support::haproxy::HaProxy;
 use crate::support::metrics::{self, Metrics};
 use crate::support::prelude::*;
 use crate::support::site::Site;
+use crate::support::tls_client;
 
 /// A listener that expects the header, and the proxies that are trusted.
 fn site(guest: &str, trusted: &str) -> Site {
@@ -161,9 +162,58 @@ fn a_stop_loses_no_request_behind_a_header() {
     host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
 }
 
+/// The header comes before the handshake. Both are halved by the beginning of a stop.
+#[test]
+fn tls_begins_behind_the_header_and_a_stop_between_them_loses_nothing() {
+    let (cert, key) = (tls_client::certificate(), tls_client::key());
+    let site = Site::new(&format!(
+        "[listen]\ntrusted-proxies = [\"127.0.0.1\"]\n[[listener]]\naddress = \"127.0.0.1:0\"\n\
+         proxy-protocol = true\ntls = {{ cert = {cert:?}, key = {key:?} }}\n\
+         [component.app]\nsource = \"guest:info_p2\"\n"
+    ));
+    let host = site.serve().no_tcp().start();
+    // The proxy's own word on TLS is not asked here, where the host sees it.
+    let header = version_2(0x21, 0x11, &V4);
+    let (half, rest) = header.split_at(20);
+    let connect = |sent: &[u8]| {
+        let mut conn = host.connect();
+        conn.send(sent).unwrap();
+        conn
+    };
+    let served = connect(&header).hello().unwrap().shake_hands().unwrap();
+    let (begun, whole) = (connect(half), connect(&header));
+    let greeted = connect(&header).hello().unwrap();
+    let idle = connect(&header).hello().unwrap().shake_hands().unwrap();
+    let told_in = |mut conn: Conn| {
+        conn.send(REQUEST).unwrap();
+        let told = conn.read_response("GET").unwrap().text();
+        assert!(told.contains("header.x-forwarded-for: 203.0.113.7\n"), "{told}");
+        assert!(told.contains("\nscheme: https\n"), "{told}");
+        conn
+    };
+    told_in(served);
+    host.signal(Signal::TERM);
+    host.wait_log(says::DRAINING);
+    let mut begun = begun;
+    begun.send(rest).unwrap();
+    let begun = begun.hello().unwrap().shake_hands().unwrap();
+    let whole = whole.hello().unwrap().shake_hands().unwrap();
+    for conn in [begun, whole, greeted.shake_hands().unwrap(), idle] {
+        told_in(conn).expect_fin();
+    }
+    host.wait_exit().expect_code(0).expect_last_line(says::NOTHING_CUT);
+}
+
 /// Clients of HAProxy, and requests that each makes over connections of its own.
 const CLIENTS: usize = 8;
 const REQUESTS: usize = 60;
+
+fn ask(proxy: &HaProxy) -> Result<Response, String> {
+    let mut conn = Conn::connect(proxy.addr()).map_err(|why| why.to_string())?;
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    conn.send(request).map_err(|why| why.to_string())?;
+    conn.read_response("GET").map_err(|why| why.to_string())
+}
 
 /// Hosts behind HAProxy, all but one of which stop one after the other while clients are busy.
 #[track_caller]
@@ -177,9 +227,7 @@ fn lose_nothing_behind_haproxy(words: &str) {
     thread::scope(|scope| {
         let client = || {
             for _ in 0..REQUESTS {
-                let mut conn = Conn::connect(proxy.addr()).unwrap();
-                conn.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
-                let answer = conn.read_response("GET");
+                let answer = ask(&proxy);
                 let is_right = answer.as_ref().is_ok_and(|answer| {
                     // HAProxy's own client is 127.0.0.1 too; its header says so, and so does its field.
                     answer.status() == 200

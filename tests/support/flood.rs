@@ -1,33 +1,13 @@
 //! A host under attack: a component that is attacked, a neighbour that is served meanwhile, memory, and a clean stop.
 
-use super::h2frame;
+use super::h2frame::{self, HEADERS};
 use super::h2raw::{H2, fields};
 use super::host::Host;
 use super::hpack;
 use super::memory::Peak;
 use super::neighbour::Neighbour;
-use super::says;
 use super::site::{self, Site};
-use rustix::process::Signal;
-
-/// Error codes of HTTP/2 (RFC 9113 §7).
-pub const PROTOCOL_ERROR: u32 = 0x1;
-pub const FLOW_CONTROL_ERROR: u32 = 0x3;
-pub const STREAM_CLOSED: u32 = 0x5;
-pub const FRAME_SIZE_ERROR: u32 = 0x6;
-pub const ENHANCE_YOUR_CALM: u32 = 0xb;
-
-/// Types of frames (RFC 9113 §6).
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const PRIORITY: u8 = 2;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PUSH_PROMISE: u8 = 5;
-pub const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-pub const WINDOW_UPDATE: u8 = 8;
-pub const CONTINUATION: u8 = 9;
+use super::target::Target;
 
 /// What a host may grow by under any of the attacks, whose connections are gone but for one: what the allocator keeps.
 const FLAT_KIB: u64 = 16 << 10;
@@ -53,7 +33,7 @@ impl Victim {
     pub fn with(guest: &str) -> Self {
         let source = format!("guest:{guest}");
         let site = Site::new(&site::beside_a_good_one("bad", &source, PATIENT, ""));
-        let host = site.serve().start();
+        let host = site.serve().tls().start();
         let neighbour = Neighbour::at(&host, "/good");
         Self { host, neighbour, _site: site }
     }
@@ -68,16 +48,20 @@ impl Victim {
         assert!(grown < FLAT_KIB, "{what}: the host grew by {grown} KiB");
     }
 
+    /// The same on its TCP address, and on the one that speaks TLS.
+    #[track_caller]
+    pub fn withstands_on_each(&self, what: &str, attack: impl Fn(&Target)) {
+        for at in self.host.addrs() {
+            println!("{what}: {at}");
+            self.withstands(what, |_| attack(at));
+        }
+    }
+
     /// Fails unless it stops as if nothing had been.
     #[track_caller]
     pub fn expect_clean_stop(self) {
         let Self { host, neighbour, _site } = self;
-        neighbour.expect_well();
-        drop(neighbour);
-        host.signal(Signal::TERM);
-        let exit = host.wait_exit();
-        exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
-        assert!(!exit.stderr.contains("panicked"), "{}", exit.stderr);
+        neighbour.expect_clean_stop(host);
     }
 }
 
@@ -103,8 +87,8 @@ pub fn post(stream: u32) -> Vec<u8> {
 
 /// A connection with stream 1 answered, 3 open, 5 never opened, 7 at work with its request whole.
 #[track_caller]
-pub fn opened(host: &Host) -> H2 {
-    let mut h2 = H2::connect_with_window(host.addr(), h2frame::FIRST_WINDOW);
+pub fn opened(at: &Target) -> H2 {
+    let mut h2 = H2::connect_with_window(at, h2frame::FIRST_WINDOW);
     h2.get(1, "/good");
     assert_eq!(h2.expect_status(1), 200);
     h2.conn.send([post(3), get(7)].concat()).expect("it reads");

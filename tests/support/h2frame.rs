@@ -15,6 +15,25 @@ pub const NO_ERROR: u32 = 0;
 /// The code of a stream that was not processed, so that the client may send its request again.
 pub const REFUSED_STREAM: u32 = 7;
 
+/// Error codes of HTTP/2 (RFC 9113 §7).
+pub const PROTOCOL_ERROR: u32 = 0x1;
+pub const FLOW_CONTROL_ERROR: u32 = 0x3;
+pub const STREAM_CLOSED: u32 = 0x5;
+pub const FRAME_SIZE_ERROR: u32 = 0x6;
+pub const ENHANCE_YOUR_CALM: u32 = 0xb;
+
+/// Types of frames (RFC 9113 §6).
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const PRIORITY: u8 = 2;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PUSH_PROMISE: u8 = 5;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
+
 /// The largest window.
 pub const MAX_WINDOW: u32 = 0x7fff_ffff;
 /// The window of a connection before any update.
@@ -27,7 +46,7 @@ pub const ACK: u8 = 0x1;
 /// Flag of HEADERS: no CONTINUATION follows.
 pub const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
-const PRIORITY: u8 = 0x20;
+const HAS_PRIORITY: u8 = 0x20;
 
 /// A frame from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,22 +77,22 @@ impl Frame {
     pub fn read(conn: &mut Conn) -> Result<Self, Broken> {
         let (kind, flags, stream, payload) = read_raw(conn)?;
         Ok(match kind {
-            0 => Self::Data {
+            DATA => Self::Data {
                 stream,
                 bytes: unpad(flags & PADDED != 0, payload)?,
                 end_stream: flags & END_STREAM != 0,
             },
-            1 => read_headers(conn, flags, stream, payload)?,
-            3 => Self::RstStream { stream, code: number(&payload, 0)? },
-            4 => Self::Settings { ack: flags & ACK != 0 },
-            6 => Self::Ping {
+            HEADERS => read_headers(conn, flags, stream, payload)?,
+            RST_STREAM => Self::RstStream { stream, code: number(&payload, 0)? },
+            SETTINGS => Self::Settings { ack: flags & ACK != 0 },
+            PING => Self::Ping {
                 ack: flags & ACK != 0,
                 payload: payload.try_into().map_err(|p| malformed(&format!("PING {p:?}")))?,
             },
-            7 => {
+            GOAWAY => {
                 Self::GoAway { last: number(&payload, 0)? & ANY_STREAM, code: number(&payload, 4)? }
             }
-            8 => Self::WindowUpdate { stream, by: number(&payload, 0)? },
+            WINDOW_UPDATE => Self::WindowUpdate { stream, by: number(&payload, 0)? },
             kind => Self::Other { kind, stream },
         })
     }
@@ -98,13 +117,13 @@ fn read_raw(conn: &mut Conn) -> Result<(u8, u8, u32, Vec<u8>), Broken> {
 
 fn read_headers(conn: &mut Conn, flags: u8, stream: u32, first: Vec<u8>) -> Result<Frame, Broken> {
     let mut block = unpad(flags & PADDED != 0, first)?;
-    if flags & PRIORITY != 0 {
+    if flags & HAS_PRIORITY != 0 {
         block.drain(..5.min(block.len()));
     }
     let mut last = flags & END_HEADERS != 0;
     while !last {
         let (kind, flags, of, more) = read_raw(conn)?;
-        if (kind, of) != (9, stream) {
+        if (kind, of) != (CONTINUATION, stream) {
             return Err(malformed(&format!("frame {kind} inside a header block")));
         }
         block.extend(more);

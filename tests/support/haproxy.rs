@@ -1,12 +1,10 @@
 //! The program `haproxy` in front of hosts.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::process::Command;
 
-use super::PATIENCE;
 use super::app::{Folder, text};
 use super::process::Process;
 use super::tools;
@@ -28,10 +26,9 @@ impl HaProxy {
             return None;
         }
         let folder = Folder::new();
-        // haproxy takes no port of the kernel's choice that it would tell.
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let addr = free.local_addr().expect("it has one");
-        drop(free);
+        // It listens from here on: whoever connects before haproxy has come up waits in the queue.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let addr = listener.local_addr().expect("it has one");
         let servers: String = (1..)
             .zip(servers)
             .map(|(number, server)| format!("    server s{number} {server} {words}\n"))
@@ -39,20 +36,14 @@ impl HaProxy {
         let config = folder.join("haproxy.cfg");
         let lines = format!(
             "global\n    maxconn 1000\n    nbthread 1\ndefaults\n    mode http\n    timeout connect 5s\n    \
-             timeout client 60s\n    timeout server 60s\nfrontend front\n    bind {addr}\n    \
+             timeout client 60s\n    timeout server 60s\nfrontend front\n    bind fd@0\n    \
              default_backend hosts\nbackend hosts\n    option redispatch 1\n    retries 5\n{backend}{servers}"
         );
         fs::write(&config, lines).expect("a folder of ours");
         let mut command = Command::new("haproxy");
-        command.args(["-db", "-f", text(&config)]).stdin(Stdio::null());
-        let process = Process::spawn(&mut command);
-        let proxy = Self { _process: process, _folder: folder, addr };
-        let began = Instant::now();
-        while TcpStream::connect(addr).is_err() {
-            assert!(began.elapsed() < PATIENCE, "haproxy does not listen");
-            thread::sleep(Duration::from_millis(10));
-        }
-        Some(proxy)
+        command.args(["-db", "-f", text(&config)]);
+        let process = Process::spawn_reading(&mut command, OwnedFd::from(listener).into());
+        Some(Self { _process: process, _folder: folder, addr })
     }
 
     /// Where it listens.

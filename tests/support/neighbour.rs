@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{self, JoinHandle};
 
+use rustix::process::Signal;
+
 use super::PATIENCE;
 use super::host::Host;
 use super::raw::Conn;
+use super::says;
 
 /// This many responses must come while the other guest works.
 const ANSWERS: usize = 9;
@@ -46,6 +49,17 @@ impl Neighbour {
     pub fn expect_well(&self) {
         self.expect_right_so_far();
         self.expect_answers(ANSWERS);
+    }
+
+    /// Fails unless it is served to the end, and its host stops as if nothing had been.
+    #[track_caller]
+    pub fn expect_clean_stop(self, host: Host) {
+        self.expect_well();
+        drop(self);
+        host.signal(Signal::TERM);
+        let exit = host.wait_exit();
+        exit.expect_code(0).expect_last_line(says::NOTHING_CUT);
+        assert!(!exit.stderr.contains("panicked"), "{}", exit.stderr);
     }
 
     /// Runs `deed`, which may use a core all the time, and fails unless responses came meanwhile. A guest

@@ -40,8 +40,16 @@ impl Process {
     /// # Panics
     /// When it cannot be started.
     pub fn spawn(command: &mut Command) -> Self {
+        Self::spawn_reading(command, Stdio::null())
+    }
+
+    /// The same with `stdin` as its stdin.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn spawn_reading(command: &mut Command, stdin: Stdio) -> Self {
         let (reader, writer) = io::pipe().expect("a pipe can be made");
-        Self::spawn_writing(command, writer.into(), reader)
+        Self::spawned(command.stdin(stdin).stderr(writer), reader)
     }
 
     /// The same with `stderr` as its stderr, which is read from `reader`.
@@ -53,15 +61,18 @@ impl Process {
         stderr: OwnedFd,
         reader: impl Read + Send + 'static,
     ) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
-        command.process_group(0);
+        Self::spawned(command.stdin(Stdio::null()).stderr(stderr), reader)
+    }
+
+    fn spawned(command: &mut Command, stderr: impl Read + Send + 'static) -> Self {
+        command.stdout(Stdio::piped()).process_group(0);
         let mut child = command
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {:?}: {e}", command.get_program()));
         // The command holds our end of the pipe, which would keep the pipe open.
         command.stderr(Stdio::null());
         let stdout = Lines::collect(child.stdout.take().expect("piped"));
-        let stderr = Lines::collect(reader);
+        let stderr = Lines::collect(stderr);
         let pidfd = pidfd_open(pid(&child), PidfdFlags::empty()).expect("the child is ours");
         Self { child, pidfd, stdout, stderr }
     }
