@@ -64,7 +64,7 @@ pub struct GuestStart {
 struct StartCost(AtomicU32);
 
 /// A guest that computes for less is started at once: to refuse its request would cost a good part of that.
-const COSTLY: Duration = Duration::from_millis(1);
+const COSTLY: Duration = Duration::from_micros(500);
 
 /// There is no instance, and the queue is full or the wait was or would be too long: the limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,8 +137,11 @@ impl Bulkhead {
     /// Whether guests wait for their start. Where nobody may wait here, they wait in tokio's queue. As many as there are
     /// workers would start at once in any case, so nobody looks for them.
     fn is_backlogged(&self) -> bool {
-        let at_work = || self.instances.all().saturating_sub(self.instances.available());
-        self.places > 0 && self.backlog.is_long(|| at_work() >= self.workers)
+        self.places > 0 && self.backlog.is_long(|| self.at_work() >= self.workers)
+    }
+
+    fn at_work(&self) -> usize {
+        self.instances.all().saturating_sub(self.instances.available())
     }
 
     /// Waits for the permit to run an instance, if there is room to wait, and for `chain_length` permits
@@ -167,15 +170,26 @@ impl Bulkhead {
         if self.pace().saturating_mul(in_line) > wait / 2 {
             return Err(self.waited_too_long());
         }
+        let ahead =
+            in_line.saturating_add(u32::try_from(self.started_before()).unwrap_or(u32::MAX));
         let asked = Moment::now();
         let in_turn = host_clock::timeout(wait, self.acquire_in_turn(chain_length)).await;
-        let pace = asked.elapsed() / in_line;
+        let pace = asked.elapsed() / ahead;
         // What held those up who came before is nothing to those who come when nobody is left.
         self.set_pace(if self.waiting() > 1 { pace } else { Duration::ZERO });
         let too_long = || self.waited_too_long();
         let (start, own, of_total) = in_turn.map_err(|_| too_long())?.map_err(|_| too_long())?;
         let of_total = TotalPermit::first_of(of_total, chain);
         Ok(InstancePermit::new(own, of_total, Some(self.start(start))))
+    }
+
+    /// Guests at work beyond those that are started at once. They were started before a backlog was seen, and whoever
+    /// waits for a start waits for them too.
+    fn started_before(&self) -> usize {
+        match self.free() {
+            0 => 0,
+            _ => self.at_work().saturating_sub(self.workers),
+        }
     }
 
     fn pace(&self) -> Duration {

@@ -172,6 +172,33 @@ fn guests_that_cost_little_do_not_wait_for_their_start() {
     assert!(!cost.is_high());
 }
 
+/// Sixteen clients of a guest that takes 20 ms had some of their requests refused: the first in line had waited for
+/// guests that nobody behind it would wait for.
+#[tokio::test(start_paused = true)]
+async fn guests_that_were_started_before_a_backlog_was_seen_do_not_slow_the_line() {
+    let (total, backlog) = (Arc::new(Permits::new(99)), Backlog::default());
+    let bounds = (99, 99, SECOND);
+    let bulkhead = Arc::new(Bulkhead::new(bounds, total.clone(), (2, backlog.clone())));
+    let mut at_work = Vec::new();
+    for _ in 0..16 {
+        at_work.push(bulkhead.acquire(None, 1, Duration::ZERO).await.unwrap());
+    }
+    bulkhead.cost.add(Duration::from_millis(20));
+    backlog.set_long(true);
+    bulkhead.starts.clone().try_acquire_many_owned(2).expect("nobody waits").forget();
+    let mut line = Vec::new();
+    for _ in 0..15 {
+        line.push(spawn_waiter(&bulkhead, None, 1).await);
+    }
+    // All sixteen are done, on two workers.
+    tokio::time::advance(Duration::from_millis(160)).await;
+    at_work.clear();
+    bulkhead.starts.add_permits(2);
+    line.remove(0).await.unwrap().expect("it is its turn");
+    let last = spawn_waiter(&bulkhead, None, 1).await;
+    assert!(!last.is_finished(), "{:?} for each of {}", bulkhead.pace(), bulkhead.waiting());
+}
+
 /// At twice what it could do a component refused each second request, after a second of waiting.
 #[tokio::test(start_paused = true)]
 async fn who_would_wait_for_too_long_is_refused_at_once_and_who_waits_is_served() {
