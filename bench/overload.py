@@ -3,21 +3,28 @@
 
 Guests compute for some milliseconds each. First wrk asks as fast as it is answered: that is the capacity. Then
 bench-load asks at twice that rate, on as many connections as would ask within some seconds, whatever comes back. Then
-one request after the other, until they take again what they took before.
+one request after the other, until they take again what they took before. In the end wrk again: the capacity that
+goodput is held against is the mean of both, since a machine is not as fast at one minute as at the next; and of what
+clients leave of the cores, since those who are refused take more of them than those who wait.
 """
 
 import http.client
+import os
+import resource
 import statistics
 import threading
 import time
 
 import common
-from clients import timetable, wrk
+from clients import sound, timetable, wrk
 from common import Failed, say
 from servers import Running, guest, serve
 
 # How often the guest of a case computes in a circle: a million take about a millisecond.
 CASES = [("0.2", "busy_p2", 1), ("0.2", "busy_p2", 5), ("0.3", "busy_p3", 5), ("0.3", "busy_p3", 20)]
+
+# Of wrk: more than the workers have, and fewer than would have to wait for long.
+CLIENTS = 16
 
 # Of the capacity.
 OVERLOAD = 2.0
@@ -81,6 +88,31 @@ def recovery(host, path, usual):
     raise Failed("not recovered after 30 s")
 
 
+class Clients:
+    """What the processes of clients take of the cores from now on. They have ended by then, and the host has not."""
+
+    def __init__(self, seconds):
+        self.seconds, self.before = seconds, self.now()
+
+    @staticmethod
+    def now():
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    def share(self):
+        return (self.now() - self.before) / self.seconds / os.cpu_count()
+
+
+def capacity(args, host, path):
+    """Requests a second that clients get answered who wait for each other, and the share of the cores that they take.
+    None is refused."""
+    seconds = max(3, args.seconds // 6)
+    clients = Clients(seconds)
+    said = wrk(host.url + path, seconds, connections=CLIENTS)
+    sound([said], path)
+    return said["rate"], clients.share()
+
+
 def measure(args, raw, kind, app, millions):
     path = f"/?rounds={millions}000000"
     # What it serves is printed, which is not to be measured.
@@ -88,15 +120,19 @@ def measure(args, raw, kind, app, millions):
     with Running(serve(args, guest(app), *flags)) as host:
         if once(host, path)[0] != 200:
             raise Failed(f"{app} does not answer {path}")
-        capacity = wrk(host.url + path, max(3, args.seconds // 6))["rate"]
+        before, took = capacity(args, host, path)
         usual = statistics.median(once(host, path)[1] for _ in range(20))
-        rate = OVERLOAD * capacity
+        rate = OVERLOAD * before
         memory = Memory(host)
         memory.start()
+        clients = Clients(args.seconds)
         load = timetable(args, host, rate, args.seconds, path, min(MOST, int(rate * PATIENCE) + 100))
+        more = clients.share() - took
         recovered = recovery(host, path, usual)
         growth, peak = memory.growth()
-    good = (load["requests"] - load["other"]) / args.seconds / capacity
+        after, _ = capacity(args, host, path)
+    of_all = (load["requests"] - load["other"]) / args.seconds / ((before + after) / 2)
+    good = of_all / (1 - more)
     found = {
         "goodput": (good, good >= GOODPUT),
         "refused": (load["other_p99"], load["other_p99"] <= REFUSED),
@@ -104,11 +140,11 @@ def measure(args, raw, kind, app, millions):
         "recovery": (recovered, recovered <= RECOVERED),
         "broken": (load["broken"], load["broken"] == 0),
     }
-    raw.add(part="overload", kind=kind, millions=millions, capacity=capacity, usual=usual, peak=peak,
-            recovered=recovered, growth=growth, **load)
+    raw.add(part="overload", kind=kind, millions=millions, before=before, after=after, usual=usual, peak=peak,
+            clients=more, recovered=recovered, growth=growth, **load)
     print(
-        f"| {kind}, {usual:.1f} ms | {capacity:,.0f} | {good:.2f} | {load['p50']:.0f} | {load['other']:,}"
-        f" | {load['other_p99']:.0f} | {peak / 2**20:.0f} MiB, × {growth:.2f} | {recovered:.2f}"
+        f"| {kind}, {usual:.1f} ms | {before:,.0f}, {after:,.0f} | {of_all:.2f} | {more:.2f} | {good:.2f}"
+        f" | {load['p50']:.0f} | {load['other']:,} | {load['other_p99']:.0f} | {peak / 2**20:.0f} MiB, × {growth:.2f} | {recovered:.2f}"
         f" | {load['broken']} |",
         flush=True,
     )
@@ -122,8 +158,8 @@ def main():
     raw = common.Raw("overload", args, load)
     say(f"aims: goodput {GOODPUT} of the capacity, refusals within {REFUSED:.0f} ms (p99), memory × {FLAT} at"
         f" most, recovery within {RECOVERED:.0f} s, nothing broken")
-    print("| guest | capacity, 1/s | goodput, of it | p50 of all, ms | refused | p99 of refusals, ms | memory"
-          " | recovery, s | broken |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print("| guest | capacity, 1/s | goodput, of it | clients, of the cores | goodput, of the rest | p50 of all, ms"
+          " | refused | p99 of refusals, ms | memory | recovery, s | broken |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     missed = [miss for case in CASES for miss in measure(args, raw, *case)]
     if missed:
         raise Failed(f"missed: {'; '.join(missed)}")

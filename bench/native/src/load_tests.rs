@@ -30,6 +30,17 @@ fn a_request_is_due_at_the_tick_after_its_place_in_the_timetable() {
 }
 
 #[test]
+fn a_slow_timetable_has_a_tick_for_each_request() {
+    let mut timetable = Timetable::new(1000.0, 0.003).unwrap();
+    let millis = Duration::from_millis;
+    assert_eq!(timetable.tick, millis(1));
+    for number in 0..3 {
+        assert_eq!(timetable.due(millis(number)), Some(millis(number)));
+        assert_eq!(timetable.due(millis(number)), None);
+    }
+}
+
+#[test]
 fn a_timetable_of_nothing_is_refused() {
     for (rate, seconds) in [(0.0, 1.0), (f64::NAN, 1.0), (1.0, 0.4), (1e9, 1.0)] {
         assert!(Timetable::new(rate, seconds).is_err(), "{rate} for {seconds} s");
