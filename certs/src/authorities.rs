@@ -7,6 +7,7 @@ use host_manifest::{ClientAuth, ClientCertificates};
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
 use crate::certificate::provider;
 use crate::error::CertificateError;
@@ -16,7 +17,7 @@ use crate::pem;
 /// What verifies the certificates of clients.
 pub(crate) struct Authorities {
     pub(crate) verifier: Arc<dyn ClientCertVerifier>,
-    /// Whom it lets in, and whether without a certificate: a session that began under another one is not resumed.
+    /// Whom it lets in, and whether without a certificate.
     pub(crate) digest: [u8; 32],
 }
 
@@ -28,6 +29,10 @@ impl Authorities {
         let (mut roots, mut all) = (RootCertStore::empty(), Vec::new());
         for (place, certificate) in certificates.into_iter().enumerate() {
             all.extend_from_slice(&digest(&certificate));
+            if !may_certify(&certificate) {
+                let path = path.clone();
+                return Err(CertificateError::NoAuthority { path, number: place + 1 });
+            }
             roots.add(certificate).map_err(|why| {
                 let (path, why) = (path.clone(), why.to_string());
                 CertificateError::BadCertificate { path, number: place + 1, why }
@@ -48,6 +53,17 @@ impl Authorities {
         })?;
         Ok(Self { verifier, digest: digest(&all) })
     }
+}
+
+/// Whether a certificate says that it may certify others, or is too old a form to say so (RFC 5280 §4.2.1.9, §4.2.1.3). The
+/// verifier asks no authority in its list for that: whoever has the key of a client in there could be anybody.
+/// What cannot be read here the verifier refuses.
+fn may_certify(der: &[u8]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return true };
+    let signs = certificate
+        .key_usage()
+        .is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()));
+    certificate.version() == X509Version::V1 || certificate.is_ca() && signs
 }
 
 impl fmt::Debug for Authorities {

@@ -66,7 +66,10 @@ pub enum CertificateError {
         why: String,
     },
     /// What is in a section is no certificate.
-    #[error("certificate {number} in {} cannot be read: {why}; write the file anew", .path.display())]
+    #[error(
+        "certificate {number} in {} cannot be used: {why}; it has to be X.509 of version 3, in one piece",
+        .path.display()
+    )]
     BadCertificate {
         /// The file.
         path: PathBuf,
@@ -101,6 +104,17 @@ pub enum CertificateError {
     NoName {
         /// The file.
         path: PathBuf,
+    },
+    /// A certificate among the authorities of clients is that of a client, a server or somebody else.
+    #[error(
+        "certificate {number} in {} is no authority; name the certificate that has signed those of clients \
+         (basicConstraints CA:TRUE)", .path.display()
+    )]
+    NoAuthority {
+        /// The file.
+        path: PathBuf,
+        /// Which one of the file, counted from 1.
+        number: usize,
     },
     /// The authorities of clients cannot be used.
     #[error("the authorities in {} cannot be used: {why}", .path.display())]

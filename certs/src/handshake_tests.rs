@@ -15,6 +15,7 @@ use crate::test_authority::{
     ENDED, GOOD, HERE, Issued, Setup, TestAuthority, listener, load, newest, reload, shake_hands,
     with_clients,
 };
+use crate::tickets::TicketKeys;
 
 #[test]
 fn clients_are_shown_the_certificate_of_the_name_that_they_ask_for() {
@@ -153,14 +154,14 @@ fn clients_show_certificates_of_these_authorities() {
     assert!(shake(&required, client(None)).is_err());
     let (_, server) = shake(&optional, client(None)).unwrap();
     assert_eq!(server.peer_certificates(), None);
-    // Another authority comes in by a reload, and sessions under the ones before are not resumed.
+    // Another authority comes in by a reload. Each session is a new one.
     let client = client(Some(&ours_shown));
     let kind =
         || shake(&required, client.clone()).map(|(client, _)| client.handshake_kind().unwrap());
-    assert_eq!((kind(), kind()), (Ok(HandshakeKind::Full), Ok(HandshakeKind::Resumed)));
+    assert_eq!((kind(), kind()), (Ok(HandshakeKind::Full), Ok(HandshakeKind::Full)));
     fs::write(&file, ours.pem() + &others.pem()).unwrap();
     assert_eq!(reload(&required).changed, ["127.0.0.1:8443: its settings"]);
-    assert_eq!((kind(), kind()), (Ok(HandshakeKind::Full), Ok(HandshakeKind::Resumed)));
+    assert_eq!((kind(), kind()), (Ok(HandshakeKind::Full), Ok(HandshakeKind::Full)));
     fs::write(&file, others.pem()).unwrap();
     reload(&required);
     assert!(kind().is_err(), "its authority has gone");
@@ -173,15 +174,35 @@ fn clients_show_certificates_of_these_authorities() {
     );
 }
 
+/// A verifier takes whatever is in its list for an authority: with a client's own certificate in there, that client
+/// could have signed others under any name.
 #[test]
-fn a_session_is_resumed_at_another_listener_only_under_the_same_authorities() {
+fn what_is_no_authority_cannot_vouch_for_clients() {
+    let setup = Setup::new();
+    let file = setup.folder.path().join("clients.pem");
+    let leaf = setup.issue("client.example").certificate.pem();
+    let pair = setup.write("a", "a.example");
+    let config = with_clients(listener(HERE, vec![pair]), file.clone(), ClientAuth::Required);
+    let load = || CertificateStore::load(std::slice::from_ref(&config), TicketKeys::new().unwrap());
+    fs::write(&file, setup.authority.pem() + &leaf).unwrap();
+    let errors = load().unwrap_err();
+    let why = errors[0].to_string();
+    assert!(why.contains("certificate 2 in ") && why.contains("is no authority; name"), "{why}");
+    fs::write(&file, setup.authority.pem()).unwrap();
+    load().unwrap();
+}
+
+/// Each ticket begot the next one, so a client came in for hours after its certificate had ended.
+#[test]
+fn no_session_is_resumed_where_clients_are_asked_for_certificates() {
     let setup = Setup::new();
     let file = setup.folder.path().join("clients.pem");
     fs::write(&file, setup.authority.pem()).unwrap();
     let pair = setup.write("a", "a.example");
     let plain = |address| listener(address, vec![pair.clone()]);
-    let required = with_clients(plain("127.0.0.1:3"), file, ClientAuth::Required);
-    let store = load(&[plain("127.0.0.1:1"), plain("127.0.0.1:2"), required]);
+    let required = with_clients(plain("127.0.0.1:3"), file.clone(), ClientAuth::Required);
+    let optional = with_clients(plain("127.0.0.1:4"), file, ClientAuth::Optional);
+    let store = load(&[plain("127.0.0.1:1"), plain("127.0.0.1:2"), required, optional]);
     let at = |place: usize| store.receiver(place).unwrap().borrow().clone();
     let client = Arc::new(setup.authority.client(None));
     let kind = |place| {
@@ -190,4 +211,5 @@ fn a_session_is_resumed_at_another_listener_only_under_the_same_authorities() {
     assert_eq!(kind(0), Ok(HandshakeKind::Full));
     assert_eq!(kind(1), Ok(HandshakeKind::Resumed));
     assert!(kind(2).is_err());
+    assert_eq!((kind(3), kind(3)), (Ok(HandshakeKind::Full), Ok(HandshakeKind::Full)));
 }

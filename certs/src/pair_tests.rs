@@ -44,6 +44,7 @@ fn what_is_no_certificate_or_no_key_is_refused_with_what_to_do() {
     let at = |name: &str| setup.folder.path().join(name);
     let good = setup.write("good", "a.example");
     let (cert, key) = (fs::read(&good.cert).unwrap(), fs::read(&good.key).unwrap());
+    let key_der = setup.issue("a.example").key.serialize_der();
     let half = &cert[..cert.len() / 2];
     let der = setup.issue("a.example").der().to_vec();
     let broken = String::from_utf8(cert.clone()).unwrap().replace("\nMI", "\n??");
@@ -53,6 +54,7 @@ fn what_is_no_certificate_or_no_key_is_refused_with_what_to_do() {
         (&b""[..], &["is empty; write it anew"][..]),
         (b"no PEM\n", &["is not in PEM; it needs a line such as -----BEGIN CERT"]),
         (&der, &["is in DER, not in PEM; convert it"]),
+        (&key_der, &["is in DER, not in PEM; convert it"]),
         (half, &["breaks off in the middle of a section; write it anew"]),
         (broken.as_bytes(), &["has a section that is no PEM"]),
         (&key, &["no certificate in it, but a key; are the files"]),
@@ -60,7 +62,7 @@ fn what_is_no_certificate_or_no_key_is_refused_with_what_to_do() {
             b"-----BEGIN X-----\nAAAA\n-----END X-----\n",
             &["it needs a section -----BEGIN CERTIFICATE"],
         ),
-        (&bundle, &["certificate 2 in ", "cannot be read"]),
+        (&bundle, &["certificate 2 in ", "cannot be used"]),
     ] {
         let path = at("other.pem");
         fs::write(&path, text).unwrap();

@@ -94,12 +94,15 @@ fn form(path: &Path, text: &[u8]) -> Option<CertificateError> {
     const BEGIN: &[u8] = b"-----BEGIN ";
     let (form, advice) = match text {
         [] => ("is empty", "write it anew (it may be changing just now)"),
-        // A SEQUENCE with a length of two bytes.
-        [0x30, 0x82, ..] => {
+        // A SEQUENCE with a length of two bytes or one, or with a number in it: keys are short.
+        [0x30, 0x81 | 0x82, ..] | [0x30, _, 0x02, ..] => {
             ("is in DER, not in PEM", "convert it with openssl x509 (or openssl pkey) -inform der")
         }
         text if text.windows(BEGIN.len()).any(|part| part == BEGIN) => return None,
-        _ => ("is not in PEM", "it needs a line such as -----BEGIN CERTIFICATE-----"),
+        _ => (
+            "is not in PEM",
+            "it needs a line such as -----BEGIN CERTIFICATE----- or -----BEGIN PRIVATE KEY-----",
+        ),
     };
     Some(CertificateError::NotPem { path: path.to_owned(), form, advice })
 }

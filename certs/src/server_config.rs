@@ -36,7 +36,11 @@ pub(crate) fn server_config(
     let mut server = builder.with_cert_resolver(Arc::new(by_name));
     server.alpn_protocols = config.alpn.iter().map(|it| AlpnProtocol::id(*it).into()).collect();
     server.session_storage = Arc::new(NoServerSessionStorage {});
-    server.ticketer = Arc::new(tickets.sealer(authorities.map(|authorities| authorities.digest)));
+    // A session that is resumed has its client's certificate from before, and nobody looks at its end again. Nor is a
+    // session resumed here that began where no certificate was asked for (CVE-2025-23419 of nginx).
+    if authorities.is_none() {
+        server.ticketer = Arc::new(tickets.sealer());
+    }
     server.max_early_data_size = 0;
     // The order of the provider: the strongest first.
     server.ignore_client_order = true;

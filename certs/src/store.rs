@@ -40,15 +40,22 @@ struct ListenerCertificates {
 #[derive(Debug)]
 struct State {
     in_use: InUse,
-    /// What each file was when it was last read, whatever came of that.
+    /// What each file of those in use was when it was last read, whatever came of that.
     stamps: Stamps,
+    /// Why files of those in use could not be taken as they are now.
     errors: Vec<ListenerError>,
+    /// Why those that a manifest has named instead could not be taken, until one is.
+    refused: Vec<ListenerError>,
 }
 
 /// What a look into all files has found. Nothing of it is in use.
 #[derive(Debug)]
 #[must_use]
-pub struct PreparedCertificates(Vec<PreparedListener>);
+pub struct PreparedCertificates {
+    listeners: Vec<PreparedListener>,
+    /// The files are those that a manifest names.
+    of_manifest: bool,
+}
 
 /// What has become of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +84,8 @@ impl CertificateStore {
                 Reading { label: &label, config, before: None, tickets: &tickets }.prepare();
             errors.extend(prepared.errors);
             let Some((in_use, server)) = prepared.next else { continue };
-            let state = State { in_use, stamps: prepared.stamps, errors: Vec::new() };
+            let (errors, refused) = Default::default();
+            let state = State { in_use, stamps: prepared.stamps, errors, refused };
             loaded.push(ListenerCertificates {
                 place,
                 address: listener.address.clone(),
@@ -125,22 +133,24 @@ impl CertificateStore {
             let (label, tickets) = (&*listener.label, &self.tickets);
             Reading { label, config, before: Some(&before), tickets }.prepare()
         };
-        PreparedCertificates(self.listeners.iter().map(prepare).collect())
+        let listeners = self.listeners.iter().map(prepare).collect();
+        PreparedCertificates { listeners, of_manifest: wanted.is_some() }
     }
 
     /// Has the next handshakes go by what was read. Where a file could not be used, what was there before stays.
     pub fn publish(&self, prepared: PreparedCertificates) -> CertificateReload {
         let mut reload = CertificateReload::default();
-        for (listener, prepared) in self.listeners.iter().zip(prepared.0) {
+        let of_manifest = prepared.of_manifest;
+        for (listener, mut prepared) in self.listeners.iter().zip(prepared.listeners) {
             let mut state = listener.state();
-            if let Some((in_use, server)) = prepared.next {
+            reload.errors.extend(prepared.errors.iter().cloned());
+            if let Some((in_use, server)) = prepared.next.take() {
                 state.in_use = in_use;
+                state.stamps.clone_from(&prepared.stamps);
                 listener.server.send_replace(server);
-                reload.changed.extend(prepared.changed);
+                reload.changed.append(&mut prepared.changed);
             }
-            state.stamps = prepared.stamps;
-            state.errors.clone_from(&prepared.errors);
-            reload.errors.extend(prepared.errors);
+            state.note(prepared, of_manifest);
         }
         let count = match (reload.errors.is_empty(), reload.changed.is_empty()) {
             (false, _) => &self.rejected,
@@ -153,15 +163,13 @@ impl CertificateStore {
 
     /// Notes why files could not be used. Everything stays as it is.
     pub fn refuse(&self, prepared: PreparedCertificates) {
-        for (listener, prepared) in self.listeners.iter().zip(prepared.0) {
-            let mut state = listener.state();
-            state.stamps = prepared.stamps;
-            state.errors = prepared.errors;
+        for (listener, listed) in self.listeners.iter().zip(prepared.listeners) {
+            listener.state().note(listed, prepared.of_manifest);
         }
         self.rejected.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The files that a reload reads, each with what it was when it was last read. Some may be there twice.
+    /// The files that are in use, each with what it was when it was last read. Some may be there twice.
     #[must_use]
     pub fn files(&self) -> Vec<(PathBuf, Stamp)> {
         let stamps = |listener: &ListenerCertificates| listener.state().stamps.clone();
@@ -190,7 +198,26 @@ impl PreparedCertificates {
     /// Why a file could not be used.
     #[must_use]
     pub fn errors(&self) -> Vec<ListenerError> {
-        self.0.iter().flat_map(|listener| listener.errors.clone()).collect()
+        self.listeners.iter().flat_map(|listener| listener.errors.clone()).collect()
+    }
+}
+
+impl State {
+    /// Notes what a reading has found. The files in use stay the ones to be watched, whatever a manifest has named in
+    /// vain.
+    fn note(&mut self, read: PreparedListener, of_manifest: bool) {
+        if of_manifest {
+            self.refused.clear();
+        }
+        if read.stamps.keys().eq(self.stamps.keys()) {
+            (self.stamps, self.errors) = (read.stamps, read.errors);
+        } else {
+            self.refused = read.errors;
+        }
+    }
+
+    fn all_errors(&self) -> impl Iterator<Item = &ListenerError> {
+        self.errors.iter().chain(&self.refused)
     }
 }
 
@@ -216,7 +243,7 @@ impl ListenerCertificates {
         ListenerTlsStatus {
             listener: self.label.clone(),
             certificates: certificates.map(status).collect(),
-            errors: state.errors.iter().map(|error| error.error.to_string()).collect(),
+            errors: state.all_errors().map(|error| error.error.to_string()).collect(),
         }
     }
 }

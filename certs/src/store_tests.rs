@@ -175,3 +175,30 @@ fn files_are_known_as_they_were_when_they_were_read() {
         "read, though refused"
     );
 }
+
+/// A manifest named a pair that had ended, and was refused. From then on the pair in use was not watched any more: its
+/// renewal went by without a word.
+#[test]
+fn files_in_use_are_watched_on_when_a_manifest_was_refused() {
+    let setup = Setup::new();
+    let (ours, theirs) = (setup.write("1", "one.example"), setup.write("2", "other.example"));
+    let first = listener(HERE, vec![ours.clone()]);
+    let store = load(std::slice::from_ref(&first));
+    fs::write(&theirs.cert, "no certificate").unwrap();
+    let wanted = [listener(HERE, vec![theirs.clone()])];
+    let watched = || store.files().into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+    let before = watched();
+    store.refuse(store.prepare(Some(&wanted)));
+    assert_eq!(watched(), before);
+    let renewed = setup.write("1", "one.example");
+    assert_eq!(renewed, ours);
+    assert_eq!(reload(&store).changed.len(), 1, "it is renewed");
+    // What the manifest names is as wrong as it was, and that is still said.
+    assert!(store.status()[0].errors[0].contains("2.pem"), "{:?}", store.status());
+    fs::write(&ours.cert, "no certificate").unwrap();
+    assert_eq!((reload(&store).errors.len(), store.status()[0].errors.len()), (1, 2));
+    setup.write("2", "other.example");
+    assert_eq!(store.publish(store.prepare(Some(&wanted))).changed.len(), 1);
+    assert!(store.status()[0].errors.is_empty());
+    assert_eq!(watched(), [theirs.key, theirs.cert], "by name");
+}

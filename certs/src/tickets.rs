@@ -1,8 +1,8 @@
 //! Tickets with which clients resume a session: sealed here, kept by the client.
 //!
-//! All listeners have the same keys, so a client resumes at any of them, and over a reload of certificates. What a
-//! ticket may not do is carry a client past authorities that have not let it in: what it was issued under is part of
-//! what is sealed.
+//! All listeners have the same keys, so a client resumes at any of them, and over a reload of certificates. Those that
+//! ask clients for certificates issue no tickets and take none: a ticket begets the next one, and none of them ends when
+//! its client's certificate does.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -23,10 +23,7 @@ const ROTATION: Duration = Duration::from_secs(6 * 60 * 60);
 /// How long a ticket is good for.
 const LIFETIME: Duration = ROTATION;
 
-/// The same where clients show certificates: one that has ended since lets nobody in for longer.
-const LIFETIME_WITH_CLIENTS: Duration = Duration::from_secs(60 * 60);
-
-/// A certificate chain of a client stands in its ticket. TLS has room for 64 KiB.
+/// Sessions have some hundred bytes. TLS has room for 64 KiB.
 const LARGEST: usize = 16 * 1024;
 
 const NAME: usize = 16;
@@ -100,13 +97,9 @@ impl TicketKeys {
         bytes
     }
 
-    /// Seals tickets of sessions that begin under `authorities`, and opens no others.
-    pub(crate) fn sealer(&self, authorities: Option<[u8; 32]>) -> TicketSealer {
-        let (context, lifetime) = match authorities {
-            None => ([0; 32], LIFETIME),
-            Some(digest) => (digest, LIFETIME_WITH_CLIENTS),
-        };
-        TicketSealer { keys: self.clone(), context, lifetime }
+    /// Seals tickets with these keys.
+    pub(crate) fn sealer(&self) -> TicketSealer {
+        TicketSealer(self.clone())
     }
 
     fn of(keys: Vec<Arc<TicketKey>>) -> Self {
@@ -169,19 +162,15 @@ fn is_over(since: i64, span: Duration, now: i64) -> bool {
 }
 
 /// Seals tickets, and opens its own: `name of the key | nonce | sealed: time, session`.
-pub(crate) struct TicketSealer {
-    keys: TicketKeys,
-    /// Those of one context cannot be opened in another.
-    context: [u8; 32],
-    lifetime: Duration,
-}
+#[derive(Debug)]
+pub(crate) struct TicketSealer(TicketKeys);
 
 impl TicketSealer {
     fn seal(&self, session: &[u8], now: i64) -> Option<Vec<u8>> {
         if session.len() > LARGEST {
             return None;
         }
-        let key = self.keys.current(now)?;
+        let key = self.0.current(now)?;
         let mut nonce = [0; NONCE_LEN];
         // At random: counting would tell how many there are.
         SystemRandom::new().fill(&mut nonce).ok()?;
@@ -192,7 +181,7 @@ impl TicketSealer {
         ticket.extend_from_slice(&nonce);
         ticket.extend_from_slice(&now.to_be_bytes());
         ticket.extend_from_slice(session);
-        let (nonce, aad) = (Nonce::assume_unique_for_key(nonce), self.aad(&key));
+        let (nonce, aad) = (Nonce::assume_unique_for_key(nonce), Aad::from(key.name));
         let sealed = ticket.get_mut(head..)?;
         let tag = key.key.seal_in_place_separate_tag(nonce, aad, sealed).ok()?;
         ticket.extend_from_slice(tag.as_ref());
@@ -202,21 +191,13 @@ impl TicketSealer {
     fn open(&self, ticket: &[u8], now: i64) -> Option<Vec<u8>> {
         let (name, rest) = ticket.split_first_chunk::<NAME>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
-        let key = self.keys.named(name, now)?;
+        let key = self.0.named(name, now)?;
         let mut sealed = sealed.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opened = key.key.open_in_place(nonce, self.aad(&key), &mut sealed).ok()?;
+        let opened = key.key.open_in_place(nonce, Aad::from(key.name), &mut sealed).ok()?;
         let (time, session) = opened.split_first_chunk::<TIME>()?;
         let issued = i64::from_be_bytes(*time);
-        (!is_over(issued, self.lifetime, now)).then(|| session.to_vec())
-    }
-
-    fn aad(&self, key: &TicketKey) -> Aad<[u8; NAME + 32]> {
-        let mut aad = [0; NAME + 32];
-        let (name, context) = aad.split_at_mut(NAME);
-        name.copy_from_slice(&key.name);
-        context.copy_from_slice(&self.context);
-        Aad::from(aad)
+        (!is_over(issued, LIFETIME, now)).then(|| session.to_vec())
     }
 }
 
@@ -226,7 +207,7 @@ impl ProducesTickets for TicketSealer {
     }
 
     fn lifetime(&self) -> u32 {
-        u32::try_from(self.lifetime.as_secs()).unwrap_or(u32::MAX)
+        u32::try_from(LIFETIME.as_secs()).unwrap_or(u32::MAX)
     }
 
     fn encrypt(&self, session: &[u8]) -> Option<Vec<u8>> {
@@ -244,12 +225,6 @@ impl fmt::Debug for TicketKeys {
     }
 }
 
-impl fmt::Debug for TicketSealer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TicketSealer").field("lifetime", &self.lifetime).finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_ticket_is_opened_for_as_long_as_it_is_good() {
-        let sealer = keys().sealer(None);
+        let sealer = keys().sealer();
         let ticket = sealer.seal(b"session", NOON).unwrap();
         assert_eq!(sealer.open(&ticket, NOON + 6 * HOUR).as_deref(), Some(&b"session"[..]));
         assert_eq!(sealer.open(&ticket, NOON + 6 * HOUR + 1), None);
@@ -283,7 +258,7 @@ mod tests {
     #[test]
     fn keys_rotate_and_the_one_before_still_opens() {
         let keys = keys();
-        let sealer = keys.sealer(None);
+        let sealer = keys.sealer();
         let first = sealer.seal(b"1", NOON + 6 * HOUR).unwrap();
         let second = sealer.seal(b"2", NOON + 6 * HOUR + 1).unwrap();
         assert_ne!(first[..NAME], second[..NAME], "another key");
@@ -296,37 +271,18 @@ mod tests {
         assert_eq!(keys.ring.load().0.len(), 1, "the ones before are too old to be kept");
     }
 
-    /// A session that began where no certificate was asked for, or under other authorities, let its client in
-    /// without one (as CVE-2025-23419 of nginx): all listeners have the same keys.
-    #[test]
-    fn a_ticket_is_of_no_use_where_others_are_let_in() {
-        let keys = keys();
-        let (open, ours, theirs) =
-            (keys.sealer(None), keys.sealer(Some([1; 32])), keys.sealer(Some([2; 32])));
-        let ticket = open.seal(b"anyone", NOON).unwrap();
-        assert_eq!((ours.open(&ticket, NOON), theirs.open(&ticket, NOON)), (None, None));
-        let ticket = ours.seal(b"ours", NOON).unwrap();
-        assert_eq!((open.open(&ticket, NOON), theirs.open(&ticket, NOON)), (None, None));
-        assert!(keys.sealer(Some([1; 32])).open(&ticket, NOON).is_some(), "after a reload");
-        assert!(ours.open(&ticket, NOON + HOUR).is_some());
-        assert_eq!(ours.open(&ticket, NOON + HOUR + 1), None, "its certificate may have ended");
-    }
-
     #[test]
     fn a_successor_opens_what_its_predecessor_has_sealed() {
         let keys = keys();
-        let old = keys.sealer(None).seal(b"old", NOON + HOUR).unwrap();
-        let new = keys.sealer(None).seal(b"new", NOON + 7 * HOUR).unwrap();
+        let old = keys.sealer().seal(b"old", NOON + HOUR).unwrap();
+        let new = keys.sealer().seal(b"new", NOON + 7 * HOUR).unwrap();
         let successor = TicketKeys::import(&keys.export()).unwrap();
         for (ticket, session) in [(old, "old"), (new, "new")] {
-            let opened = successor.sealer(None).open(&ticket, NOON + 7 * HOUR);
+            let opened = successor.sealer().open(&ticket, NOON + 7 * HOUR);
             assert_eq!(opened.as_deref(), Some(session.as_bytes()));
         }
-        let ticket = successor.sealer(None).seal(b"back", NOON + 7 * HOUR).unwrap();
-        assert!(
-            keys.sealer(None).open(&ticket, NOON + 7 * HOUR).is_some(),
-            "the keys are the same"
-        );
+        let ticket = successor.sealer().seal(b"back", NOON + 7 * HOUR).unwrap();
+        assert!(keys.sealer().open(&ticket, NOON + 7 * HOUR).is_some(), "the keys are the same");
         for bytes in [&b""[..], &[0; 55], &keys.export()[1..]] {
             assert!(TicketKeys::import(bytes).is_none(), "{} bytes", bytes.len());
         }
@@ -334,7 +290,7 @@ mod tests {
 
     #[test]
     fn what_has_no_room_in_a_ticket_gets_none() {
-        let sealer = keys().sealer(None);
+        let sealer = keys().sealer();
         assert!(sealer.seal(&[0; LARGEST], NOON).is_some());
         assert!(sealer.seal(&[0; LARGEST + 1], NOON).is_none());
     }
@@ -342,7 +298,7 @@ mod tests {
     #[test]
     fn keys_are_not_shown() {
         let keys = keys();
-        let shown = format!("{keys:?} {:?}", keys.sealer(Some([7; 32])));
-        assert_eq!(shown, "TicketKeys { .. } TicketSealer { lifetime: 3600s, .. }");
+        let shown = format!("{keys:?} {:?}", keys.sealer());
+        assert_eq!(shown, "TicketKeys { .. } TicketSealer(TicketKeys { .. })");
     }
 }
