@@ -142,6 +142,11 @@ fn versions_and_protocols_are_those_of_the_manifest() {
     let mut conn = both.connect(&host, "localhost").unwrap();
     assert_eq!(conn.tls().alpn_protocol(), Some(&b"http/1.1"[..]));
     assert_eq!(conn.get("/").unwrap().status(), 200);
+    // Nor does it get by without having asked for it.
+    let silent = authority.client().asking_for(&[]);
+    let mut conn = silent.connect(&host, "localhost").unwrap();
+    let answer = conn.ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    assert_eq!((answer.status(), conn.tls().alpn_protocol()), (400, None));
 }
 
 /// What a client sends to pass for another one.
@@ -207,6 +212,32 @@ fn a_plain_listener_takes_the_headers_away_too() {
     let mut conn = host.connect();
     conn.send(FORGED).unwrap();
     assert_eq!(told(&conn.read_response("GET").unwrap()), [""; 0]);
+}
+
+/// Libraries put trailers beside the fields of the head, and CGI makes one name of `-` and `_`.
+#[test]
+fn nobody_says_who_the_client_is_in_trailers_or_with_other_dashes() {
+    let host = Host::serve("echo_p3").start();
+    let mut conn = host.connect();
+    conn.send(
+        "POST / HTTP/1.1\r\nHost: t\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n\
+         Trailer: Client-Cert, X-Forwarded-For, x_client_cert_subject, X-Sum\r\n\r\n\
+         1\r\nx\r\n0\r\nClient-Cert: :AAAA:\r\nX-Forwarded-For: 6.6.6.6\r\n\
+         x_client_cert_subject: CN=root\r\nX-Sum: 42\r\n\r\n",
+    )
+    .unwrap();
+    let answer = conn.read_response("POST").unwrap();
+    assert_eq!(answer.body.trailers, [("x-sum".to_owned(), "42".to_owned())]);
+    let host = Host::serve("info_p2").start();
+    let mut conn = host.connect();
+    conn.send(
+        "GET / HTTP/1.1\r\nHost: t\r\nx_client_cert_subject: CN=root\r\nX_Real_IP: 6.6.6.6\r\n\
+         x-forwarded_for: 6.6.6.6\r\nx_other: stays\r\n\r\n",
+    )
+    .unwrap();
+    let told = conn.read_response("GET").unwrap().text();
+    assert!(!told.contains("6.6.6.6") && !told.contains("CN=root"), "{told}");
+    assert!(told.contains("header.x_other: stays\n"), "{told}");
 }
 
 /// The plugin `mark` appends to a header of each request that it passes on: here to those of certificates.

@@ -88,6 +88,12 @@ pub fn remove_claims(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether a field of this name, in small letters, says who the client is.
+#[must_use]
+pub fn is_claim(name: &str) -> bool {
+    name == "forwarded" || name == X_REAL_IP || name.starts_with(FAMILY)
+}
+
 fn is_replaced(name: &str) -> bool {
     matches!(name, "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto")
 }

@@ -18,7 +18,7 @@ mod names;
 mod proxy;
 mod trusted;
 
-pub use fields::{ForwardedFields, remove_claims};
+pub use fields::{ForwardedFields, is_claim, remove_claims};
 pub use forwarding::{Forwarding, MOST_ENTRIES};
 pub use proxy::{MOST_BYTES, ProxyHeader, ProxyHeaderFault, ProxyHeaderStep, ProxySource};
 pub use trusted::{TrustedProxies, TrustedProxy};

@@ -45,7 +45,8 @@ pub struct TlsPeer {
     pub version: &'static str,
     /// IANA's name of the cipher suite, `TLS13_AES_128_GCM_SHA256` for example.
     pub cipher_suite: &'static str,
-    /// What both sides have agreed to speak (ALPN, RFC 7301): `h2`, `http/1.1`. None where the peer did not ask.
+    /// What both sides have agreed to speak (ALPN, RFC 7301): `h2`, `http/1.1`. Where the peer did not ask, the only one
+    /// that the listener speaks; none where there are several.
     pub alpn: Option<String>,
     /// The name of the server that the peer asked for (SNI, RFC 6066 §3).
     pub server_name: Option<String>,
@@ -56,9 +57,13 @@ pub struct TlsPeer {
 }
 
 impl TlsPeer {
-    /// What `tls` says, whose handshake is done.
-    pub(super) fn of(tls: &ServerConnection) -> Self {
+    /// What `tls` says, whose handshake is done at a listener that speaks what is `offered`.
+    pub(super) fn of(tls: &ServerConnection, offered: &[Vec<u8>]) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let only = || match offered {
+            [only] => Some(&**only),
+            _ => None,
+        };
         Self {
             version: match tls.protocol_version() {
                 Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -68,7 +73,7 @@ impl TlsPeer {
                 .negotiated_cipher_suite()
                 .and_then(|suite| suite.suite().as_str())
                 .unwrap_or_default(),
-            alpn: tls.alpn_protocol().map(text),
+            alpn: tls.alpn_protocol().or_else(only).map(text),
             server_name: tls.server_name().map(str::to_owned),
             resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
             certificates: tls.peer_certificates().unwrap_or_default().to_vec(),

@@ -23,6 +23,7 @@ use http::{Request, Uri};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
+use super::claims;
 use super::client_certificate::ClientCertificate;
 use super::deadlines::Downstream;
 use super::exchange_info::ExchangeInfo;
@@ -198,6 +199,7 @@ impl NextHandler for Shared {
         let claim = claim.ok_or(BodyError::ConnectionLimitReached)?;
         self.restore(&mut request);
         self.origin.hops.keep(&mut request);
+        claims::remove_lookalikes(request.headers_mut());
         self.origin.certificate.write(request.headers_mut());
         // Those behind may have done already what is asked: it is not asked of them a second time.
         drop(lock(&self.kept).take());

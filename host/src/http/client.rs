@@ -54,7 +54,9 @@ impl ClientRule {
     /// For a connection from this peer, where these are believed.
     pub(super) fn new(peer: &Peer, trusted: &Arc<TrustedProxies>) -> Self {
         let address = peer.address.map(|address| address.ip().to_canonical());
-        let trusted = trusted.has(address).then(|| trusted.clone());
+        // Whom a proxy far away has got from a Unix socket of its own has come to none of ours.
+        let is_elsewhere = address.is_none() && peer.proxy.is_some();
+        let trusted = (!is_elsewhere && trusted.has(address)).then(|| trusted.clone());
         let is_secure = peer.tls.is_some() || peer.is_secured_by_proxy;
         Self { peer: address, is_secure, trusted, known: OnceLock::new() }
     }
@@ -153,6 +155,18 @@ mod tests {
             (&seen["x-forwarded-proto"], &seen["x-forwarded-user"]),
             (&"https".parse().unwrap(), &"root".parse().unwrap())
         );
+    }
+
+    /// `unix` stands for whoever may connect to a Unix socket of this host.
+    #[test]
+    fn a_client_that_a_proxy_has_from_its_own_unix_socket_is_not_believed() {
+        let unix = Arc::new(["unix".parse::<TrustedProxy>().unwrap()].into_iter().collect());
+        for (proxy, is_believed) in [(None, true), (Some("10.0.0.1:9"), false)] {
+            let proxy = proxy.map(|text| text.parse().unwrap());
+            let rule = ClientRule::new(&Peer { proxy, ..Peer::default() }, &unix);
+            let (client, _) = told(&rule, "http://a/", &[("x-forwarded-for", "203.0.113.7")]);
+            assert_eq!(client.address().is_some(), is_believed);
+        }
     }
 
     /// The fields that a connection knows are those of its first host.

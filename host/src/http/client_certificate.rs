@@ -76,6 +76,11 @@ impl ClientCertificate {
     }
 }
 
+/// Whether it is the name of one of the fields, in small letters.
+pub(super) fn is_field(name: &str) -> bool {
+    ALL.iter().any(|field| field == name)
+}
+
 /// A look at each name costs less than five look-ups: mostly there is none of them.
 fn is_one_of_all(name: &HeaderName) -> bool {
     let name = name.as_str();

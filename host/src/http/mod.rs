@@ -20,6 +20,7 @@ mod blame;
 mod body_channel;
 mod body_coding;
 mod chain;
+mod claims;
 mod client;
 mod client_certificate;
 mod compression;

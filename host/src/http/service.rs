@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use host_clock::{MinRate, Moment};
+use host_compress::EncoderBudget;
 use host_lifecycle::Tracker;
 use host_manifest::{LimitKey, TrustedProxies};
 use host_net::{Peer, RequestBody, Scarcity};
@@ -19,6 +20,7 @@ use super::account::{Account, Client};
 use super::admission::Admission;
 use super::afterwork::Afterwork;
 use super::blame::ExchangeError;
+use super::claims;
 use super::client::{ClientRule, RequestClient};
 use super::client_certificate::ClientCertificate;
 use super::edge::Edge;
@@ -72,6 +74,8 @@ pub struct Terms {
     /// Bytes of a body, of a length that its head says, that is read before an instance is taken; 0
     /// for never.
     pub prefetch: u64,
+    /// What encoders of all responses may take together.
+    pub encoders: EncoderBudget,
     /// Proxies that are believed who their client is.
     pub trusted: Arc<TrustedProxies>,
 }
@@ -112,6 +116,7 @@ impl Exchanges {
         arrived: Instant,
         edge: &mut Edge,
     ) -> Response<ResponseBody> {
+        claims::remove_lookalikes(request.headers_mut());
         let hops = Hops::take(request.headers_mut());
         let shared = &*self.shared;
         self.client.traffic.accepted();
@@ -133,7 +138,6 @@ impl Exchanges {
         hops.keep(&mut request);
         info.set_route(pipeline.route());
         info.write_trace(request.headers_mut());
-        self.client.certificate.write(request.headers_mut());
         edge.set(&pipeline, &mut request, fields);
         let began = Moment::at(arrived);
         let account = Account::open(self.client.clone(), info, &shared.exchanges);
@@ -191,7 +195,11 @@ impl Exchanges {
         let shared = &*self.shared;
         match validate::check(request, shared.terms.headers, (&self.host, scheme)) {
             Ok(Checked::Pass) if hops.are_too_many() => Err(Unserved::Failed(Failure::Loop)),
-            Ok(Checked::Pass) => self.admit(request, client),
+            Ok(Checked::Pass) => {
+                // Behind the look at `Connection`, which could name these fields; before a limit that counts by them.
+                self.client.certificate.write(request.headers_mut());
+                self.admit(request, client)
+            }
             Ok(Checked::ServerOptions) => Err(Unserved::ServerOptions),
             Err(failure) => Err(Unserved::Failed(failure)),
         }
@@ -319,7 +327,7 @@ impl host_net::Service for Exchanges {
         async move {
             let mut edge = Edge::default();
             let mut response = service.respond(request, arrived, &mut edge).await;
-            edge.apply(&mut response);
+            edge.apply(&mut response, &service.shared.terms.encoders);
             date::stamp(response.headers_mut());
             response
         }

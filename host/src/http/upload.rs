@@ -15,6 +15,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Empty};
 
+use super::claims::without_claims;
 use super::peer_fault::{PeerFault, UploadFault};
 use super::pipeline::Pipeline;
 use super::upload_pace::UploadPace;
@@ -115,7 +116,7 @@ impl FrameHook<WasiBody> for PassedOn {
             Poll::Ready(Some(Err(_))) => self.peer_fault.set(UploadFault::BrokenOff),
             Poll::Ready(None) | Poll::Pending => {}
         }
-        polled
+        polled.map(|frame| frame.map(|frame| frame.map(without_claims)))
     }
 }
 
@@ -269,7 +270,7 @@ impl Body for UploadBody {
             return Poll::Ready(frame.map(|frame| {
                 let frame = frame.map_err(|why| self.broken(why))?;
                 self.count(&frame)?;
-                Ok(frame)
+                Ok(without_claims(frame))
             }));
         }
         self.is_waited_for(true);

@@ -37,7 +37,8 @@ pub(super) struct Listener {
     /// Whether clients have to show a certificate that client-ca has signed: `required` or `optional`.
     #[schemars(extend("default" = "required"))]
     pub(super) client_auth: Option<Written<ClientAuth>>,
-    /// Protocols that are offered in the handshake, the best one first.
+    /// Protocols that are spoken, the best one first. A client that does not ask in the handshake is taken by its first
+    /// bytes, or speaks the only one.
     #[schemars(extend("default" = ["h2", "http/1.1"]))]
     pub(super) alpn: Option<Spanned<Vec<Written<AlpnProtocol>>>>,
     /// The oldest version of TLS that clients may speak.

@@ -57,12 +57,12 @@ pub(crate) async fn accept(
     config: Arc<ServerConfig>,
     terms: HandshakeTerms<'_>,
 ) -> Result<(TlsSession, TlsPeer), HandshakeFailure> {
-    let done = Attempt::new(&socket, &terms).run(config).await;
+    let done = Attempt::new(&socket, &terms).run(config.clone()).await;
     let outcome = done.as_ref().map_or_else(|ended| ended.outcome, |_| HandshakeOutcome::Done);
     terms.context.counts.handshake(outcome);
     match done {
         Ok((tls, records)) => {
-            let peer = TlsPeer::of(&tls);
+            let peer = TlsPeer::of(&tls, &config.alpn_protocols);
             Ok((TlsSession::new(socket, tls, records), peer))
         }
         Err(ended) => {
