@@ -29,7 +29,7 @@ fn bounds_of_clients_and_profiles_that_make_no_sense_are_refused() {
 
 #[test]
 fn rate_limit_that_makes_no_sense_is_refused() {
-    let wrong: [(&str, (usize, usize), &[&str]); 13] = [
+    let wrong: [(&str, (usize, usize), &[&str]); 15] = [
         ("rate = \"100\"", (11, 8), &["there is no unit in it", "100/s, 600/m or 1000/h"]),
         ("rate = \"100/d\"", (11, 8), &["not a rate", "100/s, 600/m or 1000/h"]),
         ("rate = \"0/s\"", (11, 8), &["nothing at all is no rate"]),
@@ -42,6 +42,12 @@ fn rate_limit_that_makes_no_sense_is_refused() {
         ("rate = \"1/h\"\nburst = 9000", (12, 9), &["more than a year to come back"]),
         ("rate = \"1/s\"\nkey = \"ip\"", (12, 7), &["no such key", "client, host or header:NAME"]),
         ("rate = \"1/s\"\nkey = \"header:a b\"", (12, 7), &["no name of a header"]),
+        (
+            "rate = \"1/s\"\nkey = \"header:X-Real-IP\"",
+            (12, 7),
+            &["clients say who they are as they like", "key = \"client\""],
+        ),
+        ("rate = \"1/s\"\nburst = 4294967296", (12, 9), &["can be at most 4294967295", "lower it"]),
         ("rate = \"1/s\"\nanswer = 500", (12, 10), &["answered with 429 or 503"]),
     ];
     for (limit, at, words) in wrong {

@@ -5,6 +5,7 @@ use std::thread;
 
 use crate::support::access_log;
 use crate::support::app::text;
+use crate::support::certificates::{Authority, TlsClient};
 use crate::support::h2raw::fields;
 use crate::support::metrics::{self, Metrics};
 use crate::support::prelude::*;
@@ -155,6 +156,40 @@ fn client_behind_a_trusted_proxy_is_who_the_proxy_says_and_no_other_can_choose()
             _ => [200, 200, 200, 200, 429],
         };
         assert_eq!(others.map(&mut of), expected, "{trusted}");
+    }
+}
+
+/// The limit was looked at before the host wrote what it knows: clients with certificates were all one, and who made up
+/// another value each time was never limited.
+#[test]
+fn each_certificate_is_a_key_of_its_own_and_a_header_that_a_client_makes_up_is_none() {
+    let (authority, clients) = (Authority::new("test"), Authority::new("clients"));
+    authority.write("a", "localhost");
+    let [cert, key] = ["a.pem", "a.key"].map(|file| authority.file(file));
+    let ca = clients.file("ca.pem");
+    for header in ["x-client-cert-sha256", "x-client-cert-subject", "client-cert"] {
+        let limit = limited(&format!("key = \"header:{header}\"\n{THREE}"));
+        let site = Site::new(&format!(
+            "[[listener]]\naddress = \"127.0.0.1:0\"\ntls = {{ cert = \"{cert}\", key = \"{key}\" }}\n\
+             client-ca = \"{ca}\"\nclient-auth = \"optional\"\n{limit}"
+        ));
+        let host = site.serve().no_tcp().start();
+        let ask = |client: &TlsClient, fields: &str| {
+            let mut conn = client.connect(&host, "localhost").expect("it is let in");
+            conn.ask(&get_with(fields)).expect("an answer").status()
+        };
+        let made_up = |value| format!("{header}: {value}");
+        let nobody = authority.client();
+        for client in [
+            &nobody.clone().showing(clients.issue(&["one.example"])),
+            &nobody.clone().showing(clients.issue(&["two.example"])),
+            &nobody,
+        ] {
+            let statuses = ["1", "2", "3", "4"].map(|value| ask(client, &made_up(value)));
+            assert_eq!(statuses, [200, 200, 200, 429], "{header}");
+            // Nor does it get rid of what the host says.
+            assert_eq!(ask(client, &format!("Connection: {header}, close")), 429, "{header}");
+        }
     }
 }
 

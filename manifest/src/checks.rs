@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::defaults;
+use crate::limit::exact_size;
 use crate::{
     BreakerConfig, CanaryConfig, ComponentLimits, ConnectionLimits, ReuseConfig, StopConfig,
     SwapConfig, TotalLimits,
@@ -80,10 +80,11 @@ impl ComponentLimits {
         }
         if self.memory_total.is_some_and(|total| total < self.memory as u64) {
             let why = format!(
-                "is less than memory, {}: no instance could start; raise it, or lower memory, which \
-                 is {} where nobody says otherwise",
-                bytesize::ByteSize(self.memory as u64),
-                defaults::MAX_MEMORY
+                "is less than memory, {}: no instance could start; raise it, or lower memory, of \
+                 which the profile {} gives {}",
+                exact_size(self.memory as u64),
+                self.profile,
+                self.profile.limits().memory
             );
             faults.clash("memory-total", "memory", &why);
         }
@@ -274,6 +275,29 @@ impl Faults {
                     "can be at most {MOST_INSTANCES}: each instance reserves 4 GiB of address space"
                 ),
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LimitsProfile;
+
+    /// With the profile strict it said 16 MiB, and that 128 MiB were the default.
+    #[test]
+    fn memory_total_below_memory_is_told_with_the_memory_of_its_own_profile() {
+        let base = ComponentLimits::with_instances(7);
+        for (profile, memory) in
+            [(LimitsProfile::Default, "128MiB"), (LimitsProfile::Strict, "16MiB")]
+        {
+            let limits = ComponentLimits { memory_total: Some(8 << 20), ..profile.over(&base) };
+            let [fault] = &limits.faults()[..] else { panic!("one fault") };
+            let why = format!(
+                "is less than memory, {memory}: no instance could start; raise it, or lower memory, \
+                 of which the profile {profile} gives {memory}"
+            );
+            assert_eq!((fault.key, &fault.why), ("memory-total", &why));
         }
     }
 }

@@ -60,17 +60,20 @@ impl MessageKind {
             "content-length" | "transfer-encoding" | "trailer" => {
                 return Some("says where a message ends, which only its sender knows");
             }
-            "connection" | "keep-alive" | "proxy-connection" | "te" | "upgrade" => {
+            "host" => return Some("says which route a request takes, and has been read by then"),
+            name if is_of_connection(name) => {
                 return Some("is of one connection, not of a message");
             }
-            "host" => return Some("says which route a request takes, and has been read by then"),
             _ => {}
         }
         match self {
             Self::Request if name == "expect" => Some("is of one connection, not of a message"),
-            Self::Request if name == "forwarded" || name.starts_with("x-forwarded-") => {
+            Self::Request if says_who_the_client_is(name) => {
                 Some("says who the client is, and the host writes it (docs/http.md)")
             }
+            Self::Request if says_what_the_client_has_shown(name) => Some(
+                "says which certificate the client has shown, and the host writes it (docs/tls.md)",
+            ),
             Self::Request if matches!(name, "host-hops" | "traceparent" | "tracestate") => {
                 Some("is written by the host")
             }
@@ -78,6 +81,34 @@ impl MessageKind {
             Self::Request | Self::Response => None,
         }
     }
+}
+
+/// Whether fields of this name are of one connection, and are gone before a guest sees the message.
+pub(crate) fn is_of_connection(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Whether fields of this name say who the client of a request is, to somebody who takes `_` for `-`, too. Only trusted
+/// proxies may say that.
+pub(crate) fn says_who_the_client_is(name: &str) -> bool {
+    let name = &*name.replace('_', "-");
+    matches!(name, "forwarded" | "x-real-ip") || name.starts_with("x-forwarded-")
+}
+
+/// Whether fields of this name say which certificate a client has, to somebody who takes `_` for `-`, too: to guests
+/// the host says that.
+pub(crate) fn says_what_the_client_has_shown(name: &str) -> bool {
+    let name = &*name.replace('_', "-");
+    matches!(name, "client-cert" | "client-cert-chain") || name.starts_with("x-client-cert-")
 }
 
 #[cfg(test)]
@@ -145,6 +176,31 @@ mod tests {
         assert!(refused(MessageKind::Response, "date") && !refused(MessageKind::Request, "date"));
         for name in ["strict-transport-security", "authorization", "set-cookie", "vary", "server"] {
             assert!(!refused(MessageKind::Request, name) && !refused(MessageKind::Response, name));
+        }
+    }
+
+    /// A route that set one of these told its guest of a certificate that no client had shown.
+    #[test]
+    fn operator_cannot_say_who_the_client_is_or_what_it_has_shown() {
+        let refused =
+            |kind: MessageKind, name| kind.refuses(&HeaderName::from_static(name)).is_some();
+        for name in [
+            "client-cert",
+            "client-cert-chain",
+            "x-client-cert-san",
+            "x-client-cert-sha256",
+            "x-client-cert-subject",
+            "x-client-cert-verify",
+            "x-real-ip",
+            // CGI makes one name of both.
+            "x_client_cert_subject",
+            "x_real-ip",
+        ] {
+            assert!(refused(MessageKind::Request, name), "{name}");
+            assert!(!refused(MessageKind::Response, name), "{name} tells a client nothing");
+        }
+        for name in ["client-certain", "x-client-cert", "x-client-id", "x-real-ip-of"] {
+            assert!(!refused(MessageKind::Request, name), "{name}");
         }
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use http::{HeaderName, StatusCode};
 
+use crate::headers::{is_of_connection, says_what_the_client_has_shown, says_who_the_client_is};
+
 /// The fastest rate: one in a microsecond. A faster one would limit nothing.
 const FASTEST: u32 = 1_000_000;
 
@@ -116,13 +118,47 @@ impl FromStr for RateLimitKey {
             "client" => Ok(Self::Client),
             "host" => Ok(Self::Host),
             text => {
-                let name = text.strip_prefix("header:").map(|name| name.trim().parse());
+                let name = text.strip_prefix("header:");
                 let name = name.ok_or_else(|| format!("requests have no such key; {form}"))?;
-                name.map(Self::Header).map_err(|_| format!("no name of a header; {form}"))
+                let name = name.trim().parse::<HeaderName>();
+                let name = name.map_err(|_| format!("no name of a header; {form}"))?;
+                match why_no_key(name.as_str()) {
+                    Some(why) => Err(why.into()),
+                    None => Ok(Self::Header(name)),
+                }
             }
         }
     }
 }
+
+/// Why nothing can be counted by this header, if that is so, and what to do. The name is not in it: a variable may stand
+/// there.
+fn why_no_key(name: &str) -> Option<&'static str> {
+    if says_who_the_client_is(name) {
+        // The limit comes before the host writes it.
+        return Some(
+            "in this header clients say who they are as they like; write key = \"client\"",
+        );
+    }
+    if says_what_the_client_has_shown(name) && !CERTIFICATE_HEADERS.contains(&name) {
+        return Some(
+            "the host says nothing of certificates in this header, and clients say what they like; \
+             write header:x-client-cert-sha256, or key = \"client\"",
+        );
+    }
+    is_of_connection(name).then_some(
+        "this header is of one connection, and says nothing of a client; write key = \"client\"",
+    )
+}
+
+/// What the host says of a certificate, before it looks at the limit (docs/tls.md).
+const CERTIFICATE_HEADERS: [&str; 5] = [
+    "client-cert",
+    "client-cert-chain",
+    "x-client-cert-san",
+    "x-client-cert-sha256",
+    "x-client-cert-subject",
+];
 
 impl fmt::Display for RateLimitKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,6 +238,36 @@ mod tests {
         for text in ["", "address", "header:", "header:a b", "header", "x-api-key"] {
             let why = text.parse::<RateLimitKey>().unwrap_err();
             assert!(why.ends_with("write client, host or header:NAME"), "{text}: {why}");
+        }
+    }
+
+    /// A client that made up another `X-Forwarded-For` for each request was never limited.
+    #[test]
+    fn nothing_is_counted_by_a_header_in_which_clients_say_who_they_are() {
+        for name in [
+            "Connection",
+            "Forwarded",
+            "X-Forwarded-For",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+            "x-client-cert-fingerprint",
+            "x-forwarded-user",
+            "x-real-ip",
+            "x_client_cert_sha256",
+            "x_forwarded_for",
+        ] {
+            let why = format!("header:{name}").parse::<RateLimitKey>().unwrap_err();
+            assert!(
+                why.ends_with("write key = \"client\"") || why.ends_with("or key = \"client\"")
+            );
+            assert_eq!(why.matches("; ").count(), 1, "what is wrong, and what to do: {why}");
+        }
+        for name in CERTIFICATE_HEADERS.into_iter().chain(["authorization", "x-real-ip-of"]) {
+            assert!(format!("header:{name}").parse::<RateLimitKey>().is_ok(), "{name}");
         }
     }
 }

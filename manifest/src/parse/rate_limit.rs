@@ -9,7 +9,6 @@ use serde::Deserialize;
 
 use super::reader::Reader;
 use super::spanned::{Spanned, Written};
-use super::values::small;
 use crate::error::Problem;
 use crate::{Rate, RateLimitConfig, RateLimitKey, defaults};
 
@@ -41,14 +40,13 @@ pub(super) fn rate_limit(reader: &mut Reader<'_>, raw: &RateLimit) -> Option<Rat
     let rate = raw.rate.as_ref().and_then(|rate| reader.parse(rate));
     let burst = match &raw.burst {
         None => rate.map(|rate| rate.count),
-        Some(burst) => {
-            let number = NonZeroU32::new(small(burst.value));
-            if number.is_none() {
-                let problem = Problem::new(burst.span.clone(), "a burst of 0 lets nothing through");
-                reader.report(problem.help("write 1 or more, or leave burst out"));
+        Some(burst) => match read_burst(burst.value) {
+            Ok(number) => Some(number),
+            Err((why, help)) => {
+                reader.report(Problem::new(burst.span.clone(), why).help(help));
+                None
             }
-            number
-        }
+        },
     };
     let answer = match &raw.answer {
         None => Some(StatusCode::TOO_MANY_REQUESTS),
@@ -72,4 +70,32 @@ pub(super) fn rate_limit(reader: &mut Reader<'_>, raw: &RateLimit) -> Option<Rat
         reader.report(problem.help("lower it, or raise rate"));
     }
     Some(RateLimitConfig { key, rate, burst, answer: answer? })
+}
+
+/// This many requests at once; or what is wrong with the number, and what to do.
+fn read_burst(burst: u64) -> Result<NonZeroU32, (String, &'static str)> {
+    let Ok(number) = u32::try_from(burst) else {
+        let why = format!("a burst can be at most {}", u32::MAX);
+        return Err((why, "lower it, or leave burst out"));
+    };
+    NonZeroU32::new(number).ok_or_else(|| {
+        ("a burst of 0 lets nothing through".into(), "write 1 or more, or leave burst out")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::refused;
+    use super::*;
+
+    /// 4294967296 was cut to 4294967295 without a word.
+    #[test]
+    fn burst_beyond_what_can_be_counted_is_refused_and_not_cut() {
+        assert_eq!(read_burst(u64::from(u32::MAX)).map(NonZeroU32::get), Ok(u32::MAX));
+        let limit = "[[route]]\npath = \"/\"\ncomponent = \"shop\"\n\
+                     rate-limit = { rate = \"1000000/s\", burst = 4294967296 }";
+        let line = refused(limit).one_line();
+        let says = ":6:44: a burst can be at most 4294967295; lower it";
+        assert!(line.contains(says), "{line}");
+    }
 }

@@ -70,8 +70,8 @@ fn limits_that_make_no_sense_are_refused() {
         ("[limits]\ninstances = 2000", ":4:13: instances is more than total.instances", "ch"),
         (
             "limits.memory-total = \"1KiB\"",
-            ":3:23: memory-total is less than memory, 128.0 MiB",
-            "raise it",
+            ":3:23: memory-total is less than memory, 128MiB",
+            "of which the profile default gives 128MiB",
         ),
         ("[total]\ninstances = 0", ":4:13: instances must be at least 1", "[total]"),
         ("[total]\ninstances = 9000", ":4:13: instances can be at most 7500", "[total]"),
