@@ -1,5 +1,7 @@
 //! Responses of a route that says `compress = true`.
 
+use std::time::Instant;
+
 use crate::support::access_log::{lines, parsed};
 use crate::support::coded::{Decoder, decoded};
 use crate::support::hpack;
@@ -163,6 +165,100 @@ fn caches_and_validators_are_told_the_truth() {
     assert_eq!((head.header("etag"), head.header("content-length")), (Some("W/\"v1\""), None));
     let unchanged = get(&host, "/p2?status=304&set=etag:'v1'", "Accept-Encoding: gzip\r\n");
     assert_eq!((unchanged.status(), unchanged.header("vary")), (304, Some("accept-encoding")));
+    // Its validator is the one that the page had for this client: a cache looks for it among what it holds.
+    assert_eq!(unchanged.header("etag"), Some("W/\"v1\""));
+    let unchanged = get(&host, "/p2?status=304&set=etag:'v1'", "");
+    assert_eq!(unchanged.header("etag"), Some("\"v1\""));
+    // What is no validator is not made one.
+    let query = format!("/p2?{TEXT}|etag:v1&bytes=2048");
+    let response = get(&host, &query, "Accept-Encoding: gzip\r\n");
+    assert_eq!(
+        (response.header("content-encoding"), response.header("etag")),
+        (Some("gzip"), None)
+    );
+}
+
+/// The operator's fields were put there last: with `vary = "origin"` a cache gave gzip to clients that take none.
+#[test]
+fn headers_that_the_operator_sets_are_heeded_and_do_not_undo_what_compression_says() {
+    let site = Site::new(
+        r#"
+        [component.told]
+        source = "guest:told_p2"
+        [[route]]
+        path = "/"
+        component = "told"
+        compress = true
+        headers.response.set = { vary = "origin" }
+        [[route]]
+        path = "/as-it-is"
+        component = "told"
+        compress = true
+        headers.response.set = { cache-control = "no-transform" }
+    "#,
+    );
+    let host = site.serve().start();
+    let page = format!("{TEXT}|vary:cookie&bytes=2048&declare=1");
+    let response = get(&host, &format!("/?{page}"), "Accept-Encoding: gzip\r\n");
+    assert_eq!(response.header("content-encoding"), Some("gzip"));
+    let vary: Vec<_> = response.head.headers_named("vary").collect();
+    assert_eq!(vary, ["origin", "accept-encoding"]);
+    let response = get(&host, &format!("/as-it-is?{page}"), "Accept-Encoding: gzip\r\n");
+    expect_plain(&response, 2048);
+    assert_eq!(response.header("vary"), Some("cookie"));
+}
+
+/// Whether the head on this stream says that the response is compressed. If not, it has to be a plain one in all.
+#[track_caller]
+fn is_compressed(h2: &mut H2, stream: u32) -> bool {
+    let fields = h2.wait(&format!("head on stream {stream}"), |frame| match frame {
+        Frame::Headers { stream: of, status: Some(200), headers, .. } if *of == stream => {
+            Some(headers.clone())
+        }
+        _ => None,
+    });
+    let told = |name: &str| fields.iter().find(|(of, _)| of == name).map(|(_, value)| &**value);
+    let coding = told("content-encoding");
+    let etag = if coding.is_some() { "W/\"v1\"" } else { "\"v1\"" };
+    assert_eq!((told("vary"), told("etag")), (Some("accept-encoding"), Some(etag)));
+    coding.is_some()
+}
+
+/// Each response that was held open held a MiB of encoder, and a host in a cgroup of 256 MiB was killed by that.
+#[test]
+fn responses_for_whose_encoders_there_is_no_room_go_plain_and_none_is_refused() {
+    let site = Site::new(SITE);
+    let host = site.serve().start();
+    let mut h2 = H2::connect(host.addr());
+    let set = "set=content-type:text/event-stream|etag:'v1'";
+    let asks = |h2: &mut H2, stream: u32, more: &str| {
+        let path = format!("/p3?{set}&{more}");
+        let mut fields = crate::support::h2raw::fields("GET", &path);
+        fields.push(("accept-encoding", "br"));
+        h2.send_fields(stream, &fields, true);
+        is_compressed(h2, stream)
+    };
+    // However much memory is here: encoders have 64 MiB at most, and each of these takes 1.4.
+    let mut streams = (1..).step_by(2);
+    let held = streams.by_ref().take_while(|stream| asks(&mut h2, *stream, "bytes=20&hold=1"));
+    let held = held.count();
+    assert!((1..64).contains(&held), "{held} are compressed at once");
+    // So it is for everybody.
+    let query = format!("/p2?{TEXT}|etag:'v1'&bytes=2048");
+    let plain = get(&host, &query, "Accept-Encoding: br\r\n");
+    expect_plain(&plain, 2048);
+    assert_eq!(
+        (plain.header("vary"), plain.header("etag")),
+        (Some("accept-encoding"), Some("\"v1\""))
+    );
+    // One that is over makes room for the next one.
+    h2.send_rst(1, 8);
+    let began = Instant::now();
+    let mut streams = streams.take_while(|_| began.elapsed() < PATIENCE);
+    assert!(
+        streams.any(|stream| asks(&mut h2, stream, "bytes=2048")),
+        "its place is taken for ever"
+    );
 }
 
 /// A guest that has written and goes on later: its client has what was written, over either protocol.

@@ -10,6 +10,7 @@ use compression_codecs::{BrotliEncoder, EncodeV2, GzipEncoder, ZstdEncoder};
 use compression_core::Level;
 use compression_core::util::{PartialBuffer, WriteBuffer};
 
+use crate::budget::EncoderPlace;
 use crate::coding::ContentCoding;
 
 /// The largest piece that comes out at once: as hyper writes it.
@@ -25,21 +26,22 @@ const ZSTD_LEVEL: i32 = 3;
 const BROTLI_WINDOW: i32 = 18;
 const ZSTD_WINDOW: u32 = 18;
 
-/// Compresses one response. Holds 0.3 MiB (gzip), 1.2 (zstd) or 1.4 (brotli) at most while it does; dropping it gives
-/// that back.
+/// Compresses one response. Holds 0.3 MiB (gzip), 1.2 (zstd) or 1.4 (brotli) at most while it does, for which it has
+/// its place; dropping it gives both back.
 pub struct Encoder {
     codec: Box<dyn EncodeV2 + Send + Sync>,
     scratch: Vec<u8>,
     /// It has taken bytes that have not come out.
     holds_back: bool,
     is_finished: bool,
+    place: EncoderPlace,
 }
 
 impl Encoder {
-    /// For the bytes of one response.
+    /// For the bytes of one response, in the coding that there is room for.
     #[must_use]
-    pub fn new(coding: ContentCoding) -> Self {
-        let codec: Box<dyn EncodeV2 + Send + Sync> = match coding {
+    pub fn new(place: EncoderPlace) -> Self {
+        let codec: Box<dyn EncodeV2 + Send + Sync> = match place.coding() {
             ContentCoding::Gzip => Box::new(GzipEncoder::new(Level::Precise(GZIP_LEVEL).into())),
             ContentCoding::Brotli => {
                 let quality = BrotliParams::default().quality(Level::Precise(BROTLI_QUALITY));
@@ -50,7 +52,7 @@ impl Encoder {
                 Box::new(ZstdEncoder::new_with_params(ZSTD_LEVEL, &window))
             }
         };
-        Self { codec, scratch: vec![0; PIECE], holds_back: false, is_finished: false }
+        Self { codec, scratch: vec![0; PIECE], holds_back: false, is_finished: false, place }
     }
 
     /// Takes of `input` until a piece is full, or so many bytes are taken at `most`. None if nothing comes out yet.
@@ -97,6 +99,17 @@ impl Encoder {
         self.is_finished = self.codec.finish(&mut piece)?;
         Ok(some(piece.written()))
     }
+
+    fn all(&mut self, mut bytes: Bytes) -> io::Result<Bytes> {
+        let mut all = BytesMut::new();
+        while !bytes.is_empty() {
+            all.extend(self.encode(&mut bytes, usize::MAX)?.unwrap_or_default());
+        }
+        while let Some(piece) = self.finish()? {
+            all.extend(piece);
+        }
+        Ok(all.freeze())
+    }
 }
 
 fn some(bytes: &[u8]) -> Option<Bytes> {
@@ -106,17 +119,11 @@ fn some(bytes: &[u8]) -> Option<Bytes> {
 /// All of a response that is here.
 ///
 /// # Errors
-/// As [`Encoder::encode`].
-pub fn whole(coding: ContentCoding, mut bytes: Bytes) -> io::Result<Bytes> {
-    let mut encoder = Encoder::new(coding);
-    let mut all = BytesMut::new();
-    while !bytes.is_empty() {
-        all.extend(encoder.encode(&mut bytes, usize::MAX)?.unwrap_or_default());
-    }
-    while let Some(piece) = encoder.finish()? {
-        all.extend(piece);
-    }
-    Ok(all.freeze())
+/// The place, for another encoder: the codec of this one has failed, which is a fault of it.
+pub fn whole(place: EncoderPlace, bytes: Bytes) -> Result<Bytes, EncoderPlace> {
+    let mut encoder = Encoder::new(place);
+    let all = encoder.all(bytes);
+    all.map_err(|_| encoder.place)
 }
 
 impl fmt::Debug for Encoder {

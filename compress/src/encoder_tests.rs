@@ -1,8 +1,17 @@
 use compression_codecs::{BrotliDecoder, DecodeV2, GzipDecoder, ZstdDecoder};
 
 use super::*;
+use crate::budget::EncoderBudget;
 
 const ALL: [ContentCoding; 3] = [ContentCoding::Gzip, ContentCoding::Brotli, ContentCoding::Zstd];
+
+fn place(coding: ContentCoding) -> EncoderPlace {
+    EncoderBudget::new(u64::MAX).take(coding).unwrap()
+}
+
+fn encoder(coding: ContentCoding) -> Encoder {
+    Encoder::new(place(coding))
+}
 
 /// A client that is given pieces.
 struct Client {
@@ -48,7 +57,7 @@ fn what_comes_out_is_what_went_in_however_it_is_cut() {
     for coding in ALL {
         for (length, cut) in [(0, 1), (1, 1), (1000, 7), (100_000, 4096), (3_000_000, 1 << 20)] {
             let text = text(length);
-            let (mut encoder, mut client) = (Encoder::new(coding), Client::new(coding));
+            let (mut encoder, mut client) = (encoder(coding), Client::new(coding));
             let mut pieces = 0;
             for part in text.chunks(cut) {
                 let mut input = Bytes::copy_from_slice(part);
@@ -66,7 +75,7 @@ fn what_comes_out_is_what_went_in_however_it_is_cut() {
                 pieces += 1;
             }
             assert!(client.has_ended && client.read == text, "{coding:?}: {length} by {cut}");
-            let all = whole(coding, Bytes::from(text.clone())).unwrap();
+            let all = whole(place(coding), Bytes::from(text.clone())).unwrap();
             assert!(pieces >= all.len() / PIECE, "{coding:?}: {pieces} pieces of {length} bytes");
             assert!(length < 1000 || all.len() < length * 2 / 3, "{coding:?}: {} bytes", all.len());
             let mut client = Client::new(coding);
@@ -80,7 +89,7 @@ fn what_comes_out_is_what_went_in_however_it_is_cut() {
 #[test]
 fn client_has_all_that_was_written_before_a_flush() {
     for coding in ALL {
-        let (mut encoder, mut client) = (Encoder::new(coding), Client::new(coding));
+        let (mut encoder, mut client) = (encoder(coding), Client::new(coding));
         let mut written = Vec::new();
         for number in 0..50 {
             let event = format!("data: {number}\n\n");
@@ -100,5 +109,26 @@ fn client_has_all_that_was_written_before_a_flush() {
             client.take(&piece);
         }
         assert!(client.has_ended && client.read == written, "{coding:?}");
+    }
+}
+
+/// Nothing counted them, and a client with many streams that it did not read had the host killed by its cgroup.
+#[test]
+fn encoders_take_no_more_than_the_budget_and_dropping_one_gives_its_room_back() {
+    for (coding, most) in
+        [(ContentCoding::Gzip, 12), (ContentCoding::Zstd, 3), (ContentCoding::Brotli, 2)]
+    {
+        let budget = EncoderBudget::new(4 << 20);
+        let take = || budget.take(coding).map(Encoder::new);
+        let mut encoders: Vec<_> = std::iter::from_fn(take).collect();
+        assert_eq!(encoders.len(), most, "{coding:?}");
+        encoders.pop();
+        encoders.extend(std::iter::from_fn(take));
+        assert_eq!(encoders.len(), most, "{coding:?}: the room of the one that was dropped");
+        encoders.pop();
+        let place = budget.take(coding).unwrap();
+        whole(place, Bytes::from(text(2000))).unwrap();
+        encoders.extend(std::iter::from_fn(take));
+        assert_eq!(encoders.len(), most, "{coding:?}: the room of what was compressed at once");
     }
 }

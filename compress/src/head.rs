@@ -31,12 +31,26 @@ pub(crate) fn compressed(headers: &mut HeaderMap, coding: ContentCoding) {
     for checksum in CHECKSUMS {
         headers.remove(HeaderName::from_static(checksum));
     }
-    let strong = headers.get(ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/"));
-    let weak = strong.map(|etag| HeaderValue::from_bytes(&[b"W/", etag.as_bytes()].concat()));
+    weaken(headers);
+}
+
+/// Says of a page that was sent compressed that it is still the same: with the validator that it had then.
+pub(crate) fn not_modified(headers: &mut HeaderMap) {
+    vary(headers);
+    weaken(headers);
+}
+
+/// What is no entity tag (RFC 9110 §8.8.3), `v1` without its quotation marks, cannot be made weak and is taken out, as
+/// nginx does: left there, a cache could take it for that of the plain bytes too, and join pieces of both.
+fn weaken(headers: &mut HeaderMap) {
+    let Some(etag) = headers.get(ETAG).map(HeaderValue::as_bytes) else { return };
+    let opaque = etag.strip_prefix(b"W/").unwrap_or(etag);
+    let inner = opaque.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    let is_tag = inner.is_some_and(|inner| !inner.contains(&b'"'));
+    let weak = is_tag.then(|| HeaderValue::from_bytes(&[b"W/", opaque].concat()));
     match weak {
         Some(Ok(weak)) => drop(headers.insert(ETAG, weak)),
-        Some(Err(_)) => drop(headers.remove(ETAG)),
-        None => {}
+        Some(Err(_)) | None => drop(headers.remove(ETAG)),
     }
 }
 
@@ -86,5 +100,25 @@ mod tests {
         assert_eq!(headers, expected);
         compressed(&mut headers, ContentCoding::Brotli);
         assert_eq!(headers, expected, "a weak one stays as it is");
+    }
+
+    /// `v1` became `W/v1`, which nobody can read.
+    #[test]
+    fn what_is_no_entity_tag_is_not_made_one() {
+        for (before, after) in [
+            ("\"v1\"", Some("W/\"v1\"")),
+            ("\"\"", Some("W/\"\"")),
+            ("W/\"v1\"", Some("W/\"v1\"")),
+            ("v1", None),
+            ("W/v1", None),
+            ("\"", None),
+            ("w/\"v1\"", None),
+            ("\"v1\", \"v2\"", None),
+        ] {
+            let mut headers = set(&[("etag", before)]);
+            compressed(&mut headers, ContentCoding::Gzip);
+            let told = headers.get(ETAG).map(|etag| etag.to_str().unwrap());
+            assert_eq!(told, after, "{before}");
+        }
     }
 }

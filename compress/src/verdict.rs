@@ -45,6 +45,8 @@ pub enum Verdict {
     Untouched,
     /// It goes as it is, and another client would get it compressed: a cache has to know.
     Varies,
+    /// It has no body, and the one that its client holds has been compressed.
+    NotModified,
     /// It goes compressed.
     Compressed(ContentCoding),
 }
@@ -64,24 +66,26 @@ impl Asked {
     /// What becomes of a response with this head, whose body has so many bytes if that is known.
     #[must_use]
     pub fn verdict(self, status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> Verdict {
-        if status == StatusCode::NOT_MODIFIED {
-            return Verdict::Varies;
-        }
         let has_body = !matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
         let is_whole =
             status != StatusCode::PARTIAL_CONTENT && !headers.contains_key(CONTENT_RANGE);
         let is_plain = !headers.contains_key(CONTENT_ENCODING) && !says(headers, "no-transform");
+        let has_secrets = self.has_credentials || headers.contains_key(SET_COOKIE);
+        let coding = self.coding.filter(|_| self.with_credentials || !has_secrets);
+        if status == StatusCode::NOT_MODIFIED {
+            // It need not say the type again (RFC 9110 §15.4.5). Without one it stands for what is compressed: of a
+            // page that was not, a weak validator says the same.
+            let may_be = !headers.contains_key(CONTENT_TYPE) || is_compressible(headers);
+            let is_held_compressed = coding.is_some() && is_plain && may_be;
+            return if is_held_compressed { Verdict::NotModified } else { Verdict::Varies };
+        }
         if !(has_body && is_whole && is_plain && is_compressible(headers)) {
             return Verdict::Untouched;
         }
         if length.is_some_and(|length| length < WORTH_IT) {
             return Verdict::Untouched;
         }
-        let has_secrets = self.has_credentials || headers.contains_key(SET_COOKIE);
-        match self.coding {
-            Some(coding) if self.with_credentials || !has_secrets => Verdict::Compressed(coding),
-            _ => Verdict::Varies,
-        }
+        coding.map_or(Verdict::Varies, Verdict::Compressed)
     }
 }
 
@@ -91,6 +95,7 @@ impl Verdict {
         match self {
             Self::Untouched => {}
             Self::Varies => head::vary(headers),
+            Self::NotModified => head::not_modified(headers),
             Self::Compressed(coding) => head::compressed(headers, coding),
         }
     }
@@ -149,7 +154,11 @@ mod tests {
             (("accept-encoding", "identity"), 200, ("x", ""), Verdict::Varies),
             (("x", ""), 204, ("x", ""), Verdict::Untouched),
             (("x", ""), 205, ("x", ""), Verdict::Untouched),
-            (("x", ""), 304, ("x", ""), Verdict::Varies),
+            (("x", ""), 304, ("x", ""), Verdict::NotModified),
+            (("x", ""), 304, ("content-type", "image/png"), Verdict::Varies),
+            (("x", ""), 304, ("cache-control", "no-transform"), Verdict::Varies),
+            (("cookie", "session=1"), 304, ("x", ""), Verdict::Varies),
+            (("accept-encoding", "identity"), 304, ("x", ""), Verdict::Varies),
             (("range", "bytes=0-9"), 206, ("content-range", "bytes 0-9/4096"), Verdict::Untouched),
             (("range", "bytes=0-9"), 200, ("x", ""), GZIP),
             (("x", ""), 416, ("content-range", "bytes */4096"), Verdict::Untouched),
@@ -185,5 +194,20 @@ mod tests {
         assert_eq!(of(&text, Some(1024)), GZIP);
         assert_eq!(of(&text, None), GZIP, "a stream says no length");
         assert_eq!(of(&[], Some(4096)), Verdict::Untouched);
+    }
+
+    /// A 304 says what its 200 would say, most often without the type. With the strong validator that the 200 did not
+    /// have, a cache found nothing of its own to go on with (RFC 9111 §4.3.4).
+    #[test]
+    fn not_modified_has_the_weak_validator_of_the_page_that_its_client_holds() {
+        let etag = [("etag", "\"v1\"")];
+        for (accepts, expected) in [("gzip", "W/\"v1\""), ("identity", "\"v1\"")] {
+            let asked = Asked::of(&headers(&[("accept-encoding", accepts)]), false);
+            let mut answered = headers(&etag);
+            let verdict = asked.verdict(StatusCode::NOT_MODIFIED, &answered, Some(0));
+            verdict.write(&mut answered);
+            let expected = headers(&[("etag", expected), ("vary", "accept-encoding")]);
+            assert_eq!(answered, expected, "{accepts}");
+        }
     }
 }

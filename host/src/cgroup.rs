@@ -13,6 +13,10 @@ const LARGEST: u64 = 1 << 60;
 /// of guests, sockets in the kernel; a host that serves nothing has 50 MiB.
 const LEAST_RESERVE: u64 = 64 << 20;
 
+/// The least that encoders of responses have: a dozen of gzip, two of the largest. And the most: two hundred, forty.
+const LEAST_FOR_ENCODERS: u64 = 4 << 20;
+const MOST_FOR_ENCODERS: u64 = 64 << 20;
+
 /// The memory of the cgroup that this process is in: the tightest limit of those above it too. None: it
 /// has no limit, or the system does not tell.
 pub(crate) fn memory_limit() -> Option<u64> {
@@ -45,6 +49,14 @@ pub(crate) fn for_a_file(limit: u64) -> u64 {
 /// What of so much is the host's.
 pub(crate) fn for_the_host(limit: u64) -> u64 {
     limit - for_guests(limit)
+}
+
+/// What encoders of responses may have of so much, if there is a limit: an eighth of what is the host's, because of
+/// 64 MiB it needs 50 before it serves anything.
+pub(crate) fn for_encoders(limit: Option<u64>) -> u64 {
+    limit.map_or(MOST_FOR_ENCODERS, |limit| {
+        (for_the_host(limit) / 8).clamp(LEAST_FOR_ENCODERS, MOST_FOR_ENCODERS)
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -223,5 +235,13 @@ mod tests {
         assert_eq!(for_guests(100 * MIB), 50 * MIB);
         assert_eq!(for_guests(0), 0);
         assert_eq!((for_the_host(256 * MIB), for_a_file(256 * MIB)), (64 * MIB, 32 * MIB));
+    }
+
+    #[test]
+    fn encoders_have_a_part_of_what_the_host_keeps_and_some_in_any_case() {
+        for (limit, encoders) in [(0, 4), (32, 4), (256, 8), (1024, 32), (2048, 64), (65_536, 64)] {
+            assert_eq!(for_encoders(Some(limit * MIB)), encoders * MIB, "{limit} MiB");
+        }
+        assert_eq!(for_encoders(None), 64 * MIB);
     }
 }

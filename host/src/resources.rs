@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use host_code::CompileBounds;
+use host_compress::EncoderBudget;
 use host_manifest::{AccessLogTarget, exact_size};
 use host_system::descriptors;
 use tokio::runtime::Runtime;
@@ -72,6 +73,11 @@ pub(crate) fn memory(config: &ServeConfig, cgroup: Option<u64>) -> Option<u64> {
         info!(allowed, guests, "memory: the cgroup has a limit, and guests have a part of it");
     }
     asked.or(Some(fits))
+}
+
+/// What encoders of responses may take together, on all connections.
+pub(crate) fn encoders() -> EncoderBudget {
+    EncoderBudget::new(cgroup::for_encoders(cgroup::memory_limit()))
 }
 
 /// What compiling a component may take. Its code is copied into memory of the engine's own, so the host holds

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use host_body::PolledFrame;
-use host_compress::{ContentCoding, Encoder};
+use host_compress::{Encoder, EncoderPlace};
 use http::HeaderMap;
 use http_body::Frame;
 
@@ -33,8 +33,8 @@ enum CodingState {
 }
 
 impl BodyCoding {
-    pub(super) fn new(coding: ContentCoding) -> Self {
-        Self { encoder: Encoder::new(coding), input: Bytes::new(), state: CodingState::Open }
+    pub(super) fn new(place: EncoderPlace) -> Self {
+        Self { encoder: Encoder::new(place), input: Bytes::new(), state: CodingState::Open }
     }
 
     /// Whether all was handed over, with the end of the coding.

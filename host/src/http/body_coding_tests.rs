@@ -1,5 +1,7 @@
 use std::task::Waker;
 
+use host_compress::{ContentCoding, EncoderBudget};
+
 use super::*;
 
 /// The frames of a body, one for each poll: data, `None` where it has none yet.
@@ -11,7 +13,8 @@ fn data(text: &'static [u8]) -> Option<Frame<Bytes>> {
 
 /// What comes of a body by this script: pieces, `None` for each wait, then its trailers.
 fn outcome(script: Script) -> (Vec<Option<Bytes>>, Option<HeaderMap>) {
-    let mut coding = BodyCoding::new(ContentCoding::Gzip);
+    let place = EncoderBudget::new(1 << 20).take(ContentCoding::Gzip).unwrap();
+    let mut coding = BodyCoding::new(place);
     let mut script = script.into_iter();
     let (mut cx, mut pieces) = (Context::from_waker(Waker::noop()), Vec::new());
     loop {

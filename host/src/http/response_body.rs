@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use host_body::PolledFrame;
-use host_compress::ContentCoding;
+use host_compress::EncoderPlace;
 use http_body::{Body, Frame, SizeHint};
 
 use super::account::Account;
@@ -54,13 +54,13 @@ impl ResponseBody {
         self.size_hint().exact()
     }
 
-    /// Has it compressed on its way out. What is here and small is so at once.
-    pub(super) fn compress(&mut self, coding: ContentCoding) {
-        let is_done = match &mut self.source {
-            Source::Whole(whole) => whole.compress(coding),
-            Source::Guest(_) => false,
+    /// Has it compressed on its way out. What is here and small is so at once, and needs no place any longer.
+    pub(super) fn compress(&mut self, place: EncoderPlace) {
+        let place = match &mut self.source {
+            Source::Whole(whole) => whole.compress(place),
+            Source::Guest(_) => Some(place),
         };
-        self.coding = (!is_done).then(|| Box::new(BodyCoding::new(coding)));
+        self.coding = place.map(|place| Box::new(BodyCoding::new(place)));
     }
 
     /// Takes all of it, if it is here.
@@ -108,13 +108,18 @@ impl WholeBody {
         }
     }
 
-    /// Compresses it here and now, if that takes no time to speak of. Gives whether it has.
-    fn compress(&mut self, coding: ContentCoding) -> bool {
-        let small = self.bytes.as_ref().filter(|bytes| bytes.len() <= AT_ONCE);
-        let compressed = small.and_then(|bytes| host_compress::whole(coding, bytes.clone()).ok());
-        let is_done = compressed.is_some();
-        self.bytes = compressed.or_else(|| self.bytes.take());
-        is_done
+    /// Compresses it here and now, if that takes no time to speak of. Gives the place back if it has not.
+    fn compress(&mut self, place: EncoderPlace) -> Option<EncoderPlace> {
+        let Some(small) = self.bytes.as_ref().filter(|bytes| bytes.len() <= AT_ONCE) else {
+            return Some(place);
+        };
+        match host_compress::whole(place, small.clone()) {
+            Ok(compressed) => {
+                self.bytes = Some(compressed);
+                None
+            }
+            Err(place) => Some(place),
+        }
     }
 }
 

@@ -220,6 +220,7 @@ fn terms(manifest: &Manifest) -> Terms {
         headers: connection.headers,
         min_rate: connection.min_rate.map(min_rate),
         prefetch: connection.prefetch,
+        encoders: resources::encoders(),
         trusted: Arc::new(manifest.listen.trusted_proxies.clone()),
     }
 }
