@@ -133,22 +133,31 @@ def measure(args, raw, kind, app, millions):
         after, _ = capacity(args, host, path)
     of_all = (load["requests"] - load["other"]) / args.seconds / ((before + after) / 2)
     good = of_all / (1 - more)
-    found = {
-        "goodput": (good, good >= GOODPUT),
-        "refused": (load["other_p99"], load["other_p99"] <= REFUSED),
-        "memory": (growth, growth <= FLAT),
-        "recovery": (recovered, recovered <= RECOVERED),
-        "broken": (load["broken"], load["broken"] == 0),
-    }
     raw.add(part="overload", kind=kind, millions=millions, before=before, after=after, usual=usual, peak=peak,
             clients=more, recovered=recovered, growth=growth, **load)
     print(
         f"| {kind}, {usual:.1f} ms | {before:,.0f}, {after:,.0f} | {of_all:.2f} | {more:.2f} | {good:.2f}"
-        f" | {load['p50']:.0f} | {load['other']:,} | {load['other_p99']:.0f} | {peak / 2**20:.0f} MiB, × {growth:.2f} | {recovered:.2f}"
-        f" | {load['broken']} |",
+        f" | {load['p50']:.0f} | {load['other']:,} | {load['other_p99']:.0f} | {peak / 2**20:.0f} MiB, × {growth:.2f}"
+        f" | {recovered:.2f} | {load['broken']} |",
         flush=True,
     )
-    return [f"{kind}, {millions} million: {name} {value:.2f}" for name, (value, holds) in found.items() if not holds]
+    refused, broken = load["other_p99"], load["broken"]
+    return {"goodput": good, "refused": refused, "memory": growth, "recovery": recovered, "broken": broken}
+
+
+def missed(kind, millions, rounds):
+    """The aims that a case has missed: by its middle round in what the speed of the machine has a part in, else by its
+    worst."""
+    middle = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
+    worst = {name: max(one[name] for one in rounds) for name in rounds[0]}
+    held = {
+        "goodput": (middle["goodput"], middle["goodput"] >= GOODPUT),
+        "refused": (middle["refused"], middle["refused"] <= REFUSED),
+        "memory": (worst["memory"], worst["memory"] <= FLAT),
+        "recovery": (worst["recovery"], worst["recovery"] <= RECOVERED),
+        "broken": (worst["broken"], worst["broken"] == 0),
+    }
+    return [f"{kind}, {millions} million: {name} {value:.2f}" for name, (value, holds) in held.items() if not holds]
 
 
 def main():
@@ -159,10 +168,13 @@ def main():
     say(f"aims: goodput {GOODPUT} of the capacity, refusals within {REFUSED:.0f} ms (p99), memory × {FLAT} at"
         f" most, recovery within {RECOVERED:.0f} s, nothing broken")
     print("| guest | capacity, 1/s | goodput, of it | clients, of the cores | goodput, of the rest | p50 of all, ms"
-          " | refused | p99 of refusals, ms | memory | recovery, s | broken |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
-    missed = [miss for case in CASES for miss in measure(args, raw, *case)]
-    if missed:
-        raise Failed(f"missed: {'; '.join(missed)}")
+          " | refused | p99 of refusals, ms | memory | recovery, s | broken |\n"
+          "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
+    misses = []
+    for case in CASES:
+        misses += missed(case[0], case[2], [measure(args, raw, *case) for _ in range(args.rounds)])
+    if misses:
+        raise Failed(f"missed: {'; '.join(misses)}")
 
 
 if __name__ == "__main__":
