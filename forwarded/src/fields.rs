@@ -43,7 +43,7 @@ impl ForwardedFields {
             forwarded.push_str("for=");
             forwarded.push_str(&node);
             if is_client {
-                let quote = if host.as_str().contains([':', '[']) { "\"" } else { "" };
+                let quote = if host.as_str().bytes().all(is_token) { "" } else { "\"" };
                 forwarded.push_str(&format!(";host={quote}{host}{quote};proto={proto}"));
             }
         }
@@ -94,6 +94,12 @@ pub fn is_claim(name: &str) -> bool {
     name == "forwarded" || name == X_REAL_IP || name.starts_with(FAMILY)
 }
 
+/// Whether it may stand without quotation marks (RFC 7239 §4, RFC 9110 §5.6.2). A host may have a `,`, a `;` or a `=` in it: a
+/// client could write there who it is. An authority has neither of the letters that end a quoted string.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 fn is_replaced(name: &str) -> bool {
     matches!(name, "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto")
 }
@@ -133,6 +139,14 @@ mod tests {
                 "for=\"[2001:db8::1]\";host=\"[2001:db8::2]\";proto=http",
             ),
             (None, Scheme::HTTP, "localhost", "unknown", "for=unknown;host=localhost;proto=http"),
+            // Found by the fuzzer: what a client says of itself in the name of a host.
+            (
+                Some("192.0.2.1"),
+                Scheme::HTTP,
+                "a,for=6.6.6.6;proto=https",
+                "192.0.2.1",
+                "for=192.0.2.1;host=\"a,for=6.6.6.6;proto=https\";proto=http",
+            ),
         ] {
             let way = Forwarding::direct(peer.map(|peer| peer.parse().unwrap()));
             let mut written = headers(&[

@@ -174,7 +174,8 @@ const HOST: usize = 255 + ":65535".len();
 fn authority(text: &str) -> Option<Authority> {
     let authority = text.parse::<Authority>().ok().filter(|_| text.len() <= HOST)?;
     let has_port = text.len() > authority.host().len();
-    let is_fit = !authority.host().is_empty() && !text.contains('@');
+    // One with a `,` would be two where it is written again.
+    let is_fit = !authority.host().is_empty() && !text.contains(['@', ',']);
     (is_fit && (!has_port || authority.port_u16().is_some())).then_some(authority)
 }
 

@@ -202,6 +202,8 @@ fn scheme_and_host_are_those_that_the_client_asked_by() {
         ),
         // Where only that counts, a client could have sent the others.
         (&[("forwarded", "for=203.0.113.7"), ("x-forwarded-proto", "https")], &None, ""),
+        // A list where it is written again.
+        (&[("forwarded", "for=203.0.113.7;host=\"a,b:1\"")], &None, ""),
         // Where both name the same client, one adds to the other.
         (
             &[

@@ -24,7 +24,10 @@ fn read(bytes: &[u8], piece: usize) -> Option<(Result<ProxyHeader, ProxyHeaderFa
     loop {
         let next = match ProxyHeader::read(&bytes[..length]) {
             Ok(ProxyHeaderStep::Done(header)) => return Some((Ok(header), length)),
-            // Where the fault is found depends on the pieces.
+            // Where a fault is found, and which of several, depends on the pieces.
+            Err(ProxyHeaderFault::Malformed(_)) => {
+                return Some((Err(ProxyHeaderFault::Malformed("")), 0));
+            }
             Err(fault) => return Some((Err(fault), 0)),
             Ok(ProxyHeaderStep::Needs(next)) => next,
             Ok(ProxyHeaderStep::Line(most)) => {
@@ -33,11 +36,12 @@ fn read(bytes: &[u8], piece: usize) -> Option<(Result<ProxyHeader, ProxyHeaderFa
                 end.unwrap_or(ahead.len()).min(most).max(1)
             }
         };
-        let next = next.min(piece);
         assert!(next > 0);
-        length += next;
-        if length > bytes.len() {
+        // A read gives what there is.
+        let next = next.min(piece).min(bytes.len() - length);
+        if next == 0 {
             return None;
         }
+        length += next;
     }
 }

@@ -12,8 +12,10 @@ const LONGEST: usize = 107;
 
 /// Reads a header whose beginning is that of the word.
 pub(super) fn read(bytes: &[u8]) -> Result<ProxyHeaderStep, ProxyHeaderFault> {
-    match bytes.strip_suffix(b"\n") {
-        Some(line) => words(line).map(ProxyHeaderStep::Done),
+    match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(end) if end + 1 == bytes.len() => words(&bytes[..end]).map(ProxyHeaderStep::Done),
+        // It was over among the bytes that tell which version it is: we waited for its end then.
+        Some(_) => Err(ProxyHeaderFault::Malformed("line too short")),
         None if bytes.len() >= LONGEST => Err(ProxyHeaderFault::Malformed("line too long")),
         None => Ok(ProxyHeaderStep::Line(LONGEST - bytes.len())),
     }
@@ -110,6 +112,8 @@ mod tests {
             ("PROXY\tTCP4 192.0.2.1 192.0.2.2 4711 443\r\n", "missing"),
             ("\x16\x03\x01", "missing"),
             ("PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\n", "LF without CR"),
+            ("PROXY \n", "line too short"),
+            ("PROXY X\r\n", "line too short"),
             ("PROXY TCP4  192.0.2.1 192.0.2.2 4711 443\r\n", "no words of version 1"),
             ("PROXY TCP4 192.0.2.1 192.0.2.2 4711\r\n", "no words of version 1"),
             ("PROXY TCP4 192.0.2.1 192.0.2.2 4711 443 \r\n", "no words of version 1"),

@@ -176,9 +176,10 @@ impl KnownHost {
 }
 
 /// Host and optional port (RFC 9110 §7.2); no user, not nothing, and not longer than a name can be. A
-/// colon without a port is left out: it says nothing (RFC 3986 §6.2.3).
+/// colon without a port is left out: it says nothing (RFC 3986 §6.2.3). A URI may have a `,` there, and no name has:
+/// in `X-Forwarded-Host` it would be read as two.
 fn host_and_port(text: &str) -> Option<Authority> {
-    if text.len() > AUTHORITY {
+    if text.len() > AUTHORITY || text.contains(',') {
         return None;
     }
     let authority = text.parse::<Authority>().ok()?;

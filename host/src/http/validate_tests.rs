@@ -58,6 +58,7 @@ fn what_could_be_read_in_two_ways_is_refused() {
         ("GET", "/", &[("host", "a"), ("host", "b")]),
         ("GET", "/", &[("host", "a"), ("host", "a")]),
         ("GET", "/", &[("host", "a b")]),
+        ("GET", "/", &[("host", "a,evil.example")]),
         ("GET", "/", &[("host", "")]),
         ("GET", "/", &[("host", "user@a")]),
         ("GET", "/", &[("host", "a:port")]),
