@@ -42,7 +42,7 @@ fn what_says_the_same_in_other_words_is_the_same() {
         ("/", "a:", "http://a/"),
         ("/", "[::1]:", "http://[::1]/"),
         ("/", "[v1.x:y]", "http://[v1.x:y]/"),
-        ("/", "a_b~!$&'()*+,;=c", "http://a_b~!$&'()*+,;=c/"),
+        ("/", "a_b~!$&'()*+;=c", "http://a_b~!$&'()*+;=c/"),
     ] {
         assert_eq!(h1("GET", uri, &[("host", host)]).as_deref(), Ok(seen), "{uri} {host}");
     }
