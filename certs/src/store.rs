@@ -142,15 +142,12 @@ impl CertificateStore {
         let mut reload = CertificateReload::default();
         let of_manifest = prepared.of_manifest;
         for (listener, mut prepared) in self.listeners.iter().zip(prepared.listeners) {
-            let mut state = listener.state();
+            let changed = std::mem::take(&mut prepared.changed);
             reload.errors.extend(prepared.errors.iter().cloned());
-            if let Some((in_use, server)) = prepared.next.take() {
-                state.in_use = in_use;
-                state.stamps.clone_from(&prepared.stamps);
+            if let Some(server) = listener.state().take(prepared, of_manifest) {
                 listener.server.send_replace(server);
-                reload.changed.append(&mut prepared.changed);
+                reload.changed.extend(changed);
             }
-            state.note(prepared, of_manifest);
         }
         let count = match (reload.errors.is_empty(), reload.changed.is_empty()) {
             (false, _) => &self.rejected,
@@ -163,8 +160,11 @@ impl CertificateStore {
 
     /// Notes why files could not be used. Everything stays as it is.
     pub fn refuse(&self, prepared: PreparedCertificates) {
-        for (listener, listed) in self.listeners.iter().zip(prepared.listeners) {
-            listener.state().note(listed, prepared.of_manifest);
+        let of_manifest = prepared.of_manifest;
+        for (listener, prepared) in self.listeners.iter().zip(prepared.listeners) {
+            let refused = PreparedListener { next: None, ..prepared };
+            // Nothing is put into use, so nothing comes back.
+            listener.state().take(refused, of_manifest);
         }
         self.rejected.fetch_add(1, Ordering::Relaxed);
     }
@@ -203,17 +203,20 @@ impl PreparedCertificates {
 }
 
 impl State {
-    /// Notes what a reading has found. The files in use stay the ones to be watched, whatever a manifest has named in
-    /// vain.
-    fn note(&mut self, read: PreparedListener, of_manifest: bool) {
+    /// Notes what a reading has found, and gives what handshakes go by from now on, if that is new. The files in use stay
+    /// the ones to be watched, whatever a manifest has named in vain.
+    fn take(&mut self, read: PreparedListener, of_manifest: bool) -> Option<Arc<ServerConfig>> {
         if of_manifest {
             self.refused.clear();
         }
-        if read.stamps.keys().eq(self.stamps.keys()) {
+        if read.next.is_some() || read.stamps.keys().eq(self.stamps.keys()) {
             (self.stamps, self.errors) = (read.stamps, read.errors);
         } else {
             self.refused = read.errors;
         }
+        let (in_use, server) = read.next?;
+        self.in_use = in_use;
+        Some(server)
     }
 
     fn all_errors(&self) -> impl Iterator<Item = &ListenerError> {

@@ -65,8 +65,7 @@ fn finish<'a>(elements: &mut Vec<Element<'a>>, element: &mut Element<'a>, named:
 /// Reads `name=value`, and returns what stands behind it.
 fn pair<'a>(text: &'a str, element: &mut Element<'a>, named: &mut Named) -> Option<&'a str> {
     let (name, rest) = text.split_once('=')?;
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    if name.is_empty() || !name.bytes().all(is_token) {
+    if name.is_empty() || !is_plain(name) {
         return None;
     }
     let (value, rest) = value(rest)?;
@@ -86,6 +85,12 @@ fn pair<'a>(text: &'a str, element: &mut Element<'a>, named: &mut Named) -> Opti
         return first(|named| &mut named.proto).then_some(rest);
     }
     Some(rest)
+}
+
+/// Whether all of a text may stand without quotation marks: the letters of a token (RFC 9110 §5.6.2).
+pub(crate) fn is_plain(text: &str) -> bool {
+    let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    text.bytes().all(is_of_token)
 }
 
 /// A value, and what stands behind it.

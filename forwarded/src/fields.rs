@@ -6,12 +6,9 @@ use http::header::FORWARDED;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::element::is_plain;
 use super::forwarding::Forwarding;
-use super::names::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
-
-/// Fields of the same kind that a host does not write: from one that is not trusted they reach no guest.
-const FAMILY: &str = "x-forwarded-";
-const X_REAL_IP: &str = "x-real-ip";
+use super::names::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, is_claim};
 
 /// The four fields that say who sent a request, and what for. Cheap to write into many requests of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +40,9 @@ impl ForwardedFields {
             forwarded.push_str("for=");
             forwarded.push_str(&node);
             if is_client {
-                let quote = if host.as_str().bytes().all(is_token) { "" } else { "\"" };
+                // It may have a `,`, a `;` or a `=` in it, by which a client could say here who it is. An authority has
+                // neither of the letters that end a quoted string.
+                let quote = if is_plain(host.as_str()) { "" } else { "\"" };
                 forwarded.push_str(&format!(";host={quote}{host}{quote};proto={proto}"));
             }
         }
@@ -77,31 +76,21 @@ const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 /// Takes out what only a trusted proxy may say: every field whose name begins with `X-Forwarded-`, and `X-Real-IP`.
 /// Those that [`ForwardedFields::write`] replaces may be left.
 pub fn remove_claims(headers: &mut HeaderMap) {
-    let is_claim = |name: &&HeaderName| {
-        let name = name.as_str();
-        name == X_REAL_IP || name.starts_with(FAMILY) && !is_replaced(name)
-    };
+    remove_all(headers, |name| is_claim(name) && !is_replaced(name));
+}
+
+/// Takes out the fields whose names are such.
+pub fn remove_all(headers: &mut HeaderMap, is_such: impl Fn(&str) -> bool) {
     // Of most requests none, and nothing is allocated.
-    let claims: Vec<HeaderName> = headers.keys().filter(is_claim).cloned().collect();
-    for claim in claims {
-        headers.remove(claim);
+    let such = headers.keys().filter(|name| is_such(name.as_str()));
+    let such: Vec<HeaderName> = such.cloned().collect();
+    for name in such {
+        headers.remove(name);
     }
 }
 
-/// Whether a field of this name, in small letters, says who the client is.
-#[must_use]
-pub fn is_claim(name: &str) -> bool {
-    name == "forwarded" || name == X_REAL_IP || name.starts_with(FAMILY)
-}
-
-/// Whether it may stand without quotation marks (RFC 7239 §4, RFC 9110 §5.6.2). A host may have a `,`, a `;` or a `=` in it: a
-/// client could write there who it is. An authority has neither of the letters that end a quoted string.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
 fn is_replaced(name: &str) -> bool {
-    matches!(name, "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto")
+    matches!(name, "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto")
 }
 
 #[cfg(test)]

@@ -18,7 +18,11 @@ mod names;
 mod proxy;
 mod trusted;
 
-pub use fields::{ForwardedFields, is_claim, remove_claims};
+pub use fields::{ForwardedFields, remove_all, remove_claims};
 pub use forwarding::{Forwarding, MOST_ENTRIES};
+pub use names::{
+    CERTIFICATE_FIELDS, CLIENT_CERT, CLIENT_CERT_CHAIN, CLIENT_CERT_SAN, CLIENT_CERT_SHA256,
+    CLIENT_CERT_SUBJECT, dashed, is_claim,
+};
 pub use proxy::{MOST_BYTES, ProxyHeader, ProxyHeaderFault, ProxyHeaderStep, ProxySource};
 pub use trusted::{TrustedProxies, TrustedProxy};

@@ -1,5 +1,6 @@
 //! Headers that a route sets, adds and removes.
 
+use host_forwarded::{CERTIFICATE_FIELDS, dashed, is_claim};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// What a route does with the headers of its requests and of their responses.
@@ -68,7 +69,7 @@ impl MessageKind {
         }
         match self {
             Self::Request if name == "expect" => Some("is of one connection, not of a message"),
-            Self::Request if says_who_the_client_is(name) => {
+            Self::Request if is_claim(name) => {
                 Some("says who the client is, and the host writes it (docs/http.md)")
             }
             Self::Request if says_what_the_client_has_shown(name) => Some(
@@ -97,18 +98,11 @@ pub(crate) fn is_of_connection(name: &str) -> bool {
     )
 }
 
-/// Whether fields of this name say who the client of a request is, to somebody who takes `_` for `-`, too. Only trusted
-/// proxies may say that.
-pub(crate) fn says_who_the_client_is(name: &str) -> bool {
-    let name = &*name.replace('_', "-");
-    matches!(name, "forwarded" | "x-real-ip") || name.starts_with("x-forwarded-")
-}
-
 /// Whether fields of this name say which certificate a client has, to somebody who takes `_` for `-`, too: to guests
-/// the host says that.
+/// the host says that, or may do so one day.
 pub(crate) fn says_what_the_client_has_shown(name: &str) -> bool {
-    let name = &*name.replace('_', "-");
-    matches!(name, "client-cert" | "client-cert-chain") || name.starts_with("x-client-cert-")
+    let name = &*dashed(name);
+    CERTIFICATE_FIELDS.iter().any(|field| field == name) || name.starts_with("x-client-cert-")
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
+use host_forwarded::{CERTIFICATE_FIELDS, is_claim};
 use http::{HeaderName, StatusCode};
 
-use crate::headers::{is_of_connection, says_what_the_client_has_shown, says_who_the_client_is};
+use crate::headers::{is_of_connection, says_what_the_client_has_shown};
 
 /// The fastest rate: one in a microsecond. A faster one would limit nothing.
 const FASTEST: u32 = 1_000_000;
@@ -134,13 +135,15 @@ impl FromStr for RateLimitKey {
 /// Why nothing can be counted by this header, if that is so, and what to do. The name is not in it: a variable may stand
 /// there.
 fn why_no_key(name: &str) -> Option<&'static str> {
-    if says_who_the_client_is(name) {
+    if is_claim(name) {
         // The limit comes before the host writes it.
         return Some(
             "in this header clients say who they are as they like; write key = \"client\"",
         );
     }
-    if says_what_the_client_has_shown(name) && !CERTIFICATE_HEADERS.contains(&name) {
+    // These it writes before it looks at the limit (docs/tls.md).
+    let is_written = CERTIFICATE_FIELDS.iter().any(|field| field == name);
+    if says_what_the_client_has_shown(name) && !is_written {
         return Some(
             "the host says nothing of certificates in this header, and clients say what they like; \
              write header:x-client-cert-sha256, or key = \"client\"",
@@ -150,15 +153,6 @@ fn why_no_key(name: &str) -> Option<&'static str> {
         "this header is of one connection, and says nothing of a client; write key = \"client\"",
     )
 }
-
-/// What the host says of a certificate, before it looks at the limit (docs/tls.md).
-const CERTIFICATE_HEADERS: [&str; 5] = [
-    "client-cert",
-    "client-cert-chain",
-    "x-client-cert-san",
-    "x-client-cert-sha256",
-    "x-client-cert-subject",
-];
 
 impl fmt::Display for RateLimitKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -266,7 +260,8 @@ mod tests {
             );
             assert_eq!(why.matches("; ").count(), 1, "what is wrong, and what to do: {why}");
         }
-        for name in CERTIFICATE_HEADERS.into_iter().chain(["authorization", "x-real-ip-of"]) {
+        let others = ["authorization", "x-real-ip-of"].map(HeaderName::from_static);
+        for name in CERTIFICATE_FIELDS.into_iter().chain(others) {
             assert!(format!("header:{name}").parse::<RateLimitKey>().is_ok(), "{name}");
         }
     }

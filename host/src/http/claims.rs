@@ -5,52 +5,33 @@
 //! somebody who is less exact: libraries that put trailers beside the fields of the head, and interfaces such as CGI and
 //! WSGI, which make one variable of `x-real-ip` and `x_real_ip`.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use host_forwarded::{CERTIFICATE_FIELDS, dashed, remove_all};
+use http::HeaderMap;
 use http_body::Frame;
-
-use super::client_certificate;
 
 /// Takes fields out of a head that would pass for one of the host's with a `-` for each `_`. nginx takes out all names
 /// with a `_` for that reason.
 pub(super) fn remove_lookalikes(headers: &mut HeaderMap) {
-    remove(headers, |name| name.contains('_') && is_claim(&name.replace('_', "-")));
+    remove_all(headers, |name| name.contains('_') && is_claim(name));
 }
 
 /// The frame without trailers that say who the client is. No guest and no proxy has a use for them there (RFC 9110
 /// §6.5.1).
 pub(super) fn without_claims(mut frame: Frame<Bytes>) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
-        remove(trailers, |name| is_claim(&dashed(name)));
+        remove_all(trailers, is_claim);
     }
     frame
 }
 
-fn dashed(name: &str) -> Cow<'_, str> {
-    match name.contains('_') {
-        true => name.replace('_', "-").into(),
-        false => name.into(),
-    }
-}
-
 fn is_claim(name: &str) -> bool {
-    host_forwarded::is_claim(name) || client_certificate::is_field(name)
-}
-
-fn remove(headers: &mut HeaderMap, is_out: impl Fn(&str) -> bool) {
-    // Of most requests none, and nothing is allocated.
-    let out: Vec<HeaderName> =
-        headers.keys().filter(|name| is_out(name.as_str())).cloned().collect();
-    for name in out {
-        headers.remove(name);
-    }
+    host_forwarded::is_claim(name) || CERTIFICATE_FIELDS.iter().any(|field| *field == *dashed(name))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
 

@@ -8,21 +8,12 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use host_certs::{AlternativeName, ClientIdentity};
+use host_forwarded::{
+    CERTIFICATE_FIELDS, CLIENT_CERT, CLIENT_CERT_CHAIN, CLIENT_CERT_SAN, CLIENT_CERT_SHA256,
+    CLIENT_CERT_SUBJECT,
+};
 use host_net::Peer;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-
-/// The certificate, as a byte sequence of RFC 9651: `:MIIB…:`.
-const CERT: HeaderName = HeaderName::from_static("client-cert");
-/// Those that the client has sent to certify it, as a list of byte sequences.
-const CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
-/// SHA-256 of the certificate, in hexadecimal digits.
-const SHA256: HeaderName = HeaderName::from_static("x-client-cert-sha256");
-/// Its subject, as RFC 4514 writes it.
-const SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
-/// Its other names, as a list of strings of RFC 9651: `"DNS:client.example", "URI:spiffe://cluster/ns/a"`.
-const SAN: HeaderName = HeaderName::from_static("x-client-cert-san");
-
-const ALL: [HeaderName; 5] = [CERT, CHAIN, SHA256, SUBJECT, SAN];
 
 /// A field is no larger: guests have a limit for all fields together, and clients choose what they send as a chain.
 const LARGEST: usize = 16 * 1024;
@@ -37,13 +28,14 @@ impl ClientCertificate {
         let shown = peer.tls.as_ref().and_then(|tls| tls.certificates.split_first());
         let Some((certificate, chain)) = shown else { return Self(None) };
         let chain: Vec<_> = chain.iter().map(|one| bytes(one)).collect();
-        let mut fields = vec![(CERT, bytes(certificate)), (CHAIN, chain.join(", "))];
+        let mut fields =
+            vec![(CLIENT_CERT, bytes(certificate)), (CLIENT_CERT_CHAIN, chain.join(", "))];
         if let Some(ClientIdentity { subject, names, sha256 }) =
             ClientIdentity::from_der(certificate)
         {
-            fields.push((SHA256, sha256.to_string()));
-            fields.push((SUBJECT, subject));
-            fields.push((SAN, names.iter().map(string).collect::<Vec<_>>().join(", ")));
+            fields.push((CLIENT_CERT_SHA256, sha256.to_string()));
+            fields.push((CLIENT_CERT_SUBJECT, subject));
+            fields.push((CLIENT_CERT_SAN, names.iter().map(string).collect::<Vec<_>>().join(", ")));
         }
         let fits = |text: &String| !text.is_empty() && text.len() <= LARGEST;
         let field = |(name, text): (HeaderName, String)| {
@@ -60,13 +52,13 @@ impl ClientCertificate {
             return Self(None);
         }
         let field = |name: HeaderName| headers.get(&name).cloned().map(|value| (name, value));
-        Self(Some(ALL.into_iter().filter_map(field).collect()))
+        Self(Some(CERTIFICATE_FIELDS.into_iter().filter_map(field).collect()))
     }
 
     /// Says it in a request's headers, in place of whatever the sender of the request has said there.
     pub(super) fn write(&self, headers: &mut HeaderMap) {
         if headers.keys().any(is_one_of_all) {
-            for name in ALL {
+            for name in CERTIFICATE_FIELDS {
                 headers.remove(name);
             }
         }
@@ -74,11 +66,6 @@ impl ClientCertificate {
             headers.insert(name.clone(), value.clone());
         }
     }
-}
-
-/// Whether it is the name of one of the fields, in small letters.
-pub(super) fn is_field(name: &str) -> bool {
-    ALL.iter().any(|field| field == name)
 }
 
 /// A look at each name costs less than five look-ups: mostly there is none of them.
@@ -127,7 +114,7 @@ mod tests {
 
     fn forged() -> HeaderMap {
         let mut headers = HeaderMap::new();
-        for name in ALL {
+        for name in CERTIFICATE_FIELDS {
             headers.append(name.clone(), HeaderValue::from_static("CN=admin"));
             headers.append(name, HeaderValue::from_static("CN=root"));
         }
@@ -143,7 +130,7 @@ mod tests {
             ClientCertificate::of_peer(&nobody).write(&mut headers);
             assert_eq!(headers.len(), 2, "{headers:?}");
         }
-        let all: Vec<_> = ALL.iter().map(is_one_of_all).collect();
+        let all: Vec<_> = CERTIFICATE_FIELDS.iter().map(is_one_of_all).collect();
         assert_eq!(all, [true; 5]);
     }
 
@@ -156,21 +143,21 @@ mod tests {
             assert_eq!(all.len(), 1, "{all:?}");
             all[0].to_str().unwrap().to_owned()
         };
-        assert_eq!(say(CERT), format!(":{}:", STANDARD.encode(der())));
-        assert_eq!(say(CHAIN), ":AQI=:, :Aw==:");
-        assert_eq!(say(SUBJECT), "CN=client 1,O=Example\\, Inc.");
+        assert_eq!(say(CLIENT_CERT), format!(":{}:", STANDARD.encode(der())));
+        assert_eq!(say(CLIENT_CERT_CHAIN), ":AQI=:, :Aw==:");
+        assert_eq!(say(CLIENT_CERT_SUBJECT), "CN=client 1,O=Example\\, Inc.");
         assert_eq!(
-            say(SAN),
+            say(CLIENT_CERT_SAN),
             "\"DNS:client.example\", \"URI:spiffe://cluster/ns/a?b=, DNS:admin.example\", \
              \"email:me@example.com\", \"IP:10.0.0.1\", \"IP:2001:db8::1\""
         );
-        assert_eq!(say(SHA256).len(), 64);
+        assert_eq!(say(CLIENT_CERT_SHA256).len(), 64);
         let mut request = Request::new(());
         *request.headers_mut() = headers;
         let passed = ClientCertificate::in_request(&request);
         let mut onward = forged();
         passed.write(&mut onward);
-        for name in ALL {
+        for name in CERTIFICATE_FIELDS {
             assert_eq!(
                 onward.get(&name),
                 request.headers().get(&name),
@@ -186,7 +173,7 @@ mod tests {
         ClientCertificate::of_peer(&peer(vec![b"no certificate".to_vec(), chain]))
             .write(&mut headers);
         assert_eq!(headers.len(), 3, "{headers:?}");
-        assert!(headers.contains_key(CERT), "it was verified by another reader");
+        assert!(headers.contains_key(CLIENT_CERT), "it was verified by another reader");
         let none = ClientCertificate::in_request(&Request::new(()));
         none.write(&mut headers);
         assert_eq!(headers.len(), 2, "{headers:?}");
