@@ -34,8 +34,9 @@ fn request_that_goes_in_circles_is_refused_at_the_ninth_time() {
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.text(), "200\n".repeat(8) + "508\nrequest goes in circles\n", "{guest}");
         let fine = host.get(&nested(port, 8));
-        assert!(fine.text().starts_with(&"200\n".repeat(8)), "{guest}: {fine}");
-        assert!(!fine.text().contains("508"), "{guest}: {fine}");
+        // What follows are the guest's clocks, which may have any digits: "monotonic: 50508" came.
+        let after = fine.text().strip_prefix(&"200\n".repeat(8)).map(str::to_owned);
+        assert!(after.is_some_and(|report| report.starts_with("env:")), "{guest}: {fine}");
         wait_in_use(&host, 0);
     }
 }
