@@ -200,7 +200,12 @@ fn a_reload_of_a_manifest_changes_certificates_with_all_else_or_nothing() {
     assert!(is_shown(&authority, &host, &second));
     site.write(&(manifest("b", "") + "proxy-protocol = true\n"));
     let answer = json(&host.ctl(["--json", "reload"]));
-    assert_eq!(answer["restart"], json!(["[[listener]]"]), "{answer}");
+    assert_eq!(answer["restart"], json!(["[[listener]] 127.0.0.1:0"]), "{answer}");
+    // One more, under a name.
+    let more = "[[listener]]\nname = \"inside\"\naddress = \"127.0.0.1:0\"\n";
+    site.write(&(manifest("b", "") + more));
+    let answer = json(&host.ctl(["--json", "reload"]));
+    assert_eq!(answer["restart"], json!(["[[listener]] inside"]), "{answer}");
     site.write(&(manifest("b", "") + "tls-min = \"1.3\"\n"));
     let answer = json(&host.ctl(["--json", "reload"]));
     assert_eq!(answer["certificates"], json!(["127.0.0.1:0: its settings"]), "{answer}");

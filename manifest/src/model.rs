@@ -1,6 +1,6 @@
 //! What is served, checked: every default filled in, every reference resolved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -80,16 +80,21 @@ impl ListenConfig {
         table(self) == table(other)
     }
 
-    /// Whether a reload can make the tables `[[listener]]` the other ones.
+    /// What the listeners are called, here or there, that a reload of the tables `[[listener]]` cannot make the
+    /// other ones. Which certificates are whose goes by their order.
     #[must_use]
-    pub fn has_same_listeners(&self, other: &Self) -> bool {
+    pub fn other_listeners(&self, other: &Self) -> BTreeSet<String> {
         let tables = |it: &Self| {
             let tables = it.listeners.iter().filter(|listener| !listener.is_short());
             tables.cloned().collect::<Vec<_>>()
         };
         let (ours, theirs) = (tables(self), tables(other));
-        ours.len() == theirs.len()
-            && ours.iter().zip(&theirs).all(|(one, other)| one.is_same_place(other))
+        let pairs = (0..ours.len().max(theirs.len())).map(|at| (ours.get(at), theirs.get(at)));
+        let others = pairs.filter(|pair| match pair {
+            (Some(one), Some(other)) => !one.is_same_place(other),
+            _ => true,
+        });
+        others.flat_map(|(one, other)| [one, other]).flatten().map(ListenerConfig::label).collect()
     }
 }
 

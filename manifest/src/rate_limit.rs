@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use host_forwarded::{CERTIFICATE_FIELDS, is_claim};
+use http::header::HOST;
 use http::{HeaderName, StatusCode};
 
 use crate::headers::{is_of_connection, says_what_the_client_has_shown};
@@ -141,6 +142,12 @@ fn why_no_key(name: &str) -> Option<&'static str> {
             "in this header clients say who they are as they like; write key = \"client\"",
         );
     }
+    if name == HOST {
+        // `Shop.example` and `shop.example:80` are spellings of one host: each would have a bucket of its own.
+        return Some(
+            "a host has many spellings, and HTTP/2 another field for it; write key = \"host\"",
+        );
+    }
     // These it writes before it looks at the limit (docs/tls.md).
     let is_written = CERTIFICATE_FIELDS.iter().any(|field| field == name);
     if says_what_the_client_has_shown(name) && !is_written {
@@ -232,6 +239,15 @@ mod tests {
         for text in ["", "address", "header:", "header:a b", "header", "x-api-key"] {
             let why = text.parse::<RateLimitKey>().unwrap_err();
             assert!(why.ends_with("write client, host or header:NAME"), "{text}: {why}");
+        }
+    }
+
+    /// A client that wrote `Host` in another way for each request was never limited.
+    #[test]
+    fn the_header_of_the_host_is_no_key_beside_the_host() {
+        for name in ["host", "Host", " HOST "] {
+            let why = format!("header:{name}").parse::<RateLimitKey>().unwrap_err();
+            assert!(why.ends_with("; write key = \"host\""), "{name}: {why}");
         }
     }
 

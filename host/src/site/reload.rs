@@ -238,7 +238,6 @@ impl SiteBuilder {
                 "[listen]",
                 !first.listen.is_same_table(&now.listen) || first.connection != connection,
             ),
-            ("[[listener]]", !first.listen.has_same_listeners(&now.listen)),
             ("body-idle-timeout", now.connection.body_idle > body_idle),
             ("[log]", without_trace(&first.log) != without_trace(&now.log)),
             ("[trace]", first.log.trace != now.log.trace),
@@ -246,7 +245,10 @@ impl SiteBuilder {
             ("[swap]", first.swap != now.swap),
             ("[total]", first.total != now.total),
         ];
-        parts.iter().filter(|(_, differs)| *differs).map(|(part, _)| (*part).to_owned()).collect()
+        let tables =
+            parts.iter().filter(|(_, differs)| *differs).map(|(part, _)| (*part).to_owned());
+        let listeners = first.listen.other_listeners(&now.listen);
+        tables.chain(listeners.iter().map(|name| format!("[[listener]] {name}"))).collect()
     }
 }
 fn without_trace(log: &LogConfig) -> LogConfig {
