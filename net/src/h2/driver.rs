@@ -168,6 +168,7 @@ impl<'a> Driver<'a> {
     fn tell<S: Service>(&mut self, connection: Pin<&mut Connection<S>>, task: &Context<'_>) {
         if self.told.is_none() {
             self.told = Some(Instant::now());
+            self.shared.traffic().is_told = true;
             connection.graceful_shutdown();
             task.waker().wake_by_ref();
         }

@@ -22,9 +22,11 @@ pub(super) const END_HEADERS: u8 = 4;
 /// The largest number of a stream.
 pub(super) const HIGHEST_STREAM: u32 = 0x7fff_ffff;
 
-/// A head that ends its stream is looked into if it is no longer: two sizes of the table (six bytes each), and a
-/// status.
+/// A head of ours is looked into if it is no longer: two sizes of the table (six bytes each), and a status.
 const SHORT_HEAD: usize = 2 * 6 + 5;
+
+/// `:status: 100`, without a trace in the table of fields, which is hyper's (RFC 7541 §6.2.2).
+pub(super) const CONTINUE: &[u8] = b"\x08\x03100";
 
 /// As long as h2 lets a frame be.
 const LONGEST_SETTINGS: usize = 16 * 1024;
@@ -36,16 +38,31 @@ pub(super) struct Frame<'a> {
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) stream: u32,
-    /// All of SETTINGS, the numbers of RST_STREAM, GOAWAY and WINDOW_UPDATE, all of a short answer behind which nothing
-    /// comes, nothing of the others.
+    /// All of SETTINGS, the numbers of RST_STREAM, GOAWAY and WINDOW_UPDATE, all of a short head of ours, nothing of the
+    /// others.
     pub(super) payload: &'a [u8],
 }
 
 impl Frame<'_> {
-    /// Whether it is a short head behind which nothing comes.
-    fn is_whole_answer(&self) -> bool {
-        const ENDS: u8 = END_STREAM | END_HEADERS;
-        self.kind == HEADERS && self.flags & ENDS == ENDS && self.length <= SHORT_HEAD
+    /// Whether it is a short head, and whole.
+    fn is_short_head(&self) -> bool {
+        self.kind == HEADERS && self.flags & END_HEADERS != 0 && self.length <= SHORT_HEAD
+    }
+
+    /// The fields of a short head, compressed, behind the sizes of the table.
+    fn fields(&self) -> &[u8] {
+        let mut block = self.payload;
+        while let Some((first, rest)) = block.split_first()
+            && first & 0xe0 == 0x20
+        {
+            block = behind_number(*first, 0x1f, rest);
+        }
+        block
+    }
+
+    /// Whether it asks the peer for the body of its request (RFC 9110 §10.1.1), and answers nothing.
+    pub(super) fn is_continue(&self) -> bool {
+        self.is_short_head() && self.fields() == CONTINUE
     }
 
     /// Whether it is an answer of h2's own: a `:status`, and nothing else. hyper gives all others a `date` at least.
@@ -55,16 +72,10 @@ impl Frame<'_> {
     pub(super) fn is_bare_status(&self) -> bool {
         /// `:status` in the table that is always the same.
         const STATUS: RangeInclusive<u8> = 8..=14;
-        if !self.is_whole_answer() {
+        if !self.is_short_head() || self.flags & END_STREAM == 0 {
             return false;
         }
-        let mut block = self.payload;
-        while let Some((first, rest)) = block.split_first()
-            && first & 0xe0 == 0x20
-        {
-            block = behind_number(*first, 0x1f, rest);
-        }
-        match *block {
+        match *self.fields() {
             // A field in the table.
             [first @ 0x80..=0xff, ref rest @ ..] => behind_number(first, 0x7f, rest).is_empty(),
             // A name in the table, with a value that is to get there, or not.
@@ -93,8 +104,8 @@ pub(super) struct FrameReader {
     skip: usize,
     /// The frame's header, and what is wanted of its payload, as far as they have come.
     head: Vec<u8>,
-    /// Whether short heads behind which nothing comes are looked into.
-    looks_into_answers: bool,
+    /// Whether short heads are looked into.
+    looks_into_heads: bool,
 }
 
 impl FrameReader {
@@ -105,7 +116,7 @@ impl FrameReader {
 
     /// Those of a server.
     pub(super) fn of_answers() -> Self {
-        Self { looks_into_answers: true, ..Self::default() }
+        Self { looks_into_heads: true, ..Self::default() }
     }
 
     /// Whether the last frame has ended, and no other one has begun.
@@ -146,7 +157,7 @@ impl FrameReader {
                 RST_STREAM | WINDOW_UPDATE => frame.length.min(4),
                 GOAWAY => frame.length.min(8),
                 SETTINGS => frame.length.min(LONGEST_SETTINGS),
-                HEADERS if self.looks_into_answers && frame.is_whole_answer() => frame.length,
+                HEADERS if self.looks_into_heads && frame.is_short_head() => frame.length,
                 _ => 0,
             }
     }

@@ -5,11 +5,8 @@ use std::collections::VecDeque;
 
 use bytes::{Buf as _, Bytes};
 
-use super::frames::{END_HEADERS, HEADERS, frame};
+use super::frames::{CONTINUE, END_HEADERS, HEADERS, frame};
 use super::stream_table::StreamTable;
-
-/// `:status: 100`, without a trace in the table of fields, which is hyper's (RFC 7541 §6.2.2).
-const CONTINUE: &[u8] = b"\x08\x03100";
 
 /// What is to be said on one connection beside hyper.
 #[derive(Debug, Default)]

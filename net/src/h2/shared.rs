@@ -145,6 +145,10 @@ impl Drop for ActiveExchange {
 /// HTTP/2's byte stream. What goes through is followed, to know which streams are open.
 impl Transport for H2Shared {
     fn poll_read(&self, task: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.traffic().waits_for_driver() {
+            task.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if self.traffic().take_ahead(buffer) {
             return Poll::Ready(Ok(()));
         }
@@ -178,5 +182,59 @@ impl Transport for H2Shared {
 
     fn poll_finish(&self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.poll_finish(task, |sending| self.traffic().sending(sending))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::UnixStream;
+
+    use super::super::frames::frame;
+    use super::*;
+    use crate::context::PeerLimits;
+    use crate::counts::NetCounts;
+    use crate::socket::Socket;
+
+    /// A peer that was always a request ahead of hyper was told to leave only when hyper paused: after 540 requests that
+    /// it took back, where 500 are enough.
+    #[tokio::test]
+    async fn nothing_is_read_of_a_peer_that_is_to_be_told_until_it_is_told() {
+        let (ours, mut peer) = UnixStream::pair().unwrap();
+        let taken_back = |number: u32| {
+            let stream = 2 * number + 1;
+            [frame(1, 5, stream, b"abc"), frame(3, 0, stream, &[0; 4])].concat()
+        };
+        peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        peer.write_all(&(0..2000).flat_map(taken_back).collect::<Vec<_>>()).await.unwrap();
+        let limits = PeerLimits::TEST;
+        let traffic = Traffic::new((&limits, NetCounts::default()), Instant::now(), <_>::default());
+        let stream = Arc::new(ByteStream::Plain(Socket::Unix(ours)));
+        let shared = H2Shared::new(stream, Scarcity::new(), Instant::now(), traffic);
+        let read_on = async || {
+            let mut read = 0;
+            let whole = std::future::poll_fn(|task| {
+                let mut bytes = [0; 64];
+                let mut buffer = ReadBuf::new(&mut bytes);
+                match shared.poll_read(task, &mut buffer) {
+                    Poll::Pending if shared.traffic().waits_for_driver() => Poll::Ready(read),
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(result) => {
+                        result.unwrap();
+                        read += buffer.filled().len();
+                        task.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                }
+            });
+            whole.await / taken_back(0).len()
+        };
+        let told_at = read_on().await;
+        assert!((500..510).contains(&told_at), "{told_at}");
+        assert!(!shared.traffic().streams.is_flooded());
+        shared.traffic().is_told = true;
+        let ended_at = told_at + read_on().await;
+        assert!((1000..1010).contains(&ended_at), "{ended_at}");
+        assert_eq!(read_on().await, 0, "the driver ends it");
     }
 }

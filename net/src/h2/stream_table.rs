@@ -297,7 +297,7 @@ impl StreamTable {
                 if frame.kind == DATA {
                     self.data_goes(frame.length);
                     self.takes(frame, now);
-                } else {
+                } else if !frame.is_continue() {
                     self.answers(frame);
                 }
                 self.says_more(frame.stream);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::frames::frame;
+use super::super::frames::{CONTINUE, frame};
 use super::*;
 
 fn now() -> Instant {
@@ -293,4 +293,24 @@ fn requests_that_are_taken_back_are_bounded_by_those_that_are_answered() {
         ask(&mut streams, b"taken back");
     }
     assert!(streams.is_flooded());
+}
+
+/// Whoever had the host ask for the body of each request, and reset it then, was never bounded: the question counted as
+/// an answer.
+#[test]
+fn a_request_that_is_asked_for_its_body_has_no_answer_yet() {
+    let mut streams = streams_with(&[]);
+    for number in 0..2 * TAKEN_BACK {
+        assert_eq!(streams.takes_requests_back(), number >= TAKEN_BACK, "{number}");
+        let stream = 2 * number + 1;
+        streams.receive(&frame(HEADERS, END_HEADERS, stream, b"abc"));
+        // With the size of a table in front, now and then.
+        let sizes: &[u8] = if number % 2 == 0 { b"" } else { b"\x20\x3f\x9a\x0a" };
+        let asks = frame(HEADERS, END_HEADERS, stream, &[sizes, CONTINUE].concat());
+        streams.send(&asks, now());
+        assert!(!streams.waits_to_be_asked(stream));
+        streams.receive(&frame(RST_STREAM, 0, stream, &[0; 4]));
+    }
+    assert!(streams.is_flooded());
+    assert_eq!(streams.answered_by_h2, 0);
 }
