@@ -65,14 +65,16 @@ impl User {
         assert!(status.success(), "{words:?}");
     }
 
-    /// Runs `serve` as this user, with a copy of the component: the original may lie where only we can read.
+    /// Runs `serve` as this user.
     pub fn runs(&self, serve: Serve) -> Serve {
-        self.serve(serve.serving_a_copy_in(&self.folder), &[])
+        self.serve(serve, &[])
     }
 
-    /// Runs `serve` as this user, with these limits and a code cache of its own.
+    /// Runs `serve` as this user, with these limits and a code cache of its own, and with a copy of the component: the
+    /// original may lie where only we can read, as in a clone in root's home.
     pub fn serve(&self, serve: Serve, limits: &[&str]) -> Serve {
         let cache: OsString = self.folder.join("cache").into();
+        let serve = serve.serving_a_copy_in(&self.folder);
         serve.under(self.with(limits)).args(["--cache-dir".into(), cache])
     }
 }

@@ -93,8 +93,11 @@ impl Serve {
         Self { user, ..serve }
     }
 
-    /// Serves a copy of its component, in `folder`.
+    /// Serves a copy of its component, in `folder`. A manifest stays where it is, beside what it names.
     pub(super) fn serving_a_copy_in(mut self, folder: &Folder) -> Self {
+        if self.app.extension() != Some(OsStr::new("wasm")) {
+            return self;
+        }
         let name = self.app.file_name().and_then(OsStr::to_str).expect("a file of ours");
         let copy = folder.join(name);
         fs::copy(&self.app, &copy).expect("the folder takes files");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use host_certs::{CertificateStore, TicketKeys};
-use host_lifecycle::{Cause, Tracker};
+use host_lifecycle::{Cause, Phase, Tracker};
 use tracing::info;
 
 use super::process::Process;
@@ -16,7 +16,7 @@ use crate::config::ServeConfig;
 use crate::progress;
 use crate::provision::Provisioner;
 use crate::resources;
-use crate::site::{Site, SiteBuilder};
+use crate::site::{Backlog, Site, SiteBuilder};
 
 /// What all loads have in common. `memory`: of all guests together. `cgroup`: the limit of the process, if it has
 /// one.
@@ -62,7 +62,9 @@ pub(super) fn site_builder(
         logs: process.guest_logs.clone(),
         look: false,
     };
-    provisioner.into_site_builder(config)
+    let phase = process.phase.clone();
+    let backlog = Backlog::until(move || phase.now() >= Phase::Draining);
+    provisioner.into_site_builder(config).with_backlog(backlog)
 }
 
 /// The certificates of listeners, and what their handshakes go by. Whether one has expired is no matter here: its

@@ -17,9 +17,16 @@ const LONG: Duration = Duration::from_millis(20);
 /// Between two probes.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How long tasks wait for a worker, as far as requests have looked. Cloning gives another handle on the same.
+/// How long tasks wait for a worker, as far as requests have looked, and whether others will come. Cloning gives another
+/// handle on the same.
 #[derive(Clone, Default)]
-pub struct Backlog(Arc<Probe>);
+pub struct Backlog {
+    probe: Arc<Probe>,
+    /// None where there is no end.
+    is_ending: Option<IsEnding>,
+}
+
+type IsEnding = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Alone in its cache lines: every request reads it, and what lies beside it may be written as often.
 #[derive(Default)]
@@ -30,35 +37,46 @@ struct Probe {
 }
 
 impl Backlog {
+    /// Of a process whose door is closed once `is_ending` says so: who is here by then is the last.
+    #[must_use]
+    pub fn until(is_ending: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { is_ending: Some(Arc::new(is_ending)), ..Self::default() }
+    }
+
+    /// Whether nobody comes any more behind those who are here.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.as_ref().is_some_and(|is_ending| is_ending())
+    }
+
     /// Whether tasks wait for long. Sends the next probe, if it is time and `may_be` says that tasks could wait; to be
     /// called in the runtime of the workers.
     pub(super) fn is_long(&self, may_be: impl FnOnce() -> bool) -> bool {
-        if !self.0.is_under_way.load(Ordering::Relaxed) {
+        if !self.probe.is_under_way.load(Ordering::Relaxed) {
             if !may_be() {
                 return false;
             }
-            if !self.0.is_under_way.swap(true, Ordering::Relaxed) {
+            if !self.probe.is_under_way.swap(true, Ordering::Relaxed) {
                 // Ends by itself, at the latest when the workers are done with what was ready before it.
                 tokio::spawn(self.clone().probe());
             }
         }
-        self.0.is_long.load(Ordering::Relaxed)
+        self.probe.is_long.load(Ordering::Relaxed)
     }
 
     /// Goes through the queue once, behind all that is ready and what the reactor has to tell.
     async fn probe(self) {
         let began = Instant::now();
         yield_now().await;
-        self.0.is_long.store(began.elapsed() > LONG, Ordering::Relaxed);
+        self.probe.is_long.store(began.elapsed() > LONG, Ordering::Relaxed);
         sleep(PAUSE).await;
-        self.0.is_under_way.store(false, Ordering::Relaxed);
+        self.probe.is_under_way.store(false, Ordering::Relaxed);
     }
 
     /// Says so.
     #[cfg(test)]
     pub(super) fn set_long(&self, is_long: bool) {
-        self.0.is_under_way.store(true, Ordering::Relaxed);
-        self.0.is_long.store(is_long, Ordering::Relaxed);
+        self.probe.is_under_way.store(true, Ordering::Relaxed);
+        self.probe.is_long.store(is_long, Ordering::Relaxed);
     }
 }
 

@@ -81,6 +81,12 @@ impl SiteBuilder {
         Self { file: Some(ManifestFile { path, stamp, read }), ..self }
     }
 
+    /// Has guests start as this backlog of the workers says.
+    #[must_use]
+    pub fn with_backlog(self, backlog: Backlog) -> Self {
+        Self { workers: (self.workers.0, backlog), ..self }
+    }
+
     /// Has each reload read the certificates of listeners too.
     #[must_use]
     pub fn with_certificates(self, certificates: Arc<CertificateStore>) -> Self {

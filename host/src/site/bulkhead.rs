@@ -66,6 +66,10 @@ struct StartCost(AtomicU32);
 /// A guest that computes for less is started at once: to refuse its request would cost a good part of that.
 const COSTLY: Duration = Duration::from_micros(500);
 
+/// One who was behind fewer places, and has not waited for long, cannot tell what a place takes from what a turn takes in
+/// any case: all that is ready in tokio's queue.
+const TELLING_PLACES: u32 = 16;
+
 /// There is no instance, and the queue is full or the wait was or would be too long: the limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full(pub LimitReached);
@@ -167,16 +171,15 @@ impl Bulkhead {
         let _place = self.queue.try_acquire().map_err(|_| self.has_no_place())?;
         let in_line = u32::try_from(self.waiting()).unwrap_or(u32::MAX).max(1);
         let wait = self.wait.saturating_add(more);
-        if self.pace().saturating_mul(in_line) > wait / 2 {
+        // Behind a closed door nobody else comes: whoever is here waits for no longer than those who are here take.
+        if self.pace().saturating_mul(in_line) > wait / 2 && !self.backlog.is_ending() {
             return Err(self.waited_too_long());
         }
         let ahead =
             in_line.saturating_add(u32::try_from(self.started_before()).unwrap_or(u32::MAX));
         let asked = Moment::now();
         let in_turn = host_clock::timeout(wait, self.acquire_in_turn(chain_length)).await;
-        let pace = asked.elapsed() / ahead;
-        // What held those up who came before is nothing to those who come when nobody is left.
-        self.set_pace(if self.waiting() > 1 { pace } else { Duration::ZERO });
+        self.learn(asked.elapsed(), ahead);
         let too_long = || self.waited_too_long();
         let (start, own, of_total) = in_turn.map_err(|_| too_long())?.map_err(|_| too_long())?;
         let of_total = TotalPermit::first_of(of_total, chain);
@@ -190,6 +193,18 @@ impl Bulkhead {
             0 => 0,
             _ => self.at_work().saturating_sub(self.workers),
         }
+    }
+
+    /// An exchange has waited so long for its turn, with so many places `ahead`, its own among them.
+    fn learn(&self, waited: Duration, ahead: u32) {
+        let pace = waited / ahead;
+        let is_telling = ahead >= TELLING_PLACES || waited >= self.wait / 8;
+        self.set_pace(match self.waiting() {
+            // What held those up who came before is nothing to those who come when nobody is left.
+            0 | 1 => Duration::ZERO,
+            _ if is_telling => pace,
+            _ => self.pace().min(pace),
+        });
     }
 
     fn pace(&self) -> Duration {

@@ -1,6 +1,7 @@
 //! Instances, queues and starts of one component, on a paused clock.
 
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicBool;
 
 use tokio::task::{JoinHandle, yield_now};
 
@@ -231,4 +232,56 @@ async fn who_would_wait_for_too_long_is_refused_at_once_and_who_waits_is_served(
         held = one.await.unwrap().expect("nobody waits in vain");
     }
     assert_eq!(bulkhead.pace(), Duration::ZERO);
+}
+
+/// A hundred connections at once, on a busy machine: the first request had its turn after 30 ms, and all but the next
+/// sixteen were refused, who would have been served within 50 ms.
+#[tokio::test(start_paused = true)]
+async fn a_burst_whose_first_turn_takes_long_is_served() {
+    let total = Arc::new(Permits::new(1));
+    let bulkhead = bulkhead(1, 1000, &total);
+    let held = bulkhead.acquire(None, 1, Duration::ZERO).await.unwrap();
+    let first = spawn_waiter(&bulkhead, None, 1).await;
+    let mut burst = VecDeque::from([spawn_waiter(&bulkhead, None, 1).await]);
+    tokio::time::advance(Duration::from_millis(30)).await;
+    drop(held);
+    let mut held = first.await.unwrap().expect("it is its turn");
+    for _ in 0..128 {
+        burst.push_back(spawn_waiter(&bulkhead, None, 1).await);
+    }
+    for one in burst {
+        drop(held);
+        held = one.await.unwrap().expect("nobody is refused");
+        tokio::time::advance(Duration::from_micros(400)).await;
+    }
+}
+
+/// A stop lets everybody in who is in the queue of the kernel. Those who would wait for long were refused, though nobody
+/// came behind them.
+#[tokio::test(start_paused = true)]
+async fn behind_a_closed_door_everybody_may_wait() {
+    let is_ending = Arc::new(AtomicBool::new(false));
+    let backlog = Backlog::until({
+        let is_ending = is_ending.clone();
+        move || is_ending.load(Ordering::Relaxed)
+    });
+    let total = Arc::new(Permits::new(1));
+    let bulkhead = Arc::new(Bulkhead::new((1, 1000, SECOND), total, (2, backlog)));
+    let held = bulkhead.acquire(None, 1, Duration::ZERO).await.unwrap();
+    let first = spawn_waiter(&bulkhead, None, 1).await;
+    let mut line = vec![spawn_waiter(&bulkhead, None, 1).await];
+    tokio::time::advance(Duration::from_millis(200)).await;
+    drop(held);
+    let mut held = first.await.unwrap().expect("it is its turn");
+    let [second, third] = [(); 2].map(|()| spawn_waiter(&bulkhead, None, 1));
+    line.push(second.await);
+    assert!(third.await.is_finished(), "three places of 200 ms are more than half a second");
+    is_ending.store(true, Ordering::Relaxed);
+    for _ in 0..20 {
+        line.push(spawn_waiter(&bulkhead, None, 1).await);
+    }
+    for one in line {
+        drop(held);
+        held = one.await.unwrap().expect("nobody is refused");
+    }
 }
