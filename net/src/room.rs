@@ -49,6 +49,8 @@ pub struct Room {
     idle: Mutex<VecDeque<(InFlight, Instant)>>,
     /// Newcomers that wait for a place.
     wanted: AtomicUsize,
+    /// Turns for which there was a place and that have not come to it yet.
+    coming: AtomicUsize,
     is_full: AtomicBool,
     /// Whether the last newcomer that waited has waited in vain.
     is_stuck: watch::Sender<bool>,
@@ -60,8 +62,34 @@ pub struct Room {
 #[derive(Debug)]
 pub(super) struct Turn {
     room: Arc<Room>,
-    /// It may wait.
-    waits: Option<OwnedSemaphorePermit>,
+    may_wait: MayWait,
+}
+
+/// Whether a newcomer may wait where there is no place.
+#[derive(Debug)]
+enum MayWait {
+    /// There was one for it when it came, and somebody was quicker.
+    Displaced { _coming: Coming },
+    /// As one of those who wait.
+    Waits { _permit: OwnedSemaphorePermit },
+    /// Only if fewer wait than may.
+    IfFewWait,
+}
+
+impl MayWait {
+    fn waits(permit: OwnedSemaphorePermit) -> Self {
+        Self::Waits { _permit: permit }
+    }
+}
+
+/// Counts as one who comes to a place that was free, as long as this lives.
+#[derive(Debug)]
+struct Coming(Arc<Room>);
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.coming.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The place of one connection. Dropping it gives the place to another one.
@@ -94,6 +122,7 @@ impl Room {
             connections,
             idle: Mutex::default(),
             wanted: AtomicUsize::new(0),
+            coming: AtomicUsize::new(0),
             is_full: AtomicBool::new(false),
             is_stuck: watch::Sender::new(false),
             asked: AtomicU64::new(0),
@@ -104,8 +133,8 @@ impl Room {
     /// Waits until a newcomer may be taken from the kernel's queue: while others wait here for a place, and get one,
     /// those behind them wait there. Cancel-safe.
     pub(super) async fn turn(self: &Arc<Self>) -> Turn {
-        if self.places.available_permits() > 0 {
-            return self.turn_now();
+        if let Some(coming) = self.comes_to_a_place() {
+            return Turn { room: self.clone(), may_wait: MayWait::Displaced { _coming: coming } };
         }
         let mut stuck = self.is_stuck.subscribe();
         let waits = tokio::select! {
@@ -114,12 +143,20 @@ impl Room {
             // Who comes has to be told. The sender is ours.
             _ = stuck.wait_for(|stuck| *stuck) => None,
         };
-        Turn { room: self.clone(), waits }
+        let may_wait = waits.map_or(MayWait::IfFewWait, MayWait::waits);
+        Turn { room: self.clone(), may_wait }
+    }
+
+    /// None where as many come already as there are places: whoever is next comes as one who waits.
+    fn comes_to_a_place(self: &Arc<Self>) -> Option<Coming> {
+        let before = self.coming.fetch_add(1, Ordering::Relaxed);
+        let coming = Coming(self.clone());
+        (before < self.places.available_permits()).then_some(coming)
     }
 
     /// The turn of one that is here, whoever waits.
     pub(super) fn turn_now(self: &Arc<Self>) -> Turn {
-        Turn { room: self.clone(), waits: None }
+        Turn { room: self.clone(), may_wait: MayWait::IfFewWait }
     }
 
     /// Whether anybody waits for a place: whoever is answered now had better leave.
@@ -210,16 +247,22 @@ impl Turn {
     /// # Errors
     /// When there is none in time.
     pub(super) async fn place(self, phase: &PhaseWatch) -> Result<Option<Place>, NoRoom> {
-        let Self { room, waits } = self;
+        let Self { room, may_wait } = self;
         if let Ok(permit) = room.places.clone().try_acquire_owned() {
             room.has_room();
             return Ok(Some(room.give(permit)));
         }
+        if phase.now() >= Phase::Draining {
+            return Ok(None);
+        }
         let _wanted = Wanted::new(&room.wanted);
         room.is_full();
         let until = Instant::now() + WAIT_AT_MOST;
-        let waits = waits.or_else(|| room.waiting.clone().try_acquire_owned().ok());
-        let Some(_waits) = waits else { return Err(room.refuse()) };
+        let may_wait = match may_wait {
+            MayWait::IfFewWait => room.waiting.clone().try_acquire_owned().ok().map(MayWait::waits),
+            may_wait => Some(may_wait),
+        };
+        let Some(_may_wait) = may_wait else { return Err(room.refuse()) };
         let ask = async {
             let mut again = interval(ASK_AGAIN);
             loop {

@@ -99,7 +99,7 @@ async fn who_comes_waits_in_the_kernel_while_those_before_it_get_places() {
     drop(place);
     let first = waiting.remove(0).await.unwrap().expect("it was its turn");
     let turn = next.await;
-    assert!(turn.waits.is_some(), "one may wait in its stead");
+    assert!(matches!(turn.may_wait, MayWait::Waits { .. }), "one may wait in its stead");
     // Nobody leaves any more: those that have waited are refused, and who comes is told at once.
     for one in waiting {
         assert_eq!(one.await.unwrap().unwrap_err(), NoRoom);
@@ -137,4 +137,29 @@ async fn who_only_waits_for_the_end_of_its_peer_gives_its_place_away() {
     assert_eq!(room.places.available_permits(), 0, "too many: it keeps its place");
     drop((leaving, held, others));
     assert_eq!(room.places.available_permits(), 1);
+}
+
+/// Two listeners each took one for the only place that was free. Of those who came, the first two were refused at once,
+/// and 126 behind them waited.
+#[tokio::test(start_paused = true)]
+async fn who_came_when_there_was_a_place_waits_where_another_was_quicker() {
+    let (tracker, (set, phase)) = (Tracker::awaited(), PhaseWatch::with_setter());
+    let room = Room::new(1, tracker);
+    let turn = || room.turn().now_or_never().expect("it may wait");
+    let first = turn();
+    assert!(matches!(first.may_wait, MayWait::Displaced { .. }));
+    let quicker = turn();
+    assert!(matches!(quicker.may_wait, MayWait::Waits { .. }), "the place is promised already");
+    let place = quicker.place(&phase).await.unwrap();
+    let waiting: Vec<_> = (0..WAITING_AT_MOST).map(|_| turn()).collect();
+    let mut first = Box::pin(first.place(&phase));
+    assert!(first.as_mut().now_or_never().is_none(), "it waits");
+    drop(place);
+    let place = first.await.unwrap().expect("its turn");
+    assert_eq!(room.coming.load(Ordering::Relaxed), 0);
+    // Whoever is taken out of the kernel's queue behind a closed door is served, however many wait.
+    assert_eq!(room.turn_now().place(&phase).await.unwrap_err(), NoRoom);
+    set(Phase::Draining);
+    assert!(room.turn_now().place(&phase).await.unwrap().is_none());
+    drop((place, waiting));
 }
