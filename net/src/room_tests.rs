@@ -145,13 +145,15 @@ async fn who_only_waits_for_the_end_of_its_peer_gives_its_place_away() {
 async fn who_came_when_there_was_a_place_waits_where_another_was_quicker() {
     let (tracker, (set, phase)) = (Tracker::awaited(), PhaseWatch::with_setter());
     let room = Room::new(1, tracker);
-    let turn = || room.turn().now_or_never().expect("it may wait");
-    let first = turn();
+    let first = room.turn().await;
     assert!(matches!(first.may_wait, MayWait::Displaced { .. }));
-    let quicker = turn();
+    let quicker = room.turn().await;
     assert!(matches!(quicker.may_wait, MayWait::Waits { .. }), "the place is promised already");
     let place = quicker.place(&phase).await.unwrap();
-    let waiting: Vec<_> = (0..WAITING_AT_MOST).map(|_| turn()).collect();
+    let mut waiting = Vec::new();
+    for _ in 0..WAITING_AT_MOST {
+        waiting.push(room.turn().await);
+    }
     let mut first = Box::pin(first.place(&phase));
     assert!(first.as_mut().now_or_never().is_none(), "it waits");
     drop(place);
