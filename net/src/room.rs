@@ -48,9 +48,9 @@ pub struct Room {
     /// Who makes room next. Only looked at when there is none.
     idle: Mutex<VecDeque<(InFlight, Instant)>>,
     /// Newcomers that wait for a place.
-    wanted: AtomicUsize,
+    wanted: Arc<AtomicUsize>,
     /// Turns for which there was a place and that have not come to it yet.
-    coming: AtomicUsize,
+    coming: Arc<AtomicUsize>,
     is_full: AtomicBool,
     /// Whether the last newcomer that waited has waited in vain.
     is_stuck: watch::Sender<bool>,
@@ -69,7 +69,7 @@ pub(super) struct Turn {
 #[derive(Debug)]
 enum MayWait {
     /// There was one for it when it came, and somebody was quicker.
-    Displaced { _coming: Coming },
+    Displaced { _coming: Counted },
     /// As one of those who wait.
     Waits { _permit: OwnedSemaphorePermit },
     /// Only if fewer wait than may.
@@ -82,15 +82,9 @@ impl MayWait {
     }
 }
 
-/// Counts as one who comes to a place that was free, as long as this lives.
+/// One of so many, as long as this lives.
 #[derive(Debug)]
-struct Coming(Arc<Room>);
-
-impl Drop for Coming {
-    fn drop(&mut self) {
-        self.0.coming.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+struct Counted(Arc<AtomicUsize>);
 
 /// The place of one connection. Dropping it gives the place to another one.
 #[derive(Debug)]
@@ -98,9 +92,6 @@ pub(super) struct Place {
     room: Arc<Room>,
     _permit: OwnedSemaphorePermit,
 }
-
-/// A newcomer waits for a place, as long as this lives.
-struct Wanted<'a>(&'a AtomicUsize);
 
 /// There was no place in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,8 +112,8 @@ impl Room {
             half_open: HalfOpen::new(limit / 2),
             connections,
             idle: Mutex::default(),
-            wanted: AtomicUsize::new(0),
-            coming: AtomicUsize::new(0),
+            wanted: Arc::default(),
+            coming: Arc::default(),
             is_full: AtomicBool::new(false),
             is_stuck: watch::Sender::new(false),
             asked: AtomicU64::new(0),
@@ -148,10 +139,10 @@ impl Room {
     }
 
     /// None where as many come already as there are places: whoever is next comes as one who waits.
-    fn comes_to_a_place(self: &Arc<Self>) -> Option<Coming> {
-        let before = self.coming.fetch_add(1, Ordering::Relaxed);
-        let coming = Coming(self.clone());
-        (before < self.places.available_permits()).then_some(coming)
+    fn comes_to_a_place(&self) -> Option<Counted> {
+        let coming = Counted::new(&self.coming);
+        let all = self.coming.load(Ordering::Relaxed);
+        (all <= self.places.available_permits()).then_some(coming)
     }
 
     /// The turn of one that is here, whoever waits.
@@ -255,7 +246,7 @@ impl Turn {
         if phase.now() >= Phase::Draining {
             return Ok(None);
         }
-        let _wanted = Wanted::new(&room.wanted);
+        let _wanted = Counted::new(&room.wanted);
         room.is_full();
         let until = Instant::now() + WAIT_AT_MOST;
         let may_wait = match may_wait {
@@ -283,14 +274,14 @@ impl Turn {
     }
 }
 
-impl<'a> Wanted<'a> {
-    fn new(wanted: &'a AtomicUsize) -> Self {
-        wanted.fetch_add(1, Ordering::Relaxed);
-        Self(wanted)
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
     }
 }
 
-impl Drop for Wanted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -66,9 +66,13 @@ struct StartCost(AtomicU32);
 /// A guest that computes for less is started at once: to refuse its request would cost a good part of that.
 const COSTLY: Duration = Duration::from_micros(500);
 
-/// One who was behind fewer places, and has not waited for long, cannot tell what a place takes from what a turn takes in
-/// any case: all that is ready in tokio's queue.
+/// One who was behind fewer places cannot tell what a place takes from what a turn takes in any case: all that is ready in
+/// tokio's queue,
 const TELLING_PLACES: u32 = 16;
+
+/// unless it has waited for this part of `queue-timeout`, which no queue of tokio's explains. Refusals begin at half of it,
+/// and have to know the pace well before.
+const TELLING_PART: u32 = 8;
 
 /// There is no instance, and the queue is full or the wait was or would be too long: the limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +202,7 @@ impl Bulkhead {
     /// An exchange has waited so long for its turn, with so many places `ahead`, its own among them.
     fn learn(&self, waited: Duration, ahead: u32) {
         let pace = waited / ahead;
-        let is_telling = ahead >= TELLING_PLACES || waited >= self.wait / 8;
+        let is_telling = ahead >= TELLING_PLACES || waited >= self.wait / TELLING_PART;
         self.set_pace(match self.waiting() {
             // What held those up who came before is nothing to those who come when nobody is left.
             0 | 1 => Duration::ZERO,

@@ -45,8 +45,6 @@ pub(super) struct Driver<'a> {
     hurry: Hurry,
     /// Others wait for what the peer holds up by taking nothing.
     is_hurried: bool,
-    /// When GOAWAY was sent.
-    told: Option<Instant>,
     /// When the stop has cut.
     cut: Option<Instant>,
     /// Looks into the kernel, since bytes went at that moment, that have found something of which the
@@ -78,7 +76,6 @@ impl<'a> Driver<'a> {
             asked,
             hurry: Hurry::default(),
             is_hurried: false,
-            told: None,
             cut: None,
             looks: (Instant::now(), 0),
         }
@@ -148,9 +145,11 @@ impl<'a> Driver<'a> {
     /// asked for and others want its place.
     fn had_better_leave(&self) -> bool {
         let is_done = || self.shared.has_served() && !self.shared.owes();
-        self.told.is_none()
-            && (self.shared.traffic().streams.takes_requests_back()
-                || self.context.room.is_wanted() && is_done())
+        let (told, takes_back) = {
+            let traffic = self.shared.traffic();
+            (traffic.told, traffic.streams.takes_requests_back())
+        };
+        told.is_none() && (takes_back || self.context.room.is_wanted() && is_done())
     }
 
     /// Sends `100 Continue` to who waits for it. If the connection breaks, hyper sees it.
@@ -165,10 +164,9 @@ impl<'a> Driver<'a> {
     }
 
     /// Sends GOAWAY, once.
-    fn tell<S: Service>(&mut self, connection: Pin<&mut Connection<S>>, task: &Context<'_>) {
-        if self.told.is_none() {
-            self.told = Some(Instant::now());
-            self.shared.traffic().is_told = true;
+    fn tell<S: Service>(&self, connection: Pin<&mut Connection<S>>, task: &Context<'_>) {
+        if self.shared.traffic().told.is_none() {
+            self.shared.traffic().told = Some(Instant::now());
             connection.graceful_shutdown();
             task.waker().wake_by_ref();
         }
@@ -221,7 +219,7 @@ impl<'a> Driver<'a> {
         }
         let idle_since = self.shared.idle_since();
         let mut traffic = self.shared.traffic();
-        let now = traffic.now;
+        let (now, told) = (traffic.now, traffic.told);
         if let Some(until) = traffic.output.deadline(self.is_hurried) {
             return (until, Deadline::Drop);
         }
@@ -229,7 +227,7 @@ impl<'a> Driver<'a> {
             return (now + limits.keep_alive, Deadline::LookAgain);
         }
         // Other exchanges may begin meanwhile: so the peer is told before it is left.
-        let leave = |until: Instant, leave: Deadline| match self.told {
+        let leave = |until: Instant, leave: Deadline| match told {
             Some(told) => (until.max(told + GOAWAY_PATIENCE), leave),
             None => (until, Deadline::Tell),
         };
@@ -241,7 +239,7 @@ impl<'a> Driver<'a> {
         if let Some(since) = traffic.half_head.or(traffic.half_record) {
             return leave(since + limits.head, Deadline::Leave);
         }
-        if let Some(told) = self.told {
+        if let Some(told) = told {
             return (told + GOAWAY_PATIENCE, Deadline::Leave);
         }
         let is_fresh = !self.shared.has_served();

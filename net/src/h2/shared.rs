@@ -190,7 +190,7 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::UnixStream;
 
-    use super::super::frames::frame;
+    use super::super::frames::{END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame};
     use super::*;
     use crate::context::PeerLimits;
     use crate::counts::NetCounts;
@@ -203,7 +203,8 @@ mod tests {
         let (ours, mut peer) = UnixStream::pair().unwrap();
         let taken_back = |number: u32| {
             let stream = 2 * number + 1;
-            [frame(1, 5, stream, b"abc"), frame(3, 0, stream, &[0; 4])].concat()
+            let head = frame(HEADERS, END_HEADERS | END_STREAM, stream, b"abc");
+            [head, frame(RST_STREAM, 0, stream, &[0; 4])].concat()
         };
         peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         peer.write_all(&(0..2000).flat_map(taken_back).collect::<Vec<_>>()).await.unwrap();
@@ -232,7 +233,7 @@ mod tests {
         let told_at = read_on().await;
         assert!((500..510).contains(&told_at), "{told_at}");
         assert!(!shared.traffic().streams.is_flooded());
-        shared.traffic().is_told = true;
+        shared.traffic().told = Some(Instant::now());
         let ended_at = told_at + read_on().await;
         assert!((1000..1010).contains(&ended_at), "{ended_at}");
         assert_eq!(read_on().await, 0, "the driver ends it");

@@ -35,8 +35,8 @@ pub(super) struct Traffic {
     pub(super) half_head: Option<Instant>,
     /// Since when part of a TLS record is here, of which nobody can say what it is.
     pub(super) half_record: Option<Instant>,
-    /// Whether the peer has been told to leave.
-    pub(super) is_told: bool,
+    /// When the peer was told to leave, by GOAWAY.
+    pub(super) told: Option<Instant>,
 }
 
 impl Traffic {
@@ -56,14 +56,14 @@ impl Traffic {
             holds_back: Arc::default(),
             half_head: None,
             half_record: None,
-            is_told: false,
+            told: None,
         }
     }
 
     /// Whether the driver has to say something before more is read: hyper reads on in one turn for as long as the
     /// peer sends, and would let it take back any number of requests until then.
     pub(super) fn waits_for_driver(&self) -> bool {
-        self.streams.is_flooded() || self.streams.takes_requests_back() && !self.is_told
+        self.streams.is_flooded() || self.streams.takes_requests_back() && self.told.is_none()
     }
 
     /// Moves what came before it was known that this is HTTP/2 into `buffer`, as far as there is room. Gives
