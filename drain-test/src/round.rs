@@ -1,0 +1,122 @@
+//! What the clients of one stop share.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::fate::When;
+use super::kinds::ClientKind;
+use super::plan::Plan;
+use super::target::Tested;
+
+/// What all stops of a test share.
+#[derive(Debug)]
+pub(crate) struct Course {
+    pub(crate) plan: Plan,
+    pub(crate) tested: Tested,
+    ids: AtomicU64,
+    /// The status of the first response that each kind of client got.
+    expected: Mutex<BTreeMap<ClientKind, u16>>,
+}
+
+impl Course {
+    pub(crate) fn new(plan: Plan, tested: Tested) -> Self {
+        Self { plan, tested, ids: AtomicU64::new(1), expected: Mutex::default() }
+    }
+
+    /// A number that no other request has.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The status that clients of this kind must get: this one, if it is the first. Not to be asked for 5xx: that
+    /// is lost in any case, and a server that begins with it may come to itself.
+    pub(crate) fn expected(&self, kind: ClientKind, status: u16) -> u16 {
+        // A client that panicked has left the map whole.
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        *expected.entry(kind).or_insert(status)
+    }
+}
+
+/// One stop. The moments are levels: once set, they stay.
+#[derive(Debug)]
+pub(crate) struct Round {
+    pub(crate) course: Arc<Course>,
+    pub(crate) address: SocketAddr,
+    triggered: OnceLock<Instant>,
+    refused: OnceLock<Instant>,
+    over: OnceLock<Instant>,
+    /// Clients that have had an outcome.
+    warm: watch::Sender<usize>,
+}
+
+impl Round {
+    pub(crate) fn new(course: Arc<Course>, address: SocketAddr) -> Self {
+        Self {
+            course,
+            address,
+            triggered: OnceLock::new(),
+            refused: OnceLock::new(),
+            over: OnceLock::new(),
+            warm: watch::Sender::new(0),
+        }
+    }
+
+    /// To be called before the server is told, so that whoever is refused by it sees it.
+    pub(crate) fn trigger(&self) -> Instant {
+        *self.triggered.get_or_init(Instant::now)
+    }
+
+    /// A connect was refused. Gives whether the stop had begun.
+    pub(crate) fn refuse(&self) -> bool {
+        let stopping = self.triggered.get().is_some();
+        if stopping {
+            self.refused.get_or_init(Instant::now);
+        }
+        stopping
+    }
+
+    pub(crate) fn refused(&self) -> Option<Instant> {
+        self.refused.get().copied()
+    }
+
+    /// The load is over: requests that are under way end, and no others begin.
+    pub(crate) fn end(&self) {
+        self.over.get_or_init(Instant::now);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.get().is_some()
+    }
+
+    /// Whether a request that is still under way has had its time since the end of the load.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.over.get().is_some_and(|over| over.elapsed() > self.course.plan.patience)
+    }
+
+    /// Where the stop was for a request with these moments.
+    pub(crate) fn when(&self, began: Instant, ended: Instant) -> When {
+        let after = |moment: &OnceLock<Instant>, at| moment.get().is_some_and(|set| at >= *set);
+        if after(&self.refused, began) {
+            When::After
+        } else if after(&self.triggered, ended) {
+            When::Stop
+        } else {
+            When::Before
+        }
+    }
+
+    pub(crate) fn one_more_is_warm(&self) {
+        self.warm.send_modify(|warm| *warm += 1);
+    }
+
+    /// Waits until so many clients have had an outcome.
+    pub(crate) async fn warmed(&self, clients: usize) {
+        // The sender is ours, so the wait does not fail.
+        drop(self.warm.subscribe().wait_for(|warm| *warm >= clients).await);
+    }
+}

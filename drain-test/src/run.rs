@@ -1,0 +1,206 @@
+//! A whole test: one stop after the other.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::clients;
+use super::kinds::ClientKind;
+use super::ledger::{Ledger, Tally};
+use super::plan::{Plan, StopTrigger};
+use super::report::{DrainReport, StopOutcome, since};
+use super::round::{Course, Round};
+use super::target::{PlanError, Tested};
+use super::tester::Tester;
+use super::trigger::{ChildEnd, OurChild, fire};
+
+/// The time between two looks whether the server accepts.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What the last step of a client may take beyond its patience: the close of an HTTP/2 connection.
+const LAST_STEP: Duration = Duration::from_secs(5);
+
+/// The clients of one stop at work. Dropping it ends them.
+struct Clients {
+    tasks: JoinSet<(ClientKind, Ledger, Instant)>,
+    ledgers: BTreeMap<ClientKind, Ledger>,
+    /// When the last of those that have ended did.
+    last: Instant,
+    trouble: Option<String>,
+}
+
+/// Makes the test. It is to be called in a runtime of tokio with I/O and time.
+///
+/// What goes wrong on the way, as a server that does not come back, is in the [report](DrainReport::trouble), with all
+/// that was measured before.
+///
+/// # Errors
+/// The plan cannot be begun.
+pub async fn run(plan: Plan) -> Result<DrainReport, PlanError> {
+    let tested = Tested::of(&plan)?;
+    let mut report = DrainReport::new(plan.url.clone());
+    let stops = plan.stops;
+    let course = Arc::new(Course::new(plan, tested));
+    for stop in 1..=stops {
+        if let Err(why) = one_stop(&course, stop, &mut report).await {
+            report.trouble = Some(format!("stop {stop}: {why}"));
+            break;
+        }
+    }
+    let untested = |(kind, tally): (&ClientKind, &Tally)| {
+        (tally.answered.sum() == 0 && tally.lost_in_all() == 0).then_some(*kind)
+    };
+    // Nothing lost of nothing is no good news.
+    if let Some(kind) = report.clients.iter().find_map(untested) {
+        report.trouble.get_or_insert_with(|| format!("no request of {kind} was ever taken"));
+    }
+    Ok(report)
+}
+
+/// One stop, from a server that accepts to the last client's end.
+async fn one_stop(course: &Arc<Course>, stop: u32, report: &mut DrainReport) -> Result<(), String> {
+    let plan = &course.plan;
+    if matches!(plan.trigger, StopTrigger::Spawn(_))
+        && timeout(plan.patience, accepts(course)).await.is_ok_and(|accepts| accepts.is_ok())
+    {
+        // Our child could not listen, and the wrong server would be tested.
+        return Err("another server accepts there already".to_owned());
+    }
+    let server = OurChild::server(&plan.trigger);
+    let mut server = server.map_err(|e| format!("the server cannot be started: {e}"))?;
+    let address = ready(course, server.as_mut()).await?;
+    let round = Arc::new(Round::new(Arc::clone(course), address));
+    let mut clients = start(&round);
+    sleep(plan.before).await;
+    let all = plan.clients * plan.kinds.len();
+    let warmed = timeout(plan.patience, round.warmed(all)).await;
+
+    let triggered = round.trigger();
+    let fired = fire(&plan.trigger, server.as_ref());
+    let is_told = fired.is_ok();
+    let server_end = async {
+        match server {
+            Some(server) if is_told => server.end(plan.after + 2 * plan.patience).await.map(Some),
+            _ => Ok(None),
+        }
+    };
+    let (server_end, command_end) = tokio::join!(server_end, load(&round, fired, &mut clients));
+
+    let mut outcome = StopOutcome { stop, ..StopOutcome::default() };
+    outcome.clients_ended_ms = since(triggered, clients.last);
+    outcome.refused_ms = round.refused().map(|refused| since(triggered, refused));
+    let mut trouble = clients.trouble.take();
+    match (server_end, command_end) {
+        (Err(e), _) | (_, Err(e)) => {
+            trouble = Some(format!("the server could not be stopped: {e}"));
+        }
+        (Ok(server), Ok(command)) => {
+            if let Some(failed) = command.as_ref().filter(|command| !command.is_good) {
+                trouble = Some(format!("the command that stops the server: {}", failed.exit));
+            }
+            if let Some(ChildEnd { exit, at, .. }) = server.or(command) {
+                (outcome.exit, outcome.exit_ms) = (Some(exit), Some(since(triggered, at)));
+            }
+        }
+    }
+    report.add(outcome, triggered, clients.ledgers);
+    if let Some(why) = trouble {
+        return Err(why);
+    }
+    warmed.map_err(|_| "there were clients without any outcome before the trigger".to_owned())
+}
+
+/// Waits until the server accepts.
+async fn ready(course: &Course, mut server: Option<&mut OurChild>) -> Result<SocketAddr, String> {
+    let Plan { ready, patience, .. } = course.plan;
+    let until = Instant::now() + ready;
+    loop {
+        let why = match timeout(patience, accepts(course)).await {
+            Ok(Ok(address)) => return Ok(address),
+            Ok(Err(e)) => e.to_string(),
+            Err(_) => "nothing came back in time".to_owned(),
+        };
+        let exit = server.as_mut().map(|server| server.has_ended()).transpose();
+        if let Ok(Some(Some(exit))) = exit {
+            return Err(format!("the server has ended before it was stopped: {exit}"));
+        }
+        if Instant::now() > until {
+            return Err(format!("the server does not accept: {why}"));
+        }
+        sleep(LOOK).await;
+    }
+}
+
+/// The first address of the server that accepts.
+async fn accepts(course: &Course) -> io::Result<SocketAddr> {
+    let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in course.tested.addresses().await? {
+        match TcpStream::connect(address).await {
+            Ok(_) => return Ok(address),
+            Err(e) => refused = e,
+        }
+    }
+    Err(refused)
+}
+
+/// Has all clients begin.
+fn start(round: &Arc<Round>) -> Clients {
+    let plan = &round.course.plan;
+    let mut tasks = JoinSet::new();
+    for &kind in &plan.kinds {
+        for who in 0..plan.clients {
+            let tester = Tester::new(kind, who, Arc::clone(round));
+            // It is `Clients`' own.
+            tasks.spawn(async move {
+                let ledger = clients::run(tester).await;
+                (kind, ledger, Instant::now())
+            });
+        }
+    }
+    Clients { tasks, ledgers: BTreeMap::new(), last: Instant::now(), trouble: None }
+}
+
+/// The load after the trigger, to the end of the last client. Gives the end of the command that stops the server.
+async fn load(
+    round: &Round,
+    fired: io::Result<Option<OurChild>>,
+    clients: &mut Clients,
+) -> io::Result<Option<ChildEnd>> {
+    let plan = &round.course.plan;
+    let command_end = match fired {
+        Ok(None) => Ok(None),
+        Ok(Some(command)) => command.end(plan.exec_deadline).await.map(Some),
+        Err(e) => Err(e),
+    };
+    // Clients that are refused end by themselves.
+    let after = if command_end.is_ok() { plan.after } else { Duration::ZERO };
+    if timeout(after, clients.join()).await.is_err() {
+        round.end();
+        // Connect, handshake, sending and receiving have a patience each.
+        if timeout(4 * plan.patience + LAST_STEP, clients.join()).await.is_err() {
+            clients.trouble = Some("there are clients that did not end".to_owned());
+        }
+    }
+    command_end
+}
+
+impl Clients {
+    /// Waits for all of them. What has been merged stays when this is dropped.
+    async fn join(&mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            match ended {
+                Ok((kind, ledger, at)) => {
+                    self.ledgers.entry(kind).or_default().merge(ledger);
+                    self.last = self.last.max(at);
+                }
+                Err(e) => self.trouble = Some(format!("a client ended badly: {e}")),
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The server under test: what its URL says, and what connections to it are made with.
+
+use std::io;
+use std::net::SocketAddr;
+
+use http::Uri;
+use rustls::pki_types::ServerName;
+use tokio::net::lookup_host;
+use tokio_rustls::TlsConnector;
+
+use super::plan::{Plan, StopTrigger};
+use super::tls;
+
+/// Why a test cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The URL is none that we can ask for.
+    #[error("{url}: {why}")]
+    Url {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// What TLS needs is not there.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// There is nothing to do.
+    #[error("{0}")]
+    Nothing(&'static str),
+}
+
+/// A server to connect to.
+#[derive(Debug)]
+pub(crate) struct Tested {
+    /// What `Host` and `:authority` say.
+    pub(crate) authority: String,
+    /// The path of requests without an own one.
+    pub(crate) path: String,
+    host: String,
+    port: u16,
+    /// None for plain TCP.
+    pub(crate) tls: Option<TestedTls>,
+}
+
+/// What its TLS sessions need.
+pub(crate) struct TestedTls {
+    pub(crate) name: ServerName<'static>,
+    pub(crate) http1: TlsConnector,
+    pub(crate) http2: TlsConnector,
+}
+
+impl std::fmt::Debug for TestedTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TestedTls").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Tested {
+    /// The server of `plan`, which is checked by the way.
+    pub(crate) fn of(plan: &Plan) -> Result<Self, PlanError> {
+        if plan.kinds.is_empty() || plan.clients == 0 || plan.stops == 0 {
+            return Err(PlanError::Nothing("without clients or without stops nothing is tested"));
+        }
+        if matches!(&plan.trigger, StopTrigger::Spawn(command) if command.is_empty()) {
+            return Err(PlanError::Nothing("there is no command to start the server with"));
+        }
+        let wrong = |why: &str| PlanError::Url { url: plan.url.clone(), why: why.to_owned() };
+        let uri: Uri =
+            plan.url.parse().map_err(|e: http::uri::InvalidUri| wrong(&e.to_string()))?;
+        let is_tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(wrong("not http:// or https://")),
+        };
+        let authority = uri.authority().ok_or_else(|| wrong("no host"))?;
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        let tls = if is_tls {
+            let name = ServerName::try_from(host.clone()).map_err(|e| wrong(&e.to_string()))?;
+            let connector = |alpn| tls::config(&plan.trust, alpn).map(TlsConnector::from);
+            let http1 = connector(b"http/1.1").map_err(PlanError::Tls)?;
+            let http2 = connector(b"h2").map_err(PlanError::Tls)?;
+            Some(TestedTls { name, http1, http2 })
+        } else {
+            None
+        };
+        Ok(Self {
+            authority: authority.as_str().to_owned(),
+            path: uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+            host,
+            port: authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
+            tls,
+        })
+    }
+
+    /// The addresses of its name now.
+    pub(crate) async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        Ok(lookup_host((self.host.as_str(), self.port)).await?.collect())
+    }
+
+    /// `path` with an id that no other request has.
+    pub(crate) fn path_of(&self, path: Option<&str>, id: u64) -> String {
+        let path = path.unwrap_or(&self.path);
+        let joint = if path.contains('?') { '&' } else { '?' };
+        format!("{path}{joint}x-drain-test={id}")
+    }
+}
