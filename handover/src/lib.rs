@@ -1,0 +1,1 @@
+//! How a running host hands its sockets and its state to the one that takes over.

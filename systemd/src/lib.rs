@@ -1,0 +1,1 @@
+//! What host tells its service manager, and the sockets that it is handed by it.
