@@ -4,20 +4,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use host_lifecycle::Phase;
+use host_lifecycle::{GateWatch, Phase};
 use host_system::descriptors;
 use host_system::shortage::{PastShortage, Shortage};
-use host_system::unix_socket::OwnedPath;
-use socket2::{SockRef, Socket as RawSocket};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use socket2::Socket as RawSocket;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, info, warn};
 
 use super::context::ConnectionContext;
-use super::counts::ConnectionTransport;
 use super::listener::Listener;
 use super::proxy_protocol::ExpectedHeader;
+use super::queue::{ListenerHandle, Queue, QueueSocket};
 use super::registry::ConnectionEntry;
 use super::room::Turn;
 use super::service::Service;
@@ -35,29 +34,13 @@ const FAILED_PAUSE: Duration = Duration::from_millis(1);
 /// Accepts connections of one listener and starts their tasks.
 #[derive(Debug)]
 pub struct Acceptor<S> {
-    queue: Queue,
+    queue: Arc<Queue>,
     name: Arc<str>,
     context: ConnectionContext,
     service: S,
     tls: Option<TlsConfigs>,
     header: Option<Arc<ExpectedHeader>>,
     shortage: Shortage,
-}
-
-/// The listening socket, and the path of one that has a path.
-#[derive(Debug)]
-enum Queue {
-    Tcp(TcpListener),
-    Unix(UnixListener, OwnedPath),
-}
-
-impl Queue {
-    fn transport(&self) -> ConnectionTransport {
-        match self {
-            Self::Tcp(_) => ConnectionTransport::Tcp,
-            Self::Unix(..) => ConnectionTransport::Unix,
-        }
-    }
 }
 
 impl<S: Service> Acceptor<S> {
@@ -68,28 +51,32 @@ impl<S: Service> Acceptor<S> {
     pub fn new(listener: Listener, context: ConnectionContext, service: S) -> io::Result<Self> {
         let name = listener.address().into();
         let (tls, header) = (listener.tls.clone(), listener.header.clone());
-        let queue = match listener {
-            Listener { socket, path: None, .. } => {
-                Queue::Tcp(TcpListener::from_std(socket.into())?)
-            }
-            Listener { socket, path: Some(path), .. } => {
-                Queue::Unix(UnixListener::from_std(socket.into())?, path)
-            }
-        };
+        let queue = Queue::new(listener)?;
         Ok(Self { queue, name, context, service, tls, header, shortage: Shortage::default() })
     }
 
-    /// Accepts until the drain begins, then closes the door without losing who is in the queue.
-    /// `open` is dropped when the door is closed.
+    /// A handle of the listener, for who hands it on.
+    #[must_use]
+    pub fn handle(&self) -> ListenerHandle {
+        ListenerHandle::new(&self.queue)
+    }
+
+    /// Accepts until the drain begins, then closes the door without losing who is in the queue; while the gate is shut
+    /// another process accepts. `open` is dropped when the door is closed.
     pub async fn run(self, open: TaskTrackerToken) {
+        let mut gate = self.context.gate.watch();
         let mut may_accept = false;
         loop {
+            if !self.queue.may_accept(&self.context.gate) {
+                self.stand_by(&mut gate).await;
+            }
             if !may_accept {
                 may_accept = self.context.clients.wait_for_accept(&self.context.phase).await;
             }
             tokio::select! {
                 biased;
                 () = self.context.phase.reached(Phase::Draining) => break,
+                () = gate.until(false), if self.context.gate.is_open() => {}
                 accepted = self.accept() => match accepted {
                     Ok((socket, turn)) => {
                         may_accept = false;
@@ -104,14 +91,21 @@ impl<S: Service> Acceptor<S> {
         drop(open);
     }
 
+    /// Waits while another process accepts, or until the drain begins. Who accepts has the path.
+    async fn stand_by(&self, gate: &mut GateWatch) {
+        tokio::select! {
+            biased;
+            () = self.context.phase.reached(Phase::Draining) => {}
+            () = gate.until(true) => {
+                self.queue.path.as_ref().inspect(|path| path.own());
+            }
+        }
+    }
+
     /// Takes the next connection from the queue, when it is its turn. Cancel-safe.
     async fn accept(&self) -> io::Result<(Socket, Turn)> {
         let turn = self.context.room.turn().await;
-        let socket = match &self.queue {
-            Queue::Tcp(listener) => Socket::Tcp(listener.accept().await?.0),
-            Queue::Unix(listener, _) => Socket::Unix(listener.accept().await?.0),
-        };
-        Ok((socket, turn))
+        Ok((self.queue.accept().await?, turn))
     }
 
     /// Starts a connection's task. Its guard in the tracker says that it is alive; the task owns
@@ -173,8 +167,13 @@ impl<S: Service> Acceptor<S> {
         }
     }
 
-    /// Empties the queue and closes. A cut ends the wait for what cannot be reached.
+    /// Empties the queue and closes. A cut ends the wait for what cannot be reached. What is others' is left to them.
     async fn close(&self) {
+        if self.queue.is_others(&self.context.gate) {
+            self.queue.path.as_ref().inspect(|path| path.disown());
+            info!(addr = &*self.name, "stop: listener left to who holds it too");
+            return;
+        }
         let lost = tokio::select! {
             biased;
             (from_queue, lost) = self.empty() => {
@@ -192,21 +191,22 @@ impl<S: Service> Acceptor<S> {
     /// How many were taken from the queue, and how many peers the close may reset.
     async fn empty(&self) -> (usize, usize) {
         let mut admitted = 0;
-        let lost = match &self.queue {
-            Queue::Tcp(listener) => {
+        let queue = self.queue.sock_ref();
+        let lost = match self.queue.socket() {
+            QueueSocket::Tcp(_) => {
                 let admit = |socket| {
                     admitted += 1;
                     self.start_raw(tcp(socket));
                 };
-                listener_drain::empty_tcp(&SockRef::from(listener), admit).await
+                listener_drain::empty_tcp(&queue, admit).await
             }
-            Queue::Unix(listener, path) => {
-                path.remove();
+            QueueSocket::Unix(_) => {
+                self.queue.path.as_ref().inspect(|path| path.remove());
                 let admit = |socket| {
                     admitted += 1;
                     self.start_raw(unix(socket));
                 };
-                listener_drain::empty_unix(&SockRef::from(listener), admit).await;
+                listener_drain::empty_unix(&queue, admit).await;
                 0
             }
         };
@@ -215,10 +215,7 @@ impl<S: Service> Acceptor<S> {
 
     /// How many peers are reset by a close in the middle of all that.
     async fn left_in(&self) -> usize {
-        match &self.queue {
-            Queue::Tcp(listener) => listener_drain::left_in(&SockRef::from(listener)).await,
-            Queue::Unix(listener, _) => listener_drain::left_in(&SockRef::from(listener)).await,
-        }
+        listener_drain::left_in(&self.queue.sock_ref()).await
     }
 
     /// Takes peers whose connection the close may reset for connections that are dropped with bytes

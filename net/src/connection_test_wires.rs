@@ -84,6 +84,7 @@ impl AsyncWrite for Stream {
 /// What a connection shares with others.
 pub(super) fn context(phase: PhaseWatch, tracker: &Tracker, room: &Arc<Room>) -> ConnectionContext {
     ConnectionContext {
+        gate: host_lifecycle::AcceptGate::new(true),
         phase,
         connections: tracker.clone(),
         counts: NetCounts::default(),

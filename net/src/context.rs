@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_clock::MinRate;
-use host_lifecycle::{PhaseWatch, Tracker};
+use host_lifecycle::{AcceptGate, PhaseWatch, Tracker};
 
 use super::client_bounds::ClientBounds;
 use super::counts::NetCounts;
@@ -52,6 +52,8 @@ impl PeerLimits {
 pub struct ConnectionContext {
     /// Tells when to leave.
     pub phase: PhaseWatch,
+    /// Tells whether to accept.
+    pub gate: AcceptGate,
     /// Where connections are registered.
     pub connections: Tracker,
     /// Where they are counted.

@@ -1,6 +1,7 @@
 //! Listening sockets: bound early so that a taken port is found before anything is compiled,
 //! listening late so that nobody waits for a process that may not come up.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use tracing::{debug, warn};
 
 use super::handshakes;
 use super::listener_drain::{self, Bolt, HANDSHAKES_AT_MOST};
+use super::origin::SocketOrigin;
 use super::proxy_protocol::ExpectedHeader;
 use super::tls::TlsConfigs;
 
@@ -45,7 +47,11 @@ pub enum BindError {
 #[derive(Debug)]
 pub struct Listener {
     pub(super) socket: Socket,
+    /// Of a Unix socket whose path is ours.
     pub(super) path: Option<OwnedPath>,
+    pub(super) origin: SocketOrigin,
+    /// Whether another host may hold it too: the one to take over from.
+    pub(super) is_shared: bool,
     /// Of one that has no path.
     claim: Option<Claim>,
     /// None where peers speak in plain text.
@@ -72,8 +78,9 @@ struct Claim {
 /// When the address is taken or the kernel refuses it.
 pub fn bind(address: &ListenAddress<'_>) -> Result<Listener, BindError> {
     match *address {
-        ListenAddress::Tcp(address) => bind_tcp(address)
-            .map_err(|why| BindError::Refused { address: address.to_string(), why }),
+        ListenAddress::Tcp(tcp) => {
+            bind_tcp(tcp).map_err(|why| BindError::Refused { address: address.to_string(), why })
+        }
         ListenAddress::Unix(path) => bind_unix(path),
     }
 }
@@ -87,7 +94,30 @@ pub enum ListenAddress<'a> {
     Unix(&'a Path),
 }
 
+impl fmt::Display for ListenAddress<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 impl Listener {
+    fn new(socket: Socket, path: Option<OwnedPath>, claim: Option<Claim>) -> Self {
+        let (origin, is_shared) = (SocketOrigin::Bound, false);
+        Self { socket, path, origin, is_shared, claim, tls: None, header: None }
+    }
+
+    /// One that listens already, made by somebody else.
+    pub(super) fn inherited(
+        socket: Socket,
+        path: Option<OwnedPath>,
+        (origin, is_shared): (SocketOrigin, bool),
+    ) -> Self {
+        Self { origin, is_shared, ..Self::new(socket, path, None) }
+    }
+
     /// Has peers speak TLS. Each handshake takes what `configs` holds when it begins; a change touches no connection
     /// that there is.
     #[must_use]
@@ -108,6 +138,10 @@ impl Listener {
     /// # Errors
     /// When somebody else has begun to listen on the address since it was bound.
     pub fn listen(&mut self) -> Result<(), BindError> {
+        if self.is_shared || self.origin == SocketOrigin::Inherited {
+            // Somebody does already, and has chosen how many may wait.
+            return Ok(());
+        }
         if let Some(claim) = &mut self.claim {
             claim.held = None;
         }
@@ -119,14 +153,12 @@ impl Listener {
     /// The address as the ready line prints it.
     #[must_use]
     pub fn address(&self) -> String {
-        match &self.path {
-            Some(owned) => format!("unix:{}", owned.path().display()),
-            None => self
-                .socket
-                .local_addr()
-                .ok()
-                .and_then(|address| address.as_socket())
-                .map_or_else(|| "?".into(), |address| address.to_string()),
+        let Ok(address) = self.socket.local_addr() else { return "?".into() };
+        let path = self.path.as_ref().map(OwnedPath::path).or_else(|| address.as_pathname());
+        match (path, address.as_socket()) {
+            (Some(path), _) => ListenAddress::Unix(path).to_string(),
+            (None, Some(address)) => address.to_string(),
+            (None, None) => "?".into(),
         }
     }
 }
@@ -161,7 +193,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<Listener> {
     let socket = bound(address)?;
     let address = socket.local_addr()?.as_socket().unwrap_or(address);
     let claim = claim(address)?;
-    Ok(Listener { socket, path: None, claim: Some(claim), tls: None, header: None })
+    Ok(Listener::new(socket, None, Some(claim)))
 }
 
 fn bound(address: SocketAddr) -> io::Result<Socket> {
@@ -201,10 +233,10 @@ fn bind_unix(path: &Path) -> Result<Listener, BindError> {
         PathError::Taken => BindError::UnixTaken(path.to_owned()),
         PathError::NotASocket => BindError::NotASocket(path.to_owned()),
         PathError::Refused(why) => {
-            BindError::Refused { address: format!("unix:{}", path.display()), why }
+            BindError::Refused { address: ListenAddress::Unix(path).to_string(), why }
         }
     })?;
-    Ok(Listener { socket, path: Some(owned), claim: None, tls: None, header: None })
+    Ok(Listener::new(socket, Some(owned), None))
 }
 
 #[cfg(test)]

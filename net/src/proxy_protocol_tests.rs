@@ -44,6 +44,7 @@ fn reading(trusted: &str) -> Reading<impl Fn(Phase) + use<>> {
     let counts = NetCounts::default();
     let connections = Tracker::awaited();
     let context = ConnectionContext {
+        gate: host_lifecycle::AcceptGate::new(true),
         phase,
         room: Room::new(1, connections.clone()),
         connections,

@@ -8,8 +8,11 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -39,6 +42,8 @@ pub struct OwnedPath {
     path: PathBuf,
     file: FileId,
     lock: Option<Lock>,
+    /// Neither path nor lock may be touched: another process has both.
+    is_others: Arc<AtomicBool>,
 }
 
 /// Which file it is. The inode alone does not say: its number is used again at once.
@@ -63,6 +68,40 @@ impl Drop for Lock {
 }
 
 impl OwnedPath {
+    /// The path of a socket that another process has bound, with the file of its lock, the very one that it holds. It is
+    /// that process's until [`Self::own`] is called.
+    ///
+    /// # Errors
+    /// When there is nothing at the path.
+    pub fn inherit(path: &Path, lock: Option<OwnedFd>) -> io::Result<Self> {
+        let file = FileId::read(path)?;
+        let is_others = Arc::new(AtomicBool::new(true));
+        let lock = lock.map(|file| Lock {
+            path: Lock::path_of(path),
+            file: file.into(),
+            is_others: is_others.clone(),
+        });
+        Ok(Self { path: path.to_owned(), file, lock, is_others })
+    }
+
+    /// Another process has the path from now on: dropping this leaves it.
+    pub fn disown(&self) {
+        self.is_others.store(true, Ordering::Relaxed);
+    }
+
+    /// The path is ours from now on.
+    pub fn own(&self) {
+        self.is_others.store(false, Ordering::Relaxed);
+    }
+
+    /// Another handle of the file of the lock, for who is to have the path next.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn share_lock(&self) -> io::Result<Option<OwnedFd>> {
+        self.lock.as_ref().map(|lock| Ok(lock.file.try_clone()?.into())).transpose()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -71,6 +110,9 @@ impl OwnedPath {
     /// Removes the path, if it is still ours, and what kept others from it. Doing so twice is
     /// harmless.
     pub fn remove(&self) {
+        if self.is_others.load(Ordering::Relaxed) {
+            return;
+        }
         let ours = FileId::read(&self.path).is_ok_and(|file| file == self.file);
         if ours {
             let gone_already = fs::remove_file(&self.path);
@@ -82,11 +124,12 @@ impl OwnedPath {
     }
 }
 
-/// The right to a path for as long as this lives.
+/// The right to a path until it is released, or the last process that shares it has ended.
 #[derive(Debug)]
 struct Lock {
     path: PathBuf,
     file: File,
+    is_others: Arc<AtomicBool>,
 }
 
 /// For its owner alone: whoever may open it may keep others from the path.
@@ -103,9 +146,7 @@ const LOCK_TRIES: usize = 100;
 impl Lock {
     /// Takes the lock of the socket at `path`; none if another has it.
     fn take(socket: &Path) -> io::Result<Option<Self>> {
-        let mut path = OsString::from(socket);
-        path.push(".lock");
-        let path = PathBuf::from(path);
+        let path = Self::path_of(socket);
         for _ in 0..LOCK_TRIES {
             let file = OpenOptions::new()
                 .write(true)
@@ -119,13 +160,19 @@ impl Lock {
                 Err(Errno::WOULDBLOCK) => return Ok(None),
                 Err(why) => return Err(why.into()),
             }
-            let lock = Self { path: path.clone(), file };
+            let lock = Self { path: path.clone(), file, is_others: Arc::default() };
             // Its owner may have removed it after we had opened it.
             if lock.is_in_place() {
                 return Ok(Some(lock));
             }
         }
         Ok(None)
+    }
+
+    fn path_of(socket: &Path) -> PathBuf {
+        let mut path = OsString::from(socket);
+        path.push(".lock");
+        PathBuf::from(path)
     }
 
     fn is_in_place(&self) -> bool {
@@ -137,6 +184,9 @@ impl Lock {
     /// Lets go of it. Its file is removed while it is still ours, so that nobody else's is; one with
     /// something in it was never ours.
     fn release(&self) {
+        if self.is_others.load(Ordering::Relaxed) {
+            return;
+        }
         if self.file.metadata().is_ok_and(|meta| meta.len() == 0) && self.is_in_place() {
             let gone_already = fs::remove_file(&self.path);
             drop(gone_already);
@@ -169,7 +219,8 @@ pub fn bind(path: &Path, mode: Option<Mode>) -> Result<(Socket, OwnedPath), Path
         bound => bound?,
     }
     let file = FileId::read(path)?;
-    Ok((socket, OwnedPath { path: path.to_owned(), file, lock }))
+    let is_others = lock.as_ref().map(|lock| lock.is_others.clone()).unwrap_or_default();
+    Ok((socket, OwnedPath { path: path.to_owned(), file, lock, is_others }))
 }
 
 /// Makes `path` free to bind, and gives the lock on it. There is none where whoever has it has lost its
@@ -222,134 +273,5 @@ fn clear_stale(path: &Path) -> Result<(), PathError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-
-    #[test]
-    fn a_socket_has_its_mode_from_the_first_moment() {
-        let path = std::env::temp_dir().join(format!("host-mode-{}.sock", std::process::id()));
-        let (_socket, owned) = bind(&path, Some(Mode::RUSR | Mode::WUSR)).unwrap();
-        let mode = fs::metadata(owned.path()).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    /// A folder of one test's own, removed with what is in it.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let name = format!("host-unix-{name}-{}", std::process::id());
-            let folder = std::env::temp_dir().join(name);
-            fs::create_dir_all(&folder).unwrap();
-            Self(folder)
-        }
-
-        fn names(&self) -> Vec<String> {
-            let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
-            let names =
-                fs::read_dir(&self.0).unwrap().map(|entry| name(entry).into_string().unwrap());
-            names.collect()
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).ok();
-        }
-    }
-
-    /// The first host had bound its path and still compiled; the second took it for dead, removed it,
-    /// and both said that they were ready.
-    #[test]
-    fn a_path_that_is_bound_and_does_not_listen_yet_is_taken() {
-        let folder = Folder::new("bound");
-        let path = folder.0.join("a.sock");
-        let (socket, owned) = bind(&path, None).unwrap();
-        assert!(matches!(bind(&path, None), Err(PathError::Taken)));
-        socket.listen(1).unwrap();
-        assert!(matches!(bind(&path, None), Err(PathError::Taken)));
-        drop((socket, owned));
-        assert!(folder.names().is_empty(), "{:?}", folder.names());
-        bind(&path, None).unwrap();
-    }
-
-    /// As after a kill -9: the kernel has closed the socket and let go of the lock.
-    #[test]
-    fn what_a_dead_process_left_is_taken_over() {
-        let folder = Folder::new("dead");
-        let path = folder.0.join("a.sock");
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        fs::write(folder.0.join("a.sock.lock"), "").unwrap();
-        let (_socket, successor) = bind(&path, None).unwrap();
-        assert!(matches!(bind(&path, None), Err(PathError::Taken)));
-        drop(successor);
-        assert!(folder.names().is_empty(), "{:?}", folder.names());
-    }
-
-    /// Somebody has removed the path of a process that lives: it cannot be reached any more, and who
-    /// comes next may have the path.
-    #[test]
-    fn a_path_that_was_removed_is_free_and_stays_its_successors() {
-        let folder = Folder::new("removed");
-        let path = folder.0.join("a.sock");
-        let (_old, owned) = bind(&path, None).unwrap();
-        fs::remove_file(&path).unwrap();
-        let (_new, successor) = bind(&path, None).unwrap();
-        assert!(matches!(bind(&path, None), Err(PathError::Taken)));
-        drop(owned);
-        assert_eq!(folder.names(), ["a.sock"]);
-        drop(successor);
-        assert!(folder.names().is_empty(), "{:?}", folder.names());
-    }
-
-    #[test]
-    fn what_is_no_lock_of_ours_is_left_alone() {
-        let folder = Folder::new("foreign");
-        let path = folder.0.join("a.sock");
-        let lock = folder.0.join("a.sock.lock");
-        fs::write(&lock, "mine").unwrap();
-        drop(bind(&path, None).unwrap());
-        assert_eq!(fs::read(&lock).unwrap(), b"mine");
-        fs::remove_file(&lock).unwrap();
-        std::os::unix::fs::symlink("/dev/null", &lock).unwrap();
-        assert!(matches!(bind(&path, None), Err(PathError::Refused(_))));
-        assert_eq!(folder.names(), ["a.sock.lock"]);
-    }
-
-    #[test]
-    fn a_path_with_something_else_at_it_is_refused_and_left() {
-        let folder = Folder::new("file");
-        let path = folder.0.join("a.sock");
-        fs::write(&path, "mine").unwrap();
-        assert!(matches!(bind(&path, None), Err(PathError::NotASocket)));
-        assert_eq!(fs::read(&path).unwrap(), b"mine");
-        assert_eq!(folder.names(), ["a.sock"], "no lock is left of an attempt");
-    }
-
-    /// Many start at once over the socket of a dead process: one gets it.
-    #[test]
-    fn of_many_who_take_over_a_dead_path_one_has_it() {
-        let folder = Folder::new("race");
-        let path = folder.0.join("a.sock");
-        for _ in 0..20 {
-            drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-            let start = std::sync::Barrier::new(4);
-            let bound: Vec<_> = thread::scope(|scope| {
-                let threads: Vec<_> = (0..4)
-                    .map(|_| {
-                        scope.spawn(|| {
-                            start.wait();
-                            bind(&path, None).ok()
-                        })
-                    })
-                    .collect();
-                threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
-            });
-            assert_eq!(bound.len(), 1);
-            drop(bound);
-            assert!(folder.names().is_empty(), "{:?}", folder.names());
-        }
-    }
-}
+#[path = "unix_socket_tests.rs"]
+mod tests;

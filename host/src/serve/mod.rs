@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use host_keyvalue::Stores;
-use host_lifecycle::{Commander, Ending, Lifecycle, StopPlan};
+use host_lifecycle::{AcceptGate, Commander, Ending, Lifecycle, StopPlan};
 use host_log::outlet;
 use host_manifest::escape;
 use host_net::NetCounts;
@@ -173,6 +173,7 @@ impl Armed {
             operators: servers.addresses(),
             stores,
             phase: lifecycle.watch(),
+            gate: AcceptGate::new(true),
             trackers: lifecycle.trackers(),
             commander: lifecycle.commander(),
             hangups: lifecycle.hangups(),

@@ -9,7 +9,7 @@ use host_net::NetCounts;
 use host_telemetry::{EventLog, Observers, Traffic};
 
 use crate::component::GuestLogs;
-use host_lifecycle::{Commander, PhaseWatch, SignalWatch, Trackers};
+use host_lifecycle::{AcceptGate, Commander, PhaseWatch, SignalWatch, Trackers};
 
 /// A line waits this long for a reader that does not read: neither start nor end may hang.
 pub(super) const LINE_PATIENCE: Duration = Duration::from_secs(1);
@@ -32,6 +32,8 @@ pub(super) struct Process {
     /// Where it is noted what is done to the process.
     pub(super) events: EventLog,
     pub(super) phase: PhaseWatch,
+    /// Whether listeners are accepted from.
+    pub(super) gate: AcceptGate,
     pub(super) trackers: Trackers,
     pub(super) commander: Commander,
     pub(super) hangups: SignalWatch,

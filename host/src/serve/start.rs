@@ -183,6 +183,7 @@ impl Listening {
         let service = Exchanges::new(slot, flights, terms(manifest), scarcity.clone(), observers);
         let context = host_net::ConnectionContext {
             phase,
+            gate: process.gate.clone(),
             connections: trackers.connections.clone(),
             counts: process.connections.clone(),
             limits: connection_limits(manifest),

@@ -106,6 +106,7 @@ async fn run_of(seed: u64, over_tls: bool) -> (Run, impl Fn(Phase)) {
     let guard = tracker.guard(entry.clone());
     let room = Room::new(1, tracker.clone());
     let context = ConnectionContext {
+        gate: host_lifecycle::AcceptGate::new(true),
         phase,
         connections: tracker,
         counts: NetCounts::default(),
