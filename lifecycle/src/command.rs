@@ -11,8 +11,6 @@ pub enum Command {
     Cut(Cause),
     /// Something that the process cannot do without has failed: drain, and say so.
     Fail,
-    /// A signal that is kept from killing the process and does nothing yet.
-    Ignored(Signal),
 }
 
 /// A command, and when it was given: whoever carries it out may come to it later.
@@ -37,6 +35,8 @@ pub enum Cause {
     Operator,
     /// A guest with the grant to do so.
     Guest,
+    /// A successor has taken over: clients come to it, so nobody has to be told first.
+    Upgrade,
 }
 
 impl Cause {
@@ -47,6 +47,7 @@ impl Cause {
             Self::Signal(signal) => signal.name(),
             Self::Operator => "host ctl stop",
             Self::Guest => "request-shutdown",
+            Self::Upgrade => "upgrade",
         }
     }
 }
@@ -57,7 +58,6 @@ impl Command {
     pub fn name(self) -> &'static str {
         match self {
             Self::Stop(cause) | Self::Cut(cause) => cause.name(),
-            Self::Ignored(signal) => signal.name(),
             Self::Fail => "failure",
         }
     }
@@ -72,6 +72,8 @@ pub(super) enum SignalMeaning {
     Reload,
     /// To open the files of logs again.
     Reopen,
+    /// To have a new process take over.
+    Upgrade,
 }
 
 /// The signals that have a meaning here.
@@ -128,7 +130,7 @@ impl Signal {
                 SignalMeaning::Command(Command::Stop(Cause::Signal(self)))
             }
             Self::Quit => SignalMeaning::Command(Command::Cut(Cause::Signal(self))),
-            Self::User2 => SignalMeaning::Command(Command::Ignored(self)),
+            Self::User2 => SignalMeaning::Upgrade,
             Self::User1 => SignalMeaning::Reopen,
             Self::Hangup => SignalMeaning::Reload,
         }

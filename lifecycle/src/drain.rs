@@ -58,7 +58,9 @@ pub(super) async fn live(
     if phase.give_up_start() {
         return Ending::BeforeReady;
     }
-    let stop = Stop::begin(phase, trackers, plan, line);
+    let delay =
+        if first.command == Command::Stop(Cause::Upgrade) { Duration::ZERO } else { plan.delay };
+    let stop = Stop::begin(phase, trackers, StopPlan { delay, ..plan }, line);
     let cut_short_by = stop.run(first, commands).await;
     Ending::Stopped(stop.report(cut_short_by))
 }
@@ -145,7 +147,6 @@ impl<'a> Stop<'a> {
                     Wait::CutBy(cause) => Some(cause),
                 }
             }
-            Command::Ignored(_) => None,
         };
         self.cut(cut_by).await;
         cut_by
@@ -237,7 +238,6 @@ impl<'a> Stop<'a> {
                         break Wait::CutBy(cause);
                     },
                     Command::Fail => self.failed.store(true, Ordering::Relaxed),
-                    Command::Ignored(_) => {}
                 },
                 () = sleep_until(self.deadline) => break Wait::TimedOut,
                 () = progress.tick() => progress.report(),
@@ -324,14 +324,9 @@ impl<'a> Stop<'a> {
 /// The next command that asks for a stop or a cut. Never ends once the signal tasks are gone, so
 /// callers wait beside it under their own deadline.
 async fn next_stop(commands: &mut UnboundedReceiver<TimedCommand>) -> TimedCommand {
-    loop {
-        match commands.recv().await {
-            Some(TimedCommand { command: Command::Ignored(signal), .. }) => {
-                warn!(signal = signal.name(), "signal ignored: this version has no use for it yet");
-            }
-            Some(asked) => return asked,
-            None => std::future::pending().await,
-        }
+    match commands.recv().await {
+        Some(asked) => asked,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,15 +1,14 @@
 //! Whether this process accepts on listeners that another one may hold as well: during an upgrade two do.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::sync::watch;
 
-/// Says whether this process accepts connections. While it is shut, the queues and the paths of listeners are somebody
-/// else's too, and are left alone. Cloning gives another handle; dropping the last one leaves it as it is.
+/// Says whether this process accepts connections from listeners that another one holds too. Cloning gives another handle;
+/// dropping the last one leaves it as it is.
 #[derive(Clone, Debug)]
 pub struct AcceptGate(watch::Sender<bool>);
-
-/// A look at an [`AcceptGate`], of one listener.
-#[derive(Debug)]
-pub struct GateWatch(watch::Receiver<bool>);
 
 impl AcceptGate {
     /// One that is open, or is shut until the predecessor says *yours*.
@@ -34,20 +33,54 @@ impl AcceptGate {
         self.0.send_replace(false);
     }
 
+    /// The gate of one listener, which another process holds too, or does not.
+    #[must_use]
+    pub fn of_listener(&self, is_shared: bool) -> ListenerGate {
+        let is_shared = Arc::new(AtomicBool::new(is_shared));
+        ListenerGate { process: self.clone(), is_shared }
+    }
+}
+
+/// Says whether this process accepts from one listener. While it is shut, the queue and the path of the listener are
+/// somebody else's, and are left alone. Cloning gives another handle.
+#[derive(Clone, Debug)]
+pub struct ListenerGate {
+    process: AcceptGate,
+    is_shared: Arc<AtomicBool>,
+}
+
+impl ListenerGate {
+    /// Whether this process accepts. From what nobody else holds it does to the end.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.process.is_open() || !self.is_shared.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of whether another process holds the listener too. To be said before the gate of the process is shut.
+    pub fn set_shared(&self, is_shared: bool) {
+        self.is_shared.store(is_shared, Ordering::Relaxed);
+    }
+
     /// A look at it.
     #[must_use]
     pub fn watch(&self) -> GateWatch {
-        GateWatch(self.0.subscribe())
+        GateWatch { gate: self.clone(), process: self.process.0.subscribe() }
     }
+}
+
+/// A look at a [`ListenerGate`].
+#[derive(Debug)]
+pub struct GateWatch {
+    gate: ListenerGate,
+    process: watch::Receiver<bool>,
 }
 
 impl GateWatch {
     /// Waits until it is open, or with `false` until it is shut. Cancel-safe.
     pub async fn until(&mut self, is_open: bool) {
-        if self.0.wait_for(|open| *open == is_open).await.is_err() {
-            // Nobody can change it any more.
-            std::future::pending::<()>().await;
-        }
+        // The sender is ours.
+        let gate = &self.gate;
+        self.process.wait_for(|_| gate.is_open() == is_open).await.ok();
     }
 }
 
@@ -65,14 +98,25 @@ mod tests {
 
     #[test]
     fn who_looks_late_sees_how_it_stands() {
-        let gate = AcceptGate::new(false);
+        let process = AcceptGate::new(false);
+        let gate = process.of_listener(true);
         let mut watch = gate.watch();
         assert!(!now(watch.until(true)));
-        gate.open();
+        process.open();
         assert!(gate.is_open() && now(watch.until(true)) && !now(watch.until(false)));
-        gate.shut();
+        process.shut();
+        assert!(!gate.is_open() && now(gate.watch().until(false)));
+    }
+
+    #[test]
+    fn what_nobody_else_holds_stays_open() {
+        let process = AcceptGate::new(true);
+        let gate = process.of_listener(false);
+        process.shut();
+        assert!(gate.is_open() && !now(gate.watch().until(false)));
+        process.open();
+        gate.set_shared(true);
+        process.shut();
         assert!(now(gate.watch().until(false)));
-        drop(gate);
-        assert!(!now(watch.until(true)), "nobody can open it any more");
     }
 }

@@ -28,7 +28,7 @@ pub use alarm::Alarm;
 pub use command::{Cause, Command, Signal};
 pub use commander::Commander;
 pub use drain::{Ending, StopPlan};
-pub use gate::{AcceptGate, GateWatch};
+pub use gate::{AcceptGate, GateWatch, ListenerGate};
 pub use guard::{Counts, Guard, InFlight, Name, Named, Tracker};
 pub use mask::set_signal_mask;
 pub use phase::{NotNow, Phase, PhaseWatch, StopSchedule};
@@ -99,6 +99,12 @@ impl Lifecycle {
     #[must_use]
     pub fn reopens(&self) -> SignalWatch {
         self.commands.reopens.clone()
+    }
+
+    /// Is told of SIGUSR2.
+    #[must_use]
+    pub fn upgrades(&self) -> SignalWatch {
+        self.commands.upgrades.clone()
     }
 
     /// The lifecycle's own runtime, for what must answer beside guests that spin on every core. Its

@@ -21,13 +21,14 @@ impl SignalWatch {
     }
 }
 
-/// Who may give commands, who carries them out, and who is told of SIGHUP and SIGUSR1.
+/// Who may give commands, who carries them out, and who is told of SIGHUP, SIGUSR1 and SIGUSR2.
 #[derive(Debug)]
 pub(super) struct Commands {
     pub(super) sender: mpsc::UnboundedSender<TimedCommand>,
     pub(super) receiver: mpsc::UnboundedReceiver<TimedCommand>,
     pub(super) hangups: SignalWatch,
     pub(super) reopens: SignalWatch,
+    pub(super) upgrades: SignalWatch,
 }
 
 /// Installs the handlers and gives the stream of commands. Each signal has a task on the current
@@ -35,9 +36,11 @@ pub(super) struct Commands {
 pub(super) fn listen() -> io::Result<Commands> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let (hangups, reopens) = (SignalWatch::default(), SignalWatch::default());
+    let upgrades = SignalWatch::default();
     for name in Signal::ALL {
         let mut stream = signal(SignalKind::from_raw(i32::from(name.number())))?;
         let (sender, hangups, reopens) = (sender.clone(), hangups.clone(), reopens.clone());
+        let upgrades = upgrades.clone();
         let alarm = Alarm::new("signals", sender.clone());
         tokio::spawn(async move {
             let _alarm = alarm;
@@ -50,9 +53,10 @@ pub(super) fn listen() -> io::Result<Commands> {
                     }
                     SignalMeaning::Reload => hangups.0.notify_one(),
                     SignalMeaning::Reopen => reopens.0.notify_one(),
+                    SignalMeaning::Upgrade => upgrades.0.notify_one(),
                 }
             }
         });
     }
-    Ok(Commands { sender, receiver, hangups, reopens })
+    Ok(Commands { sender, receiver, hangups, reopens, upgrades })
 }

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{debug, info, warn};
 
+use super::adopt::Adopter;
 use super::context::ConnectionContext;
 use super::listener::Listener;
 use super::proxy_protocol::ExpectedHeader;
@@ -51,7 +52,7 @@ impl<S: Service> Acceptor<S> {
     pub fn new(listener: Listener, context: ConnectionContext, service: S) -> io::Result<Self> {
         let name = listener.address().into();
         let (tls, header) = (listener.tls.clone(), listener.header.clone());
-        let queue = Queue::new(listener)?;
+        let queue = Queue::new(listener, &context.gate)?;
         Ok(Self { queue, name, context, service, tls, header, shortage: Shortage::default() })
     }
 
@@ -61,13 +62,19 @@ impl<S: Service> Acceptor<S> {
         ListenerHandle::new(&self.queue)
     }
 
+    /// Takes in connections that were accepted elsewhere.
+    #[must_use]
+    pub fn adopter(&self) -> Adopter<S> {
+        Adopter::new(self.name.clone(), self.context.clone(), self.service.clone())
+    }
+
     /// Accepts until the drain begins, then closes the door without losing who is in the queue; while the gate is shut
     /// another process accepts. `open` is dropped when the door is closed.
     pub async fn run(self, open: TaskTrackerToken) {
-        let mut gate = self.context.gate.watch();
+        let mut gate = self.queue.gate.watch();
         let mut may_accept = false;
         loop {
-            if !self.queue.may_accept(&self.context.gate) {
+            if !self.queue.gate.is_open() {
                 self.stand_by(&mut gate).await;
             }
             if !may_accept {
@@ -76,7 +83,7 @@ impl<S: Service> Acceptor<S> {
             tokio::select! {
                 biased;
                 () = self.context.phase.reached(Phase::Draining) => break,
-                () = gate.until(false), if self.context.gate.is_open() => {}
+                () = gate.until(false) => {}
                 accepted = self.accept() => match accepted {
                     Ok((socket, turn)) => {
                         may_accept = false;
@@ -169,7 +176,7 @@ impl<S: Service> Acceptor<S> {
 
     /// Empties the queue and closes. A cut ends the wait for what cannot be reached. What is others' is left to them.
     async fn close(&self) {
-        if self.queue.is_others(&self.context.gate) {
+        if self.queue.is_others() {
             self.queue.path.as_ref().inspect(|path| path.disown());
             info!(addr = &*self.name, "stop: listener left to who holds it too");
             return;

@@ -148,6 +148,14 @@ impl ClientBounds {
         Ok(place)
     }
 
+    /// A place for a connection that another process has let in: with it, its client has one more, and one too many is
+    /// let in all the same.
+    pub(super) fn take_in(self: &Arc<Self>, address: Option<IpAddr>) -> Option<ClientPlace> {
+        let (address, most) = (address?, self.limits.connections?);
+        let exempt = self.limits.exempt.as_ref().is_some_and(|exempt| exempt(address));
+        if exempt { None } else { self.place(RateKey::client(Some(address)), most) }
+    }
+
     /// Waits until one more may be accepted, over all listeners. Gives whether it may: not once a drain has begun.
     pub(super) async fn wait_for_accept(&self, phase: &PhaseWatch) -> bool {
         let Some(rate) = &self.accept_rate else { return true };

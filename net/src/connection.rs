@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use host_lifecycle::{Guard, PhaseWatch};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
@@ -12,6 +12,7 @@ use tracing::debug;
 use super::client_bounds::ClientPlace;
 use super::connection_end::ConnectionEnd;
 use super::context::ConnectionContext;
+use super::handing::IdleConnection;
 use super::peer::Peer;
 use super::preface::{self, Opening};
 use super::proxy_protocol::ExpectedHeader;
@@ -34,7 +35,7 @@ pub(super) async fn serve<S: Service>(
     service: S,
     turn: Turn,
     entry: Arc<ConnectionEntry>,
-    mut guard: Guard,
+    guard: Guard,
 ) {
     let (mut peer, mut accepted) = (Peer::at(entry.address()), Instant::now());
     // Before the room, so that who is over its bounds takes no place of others there.
@@ -59,24 +60,109 @@ pub(super) async fn serve<S: Service>(
     entry.set_place(true);
     let known = (&mut peer, &mut accepted, &mut client_place);
     let secured = arrive((socket, header, tls), (&context, &entry), known).await;
-    let service = service.connected(&peer);
-    let (stream, end) = match secured {
+    let places = (place, client_place);
+    match secured {
         Ok(stream) => {
-            let stream = Arc::new(stream);
-            let alpn = peer.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
-            let opening = preface::opening(alpn, &stream, &entry, &context).await;
-            let end = speak((&stream, opening, accepted), &entry, &context, &service).await;
-            (stream, end)
+            let before = Before { accepted, served: 0, ahead: BytesMut::new() };
+            talk((stream, peer, before), (context, service), (entry, guard), places).await;
         }
-        Err(HandshakeFailure { socket, end }) => (Arc::new(ByteStream::Plain(socket)), end),
+        Err(HandshakeFailure { socket, end }) => {
+            let (stream, service) = (ByteStream::Plain(socket), service.connected(&peer));
+            leave((end, &stream), (&context, &service), (&entry, guard), places).await;
+        }
+    }
+}
+
+/// Goes on with a connection that another process has served. As [`serve`] otherwise.
+pub(super) async fn adopt<S: Service>(
+    (socket, peer, before): (Socket, Peer, Before),
+    (context, service): (ConnectionContext, S),
+    turn: Turn,
+    (entry, guard): (Arc<ConnectionEntry>, Guard),
+) {
+    let client_place = context.clients.take_in(peer.address.map(|it| it.ip()));
+    // For one too many it is as if it had made room.
+    let Ok(place) = turn.place(&context.phase).await else { return };
+    entry.set_place(true);
+    let stream = ByteStream::Plain(socket);
+    talk((stream, peer, before), (context, service), (entry, guard), (place, client_place)).await;
+}
+
+/// What has been before a connection speaks its protocol.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// Since when a request is waited for.
+    pub(super) accepted: Instant,
+    /// Requests that it has brought.
+    pub(super) served: u64,
+    /// What it has sent of the next one.
+    pub(super) ahead: BytesMut,
+}
+
+/// The places that a connection has among all and among those of its client.
+type Places = (Option<Place>, Option<ClientPlace>);
+
+/// Speaks what the peer speaks, to the end of the connection or until another process goes on with it.
+async fn talk<S: Service>(
+    (stream, peer, before): (ByteStream, Peer, Before),
+    (context, service): (ConnectionContext, S),
+    (entry, guard): (Arc<ConnectionEntry>, Guard),
+    places: Places,
+) {
+    let service = service.connected(&peer);
+    let (mut stream, mut before) = (Arc::new(stream), before);
+    let end = loop {
+        let alpn = peer.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+        let opening = match before.served {
+            0 => preface::opening((alpn, before.ahead), &stream, &entry, &context).await,
+            _ => Opening::Http1(before.ahead),
+        };
+        let since = (before.accepted, before.served);
+        let spoken = speak((&stream, opening, since), &entry, &context, &service).await;
+        let Spoken { end, ahead } = spoken;
+        if end != ConnectionEnd::GoesOver {
+            break end;
+        }
+        // Whoever speaks has let go of it.
+        let Some(ByteStream::Plain(socket)) = Arc::into_inner(stream) else { return };
+        let stays = hand_over((socket, ahead), &entry, &peer, &context);
+        let Some((socket, ahead)) = stays else { return };
+        stream = Arc::new(ByteStream::Plain(socket));
+        before = Before { accepted: Instant::now(), served: entry.served(), ahead };
     };
+    leave((end, &stream), (&context, &service), (&entry, guard), places).await;
+}
+
+/// Gives an idle connection to whoever goes on with it. Returns it where nobody does any more.
+fn hand_over(
+    (socket, ahead): (Socket, BytesMut),
+    entry: &ConnectionEntry,
+    peer: &Peer,
+    context: &ConnectionContext,
+) -> Option<(Socket, BytesMut)> {
+    let (listener, served) = (entry.listener(), entry.served());
+    let is_unix = matches!(socket, Socket::Unix(_));
+    // An error is one of the reactor, with which the connection could not go on here either.
+    let socket = socket.into_fd().ok()?;
+    let idle = IdleConnection { socket, listener, peer: peer.clone(), served, ahead };
+    let stays = context.handing.give(idle).err()?;
+    Some((Socket::from_fd(stays.socket, is_unix).ok()?, stays.ahead))
+}
+
+/// Closes a connection that has come to this end, and gives its places to others.
+async fn leave<S: Service>(
+    (end, stream): (ConnectionEnd, &ByteStream),
+    (context, service): (&ConnectionContext, &S),
+    (entry, mut guard): (&ConnectionEntry, Guard),
+    (place, client_place): Places,
+) {
     debug!(connection = guard.id(), end = end.name(), "connection ended");
     entry.set_place(false);
     let leaving = place.map(Place::leave);
     if end.is_cut(context.phase.now()) {
         guard.mark_cut();
     }
-    close(end, &stream, &service, &context.phase).await;
+    close(end, stream, service, &context.phase).await;
     drop((leaving, client_place));
 }
 
@@ -94,21 +180,32 @@ async fn close<S: Service>(
         }
         ConnectionEnd::Finished | ConnectionEnd::Flooded => close::politely(stream, phase).await,
         ConnectionEnd::Refused(why) => refuse(stream, &service.refusal(why), phase).await,
-        ConnectionEnd::Dropped | ConnectionEnd::Broken | ConnectionEnd::Gone => {}
+        ConnectionEnd::Dropped
+        | ConnectionEnd::Broken
+        | ConnectionEnd::Gone
+        | ConnectionEnd::GoesOver => {}
     }
 }
 
-/// Serves what the peer speaks, since `accepted`.
+/// How a protocol left its connection.
+struct Spoken {
+    end: ConnectionEnd,
+    /// What was read of one that goes over.
+    ahead: BytesMut,
+}
+
+/// Serves what the peer speaks. It was accepted then, and has brought so many requests since.
 async fn speak<S: Service>(
-    (stream, opening, accepted): (&Arc<ByteStream>, Opening, Instant),
+    (stream, opening, (accepted, served)): (&Arc<ByteStream>, Opening, (Instant, u64)),
     entry: &ConnectionEntry,
     context: &ConnectionContext,
     service: &S,
-) -> ConnectionEnd {
-    match opening {
+) -> Spoken {
+    let mut ahead = BytesMut::new();
+    let end = match opening {
         Opening::Http1(bytes) => {
             speaks(entry, context, ConnectionProtocol::Http1);
-            h1::serve(stream, entry, (accepted, bytes), context, service).await
+            h1::serve(stream, entry, (accepted, served, bytes), context, service).await
         }
         Opening::Http2(bytes) => {
             speaks(entry, context, ConnectionProtocol::Http2);
@@ -116,7 +213,12 @@ async fn speak<S: Service>(
         }
         Opening::Nothing => ConnectionEnd::Finished,
         Opening::Stuck => ConnectionEnd::Gone,
-    }
+        Opening::GoesOver(bytes) => {
+            ahead = bytes;
+            ConnectionEnd::GoesOver
+        }
+    };
+    Spoken { end, ahead }
 }
 
 fn terms<'a>(

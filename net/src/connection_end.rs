@@ -25,6 +25,8 @@ pub(super) enum ConnectionEnd {
     Gone,
     /// Ended by force with bytes owed.
     Dropped,
+    /// Another process goes on with it.
+    GoesOver,
     /// The peer sends nothing but frames that bring nothing, and has been told.
     Flooded,
 }
@@ -39,6 +41,7 @@ impl ConnectionEnd {
             Self::Broken => "broken",
             Self::Gone => "peer-gone",
             Self::Dropped => "dropped",
+            Self::GoesOver => "goes-over",
             Self::Flooded => "flooded",
         }
     }
@@ -49,7 +52,11 @@ impl ConnectionEnd {
             Self::Refused(why) => why == Refusal::Stopping,
             Self::Broken => phase == Phase::Cut,
             Self::Dropped => true,
-            Self::Finished | Self::AnsweredByHyper(_) | Self::Gone | Self::Flooded => false,
+            Self::Finished
+            | Self::AnsweredByHyper(_)
+            | Self::Gone
+            | Self::GoesOver
+            | Self::Flooded => false,
         }
     }
 }

@@ -85,6 +85,7 @@ impl AsyncWrite for Stream {
 pub(super) fn context(phase: PhaseWatch, tracker: &Tracker, room: &Arc<Room>) -> ConnectionContext {
     ConnectionContext {
         gate: host_lifecycle::AcceptGate::new(true),
+        handing: crate::Handing::default(),
         phase,
         connections: tracker.clone(),
         counts: NetCounts::default(),

@@ -8,6 +8,7 @@ use host_lifecycle::{AcceptGate, PhaseWatch, Tracker};
 
 use super::client_bounds::ClientBounds;
 use super::counts::NetCounts;
+use super::handing::Handing;
 use super::room::Room;
 use super::scarcity::Scarcity;
 
@@ -54,6 +55,8 @@ pub struct ConnectionContext {
     pub phase: PhaseWatch,
     /// Tells whether to accept.
     pub gate: AcceptGate,
+    /// Tells whether idle connections go over to another process.
+    pub handing: Handing,
     /// Where connections are registered.
     pub connections: Tracker,
     /// Where they are counted.

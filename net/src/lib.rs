@@ -11,6 +11,7 @@
 //! May not know wasmtime, components or what the service does with a request.
 
 mod accept;
+mod adopt;
 mod client_bounds;
 mod close;
 mod connection;
@@ -21,6 +22,7 @@ mod context;
 mod counts;
 mod h1;
 mod h2;
+mod handing;
 mod handshakes;
 mod inherit;
 mod listener;
@@ -45,9 +47,11 @@ mod tls;
 mod wire;
 
 pub use accept::Acceptor;
+pub use adopt::Adopter;
 pub use client_bounds::{ClientBounds, ClientConnectionLimits};
 pub use context::{ConnectionContext, PeerLimits};
 pub use counts::{ConnectionRefusal, ConnectionTransport, NetCounts, ProxyRefusal};
+pub use handing::{Handing, IdleConnection};
 pub use inherit::{Giver, InheritError, inherit};
 pub use listener::{BindError, ListenAddress, Listener, bind, warn_of_refusals};
 pub use origin::SocketOrigin;

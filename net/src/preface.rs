@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::context::ConnectionContext;
-use super::registry::ConnectionEntry;
+use super::registry::{Call, ConnectionEntry};
 use super::socket::Unread;
 use super::stream::ByteStream;
 
@@ -31,11 +31,14 @@ pub(super) enum Opening {
     Nothing,
     /// The peer sent part of a preface and no more.
     Stuck,
+    /// Another process goes on with the connection, which has sent so much: too little to tell.
+    GoesOver(BytesMut),
 }
 
-/// What the peer speaks: what was agreed on with it (ALPN), or else what its first bytes say.
+/// What the peer speaks: what was agreed on with it (ALPN), or else what its first bytes say, of which `ahead` have
+/// come.
 pub(super) async fn opening(
-    agreed: Option<&str>,
+    (agreed, ahead): (Option<&str>, BytesMut),
     stream: &ByteStream,
     entry: &ConnectionEntry,
     context: &ConnectionContext,
@@ -43,7 +46,7 @@ pub(super) async fn opening(
     match agreed {
         Some("h2") => Opening::Http2(BytesMut::new()),
         Some("http/1.1") => Opening::Http1(BytesMut::new()),
-        _ => detect(stream, entry, context).await,
+        _ => detect(stream, ahead, entry, context).await,
     }
 }
 
@@ -53,11 +56,12 @@ pub(super) async fn opening(
 /// once when the stop cuts. A peer that has sent nothing makes room for another one when it is asked.
 async fn detect(
     stream: &ByteStream,
+    mut bytes: BytesMut,
     entry: &ConnectionEntry,
     context: &ConnectionContext,
 ) -> Opening {
     let accepted = Instant::now();
-    let mut bytes = BytesMut::with_capacity(FIRST_READ);
+    bytes.reserve(FIRST_READ);
     loop {
         match stream.try_read(&mut bytes) {
             Ok(0) => return Opening::Nothing,
@@ -72,6 +76,9 @@ async fn detect(
             },
             Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return Opening::Nothing,
+        }
+        if context.handing.is_on() && !stream.is_tls() {
+            return Opening::GoesOver(bytes);
         }
         let draining = context.phase.now() >= Phase::Draining;
         let mut deadline = accepted + context.limits.head;
@@ -88,8 +95,9 @@ async fn detect(
                 if unread == Unread::Bytes || unread == Unread::Part && is_silent { continue }
                 return stuck(bytes, unread);
             }
-            () = entry.room_wanted(), if is_silent => {
-                if stream.unread() == Unread::Nothing { return Opening::Nothing }
+            call = entry.called() => {
+                let leaves = call == Call::MakeRoom && is_silent;
+                if leaves && stream.unread() == Unread::Nothing { return Opening::Nothing }
             }
             () = context.phase.reached(Phase::Cut) => return stuck(bytes, stream.unread()),
             () = context.phase.reached(Phase::Draining), if !draining => {}

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use host_lifecycle::{Phase, PhaseWatch};
 
-use super::registry::ConnectionEntry;
+use super::registry::{Call, ConnectionEntry};
 
 /// One of these at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub(super) enum ProcessEvent {
     Cut,
     /// A newcomer wants the place of this connection. May come again.
     RoomWanted,
+    /// Another process goes on with this connection, once it is idle; or does not any more. May come again.
+    GoesOver,
 }
 
 /// The events of one connection. Asking in each turn is cheap: a wait is polled only when it was woken, and so
@@ -40,7 +42,7 @@ impl<'a> ProcessEvents<'a> {
     /// The next event, if there is one. The task is woken when another one comes.
     pub(super) fn poll_next(&mut self, task: &mut Context<'_>) -> Option<ProcessEvent> {
         let Poll::Ready(event) = self.waits.poll_next_unpin(task) else { return None };
-        if event == Some(ProcessEvent::RoomWanted) {
+        if matches!(event, Some(ProcessEvent::RoomWanted | ProcessEvent::GoesOver)) {
             self.wait_for(ProcessEvent::RoomWanted);
         }
         event
@@ -52,7 +54,12 @@ impl<'a> ProcessEvents<'a> {
             match event {
                 ProcessEvent::Draining => phase.reached(Phase::Draining).await,
                 ProcessEvent::Cut => phase.reached(Phase::Cut).await,
-                ProcessEvent::RoomWanted => entry.room_wanted().await,
+                ProcessEvent::RoomWanted | ProcessEvent::GoesOver => {
+                    return match entry.called().await {
+                        Call::MakeRoom => ProcessEvent::RoomWanted,
+                        Call::GoOver => ProcessEvent::GoesOver,
+                    };
+                }
             }
             event
         }));

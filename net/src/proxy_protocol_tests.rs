@@ -45,6 +45,7 @@ fn reading(trusted: &str) -> Reading<impl Fn(Phase) + use<>> {
     let connections = Tracker::awaited();
     let context = ConnectionContext {
         gate: host_lifecycle::AcceptGate::new(true),
+        handing: crate::Handing::default(),
         phase,
         room: Room::new(1, connections.clone()),
         connections,

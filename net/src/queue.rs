@@ -2,10 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use host_lifecycle::AcceptGate;
+use host_lifecycle::{AcceptGate, ListenerGate};
 use host_system::unix_socket::OwnedPath;
 use socket2::SockRef;
 use tokio::net::{TcpListener, UnixListener};
@@ -21,8 +20,7 @@ pub(super) struct Queue {
     socket: QueueSocket,
     pub(super) path: Option<OwnedPath>,
     origin: SocketOrigin,
-    /// Another host holds it too, and accepts while we do not.
-    is_shared: AtomicBool,
+    pub(super) gate: ListenerGate,
 }
 
 #[derive(Debug)]
@@ -32,15 +30,15 @@ pub(super) enum QueueSocket {
 }
 
 impl Queue {
-    /// The queue of a listener, for the runtime that this is called in.
-    pub(super) fn new(listener: Listener) -> io::Result<Arc<Self>> {
+    /// The queue of a listener, for the runtime that this is called in. Behind `gate` another process may accept.
+    pub(super) fn new(listener: Listener, gate: &AcceptGate) -> io::Result<Arc<Self>> {
         let Listener { socket, path, origin, is_shared, .. } = listener;
         let is_tcp = socket.local_addr()?.as_socket().is_some();
         let socket = match is_tcp {
             true => QueueSocket::Tcp(TcpListener::from_std(socket.into())?),
             false => QueueSocket::Unix(UnixListener::from_std(socket.into())?),
         };
-        Ok(Arc::new(Self { socket, path, origin, is_shared: AtomicBool::new(is_shared) }))
+        Ok(Arc::new(Self { socket, path, origin, gate: gate.of_listener(is_shared) }))
     }
 
     pub(super) fn transport(&self) -> ConnectionTransport {
@@ -69,14 +67,9 @@ impl Queue {
         }
     }
 
-    /// Whether this process may accept from it now: one that nobody else holds is accepted from to the end.
-    pub(super) fn may_accept(&self, gate: &AcceptGate) -> bool {
-        gate.is_open() || !self.is_shared.load(Ordering::Relaxed)
-    }
-
     /// Whether a close leaves what is in it to somebody else.
-    pub(super) fn is_others(&self, gate: &AcceptGate) -> bool {
-        self.origin == SocketOrigin::Inherited || !self.may_accept(gate)
+    pub(super) fn is_others(&self) -> bool {
+        self.origin == SocketOrigin::Inherited || !self.gate.is_open()
     }
 }
 
@@ -111,10 +104,10 @@ impl ListenerHandle {
         Ok(Some(ListenerShare { socket, lock, origin: queue.origin }))
     }
 
-    /// Takes note of whether another process holds it, and accepts from it while the [`AcceptGate`] of this one is shut.
+    /// Takes note of whether another process holds it too, and accepts from it while this one does not.
     pub fn set_shared(&self, is_shared: bool) {
         if let Some(queue) = self.0.upgrade() {
-            queue.is_shared.store(is_shared, Ordering::Relaxed);
+            queue.gate.set_shared(is_shared);
         }
     }
 }

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use host_lifecycle::{InFlight, Tracker};
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 /// The first request of a connection may still be on its way for so long.
@@ -40,7 +39,16 @@ pub(super) struct ConnectionEntry {
     has_place: AtomicBool,
     /// It was asked to make room, and has neither declined nor done anything since: once is enough.
     asked: AtomicBool,
-    room: Notify,
+    call: Notify,
+}
+
+/// What a connection is called for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// A newcomer wants its place.
+    MakeRoom,
+    /// Another process goes on with it, once it is idle.
+    GoOver,
 }
 
 /// What a connection speaks.
@@ -152,7 +160,7 @@ impl ConnectionEntry {
             moved: AtomicU64::new(0),
             has_place: AtomicBool::new(false),
             asked: AtomicBool::new(false),
-            room: Notify::new(),
+            call: Notify::new(),
         })
     }
 
@@ -190,6 +198,16 @@ impl ConnectionEntry {
         self.doing.store(standing.doing as u8, Ordering::Relaxed);
     }
 
+    /// The address on which it was accepted.
+    pub(super) fn listener(&self) -> Arc<str> {
+        self.listener.clone()
+    }
+
+    /// Exchanges that have begun on it.
+    pub(super) fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
     /// Since when the connection has been idle, if it is and has a place to give away for which it was not
     /// asked yet: kept alive, or silent since it was accepted.
     pub(super) fn idle_since(&self) -> Option<Instant> {
@@ -203,7 +221,12 @@ impl ConnectionEntry {
     /// Asks the connection to make room, unless a request has begun on it.
     pub(super) fn ask_for_room(&self) {
         self.asked.store(true, Ordering::Relaxed);
-        self.room.notify_one();
+        self.call.notify_one();
+    }
+
+    /// Tells the connection that another process goes on with it.
+    pub(super) fn tell_to_go_over(&self) {
+        self.call.notify_one();
     }
 
     /// The connection stays: it may be asked again.
@@ -212,8 +235,14 @@ impl ConnectionEntry {
     }
 
     /// Waits until somebody asks this connection to make room. Cancel-safe.
-    pub(super) fn room_wanted(&self) -> Notified<'_> {
-        self.room.notified()
+    pub(super) async fn room_wanted(&self) {
+        while self.called().await != Call::MakeRoom {}
+    }
+
+    /// Waits until somebody calls this connection for something. Cancel-safe.
+    pub(super) async fn called(&self) -> Call {
+        self.call.notified().await;
+        if self.asked.load(Ordering::Relaxed) { Call::MakeRoom } else { Call::GoOver }
     }
 
     fn doing(&self) -> Activity {
@@ -247,7 +276,7 @@ impl ConnectionEntry {
             doing: self.doing(),
             age: now.saturating_duration_since(self.accepted),
             idle: now.saturating_duration_since(self.moved()),
-            served: self.served.load(Ordering::Relaxed),
+            served: self.served(),
             in_flight: self.in_flight.load(Ordering::Relaxed),
         }
     }

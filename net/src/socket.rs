@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -71,6 +71,22 @@ macro_rules! on_stream {
 }
 
 impl Socket {
+    /// Takes it out of the runtime.
+    pub(super) fn into_fd(self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(stream) => Ok(stream.into_std()?.into()),
+            Self::Unix(stream) => Ok(stream.into_std()?.into()),
+        }
+    }
+
+    /// One that does not block, for the runtime that this is called in.
+    pub(super) fn from_fd(fd: OwnedFd, is_unix: bool) -> io::Result<Self> {
+        match is_unix {
+            true => Ok(Self::Unix(UnixStream::from_std(fd.into())?)),
+            false => Ok(Self::Tcp(TcpStream::from_std(fd.into())?)),
+        }
+    }
+
     /// Reads into `buffer` what fits. 0 bytes are the end.
     pub(super) fn poll_read(
         &self,

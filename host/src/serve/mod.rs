@@ -17,7 +17,7 @@ use host_keyvalue::Stores;
 use host_lifecycle::{AcceptGate, Commander, Ending, Lifecycle, StopPlan};
 use host_log::outlet;
 use host_manifest::escape;
-use host_net::NetCounts;
+use host_net::{Handing, NetCounts};
 use host_system::{descriptors, huge_pages};
 use host_telemetry::{EventLog, Observer, Observers, Traffic};
 use tokio::runtime::Runtime;
@@ -174,6 +174,7 @@ impl Armed {
             stores,
             phase: lifecycle.watch(),
             gate: AcceptGate::new(true),
+            handing: Handing::default(),
             trackers: lifecycle.trackers(),
             commander: lifecycle.commander(),
             hangups: lifecycle.hangups(),

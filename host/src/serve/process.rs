@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_keyvalue::Stores;
-use host_net::NetCounts;
+use host_net::{Handing, NetCounts};
 use host_telemetry::{EventLog, Observers, Traffic};
 
 use crate::component::GuestLogs;
@@ -34,6 +34,8 @@ pub(super) struct Process {
     pub(super) phase: PhaseWatch,
     /// Whether listeners are accepted from.
     pub(super) gate: AcceptGate,
+    /// Whether idle connections go over to a successor.
+    pub(super) handing: Handing,
     pub(super) trackers: Trackers,
     pub(super) commander: Commander,
     pub(super) hangups: SignalWatch,

@@ -184,6 +184,7 @@ impl Listening {
         let context = host_net::ConnectionContext {
             phase,
             gate: process.gate.clone(),
+            handing: process.handing.clone(),
             connections: trackers.connections.clone(),
             counts: process.connections.clone(),
             limits: connection_limits(manifest),

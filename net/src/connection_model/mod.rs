@@ -107,6 +107,7 @@ async fn run_of(seed: u64, over_tls: bool) -> (Run, impl Fn(Phase)) {
     let room = Room::new(1, tracker.clone());
     let context = ConnectionContext {
         gate: host_lifecycle::AcceptGate::new(true),
+        handing: crate::Handing::default(),
         phase,
         connections: tracker,
         counts: NetCounts::default(),

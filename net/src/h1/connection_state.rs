@@ -16,6 +16,7 @@
 //! What comes behind a request waits in the reader until its answer has ended.
 
 mod decision;
+mod wishes;
 
 use bytes::BytesMut;
 use tokio::time::{Duration, Instant};
@@ -64,6 +65,8 @@ pub(super) struct ConnectionState {
     cut: Option<Instant>,
     /// The connection is asked to make room for a newcomer.
     unwanted: bool,
+    /// Another process goes on with it, once it is idle.
+    goes_over: bool,
     /// What the last look into the kernel has found, while that is of use.
     seen: Option<Look>,
     looks: u32,
@@ -85,8 +88,12 @@ enum Look {
 }
 
 impl ConnectionState {
-    /// A connection that was accepted at `accepted`, and has sent `ahead` since.
-    pub(super) fn new(limits: PeerLimits, accepted: Instant, ahead: BytesMut) -> Self {
+    /// A connection that was accepted at `accepted`, has sent `ahead` since, and brought so many requests before.
+    pub(super) fn new(
+        limits: PeerLimits,
+        (accepted, served): (Instant, u64),
+        ahead: BytesMut,
+    ) -> Self {
         let trailers = Bounds { fields: limits.headers, bytes: limits.header_size };
         Self {
             limits,
@@ -100,13 +107,14 @@ impl ConnectionState {
             ends_by_close: false,
             output: OutRate::new(limits.stall, limits.min_rate),
             hurry: false,
-            served: 0,
+            served,
             idle_since: accepted,
             moved: accepted,
             leaving: None,
             drain: None,
             cut: None,
             unwanted: false,
+            goes_over: false,
             seen: None,
             looks: 0,
         }
@@ -331,24 +339,6 @@ impl ConnectionState {
             // What is owed counts as delivered when the kernel has it, not when we did.
             self.idle_since = self.now;
         }
-    }
-
-    // What the process asks for.
-
-    /// The drain has begun.
-    pub(super) fn drain(&mut self) {
-        self.drain.get_or_insert(self.now);
-    }
-
-    /// The stop cuts.
-    pub(super) fn cut(&mut self) {
-        self.cut.get_or_insert(self.now);
-    }
-
-    /// A newcomer wants the place of this connection: it ends if it is idle. Gives whether it is.
-    pub(super) fn make_room(&mut self) -> bool {
-        self.unwanted = !self.owes() && self.reader.is_before_head() && !self.head_is_here();
-        self.unwanted
     }
 
     // What is known.

@@ -14,7 +14,7 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 /// A machine, and when its connection was accepted.
 fn fresh() -> (ConnectionState, Instant) {
     let accepted = Instant::now();
-    (ConnectionState::new(LIMITS, accepted, BytesMut::new()), accepted)
+    (ConnectionState::new(LIMITS, (accepted, 0), BytesMut::new()), accepted)
 }
 
 /// The same, kept alive behind its first answer.

@@ -52,6 +52,7 @@ impl Driver<'_> {
         let mut timer = pin!(sleep_until(Instant::now() + self.context.limits.head));
         std::future::poll_fn(|task| {
             self.shared.state().tick(Instant::now());
+            self.shared.state().set_goes_over(self.shared.goes_over());
             while let Some(event) = events.poll_next(task) {
                 let mut state = self.shared.state();
                 match event {
@@ -59,6 +60,8 @@ impl Driver<'_> {
                     ProcessEvent::Cut => state.cut(),
                     ProcessEvent::RoomWanted if state.make_room() => {}
                     ProcessEvent::RoomWanted => self.entry.declines(),
+                    // Looked at in each turn.
+                    ProcessEvent::GoesOver => {}
                 }
             }
             if let Poll::Ready(end) = self.turn(connection, task) {

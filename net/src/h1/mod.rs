@@ -34,15 +34,16 @@ use crate::wire::Wire;
 /// hyper's smallest read buffer, and ours: bodies are read through it as well.
 const SMALLEST_BUFFER: usize = 64 * 1024;
 
-/// Serves HTTP/1 on a stream that was accepted at `accepted` and has sent `ahead` already.
+/// Serves HTTP/1 on a stream that was accepted at `accepted`, has brought so many requests since and has sent `ahead`
+/// already.
 pub(super) async fn serve<S: Service>(
     stream: &Arc<ByteStream>,
     entry: &ConnectionEntry,
-    (accepted, ahead): (Instant, BytesMut),
+    (accepted, served, ahead): (Instant, u64, BytesMut),
     context: &ConnectionContext,
     service: &S,
 ) -> ConnectionEnd {
-    let state = ConnectionState::new(context.limits, accepted, ahead);
+    let state = ConnectionState::new(context.limits, (accepted, served), ahead);
     let shared = H1Shared::new(stream.clone(), context, state);
     let adapter = Adapter { inner: Arc::new(service.clone()), shared: shared.clone() };
     let mut connection = http1::Builder::new()

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::connection_state::ConnectionState;
 use super::request_reader::{Due, Framing};
 use crate::context::ConnectionContext;
+use crate::handing::Handing;
 use crate::request_body::Pump;
 use crate::room::Room;
 use crate::stream::ByteStream;
@@ -26,6 +27,7 @@ pub(super) struct H1Shared {
     pub(super) stream: Arc<ByteStream>,
     pub(super) phase: PhaseWatch,
     pub(super) room: Arc<Room>,
+    handing: Handing,
     state: AtomicRefCell<ConnectionState>,
     /// The body of the request that is being read.
     upload: AtomicRefCell<Option<Pump>>,
@@ -39,12 +41,18 @@ impl H1Shared {
     ) -> Arc<Self> {
         let (state, upload) = (AtomicRefCell::new(state), AtomicRefCell::new(None));
         let (phase, room) = (context.phase.clone(), context.room.clone());
-        Arc::new(Self { stream, phase, room, state, upload })
+        Arc::new(Self { stream, phase, room, handing: context.handing.clone(), state, upload })
     }
 
     #[inline]
     pub(super) fn state(&self) -> AtomicRefMut<'_, ConnectionState> {
         self.state.borrow_mut()
+    }
+
+    /// Whether another process goes on with this connection once it is idle.
+    #[inline]
+    pub(super) fn goes_over(&self) -> bool {
+        self.handing.is_on() && !self.stream.is_tls()
     }
 
     /// hyper has read a head: an exchange begins, as [`ConnectionState::request`] says. Gives the moment.

@@ -132,6 +132,8 @@ impl<'a> Driver<'a> {
                     self.tell(connection.as_mut(), task);
                 }
                 ProcessEvent::Cut => self.cut = Some(Instant::now()),
+                // It ends by the lame duck: what both ends know of its headers cannot go over.
+                ProcessEvent::GoesOver => {}
             }
         }
         let held_up = self.shared.active() > 0 && self.shared.traffic().output.is_blocked();

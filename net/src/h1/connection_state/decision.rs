@@ -44,6 +44,7 @@ enum Then {
     Stalled,
     LeaveAtCut,
     DropAtCut,
+    GoOver,
 }
 
 impl ConnectionState {
@@ -56,6 +57,8 @@ impl ConnectionState {
         let end = match then {
             Then::LookAgain => return Decision::Wait(self.now + self.limits.keep_alive),
             Then::DropAtCut => return Decision::Leave(ConnectionEnd::Dropped),
+            // What the kernel has goes with the socket.
+            Then::GoOver => return Decision::Leave(ConnectionEnd::GoesOver),
             Then::Malformed(why) => {
                 return Decision::Leave(ConnectionEnd::Refused(Refusal::Malformed(why)));
             }
@@ -99,6 +102,9 @@ impl ConnectionState {
         }
         if let Some(since) = self.head_since() {
             return (since + limits.head, Then::HeadTooSlow);
+        }
+        if self.goes_over && self.is_idle() {
+            return (self.now, Then::GoOver);
         }
         if self.unwanted {
             return (self.now, Then::CloseIdle);
