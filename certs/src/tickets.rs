@@ -84,6 +84,15 @@ impl TicketKeys {
         (!keys.is_empty()).then(|| Self::of(keys))
     }
 
+    /// Has all clones be the keys that [`export`](Self::export) has given, in this or in another process. False if these
+    /// are not its bytes: then they stay what they are.
+    #[must_use]
+    pub fn replace(&self, bytes: &[u8]) -> bool {
+        let Some(keys) = Self::import(bytes) else { return false };
+        self.ring.store(keys.ring.load_full());
+        true
+    }
+
     /// The keys, for a process that takes over: whoever has them can read what the sessions of their tickets say.
     #[must_use]
     pub fn export(&self) -> Zeroizing<Vec<u8>> {

@@ -12,6 +12,7 @@
 //!   ── connections (descriptors) … ────────→  serves them
 //!   ── done ───────────────────────────────→
 //!   ←────────────────────────────── taken ──
+//!   ── settled ────────────────────────────→
 //!   drains, and hands on what becomes idle
 //!   ── connections … ──────────────────────→
 //!   ends                                      has all for itself

@@ -37,13 +37,16 @@ pub enum Message {
     Accepting,
     /// Idle connections, one descriptor each.
     Connections(Vec<ConnectionFacts>),
-    /// All connections that were idle have been sent. The first host drains now.
+    /// All connections that were idle have been sent.
     Done,
     /// The successor has all of them, and goes on whatever becomes of the first one.
     Taken {
         /// How many connections it has been given.
         connections: u64,
     },
+    /// There is no way back: the first host drains, and the service manager knows the successor. Connections that become
+    /// idle meanwhile follow.
+    Settled,
 }
 
 impl Message {
@@ -60,6 +63,7 @@ impl Message {
             Self::Connections(_) => "connections",
             Self::Done => "done",
             Self::Taken { .. } => "taken",
+            Self::Settled => "settled",
         }
     }
 }

@@ -39,7 +39,7 @@ impl<S: Service> Adopter<S> {
     /// # Errors
     /// When the reactor does not take the socket, which is closed then.
     pub fn adopt(&self, idle: IdleConnection) -> io::Result<()> {
-        let IdleConnection { socket, listener: _, peer, served, ahead } = idle;
+        let IdleConnection { socket, peer, served, ahead, .. } = idle;
         let is_unix = SockRef::from(&socket).local_addr()?.as_socket().is_none();
         let _inside = self.runtime.enter();
         let socket = Socket::from_fd(socket, is_unix)?;

@@ -106,8 +106,8 @@ type Places = (Option<Place>, Option<ClientPlace>);
 async fn talk<S: Service>(
     (stream, peer, before): (ByteStream, Peer, Before),
     (context, service): (ConnectionContext, S),
-    (entry, guard): (Arc<ConnectionEntry>, Guard),
-    places: Places,
+    (entry, mut guard): (Arc<ConnectionEntry>, Guard),
+    mut places: Places,
 ) {
     let service = service.connected(&peer);
     let (mut stream, mut before) = (Arc::new(stream), before);
@@ -125,9 +125,11 @@ async fn talk<S: Service>(
         }
         // Whoever speaks has let go of it.
         let Some(ByteStream::Plain(socket)) = Arc::into_inner(stream) else { return };
-        let stays = hand_over((socket, ahead), &entry, &peer, &context);
-        let Some((socket, ahead)) = stays else { return };
-        stream = Arc::new(ByteStream::Plain(socket));
+        // Who comes may have its places.
+        drop(std::mem::take(&mut places));
+        let stays = hand_over((socket, ahead, guard), &entry, &peer, &context);
+        let Some((socket, ahead, again)) = stays else { return };
+        (stream, guard) = (Arc::new(ByteStream::Plain(socket)), again);
         before = Before { accepted: Instant::now(), served: entry.served(), ahead };
     };
     leave((end, &stream), (&context, &service), (&entry, guard), places).await;
@@ -135,18 +137,22 @@ async fn talk<S: Service>(
 
 /// Gives an idle connection to whoever goes on with it. Returns it where nobody does any more.
 fn hand_over(
-    (socket, ahead): (Socket, BytesMut),
+    (socket, ahead, guard): (Socket, BytesMut, Guard),
     entry: &ConnectionEntry,
     peer: &Peer,
     context: &ConnectionContext,
-) -> Option<(Socket, BytesMut)> {
+) -> Option<(Socket, BytesMut, Guard)> {
     let (listener, served) = (entry.listener(), entry.served());
     let is_unix = matches!(socket, Socket::Unix(_));
     // An error is one of the reactor, with which the connection could not go on here either.
     let socket = socket.into_fd().ok()?;
-    let idle = IdleConnection { socket, listener, peer: peer.clone(), served, ahead };
+    entry.set_place(false);
+    entry.set_gone(true);
+    let (peer, guard) = (peer.clone(), Some(guard));
+    let idle = IdleConnection { socket, listener, peer, served, ahead, guard };
     let stays = context.handing.give(idle).err()?;
-    Some((Socket::from_fd(stays.socket, is_unix).ok()?, stays.ahead))
+    entry.set_gone(false);
+    Some((Socket::from_fd(stays.socket, is_unix).ok()?, stays.ahead, stays.guard?))
 }
 
 /// Closes a connection that has come to this end, and gives its places to others.

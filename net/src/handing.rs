@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
-use host_lifecycle::Tracker;
+use host_lifecycle::{Guard, Tracker};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::peer::Peer;
@@ -28,6 +28,21 @@ pub struct IdleConnection {
     pub served: u64,
     /// What it has sent that says nothing yet: part of the preface of HTTP/2, at most.
     pub ahead: BytesMut,
+    /// Keeps it in flight here, so that a stop waits until it has gone over.
+    pub(super) guard: Option<Guard>,
+}
+
+impl IdleConnection {
+    /// One that comes from elsewhere, with how many requests it has brought and what it has sent.
+    #[must_use]
+    pub fn new(
+        socket: OwnedFd,
+        listener: Arc<str>,
+        peer: Peer,
+        (served, ahead): (u64, BytesMut),
+    ) -> Self {
+        Self { socket, listener, peer, served, ahead, guard: None }
+    }
 }
 
 /// Whether idle connections go over, and where to. Cloning gives another handle.
@@ -61,6 +76,13 @@ impl Handing {
     pub fn end(&self) {
         self.0.is_on.store(false, Ordering::Relaxed);
         *self.taker() = None;
+    }
+
+    /// Whether there are connections in `connections` that are idle and have not gone over yet.
+    #[must_use]
+    pub fn is_awaited(connections: &Tracker) -> bool {
+        let list = connections.list();
+        list.iter().filter_map(registry::entry).any(|entry| entry.is_to_go_over())
     }
 
     #[inline]

@@ -39,6 +39,8 @@ pub(super) struct ConnectionEntry {
     has_place: AtomicBool,
     /// It was asked to make room, and has neither declined nor done anything since: once is enough.
     asked: AtomicBool,
+    /// Another process goes on with it, and it only waits to be sent there.
+    gone: AtomicBool,
     call: Notify,
 }
 
@@ -160,6 +162,7 @@ impl ConnectionEntry {
             moved: AtomicU64::new(0),
             has_place: AtomicBool::new(false),
             asked: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             call: Notify::new(),
         })
     }
@@ -232,6 +235,19 @@ impl ConnectionEntry {
     /// The connection stays: it may be asked again.
     pub(super) fn declines(&self) {
         self.asked.store(false, Ordering::Relaxed);
+    }
+
+    /// Takes note of whether it only waits to be sent to another process.
+    pub(super) fn set_gone(&self, gone: bool) {
+        self.gone.store(gone, Ordering::Relaxed);
+    }
+
+    /// Whether it is one that could go over, and has not. TLS keeps it here.
+    pub(super) fn is_to_go_over(&self) -> bool {
+        self.doing() == Activity::Idle
+            && self.protocol() == ConnectionProtocol::Http1
+            && self.tls.get().is_none()
+            && !self.gone.load(Ordering::Relaxed)
     }
 
     /// Waits until somebody asks this connection to make room. Cancel-safe.

@@ -83,7 +83,7 @@ impl AdminServers {
             ControlSetting::Default => SocketChoice::Default,
             ControlSetting::Path(path) => SocketChoice::Path(path.clone()),
         };
-        let control = control::open(&choice)?
+        let control = control::open(choice)?
             .map(|socket| ControlServer::start(socket, admin, commander.alarm("control"), &runtime))
             .transpose()
             .context("serving the control socket")?;

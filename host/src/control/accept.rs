@@ -2,14 +2,12 @@
 //! it.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use host_system::shortage::{PastShortage, Shortage};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::runtime::Handle;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -18,25 +16,10 @@ use tracing::{info, warn};
 
 use super::connection_limit::ConnectionLimit;
 use super::deadlines::Deadlines;
+use super::opening::Gated;
 
 /// After an error of accept(2): enough not to spin when the process is out of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Binds a TCP address, to be accepted from on `runtime`.
-///
-/// # Errors
-/// When the address cannot be had.
-pub(super) fn listen(
-    address: SocketAddr,
-    backlog: i32,
-    runtime: &Handle,
-) -> io::Result<TcpListener> {
-    let listener = StdTcpListener::bind(address)?;
-    SockRef::from(&listener).listen(backlog)?;
-    listener.set_nonblocking(true)?;
-    let _inside = runtime.enter();
-    TcpListener::from_std(listener)
-}
 
 /// Where connections come from.
 pub(super) trait PeerListener: Send + Sync + 'static {
@@ -54,10 +37,10 @@ pub(super) struct ServerTasks {
     pub(super) end: CancellationToken,
 }
 
-/// Accepts until the end. `serve` returns the life of a connection. It ends with the server, or when its
-/// place is needed for another connection.
+/// Accepts until the end, while no other host does. `serve` returns the life of a connection. It ends with the server, or
+/// when its place is needed for another connection.
 pub(super) async fn accept<L, S, F>(
-    listener: L,
+    Gated { listener, gate }: Gated<L>,
     limit: ConnectionLimit,
     tasks: ServerTasks,
     serve: S,
@@ -66,12 +49,19 @@ pub(super) async fn accept<L, S, F>(
     S: Fn(L::Io, Deadlines) -> F + Send,
     F: Future<Output = ()> + Send + 'static,
 {
-    let shortage = Shortage::default();
+    let (shortage, mut gate) = (Shortage::default(), gate.watch());
     loop {
         let next = tokio::select! {
             biased;
             () = tasks.end.cancelled() => return,
-            next = listener.next() => next,
+            next = async {
+                gate.until(true).await;
+                tokio::select! {
+                    biased;
+                    () = gate.until(false) => Ok(None),
+                    next = listener.next() => next,
+                }
+            } => next,
         };
         match next {
             Ok(Some(io)) => {
@@ -104,6 +94,12 @@ pub(super) async fn accept<L, S, F>(
 pub(super) struct SameUserListener {
     pub(super) listener: UnixListener,
     pub(super) uid: u32,
+}
+
+impl AsFd for SameUserListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
 }
 
 impl PeerListener for SameUserListener {

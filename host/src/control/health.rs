@@ -10,11 +10,12 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tracing::info;
 
-use super::accept::{ServerTasks, accept, listen};
+use super::accept::{ServerTasks, accept};
 use super::connection;
 use super::connection_limit::ConnectionLimit;
 use super::metrics_format::MetricsFormat;
 use super::metrics_pages::MetricsPages;
+use super::opening::{OperatorsHandle, TcpOpening};
 use super::reply::{self, ReplyBody};
 use super::schema::PhaseName;
 
@@ -29,23 +30,24 @@ const BACKLOG: i32 = 1024;
 pub struct HealthServer {
     tasks: ServerTasks,
     address: SocketAddr,
+    handle: OperatorsHandle,
 }
 
 impl HealthServer {
-    /// Binds `address` and answers there, on `runtime`, from now on: before anything is loaded the
+    /// Answers at `opening`, on `runtime`, from now on: before anything is loaded the
     /// host is alive and not ready. `alarm` goes off if that ends by a panic. `metrics` writes the page of `/metrics`, on
     /// a thread of its own.
     ///
     /// # Errors
     /// When the address or the thread cannot be had.
     pub fn start(
-        address: SocketAddr,
+        opening: impl Into<TcpOpening>,
         (phase, metrics): (PhaseWatch, impl Fn(MetricsFormat) -> String + Send + 'static),
         alarm: Alarm,
         runtime: &Handle,
     ) -> io::Result<Self> {
-        let listener = listen(address, BACKLOG, runtime)?;
-        let address = listener.local_addr()?;
+        let listener = opening.into().listen(BACKLOG, runtime)?;
+        let (address, handle) = (listener.listener.local_addr()?, listener.handle(None));
         let (tasks, pages) = (ServerTasks::default(), MetricsPages::start(metrics)?);
         let serve = move |io, deadlines| {
             let (phase, pages) = (phase.clone(), pages.clone());
@@ -57,7 +59,13 @@ impl HealthServer {
         let accepting = accept(listener, limit, tasks.clone(), serve);
         tasks.all.spawn_on(alarm.guard(accepting), runtime);
         info!(health = %address, "health is answered");
-        Ok(Self { tasks, address })
+        Ok(Self { tasks, address, handle })
+    }
+
+    /// For who hands its listener on.
+    #[must_use]
+    pub fn handle(&self) -> OperatorsHandle {
+        self.handle.clone()
     }
 
     /// Where it is answered.

@@ -20,7 +20,7 @@ async fn ask(health: &HealthServer, line: &str) -> (String, String) {
 async fn alive_in_every_phase_and_ready_in_one() {
     let (set, phase) = PhaseWatch::with_setter();
     let health = HealthServer::start(
-        ([127, 0, 0, 1], 0).into(),
+        SocketAddr::from(([127, 0, 0, 1], 0)),
         (phase, |_| String::new()),
         Alarm::unheard(),
         &Handle::current(),
@@ -49,7 +49,7 @@ async fn alive_in_every_phase_and_ready_in_one() {
 async fn other_paths_and_methods_are_refused() {
     let (_set, phase) = PhaseWatch::with_setter();
     let health = HealthServer::start(
-        ([127, 0, 0, 1], 0).into(),
+        SocketAddr::from(([127, 0, 0, 1], 0)),
         (phase, |_| String::new()),
         Alarm::unheard(),
         &Handle::current(),
@@ -67,7 +67,7 @@ async fn other_paths_and_methods_are_refused() {
 async fn a_port_that_is_taken_is_an_error() {
     let (_set, phase) = PhaseWatch::with_setter();
     let first = HealthServer::start(
-        ([127, 0, 0, 1], 0).into(),
+        SocketAddr::from(([127, 0, 0, 1], 0)),
         (phase.clone(), |_| String::new()),
         Alarm::unheard(),
         &Handle::current(),
@@ -95,7 +95,7 @@ async fn probes_are_answered_while_a_page_of_metrics_is_made() {
         "page\n".to_owned()
     };
     let health = HealthServer::start(
-        ([127, 0, 0, 1], 0).into(),
+        SocketAddr::from(([127, 0, 0, 1], 0)),
         (phase, metrics),
         Alarm::unheard(),
         &Handle::current(),

@@ -19,6 +19,7 @@ mod follow;
 mod health;
 mod metrics_format;
 mod metrics_pages;
+mod opening;
 mod reply;
 pub mod schema;
 mod server;
@@ -32,8 +33,11 @@ use tokio::sync::watch;
 pub use dashboard::DashboardServer;
 pub use health::HealthServer;
 pub use metrics_format::MetricsFormat;
+pub use opening::{OperatorsHandle, TcpOpening};
 pub use server::ControlServer;
-pub use socket::{ControlSocket, SocketChoice, SocketError, default_directory, open, path_of};
+pub use socket::{
+    ControlOpening, ControlSocket, SocketChoice, SocketError, default_directory, open, path_of,
+};
 
 use schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ConnectionStatus, GenerationStatus,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use host_lifecycle::Alarm;
+use host_system::unix_socket::OwnedPath;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -23,6 +24,7 @@ use super::connection;
 use super::connection_limit::ConnectionLimit;
 use super::deadlines::{Deadlines, REQUEST_IN};
 use super::follow;
+use super::opening::{Gated, OperatorsHandle};
 use super::reply::{self, ReplyBody};
 use super::schema::{
     CanaryList, ChangeOutcome, CommandError, ConnectionList, EmptyRequest, GenerationList,
@@ -107,7 +109,8 @@ pub struct ControlServer {
     tasks: ServerTasks,
     leaving: TaskTracker,
     runtime: Handle,
-    socket: ControlSocket,
+    path: Arc<OwnedPath>,
+    handle: OperatorsHandle,
 }
 
 impl ControlServer {
@@ -122,11 +125,15 @@ impl ControlServer {
         runtime: &Handle,
     ) -> io::Result<Self> {
         let (tasks, leaving) = (ServerTasks::default(), TaskTracker::new());
+        let begins = socket.begins()?;
+        let ControlSocket { socket, path, gate, .. } = socket;
         let listener = {
             let _inside = runtime.enter();
-            let listener = UnixListener::from_std(socket.listener()?)?;
+            let listener = UnixListener::from_std(socket.into())?;
             SameUserListener { listener, uid: rustix::process::geteuid().as_raw() }
         };
+        let listener = Gated { listener: Arc::new(listener), gate };
+        let handle = listener.handle(Some(path.clone()));
         let serve = {
             let (tasks, leaving) = (tasks.clone(), leaving.clone());
             move |io, deadlines: Deadlines| {
@@ -139,15 +146,25 @@ impl ControlServer {
         };
         let limit = ConnectionLimit::new("control", MOST_CONNECTIONS);
         let accepting = accept(listener, limit, tasks.clone(), serve);
+        let accepting = async move {
+            begins.await;
+            accepting.await;
+        };
         tasks.all.spawn_on(alarm.guard(accepting), runtime);
-        info!(control = %socket.path().display(), "control socket is open");
-        Ok(Self { tasks, leaving, runtime: runtime.clone(), socket })
+        info!(control = %path.path().display(), "control socket is open");
+        Ok(Self { tasks, leaving, runtime: runtime.clone(), path, handle })
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.socket.path()
+        self.path.path()
+    }
+
+    /// For who hands its listener on.
+    #[must_use]
+    pub fn handle(&self) -> OperatorsHandle {
+        self.handle.clone()
     }
 
     /// Ends it once the clients that asked for a stop or a swap have been told how it went, or `patience` has
@@ -168,6 +185,7 @@ impl ControlServer {
 impl Drop for ControlServer {
     fn drop(&mut self) {
         self.tasks.end.cancel();
+        self.path.remove();
     }
 }
 

@@ -25,7 +25,7 @@ struct World {
 
 fn world(name: &str) -> World {
     let path = std::env::temp_dir().join(format!("host-server-{name}-{}.sock", std::process::id()));
-    let socket = open(&SocketChoice::Path(path)).unwrap().unwrap();
+    let socket = open(SocketChoice::Path(path)).unwrap().unwrap();
     let host = Fake::new();
     let server =
         ControlServer::start(socket, host.clone(), Alarm::unheard(), &Handle::current()).unwrap();

@@ -4,11 +4,13 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
 
+use host_lifecycle::{AcceptGate, ListenerGate};
 use rustix::fs::Mode;
 use socket2::Socket;
 use thiserror::Error;
@@ -44,11 +46,14 @@ pub struct SocketError {
     why: io::Error,
 }
 
-/// A control socket that listens. Dropping it closes it and removes its path, if it is still ours.
+/// A control socket. It does not block. Dropping it closes it and removes its path, if it is still ours.
 #[derive(Debug)]
 pub struct ControlSocket {
-    socket: Socket,
-    path: OwnedPath,
+    pub(super) socket: Socket,
+    pub(super) path: Arc<OwnedPath>,
+    pub(super) gate: ListenerGate,
+    /// It was given, and listens already.
+    listens: bool,
 }
 
 impl ControlSocket {
@@ -58,9 +63,55 @@ impl ControlSocket {
         self.path.path()
     }
 
-    /// Another handle of the listening socket, which does not block.
-    pub(super) fn listener(&self) -> io::Result<UnixListener> {
-        Ok(self.socket.try_clone()?.into())
+    /// Begins to listen, at once where nobody else accepts. What this gives is to be waited for before connections are
+    /// accepted: who looks for hosts that are running finds one of two.
+    ///
+    /// # Errors
+    /// When the kernel refuses to listen.
+    pub(super) fn begins(&self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+        let (socket, path) = (self.socket.try_clone()?, self.path.clone());
+        let mut gate = self.gate.watch();
+        let mut waits = !self.listens;
+        if waits && self.gate.is_open() {
+            socket.listen(BACKLOG)?;
+            waits = false;
+        }
+        Ok(async move {
+            gate.until(true).await;
+            path.own();
+            if waits && let Err(why) = socket.listen(BACKLOG) {
+                warn!(%why, "the control socket cannot be listened on");
+            }
+        })
+    }
+}
+
+/// The control socket that is wanted, and what is there of it already.
+#[derive(Debug)]
+pub struct ControlOpening {
+    choice: SocketChoice,
+    given: Option<(OwnedFd, Option<OwnedFd>)>,
+    gate: ListenerGate,
+}
+
+impl From<SocketChoice> for ControlOpening {
+    /// One that is to be bound, and that nobody else has.
+    fn from(choice: SocketChoice) -> Self {
+        let gate = AcceptGate::new(true).of_listener(false);
+        Self { choice, given: None, gate }
+    }
+}
+
+impl ControlOpening {
+    /// The socket that is `given`, with the lock on its path, is used, or else one is bound. Behind `gate` another host
+    /// may accept.
+    #[must_use]
+    pub fn new(
+        choice: SocketChoice,
+        given: Option<(OwnedFd, Option<OwnedFd>)>,
+        gate: ListenerGate,
+    ) -> Self {
+        Self { choice, given, gate }
     }
 }
 
@@ -68,17 +119,41 @@ impl ControlSocket {
 ///
 /// # Errors
 /// When one was asked for by its path and cannot be had.
-pub fn open(choice: &SocketChoice) -> Result<Option<ControlSocket>, SocketError> {
-    match choice {
-        SocketChoice::Off => Ok(None),
+pub fn open(opening: impl Into<ControlOpening>) -> Result<Option<ControlSocket>, SocketError> {
+    let ControlOpening { choice, given, gate } = opening.into();
+    let opened = match choice {
+        SocketChoice::Off => None,
         SocketChoice::Path(path) => {
-            bind(path).map(Some).map_err(|why| SocketError { path: path.clone(), why })
+            let opened = match given {
+                Some((socket, lock)) => take_over(&path, socket, lock),
+                None => bind(&path),
+            };
+            Some(opened.map_err(|why| SocketError { path, why })?)
         }
-        SocketChoice::Default => Ok(open_default()),
-    }
+        SocketChoice::Default => open_default(),
+    };
+    Ok(opened.map(|OpenedSocket { socket, path, listens }| ControlSocket {
+        socket,
+        path: Arc::new(path),
+        gate,
+        listens,
+    }))
 }
 
-fn open_default() -> Option<ControlSocket> {
+/// A socket at a path.
+struct OpenedSocket {
+    socket: Socket,
+    path: OwnedPath,
+    listens: bool,
+}
+
+fn take_over(path: &Path, socket: OwnedFd, lock: Option<OwnedFd>) -> io::Result<OpenedSocket> {
+    let socket = Socket::from(socket);
+    socket.set_nonblocking(true)?;
+    Ok(OpenedSocket { socket, path: OwnedPath::inherit(path, lock)?, listens: true })
+}
+
+fn open_default() -> Option<OpenedSocket> {
     let Some(directory) = default_directory() else {
         info!("no control socket: XDG_RUNTIME_DIR is not set; --control PATH gives one");
         return None;
@@ -130,18 +205,19 @@ fn make_private(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn bind(path: &Path) -> io::Result<ControlSocket> {
+fn bind(path: &Path) -> io::Result<OpenedSocket> {
     let (socket, path) =
         unix_socket::bind(path, Some(PRIVATE_SOCKET)).map_err(|why| match why {
             PathError::Refused(why) => why,
             PathError::Taken | PathError::NotASocket => io::Error::other(why.to_string()),
         })?;
-    socket.listen(BACKLOG)?;
-    Ok(ControlSocket { socket, path })
+    Ok(OpenedSocket { socket, path, listens: false })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     /// A directory of one test's own, removed with what is in it.
@@ -183,7 +259,7 @@ mod tests {
         make_private(&directory).unwrap();
         assert_eq!(mode(&directory), 0o700);
         let socket = bind(&path_of(&directory, 7)).unwrap();
-        assert_eq!(mode(socket.path()), 0o600);
+        assert_eq!(mode(socket.path.path()), 0o600);
     }
 
     #[test]
@@ -208,17 +284,17 @@ mod tests {
         let folder = Folder::new("path");
         let path = folder.0.join("a.sock");
         let choice = SocketChoice::Path(path.clone());
-        let first = open(&choice).unwrap().unwrap();
-        let taken = open(&choice).unwrap_err();
+        let first = open(choice.clone()).unwrap().unwrap();
+        let taken = open(choice.clone()).unwrap_err();
         assert!(std::error::Error::source(&taken).unwrap().to_string().contains("another process"));
         drop(first);
         // As after a kill -9: the socket is closed, its path stays.
         drop(UnixListener::bind(&path).unwrap());
-        let second = open(&choice).unwrap().unwrap();
+        let second = open(choice.clone()).unwrap().unwrap();
         drop(second);
         assert!(!path.exists());
         fs::write(&path, "mine").unwrap();
-        assert!(open(&choice).is_err());
+        assert!(open(choice).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"mine");
     }
 }

@@ -9,7 +9,7 @@ use crate::control::fake::Fake;
 use crate::control::schema::StopEnd;
 
 fn start(host: &Arc<Fake>) -> DashboardServer {
-    let address = ([127, 0, 0, 1], 0).into();
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
     DashboardServer::start(address, host.clone(), Alarm::unheard(), &Handle::current()).unwrap()
 }
 

@@ -27,10 +27,11 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{info, warn};
 
 use super::Host;
-use super::accept::{ServerTasks, accept, listen};
+use super::accept::{ServerTasks, accept};
 use super::connection;
 use super::connection_limit::ConnectionLimit;
 use super::deadlines::Deadlines;
+use super::opening::{OperatorsHandle, TcpOpening};
 use super::reply::{self, ReplyBody};
 use feed::Feed;
 use page::Page;
@@ -51,6 +52,7 @@ pub struct DashboardServer {
     following: TaskTracker,
     runtime: Handle,
     address: SocketAddr,
+    handle: OperatorsHandle,
 }
 
 /// What all connections share.
@@ -64,18 +66,18 @@ struct Dashboard {
 }
 
 impl DashboardServer {
-    /// Binds `address` and shows `host` there, on `runtime`, from now on. `alarm` goes off if that ends by a panic.
+    /// Shows `host` at `opening`, on `runtime`, from now on. `alarm` goes off if that ends by a panic.
     ///
     /// # Errors
     /// When the address cannot be had.
     pub fn start(
-        address: SocketAddr,
+        opening: impl Into<TcpOpening>,
         host: Arc<dyn Host>,
         alarm: Alarm,
         runtime: &Handle,
     ) -> io::Result<Self> {
-        let listener = listen(address, BACKLOG, runtime)?;
-        let address = listener.local_addr()?;
+        let listener = opening.into().listen(BACKLOG, runtime)?;
+        let (address, handle) = (listener.listener.local_addr()?, listener.handle(None));
         let (tasks, following) = (ServerTasks::default(), TaskTracker::new());
         let dashboard = Arc::new(Dashboard {
             address,
@@ -104,7 +106,13 @@ impl DashboardServer {
                 "the dashboard is shown to whoever can connect: it has no password; a port alone is one of 127.0.0.1"
             );
         }
-        Ok(Self { tasks, following, runtime: runtime.clone(), address })
+        Ok(Self { tasks, following, runtime: runtime.clone(), address, handle })
+    }
+
+    /// For who hands its listener on.
+    #[must_use]
+    pub fn handle(&self) -> OperatorsHandle {
+        self.handle.clone()
     }
 
     /// Where it is shown.

@@ -1,0 +1,94 @@
+//! Hands idle connections on, as many in one message as the kernel takes.
+
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use host_handover::{Channel, ChannelError, ConnectionFacts, MOST_DESCRIPTORS, Message, StopPoint};
+use host_lifecycle::Tracker;
+use host_net::{Handing, IdleConnection};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
+
+use super::offers::Offers;
+
+/// Connections that were idle come within this time. A worker may be busy with guests meanwhile; who comes later goes over
+/// while the old host drains.
+const IDLE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Between two looks at who is still to come.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// Idle connections on their way over.
+#[derive(Debug)]
+pub(super) struct IdleConnections {
+    pub(super) coming: UnboundedReceiver<IdleConnection>,
+    /// Those that were sent, until it is known that they have arrived.
+    pub(super) sent: Vec<IdleConnection>,
+}
+
+impl IdleConnections {
+    /// Has the connections of `tracker` go over.
+    pub(super) fn begin(handing: &Handing, tracker: &Tracker) -> Self {
+        Self { coming: handing.begin(tracker), sent: Vec::new() }
+    }
+
+    /// Sends all that are idle now, and keeps them.
+    pub(super) async fn send_all(
+        &mut self,
+        channel: &Channel,
+        offers: &Offers,
+        tracker: &Tracker,
+    ) -> Result<(), ChannelError> {
+        let deadline = Instant::now() + IDLE_WITHIN;
+        let mut batch = Vec::with_capacity(MOST_DESCRIPTORS);
+        loop {
+            let more = self.coming.recv_many(&mut batch, MOST_DESCRIPTORS);
+            if timeout(LOOK_AGAIN, more).await.is_err() {
+                if !Handing::is_awaited(tracker) {
+                    return Ok(());
+                }
+                if Instant::now() >= deadline {
+                    debug!("upgrade: some idle connections come later");
+                    return Ok(());
+                }
+                continue;
+            }
+            let sent = send(channel, offers, &batch).await;
+            self.sent.append(&mut batch);
+            sent?;
+            StopPoint::OldConnections.reached();
+        }
+    }
+
+    /// Sends what becomes idle, to the end of the process or of the successor. None is taken back any more.
+    pub(super) async fn send_later(mut self, channel: Channel, offers: Offers) {
+        drop(self.sent);
+        let mut batch = Vec::with_capacity(MOST_DESCRIPTORS);
+        while self.coming.recv_many(&mut batch, MOST_DESCRIPTORS).await > 0 {
+            if let Err(why) = send(&channel, &offers, &batch).await {
+                debug!(%why, "the successor takes no more connections");
+                return;
+            }
+            batch.clear();
+        }
+    }
+}
+
+async fn send(
+    channel: &Channel,
+    offers: &Offers,
+    batch: &[IdleConnection],
+) -> Result<(), ChannelError> {
+    let facts = batch.iter().map(|idle| ConnectionFacts {
+        listener: offers.place_of(&idle.listener),
+        peer: idle.peer.address,
+        proxy: idle.peer.proxy,
+        is_secured_by_proxy: idle.peer.is_secured_by_proxy,
+        served: idle.served,
+        ahead: idle.ahead.to_vec(),
+    });
+    let message = Message::Connections(facts.collect());
+    let sockets: Vec<_> = batch.iter().map(|idle| idle.socket.as_fd()).collect();
+    channel.send(&message, &sockets).await
+}

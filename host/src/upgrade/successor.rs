@@ -1,0 +1,88 @@
+//! The process that is to take over, as the one that has started it sees it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use host_handover::Channel;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::order::{OwnProgram, UpgradeError, UpgradeOrder, check_program};
+use super::predecessor::TAKE_OVER;
+
+/// A process that was killed is gone within this time, if the kernel can end it at all.
+const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+/// The new process. Dropping this leaves it running.
+#[derive(Debug)]
+pub(super) struct Successor {
+    pub(super) channel: Channel,
+    pid: u32,
+    /// Filled by the thread that waits for its end.
+    ended: watch::Receiver<Option<ExitStatus>>,
+}
+
+impl Successor {
+    /// Starts what `order` asks for, or else what this process is. Its log goes where ours goes.
+    pub(super) fn start(own: &OwnProgram, order: &UpgradeOrder) -> Result<Self, UpgradeError> {
+        let (channel, theirs) = Channel::pair().map_err(UpgradeError::NoDescriptors)?;
+        let (program, arguments) = own.line(order);
+        let no_program = |why| UpgradeError::NoProgram { program: program.clone(), why };
+        check_program(&program).map_err(no_program)?;
+        let mut command = Command::new(&program);
+        command.args(arguments).env(TAKE_OVER, "stdin");
+        let child = spawn(&mut command, theirs).map_err(no_program)?;
+        let pid = child.id();
+        let ended = wait_beside(child).map_err(UpgradeError::NoDescriptors)?;
+        Ok(Self { channel, pid, ended })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Waits for its end, which is near, and says how it was.
+    pub(super) async fn end_in_words(&mut self) -> String {
+        let ended = async { self.ended.wait_for(Option::is_some).await.ok().and_then(|end| *end) };
+        match timeout(GONE_WITHIN, ended).await.ok().flatten() {
+            Some(status) => status.to_string(),
+            None => "no word".to_owned(),
+        }
+    }
+
+    /// Ends it by force, whatever it is doing, and waits until it is gone: it holds our listeners no longer then.
+    pub(super) async fn kill(&mut self) -> String {
+        self.signal(Signal::KILL);
+        self.end_in_words().await
+    }
+
+    /// Sends it a signal, unless it has ended: its number may be another one's then.
+    pub(super) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        if self.ended.borrow().is_none()
+            && let Some(pid) = pid
+            && let Err(why) = kill_process(pid, signal)
+        {
+            debug!(%why, "the successor cannot be sent a signal");
+        }
+    }
+}
+
+/// Its descriptor of the channel is its standard input, and it has no other that it was not given.
+fn spawn(command: &mut Command, channel: OwnedFd) -> io::Result<Child> {
+    command.stdin(Stdio::from(channel)).spawn()
+}
+
+/// Waits for the end of a child on a thread of its own: at most one waits at a time, for as long as the process lives.
+fn wait_beside(mut child: Child) -> io::Result<watch::Receiver<Option<ExitStatus>>> {
+    let (told, ended) = watch::channel(None);
+    thread::Builder::new().name("successor".into()).spawn(move || {
+        told.send_replace(child.wait().ok());
+    })?;
+    Ok(ended)
+}

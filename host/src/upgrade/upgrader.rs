@@ -1,0 +1,353 @@
+//! The host that is upgraded: starts its successor, hands everything over, and takes it back if the other fails.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::process;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use host_certs::CertificateStore;
+use host_handover::{ChannelError, Hello, ListenerFacts, Message, PROTOCOL, StopPoint};
+use host_keyvalue::Stores;
+use host_lifecycle::{AcceptGate, Cause, Commander, Phase, PhaseWatch, SignalWatch, Trackers};
+use host_net::Handing;
+use rustix::process::Signal;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use super::STEP_WITHIN;
+use super::idle::IdleConnections;
+use super::offers::{Gathered, Offers};
+use super::order::{OwnProgram, Settled, UpgradeError, UpgradeOrder, Upgraded};
+use super::successor::Successor;
+
+/// From the start of the new process until it is ready, unless something else is asked for. It is more than one compile
+/// may take (`compile-timeout`, 5 min).
+const READY_WITHIN: Duration = Duration::from_secs(360);
+
+/// Listeners in one message: each has two descriptors at most.
+const LISTENERS_AT_ONCE: usize = 64;
+
+/// Upgrades this process. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Upgrader(Arc<UpgradeParts>);
+
+/// What an upgrade moves.
+#[derive(Debug)]
+pub(crate) struct UpgradeParts {
+    pub(crate) own: OwnProgram,
+    pub(crate) offers: Offers,
+    pub(crate) gate: AcceptGate,
+    pub(crate) handing: Handing,
+    pub(crate) stores: Stores,
+    pub(crate) phase: PhaseWatch,
+    pub(crate) trackers: Trackers,
+    pub(crate) commander: Commander,
+    /// Empty while the process starts.
+    pub(crate) certificates: Arc<OnceLock<Arc<CertificateStore>>>,
+    /// Who is told which process is the service from now on.
+    pub(crate) settled: Settled,
+    /// Held by the upgrade that is under way.
+    pub(crate) running: Mutex<()>,
+}
+
+impl Upgrader {
+    /// What upgrades with these parts.
+    pub(crate) fn new(parts: UpgradeParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Upgrades at each of these signals, to what is now at the place of this program.
+    pub(crate) async fn upgrade_on(self, signals: SignalWatch) {
+        loop {
+            signals.next().await;
+            // It is in the log.
+            drop(self.upgrade(UpgradeOrder::default()).await);
+        }
+    }
+
+    /// Has a new process take over, and leaves. Ends when there is no way back: what is still in flight here finishes
+    /// behind that.
+    ///
+    /// # Errors
+    /// When no process has taken over. This one goes on as if nothing had been asked.
+    pub(crate) async fn upgrade(&self, order: UpgradeOrder) -> Result<Upgraded, UpgradeError> {
+        let upgraded = self.try_upgrade(order).await;
+        match &upgraded {
+            Ok(Upgraded { pid, version, connections, took }) => {
+                info!(
+                    pid,
+                    version,
+                    connections,
+                    ?took,
+                    "upgrade: the new process has taken over; draining"
+                );
+            }
+            Err(why) => error!("upgrade: this process goes on: {why}"),
+        }
+        upgraded
+    }
+
+    async fn try_upgrade(&self, order: UpgradeOrder) -> Result<Upgraded, UpgradeError> {
+        let Self(parts) = self;
+        let _alone = parts.running.try_lock().map_err(|_| UpgradeError::UnderWay)?;
+        parts.check_phase()?;
+        let began = Instant::now();
+        let gathered = parts.offers.gather().map_err(UpgradeError::NoDescriptors)?;
+        let mut successor = Successor::start(&parts.own, &order)?;
+        let pid = successor.pid();
+        info!(pid, "upgrade: a new process starts");
+        StopPoint::OldSpawned.reached();
+        let within = order.within.unwrap_or(READY_WITHIN);
+        let prepared = parts.prepare(&mut successor, gathered, within).await;
+        let Prepared { version, uses } = match prepared {
+            Ok(prepared) => prepared,
+            Err(why) => {
+                successor.kill().await;
+                parts.stores.keep();
+                return Err(why);
+            }
+        };
+        let (connections, idle) = parts.hand_over(&mut successor, &uses).await?;
+        parts.leave(successor, idle).await;
+        Ok(Upgraded { pid, version, connections, took: began.elapsed() })
+    }
+}
+
+/// A successor that is ready.
+struct Prepared {
+    version: String,
+    /// The places of the listeners that it uses.
+    uses: Vec<usize>,
+}
+
+impl UpgradeParts {
+    fn check_phase(&self) -> Result<(), UpgradeError> {
+        match self.phase.now() {
+            Phase::Starting => {
+                Err(UpgradeError::NotNow("the host is not ready yet; ask again when it is"))
+            }
+            Phase::Ready if self.phase.stopping().is_none() && process::id() == 1 => {
+                Err(UpgradeError::FirstProcess)
+            }
+            Phase::Ready if self.phase.stopping().is_none() => Ok(()),
+            Phase::LameDuck if self.phase.stopping().is_none() => Err(UpgradeError::NotNow(
+                "the host was taken out of service by hand, and a new process would be in service: put it back first \
+                 (host ctl undrain)",
+            )),
+            _ => Err(UpgradeError::NotNow("the host is stopping")),
+        }
+    }
+
+    /// Tells the successor what there is, and waits until it is ready. A stop ends the wait.
+    async fn prepare(
+        &self,
+        successor: &mut Successor,
+        gathered: Gathered,
+        within: Duration,
+    ) -> Result<Prepared, UpgradeError> {
+        let prepare = async {
+            let version = greet(successor).await?;
+            send_listeners(successor, gathered).await?;
+            self.stores.share();
+            StopPoint::OldListeners.reached();
+            let said = successor.channel.receive("ready", within).await;
+            match said {
+                Ok((Message::Ready { uses }, _)) => Ok(Prepared { version, uses }),
+                Ok((Message::No { why }, _)) => {
+                    let how = successor.end_in_words().await;
+                    Err(UpgradeError::Refused { pid: successor.pid(), how, why })
+                }
+                said => Err(given_up(successor, said, "ready").await),
+            }
+        };
+        let prepared = tokio::select! {
+            biased;
+            prepared = prepare => prepared?,
+            _ = self.phase.stop_asked() => return Err(UpgradeError::Stopped),
+        };
+        StopPoint::OldReady.reached();
+        if self.phase.stopping().is_some() { Err(UpgradeError::Stopped) } else { Ok(prepared) }
+    }
+
+    /// The successor accepts, this process does not any more, and idle connections go over. Takes all of it back if the
+    /// successor fails.
+    async fn hand_over(
+        &self,
+        successor: &mut Successor,
+        uses: &[usize],
+    ) -> Result<(u64, IdleConnections), UpgradeError> {
+        self.offers.set_shared(uses);
+        if let Err(why) = self.open_successor(successor).await {
+            successor.kill().await;
+            self.offers.set_shared(&[]);
+            self.stores.keep();
+            return Err(why);
+        }
+        self.gate.shut();
+        StopPoint::OldShut.reached();
+        // A stop that was asked for meanwhile is one of the successor too.
+        self.commander.drain().ok();
+        let mut idle = IdleConnections::begin(&self.handing, &self.trackers.connections);
+        match self.send_idle(successor, &mut idle).await {
+            Ok(connections) => {
+                StopPoint::OldTaken.reached();
+                Ok((connections, idle))
+            }
+            Err(why) => {
+                successor.kill().await;
+                self.take_back(idle).await;
+                Err(why)
+            }
+        }
+    }
+
+    /// Says *yours*. From here to the answer both accept.
+    async fn open_successor(&self, successor: &mut Successor) -> Result<(), UpgradeError> {
+        let certificates = self.certificates.get().filter(|store| !store.is_empty());
+        let tickets = certificates.map(|store| store.tickets().export().to_vec());
+        let yours = Message::Yours { tickets: tickets.unwrap_or_default() };
+        send(successor, &yours, &[], "before it took over").await?;
+        StopPoint::OldYours.reached();
+        match successor.channel.receive("accepting", STEP_WITHIN).await {
+            Ok((Message::Accepting, _)) => {
+                StopPoint::OldAccepting.reached();
+                Ok(())
+            }
+            said => Err(given_up(successor, said, "accepting").await),
+        }
+    }
+
+    async fn send_idle(
+        &self,
+        successor: &mut Successor,
+        idle: &mut IdleConnections,
+    ) -> Result<u64, UpgradeError> {
+        let channel = &successor.channel;
+        let sent = idle.send_all(channel, &self.offers, &self.trackers.connections).await;
+        let sent = match sent {
+            Ok(()) => channel.send(&Message::Done, &[]).await,
+            failed => failed,
+        };
+        if let Err(why) = sent {
+            return Err(failed(successor, why, "while it took over").await);
+        }
+        StopPoint::OldDone.reached();
+        match successor.channel.receive("taken", STEP_WITHIN).await {
+            Ok((Message::Taken { connections }, _)) => Ok(connections),
+            said => Err(given_up(successor, said, "taken").await),
+        }
+    }
+
+    /// The successor is gone. This process accepts again, and goes on with the connections that were on their way.
+    async fn take_back(&self, idle: IdleConnections) {
+        self.handing.end();
+        self.gate.open();
+        self.offers.set_shared(&[]);
+        self.commander.undrain().ok();
+        self.stores.keep();
+        let IdleConnections { mut coming, mut sent } = idle;
+        while let Some(connection) = coming.recv().await {
+            sent.push(connection);
+        }
+        let connections = sent.len();
+        for connection in sent {
+            if let Err(why) = self.offers.adopt_again(connection) {
+                warn!(%why, "upgrade: a connection cannot be taken back");
+            }
+        }
+        warn!(connections, "upgrade: taken back");
+    }
+
+    /// There is no way back: this process drains, and hands on what becomes idle.
+    async fn leave(&self, successor: Successor, idle: IdleConnections) {
+        (self.settled.0)(successor.pid());
+        if self.phase.stopping().is_some() {
+            // It was asked of the service, which is the successor now.
+            successor.signal(Signal::TERM);
+        }
+        self.commander.stop(Cause::Upgrade);
+        self.offers.retire();
+        successor.channel.send(&Message::Settled, &[]).await.ok();
+        // To the end of the process, with the lifecycle's runtime.
+        drop(tokio::spawn(idle.send_later(successor.channel, self.offers.clone())));
+    }
+}
+
+/// Gives the version of the successor.
+async fn greet(successor: &mut Successor) -> Result<String, UpgradeError> {
+    let ours =
+        Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").into(), pid: process::id() };
+    send(successor, &Message::Hello(ours), &[], BEFORE_HELLO).await?;
+    let hello = match successor.channel.receive("hello", STEP_WITHIN).await {
+        Ok((Message::Hello(hello), _)) => hello,
+        said => return Err(given_up(successor, said, "hello").await),
+    };
+    StopPoint::OldHello.reached();
+    if hello.protocol != PROTOCOL {
+        let Hello { version, protocol: theirs, .. } = hello;
+        return Err(UpgradeError::OtherProtocol { version, theirs, ours: PROTOCOL });
+    }
+    Ok(hello.version)
+}
+
+const BEFORE_HELLO: &str = "before it said hello";
+
+async fn send_listeners(
+    successor: &mut Successor,
+    Gathered { facts, descriptors }: Gathered,
+) -> Result<(), UpgradeError> {
+    let count = |facts: &[ListenerFacts]| -> usize {
+        facts.iter().map(|facts| 1 + usize::from(facts.has_lock)).sum()
+    };
+    let mut descriptors = descriptors.iter().map(OwnedFd::as_fd);
+    // The last part is empty.
+    for part in facts.chunks(LISTENERS_AT_ONCE).chain([&[][..]]) {
+        let theirs: Vec<BorrowedFd<'_>> = descriptors.by_ref().take(count(part)).collect();
+        let message = Message::Listeners(part.to_vec());
+        send(successor, &message, &theirs, "before it was ready").await?;
+    }
+    Ok(())
+}
+
+async fn send(
+    successor: &mut Successor,
+    message: &Message,
+    descriptors: &[BorrowedFd<'_>],
+    when: &'static str,
+) -> Result<(), UpgradeError> {
+    match successor.channel.send(message, descriptors).await {
+        Ok(()) => Ok(()),
+        Err(why) => Err(failed(successor, why, when).await),
+    }
+}
+
+/// Why a successor is given up that has said this, or nothing.
+async fn given_up(
+    successor: &mut Successor,
+    said: Result<(Message, Vec<OwnedFd>), ChannelError>,
+    expected: &'static str,
+) -> UpgradeError {
+    let when = match expected {
+        "hello" => BEFORE_HELLO,
+        "ready" => "before it was ready",
+        _ => "while it took over",
+    };
+    match said {
+        Ok((said, _)) => {
+            let why = ChannelError::Unexpected { said: said.name().to_owned(), expected };
+            UpgradeError::GivenUp { pid: successor.pid(), why }
+        }
+        Err(why) => failed(successor, why, when).await,
+    }
+}
+
+async fn failed(successor: &mut Successor, why: ChannelError, when: &'static str) -> UpgradeError {
+    let pid = successor.pid();
+    match why {
+        ChannelError::Closed => {
+            UpgradeError::Ended { pid, how: successor.end_in_words().await, when }
+        }
+        why => UpgradeError::GivenUp { pid, why },
+    }
+}
