@@ -3,6 +3,7 @@
 mod expiry;
 mod loading;
 mod logs;
+mod manager;
 mod process;
 mod start;
 mod swapping;
@@ -32,6 +33,7 @@ use crate::resources;
 use crate::terminal;
 
 use logs::Logs;
+use manager::ServiceManager;
 use process::{LINE_PATIENCE, Process};
 use traces::Traces;
 
@@ -52,7 +54,8 @@ pub fn run(config: &ServeConfig, log_filter: EnvFilter) -> Exit {
         Ok(equipped) => equipped,
         Err(why) => return complain_without_log(&format!("host: cannot start: {why:#}")),
     };
-    let (ending, servers) = live(config, (lifecycle, &logs, &traces), &runtime);
+    let manager = ServiceManager::begin(config, &lifecycle, runtime.handle());
+    let (ending, servers) = live(config, (lifecycle, &logs, &traces), (&runtime, &manager));
     // Its threads may be in a guest that never yields.
     runtime.shutdown_background();
     let (exit, last_line) = ending.exit_and_last_line();
@@ -60,6 +63,7 @@ pub fn run(config: &ServeConfig, log_filter: EnvFilter) -> Exit {
         warn!("a key-value database is not closed yet; the next start will check it");
     }
     traces.end();
+    manager.ended(&last_line, matches!(ending, ProcessEnding::Ended(_)));
     logs.end(&last_line);
     if let Some(servers) = servers {
         servers.end(exit, last_line);
@@ -128,9 +132,9 @@ const UNSTART_PATIENCE: Duration = Duration::from_secs(1);
 fn live(
     config: &ServeConfig,
     (lifecycle, logs, traces): (Lifecycle, &Logs, &Traces),
-    runtime: &Runtime,
+    (runtime, manager): (&Runtime, &ServiceManager),
 ) -> (ProcessEnding, Option<AdminServers>) {
-    let (armed, servers) = match Armed::open(config, lifecycle, (logs, traces)) {
+    let (armed, servers) = match Armed::open(config, lifecycle, (logs, traces), manager) {
         Ok(armed) => armed,
         Err(why) => return (ProcessEnding::NoStart(why), None),
     };
@@ -150,6 +154,7 @@ impl Armed {
         config: &ServeConfig,
         lifecycle: Lifecycle,
         (logs, traces): (&Logs, &Traces),
+        manager: &ServiceManager,
     ) -> anyhow::Result<(Self, AdminServers)> {
         host_clock::start().context("starting the thread that notices lost time")?;
         let stores = Stores::default();
@@ -177,6 +182,7 @@ impl Armed {
             trackers: lifecycle.trackers(),
             commander: lifecycle.commander(),
             hangups: lifecycle.hangups(),
+            manager: manager.clone(),
         };
         Ok((Self { lifecycle, process, announcement }, servers))
     }

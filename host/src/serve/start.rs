@@ -26,6 +26,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{error, info};
 
 use super::loading::{load_certificates, load_site, loader_config, site_builder};
+use super::manager::Served;
 use super::process::{LINE_PATIENCE, Process};
 use super::swapping::Swapping;
 use crate::admin::Serving;
@@ -55,9 +56,11 @@ pub(super) async fn start(
         return Ok(JoinSet::new());
     };
     let listening = announced.listen()?;
-    let addresses = listening.addresses();
+    let (addresses, served) = (listening.addresses(), listening.served());
+    let manager = process.manager.clone();
     let tasks = listening.serve(&config, process)?;
     say_ready(&addresses).await;
+    manager.ready(served);
     Ok(tasks)
 }
 
@@ -170,6 +173,12 @@ struct Listening {
 impl Listening {
     fn addresses(&self) -> Vec<String> {
         self.listeners.iter().map(|(listener, _)| listener.address()).collect()
+    }
+
+    /// What is served, for whoever tells of it.
+    fn served(&self) -> Served {
+        let (slot, addresses) = (self.slot.clone(), self.listeners.len());
+        Served { slot, addresses, outcomes: self.swapping.swaps().watch() }
     }
 
     /// Spawns what accepts connections, and what changes what is served.
