@@ -164,7 +164,8 @@ mod tests {
         let sockets = sockets.iter().copied().map(handed).collect();
         let listeners: Vec<_> = listeners.iter().copied().map(wanted).collect();
         let found = assign(sockets, &listeners, sole).map_err(|why| why.to_string())?;
-        let name = |it: Option<HandedSocket>| it.map_or_else(|| "-".into(), |it| it.place.to_string());
+        let name =
+            |it: Option<HandedSocket>| it.map_or_else(|| "-".into(), |it| it.place.to_string());
         Ok(found.into_iter().map(name).collect())
     }
 

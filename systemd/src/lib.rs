@@ -21,6 +21,7 @@ pub use notifier::{Notifier, prepare_successor};
 pub use place::SocketPlace;
 pub use sockets::{HandedError, HandedSocket, HandedSockets};
 
+use std::env;
 use std::time::Duration;
 
 /// How long the service manager waits for a sign of life before it ends the process, if it does so. It is asked of this
@@ -28,4 +29,11 @@ use std::time::Duration;
 #[must_use]
 pub fn watchdog_time() -> Option<Duration> {
     sd_notify::watchdog_enabled().filter(|time| !time.is_zero())
+}
+
+/// How many descriptors the service manager keeps for the process that comes after this one (`FDSTORE`, since systemd 254;
+/// `FileDescriptorStoreMax=` of the unit).
+#[must_use]
+pub fn stored_at_most() -> usize {
+    env::var("FDSTORE").ok().and_then(|most| most.parse().ok()).unwrap_or_default()
 }

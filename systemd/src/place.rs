@@ -33,7 +33,8 @@ impl SocketPlace {
 
     /// Whether a socket that is here is what a listener at `wanted` means. All of IPv4 is all of IPv6, port 0 is any
     /// port, and all addresses at port 0 are any address at all.
-    pub(super) fn is_meant_by(&self, wanted: &Self) -> bool {
+    #[must_use]
+    pub fn is_meant_by(&self, wanted: &Self) -> bool {
         match (self, wanted) {
             (Self::Tcp(here), Self::Tcp(wanted)) => {
                 let ip = is_meant(here.ip(), wanted.ip());

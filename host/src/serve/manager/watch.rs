@@ -1,5 +1,6 @@
 //! What goes by time, on the lifecycle's runtime.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use host_lifecycle::Phase;
@@ -8,7 +9,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tracing::{error, info};
 
 use super::pulse::Pulse;
-use super::{EXTENSION, ServiceManager};
+use super::teller::Teller;
 
 /// What is left is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -18,8 +19,7 @@ const LOOKS_PER_EXTENSION: u32 = 5;
 
 /// Tells of phases, and asks for more time while a start or a stop goes on: the stop until its deadline, the start until
 /// `start` has passed, and only while the workers run tasks. Never ends.
-pub(super) async fn follow(manager: ServiceManager, start: Duration) {
-    let teller = &*manager.0;
+pub(super) async fn follow(teller: Arc<Teller>, start: Duration) {
     let (phase, began) = (teller.phase.clone(), Instant::now());
     let (mut before, mut is_stop_told) = (Phase::Starting, false);
     let (mut looks, mut pulse) = (0_u32, Pulse::default());
@@ -40,7 +40,7 @@ pub(super) async fn follow(manager: ServiceManager, start: Duration) {
                 let extend = looks.is_multiple_of(LOOKS_PER_EXTENSION);
                 let starts = before == Phase::Starting && began.elapsed() < start;
                 if extend && starts && pulse.beats(&teller.workers) {
-                    teller.notifier.tell(Message::new().extend_timeout(EXTENSION));
+                    teller.extend_start();
                 }
                 teller.tick(extend);
             }
@@ -49,8 +49,7 @@ pub(super) async fn follow(manager: ServiceManager, start: Duration) {
 }
 
 /// Gives signs of life, twice in `time`, as long as the workers run tasks. Never ends.
-pub(super) async fn beat(manager: ServiceManager, time: Duration) {
-    let teller = &*manager.0;
+pub(super) async fn beat(teller: Arc<Teller>, time: Duration) {
     info!(?time, "the service manager gets signs of life");
     let (mut pulse, mut is_said) = (Pulse::default(), false);
     let mut ticks = ticks(time / 2);
