@@ -121,6 +121,8 @@ mod support;
 mod swap;
 mod swap_load;
 mod swap_refused;
+mod systemd;
+mod systemd_sockets;
 mod terminal;
 mod tls;
 mod tls_reload;

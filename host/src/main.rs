@@ -8,16 +8,19 @@ use host::config::args::{self, Invocation};
 use host::exit::Exit;
 use host::{check, compile, ctl, serve};
 use host_log::outlet;
+use host_systemd::HandedSockets;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     host_lifecycle::set_signal_mask();
+    // Before anything is opened, and while there is one thread.
+    let sockets = HandedSockets::take();
     let exit = match args::parse(env::args_os(), manifest_grammar()) {
         Ok(Invocation::Serve(config)) => match config.log_filter() {
             Ok(_) if config.dry_run => check::dry_run(&config),
-            Ok(filter) => serve::run(&config, filter),
+            Ok(filter) => serve::run(&config, filter, sockets),
             Err(why) => {
                 outlet::complain(&format!("host: {why}"));
                 Exit::Usage

@@ -41,7 +41,8 @@ impl Default for Trackers {
 
 impl Trackers {
     /// What is in flight, in words.
-    pub(super) fn left(&self) -> String {
+    #[must_use]
+    pub fn left(&self) -> String {
         let count = |tracker: &Tracker| tracker.in_flight() as u64;
         in_flight(
             count(&self.exchanges),

@@ -65,6 +65,7 @@ pub mod rounds;
 pub mod says;
 pub mod scarce;
 pub mod serve;
+pub mod service_manager;
 pub mod site;
 pub mod status;
 pub mod stop;

@@ -3,7 +3,9 @@
 mod expiry;
 mod loading;
 mod logs;
+mod manager;
 mod process;
+mod sockets;
 mod start;
 mod swapping;
 mod traces;
@@ -19,6 +21,7 @@ use host_log::outlet;
 use host_manifest::escape;
 use host_net::{Handing, NetCounts};
 use host_system::{descriptors, huge_pages};
+use host_systemd::{HandedError, HandedSockets};
 use host_telemetry::{EventLog, Observer, Observers, Traffic};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -32,7 +35,9 @@ use crate::resources;
 use crate::terminal;
 
 use logs::Logs;
+use manager::ServiceManager;
 use process::{LINE_PATIENCE, Process};
+use sockets::{GivenSockets, given_sockets};
 use traces::Traces;
 
 pub(crate) use expiry::trouble as certificate_trouble;
@@ -44,15 +49,24 @@ enum ProcessEnding {
     NoStart(anyhow::Error),
 }
 
-/// Serves until stopped, and logs what `log_filter` lets pass. Returns what the process should exit
-/// with, and leaves runtimes running: their drop could wait for a guest that spins.
+/// Serves until stopped, and logs what `log_filter` lets pass. Listeners use the `sockets` that are for them. Returns what
+/// the process should exit with, and leaves runtimes running: their drop could wait for a guest that spins.
 #[must_use]
-pub fn run(config: &ServeConfig, log_filter: EnvFilter) -> Exit {
+pub fn run(
+    config: &ServeConfig,
+    log_filter: EnvFilter,
+    sockets: Result<HandedSockets, HandedError>,
+) -> Exit {
     let Equipped { lifecycle, runtime, logs, traces } = match Equipped::equip(config, log_filter) {
         Ok(equipped) => equipped,
         Err(why) => return complain_without_log(&format!("host: cannot start: {why:#}")),
     };
-    let (ending, servers) = live(config, (lifecycle, &logs, &traces), &runtime);
+    let manager = ServiceManager::begin(config, &lifecycle, runtime.handle());
+    let sockets = sockets
+        .map_err(anyhow::Error::from)
+        .and_then(|sockets| given_sockets(sockets, config, &manager));
+    let (ending, servers) =
+        live(config, (lifecycle, &logs, &traces), sockets, (&runtime, &manager));
     // Its threads may be in a guest that never yields.
     runtime.shutdown_background();
     let (exit, last_line) = ending.exit_and_last_line();
@@ -60,6 +74,7 @@ pub fn run(config: &ServeConfig, log_filter: EnvFilter) -> Exit {
         warn!("a key-value database is not closed yet; the next start will check it");
     }
     traces.end();
+    manager.ended(&last_line, matches!(ending, ProcessEnding::Ended(_)));
     logs.end(&last_line);
     if let Some(servers) = servers {
         servers.end(exit, last_line);
@@ -128,9 +143,12 @@ const UNSTART_PATIENCE: Duration = Duration::from_secs(1);
 fn live(
     config: &ServeConfig,
     (lifecycle, logs, traces): (Lifecycle, &Logs, &Traces),
-    runtime: &Runtime,
+    sockets: anyhow::Result<GivenSockets>,
+    (runtime, manager): (&Runtime, &ServiceManager),
 ) -> (ProcessEnding, Option<AdminServers>) {
-    let (armed, servers) = match Armed::open(config, lifecycle, (logs, traces)) {
+    let opened = sockets
+        .and_then(|sockets| Armed::open(config, lifecycle, (logs, traces), (sockets, manager)));
+    let (armed, servers) = match opened {
         Ok(armed) => armed,
         Err(why) => return (ProcessEnding::NoStart(why), None),
     };
@@ -143,6 +161,7 @@ struct Armed {
     lifecycle: Lifecycle,
     process: Process,
     announcement: start::Announcement,
+    sockets: GivenSockets,
 }
 
 impl Armed {
@@ -150,6 +169,7 @@ impl Armed {
         config: &ServeConfig,
         lifecycle: Lifecycle,
         (logs, traces): (&Logs, &Traces),
+        (sockets, manager): (GivenSockets, &ServiceManager),
     ) -> anyhow::Result<(Self, AdminServers)> {
         host_clock::start().context("starting the thread that notices lost time")?;
         let stores = Stores::default();
@@ -178,13 +198,14 @@ impl Armed {
             trackers: lifecycle.trackers(),
             commander: lifecycle.commander(),
             hangups: lifecycle.hangups(),
+            manager: manager.clone(),
         };
-        Ok((Self { lifecycle, process, announcement }, servers))
+        Ok((Self { lifecycle, process, announcement, sockets }, servers))
     }
 
     /// Starts to serve, and waits for the ending.
     fn serve(self, config: &ServeConfig, runtime: &Runtime) -> anyhow::Result<ProcessEnding> {
-        let Self { lifecycle, process, announcement } = self;
+        let Self { lifecycle, process, announcement, sockets } = self;
         let (ended, ending) = mpsc::channel();
         let ready = lifecycle.run(plan(&config.manifest.stop), terminal::progress_line, {
             let ended = ended.clone();
@@ -192,7 +213,8 @@ impl Armed {
             move |ending| drop(ended.send(ProcessEnding::Ended(ending)))
         })?;
         let commander = process.commander.clone();
-        let start = runtime.spawn(start::start(config.clone(), process, (ready, announcement)));
+        let start = start::start(config.clone(), process, sockets, (ready, announcement));
+        let start = runtime.spawn(start);
         let unstarted = start.abort_handle();
         runtime.spawn(async move {
             match start.await {

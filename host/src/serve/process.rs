@@ -8,6 +8,7 @@ use host_keyvalue::Stores;
 use host_net::{Handing, NetCounts};
 use host_telemetry::{EventLog, Observers, Traffic};
 
+use super::manager::ServiceManager;
 use crate::component::GuestLogs;
 use host_lifecycle::{AcceptGate, Commander, PhaseWatch, SignalWatch, Trackers};
 
@@ -39,4 +40,5 @@ pub(super) struct Process {
     pub(super) trackers: Trackers,
     pub(super) commander: Commander,
     pub(super) hangups: SignalWatch,
+    pub(super) manager: ServiceManager,
 }

@@ -26,7 +26,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{error, info};
 
 use super::loading::{load_certificates, load_site, loader_config, site_builder};
+use super::manager::{KeptSocket, Served};
 use super::process::{LINE_PATIENCE, Process};
+use super::sockets::{GivenSocket, GivenSockets, to_be_kept};
 use super::swapping::Swapping;
 use crate::admin::Serving;
 use crate::cgroup;
@@ -46,18 +48,21 @@ pub(crate) type Announcement = watch::Sender<Option<Serving>>;
 pub(super) async fn start(
     config: ServeConfig,
     process: Process,
+    sockets: GivenSockets,
     (ready, announcement): (Ready, Announcement),
 ) -> anyhow::Result<JoinSet<()>> {
     let certificates = load_certificates(&config).await?;
-    let bound = Bound::bind(&config.manifest.listen, certificates)?;
+    let bound = Bound::bind(&config.manifest.listen, sockets, certificates)?;
     let loaded = bound.load(&config, &process).await?;
     let Some(announced) = loaded.announce(&config, &process, ready, &announcement) else {
         return Ok(JoinSet::new());
     };
     let listening = announced.listen()?;
-    let addresses = listening.addresses();
-    let tasks = listening.serve(&config, process)?;
+    let (addresses, served) = (listening.addresses(), listening.served());
+    let manager = process.manager.clone();
+    let (tasks, kept) = listening.serve(&config, process)?;
     say_ready(&addresses).await;
+    manager.ready(served, kept);
     Ok(tasks)
 }
 
@@ -68,15 +73,23 @@ struct Bound {
 }
 
 impl Bound {
-    fn bind(listen: &ListenConfig, certificates: Arc<CertificateStore>) -> anyhow::Result<Self> {
-        let listeners = &listen.listeners;
+    /// Listeners for which there is no socket are bound.
+    fn bind(
+        listen: &ListenConfig,
+        sockets: GivenSockets,
+        certificates: Arc<CertificateStore>,
+    ) -> anyhow::Result<Self> {
+        let listeners = listen.listeners.iter().zip(sockets).enumerate();
         let trusted = Arc::new(listen.trusted_proxies.clone());
-        let bind = |(place, listener): (usize, &ListenerConfig)| {
+        let bind = |(place, (listener, given)): (usize, (&ListenerConfig, _))| {
             let address = match &listener.address {
                 ListenAddr::Tcp(address) => host_net::ListenAddress::Tcp(*address),
                 ListenAddr::Unix(path) => host_net::ListenAddress::Unix(path),
             };
-            let bound = host_net::bind(&address)?;
+            let bound = match given {
+                Some(GivenSocket { socket, giver }) => host_net::inherit(socket, &address, giver)?,
+                None => host_net::bind(&address)?,
+            };
             let bound = match listener.proxy_protocol {
                 true => bound.with_proxy_protocol(trusted.clone()),
                 false => bound,
@@ -86,8 +99,7 @@ impl Bound {
                 None => bound,
             })
         };
-        let listeners =
-            listeners.iter().enumerate().map(bind).collect::<anyhow::Result<Vec<_>>>()?;
+        let listeners = listeners.map(bind).collect::<anyhow::Result<Vec<_>>>()?;
         host_net::warn_of_refusals(&listeners);
         Ok(Self { listeners, certificates })
     }
@@ -172,8 +184,19 @@ impl Listening {
         self.listeners.iter().map(|(listener, _)| listener.address()).collect()
     }
 
+    /// What is served, for whoever tells of it.
+    fn served(&self) -> Served {
+        let (slot, addresses) = (self.slot.clone(), self.listeners.len());
+        Served { slot, addresses, outcomes: self.swapping.swaps().watch() }
+    }
+
     /// Spawns what accepts connections, and what changes what is served.
-    fn serve(self, config: &ServeConfig, process: Process) -> anyhow::Result<JoinSet<()>> {
+    /// Gives what the service manager is to keep too.
+    fn serve(
+        self,
+        config: &ServeConfig,
+        process: Process,
+    ) -> anyhow::Result<(JoinSet<()>, Vec<KeptSocket>)> {
         let Self { listeners, slot, swapping } = self;
         let mut tasks = JoinSet::new();
         let (manifest, trackers) = (&config.manifest, &process.trackers);
@@ -192,12 +215,16 @@ impl Listening {
             scarcity,
             room: host_net::Room::new(resources::connections(config), trackers.connections.clone()),
         };
-        for (listener, token) in listeners {
+        let mut kept = Vec::new();
+        for ((listener, token), said) in listeners.into_iter().zip(&manifest.listen.listeners) {
             let acceptor = Acceptor::new(listener, context.clone(), service.clone())?;
+            if process.manager.keeps_sockets() {
+                kept.extend(to_be_kept(said, &acceptor.handle())?);
+            }
             tasks.spawn(acceptor.run(token));
         }
         swapping.spawn(process, &mut tasks);
-        Ok(tasks)
+        Ok((tasks, kept))
     }
 }
 

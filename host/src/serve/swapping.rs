@@ -40,7 +40,7 @@ impl Swapping {
         let swap = &config.manifest.swap;
         let policy = RetirementPolicy { timeout: swap.retire, at_most: swap.retired };
         let stopping = CancellationToken::new();
-        let keeper = keeper(process.trackers.swaps.clone());
+        let keeper = process.manager.keeper(keeper(process.trackers.swaps.clone()));
         let linted = config.file.as_ref().map(|_| slot.clone());
         let events = process.events.clone();
         let (swapper, swaps) =
