@@ -28,6 +28,7 @@ pub mod site;
 mod size;
 mod terminal;
 mod threads;
+mod upgrade;
 mod watch;
 
 #[cfg(test)]

@@ -31,6 +31,12 @@ struct Registry {
 }
 
 impl Stores {
+    /// See the branch of it.
+    pub fn share(&self) {}
+
+    /// See the branch of it.
+    pub fn keep(&self) {}
+
     /// Opens buckets, by the names that a guest has for them. Blocks on files: for a thread that
     /// may. A Redis server is not asked until the first operation.
     ///

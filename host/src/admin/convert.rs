@@ -14,15 +14,21 @@ use crate::control::schema::{
     CanaryEndStatus, CanaryRequest, CanaryStatus, CanaryTraffic, ChangeOutcome, CommandError,
     ComponentStatus, ConnectionActivity, ConnectionCounts, ConnectionStatus, GenerationState,
     GenerationStatus, InstanceCount, LastChange, ProtocolName, StoreStatus, TrafficStatus,
-    UsageFigures, UsageStatus,
+    UpgradeReport, UsageFigures, UsageStatus,
 };
 use crate::site::{
     App, CanaryChoice, CanaryEnd, CanaryProgress, ComparedTraffic, GenerationInfo, GenerationRole,
     SwapOutcome, SwapRecord,
 };
+use crate::upgrade::Upgraded;
 
 pub(super) fn refusal(why: NotNow) -> CommandError {
     CommandError { error: why.to_string() }
+}
+
+pub(super) fn upgraded(upgraded: Upgraded) -> UpgradeReport {
+    let Upgraded { pid, version, connections, took } = upgraded;
+    UpgradeReport { pid, version, connections, took_ms: millis(took) }
 }
 
 pub(super) fn outcome(done: SwapOutcome) -> ChangeOutcome {

@@ -8,6 +8,7 @@ mod phases;
 mod process;
 mod rate_limits;
 mod seen;
+mod sockets;
 mod tls;
 mod traffic;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use host_handover::ListenerKind;
 use host_lifecycle::Lifecycle;
 use host_telemetry::Window;
 use tokio::sync::watch;
@@ -26,7 +28,9 @@ use crate::config::{ControlSetting, ServeConfig};
 use crate::control::schema::StopEnd;
 use crate::control::{self, ControlServer, DashboardServer, HealthServer, SocketChoice};
 use crate::exit::Exit;
+use crate::upgrade::{Predecessor, Upgrader};
 use process::Admin;
+use sockets::OperatorSockets;
 
 pub(crate) use log_counts::LogCounts;
 pub(crate) use process::Serving;
@@ -56,7 +60,9 @@ impl AdminServers {
         config: &ServeConfig,
         lifecycle: &Lifecycle,
         seen: Seen,
+        (upgrader, predecessor): (Upgrader, Option<&Predecessor>),
     ) -> anyhow::Result<(Self, watch::Sender<Option<Serving>>)> {
+        let sockets = OperatorSockets::new(&upgrader, predecessor);
         let (runtime, commander) = (lifecycle.runtime(), lifecycle.commander());
         let (announcement, serving) = watch::channel(None);
         let (ended, end) = watch::channel(None);
@@ -64,17 +70,26 @@ impl AdminServers {
         let window = Window::new(seen.traffic.clone());
         drop(runtime.spawn(window.clone().run()));
         drop(runtime.spawn(phases::note(lifecycle.watch(), seen.events.clone())));
-        let admin = Arc::new(Admin::new(config, lifecycle, (seen, window), (serving, end)));
+        let admin = Arc::new(Admin::new(
+            config,
+            lifecycle,
+            (seen, window, upgrader.clone()),
+            (serving, end),
+        ));
         let usage = AbortOnDropHandle::new(runtime.spawn(admin.usage_meter().run()));
         let health = config.manifest.listen.health.map(|address| {
             let admin = admin.clone();
             let sources = (lifecycle.watch(), move |format| metrics::text(&admin, format));
-            HealthServer::start(address, sources, commander.alarm("health"), &runtime)
+            let opening = sockets.tcp(ListenerKind::Health, address);
+            HealthServer::start(opening, sources, commander.alarm("health"), &runtime)
+                .inspect(|health| sockets.offer(ListenerKind::Health, address, health.handle()))
                 .with_context(|| format!("cannot answer health on {address}"))
         });
         let health = health.transpose()?;
         let dashboard = config.manifest.listen.dashboard.map(|address| {
-            DashboardServer::start(address, admin.clone(), commander.alarm("dashboard"), &runtime)
+            let opening = sockets.tcp(ListenerKind::Dashboard, address);
+            DashboardServer::start(opening, admin.clone(), commander.alarm("dashboard"), &runtime)
+                .inspect(|shown| sockets.offer(ListenerKind::Dashboard, address, shown.handle()))
                 .with_context(|| format!("cannot show the dashboard on {address}"))
         });
         let dashboard = dashboard.transpose()?;
@@ -83,10 +98,14 @@ impl AdminServers {
             ControlSetting::Default => SocketChoice::Default,
             ControlSetting::Path(path) => SocketChoice::Path(path.clone()),
         };
-        let control = control::open(choice)?
+        let control = control::open(sockets.control(choice))?
             .map(|socket| ControlServer::start(socket, admin, commander.alarm("control"), &runtime))
             .transpose()
             .context("serving the control socket")?;
+        if let Some(control) = &control {
+            let path = control.path().display();
+            sockets.offer(ListenerKind::Control, path, control.handle());
+        }
         Ok((Self { ended, control, health, dashboard, _usage: usage }, announcement))
     }
 

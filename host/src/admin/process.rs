@@ -24,11 +24,12 @@ use crate::config::ServeConfig;
 use crate::control::schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ComponentStatus, ConnectionStatus,
     GenerationStatus, InstanceCount, SCHEMA, Status, StopEnd, StopProgress, StopStatus,
-    TrafficHistory, TrafficReport, UsageStatus,
+    TrafficHistory, TrafficReport, UpgradeRequest, UsageStatus,
 };
-use crate::control::{CommandFuture, Host};
+use crate::control::{CommandFuture, Host, UpgradeFuture};
 use crate::resources;
 use crate::site::{App, GenerationInfo, Slot, SwapCommand, Swaps};
+use crate::upgrade::{UpgradeOrder, Upgrader};
 
 /// Answers for the process. Dropping it changes nothing.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(super) struct Admin {
     limits: BTreeMap<String, String>,
     seen: Seen,
     window: Window,
+    upgrader: Upgrader,
     usage: UsageMeter,
     /// None while the process starts.
     serving: watch::Receiver<Option<Serving>>,
@@ -90,7 +92,7 @@ impl Admin {
     pub(super) fn new(
         config: &ServeConfig,
         lifecycle: &Lifecycle,
-        (seen, window): (Seen, Window),
+        (seen, window, upgrader): (Seen, Window, Upgrader),
         (serving, ended): (watch::Receiver<Option<Serving>>, watch::Receiver<Option<StopEnd>>),
     ) -> Self {
         let usage = UsageMeter::new(seen.traffic.clone(), memory_of(serving.clone()));
@@ -103,6 +105,7 @@ impl Admin {
             limits: limits(config, resources::connections(config)),
             seen,
             window,
+            upgrader,
             usage,
             serving,
             ended,
@@ -319,6 +322,16 @@ impl Host for Admin {
     fn canaries(&self) -> Vec<CanaryStatus> {
         let Some(serving) = self.serving() else { return Vec::new() };
         serving.swaps.canaries().into_iter().map(convert::canary).collect()
+    }
+
+    fn upgrade(&self, request: UpgradeRequest) -> UpgradeFuture {
+        let UpgradeRequest { binary, config, within_ms } = request;
+        let within = within_ms.map(Duration::from_millis);
+        let (upgrader, order) = (self.upgrader.clone(), UpgradeOrder { binary, config, within });
+        Box::pin(async move {
+            let upgraded = upgrader.upgrade(order).await;
+            upgraded.map(convert::upgraded).map_err(|why| CommandError { error: why.to_string() })
+        })
     }
 
     fn drain(&self) -> Result<(), CommandError> {

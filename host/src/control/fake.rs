@@ -8,9 +8,10 @@ use tokio::sync::watch;
 use super::schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ConnectionActivity, ConnectionCounts,
     ConnectionStatus, GenerationStatus, InstanceCount, PhaseName, ProtocolName, SCHEMA, Status,
-    StopEnd, StopProgress, TrafficHistory, TrafficReport, TrafficStatus, UsageStatus,
+    StopEnd, StopProgress, TrafficHistory, TrafficReport, TrafficStatus, UpgradeRequest,
+    UsageStatus,
 };
-use super::{CommandFuture, Host};
+use super::{CommandFuture, Host, UpgradeFuture};
 
 pub(super) struct Fake {
     pub(super) asked: Mutex<Vec<String>>,
@@ -163,6 +164,12 @@ impl Host for Fake {
 
     fn canaries(&self) -> Vec<CanaryStatus> {
         self.canaries.lock().unwrap().clone()
+    }
+
+    fn upgrade(&self, request: UpgradeRequest) -> UpgradeFuture {
+        self.note(format!("upgrade {request:?}"));
+        let error = "no upgrade".to_owned();
+        Box::pin(std::future::ready(Err(CommandError { error })))
     }
 
     fn drain(&self) -> Result<(), CommandError> {

@@ -41,11 +41,15 @@ pub use socket::{
 
 use schema::{
     CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ConnectionStatus, GenerationStatus,
-    Status, StopEnd, StopProgress, TrafficHistory, TrafficReport, UsageStatus,
+    Status, StopEnd, StopProgress, TrafficHistory, TrafficReport, UpgradeReport, UpgradeRequest,
+    UsageStatus,
 };
 
 /// A command under way. It is run to its end even if the client has left.
 pub type CommandFuture = Pin<Box<dyn Future<Output = ChangeOutcome> + Send>>;
+
+/// An upgrade under way. It is carried out to its end even if the client has left.
+pub type UpgradeFuture = Pin<Box<dyn Future<Output = Result<UpgradeReport, CommandError>> + Send>>;
 
 /// The process, as an operator sees it. The composition of the process implements it.
 ///
@@ -101,6 +105,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// The canaries that are under way, and the last ones before them; the latest one last.
     fn canaries(&self) -> Vec<CanaryStatus>;
+
+    /// Has a new process take over from this one. Bounded by the implementation.
+    fn upgrade(&self, request: UpgradeRequest) -> UpgradeFuture;
 
     /// Begins a lame duck by hand.
     ///

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
 use tokio::runtime::Handle;
+use tokio::task::JoinError;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -28,7 +29,7 @@ use super::opening::{Gated, OperatorsHandle};
 use super::reply::{self, ReplyBody};
 use super::schema::{
     CanaryList, ChangeOutcome, CommandError, ConnectionList, EmptyRequest, GenerationList,
-    ReloadRequest, RollbackRequest, StopRequest, SwapRequest, UsageList,
+    ReloadRequest, RollbackRequest, StopRequest, SwapRequest, UpgradeRequest, UsageList,
 };
 use super::socket::ControlSocket;
 use super::{CommandFuture, Host};
@@ -54,6 +55,7 @@ const ROUTES: &[(&str, Route)] = &[
     ("/v1/canaries/follow", Route::FollowCanaries),
     ("/v1/promote", Route::Promote),
     ("/v1/abort", Route::Abort),
+    ("/v1/upgrade", Route::Upgrade),
     ("/v1/drain", Route::Drain),
     ("/v1/undrain", Route::Undrain),
     ("/v1/stop", Route::Stop),
@@ -74,6 +76,7 @@ enum Route {
     FollowCanaries,
     Promote,
     Abort,
+    Upgrade,
     Drain,
     Undrain,
     Stop,
@@ -95,6 +98,7 @@ impl Route {
             | Self::FollowCanaries
             | Self::Promote
             | Self::Abort
+            | Self::Upgrade
             | Self::Drain
             | Self::Undrain
             | Self::Stop => "POST",
@@ -329,6 +333,7 @@ impl Session {
                 let RollbackRequest { component } = parse(body)?;
                 self.finish(host.abort(component), false).await
             }
+            Route::Upgrade => self.upgrade(body).await,
             Route::Canaries => {
                 let canaries = host.canaries();
                 Ok(reply::json(StatusCode::OK, &CanaryList { canaries }))
@@ -346,6 +351,19 @@ impl Session {
                 let EmptyRequest {} = parse(body)?;
                 self.done(host.undrain())
             }
+        }
+    }
+
+    /// Runs to its end, as [`Self::finish`] does.
+    async fn upgrade(&self, body: &[u8]) -> Result<Response<ReplyBody>, Rejection> {
+        let request: UpgradeRequest = parse(body)?;
+        self.keep_until_told();
+        match self.tasks.all.spawn(self.host.upgrade(request)).await {
+            Ok(Ok(report)) => Ok(reply::closing(reply::json(StatusCode::OK, &report))),
+            Ok(Err(refused)) => {
+                Err(Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, refused.error))
+            }
+            Err(why) => Err(failed(&why)),
         }
     }
 
@@ -370,11 +388,7 @@ impl Session {
             }
             Ok(outcome) if follow => Ok(self.follow(Some(outcome))),
             Ok(outcome) => Ok(reply::closing(reply::json(StatusCode::OK, &outcome))),
-            Err(why) => {
-                warn!(%why, "control: a command has failed");
-                let error = "the command has failed inside the host; its log says more";
-                Err(Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, error))
-            }
+            Err(why) => Err(failed(&why)),
         }
     }
 
@@ -408,6 +422,13 @@ impl Session {
         self.tasks.all.spawn(follow::report(self.host.clone(), sender));
         reply::closing(reply::lines(lines))
     }
+}
+
+/// A command has panicked.
+fn failed(why: &JoinError) -> Rejection {
+    warn!(%why, "control: a command has failed");
+    let error = "the command has failed inside the host; its log says more";
+    Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, error)
 }
 
 #[cfg(test)]

@@ -24,13 +24,15 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use host_manifest::HumanDuration;
 use http::Method;
 use serde::de::DeserializeOwned;
 
-use crate::config::{CanaryAction, CtlCommand, CtlConfig};
+use crate::config::{CanaryAction, CanaryFlags, CtlCommand, CtlConfig};
 use crate::control::schema::{
     CanaryList, ChangeOutcome, ConnectionList, EmptyRequest, GenerationList, ReloadRequest,
-    RollbackRequest, Status, StopProgress, StopRequest, SwapRequest, UsageList,
+    RollbackRequest, Status, StopProgress, StopRequest, SwapRequest, UpgradeReport, UpgradeRequest,
+    UsageList,
 };
 use crate::exit::Exit;
 use client::{ANSWER, CtlClient, CtlRequest, NoAnswer};
@@ -67,6 +69,11 @@ fn carry_out(ask: &CtlConfig) -> Result<Exit, CtlError> {
     })
 }
 
+/// Where a host is asked to go out of service, or back into it.
+fn in_or_out(command: &CtlCommand) -> &'static str {
+    if *command == CtlCommand::Undrain { "/v1/undrain" } else { "/v1/drain" }
+}
+
 /// How much room there is for the answer.
 fn size() -> ScreenSize {
     ScreenSize::of_stdout()
@@ -88,39 +95,48 @@ impl CtlSession {
         match command {
             CtlCommand::Status { limits } => self.status(*limits).await,
             CtlCommand::Top => self.top().await,
-            CtlCommand::Connections { sort } => {
-                let show = |list: &_| lists::connections(list, sort.as_deref(), size());
-                self.look::<ConnectionList>("/v1/connections", show).await
-            }
-            CtlCommand::Generations { sort } => {
-                let show = |list: &_| lists::generations(list, sort.as_deref(), size());
-                self.look::<GenerationList>("/v1/generations", show).await
-            }
-            CtlCommand::Usage { sort } => {
-                let show = |list: &_| usage::usage(list, sort.as_deref(), size());
-                self.look::<UsageList>("/v1/usage", show).await
-            }
-            CtlCommand::Reload { wait } => {
-                let ask = CtlRequest::post("/v1/reload", &ReloadRequest { follow: *wait });
-                self.change(ask, *wait).await
-            }
+            CtlCommand::Connections { sort } => self.connections(sort.as_deref()).await,
+            CtlCommand::Generations { sort } => self.generations(sort.as_deref()).await,
+            CtlCommand::Usage { sort } => self.usage(sort.as_deref()).await,
+            CtlCommand::Reload { wait } => self.reload(*wait).await,
             CtlCommand::ReloadTls => self.reload_tls().await,
             CtlCommand::Swap { component, path, canary, wait } => {
-                // The host runs in another directory.
-                let path = std::path::absolute(path)?;
-                let (component, canary) = (component.clone(), canary::request(canary));
-                let swap = SwapRequest { path, component, canary, follow: *wait };
-                self.change(CtlRequest::post("/v1/swap", &swap), *wait).await
+                self.swap((component.clone(), path), canary, *wait).await
             }
             CtlCommand::Canary { wait, action } => self.canary(*wait, action.as_ref()).await,
-            CtlCommand::Rollback { component } => {
-                let ask = RollbackRequest { component: component.clone() };
-                self.change(CtlRequest::post("/v1/rollback", &ask), false).await
+            CtlCommand::Rollback { component } => self.rollback(component.clone()).await,
+            CtlCommand::Upgrade { binary, config, timeout } => {
+                self.upgrade(binary.as_deref(), config.as_deref(), *timeout).await
             }
-            CtlCommand::Drain => self.tell("/v1/drain", show::progress).await,
-            CtlCommand::Undrain => self.tell("/v1/undrain", show::progress).await,
+            CtlCommand::Drain | CtlCommand::Undrain => {
+                self.tell(in_or_out(command), show::progress).await
+            }
             CtlCommand::Stop { now, wait } => self.stop(*now, *wait).await,
         }
+    }
+
+    async fn connections(&mut self, sort: Option<&str>) -> Result<Exit, CtlError> {
+        let show = |list: &_| lists::connections(list, sort, size());
+        self.look::<ConnectionList>("/v1/connections", show).await
+    }
+
+    async fn generations(&mut self, sort: Option<&str>) -> Result<Exit, CtlError> {
+        let show = |list: &_| lists::generations(list, sort, size());
+        self.look::<GenerationList>("/v1/generations", show).await
+    }
+
+    async fn usage(&mut self, sort: Option<&str>) -> Result<Exit, CtlError> {
+        let show = |list: &_| usage::usage(list, sort, size());
+        self.look::<UsageList>("/v1/usage", show).await
+    }
+
+    async fn reload(&mut self, wait: bool) -> Result<Exit, CtlError> {
+        self.change(CtlRequest::post("/v1/reload", &ReloadRequest { follow: wait }), wait).await
+    }
+
+    async fn rollback(&mut self, component: Option<String>) -> Result<Exit, CtlError> {
+        let ask = CtlRequest::post("/v1/rollback", &RollbackRequest { component });
+        self.change(ask, false).await
     }
 
     async fn top(&mut self) -> Result<Exit, CtlError> {
@@ -128,6 +144,38 @@ impl CtlSession {
             return Err(CtlError::Usage(NO_JSON.into()));
         }
         top::run(&mut self.client).await
+    }
+
+    async fn swap(
+        &mut self,
+        (component, path): (Option<String>, &Path),
+        canary: &CanaryFlags,
+        wait: bool,
+    ) -> Result<Exit, CtlError> {
+        // The host runs in another directory.
+        let path = std::path::absolute(path)?;
+        let canary = canary::request(canary);
+        let swap = SwapRequest { path, component, canary, follow: wait };
+        self.change(CtlRequest::post("/v1/swap", &swap), wait).await
+    }
+
+    async fn upgrade(
+        &mut self,
+        binary: Option<&Path>,
+        config: Option<&Path>,
+        timeout: Option<HumanDuration>,
+    ) -> Result<Exit, CtlError> {
+        // The host runs in another directory.
+        let (binary, config) = (
+            binary.map(std::path::absolute).transpose()?,
+            config.map(std::path::absolute).transpose()?,
+        );
+        let within = timeout.map(|time| time.0);
+        let within_ms = within.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let patience = within.unwrap_or_default().saturating_add(SWAP);
+        let ask = UpgradeRequest { binary, config, within_ms };
+        let ask = CtlRequest::post("/v1/upgrade", &ask);
+        self.ask::<UpgradeReport>(ask, patience, show::upgraded).await
     }
 
     async fn reload_tls(&mut self) -> Result<Exit, CtlError> {

@@ -2,7 +2,7 @@
 
 use super::numbers::age;
 use crate::control::schema::{
-    CanaryList, CanaryStatus, CanaryTraffic, ChangeOutcome, StopProgress,
+    CanaryList, CanaryStatus, CanaryTraffic, ChangeOutcome, StopProgress, UpgradeReport,
 };
 
 /// `host ctl canary`
@@ -42,6 +42,15 @@ pub(super) fn canary_end(canary: &CanaryStatus) -> Option<String> {
         true => ChangeOutcome::Promoted { component, from, to, why },
         false => ChangeOutcome::Aborted { component, from, to, why },
     }))
+}
+
+/// What became of an upgrade, as one line.
+pub(super) fn upgraded(report: &UpgradeReport) -> String {
+    let UpgradeReport { pid, version, connections, took_ms } = report;
+    let took = age(*took_ms);
+    format!(
+        "upgraded: process {pid}, host {version}, serves after {took}, with {connections} idle connections\n"
+    )
 }
 
 /// What became of a swap, as one line.

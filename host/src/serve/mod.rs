@@ -11,10 +11,11 @@ mod swapping;
 mod traces;
 
 use std::io::Write as _;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use host_handover::StopPoint;
 use host_keyvalue::Stores;
 use host_lifecycle::{AcceptGate, Commander, Ending, Lifecycle, StopPlan};
 use host_log::outlet;
@@ -24,6 +25,7 @@ use host_system::{descriptors, huge_pages};
 use host_systemd::{HandedError, HandedSockets};
 use host_telemetry::{EventLog, Observer, Observers, Traffic};
 use tokio::runtime::Runtime;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
@@ -33,11 +35,12 @@ use crate::config::ServeConfig;
 use crate::exit::Exit;
 use crate::resources;
 use crate::terminal;
+use crate::upgrade::{Offers, OwnProgram, Predecessor, Settled, UpgradeParts, Upgrader};
 
 use logs::Logs;
 use manager::ServiceManager;
 use process::{LINE_PATIENCE, Process};
-use sockets::{GivenSockets, given_sockets};
+use sockets::{GivenSockets, given_sockets, taken_over};
 use traces::Traces;
 
 pub(crate) use expiry::trouble as certificate_trouble;
@@ -61,12 +64,15 @@ pub fn run(
         Ok(equipped) => equipped,
         Err(why) => return complain_without_log(&format!("host: cannot start: {why:#}")),
     };
-    let manager = ServiceManager::begin(config, &lifecycle, runtime.handle());
-    let sockets = sockets
-        .map_err(anyhow::Error::from)
-        .and_then(|sockets| given_sockets(sockets, config, &manager));
-    let (ending, servers) =
-        live(config, (lifecycle, &logs, &traces), sockets, (&runtime, &manager));
+    let takes_over = Predecessor::is_named();
+    let manager = ServiceManager::begin(config, &lifecycle, runtime.handle(), takes_over);
+    let given = given(sockets, config, (&runtime, &manager));
+    let predecessor = given.as_ref().ok().and_then(|given| given.predecessor.clone());
+    let (ending, servers) = live(config, (lifecycle, &logs, &traces), given, (&runtime, &manager));
+    if let Some(predecessor) = predecessor {
+        // It hears nothing where it has ended, or has been taken over from.
+        runtime.block_on(predecessor.say_no(&ending.exit_and_last_line().1));
+    }
     // Its threads may be in a guest that never yields.
     runtime.shutdown_background();
     let (exit, last_line) = ending.exit_and_last_line();
@@ -80,6 +86,26 @@ pub fn run(
         servers.end(exit, last_line);
     }
     exit
+}
+
+/// What this process is handed before it starts.
+struct GivenStart {
+    sockets: GivenSockets,
+    predecessor: Option<Arc<Predecessor>>,
+}
+
+/// What a predecessor hands over, or else the service manager.
+fn given(
+    sockets: Result<HandedSockets, HandedError>,
+    config: &ServeConfig,
+    (runtime, manager): (&Runtime, &ServiceManager),
+) -> anyhow::Result<GivenStart> {
+    let predecessor = Predecessor::meet(runtime.handle())?.map(Arc::new);
+    let sockets = match &predecessor {
+        Some(predecessor) => taken_over(predecessor, config),
+        None => given_sockets(sockets?, config, manager)?,
+    };
+    Ok(GivenStart { sockets, predecessor })
 }
 
 /// Signals are heard, and all threads are known to be there. From here on there is a log.
@@ -143,11 +169,11 @@ const UNSTART_PATIENCE: Duration = Duration::from_secs(1);
 fn live(
     config: &ServeConfig,
     (lifecycle, logs, traces): (Lifecycle, &Logs, &Traces),
-    sockets: anyhow::Result<GivenSockets>,
+    given: anyhow::Result<GivenStart>,
     (runtime, manager): (&Runtime, &ServiceManager),
 ) -> (ProcessEnding, Option<AdminServers>) {
-    let opened = sockets
-        .and_then(|sockets| Armed::open(config, lifecycle, (logs, traces), (sockets, manager)));
+    let opened =
+        given.and_then(|given| Armed::open(config, lifecycle, (logs, traces), (given, manager)));
     let (armed, servers) = match opened {
         Ok(armed) => armed,
         Err(why) => return (ProcessEnding::NoStart(why), None),
@@ -169,10 +195,16 @@ impl Armed {
         config: &ServeConfig,
         lifecycle: Lifecycle,
         (logs, traces): (&Logs, &Traces),
-        (sockets, manager): (GivenSockets, &ServiceManager),
+        (given, manager): (GivenStart, &ServiceManager),
     ) -> anyhow::Result<(Self, AdminServers)> {
         host_clock::start().context("starting the thread that notices lost time")?;
+        let GivenStart { sockets, predecessor } = given;
         let stores = Stores::default();
+        if predecessor.is_some() {
+            // It has the same databases.
+            stores.share();
+        }
+        let upgrader = upgrader(config, &lifecycle, (&stores, manager), predecessor.is_none());
         let (traffic, events) = (Arc::<Traffic>::default(), EventLog::default());
         let connections = NetCounts::default();
         let seen = Seen {
@@ -183,7 +215,11 @@ impl Armed {
             spans: traces.counts(),
             connections: connections.clone(),
         };
-        let (servers, announcement) = AdminServers::open(config, &lifecycle, seen)?;
+        let upgrades = (upgrader.clone(), predecessor.as_deref());
+        let (servers, announcement) = AdminServers::open(config, &lifecycle, seen, upgrades)?;
+        StopPoint::NewArmed.reached();
+        // It ends with the lifecycle's runtime: at the end of the process.
+        drop(lifecycle.runtime().spawn(upgrader.clone().upgrade_on(lifecycle.upgrades())));
         let process = Process {
             guest_logs: logs.guests(),
             observers: observers(&traffic, logs, traces),
@@ -193,8 +229,8 @@ impl Armed {
             operators: servers.addresses(),
             stores,
             phase: lifecycle.watch(),
-            gate: AcceptGate::new(true),
-            handing: Handing::default(),
+            upgrader,
+            predecessor,
             trackers: lifecycle.trackers(),
             commander: lifecycle.commander(),
             hangups: lifecycle.hangups(),
@@ -231,6 +267,29 @@ impl Armed {
         }
         Ok(first)
     }
+}
+
+/// What has another process take over from this one, which accepts from the start if it `is_first`.
+fn upgrader(
+    config: &ServeConfig,
+    lifecycle: &Lifecycle,
+    (stores, manager): (&Stores, &ServiceManager),
+    is_first: bool,
+) -> Upgrader {
+    let manager = manager.clone();
+    Upgrader::new(UpgradeParts {
+        own: OwnProgram::of(config),
+        offers: Offers::default(),
+        gate: AcceptGate::new(is_first),
+        handing: Handing::default(),
+        stores: stores.clone(),
+        phase: lifecycle.watch(),
+        trackers: lifecycle.trackers(),
+        commander: lifecycle.commander(),
+        certificates: OnceLock::new(),
+        settled: Settled(Box::new(move |pid| manager.succeeded_by(pid))),
+        running: Mutex::default(),
+    })
 }
 
 /// Raises the alarm when the task of a listener or of swaps has failed: nothing else ends one before

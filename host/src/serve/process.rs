@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_keyvalue::Stores;
-use host_net::{Handing, NetCounts};
+use host_net::NetCounts;
 use host_telemetry::{EventLog, Observers, Traffic};
 
 use super::manager::ServiceManager;
 use crate::component::GuestLogs;
-use host_lifecycle::{AcceptGate, Commander, PhaseWatch, SignalWatch, Trackers};
+use crate::upgrade::{Predecessor, Upgrader};
+use host_lifecycle::{Commander, PhaseWatch, SignalWatch, Trackers};
 
 /// A line waits this long for a reader that does not read: neither start nor end may hang.
 pub(super) const LINE_PATIENCE: Duration = Duration::from_secs(1);
@@ -33,10 +34,10 @@ pub(super) struct Process {
     /// Where it is noted what is done to the process.
     pub(super) events: EventLog,
     pub(super) phase: PhaseWatch,
-    /// Whether listeners are accepted from.
-    pub(super) gate: AcceptGate,
-    /// Whether idle connections go over to a successor.
-    pub(super) handing: Handing,
+    /// Has another process take over.
+    pub(super) upgrader: Upgrader,
+    /// Whom this process takes over from; none if it starts by itself.
+    pub(super) predecessor: Option<Arc<Predecessor>>,
     pub(super) trackers: Trackers,
     pub(super) commander: Commander,
     pub(super) hangups: SignalWatch,

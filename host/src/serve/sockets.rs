@@ -3,12 +3,14 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
+use host_handover::ListenerKind;
 use host_net::{Giver, ListenerHandle, SocketOrigin};
 use host_systemd::{HandedSocket, HandedSockets, SocketPlace, WantedListener, assign, fd_name};
 use tracing::{info, warn};
 
 use super::manager::{KeptSocket, ServiceManager};
 use crate::config::{ListenAddr, ListenerConfig, ServeConfig};
+use crate::upgrade::{GivenListener, Predecessor};
 
 /// Under this and its label the service manager keeps a listener of ours, so that a crash does not close it. One that it
 /// has opened itself has another name.
@@ -62,6 +64,16 @@ pub(super) fn given_sockets(
         name.inspect(|name| manager.let_go(name));
     }
     Ok(given)
+}
+
+/// For each listener of the configuration, in its order, the socket that the predecessor has at the same address.
+pub(super) fn taken_over(predecessor: &Predecessor, config: &ServeConfig) -> GivenSockets {
+    let take = |listener: &ListenerConfig| {
+        let given = predecessor.take(ListenerKind::Guests, &listener.address.to_string())?;
+        let GivenListener { socket, lock, origin } = given;
+        Some(GivenSocket { socket, giver: Giver::Predecessor { origin, lock } })
+    };
+    config.manifest.listen.listeners.iter().map(take).collect()
 }
 
 /// The listener if the service manager is to keep it: one that this process has bound, with TCP. A Unix socket has its path

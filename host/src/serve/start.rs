@@ -15,6 +15,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use host_certs::CertificateStore;
 use host_clock::MinRate;
+use host_handover::StopPoint;
 use host_lifecycle::Ready;
 use host_manifest::{MinRateConfig, Rate};
 use host_net::{Acceptor, ClientBounds, ClientConnectionLimits, Listener, NetCounts};
@@ -37,6 +38,7 @@ use crate::config::{ListenAddr, ListenConfig, ListenerConfig, Manifest, ServeCon
 use crate::http::{Exchanges, Terms};
 use crate::resources;
 use crate::site::{ReloadScope, SiteBuilder, Slot};
+use crate::upgrade::{Predecessor, Upgrader, prove};
 use crate::watch::Watch;
 use host_log::outlet;
 
@@ -52,6 +54,7 @@ pub(super) async fn start(
     (ready, announcement): (Ready, Announcement),
 ) -> anyhow::Result<JoinSet<()>> {
     let certificates = load_certificates(&config).await?;
+    process.upgrader.set_certificates(certificates.clone());
     let bound = Bound::bind(&config.manifest.listen, sockets, certificates)?;
     let loaded = bound.load(&config, &process).await?;
     let Some(announced) = loaded.announce(&config, &process, ready, &announcement) else {
@@ -59,11 +62,35 @@ pub(super) async fn start(
     };
     let listening = announced.listen()?;
     let (addresses, served) = (listening.addresses(), listening.served());
-    let manager = process.manager.clone();
-    let (tasks, kept) = listening.serve(&config, process)?;
-    say_ready(&addresses).await;
-    manager.ready(served, kept);
+    let (tasks, kept) = listening.serve(&config, process.clone())?;
+    let manager = process.manager;
+    let ready = move || manager.ready(served, kept);
+    match process.predecessor {
+        None => {
+            say_ready(&addresses).await;
+            ready();
+        }
+        Some(predecessor) => {
+            take_over(&predecessor, &process.upgrader).await?;
+            say_ready(&addresses).await;
+            let (upgrader, stores) = (process.upgrader, process.stores);
+            // It ends with the predecessor.
+            drop(tokio::spawn(async move {
+                predecessor.outlive(upgrader.offers(), ready).await;
+                stores.keep();
+            }));
+        }
+    }
     Ok(tasks)
+}
+
+/// Shows that everything serves, and takes over. From here on this process accepts.
+async fn take_over(predecessor: &Predecessor, upgrader: &Upgrader) -> anyhow::Result<()> {
+    StopPoint::NewLoaded.reached();
+    prove(upgrader.offers()).await?;
+    StopPoint::NewProved.reached();
+    let tickets = upgrader.certificates().map(|certificates| certificates.tickets());
+    predecessor.take_over(upgrader.gate(), tickets).await
 }
 
 /// The addresses are ours. No client can connect yet.
@@ -206,8 +233,8 @@ impl Listening {
         let service = Exchanges::new(slot, flights, terms(manifest), scarcity.clone(), observers);
         let context = host_net::ConnectionContext {
             phase,
-            gate: process.gate.clone(),
-            handing: process.handing.clone(),
+            gate: process.upgrader.gate().clone(),
+            handing: process.upgrader.handing().clone(),
             connections: trackers.connections.clone(),
             counts: process.connections.clone(),
             limits: connection_limits(manifest),
@@ -221,6 +248,7 @@ impl Listening {
             if process.manager.keeps_sockets() {
                 kept.extend(to_be_kept(said, &acceptor.handle())?);
             }
+            process.upgrader.offers().guests(&said.address, &acceptor);
             tasks.spawn(acceptor.run(token));
         }
         swapping.spawn(process, &mut tasks);

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -49,12 +49,17 @@ pub(crate) struct GivenListener {
 }
 
 impl Predecessor {
+    /// Whether the environment names one.
+    pub(crate) fn is_named() -> bool {
+        env::var_os(TAKE_OVER).is_some()
+    }
+
     /// Meets the one that the environment speaks of, if it speaks of one. Blocks; what follows runs on `runtime`.
     ///
     /// # Errors
     /// When it cannot be understood, or has ended.
     pub(crate) fn meet(runtime: &Handle) -> anyhow::Result<Option<Self>> {
-        if env::var_os(TAKE_OVER).is_none() {
+        if !Self::is_named() {
             return Ok(None);
         }
         StopPoint::NewStarted.reached();
@@ -150,7 +155,7 @@ impl Predecessor {
                 info!(pid, version, "upgrade: takes over");
             }
             Err(ChannelError::Closed) => {
-                warn!(pid, version, "upgrade: the old host has ended; takes over")
+                warn!(pid, version, "upgrade: the old host has ended; takes over");
             }
             Ok((said, _)) => bail!(unexpected(&said, "yours")),
             Err(why) => return Err(anyhow!(why).context("the host that is to be taken over from")),
@@ -203,7 +208,7 @@ impl Predecessor {
         let mut count = 0;
         for (facts, socket) in facts.into_iter().zip(sockets) {
             let address = addresses.get(facts.listener).map(String::as_str);
-            if let Err(why) = offers.adopt(address, idle(facts, socket)) {
+            if let Err(why) = offers.adopt(address, idle(&facts, socket)) {
                 debug!(%why, "a connection of the old host cannot be served");
             }
             count += 1;
@@ -222,7 +227,7 @@ impl Predecessor {
     }
 }
 
-fn idle(facts: ConnectionFacts, socket: OwnedFd) -> IdleConnection {
+fn idle(facts: &ConnectionFacts, socket: OwnedFd) -> IdleConnection {
     let peer = Peer {
         address: facts.peer,
         proxy: facts.proxy,

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use host_handover::Channel;
+use host_systemd::prepare_successor;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -36,6 +37,7 @@ impl Successor {
         check_program(&program).map_err(no_program)?;
         let mut command = Command::new(&program);
         command.args(arguments).env(TAKE_OVER, "stdin");
+        prepare_successor(&mut command);
         let child = spawn(&mut command, theirs).map_err(no_program)?;
         let pid = child.id();
         let ended = wait_beside(child).map_err(UpgradeError::NoDescriptors)?;

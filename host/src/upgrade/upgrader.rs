@@ -8,7 +8,9 @@ use std::time::Duration;
 use host_certs::CertificateStore;
 use host_handover::{ChannelError, Hello, ListenerFacts, Message, PROTOCOL, StopPoint};
 use host_keyvalue::Stores;
-use host_lifecycle::{AcceptGate, Cause, Commander, Phase, PhaseWatch, SignalWatch, Trackers};
+use host_lifecycle::{
+    AcceptGate, Cause, Commander, ListenerGate, Phase, PhaseWatch, SignalWatch, Trackers,
+};
 use host_net::Handing;
 use rustix::process::Signal;
 use tokio::sync::Mutex;
@@ -44,7 +46,7 @@ pub(crate) struct UpgradeParts {
     pub(crate) trackers: Trackers,
     pub(crate) commander: Commander,
     /// Empty while the process starts.
-    pub(crate) certificates: Arc<OnceLock<Arc<CertificateStore>>>,
+    pub(crate) certificates: OnceLock<Arc<CertificateStore>>,
     /// Who is told which process is the service from now on.
     pub(crate) settled: Settled,
     /// Held by the upgrade that is under way.
@@ -55,6 +57,37 @@ impl Upgrader {
     /// What upgrades with these parts.
     pub(crate) fn new(parts: UpgradeParts) -> Self {
         Self(Arc::new(parts))
+    }
+
+    /// The listeners that a successor may take.
+    pub(crate) fn offers(&self) -> &Offers {
+        &self.0.offers
+    }
+
+    /// Whether this process accepts.
+    pub(crate) fn gate(&self) -> &AcceptGate {
+        &self.0.gate
+    }
+
+    /// The gate of one listener, which a predecessor holds too, or does not.
+    pub(crate) fn gate_of(&self, is_shared: bool) -> ListenerGate {
+        self.0.gate.of_listener(is_shared)
+    }
+
+    /// Where connections learn that they go over.
+    pub(crate) fn handing(&self) -> &Handing {
+        &self.0.handing
+    }
+
+    /// Takes note of the certificates, whose tickets a successor is to open too.
+    pub(crate) fn set_certificates(&self, certificates: Arc<CertificateStore>) {
+        // They are loaded once.
+        self.0.certificates.set(certificates).ok();
+    }
+
+    /// Those, if they are loaded.
+    pub(crate) fn certificates(&self) -> Option<&Arc<CertificateStore>> {
+        self.0.certificates.get()
     }
 
     /// Upgrades at each of these signals, to what is now at the place of this program.

@@ -112,6 +112,18 @@ pub enum CtlCommand {
         #[arg(long, value_name = "NAME")]
         component: Option<String>,
     },
+    /// Have a new process take over, of a newer program or with another manifest, without a connection refused or closed
+    Upgrade {
+        /// The program [default: what is now where this one was started from]
+        #[arg(long, value_name = "PATH")]
+        binary: Option<PathBuf>,
+        /// The manifest or component [default: the one that is named on the host's own command line]
+        #[arg(long, value_name = "PATH")]
+        config: Option<PathBuf>,
+        /// How long it may take until it is ready [default: 6m]
+        #[arg(long, value_name = "TIME")]
+        timeout: Option<HumanDuration>,
+    },
     /// Take the host out of service by hand: not ready, still answering
     Drain,
     /// Put it back into service

@@ -10,6 +10,7 @@ mod changes;
 mod status;
 mod stop;
 mod traffic;
+mod upgrade;
 mod usage;
 
 pub use canary::{CanaryEndStatus, CanaryList, CanaryRequest, CanaryStatus, CanaryTraffic};
@@ -27,6 +28,7 @@ pub use traffic::{
     EventStatus, ExchangeStatus, PlotLine, PlotPoint, RouteStatus, TrafficHistory, TrafficReport,
     TrafficStatus,
 };
+pub use upgrade::{UpgradeReport, UpgradeRequest};
 pub use usage::{UsageFigures, UsageList, UsageStatus};
 
 /// Version of everything in this module.

@@ -37,12 +37,21 @@ const START_BESIDE_COMPILES: Duration = Duration::from_secs(60);
 pub(super) struct ServiceManager(Arc<Teller>);
 
 impl ServiceManager {
-    /// Tells the service manager that the environment names, if it names one, that the process starts.
-    pub(super) fn begin(config: &ServeConfig, lifecycle: &Lifecycle, workers: &Handle) -> Self {
+    /// Tells the service manager that the environment names, if it names one, that the process starts. One that takes over
+    /// tells nothing before it is ready: until then it is not the service.
+    pub(super) fn begin(
+        config: &ServeConfig,
+        lifecycle: &Lifecycle,
+        workers: &Handle,
+        takes_over: bool,
+    ) -> Self {
         let manifest = &config.manifest;
         let components = manifest.components.len();
         let teller = Arc::new(Teller::new(Notifier::from_env(), lifecycle, workers));
-        if teller.notifier.is_heard() {
+        if teller.notifier.is_heard() && takes_over {
+            teller.hush();
+            drop(teller.lifecycle.spawn(watch::follow(teller.clone(), Duration::ZERO)));
+        } else if teller.notifier.is_heard() {
             teller.starting(loading(components));
             let compiles =
                 manifest.swap.compile.saturating_mul(components.try_into().unwrap_or(u32::MAX));
@@ -83,6 +92,11 @@ impl ServiceManager {
     /// The service manager need not keep what it does under this name.
     pub(super) fn let_go(&self, name: &str) {
         self.0.notifier.tell(Message::new().unstore(name));
+    }
+
+    /// The service is another process from now on. Nothing is told after it.
+    pub(super) fn succeeded_by(&self, pid: u32) {
+        self.0.succeeded_by(pid);
     }
 
     /// The process has come to its end, of which `line` is the last word. Nothing is told after it.

@@ -55,6 +55,8 @@ struct Told {
     kept: Vec<String>,
     stopping: bool,
     ended: bool,
+    /// Another process is the service still.
+    hushed: bool,
 }
 
 /// A change that has been asked for. Dropping it tells how it came out.
@@ -112,8 +114,27 @@ impl Teller {
         self.update(&mut self.told(), status);
     }
 
+    /// Nothing is told before the process is ready.
+    pub(super) fn hush(&self) {
+        self.told().hushed = true;
+    }
+
+    /// The service is another process from now on, and nothing that this one says counts any more. What the service
+    /// manager keeps, it keeps for that one.
+    pub(super) fn succeeded_by(&self, pid: u32) {
+        let mut told = self.told();
+        if !told.ended {
+            self.notifier.main_pid(pid);
+        }
+        told.kept.clear();
+        (told.stopping, told.ended) = (true, true);
+    }
+
     /// A start goes on and needs more time.
     pub(super) fn extend_start(&self) {
+        if self.told().hushed {
+            return;
+        }
         self.notifier.tell(Message::new().extend_timeout(EXTENSION));
     }
 
@@ -122,6 +143,7 @@ impl Teller {
         let mut told = self.told();
         let status = served.words(Words::Serving);
         told.serving = Some(served);
+        told.hushed = false;
         if told.is_ending() {
             return false;
         }
@@ -159,7 +181,7 @@ impl Teller {
     }
 
     fn say(&self, told: &mut Told, message: Message, status: String) {
-        if !told.ended {
+        if !told.ended && !told.hushed {
             self.notifier.tell(message.status(&status));
             told.status = status;
         }
