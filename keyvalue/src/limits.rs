@@ -30,6 +30,10 @@ pub(crate) const REDIS_DEADLINE: Duration = Duration::from_secs(2);
 /// takes longer than this is broken, and the request had better hear of it.
 pub(crate) const DISK_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long an operation waits for another process to let go of a database file that both use: less than
+/// [`DISK_DEADLINE`], so that its caller hears why it fails.
+pub(crate) const TURN_DEADLINE: Duration = Duration::from_secs(8);
+
 /// Operations of one component that may wait for the threads of a database file: more than it can
 /// have instances that wait.
 pub(crate) const MAX_WAITING: usize = 4_096;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use host_manifest::StoreConfig;
 
 use crate::bucket::{AnySpace, Bucket, Buckets};
-use crate::disk::Disk;
+use crate::disk::{Disk, Sharing};
 use crate::error::OpenError;
 use crate::health::Trouble;
 use crate::lease::Lease;
@@ -21,6 +21,10 @@ use crate::usage::Accounts;
 /// A store is opened when the first buckets in it are, and closed when the last ones are dropped:
 /// a database file is released, what is in memory is gone. A swap opens the buckets of the new
 /// generation before the old one lets go of its own, so nothing is closed in between.
+///
+/// Two processes that overlap, as in an upgrade, may use the same database files by turns, if both say so:
+/// [`share`](Self::share) before the new one opens any, [`keep`](Self::keep) when the old one has ended. What
+/// is in memory is not shared.
 #[derive(Clone, Default)]
 pub struct Stores(Arc<Registry>);
 
@@ -28,14 +32,29 @@ pub struct Stores(Arc<Registry>);
 struct Registry {
     slots: Mutex<BTreeMap<StoreConfig, Arc<Slot>>>,
     accounts: Accounts,
+    sharing: Arc<Sharing>,
+    /// Those that are open, and some that were.
+    disks: Mutex<Vec<Weak<Disk>>>,
 }
 
 impl Stores {
-    /// See the branch of it.
-    pub fn share(&self) {}
+    /// Shares all database files with another process from now on, those that are open and those opened
+    /// later. A file that is open is closed as soon as what is done with it now is done; this does not wait
+    /// for that. Operations then open it for a short turn each, together with those that wait as well, and
+    /// wait for the turns of the other process. Opening a store waits for a turn, too.
+    ///
+    /// A file that has been shared is left behind even if nothing is in it.
+    pub fn share(&self) {
+        self.0.sharing.begin();
+        self.0.follow();
+    }
 
-    /// See the branch of it.
-    pub fn keep(&self) {}
+    /// Keeps all database files open again, each from its next operation on at the latest. For who knows
+    /// that the other process has ended: where it has not, operations wait for it, and then shut it out.
+    pub fn keep(&self) {
+        self.0.sharing.end();
+        self.0.follow();
+    }
 
     /// Opens buckets, by the names that a guest has for them. Blocks on files: for a thread that
     /// may. A Redis server is not asked until the first operation.
@@ -87,7 +106,32 @@ impl Stores {
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
             slots.entry(store.clone()).or_default().clone()
         };
-        slot.open(store)
+        slot.open(store, &self.0)
+    }
+}
+
+impl Registry {
+    /// Tells the files that the mode has changed. Waits for none of them.
+    fn follow(&self) {
+        // Those dropped here may be the last ones: after the lock.
+        let open: Vec<Arc<Disk>> = self.disks().iter().filter_map(Weak::upgrade).collect();
+        for disk in &open {
+            disk.follow();
+        }
+    }
+
+    /// Opens a file. One that the mode changes for meanwhile follows at the latest when its spaces are opened.
+    fn open_disk(&self, path: &Path) -> Result<Arc<Disk>, OpenError> {
+        let disk = Arc::new(Disk::open(path, self.sharing.clone())?);
+        let mut disks = self.disks();
+        disks.retain(|disk| disk.strong_count() > 0);
+        disks.push(Arc::downgrade(&disk));
+        drop(disks);
+        Ok(disk)
+    }
+
+    fn disks(&self) -> MutexGuard<'_, Vec<Weak<Disk>>> {
+        self.disks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,11 +171,15 @@ struct Open {
 }
 
 impl Slot {
-    fn open(self: Arc<Self>, store: &StoreConfig) -> Result<OpenStore, OpenError> {
+    fn open(
+        self: Arc<Self>,
+        store: &StoreConfig,
+        registry: &Registry,
+    ) -> Result<OpenStore, OpenError> {
         let mut open = self.lock();
         let backend = match &open.backend {
             Some(backend) => backend.for_user(),
-            None => open.backend.insert(Backend::open(store)?).for_user(),
+            None => open.backend.insert(Backend::open(store, registry)?).for_user(),
         };
         open.users += 1;
         drop(open);
@@ -181,10 +229,10 @@ enum Backend {
 }
 
 impl Backend {
-    fn open(store: &StoreConfig) -> Result<Self, OpenError> {
+    fn open(store: &StoreConfig, registry: &Registry) -> Result<Self, OpenError> {
         match store {
             StoreConfig::Memory(_) => Ok(Self::Memory(Arc::default())),
-            StoreConfig::Disk(path) => Ok(Self::Disk(Arc::new(Disk::open(path)?))),
+            StoreConfig::Disk(path) => Ok(Self::Disk(registry.open_disk(path)?)),
             StoreConfig::Redis(url) => Ok(Self::Redis(Arc::new(Redis::open(url)?))),
         }
     }

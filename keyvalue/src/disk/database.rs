@@ -1,18 +1,17 @@
-//! The file itself: opening it, and opening it again after the disk has failed.
+//! What is in a file, and how it is opened.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
 
 use redb::{
-    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _,
-    StorageError, TableDefinition,
+    Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, ReadableTable as _,
+    ReadableTableMetadata as _, StorageError, TableDefinition, TableError,
 };
 use tracing::info;
 
-use crate::error::{OpenError, StoreError};
+use crate::error::OpenError;
 
 /// Values, by space, position in lists, and key.
 pub(super) const PAIRS: TableDefinition<'_, (u32, u64, &str), &[u8]> =
@@ -27,108 +26,24 @@ const CACHE: usize = 16 << 20;
 /// What guests keep may be secret from other users of the machine.
 const MODE: u32 = 0o600;
 
-/// A file that is open, or is opened again when it is needed.
-#[derive(Debug)]
-pub(super) struct DatabaseFile {
-    path: PathBuf,
-    opener: Opener,
-    /// The file was not there before.
-    made: bool,
-    /// None after it could not be opened again.
-    open: RwLock<Option<Database>>,
-}
-
 /// How a file is opened. Another one stands for a disk that fails.
 pub(super) type Opener = fn(&Path) -> Result<Database, DatabaseError>;
 
-impl DatabaseFile {
-    pub(super) fn open(path: &Path, opener: Opener) -> Result<Self, OpenError> {
-        // A link that leads nowhere is not ours either.
-        let made = path.symlink_metadata().is_err();
-        let database = opener(path).map_err(|why| {
-            // Whatever there is of it holds nothing, unless another process has just made it.
-            if made && !matches!(why, DatabaseError::DatabaseAlreadyOpen) {
-                fs::remove_file(path).ok();
-            }
-            refused(path, &why)
-        })?;
-        Ok(Self { path: path.to_owned(), opener, made, open: RwLock::new(Some(database)) })
-    }
-
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Runs `work`. A file that has failed before is opened again first, and `then` runs before
-    /// anything else does.
-    pub(super) fn run<T>(
-        &self,
-        work: impl Fn(&Database) -> Result<T, redb::Error>,
-        then: impl Fn(&Database) -> Result<(), redb::Error>,
-    ) -> Result<T, StoreError> {
-        match self.once(&work) {
-            Err(why) if is_closed(&why) => {
-                self.reopen(then)?;
-                self.once(&work).map_err(|why| StoreError::Unavailable(why.to_string()))
-            }
-            result => result.map_err(|why| StoreError::Unavailable(why.to_string())),
-        }
-    }
-
-    fn once<T>(
-        &self,
-        work: impl Fn(&Database) -> Result<T, redb::Error>,
-    ) -> Result<T, redb::Error> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.as_ref().map_or(Err(redb::Error::DatabaseClosed), work)
-    }
-
-    fn reopen(
-        &self,
-        then: impl Fn(&Database) -> Result<(), redb::Error>,
-    ) -> Result<(), StoreError> {
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        // Another one that met the failure may have been faster.
-        let works = open.as_ref().is_some_and(|database| !is_broken(database));
-        if works {
-            return Ok(());
-        }
-        drop(open.take());
-        let database =
-            (self.opener)(&self.path).map_err(|why| StoreError::Unavailable(why.to_string()))?;
-        then(&database).map_err(|why| StoreError::Unavailable(why.to_string()))?;
-        *open = Some(database);
-        Ok(())
-    }
-
-    /// The id of a space and the bytes in use, of one that the file may not know yet.
-    pub(super) fn register(&self, name: &str) -> Result<(u32, u64), OpenError> {
-        self.once(|database| register(database, name)).map_err(|why| OpenError::Disk {
-            path: self.path.display().to_string(),
-            why: why.to_string(),
-        })
-    }
+pub(super) fn is_empty(view: &dyn ReadableDatabase) -> Result<bool, redb::Error> {
+    Ok(view.begin_read()?.open_table(PAIRS)?.is_empty()?)
 }
 
-impl Drop for DatabaseFile {
-    /// A start or a reload that is refused leaves no file behind: one that it has made and that has no pair
-    /// in it is removed.
-    fn drop(&mut self) {
-        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let unused = self.made && open.as_ref().is_some_and(|open| is_empty(open).unwrap_or(false));
-        // While it is still locked: another process may not have it open by then.
-        if unused && let Err(why) = fs::remove_file(&self.path) {
-            info!(path = %self.path.display(), %why, "an empty key-value database is left behind");
-        }
-    }
+/// The id of a space and the bytes in use, of one that the file knows.
+pub(super) fn known(
+    view: &dyn ReadableDatabase,
+    name: &str,
+) -> Result<Option<(u32, u64)>, redb::Error> {
+    let spaces = view.begin_read()?.open_table(SPACES)?;
+    Ok(spaces.get(name)?.map(|found| found.value()))
 }
 
-fn is_empty(database: &Database) -> Result<bool, redb::Error> {
-    Ok(database.begin_read()?.open_table(PAIRS)?.is_empty()?)
-}
-
-fn register(database: &Database, name: &str) -> Result<(u32, u64), redb::Error> {
+/// The same, of one that the file may not know yet.
+pub(super) fn register(database: &Database, name: &str) -> Result<(u32, u64), redb::Error> {
     let transaction = database.begin_write()?;
     let found = {
         let mut spaces = transaction.open_table(SPACES)?;
@@ -158,11 +73,30 @@ pub(super) fn open(path: &Path) -> Result<Database, DatabaseError> {
         let percent = session.progress() * 100.0;
         info!(path = shown, percent, "key-value database was not closed; it is being checked");
     });
-    prepared(builder.create_file(file(path)?)?)
+    let file = file(path)?;
+    let opened = identity(&file.metadata()?);
+    let database = builder.create_file(file)?;
+    // Who had it open a moment ago may have removed it, unused. The next attempt finds another one, or makes it.
+    if path.metadata().ok().as_ref().map(identity) != Some(opened) {
+        return Err(DatabaseError::DatabaseAlreadyOpen);
+    }
+    prepared(database)
 }
 
-/// Makes the tables, so that readers find them.
+/// Opens a file that was closed properly, beside others who read it. Writes nothing.
+pub(super) fn open_to_read(path: &Path) -> Result<ReadOnlyDatabase, DatabaseError> {
+    Database::builder().set_cache_size(CACHE).open_read_only(path)
+}
+
+fn identity(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
+}
+
+/// Makes the tables, so that readers find them. Where they are there, it does not wait for the disk.
 pub(super) fn prepared(database: Database) -> Result<Database, DatabaseError> {
+    if is_prepared(&database).map_err(storage)? {
+        return Ok(database);
+    }
     let transaction = database.begin_write().map_err(storage)?;
     transaction.open_table(PAIRS).map(drop).map_err(storage)?;
     transaction.open_table(SPACES).map(drop).map_err(storage)?;
@@ -170,29 +104,35 @@ pub(super) fn prepared(database: Database) -> Result<Database, DatabaseError> {
     Ok(database)
 }
 
+fn is_prepared(database: &Database) -> Result<bool, redb::Error> {
+    let transaction = database.begin_read()?;
+    let pairs = transaction.open_table(PAIRS).map(drop);
+    match pairs.and_then(|()| transaction.open_table(SPACES).map(drop)) {
+        Ok(()) => Ok(true),
+        Err(TableError::TableDoesNotExist(_)) => Ok(false),
+        Err(why) => Err(why.into()),
+    }
+}
+
 pub(super) fn file(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE).open(path)
 }
 
 /// Errors of another step, in the words of opening.
-fn storage(why: impl Into<redb::Error>) -> DatabaseError {
+pub(super) fn storage(why: impl Into<redb::Error>) -> DatabaseError {
     match why.into() {
         redb::Error::Io(why) => DatabaseError::Storage(StorageError::Io(why)),
         why => DatabaseError::Storage(StorageError::Corrupted(why.to_string())),
     }
 }
 
-/// Whether nothing was done because an earlier operation had failed.
-fn is_closed(why: &redb::Error) -> bool {
-    matches!(why, redb::Error::PreviousIo | redb::Error::DatabaseClosed)
-}
-
-fn is_broken(database: &Database) -> bool {
+/// Whether it can do nothing more because an earlier operation has failed.
+pub(super) fn is_broken(database: &Database) -> bool {
     let begun = database.begin_write().map_err(redb::Error::from);
     begun.and_then(|transaction| Ok(transaction.abort()?)).is_err()
 }
 
-fn refused(path: &Path, why: &DatabaseError) -> OpenError {
+pub(super) fn refused(path: &Path, why: &DatabaseError) -> OpenError {
     let why = match why {
         DatabaseError::DatabaseAlreadyOpen => "another process has it open, and only one can: \
              end that one, name another file, or keep the bucket in Redis"

@@ -7,37 +7,40 @@
 //!
 //! A write is on the disk before its caller hears of it. Those that come while another is being
 //! written through share the next transaction: the disk is waited for once for all of them. The
-//! threads belong to the file, so the users of another file cannot keep them.
+//! threads belong to the file, so the users of another file cannot keep them. While another process uses
+//! the file too, it is open by turns: see file.rs.
 
 mod closing;
 mod commit;
 mod database;
+mod file;
 mod probe;
 mod queue;
+mod sharing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use redb::ReadableDatabase as _;
+use redb::ReadableDatabase;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 pub use self::closing::wait_until_closed;
 use self::closing::{Closing, wait_for};
 use self::commit::Entry;
-use self::database::{DatabaseFile, Opener, PAIRS, SPACES};
+use self::database::{Opener, PAIRS};
+use self::file::DatabaseFile;
 pub use self::probe::probe;
 use self::queue::{Job, Queue};
+pub(crate) use self::sharing::Sharing;
 use crate::error::{OpenError, StoreError};
 use crate::health::{StoreHealth, Trouble};
 use crate::lease::Lease;
 use crate::limits::{DISK_DEADLINE, MAX_PAGE, position};
-use crate::names::space_name;
 use crate::page::Page;
-use crate::usage::{Accounts, Usage};
+use crate::usage::Accounts;
 use crate::write::{Reply, Write};
 
 /// Threads that read. Most of what they read is in memory; the others are for what is not.
@@ -48,33 +51,39 @@ const READERS: usize = 4;
 /// then.
 #[derive(Debug)]
 pub(crate) struct Disk {
-    /// None only while it is dropped.
-    database: Option<DatabaseFile>,
+    file: Arc<DatabaseFile>,
     reads: Arc<Queue<Reading>>,
     writes: Arc<Queue<Writing>>,
-    spaces: Mutex<BTreeMap<host_manifest::Namespace, Arc<Entry>>>,
     health: StoreHealth,
 }
 
 impl Disk {
     /// Opens the file, or makes it. Blocks.
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
-        Self::open_by(path, database::open)
+    pub(crate) fn open(path: &Path, sharing: Arc<Sharing>) -> Result<Self, OpenError> {
+        Self::open_by(path, database::open, sharing)
     }
 
-    fn open_by(path: &Path, opener: Opener) -> Result<Self, OpenError> {
+    fn open_by(path: &Path, opener: Opener, sharing: Arc<Sharing>) -> Result<Self, OpenError> {
         wait_for(path, DISK_DEADLINE);
         let disk = Self {
-            database: Some(DatabaseFile::open(path, opener)?),
+            file: Arc::new(DatabaseFile::open(path, opener, sharing)?),
             reads: Arc::default(),
             writes: Arc::default(),
-            spaces: Mutex::default(),
             health: StoreHealth::new(path.display().to_string()),
         };
+        let rest = {
+            let (file, reads, writes) =
+                (disk.file.clone(), disk.reads.clone(), disk.writes.clone());
+            move || {
+                if file.is_shared() && reads.is_empty() && writes.is_empty() {
+                    file.rest();
+                }
+            }
+        };
         // If there are no threads to be had, those that there are end with the disk.
-        let mut started = disk.writes.serve_all(write_all);
+        let mut started = disk.writes.serve_all(write_all, rest.clone());
         for _ in 0..READERS {
-            started = started.and_then(|()| disk.reads.serve_each(|read| read()));
+            started = started.and_then(|()| disk.reads.serve_each(|read| read(), rest.clone()));
         }
         started.map_err(|why| OpenError::Disk {
             path: path.display().to_string(),
@@ -93,22 +102,17 @@ impl Disk {
         space: &host_manifest::Namespace,
         accounts: &Accounts,
     ) -> Result<Arc<DiskSpace>, OpenError> {
-        let mut spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = match spaces.get(space) {
-            Some(entry) => entry.clone(),
-            None => {
-                let name = space_name(space);
-                let (id, used) = match &self.database {
-                    Some(database) => database.register(&name)?,
-                    None => (0, 0),
-                };
-                let usage = Usage::new(accounts.account(space), used);
-                let entry = Arc::new(Entry { name, id, usage });
-                spaces.insert(space.clone(), entry.clone());
-                entry
-            }
-        };
-        Ok(Arc::new(DiskSpace { disk: self.clone(), entry }))
+        let entry = self.file.space(space, accounts);
+        // Whether or not it was opened for this: files may have become shared while this one was opened.
+        self.file.rest();
+        Ok(Arc::new(DiskSpace { disk: self.clone(), entry: entry? }))
+    }
+
+    /// After a change of the mode: has the file let go of, or opened for good, after what is done with it
+    /// now. Does not wait for that.
+    pub(crate) fn follow(&self) {
+        let file = self.file.clone();
+        self.writes.interrupt(Box::new(move || file.follow()));
     }
 
     /// What is wrong with the file.
@@ -116,40 +120,34 @@ impl Disk {
         self.health.trouble()
     }
 
-    /// Runs `work` on the open file. After a failure of the disk the file is opened again first.
-    fn with_database<T>(
+    /// Runs `work` on the file, opened to read at least.
+    fn with_view<T>(
         &self,
-        work: impl Fn(&redb::Database) -> Result<T, redb::Error>,
+        work: impl Fn(&dyn ReadableDatabase) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let result = match &self.database {
-            Some(database) => database.run(work, |database| self.count_again(database)),
-            None => Err(StoreError::Unavailable("the database is closed".to_owned())),
-        };
+        let result = self.file.read(work);
         self.health.record(&result);
         result
     }
 
-    /// After the file has been opened again: what it says of itself is what counts.
-    fn count_again(&self, database: &redb::Database) -> Result<(), redb::Error> {
-        let transaction = database.begin_read()?;
-        let table = transaction.open_table(SPACES)?;
-        let spaces = self.spaces.lock().unwrap_or_else(PoisonError::into_inner);
-        for entry in spaces.values() {
-            let used = table.get(&*entry.name)?.map_or(0, |found| found.value().1);
-            entry.usage.correct(used);
-        }
-        Ok(())
+    /// Runs `work` on the file, opened to write.
+    fn with_database<T>(
+        &self,
+        work: impl Fn(&redb::Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let result = self.file.write(work);
+        self.health.record(&result);
+        result
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
         self.reads.close();
-        let Some(database) = self.database.take() else { return };
-        let closing = Closing::begin(database.path());
+        let (file, closing) = (self.file.clone(), Closing::begin(self.file.path()));
         // If there is no such thread, because it could not be made, they go with the queue.
         self.writes.close_with(Box::new(move || {
-            drop(database);
+            file.close();
             drop(closing);
         }));
     }
@@ -169,8 +167,8 @@ impl DiskSpace {
         keys: &[String],
         limit: u64,
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        let found = self.disk.with_database(|database| {
-            let table = database.begin_read()?.open_table(PAIRS)?;
+        let found = self.disk.with_view(|view| {
+            let table = view.begin_read()?.open_table(PAIRS)?;
             let (mut values, mut total) = (Vec::new(), 0_u64);
             for key in keys {
                 let value = table.get((self.entry.id, position(key), &**key))?;
@@ -186,16 +184,16 @@ impl DiskSpace {
     }
 
     pub(crate) fn exists(&self, key: &str) -> Result<bool, StoreError> {
-        self.disk.with_database(|database| {
-            let table = database.begin_read()?.open_table(PAIRS)?;
+        self.disk.with_view(|view| {
+            let table = view.begin_read()?.open_table(PAIRS)?;
             Ok(table.get((self.entry.id, position(key), key))?.is_some())
         })
     }
 
     pub(crate) fn list(&self, from: u64) -> Result<Page, StoreError> {
         let id = self.entry.id;
-        self.disk.with_database(|database| {
-            let table = database.begin_read()?.open_table(PAIRS)?;
+        self.disk.with_view(|view| {
+            let table = view.begin_read()?.open_table(PAIRS)?;
             let mut page = Page::default();
             let mut last = from;
             // Ids are given out in order, far below the largest one.

@@ -42,12 +42,14 @@ struct State<W> {
     /// Of the parties that have any. The first one is the next to be taken from.
     lanes: VecDeque<Lane<W>>,
     closed: bool,
+    /// What is to be done before anything else.
+    first: Option<Errand>,
     /// What is to be done when it is closed and empty, by the first thread that finds it so.
-    last: Option<Last>,
+    last: Option<Errand>,
 }
 
-/// What is done last.
-type Last = Box<dyn FnOnce() + Send>;
+/// What is no job of any party.
+type Errand = Box<dyn FnOnce() + Send>;
 
 /// What waits of one party, in its order.
 struct Lane<W> {
@@ -83,7 +85,7 @@ impl<W> Lane<W> {
 
 impl<W> Default for Queue<W> {
     fn default() -> Self {
-        let state = State { lanes: VecDeque::new(), closed: false, last: None };
+        let state = State { lanes: VecDeque::new(), closed: false, first: None, last: None };
         Self { state: Mutex::new(state), change: Condvar::new() }
     }
 }
@@ -135,12 +137,15 @@ impl<W> Queue<W> {
     }
 
     /// What is next, `most` jobs at most; one of each party, then the next one of each. Waits until
-    /// there is something. None: the queue has been closed.
+    /// there is something, or an errand. None: the queue has been closed.
     fn take(&self, most: usize) -> Option<Vec<Job<W>>> {
         let mut state = self.lock();
         while state.lanes.is_empty() {
             if state.closed {
                 return None;
+            }
+            if state.first.is_some() {
+                return Some(Vec::new());
             }
             // Until the last user of the file has gone, at the latest.
             state = self.change.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -159,6 +164,19 @@ impl<W> Queue<W> {
         Some(taken)
     }
 
+    /// Has a thread do this between two jobs, as the next thing. Takes the place of one that is not begun.
+    pub(super) fn interrupt(&self, first: Errand) {
+        let before = self.lock().first.replace(first);
+        // Outside of the lock.
+        drop(before);
+        self.change.notify_one();
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().lanes.is_empty()
+    }
+
     /// Ends the threads, once nothing waits any more.
     pub(super) fn close(&self) {
         self.lock().closed = true;
@@ -166,7 +184,7 @@ impl<W> Queue<W> {
     }
 
     /// The same, and one of them does this at its end.
-    pub(super) fn close_with(&self, last: Last) {
+    pub(super) fn close_with(&self, last: Errand) {
         self.lock().last = Some(last);
         self.close();
     }
@@ -179,28 +197,45 @@ impl<W> Queue<W> {
 }
 
 impl<W: Send + 'static> Queue<W> {
-    /// Starts a thread of the queue's own that does jobs one by one. Tokio's threads for blocking
-    /// work are shared by all components, so any of them could keep a file waiting.
-    pub(super) fn serve_each(self: &Arc<Self>, work: fn(W)) -> std::io::Result<()> {
-        self.serve(1, move |jobs| jobs.into_iter().for_each(work))
+    /// Starts a thread of the queue's own that does jobs one by one, and `then` after each. Tokio's
+    /// threads for blocking work are shared by all components, so any of them could keep a file waiting.
+    pub(super) fn serve_each(
+        self: &Arc<Self>,
+        work: fn(W),
+        then: impl Fn() + Send + 'static,
+    ) -> std::io::Result<()> {
+        self.serve(1, move |jobs| jobs.into_iter().for_each(work), then)
     }
 
-    /// Starts a thread of the queue's own that does many jobs at once.
-    pub(super) fn serve_all(self: &Arc<Self>, work: fn(Vec<W>)) -> std::io::Result<()> {
-        self.serve(TOGETHER, work)
+    /// Starts a thread of the queue's own that does many jobs at once, and `then` after them.
+    pub(super) fn serve_all(
+        self: &Arc<Self>,
+        work: fn(Vec<W>),
+        then: impl Fn() + Send + 'static,
+    ) -> std::io::Result<()> {
+        self.serve(TOGETHER, work, then)
     }
 
     fn serve(
         self: &Arc<Self>,
         most: usize,
         work: impl Fn(Vec<W>) + Send + 'static,
+        then: impl Fn() + Send + 'static,
     ) -> std::io::Result<()> {
         let queue = self.clone();
         let serve = move || {
             while let Some(jobs) = queue.take(most) {
+                let first = queue.lock().first.take();
                 let wanted = jobs.into_iter().filter(Job::is_wanted).map(|job| job.work).collect();
                 // The caller of work that panics sees the end of its channel.
-                catch_unwind(AssertUnwindSafe(|| work(wanted))).ok();
+                let done = || {
+                    if let Some(first) = first {
+                        first();
+                    }
+                    work(wanted);
+                };
+                catch_unwind(AssertUnwindSafe(done)).ok();
+                catch_unwind(AssertUnwindSafe(&then)).ok();
             }
             let last = queue.lock().last.take();
             if let Some(last) = last {

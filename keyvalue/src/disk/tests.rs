@@ -11,12 +11,12 @@ use redb::{Database, DatabaseError, StorageBackend};
 use tempfile::tempdir;
 
 use super::commit::{self, Entry};
-use super::{Disk, DiskSpace, database};
+use super::{Disk, DiskSpace, Sharing, database, wait_until_closed};
 use crate::bucket::{AnySpace, Bucket};
 use crate::error::StoreError;
 use crate::lease::Lease;
 use crate::limits::MAX_WAITING_BYTES;
-use crate::tests::support::{ROOM, own, runtime};
+use crate::tests::support::{OUTER, ROOM, own, runtime};
 use crate::usage::Accounts;
 use crate::write::{Reply, Write};
 
@@ -54,9 +54,6 @@ impl Hanging {
         Ok(())
     }
 }
-
-/// Longer than anything here takes.
-const OUTER: Duration = Duration::from_secs(60);
 
 /// A file of a disk whose state `check` tells before it changes.
 #[derive(Debug)]
@@ -126,7 +123,8 @@ fn value(space: &DiskSpace, key: &str) -> Option<usize> {
 #[test]
 fn a_disk_that_was_full_takes_writes_again_and_nothing_is_counted_twice() {
     let folder = tempdir().unwrap();
-    let disk = Disk::open_by(&folder.path().join("data.redb"), open_failing).unwrap();
+    let disk =
+        Disk::open_by(&folder.path().join("data.redb"), open_failing, Arc::default()).unwrap();
     let disk = Arc::new(disk);
     let space = disk.space(&own("app", "data"), &Accounts::default()).unwrap();
     set(&disk, &space.entry, "before", 1_000).unwrap();
@@ -168,7 +166,9 @@ async fn begin_and_leave(bucket: &Bucket, key: &str, bytes: usize) {
 fn a_disk_that_hangs_keeps_little_of_those_who_left_and_neighbours_go_first() {
     const LARGE: usize = 7_000 << 10;
     let folder = tempdir().unwrap();
-    let disk = Arc::new(Disk::open_by(&folder.path().join("data.redb"), open_hanging).unwrap());
+    let disk = Arc::new(
+        Disk::open_by(&folder.path().join("data.redb"), open_hanging, Arc::default()).unwrap(),
+    );
     let (greedy, neighbour) = (bucket(&disk, "greedy"), bucket(&disk, "neighbour"));
     runtime().block_on(async {
         HANGING.hang(true);
@@ -210,7 +210,7 @@ fn a_disk_that_hangs_keeps_little_of_those_who_left_and_neighbours_go_first() {
 #[test]
 fn a_file_works_while_the_threads_that_all_share_are_taken() {
     let folder = tempdir().unwrap();
-    let disk = Disk::open(&folder.path().join("data.redb")).unwrap();
+    let disk = Disk::open(&folder.path().join("data.redb"), Arc::default()).unwrap();
     let bucket = bucket(&Arc::new(disk), "app");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -239,15 +239,44 @@ fn open_slow(path: &Path) -> Result<Database, DatabaseError> {
 fn who_drops_the_last_of_it_does_not_wait_for_the_disk_and_who_opens_it_again_does() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("data.redb");
-    let disk = Arc::new(Disk::open_by(&path, open_slow).unwrap());
+    let disk = Arc::new(Disk::open_by(&path, open_slow, Arc::default()).unwrap());
     let last = bucket(&disk, "app");
     drop(disk);
     runtime().block_on(last.set("k".to_owned(), vec![1])).unwrap();
     SLOW.hang(true);
     drop(last);
     SLOW.met();
-    let opening = std::thread::spawn(move || Disk::open(&path).map(Arc::new));
+    let opening = std::thread::spawn(move || Disk::open(&path, Arc::default()).map(Arc::new));
     SLOW.hang(false);
     let again = bucket(&opening.join().unwrap().unwrap(), "app");
     assert_eq!(runtime().block_on(again.get("k".to_owned())), Ok(Some(vec![1])));
+}
+
+#[test]
+fn who_waits_for_a_turn_for_too_long_is_told_so() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("data.redb");
+    let sharing = || {
+        let sharing = Sharing::new(Duration::from_millis(5));
+        sharing.begin();
+        Arc::new(sharing)
+    };
+    let says = "another process has had it open for 0.005 s";
+    let disk = Arc::new(Disk::open(&path, sharing()).unwrap());
+    let shared = bucket(&disk, "app");
+    let holder = Disk::open(&path, Arc::default()).unwrap();
+    let refused = Disk::open(&path, sharing()).unwrap_err().to_string();
+    assert!(refused.contains(says), "{refused}");
+    runtime().block_on(async {
+        for result in
+            [shared.set("k".to_owned(), vec![1]).await, shared.get("k".to_owned()).await.map(drop)]
+        {
+            assert!(matches!(&result, Err(StoreError::Unavailable(why)) if why.contains(says)));
+        }
+        assert!(disk.trouble().is_some_and(|trouble| trouble.why.contains(says)));
+        drop(holder);
+        assert!(wait_until_closed(OUTER));
+        shared.set("k".to_owned(), vec![1]).await.unwrap();
+        assert_eq!(disk.trouble(), None);
+    });
 }

@@ -1,37 +1,17 @@
 //! What is on the disk stays.
 
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use host_manifest::StoreConfig;
 
-use tempfile::{TempDir, tempdir};
+use tempfile::tempdir;
 
-use super::support::{ROOM, one, open, own, runtime};
+use super::support::{Counting, OUTER, ROOM, file, one, open, own, refusal, runtime};
 use crate::limits::pair_size;
 use crate::{OpenError, StoreError, Stores, wait_until_closed};
 
-/// Longer than anything here takes.
-const OUTER: Duration = Duration::from_secs(60);
-
 fn key() -> String {
     "k".to_owned()
-}
-
-fn file(folder: &TempDir) -> PathBuf {
-    folder.path().join("data.redb")
-}
-
-fn refusal(path: &Path) -> String {
-    let bucket = host_manifest::BucketConfig {
-        store: StoreConfig::Disk(path.to_owned()),
-        space: own("app", "data"),
-    };
-    let buckets = [("data".to_owned(), bucket)].into();
-    Stores::default().open(&buckets, ROOM).unwrap_err().to_string()
 }
 
 #[test]
@@ -104,57 +84,11 @@ fn a_file_that_was_made_and_not_written_to_is_gone_when_it_is_closed() {
     });
 }
 
-/// The folder in which the child of the next test writes.
-const FOLDER: &str = "HOST_KEYVALUE_TEST_FOLDER";
-
 /// Not a test: what the next one kills.
 #[test]
 fn child_counts_until_it_is_killed() {
-    let Some(folder) = std::env::var_os(FOLDER) else {
-        return;
-    };
-    let store = StoreConfig::Disk(PathBuf::from(folder).join("data.redb"));
-    runtime().block_on(async {
-        let bucket = one(&Stores::default(), &store, ROOM);
-        loop {
-            let number = bucket.increment(key(), 1).await.unwrap();
-            #[expect(clippy::print_stdout, reason = "how the parent hears of it")]
-            {
-                println!("\ncounted {number}");
-            }
-        }
-    });
-}
-
-/// A child that is gone with the test.
-struct Counting(Child);
-
-impl Counting {
-    fn start(folder: &TempDir) -> Self {
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "tests::disk::child_counts_until_it_is_killed", "--nocapture"])
-            .env(FOLDER, folder.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        Self(child)
-    }
-
-    /// Waits until so many writes have been confirmed.
-    fn confirmed(&mut self, writes: usize) -> u64 {
-        let lines = BufReader::new(self.0.stdout.take().unwrap()).lines();
-        let counted = lines.filter_map(|line| {
-            line.unwrap().strip_prefix("counted ").map(|number| number.parse().unwrap())
-        });
-        counted.take(writes).last().unwrap()
-    }
-}
-
-impl Drop for Counting {
-    /// With SIGKILL.
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+    if let Some(store) = Counting::in_child() {
+        Counting::count(&one(&Stores::default(), &store, ROOM));
     }
 }
 
@@ -163,7 +97,7 @@ fn a_process_that_is_killed_loses_no_confirmed_write() {
     let folder = tempdir().unwrap();
     let mut least = 0;
     for _ in 0..3 {
-        let mut counting = Counting::start(&folder);
+        let mut counting = Counting::start("tests::disk::child_counts_until_it_is_killed", &folder);
         let confirmed = counting.confirmed(20);
         assert!(confirmed > least);
         drop(counting);

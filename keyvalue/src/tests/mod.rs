@@ -9,3 +9,4 @@ mod redis;
 mod refused;
 mod sizes;
 pub(crate) mod support;
+mod turns;

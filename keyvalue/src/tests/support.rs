@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
+use std::time::Duration;
 
 use host_manifest::{Namespace, StoreConfig};
 use rustix::process::{Pid, Signal};
@@ -14,6 +15,9 @@ use crate::{Bucket, Buckets, Stores};
 
 /// Room for whatever a test does not count.
 pub(crate) const ROOM: u64 = 64 << 20;
+
+/// Longer than anything here takes.
+pub(crate) const OUTER: Duration = Duration::from_secs(60);
 
 /// The bucket `name` of a component.
 pub(crate) fn own(component: &str, name: &str) -> Namespace {
@@ -37,6 +41,21 @@ pub(crate) fn open(
 /// Opens one bucket of a component of its own.
 pub(crate) fn one(stores: &Stores, store: &StoreConfig, limit: u64) -> Bucket {
     open(stores, store, &[own("app", "data")], limit).get("0").unwrap()
+}
+
+/// Where a test has its database.
+pub(crate) fn file(folder: &TempDir) -> PathBuf {
+    folder.path().join("data.redb")
+}
+
+/// Why a process that shares nothing may not open it.
+pub(crate) fn refusal(path: &Path) -> String {
+    let bucket = host_manifest::BucketConfig {
+        store: StoreConfig::Disk(path.to_owned()),
+        space: own("app", "data"),
+    };
+    let buckets = [("data".to_owned(), bucket)].into();
+    Stores::default().open(&buckets, ROOM).unwrap_err().to_string()
 }
 
 pub(crate) fn memory() -> StoreConfig {
@@ -129,6 +148,61 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+}
+
+/// The folder in which a child writes.
+const FOLDER: &str = "HOST_KEYVALUE_TEST_FOLDER";
+
+/// A process that counts up the key `k`, and is gone with the test.
+pub(crate) struct Counting(Child);
+
+impl Counting {
+    /// `name`: of the test that is the child.
+    pub(crate) fn start(name: &str, folder: &TempDir) -> Self {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(FOLDER, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self(child)
+    }
+
+    /// The store to count in, if this process is such a child.
+    pub(crate) fn in_child() -> Option<StoreConfig> {
+        let folder = std::env::var_os(FOLDER)?;
+        Some(StoreConfig::Disk(PathBuf::from(folder).join("data.redb")))
+    }
+
+    /// What the child does.
+    pub(crate) fn count(bucket: &Bucket) {
+        runtime().block_on(async {
+            loop {
+                let number = bucket.increment("k".to_owned(), 1).await.unwrap();
+                #[expect(clippy::print_stdout, reason = "how the parent hears of it")]
+                {
+                    println!("\ncounted {number}");
+                }
+            }
+        });
+    }
+
+    /// Waits until so many writes have been confirmed.
+    pub(crate) fn confirmed(&mut self, writes: usize) -> u64 {
+        let lines = BufReader::new(self.0.stdout.take().unwrap()).lines();
+        let counted = lines.filter_map(|line| {
+            line.unwrap().strip_prefix("counted ").map(|number| number.parse().unwrap())
+        });
+        counted.take(writes).last().unwrap()
+    }
+}
+
+impl Drop for Counting {
+    /// With SIGKILL.
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
     }
 }
 
