@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
-use super::plan::StopTrigger;
+use super::plan::{Plan, StopTrigger};
 
 /// The end of a child of ours.
 #[derive(Debug)]
@@ -75,16 +75,13 @@ impl OurChild {
 }
 
 /// Has the server stopped. Gives the command that does it, if it is one.
-pub(crate) fn fire(
-    trigger: &StopTrigger,
-    server: Option<&OurChild>,
-) -> io::Result<Option<OurChild>> {
-    match trigger {
+pub(crate) fn fire(plan: &Plan, server: Option<&OurChild>) -> io::Result<Option<OurChild>> {
+    match &plan.trigger {
         StopTrigger::Signal(pid, signal) => kill_process(*pid, *signal)?,
         StopTrigger::Exec(command) => return OurChild::shell(command).map(Some),
         StopTrigger::Spawn(_) => {
             if let Some(server) = server {
-                server.signal(Signal::TERM)?;
+                server.signal(plan.spawn_signal)?;
             }
         }
         StopTrigger::Call(callback) => callback.call(),
