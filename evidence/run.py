@@ -10,6 +10,7 @@ import argparse
 import collections
 import contextlib
 import datetime
+import getpass
 import json
 import os
 import pathlib
@@ -77,7 +78,7 @@ class Place:
     def fill(self, name, **more):
         """A file of evidence/servers, with what stands between `@`, in the folder."""
         text = (SERVERS / name).read_text()
-        values = {"FOLDER": self.folder, "GUESTS": GUESTS, **self.ports, **more}
+        values = {"FOLDER": self.folder, "GUESTS": GUESTS, "USER": getpass.getuser(), **self.ports, **more}
         for key, value in values.items():
             text = text.replace(f"@{key}@", str(value))
         path = self.folder / name
