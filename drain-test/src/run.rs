@@ -73,7 +73,11 @@ async fn one_stop(course: &Arc<Course>, stop: u32, report: &mut DrainReport) -> 
     let all = plan.clients * plan.kinds.len();
     let warmed = timeout(plan.patience, round.warmed(all)).await;
     if let Some(kind) = course.unanswered() {
-        // Nobody's server is stopped for a test that shows nothing.
+        // Nobody's server is stopped for a test that shows nothing. Our own has to end all the same.
+        if let Some(server) = server {
+            server.signal(plan.spawn_signal).ok();
+            drop(server.end(plan.patience).await);
+        }
         let now = round.trigger();
         clients.finish(&round, Duration::ZERO).await;
         report.add(stop, now, clients.ledgers);
