@@ -45,7 +45,7 @@ pub(super) struct DrainTestArgs {
     json: bool,
 
     /// The server and its arguments, for --spawn
-    #[arg(last = true, value_name = "COMMAND", requires = "spawn")]
+    #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
@@ -65,9 +65,9 @@ struct TriggerArgs {
     #[arg(long, group = "trigger", requires = "command")]
     spawn: bool,
 
-    /// The signal that stops the child of --spawn
-    #[arg(long, value_name = "SIGNAL", default_value = "TERM", requires = "spawn")]
-    signal: String,
+    /// The signal that stops the child of --spawn [default: TERM]
+    #[arg(long, value_name = "SIGNAL")]
+    signal: Option<String>,
 
     /// How often it is stopped
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -164,7 +164,19 @@ fn path(text: &str) -> Result<String, String> {
 impl DrainTestArgs {
     pub(super) fn checked(self) -> Result<DrainTestConfig, clap::Error> {
         let Self { url, trigger, load, tls, times, json, command } = self;
-        let spawn_signal = StopTrigger::signal_name(&trigger.signal);
+        // clap takes a switch that is off for one that is there.
+        if !trigger.spawn && !command.is_empty() {
+            return Err(complaint(
+                "a command behind `--` is the server of --spawn, which is not there",
+            ));
+        }
+        if !trigger.spawn && trigger.signal.is_some() {
+            return Err(complaint(
+                "--signal is for --spawn; a process that is there gets --signal-pid PID:SIGNAL",
+            ));
+        }
+        let name = trigger.signal.as_deref().unwrap_or("TERM");
+        let spawn_signal = StopTrigger::signal_name(name);
         let spawn_signal = spawn_signal.map_err(|why| complaint(&format!("--signal: {why}")))?;
         let stops = trigger.stops;
         let trigger = match (trigger.signal_pid, trigger.exec) {
