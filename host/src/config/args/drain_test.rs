@@ -21,9 +21,11 @@ Examples:
   # Roll a fleet behind its balancer, over TLS, with clients of HTTP/1 and HTTP/2
   host drain-test https://shop.example/ --http1 --http2 --exec 'kubectl rollout restart deploy/shop'
 
-Exit codes: 0 nothing was lost, 1 a request was lost, 2 wrong usage or the test could not be made to its
-end, 4 the report could not be printed. It sends real requests, as many as the server takes: test servers
-only that are yours. What counts as lost, and why: docs/drain-test.md";
+Exit codes: 0 nothing was lost, 1 a request was lost, 2 wrong usage, or the test could not be
+made to its end, 4 the report could not be printed.
+
+It sends real requests, as many as the server takes: test servers only that are yours. What counts
+as lost, and why: docs/drain-test.md";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES, group = ArgGroup::new("trigger").required(true))]
@@ -41,11 +43,11 @@ pub(super) struct DrainTestArgs {
     times: TimeArgs,
 
     /// Print the report as one document of JSON, with every loss [default: off]
-    #[arg(long)]
+    #[arg(long, help_heading = "Report")]
     json: bool,
 
     /// The server and its arguments, for --spawn
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", help_heading = "What stops the server")]
     command: Vec<String>,
 }
 
