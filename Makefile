@@ -227,6 +227,11 @@ $(BENCH_PYTHON).made: bench/requirements.txt
 bench-scale: released guests $(BENCH_PYTHON).made ## Draw requests/s, CPU time, memory by connections, components, bodies, workers
 	$(BENCH_PYTHON) bench/scale.py $(BENCH)
 
+# `nginx`, `haproxy`, `node` and `go` where they are installed.
+.PHONY: evidence
+evidence: build guests ## Stop other servers and ours under load, and count what is lost (EVIDENCE="--write": into docs/drain-test.md)
+	evidence/run.py $(EVIDENCE)
+
 .PHONY: dashboard-picture
 dashboard-picture: guests ## Make the picture of the dashboard anew: docs/dashboard.png (takes chromium)
 	HOST_DASHBOARD_PICTURE=$(CURDIR)/docs/dashboard.png $(CARGO) test --release $(CARGO_FLAGS) --package host \

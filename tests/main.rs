@@ -48,6 +48,7 @@ mod compression;
 mod control;
 mod dashboard;
 mod deploy;
+mod drain_test;
 mod edge;
 mod edge_h2;
 mod example_proxy;

@@ -70,6 +70,15 @@ pub enum When {
     After,
 }
 
+impl LossKind {
+    /// Whether the client may repeat an idempotent request of its own accord: the connection ended, and no byte of a
+    /// response had come (RFC 9110, section 9.2.2; RFC 9112, section 9.3.1).
+    #[must_use]
+    pub const fn is_repeatable(self) -> bool {
+        matches!(self, Self::Eof | Self::Reset)
+    }
+}
+
 impl fmt::Display for RefusedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

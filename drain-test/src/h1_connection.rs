@@ -26,6 +26,8 @@ pub(crate) struct H1Connection {
     stream: AnyStream,
     /// What has come and was not read yet.
     buffer: Vec<u8>,
+    /// Whether a look at it has found a reset, which is then told to nobody else.
+    pub(crate) is_reset: bool,
     round: Arc<Round>,
 }
 
@@ -45,6 +47,8 @@ pub(crate) enum Idle {
 pub(crate) struct NotSent {
     /// So many were.
     pub(crate) sent: usize,
+    /// Whether a reset is why.
+    pub(crate) is_reset: bool,
     pub(crate) why: String,
 }
 
@@ -63,6 +67,17 @@ pub(crate) struct NoAnswer {
     pub(crate) why: String,
 }
 
+impl NotSent {
+    fn new(sent: usize, why: &str) -> Self {
+        Self { sent, is_reset: false, why: why.to_owned() }
+    }
+
+    /// A write fails only on a connection that the peer has reset.
+    fn reset(sent: usize, error: &io::Error) -> Self {
+        Self { sent, is_reset: true, why: error.to_string() }
+    }
+}
+
 impl NoAnswer {
     fn new(kind: LossKind, why: impl Into<String>) -> Self {
         Self { kind, why: why.into() }
@@ -71,7 +86,7 @@ impl NoAnswer {
 
 impl H1Connection {
     pub(crate) fn new(stream: AnyStream, round: Arc<Round>) -> Self {
-        Self { stream, buffer: Vec::new(), round }
+        Self { stream, buffer: Vec::new(), is_reset: false, round }
     }
 
     fn patience(&self) -> Duration {
@@ -83,7 +98,10 @@ impl H1Connection {
         if self.buffer.is_empty() {
             match self.stream.held() {
                 KernelHolds::Nothing => return Idle::Quiet,
-                KernelHolds::Reset => return Idle::Ended,
+                KernelHolds::Reset => {
+                    self.is_reset = true;
+                    return Idle::Ended;
+                }
                 KernelHolds::Fin if matches!(self.stream, AnyStream::Plain(_)) => {
                     return Idle::Ended;
                 }
@@ -113,16 +131,16 @@ impl H1Connection {
         let mut sent = 0;
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             match timeout(patience, self.stream.write(rest)).await {
-                Ok(Ok(0)) => return Err(NotSent { sent, why: "nothing is taken".to_owned() }),
+                Ok(Ok(0)) => return Err(NotSent::new(sent, "nothing is taken")),
                 Ok(Ok(taken)) => sent += taken,
-                Ok(Err(e)) => return Err(NotSent { sent, why: e.to_string() }),
-                Err(_) => return Err(NotSent { sent, why: "nothing is taken in time".to_owned() }),
+                Ok(Err(e)) => return Err(NotSent::reset(sent, &e)),
+                Err(_) => return Err(NotSent::new(sent, "nothing is taken in time")),
             }
         }
         match timeout(patience, self.stream.flush()).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(e)) => Err(NotSent { sent, why: e.to_string() }),
-            Err(_) => Err(NotSent { sent, why: "not flushed in time".to_owned() }),
+            Ok(Err(e)) => Err(NotSent::reset(sent, &e)),
+            Err(_) => Err(NotSent::new(sent, "not flushed in time")),
         }
     }
 

@@ -58,6 +58,12 @@ impl ClientKind {
         }
     }
 
+    /// Whether its requests are of a method that may be repeated (RFC 9110, section 9.2.2).
+    #[must_use]
+    pub const fn is_idempotent(self) -> bool {
+        !matches!(self, Self::H1Upload)
+    }
+
     /// Whether it speaks HTTP/2.
     #[must_use]
     pub const fn is_http2(self) -> bool {

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::fate::{Fate, LossKind, RefusedBy, When};
+use super::kinds::ClientKind;
 
 /// The most losses that one client keeps in full. More are counted only.
 const MOST_KEPT: usize = 1000;
@@ -70,6 +71,12 @@ impl Tally {
     #[must_use]
     pub fn lost_in_all(&self) -> u64 {
         self.lost.values().map(|counts| counts.sum()).sum()
+    }
+
+    /// The lost requests of this kind of client that it may repeat.
+    pub(crate) fn repeatable(&self, client: ClientKind) -> u64 {
+        let kinds = self.lost.iter().filter(|(kind, _)| kind.is_repeatable());
+        if client.is_idempotent() { kinds.map(|(_, counts)| counts.sum()).sum() } else { 0 }
     }
 
     /// All refused requests.

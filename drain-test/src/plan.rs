@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 
 use super::kinds::ClientKind;
+use super::report::StopOutcome;
 
 /// A test: which server, which load, what stops it, how often.
 #[derive(Clone, Debug)]
@@ -24,9 +25,13 @@ pub struct Plan {
     pub clients: usize,
     /// What stops the server.
     pub trigger: StopTrigger,
+    /// The signal that stops the server of [`StopTrigger::Spawn`].
+    pub spawn_signal: Signal,
     /// How often.
     pub stops: u32,
-    /// How long the server may take until it accepts.
+    /// Called after each stop, for whoever waits for the report.
+    pub after_stop: Option<fn(&StopOutcome)>,
+    /// How long the server may take until it accepts. Before the first stop there is no wait, unless we start it.
     pub ready: Duration,
     /// How long there is load before the trigger. The trigger waits for a first request of each client too.
     pub before: Duration,
@@ -56,7 +61,9 @@ impl Plan {
             kinds: ClientKind::HTTP1.to_vec(),
             clients: 4,
             trigger,
+            spawn_signal: Signal::TERM,
             stops: 1,
+            after_stop: None,
             ready: Duration::from_secs(30),
             before: Duration::from_secs(1),
             after: Duration::from_secs(10),
@@ -76,14 +83,15 @@ pub enum StopTrigger {
     Signal(Pid, Signal),
     /// `sh -c` runs this. Whatever starts the server again is the command's or a supervisor's business.
     Exec(String),
-    /// The server is our child, by this program with these arguments. SIGTERM stops it, and each stop gets a new one.
+    /// The server is our child, by this program with these arguments. [`Plan::spawn_signal`] stops it, and each stop
+    /// gets a new one.
     Spawn(Vec<String>),
     /// A function of this process.
     Call(Callback),
 }
 
-/// The signals that servers stop or reload by.
-const SIGNALS: [(&str, Signal); 7] = [
+/// The signals that servers stop or reload by, and the one that nobody can hear.
+const SIGNALS: [(&str, Signal); 8] = [
     ("TERM", Signal::TERM),
     ("INT", Signal::INT),
     ("HUP", Signal::HUP),
@@ -91,9 +99,22 @@ const SIGNALS: [(&str, Signal); 7] = [
     ("USR1", Signal::USR1),
     ("USR2", Signal::USR2),
     ("WINCH", Signal::WINCH),
+    ("KILL", Signal::KILL),
 ];
 
 impl StopTrigger {
+    /// Reads the name of a signal, as `HUP` or `SIGHUP`.
+    ///
+    /// # Errors
+    /// With what is wrong, for whoever has written it.
+    pub fn signal_name(name: &str) -> Result<Signal, String> {
+        let bare = name.strip_prefix("SIG").unwrap_or(name);
+        let known = SIGNALS.iter().find(|(known, _)| *known == bare);
+        known.map(|(_, signal)| *signal).ok_or_else(|| {
+            format!("no signal {name:?}; there are {}", SIGNALS.map(|(name, _)| name).join(", "))
+        })
+    }
+
     /// Reads `PID` or `PID:SIGNAL`, as `4711:HUP`. Without a signal it is TERM.
     ///
     /// # Errors
@@ -103,12 +124,7 @@ impl StopTrigger {
         // 0 and negative numbers are groups of processes, perhaps our own.
         let pid = pid.parse().ok().filter(|pid| *pid > 0).and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| format!("not the id of a process: {text:?}"))?;
-        let bare = name.strip_prefix("SIG").unwrap_or(name);
-        let known = SIGNALS.iter().find(|(known, _)| *known == bare);
-        let (_, signal) = known.ok_or_else(|| {
-            format!("no signal {name:?}; there are {}", SIGNALS.map(|(name, _)| name).join(", "))
-        })?;
-        Ok(Self::Signal(pid, *signal))
+        Ok(Self::Signal(pid, Self::signal_name(name)?))
     }
 }
 

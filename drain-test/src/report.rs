@@ -24,6 +24,8 @@ pub struct DrainReport {
     pub clients: BTreeMap<ClientKind, Tally>,
     /// The losses in full, in the order of stops and moments.
     pub losses: Vec<Loss>,
+    /// Losses after which a client may repeat its request, because it is a GET and no byte of a response had come.
+    pub repeatable: u64,
     /// Losses that `clients` counts and `losses` does not list.
     pub unlisted: u64,
     /// The last failure that was our own, if there was any.
@@ -64,6 +66,8 @@ pub struct Loss {
     pub phase: When,
     /// How it was lost.
     pub kind: LossKind,
+    /// Whether the client may repeat it, as [`DrainReport::repeatable`] says.
+    pub repeatable: bool,
     /// What the client saw.
     pub detail: String,
 }
@@ -75,6 +79,7 @@ impl DrainReport {
             stops: Vec::new(),
             clients: BTreeMap::new(),
             losses: Vec::new(),
+            repeatable: 0,
             unlisted: 0,
             own_failure: None,
             trouble: None,
@@ -95,18 +100,25 @@ impl DrainReport {
         total
     }
 
+    /// Whether nothing was tested: the server was never stopped.
+    #[must_use]
+    pub fn is_untested(&self) -> bool {
+        self.stops.is_empty()
+    }
+
     /// Adds what the clients of one stop have found.
     pub(crate) fn add(
         &mut self,
-        outcome: StopOutcome,
+        stop: u32,
         triggered: Instant,
         ledgers: BTreeMap<ClientKind, Ledger>,
     ) {
         let mut losses = Vec::new();
         for (client, ledger) in ledgers {
             let listed = ledger.losses.iter();
-            losses.extend(listed.map(|lost| Loss::new(outcome.stop, client, lost, triggered)));
+            losses.extend(listed.map(|lost| Loss::new(stop, client, lost, triggered)));
             self.unlisted += ledger.tally.lost_in_all();
+            self.repeatable += ledger.tally.repeatable(client);
             self.clients.entry(client).or_default().add(ledger.tally);
             self.own_failure = ledger.own_failure.or_else(|| self.own_failure.take());
         }
@@ -114,7 +126,6 @@ impl DrainReport {
         losses.truncate(MOST_LISTED.saturating_sub(self.losses.len()));
         self.unlisted -= u64::try_from(losses.len()).unwrap_or_default();
         self.losses.extend(losses);
-        self.stops.push(outcome);
     }
 }
 
@@ -129,6 +140,7 @@ impl Loss {
             ended_ms: since(triggered, request.ended),
             phase: request.when,
             kind: *kind,
+            repeatable: client.is_idempotent() && kind.is_repeatable(),
             detail: detail.clone(),
         }
     }

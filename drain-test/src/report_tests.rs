@@ -18,7 +18,8 @@ fn report() -> DrainReport {
     ledger.answered_twice(request(2, 0, When::Before), "bytes");
     let mut report = DrainReport::new("http://t/".to_owned());
     let outcome = StopOutcome { stop: 1, ..StopOutcome::default() };
-    report.add(outcome, triggered, BTreeMap::from([(ClientKind::H1Kept, ledger)]));
+    report.stops.push(outcome);
+    report.add(1, triggered, BTreeMap::from([(ClientKind::H1Kept, ledger)]));
     report
 }
 

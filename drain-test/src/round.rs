@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::fate::When;
 use super::kinds::ClientKind;
 use super::plan::Plan;
 use super::target::Tested;
+
+/// How long there may be no answer to a kind of client each of which has had another outcome.
+const FIRST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// What all stops of a test share.
 #[derive(Debug)]
@@ -20,12 +24,12 @@ pub(crate) struct Course {
     pub(crate) tested: Tested,
     ids: AtomicU64,
     /// The status of the first response that each kind of client got.
-    expected: Mutex<BTreeMap<ClientKind, u16>>,
+    expected: watch::Sender<BTreeMap<ClientKind, u16>>,
 }
 
 impl Course {
     pub(crate) fn new(plan: Plan, tested: Tested) -> Self {
-        Self { plan, tested, ids: AtomicU64::new(1), expected: Mutex::default() }
+        Self { plan, tested, ids: AtomicU64::new(1), expected: watch::Sender::default() }
     }
 
     /// A number that no other request has.
@@ -36,9 +40,26 @@ impl Course {
     /// The status that clients of this kind must get: this one, if it is the first. Not to be asked for 5xx: that
     /// is lost in any case, and a server that begins with it may come to itself.
     pub(crate) fn expected(&self, kind: ClientKind, status: u16) -> u16 {
-        // A client that panicked has left the map whole.
-        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        *expected.entry(kind).or_insert(status)
+        let known = self.expected.borrow().get(&kind).copied();
+        known.unwrap_or_else(|| {
+            let mut is = status;
+            self.expected.send_modify(|expected| is = *expected.entry(kind).or_insert(status));
+            is
+        })
+    }
+
+    /// A kind of client none of which has had an answer.
+    pub(crate) fn unanswered(&self) -> Option<ClientKind> {
+        let expected = self.expected.borrow();
+        self.plan.kinds.iter().copied().find(|kind| !expected.contains_key(kind))
+    }
+
+    /// Waits until there is none.
+    async fn all_answered(&self) {
+        let kinds = &self.plan.kinds;
+        let all = |expected: &BTreeMap<_, _>| kinds.iter().all(|kind| expected.contains_key(kind));
+        // The sender is ours, so the wait does not fail.
+        drop(self.expected.subscribe().wait_for(all).await);
     }
 }
 
@@ -52,6 +73,8 @@ pub(crate) struct Round {
     over: OnceLock<Instant>,
     /// Clients that have had an outcome.
     warm: watch::Sender<usize>,
+    /// Whether a connect has failed for a reason of our own.
+    hindered: watch::Sender<bool>,
 }
 
 impl Round {
@@ -63,6 +86,7 @@ impl Round {
             refused: OnceLock::new(),
             over: OnceLock::new(),
             warm: watch::Sender::new(0),
+            hindered: watch::Sender::new(false),
         }
     }
 
@@ -114,9 +138,20 @@ impl Round {
         self.warm.send_modify(|warm| *warm += 1);
     }
 
-    /// Waits until so many clients have had an outcome.
+    /// A connect has failed for a reason of our own.
+    pub(crate) fn is_hindered(&self) {
+        self.hindered.send_if_modified(|hindered| !std::mem::replace(hindered, true));
+    }
+
+    /// Waits until so many clients have had an outcome, and then a moment for an answer to each kind of them.
     pub(crate) async fn warmed(&self, clients: usize) {
-        // The sender is ours, so the wait does not fail.
+        // The senders are ours, so the waits do not fail.
         drop(self.warm.subscribe().wait_for(|warm| *warm >= clients).await);
+        let mut hindered = self.hindered.subscribe();
+        tokio::select! {
+            () = self.course.all_answered() => {}
+            _ = hindered.wait_for(|hindered| *hindered) => {}
+            () = sleep(FIRST_ANSWERS) => {}
+        }
     }
 }

@@ -66,23 +66,30 @@ pub async fn run(plan: Plan) -> Result<DrainReport, PlanError> {
 /// One stop, from a server that accepts to the last client's end.
 async fn one_stop(course: &Arc<Course>, stop: u32, report: &mut DrainReport) -> Result<(), String> {
     let plan = &course.plan;
-    if matches!(plan.trigger, StopTrigger::Spawn(_))
-        && timeout(plan.patience, accepts(course)).await.is_ok_and(|accepts| accepts.is_ok())
-    {
-        // Our child could not listen, and the wrong server would be tested.
-        return Err("another server accepts there already".to_owned());
-    }
-    let server = OurChild::server(&plan.trigger);
-    let mut server = server.map_err(|e| format!("the server cannot be started: {e}"))?;
-    let address = ready(course, server.as_mut()).await?;
+    let (server, address) = begin(course, stop).await?;
     let round = Arc::new(Round::new(Arc::clone(course), address));
     let mut clients = start(&round);
     sleep(plan.before).await;
     let all = plan.clients * plan.kinds.len();
     let warmed = timeout(plan.patience, round.warmed(all)).await;
+    if let Some(kind) = course.unanswered() {
+        // Nobody's server is stopped for a test that shows nothing. Our own has to end all the same.
+        if let Some(server) = server {
+            server.signal(plan.spawn_signal).ok();
+            drop(server.end(plan.patience).await);
+        }
+        let now = round.trigger();
+        clients.finish(&round, Duration::ZERO).await;
+        report.add(stop, now, clients.ledgers);
+        let ours = report.own_failure.clone();
+        let theirs = report.losses.iter().rfind(|loss| loss.client == kind);
+        let why = ours.or_else(|| theirs.map(|loss| format!("{}: {}", loss.kind, loss.detail)));
+        let why = why.map_or(String::new(), |why| format!(": {why}"));
+        return Err(format!("no {kind} request was answered, so the server was left alone{why}"));
+    }
 
     let triggered = round.trigger();
-    let fired = fire(&plan.trigger, server.as_ref());
+    let fired = fire(plan, server.as_ref());
     let is_told = fired.is_ok();
     let server_end = async {
         match server {
@@ -95,31 +102,63 @@ async fn one_stop(course: &Arc<Course>, stop: u32, report: &mut DrainReport) -> 
     let mut outcome = StopOutcome { stop, ..StopOutcome::default() };
     outcome.clients_ended_ms = since(triggered, clients.last);
     outcome.refused_ms = round.refused().map(|refused| since(triggered, refused));
-    let mut trouble = clients.trouble.take();
-    match (server_end, command_end) {
-        (Err(e), _) | (_, Err(e)) => {
-            trouble = Some(format!("the server could not be stopped: {e}"));
-        }
-        (Ok(server), Ok(command)) => {
-            if let Some(failed) = command.as_ref().filter(|command| !command.is_good) {
-                trouble = Some(format!("the command that stops the server: {}", failed.exit));
-            }
-            if let Some(ChildEnd { exit, at, .. }) = server.or(command) {
-                (outcome.exit, outcome.exit_ms) = (Some(exit), Some(since(triggered, at)));
-            }
-        }
+    let ends = outcome.end(triggered, server_end, command_end);
+    if let Some(tell) = plan.after_stop {
+        tell(&outcome);
     }
-    report.add(outcome, triggered, clients.ledgers);
-    if let Some(why) = trouble {
+    report.stops.push(outcome);
+    report.add(stop, triggered, clients.ledgers);
+    ends?;
+    if let Some(why) = clients.trouble {
         return Err(why);
     }
     warmed.map_err(|_| "there were clients without any outcome before the trigger".to_owned())
 }
 
+/// Has the server started, if that is ours to do, and waits until it accepts.
+async fn begin(course: &Course, stop: u32) -> Result<(Option<OurChild>, SocketAddr), String> {
+    let plan = &course.plan;
+    let is_ours = matches!(plan.trigger, StopTrigger::Spawn(_));
+    if is_ours && timeout(plan.patience, accepts(course)).await.is_ok_and(|accepts| accepts.is_ok())
+    {
+        // Our child could not listen, and the wrong server would be tested.
+        return Err("another server accepts there already".to_owned());
+    }
+    let server = OurChild::server(&plan.trigger);
+    let mut server = server.map_err(|e| format!("the server cannot be started: {e}"))?;
+    // A server that is not ours is there, or the URL is wrong.
+    let within = if is_ours || stop > 1 { plan.ready } else { Duration::ZERO };
+    let address = ready(course, within, server.as_mut()).await?;
+    Ok((server, address))
+}
+
+impl StopOutcome {
+    /// Notes how the server, or the command that stops it, has ended.
+    fn end(
+        &mut self,
+        triggered: Instant,
+        server: io::Result<Option<ChildEnd>>,
+        command: io::Result<Option<ChildEnd>>,
+    ) -> Result<(), String> {
+        let unstopped = |e: io::Error| format!("the server could not be stopped: {e}");
+        let (server, command) = (server.map_err(unstopped)?, command.map_err(unstopped)?);
+        let failed = command.as_ref().filter(|command| !command.is_good);
+        let failed = failed.map(|failed| format!("the command that stops it: {}", failed.exit));
+        if let Some(ChildEnd { exit, at, .. }) = server.or(command) {
+            (self.exit, self.exit_ms) = (Some(exit), Some(since(triggered, at)));
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
 /// Waits until the server accepts.
-async fn ready(course: &Course, mut server: Option<&mut OurChild>) -> Result<SocketAddr, String> {
-    let Plan { ready, patience, .. } = course.plan;
-    let until = Instant::now() + ready;
+async fn ready(
+    course: &Course,
+    within: Duration,
+    mut server: Option<&mut OurChild>,
+) -> Result<SocketAddr, String> {
+    let patience = course.plan.patience;
+    let until = Instant::now() + within;
     loop {
         let why = match timeout(patience, accepts(course)).await {
             Ok(Ok(address)) => return Ok(address),
@@ -130,7 +169,7 @@ async fn ready(course: &Course, mut server: Option<&mut OurChild>) -> Result<Soc
         if let Ok(Some(Some(exit))) = exit {
             return Err(format!("the server has ended before it was stopped: {exit}"));
         }
-        if Instant::now() > until {
+        if Instant::now() >= until {
             return Err(format!("the server does not accept: {why}"));
         }
         sleep(LOOK).await;
@@ -180,17 +219,23 @@ async fn load(
     };
     // Clients that are refused end by themselves.
     let after = if command_end.is_ok() { plan.after } else { Duration::ZERO };
-    if timeout(after, clients.join()).await.is_err() {
-        round.end();
-        // Connect, handshake, sending and receiving have a patience each.
-        if timeout(4 * plan.patience + LAST_STEP, clients.join()).await.is_err() {
-            clients.trouble = Some("there are clients that did not end".to_owned());
-        }
-    }
+    clients.finish(round, after).await;
     command_end
 }
 
 impl Clients {
+    /// Lets them go on for so long, and waits until each has ended what it had begun.
+    async fn finish(&mut self, round: &Round, after: Duration) {
+        if timeout(after, self.join()).await.is_err() {
+            round.end();
+            // Connect, handshake, sending and receiving have a patience each.
+            let patience = 4 * round.course.plan.patience + LAST_STEP;
+            if timeout(patience, self.join()).await.is_err() {
+                self.trouble = Some("there are clients that did not end".to_owned());
+            }
+        }
+    }
+
     /// Waits for all of them. What has been merged stays when this is dropped.
     async fn join(&mut self) {
         while let Some(ended) = self.tasks.join_next().await {

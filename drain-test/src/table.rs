@@ -11,7 +11,8 @@ const MOST_SHOWN: usize = 20;
 
 impl Display for DrainReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {} stops", self.url, self.stops.len())?;
+        let stops = self.stops.len();
+        writeln!(f, "{}: {stops} stop{}", self.url, if stops == 1 { "" } else { "s" })?;
         writeln!(
             f,
             "{:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}  lost by kind",
@@ -23,6 +24,13 @@ impl Display for DrainReport {
         let total = self.total();
         row(f, &"total", &total)?;
         writeln!(f, "refused: {}", Counts(&total.refused))?;
+        if total.lost_in_all() > 0 {
+            writeln!(
+                f,
+                "of the lost, a client may repeat {} (GET, no byte of a response)",
+                self.repeatable
+            )?;
+        }
         writeln!(
             f,
             "connections: {} made, {} told of their end, {} closed while idle without a word",
@@ -93,11 +101,13 @@ impl Display for StopOutcome {
 
 impl Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { stop, client, request, sent_ms, ended_ms, phase, kind, detail } = self;
+        let Self { stop, client, request, sent_ms, ended_ms, phase, kind, repeatable, detail } =
+            self;
         write!(
             f,
             "lost: stop {stop}, {phase}, {client} request {request}, sent {sent_ms:+} ms, \
-             ended {ended_ms:+} ms: {kind}: {detail}"
+             ended {ended_ms:+} ms: {kind}: {detail}{}",
+            if *repeatable { "; it may be repeated" } else { "" }
         )
     }
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use http::Uri;
+use rustix::io::Errno;
+use rustix::process::test_kill_process;
 use rustls::pki_types::ServerName;
 use tokio::net::lookup_host;
 use tokio_rustls::TlsConnector;
@@ -25,6 +27,14 @@ pub enum PlanError {
     /// What TLS needs is not there.
     #[error("TLS: {0}")]
     Tls(String),
+    /// The process that is to get the signal is not there, or not ours to signal.
+    #[error("process {pid}: {why}")]
+    Process {
+        /// Its number.
+        pid: i32,
+        /// What the kernel says.
+        why: String,
+    },
     /// There is nothing to do.
     #[error("{0}")]
     Nothing(&'static str),
@@ -64,6 +74,12 @@ impl Tested {
         }
         if matches!(&plan.trigger, StopTrigger::Spawn(command) if command.is_empty()) {
             return Err(PlanError::Nothing("there is no command to start the server with"));
+        }
+        if let StopTrigger::Signal(pid, _) = plan.trigger {
+            test_kill_process(pid).map_err(|e| PlanError::Process {
+                pid: pid.as_raw_nonzero().get(),
+                why: if e == Errno::SRCH { "there is none".to_owned() } else { e.to_string() },
+            })?;
         }
         let wrong = |why: &str| PlanError::Url { url: plan.url.clone(), why: why.to_owned() };
         let uri: Uri =

@@ -76,6 +76,7 @@ impl Tester {
             Err(NoConnection::Ours(why)) => {
                 self.ledger.tally.own_failures += 1;
                 self.ledger.own_failure = Some(why);
+                self.round.is_hindered();
                 self.had_an_outcome();
             }
         }

@@ -4,11 +4,11 @@ use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, timeout};
 
-use super::plan::StopTrigger;
+use super::plan::{Plan, StopTrigger};
 
 /// The end of a child of ours.
 #[derive(Debug)]
@@ -19,7 +19,8 @@ pub(crate) struct ChildEnd {
     pub(crate) is_good: bool,
 }
 
-/// A child of ours, which ends with this value.
+/// A child of ours, the leader of a group of processes. The group ends with this value, if the child has not ended
+/// before.
 #[derive(Debug)]
 pub(crate) struct OurChild(Child);
 
@@ -41,8 +42,22 @@ impl OurChild {
 
     /// Its output goes to our stderr, because our stdout is for the report.
     fn spawn(mut command: Command) -> io::Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::from(io::stderr())).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::from(io::stderr()));
+        command.process_group(0).kill_on_drop(true);
         command.spawn().map(Self)
+    }
+
+    /// None once it has ended and was waited for.
+    fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(self.0.id()?.try_into().ok()?)
+    }
+
+    /// Kills it and those that it has started: the workers of a server may outlive their master.
+    fn kill(&self) {
+        if let Some(pid) = self.pid() {
+            // It fails when all of them have ended.
+            kill_process_group(pid, Signal::KILL).ok();
+        }
     }
 
     /// Its end, if it has ended already.
@@ -50,10 +65,8 @@ impl OurChild {
         Ok(self.0.try_wait()?.map(|status| status.to_string()))
     }
 
-    fn signal(&self, signal: Signal) -> io::Result<()> {
-        let id = self.0.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
-        // It has ended and was waited for.
-        let Some(pid) = id else { return Err(io::ErrorKind::NotFound.into()) };
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let Some(pid) = self.pid() else { return Err(io::ErrorKind::NotFound.into()) };
         Ok(kill_process(pid, signal)?)
     }
 
@@ -66,7 +79,8 @@ impl OurChild {
                 Ok(ChildEnd { exit, at: Instant::now(), is_good })
             }
             Err(_) => {
-                self.0.kill().await?;
+                self.kill();
+                self.0.wait().await?;
                 let exit = format!("killed, it did not end in {} s", patience.as_secs_f64());
                 Ok(ChildEnd { exit, at: Instant::now(), is_good: false })
             }
@@ -74,17 +88,20 @@ impl OurChild {
     }
 }
 
+impl Drop for OurChild {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 /// Has the server stopped. Gives the command that does it, if it is one.
-pub(crate) fn fire(
-    trigger: &StopTrigger,
-    server: Option<&OurChild>,
-) -> io::Result<Option<OurChild>> {
-    match trigger {
+pub(crate) fn fire(plan: &Plan, server: Option<&OurChild>) -> io::Result<Option<OurChild>> {
+    match &plan.trigger {
         StopTrigger::Signal(pid, signal) => kill_process(*pid, *signal)?,
         StopTrigger::Exec(command) => return OurChild::shell(command).map(Some),
         StopTrigger::Spawn(_) => {
             if let Some(server) = server {
-                server.signal(Signal::TERM)?;
+                server.signal(plan.spawn_signal)?;
             }
         }
         StopTrigger::Call(callback) => callback.call(),

@@ -34,6 +34,10 @@ pub enum Exit {
     Lost,
     /// `host ctl swap --wait`: the new version served some requests, and was taken back.
     Aborted,
+    /// `host drain-test`: a request was lost.
+    LostRequests,
+    /// `host drain-test`: the test could not be made, or not to its end, and nothing was lost until then.
+    Untested,
     /// `host ctl stop --wait`: the code that the host exits with.
     Same(u8),
     /// The child that compiles: `host-code` gives its ends their codes.
@@ -46,8 +50,8 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Clean => 0,
-            Self::Cut | Self::Refused | Self::Warned => 1,
-            Self::Usage | Self::Several => 2,
+            Self::Cut | Self::Refused | Self::Warned | Self::LostRequests => 1,
+            Self::Usage | Self::Several | Self::Untested => 2,
             Self::NoStart | Self::NoHost => 3,
             Self::Failed | Self::Lost => 4,
             Self::Aborted => 5,
@@ -127,6 +131,7 @@ mod tests {
         assert_eq!(Exit::Failed.code(), 4);
         let ctl = [Exit::Refused, Exit::Several, Exit::NoHost, Exit::Lost, Exit::Aborted];
         assert_eq!(ctl.map(Exit::code), [1, 2, 3, 4, 5]);
+        assert_eq!([Exit::LostRequests, Exit::Untested].map(Exit::code), [1, 2]);
         assert_eq!(Exit::Same(143).code(), 143);
     }
 }

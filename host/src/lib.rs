@@ -16,6 +16,7 @@ pub mod config;
 pub mod control;
 pub mod ctl;
 mod date;
+pub mod drain_test;
 pub mod exit;
 pub mod http;
 mod lint;

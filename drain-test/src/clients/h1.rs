@@ -107,8 +107,8 @@ pub(super) fn lost(
 ) {
     let NoAnswer { kind, why } = no_answer;
     match failed {
-        // The reset showed itself to the write, which takes the error away from the read.
-        Some(failed) if kind == LossKind::Eof => {
+        // The reset showed itself before, which takes the error away from the read.
+        Some(failed) if kind == LossKind::Eof && failed.is_reset => {
             me.lost(asked, LossKind::Reset, &format!("while it was sent: {}", failed.why));
         }
         _ => me.lost(asked, kind, &why),

@@ -66,7 +66,8 @@ async fn send(
     for _ in 0..PIECES {
         sleep(plan.pace).await;
         if connection.glance().await != Idle::Quiet {
-            return Err(NotSent { sent, why: "the server was done before the body".to_owned() });
+            let why = "the server was done before the body".to_owned();
+            return Err(NotSent { sent, is_reset: connection.is_reset, why });
         }
         send_more(connection, piece.as_bytes(), &mut sent).await?;
     }
@@ -82,7 +83,7 @@ async fn send_more(
     sent: &mut usize,
 ) -> Result<(), NotSent> {
     let more = connection.send(bytes).await;
-    more.map_err(|failed| NotSent { sent: *sent + failed.sent, why: failed.why })?;
+    more.map_err(|failed| NotSent { sent: *sent + failed.sent, ..failed })?;
     *sent += bytes.len();
     Ok(())
 }

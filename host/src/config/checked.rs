@@ -55,6 +55,15 @@ pub struct CompileConfig {
     pub memory: u64,
 }
 
+/// Everything that `host drain-test` needs to know.
+#[derive(Clone, Debug)]
+pub struct DrainTestConfig {
+    /// Which server, which load, what stops it.
+    pub plan: host_drain_test::Plan,
+    /// JSON instead of a table.
+    pub json: bool,
+}
+
 /// Where a manifest stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestFile {

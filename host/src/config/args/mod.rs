@@ -4,6 +4,7 @@ mod check;
 mod compile;
 mod complaint;
 mod ctl;
+mod drain_test;
 mod guest;
 mod limits;
 mod listen;
@@ -19,12 +20,13 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use host_manifest::Grammar;
 
-use super::checked::{CheckConfig, CompileConfig, ServeConfig};
+use super::checked::{CheckConfig, CompileConfig, DrainTestConfig, ServeConfig};
 use super::file::is_manifest;
 use check::CheckArgs;
 use compile::CompileArgs;
 use complaint::complaint;
 use ctl::CtlArgs;
+use drain_test::DrainTestArgs;
 use serve::ServeArgs;
 
 pub use ctl::{
@@ -51,6 +53,8 @@ pub enum Invocation {
     Schema,
     /// `host ctl`
     Ctl(CtlConfig),
+    /// `host drain-test`
+    DrainTest(Box<DrainTestConfig>),
 }
 
 /// Parses and checks a command line; a manifest that it names is read by `grammar`.
@@ -75,6 +79,9 @@ pub fn parse(
         CliCommand::Compiler { numbers } => Ok(Invocation::Compiler(numbers)),
         CliCommand::Schema => Ok(Invocation::Schema),
         CliCommand::Ctl(raw) => raw.checked().map(Invocation::Ctl),
+        CliCommand::DrainTest(raw) => {
+            raw.checked().map(|test| Invocation::DrainTest(Box::new(test)))
+        }
     }
 }
 
@@ -107,6 +114,12 @@ enum CliCommand {
     Schema,
     /// Ask or command a host that is running, over its control socket
     Ctl(CtlArgs),
+    /// Put any HTTP server under load, have it stopped, and say which requests were lost
+    ///
+    /// A strict client: it never repeats a request, and looks whether its connection has ended before it
+    /// sends one. Each request is answered, refused (the server has not begun with it, and the client
+    /// knows) or lost.
+    DrainTest(Box<DrainTestArgs>),
 }
 
 /// What a start with no other flags would be.
