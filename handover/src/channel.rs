@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use super::message::Message;
+use super::message::HandoverMessage;
 
 /// Descriptors that the kernel passes on with one packet (SCM_MAX_FD, unix(7)).
 pub const MOST_DESCRIPTORS: usize = 253;
@@ -105,7 +105,7 @@ impl Channel {
     /// When the other one has ended, or does not listen.
     pub async fn send(
         &self,
-        message: &Message,
+        message: &HandoverMessage,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
         let text =
@@ -132,7 +132,7 @@ impl Channel {
         &self,
         expected: &'static str,
         within: Duration,
-    ) -> Result<(Message, Vec<OwnedFd>), ChannelError> {
+    ) -> Result<(HandoverMessage, Vec<OwnedFd>), ChannelError> {
         match timeout(within, self.receive_next()).await {
             Ok(received) => received,
             Err(_) => Err(ChannelError::Late { within, expected }),
@@ -143,7 +143,7 @@ impl Channel {
     ///
     /// # Errors
     /// When the other one has ended, or says nothing that can be read.
-    pub async fn receive_next(&self) -> Result<(Message, Vec<OwnedFd>), ChannelError> {
+    pub async fn receive_next(&self) -> Result<(HandoverMessage, Vec<OwnedFd>), ChannelError> {
         let mut text = vec![0; LARGEST];
         let received = self
             .socket
@@ -213,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn messages_come_one_by_one_with_their_descriptors() {
         let (old, new) = pair();
-        let hello = Message::Hello(Hello { protocol: 1, version: "1.2.3".into(), pid: 7 });
+        let hello = HandoverMessage::Hello(Hello { protocol: 1, version: "1.2.3".into(), pid: 7 });
         let facts = ConnectionFacts {
             listener: 0,
             peer: Some("127.0.0.1:9".parse().unwrap()),
@@ -224,7 +224,7 @@ mod tests {
         };
         let (mut here, there) = StdUnixStream::pair().unwrap();
         old.send(&hello, &[]).await.unwrap();
-        let connections = Message::Connections(vec![facts; MOST_DESCRIPTORS]);
+        let connections = HandoverMessage::Connections(vec![facts; MOST_DESCRIPTORS]);
         old.send(&connections, &[there.as_fd(); MOST_DESCRIPTORS]).await.unwrap();
         drop((there, old));
         assert_eq!(new.receive("hello", WITHIN).await.unwrap().0, hello);
@@ -245,7 +245,7 @@ mod tests {
         let late = new.receive("listeners", WITHIN).await.unwrap_err().to_string();
         assert_eq!(late, "it says nothing for 10s, where listeners is expected");
         // Nor who hears nothing: the kernel keeps so many packets and no more.
-        let done = Message::Done;
+        let done = HandoverMessage::Done;
         let late = loop {
             if let Err(why) = old.send(&done, &[]).await {
                 break why;

@@ -30,6 +30,6 @@ mod stop_point;
 
 pub use channel::{Channel, ChannelError, MOST_DESCRIPTORS};
 pub use message::{
-    ConnectionFacts, Hello, ListenerFacts, ListenerKind, ListenerOrigin, Message, PROTOCOL,
+    ConnectionFacts, HandoverMessage, Hello, ListenerFacts, ListenerKind, ListenerOrigin, PROTOCOL,
 };
 pub use stop_point::StopPoint;

@@ -12,7 +12,7 @@ pub const PROTOCOL: u32 = 1;
 /// One message.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "say", content = "with", rename_all = "kebab-case")]
-pub enum Message {
+pub enum HandoverMessage {
     /// Who speaks. Both begin with it.
     Hello(Hello),
     /// The listeners, with the descriptors of each one's socket and, where it has one, its lock. A list that does not
@@ -49,7 +49,7 @@ pub enum Message {
     Settled,
 }
 
-impl Message {
+impl HandoverMessage {
     /// What errors call it.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -1,12 +1,15 @@
 //! Points at which a test has one of the two hosts stand still.
 
-use std::env;
+use std::{env, fs, process};
 
 use rustix::process::{Signal, getpid, kill_process};
 use tracing::warn;
 
 /// The variable that names the point.
 const VARIABLE: &str = "HOST_UPGRADE_STOP_AT";
+
+/// The variable that names a file, a pipe perhaps, to which the process that stands still writes its number before.
+const TOLD: &str = "HOST_UPGRADE_STOP_TOLD";
 
 macro_rules! points {
     ($($(#[$doc:meta])* $point:ident = $name:literal,)*) => {
@@ -84,9 +87,15 @@ points! {
 impl StopPoint {
     /// The process has come to this point.
     pub fn reached(self) {
-        if env::var_os(VARIABLE).is_some_and(|asked| asked == *self.name()) {
-            warn!(point = self.name(), "{VARIABLE}: standing still until SIGCONT");
-            kill_process(getpid(), Signal::STOP).ok();
+        if env::var_os(VARIABLE).is_none_or(|asked| asked != *self.name()) {
+            return;
         }
+        warn!(point = self.name(), "{VARIABLE}: standing still until SIGCONT");
+        if let Some(told) = env::var_os(TOLD)
+            && let Err(why) = fs::write(told, format!("{}\n", process::id()))
+        {
+            warn!(%why, "{TOLD}");
+        }
+        kill_process(getpid(), Signal::STOP).ok();
     }
 }

@@ -74,6 +74,7 @@ pub mod tls;
 pub mod tls_client;
 pub mod tools;
 pub mod trace;
+pub mod upgrade;
 pub mod upstream;
 pub mod visitors;
 pub mod wire;

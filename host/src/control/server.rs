@@ -14,11 +14,10 @@ use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
 use tokio::runtime::Handle;
-use tokio::task::JoinError;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::accept::{SameUserListener, ServerTasks, accept};
 use super::connection;
@@ -26,7 +25,9 @@ use super::connection_limit::ConnectionLimit;
 use super::deadlines::{Deadlines, REQUEST_IN};
 use super::follow;
 use super::opening::{Gated, OperatorsHandle};
+use super::rejection::Rejection;
 use super::reply::{self, ReplyBody};
+use super::routes::{ROUTES, Route};
 use super::schema::{
     CanaryList, ChangeOutcome, CommandError, ConnectionList, EmptyRequest, GenerationList,
     ReloadRequest, RollbackRequest, StopRequest, SwapRequest, UpgradeRequest, UsageList,
@@ -39,72 +40,6 @@ const MOST_CONNECTIONS: usize = 32;
 
 /// Requests name one file at most.
 const LARGEST_BODY: usize = 64 * 1024;
-
-/// What there is, in the order of the docs.
-const ROUTES: &[(&str, Route)] = &[
-    ("/v1/status", Route::Status),
-    ("/v1/connections", Route::Connections),
-    ("/v1/generations", Route::Generations),
-    ("/v1/traffic", Route::Traffic),
-    ("/v1/usage", Route::Usage),
-    ("/v1/reload", Route::Reload),
-    ("/v1/reload-tls", Route::ReloadTls),
-    ("/v1/swap", Route::Swap),
-    ("/v1/rollback", Route::Rollback),
-    ("/v1/canaries", Route::Canaries),
-    ("/v1/canaries/follow", Route::FollowCanaries),
-    ("/v1/promote", Route::Promote),
-    ("/v1/abort", Route::Abort),
-    ("/v1/upgrade", Route::Upgrade),
-    ("/v1/drain", Route::Drain),
-    ("/v1/undrain", Route::Undrain),
-    ("/v1/stop", Route::Stop),
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
-    Status,
-    Connections,
-    Generations,
-    Traffic,
-    Usage,
-    Reload,
-    ReloadTls,
-    Swap,
-    Rollback,
-    Canaries,
-    FollowCanaries,
-    Promote,
-    Abort,
-    Upgrade,
-    Drain,
-    Undrain,
-    Stop,
-}
-
-impl Route {
-    fn method(self) -> &'static str {
-        match self {
-            Self::Status
-            | Self::Connections
-            | Self::Generations
-            | Self::Usage
-            | Self::Canaries
-            | Self::Traffic => "GET",
-            Self::Reload
-            | Self::ReloadTls
-            | Self::Swap
-            | Self::Rollback
-            | Self::FollowCanaries
-            | Self::Promote
-            | Self::Abort
-            | Self::Upgrade
-            | Self::Drain
-            | Self::Undrain
-            | Self::Stop => "POST",
-        }
-    }
-}
 
 /// The server of the control socket. Dropping it ends its connections and removes the socket's path,
 /// if it is still ours.
@@ -200,30 +135,6 @@ struct Session {
     leaving: TaskTracker,
     /// Held from a request whose answer a stop may overtake to the end of the connection.
     last: Mutex<Option<TaskTrackerToken>>,
-}
-
-/// Why a request is not carried out.
-struct Rejection {
-    status: StatusCode,
-    error: String,
-    /// The only method that the path has.
-    allow: Option<&'static str>,
-    /// Nothing more can be read on this connection.
-    last: bool,
-}
-
-impl Rejection {
-    fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into(), allow: None, last: false }
-    }
-
-    fn response(self) -> Response<ReplyBody> {
-        let mut response = reply::refusal(self.status, self.error);
-        if let Some(method) = self.allow {
-            response = reply::with_allow(response, method);
-        }
-        if self.last { reply::closing(response) } else { response }
-    }
 }
 
 async fn answer(
@@ -363,7 +274,7 @@ impl Session {
             Ok(Err(refused)) => {
                 Err(Rejection::new(StatusCode::UNPROCESSABLE_ENTITY, refused.error))
             }
-            Err(why) => Err(failed(&why)),
+            Err(why) => Err(Rejection::panicked(&why)),
         }
     }
 
@@ -388,7 +299,7 @@ impl Session {
             }
             Ok(outcome) if follow => Ok(self.follow(Some(outcome))),
             Ok(outcome) => Ok(reply::closing(reply::json(StatusCode::OK, &outcome))),
-            Err(why) => Err(failed(&why)),
+            Err(why) => Err(Rejection::panicked(&why)),
         }
     }
 
@@ -422,13 +333,6 @@ impl Session {
         self.tasks.all.spawn(follow::report(self.host.clone(), sender));
         reply::closing(reply::lines(lines))
     }
-}
-
-/// A command has panicked.
-fn failed(why: &JoinError) -> Rejection {
-    warn!(%why, "control: a command has failed");
-    let error = "the command has failed inside the host; its log says more";
-    Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, error)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use crate::config::ServeConfig;
 use crate::exit::Exit;
 use crate::resources;
 use crate::terminal;
-use crate::upgrade::{Offers, OwnProgram, Predecessor, Settled, UpgradeParts, Upgrader};
+use crate::upgrade::{Offers, OwnProgram, Predecessor, ToldOfUpgrade, UpgradeParts, Upgrader};
 
 use logs::Logs;
 use manager::ServiceManager;
@@ -276,7 +276,7 @@ fn upgrader(
     (stores, manager): (&Stores, &ServiceManager),
     is_first: bool,
 ) -> Upgrader {
-    let manager = manager.clone();
+    let (manager, hushed) = (manager.clone(), manager.clone());
     Upgrader::new(UpgradeParts {
         own: OwnProgram::of(config),
         offers: Offers::default(),
@@ -287,7 +287,10 @@ fn upgrader(
         trackers: lifecycle.trackers(),
         commander: lifecycle.commander(),
         certificates: OnceLock::new(),
-        settled: Settled(Box::new(move |pid| manager.succeeded_by(pid))),
+        told: ToldOfUpgrade {
+            hands_over: Box::new(move |yes| hushed.hush(yes)),
+            settled: Box::new(move |pid| manager.succeeded_by(pid)),
+        },
         running: Mutex::default(),
     })
 }

@@ -3,7 +3,9 @@
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-use host_handover::{Channel, ChannelError, ConnectionFacts, MOST_DESCRIPTORS, Message, StopPoint};
+use host_handover::{
+    Channel, ChannelError, ConnectionFacts, HandoverMessage, MOST_DESCRIPTORS, StopPoint,
+};
 use host_lifecycle::Tracker;
 use host_net::{Handing, IdleConnection};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -88,7 +90,7 @@ async fn send(
         served: idle.served,
         ahead: idle.ahead.to_vec(),
     });
-    let message = Message::Connections(facts.collect());
+    let message = HandoverMessage::Connections(facts.collect());
     let sockets: Vec<_> = batch.iter().map(|idle| idle.socket.as_fd()).collect();
     channel.send(&message, &sockets).await
 }

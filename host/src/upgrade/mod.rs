@@ -21,7 +21,7 @@ mod upgrader;
 use std::time::Duration;
 
 pub(crate) use offers::Offers;
-pub(crate) use order::{OwnProgram, Settled, UpgradeOrder, Upgraded};
+pub(crate) use order::{OwnProgram, ToldOfUpgrade, UpgradeOrder, Upgraded};
 pub(crate) use predecessor::{GivenListener, Predecessor};
 pub(crate) use proof::prove;
 pub(crate) use upgrader::{UpgradeParts, Upgrader};

@@ -81,12 +81,17 @@ pub(crate) enum UpgradeError {
     Stopped,
 }
 
-/// Who is told the number of the process that is the service from now on.
-pub(crate) struct Settled(pub(crate) Box<dyn Fn(u32) + Send + Sync>);
+/// Who tells the service manager of an upgrade.
+pub(crate) struct ToldOfUpgrade {
+    /// Another process is about to be the service, or is not after all.
+    pub(crate) hands_over: Box<dyn Fn(bool) + Send + Sync>,
+    /// The process of this number is the service from now on.
+    pub(crate) settled: Box<dyn Fn(u32) + Send + Sync>,
+}
 
-impl fmt::Debug for Settled {
+impl fmt::Debug for ToldOfUpgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Settled")
+        f.write_str("ToldOfUpgrade")
     }
 }
 

@@ -10,8 +10,8 @@ use anyhow::{Context as _, anyhow, bail};
 use bytes::BytesMut;
 use host_certs::TicketKeys;
 use host_handover::{
-    Channel, ChannelError, ConnectionFacts, Hello, ListenerFacts, ListenerKind, ListenerOrigin,
-    Message, PROTOCOL, StopPoint,
+    Channel, ChannelError, ConnectionFacts, HandoverMessage, Hello, ListenerFacts, ListenerKind,
+    ListenerOrigin, PROTOCOL, StopPoint,
 };
 use host_lifecycle::AcceptGate;
 use host_net::{IdleConnection, Peer, SocketOrigin};
@@ -76,18 +76,20 @@ impl Predecessor {
 
     async fn greet(channel: Channel) -> anyhow::Result<Self> {
         let (said, _) = channel.receive("hello", STEP_WITHIN).await?;
-        let Message::Hello(hello) = said else { bail!(unexpected(&said, "hello")) };
+        let HandoverMessage::Hello(hello) = said else { bail!(unexpected(&said, "hello")) };
         let ours = Hello {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").into(),
             pid: process::id(),
         };
-        channel.send(&Message::Hello(ours), &[]).await?;
+        channel.send(&HandoverMessage::Hello(ours), &[]).await?;
         StopPoint::NewHello.reached();
         let mut given = Vec::new();
         loop {
             let (said, descriptors) = channel.receive("listeners", STEP_WITHIN).await?;
-            let Message::Listeners(part) = said else { bail!(unexpected(&said, "listeners")) };
+            let HandoverMessage::Listeners(part) = said else {
+                bail!(unexpected(&said, "listeners"))
+            };
             if part.is_empty() {
                 break;
             }
@@ -125,7 +127,7 @@ impl Predecessor {
 
     /// Tells it that this process will not come up.
     pub(crate) async fn say_no(&self, why: &str) {
-        let told = self.channel.send(&Message::No { why: why.to_owned() }, &[]).await;
+        let told = self.channel.send(&HandoverMessage::No { why: why.to_owned() }, &[]).await;
         drop(told);
     }
 
@@ -139,13 +141,13 @@ impl Predecessor {
         tickets: Option<&TicketKeys>,
     ) -> anyhow::Result<()> {
         let uses = self.uses();
-        match self.channel.send(&Message::Ready { uses }, &[]).await {
+        match self.channel.send(&HandoverMessage::Ready { uses }, &[]).await {
             Ok(()) => StopPoint::NewReady.reached(),
             Err(why) => debug!(%why, "upgrade: the old host is gone"),
         }
         let (pid, version) = self.who();
         match self.channel.receive("yours", STEP_WITHIN).await {
-            Ok((Message::Yours { tickets: keys }, _)) => {
+            Ok((HandoverMessage::Yours { tickets: keys }, _)) => {
                 StopPoint::NewYours.reached();
                 if let Some(tickets) = tickets.filter(|_| !keys.is_empty())
                     && !tickets.replace(&keys)
@@ -163,7 +165,7 @@ impl Predecessor {
         gate.open();
         StopPoint::NewOpen.reached();
         // Where nobody listens any more, nobody has to know.
-        self.channel.send(&Message::Accepting, &[]).await.ok();
+        self.channel.send(&HandoverMessage::Accepting, &[]).await.ok();
         StopPoint::NewAccepting.reached();
         Ok(())
     }
@@ -173,16 +175,16 @@ impl Predecessor {
         let (mut connections, mut settled) = (0, Some(settled));
         loop {
             match self.channel.receive_next().await {
-                Ok((Message::Connections(facts), sockets)) => {
+                Ok((HandoverMessage::Connections(facts), sockets)) => {
                     connections += self.adopt(offers, facts, sockets);
                     StopPoint::NewConnections.reached();
                 }
-                Ok((Message::Done, _)) => {
+                Ok((HandoverMessage::Done, _)) => {
                     StopPoint::NewDone.reached();
-                    self.channel.send(&Message::Taken { connections }, &[]).await.ok();
+                    self.channel.send(&HandoverMessage::Taken { connections }, &[]).await.ok();
                     StopPoint::NewTaken.reached();
                 }
-                Ok((Message::Settled, _)) => {
+                Ok((HandoverMessage::Settled, _)) => {
                     if let Some(settled) = settled.take() {
                         settled();
                     }
@@ -244,6 +246,6 @@ fn hide_stdin() -> io::Result<()> {
     Ok(rustix::stdio::dup2_stdin(nothing)?)
 }
 
-fn unexpected(said: &Message, expected: &'static str) -> ChannelError {
+fn unexpected(said: &HandoverMessage, expected: &'static str) -> ChannelError {
     ChannelError::Unexpected { said: said.name().to_owned(), expected }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use host_certs::CertificateStore;
-use host_handover::{ChannelError, Hello, ListenerFacts, Message, PROTOCOL, StopPoint};
+use host_handover::{ChannelError, HandoverMessage, Hello, ListenerFacts, PROTOCOL, StopPoint};
 use host_keyvalue::Stores;
 use host_lifecycle::{
     AcceptGate, Cause, Commander, ListenerGate, Phase, PhaseWatch, SignalWatch, Trackers,
@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use super::STEP_WITHIN;
 use super::idle::IdleConnections;
 use super::offers::{Gathered, Offers};
-use super::order::{OwnProgram, Settled, UpgradeError, UpgradeOrder, Upgraded};
+use super::order::{OwnProgram, ToldOfUpgrade, UpgradeError, UpgradeOrder, Upgraded};
 use super::successor::Successor;
 
 /// From the start of the new process until it is ready, unless something else is asked for. It is more than one compile
@@ -47,8 +47,8 @@ pub(crate) struct UpgradeParts {
     pub(crate) commander: Commander,
     /// Empty while the process starts.
     pub(crate) certificates: OnceLock<Arc<CertificateStore>>,
-    /// Who is told which process is the service from now on.
-    pub(crate) settled: Settled,
+    /// Who tells the service manager.
+    pub(crate) told: ToldOfUpgrade,
     /// Held by the upgrade that is under way.
     pub(crate) running: Mutex<()>,
 }
@@ -141,6 +141,8 @@ impl Upgrader {
                 return Err(why);
             }
         };
+        // A stop that comes now waits until it is known whose it is.
+        let _under_way = parts.trackers.swaps.guard(Arc::new("upgrade"));
         let (connections, idle) = parts.hand_over(&mut successor, &uses).await?;
         parts.leave(successor, idle).await;
         Ok(Upgraded { pid, version, connections, took: began.elapsed() })
@@ -180,14 +182,14 @@ impl UpgradeParts {
         within: Duration,
     ) -> Result<Prepared, UpgradeError> {
         let prepare = async {
-            let version = greet(successor).await?;
+            let version = greet(successor, within.min(STEP_WITHIN)).await?;
             send_listeners(successor, gathered).await?;
             self.stores.share();
             StopPoint::OldListeners.reached();
             let said = successor.channel.receive("ready", within).await;
             match said {
-                Ok((Message::Ready { uses }, _)) => Ok(Prepared { version, uses }),
-                Ok((Message::No { why }, _)) => {
+                Ok((HandoverMessage::Ready { uses }, _)) => Ok(Prepared { version, uses }),
+                Ok((HandoverMessage::No { why }, _)) => {
                     let how = successor.end_in_words().await;
                     Err(UpgradeError::Refused { pid: successor.pid(), how, why })
                 }
@@ -218,6 +220,7 @@ impl UpgradeParts {
             return Err(why);
         }
         self.gate.shut();
+        (self.told.hands_over)(true);
         StopPoint::OldShut.reached();
         // A stop that was asked for meanwhile is one of the successor too.
         self.commander.drain().ok();
@@ -239,11 +242,11 @@ impl UpgradeParts {
     async fn open_successor(&self, successor: &mut Successor) -> Result<(), UpgradeError> {
         let certificates = self.certificates.get().filter(|store| !store.is_empty());
         let tickets = certificates.map(|store| store.tickets().export().to_vec());
-        let yours = Message::Yours { tickets: tickets.unwrap_or_default() };
+        let yours = HandoverMessage::Yours { tickets: tickets.unwrap_or_default() };
         send(successor, &yours, &[], "before it took over").await?;
         StopPoint::OldYours.reached();
         match successor.channel.receive("accepting", STEP_WITHIN).await {
-            Ok((Message::Accepting, _)) => {
+            Ok((HandoverMessage::Accepting, _)) => {
                 StopPoint::OldAccepting.reached();
                 Ok(())
             }
@@ -259,7 +262,7 @@ impl UpgradeParts {
         let channel = &successor.channel;
         let sent = idle.send_all(channel, &self.offers, &self.trackers.connections).await;
         let sent = match sent {
-            Ok(()) => channel.send(&Message::Done, &[]).await,
+            Ok(()) => channel.send(&HandoverMessage::Done, &[]).await,
             failed => failed,
         };
         if let Err(why) = sent {
@@ -267,7 +270,7 @@ impl UpgradeParts {
         }
         StopPoint::OldDone.reached();
         match successor.channel.receive("taken", STEP_WITHIN).await {
-            Ok((Message::Taken { connections }, _)) => Ok(connections),
+            Ok((HandoverMessage::Taken { connections }, _)) => Ok(connections),
             said => Err(given_up(successor, said, "taken").await),
         }
     }
@@ -276,6 +279,7 @@ impl UpgradeParts {
     async fn take_back(&self, idle: IdleConnections) {
         self.handing.end();
         self.gate.open();
+        (self.told.hands_over)(false);
         self.offers.set_shared(&[]);
         self.commander.undrain().ok();
         self.stores.keep();
@@ -294,26 +298,26 @@ impl UpgradeParts {
 
     /// There is no way back: this process drains, and hands on what becomes idle.
     async fn leave(&self, successor: Successor, idle: IdleConnections) {
-        (self.settled.0)(successor.pid());
+        (self.told.settled)(successor.pid());
         if self.phase.stopping().is_some() {
             // It was asked of the service, which is the successor now.
             successor.signal(Signal::TERM);
         }
         self.commander.stop(Cause::Upgrade);
         self.offers.retire();
-        successor.channel.send(&Message::Settled, &[]).await.ok();
+        successor.channel.send(&HandoverMessage::Settled, &[]).await.ok();
         // To the end of the process, with the lifecycle's runtime.
         drop(tokio::spawn(idle.send_later(successor.channel, self.offers.clone())));
     }
 }
 
 /// Gives the version of the successor.
-async fn greet(successor: &mut Successor) -> Result<String, UpgradeError> {
+async fn greet(successor: &mut Successor, within: Duration) -> Result<String, UpgradeError> {
     let ours =
         Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").into(), pid: process::id() };
-    send(successor, &Message::Hello(ours), &[], BEFORE_HELLO).await?;
-    let hello = match successor.channel.receive("hello", STEP_WITHIN).await {
-        Ok((Message::Hello(hello), _)) => hello,
+    send(successor, &HandoverMessage::Hello(ours), &[], BEFORE_HELLO).await?;
+    let hello = match successor.channel.receive("hello", within).await {
+        Ok((HandoverMessage::Hello(hello), _)) => hello,
         said => return Err(given_up(successor, said, "hello").await),
     };
     StopPoint::OldHello.reached();
@@ -337,7 +341,7 @@ async fn send_listeners(
     // The last part is empty.
     for part in facts.chunks(LISTENERS_AT_ONCE).chain([&[][..]]) {
         let theirs: Vec<BorrowedFd<'_>> = descriptors.by_ref().take(count(part)).collect();
-        let message = Message::Listeners(part.to_vec());
+        let message = HandoverMessage::Listeners(part.to_vec());
         send(successor, &message, &theirs, "before it was ready").await?;
     }
     Ok(())
@@ -345,7 +349,7 @@ async fn send_listeners(
 
 async fn send(
     successor: &mut Successor,
-    message: &Message,
+    message: &HandoverMessage,
     descriptors: &[BorrowedFd<'_>],
     when: &'static str,
 ) -> Result<(), UpgradeError> {
@@ -358,7 +362,7 @@ async fn send(
 /// Why a successor is given up that has said this, or nothing.
 async fn given_up(
     successor: &mut Successor,
-    said: Result<(Message, Vec<OwnedFd>), ChannelError>,
+    said: Result<(HandoverMessage, Vec<OwnedFd>), ChannelError>,
     expected: &'static str,
 ) -> UpgradeError {
     let when = match expected {

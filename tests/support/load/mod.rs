@@ -247,11 +247,25 @@ impl Load {
         company: Company,
         stop: impl FnOnce() -> T,
     ) -> (Ledger, T) {
+        self.drive_after(mode, clients, (company, || ()), |()| stop())
+    }
+
+    /// The same after something else, in which nobody may be refused.
+    ///
+    /// # Panics
+    /// As [`Self::drive`].
+    pub fn drive_after<M, T>(
+        self: &Arc<Self>,
+        mode: Mode,
+        clients: usize,
+        (company, meanwhile): (Company, impl FnOnce() -> M),
+        stop: impl FnOnce(M) -> T,
+    ) -> (Ledger, T) {
         let all = clients + company.held + company.idle;
         thread::scope(move |scope| {
-            // This closure owns it. A panic drops it, and with it the host, before the clients are joined, so
-            // the clients end.
-            let stop = stop;
+            // This closure owns them. A panic drops them, and with them the host, before the clients are joined,
+            // so the clients end.
+            let (meanwhile, stop) = (meanwhile, stop);
             let mut everyone = (1..=clients).map(|who| Client::new(who, Arc::clone(self)));
             let mut threads = Vec::new();
             for who in clients + 1..=all {
@@ -273,9 +287,10 @@ impl Load {
                 });
             }
             self.wait_warm(all);
+            let passed = meanwhile();
             // Set before the signal, so that a client that the signal refuses sees it.
             self.stopping.store(true, Ordering::SeqCst);
-            let stopped = stop();
+            let stopped = stop(passed);
             let mut ledger = Ledger::default();
             for thread in threads {
                 ledger.merge(thread.join().expect("a client does not panic"));

@@ -49,7 +49,7 @@ impl ServiceManager {
         let components = manifest.components.len();
         let teller = Arc::new(Teller::new(Notifier::from_env(), lifecycle, workers));
         if teller.notifier.is_heard() && takes_over {
-            teller.hush();
+            teller.hush(true);
             drop(teller.lifecycle.spawn(watch::follow(teller.clone(), Duration::ZERO)));
         } else if teller.notifier.is_heard() {
             teller.starting(loading(components));
@@ -92,6 +92,11 @@ impl ServiceManager {
     /// The service manager need not keep what it does under this name.
     pub(super) fn let_go(&self, name: &str) {
         self.0.notifier.tell(Message::new().unstore(name));
+    }
+
+    /// Nothing is told while another process may be the service in a moment.
+    pub(super) fn hush(&self, yes: bool) {
+        self.0.hush(yes);
     }
 
     /// The service is another process from now on. Nothing is told after it.

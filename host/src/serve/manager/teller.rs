@@ -114,9 +114,9 @@ impl Teller {
         self.update(&mut self.told(), status);
     }
 
-    /// Nothing is told before the process is ready.
-    pub(super) fn hush(&self) {
-        self.told().hushed = true;
+    /// Nothing is told while this holds.
+    pub(super) fn hush(&self, yes: bool) {
+        self.told().hushed = yes;
     }
 
     /// The service is another process from now on, and nothing that this one says counts any more. What the service

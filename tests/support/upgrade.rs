@@ -1,0 +1,130 @@
+//! Upgrades: the processes that follow each other, and points at which one of two stands still.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::PATIENCE;
+use super::host::Host;
+use super::process::TempPath;
+
+/// A process that is no child of ours: one that took over from a host. It is in the group of that host, which dies with
+/// the test's handle of it.
+#[derive(Debug)]
+pub struct Successor {
+    pid: u32,
+    pidfd: OwnedFd,
+}
+
+impl Successor {
+    /// The process with this number.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn new(pid: u32) -> Self {
+        let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("the number of a process");
+        let pidfd = pidfd_open(raw, PidfdFlags::empty()).expect("it lives");
+        Self { pid, pidfd }
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        pidfd_send_signal(&self.pidfd, signal).ok();
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end within [`PATIENCE`].
+    #[track_caller]
+    pub fn wait_end(&self) {
+        assert!(self.ends_within(PATIENCE), "process {} does not end", self.pid);
+    }
+
+    fn ends_within(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).expect("a wait is short");
+            let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+            match poll(&mut fds, Some(&timeout)) {
+                Ok(0) => return false,
+                Ok(_) => return true,
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// Upgrades `host`, or the process that has taken over from it, and gives the process that serves now.
+///
+/// # Panics
+/// When the upgrade is refused.
+#[track_caller]
+pub fn upgrade(host: &Host) -> Successor {
+    let exit = host.ctl(["upgrade"]);
+    exit.expect_code(0);
+    Successor::new(upgraded_pid(&exit.stdout))
+}
+
+/// The process that `host ctl upgrade` names.
+///
+/// # Panics
+/// When it names none.
+#[track_caller]
+pub fn upgraded_pid(line: &str) -> u32 {
+    let rest = line.strip_prefix("upgraded: process ").and_then(|rest| rest.split(',').next());
+    rest.and_then(|pid| pid.parse().ok()).unwrap_or_else(|| panic!("no process in {line:?}"))
+}
+
+/// Where a process tells that it stands still.
+#[derive(Debug)]
+pub struct StandsStill {
+    pipe: TempPath,
+}
+
+impl StandsStill {
+    /// A pipe for it.
+    #[track_caller]
+    pub fn new() -> Self {
+        let pipe = TempPath::new("told");
+        mknodat(CWD, &pipe.0, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+        Self { pipe }
+    }
+
+    /// The path of the pipe.
+    pub fn path(&self) -> &Path {
+        &self.pipe.0
+    }
+
+    /// Waits until a process stands still, and gives its number.
+    ///
+    /// # Panics
+    /// When none does within [`PATIENCE`].
+    #[track_caller]
+    pub fn wait(&self) -> u32 {
+        let path = self.pipe.0.clone();
+        let (told, number) = std::sync::mpsc::channel();
+        // Opening the pipe waits for the other end.
+        thread::spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(File::open(path).expect("a pipe")).read_line(&mut line);
+            told.send(read.map(|_| line)).ok();
+        });
+        let line = number.recv_timeout(PATIENCE).expect("a process stands still").expect("a line");
+        line.trim().parse().unwrap_or_else(|_| panic!("no number of a process: {line:?}"))
+    }
+}
