@@ -158,6 +158,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("shards", &["hyper", "http", "tokio", "wasmtime", "host-"]),
     ("symbols", &["hyper", "http", "tokio", "wasmtime", "host-"]),
     ("system", &["hyper", "http", "wasmtime", "host-"]),
+    ("systemd", &["hyper", "http", "tokio", "wasmtime", "host-"]),
 ];
 
 #[test]

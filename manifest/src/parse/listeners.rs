@@ -25,8 +25,8 @@ pub(super) struct Listener {
     /// HOST:PORT (IPv6 in brackets) or unix:PATH; port 0 lets the kernel choose. A change needs a restart.
     #[schemars(with = "Written<ListenAddr>")]
     pub(super) address: Option<Written<ListenAddr>>,
-    /// What logs, `host ctl` and metrics call it: small letters, digits and `-`. Its address by default. A change
-    /// needs a restart.
+    /// What logs, `host ctl` and metrics call it, and the socket that systemd hands over for it: small letters, digits
+    /// and `-`. Its address by default. A change needs a restart.
     pub(super) name: Option<Spanned<String>>,
     /// Encrypts connections: a certificate with its key, or a list of several. The first one is for clients that
     /// ask for none of the others.
