@@ -80,6 +80,7 @@ mod idle;
 mod instances;
 mod keyvalue;
 mod keyvalue_redis;
+mod kubernetes;
 mod leftovers;
 mod limits;
 mod limits_named;

@@ -1,5 +1,6 @@
 //! Hosts with addresses that stay, each stopped, started and swapped while others serve.
 
+pub mod balancer;
 pub mod load;
 pub mod proxies;
 
