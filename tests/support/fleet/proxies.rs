@@ -72,9 +72,12 @@ impl ShippedProxy {
         }
     }
 
-    /// The status of a server by its last check. Empty before the first one.
+    /// The status of a server by its last check. Empty before the first one, and before HAProxy can be asked.
     fn server(&self, name: &str) -> String {
-        let mut socket = UnixStream::connect(self.folder.join("stats")).expect("its socket");
+        // It comes a moment after the ports.
+        let Ok(mut socket) = UnixStream::connect(self.folder.join("stats")) else {
+            return String::new();
+        };
         socket.write_all(b"show stat\n").expect("it reads");
         let mut table = String::new();
         socket.read_to_string(&mut table).expect("a table");
