@@ -174,13 +174,18 @@ fuzz: $(CARGO_FUZZ) fuzz-model ## Fuzz what reads text from outside, with a nigh
 	        -max_len=16384 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
-# Eight loss tests, 125 stops each; four of canaries, 25 each.
+# Eight loss tests, 125 stops each; four of canaries, 25 each; three hosts behind HAProxy, restarted 67 times each and
+# swapped 10 times.
 .PHONY: soak
-soak: guests ## Stop the host 1,000 times under load, and begin 100 canaries; print what was lost
+soak: guests ## Stop the host 1,000 times under load, begin 100 canaries, roll 201 hosts; print what was lost
 	HOST_SOAK_STOPS=125 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
 	    loss:: --test-threads=1 --nocapture
 	HOST_SOAK_CANARIES=25 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
 	    canary_load:: --test-threads=1 --nocapture
+	HOST_SOAK_ROLLS=67 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	    behind_haproxy_by_restart --test-threads=1 --nocapture
+	HOST_SOAK_ROLLS=10 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	    behind_haproxy_by_swap --test-threads=1 --nocapture
 
 # HOST_BUDGET_FUNCTIONS=N lists the N functions that take most, and the callers of the allocator;
 # HOST_BUDGET_BINARY=FILE counts another host than the built one.
@@ -214,6 +219,10 @@ bench-overload: released guests ## Ask for twice of what a host can do, for a mi
 .PHONY: bench-crowd
 bench-crowd: released guests ## Have 18,000 clients arrive at once at a host with 20,000 descriptors
 	bench/crowd.py $(BENCH)
+
+.PHONY: bench-fleet
+bench-fleet: released guests ## Measure cores, hosts, HAProxy and requests in flight (BENCH="--write": into docs/scaling.md)
+	bench/fleet.py $(BENCH)
 
 BENCH_PYTHON := target/bench-venv/bin/python
 

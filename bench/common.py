@@ -189,15 +189,15 @@ def table(head, rows):
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def write(text, name):
+def write(text, name, page=README):
     """Puts the text between the two markers of a script."""
     begin, end = f"<!-- results: written by {name} -->", f"<!-- end of the results of {name} -->"
-    readme = README.read_text()
-    if readme.count(begin) != 1 or readme.count(end) != 1:
-        raise Failed(f"{README} lacks its two markers: {begin} and {end}")
-    before, rest = readme.split(begin)
-    README.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
-    say(f"written into {README}")
+    old = page.read_text()
+    if old.count(begin) != 1 or old.count(end) != 1:
+        raise Failed(f"{page} lacks its two markers: {begin} and {end}")
+    before, rest = old.split(begin)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+    say(f"written into {page}")
 
 
 def need(command, package):
