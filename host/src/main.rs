@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use host::component::manifest_grammar;
 use host::config::args::{self, Invocation};
 use host::exit::Exit;
-use host::{check, compile, ctl, serve};
+use host::{check, compile, completions, ctl, man, serve};
 use host_log::outlet;
 use host_systemd::HandedSockets;
 
@@ -34,6 +34,8 @@ fn main() {
         Ok(Invocation::Compile(ask)) => compile::run(&ask),
         Ok(Invocation::Compiler(numbers)) => compile::child(&numbers),
         Ok(Invocation::Ctl(ask)) => ctl::run(&ask),
+        Ok(Invocation::Completions(shell, name)) => completions::run(shell, name),
+        Ok(Invocation::Man(directory, name)) => man::run(&directory, name),
         Err(why) => {
             let printed = why.print().and_then(|()| io::stdout().flush());
             match printed {

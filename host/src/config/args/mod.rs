@@ -8,12 +8,14 @@ mod guest;
 mod limits;
 mod listen;
 mod log;
+mod manual;
 mod operating;
 mod serve;
 mod stop;
 mod swap;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -25,12 +27,14 @@ use check::CheckArgs;
 use compile::CompileArgs;
 use complaint::complaint;
 use ctl::CtlArgs;
+use manual::{CompletionsArgs, ManArgs, called};
 use serve::ServeArgs;
 
 pub use ctl::{
     CONNECTION_COLUMNS, CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget,
     GENERATION_COLUMNS, USAGE_COLUMNS,
 };
+pub use manual::CompletingShell;
 
 /// Version of this program and of the wasmtime in it.
 const VERSION: &str =
@@ -51,6 +55,10 @@ pub enum Invocation {
     Schema,
     /// `host ctl`
     Ctl(CtlConfig),
+    /// `host completions`, of a program of this name.
+    Completions(CompletingShell, &'static str),
+    /// The man pages of a program of this name, into a directory.
+    Man(PathBuf, &'static str),
 }
 
 /// Parses and checks a command line; a manifest that it names is read by `grammar`.
@@ -61,7 +69,17 @@ pub fn parse(
     line: impl IntoIterator<Item = OsString>,
     grammar: &Grammar,
 ) -> Result<Invocation, clap::Error> {
-    let matches = Cli::command().try_get_matches_from(line)?;
+    let line: Vec<OsString> = line.into_iter().collect();
+    let name = called(line.first().map(OsString::as_os_str));
+    let matches = HiddenCommand::augment_subcommands(Cli::command()).try_get_matches_from(line)?;
+    // They are no part of `Cli`, so that neither help nor man pages nor completions can show them.
+    match HiddenCommand::from_arg_matches(&matches) {
+        Ok(HiddenCommand::Compiler { numbers }) => return Ok(Invocation::Compiler(numbers)),
+        Ok(HiddenCommand::Man(ManArgs { directory })) => {
+            return Ok(Invocation::Man(directory, name));
+        }
+        Err(_) => {}
+    }
     match Cli::from_arg_matches(&matches)?.command {
         CliCommand::Serve(raw) if is_manifest(&raw.app) => {
             refuse_component_flags(&matches)?;
@@ -72,10 +90,16 @@ pub fn parse(
             check(raw, grammar).map(|check| Invocation::Check(Box::new(check)))
         }
         CliCommand::Compile(raw) => raw.checked().map(Invocation::Compile),
-        CliCommand::Compiler { numbers } => Ok(Invocation::Compiler(numbers)),
         CliCommand::Schema => Ok(Invocation::Schema),
         CliCommand::Ctl(raw) => raw.checked().map(Invocation::Ctl),
+        CliCommand::Completions(raw) => Ok(Invocation::Completions(raw.shell, name)),
     }
+}
+
+/// The command line as people see it, of a program of this name. What is hidden is not in it.
+#[must_use]
+pub fn visible(name: &'static str) -> clap::Command {
+    Cli::command().name(name).bin_name(name)
 }
 
 /// Serves WebAssembly components over HTTP and does not lose requests.
@@ -101,12 +125,26 @@ enum CliCommand {
     /// This is what `serve`, `check` and a swap do inside. The file shows what a component costs to
     /// compile, and how large its code is; `host serve` takes code from its own cache only.
     Compile(CompileArgs),
-    #[command(hide = true)]
-    Compiler { numbers: Vec<u64> },
     /// Print the JSON Schema of manifests, for editors and pipelines
     Schema,
     /// Ask or command a host that is running, over its control socket
     Ctl(CtlArgs),
+    /// Print what completes the command line in a shell
+    ///
+    /// For bash: `host completions bash > ~/.local/share/bash-completion/completions/host`. Called as `wasm-host` it
+    /// completes that name. Packages bring it along.
+    Completions(CompletionsArgs),
+}
+
+// Commands that no person gives. As a doc comment this would be what `host --help` begins with.
+#[derive(Debug, Subcommand)]
+enum HiddenCommand {
+    /// The child that compiles
+    #[command(hide = true)]
+    Compiler { numbers: Vec<u64> },
+    /// Write the man pages, for packagers
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 /// What a start with no other flags would be.
