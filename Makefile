@@ -43,15 +43,23 @@ guests-python: ## Build a large guest from Python, if its registry can be reache
 build: ## Build the host: target/release/host
 	$(CARGO) build $(BUILD)
 
+# No path of this machine is in what people run, so that it is the same bytes wherever it is built.
+CARGO_HOME ?= $(HOME)/.cargo
+PLACES := $(CURDIR)=/host $(CARGO_HOME)=/cargo
+DIST_RUSTFLAGS := $(addprefix --remap-path-prefix=,$(PLACES))
+# Files in C say so too.
+DIST_CFLAGS := $(addprefix -ffile-prefix-map=,$(PLACES))
+
 # The two of them in one go, always: by itself, one of them may get other features of what they share, which
 # would then be compiled twice.
-DIST := $(CARGO) build --profile dist $(CARGO_FLAGS) --package host --package bench-native
+DIST := RUSTFLAGS="$(DIST_RUSTFLAGS) $$PGO_FLAG" CFLAGS="$(DIST_CFLAGS)" \
+    $(CARGO) build --profile dist $(CARGO_FLAGS) --package host --package bench-native
 
-.PHONY: dist
+# What is run and measured; nothing is packed.
+.PHONY: dist-program
 ifndef PGO
-dist: ## Build what people run, slowly and well: target/dist/host (PGO=1: slower, and better)
+dist-program:
 	$(DIST)
-	@stat --printf '%n: %s bytes\n' target/dist/host
 else
 # Profile-guided: a first build counts what it does under the load of bench/train.py, and the second is laid out by
 # those counts. With --target, so that what runs while building does not count.
@@ -59,31 +67,77 @@ TRIPLE := $(shell rustc -vV | sed -n 's/^host: //p')
 PROFDATA := $(shell rustc --print sysroot)/lib/rustlib/$(TRIPLE)/bin/llvm-profdata
 COUNTING := target/counting/$(TRIPLE)/dist
 GUIDED := target/guided/$(TRIPLE)/dist
-PROFILE := target/pgo/profile
+PROFILED := target/pgo/profile
 
-dist: guests guests-js
+dist-program: guests guests-js
 	@[ -x $(PROFDATA) ] || rustup component add llvm-tools || \
 	    { echo "PGO=1 takes llvm-profdata of this compiler: rustup component add llvm-tools" >&2; exit 1; }
-	CARGO_TARGET_DIR=target/counting RUSTFLAGS=-Cprofile-generate=$(CURDIR)/target/pgo/counts $(DIST) --target $(TRIPLE)
-	@if [ ! $(PROFILE) -nt $(COUNTING)/host ] || [ ! $(PROFILE) -nt $(COUNTING)/bench-native ]; then rm -rf target/pgo && \
+	export CARGO_TARGET_DIR=target/counting PGO_FLAG=-Cprofile-generate=$(CURDIR)/target/pgo/counts; $(DIST) --target $(TRIPLE)
+	@if [ ! $(PROFILED) -nt $(COUNTING)/host ] || [ ! $(PROFILED) -nt $(COUNTING)/bench-native ]; then rm -rf target/pgo && \
 	    bench/train.py --profile $(COUNTING:target/%=%) && \
-	    $(PROFDATA) merge --output $(PROFILE) target/pgo/counts; fi
-	CARGO_TARGET_DIR=target/guided RUSTFLAGS=-Cprofile-use=$(CURDIR)/$(PROFILE) $(DIST) --target $(TRIPLE)
+	    $(PROFDATA) merge --output $(PROFILED) target/pgo/counts; fi
+	export CARGO_TARGET_DIR=target/guided PGO_FLAG=-Cprofile-use=$(CURDIR)/$(PROFILED); $(DIST) --target $(TRIPLE)
 	install -D --target-directory target/dist $(addprefix $(GUIDED)/,host bench-native bench-load)
-	@stat --printf '%n: %s bytes\n' target/dist/host
 endif
 
 # What is measured.
 .PHONY: released
 released:
-	@$(MAKE) --no-print-directory dist PGO=1
+	@$(MAKE) --no-print-directory dist-program PGO=1
+	@stat --printf '%n: %s bytes\n' target/dist/host
+
+# What is packed is the program of this profile: `make deb PROFILE=release` takes minutes less, to try it.
+PROFILE ?= dist
+PROGRAM := target/$(PROFILE)/host
+BUILD_PROGRAM := $(if $(filter dist,$(PROFILE)),dist-program,build)
+
+CARGO_DEB ?= target/tools/bin/cargo-deb
+CARGO_CYCLONEDX ?= target/tools/bin/cargo-cyclonedx
+SBOM := target/$(PROFILE)/sbom.cdx.json
+
+target/tools/bin/cargo-deb:
+	$(CARGO) install cargo-deb --version '^3.8' --locked --root target/tools
+
+target/tools/bin/cargo-cyclonedx:
+	$(CARGO) install cargo-cyclonedx --version '^0.5.9' --locked --root target/tools
+
+.PHONY: sbom
+sbom: $(CARGO_CYCLONEDX)
+	@CARGO_CYCLONEDX='$(abspath $(CARGO_CYCLONEDX))' package/sbom.sh $(SBOM)
+
+.PHONY: dist
+dist: $(BUILD_PROGRAM) sbom ## Build what people run, slowly and well, and pack it: target/dist/host-*.tar.gz (PGO=1: slower, and better)
+	@SBOM=$(SBOM) package/pack.sh $(PROGRAM) target/$(PROFILE)
+	@stat --printf '%n: %s bytes\n' $(PROGRAM)
+	@[ $$(stat --format %s $(PROGRAM)) -lt 40000000 ] || [ $(PROFILE) != dist ] || \
+	    { echo "$(PROGRAM) has more than 40 MB" >&2; exit 1; }
+
+# Takes twice the time. Not with PGO=1: what is counted under load is never the same.
+.PHONY: dist-twice
+dist-twice: $(CARGO_CYCLONEDX) ## Build and pack this commit in two directories, and compare the bytes
+	rm -rf target/twice
+	@for place in one two/deeper; do set -x; git clone --quiet . target/twice/$$place && \
+	    $(MAKE) --no-print-directory -C target/twice/$$place dist PROFILE=dist PGO= \
+	        CARGO_CYCLONEDX='$(abspath $(CARGO_CYCLONEDX))' || exit; done
+	cmp target/twice/one/target/dist/host target/twice/two/deeper/target/dist/host
+	cd target/twice && cmp one/target/dist/host-*.tar.gz two/deeper/target/dist/host-*.tar.gz
+	@sha256sum target/twice/one/target/dist/host-*.tar.gz
+	@echo "the same bytes"
+
+.PHONY: deb
+deb: $(BUILD_PROGRAM) sbom $(CARGO_DEB) ## Pack Debian's package, wasm-host (PROFILE=dist)
+	@CARGO_DEB='$(abspath $(CARGO_DEB))' SBOM=$(abspath $(SBOM)) package/deb.sh $(PROGRAM) target/$(PROFILE)
 
 PREFIX ?= /usr/local
 
 .PHONY: install
-install: dist ## Install what `make dist` builds (PREFIX=/usr/local DESTDIR= PGO=1)
-	install -d '$(DESTDIR)$(PREFIX)/bin'
-	install -m 755 target/dist/host '$(DESTDIR)$(PREFIX)/bin/host'
+install: $(BUILD_PROGRAM) ## Install program, man pages, completions, units and WIT (PREFIX=/usr/local DESTDIR= PROFILE=dist PGO=1)
+	@PREFIX='$(PREFIX)' package/stage.sh $(PROGRAM) target/package/install
+	@FROM=target/package/install PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' package/install.sh
+
+.PHONY: uninstall
+uninstall: ## Remove what `make install` has installed (PREFIX=/usr/local DESTDIR=)
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' package/install.sh --uninstall
 
 .PHONY: run
 run: build guests ## Build and serve an example guest (GUEST=greet_p3 ADDR=HOST:PORT)

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use host::component::manifest_grammar;
 use host::config::args::{self, Invocation};
 use host::exit::Exit;
-use host::{check, compile, ctl, drain_test, serve};
+use host::{check, compile, completions, ctl, drain_test, man, serve};
 use host_log::outlet;
 use host_systemd::HandedSockets;
 
@@ -35,6 +35,8 @@ fn main() {
         Ok(Invocation::Compiler(numbers)) => compile::child(&numbers),
         Ok(Invocation::Ctl(ask)) => ctl::run(&ask),
         Ok(Invocation::DrainTest(ask)) => drain_test::run(&ask),
+        Ok(Invocation::Completions(shell, name)) => completions::run(shell, name),
+        Ok(Invocation::Man(directory, name)) => man::run(&directory, name),
         Err(why) => {
             let printed = why.print().and_then(|()| io::stdout().flush());
             match printed {

@@ -31,7 +31,7 @@ pub fn binary() -> Command {
 }
 
 /// The built host.
-pub(super) const BINARY: &str = env!("CARGO_BIN_EXE_host");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_host");
 
 /// `program` in place of the host, or the host run by a command such as `env`.
 pub(super) fn started_from(program: &Path, under: &[OsString]) -> Command {

@@ -50,6 +50,7 @@ pub mod haproxy;
 pub mod host;
 pub mod hpack;
 pub mod http1;
+pub mod image;
 pub mod lines;
 pub mod load;
 pub mod memory;

@@ -9,12 +9,14 @@ mod guest;
 mod limits;
 mod listen;
 mod log;
+mod manual;
 mod operating;
 mod serve;
 mod stop;
 mod swap;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -27,12 +29,14 @@ use compile::CompileArgs;
 use complaint::complaint;
 use ctl::CtlArgs;
 use drain_test::DrainTestArgs;
+use manual::{CompletionsArgs, ManArgs, called};
 use serve::ServeArgs;
 
 pub use ctl::{
     CONNECTION_COLUMNS, CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget,
     GENERATION_COLUMNS, USAGE_COLUMNS,
 };
+pub use manual::CompletingShell;
 
 /// Version of this program and of the wasmtime in it.
 const VERSION: &str =
@@ -55,6 +59,10 @@ pub enum Invocation {
     Ctl(CtlConfig),
     /// `host drain-test`
     DrainTest(Box<DrainTestConfig>),
+    /// `host completions`, of a program of this name.
+    Completions(CompletingShell, &'static str),
+    /// The man pages of a program of this name, into a directory.
+    Man(PathBuf, &'static str),
 }
 
 /// Parses and checks a command line; a manifest that it names is read by `grammar`.
@@ -65,7 +73,17 @@ pub fn parse(
     line: impl IntoIterator<Item = OsString>,
     grammar: &Grammar,
 ) -> Result<Invocation, clap::Error> {
-    let matches = Cli::command().try_get_matches_from(line)?;
+    let line: Vec<OsString> = line.into_iter().collect();
+    let name = called(line.first().map(OsString::as_os_str));
+    let matches = HiddenCommand::augment_subcommands(Cli::command()).try_get_matches_from(line)?;
+    // They are no part of `Cli`, so that neither help nor man pages nor completions can show them.
+    match HiddenCommand::from_arg_matches(&matches) {
+        Ok(HiddenCommand::Compiler { numbers }) => return Ok(Invocation::Compiler(numbers)),
+        Ok(HiddenCommand::Man(ManArgs { directory })) => {
+            return Ok(Invocation::Man(directory, name));
+        }
+        Err(_) => {}
+    }
     match Cli::from_arg_matches(&matches)?.command {
         CliCommand::Serve(raw) if is_manifest(&raw.app) => {
             refuse_component_flags(&matches)?;
@@ -76,13 +94,19 @@ pub fn parse(
             check(raw, grammar).map(|check| Invocation::Check(Box::new(check)))
         }
         CliCommand::Compile(raw) => raw.checked().map(Invocation::Compile),
-        CliCommand::Compiler { numbers } => Ok(Invocation::Compiler(numbers)),
         CliCommand::Schema => Ok(Invocation::Schema),
         CliCommand::Ctl(raw) => raw.checked().map(Invocation::Ctl),
         CliCommand::DrainTest(raw) => {
             raw.checked().map(|test| Invocation::DrainTest(Box::new(test)))
         }
+        CliCommand::Completions(raw) => Ok(Invocation::Completions(raw.shell, name)),
     }
+}
+
+/// The command line as people see it, of a program of this name. What is hidden is not in it.
+#[must_use]
+pub fn visible(name: &'static str) -> clap::Command {
+    Cli::command().name(name).bin_name(name)
 }
 
 /// Serves WebAssembly components over HTTP and does not lose requests.
@@ -108,8 +132,6 @@ enum CliCommand {
     /// This is what `serve`, `check` and a swap do inside. The file shows what a component costs to
     /// compile, and how large its code is; `host serve` takes code from its own cache only.
     Compile(CompileArgs),
-    #[command(hide = true)]
-    Compiler { numbers: Vec<u64> },
     /// Print the JSON Schema of manifests, for editors and pipelines
     Schema,
     /// Ask or command a host that is running, over its control socket
@@ -120,6 +142,22 @@ enum CliCommand {
     /// sends one. Each request is answered, refused (the server has not begun with it, and the client
     /// knows) or lost.
     DrainTest(Box<DrainTestArgs>),
+    /// Print what completes the command line in a shell
+    ///
+    /// For bash: `host completions bash > ~/.local/share/bash-completion/completions/host`. Called as `wasm-host` it
+    /// completes that name. Packages bring it along.
+    Completions(CompletionsArgs),
+}
+
+// Commands that no person gives. As a doc comment this would be what `host --help` begins with.
+#[derive(Debug, Subcommand)]
+enum HiddenCommand {
+    /// The child that compiles
+    #[command(hide = true)]
+    Compiler { numbers: Vec<u64> },
+    /// Write the man pages, for packagers
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 /// What a start with no other flags would be.
