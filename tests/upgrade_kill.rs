@@ -52,22 +52,12 @@ fn kill_at(point: StopPoint, victim: Victim) {
     assert_eq!(idle.get("/").unwrap().status(), 200);
     let upgrade = host.start_ctl(["upgrade"]);
     let still = told.wait();
-    let line = host.log();
-    let new = line.lines().find(|line| line.contains("upgrade: a new process starts"));
     let stands_still = if still == host.pid() { Victim::Old } else { Victim::New };
     assert_eq!(point.name().starts_with("old"), stands_still == Victim::Old, "{what}");
-    let new = match stands_still {
+    let new = Successor::new(match stands_still {
         Victim::New => still,
-        Victim::Old => {
-            // It was logged before, by a thread that may stand still with the others.
-            let line = new.map_or_else(
-                || successor_of(host.pid()),
-                |line| line.rsplit("pid=").next().unwrap().trim().parse().unwrap(),
-            );
-            line
-        }
-    };
-    let new = Successor::new(new);
+        Victim::Old => successor_of(host.pid()),
+    });
     let kill = || match victim {
         Victim::Old => host.signal(Signal::KILL),
         Victim::New => new.signal(Signal::KILL),
@@ -92,16 +82,20 @@ fn kill_at(point: StopPoint, victim: Victim) {
     }
     if victim == Victim::New && is_survivable(point, victim) {
         upgrade.wait_exit().expect_code(1);
-        // And another one comes through.
-        let told = std::thread::spawn(move || told.wait());
-        let again = host.start_ctl(["upgrade"]);
-        let still = Successor::new(told.join().unwrap());
-        still.signal(Signal::CONT);
-        let exit = again.wait_exit();
-        exit.expect_code(0);
-        upgraded_pid(&exit.stdout);
-        assert_eq!(host.get("/").status(), 200, "{what}, and upgraded then");
+        expect_upgraded(&host, told);
     }
+}
+
+/// Another upgrade comes through.
+#[track_caller]
+fn expect_upgraded(host: &Host, told: StandsStill) {
+    let told = std::thread::spawn(move || told.wait());
+    let again = host.start_ctl(["upgrade"]);
+    Successor::new(told.join().unwrap()).signal(Signal::CONT);
+    let exit = again.wait_exit();
+    exit.expect_code(0);
+    upgraded_pid(&exit.stdout);
+    assert_eq!(host.get("/").status(), 200);
 }
 
 /// Three clients connect and send a request, whoever accepts.
@@ -117,13 +111,12 @@ fn ask(host: &Host) -> Vec<Conn> {
 
 /// The child of `pid`.
 fn successor_of(pid: u32) -> u32 {
-    let path = format!("/proc/{pid}/task/{pid}/children");
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    drop(path);
-    tasks
-        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok())
-        .find_map(|children| children.split_whitespace().next()?.parse().ok())
-        .expect("the old process has a child")
+    let children = |task: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(task.unwrap().path().join("children")).unwrap()
+    };
+    let children: String = tasks.map(children).collect();
+    children.split_whitespace().next().expect("a child").parse().unwrap()
 }
 
 #[test]

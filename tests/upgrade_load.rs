@@ -2,6 +2,7 @@
 //!
 //! `HOST_SOAK_UPGRADES` makes it as many as wanted: `make soak` does a hundred of each.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crate::keyvalue::{kv, three};
@@ -78,15 +79,15 @@ fn clients_lose_nothing_over_upgrades_tls_h2_fresh() {
 #[test]
 fn increments_on_disk_are_exact_over_upgrades() {
     let host = three("backend = \"disk\"\npath = \"data.redb\"").serve().control().start();
+    let done = AtomicBool::new(false);
+    let (host, done) = (&host, &done);
     let total: u64 = thread::scope(|scope| {
-        let done = std::sync::atomic::AtomicBool::new(false);
-        let (host, done) = (&host, &done);
         let clients: Vec<_> = (0..8)
             .map(|_| {
                 scope.spawn(move || {
                     let mut count = 0;
                     let mut conn = host.connect();
-                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    while !done.load(Ordering::Relaxed) {
                         let answer = conn.get("/a/kv/incr?bucket=own&key=n").expect("an answer");
                         assert_eq!(answer.status(), 200, "{answer}");
                         assert!(answer.body.text().trim().parse::<u64>().is_ok(), "{answer}");
@@ -104,9 +105,9 @@ fn increments_on_disk_are_exact_over_upgrades() {
             upgrade(host);
             host.wait_log_after(mark, "upgrade: the old host has ended");
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        done.store(true, Ordering::Relaxed);
         clients.into_iter().map(|client| client.join().expect("a client")).sum()
     });
-    let last = kv(&host, "a", "incr?bucket=own&key=n").trim().parse::<u64>().unwrap();
+    let last = kv(host, "a", "incr?bucket=own&key=n").trim().parse::<u64>().unwrap();
     assert_eq!(last, total + 1);
 }
