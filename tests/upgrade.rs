@@ -111,14 +111,15 @@ fn health_dashboard_and_control_go_over() {
         line.rsplit('=').next().unwrap().trim().to_owned()
     };
     let addresses = [port(&host, "health is answered"), port(&host, "the dashboard is shown")];
-    let paths = ["/readyz", "/"];
+    // The dashboard is asked for by another name than its own.
+    let asked = [("/readyz", 200), ("/", 421)];
     for _ in 0..2 {
         let mark = host.mark();
         upgrade(&host);
         host.wait_log_after(mark, "upgrade: the old host has ended");
-        for (address, path) in addresses.iter().zip(paths) {
+        for (address, (path, status)) in addresses.iter().zip(asked) {
             let mut conn = Conn::connect(Target::parse(address).unwrap()).unwrap();
-            assert_eq!(conn.get(path).unwrap().status(), 200, "{address}");
+            assert_eq!(conn.get(path).unwrap().status(), status, "{address}");
         }
         host.ctl(["status"]).expect_code(0);
     }

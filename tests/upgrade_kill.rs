@@ -62,9 +62,10 @@ fn kill_at(point: StopPoint, victim: Victim) {
         Victim::Old => host.signal(Signal::KILL),
         Victim::New => new.signal(Signal::KILL),
     };
-    let before = (stands_still == victim).then(|| ask(&host));
+    let lives = is_survivable(point, victim);
+    let before = (lives && stands_still == victim).then(|| ask(&host));
     kill();
-    let after = is_survivable(point, victim).then(|| ask(&host));
+    let after = lives.then(|| ask(&host));
     host.signal(Signal::CONT);
     new.signal(Signal::CONT);
     for (number, mut conn) in before.into_iter().chain(after).flatten().enumerate() {
@@ -72,7 +73,7 @@ fn kill_at(point: StopPoint, victim: Victim) {
         let answer = answer.unwrap_or_else(|why| panic!("{what}: request {number}: {why}"));
         assert_eq!(answer.status(), 200, "{what}: request {number}");
     }
-    if is_survivable(point, victim) {
+    if lives {
         assert_eq!(host.get("/").status(), 200, "{what}");
         if is_kept(point, victim) {
             assert_eq!(idle.get("/").unwrap().status(), 200, "{what}: the idle connection");
@@ -80,7 +81,7 @@ fn kill_at(point: StopPoint, victim: Victim) {
     } else {
         new.wait_end();
     }
-    if victim == Victim::New && is_survivable(point, victim) {
+    if victim == Victim::New && lives {
         upgrade.wait_exit().expect_code(1);
         expect_upgraded(&host, told);
     }

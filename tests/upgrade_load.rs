@@ -75,6 +75,15 @@ fn clients_lose_nothing_over_upgrades_tls_h2_fresh() {
     lose_nothing("sleep_p2", Mode::H2Fresh, Over::Tls);
 }
 
+/// Ends the clients, whatever becomes of the test.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Both processes have the database in the overlap, and no increment is lost or done twice.
 #[test]
 fn increments_on_disk_are_exact_over_upgrades() {
@@ -100,12 +109,13 @@ fn increments_on_disk_are_exact_over_upgrades() {
                 })
             })
             .collect();
+        let end = SetAtEnd(done);
         for _ in 0..3 {
             let mark = host.mark();
             upgrade(host);
             host.wait_log_after(mark, "upgrade: the old host has ended");
         }
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         clients.into_iter().map(|client| client.join().expect("a client")).sum()
     });
     let last = kv(host, "a", "incr?bucket=own&key=n").trim().parse::<u64>().unwrap();

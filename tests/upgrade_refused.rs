@@ -42,6 +42,7 @@ fn successor_that_does_not_come_up_changes_nothing() {
         site.file(name)
     };
     let broken = put("broken.toml", "[component");
+    site.put_text("none.wasm", "no component");
     let lacks = put(
         "lacks.toml",
         &fs::read_to_string(site.text()).unwrap().replace("app.wasm", "none.wasm"),

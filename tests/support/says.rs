@@ -17,8 +17,6 @@ pub const CUT: &str = "stop: cutting what is left";
 pub const SURVIVOR: &str = "stop: cut ";
 /// A signal came so soon after the first that both count as one.
 pub const SAME_STOP: &str = "is taken for the same stop";
-/// A signal that has no effect yet has been taken.
-pub const IGNORED: &str = "signal ignored";
 /// Accepting failed for lack of a resource, and is tried again.
 pub const CANNOT_ACCEPT: &str = "cannot accept";
 

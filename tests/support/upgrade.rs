@@ -1,6 +1,6 @@
 //! Upgrades: the processes that follow each other, and points at which one of two stands still.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -125,6 +125,23 @@ impl StandsStill {
             told.send(read.map(|_| line)).ok();
         });
         let line = number.recv_timeout(PATIENCE).expect("a process stands still").expect("a line");
-        line.trim().parse().unwrap_or_else(|_| panic!("no number of a process: {line:?}"))
+        let pid =
+            line.trim().parse().unwrap_or_else(|_| panic!("no number of a process: {line:?}"));
+        wait_stopped(pid);
+        pid
+    }
+}
+
+/// Waits until the process stands still, which it has announced: a signal that comes before would be lost. It is no child
+/// of ours, so nothing but its state tells.
+fn wait_stopped(pid: u32) {
+    let until = Instant::now() + PATIENCE;
+    let is_stopped = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+    };
+    while !is_stopped() {
+        assert!(Instant::now() < until, "process {pid} does not stand still");
+        thread::yield_now();
     }
 }

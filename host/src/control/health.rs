@@ -47,7 +47,7 @@ impl HealthServer {
         runtime: &Handle,
     ) -> io::Result<Self> {
         let listener = opening.into().listen(BACKLOG, runtime)?;
-        let (address, handle) = (listener.listener.local_addr()?, listener.handle(None));
+        let (address, handle) = (listener.listener.local_addr()?, listener.handle());
         let (tasks, pages) = (ServerTasks::default(), MetricsPages::start(metrics)?);
         let serve = move |io, deadlines| {
             let (phase, pages) = (phase.clone(), pages.clone());

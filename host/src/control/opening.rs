@@ -68,10 +68,9 @@ pub(super) struct Gated<L> {
 }
 
 impl<L: AsFd + Send + Sync + 'static> Gated<L> {
-    /// A handle for who hands it on, with the path of one that has a path.
-    pub(super) fn handle(&self, path: Option<Arc<OwnedPath>>) -> OperatorsHandle {
-        let socket: Arc<dyn AsFd + Send + Sync> = self.listener.clone();
-        OperatorsHandle { socket: Arc::downgrade(&socket), path, gate: self.gate.clone() }
+    /// A handle for who hands it on.
+    pub(super) fn handle(&self) -> OperatorsHandle {
+        OperatorsHandle::new(&self.listener, None, self.gate.clone())
     }
 }
 
@@ -90,6 +89,15 @@ impl fmt::Debug for OperatorsHandle {
 }
 
 impl OperatorsHandle {
+    pub(super) fn new(
+        socket: &Arc<impl AsFd + Send + Sync + 'static>,
+        path: Option<Arc<OwnedPath>>,
+        gate: ListenerGate,
+    ) -> Self {
+        let socket = Arc::downgrade(socket);
+        Self { socket, path, gate }
+    }
+
     /// The socket, and the file of the lock on its path, if it has one; none if it is closed.
     ///
     /// # Errors

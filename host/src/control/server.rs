@@ -12,12 +12,12 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixListener;
+use socket2::Socket;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::accept::{SameUserListener, ServerTasks, accept};
 use super::connection;
@@ -50,6 +50,8 @@ pub struct ControlServer {
     runtime: Handle,
     path: Arc<OwnedPath>,
     handle: OperatorsHandle,
+    /// What the handle looks at.
+    _socket: Arc<Socket>,
 }
 
 impl ControlServer {
@@ -66,13 +68,7 @@ impl ControlServer {
         let (tasks, leaving) = (ServerTasks::default(), TaskTracker::new());
         let begins = socket.begins()?;
         let ControlSocket { socket, path, gate, .. } = socket;
-        let listener = {
-            let _inside = runtime.enter();
-            let listener = UnixListener::from_std(socket.into())?;
-            SameUserListener { listener, uid: rustix::process::geteuid().as_raw() }
-        };
-        let listener = Gated { listener: Arc::new(listener), gate };
-        let handle = listener.handle(Some(path.clone()));
+        let handle = OperatorsHandle::new(&socket, Some(path.clone()), gate.clone());
         let serve = {
             let (tasks, leaving) = (tasks.clone(), leaving.clone());
             move |io, deadlines: Deadlines| {
@@ -84,14 +80,21 @@ impl ControlServer {
             }
         };
         let limit = ConnectionLimit::new("control", MOST_CONNECTIONS);
-        let accepting = accept(listener, limit, tasks.clone(), serve);
-        let accepting = async move {
-            begins.await;
-            accepting.await;
+        let accepting = {
+            let tasks = tasks.clone();
+            async move {
+                let listener = match begins.await {
+                    Ok(listener) => listener,
+                    Err(why) => return warn!(%why, "the control socket cannot be listened on"),
+                };
+                let uid = rustix::process::geteuid().as_raw();
+                let listener = Arc::new(SameUserListener { listener, uid });
+                accept(Gated { listener, gate }, limit, tasks, serve).await;
+            }
         };
         tasks.all.spawn_on(alarm.guard(accepting), runtime);
         info!(control = %path.path().display(), "control socket is open");
-        Ok(Self { tasks, leaving, runtime: runtime.clone(), path, handle })
+        Ok(Self { tasks, leaving, runtime: runtime.clone(), path, handle, _socket: socket })
     }
 
     /// Where it is.

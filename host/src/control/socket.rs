@@ -14,6 +14,7 @@ use host_lifecycle::{AcceptGate, ListenerGate};
 use rustix::fs::Mode;
 use socket2::Socket;
 use thiserror::Error;
+use tokio::net::UnixListener;
 use tracing::{info, warn};
 
 use host_system::unix_socket::{self, OwnedPath, PathError};
@@ -49,7 +50,7 @@ pub struct SocketError {
 /// A control socket. It does not block. Dropping it closes it and removes its path, if it is still ours.
 #[derive(Debug)]
 pub struct ControlSocket {
-    pub(super) socket: Socket,
+    pub(super) socket: Arc<Socket>,
     pub(super) path: Arc<OwnedPath>,
     pub(super) gate: ListenerGate,
     /// It was given, and listens already.
@@ -63,12 +64,15 @@ impl ControlSocket {
         self.path.path()
     }
 
-    /// Begins to listen, at once where nobody else accepts. What this gives is to be waited for before connections are
-    /// accepted: who looks for hosts that are running finds one of two.
+    /// Begins to listen, at once where nobody else accepts; else when this process does: who looks for hosts that are
+    /// running finds one of two. The listener that this gives is one of the runtime in which it is waited for, and is made
+    /// last: a Unix socket that does not listen looks closed to a reactor, for ever.
     ///
     /// # Errors
     /// When the kernel refuses to listen.
-    pub(super) fn begins(&self) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    pub(super) fn begins(
+        &self,
+    ) -> io::Result<impl Future<Output = io::Result<UnixListener>> + Send + 'static> {
         let (socket, path) = (self.socket.try_clone()?, self.path.clone());
         let mut gate = self.gate.watch();
         let mut waits = !self.listens;
@@ -79,9 +83,10 @@ impl ControlSocket {
         Ok(async move {
             gate.until(true).await;
             path.own();
-            if waits && let Err(why) = socket.listen(BACKLOG) {
-                warn!(%why, "the control socket cannot be listened on");
+            if waits {
+                socket.listen(BACKLOG)?;
             }
+            UnixListener::from_std(socket.into())
         })
     }
 }
@@ -133,7 +138,7 @@ pub fn open(opening: impl Into<ControlOpening>) -> Result<Option<ControlSocket>,
         SocketChoice::Default => open_default(),
     };
     Ok(opened.map(|OpenedSocket { socket, path, listens }| ControlSocket {
-        socket,
+        socket: Arc::new(socket),
         path: Arc::new(path),
         gate,
         listens,
@@ -216,8 +221,6 @@ fn bind(path: &Path) -> io::Result<OpenedSocket> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixListener;
-
     use super::*;
 
     /// A directory of one test's own, removed with what is in it.
@@ -289,7 +292,7 @@ mod tests {
         assert!(std::error::Error::source(&taken).unwrap().to_string().contains("another process"));
         drop(first);
         // As after a kill -9: the socket is closed, its path stays.
-        drop(UnixListener::bind(&path).unwrap());
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let second = open(choice.clone()).unwrap().unwrap();
         drop(second);
         assert!(!path.exists());

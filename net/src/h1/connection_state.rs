@@ -238,12 +238,18 @@ impl ConnectionState {
             || held_back
             || self.reader.is_body_malformed()
             || leaving.is_some_and(|since| {
-                self.has_pipelined_enough(since) || !self.next_request_waits(unread)
+                self.has_pipelined_enough(since)
+                    || !self.is_idle_behind_this() && !self.next_request_waits(unread)
             });
         if let Some(exchange) = &mut self.exchange {
             exchange.is_last |= says_close;
         }
         says_close
+    }
+
+    /// Whether another process goes on with the connection behind this answer, so that the peer need not leave.
+    fn is_idle_behind_this(&self) -> bool {
+        self.goes_over && self.request_is_complete()
     }
 
     /// Whether the peer has already sent its next request. It may not be answered any more once we have

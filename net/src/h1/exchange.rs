@@ -85,8 +85,7 @@ impl Exchange {
         let abandoned = self.shared.drop_abandoned();
         // Where others wait for a place. Whoever has pipelined has all its answers first.
         let wanted = || self.shared.room.is_wanted().then(Instant::now);
-        let leaves = phase.is_leaving() && !self.shared.goes_over();
-        let leaving = leaves.then(|| phase.leaving_since()).flatten();
+        let leaving = phase.is_leaving().then(|| phase.leaving_since()).flatten();
         let since = leaving.or_else(wanted);
         let unread = || matches!(self.shared.stream.unread(), Unread::Bytes | Unread::Part);
         self.shared.state().says_close(abandoned, asked, since, unread)

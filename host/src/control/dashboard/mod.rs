@@ -77,7 +77,7 @@ impl DashboardServer {
         runtime: &Handle,
     ) -> io::Result<Self> {
         let listener = opening.into().listen(BACKLOG, runtime)?;
-        let (address, handle) = (listener.listener.local_addr()?, listener.handle(None));
+        let (address, handle) = (listener.listener.local_addr()?, listener.handle());
         let (tasks, following) = (ServerTasks::default(), TaskTracker::new());
         let dashboard = Arc::new(Dashboard {
             address,
