@@ -231,7 +231,7 @@ fuzz: $(CARGO_FUZZ) fuzz-model ## Fuzz what reads text from outside, with a nigh
 # Eight loss tests, 125 stops each; four of canaries, 25 each; three hosts behind HAProxy, restarted 67 times each and
 # swapped 10 times.
 .PHONY: soak
-soak: guests ## Stop the host 1,000 times under load, begin 100 canaries, roll 201 hosts; print what was lost
+soak: guests ## Stop the host 1,000 times under load, upgrade it 500 times, begin 100 canaries, roll 261 hosts; print what was lost
 	HOST_SOAK_STOPS=125 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
 	    loss:: --test-threads=1 --nocapture
 	HOST_SOAK_CANARIES=25 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
@@ -240,6 +240,10 @@ soak: guests ## Stop the host 1,000 times under load, begin 100 canaries, roll 2
 	    behind_haproxy_by_restart --test-threads=1 --nocapture
 	HOST_SOAK_ROLLS=10 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
 	    behind_haproxy_by_swap --test-threads=1 --nocapture
+	HOST_SOAK_ROLLS=10 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	    behind_haproxy_by_upgrade --test-threads=1 --nocapture
+	HOST_SOAK_UPGRADES=100 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	    upgrade_load:: --test-threads=1 --nocapture
 
 # HOST_BUDGET_FUNCTIONS=N lists the N functions that take most, and the callers of the allocator;
 # HOST_BUDGET_BINARY=FILE counts another host than the built one.

@@ -209,6 +209,14 @@ def host_swap(place):
     return turned(place, "swap --component hello hello.wasm")
 
 
+@way("host, upgrade by `host ctl upgrade`")
+def host_upgrade(place):
+    ctl = host_that_lives(place)
+    # Whoever has taken over last is no child of ours.
+    place.stack.callback(subprocess.run, f"{ctl} stop --now --wait", shell=True, capture_output=True)
+    return [*RELOAD, "--exec", f"{ctl} upgrade"]
+
+
 def free_ports(count):
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]

@@ -1,6 +1,6 @@
 //! Three hosts behind a proxy with its file of `deploy/`, rolled one after the other: no client sees it.
 //!
-//! Behind HAProxy in each of the ways in which a host is renewed: a restart, a swap. `HOST_SOAK_ROLLS` makes it as many
+//! Behind HAProxy in each of the ways in which a host is renewed: a restart, a swap, an upgrade. `HOST_SOAK_ROLLS` makes it as many
 //! rolls of all three as wanted; `make soak` takes 67 (201 restarts).
 
 use std::env;
@@ -69,7 +69,11 @@ fn rolling_three_hosts_behind_haproxy_by_swap_fails_no_request() {
     });
 }
 
-// By upgrade: the same with `host ctl upgrade`, which keeps address and port. HAProxy need not notice anything.
+/// HAProxy notices nothing: addresses stay, and its idle connections go over.
+#[test]
+fn rolling_three_hosts_behind_haproxy_by_upgrade_fails_no_request() {
+    roll_behind_haproxy(("upgraded", rolls(3)), |fleet, _, number, _| fleet.upgrade(number));
+}
 
 /// Proxies that cannot be asked what they know. A host that a client has reached again is known to them.
 #[track_caller]

@@ -87,7 +87,8 @@ impl Drop for SetAtEnd<'_> {
 /// Both processes have the database in the overlap, and no increment is lost or done twice.
 #[test]
 fn increments_on_disk_are_exact_over_upgrades() {
-    let host = three("backend = \"disk\"\npath = \"data.redb\"").serve().control().start();
+    let site = three("backend = \"disk\"\npath = \"data.redb\"");
+    let host = site.serve().control().start();
     let done = AtomicBool::new(false);
     let (host, done) = (&host, &done);
     let total: u64 = thread::scope(|scope| {

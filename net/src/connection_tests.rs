@@ -394,5 +394,7 @@ mod wires;
 #[path = "connection_h2_tests.rs"]
 mod http2;
 
+#[path = "connection_handing_tests.rs"]
+mod handing;
 #[path = "connection_tls_tests.rs"]
 mod tls;

@@ -95,10 +95,15 @@ impl Handing {
     /// # Errors
     /// The connection, if nobody takes it any more.
     pub(super) fn give(&self, connection: IdleConnection) -> Result<(), Box<IdleConnection>> {
-        match &*self.taker() {
+        let sent = match &*self.taker() {
             Some(taker) => taker.send(connection).map_err(|unsent| Box::new(unsent.0)),
-            None => Err(Box::new(connection)),
+            None => return Err(Box::new(connection)),
+        };
+        if sent.is_err() {
+            // Nobody receives any more. A connection that stays would ask again at once.
+            self.end();
         }
+        sent
     }
 
     fn taker(&self) -> MutexGuard<'_, Option<UnboundedSender<IdleConnection>>> {

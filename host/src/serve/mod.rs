@@ -217,7 +217,9 @@ impl Armed {
         };
         let upgrades = (upgrader.clone(), predecessor.as_deref());
         let (servers, announcement) = AdminServers::open(config, &lifecycle, seen, upgrades)?;
-        StopPoint::NewArmed.reached();
+        if predecessor.is_some() {
+            StopPoint::NewArmed.reached();
+        }
         // It ends with the lifecycle's runtime: at the end of the process.
         drop(lifecycle.runtime().spawn(upgrader.clone().upgrade_on(lifecycle.upgrades())));
         let process = Process {

@@ -126,6 +126,8 @@ impl Upgrader {
         let _alone = parts.running.try_lock().map_err(|_| UpgradeError::UnderWay)?;
         parts.check_phase()?;
         let began = Instant::now();
+        // A stop that comes meanwhile waits until the new process is gone, or is told to stop as well.
+        let _under_way = parts.trackers.swaps.guard(Arc::new("upgrade"));
         let gathered = parts.offers.gather().map_err(UpgradeError::NoDescriptors)?;
         let mut successor = Successor::start(&parts.own, &order)?;
         let pid = successor.pid();
@@ -141,8 +143,6 @@ impl Upgrader {
                 return Err(why);
             }
         };
-        // A stop that comes now waits until it is known whose it is.
-        let _under_way = parts.trackers.swaps.guard(Arc::new("upgrade"));
         let (connections, idle) = parts.hand_over(&mut successor, &uses).await?;
         parts.leave(successor, idle).await;
         Ok(Upgraded { pid, version, connections, took: began.elapsed() })

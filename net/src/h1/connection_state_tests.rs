@@ -194,3 +194,44 @@ fn nothing_is_read_behind_an_answer_that_said_close() {
     assert_eq!(state.decide(), Decision::Leave(ConnectionEnd::Finished));
     assert_eq!(state.due(100), Due::Nothing);
 }
+
+/// What the kernel has of the next request goes with the socket, so nobody looks; a stop does not hurry.
+#[test]
+fn an_idle_connection_goes_over_at_once_and_one_that_is_not_stays() {
+    let over = Decision::Leave(ConnectionEnd::GoesOver);
+    let (mut state, _) = kept();
+    state.drain();
+    state.set_goes_over(true);
+    assert_eq!(state.decide(), over);
+    state.receive(b"G");
+    assert!(matches!(state.decide(), Decision::Wait(_)), "a head has begun");
+    state.receive(&GET[1..]);
+    state.request(Framing::Sized(0), false);
+    assert!(matches!(state.decide(), Decision::Wait(_)), "an answer is owed");
+    state.answered();
+    state.sending(Sending::Blocked);
+    assert_ne!(state.decide(), over, "the peer has not taken it");
+    state.flushed();
+    assert_eq!(state.decide(), over);
+    state.set_goes_over(false);
+    assert_ne!(state.decide(), over, "taken back");
+}
+
+/// A client whose next request was always there already held the old process up until its stop cut, and lost it.
+#[test]
+fn a_peer_that_would_never_be_idle_is_told_to_leave() {
+    let leaving = |state: &ConnectionState| Some(state.now);
+    let answer = |complete: bool, next: bool| {
+        let (mut state, _) = kept();
+        state.set_goes_over(true);
+        state.receive(GET);
+        state.request(Framing::Sized(if complete { 0 } else { 5 }), false);
+        let since = leaving(&state);
+        let told = state.says_close(false, true, since, || next);
+        state.tick(state.now + 2 * PIPELINED_AT_MOST);
+        (told, state.says_close(false, true, since, || next))
+    };
+    assert_eq!(answer(true, false), (false, true), "it is idle behind this");
+    assert_eq!(answer(false, false), (true, true), "more of this request is to come");
+    assert_eq!(answer(true, true), (false, true), "it has had its time");
+}

@@ -103,6 +103,15 @@ impl Fleet {
         told.expect_code(0);
     }
 
+    /// Has a new process take over, and waits until the old one has ended.
+    #[track_caller]
+    pub fn upgrade(&self, number: usize) {
+        let host = self.host(number);
+        let mark = host.mark();
+        host.ctl(["upgrade"]).expect_code(0);
+        host.wait_log_after(mark, "upgrade: the old host has ended");
+    }
+
     /// Waits until the access logs have as many requests of clients as these have answers, and fails if one request
     /// was carried out twice.
     #[track_caller]
