@@ -49,10 +49,18 @@ impl HealthServer {
         let listener = opening.into().listen(BACKLOG, runtime)?;
         let (address, handle) = (listener.listener.local_addr()?, listener.handle());
         let (tasks, pages) = (ServerTasks::default(), MetricsPages::start(metrics)?);
+        let gate = listener.gate.clone();
         let serve = move |io, deadlines| {
-            let (phase, pages) = (phase.clone(), pages.clone());
+            let (phase, pages, gate) = (phase.clone(), pages.clone(), gate.clone());
             connection::serve(io, deadlines, move |request| {
-                answer(request, phase.now(), pages.clone())
+                let (phase, pages, gate) = (phase.now(), pages.clone(), gate.clone());
+                async move {
+                    if gate.is_open() {
+                        return answer(request, phase, pages).await;
+                    }
+                    // Another host has the address. It is ready, and this prober is to ask it next time.
+                    reply::closing(answer(request, Phase::Ready, pages).await)
+                }
             })
         };
         let limit = ConnectionLimit::new("health", MOST_CONNECTIONS);
