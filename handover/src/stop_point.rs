@@ -2,7 +2,7 @@
 
 use std::{env, fs, process};
 
-use rustix::process::{Signal, getpid, kill_process};
+use nix::sys::signal::{Signal, raise};
 use tracing::warn;
 
 /// The variable that names the point.
@@ -96,6 +96,7 @@ impl StopPoint {
         {
             warn!(%why, "{TOLD}");
         }
-        kill_process(getpid(), Signal::STOP).ok();
+        // To this thread: it is the one that must not go on.
+        raise(Signal::SIGSTOP).ok();
     }
 }

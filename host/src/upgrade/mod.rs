@@ -16,6 +16,7 @@ mod order;
 mod predecessor;
 mod proof;
 mod successor;
+mod talk;
 mod upgrader;
 
 use std::time::Duration;

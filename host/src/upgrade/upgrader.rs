@@ -1,12 +1,12 @@
 //! The host that is upgraded: starts its successor, hands everything over, and takes it back if the other fails.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use host_certs::CertificateStore;
-use host_handover::{ChannelError, HandoverMessage, Hello, ListenerFacts, PROTOCOL, StopPoint};
+use host_handover::{ChannelError, HandoverMessage, StopPoint};
 use host_keyvalue::Stores;
 use host_lifecycle::{
     AcceptGate, Cause, Commander, ListenerGate, Phase, PhaseWatch, SignalWatch, Trackers,
@@ -14,7 +14,7 @@ use host_lifecycle::{
 use host_net::Handing;
 use rustix::process::Signal;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::STEP_WITHIN;
@@ -22,13 +22,14 @@ use super::idle::IdleConnections;
 use super::offers::{Gathered, Offers};
 use super::order::{OwnProgram, ToldOfUpgrade, UpgradeError, UpgradeOrder, Upgraded};
 use super::successor::Successor;
+use super::talk::{failed, given_up, greet, send, send_listeners};
 
 /// From the start of the new process until it is ready, unless something else is asked for. It is more than one compile
 /// may take (`compile-timeout`, 5 min).
 const READY_WITHIN: Duration = Duration::from_secs(360);
 
-/// Listeners in one message: each has two descriptors at most.
-const LISTENERS_AT_ONCE: usize = 64;
+/// The same of a step while a stop waits for it.
+const STEP_IN_STOP: Duration = Duration::from_secs(5);
 
 /// Upgrades this process. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -245,12 +246,30 @@ impl UpgradeParts {
         let yours = HandoverMessage::Yours { tickets: tickets.unwrap_or_default() };
         send(successor, &yours, &[], "before it took over").await?;
         StopPoint::OldYours.reached();
-        match successor.channel.receive("accepting", STEP_WITHIN).await {
+        match self.hear(successor, "accepting").await {
             Ok((HandoverMessage::Accepting, _)) => {
                 StopPoint::OldAccepting.reached();
                 Ok(())
             }
             said => Err(given_up(successor, said, "accepting").await),
+        }
+    }
+
+    /// What the successor says next. A stop that has been asked for does not wait for it as long: if it fails then, it
+    /// ends, as the stop wants it to.
+    async fn hear(
+        &self,
+        successor: &Successor,
+        expected: &'static str,
+    ) -> Result<(HandoverMessage, Vec<OwnedFd>), ChannelError> {
+        let stopped = async {
+            self.phase.stop_asked().await;
+            sleep(STEP_IN_STOP).await;
+        };
+        tokio::select! {
+            biased;
+            said = successor.channel.receive(expected, STEP_WITHIN) => said,
+            () = stopped => Err(ChannelError::Late { within: STEP_IN_STOP, expected }),
         }
     }
 
@@ -269,7 +288,7 @@ impl UpgradeParts {
             return Err(failed(successor, why, "while it took over").await);
         }
         StopPoint::OldDone.reached();
-        match successor.channel.receive("taken", STEP_WITHIN).await {
+        match self.hear(successor, "taken").await {
             Ok((HandoverMessage::Taken { connections }, _)) => Ok(connections),
             said => Err(given_up(successor, said, "taken").await),
         }
@@ -308,83 +327,5 @@ impl UpgradeParts {
         successor.channel.send(&HandoverMessage::Settled, &[]).await.ok();
         // To the end of the process, with the lifecycle's runtime.
         drop(tokio::spawn(idle.send_later(successor.channel, self.offers.clone())));
-    }
-}
-
-/// Gives the version of the successor.
-async fn greet(successor: &mut Successor, within: Duration) -> Result<String, UpgradeError> {
-    let ours =
-        Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").into(), pid: process::id() };
-    send(successor, &HandoverMessage::Hello(ours), &[], BEFORE_HELLO).await?;
-    let hello = match successor.channel.receive("hello", within).await {
-        Ok((HandoverMessage::Hello(hello), _)) => hello,
-        said => return Err(given_up(successor, said, "hello").await),
-    };
-    StopPoint::OldHello.reached();
-    if hello.protocol != PROTOCOL {
-        let Hello { version, protocol: theirs, .. } = hello;
-        return Err(UpgradeError::OtherProtocol { version, theirs, ours: PROTOCOL });
-    }
-    Ok(hello.version)
-}
-
-const BEFORE_HELLO: &str = "before it said hello";
-
-async fn send_listeners(
-    successor: &mut Successor,
-    Gathered { facts, descriptors }: Gathered,
-) -> Result<(), UpgradeError> {
-    let count = |facts: &[ListenerFacts]| -> usize {
-        facts.iter().map(|facts| 1 + usize::from(facts.has_lock)).sum()
-    };
-    let mut descriptors = descriptors.iter().map(OwnedFd::as_fd);
-    // The last part is empty.
-    for part in facts.chunks(LISTENERS_AT_ONCE).chain([&[][..]]) {
-        let theirs: Vec<BorrowedFd<'_>> = descriptors.by_ref().take(count(part)).collect();
-        let message = HandoverMessage::Listeners(part.to_vec());
-        send(successor, &message, &theirs, "before it was ready").await?;
-    }
-    Ok(())
-}
-
-async fn send(
-    successor: &mut Successor,
-    message: &HandoverMessage,
-    descriptors: &[BorrowedFd<'_>],
-    when: &'static str,
-) -> Result<(), UpgradeError> {
-    match successor.channel.send(message, descriptors).await {
-        Ok(()) => Ok(()),
-        Err(why) => Err(failed(successor, why, when).await),
-    }
-}
-
-/// Why a successor is given up that has said this, or nothing.
-async fn given_up(
-    successor: &mut Successor,
-    said: Result<(HandoverMessage, Vec<OwnedFd>), ChannelError>,
-    expected: &'static str,
-) -> UpgradeError {
-    let when = match expected {
-        "hello" => BEFORE_HELLO,
-        "ready" => "before it was ready",
-        _ => "while it took over",
-    };
-    match said {
-        Ok((said, _)) => {
-            let why = ChannelError::Unexpected { said: said.name().to_owned(), expected };
-            UpgradeError::GivenUp { pid: successor.pid(), why }
-        }
-        Err(why) => failed(successor, why, when).await,
-    }
-}
-
-async fn failed(successor: &mut Successor, why: ChannelError, when: &'static str) -> UpgradeError {
-    let pid = successor.pid();
-    match why {
-        ChannelError::Closed => {
-            UpgradeError::Ended { pid, how: successor.end_in_words().await, when }
-        }
-        why => UpgradeError::GivenUp { pid, why },
     }
 }
