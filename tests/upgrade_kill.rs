@@ -27,7 +27,10 @@ fn is_survivable(point: StopPoint, victim: Victim) -> bool {
                 | StopPoint::OldHello
                 | StopPoint::NewHello
         ),
-        Victim::New => !matches!(point, StopPoint::NewTaken | StopPoint::OldTaken),
+        // While the old one stands still behind *done*, the new one has said *taken*.
+        Victim::New => {
+            !matches!(point, StopPoint::OldDone | StopPoint::NewTaken | StopPoint::OldTaken)
+        }
     }
 }
 
