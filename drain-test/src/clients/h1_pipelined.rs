@@ -2,36 +2,15 @@
 
 use super::super::fate::{Fate, LossKind, RefusedBy};
 use super::super::h1_connection::{H1Connection, NoAnswer, NotSent};
-use super::super::ledger::{EndedRequest, Ledger};
+use super::super::ledger::EndedRequest;
 use super::super::tester::{AskedRequest, Tester};
-use super::h1::{connect, head, leave_or_stay, look, lost, settle};
+use super::h1::{head, leave_or_stay, lost, settle};
 
 /// Requests in one write.
 const DEPTH: usize = 4;
 
-pub(super) async fn run(mut me: Tester) -> Ledger {
-    while me.goes_on().await {
-        keep(&mut me).await;
-    }
-    me.close()
-}
-
-async fn keep(me: &mut Tester) {
-    let Some(mut connection) = connect(me).await else { return };
-    let mut last = None;
-    loop {
-        if look(me, &mut connection, last).await.is_break() {
-            return;
-        }
-        last = batch(me, &mut connection).await;
-        if last.is_none() || !me.goes_on().await {
-            return;
-        }
-    }
-}
-
 /// Some requests and their responses. Gives the last of them, unless the connection is of no more use.
-async fn batch(me: &mut Tester, connection: &mut H1Connection) -> Option<EndedRequest> {
+pub(super) async fn ask(me: &mut Tester, connection: &mut H1Connection) -> Option<EndedRequest> {
     let mut bytes = String::new();
     // Each request with the place of its first byte.
     let mut batch = Vec::with_capacity(DEPTH);

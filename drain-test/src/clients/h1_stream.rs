@@ -1,30 +1,15 @@
 //! A client that reads its responses slowly, so that a stop comes into the middle of them.
 
-use super::super::ledger::Ledger;
+use super::super::h1_connection::H1Connection;
+use super::super::ledger::EndedRequest;
 use super::super::tester::Tester;
-use super::h1::{connect, exchange, head, look};
+use super::h1::{exchange, head};
 
-pub(super) async fn run(mut me: Tester) -> Ledger {
-    while me.goes_on().await {
-        keep(&mut me).await;
-    }
-    me.close()
-}
-
-async fn keep(me: &mut Tester) {
-    let Some(mut connection) = connect(me).await else { return };
-    let mut last = None;
-    loop {
-        if look(me, &mut connection, last).await.is_break() {
-            return;
-        }
-        let asked = me.ask();
-        let plan = &me.round.course.plan;
-        let pace = Some(plan.pace);
-        let bytes = head(me, asked, "GET", plan.stream_path.as_deref(), "");
-        last = exchange(me, &mut connection, asked, bytes.as_bytes(), pace).await;
-        if last.is_none() || !me.goes_on().await {
-            return;
-        }
-    }
+/// One request. None when the connection is of no more use.
+pub(super) async fn ask(me: &mut Tester, connection: &mut H1Connection) -> Option<EndedRequest> {
+    let asked = me.ask();
+    let plan = &me.round.course.plan;
+    let pace = Some(plan.pace);
+    let bytes = head(me, asked, "GET", plan.stream_path.as_deref(), "");
+    exchange(me, connection, asked, bytes.as_bytes(), pace).await
 }

@@ -3,43 +3,18 @@
 use tokio::time::sleep;
 
 use super::super::h1_connection::{H1Connection, Idle, NotSent};
-use super::super::ledger::{EndedRequest, Ledger};
+use super::super::ledger::EndedRequest;
 use super::super::tester::{AskedRequest, Tester};
-use super::h1::{connect, finish, head, look};
+use super::h1::{finish, head};
 
 /// The pieces of a body.
 const PIECES: usize = 8;
 /// The bytes of a piece.
 const PIECE: usize = 4096;
 
-pub(super) async fn run(mut me: Tester) -> Ledger {
-    while me.goes_on().await {
-        keep(&mut me).await;
-    }
-    me.close()
-}
-
-async fn keep(me: &mut Tester) {
-    let Some(mut connection) = connect(me).await else { return };
-    let mut last = None;
-    loop {
-        if look(me, &mut connection, last).await.is_break() {
-            return;
-        }
-        let asked = me.ask();
-        last = upload(me, &mut connection, asked).await;
-        if last.is_none() || !me.goes_on().await {
-            return;
-        }
-    }
-}
-
 /// One request. None when the connection is of no more use.
-async fn upload(
-    me: &mut Tester,
-    connection: &mut H1Connection,
-    asked: AskedRequest,
-) -> Option<EndedRequest> {
+pub(super) async fn ask(me: &mut Tester, connection: &mut H1Connection) -> Option<EndedRequest> {
+    let asked = me.ask();
     let chunked = asked.id.is_multiple_of(2);
     let failed = send(me, connection, asked, chunked).await.err();
     finish(me, connection, asked, failed, None).await

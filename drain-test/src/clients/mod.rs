@@ -15,11 +15,11 @@ use super::tester::Tester;
 /// Runs one client to its end.
 pub(crate) async fn run(me: Tester) -> Ledger {
     match me.kind {
-        ClientKind::H1Kept => h1_kept::run(me).await,
+        ClientKind::H1Kept
+        | ClientKind::H1Pipelined
+        | ClientKind::H1Upload
+        | ClientKind::H1Stream => h1_kept::run(me).await,
         ClientKind::H1Fresh => h1_fresh::run(me).await,
-        ClientKind::H1Pipelined => h1_pipelined::run(me).await,
-        ClientKind::H1Upload => h1_upload::run(me).await,
-        ClientKind::H1Stream => h1_stream::run(me).await,
         ClientKind::H2Kept => h2::kept(me).await,
         ClientKind::H2Fresh => h2::fresh(me).await,
     }
