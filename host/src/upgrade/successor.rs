@@ -50,17 +50,18 @@ impl Successor {
 
     /// Waits for its end, which is near, and says how it was.
     pub(super) async fn end_in_words(&mut self) -> String {
+        self.end().await.map_or_else(|| "no word".to_owned(), |status| status.to_string())
+    }
+
+    async fn end(&mut self) -> Option<ExitStatus> {
         let ended = async { self.ended.wait_for(Option::is_some).await.ok().and_then(|end| *end) };
-        match timeout(GONE_WITHIN, ended).await.ok().flatten() {
-            Some(status) => status.to_string(),
-            None => "no word".to_owned(),
-        }
+        timeout(GONE_WITHIN, ended).await.ok().flatten()
     }
 
     /// Ends it by force, whatever it is doing, and waits until it is gone: it holds our listeners no longer then.
-    pub(super) async fn kill(&mut self) -> String {
+    pub(super) async fn kill(&mut self) {
         self.signal(Signal::KILL);
-        self.end_in_words().await
+        self.end().await;
     }
 
     /// Sends it a signal, unless it has ended: its number may be another one's then.

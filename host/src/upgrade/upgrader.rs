@@ -139,8 +139,7 @@ impl Upgrader {
         let Prepared { version, uses } = match prepared {
             Ok(prepared) => prepared,
             Err(why) => {
-                successor.kill().await;
-                parts.stores.keep();
+                parts.give_up(&mut successor).await;
                 return Err(why);
             }
         };
@@ -159,19 +158,20 @@ struct Prepared {
 
 impl UpgradeParts {
     fn check_phase(&self) -> Result<(), UpgradeError> {
+        if self.phase.stopping().is_some() {
+            return Err(UpgradeError::NotNow("the host is stopping"));
+        }
         match self.phase.now() {
             Phase::Starting => {
                 Err(UpgradeError::NotNow("the host is not ready yet; ask again when it is"))
             }
-            Phase::Ready if self.phase.stopping().is_none() && process::id() == 1 => {
-                Err(UpgradeError::FirstProcess)
-            }
-            Phase::Ready if self.phase.stopping().is_none() => Ok(()),
-            Phase::LameDuck if self.phase.stopping().is_none() => Err(UpgradeError::NotNow(
+            Phase::Ready if process::id() == 1 => Err(UpgradeError::FirstProcess),
+            Phase::Ready => Ok(()),
+            Phase::LameDuck => Err(UpgradeError::NotNow(
                 "the host was taken out of service by hand, and a new process would be in service: put it back first \
                  (host ctl undrain)",
             )),
-            _ => Err(UpgradeError::NotNow("the host is stopping")),
+            Phase::Draining | Phase::Cut => Err(UpgradeError::NotNow("the host is stopping")),
         }
     }
 
@@ -215,9 +215,7 @@ impl UpgradeParts {
     ) -> Result<(u64, IdleConnections), UpgradeError> {
         self.offers.set_shared(uses);
         if let Err(why) = self.open_successor(successor).await {
-            successor.kill().await;
-            self.offers.set_shared(&[]);
-            self.stores.keep();
+            self.give_up(successor).await;
             return Err(why);
         }
         self.gate.shut();
@@ -232,7 +230,7 @@ impl UpgradeParts {
                 Ok((connections, idle))
             }
             Err(why) => {
-                successor.kill().await;
+                self.give_up(successor).await;
                 self.take_back(idle).await;
                 Err(why)
             }
@@ -294,14 +292,19 @@ impl UpgradeParts {
         }
     }
 
+    /// Ends the successor: listeners and databases are this process's alone again.
+    async fn give_up(&self, successor: &mut Successor) {
+        successor.kill().await;
+        self.offers.set_shared(&[]);
+        self.stores.keep();
+    }
+
     /// The successor is gone. This process accepts again, and goes on with the connections that were on their way.
     async fn take_back(&self, idle: IdleConnections) {
         self.handing.end();
         self.gate.open();
         (self.told.hands_over)(false);
-        self.offers.set_shared(&[]);
         self.commander.undrain().ok();
-        self.stores.keep();
         let IdleConnections { mut coming, mut sent } = idle;
         while let Some(connection) = coming.recv().await {
             sent.push(connection);
