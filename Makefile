@@ -244,6 +244,8 @@ soak: guests ## Stop the host 1,000 times under load, upgrade it 500 times, begi
 	    behind_haproxy_by_upgrade --test-threads=1 --nocapture
 	HOST_SOAK_UPGRADES=100 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
 	    upgrade_load:: --test-threads=1 --nocapture
+	HOST_SOAK_IDLE=10000 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	    many_idle_connections_go_over --nocapture
 
 # HOST_BUDGET_FUNCTIONS=N lists the N functions that take most, and the callers of the allocator;
 # HOST_BUDGET_BINARY=FILE counts another host than the built one.

@@ -17,7 +17,8 @@ enum Victim {
 }
 
 /// Whether there is somebody left who can serve. Before the new one has the listeners, nobody but the old one has them;
-/// and from *taken* on the upgrade is over: the new one is the service, and its end is that of any server.
+/// and once the old one has heard *taken* and has looked whether the other is still there, the new one is the service, and its
+/// end is that of any server.
 fn is_survivable(point: StopPoint, victim: Victim) -> bool {
     match victim {
         Victim::Old => !matches!(
@@ -27,10 +28,8 @@ fn is_survivable(point: StopPoint, victim: Victim) -> bool {
                 | StopPoint::OldHello
                 | StopPoint::NewHello
         ),
-        // While the old one stands still behind *done*, the new one has said *taken*.
-        Victim::New => {
-            !matches!(point, StopPoint::OldDone | StopPoint::NewTaken | StopPoint::OldTaken)
-        }
+        // While the new one stands still there, the old one hears it and leaves.
+        Victim::New => point != StopPoint::NewTaken,
     }
 }
 
@@ -63,7 +62,11 @@ fn kill_at(point: StopPoint, victim: Victim) {
     });
     let kill = || match victim {
         Victim::Old => host.signal(Signal::KILL),
-        Victim::New => new.signal(Signal::KILL),
+        Victim::New => {
+            new.signal(Signal::KILL);
+            // Only then its end of the channel is closed.
+            new.wait_end();
+        }
     };
     let lives = is_survivable(point, victim);
     let before = (lives && stands_still == victim).then(|| ask(&host));

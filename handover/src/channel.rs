@@ -9,7 +9,7 @@ use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg,
     sendmsg, socketpair,
 };
 use thiserror::Error;
@@ -97,6 +97,16 @@ impl Channel {
     /// When the reactor does not let go of it.
     pub fn into_fd(self) -> io::Result<OwnedFd> {
         Ok(self.socket.into_std()?.into())
+    }
+
+    /// Whether the other one is seen to have ended, and everything that it said was heard.
+    pub fn is_closed(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let mut text = [0; 1];
+        match recv(self.socket.as_fd(), &mut text[..], flags) {
+            Ok((_, length)) => length == 0,
+            Err(why) => has_ended(&why.into()),
+        }
     }
 
     /// Says something. Cancel-safe: it is said whole or not at all.
@@ -237,6 +247,17 @@ mod tests {
         assert_eq!(heard, b"ok", "all other handles are closed");
         let ended = new.receive("done", WITHIN).await;
         assert!(matches!(ended, Err(ChannelError::Closed)), "{ended:?}");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_other_is_seen_behind_what_it_said() {
+        let (old, new) = pair();
+        assert!(!new.is_closed(), "it says nothing yet");
+        old.send(&HandoverMessage::Done, &[]).await.unwrap();
+        drop(old);
+        assert!(!new.is_closed(), "it has said something");
+        new.receive("done", WITHIN).await.unwrap();
+        assert!(new.is_closed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -69,7 +69,8 @@ impl AdminServers {
         // Both end with the lifecycle's runtime: at the end of the process.
         let window = Window::new(seen.traffic.clone());
         drop(runtime.spawn(window.clone().run()));
-        drop(runtime.spawn(phases::note(lifecycle.watch(), seen.events.clone())));
+        let noting = phases::note(lifecycle.watch(), upgrader.gate().clone(), seen.events.clone());
+        drop(runtime.spawn(noting));
         let admin = Arc::new(Admin::new(
             config,
             lifecycle,

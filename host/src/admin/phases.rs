@@ -1,11 +1,11 @@
 //! The phases of the process, noted for those who look at the traffic around them.
 
-use host_lifecycle::{Phase, PhaseWatch};
+use host_lifecycle::{AcceptGate, Phase, PhaseWatch};
 use host_telemetry::{EventKind, EventLog};
 use tokio::time::Instant;
 
 /// Takes note of each phase that the process comes to, for ever. Two within a moment may be noted as one.
-pub(super) async fn note(phase: PhaseWatch, events: EventLog) {
+pub(super) async fn note(phase: PhaseWatch, gate: AcceptGate, events: EventLog) {
     let mut before = Phase::Starting;
     loop {
         let now = phase.changed_from(before).await;
@@ -16,6 +16,9 @@ pub(super) async fn note(phase: PhaseWatch, events: EventLog) {
                 (EventKind::Undrain, "back in service".to_owned())
             }
             Phase::Ready => (EventKind::Start, "ready".to_owned()),
+            Phase::LameDuck if by_hand && !gate.is_open() => {
+                (EventKind::Drain, "an upgrade: a new process accepts".to_owned())
+            }
             Phase::LameDuck if by_hand => {
                 (EventKind::Drain, "taken out of service by hand, still accepting".to_owned())
             }
@@ -42,7 +45,7 @@ mod tests {
     async fn each_phase_leaves_a_mark() {
         let (set, phase) = PhaseWatch::with_setter();
         let events = EventLog::default();
-        let noting = tokio::spawn(note(phase, events.clone()));
+        let noting = tokio::spawn(note(phase, AcceptGate::new(true), events.clone()));
         for phase in [Phase::Ready, Phase::LameDuck, Phase::Draining, Phase::Cut] {
             let before = events.after(0).len();
             set(phase);
@@ -52,6 +55,22 @@ mod tests {
         }
         let kinds: Vec<_> = events.after(0).into_iter().map(|event| event.kind).collect();
         assert_eq!(kinds, [EventKind::Start, EventKind::Drain, EventKind::Stop, EventKind::Stop]);
+        noting.abort();
+    }
+
+    #[tokio::test]
+    async fn an_upgrade_is_no_operators_hand() {
+        let (set, phase) = PhaseWatch::with_setter();
+        let (events, gate) = (EventLog::default(), AcceptGate::new(true));
+        set(Phase::Ready);
+        gate.shut();
+        set(Phase::LameDuck);
+        let noting = tokio::spawn(note(phase, gate, events.clone()));
+        while events.after(0).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let texts: Vec<_> = events.after(0).into_iter().map(|event| event.text).collect();
+        assert_eq!(texts, ["an upgrade: a new process accepts"]);
         noting.abort();
     }
 }

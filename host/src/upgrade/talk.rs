@@ -34,6 +34,7 @@ pub(super) async fn greet(
 }
 
 const BEFORE_HELLO: &str = "before it said hello";
+pub(super) const WHILE_TAKING: &str = "while it took over";
 
 pub(super) async fn send_listeners(
     successor: &mut Successor,
@@ -73,7 +74,7 @@ pub(super) async fn given_up(
     let when = match expected {
         "hello" => BEFORE_HELLO,
         "ready" => "before it was ready",
-        _ => "while it took over",
+        _ => WHILE_TAKING,
     };
     match said {
         Ok((said, _)) => {

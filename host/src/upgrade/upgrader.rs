@@ -22,7 +22,7 @@ use super::idle::IdleConnections;
 use super::offers::{Gathered, Offers};
 use super::order::{OwnProgram, ToldOfUpgrade, UpgradeError, UpgradeOrder, Upgraded};
 use super::successor::Successor;
-use super::talk::{failed, given_up, greet, send, send_listeners};
+use super::talk::{WHILE_TAKING, failed, given_up, greet, send, send_listeners};
 
 /// From the start of the new process until it is ready, unless something else is asked for. It is more than one compile
 /// may take (`compile-timeout`, 5 min).
@@ -225,10 +225,7 @@ impl UpgradeParts {
         self.commander.drain().ok();
         let mut idle = IdleConnections::begin(&self.handing, &self.trackers.connections);
         match self.send_idle(successor, &mut idle).await {
-            Ok(connections) => {
-                StopPoint::OldTaken.reached();
-                Ok((connections, idle))
-            }
+            Ok(connections) => Ok((connections, idle)),
             Err(why) => {
                 self.give_up(successor).await;
                 self.take_back(idle).await;
@@ -283,11 +280,18 @@ impl UpgradeParts {
             failed => failed,
         };
         if let Err(why) = sent {
-            return Err(failed(successor, why, "while it took over").await);
+            return Err(failed(successor, why, WHILE_TAKING).await);
         }
         StopPoint::OldDone.reached();
         match self.hear(successor, "taken").await {
-            Ok((HandoverMessage::Taken { connections }, _)) => Ok(connections),
+            Ok((HandoverMessage::Taken { connections }, _)) => {
+                StopPoint::OldTaken.reached();
+                // The last look back.
+                match successor.channel.is_closed() {
+                    false => Ok(connections),
+                    true => Err(failed(successor, ChannelError::Closed, WHILE_TAKING).await),
+                }
+            }
             said => Err(given_up(successor, said, "taken").await),
         }
     }
