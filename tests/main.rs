@@ -142,6 +142,7 @@ mod unshim;
 mod upgrade;
 mod upgrade_kill;
 mod upgrade_load;
+mod upgrade_midway;
 mod upgrade_refused;
 mod views;
 mod watch;

@@ -4,6 +4,7 @@ use crate::support::app::{Folder, version};
 use crate::support::binary::binary_for_all;
 use crate::support::certificates::{Authority, TlsConn};
 use crate::support::prelude::*;
+use crate::support::process::TempPath;
 use crate::support::service_manager::ServiceManager;
 use crate::support::site::{Site, component, route};
 use crate::support::stop::{Held, wait_accepted};
@@ -82,6 +83,37 @@ fn connections_with_tls_and_http2_finish_with_the_old_process() {
     assert_eq!((answer.status(), answer.head.says_close()), (200, true));
     drop(conn);
     expect_old_end(&host);
+}
+
+/// When the new process ends, a service manager kills what is left of the service (systemd: KillMode=mixed).
+#[test]
+fn stop_of_the_successor_waits_for_what_is_in_flight_at_the_old_process() {
+    let host = Host::serve("gate_p2").control().start();
+    let held = Held::on(&host);
+    let successor = upgrade(&host);
+    let before = host.mark();
+    successor.signal(Signal::TERM);
+    host.wait_log_after(before, "stop: asked");
+    host.wait_log_nth("stop: door closed, draining", 2);
+    let stop = host.start_ctl(["stop", "--wait"]);
+    stop.wait_line("an upgrade that is not over");
+    drop(held.open());
+    // It says so, so it was there.
+    expect_old_end(&host);
+    stop.wait_exit().expect_code(0);
+    successor.wait_end();
+}
+
+/// And who does not wait any longer waits for neither.
+#[test]
+fn cut_of_the_successor_cuts_the_old_process() {
+    let host = Host::serve("gate_p2").control().start();
+    let _held = Held::on(&host);
+    let successor = upgrade(&host);
+    successor.signal(Signal::QUIT);
+    host.wait_log("1 cut, 1 connection dropped");
+    successor.wait_end();
+    host.wait_exit().expect_code(131);
 }
 
 /// Sessions go on: the keys of tickets go over.
@@ -174,6 +206,29 @@ fn another_manifest_and_another_program_take_over() {
     // And stays: the command line of the process that serves names it.
     upgrade(&host);
     assert_eq!(version(&host), "b");
+}
+
+/// Nobody answers there, so nobody is to be let in, and the address is free for others.
+#[test]
+fn listener_that_the_new_manifest_lacks_is_closed_by_both() {
+    let (kept, lost) = (TempPath::new("kept"), TempPath::new("lost"));
+    let listener =
+        |path: &TempPath| format!("[[listener]]\naddress = \"unix:{}\"\n", path.0.display());
+    let one = component("app") + &route("/", "app") + &listener(&kept);
+    let site = Site::with(&(one + &listener(&lost)), &[("app.wasm", "hello_p2")]);
+    let two = std::fs::read_to_string(site.text()).unwrap();
+    site.put_text("one.toml", &two.replace(&listener(&lost), ""));
+    let host = site.serve().no_tcp().control().start();
+    let [kept, lost] = [&kept, &lost].map(|path| Target::Unix(path.0.clone()));
+    for target in [&kept, &lost] {
+        assert_eq!(connect(target).get("/").unwrap().status(), 200);
+    }
+    host.ctl(["upgrade", "--config", &site.file("one.toml")]).expect_code(0);
+    expect_old_end(&host);
+    assert_eq!(connect(&kept).get("/").unwrap().status(), 200);
+    Conn::connect(&lost).unwrap_err();
+    host.ctl(["upgrade", "--config", site.text()]).expect_code(0);
+    assert_eq!(connect(&lost).get("/").unwrap().status(), 200);
 }
 
 /// The service is the new process, and the old one says nothing any more.

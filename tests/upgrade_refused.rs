@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::support::app::Folder;
 use crate::support::prelude::*;
 use crate::support::site::{Site, component, route};
-use crate::support::upgrade::{StandsStill, Successor};
+use crate::support::upgrade::{Successor, standing_still_at, wait_gone};
 
 /// A program that runs this.
 fn script(folder: &Folder, name: &str, text: &str) -> PathBuf {
@@ -86,20 +86,25 @@ fn successor_that_does_not_come_up_changes_nothing() {
     assert_eq!(host.get("/").status(), 200);
 }
 
-/// A host whose successor stands still at `point`.
-fn standing_still_at(point: &str) -> (Host, StandsStill) {
-    let told = StandsStill::new();
-    let host = Host::serve("hello_p2")
-        .control()
-        .env("HOST_UPGRADE_STOP_AT", point)
-        .env("HOST_UPGRADE_STOP_TOLD", told.path())
-        .start();
-    (host, told)
+/// Who is told apart from the host: a signal to what was started, or its end, would not be one of the host.
+#[test]
+fn program_that_starts_the_host_without_exec_is_refused_and_leaves_nobody() {
+    let folder = Folder::new();
+    let host = Host::serve("hello_p2").control().start();
+    let program = env!("CARGO_BIN_EXE_host");
+    let text = format!("#!/bin/sh\n{program} \"$@\"\nexit $?\n");
+    let wrapper = script(&folder, "wrapper", &text);
+    expect_refused(&host, &["--binary", wrapper.to_str().unwrap()], "have it exec the host");
+    let line = host.wait_log("is not the host but has started it");
+    let inner = line.split("as process ").nth(2).and_then(|rest| rest.split(':').next());
+    // Its number may be free again already.
+    wait_gone(inner.expect("its number").parse().expect("a number"));
+    host.ctl(["upgrade"]).expect_code(0);
 }
 
 #[test]
 fn one_upgrade_at_a_time() {
-    let (host, told) = standing_still_at("new-loaded");
+    let (host, told) = standing_still_at("hello_p2", "new-loaded");
     let first = host.start_ctl(["upgrade"]);
     let successor = Successor::new(told.wait());
     let second = host.ctl(["upgrade"]);
@@ -113,7 +118,7 @@ fn one_upgrade_at_a_time() {
 /// A stop wins: there is no successor afterwards.
 #[test]
 fn stop_during_an_upgrade_ends_both() {
-    let (host, told) = standing_still_at("new-loaded");
+    let (host, told) = standing_still_at("hello_p2", "new-loaded");
     let upgrade = host.start_ctl(["upgrade"]);
     let successor = Successor::new(told.wait());
     host.signal(Signal::TERM);
@@ -127,7 +132,7 @@ fn stop_during_an_upgrade_ends_both() {
 /// A stop that comes when the successor accepts is one of the successor too.
 #[test]
 fn stop_while_connections_go_over_ends_the_successor_gracefully() {
-    let (host, told) = standing_still_at("new-accepting");
+    let (host, told) = standing_still_at("hello_p2", "new-accepting");
     let upgrade = host.start_ctl(["upgrade"]);
     let successor = Successor::new(told.wait());
     host.signal(Signal::TERM);

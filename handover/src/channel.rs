@@ -9,8 +9,8 @@ use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg,
-    sendmsg, socketpair,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recv,
+    recvmsg, sendmsg, socketpair,
 };
 use thiserror::Error;
 use tokio::io::Interest;
@@ -55,9 +55,21 @@ pub enum ChannelError {
     /// What it says cannot be read.
     #[error("what it says cannot be read: {0}")]
     Malformed(String),
-    /// The kernel refuses.
-    #[error("the channel fails")]
+    /// The kernel refuses; with `EMFILE` what comes with one message, for which there is no descriptor left.
+    #[error("the channel fails: {0}")]
     Failed(#[from] io::Error),
+}
+
+impl ChannelError {
+    /// Whether what came found no descriptor here, and more can come.
+    #[must_use]
+    pub fn is_of_one_message(&self) -> bool {
+        match self {
+            Self::Failed(why) => Errno::from_io_error(why) == Some(Errno::MFILE),
+            Self::Malformed(_) | Self::Unexpected { .. } => true,
+            Self::Closed | Self::Late { .. } => false,
+        }
+    }
 }
 
 /// One end of the channel. Dropping it tells the other end so.
@@ -97,6 +109,12 @@ impl Channel {
     /// When the reactor does not let go of it.
     pub fn into_fd(self) -> io::Result<OwnedFd> {
         Ok(self.socket.into_std()?.into())
+    }
+
+    /// Ends it: the other one finds it closed.
+    pub fn close(&self) {
+        // One that has ended already is closed.
+        rustix::net::shutdown(self.socket.as_fd(), Shutdown::Both).ok();
     }
 
     /// Whether the other one is seen to have ended, and everything that it said was heard.
@@ -199,7 +217,7 @@ fn receive_now(socket: BorrowedFd<'_>, text: &mut [u8]) -> Result<(usize, Vec<Ow
         }
     }
     if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
-        // A descriptor that this process has no room for is lost here, not there.
+        // What came with it is closed, and the next message can be heard.
         return Err(Errno::MFILE);
     }
     Ok((received.bytes, descriptors))

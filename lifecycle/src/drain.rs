@@ -217,6 +217,7 @@ impl<'a> Stop<'a> {
         self.trackers.afterwork.idle().await;
         self.trackers.instances.idle().await;
         self.trackers.swaps.idle().await;
+        self.trackers.upgrades.idle().await;
     }
 
     /// Waits for `done`, the deadline or a second signal, and says meanwhile who is left.

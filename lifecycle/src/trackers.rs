@@ -24,6 +24,8 @@ pub struct Trackers {
     pub instances: Tracker,
     /// Swaps that have been asked for and whose outcome has not been told.
     pub swaps: Tracker,
+    /// Upgrades of the process: one that is under way, and the predecessor until it has ended.
+    pub upgrades: Tracker,
 }
 
 impl Default for Trackers {
@@ -35,6 +37,7 @@ impl Default for Trackers {
             afterwork: Tracker::awaited(),
             instances: Tracker::awaited(),
             swaps: Tracker::awaited(),
+            upgrades: Tracker::awaited(),
         }
     }
 }
@@ -45,10 +48,9 @@ impl Trackers {
     pub fn left(&self) -> String {
         let count = |tracker: &Tracker| tracker.in_flight() as u64;
         in_flight(
-            count(&self.exchanges),
-            count(&self.connections),
-            count(&self.afterwork),
-            count(&self.instances),
+            (count(&self.exchanges), count(&self.connections)),
+            (count(&self.afterwork), count(&self.instances)),
+            count(&self.upgrades),
         )
     }
 }

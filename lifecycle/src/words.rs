@@ -23,7 +23,11 @@ pub fn counted(number: u64, what: &str) -> String {
 
 /// What is in flight, in words: `1 exchange, 2 connections`.
 #[must_use]
-pub fn in_flight(exchanges: u64, connections: u64, afterwork: u64, instances: u64) -> String {
+pub fn in_flight(
+    (exchanges, connections): (u64, u64),
+    (afterwork, instances): (u64, u64),
+    upgrades: u64,
+) -> String {
     let mut parts = Vec::new();
     let mut add = |number, what| {
         if number > 0 {
@@ -37,6 +41,11 @@ pub fn in_flight(exchanges: u64, connections: u64, afterwork: u64, instances: u6
         0 => {}
         1 => parts.push("1 at work after its answer".into()),
         more => parts.push(format!("{more} at work after their answers")),
+    }
+    match upgrades {
+        0 => {}
+        1 => parts.push("an upgrade that is not over".into()),
+        more => parts.push(format!("{more} upgrades that are not over")),
     }
     if parts.is_empty() { "nothing in flight".into() } else { parts.join(", ") }
 }
@@ -55,13 +64,13 @@ mod tests {
     #[test]
     fn one_is_one() {
         assert_eq!(
-            in_flight(1, 1, 1, 1),
-            "1 exchange, 1 connection, 1 reusable instance, 1 at work after its answer"
+            in_flight((1, 1), (1, 1), 1),
+            "1 exchange, 1 connection, 1 reusable instance, 1 at work after its answer, an upgrade that is not over"
         );
         assert_eq!(
-            in_flight(2, 3, 4, 0),
-            "2 exchanges, 3 connections, 4 at work after their answers"
+            in_flight((2, 3), (4, 0), 2),
+            "2 exchanges, 3 connections, 4 at work after their answers, 2 upgrades that are not over"
         );
-        assert_eq!(in_flight(0, 0, 0, 0), "nothing in flight");
+        assert_eq!(in_flight((0, 0), (0, 0), 0), "nothing in flight");
     }
 }

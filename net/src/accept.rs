@@ -69,20 +69,21 @@ impl<S: Service> Acceptor<S> {
     }
 
     /// Accepts until the drain begins, then closes the door without losing who is in the queue; while the gate is shut
-    /// another process accepts. `open` is dropped when the door is closed.
+    /// another process accepts, and while that one may take the listener back the door stays open. `open` is dropped when
+    /// the door is closed.
     pub async fn run(self, open: TaskTrackerToken) {
         let mut gate = self.queue.gate.watch();
         let mut may_accept = false;
         loop {
-            if !self.queue.gate.is_open() {
-                self.stand_by(&mut gate).await;
+            if !self.queue.gate.is_open() && !self.stand_by(&mut gate).await {
+                break;
             }
             if !may_accept {
                 may_accept = self.context.clients.wait_for_accept(&self.context.phase).await;
             }
             tokio::select! {
                 biased;
-                () = self.context.phase.reached(Phase::Draining) => break,
+                () = self.may_close() => break,
                 () = gate.until(false) => {}
                 accepted = self.accept() => match accepted {
                     Ok((socket, turn)) => {
@@ -98,13 +99,25 @@ impl<S: Service> Acceptor<S> {
         drop(open);
     }
 
-    /// Waits while another process accepts, or until the drain begins. Who accepts has the path.
-    async fn stand_by(&self, gate: &mut GateWatch) {
+    /// Waits until the drain has begun and the door is ours, or all is cut.
+    async fn may_close(&self) {
+        self.context.phase.reached(Phase::Draining).await;
+        let mut gate = self.queue.gate.watch();
+        tokio::select! {
+            () = gate.settled() => {}
+            () = self.context.phase.reached(Phase::Cut) => {}
+        }
+    }
+
+    /// Waits while another process accepts, or until the drain begins. Gives whether this one accepts: who does has the
+    /// path.
+    async fn stand_by(&self, gate: &mut GateWatch) -> bool {
         tokio::select! {
             biased;
-            () = self.context.phase.reached(Phase::Draining) => {}
+            () = self.context.phase.reached(Phase::Draining) => false,
             () = gate.until(true) => {
                 self.queue.path.as_ref().inspect(|path| path.own());
+                true
             }
         }
     }

@@ -46,10 +46,9 @@ impl<S: Service> Adopter<S> {
         let context = self.context.clone();
         let entry = ConnectionEntry::new(peer.address, self.name.clone());
         let guard = context.connections.guard(entry.clone());
-        let (turn, service) = (context.room.turn_now(), self.service.clone());
+        let service = self.service.clone();
         let before = Before { accepted: Instant::now(), served, ahead };
-        let life =
-            connection::adopt((socket, peer, before), (context, service), turn, (entry, guard));
+        let life = connection::adopt((socket, peer, before), (context, service), (entry, guard));
         drop(self.runtime.spawn(life));
         Ok(())
     }

@@ -77,12 +77,11 @@ pub(super) async fn serve<S: Service>(
 pub(super) async fn adopt<S: Service>(
     (socket, peer, before): (Socket, Peer, Before),
     (context, service): (ConnectionContext, S),
-    turn: Turn,
     (entry, guard): (Arc<ConnectionEntry>, Guard),
 ) {
     let client_place = context.clients.take_in(peer.address.map(|it| it.ip()));
-    // For one too many it is as if it had made room.
-    let Ok(place) = turn.place(&context.phase).await else { return };
+    // One too many is served as well: nobody has told it to leave.
+    let place = context.room.place_now();
     entry.set_place(true);
     let stream = ByteStream::Plain(socket);
     talk((stream, peer, before), (context, service), (entry, guard), (place, client_place)).await;

@@ -54,8 +54,8 @@ impl World {
         let entry = ConnectionEntry::new(None, "again".into());
         let guard = self.tracker.guard(entry.clone());
         let before = Before { accepted: Instant::now(), served, ahead };
-        let (context, turn) = (self.context.clone(), self.context.room.turn_now());
-        let life = adopt((socket, peer, before), (context, Ok200), turn, (entry, guard));
+        let context = self.context.clone();
+        let life = adopt((socket, peer, before), (context, Ok200), (entry, guard));
         self.served = tokio::spawn(life);
     }
 }
@@ -90,6 +90,37 @@ async fn who_has_said_too_little_goes_over_with_it() {
     let mut settings = [0; 9];
     world.stream.read_exact(&mut settings).await.unwrap();
     assert_eq!(settings[3], 4, "HTTP/2 it is");
+}
+
+/// It was read here, so it would be missing there.
+#[tokio::test(start_paused = true)]
+async fn who_has_sent_half_of_an_empty_line_goes_over_behind_the_next_answer() {
+    let mut world = connected(Over::Plain).await;
+    world.get().await;
+    world.stream.write_all(b"\r").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let mut coming = world.begin();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    coming.try_recv().unwrap_err();
+    world.stream.write_all(b"\n").await.unwrap();
+    let answer = world.get().await;
+    assert!(!answer.contains("close"), "{answer}");
+    assert_eq!(coming.recv().await.unwrap().served, 2);
+}
+
+/// Nobody has told it to leave, so its next request may be on its way.
+#[tokio::test(start_paused = true)]
+async fn who_comes_over_where_there_is_no_room_is_served() {
+    let mut world = connected(Over::Plain).await;
+    world.get().await;
+    let mut coming = world.begin();
+    let idle = coming.recv().await.unwrap();
+    (&mut world.served).await.unwrap();
+    world.context.handing.end();
+    let taken = world.context.room.place_now();
+    assert!(taken.is_some() && world.context.room.place_now().is_none());
+    world.adopt(idle);
+    world.get().await;
 }
 
 #[tokio::test(start_paused = true)]

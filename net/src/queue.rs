@@ -69,7 +69,7 @@ impl Queue {
 
     /// Whether a close leaves what is in it to somebody else.
     pub(super) fn is_others(&self) -> bool {
-        self.origin == SocketOrigin::Inherited || !self.gate.is_open()
+        self.origin == SocketOrigin::Inherited || !self.gate.is_ours()
     }
 }
 

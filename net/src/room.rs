@@ -150,6 +150,12 @@ impl Room {
         Turn { room: self.clone(), may_wait: MayWait::IfFewWait }
     }
 
+    /// A place for one that is served already, if there is one.
+    pub(super) fn place_now(self: &Arc<Self>) -> Option<Place> {
+        let permit = self.places.clone().try_acquire_owned().ok()?;
+        Some(self.give(permit))
+    }
+
     /// Whether anybody waits for a place: whoever is answered now had better leave.
     pub(super) fn is_wanted(&self) -> bool {
         self.wanted.load(Ordering::Relaxed) > 0

@@ -93,11 +93,13 @@ impl Notifier {
         self.send(Parcel { message, descriptor: None });
     }
 
-    /// Tells what waits.
-    pub fn flush(&self) {
-        if let Some(line) = &self.0 {
-            line.flush(&mut line.state());
-        }
+    /// Tells what waits, and gives whether nothing waits any more.
+    pub fn flush(&self) -> bool {
+        self.0.as_ref().is_none_or(|line| {
+            let mut state = line.state();
+            line.flush(&mut state);
+            state.waiting.is_empty()
+        })
     }
 
     /// Has the service manager keep another handle of `descriptor` for the process that comes after this one, which gets

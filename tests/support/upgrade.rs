@@ -90,6 +90,25 @@ pub fn upgraded_pid(line: &str) -> u32 {
     rest.and_then(|pid| pid.parse().ok()).unwrap_or_else(|| panic!("no process in {line:?}"))
 }
 
+/// A host that serves this guest, and whoever of the two comes to `point` in its upgrade stands still there.
+pub fn standing_still_at(guest: &str, point: &str) -> (Host, StandsStill) {
+    let told = StandsStill::new();
+    let serve = Host::serve(guest).control().env("HOST_UPGRADE_STOP_AT", point);
+    (serve.env("HOST_UPGRADE_STOP_TOLD", told.path()).start(), told)
+}
+
+/// Waits until no process has this number.
+///
+/// # Panics
+/// When one has for longer than [`PATIENCE`].
+#[track_caller]
+pub fn wait_gone(pid: u32) {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("the number of a process");
+    if let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty()) {
+        Successor { pid, pidfd }.wait_end();
+    }
+}
+
 /// Where a process tells that it stands still.
 #[derive(Debug)]
 pub struct StandsStill {

@@ -342,12 +342,13 @@ impl Host for Admin {
         self.commander.undrain().map_err(convert::refusal)
     }
 
-    fn stop(&self, now: bool) {
-        if now {
-            self.commander.cut(Cause::Operator);
-        } else {
-            self.commander.stop(Cause::Operator);
+    fn stop(&self, now: bool) -> Result<(), CommandError> {
+        match self.upgrader.succeeded() {
+            Some(why) if !now => return Err(CommandError { error: why.to_string() }),
+            _ if now => self.commander.cut(Cause::Operator),
+            _ => self.commander.stop(Cause::Operator),
         }
+        Ok(())
     }
 
     fn progress(&self) -> StopProgress {
@@ -359,6 +360,7 @@ impl Host for Admin {
             exchanges: self.trackers.exchanges.in_flight() as u64,
             connections: self.trackers.connections.in_flight() as u64,
             afterwork: self.trackers.afterwork.in_flight() as u64,
+            upgrades: self.trackers.upgrades.in_flight() as u64,
         }
     }
 

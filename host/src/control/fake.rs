@@ -182,8 +182,9 @@ impl Host for Fake {
         Err(CommandError { error: "it is stopping".into() })
     }
 
-    fn stop(&self, now: bool) {
+    fn stop(&self, now: bool) -> Result<(), CommandError> {
         self.note(format!("stop now={now}"));
+        Ok(())
     }
 
     fn progress(&self) -> StopProgress {
@@ -194,6 +195,7 @@ impl Host for Fake {
             exchanges: 1,
             connections: 1,
             afterwork: 0,
+            upgrades: 0,
         }
     }
 

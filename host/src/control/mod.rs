@@ -124,7 +124,10 @@ pub trait Host: Send + Sync + 'static {
     fn undrain(&self) -> Result<(), CommandError>;
 
     /// Asks for a stop, or with `now` for one that cuts at once. Asking again is no error.
-    fn stop(&self, now: bool);
+    ///
+    /// # Errors
+    /// When another process is the service since an upgrade: that one is to be asked.
+    fn stop(&self, now: bool) -> Result<(), CommandError>;
 
     /// What is in flight at this moment.
     fn progress(&self) -> StopProgress;

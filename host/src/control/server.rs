@@ -229,7 +229,7 @@ impl Session {
                 let SwapRequest { path, component, canary, follow } = parse_swap(body)?;
                 self.finish(host.swap(component, path, canary), follow).await
             }
-            Route::Stop => Ok(self.stop(parse(body)?)),
+            Route::Stop => self.stop(parse(body)?),
             Route::Reload => {
                 let ReloadRequest { follow } = parse(body)?;
                 self.finish(host.reload(), follow).await
@@ -326,15 +326,19 @@ impl Session {
 
     /// Asks for a stop. The process waits for the end of this connection before it exits, so that
     /// the answer is not lost.
-    fn stop(&self, StopRequest { now, follow }: StopRequest) -> Response<ReplyBody> {
+    fn stop(
+        &self,
+        StopRequest { now, follow }: StopRequest,
+    ) -> Result<Response<ReplyBody>, Rejection> {
         self.keep_until_told();
-        self.host.stop(now);
+        let refused = |why: CommandError| Rejection::new(StatusCode::CONFLICT, why.error);
+        self.host.stop(now).map_err(refused)?;
         if !follow {
-            return reply::closing(reply::json(StatusCode::ACCEPTED, &self.host.progress()));
+            return Ok(reply::closing(reply::json(StatusCode::ACCEPTED, &self.host.progress())));
         }
         let (sender, lines) = follow::channel();
         self.tasks.all.spawn(follow::report(self.host.clone(), sender));
-        reply::closing(reply::lines(lines))
+        Ok(reply::closing(reply::lines(lines)))
     }
 }
 

@@ -143,6 +143,7 @@ mod tests {
             exchanges: 1,
             connections: 2,
             afterwork: 0,
+            upgrades: 0,
         };
         let line = super::progress(&progress);
         assert_eq!(line, "draining 1.5s of 25s: 1 exchange, 2 connections\n");

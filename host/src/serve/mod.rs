@@ -62,7 +62,13 @@ pub fn run(
 ) -> Exit {
     let Equipped { lifecycle, runtime, logs, traces } = match Equipped::equip(config, log_filter) {
         Ok(equipped) => equipped,
-        Err(why) => return complain_without_log(&format!("host: cannot start: {why:#}")),
+        Err(why) => {
+            let why = format!("host: cannot start: {why:#}");
+            if Predecessor::is_named() {
+                Predecessor::refuse(&why);
+            }
+            return complain_without_log(&why);
+        }
     };
     let takes_over = Predecessor::is_named();
     let manager = ServiceManager::begin(config, &lifecycle, runtime.handle(), takes_over);
@@ -278,7 +284,7 @@ fn upgrader(
     (stores, manager): (&Stores, &ServiceManager),
     is_first: bool,
 ) -> Upgrader {
-    let (manager, hushed) = (manager.clone(), manager.clone());
+    let [manager, hushed, teller] = std::array::from_fn(|_| manager.clone());
     Upgrader::new(UpgradeParts {
         own: OwnProgram::of(config),
         offers: Offers::default(),
@@ -292,8 +298,10 @@ fn upgrader(
         told: ToldOfUpgrade {
             hands_over: Box::new(move |yes| hushed.hush(yes)),
             settled: Box::new(move |pid| manager.succeeded_by(pid)),
+            is_told: Box::new(move || teller.is_told()),
         },
         running: Mutex::default(),
+        succeeded_by: OnceLock::new(),
     })
 }
 

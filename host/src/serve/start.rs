@@ -20,6 +20,7 @@ use host_lifecycle::Ready;
 use host_manifest::{MinRateConfig, Rate};
 use host_net::{Acceptor, ClientBounds, ClientConnectionLimits, Listener, NetCounts};
 use host_ratelimit::Burst;
+use host_telemetry::EventKind;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -72,12 +73,25 @@ pub(super) async fn start(
         }
         Some(predecessor) => {
             take_over(&predecessor, &process.upgrader).await?;
+            let (pid, version) = predecessor.who();
+            let from = format!("has taken over from process {pid}, host {version}");
+            process.events.note(EventKind::Start, None, &from);
             say_ready(&addresses).await;
-            let (upgrader, stores) = (process.upgrader, process.stores);
+            let (upgrader, stores, phase) = (process.upgrader, process.stores, process.phase);
+            // A stop of the service is one of both: when this process ends, a service manager kills what is left.
+            let guard = process.trackers.upgrades.guard(Arc::new("the old process"));
             // It ends with the predecessor.
             drop(tokio::spawn(async move {
-                predecessor.outlive(upgrader.offers(), ready).await;
+                let settled = || {
+                    upgrader.gate().settle();
+                    ready();
+                };
+                let ended = predecessor.outlive(upgrader.offers(), &phase, settled).await;
                 stores.keep();
+                drop(guard);
+                if let Some(connections) = ended {
+                    info!(connections, "upgrade: the old host has ended");
+                }
             }));
         }
     }

@@ -63,14 +63,16 @@ impl IdleConnections {
         }
     }
 
-    /// Sends what becomes idle, to the end of the process or of the successor. None is taken back any more.
-    pub(super) async fn send_later(mut self, channel: Channel, offers: Offers) {
+    /// Sends what becomes idle, to the end of the process. What the successor does not take stays and is told to leave, as
+    /// in any drain.
+    pub(super) async fn send_later(mut self, channel: Channel, offers: Offers, handing: Handing) {
         drop(self.sent);
         let mut batch = Vec::with_capacity(MOST_DESCRIPTORS);
         while self.coming.recv_many(&mut batch, MOST_DESCRIPTORS).await > 0 {
             if let Err(why) = send(&channel, &offers, &batch).await {
                 debug!(%why, "the successor takes no more connections");
-                return;
+                handing.end();
+                offers.adopt_all_again(batch.drain(..));
             }
             batch.clear();
         }

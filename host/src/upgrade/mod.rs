@@ -10,6 +10,7 @@
 //!
 //! The order is that of the crate `handover`. Until *taken* the old one can take everything back (`upgrader.rs`).
 
+mod first_to_kill;
 mod idle;
 mod offers;
 mod order;

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use host_handover::{ListenerFacts, ListenerKind, ListenerOrigin};
 use host_net::{Acceptor, IdleConnection, ListenerHandle, Service, SocketOrigin};
 
+use tracing::warn;
+
 use crate::config::ListenAddr;
 use crate::control::OperatorsHandle;
 
@@ -156,14 +158,15 @@ impl Offers {
         }
     }
 
-    /// Serves a connection on that was to go over.
-    ///
-    /// # Errors
-    /// When it cannot be served.
-    pub(super) fn adopt_again(&self, idle: IdleConnection) -> io::Result<()> {
-        let place = self.place_of(&idle.listener);
-        let address = self.all().get(place).map(|offer| offer.address.clone());
-        self.adopt(address.as_deref(), idle)
+    /// Serves connections on that were to go over.
+    pub(super) fn adopt_all_again(&self, connections: impl IntoIterator<Item = IdleConnection>) {
+        for idle in connections {
+            let place = self.place_of(&idle.listener);
+            let address = self.all().get(place).map(|offer| offer.address.clone());
+            if let Err(why) = self.adopt(address.as_deref(), idle) {
+                warn!(%why, "upgrade: a connection cannot be taken back");
+            }
+        }
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Offer>> {

@@ -1,7 +1,7 @@
 //! What is asked of an upgrade, and what becomes of it.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,13 +42,16 @@ pub(crate) enum UpgradeError {
     /// One is under way.
     #[error("an upgrade is under way already; wait for its end")]
     UnderWay,
+    /// There was one.
+    #[error("process {0} has taken over: ask that one")]
+    Succeeded(u32),
     /// The phase does not allow it.
     #[error("{0}")]
     NotNow(&'static str),
     /// The end of process 1 is the end of its container.
     #[error(
         "the host is process 1 of its container, whose end would end the container: start another container in its \
-         place, or start the host below an init (docker run --init)"
+         place"
     )]
     FirstProcess,
     /// There is no such program, or it cannot be run.
@@ -61,6 +64,14 @@ pub(crate) enum UpgradeError {
     /// Descriptors for the channel, or of the listeners, are not to be had.
     #[error("what is to be handed over cannot be: {0}")]
     NoDescriptors(io::Error),
+    /// What was started has started another process that is the host.
+    #[error(
+        "what was started as process {pid} is not the host but has started it, as process {host}: have it exec the host"
+    )]
+    Wrapped { pid: u32, host: u32 },
+    /// There is no thread to wait for it.
+    #[error("no thread can be started to wait for a new process: {0}")]
+    NoThread(io::Error),
     /// The other program speaks another language.
     #[error(
         "the new process is host {version}, which hands over in another way (protocol {theirs}, here {ours}): restart \
@@ -87,6 +98,8 @@ pub(crate) struct ToldOfUpgrade {
     pub(crate) hands_over: Box<dyn Fn(bool) + Send + Sync>,
     /// The process of this number is the service from now on.
     pub(crate) settled: Box<dyn Fn(u32) + Send + Sync>,
+    /// Whether the service manager has been told all of it; what it has not is tried again.
+    pub(crate) is_told: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl fmt::Debug for ToldOfUpgrade {
@@ -109,8 +122,11 @@ impl OwnProgram {
     pub(crate) fn of(config: &ServeConfig) -> Self {
         let mut line = env::args_os();
         let name = line.next().map(PathBuf::from);
-        // A path is followed anew, so that a link to the newest version is. A bare name was found along PATH.
-        let given = name.filter(|name| name.components().count() > 1);
+        // A link to the newest version is followed anew.
+        let given = name.and_then(|name| match name.components().count() {
+            1 => found(&name, &env::var_os("PATH")?),
+            _ => Some(name),
+        });
         let given = given.and_then(|path| std::path::absolute(path).ok());
         let program = given.or_else(|| env::current_exe().ok()).unwrap_or_else(|| "host".into());
         Self { program, arguments: line.collect(), app: app(config) }
@@ -137,6 +153,14 @@ fn app(config: &ServeConfig) -> PathBuf {
     config.file.as_ref().map_or_else(source, |file| file.path.clone())
 }
 
+/// Where a shell finds the program of this name.
+fn found(name: &Path, path: &OsStr) -> Option<PathBuf> {
+    env::split_paths(path).map(|directory| directory.join(name)).find(|path| {
+        let access = rustix::fs::access(path, rustix::fs::Access::EXEC_OK);
+        access.is_ok() && path.is_file()
+    })
+}
+
 /// Whether the path is one of a program, for an error before anything is tried.
 pub(super) fn check_program(program: &Path) -> io::Result<()> {
     let meta = std::fs::metadata(program)?;
@@ -148,9 +172,20 @@ pub(super) fn check_program(program: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use super::*;
+
+    /// A link along PATH stays what it is: tomorrow it may lead to another version.
+    #[test]
+    fn bare_name_is_looked_for_where_a_shell_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::create_dir_all(at("one/host")).unwrap();
+        std::fs::create_dir(at("two")).unwrap();
+        std::os::unix::fs::symlink("/bin/true", at("two/host")).unwrap();
+        let path = env::join_paths([at("none"), at("one"), at("two")]).unwrap();
+        assert_eq!(found(Path::new("host"), &path), Some(at("two/host")));
+        assert_eq!(found(Path::new("hosts"), &path), None);
+    }
 
     #[test]
     fn another_manifest_takes_the_place_of_the_one_that_was_named() {

@@ -3,6 +3,7 @@
 use std::env;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,12 +14,14 @@ use host_handover::{
     Channel, ChannelError, ConnectionFacts, HandoverMessage, Hello, ListenerFacts, ListenerKind,
     ListenerOrigin, PROTOCOL, StopPoint,
 };
-use host_lifecycle::AcceptGate;
+use host_lifecycle::{AcceptGate, Phase, PhaseWatch};
 use host_net::{IdleConnection, Peer, SocketOrigin};
+use rustix::process::{Signal, getppid, kill_process};
 use tokio::runtime::Handle;
 use tracing::{debug, info, warn};
 
 use super::STEP_WITHIN;
+use super::first_to_kill::FirstToKill;
 use super::offers::Offers;
 
 /// A host that has this in its environment takes over from the one at the other end of its standard input.
@@ -30,6 +33,8 @@ pub(crate) struct Predecessor {
     channel: Channel,
     hello: Hello,
     given: Mutex<Vec<Given>>,
+    /// While there is somebody else who serves.
+    spared: Mutex<Option<FirstToKill>>,
 }
 
 /// A listener that the predecessor has.
@@ -101,7 +106,8 @@ impl Predecessor {
             }
         }
         StopPoint::NewListeners.reached();
-        Ok(Self { channel, hello, given: Mutex::new(given) })
+        let spared = Mutex::new(Some(FirstToKill::begin()));
+        Ok(Self { channel, hello, given: Mutex::new(given), spared })
     }
 
     /// The number of its process, and its version.
@@ -125,6 +131,20 @@ impl Predecessor {
         Some(GivenListener { socket, lock, origin })
     }
 
+    /// Tells the one that the environment speaks of why this process will not even meet it. Blocks.
+    pub(crate) fn refuse(why: &str) {
+        let tell = async {
+            let socket = rustix::stdio::stdin().try_clone_to_owned()?;
+            let no = HandoverMessage::No { why: why.to_owned() };
+            anyhow::Ok(Channel::new(socket)?.send(&no, &[]).await?)
+        };
+        // It may be threads that there are none of.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        if let Err(why) = runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(tell)) {
+            debug!(%why, "upgrade: the old host cannot be told");
+        }
+    }
+
     /// Tells it that this process will not come up.
     pub(crate) async fn say_no(&self, why: &str) {
         let told = self.channel.send(&HandoverMessage::No { why: why.to_owned() }, &[]).await;
@@ -140,7 +160,7 @@ impl Predecessor {
         gate: &AcceptGate,
         tickets: Option<&TicketKeys>,
     ) -> anyhow::Result<()> {
-        let uses = self.uses();
+        let uses = self.leave_the_rest();
         match self.channel.send(&HandoverMessage::Ready { uses }, &[]).await {
             Ok(()) => StopPoint::NewReady.reached(),
             Err(why) => debug!(%why, "upgrade: the old host is gone"),
@@ -163,6 +183,7 @@ impl Predecessor {
             Err(why) => return Err(anyhow!(why).context("the host that is to be taken over from")),
         }
         gate.open();
+        drop(self.spared.lock().unwrap_or_else(PoisonError::into_inner).take());
         StopPoint::NewOpen.reached();
         // Where nobody listens any more, nobody has to know.
         self.channel.send(&HandoverMessage::Accepting, &[]).await.ok();
@@ -170,11 +191,26 @@ impl Predecessor {
         Ok(())
     }
 
-    /// Goes on with its connections, until it has ended. `settled` is called once there is no way back.
-    pub(crate) async fn outlive(&self, offers: &Offers, settled: impl FnOnce() + Send) {
+    /// Goes on with its connections, until it has ended, and gives how many there were; none if it is not listened to any
+    /// more. `settled` is called once there is no way back. When this process is cut, the other one is too.
+    pub(crate) async fn outlive(
+        &self,
+        offers: &Offers,
+        phase: &PhaseWatch,
+        settled: impl FnOnce() + Send,
+    ) -> Option<u64> {
         let (mut connections, mut settled) = (0, Some(settled));
-        loop {
-            match self.channel.receive_next().await {
+        let (mut cut, mut is_cut) = (pin!(phase.reached(Phase::Cut)), false);
+        let ended = loop {
+            let said = tokio::select! {
+                said = self.channel.receive_next() => said,
+                () = &mut cut, if !is_cut => {
+                    is_cut = true;
+                    self.cut();
+                    continue;
+                }
+            };
+            match said {
                 Ok((HandoverMessage::Connections(facts), sockets)) => {
                     connections += self.adopt(offers, facts, sockets);
                     StopPoint::NewConnections.reached();
@@ -190,17 +226,34 @@ impl Predecessor {
                     }
                 }
                 Ok((said, _)) => warn!(said = said.name(), "upgrade: not understood"),
-                Err(ChannelError::Closed) => break,
+                Err(ChannelError::Closed) => break Some(connections),
+                Err(why) if why.is_of_one_message() => {
+                    warn!(%why, "upgrade: connections of the old host cannot be taken, and are closed");
+                }
                 Err(why) => {
                     warn!(%why, "upgrade: the old host is not listened to any more");
-                    break;
+                    // So it keeps its connections.
+                    self.channel.close();
+                    break None;
                 }
             }
-        }
+        };
         if let Some(settled) = settled {
             settled();
         }
-        info!(connections, "upgrade: the old host has ended");
+        ended
+    }
+
+    /// Ends it at once.
+    fn cut(&self) {
+        // It has started this process. If it has ended meanwhile, its number may be anybody's.
+        let parent = getppid()
+            .filter(|parent| parent.as_raw_nonzero().get().unsigned_abs() == self.hello.pid);
+        let Some(parent) = parent else { return };
+        warn!(pid = self.hello.pid, "upgrade: cuts the old host");
+        if let Err(why) = kill_process(parent, Signal::QUIT) {
+            debug!(%why, "upgrade: the old host cannot be told");
+        }
     }
 
     /// Gives how many there were.
@@ -218,10 +271,13 @@ impl Predecessor {
         count
     }
 
-    fn uses(&self) -> Vec<usize> {
-        let given = self.given();
-        let taken = given.iter().enumerate().filter(|(_, given)| given.descriptors.is_none());
-        taken.map(|(place, _)| place).collect()
+    /// Gives the places of the listeners that this process uses. The others are left to the predecessor: as long as they
+    /// were open here, their addresses would be taken, and nobody would answer there.
+    fn leave_the_rest(&self) -> Vec<usize> {
+        let mut given = self.given();
+        let left = given.iter_mut().map(|given| given.descriptors.take());
+        let is_used = left.map(|left| left.is_none()).enumerate();
+        is_used.filter(|(_, is_used)| *is_used).map(|(place, _)| place).collect()
     }
 
     fn given(&self) -> MutexGuard<'_, Vec<Given>> {

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use super::predecessor::TAKE_OVER;
 
 /// A process that was killed is gone within this time, if the kernel can end it at all.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A start that is given up has ended within this time, or does not hear.
+const ENDS_START_WITHIN: Duration = Duration::from_secs(2);
 
 /// The new process. Dropping this leaves it running.
 #[derive(Debug)]
@@ -38,9 +42,11 @@ impl Successor {
         let mut command = Command::new(&program);
         command.args(arguments).env(TAKE_OVER, "stdin");
         prepare_successor(&mut command);
+        // First of all, so that there is no child that nobody waits for.
+        let (waiter, ended) = Waiter::start().map_err(UpgradeError::NoThread)?;
         let child = spawn(&mut command, theirs).map_err(no_program)?;
         let pid = child.id();
-        let ended = wait_beside(child).map_err(UpgradeError::NoDescriptors)?;
+        waiter.wait_for(child);
         Ok(Self { channel, pid, ended })
     }
 
@@ -56,6 +62,13 @@ impl Successor {
     async fn end(&mut self) -> Option<ExitStatus> {
         let ended = async { self.ended.wait_for(Option::is_some).await.ok().and_then(|end| *end) };
         timeout(GONE_WITHIN, ended).await.ok().flatten()
+    }
+
+    /// Has it end as a start that is given up does, which removes its files. It may not hear that.
+    pub(super) async fn end_start(&mut self) {
+        self.signal(Signal::TERM);
+        let ended = self.ended.wait_for(Option::is_some);
+        timeout(ENDS_START_WITHIN, ended).await.ok();
     }
 
     /// Ends it by force, whatever it is doing, and waits until it is gone: it holds our listeners no longer then.
@@ -81,11 +94,23 @@ fn spawn(command: &mut Command, channel: OwnedFd) -> io::Result<Child> {
     command.stdin(Stdio::from(channel)).spawn()
 }
 
-/// Waits for the end of a child on a thread of its own: at most one waits at a time, for as long as the process lives.
-fn wait_beside(mut child: Child) -> io::Result<watch::Receiver<Option<ExitStatus>>> {
-    let (told, ended) = watch::channel(None);
-    thread::Builder::new().name("successor".into()).spawn(move || {
-        told.send_replace(child.wait().ok());
-    })?;
-    Ok(ended)
+/// A thread that waits for the end of a child: at most one waits at a time, for as long as the process lives. Dropping this
+/// ends a thread that was given none.
+struct Waiter(mpsc::Sender<Child>);
+
+impl Waiter {
+    fn start() -> io::Result<(Self, watch::Receiver<Option<ExitStatus>>)> {
+        let ((child, children), (told, ended)) = (mpsc::channel::<Child>(), watch::channel(None));
+        thread::Builder::new().name("successor".into()).spawn(move || {
+            if let Ok(mut child) = children.recv() {
+                told.send_replace(child.wait().ok());
+            }
+        })?;
+        Ok((Self(child), ended))
+    }
+
+    fn wait_for(self, child: Child) {
+        // It waits for this.
+        self.0.send(child).ok();
+    }
 }

@@ -30,6 +30,10 @@ pub(super) async fn greet(
         let Hello { version, protocol: theirs, .. } = hello;
         return Err(UpgradeError::OtherProtocol { version, theirs, ours: PROTOCOL });
     }
+    let (pid, host) = (successor.pid(), hello.pid);
+    if host != pid {
+        return Err(UpgradeError::Wrapped { pid, host });
+    }
     Ok(hello.version)
 }
 
@@ -77,6 +81,10 @@ pub(super) async fn given_up(
         _ => WHILE_TAKING,
     };
     match said {
+        Ok((HandoverMessage::No { why }, _)) => {
+            let how = successor.end_in_words().await;
+            UpgradeError::Refused { pid: successor.pid(), how, why }
+        }
         Ok((said, _)) => {
             let why = ChannelError::Unexpected { said: said.name().to_owned(), expected };
             UpgradeError::GivenUp { pid: successor.pid(), why }

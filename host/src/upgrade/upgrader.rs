@@ -31,6 +31,12 @@ const READY_WITHIN: Duration = Duration::from_secs(360);
 /// The same of a step while a stop waits for it.
 const STEP_IN_STOP: Duration = Duration::from_secs(5);
 
+/// A service manager that has not read for so long is not waited for.
+const MANAGER_READS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Between two looks whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
 /// Upgrades this process. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Upgrader(Arc<UpgradeParts>);
@@ -52,7 +58,12 @@ pub(crate) struct UpgradeParts {
     pub(crate) told: ToldOfUpgrade,
     /// Held by the upgrade that is under way.
     pub(crate) running: Mutex<()>,
+    /// The number of the process that has taken over.
+    pub(crate) succeeded_by: OnceLock<u32>,
 }
+
+const OUT_OF_SERVICE: &str = "the host was taken out of service by hand, and a new process would be in service: put it \
+                              back first (host ctl undrain)";
 
 impl Upgrader {
     /// What upgrades with these parts.
@@ -91,6 +102,11 @@ impl Upgrader {
         self.0.certificates.get()
     }
 
+    /// Why this process is not the one to ask any more, if another one has taken over.
+    pub(crate) fn succeeded(&self) -> Option<UpgradeError> {
+        self.0.succeeded_by.get().map(|pid| UpgradeError::Succeeded(*pid))
+    }
+
     /// Upgrades at each of these signals, to what is now at the place of this program.
     pub(crate) async fn upgrade_on(self, signals: SignalWatch) {
         loop {
@@ -125,10 +141,11 @@ impl Upgrader {
     async fn try_upgrade(&self, order: UpgradeOrder) -> Result<Upgraded, UpgradeError> {
         let Self(parts) = self;
         let _alone = parts.running.try_lock().map_err(|_| UpgradeError::UnderWay)?;
+        self.succeeded().map_or(Ok(()), Err)?;
         parts.check_phase()?;
-        let began = Instant::now();
+        let (began, changes) = (Instant::now(), parts.changes());
         // A stop that comes meanwhile waits until the new process is gone, or is told to stop as well.
-        let _under_way = parts.trackers.swaps.guard(Arc::new("upgrade"));
+        let _under_way = parts.trackers.upgrades.guard(Arc::new("an upgrade"));
         let gathered = parts.offers.gather().map_err(UpgradeError::NoDescriptors)?;
         let mut successor = Successor::start(&parts.own, &order)?;
         let pid = successor.pid();
@@ -139,12 +156,13 @@ impl Upgrader {
         let Prepared { version, uses } = match prepared {
             Ok(prepared) => prepared,
             Err(why) => {
-                parts.give_up(&mut successor).await;
+                parts.dismiss(&mut successor).await;
                 return Err(why);
             }
         };
         let (connections, idle) = parts.hand_over(&mut successor, &uses).await?;
-        parts.leave(successor, idle).await;
+        let changed = parts.changes() != changes;
+        parts.leave(successor, idle, changed).await;
         Ok(Upgraded { pid, version, connections, took: began.elapsed() })
     }
 }
@@ -167,10 +185,7 @@ impl UpgradeParts {
             }
             Phase::Ready if process::id() == 1 => Err(UpgradeError::FirstProcess),
             Phase::Ready => Ok(()),
-            Phase::LameDuck => Err(UpgradeError::NotNow(
-                "the host was taken out of service by hand, and a new process would be in service: put it back first \
-                 (host ctl undrain)",
-            )),
+            Phase::LameDuck => Err(UpgradeError::NotNow(OUT_OF_SERVICE)),
             Phase::Draining | Phase::Cut => Err(UpgradeError::NotNow("the host is stopping")),
         }
     }
@@ -190,10 +205,6 @@ impl UpgradeParts {
             let said = successor.channel.receive("ready", within).await;
             match said {
                 Ok((HandoverMessage::Ready { uses }, _)) => Ok(Prepared { version, uses }),
-                Ok((HandoverMessage::No { why }, _)) => {
-                    let how = successor.end_in_words().await;
-                    Err(UpgradeError::Refused { pid: successor.pid(), how, why })
-                }
                 said => Err(given_up(successor, said, "ready").await),
             }
         };
@@ -203,7 +214,11 @@ impl UpgradeParts {
             _ = self.phase.stop_asked() => return Err(UpgradeError::Stopped),
         };
         StopPoint::OldReady.reached();
-        if self.phase.stopping().is_some() { Err(UpgradeError::Stopped) } else { Ok(prepared) }
+        match self.phase.now() {
+            _ if self.phase.stopping().is_some() => Err(UpgradeError::Stopped),
+            Phase::LameDuck => Err(UpgradeError::NotNow(OUT_OF_SERVICE)),
+            _ => Ok(prepared),
+        }
     }
 
     /// The successor accepts, this process does not any more, and idle connections go over. Takes all of it back if the
@@ -250,8 +265,8 @@ impl UpgradeParts {
         }
     }
 
-    /// What the successor says next. A stop that has been asked for does not wait for it as long: if it fails then, it
-    /// ends, as the stop wants it to.
+    /// What the successor says next. A stop that has been asked for does not wait for it as long, and a cut not at all: if
+    /// it fails then, it ends, as the stop wants it to.
     async fn hear(
         &self,
         successor: &Successor,
@@ -259,7 +274,10 @@ impl UpgradeParts {
     ) -> Result<(HandoverMessage, Vec<OwnedFd>), ChannelError> {
         let stopped = async {
             self.phase.stop_asked().await;
-            sleep(STEP_IN_STOP).await;
+            tokio::select! {
+                () = sleep(STEP_IN_STOP) => {}
+                () = self.phase.reached(Phase::Cut) => {}
+            }
         };
         tokio::select! {
             biased;
@@ -296,6 +314,12 @@ impl UpgradeParts {
         }
     }
 
+    /// Ends a successor that serves nobody yet.
+    async fn dismiss(&self, successor: &mut Successor) {
+        successor.end_start().await;
+        self.give_up(successor).await;
+    }
+
     /// Ends the successor: listeners and databases are this process's alone again.
     async fn give_up(&self, successor: &mut Successor) {
         successor.kill().await;
@@ -314,17 +338,32 @@ impl UpgradeParts {
             sent.push(connection);
         }
         let connections = sent.len();
-        for connection in sent {
-            if let Err(why) = self.offers.adopt_again(connection) {
-                warn!(%why, "upgrade: a connection cannot be taken back");
-            }
-        }
+        self.offers.adopt_all_again(sent);
         warn!(connections, "upgrade: taken back");
     }
 
-    /// There is no way back: this process drains, and hands on what becomes idle.
-    async fn leave(&self, successor: Successor, idle: IdleConnections) {
+    /// How many swaps and reloads have been asked for, whether they are over or not.
+    fn changes(&self) -> u64 {
+        let swaps = &self.trackers.swaps;
+        swaps.in_flight() as u64 + swaps.counts().finished
+    }
+
+    /// There is no way back: this process drains, and hands on what becomes idle. What is served may have `changed` since
+    /// the successor has read it.
+    async fn leave(&self, successor: Successor, idle: IdleConnections, changed: bool) {
+        self.succeeded_by.set(successor.pid()).ok();
         (self.told.settled)(successor.pid());
+        // It is heard only once this has arrived.
+        let until = Instant::now() + MANAGER_READS_WITHIN;
+        while !(self.told.is_told)() && Instant::now() < until {
+            sleep(LOOK_AGAIN).await;
+        }
+        if changed || self.trackers.swaps.in_flight() > 0 {
+            info!(
+                "upgrade: something was changed meanwhile; the new process reads its files again"
+            );
+            successor.signal(Signal::HUP);
+        }
         if self.phase.stopping().is_some() {
             // It was asked of the service, which is the successor now.
             successor.signal(Signal::TERM);
@@ -333,6 +372,7 @@ impl UpgradeParts {
         self.offers.retire();
         successor.channel.send(&HandoverMessage::Settled, &[]).await.ok();
         // To the end of the process, with the lifecycle's runtime.
-        drop(tokio::spawn(idle.send_later(successor.channel, self.offers.clone())));
+        let later = idle.send_later(successor.channel, self.offers.clone(), self.handing.clone());
+        drop(tokio::spawn(later));
     }
 }

@@ -51,8 +51,11 @@ impl Driver<'_> {
         let mut broken = pin!(self.shared.stream.broken());
         let mut timer = pin!(sleep_until(Instant::now() + self.context.limits.head));
         std::future::poll_fn(|task| {
-            self.shared.state().tick(Instant::now());
-            self.shared.state().set_goes_over(self.shared.goes_over());
+            {
+                let mut state = self.shared.state();
+                state.tick(Instant::now());
+                state.set_goes_over(self.shared.goes_over());
+            }
             while let Some(event) = events.poll_next(task) {
                 let mut state = self.shared.state();
                 match event {

@@ -206,6 +206,11 @@ impl RequestReader {
         matches!(self.reading, Reading::Head { since: None, .. })
     }
 
+    /// Whether half of an empty line before a head was read.
+    pub(super) fn is_in_empty_line(&self) -> bool {
+        matches!(self.reading, Reading::Head { scan, .. } if scan.is_in_empty_line())
+    }
+
     /// Whether the next bytes, if there are any, begin or go on with a head.
     pub(super) fn awaits_head(&self) -> bool {
         matches!(self.reading, Reading::Head { .. } | Reading::HeadGiven)

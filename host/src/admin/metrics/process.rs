@@ -69,6 +69,7 @@ pub(super) fn in_flight(page: &mut Page<'_>, trackers: &Trackers) -> fmt::Result
             ("afterwork", &trackers.afterwork),
             ("instances", &trackers.instances),
             ("swaps", &trackers.swaps),
+            ("upgrades", &trackers.upgrades),
         ] {
             samples.gauge(&[("what", what)], tracker.in_flight() as f64)?;
         }

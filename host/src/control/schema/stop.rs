@@ -77,6 +77,9 @@ pub struct StopProgress {
     pub connections: u64,
     /// Instances at work after their answer.
     pub afterwork: u64,
+    /// An upgrade whose other process is still there.
+    #[serde(default)]
+    pub upgrades: u64,
 }
 
 impl StopProgress {
@@ -94,7 +97,11 @@ impl StopProgress {
     /// What is in flight, for people.
     #[must_use]
     pub fn in_flight(&self) -> String {
-        host_lifecycle::in_flight(self.exchanges, self.connections, self.afterwork, 0)
+        host_lifecycle::in_flight(
+            (self.exchanges, self.connections),
+            (self.afterwork, 0),
+            self.upgrades,
+        )
     }
 }
 

@@ -99,6 +99,7 @@ fn a_line_of_a_followed_stop_is_progress_or_the_end() {
         exchanges: 3,
         connections: 4,
         afterwork: 5,
+        upgrades: 6,
     };
     let line = serde_json::to_string(&StopLine::Progress(progress)).unwrap();
     assert_eq!(serde_json::from_str::<StopLine>(&line).unwrap(), StopLine::Progress(progress));

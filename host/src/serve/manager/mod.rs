@@ -104,6 +104,11 @@ impl ServiceManager {
         self.0.succeeded_by(pid);
     }
 
+    /// Whether everything has been told. What has not is tried again.
+    pub(super) fn is_told(&self) -> bool {
+        self.0.is_told()
+    }
+
     /// The process has come to its end, of which `line` is the last word. Nothing is told after it.
     pub(super) fn ended(&self, line: &str, is_stop: bool) {
         self.0.ended(line, is_stop);

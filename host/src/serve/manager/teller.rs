@@ -119,15 +119,21 @@ impl Teller {
         self.told().hushed = yes;
     }
 
-    /// The service is another process from now on, and nothing that this one says counts any more. What the service
-    /// manager keeps, it keeps for that one.
+    /// The service is another process from now on, and nothing that this one says counts any more.
     pub(super) fn succeeded_by(&self, pid: u32) {
         let mut told = self.told();
+        // That one has it keep what it wants kept itself.
+        for name in told.kept.drain(..) {
+            self.notifier.tell(Message::new().unstore(&name));
+        }
         if !told.ended {
             self.notifier.main_pid(pid);
         }
-        told.kept.clear();
         (told.stopping, told.ended) = (true, true);
+    }
+
+    pub(super) fn is_told(&self) -> bool {
+        self.notifier.flush()
     }
 
     /// A start goes on and needs more time.

@@ -53,6 +53,8 @@ pub(super) async fn beat(teller: Arc<Teller>, time: Duration) {
     info!(?time, "the service manager gets signs of life");
     let (mut pulse, mut is_said) = (Pulse::default(), false);
     let mut ticks = ticks(time / 2);
+    // Who has taken over from another process does not know when that one gave its last.
+    teller.notifier.tell(Message::new().watchdog());
     loop {
         ticks.tick().await;
         if pulse.beats(&teller.workers) {

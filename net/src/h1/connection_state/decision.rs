@@ -103,7 +103,8 @@ impl ConnectionState {
         if let Some(since) = self.head_since() {
             return (since + limits.head, Then::HeadTooSlow);
         }
-        if self.goes_over && self.is_idle() {
+        // Half of an empty line that was read here would be missing there.
+        if self.goes_over && self.is_idle() && !self.reader.is_in_empty_line() {
             return (self.now, Then::GoOver);
         }
         if self.unwanted {

@@ -21,6 +21,11 @@ impl HeadScan {
         !matches!(self.0, Stage::At(Head::Before | Head::BeforeLf))
     }
 
+    /// Whether half of an empty line before it is here.
+    pub(in crate::h1) fn is_in_empty_line(self) -> bool {
+        matches!(self.0, Stage::At(Head::BeforeLf))
+    }
+
     /// Takes the next bytes.
     pub(in crate::h1) fn scan(&mut self, bytes: &[u8]) -> Scan {
         self.0.scan(bytes)
