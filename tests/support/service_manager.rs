@@ -109,7 +109,8 @@ impl Told {
         value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name}: {self:?}"))
     }
 
-    fn timeless(&self) -> String {
+    /// The message with `N` for each number that depends on the time, and `T` for each time.
+    pub fn timeless(&self) -> String {
         let line = |line: &str| match line.split_once("USEC=") {
             Some((name, number)) if number.parse::<u64>().is_ok() => format!("{name}USEC=N"),
             _ => line.split(' ').map(word).collect::<Vec<_>>().join(" "),

@@ -1,6 +1,7 @@
 //! Hands idle connections on, as many in one message as the kernel takes.
 
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use host_handover::{
@@ -65,7 +66,12 @@ impl IdleConnections {
 
     /// Sends what becomes idle, to the end of the process. What the successor does not take stays and is told to leave, as
     /// in any drain.
-    pub(super) async fn send_later(mut self, channel: Channel, offers: Offers, handing: Handing) {
+    pub(super) async fn send_later(
+        mut self,
+        channel: Arc<Channel>,
+        offers: Offers,
+        handing: Handing,
+    ) {
         drop(self.sent);
         let mut batch = Vec::with_capacity(MOST_DESCRIPTORS);
         while self.coming.recv_many(&mut batch, MOST_DESCRIPTORS).await > 0 {

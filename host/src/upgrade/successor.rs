@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ const ENDS_START_WITHIN: Duration = Duration::from_secs(2);
 /// The new process. Dropping this leaves it running.
 #[derive(Debug)]
 pub(super) struct Successor {
-    pub(super) channel: Channel,
+    pub(super) channel: Arc<Channel>,
     pid: u32,
     /// Filled by the thread that waits for its end.
     ended: watch::Receiver<Option<ExitStatus>>,
@@ -47,7 +47,7 @@ impl Successor {
         let child = spawn(&mut command, theirs).map_err(no_program)?;
         let pid = child.id();
         waiter.wait_for(child);
-        Ok(Self { channel, pid, ended })
+        Ok(Self { channel: Arc::new(channel), pid, ended })
     }
 
     pub(super) fn pid(&self) -> u32 {

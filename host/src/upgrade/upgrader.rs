@@ -32,7 +32,7 @@ const READY_WITHIN: Duration = Duration::from_secs(360);
 const STEP_IN_STOP: Duration = Duration::from_secs(5);
 
 /// A service manager that has not read for so long is not waited for.
-const MANAGER_READS_WITHIN: Duration = Duration::from_secs(5);
+const MANAGER_READS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Between two looks whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
@@ -353,6 +353,10 @@ impl UpgradeParts {
     async fn leave(&self, successor: Successor, idle: IdleConnections, changed: bool) {
         self.succeeded_by.set(successor.pid()).ok();
         (self.told.settled)(successor.pid());
+        // To the end of the process, with the lifecycle's runtime.
+        let channel = successor.channel.clone();
+        let later = idle.send_later(channel, self.offers.clone(), self.handing.clone());
+        drop(tokio::spawn(later));
         // It is heard only once this has arrived.
         let until = Instant::now() + MANAGER_READS_WITHIN;
         while !(self.told.is_told)() && Instant::now() < until {
@@ -371,8 +375,5 @@ impl UpgradeParts {
         self.commander.stop(Cause::Upgrade);
         self.offers.retire();
         successor.channel.send(&HandoverMessage::Settled, &[]).await.ok();
-        // To the end of the process, with the lifecycle's runtime.
-        let later = idle.send_later(successor.channel, self.offers.clone(), self.handing.clone());
-        drop(tokio::spawn(later));
     }
 }
