@@ -247,6 +247,24 @@ fn service_manager_is_told_of_its_new_main_process() {
     successor.wait_end();
 }
 
+/// systemd waits for its main process only if that is a child of its own; for another one a stop is a SIGKILL at once
+/// (`KillMode=mixed`), and its crash no reason for a restart. This test reaps orphans, as systemd does.
+#[test]
+fn successor_is_a_child_of_the_service_manager_when_that_hears_of_it() {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+    let manager = ServiceManager::new();
+    let host = Host::serve("hello_p2").env("NOTIFY_SOCKET", manager.name()).control().start();
+    manager.expect("STATUS=loading 1 component");
+    manager.expect("READY=1\nSTATUS=serving 1 component on 1 address");
+    let upgrade = host.start_ctl(["upgrade"]);
+    let pid = manager.next().number("MAINPID");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    assert_eq!(parent.trim(), std::process::id().to_string());
+    upgrade.wait_exit().expect_code(0);
+    expect_old_end(&host);
+}
+
 /// A thousand, or `HOST_SOAK_IDLE`: `make soak` has ten thousand.
 #[test]
 fn many_idle_connections_go_over() {

@@ -116,8 +116,12 @@ fn ask(host: &Host) -> Vec<Conn> {
     (0..3).map(ask).collect()
 }
 
-/// The child of `pid`.
+/// The one that the launcher has started, which `pid` has started.
 fn successor_of(pid: u32) -> u32 {
+    child_of(child_of(pid))
+}
+
+fn child_of(pid: u32) -> u32 {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let children = |task: std::io::Result<std::fs::DirEntry>| {
         std::fs::read_to_string(task.unwrap().path().join("children")).unwrap()

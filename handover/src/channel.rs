@@ -192,6 +192,11 @@ fn has_ended(why: &io::Error) -> bool {
     matches!(why.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
+/// Says something without a wait: what is said first finds room.
+pub(super) fn say(socket: BorrowedFd<'_>, message: &HandoverMessage) -> io::Result<()> {
+    Ok(send_now(socket, &serde_json::to_vec(message)?, &[])?)
+}
+
 fn send_now(
     socket: BorrowedFd<'_>,
     text: &[u8],

@@ -18,6 +18,8 @@
 //!   ends                                      has all for itself
 //! ```
 //!
+//! A process between the two starts the successor (*started*), and is gone before the successor becomes the service.
+//!
 //! Until *taken* the first one can take everything back, and does if the other dies. Once the other is ready it takes
 //! the end of the first one for *yours*. So at each moment one of them accepts, or both.
 //!
@@ -25,10 +27,12 @@
 //! unix(7)). The socket is the successor's standard input. May not know HTTP, wasmtime or the host.
 
 mod channel;
+mod launcher;
 mod message;
 mod stop_point;
 
 pub use channel::{Channel, ChannelError, MOST_DESCRIPTORS};
+pub use launcher::launch;
 pub use message::{
     ConnectionFacts, HandoverMessage, Hello, ListenerFacts, ListenerKind, ListenerOrigin, PROTOCOL,
 };

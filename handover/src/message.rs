@@ -13,6 +13,16 @@ pub const PROTOCOL: u32 = 1;
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "say", content = "with", rename_all = "kebab-case")]
 pub enum HandoverMessage {
+    /// The successor runs. Its launcher says so.
+    Started {
+        /// The number of its process.
+        pid: u32,
+    },
+    /// The successor cannot be started. Its launcher says so.
+    Unstarted {
+        /// What the kernel says.
+        why: String,
+    },
     /// Who speaks. Both begin with it.
     Hello(Hello),
     /// The listeners, with the descriptors of each one's socket and, where it has one, its lock. A list that does not
@@ -54,6 +64,8 @@ impl HandoverMessage {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Started { .. } => "started",
+            Self::Unstarted { .. } => "unstarted",
             Self::Hello(_) => "hello",
             Self::Listeners(_) => "listeners",
             Self::Ready { .. } => "ready",

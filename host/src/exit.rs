@@ -38,7 +38,7 @@ pub enum Exit {
     LostRequests,
     /// `host drain-test`: the test could not be made, or not to its end, and nothing was lost until then.
     Untested,
-    /// `host ctl stop --wait`: the code that the host exits with.
+    /// `host ctl stop --wait`: the code that the host exits with. What has started a successor: that one's.
     Same(u8),
     /// The child that compiles: `host-code` gives its ends their codes.
     Compiler(u8),

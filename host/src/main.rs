@@ -1,6 +1,7 @@
 //! The thin shell around the library: arguments in, exit code out.
 
 use std::env;
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 
 use host::component::manifest_grammar;
@@ -33,6 +34,7 @@ fn main() {
         Ok(Invocation::Check(ask)) => check::run(&ask),
         Ok(Invocation::Compile(ask)) => compile::run(&ask),
         Ok(Invocation::Compiler(numbers)) => compile::child(&numbers),
+        Ok(Invocation::Launch(line)) => launch(&line),
         Ok(Invocation::Ctl(ask)) => ctl::run(&ask),
         Ok(Invocation::DrainTest(ask)) => drain_test::run(&ask),
         Ok(Invocation::Completions(shell, name)) => completions::run(shell, name),
@@ -48,4 +50,12 @@ fn main() {
         }
     };
     exit.leave()
+}
+
+/// The process between a host that is upgraded and its successor.
+fn launch(line: &[OsString]) -> Exit {
+    match line {
+        [program, arguments @ ..] => Exit::Same(host_handover::launch(program, arguments)),
+        [] => Exit::Usage,
+    }
 }

@@ -69,6 +69,9 @@ pub(crate) enum UpgradeError {
         "what was started as process {pid} is not the host but has started it, as process {host}: have it exec the host"
     )]
     Wrapped { pid: u32, host: u32 },
+    /// This program cannot start another one.
+    #[error("no new process can be started: {0}")]
+    NotLaunched(String),
     /// There is no thread to wait for it.
     #[error("no thread can be started to wait for a new process: {0}")]
     NoThread(io::Error),

@@ -16,7 +16,8 @@ use host_handover::{
 };
 use host_lifecycle::{AcceptGate, Phase, PhaseWatch};
 use host_net::{IdleConnection, Peer, SocketOrigin};
-use rustix::process::{Signal, getppid, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::runtime::Handle;
 use tracing::{debug, info, warn};
 
@@ -33,6 +34,7 @@ pub(crate) struct Predecessor {
     channel: Channel,
     hello: Hello,
     given: Mutex<Vec<Given>>,
+    process: Option<OwnedFd>,
     /// While there is somebody else who serves.
     spared: Mutex<Option<FirstToKill>>,
 }
@@ -107,7 +109,9 @@ impl Predecessor {
         }
         StopPoint::NewListeners.reached();
         let spared = Mutex::new(Some(FirstToKill::begin()));
-        Ok(Self { channel, hello, given: Mutex::new(given), spared })
+        let pid = i32::try_from(hello.pid).ok().and_then(Pid::from_raw);
+        let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        Ok(Self { channel, hello, given: Mutex::new(given), process, spared })
     }
 
     /// The number of its process, and its version.
@@ -246,12 +250,12 @@ impl Predecessor {
 
     /// Ends it at once.
     fn cut(&self) {
-        // It has started this process. If it has ended meanwhile, its number may be anybody's.
-        let parent = getppid()
-            .filter(|parent| parent.as_raw_nonzero().get().unsigned_abs() == self.hello.pid);
-        let Some(parent) = parent else { return };
         warn!(pid = self.hello.pid, "upgrade: cuts the old host");
-        if let Err(why) = kill_process(parent, Signal::QUIT) {
+        let told = match &self.process {
+            Some(process) => pidfd_send_signal(process, Signal::QUIT),
+            None => Err(Errno::SRCH),
+        };
+        if let Err(why) = told {
             debug!(%why, "upgrade: the old host cannot be told");
         }
     }

@@ -2,18 +2,21 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use host_handover::Channel;
+use host_handover::{Channel, HandoverMessage};
 use host_systemd::prepare_successor;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::STEP_WITHIN;
 use super::order::{OwnProgram, UpgradeError, UpgradeOrder, check_program};
 use super::predecessor::TAKE_OVER;
 
@@ -23,31 +26,58 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// A start that is given up has ended within this time, or does not hear.
 const ENDS_START_WITHIN: Duration = Duration::from_secs(2);
 
+/// This program, whatever is at its path by now.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// The new process. Dropping this leaves it running.
 #[derive(Debug)]
 pub(super) struct Successor {
     pub(super) channel: Arc<Channel>,
     pid: u32,
+    pidfd: OwnedFd,
+    launcher: Launcher,
+}
+
+/// The process that has started it, and ends as it does.
+#[derive(Debug)]
+struct Launcher {
+    pid: Option<Pid>,
     /// Filled by the thread that waits for its end.
     ended: watch::Receiver<Option<ExitStatus>>,
 }
 
 impl Successor {
     /// Starts what `order` asks for, or else what this process is. Its log goes where ours goes.
-    pub(super) fn start(own: &OwnProgram, order: &UpgradeOrder) -> Result<Self, UpgradeError> {
+    pub(super) async fn start(
+        own: &OwnProgram,
+        order: &UpgradeOrder,
+    ) -> Result<Self, UpgradeError> {
         let (channel, theirs) = Channel::pair().map_err(UpgradeError::NoDescriptors)?;
         let (program, arguments) = own.line(order);
         let no_program = |why| UpgradeError::NoProgram { program: program.clone(), why };
         check_program(&program).map_err(no_program)?;
-        let mut command = Command::new(&program);
-        command.args(arguments).env(TAKE_OVER, "stdin");
+        let mut command = Command::new(THIS_PROGRAM);
+        command.arg0("host").args(["launch", "--"]).arg(&program).args(arguments);
+        command.env(TAKE_OVER, "stdin").stdin(Stdio::from(theirs));
         prepare_successor(&mut command);
-        // First of all, so that there is no child that nobody waits for.
-        let (waiter, ended) = Waiter::start().map_err(UpgradeError::NoThread)?;
-        let child = spawn(&mut command, theirs).map_err(no_program)?;
-        let pid = child.id();
-        waiter.wait_for(child);
-        Ok(Self { channel: Arc::new(channel), pid, ended })
+        let mut launcher = Launcher::start(command)?;
+        match channel.receive("started", STEP_WITHIN).await {
+            Ok((HandoverMessage::Started { pid }, _)) => {
+                let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+                // It has ended, perhaps, but it is in nobody's way as long as the launcher has not heard of that.
+                let pidfd =
+                    raw.ok_or(Errno::SRCH).and_then(|raw| pidfd_open(raw, PidfdFlags::empty()));
+                let pidfd = pidfd.map_err(|why| UpgradeError::NoDescriptors(why.into()))?;
+                Ok(Self { channel: Arc::new(channel), pid, pidfd, launcher })
+            }
+            Ok((HandoverMessage::Unstarted { why }, _)) => Err(no_program(io::Error::other(why))),
+            said => {
+                launcher.kill();
+                let how = launcher.end().await;
+                let said = said.map(|(said, _)| said.name().to_owned());
+                Err(UpgradeError::NotLaunched(format!("{said:?}, {how:?}")))
+            }
+        }
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -60,15 +90,13 @@ impl Successor {
     }
 
     async fn end(&mut self) -> Option<ExitStatus> {
-        let ended = async { self.ended.wait_for(Option::is_some).await.ok().and_then(|end| *end) };
-        timeout(GONE_WITHIN, ended).await.ok().flatten()
+        self.launcher.end().await
     }
 
     /// Has it end as a start that is given up does, which removes its files. It may not hear that.
     pub(super) async fn end_start(&mut self) {
         self.signal(Signal::TERM);
-        let ended = self.ended.wait_for(Option::is_some);
-        timeout(ENDS_START_WITHIN, ended).await.ok();
+        timeout(ENDS_START_WITHIN, self.launcher.end()).await.ok();
     }
 
     /// Ends it by force, whatever it is doing, and waits until it is gone: it holds our listeners no longer then.
@@ -77,21 +105,42 @@ impl Successor {
         self.end().await;
     }
 
-    /// Sends it a signal, unless it has ended: its number may be another one's then.
+    /// Sends it a signal, unless it has ended.
     pub(super) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        if self.ended.borrow().is_none()
-            && let Some(pid) = pid
-            && let Err(why) = kill_process(pid, signal)
-        {
+        if let Err(why) = pidfd_send_signal(&self.pidfd, signal) {
             debug!(%why, "the successor cannot be sent a signal");
         }
     }
+
+    /// It is no child of a child of this process any more, but of whoever reaps orphans.
+    pub(super) async fn release(&mut self) {
+        self.launcher.kill();
+        self.launcher.end().await;
+    }
 }
 
-/// Its descriptor of the channel is its standard input, and it has no other that it was not given.
-fn spawn(command: &mut Command, channel: OwnedFd) -> io::Result<Child> {
-    command.stdin(Stdio::from(channel)).spawn()
+impl Launcher {
+    fn start(mut command: Command) -> Result<Self, UpgradeError> {
+        // First of all, so that there is no child that nobody waits for.
+        let (waiter, ended) = Waiter::start().map_err(UpgradeError::NoThread)?;
+        let child = command.spawn().map_err(|why| UpgradeError::NotLaunched(why.to_string()))?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        waiter.wait_for(child);
+        Ok(Self { pid, ended })
+    }
+
+    fn kill(&self) {
+        // Otherwise its number may be another one's.
+        let pid = self.pid.filter(|_| self.ended.borrow().is_none());
+        if let Some(Err(why)) = pid.map(|pid| kill_process(pid, Signal::KILL)) {
+            debug!(%why, "the launcher of the successor cannot be ended");
+        }
+    }
+
+    async fn end(&mut self) -> Option<ExitStatus> {
+        let ended = async { self.ended.wait_for(Option::is_some).await.ok().and_then(|end| *end) };
+        timeout(GONE_WITHIN, ended).await.ok().flatten()
+    }
 }
 
 /// A thread that waits for the end of a child: at most one waits at a time, for as long as the process lives. Dropping this

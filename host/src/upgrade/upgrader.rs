@@ -147,7 +147,7 @@ impl Upgrader {
         // A stop that comes meanwhile waits until the new process is gone, or is told to stop as well.
         let _under_way = parts.trackers.upgrades.guard(Arc::new("an upgrade"));
         let gathered = parts.offers.gather().map_err(UpgradeError::NoDescriptors)?;
-        let mut successor = Successor::start(&parts.own, &order)?;
+        let mut successor = Successor::start(&parts.own, &order).await?;
         let pid = successor.pid();
         info!(pid, "upgrade: a new process starts");
         StopPoint::OldSpawned.reached();
@@ -350,7 +350,8 @@ impl UpgradeParts {
 
     /// There is no way back: this process drains, and hands on what becomes idle. What is served may have `changed` since
     /// the successor has read it.
-    async fn leave(&self, successor: Successor, idle: IdleConnections, changed: bool) {
+    async fn leave(&self, mut successor: Successor, idle: IdleConnections, changed: bool) {
+        successor.release().await;
         self.succeeded_by.set(successor.pid()).ok();
         (self.told.settled)(successor.pid());
         // To the end of the process, with the lifecycle's runtime.

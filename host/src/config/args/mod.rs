@@ -53,6 +53,8 @@ pub enum Invocation {
     Compile(CompileConfig),
     /// The child that compiles: numbers that only we write.
     Compiler(Vec<u64>),
+    /// The process that starts the successor of a host, by this command line.
+    Launch(Vec<OsString>),
     /// `host schema`
     Schema,
     /// `host ctl`
@@ -79,6 +81,7 @@ pub fn parse(
     // They are no part of `Cli`, so that neither help nor man pages nor completions can show them.
     match HiddenCommand::from_arg_matches(&matches) {
         Ok(HiddenCommand::Compiler { numbers }) => return Ok(Invocation::Compiler(numbers)),
+        Ok(HiddenCommand::Launch { line }) => return Ok(Invocation::Launch(line)),
         Ok(HiddenCommand::Man(ManArgs { directory })) => {
             return Ok(Invocation::Man(directory, name));
         }
@@ -155,6 +158,12 @@ enum HiddenCommand {
     /// The child that compiles
     #[command(hide = true)]
     Compiler { numbers: Vec<u64> },
+    /// The process that starts the successor of a host
+    #[command(hide = true)]
+    Launch {
+        #[arg(last = true)]
+        line: Vec<OsString>,
+    },
     /// Write the man pages, for packagers
     #[command(hide = true)]
     Man(ManArgs),
