@@ -128,6 +128,7 @@ mod swap;
 mod swap_load;
 mod swap_refused;
 mod systemd;
+mod systemd_real;
 mod systemd_sockets;
 mod terminal;
 mod tls;

@@ -207,9 +207,10 @@ impl<'a> Stop<'a> {
         self.trackers.listeners.wait().await;
     }
 
-    /// Exchanges live inside connections; only the task of an HTTP/2 stream may take a moment
-    /// longer to see that its connection has ended.
+    /// The predecessor of an upgrade hands on connections to its end. Exchanges live inside connections; only the task of an
+    /// HTTP/2 stream may take a moment longer to see that its connection has ended.
     async fn everything_ended(&self) {
+        self.trackers.upgrades.idle().await;
         self.trackers.connections.idle().await;
         while self.trackers.exchanges.in_flight() > 0 {
             sleep(LOOK_AGAIN).await;
@@ -217,7 +218,6 @@ impl<'a> Stop<'a> {
         self.trackers.afterwork.idle().await;
         self.trackers.instances.idle().await;
         self.trackers.swaps.idle().await;
-        self.trackers.upgrades.idle().await;
     }
 
     /// Waits for `done`, the deadline or a second signal, and says meanwhile who is left.
