@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::support::{Server, Stopping};
+use crate::support::{SHORT, Server, Stopping};
 use host_drain_test::{ClientKind, DrainReport, LossKind, Plan, RefusedBy, When, run};
 
 /// Those that keep their connection, and have one request at a time.
@@ -151,8 +151,7 @@ async fn client_counts_as_many_resets_as_the_server_makes() {
 async fn request_without_a_response_in_time_is_a_loss() {
     let server = Server::start(Stopping::Swallows).await;
     let mut plan = server.plan(&KEPT);
-    // The one wait of these tests that has to run out.
-    plan.patience = Duration::from_millis(300);
+    plan.patience = SHORT;
     let report = run(plan).await.unwrap();
     let total = report.total();
     assert!(total.lost_in_all() >= 9, "{report}");

@@ -13,6 +13,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+/// The patience of tests in which a wait has to run out. Whatever else they wait for is far quicker, on a busy machine too.
+pub(crate) const SHORT: Duration = Duration::from_secs(2);
+
 /// What a server does with a request once it is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stopping {

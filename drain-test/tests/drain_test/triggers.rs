@@ -3,7 +3,7 @@
 use std::process::id;
 use std::time::Duration;
 
-use crate::support::{Server, Stopping, plan};
+use crate::support::{SHORT, Server, Stopping, plan};
 use host_drain_test::{ClientKind, DrainReport, Plan, StopTrigger, run};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
@@ -11,9 +11,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 const KINDS: [ClientKind; 2] = [ClientKind::H1Kept, ClientKind::H1Upload];
-
-/// For waits that have to run out.
-const SHORT: Duration = Duration::from_secs(1);
 
 /// Tests a server in this process that stops with this signal.
 async fn stopped_by(kind: SignalKind, trigger: StopTrigger, returns: bool) -> DrainReport {
@@ -75,7 +72,6 @@ async fn server_that_accepts_and_only_fails_after_a_command_has_not_come_back() 
     let trigger = StopTrigger::Exec(format!("kill -IO {}", id()));
     let mut plan = plan(server.address, "http", trigger, &KINDS);
     (plan.ready, plan.after) = (Duration::ZERO, Duration::ZERO);
-    // One of the waits that have to run out.
     plan.patience = SHORT;
     let stop = server.stop.clone();
     let listening = tokio::spawn(async move {
