@@ -256,6 +256,8 @@ def measure(args, name, make, http2):
         if said.returncode not in (0, 1):
             raise Failed(f"{name}: exit {said.returncode}\n{said.stderr}\n{said.stdout[:2000]}")
         report = json.loads(said.stdout)
+        if report["trouble"]:
+            raise Failed(f"{name}: not all stops were made: {report['trouble']}")
         return shown(["host", "drain-test", *asks, *stopped_by], place), report
 
 
@@ -300,9 +302,10 @@ def kinds(name, reports):
     for report in filter(None, reports):
         for client, tally in report["clients"].items():
             for kind, phases in tally["lost"].items():
-                details = [loss["detail"] for loss in report["losses"] if (loss["client"], loss["kind"]) == (client, kind)]
+                losses = [loss for loss in report["losses"] if (loss["client"], loss["kind"]) == (client, kind)]
+                details = [loss["detail"] for loss in losses]
                 often = collections.Counter(details).most_common(1)[0][0] if details else ""
-                may = "yes" if client != "h1-upload" and kind in ("eof", "reset") else "no"
+                may = {0: "no", len(losses): "yes"}.get(sum(loss["repeatable"] for loss in losses), "some")
                 yield [name, client, kind, often, may, f"{count(phases):,}"]
 
 

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
 
 use crate::support::app::{App, text};
-use crate::support::binary::{binary, guest};
+use crate::support::binary::guest;
 use crate::support::prelude::*;
 use crate::support::process::Process;
 use crate::support::tls_client;
@@ -168,7 +169,7 @@ fn server_that_loses_is_told_what_and_when() {
 fn wrong_usage_is_exit_2_and_says_what_to_do() {
     let url = "http://127.0.0.1:1/";
     let nobody = i32::MAX.to_string();
-    let cases: [(&[&str], &str); 19] = [
+    let cases: [(&[&str], &str); 23] = [
         (&[url], "--signal-pid"),
         (&[url, "--exec", "true", "--spawn", "--", "true"], "cannot be used with"),
         (&[url, "--spawn"], "COMMAND"),
@@ -184,6 +185,10 @@ fn wrong_usage_is_exit_2_and_says_what_to_do() {
         (&[url, "--exec", "true", "--stops", "0"], "--stops"),
         (&[url, "--exec", "true", "--pause", "5"], "500ms"),
         (&[url, "--exec", "true", "--upload-path", "x"], "begins with /"),
+        (&[url, "--exec", "true", "--patience", "0ms"], "patience"),
+        (&[url, "--exec", "true", "--status", "503"], "--status"),
+        (&[url, "--signal-pid", "1", "--no-return"], "--exec"),
+        (&["http://me:secret@t/", "--exec", "true"], "http://…@t/: a user and a password"),
         (&["https://t/", "--exec", "true", "--ca", "/no/such.pem"], "/no/such.pem"),
         (&[url, "--exec", "true"], "the server does not accept: Connection refused"),
         (&[url, "--spawn", "--", "/no/such/server"], "cannot be started"),
@@ -238,8 +243,11 @@ fn server_that_only_fails_is_left_alone() {
 
 #[test]
 fn test_that_is_broken_off_leaves_no_server_behind() {
-    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
-        let mut command = binary();
+    let codes = [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129), (Signal::QUIT, 131)];
+    for (signal, code) in codes {
+        // Whoever has started these tests may ignore some of them, as `nohup` does.
+        let mut command = Command::new("env");
+        command.args(["--default-signal", HOST]);
         let server = "sleep 1h & echo here >&2; wait";
         let url = format!("http://127.0.0.1:{}/", free_port());
         command.args(["drain-test", &url, "--ready", "1h", "--spawn", "--", "sh", "-c", server]);
@@ -251,6 +259,41 @@ fn test_that_is_broken_off_leaves_no_server_behind() {
         // The child has it too, and what the child has started.
         assert!(process.stderr.wait_closed(until), "the server lives on");
     }
+}
+
+/// A server that was down for good after `--exec` once gave exit 0.
+#[test]
+fn server_that_a_command_ends_is_to_come_back_unless_it_is_said() {
+    for (flags, code) in [(&[][..], 2), (&["--no-return"], 0)] {
+        let host = Host::serve("hello_p2").start();
+        let url = format!("http://{}/", host.addr());
+        let kill = format!("kill {}", host.pid());
+        let asks = [url.as_str(), "--ready", "0ms", "--exec", &kill];
+        let exit = drain_test(&[&asks[..], flags].concat());
+        exit.expect_code(code);
+        if code == 2 {
+            exit.expect_last_line("did not come back after the command");
+            exit.expect_last_line("--no-return");
+        }
+        host.wait_exit().expect_code(0);
+    }
+}
+
+/// A path that nobody serves once gave exit 0.
+#[test]
+fn status_404_is_an_answer_only_for_whoever_wants_it() {
+    let host = Host::serve("odd_p2").start();
+    let url = format!("http://{}/status?code=404", host.addr());
+    let pid = host.pid().to_string();
+    let asks = [url.as_str(), "--json", "--kinds", "h1-kept", "--signal-pid", &pid];
+    let exit = drain_test(&asks);
+    exit.expect_code(2);
+    exit.expect_last_line(
+        "so the server was left alone: status: status 404; if it is right: --status 404",
+    );
+    let report = expect_clean(&drain_test(&[&asks[..], &["--status", "404"]].concat()));
+    assert_eq!(report["statuses"], serde_json::json!({ "h1-kept": 404 }));
+    host.wait_exit().expect_code(0);
 }
 
 /// The page lists each kind of client and of loss as the command calls them.

@@ -48,7 +48,7 @@ pub enum LossKind {
     /// does not say whether it was begun.
     #[serde(rename = "5xx")]
     ServerError,
-    /// The status is not the one that the first request of this kind of client got.
+    /// The status is not the one that the first request of this kind of client got, or no right one to begin with.
     Status,
     /// More bytes came than one response has. A request that this befell is not counted as answered.
     Twice,
@@ -71,8 +71,8 @@ pub enum When {
 }
 
 impl LossKind {
-    /// Whether the client may repeat an idempotent request of its own accord: the connection ended, and no byte of a
-    /// response had come (RFC 9110, section 9.2.2; RFC 9112, section 9.3.1).
+    /// Whether the client may repeat an idempotent request of its own accord, if its connection has ended: no byte of
+    /// a response had come (RFC 9110, section 9.2.2; RFC 9112, section 9.3.1).
     #[must_use]
     pub const fn is_repeatable(self) -> bool {
         matches!(self, Self::Eof | Self::Reset)

@@ -6,7 +6,6 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::fate::{Fate, LossKind, RefusedBy, When};
-use super::kinds::ClientKind;
 
 /// The most losses that one client keeps in full. More are counted only.
 const MOST_KEPT: usize = 1000;
@@ -55,6 +54,9 @@ pub struct Tally {
     pub refused: BTreeMap<RefusedBy, PhaseCounts>,
     /// Lost requests.
     pub lost: BTreeMap<LossKind, PhaseCounts>,
+    /// The lost ones that the client may repeat, because they were GETs, and their connection ended before a byte of
+    /// a response.
+    pub repeatable: u64,
     /// Connections that were made.
     pub connections: u64,
     /// Connections whose end was announced, by `Connection: close` or GOAWAY. Those of one request are not counted.
@@ -73,12 +75,6 @@ impl Tally {
         self.lost.values().map(|counts| counts.sum()).sum()
     }
 
-    /// The lost requests of this kind of client that it may repeat.
-    pub(crate) fn repeatable(&self, client: ClientKind) -> u64 {
-        let kinds = self.lost.iter().filter(|(kind, _)| kind.is_repeatable());
-        if client.is_idempotent() { kinds.map(|(_, counts)| counts.sum()).sum() } else { 0 }
-    }
-
     /// All refused requests.
     #[must_use]
     pub fn refused_in_all(&self) -> u64 {
@@ -95,6 +91,7 @@ impl Tally {
         for (kind, counts) in other.lost {
             self.lost.entry(kind).or_default().add(counts);
         }
+        self.repeatable += other.repeatable;
         self.connections += other.connections;
         self.announced += other.announced;
         self.closed_idle += other.closed_idle;
@@ -111,6 +108,8 @@ pub(crate) struct EndedRequest {
     pub(crate) began: Instant,
     pub(crate) ended: Instant,
     pub(crate) when: When,
+    /// Whether it is lost, and the client may repeat it.
+    pub(crate) is_repeatable: bool,
 }
 
 /// A loss in full.
@@ -134,6 +133,7 @@ impl Ledger {
     /// Enters a request that has ended.
     pub(crate) fn enter(&mut self, request: EndedRequest, fate: Fate, detail: &str) {
         self.tally.sent += u64::from(request.was_sent);
+        self.tally.repeatable += u64::from(request.is_repeatable);
         let counts = match fate {
             Fate::Answered => &mut self.tally.answered,
             Fate::Refused(by) => self.tally.refused.entry(by).or_default(),

@@ -32,6 +32,7 @@
 mod clients;
 mod connect;
 mod fate;
+mod group;
 mod h1_connection;
 mod http1;
 mod kinds;

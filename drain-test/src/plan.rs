@@ -13,12 +13,16 @@ use super::report::StopOutcome;
 /// A test: which server, which load, what stops it, how often.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What is asked for, `http://…` or `https://…`. A GET of it must be answered with the same status each time.
+    /// What is asked for, `http://…` or `https://…`, without a user. A GET of it must be answered with the same status
+    /// each time.
     pub url: String,
     /// The path of uploads, if it is another one.
     pub upload_path: Option<String>,
     /// The path of streams, if it is another one. The longer its response, the more there is to cut.
     pub stream_path: Option<String>,
+    /// The statuses that are right. If there are none, each below 400 is. Every response to a kind of client must have
+    /// the status of its first right one.
+    pub statuses: Vec<u16>,
     /// The kinds of clients; all run at the same time.
     pub kinds: Vec<ClientKind>,
     /// Clients of each kind.
@@ -29,16 +33,20 @@ pub struct Plan {
     pub spawn_signal: Signal,
     /// How often.
     pub stops: u32,
+    /// Whether a server that a command of [`StopTrigger::Exec`] has stopped has to answer again, within [`Plan::ready`].
+    pub returns: bool,
     /// Called after each stop, for whoever waits for the report.
     pub after_stop: Option<fn(&StopOutcome)>,
-    /// How long the server may take until it accepts. Before the first stop there is no wait, unless we start it.
+    /// How long the server may take until it accepts, and after a command until it answers again. Before the first
+    /// stop there is no wait, unless we start it.
     pub ready: Duration,
     /// How long there is load before the trigger. The trigger waits for a first request of each client too.
     pub before: Duration,
     /// How long there is load after the trigger if the port does not refuse, as at a reload. A client that is
     /// refused after the trigger ends before.
     pub after: Duration,
-    /// How long a connect, and each step of a request, may take. Twice as long is waited for the end of a process.
+    /// How long a connect, and each step of a request, may take, more than nothing. Twice as long is waited for the
+    /// end of a process.
     pub patience: Duration,
     /// How long a command of [`StopTrigger::Exec`] may take.
     pub exec_deadline: Duration,
@@ -58,11 +66,13 @@ impl Plan {
             url,
             upload_path: None,
             stream_path: None,
+            statuses: Vec::new(),
             kinds: ClientKind::HTTP1.to_vec(),
             clients: 4,
             trigger,
             spawn_signal: Signal::TERM,
             stops: 1,
+            returns: true,
             after_stop: None,
             ready: Duration::from_secs(30),
             before: Duration::from_secs(1),
@@ -73,6 +83,11 @@ impl Plan {
             pause: Duration::ZERO,
             trust: TlsTrust::System,
         }
+    }
+
+    /// Whether a response with this status can be the right one.
+    pub(crate) fn may_be_right(&self, status: u16) -> bool {
+        if self.statuses.is_empty() { status < 400 } else { self.statuses.contains(&status) }
     }
 }
 

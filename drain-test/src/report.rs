@@ -22,15 +22,19 @@ pub struct DrainReport {
     pub stops: Vec<StopOutcome>,
     /// The sums of all stops, for each kind of client.
     pub clients: BTreeMap<ClientKind, Tally>,
+    /// The status that counts as right for each kind of client: the first one that it got.
+    pub statuses: BTreeMap<ClientKind, u16>,
     /// The losses in full, in the order of stops and moments.
     pub losses: Vec<Loss>,
-    /// Losses after which a client may repeat its request, because it is a GET and no byte of a response had come.
+    /// Losses after which a client may repeat its request, because it is a GET, and its connection ended before a
+    /// byte of a response.
     pub repeatable: u64,
     /// Losses that `clients` counts and `losses` does not list.
     pub unlisted: u64,
     /// The last failure that was our own, if there was any.
     pub own_failure: Option<String>,
-    /// Why the test ended before its last stop, if it did. What is here was measured all the same.
+    /// Why the test is not what was asked for, if it is not: a stop could not be made, or the server did not come
+    /// back after it. Then it ends there. What is here was measured all the same.
     pub trouble: Option<String>,
 }
 
@@ -78,6 +82,7 @@ impl DrainReport {
             url,
             stops: Vec::new(),
             clients: BTreeMap::new(),
+            statuses: BTreeMap::new(),
             losses: Vec::new(),
             repeatable: 0,
             unlisted: 0,
@@ -118,7 +123,7 @@ impl DrainReport {
             let listed = ledger.losses.iter();
             losses.extend(listed.map(|lost| Loss::new(stop, client, lost, triggered)));
             self.unlisted += ledger.tally.lost_in_all();
-            self.repeatable += ledger.tally.repeatable(client);
+            self.repeatable += ledger.tally.repeatable;
             self.clients.entry(client).or_default().add(ledger.tally);
             self.own_failure = ledger.own_failure.or_else(|| self.own_failure.take());
         }
@@ -140,7 +145,7 @@ impl Loss {
             ended_ms: since(triggered, request.ended),
             phase: request.when,
             kind: *kind,
-            repeatable: client.is_idempotent() && kind.is_repeatable(),
+            repeatable: request.is_repeatable,
             detail: detail.clone(),
         }
     }

@@ -23,7 +23,7 @@ pub(crate) struct Course {
     pub(crate) plan: Plan,
     pub(crate) tested: Tested,
     ids: AtomicU64,
-    /// The status of the first response that each kind of client got.
+    /// The status of the first response that each kind of client got, and that may be right.
     expected: watch::Sender<BTreeMap<ClientKind, u16>>,
 }
 
@@ -37,15 +37,22 @@ impl Course {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The status that clients of this kind must get: this one, if it is the first. Not to be asked for 5xx: that
-    /// is lost in any case, and a server that begins with it may come to itself.
-    pub(crate) fn expected(&self, kind: ClientKind, status: u16) -> u16 {
+    /// The status that clients of this kind must get: this one, if it is the first that may be right. None when there
+    /// was no such one yet. Not to be asked for 5xx: that is lost in any case, and a server that begins with it may
+    /// come to itself.
+    pub(crate) fn expected(&self, kind: ClientKind, status: u16) -> Option<u16> {
         let known = self.expected.borrow().get(&kind).copied();
-        known.unwrap_or_else(|| {
-            let mut is = status;
-            self.expected.send_modify(|expected| is = *expected.entry(kind).or_insert(status));
-            is
-        })
+        if known.is_some() || !self.plan.may_be_right(status) {
+            return known;
+        }
+        let mut is = status;
+        self.expected.send_modify(|expected| is = *expected.entry(kind).or_insert(status));
+        Some(is)
+    }
+
+    /// The status of each kind of client that has had an answer.
+    pub(crate) fn statuses(&self) -> BTreeMap<ClientKind, u16> {
+        self.expected.borrow().clone()
     }
 
     /// A kind of client none of which has had an answer.
@@ -75,6 +82,8 @@ pub(crate) struct Round {
     warm: watch::Sender<usize>,
     /// Whether a connect has failed for a reason of our own.
     hindered: watch::Sender<bool>,
+    /// Whether a request was answered.
+    answered: watch::Sender<bool>,
 }
 
 impl Round {
@@ -87,6 +96,7 @@ impl Round {
             over: OnceLock::new(),
             warm: watch::Sender::new(0),
             hindered: watch::Sender::new(false),
+            answered: watch::Sender::new(false),
         }
     }
 
@@ -141,6 +151,17 @@ impl Round {
     /// A connect has failed for a reason of our own.
     pub(crate) fn is_hindered(&self) {
         self.hindered.send_if_modified(|hindered| !std::mem::replace(hindered, true));
+    }
+
+    /// A request was answered.
+    pub(crate) fn is_answered(&self) {
+        self.answered.send_if_modified(|answered| !std::mem::replace(answered, true));
+    }
+
+    /// Waits until one was.
+    pub(crate) async fn answered(&self) {
+        // The sender is ours, so the wait does not fail.
+        drop(self.answered.subscribe().wait_for(|answered| *answered).await);
     }
 
     /// Waits until so many clients have had an outcome, and then a moment for an answer to each kind of them.

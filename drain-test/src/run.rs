@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::clients;
 use super::kinds::ClientKind;
@@ -23,7 +23,8 @@ use super::trigger::{ChildEnd, OurChild, fire};
 /// The time between two looks whether the server accepts.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What the last step of a client may take beyond its patience: the close of an HTTP/2 connection.
+/// What the last step may take beyond its patience: of a client the close of an HTTP/2 connection, of a server the end
+/// of those that it has started.
 const LAST_STEP: Duration = Duration::from_secs(5);
 
 /// The clients of one stop at work. Dropping it ends them.
@@ -53,6 +54,7 @@ pub async fn run(plan: Plan) -> Result<DrainReport, PlanError> {
             break;
         }
     }
+    report.statuses = course.statuses();
     let untested = |(kind, tally): (&ClientKind, &Tally)| {
         (tally.answered.sum() == 0 && tally.lost_in_all() == 0).then_some(*kind)
     };
@@ -66,38 +68,31 @@ pub async fn run(plan: Plan) -> Result<DrainReport, PlanError> {
 /// One stop, from a server that accepts to the last client's end.
 async fn one_stop(course: &Arc<Course>, stop: u32, report: &mut DrainReport) -> Result<(), String> {
     let plan = &course.plan;
-    let (server, address) = begin(course, stop).await?;
+    let (mut server, address) = begin(course, stop).await?;
     let round = Arc::new(Round::new(Arc::clone(course), address));
     let mut clients = start(&round);
     sleep(plan.before).await;
     let all = plan.clients * plan.kinds.len();
     let warmed = timeout(plan.patience, round.warmed(all)).await;
     if let Some(kind) = course.unanswered() {
-        // Nobody's server is stopped for a test that shows nothing. Our own has to end all the same.
-        if let Some(server) = server {
-            server.signal(plan.spawn_signal).ok();
-            drop(server.end(plan.patience).await);
-        }
-        let now = round.trigger();
-        clients.finish(&round, Duration::ZERO).await;
-        report.add(stop, now, clients.ledgers);
-        let ours = report.own_failure.clone();
-        let theirs = report.losses.iter().rfind(|loss| loss.client == kind);
-        let why = ours.or_else(|| theirs.map(|loss| format!("{}: {}", loss.kind, loss.detail)));
-        let why = why.map_or(String::new(), |why| format!(": {why}"));
-        return Err(format!("no {kind} request was answered, so the server was left alone{why}"));
+        return Err(leave_alone(&round, stop, kind, server, clients, report).await);
     }
 
     let triggered = round.trigger();
-    let fired = fire(plan, server.as_ref());
-    let is_told = fired.is_ok();
+    let fired = fire(plan, server.as_mut());
+    let mut told = server.as_mut().filter(|_| fired.is_ok());
     let server_end = async {
-        match server {
-            Some(server) if is_told => server.end(plan.after + 2 * plan.patience).await.map(Some),
-            _ => Ok(None),
+        match &mut told {
+            Some(server) => server.end(plan.after + 2 * plan.patience).await.map(Some),
+            None => Ok(None),
         }
     };
     let (server_end, command_end) = tokio::join!(server_end, load(&round, fired, &mut clients));
+    // Nobody asks them for anything any more.
+    let left = match told {
+        Some(server) => server.rest(plan.patience.min(LAST_STEP)).await,
+        None => Vec::new(),
+    };
 
     let mut outcome = StopOutcome { stop, ..StopOutcome::default() };
     outcome.clients_ended_ms = since(triggered, clients.last);
@@ -112,7 +107,64 @@ async fn one_stop(course: &Arc<Course>, stop: u32, report: &mut DrainReport) -> 
     if let Some(why) = clients.trouble {
         return Err(why);
     }
-    warmed.map_err(|_| "there were clients without any outcome before the trigger".to_owned())
+    warmed.map_err(|_| "there were clients without any outcome before the trigger".to_owned())?;
+    if !left.is_empty() {
+        return Err(format!(
+            "the server has ended and left processes behind, which were killed: {}; who starts a server has to \
+             hand the signal on, or to become the server by exec",
+            left.join(", ")
+        ));
+    }
+    if plan.returns && matches!(plan.trigger, StopTrigger::Exec(_)) {
+        let back = comes_back(course).await;
+        back.map_err(|why| format!("the server did not come back after the command: {why}"))?;
+    }
+    Ok(())
+}
+
+/// Ends a stop that would show nothing, and gives why. Nobody's server is stopped for it; our own has to end all the
+/// same.
+async fn leave_alone(
+    round: &Round,
+    stop: u32,
+    kind: ClientKind,
+    server: Option<OurChild>,
+    mut clients: Clients,
+    report: &mut DrainReport,
+) -> String {
+    let plan = &round.course.plan;
+    if let Some(mut server) = server {
+        server.signal(plan.spawn_signal).ok();
+        drop(server.end(plan.patience).await);
+    }
+    let now = round.trigger();
+    clients.finish(round, Duration::ZERO).await;
+    report.add(stop, now, clients.ledgers);
+    let ours = report.own_failure.clone();
+    let theirs = report.losses.iter().rfind(|loss| loss.client == kind);
+    let why = ours.or_else(|| theirs.map(|loss| format!("{}: {}", loss.kind, loss.detail)));
+    let why = why.map_or(String::new(), |why| format!(": {why}"));
+    format!("no {kind} request was answered, so the server was left alone{why}")
+}
+
+/// Waits until a server that was stopped answers again.
+async fn comes_back(course: &Arc<Course>) -> Result<(), String> {
+    let plan = &course.plan;
+    let until = Instant::now() + plan.ready;
+    let address = ready(course, plan.ready, None).await?;
+    let round = Arc::new(Round::new(Arc::clone(course), address));
+    let kind = *plan.kinds.first().ok_or("there are no clients")?;
+    let mut asking = JoinSet::new();
+    asking.spawn(clients::run(Tester::new(kind, 0, Arc::clone(&round))));
+    let until = until.max(Instant::now() + plan.patience);
+    if timeout_at(until, round.answered()).await.is_ok() {
+        return Ok(());
+    }
+    round.end();
+    let ended = timeout(LAST_STEP, asking.join_next()).await;
+    let ledger = ended.ok().flatten().and_then(Result::ok).unwrap_or_default();
+    let last = ledger.losses.last().map(|lost| format!("{}: {}", lost.kind, lost.detail));
+    Err(last.or(ledger.own_failure).unwrap_or_else(|| "it answers no request".to_owned()))
 }
 
 /// Has the server started, if that is ours to do, and waits until it accepts.
@@ -142,8 +194,12 @@ impl StopOutcome {
     ) -> Result<(), String> {
         let unstopped = |e: io::Error| format!("the server could not be stopped: {e}");
         let (server, command) = (server.map_err(unstopped)?, command.map_err(unstopped)?);
-        let failed = command.as_ref().filter(|command| !command.is_good);
-        let failed = failed.map(|failed| format!("the command that stops it: {}", failed.exit));
+        let of = |who: &str, end: &Option<ChildEnd>| {
+            let end = end.as_ref().filter(|end| !end.is_good)?;
+            Some(format!("{who}: {}", end.exit))
+        };
+        let failed =
+            of("the command that stops it", &command).or_else(|| of("the server", &server));
         if let Some(ChildEnd { exit, at, .. }) = server.or(command) {
             (self.exit, self.exit_ms) = (Some(exit), Some(since(triggered, at)));
         }
@@ -214,7 +270,7 @@ async fn load(
     let plan = &round.course.plan;
     let command_end = match fired {
         Ok(None) => Ok(None),
-        Ok(Some(command)) => command.end(plan.exec_deadline).await.map(Some),
+        Ok(Some(mut command)) => command.end(plan.exec_deadline).await.map(Some),
         Err(e) => Err(e),
     };
     // Clients that are refused end by themselves.

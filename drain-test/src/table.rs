@@ -15,19 +15,20 @@ impl Display for DrainReport {
         writeln!(f, "{}: {stops} stop{}", self.url, if stops == 1 { "" } else { "s" })?;
         writeln!(
             f,
-            "{:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}  lost by kind",
-            "client", "sent", "answered", "at stop", "after", "refused", "lost"
+            "{:<14}{:>6}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}  lost by kind",
+            "client", "status", "sent", "answered", "at stop", "after", "refused", "lost"
         )?;
         for (kind, tally) in &self.clients {
-            row(f, kind, tally)?;
+            let status = self.statuses.get(kind).map_or("none".to_owned(), u16::to_string);
+            row(f, kind, &status, tally)?;
         }
         let total = self.total();
-        row(f, &"total", &total)?;
+        row(f, &"total", "", &total)?;
         writeln!(f, "refused: {}", Counts(&total.refused))?;
         if total.lost_in_all() > 0 {
             writeln!(
                 f,
-                "of the lost, a client may repeat {} (GET, no byte of a response)",
+                "of the lost, a client may repeat {} (GET, and the connection ended before a byte of a response)",
                 self.repeatable
             )?;
         }
@@ -53,11 +54,11 @@ impl Display for DrainReport {
     }
 }
 
-fn row(f: &mut fmt::Formatter<'_>, name: &dyn Display, tally: &Tally) -> fmt::Result {
+fn row(f: &mut fmt::Formatter<'_>, name: &dyn Display, status: &str, tally: &Tally) -> fmt::Result {
     let answered = tally.answered;
     writeln!(
         f,
-        "{name:<14}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}  {}",
+        "{name:<14}{status:>6}{:>10}{:>10}{:>10}{:>10}{:>10}{:>10}  {}",
         tally.sent,
         answered.sum(),
         answered.stop,

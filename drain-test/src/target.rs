@@ -72,6 +72,11 @@ impl Tested {
         if plan.kinds.is_empty() || plan.clients == 0 || plan.stops == 0 {
             return Err(PlanError::Nothing("without clients or without stops nothing is tested"));
         }
+        if plan.patience.is_zero() {
+            return Err(PlanError::Nothing(
+                "with a patience of nothing no request can be answered",
+            ));
+        }
         if matches!(&plan.trigger, StopTrigger::Spawn(command) if command.is_empty()) {
             return Err(PlanError::Nothing("there is no command to start the server with"));
         }
@@ -90,6 +95,12 @@ impl Tested {
             _ => return Err(wrong("not http:// or https://")),
         };
         let authority = uri.authority().ok_or_else(|| wrong("no host"))?;
+        if let Some((user, _)) = authority.as_str().rsplit_once('@') {
+            // RFC 9110, section 4.2.4: it has no place in a request. Passwords have none in a complaint.
+            let url = plan.url.replacen(user, "…", 1);
+            let why = "a user and a password in the URL are not sent; leave them out".to_owned();
+            return Err(PlanError::Url { url, why });
+        }
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let tls = if is_tls {
             let name = ServerName::try_from(host.clone()).map_err(|e| wrong(&e.to_string()))?;
@@ -119,5 +130,39 @@ impl Tested {
         let path = path.unwrap_or(&self.path);
         let joint = if path.contains('?') { '&' } else { '?' };
         format!("{path}{joint}x-drain-test={id}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn fault(plan: &Plan) -> String {
+        Tested::of(plan).map_or_else(|e| e.to_string(), |tested| format!("none: {tested:?}"))
+    }
+
+    fn plan(url: &str) -> Plan {
+        Plan::new(url.to_owned(), StopTrigger::Exec("true".to_owned()))
+    }
+
+    /// It went into `Host`, and our own host answered each request with 400.
+    #[test]
+    fn user_in_the_url_is_refused_and_the_password_is_not_repeated() {
+        for url in ["http://u:secret@t/", "https://u:secret@t:8443/x?y"] {
+            let fault = fault(&plan(url));
+            assert!(fault.contains("://…@t") && fault.contains("leave them out"), "{fault}");
+            assert!(!fault.contains("secret"), "{fault}");
+        }
+        let tested = Tested::of(&plan("http://t:81/a?mail=me@t")).unwrap();
+        assert_eq!((tested.authority.as_str(), tested.path.as_str()), ("t:81", "/a?mail=me@t"));
+    }
+
+    /// It gave eleven timeouts.
+    #[test]
+    fn patience_of_nothing_is_refused() {
+        let fault = fault(&Plan { patience: Duration::ZERO, ..plan("http://t/") });
+        assert!(fault.contains("patience"), "{fault}");
     }
 }

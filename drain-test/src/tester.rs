@@ -91,11 +91,13 @@ impl Tester {
         if status >= 500 {
             return (Fate::Lost(LossKind::ServerError), format!("status {status}"));
         }
-        let expected = self.round.course.expected(self.kind, status);
-        if status != expected {
-            return (Fate::Lost(LossKind::Status), format!("status {status}, not {expected}"));
+        match self.round.course.expected(self.kind, status) {
+            Some(expected) if status == expected => (Fate::Answered, String::new()),
+            Some(expected) => {
+                (Fate::Lost(LossKind::Status), format!("status {status}, not {expected}"))
+            }
+            None => (Fate::Lost(LossKind::Status), format!("status {status}")),
         }
-        (Fate::Answered, String::new())
     }
 
     /// Enters what became of a request. `was_sent` says whether a byte of it was.
@@ -106,10 +108,26 @@ impl Tester {
         fate: Fate,
         detail: &str,
     ) -> EndedRequest {
+        let may_repeat = matches!(fate, Fate::Lost(kind) if kind.is_repeatable());
+        self.enter(asked, was_sent, fate, may_repeat && self.kind.is_idempotent(), detail)
+    }
+
+    fn enter(
+        &mut self,
+        asked: AskedRequest,
+        was_sent: bool,
+        fate: Fate,
+        is_repeatable: bool,
+        detail: &str,
+    ) -> EndedRequest {
         let ended = Instant::now();
-        let when = self.round.when(asked.began, ended);
-        let request = EndedRequest { id: asked.id, was_sent, began: asked.began, ended, when };
+        let (id, began) = (asked.id, asked.began);
+        let when = self.round.when(began, ended);
+        let request = EndedRequest { id, was_sent, began, ended, when, is_repeatable };
         self.ledger.enter(request, fate, detail);
+        if fate == Fate::Answered {
+            self.round.is_answered();
+        }
         self.had_an_outcome();
         request
     }
@@ -117,6 +135,11 @@ impl Tester {
     /// Enters a request that was sent as lost.
     pub(crate) fn lost(&mut self, asked: AskedRequest, kind: LossKind, detail: &str) {
         self.settle(asked, true, Fate::Lost(kind), detail);
+    }
+
+    /// Enters a request as lost whose stream was reset. Its connection lives, so no client repeats it by itself.
+    pub(crate) fn lost_stream(&mut self, asked: AskedRequest, detail: &str) {
+        self.enter(asked, true, Fate::Lost(LossKind::Reset), false, detail);
     }
 
     /// Enters a request of which no byte was sent.

@@ -1,6 +1,9 @@
 //! `host drain-test`: the strict client of the crate `host-drain-test`, from its report to an exit code.
 
+use std::fs;
+use std::future::poll_fn;
 use std::io::{self, IsTerminal as _};
+use std::task::Poll;
 
 use host_drain_test::{DrainReport, StopOutcome, Tally, TlsTrust};
 use host_lifecycle::Signal;
@@ -47,12 +50,10 @@ async fn test(ask: &DrainTestConfig) -> io::Result<Exit> {
     if io::stderr().is_terminal() {
         plan.after_stop = Some(tell);
     }
-    let mut interrupt = unix::signal(SignalKind::interrupt())?;
-    let mut terminate = unix::signal(SignalKind::terminate())?;
+    let mut endings = endings()?;
     let ended = tokio::select! {
         ended = host_drain_test::run(plan) => ended,
-        _ = interrupt.recv() => return Ok(Exit::Signal(Signal::Interrupt.number())),
-        _ = terminate.recv() => return Ok(Exit::Signal(Signal::Terminate.number())),
+        signal = first(&mut endings) => return Ok(Exit::Signal(signal.number())),
     };
     Ok(match ended {
         Ok(report) => print(ask, &report),
@@ -61,6 +62,36 @@ async fn test(ask: &DrainTestConfig) -> io::Result<Exit> {
             Exit::Usage
         }
     })
+}
+
+/// The signals that break the test off: of a terminal, of its end, of a shell. Who was started by `nohup` goes on.
+fn endings() -> io::Result<Vec<(Signal, unix::Signal)>> {
+    let all = [Signal::Interrupt, Signal::Terminate, Signal::Hangup, Signal::Quit];
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let heard = |signal: &Signal| *signal != Signal::Hangup || !is_ignored(&status, *signal);
+    let listen = |signal: Signal| {
+        let kind = SignalKind::from_raw(signal.number().into());
+        unix::signal(kind).map(|stream| (signal, stream))
+    };
+    all.into_iter().filter(heard).map(listen).collect()
+}
+
+/// Whether this `/proc/self/status` says that the signal is ignored.
+fn is_ignored(status: &str, signal: Signal) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal.number() - 1) & 1 == 1)
+}
+
+/// The first of them that comes.
+async fn first(signals: &mut [(Signal, unix::Signal)]) -> Signal {
+    poll_fn(|cx| {
+        let mut each = signals.iter_mut();
+        let come =
+            each.find_map(|(signal, stream)| stream.poll_recv(cx).is_ready().then_some(*signal));
+        come.map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
 }
 
 /// That something happens, for somebody who waits for minutes.
@@ -93,14 +124,71 @@ fn print(ask: &DrainTestConfig, report: &DrainReport) -> Exit {
 }
 
 /// Which flag helps.
-fn advice(ask: &DrainTestConfig, report: &DrainReport) -> &'static str {
+fn advice(ask: &DrainTestConfig, report: &DrainReport) -> String {
+    let trouble = report.trouble.as_deref().unwrap_or_default();
     let ours = report.own_failure.as_deref().unwrap_or_default();
-    let trusts = ask.plan.trust != TlsTrust::Anybody;
+    let status = trouble.rsplit_once(": status: status ").map(|(_, status)| status);
     match report.is_untested() {
-        true if trusts && ours.contains("certificate") => {
+        true if ours.contains("certificate") => about_certificate(&ask.plan.trust, ours).to_owned(),
+        true if ours.contains("HTTP/2") => "; leave out --http2".to_owned(),
+        true => {
+            status.map_or(String::new(), |status| format!("; if it is right: --status {status}"))
+        }
+        false if trouble.contains("did not come back after the command") => {
+            "; --no-return is for a command that stops it for good".to_owned()
+        }
+        false => String::new(),
+    }
+}
+
+/// What somebody can do whose server has a certificate that was not believed, for this reason.
+fn about_certificate(trust: &TlsTrust, why: &str) -> &'static str {
+    match trust {
+        // rustls gives no other name to it.
+        _ if why.contains("CaUsedAsEndEntity") => {
+            "; this certificate is one of an authority (CA:TRUE), and a server needs one that is not: \
+             openssl req -x509 … -addext basicConstraints=critical,CA:FALSE; --insecure trusts anybody"
+        }
+        TlsTrust::System if why.contains("UnknownIssuer") => {
             "; --ca FILE trusts an authority, --insecure anybody"
         }
-        true if ours.contains("HTTP/2") => "; leave out --http2",
-        _ => "",
+        TlsTrust::File(_) if why.contains("UnknownIssuer") => {
+            "; the authority that has signed it is not in the file of --ca; --insecure trusts anybody"
+        }
+        TlsTrust::System | TlsTrust::File(_) => "; --insecure trusts anybody",
+        TlsTrust::Anybody => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `--ca` was once recommended to whoever had given it.
+    #[test]
+    fn advice_on_a_certificate_is_for_what_is_wrong_with_it() {
+        let file = TlsTrust::File("ca.pem".into());
+        let is_ca = "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))";
+        let unknown = "invalid peer certificate: UnknownIssuer";
+        let name = "invalid peer certificate: certificate not valid for name \"t\"";
+        let cases = [
+            (&file, is_ca, "CA:FALSE"),
+            (&TlsTrust::System, is_ca, "CA:FALSE"),
+            (&file, unknown, "is not in the file of --ca"),
+            (&TlsTrust::System, unknown, "--ca FILE trusts an authority"),
+            (&file, name, "; --insecure trusts anybody"),
+        ];
+        for (trust, why, words) in cases {
+            let advice = about_certificate(trust, why);
+            assert!(advice.contains(words) && advice.contains("--insecure"), "{why}: {advice}");
+        }
+    }
+
+    #[test]
+    fn signal_is_ignored_that_the_kernel_says_so_of() {
+        let status = "SigBlk:\t0000000000000002\nSigIgn:\t0000000000001001\nSigCgt:\t2\n";
+        assert!(is_ignored(status, Signal::Hangup));
+        assert!(!is_ignored(status, Signal::Interrupt));
+        assert!(!is_ignored("", Signal::Hangup));
     }
 }

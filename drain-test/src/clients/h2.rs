@@ -38,6 +38,11 @@ enum End {
 }
 
 impl End {
+    /// The connection has ended in this way, and nothing is sent on it any more.
+    fn unasked(error: &Error) -> Self {
+        Self::Unasked(if is_told(error) { RefusedBy::Goaway } else { RefusedBy::Closed })
+    }
+
     fn is_told(self) -> bool {
         matches!(self, Self::Told | Self::Unasked(RefusedBy::Goaway))
     }
@@ -116,15 +121,21 @@ async fn exchange(me: &mut Tester, send: SendRequest<Bytes>) -> ControlFlow<End>
     let patience = me.round.course.plan.patience;
     let mut send = match timeout(patience, send.ready()).await {
         Ok(Ok(send)) => send,
-        Ok(Err(e)) if e.is_go_away() => return ControlFlow::Break(End::Unasked(RefusedBy::Goaway)),
-        Ok(Err(_)) | Err(_) => return ControlFlow::Break(End::Unasked(RefusedBy::Closed)),
+        Ok(Err(e)) => return ControlFlow::Break(End::unasked(&e)),
+        Err(_) => {
+            let asked = me.ask();
+            let fate = Fate::Lost(LossKind::Timeout);
+            me.settle(asked, false, fate, "no stream could be opened in time");
+            return ControlFlow::Break(End::Broken);
+        }
     };
     // There is no await between `ready` and `send_request`, so the result of `ready` still holds.
     let asked = me.ask();
     let Some(request) = request(me, asked) else { return ControlFlow::Break(End::Broken) };
     let answer = match send.send_request(request, true) {
         Ok((answer, _)) => answer,
-        Err(e) => return failed(me, asked, &e, false),
+        // The connection has ended since, and not a byte was sent.
+        Err(e) => return ControlFlow::Break(End::unasked(&e)),
     };
     let mut has_begun = false;
     match timeout(patience, whole(answer, &mut has_begun)).await {
@@ -172,26 +183,35 @@ fn failed(
 ) -> ControlFlow<End> {
     let is_refused_stream =
         error.is_reset() && error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM);
-    // h2 gives the peer's GOAWAY to those streams only that are above the last one that it names.
-    if error.is_go_away() && error.is_remote() {
-        me.settle(asked, true, Fate::Refused(RefusedBy::Goaway), "");
-        return ControlFlow::Break(End::Told);
-    }
-    if is_refused_stream {
-        me.settle(asked, true, Fate::Refused(RefusedBy::Stream), "");
-        return ControlFlow::Continue(());
-    }
-    let kind = match error.get_io().map(io::Error::kind) {
-        _ if has_begun => LossKind::Truncated,
+    let why = error.to_string();
+    match error.get_io().map(io::Error::kind) {
+        // Whoever has the head of a response does not believe that the request was not begun.
+        _ if has_begun => me.lost(asked, LossKind::Truncated, &why),
+        // h2 gives the peer's GOAWAY to those streams only that are above the last one that it names.
+        _ if is_told(error) => {
+            me.settle(asked, true, Fate::Refused(RefusedBy::Goaway), "");
+        }
+        _ if is_refused_stream => {
+            me.settle(asked, true, Fate::Refused(RefusedBy::Stream), "");
+        }
         // h2 calls an end in order a broken pipe; rustls one without `close_notify` an unexpected end.
-        Some(io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => LossKind::Eof,
-        Some(_) => LossKind::Reset,
-        None if error.is_reset() => LossKind::Reset,
-        None => LossKind::Malformed,
-    };
-    me.lost(asked, kind, &error.to_string());
-    // A stream that was reset leaves the connection in order.
-    if error.is_reset() { ControlFlow::Continue(()) } else { ControlFlow::Break(End::Broken) }
+        Some(io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => {
+            me.lost(asked, LossKind::Eof, &why);
+        }
+        Some(_) => me.lost(asked, LossKind::Reset, &why),
+        None if error.is_reset() => me.lost_stream(asked, &why),
+        None => me.lost(asked, LossKind::Malformed, &why),
+    }
+    match error.is_reset() {
+        // A stream that was reset leaves the connection in order.
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(if is_told(error) { End::Told } else { End::Broken }),
+    }
+}
+
+/// Whether the peer has said GOAWAY.
+fn is_told(error: &Error) -> bool {
+    error.is_go_away() && error.is_remote()
 }
 
 /// Closes our end. No stream needs it, so what happens to the connection now is no loss.

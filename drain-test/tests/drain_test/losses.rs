@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::support::{Server, Stopping};
-use host_drain_test::{ClientKind, DrainReport, LossKind, RefusedBy, When, run};
+use crate::support::{SHORT, Server, Stopping};
+use host_drain_test::{ClientKind, DrainReport, LossKind, Plan, RefusedBy, When, run};
 
 /// Those that keep their connection, and have one request at a time.
 const KEPT: [ClientKind; 3] = [ClientKind::H1Kept, ClientKind::H1Upload, ClientKind::H1Stream];
@@ -102,6 +102,26 @@ async fn status_that_differs_from_the_first_is_a_loss() {
     each_loses_one(Stopping::Says404, LossKind::Status).await;
 }
 
+/// A path that was mistyped once gave "lost none".
+#[tokio::test]
+async fn status_from_400_on_is_an_answer_only_for_whoever_wants_it() {
+    let server = Server::start(Stopping::FindsNothing).await;
+    let mut plan = server.plan(&[ClientKind::H1Kept]);
+    plan.after = Duration::ZERO;
+    let report = run(plan.clone()).await.unwrap();
+    let trouble = report.trouble.as_deref().unwrap();
+    assert!(trouble.ends_with("so the server was left alone: status: status 404"), "{trouble}");
+    assert!(report.is_untested() && report.statuses.is_empty(), "{report}");
+    plan.statuses = vec![200, 404];
+    let report = run(plan.clone()).await.unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(report.statuses.get(&ClientKind::H1Kept), Some(&404), "{report}");
+    let server = Server::start(Stopping::NotAtAll).await;
+    let plan = Plan { statuses: vec![204], after: Duration::ZERO, ..server.plan(&plan.kinds) };
+    let trouble = run(plan).await.unwrap().trouble.unwrap();
+    assert!(trouble.ends_with("status: status 200"), "{trouble}");
+}
+
 #[tokio::test]
 async fn second_response_to_one_request_is_a_loss() {
     each_loses_one(Stopping::RespondsTwice, LossKind::Twice).await;
@@ -131,8 +151,7 @@ async fn client_counts_as_many_resets_as_the_server_makes() {
 async fn request_without_a_response_in_time_is_a_loss() {
     let server = Server::start(Stopping::Swallows).await;
     let mut plan = server.plan(&KEPT);
-    // The one wait of these tests that has to run out.
-    plan.patience = Duration::from_millis(300);
+    plan.patience = SHORT;
     let report = run(plan).await.unwrap();
     let total = report.total();
     assert!(total.lost_in_all() >= 9, "{report}");

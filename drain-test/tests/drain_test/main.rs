@@ -7,6 +7,7 @@
     reason = "a test crate prints what it found, and panics in its servers too"
 )]
 
+mod frames;
 mod losses;
 mod protocols;
 mod support;

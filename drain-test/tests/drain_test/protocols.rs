@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::frames::{self, Cut, LOST};
 use crate::support::{Server, Stopping, plan};
 use bytes::Bytes;
 use host_drain_test::{
-    Callback, ClientKind, LossKind, Plan, RefusedBy, StopTrigger, TlsTrust, run,
+    Callback, ClientKind, DrainReport, LossKind, Plan, RefusedBy, StopTrigger, TlsTrust, run,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -79,6 +80,8 @@ enum H2Stop {
     Says503,
     /// With `REFUSED_STREAM` and GOAWAY.
     Refuses,
+    /// As frames say that are written by hand.
+    Cuts(Cut),
 }
 
 async fn h2_plan(stopping: H2Stop) -> (JoinSet<()>, Plan) {
@@ -100,7 +103,13 @@ async fn h2_accept(listener: TcpListener, mut stop: watch::Receiver<bool>, stopp
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                connections.spawn(h2_serve(accepted.unwrap().0, closed.subscribe(), stopping));
+                let (stream, closed) = (accepted.unwrap().0, closed.subscribe());
+                connections.spawn(async move {
+                    match stopping {
+                        H2Stop::Cuts(cut) => drop(frames::serve(stream, closed, cut).await),
+                        _ => h2_serve(stream, closed, stopping).await,
+                    }
+                });
             }
             _ = stop.wait_for(|stop| *stop) => break,
         }
@@ -175,4 +184,40 @@ async fn status_503_over_http2_is_a_loss() {
     let (_server, plan) = h2_plan(H2Stop::Says503).await;
     let report = run(plan).await.unwrap();
     assert!(report.total().lost.contains_key(&LossKind::ServerError), "{report}");
+}
+
+/// Each of three connections loses some requests in this way, and has an end in order after that.
+async fn cut(cut: Cut) -> DrainReport {
+    let (_server, plan) = h2_plan(H2Stop::Cuts(cut)).await;
+    let report = run(plan).await.unwrap();
+    assert_eq!(report.trouble, None, "{report}");
+    assert_eq!((report.total().connections, report.total().announced), (3, 3), "{report}");
+    report
+}
+
+/// They were once refused, although the client had the head of a response.
+#[tokio::test]
+async fn response_that_has_begun_is_cut_whatever_the_server_says_of_its_stream() {
+    let report = cut(Cut::HalfThenRefused).await;
+    assert_eq!(report.losses.len(), 3 * LOST, "{report}");
+    assert!(report.losses.iter().all(|loss| loss.kind == LossKind::Truncated), "{report}");
+    assert!(!report.total().refused.contains_key(&RefusedBy::Stream), "{report}");
+
+    let report = cut(Cut::HalfThenGoaway).await;
+    assert_eq!(report.losses.len(), 3, "{report}");
+    assert!(report.losses.iter().all(|loss| loss.kind == LossKind::Truncated), "{report}");
+}
+
+#[tokio::test]
+async fn request_whose_stream_alone_was_reset_is_not_to_be_repeated() {
+    let report = cut(Cut::Cancelled).await;
+    assert_eq!(report.losses.len(), 3 * LOST, "{report}");
+    assert!(report.losses.iter().all(|loss| loss.kind == LossKind::Reset), "{report}");
+    assert_eq!((report.repeatable, report.total().repeatable), (0, 0), "{report}");
+    assert!(report.losses.iter().all(|loss| !loss.repeatable), "{report}");
+
+    let (_server, plan) = h2_plan(H2Stop::Closes).await;
+    let report = run(plan).await.unwrap();
+    assert_eq!(report.repeatable, report.total().lost_in_all(), "{report}");
+    assert!(report.losses.iter().all(|loss| loss.repeatable), "{report}");
 }

@@ -13,6 +13,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+/// The patience of tests in which a wait has to run out. Whatever else they wait for is far quicker, on a busy machine too.
+pub(crate) const SHORT: Duration = Duration::from_secs(2);
+
 /// What a server does with a request once it is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stopping {
@@ -36,13 +39,17 @@ pub(crate) enum Stopping {
     RespondsTwice,
     /// Never responds, and keeps the connection.
     Swallows,
+    /// Responds with 503, and accepts as before.
+    Fails,
+    /// Responds with 404 from its start on, and does not stop.
+    FindsNothing,
     /// Resets the connection of each third request, from its start on, and does not stop.
     ResetsEachThird,
 }
 
 impl Stopping {
     fn goes_on(self) -> bool {
-        matches!(self, Self::NotAtAll | Self::ResetsEachThird)
+        matches!(self, Self::NotAtAll | Self::Fails | Self::FindsNothing | Self::ResetsEachThird)
     }
 }
 
@@ -139,7 +146,11 @@ async fn accept(
             accepted = listener.accept() => accepted.unwrap().0,
             _ = stop.wait_for(|stop| *stop && !way.stopping.goes_on()) => break,
         };
-        let (closed, tls, way) = (closed.subscribe(), tls.clone(), way.clone());
+        let closed = match way.stopping {
+            Stopping::Fails => stop.clone(),
+            _ => closed.subscribe(),
+        };
+        let (tls, way) = (tls.clone(), way.clone());
         connections.spawn(async move {
             match tls {
                 None => plain(stream, closed, &way).await,
@@ -183,12 +194,15 @@ async fn serve(
         if way.resets() {
             return After::Reset;
         }
-        let (response, after) = if *closed.borrow() {
+        let (response, after) = if way.stopping == Stopping::FindsNothing {
+            (status("404 No"), Some(After::Close))
+        } else if *closed.borrow() {
             let close = "Connection: close\r\n";
             match way.stopping {
-                Stopping::Rightly | Stopping::NotAtAll | Stopping::ResetsEachThird => {
-                    (ok(close), Some(After::Close))
-                }
+                Stopping::Rightly
+                | Stopping::NotAtAll
+                | Stopping::FindsNothing
+                | Stopping::ResetsEachThird => (ok(close), Some(After::Close)),
                 Stopping::Swallows => continue,
                 Stopping::Resets => return After::Reset,
                 Stopping::Closes => return After::Close,
@@ -199,7 +213,7 @@ async fn serve(
                     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
                     (format!("{head}2\r\nok\r\n"), Some(After::Close))
                 }
-                Stopping::Says503 => (status("503 No"), Some(After::Close)),
+                Stopping::Says503 | Stopping::Fails => (status("503 No"), Some(After::Close)),
                 Stopping::Says404 => (status("404 No"), Some(After::Close)),
                 Stopping::RespondsTwice => (ok("") + &ok(""), Some(After::Close)),
             }

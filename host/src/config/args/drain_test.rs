@@ -18,8 +18,10 @@ Examples:
   # Reload a process that is there and lives on
   host drain-test http://127.0.0.1:8080/ --signal-pid 4711:HUP
 
-  # Roll a fleet behind its balancer, over TLS, with clients of HTTP/1 and HTTP/2
-  host drain-test https://shop.example/ --http1 --http2 --exec 'kubectl rollout restart deploy/shop'
+  # Roll a fleet behind its balancer, over TLS, with clients of HTTP/1 and HTTP/2: to the end, and for
+  # as long as the last of the old ones may take to leave
+  host drain-test https://shop.example/ --http1 --http2 --exec-timeout 15m --after 1m \
+    --exec 'kubectl rollout restart deploy/shop && kubectl rollout status deploy/shop'
 
 Exit codes: 0 nothing was lost, 1 a request was lost, 2 wrong usage, or the test could not be
 made to its end, 4 the report could not be printed.
@@ -59,9 +61,14 @@ struct TriggerArgs {
     #[arg(long, value_name = "PID[:SIGNAL]", group = "trigger", value_parser = StopTrigger::signal)]
     signal_pid: Option<StopTrigger>,
 
-    /// `sh -c` runs this: a restart by a supervisor, a rollout, a deployment
+    /// `sh -c` runs this and waits for its end: a restart by a supervisor, a rollout, a deployment. The server
+    /// has to answer again after it, within --ready
     #[arg(long, value_name = "COMMAND", group = "trigger")]
     exec: Option<String>,
+
+    /// The command of --exec stops the server for good: it need not answer again [default: off]
+    #[arg(long, requires = "exec")]
+    no_return: bool,
 
     /// The server is our child: it is started anew for each stop, by the command behind `--`
     #[arg(long, group = "trigger", requires = "command")]
@@ -106,6 +113,11 @@ struct LoadArgs {
     #[arg(long, value_name = "PATH", value_parser = path)]
     stream_path: Option<String>,
 
+    /// Statuses that are right, with commas between; each kind of client must get the first of them that it got
+    /// each time [default: any below 400]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(200..500))]
+    status: Vec<u16>,
+
     /// The time between the pieces of uploads, and between the reads of streams
     #[arg(long, value_name = "TIME", default_value = "5ms")]
     pace: HumanDuration,
@@ -134,7 +146,7 @@ struct TlsArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Times")]
 struct TimeArgs {
-    /// How long a server may take until it accepts, after its start or a stop
+    /// How long a server may take until it accepts, after its start or a stop, and answers, after --exec
     #[arg(long, value_name = "TIME", default_value = "30s")]
     ready: HumanDuration,
 
@@ -180,7 +192,7 @@ impl DrainTestArgs {
         let name = trigger.signal.as_deref().unwrap_or("TERM");
         let spawn_signal = StopTrigger::signal_name(name);
         let spawn_signal = spawn_signal.map_err(|why| complaint(&format!("--signal: {why}")))?;
-        let stops = trigger.stops;
+        let (stops, returns) = (trigger.stops, !trigger.no_return);
         let trigger = match (trigger.signal_pid, trigger.exec) {
             (Some(signal), _) => signal,
             (None, Some(command)) => StopTrigger::Exec(command),
@@ -197,7 +209,8 @@ impl DrainTestArgs {
             (None, false) => TlsTrust::System,
         };
         let mut plan = Plan::new(url, trigger);
-        (plan.spawn_signal, plan.stops, plan.trust) = (spawn_signal, stops, trust);
+        (plan.spawn_signal, plan.stops, plan.returns) = (spawn_signal, stops, returns);
+        (plan.statuses, plan.trust) = (load.status, trust);
         (plan.kinds, plan.clients) = (kinds, load.clients.into());
         (plan.upload_path, plan.stream_path) = (load.upload_path, load.stream_path);
         (plan.pace, plan.pause) = (load.pace.0, load.pause.0);
