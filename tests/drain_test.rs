@@ -187,7 +187,7 @@ fn wrong_usage_is_exit_2_and_says_what_to_do() {
         (&[url, "--exec", "true", "--upload-path", "x"], "begins with /"),
         (&[url, "--exec", "true", "--patience", "0ms"], "patience"),
         (&[url, "--exec", "true", "--status", "503"], "--status"),
-        (&[url, "--signal-pid", "1", "--no-return"], "--exec"),
+        (&[url, "--signal-pid", "1", "--no-return"], "the command of --exec, which is not there"),
         (&["http://me:secret@t/", "--exec", "true"], "http://…@t/: a user and a password"),
         (&["https://t/", "--exec", "true", "--ca", "/no/such.pem"], "/no/such.pem"),
         (&[url, "--exec", "true"], "the server does not accept: Connection refused"),

@@ -34,7 +34,7 @@ pub struct DrainReport {
     /// The last failure that was our own, if there was any.
     pub own_failure: Option<String>,
     /// Why the test is not what was asked for, if it is not: a stop could not be made, or the server did not come
-    /// back after it. Then it ends there. What is here was measured all the same.
+    /// back after it. Then it ends there, but for a child that was killed. What is here was measured all the same.
     pub trouble: Option<String>,
 }
 
@@ -51,6 +51,8 @@ pub struct StopOutcome {
     pub exit: Option<String>,
     /// When it did.
     pub exit_ms: Option<f64>,
+    /// Whether the server is a child of ours that did not end by itself. It was killed then.
+    pub killed: bool,
 }
 
 /// A lost request. Times are in milliseconds from the trigger, and negative before it.

@@ -49,8 +49,16 @@ pub async fn run(plan: Plan) -> Result<DrainReport, PlanError> {
     let stops = plan.stops;
     let course = Arc::new(Course::new(plan, tested));
     for stop in 1..=stops {
-        if let Err(why) = one_stop(&course, stop, &mut report).await {
-            report.trouble = Some(format!("stop {stop}: {why}"));
+        let ended = one_stop(&course, stop, &mut report).await;
+        // The next server is a new one, so the test goes on after a child that was killed.
+        let killed = report.stops.last().filter(|last| last.stop == stop && last.killed);
+        let killed = killed.and_then(|last| last.exit.as_ref());
+        if let (Some(exit), None) = (killed, &report.trouble) {
+            report.trouble = Some(format!("stop {stop}: the server: {exit}"));
+        }
+        if let Err(why) = ended {
+            let before = report.trouble.take().map_or_else(String::new, |why| why + "; ");
+            report.trouble = Some(format!("{before}stop {stop}: {why}"));
             break;
         }
     }
@@ -194,12 +202,9 @@ impl StopOutcome {
     ) -> Result<(), String> {
         let unstopped = |e: io::Error| format!("the server could not be stopped: {e}");
         let (server, command) = (server.map_err(unstopped)?, command.map_err(unstopped)?);
-        let of = |who: &str, end: &Option<ChildEnd>| {
-            let end = end.as_ref().filter(|end| !end.is_good)?;
-            Some(format!("{who}: {}", end.exit))
-        };
-        let failed =
-            of("the command that stops it", &command).or_else(|| of("the server", &server));
+        let failed = command.as_ref().filter(|command| !command.is_good);
+        let failed = failed.map(|failed| format!("the command that stops it: {}", failed.exit));
+        self.killed = server.as_ref().is_some_and(|server| !server.is_good);
         if let Some(ChildEnd { exit, at, .. }) = server.or(command) {
             (self.exit, self.exit_ms) = (Some(exit), Some(since(triggered, at)));
         }

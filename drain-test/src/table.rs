@@ -19,7 +19,7 @@ impl Display for DrainReport {
             "client", "status", "sent", "answered", "at stop", "after", "refused", "lost"
         )?;
         for (kind, tally) in &self.clients {
-            let status = self.statuses.get(kind).map_or("none".to_owned(), u16::to_string);
+            let status = self.statuses.get(kind).map_or_else(|| "none".to_owned(), u16::to_string);
             row(f, kind, &status, tally)?;
         }
         let total = self.total();

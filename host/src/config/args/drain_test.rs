@@ -67,7 +67,7 @@ struct TriggerArgs {
     exec: Option<String>,
 
     /// The command of --exec stops the server for good: it need not answer again [default: off]
-    #[arg(long, requires = "exec")]
+    #[arg(long)]
     no_return: bool,
 
     /// The server is our child: it is started anew for each stop, by the command behind `--`
@@ -188,6 +188,9 @@ impl DrainTestArgs {
             return Err(complaint(
                 "--signal is for --spawn; a process that is there gets --signal-pid PID:SIGNAL",
             ));
+        }
+        if trigger.exec.is_none() && trigger.no_return {
+            return Err(complaint("--no-return is for the command of --exec, which is not there"));
         }
         let name = trigger.signal.as_deref().unwrap_or("TERM");
         let spawn_signal = StopTrigger::signal_name(name);
