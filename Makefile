@@ -232,26 +232,26 @@ fuzz: $(CARGO_FUZZ) fuzz-model ## Fuzz what reads text from outside, with a nigh
 # swapped 10 times.
 .PHONY: soak
 soak: guests ## Stop the host 1,000 times under load, upgrade it 500 times, begin 100 canaries, roll 261 hosts; print what was lost
-	HOST_SOAK_STOPS=125 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	HOST_SOAK_STOPS=125 $(CARGO) test $(BUILD) --test end_to_end -- \
 	    loss:: --test-threads=1 --nocapture
-	HOST_SOAK_CANARIES=25 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	HOST_SOAK_CANARIES=25 $(CARGO) test $(BUILD) --test end_to_end -- \
 	    canary_load:: --test-threads=1 --nocapture
-	HOST_SOAK_ROLLS=67 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	HOST_SOAK_ROLLS=67 $(CARGO) test $(BUILD) --test end_to_end -- \
 	    behind_haproxy_by_restart --test-threads=1 --nocapture
-	HOST_SOAK_ROLLS=10 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	HOST_SOAK_ROLLS=10 $(CARGO) test $(BUILD) --test end_to_end -- \
 	    behind_haproxy_by_swap --test-threads=1 --nocapture
-	HOST_SOAK_ROLLS=10 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	HOST_SOAK_ROLLS=10 $(CARGO) test $(BUILD) --test end_to_end -- \
 	    behind_haproxy_by_upgrade --test-threads=1 --nocapture
-	HOST_SOAK_UPGRADES=100 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	HOST_SOAK_UPGRADES=100 $(CARGO) test $(BUILD) --test end_to_end -- \
 	    upgrade_load:: --test-threads=1 --nocapture
-	HOST_SOAK_IDLE=10000 $(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	HOST_SOAK_IDLE=10000 $(CARGO) test $(BUILD) --test end_to_end -- \
 	    many_idle_connections_go_over --nocapture
 
 # HOST_BUDGET_FUNCTIONS=N lists the N functions that take most, and the callers of the allocator;
 # HOST_BUDGET_BINARY=FILE counts another host than the built one.
 .PHONY: budget
 budget: guests ## Count what a request costs: instructions, allocations (HOST_BUDGET_FUNCTIONS=40)
-	@$(CARGO) test --release $(CARGO_FLAGS) --package host --test end_to_end -- \
+	@$(CARGO) test $(BUILD) --test end_to_end -- \
 	    budget:: --nocapture --test-threads=1 2>&1 | tee target/budget.log; \
 	    code=$${PIPESTATUS[0]}; grep -h '^|' tests/budget.md | head -2; grep '^| ' target/budget.log; exit $$code
 
