@@ -8,9 +8,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use host_handover::{Channel, HandoverMessage};
+use host_handover::{Channel, ChannelError, HandoverMessage};
 use host_systemd::prepare_successor;
-use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -34,7 +33,8 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 pub(super) struct Successor {
     pub(super) channel: Arc<Channel>,
     pid: u32,
-    pidfd: OwnedFd,
+    /// None where it had ended at once.
+    pidfd: Option<OwnedFd>,
     launcher: Launcher,
 }
 
@@ -60,22 +60,25 @@ impl Successor {
         command.arg0("host").args(["launch", "--"]).arg(&program).args(arguments);
         command.env(TAKE_OVER, "stdin").stdin(Stdio::from(theirs));
         prepare_successor(&mut command);
-        let mut launcher = Launcher::start(command)?;
+        let launcher = Launcher::start(command)?;
         match channel.receive("started", STEP_WITHIN).await {
             Ok((HandoverMessage::Started { pid }, _)) => {
                 let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
-                // It has ended, perhaps, but it is in nobody's way as long as the launcher has not heard of that.
-                let pidfd =
-                    raw.ok_or(Errno::SRCH).and_then(|raw| pidfd_open(raw, PidfdFlags::empty()));
-                let pidfd = pidfd.map_err(|why| UpgradeError::NoDescriptors(why.into()))?;
+                let pidfd = raw.and_then(|raw| pidfd_open(raw, PidfdFlags::empty()).ok());
                 Ok(Self { channel: Arc::new(channel), pid, pidfd, launcher })
             }
             Ok((HandoverMessage::Unstarted { why }, _)) => Err(no_program(io::Error::other(why))),
-            said => {
+            // It was quicker than the launcher.
+            Ok((HandoverMessage::No { why }, _)) => Err(UpgradeError::NotLaunched(why)),
+            Ok((said, _)) => {
                 launcher.kill();
-                let how = launcher.end().await;
-                let said = said.map(|(said, _)| said.name().to_owned());
-                Err(UpgradeError::NotLaunched(format!("{said:?}, {how:?}")))
+                let said = said.name().to_owned();
+                let why = ChannelError::Unexpected { said, expected: "started" };
+                Err(UpgradeError::NotLaunched(why.to_string()))
+            }
+            Err(why) => {
+                launcher.kill();
+                Err(UpgradeError::NotLaunched(why.to_string()))
             }
         }
     }
@@ -107,7 +110,8 @@ impl Successor {
 
     /// Sends it a signal, unless it has ended.
     pub(super) fn signal(&self, signal: Signal) {
-        if let Err(why) = pidfd_send_signal(&self.pidfd, signal) {
+        let sent = self.pidfd.as_ref().map(|pidfd| pidfd_send_signal(pidfd, signal));
+        if let Some(Err(why)) = sent {
             debug!(%why, "the successor cannot be sent a signal");
         }
     }
