@@ -228,11 +228,11 @@ fuzz: $(CARGO_FUZZ) fuzz-model ## Fuzz what reads text from outside, with a nigh
 	        -max_len=16384 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
-# Eight loss tests, 125 stops each; four of canaries, 25 each; three hosts behind HAProxy, restarted 67 times each and
+# Twelve loss tests, 84 stops each; four of canaries, 25 each; three hosts behind HAProxy, restarted 67 times each and
 # swapped 10 times.
 .PHONY: soak
 soak: guests ## Stop the host 1,000 times under load, upgrade it 500 times, begin 100 canaries, roll 261 hosts; print what was lost
-	HOST_SOAK_STOPS=125 $(CARGO) test $(BUILD) --test end_to_end -- \
+	HOST_SOAK_STOPS=84 $(CARGO) test $(BUILD) --test end_to_end -- \
 	    loss:: --test-threads=1 --nocapture
 	HOST_SOAK_CANARIES=25 $(CARGO) test $(BUILD) --test end_to_end -- \
 	    canary_load:: --test-threads=1 --nocapture
