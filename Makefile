@@ -47,8 +47,8 @@ build: ## Build the host: target/release/host
 CARGO_HOME ?= $(HOME)/.cargo
 PLACES := $(CURDIR)=/host $(CARGO_HOME)=/cargo
 DIST_RUSTFLAGS := $(addprefix --remap-path-prefix=,$(PLACES))
-# Files in C say so too.
-DIST_CFLAGS := $(addprefix -ffile-prefix-map=,$(PLACES))
+# Files in C say so too, and when they were compiled.
+DIST_CFLAGS := $(addprefix -ffile-prefix-map=,$(PLACES)) -Wno-builtin-macro-redefined -D__DATE__=\"\" -D__TIME__=\"\"
 
 # The two of them in one go, always: by itself, one of them may get other features of what they share, which
 # would then be compiled twice.
