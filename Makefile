@@ -116,8 +116,8 @@ dist: $(BUILD_PROGRAM) sbom ## Build what people run, slowly and well, and pack 
 .PHONY: dist-twice
 dist-twice: $(CARGO_CYCLONEDX) ## Build and pack this commit in two directories, and compare the bytes
 	rm -rf target/twice
-	@for place in one two/deeper; do set -x; git clone --quiet . target/twice/$$place && \
-	    $(MAKE) --no-print-directory -C target/twice/$$place dist PROFILE=dist PGO= \
+	@for place in one two/deeper; do git clone --quiet . target/twice/$$place || exit; done
+	@for place in one two/deeper; do set -x; $(MAKE) --no-print-directory -C target/twice/$$place dist PROFILE=dist PGO= \
 	        CARGO_CYCLONEDX='$(abspath $(CARGO_CYCLONEDX))' || exit; done
 	cmp target/twice/one/target/dist/host target/twice/two/deeper/target/dist/host
 	cd target/twice && cmp one/target/dist/host-*.tar.gz two/deeper/target/dist/host-*.tar.gz

@@ -102,10 +102,12 @@ fn host_that_swaps_and_reloads_loses_and_refuses_nothing() {
 
 /// A server that loses every request which comes after SIGUSR1, and ends with the second one.
 const LOSES: &str = r#"
-import http.server, os, signal, sys, threading
+import http.server, os, signal, socketserver, sys, threading
 how, port, stopping, lost, lock = sys.argv[1], int(sys.argv[2]), False, 0, threading.Lock()
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body go in one piece: its end, which cuts other requests, cannot come between them.
+    wbufsize = -1
     def do_GET(self):
         if not stopping:
             return self.answer(200, b"hello\n")
@@ -122,11 +124,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "6")
         self.end_headers()
         self.wfile.write(body)
+        self.wfile.flush()
     def log_message(self, *_): pass
 def stop(*_):
     global stopping
     stopping = True
-server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+class Server(http.server.ThreadingHTTPServer):
+    def server_bind(self):
+        # Without asking for the name of 127.0.0.1, which may take as long as the resolver wants.
+        socketserver.TCPServer.server_bind(self)
+server = Server(("127.0.0.1", port), Handler)
 signal.signal(signal.SIGUSR1, stop)
 server.serve_forever()
 "#;

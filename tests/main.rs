@@ -145,6 +145,7 @@ mod upgrade_kill;
 mod upgrade_load;
 mod upgrade_midway;
 mod upgrade_refused;
+mod upgrade_stop;
 mod views;
 mod watch;
 mod windows_door;

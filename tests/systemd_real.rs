@@ -1,4 +1,4 @@
-//! A systemd of its own stops a host that was upgraded, and starts it again after a crash.
+//! A systemd of its own stops a host that was upgraded, or is being upgraded, and starts it again after a crash.
 
 use std::process::Command;
 
@@ -36,4 +36,6 @@ fn upgraded_host_is_waited_for_at_a_stop_and_started_again_after_a_crash() {
     assert!(said.contains("the answer goes on: 5done0\n"), "{why}");
     assert!(said.contains("stopped: success 0\n"), "{why}");
     assert!(said.contains("restarted: 1\n"), "{why}");
+    assert!(said.contains("stopped in the middle: 5done0\n"), "{why}");
+    assert!(said.contains("then: success 0\n"), "{why}");
 }

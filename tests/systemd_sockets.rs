@@ -305,11 +305,14 @@ fn upgrade_leaves_with_the_service_manager_only_what_the_new_process_has() {
     manager.expect("READY=1\nSTATUS=serving 1 component on 2 addresses");
     manager.expect("FDSTORE=1\nFDNAME=kept-http");
     manager.expect("FDSTORE=1\nFDNAME=kept-lost");
-    let exit = host.ctl(["upgrade", "--config", &site.file("one.toml")]);
-    exit.expect_code(0);
+    let upgrade = host.start_ctl(["upgrade", "--config", &site.file("one.toml")]);
     manager.expect("FDSTOREREMOVE=1\nFDNAME=kept-http");
     manager.expect("FDSTOREREMOVE=1\nFDNAME=kept-lost");
-    manager.expect(&format!("MAINPID={}", upgraded_pid(&exit.stdout)));
+    let pid = manager.next().number("MAINPID");
+    manager.expect("BARRIER=1");
+    let exit = upgrade.wait_exit();
+    exit.expect_code(0);
+    assert_eq!(u64::from(upgraded_pid(&exit.stdout)), pid);
     manager.expect("READY=1\nSTATUS=serving 1 component on 1 address");
     manager.expect("FDSTORE=1\nFDNAME=kept-http");
     host.wait_log("upgrade: the old host has ended");

@@ -238,8 +238,10 @@ fn service_manager_is_told_of_its_new_main_process() {
     let host = Host::serve("hello_p2").env("NOTIFY_SOCKET", manager.name()).control().start();
     manager.expect("STATUS=loading 1 component");
     manager.expect("READY=1\nSTATUS=serving 1 component on 1 address");
-    let successor = upgrade(&host);
-    manager.expect(&format!("MAINPID={}", successor.pid()));
+    let upgrade = host.start_ctl(["upgrade"]);
+    let successor = Successor::new(u32::try_from(manager.next().number("MAINPID")).unwrap());
+    manager.expect("BARRIER=1");
+    upgrade.wait_exit().expect_code(0);
     manager.expect("READY=1\nSTATUS=serving 1 component on 1 address");
     expect_old_end(&host);
     successor.signal(Signal::TERM);
@@ -261,6 +263,7 @@ fn successor_is_a_child_of_the_service_manager_when_that_hears_of_it() {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
     assert_eq!(parent.trim(), std::process::id().to_string());
+    manager.expect("BARRIER=1");
     upgrade.wait_exit().expect_code(0);
     expect_old_end(&host);
 }

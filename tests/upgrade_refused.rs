@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::support::app::Folder;
 use crate::support::prelude::*;
 use crate::support::site::{Site, component, route};
+use crate::support::tools;
 use crate::support::upgrade::{Successor, standing_still_at, wait_gone};
 
 /// A program that runs this.
@@ -100,6 +101,36 @@ fn program_that_starts_the_host_without_exec_is_refused_and_leaves_nobody() {
     // Its number may be free again already.
     wait_gone(inner.expect("its number").parse().expect("a number"));
     host.ctl(["upgrade"]).expect_code(0);
+}
+
+/// Nobody could end the new process, or know that it has ended.
+#[test]
+fn kernel_that_gives_no_handle_of_a_process_upgrades_nothing() {
+    if !tools::has("python3", "python3") {
+        return;
+    }
+    // A filter that answers ENOSYS to pidfd_open(2), as Linux 5.2 and gVisor do.
+    let filter = "import ctypes, os, struct, sys\n\
+        number = 434\n\
+        code = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (6, 0, 0, 0x50000 | 38), (6, 0, 0, 0x7fff0000)]\n\
+        code = b''.join(struct.pack('HBBI', *one) for one in code)\n\
+        room = ctypes.create_string_buffer(code)\n\
+        program = struct.pack('HxxxxxxQ', len(code) // 8, ctypes.addressof(room))\n\
+        libc = ctypes.CDLL(None)\n\
+        assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0\n\
+        os.execvp(sys.argv[1], sys.argv[1:])\n";
+    let host = Host::serve("hello_p2").control().under(["python3", "-c", filter]).start();
+    expect_refused(&host, &[], "no new process can be started: Function not implemented");
+    host.signal(Signal::TERM);
+    host.wait_exit().expect_code(0);
+}
+
+/// `Type=simple`: the successor would be killed when the main process ends.
+#[test]
+fn service_whose_manager_hears_nothing_is_not_upgraded() {
+    let main = "SYSTEMD_EXEC_PID=$$ exec \"$0\" \"$@\"";
+    let host = Host::serve("hello_p2").control().under(["sh", "-c", main]).start();
+    expect_refused(&host, &[], "systemd takes the end of this process for that of the service");
 }
 
 #[test]

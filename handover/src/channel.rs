@@ -61,6 +61,12 @@ pub enum ChannelError {
 }
 
 impl ChannelError {
+    /// The other one has `said` this, where something else was `expected`.
+    #[must_use]
+    pub fn unexpected(said: &HandoverMessage, expected: &'static str) -> Self {
+        Self::Unexpected { said: said.name().to_owned(), expected }
+    }
+
     /// Whether what came found no descriptor here, and more can come.
     #[must_use]
     pub fn is_of_one_message(&self) -> bool {
@@ -193,8 +199,12 @@ fn has_ended(why: &io::Error) -> bool {
 }
 
 /// Says something without a wait: what is said first finds room.
-pub(super) fn say(socket: BorrowedFd<'_>, message: &HandoverMessage) -> io::Result<()> {
-    Ok(send_now(socket, &serde_json::to_vec(message)?, &[])?)
+pub(super) fn say(
+    socket: BorrowedFd<'_>,
+    message: &HandoverMessage,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    Ok(send_now(socket, &serde_json::to_vec(message)?, descriptors)?)
 }
 
 fn send_now(

@@ -18,6 +18,9 @@
 //!   ends                                      has all for itself
 //! ```
 //!
+//! If a stop was asked of the first one meanwhile, it says *stop* behind *settled*, and *drained* when it serves nobody any
+//! more; then it waits for the successor's end.
+//!
 //! A process between the two starts the successor (*started*), and is gone before the successor becomes the service.
 //!
 //! Until *taken* the first one can take everything back, and does if the other dies. Once the other is ready it takes

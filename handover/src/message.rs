@@ -13,7 +13,8 @@ pub const PROTOCOL: u32 = 1;
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(tag = "say", content = "with", rename_all = "kebab-case")]
 pub enum HandoverMessage {
-    /// The successor runs. Its launcher says so.
+    /// The successor runs. Its launcher says so, with a descriptor of its process (`pidfd_open(2)`): the launcher has not
+    /// waited for its end yet, so that the number is no other one's.
     Started {
         /// The number of its process.
         pid: u32,
@@ -53,10 +54,19 @@ pub enum HandoverMessage {
     Taken {
         /// How many connections it has been given.
         connections: u64,
+        /// Messages with connections, by their number from 0, for which it had no descriptors: they stay with the first one.
+        #[serde(default)]
+        lost: Vec<usize>,
     },
     /// There is no way back: the first host drains, and the service manager knows the successor. Connections that become
     /// idle meanwhile follow.
     Settled,
+    /// The first host was asked to stop while it handed over, so the service is to stop. Neither ends before the other one is
+    /// done: a service manager may take either's end for that of the service.
+    Stop,
+    /// The first host, which was asked to stop, serves nobody any more, and hands on nothing more. It waits for the
+    /// successor's end.
+    Drained,
 }
 
 impl HandoverMessage {
@@ -76,6 +86,8 @@ impl HandoverMessage {
             Self::Done => "done",
             Self::Taken { .. } => "taken",
             Self::Settled => "settled",
+            Self::Stop => "stop",
+            Self::Drained => "drained",
         }
     }
 }

@@ -37,6 +37,8 @@ pub enum Cause {
     Guest,
     /// A successor has taken over: clients come to it, so nobody has to be told first.
     Upgrade,
+    /// The process that this one takes over from was asked to stop while it handed over.
+    Predecessor,
 }
 
 impl Cause {
@@ -48,6 +50,7 @@ impl Cause {
             Self::Operator => "host ctl stop",
             Self::Guest => "request-shutdown",
             Self::Upgrade => "upgrade",
+            Self::Predecessor => "the old process was asked to stop",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use super::command::{Cause, Command, TimedCommand};
@@ -43,9 +43,6 @@ const CUT_GRACE: Duration = Duration::from_secs(1);
 /// a group and wrappers that pass signals on send one stop as two signals, within milliseconds;
 /// nobody who has lost patience is as quick.
 const SECOND_SIGNAL_COUNTS_FROM: Duration = Duration::from_millis(500);
-
-/// Between two looks at exchanges whose connections have ended.
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Lives from armed signals to the end of the process.
 pub(super) async fn live(
@@ -207,16 +204,10 @@ impl<'a> Stop<'a> {
         self.trackers.listeners.wait().await;
     }
 
-    /// The predecessor of an upgrade hands on connections to its end. Exchanges live inside connections; only the task of an
-    /// HTTP/2 stream may take a moment longer to see that its connection has ended.
+    /// The predecessor of an upgrade hands on connections to its end.
     async fn everything_ended(&self) {
         self.trackers.upgrades.idle().await;
-        self.trackers.connections.idle().await;
-        while self.trackers.exchanges.in_flight() > 0 {
-            sleep(LOOK_AGAIN).await;
-        }
-        self.trackers.afterwork.idle().await;
-        self.trackers.instances.idle().await;
+        self.trackers.nothing_served().await;
         self.trackers.swaps.idle().await;
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::sleep;
+
 use super::*;
 use crate::Signal;
 use crate::command::SignalMeaning;
@@ -284,7 +286,8 @@ async fn asking_again_is_no_second_signal() {
     let life = world.live(0, 25);
     world.say(Command::Stop(Cause::Operator));
     watch.reached(Phase::Draining).await;
-    for again in [Command::Stop(Cause::Operator), Command::Stop(Cause::Guest), TERM] {
+    let others = [Cause::Operator, Cause::Guest, Cause::Predecessor].map(Command::Stop);
+    for again in others.into_iter().chain([TERM]) {
         world.say(again);
         sleep(Duration::from_secs(1)).await;
         assert_eq!(watch.now(), Phase::Draining, "{again:?}");

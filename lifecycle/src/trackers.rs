@@ -1,9 +1,15 @@
 //! What is in flight, by kind.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 use super::guard::Tracker;
 use super::words::in_flight;
+
+/// Between two looks at exchanges whose connections have ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// What is in flight, by kind. Cloning gives another handle to the same trackers.
 ///
@@ -43,6 +49,17 @@ impl Default for Trackers {
 }
 
 impl Trackers {
+    /// Waits until no connection, exchange or instance is in flight. Exchanges live inside connections; only the task of an
+    /// HTTP/2 stream may take a moment longer to see that its connection has ended.
+    pub async fn nothing_served(&self) {
+        self.connections.idle().await;
+        while self.exchanges.in_flight() > 0 {
+            sleep(LOOK_AGAIN).await;
+        }
+        self.afterwork.idle().await;
+        self.instances.idle().await;
+    }
+
     /// What is in flight, in words.
     #[must_use]
     pub fn left(&self) -> String {

@@ -17,7 +17,7 @@ mod sockets;
 
 pub use assign::{AssignError, WantedListener, assign};
 pub use message::{Message, fd_name};
-pub use notifier::{Notifier, prepare_successor};
+pub use notifier::{Barrier, Notifier, prepare_successor};
 pub use place::SocketPlace;
 pub use sockets::{HandedError, HandedSocket, HandedSockets};
 

@@ -73,6 +73,12 @@ impl Message {
         self.with(&NotifyState::MainPid(pid))
     }
 
+    /// The service manager closes the descriptor that goes with this message once it has done what it was told before
+    /// (`sd_notify_barrier(3)`, since systemd 246). One that does not know the word closes it as well.
+    pub(super) fn barrier(self) -> Self {
+        self.line("BARRIER=1")
+    }
+
     /// The descriptor that goes with this message is to be kept under this name.
     pub(super) fn store(self, name: &str) -> Self {
         self.line("FDSTORE=1").line(format_args!("FDNAME={}", fd_name(name)))

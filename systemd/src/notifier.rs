@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::{self, Command};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
@@ -117,14 +118,20 @@ impl Notifier {
 
     /// Makes another process the service. From now on this one says nothing: a service that hands over does not stop.
     /// The service manager listens to the new one once it has read this (`NotifyAccess=main`), so it has to be told
-    /// before the new one says that it is ready.
-    pub fn main_pid(&self, pid: u32) {
+    /// before the new one says that it is ready. What is given says when it has read it.
+    pub fn main_pid(&self, pid: u32) -> Barrier {
+        let Some(line) = &self.0 else { return Barrier::default() };
         self.tell(Message::new().main_pid(pid));
-        if let Some(line) = &self.0
-            && pid != process::id()
-        {
+        // Without a descriptor it is known only that the message has left.
+        let pipe = io::pipe().ok().map(|(ours, theirs)| (ours.into(), theirs.into()));
+        let (ours, theirs): (Option<OwnedFd>, Option<OwnedFd>) = pipe.unzip();
+        if theirs.is_some() {
+            self.send(Parcel { message: Message::new().barrier(), descriptor: theirs });
+        }
+        if pid != process::id() {
             line.state().silent = true;
         }
+        Barrier { notifier: self.clone(), open: ours }
     }
 
     fn send(&self, parcel: Parcel) {
@@ -141,6 +148,27 @@ impl Notifier {
             line.complain(&mut state, &"it does not read");
         }
     }
+}
+
+/// Whether the service manager has read what it was told.
+#[derive(Debug, Default)]
+pub struct Barrier {
+    notifier: Notifier,
+    /// The other end of it was sent: it is closed once nobody has it any more.
+    open: Option<OwnedFd>,
+}
+
+impl Barrier {
+    /// Tells what waits, and gives whether everything has been read.
+    #[must_use]
+    pub fn is_passed(&self) -> bool {
+        self.notifier.flush() && self.open.as_ref().is_none_or(is_hung_up)
+    }
+}
+
+fn is_hung_up(pipe: &OwnedFd) -> bool {
+    let mut asked = [PollFd::new(pipe, PollFlags::IN)];
+    poll(&mut asked, Some(&Timespec::default())).is_ok_and(|found| found > 0)
 }
 
 impl Line {
@@ -272,12 +300,21 @@ mod tests {
         let path = folder.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
         let notifier = Notifier::to(path.as_os_str()).unwrap();
-        notifier.main_pid(process::id());
-        notifier.main_pid(1);
+        drop(notifier.main_pid(process::id()));
+        let barrier = notifier.main_pid(1);
         notifier.tell(Message::new().stopping());
         Notifier::to(path.as_os_str()).unwrap().tell(Message::new().ready());
         let pid = process::id();
-        let told = [(); 3].map(|()| read(&manager));
-        assert_eq!(told, [&format!("MAINPID={pid}"), "MAINPID=1", "READY=1"]);
+        for expected in
+            [&format!("MAINPID={pid}"), "BARRIER=1", "MAINPID=1", "BARRIER=1", "READY=1"]
+        {
+            assert_eq!(barrier.is_passed(), expected == "READY=1");
+            assert_eq!(read(&manager), expected);
+        }
+    }
+
+    #[test]
+    fn who_has_no_service_manager_waits_for_none() {
+        assert!(Notifier::default().main_pid(1).is_passed());
     }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real systemd, in a cgroup and a mount namespace of its own: a manager of user services, which differs from that of the
 # machine in nothing that is looked at here. It starts the host, which is upgraded, stopped while its old process still has a
-# request, and crashes. Prints what came of it. Exit code 77: it cannot be done here, and the last line says why.
+# request, crashes, and is stopped in the middle of an upgrade. Prints what came of it. Exit code 77: it cannot be done here, and the last line says why.
 #
 #     unshare --mount tests/support/systemd.sh HOST GATE_GUEST DIRECTORY
 set -u
@@ -54,18 +54,25 @@ until [[ -S $XDG_RUNTIME_DIR/systemd/private ]]; do
     sleep 0.05
 done
 show() { systemctl --user show --value --property "$1" host.service; }
+# A request to $port whose answer has begun.
+hold() {
+    local line
+    exec 3<>"/dev/tcp/127.0.0.1/$port"
+    printf 'POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n' >&3
+    while read -r line <&3 && [[ $line != started* ]]; do :; done
+}
+# Its end, and what came of the answer.
+finish() { printf '0\r\n\r\n' >&3; timeout 20 cat <&3 | tr -d '\r\n'; }
+ready_port() { grep -o 'ready addr="127.0.0.1:[0-9]*' "$place/log" | tail -1 | grep -o '[0-9]*$'; }
 
 systemctl --user start host.service || cannot "the service does not start: $(tail -1 "$place/log")"
-port=$(grep -o 'ready addr="127.0.0.1:[0-9]*' "$place/log" | tail -1 | grep -o '[0-9]*$')
-exec 3<>"/dev/tcp/127.0.0.1/$port"
-printf 'POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n' >&3
-while read -r line <&3 && [[ $line != started* ]]; do :; done
+port=$(ready_port)
+hold
 "$program" ctl --socket "$place/control" upgrade
 systemctl --user stop host.service &
 stop=$!
 until [[ $(show SubState) == stop-sigterm || $(show ActiveState) != deactivating && $(show ActiveState) != active ]]; do sleep 0.05; done
-printf '0\r\n\r\n' >&3
-echo "the answer goes on: $(timeout 20 cat <&3 | tr -d '\r\n')"
+echo "the answer goes on: $(finish)"
 wait $stop
 echo "stopped: $(show Result) $(show ExecMainStatus)"
 
@@ -75,3 +82,21 @@ until grep -c 'the old host has ended' "$place/log" | grep -qx 2; do sleep 0.05;
 kill -KILL "$(show MainPID)"
 until [[ $(show NRestarts) == 1 && $(show ActiveState) == active ]]; do sleep 0.05; done
 echo "restarted: $(show NRestarts)"
+systemctl --user stop host.service
+
+# The new process accepts, and the old one is still the service.
+systemctl --user set-environment HOST_UPGRADE_STOP_AT=old-done
+systemctl --user start host.service
+port=$(ready_port) old=$(show MainPID)
+"$program" ctl --socket "$place/control" upgrade &
+until grep -q '^State:.T' "/proc/$old/status"; do sleep 0.05; done
+hold
+systemctl --user stop host.service &
+stop=$!
+until [[ $(show SubState) == stop-sigterm ]]; do sleep 0.05; done
+kill -CONT "$old"
+# It waits, or ends and has the other one killed.
+until grep -q 'waits for the new process to end' "$place/log" || [[ ! -e /proc/$old ]]; do sleep 0.05; done
+echo "stopped in the middle: $(finish)"
+wait $stop
+echo "then: $(show Result) $(show ExecMainStatus)"

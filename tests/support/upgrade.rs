@@ -54,6 +54,11 @@ impl Successor {
         assert!(self.ends_within(PATIENCE), "process {} does not end", self.pid);
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ends_within(Duration::ZERO)
+    }
+
     fn ends_within(&self, patience: Duration) -> bool {
         let until = Instant::now() + patience;
         loop {

@@ -284,7 +284,7 @@ fn upgrader(
     (stores, manager): (&Stores, &ServiceManager),
     is_first: bool,
 ) -> Upgrader {
-    let [manager, hushed, teller] = std::array::from_fn(|_| manager.clone());
+    let [manager, hushed] = std::array::from_fn(|_| manager.clone());
     Upgrader::new(UpgradeParts {
         own: OwnProgram::of(config),
         offers: Offers::default(),
@@ -298,7 +298,6 @@ fn upgrader(
         told: ToldOfUpgrade {
             hands_over: Box::new(move |yes| hushed.hush(yes)),
             settled: Box::new(move |pid| manager.succeeded_by(pid)),
-            is_told: Box::new(move || teller.is_told()),
         },
         running: Mutex::default(),
         succeeded_by: OnceLock::new(),

@@ -77,7 +77,8 @@ pub(super) async fn start(
             let from = format!("has taken over from process {pid}, host {version}");
             process.events.note(EventKind::Start, None, &from);
             say_ready(&addresses).await;
-            let (upgrader, stores, phase) = (process.upgrader, process.stores, process.phase);
+            let (upgrader, stores) = (process.upgrader, process.stores);
+            let (phase, commander) = (process.phase, process.commander);
             // A stop of the service is one of both: when this process ends, a service manager kills what is left.
             let guard = process.trackers.upgrades.guard(Arc::new("the old process"));
             // It ends with the predecessor.
@@ -86,7 +87,8 @@ pub(super) async fn start(
                     upgrader.gate().settle();
                     ready();
                 };
-                let ended = predecessor.outlive(upgrader.offers(), &phase, settled).await;
+                let heard = (&phase, &commander);
+                let ended = predecessor.outlive(upgrader.offers(), heard, settled).await;
                 stores.keep();
                 drop(guard);
                 if let Some(connections) = ended {

@@ -1,5 +1,6 @@
 //! Hands idle connections on, as many in one message as the kernel takes.
 
+use std::mem;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use host_lifecycle::Tracker;
 use host_net::{Handing, IdleConnection};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, timeout};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::offers::Offers;
 
@@ -26,8 +27,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(super) struct IdleConnections {
     pub(super) coming: UnboundedReceiver<IdleConnection>,
-    /// Those that were sent, until it is known that they have arrived.
-    pub(super) sent: Vec<IdleConnection>,
+    /// Those that were sent, one message after the other, until it is known that they have arrived.
+    pub(super) sent: Vec<Vec<IdleConnection>>,
 }
 
 impl IdleConnections {
@@ -58,10 +59,19 @@ impl IdleConnections {
                 continue;
             }
             let sent = send(channel, offers, &batch).await;
-            self.sent.append(&mut batch);
+            self.sent.push(mem::replace(&mut batch, Vec::with_capacity(MOST_DESCRIPTORS)));
             sent?;
             StopPoint::OldConnections.reached();
         }
+    }
+
+    /// The messages of these numbers have not arrived, the others have.
+    pub(super) fn arrived_but(&mut self, lost: &[usize]) {
+        let mut number = 0;
+        self.sent.retain(|_| {
+            number += 1;
+            lost.contains(&(number - 1))
+        });
     }
 
     /// Sends what becomes idle, to the end of the process. What the successor does not take stays and is told to leave, as
@@ -72,7 +82,16 @@ impl IdleConnections {
         offers: Offers,
         handing: Handing,
     ) {
-        drop(self.sent);
+        if !self.sent.is_empty() {
+            let connections = self.sent.iter().map(Vec::len).sum::<usize>();
+            warn!(
+                connections,
+                "upgrade: the new process has no descriptors for connections that were idle"
+            );
+            // What becomes idle would find none either.
+            handing.end();
+            offers.adopt_all_again(self.sent.into_iter().flatten());
+        }
         let mut batch = Vec::with_capacity(MOST_DESCRIPTORS);
         while self.coming.recv_many(&mut batch, MOST_DESCRIPTORS).await > 0 {
             if let Err(why) = send(&channel, &offers, &batch).await {

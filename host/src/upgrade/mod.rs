@@ -8,13 +8,17 @@
 //!            the new process: predecessor.rs ─→ serve/ starts as ever, on listeners that are given
 //! ```
 //!
-//! The order is that of the crate `handover`. Until *taken* the old one can take everything back (`upgrader.rs`).
+//! The order is that of the crate `handover`. Until *taken* the old one can take everything back (`upgrader.rs`); behind it,
+//! it leaves (`leaving.rs`).
 
 mod first_to_kill;
 mod idle;
+mod leaving;
 mod offers;
 mod order;
+mod outlives;
 mod predecessor;
+mod process_handle;
 mod proof;
 mod successor;
 mod talk;

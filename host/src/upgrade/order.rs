@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use host_handover::ChannelError;
+use host_systemd::Barrier;
 use thiserror::Error;
 
 use crate::config::ServeConfig;
@@ -48,12 +49,9 @@ pub(crate) enum UpgradeError {
     /// The phase does not allow it.
     #[error("{0}")]
     NotNow(&'static str),
-    /// The end of process 1 is the end of its container.
-    #[error(
-        "the host is process 1 of its container, whose end would end the container: start another container in its \
-         place"
-    )]
-    FirstProcess,
+    /// The end of this process is taken for that of the service.
+    #[error("{0}")]
+    EndsService(String),
     /// There is no such program, or it cannot be run.
     #[error("{} cannot be started: {why}", .program.display())]
     NoProgram {
@@ -99,10 +97,8 @@ pub(crate) enum UpgradeError {
 pub(crate) struct ToldOfUpgrade {
     /// Another process is about to be the service, or is not after all.
     pub(crate) hands_over: Box<dyn Fn(bool) + Send + Sync>,
-    /// The process of this number is the service from now on.
-    pub(crate) settled: Box<dyn Fn(u32) + Send + Sync>,
-    /// Whether the service manager has been told all of it; what it has not is tried again.
-    pub(crate) is_told: Box<dyn Fn() -> bool + Send + Sync>,
+    /// The process of this number is the service from now on. Gives when the service manager knows.
+    pub(crate) settled: Box<dyn Fn(u32) -> Barrier + Send + Sync>,
 }
 
 impl fmt::Debug for ToldOfUpgrade {
@@ -162,15 +158,6 @@ fn found(name: &Path, path: &OsStr) -> Option<PathBuf> {
         let access = rustix::fs::access(path, rustix::fs::Access::EXEC_OK);
         access.is_ok() && path.is_file()
     })
-}
-
-/// Whether the path is one of a program, for an error before anything is tried.
-pub(super) fn check_program(program: &Path) -> io::Result<()> {
-    let meta = std::fs::metadata(program)?;
-    if meta.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

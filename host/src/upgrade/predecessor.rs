@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io;
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::process;
@@ -14,16 +15,18 @@ use host_handover::{
     Channel, ChannelError, ConnectionFacts, HandoverMessage, Hello, ListenerFacts, ListenerKind,
     ListenerOrigin, PROTOCOL, StopPoint,
 };
-use host_lifecycle::{AcceptGate, Phase, PhaseWatch};
+use host_lifecycle::{AcceptGate, Cause, Commander, Phase, PhaseWatch};
 use host_net::{IdleConnection, Peer, SocketOrigin};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use tokio::runtime::Handle;
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::STEP_WITHIN;
 use super::first_to_kill::FirstToKill;
 use super::offers::Offers;
+use super::process_handle::ProcessHandle;
 
 /// A host that has this in its environment takes over from the one at the other end of its standard input.
 pub(super) const TAKE_OVER: &str = "HOST_TAKE_OVER";
@@ -34,7 +37,7 @@ pub(crate) struct Predecessor {
     channel: Channel,
     hello: Hello,
     given: Mutex<Vec<Given>>,
-    process: Option<OwnedFd>,
+    process: io::Result<ProcessHandle>,
     /// While there is somebody else who serves.
     spared: Mutex<Option<FirstToKill>>,
 }
@@ -83,7 +86,9 @@ impl Predecessor {
 
     async fn greet(channel: Channel) -> anyhow::Result<Self> {
         let (said, _) = channel.receive("hello", STEP_WITHIN).await?;
-        let HandoverMessage::Hello(hello) = said else { bail!(unexpected(&said, "hello")) };
+        let HandoverMessage::Hello(hello) = said else {
+            bail!(ChannelError::unexpected(&said, "hello"))
+        };
         let ours = Hello {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -95,7 +100,7 @@ impl Predecessor {
         loop {
             let (said, descriptors) = channel.receive("listeners", STEP_WITHIN).await?;
             let HandoverMessage::Listeners(part) = said else {
-                bail!(unexpected(&said, "listeners"))
+                bail!(ChannelError::unexpected(&said, "listeners"))
             };
             if part.is_empty() {
                 break;
@@ -110,7 +115,8 @@ impl Predecessor {
         StopPoint::NewListeners.reached();
         let spared = Mutex::new(Some(FirstToKill::begin()));
         let pid = i32::try_from(hello.pid).ok().and_then(Pid::from_raw);
-        let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let process = pid.ok_or(Errno::SRCH).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
+        let process = process.map_err(io::Error::from).and_then(ProcessHandle::new);
         Ok(Self { channel, hello, given: Mutex::new(given), process, spared })
     }
 
@@ -180,10 +186,13 @@ impl Predecessor {
                 }
                 info!(pid, version, "upgrade: takes over");
             }
-            Err(ChannelError::Closed) => {
+            Err(ChannelError::Closed) if self.has_ended().await => {
                 warn!(pid, version, "upgrade: the old host has ended; takes over");
             }
-            Ok((said, _)) => bail!(unexpected(&said, "yours")),
+            Err(ChannelError::Closed) => {
+                bail!("the old host serves on, and has given this process up")
+            }
+            Ok((said, _)) => bail!(ChannelError::unexpected(&said, "yours")),
             Err(why) => return Err(anyhow!(why).context("the host that is to be taken over from")),
         }
         gate.open();
@@ -195,15 +204,26 @@ impl Predecessor {
         Ok(())
     }
 
-    /// Goes on with its connections, until it has ended, and gives how many there were; none if it is not listened to any
-    /// more. `settled` is called once there is no way back. When this process is cut, the other one is too.
+    /// Whether it is its end that has closed the channel: a process closes what it has a moment before it is gone.
+    async fn has_ended(&self) -> bool {
+        match &self.process {
+            Ok(process) => timeout(STEP_WITHIN, process.gone()).await.is_ok(),
+            Err(why) => Errno::from_io_error(why) == Some(Errno::SRCH),
+        }
+    }
+
+    /// Goes on with its connections, until it has ended or has none, and gives how many there were; none if it is not
+    /// listened to any more. `settled` is called once there is no way back. When this process is cut, the other one is too; if
+    /// the other one was to stop, this one is.
     pub(crate) async fn outlive(
         &self,
         offers: &Offers,
-        phase: &PhaseWatch,
+        (phase, commander): (&PhaseWatch, &Commander),
         settled: impl FnOnce() + Send,
     ) -> Option<u64> {
         let (mut connections, mut settled) = (0, Some(settled));
+        // Messages with connections, and those that found no descriptors.
+        let (mut messages, mut lost) = (0, Vec::new());
         let (mut cut, mut is_cut) = (pin!(phase.reached(Phase::Cut)), false);
         let ended = loop {
             let said = tokio::select! {
@@ -217,11 +237,13 @@ impl Predecessor {
             match said {
                 Ok((HandoverMessage::Connections(facts), sockets)) => {
                     connections += self.adopt(offers, facts, sockets);
+                    messages += 1;
                     StopPoint::NewConnections.reached();
                 }
                 Ok((HandoverMessage::Done, _)) => {
                     StopPoint::NewDone.reached();
-                    self.channel.send(&HandoverMessage::Taken { connections }, &[]).await.ok();
+                    let taken = HandoverMessage::Taken { connections, lost: mem::take(&mut lost) };
+                    self.channel.send(&taken, &[]).await.ok();
                     StopPoint::NewTaken.reached();
                 }
                 Ok((HandoverMessage::Settled, _)) => {
@@ -229,10 +251,15 @@ impl Predecessor {
                         settled();
                     }
                 }
+                Ok((HandoverMessage::Stop, _)) => commander.stop(Cause::Predecessor),
+                Ok((HandoverMessage::Drained, _)) => break Some(connections),
                 Ok((said, _)) => warn!(said = said.name(), "upgrade: not understood"),
                 Err(ChannelError::Closed) => break Some(connections),
                 Err(why) if why.is_of_one_message() => {
-                    warn!(%why, "upgrade: connections of the old host cannot be taken, and are closed");
+                    // Up to *done* the other one has them still.
+                    warn!(%why, "upgrade: connections of the old host cannot be taken");
+                    lost.push(messages);
+                    messages += 1;
                 }
                 Err(why) => {
                     warn!(%why, "upgrade: the old host is not listened to any more");
@@ -251,12 +278,10 @@ impl Predecessor {
     /// Ends it at once.
     fn cut(&self) {
         warn!(pid = self.hello.pid, "upgrade: cuts the old host");
-        let told = match &self.process {
-            Some(process) => pidfd_send_signal(process, Signal::QUIT),
-            None => Err(Errno::SRCH),
-        };
-        if let Err(why) = told {
-            debug!(%why, "upgrade: the old host cannot be told");
+        match self.process.as_ref().map(|process| process.signal(Signal::QUIT)) {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => debug!(%why, "upgrade: the old host cannot be told"),
+            Err(why) => debug!(%why, "upgrade: the old host cannot be told"),
         }
     }
 
@@ -304,8 +329,4 @@ fn idle(facts: &ConnectionFacts, socket: OwnedFd) -> IdleConnection {
 fn hide_stdin() -> io::Result<()> {
     let nothing = std::fs::File::open("/dev/null")?;
     Ok(rustix::stdio::dup2_stdin(nothing)?)
-}
-
-fn unexpected(said: &HandoverMessage, expected: &'static str) -> ChannelError {
-    ChannelError::Unexpected { said: said.name().to_owned(), expected }
 }

@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use host_handover::{Channel, ChannelError, HandoverMessage};
 use host_systemd::prepare_successor;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::STEP_WITHIN;
-use super::order::{OwnProgram, UpgradeError, UpgradeOrder, check_program};
+use super::order::{OwnProgram, UpgradeError, UpgradeOrder};
 use super::predecessor::TAKE_OVER;
+use super::process_handle::ProcessHandle;
 
 /// A process that was killed is gone within this time, if the kernel can end it at all.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
@@ -33,15 +34,16 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 pub(super) struct Successor {
     pub(super) channel: Arc<Channel>,
     pid: u32,
-    /// None where it had ended at once.
-    pidfd: Option<OwnedFd>,
+    process: ProcessHandle,
     launcher: Launcher,
 }
 
 /// The process that has started it, and ends as it does.
 #[derive(Debug)]
 struct Launcher {
-    pid: Option<Pid>,
+    process: OwnedFd,
+    /// Whether it was ended before the successor.
+    released: bool,
     /// Filled by the thread that waits for its end.
     ended: watch::Receiver<Option<ExitStatus>>,
 }
@@ -55,32 +57,32 @@ impl Successor {
         let (channel, theirs) = Channel::pair().map_err(UpgradeError::NoDescriptors)?;
         let (program, arguments) = own.line(order);
         let no_program = |why| UpgradeError::NoProgram { program: program.clone(), why };
-        check_program(&program).map_err(no_program)?;
         let mut command = Command::new(THIS_PROGRAM);
         command.arg0("host").args(["launch", "--"]).arg(&program).args(arguments);
         command.env(TAKE_OVER, "stdin").stdin(Stdio::from(theirs));
         prepare_successor(&mut command);
         let launcher = Launcher::start(command)?;
-        match channel.receive("started", STEP_WITHIN).await {
-            Ok((HandoverMessage::Started { pid }, _)) => {
-                let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
-                let pidfd = raw.and_then(|raw| pidfd_open(raw, PidfdFlags::empty()).ok());
-                Ok(Self { channel: Arc::new(channel), pid, pidfd, launcher })
+        let why = match channel.receive("started", STEP_WITHIN).await {
+            Ok((HandoverMessage::Started { pid }, descriptors)) => {
+                match descriptors.into_iter().next().map(ProcessHandle::new) {
+                    Some(Ok(process)) => {
+                        return Ok(Self { channel: Arc::new(channel), pid, process, launcher });
+                    }
+                    // It finds the channel closed, and ends.
+                    Some(Err(why)) => why.into(),
+                    None => ChannelError::Malformed("no descriptor of the new process came".into()),
+                }
             }
-            Ok((HandoverMessage::Unstarted { why }, _)) => Err(no_program(io::Error::other(why))),
+            Ok((HandoverMessage::Unstarted { why }, _)) => {
+                return Err(no_program(io::Error::other(why)));
+            }
             // It was quicker than the launcher.
-            Ok((HandoverMessage::No { why }, _)) => Err(UpgradeError::NotLaunched(why)),
-            Ok((said, _)) => {
-                launcher.kill();
-                let said = said.name().to_owned();
-                let why = ChannelError::Unexpected { said, expected: "started" };
-                Err(UpgradeError::NotLaunched(why.to_string()))
-            }
-            Err(why) => {
-                launcher.kill();
-                Err(UpgradeError::NotLaunched(why.to_string()))
-            }
-        }
+            Ok((HandoverMessage::No { why }, _)) => return Err(UpgradeError::NotLaunched(why)),
+            Ok((said, _)) => ChannelError::unexpected(&said, "started"),
+            Err(why) => why,
+        };
+        launcher.kill();
+        Err(UpgradeError::NotLaunched(why.to_string()))
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -89,35 +91,39 @@ impl Successor {
 
     /// Waits for its end, which is near, and says how it was.
     pub(super) async fn end_in_words(&mut self) -> String {
-        self.end().await.map_or_else(|| "no word".to_owned(), |status| status.to_string())
-    }
-
-    async fn end(&mut self) -> Option<ExitStatus> {
-        self.launcher.end().await
+        let end = if self.launcher.released { None } else { self.launcher.end().await };
+        end.map_or_else(|| "no word".to_owned(), |status| status.to_string())
     }
 
     /// Has it end as a start that is given up does, which removes its files. It may not hear that.
-    pub(super) async fn end_start(&mut self) {
+    pub(super) async fn end_start(&self) {
         self.signal(Signal::TERM);
-        timeout(ENDS_START_WITHIN, self.launcher.end()).await.ok();
+        timeout(ENDS_START_WITHIN, self.gone()).await.ok();
     }
 
     /// Ends it by force, whatever it is doing, and waits until it is gone: it holds our listeners no longer then.
-    pub(super) async fn kill(&mut self) {
+    pub(super) async fn kill(&self) {
         self.signal(Signal::KILL);
-        self.end().await;
+        if timeout(GONE_WITHIN, self.gone()).await.is_err() {
+            error!(pid = self.pid, "upgrade: the new process cannot be ended");
+        }
+    }
+
+    /// Waits for its end.
+    pub(super) async fn gone(&self) {
+        self.process.gone().await;
     }
 
     /// Sends it a signal, unless it has ended.
     pub(super) fn signal(&self, signal: Signal) {
-        let sent = self.pidfd.as_ref().map(|pidfd| pidfd_send_signal(pidfd, signal));
-        if let Some(Err(why)) = sent {
+        if let Err(why) = self.process.signal(signal) {
             debug!(%why, "the successor cannot be sent a signal");
         }
     }
 
     /// It is no child of a child of this process any more, but of whoever reaps orphans.
     pub(super) async fn release(&mut self) {
+        self.launcher.released = true;
         self.launcher.kill();
         self.launcher.end().await;
     }
@@ -127,16 +133,18 @@ impl Launcher {
     fn start(mut command: Command) -> Result<Self, UpgradeError> {
         // First of all, so that there is no child that nobody waits for.
         let (waiter, ended) = Waiter::start().map_err(UpgradeError::NoThread)?;
-        let child = command.spawn().map_err(|why| UpgradeError::NotLaunched(why.to_string()))?;
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+        let unlaunched = |why: io::Error| UpgradeError::NotLaunched(why.to_string());
+        let mut child = command.spawn().map_err(unlaunched)?;
+        let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+        if process.is_err() {
+            child.kill().ok();
+        }
         waiter.wait_for(child);
-        Ok(Self { pid, ended })
+        Ok(Self { process: process.map_err(|why| unlaunched(why.into()))?, released: false, ended })
     }
 
     fn kill(&self) {
-        // Otherwise its number may be another one's.
-        let pid = self.pid.filter(|_| self.ended.borrow().is_none());
-        if let Some(Err(why)) = pid.map(|pid| kill_process(pid, Signal::KILL)) {
+        if let Err(why) = pidfd_send_signal(&self.process, Signal::KILL) {
             debug!(%why, "the launcher of the successor cannot be ended");
         }
     }

@@ -86,7 +86,7 @@ pub(super) async fn given_up(
             UpgradeError::Refused { pid: successor.pid(), how, why }
         }
         Ok((said, _)) => {
-            let why = ChannelError::Unexpected { said: said.name().to_owned(), expected };
+            let why = ChannelError::unexpected(&said, expected);
             UpgradeError::GivenUp { pid: successor.pid(), why }
         }
         Err(why) => failed(successor, why, when).await,

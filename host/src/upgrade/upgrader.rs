@@ -1,7 +1,6 @@
 //! The host that is upgraded: starts its successor, hands everything over, and takes it back if the other fails.
 
 use std::os::fd::OwnedFd;
-use std::process;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,10 +8,9 @@ use host_certs::CertificateStore;
 use host_handover::{ChannelError, HandoverMessage, StopPoint};
 use host_keyvalue::Stores;
 use host_lifecycle::{
-    AcceptGate, Cause, Commander, ListenerGate, Phase, PhaseWatch, SignalWatch, Trackers,
+    AcceptGate, Commander, ListenerGate, Phase, PhaseWatch, SignalWatch, Trackers,
 };
 use host_net::Handing;
-use rustix::process::Signal;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
@@ -21,6 +19,7 @@ use super::STEP_WITHIN;
 use super::idle::IdleConnections;
 use super::offers::{Gathered, Offers};
 use super::order::{OwnProgram, ToldOfUpgrade, UpgradeError, UpgradeOrder, Upgraded};
+use super::outlives::outlives_us;
 use super::successor::Successor;
 use super::talk::{WHILE_TAKING, failed, given_up, greet, send, send_listeners};
 
@@ -31,15 +30,9 @@ const READY_WITHIN: Duration = Duration::from_secs(360);
 /// The same of a step while a stop waits for it.
 const STEP_IN_STOP: Duration = Duration::from_secs(5);
 
-/// A service manager that has not read for so long is not waited for.
-const MANAGER_READS_WITHIN: Duration = Duration::from_secs(30);
-
-/// Between two looks whether it has.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
-
 /// Upgrades this process. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Upgrader(Arc<UpgradeParts>);
+pub(crate) struct Upgrader(pub(super) Arc<UpgradeParts>);
 
 /// What an upgrade moves.
 #[derive(Debug)]
@@ -145,9 +138,14 @@ impl Upgrader {
         parts.check_phase()?;
         let (began, changes) = (Instant::now(), parts.changes());
         // A stop that comes meanwhile waits until the new process is gone, or is told to stop as well.
-        let _under_way = parts.trackers.upgrades.guard(Arc::new("an upgrade"));
+        let under_way = parts.trackers.upgrades.guard(Arc::new("an upgrade"));
         let gathered = parts.offers.gather().map_err(UpgradeError::NoDescriptors)?;
-        let mut successor = Successor::start(&parts.own, &order).await?;
+        let mut successor = tokio::select! {
+            biased;
+            started = Successor::start(&parts.own, &order) => started?,
+            // It finds the channel closed.
+            _ = parts.phase.stop_asked() => return Err(UpgradeError::Stopped),
+        };
         let pid = successor.pid();
         info!(pid, "upgrade: a new process starts");
         StopPoint::OldSpawned.reached();
@@ -156,13 +154,12 @@ impl Upgrader {
         let Prepared { version, uses } = match prepared {
             Ok(prepared) => prepared,
             Err(why) => {
-                parts.dismiss(&mut successor).await;
+                parts.dismiss(&successor).await;
                 return Err(why);
             }
         };
         let (connections, idle) = parts.hand_over(&mut successor, &uses).await?;
-        let changed = parts.changes() != changes;
-        parts.leave(successor, idle, changed).await;
+        self.leave(successor, idle, (changes, under_way)).await;
         Ok(Upgraded { pid, version, connections, took: began.elapsed() })
     }
 }
@@ -183,8 +180,7 @@ impl UpgradeParts {
             Phase::Starting => {
                 Err(UpgradeError::NotNow("the host is not ready yet; ask again when it is"))
             }
-            Phase::Ready if process::id() == 1 => Err(UpgradeError::FirstProcess),
-            Phase::Ready => Ok(()),
+            Phase::Ready => outlives_us().map_err(UpgradeError::EndsService),
             Phase::LameDuck => Err(UpgradeError::NotNow(OUT_OF_SERVICE)),
             Phase::Draining | Phase::Cut => Err(UpgradeError::NotNow("the host is stopping")),
         }
@@ -302,11 +298,18 @@ impl UpgradeParts {
         }
         StopPoint::OldDone.reached();
         match self.hear(successor, "taken").await {
-            Ok((HandoverMessage::Taken { connections }, _)) => {
+            Ok((HandoverMessage::Taken { connections, lost }, _)) => {
                 StopPoint::OldTaken.reached();
+                // Behind this nobody knows how it ends.
+                if !successor.channel.is_closed() {
+                    successor.release().await;
+                }
                 // The last look back.
                 match successor.channel.is_closed() {
-                    false => Ok(connections),
+                    false => {
+                        idle.arrived_but(&lost);
+                        Ok(connections)
+                    }
                     true => Err(failed(successor, ChannelError::Closed, WHILE_TAKING).await),
                 }
             }
@@ -315,13 +318,13 @@ impl UpgradeParts {
     }
 
     /// Ends a successor that serves nobody yet.
-    async fn dismiss(&self, successor: &mut Successor) {
+    async fn dismiss(&self, successor: &Successor) {
         successor.end_start().await;
         self.give_up(successor).await;
     }
 
     /// Ends the successor: listeners and databases are this process's alone again.
-    async fn give_up(&self, successor: &mut Successor) {
+    async fn give_up(&self, successor: &Successor) {
         successor.kill().await;
         self.offers.set_shared(&[]);
         self.stores.keep();
@@ -333,48 +336,13 @@ impl UpgradeParts {
         self.gate.open();
         (self.told.hands_over)(false);
         self.commander.undrain().ok();
-        let IdleConnections { mut coming, mut sent } = idle;
+        let IdleConnections { mut coming, sent } = idle;
+        let mut sent: Vec<_> = sent.into_iter().flatten().collect();
         while let Some(connection) = coming.recv().await {
             sent.push(connection);
         }
         let connections = sent.len();
         self.offers.adopt_all_again(sent);
         warn!(connections, "upgrade: taken back");
-    }
-
-    /// How many swaps and reloads have been asked for, whether they are over or not.
-    fn changes(&self) -> u64 {
-        let swaps = &self.trackers.swaps;
-        swaps.in_flight() as u64 + swaps.counts().finished
-    }
-
-    /// There is no way back: this process drains, and hands on what becomes idle. What is served may have `changed` since
-    /// the successor has read it.
-    async fn leave(&self, mut successor: Successor, idle: IdleConnections, changed: bool) {
-        successor.release().await;
-        self.succeeded_by.set(successor.pid()).ok();
-        (self.told.settled)(successor.pid());
-        // To the end of the process, with the lifecycle's runtime.
-        let channel = successor.channel.clone();
-        let later = idle.send_later(channel, self.offers.clone(), self.handing.clone());
-        drop(tokio::spawn(later));
-        // It is heard only once this has arrived.
-        let until = Instant::now() + MANAGER_READS_WITHIN;
-        while !(self.told.is_told)() && Instant::now() < until {
-            sleep(LOOK_AGAIN).await;
-        }
-        if changed || self.trackers.swaps.in_flight() > 0 {
-            info!(
-                "upgrade: something was changed meanwhile; the new process reads its files again"
-            );
-            successor.signal(Signal::HUP);
-        }
-        if self.phase.stopping().is_some() {
-            // It was asked of the service, which is the successor now.
-            successor.signal(Signal::TERM);
-        }
-        self.commander.stop(Cause::Upgrade);
-        self.offers.retire();
-        successor.channel.send(&HandoverMessage::Settled, &[]).await.ok();
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host_lifecycle::Lifecycle;
-use host_systemd::{Message, Notifier, stored_at_most, watchdog_time};
+use host_systemd::{Barrier, Message, Notifier, stored_at_most, watchdog_time};
 use tokio::runtime::Handle;
 
 use crate::component::Keeper;
@@ -99,14 +99,9 @@ impl ServiceManager {
         self.0.hush(yes);
     }
 
-    /// The service is another process from now on. Nothing is told after it.
-    pub(super) fn succeeded_by(&self, pid: u32) {
-        self.0.succeeded_by(pid);
-    }
-
-    /// Whether everything has been told. What has not is tried again.
-    pub(super) fn is_told(&self) -> bool {
-        self.0.is_told()
+    /// The service is another process from now on. Nothing is told after it. Gives when the service manager knows.
+    pub(super) fn succeeded_by(&self, pid: u32) -> Barrier {
+        self.0.succeeded_by(pid)
     }
 
     /// The process has come to its end, of which `line` is the last word. Nothing is told after it.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use host_lifecycle::{Lifecycle, Phase, PhaseWatch, StopSchedule, Trackers};
-use host_systemd::{Message, Notifier, stored_at_most};
+use host_systemd::{Barrier, Message, Notifier, stored_at_most};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tracing::warn;
@@ -119,21 +119,17 @@ impl Teller {
         self.told().hushed = yes;
     }
 
-    /// The service is another process from now on, and nothing that this one says counts any more.
-    pub(super) fn succeeded_by(&self, pid: u32) {
+    /// The service is another process from now on, and nothing that this one says counts any more. Gives when the service
+    /// manager knows.
+    pub(super) fn succeeded_by(&self, pid: u32) -> Barrier {
         let mut told = self.told();
         // That one has it keep what it wants kept itself.
         for name in told.kept.drain(..) {
             self.notifier.tell(Message::new().unstore(&name));
         }
-        if !told.ended {
-            self.notifier.main_pid(pid);
-        }
+        let is_service = !told.ended;
         (told.stopping, told.ended) = (true, true);
-    }
-
-    pub(super) fn is_told(&self) -> bool {
-        self.notifier.flush()
+        if is_service { self.notifier.main_pid(pid) } else { Barrier::default() }
     }
 
     /// A start goes on and needs more time.
