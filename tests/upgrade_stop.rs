@@ -1,13 +1,15 @@
 //! A stop that comes while two processes are the host: it is one of both, and asked once.
 
 use std::fs;
+use std::net::TcpListener;
 
 use rustix::process::{Pid, kill_process};
 
 use crate::support::prelude::*;
 use crate::support::service_manager::ServiceManager;
+use crate::support::site::{Site, component, route};
 use crate::support::stop::Held;
-use crate::support::upgrade::{Successor, standing_still_at};
+use crate::support::upgrade::{StandsStill, Successor, standing_still_at};
 
 const OF_BOTH: &str = "upgrade: the stop that was asked for is one of the new process too";
 const WAITS: &str = "upgrade: nothing is in flight here; waits for the new process to end";
@@ -49,6 +51,8 @@ fn stopped_with_an_answer_at_each(first: First, signal_both: bool) {
             host.wait_log(WAITS);
             assert!(!predecessor.has_ended() && !successor.has_ended());
             new.open();
+            predecessor.wait_end();
+            assert!(successor.has_ended(), "the old process has waited until it was gone");
         }
         First::New => {
             // It closes behind the answer: nothing is in flight there.
@@ -103,6 +107,31 @@ fn stop_that_crosses_the_new_main_process_is_one_of_both() {
     host.wait_exit().expect_code(0);
 }
 
+/// The old process alone has it, and accepts there until the delay is over.
+#[test]
+fn listener_that_the_new_process_lacks_is_drained_before_the_old_one_is_done() {
+    let lost = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap();
+    let listener = |address: &str| format!("[[listener]]\naddress = {address:?}\n");
+    let rest =
+        "[stop]\ndrain-delay = \"300ms\"\n".to_owned() + &component("app") + &route("/", "app");
+    let both = listener("127.0.0.1:0") + &listener(&lost.to_string()) + &rest;
+    let site = Site::with(&both, &[("app.wasm", "hello_p2")]);
+    site.put_text("less.toml", &(listener("127.0.0.1:0") + &rest));
+    let told = StandsStill::new();
+    let serve = site.serve().no_tcp().control();
+    let serve = serve.env("HOST_UPGRADE_STOP_AT", "old-done");
+    let host = serve.env("HOST_UPGRADE_STOP_TOLD", told.path()).start();
+    let upgrade = host.start_ctl(["upgrade", "--config", &site.file("less.toml")]);
+    told.wait();
+    host.signal(Signal::TERM);
+    host.signal(Signal::CONT);
+    upgrade.wait_exit().expect_code(0);
+    let exit = host.wait_exit();
+    exit.expect_code(0);
+    let place = |text: &str| exit.stderr.find(text).unwrap_or_else(|| panic!("no {text:?}"));
+    assert!(place("stop: door closed, draining") < place(WAITS), "{}", exit.stderr);
+}
+
 #[test]
 fn cut_behind_the_stop_is_one_of_both() {
     let (host, told) = standing_still_at("gate_p2", "old-done");
@@ -130,7 +159,11 @@ fn signal_to_all_processes_leaves_the_one_between_the_two() {
     let status = fs::read_to_string(format!("/proc/{}/status", successor.pid())).unwrap();
     let launcher = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
     let launcher = Pid::from_raw(launcher.trim().parse().unwrap()).unwrap();
+    let status = fs::read_to_string(format!("/proc/{launcher}/status")).unwrap();
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+    let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
     for signal in [Signal::HUP, Signal::INT, Signal::USR1, Signal::USR2, Signal::TERM] {
+        assert!(blocked >> (signal.as_raw() - 1) & 1 == 1, "{signal:?} ends it: {blocked:x}");
         kill_process(launcher, signal).unwrap();
     }
     // It stands still and does not hear that it is to end.

@@ -57,7 +57,8 @@ pub(super) async fn live(
     }
     let delay =
         if first.command == Command::Stop(Cause::Upgrade) { Duration::ZERO } else { plan.delay };
-    let stop = Stop::begin(phase, trackers, StopPlan { delay, ..plan }, line);
+    let is_failure = first.command == Command::Fail;
+    let stop = Stop::begin((phase, is_failure), trackers, StopPlan { delay, ..plan }, line);
     let cut_short_by = stop.run(first, commands).await;
     Ending::Stopped(stop.report(cut_short_by))
 }
@@ -95,7 +96,7 @@ enum Wait {
 
 impl<'a> Stop<'a> {
     fn begin(
-        phase: &'a PhaseSetter,
+        (phase, is_failure): (&'a PhaseSetter, bool),
         trackers: &'a Trackers,
         plan: StopPlan,
         line: FindProgressLine,
@@ -107,7 +108,7 @@ impl<'a> Stop<'a> {
             connections: trackers.connections.counts(),
         };
         let deadline = began + plan.timeout;
-        let leaving = phase.begin_stop(StopSchedule { began, deadline });
+        let leaving = phase.begin_stop(StopSchedule { began, deadline, is_failure });
         Self {
             phase,
             trackers,
@@ -117,7 +118,7 @@ impl<'a> Stop<'a> {
             deadline,
             leaving,
             before,
-            failed: AtomicBool::new(false),
+            failed: AtomicBool::new(is_failure),
             signalled: OnceLock::new(),
             cut_instances: AtomicU64::new(0),
         }
@@ -133,7 +134,6 @@ impl<'a> Stop<'a> {
         let cut_by = match first {
             Command::Cut(cause) => Some(cause),
             Command::Stop(_) | Command::Fail => {
-                self.failed.store(first == Command::Fail, Ordering::Relaxed);
                 if let Command::Stop(Cause::Signal(_)) = first {
                     self.signalled.get_or_init(|| at);
                 }

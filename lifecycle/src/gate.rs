@@ -46,6 +46,12 @@ impl AcceptGate {
         self.0.send_modify(|state| state.is_settled = true);
     }
 
+    /// Waits until nobody takes the listeners back. Cancel-safe.
+    pub async fn settled(&self) {
+        // The sender is ours.
+        self.0.subscribe().wait_for(|state| state.is_settled).await.ok();
+    }
+
     /// The gate of one listener, which another process holds too, or does not.
     #[must_use]
     pub fn of_listener(&self, is_shared: bool) -> ListenerGate {

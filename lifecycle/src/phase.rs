@@ -52,6 +52,8 @@ pub struct StopSchedule {
     pub began: Instant,
     /// When it cuts what is left.
     pub deadline: Instant,
+    /// Whether nobody has asked for it: this process cannot go on.
+    pub is_failure: bool,
 }
 
 /// Why a lame duck by hand cannot begin or end now.
@@ -278,7 +280,8 @@ mod tests {
         assert_eq!(setter.watch().now(), Phase::Ready);
         setter.drain().unwrap();
         let now = Instant::now();
-        assert!(setter.begin_stop(StopSchedule { began: now, deadline: now }).is_some());
+        let stop = StopSchedule { began: now, deadline: now, is_failure: false };
+        assert!(setter.begin_stop(stop).is_some());
         assert_eq!(setter.undrain(), Err(NotNow::Stopping));
         assert_eq!(setter.watch().now(), Phase::LameDuck);
     }

@@ -91,6 +91,10 @@ impl IdleConnections {
             // What becomes idle would find none either.
             handing.end();
             offers.adopt_all_again(self.sent.into_iter().flatten());
+            while let Some(idle) = self.coming.recv().await {
+                offers.adopt_all_again([idle]);
+            }
+            return;
         }
         let mut batch = Vec::with_capacity(MOST_DESCRIPTORS);
         while self.coming.recv_many(&mut batch, MOST_DESCRIPTORS).await > 0 {

@@ -16,7 +16,10 @@ use super::upgrader::{UpgradeParts, Upgrader};
 /// A service manager that has not read for so long is not waited for.
 const MANAGER_READS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Between two looks whether it has. A signal that was sent before is heard within this time.
+/// A signal that it had sent before it has read is heard within this time.
+const SIGNAL_HEARD_WITHIN: Duration = Duration::from_millis(100);
+
+/// Between two looks at something that tells nobody.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// A successor that is cut, because this process is, ends within this time.
@@ -39,7 +42,7 @@ impl Upgrader {
         let later = tokio::spawn(later);
         parts.tell_manager(successor.pid()).await;
         // Whoever asks for one from here on asks the successor.
-        let is_stop = parts.phase.stopping().is_some();
+        let is_stop = parts.is_stop_asked();
         if !is_stop && (parts.changes() != changes || parts.trackers.swaps.in_flight() > 0) {
             info!(
                 "upgrade: something was changed meanwhile; the new process reads its files again"
@@ -51,7 +54,9 @@ impl Upgrader {
         successor.channel.send(&HandoverMessage::Settled, &[]).await.ok();
         if is_stop {
             info!("upgrade: the stop that was asked for is one of the new process too");
-            successor.channel.send(&HandoverMessage::Stop, &[]).await.ok();
+            if successor.channel.send(&HandoverMessage::Stop, &[]).await.is_err() {
+                successor.signal(Signal::TERM);
+            }
             let parts = parts.clone();
             // It is what the stop waits for.
             drop(tokio::spawn(async move {
@@ -74,16 +79,31 @@ impl UpgradeParts {
     async fn tell_manager(&self, successor: u32) {
         let barrier = (self.told.settled)(successor);
         let until = Instant::now() + MANAGER_READS_WITHIN;
-        while !barrier.is_passed() && Instant::now() < until {
+        while !barrier.is_passed() && !self.is_stop_asked() && Instant::now() < until {
             sleep(LOOK_AGAIN).await;
         }
-        sleep(LOOK_AGAIN).await;
+        if barrier.is_heard() && !self.is_stop_asked() {
+            sleep(SIGNAL_HEARD_WITHIN).await;
+        }
+    }
+
+    /// Whether somebody has asked the service to stop. A process that cannot go on is no reason to stop the other one.
+    fn is_stop_asked(&self) -> bool {
+        self.phase.stopping().is_some_and(|stop| !stop.is_failure)
     }
 
     /// Waits for the end of a successor that stops as well. systemd before 254 hears of no other main process once it has asked
     /// this one to stop, and kills what is left at its end; a later one may do so at the end of the other.
     async fn see_out(&self, successor: Successor, later: JoinHandle<()>) {
         let done = async {
+            // Some are this process's alone, and accept until the door closes.
+            self.phase.reached(Phase::Draining).await;
+            self.trackers.listeners.close();
+            self.trackers.listeners.wait().await;
+            // The upgrade by which this process came may not be over: connections still come.
+            while self.trackers.upgrades.in_flight() > 1 {
+                sleep(LOOK_AGAIN).await;
+            }
             self.trackers.nothing_served().await;
             self.handing.end();
             later.await.ok();

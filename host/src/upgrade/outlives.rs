@@ -5,7 +5,7 @@ use std::{env, fs, process};
 use rustix::process::getppid;
 
 /// Programs that are process 1 of a container, have one child, and end with it.
-const INITS: [&str; 4] = ["catatonit", "docker-init", "dumb-init", "tini"];
+const INITS: [&str; 5] = ["catatonit", "docker-init", "dumb-init", "podman-init", "tini"];
 
 /// Whether whoever has started this process lets another one outlive it. If not, why.
 pub(super) fn outlives_us() -> Result<(), String> {
@@ -28,6 +28,10 @@ fn outlives(
     const ANOTHER: &str = "its end would end the container: start another container in its place";
     if own == 1 {
         return Some(format!("the host is process 1 of its container, and {ANOTHER}"));
+    }
+    // Its parent is in another namespace: containers that share one.
+    if parent.is_none() {
+        return Some(format!("the host is the first process of its container, and {ANOTHER}"));
     }
     if is_main_of_systemd && !tells_it {
         return Some(
@@ -52,19 +56,20 @@ mod tests {
     #[test]
     fn who_ends_with_us_is_known() {
         let said = |own, parent, init: &str, systemd| {
-            outlives(own, Some(parent), || format!("{init}\n"), systemd).unwrap_or_default()
+            let parent = Some(parent).filter(|parent| *parent > 0);
+            outlives(own, parent, || format!("{init}\n"), systemd).unwrap_or_default()
         };
         let none = (false, false);
         assert!(said(1, 0, "host", none).starts_with("the host is process 1 of its container"));
         assert!(
             said(7, 1, "tini", none).starts_with("tini, process 1 of the container, ends with")
         );
+        assert!(said(7, 0, "pause", none).starts_with("the host is the first process of its"));
         assert!(said(7, 1, "docker-init", none).starts_with("docker-init, process 1"));
         assert!(said(7, 1, "systemd", (true, false)).starts_with("systemd takes the end"));
         // A daemon; a child of a shell; a service that systemd hears.
         assert_eq!(said(7, 1, "systemd", none), "");
-        assert_eq!(said(7, 5, "tini", none), "");
         assert_eq!(said(7, 1, "systemd", (true, true)), "");
-        assert_eq!(outlives(7, None, || unreachable!("nobody asks"), none), None);
+        assert_eq!(outlives(7, Some(5), || unreachable!("nobody asks"), none), None);
     }
 }

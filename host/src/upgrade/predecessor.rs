@@ -212,9 +212,9 @@ impl Predecessor {
         }
     }
 
-    /// Goes on with its connections, until it has ended or has none, and gives how many there were; none if it is not
-    /// listened to any more. `settled` is called once there is no way back. When this process is cut, the other one is too; if
-    /// the other one was to stop, this one is.
+    /// Goes on with its connections until it has ended, and gives how many there were; none if it lives, and hands on
+    /// nothing more. `settled` is called once there is no way back. When this process is cut, the other one is too; if the
+    /// other one was to stop, this one is.
     pub(crate) async fn outlive(
         &self,
         offers: &Offers,
@@ -252,7 +252,10 @@ impl Predecessor {
                     }
                 }
                 Ok((HandoverMessage::Stop, _)) => commander.stop(Cause::Predecessor),
-                Ok((HandoverMessage::Drained, _)) => break Some(connections),
+                Ok((HandoverMessage::Drained, _)) => {
+                    info!(connections, "upgrade: the old host serves nobody any more");
+                    break None;
+                }
                 Ok((said, _)) => warn!(said = said.name(), "upgrade: not understood"),
                 Err(ChannelError::Closed) => break Some(connections),
                 Err(why) if why.is_of_one_message() => {

@@ -12,7 +12,7 @@ use host_lifecycle::{
 };
 use host_net::Handing;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
 use super::STEP_WITHIN;
@@ -26,9 +26,6 @@ use super::talk::{WHILE_TAKING, failed, given_up, greet, send, send_listeners};
 /// From the start of the new process until it is ready, unless something else is asked for. It is more than one compile
 /// may take (`compile-timeout`, 5 min).
 const READY_WITHIN: Duration = Duration::from_secs(360);
-
-/// The same of a step while a stop waits for it.
-const STEP_IN_STOP: Duration = Duration::from_secs(5);
 
 /// Upgrades this process. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -136,6 +133,10 @@ impl Upgrader {
         let _alone = parts.running.try_lock().map_err(|_| UpgradeError::UnderWay)?;
         self.succeeded().map_or(Ok(()), Err)?;
         parts.check_phase()?;
+        // One after the other: the predecessor says *settled* as it tells that it has left.
+        timeout(STEP_WITHIN, parts.gate.settled())
+            .await
+            .map_err(|_| UpgradeError::NotNow("the old process has not left yet"))?;
         let (began, changes) = (Instant::now(), parts.changes());
         // A stop that comes meanwhile waits until the new process is gone, or is told to stop as well.
         let under_way = parts.trackers.upgrades.guard(Arc::new("an upgrade"));
@@ -261,24 +262,19 @@ impl UpgradeParts {
         }
     }
 
-    /// What the successor says next. A stop that has been asked for does not wait for it as long, and a cut not at all: if
-    /// it fails then, it ends, as the stop wants it to.
+    /// What the successor says next. It serves already, so a stop leaves it its time, and only a cut does not.
     async fn hear(
         &self,
         successor: &Successor,
         expected: &'static str,
     ) -> Result<(HandoverMessage, Vec<OwnedFd>), ChannelError> {
-        let stopped = async {
-            self.phase.stop_asked().await;
-            tokio::select! {
-                () = sleep(STEP_IN_STOP) => {}
-                () = self.phase.reached(Phase::Cut) => {}
-            }
-        };
+        let began = Instant::now();
         tokio::select! {
             biased;
             said = successor.channel.receive(expected, STEP_WITHIN) => said,
-            () = stopped => Err(ChannelError::Late { within: STEP_IN_STOP, expected }),
+            () = self.phase.reached(Phase::Cut) => {
+                Err(ChannelError::Late { within: began.elapsed(), expected })
+            }
         }
     }
 

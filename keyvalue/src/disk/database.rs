@@ -69,12 +69,16 @@ pub(super) fn open(path: &Path) -> Result<Database, DatabaseError> {
     let shown = path.display().to_string();
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE);
-    builder.set_repair_callback(move |session| {
-        let percent = session.progress() * 100.0;
-        info!(path = shown, percent, "key-value database was not closed; it is being checked");
-    });
     let file = file(path)?;
-    let opened = identity(&file.metadata()?);
+    let metadata = file.metadata()?;
+    let (opened, is_new) = (identity(&metadata), metadata.len() == 0);
+    builder.set_repair_callback(move |session| {
+        // It asks this of a new one as well.
+        if !is_new {
+            let percent = session.progress() * 100.0;
+            info!(path = shown, percent, "key-value database was not closed; it is being checked");
+        }
+    });
     let database = builder.create_file(file)?;
     // Who had it open a moment ago may have removed it, unused. The next attempt finds another one, or makes it.
     if path.metadata().ok().as_ref().map(identity) != Some(opened) {

@@ -128,6 +128,11 @@ impl Teller {
             self.notifier.tell(Message::new().unstore(&name));
         }
         let is_service = !told.ended;
+        // Nothing that either says counts then, if the service manager hears of no new main process in a stop.
+        if let Some(stop) = self.phase.stopping().filter(|_| is_service) {
+            let left = stop.deadline.saturating_duration_since(Instant::now());
+            self.notifier.tell(Message::new().extend_timeout(left.saturating_add(LAST_WORDS)));
+        }
         (told.stopping, told.ended) = (true, true);
         if is_service { self.notifier.main_pid(pid) } else { Barrier::default() }
     }
