@@ -110,6 +110,8 @@ fn successor_without_descriptors_leaves_what_comes_over_and_serves() {
     host.wait_log("connections of the old host cannot be taken");
     prlimit(pid, Resource::Nofile, before).unwrap();
     upgrade.wait_exit().expect_code(0);
+    assert_eq!(host.get("/").status(), 200);
+    assert!(!host.log().contains("upgrade: the old host has ended"), "it has a connection still");
     let answer = idle.get("/").unwrap();
     assert_eq!((answer.status(), answer.head.says_close()), (200, true));
     host.wait_log("upgrade: the old host has ended");

@@ -35,8 +35,8 @@ impl Upgrader {
         (changes, under_way): (u64, Guard),
     ) {
         let Self(parts) = self;
-        parts.succeeded_by.set(successor.pid()).ok();
         let channel = successor.channel.clone();
+        parts.succeeded_by.set((successor.pid(), channel.clone())).ok();
         // It ends with what is in flight here.
         let later = idle.send_later(channel, parts.offers.clone(), parts.handing.clone());
         let later = tokio::spawn(later);

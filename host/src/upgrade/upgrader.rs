@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use host_certs::CertificateStore;
-use host_handover::{ChannelError, HandoverMessage, StopPoint};
+use host_handover::{Channel, ChannelError, HandoverMessage, StopPoint};
 use host_keyvalue::Stores;
 use host_lifecycle::{
     AcceptGate, Commander, ListenerGate, Phase, PhaseWatch, SignalWatch, Trackers,
@@ -48,8 +48,8 @@ pub(crate) struct UpgradeParts {
     pub(crate) told: ToldOfUpgrade,
     /// Held by the upgrade that is under way.
     pub(crate) running: Mutex<()>,
-    /// The number of the process that has taken over.
-    pub(crate) succeeded_by: OnceLock<u32>,
+    /// The number of the process that has taken over, and the channel, whose end tells that one of the end of this process.
+    pub(crate) succeeded_by: OnceLock<(u32, Arc<Channel>)>,
 }
 
 const OUT_OF_SERVICE: &str = "the host was taken out of service by hand, and a new process would be in service: put it \
@@ -94,7 +94,7 @@ impl Upgrader {
 
     /// Why this process is not the one to ask any more, if another one has taken over.
     pub(crate) fn succeeded(&self) -> Option<UpgradeError> {
-        self.0.succeeded_by.get().map(|pid| UpgradeError::Succeeded(*pid))
+        self.0.succeeded_by.get().map(|(pid, _)| UpgradeError::Succeeded(*pid))
     }
 
     /// Upgrades at each of these signals, to what is now at the place of this program.
