@@ -1,6 +1,8 @@
 //! The host that this process is to take over from.
 
+use std::convert::Infallible;
 use std::env;
+use std::future::pending;
 use std::io;
 use std::mem;
 use std::os::fd::OwnedFd;
@@ -224,15 +226,11 @@ impl Predecessor {
         let (mut connections, mut settled) = (0, Some(settled));
         // Messages with connections, and those that found no descriptors.
         let (mut messages, mut lost) = (0, Vec::new());
-        let (mut cut, mut is_cut) = (pin!(phase.reached(Phase::Cut)), false);
+        let mut cut = pin!(self.cut_with(phase));
         let ended = loop {
             let said = tokio::select! {
                 said = self.channel.receive_next() => said,
-                () = &mut cut, if !is_cut => {
-                    is_cut = true;
-                    self.cut();
-                    continue;
-                }
+                never = &mut cut => match never {},
             };
             match said {
                 Ok((HandoverMessage::Connections(facts), sockets)) => {
@@ -241,10 +239,7 @@ impl Predecessor {
                     StopPoint::NewConnections.reached();
                 }
                 Ok((HandoverMessage::Done, _)) => {
-                    StopPoint::NewDone.reached();
-                    let taken = HandoverMessage::Taken { connections, lost: mem::take(&mut lost) };
-                    self.channel.send(&taken, &[]).await.ok();
-                    StopPoint::NewTaken.reached();
+                    self.say_taken(connections, mem::take(&mut lost)).await;
                 }
                 Ok((HandoverMessage::Settled, _)) => {
                     if let Some(settled) = settled.take() {
@@ -278,14 +273,22 @@ impl Predecessor {
         ended
     }
 
-    /// Ends it at once.
-    fn cut(&self) {
+    async fn say_taken(&self, connections: u64, lost: Vec<usize>) {
+        StopPoint::NewDone.reached();
+        self.channel.send(&HandoverMessage::Taken { connections, lost }, &[]).await.ok();
+        StopPoint::NewTaken.reached();
+    }
+
+    /// Ends it at once when this process is cut.
+    async fn cut_with(&self, phase: &PhaseWatch) -> Infallible {
+        phase.reached(Phase::Cut).await;
         warn!(pid = self.hello.pid, "upgrade: cuts the old host");
         match self.process.as_ref().map(|process| process.signal(Signal::QUIT)) {
             Ok(Ok(())) => {}
             Ok(Err(why)) => debug!(%why, "upgrade: the old host cannot be told"),
             Err(why) => debug!(%why, "upgrade: the old host cannot be told"),
         }
+        pending().await
     }
 
     /// Gives how many there were.
