@@ -8,7 +8,7 @@ use crate::support::process::TempPath;
 use crate::support::service_manager::ServiceManager;
 use crate::support::site::{Site, component, route};
 use crate::support::stop::{Held, wait_accepted};
-use crate::support::upgrade::{Successor, upgrade, upgraded_pid};
+use crate::support::upgrade::{Successor, status_of, upgrade, upgraded_pid};
 
 /// The old process ends, with everything finished.
 #[track_caller]
@@ -259,10 +259,8 @@ fn successor_is_a_child_of_the_service_manager_when_that_hears_of_it() {
     manager.expect("STATUS=loading 1 component");
     manager.expect("READY=1\nSTATUS=serving 1 component on 1 address");
     let upgrade = host.start_ctl(["upgrade"]);
-    let pid = manager.next().number("MAINPID");
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
-    assert_eq!(parent.trim(), std::process::id().to_string());
+    let pid = u32::try_from(manager.next().number("MAINPID")).unwrap();
+    assert_eq!(status_of(pid, "PPid"), std::process::id().to_string());
     manager.expect("BARRIER=1");
     upgrade.wait_exit().expect_code(0);
     expect_old_end(&host);

@@ -6,7 +6,7 @@
 use host_handover::StopPoint;
 
 use crate::support::prelude::*;
-use crate::support::upgrade::{StandsStill, Successor, upgraded_pid};
+use crate::support::upgrade::{StandsStill, Successor, standing_still_at, upgraded_pid};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: t\r\n\r\n";
 
@@ -44,12 +44,7 @@ fn is_kept(point: StopPoint, victim: Victim) -> bool {
 #[track_caller]
 fn kill_at(point: StopPoint, victim: Victim) {
     let what = format!("{victim:?} killed at {}", point.name());
-    let told = StandsStill::new();
-    let host = Host::serve("hello_p2")
-        .control()
-        .env("HOST_UPGRADE_STOP_AT", point.name())
-        .env("HOST_UPGRADE_STOP_TOLD", told.path())
-        .start();
+    let (host, told) = standing_still_at("hello_p2", point.name());
     let mut idle = host.connect();
     assert_eq!(idle.get("/").unwrap().status(), 200);
     let upgrade = host.start_ctl(["upgrade"]);

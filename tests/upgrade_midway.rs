@@ -7,7 +7,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use crate::support::app::version;
 use crate::support::prelude::*;
 use crate::support::site::{Site, component, route};
-use crate::support::upgrade::{StandsStill, Successor, standing_still_at};
+use crate::support::upgrade::{Successor, stand_still, standing_still_at};
 
 /// The new process would be in service at once.
 #[test]
@@ -59,9 +59,7 @@ fn cut_in_the_middle_ends_both() {
 fn what_is_reloaded_meanwhile_is_served_afterwards() {
     let manifest = component("app") + &route("/", "app");
     let site = Site::with(&manifest, &[("app.wasm", "version_a_p2")]);
-    let told = StandsStill::new();
-    let serve = site.serve().control().env("HOST_UPGRADE_STOP_AT", "new-loaded");
-    let host = serve.env("HOST_UPGRADE_STOP_TOLD", told.path()).start();
+    let (host, told) = stand_still(site.serve(), "new-loaded");
     let upgrade = host.start_ctl(["upgrade"]);
     let successor = Successor::new(told.wait());
     site.put("app.wasm", "version_b_p2");
@@ -95,10 +93,8 @@ fn successor_is_the_first_to_be_killed_until_it_serves() {
 /// What finds no descriptor stays with the old one, which drains. The upgrade goes on, and so does what comes later.
 #[test]
 fn successor_without_descriptors_leaves_what_comes_over_and_serves() {
-    let told = StandsStill::new();
-    let serve = Host::serve("hello_p2").control().args(["--linger", "30s"]);
-    let serve = serve.env("HOST_UPGRADE_STOP_AT", "new-accepting");
-    let host = serve.env("HOST_UPGRADE_STOP_TOLD", told.path()).start();
+    let serve = Host::serve("hello_p2").args(["--linger", "30s"]);
+    let (host, told) = stand_still(serve, "new-accepting");
     let mut idle = host.connect();
     assert_eq!(idle.get("/").unwrap().status(), 200);
     let upgrade = host.start_ctl(["upgrade"]);

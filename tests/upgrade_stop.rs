@@ -1,6 +1,5 @@
 //! A stop that comes while two processes are the host: it is one of both, and asked once.
 
-use std::fs;
 use std::net::TcpListener;
 
 use rustix::process::{Pid, kill_process};
@@ -9,7 +8,7 @@ use crate::support::prelude::*;
 use crate::support::service_manager::ServiceManager;
 use crate::support::site::{Site, component, route};
 use crate::support::stop::Held;
-use crate::support::upgrade::{StandsStill, Successor, standing_still_at};
+use crate::support::upgrade::{Successor, stand_still, standing_still_at, status_of};
 
 const OF_BOTH: &str = "upgrade: the stop that was asked for is one of the new process too";
 const WAITS: &str = "upgrade: nothing is in flight here; waits for the new process to end";
@@ -117,10 +116,7 @@ fn listener_that_the_new_process_lacks_is_drained_before_the_old_one_is_done() {
     let both = listener("127.0.0.1:0") + &listener(&lost.to_string()) + &rest;
     let site = Site::with(&both, &[("app.wasm", "hello_p2")]);
     site.put_text("less.toml", &(listener("127.0.0.1:0") + &rest));
-    let told = StandsStill::new();
-    let serve = site.serve().no_tcp().control();
-    let serve = serve.env("HOST_UPGRADE_STOP_AT", "old-done");
-    let host = serve.env("HOST_UPGRADE_STOP_TOLD", told.path()).start();
+    let (host, told) = stand_still(site.serve().no_tcp(), "old-done");
     let upgrade = host.start_ctl(["upgrade", "--config", &site.file("less.toml")]);
     told.wait();
     host.signal(Signal::TERM);
@@ -156,12 +152,9 @@ fn signal_to_all_processes_leaves_the_one_between_the_two() {
     let (host, told) = standing_still_at("hello_p2", "new-loaded");
     let upgrade = host.start_ctl(["upgrade"]);
     let successor = Successor::new(told.wait());
-    let status = fs::read_to_string(format!("/proc/{}/status", successor.pid())).unwrap();
-    let launcher = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
-    let launcher = Pid::from_raw(launcher.trim().parse().unwrap()).unwrap();
-    let status = fs::read_to_string(format!("/proc/{launcher}/status")).unwrap();
-    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
-    let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+    let launcher: u32 = status_of(successor.pid(), "PPid").parse().unwrap();
+    let blocked = u64::from_str_radix(&status_of(launcher, "SigBlk"), 16).unwrap();
+    let launcher = Pid::from_raw(launcher.try_into().unwrap()).unwrap();
     for signal in [Signal::HUP, Signal::INT, Signal::USR1, Signal::USR2, Signal::TERM] {
         assert!(blocked >> (signal.as_raw() - 1) & 1 == 1, "{signal:?} ends it: {blocked:x}");
         kill_process(launcher, signal).unwrap();

@@ -162,7 +162,7 @@ impl<'a> Stop<'a> {
         }
         info!(step = "close-door", at = %Seconds(self.began.elapsed()), "stop: closing the door");
         self.phase.set(Phase::Draining);
-        let wait = self.wait(self.listeners_closed(), commands).await;
+        let wait = self.wait(self.trackers.listeners_closed(), commands).await;
         if !matches!(wait, Wait::Done) {
             return wait;
         }
@@ -197,11 +197,6 @@ impl<'a> Stop<'a> {
             );
         }
         counts
-    }
-
-    async fn listeners_closed(&self) {
-        self.trackers.listeners.close();
-        self.trackers.listeners.wait().await;
     }
 
     /// The predecessor of an upgrade hands on connections to its end.
@@ -268,7 +263,7 @@ impl<'a> Stop<'a> {
         self.cut_instances.store(instances, Ordering::Relaxed);
         self.phase.set(Phase::Cut);
         let last_bytes = async {
-            self.listeners_closed().await;
+            self.trackers.listeners_closed().await;
             self.everything_ended().await;
         };
         if timeout_at(Instant::now() + CUT_GRACE, last_bytes).await.is_err() {

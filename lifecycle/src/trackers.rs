@@ -49,6 +49,12 @@ impl Default for Trackers {
 }
 
 impl Trackers {
+    /// Waits until no listener accepts.
+    pub async fn listeners_closed(&self) {
+        self.listeners.close();
+        self.listeners.wait().await;
+    }
+
     /// Waits until no connection, exchange or instance is in flight. Exchanges live inside connections; only the task of an
     /// HTTP/2 stream may take a moment longer to see that its connection has ended.
     pub async fn nothing_served(&self) {

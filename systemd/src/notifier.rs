@@ -159,12 +159,6 @@ pub struct Barrier {
 }
 
 impl Barrier {
-    /// Whether there is somebody to read it.
-    #[must_use]
-    pub fn is_heard(&self) -> bool {
-        self.notifier.is_heard()
-    }
-
     /// Tells what waits, and gives whether everything has been read.
     #[must_use]
     pub fn is_passed(&self) -> bool {

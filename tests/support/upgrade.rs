@@ -14,6 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::PATIENCE;
 use super::host::Host;
 use super::process::TempPath;
+use super::serve::Serve;
 
 /// A process that is no child of ours: one that took over from a host. It is in the group of that host, which dies with
 /// the test's handle of it.
@@ -97,9 +98,26 @@ pub fn upgraded_pid(line: &str) -> u32 {
 
 /// A host that serves this guest, and whoever of the two comes to `point` in its upgrade stands still there.
 pub fn standing_still_at(guest: &str, point: &str) -> (Host, StandsStill) {
+    stand_still(Host::serve(guest), point)
+}
+
+/// The same of a host that is started in this way.
+#[track_caller]
+pub fn stand_still(serve: Serve, point: &str) -> (Host, StandsStill) {
     let told = StandsStill::new();
-    let serve = Host::serve(guest).control().env("HOST_UPGRADE_STOP_AT", point);
+    let serve = serve.control().env("HOST_UPGRADE_STOP_AT", point);
     (serve.env("HOST_UPGRADE_STOP_TOLD", told.path()).start(), told)
+}
+
+/// What the kernel says of a process under this name (`/proc/PID/status`, proc(5)).
+///
+/// # Panics
+/// When there is no such process.
+#[track_caller]
+pub fn status_of(pid: u32, name: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.unwrap_or_else(|| panic!("no {name} in {status}")).trim().to_owned()
 }
 
 /// Waits until no process has this number.

@@ -16,7 +16,7 @@ use super::upgrader::{UpgradeParts, Upgrader};
 /// A service manager that has not read for so long is not waited for.
 const MANAGER_READS_WITHIN: Duration = Duration::from_secs(30);
 
-/// A signal that it had sent before it has read is heard within this time.
+/// A signal that was sent before is heard within this time, by whomever it was sent.
 const SIGNAL_HEARD_WITHIN: Duration = Duration::from_millis(100);
 
 /// Between two looks at something that tells nobody.
@@ -82,7 +82,7 @@ impl UpgradeParts {
         while !barrier.is_passed() && !self.is_stop_asked() && Instant::now() < until {
             sleep(LOOK_AGAIN).await;
         }
-        if barrier.is_heard() && !self.is_stop_asked() {
+        if !self.is_stop_asked() {
             sleep(SIGNAL_HEARD_WITHIN).await;
         }
     }
@@ -98,8 +98,7 @@ impl UpgradeParts {
         let done = async {
             // Some are this process's alone, and accept until the door closes.
             self.phase.reached(Phase::Draining).await;
-            self.trackers.listeners.close();
-            self.trackers.listeners.wait().await;
+            self.trackers.listeners_closed().await;
             // The upgrade by which this process came may not be over: connections still come.
             while self.trackers.upgrades.in_flight() > 1 {
                 sleep(LOOK_AGAIN).await;

@@ -160,8 +160,9 @@ impl Upgrader {
             }
         };
         let (connections, idle) = parts.hand_over(&mut successor, &uses).await?;
+        let took = began.elapsed();
         self.leave(successor, idle, (changes, under_way)).await;
-        Ok(Upgraded { pid, version, connections, took: began.elapsed() })
+        Ok(Upgraded { pid, version, connections, took })
     }
 }
 
