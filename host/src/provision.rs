@@ -98,6 +98,8 @@ impl Provisioner {
             share: self.scheduler.share(usage.clone()),
             usage,
             grants: self.grants(component)?,
+            has_egress: component.egress.is_some(),
+            route_configs: component.route_configs.clone(),
             reuse: component.reuse,
             idle: self.idle.clone(),
             keeper: self.keeper.clone(),

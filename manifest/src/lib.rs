@@ -26,14 +26,15 @@ mod parse;
 mod profile;
 mod rate_limit;
 pub mod routes;
+mod secret;
 mod stamp;
 mod trace;
 mod units;
 
 pub use abilities::{
-    BucketConfig, DirectoriesConfig, DirectoryConfig, EnvironmentConfig, KeyValueConfig,
-    NameLookupConfig, Namespace, OutgoingConfig, RequestShutdownConfig, TcpConfig,
-    WasiConfigValues,
+    BucketConfig, ConfigValue, DirectoriesConfig, DirectoryConfig, EnvironmentConfig,
+    InjectedHeaders, KeyValueConfig, NameLookupConfig, Namespace, OutgoingConfig,
+    RequestShutdownConfig, TcpConfig, WasiConfigValues,
 };
 pub use canary::{
     AbortRule, AbortRules, CanaryConfig, CanaryOverrides, LatencyLimit, Stickiness, TrafficShare,
@@ -52,9 +53,12 @@ pub use listener::{
 pub use log::{AccessLogFormat, AccessLogTarget, LogConfig, LogFilter, LogFormat};
 pub use model::*;
 pub use overlap::Overlap;
-pub use parse::{Grammar, load, parse, schema};
+pub use parse::{
+    BucketFlag, DirectoryFlag, FlagFault, Grammar, GrantFlags, PairFlag, load, parse, schema,
+};
 pub use profile::{ProfileLimits, STRICT};
 pub use rate_limit::{Rate, RateLimitConfig, RateLimitKey, RateOrOff, RatePeriod};
+pub use secret::Secret;
 pub use stamp::Stamp;
 pub use trace::{OtlpEndpoint, TraceConfig, TraceSample};
 pub use units::{

@@ -10,6 +10,7 @@ use std::time::Duration;
 use host_forwarded::TrustedProxies;
 use strum::{Display, EnumString, VariantNames};
 
+use crate::abilities::WasiConfigValues;
 use crate::canary::CanaryConfig;
 use crate::compress::CompressConfig;
 use crate::grants::GrantsConfig;
@@ -186,6 +187,19 @@ pub struct ComponentConfig {
     pub fail: Fail,
     /// The file that what it prints goes to, in place of the log of the host.
     pub log: Option<PathBuf>,
+    /// The component that its outgoing requests go through, as a plugin.
+    pub egress: Option<Arc<str>>,
+    /// What `wasi:config` answers it on routes that say so, each once.
+    pub route_configs: RouteConfigs,
+}
+
+/// With which configurations a component is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteConfigs {
+    /// Each on its own is one of a route, and all of it.
+    pub own: Vec<Arc<WasiConfigValues>>,
+    /// No route has it with the configuration of the component alone: that need not be whole.
+    pub only_own: bool,
 }
 
 impl ComponentConfig {
@@ -317,13 +331,22 @@ fn no_fail(_: &str) -> String {
     "neither open nor closed; write open (a request goes on without the plugin) or closed".into()
 }
 
+/// A plugin of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainEntry {
+    /// The component.
+    pub plugin: Arc<str>,
+    /// What `wasi:config` answers it on this route, all of it; none for what it answers everywhere.
+    pub config: Option<Arc<WasiConfigValues>>,
+}
+
 /// Which requests go to a component, and through which plugins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Which requests.
     pub pattern: RoutePattern,
     /// Plugins before the component, the first one first.
-    pub chain: Vec<Arc<str>>,
+    pub chain: Vec<ChainEntry>,
     /// What answers them.
     pub component: Arc<str>,
     /// The component sees the path without the prefix.
@@ -334,4 +357,12 @@ pub struct Route {
     pub compress: Option<CompressConfig>,
     /// What is done with headers, if anything is.
     pub headers: Option<Arc<RouteHeaders>>,
+}
+
+impl Route {
+    /// Whether this component stands in its chain.
+    #[must_use]
+    pub fn has_plugin(&self, component: &str) -> bool {
+        self.chain.iter().any(|entry| &*entry.plugin == component)
+    }
 }

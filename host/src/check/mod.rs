@@ -81,7 +81,7 @@ async fn describe(checked: Checked, config: &ServeConfig, loader: &Loader) -> Ch
     let mut surveys = lint::Surveys::new();
     let mut components = Vec::new();
     for (component, outcome) in checked {
-        let chained = routes.iter().any(|route| route.chain.contains(&component.name));
+        let chained = routes.iter().any(|route| route.has_plugin(&component.name));
         let Glance { survey, missing, footprint } = loader.glance(&component.source).await;
         let place = config.file.as_ref().zip(places.get(&component.name));
         let place = place.map(|(file, line)| (file.path.as_path(), *line));
@@ -89,14 +89,11 @@ async fn describe(checked: Checked, config: &ServeConfig, loader: &Loader) -> Ch
         components.push(CheckedComponent::new(&component, place, outcome, found));
         surveys.extend(survey.map(|survey| (component.name.clone(), survey)));
     }
-    // Of a single component the flags say nothing that could be in vain.
-    let (lines, mut warnings) = match &config.file {
-        None => (Vec::new(), Vec::new()),
-        Some(_) => {
-            let all = config.manifest.components.values();
-            (routes.iter().map(report::route_line).collect(), lint::warnings(all, routes, &surveys))
-        }
+    let lines = match &config.file {
+        None => Vec::new(),
+        Some(_) => routes.iter().map(report::route_line).collect(),
     };
+    let mut warnings = lint::warnings(config.manifest.components.values(), routes, &surveys);
     let file = config.file.as_ref().map(|file| file.path.as_path());
     let (listeners, ends) = listeners::check(&config.manifest.listen.listeners, file);
     warnings.extend(ends);

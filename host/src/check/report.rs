@@ -264,7 +264,8 @@ pub(super) fn route_line(route: &Route) -> String {
         let methods: Vec<_> = methods.iter().map(http::Method::as_str).collect();
         text += &format!(" ({})", methods.join(", "));
     }
-    let hops: Vec<_> = route.chain.iter().chain([&route.component]).map(|name| &**name).collect();
+    let plugins = route.chain.iter().map(|entry| &entry.plugin);
+    let hops: Vec<_> = plugins.chain([&route.component]).map(|name| &**name).collect();
     text += &format!(": {}", hops.join(", "));
     if let Some(limit) = &route.rate_limit {
         text += &format!("; {limit}");

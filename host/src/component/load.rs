@@ -20,6 +20,7 @@ use super::code::shortage::is_shortage;
 use super::code::single_flight::{Flight, Flights, Version, Versions};
 use super::code::source::{Glance, Source};
 use super::generation::Generation;
+use super::imports::wasi_config::RouteConfig;
 use super::load_progress::begin;
 use super::run::blueprint::{Blueprint, KeptCode, LinkedCode};
 use super::run::settings::Settings;
@@ -325,21 +326,15 @@ impl Loader {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let generation = Generation::new(number, blueprint);
         let path = generation.path().display();
-        begin(Step::Instantiate);
-        let trial = generation.instantiate().await.map_err(|why| {
-            let wants = is_shortage(&why);
-            let why = GuestFailure::from_error(&why);
-            let passing =
-                wants || matches!(why, GuestFailure::NoMemory(_) | GuestFailure::PoolFull);
-            let stack = why.stacktrace();
-            let why = format!("{path} does not start: {why}");
-            Rejected { passing, ..Rejected::at(Step::Instantiate, why) }.with_stack(stack)
-        })?;
-        begin(Step::OnStart);
-        trial.run_hooks().await.map_err(|why| {
-            Rejected::at(Step::OnStart, format!("{path} does not start: {why}"))
-                .with_stack(why.stacktrace())
-        })?;
+        let configs = &generation.blueprint().settings.route_configs;
+        if !configs.only_own {
+            start_one(&generation, None).await?;
+        }
+        for config in &configs.own {
+            start_one(&generation, Some(RouteConfig::new(config)))
+                .await
+                .map_err(|why| why.on_line(config.line()))?;
+        }
         for smoke in &generation.blueprint().settings.smoke {
             begin(Step::Smoke);
             smoke.run(|request| generation.start_alone(request)).await.map_err(|why| {
@@ -349,6 +344,25 @@ impl Loader {
         }
         Ok(generation)
     }
+}
+
+/// Starts one instance, with the configuration of a route or with its own.
+async fn start_one(generation: &Generation, config: Option<RouteConfig>) -> Result<(), Rejected> {
+    let path = generation.path().display();
+    begin(Step::Instantiate);
+    let trial = generation.instantiate(config).await.map_err(|why| {
+        let wants = is_shortage(&why);
+        let why = GuestFailure::from_error(&why);
+        let passing = wants || matches!(why, GuestFailure::NoMemory(_) | GuestFailure::PoolFull);
+        let stack = why.stacktrace();
+        let why = format!("{path} does not start: {why}");
+        Rejected { passing, ..Rejected::at(Step::Instantiate, why) }.with_stack(stack)
+    })?;
+    begin(Step::OnStart);
+    trial.run_hooks().await.map_err(|why| {
+        Rejected::at(Step::OnStart, format!("{path} does not start: {why}"))
+            .with_stack(why.stacktrace())
+    })
 }
 
 /// Linked code, held in memory until the load that needs it.

@@ -1,5 +1,6 @@
 //! What the commands need to know, checked.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -53,6 +54,24 @@ pub struct CompileConfig {
     pub time: Duration,
     /// Memory that it may take, in bytes.
     pub memory: u64,
+}
+
+/// Everything that `host init` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitConfig {
+    /// The component.
+    pub app: PathBuf,
+    /// What the manifest calls it.
+    pub name: String,
+}
+
+/// Everything that `host dev` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DevConfig {
+    /// A folder with a dev.toml, a component or a manifest.
+    pub app: PathBuf,
+    /// Flags of `host serve`, not parsed yet.
+    pub flags: Vec<OsString>,
 }
 
 /// Everything that `host drain-test` needs to know.

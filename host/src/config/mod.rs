@@ -14,8 +14,8 @@ pub use args::{
     GENERATION_COLUMNS, USAGE_COLUMNS,
 };
 pub use checked::{
-    CacheSetting, CheckConfig, CompileConfig, ControlSetting, DrainTestConfig, LogOverrides,
-    ManifestFile, Overrides, ServeConfig,
+    CacheSetting, CheckConfig, CompileConfig, ControlSetting, DevConfig, DrainTestConfig,
+    InitConfig, LogOverrides, ManifestFile, Overrides, ServeConfig,
 };
 pub use file::read;
 pub use host_manifest::{ListenAddr, ListenConfig, ListenerConfig, Manifest, SmokeCheck};

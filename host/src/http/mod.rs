@@ -26,6 +26,7 @@ mod client_certificate;
 mod compression;
 mod deadlines;
 mod edge;
+mod egress;
 mod error_response;
 mod exchange;
 mod exchange_info;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ability::{self, WrittenAbility};
+use super::egress;
 use super::enums::Reached;
 use super::limits::{limits, shared_limits};
 use super::listen::{connection, listen};
@@ -18,7 +19,8 @@ use crate::error::Problem;
 use crate::outgoing::Reach;
 use crate::{
     BreakerConfig, ByteSize, CanaryConfig, ComponentConfig, ComponentLimits, GrantsConfig,
-    HumanDuration, Manifest, ReuseConfig, StopConfig, SwapConfig, TotalLimits, defaults,
+    HumanDuration, Manifest, ReuseConfig, RouteConfigs, StopConfig, SwapConfig, TotalLimits,
+    defaults,
 };
 
 /// The unchecked keys of abilities, by the name of the component.
@@ -35,7 +37,7 @@ pub(super) fn manifest(
     let total = reader.context.total.unwrap_or(written);
     let shared = shared_limits(reader, &raw.limits, &total);
     reader.stores = stores::stores(reader, &raw.keyvalue);
-    let components: BTreeMap<Arc<str>, ComponentConfig> = raw
+    let mut components: BTreeMap<Arc<str>, ComponentConfig> = raw
         .component
         .iter()
         .map(|(name, raw)| component(reader, name, raw, &Common { shared, total, abilities }))
@@ -48,6 +50,8 @@ pub(super) fn manifest(
         );
     }
     let routes = routes::routes(reader, &raw.route, &components, total.instances);
+    egress::egress(reader, &raw.component, &mut components);
+    routes::tell_components(&mut components, &routes);
     let longest = components.values().map(|component| component.limits.body_idle).max();
     let idle = longest.unwrap_or(shared.body_idle).max(shared.body_idle);
     Manifest {
@@ -108,6 +112,8 @@ fn component(
         canary: raw.canary.as_ref().map(|raw| canary(reader, &name.value, &raw.value)),
         fail: raw.fail.as_ref().and_then(|fail| reader.parse(fail)).unwrap_or_default(),
         log: logs::guest_log(reader, &own, raw.log.as_ref()),
+        egress: None,
+        route_configs: RouteConfigs::default(),
         name: own,
     }
 }

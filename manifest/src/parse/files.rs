@@ -87,7 +87,7 @@ impl Reader<'_> {
 
     /// Reports a path. A path with a variable is shown as it is written, because the variable's value may be a
     /// secret.
-    fn unfit(&mut self, written: &Spanned<String>, what: &str, path: &Path, why: &str) {
+    pub(super) fn unfit(&mut self, written: &Spanned<String>, what: &str, path: &Path, why: &str) {
         let name = if written.value.contains('$') {
             written.value.clone()
         } else {
@@ -106,7 +106,7 @@ impl Reader<'_> {
 const MISSING: &str = "is not there";
 
 /// Why a file cannot be read. Does not wait: it does not open what is no regular file, such as a pipe.
-fn regular(path: &Path) -> Result<(), String> {
+pub(super) fn regular(path: &Path) -> Result<(), String> {
     let meta = fs::metadata(path).map_err(|why| reason(&why))?;
     if meta.is_dir() {
         return Err("is a directory".into());

@@ -42,6 +42,14 @@ struct Rules {
     schema: Schema,
 }
 
+/// Where a text stands.
+pub(super) struct TextPlace<'a> {
+    /// What relative paths are relative to.
+    pub(super) directory: &'a Path,
+    /// The manifest, which no guest may change; none for flags.
+    pub(super) file: Option<&'a Path>,
+}
+
 impl Grammar {
     /// The grammar of a host with these abilities.
     #[must_use]
@@ -99,10 +107,28 @@ impl Grammar {
         env: Env<'_>,
         look: Option<&LoadContext>,
     ) -> Result<Manifest, ManifestError> {
-        let report = |problems| ManifestError::new(file, text, problems);
+        let place =
+            TextPlace { directory: file.parent().unwrap_or(Path::new("")), file: Some(file) };
+        match self.interpret(text, &place, env, look) {
+            Ok((manifest, problems)) if problems.is_empty() => Ok(manifest),
+            Ok((_, problems)) | Err(problems) => Err(ManifestError::new(file, text, problems)),
+        }
+    }
+
+    /// Reads a text. Use the result only if there are no problems.
+    ///
+    /// # Errors
+    /// Problems for which nothing could be read.
+    pub(super) fn interpret(
+        &self,
+        text: &str,
+        place: &TextPlace<'_>,
+        env: Env<'_>,
+        look: Option<&LoadContext>,
+    ) -> Result<(Manifest, Vec<Problem>), Vec<Problem>> {
         let (mut table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
-            return Err(report(errors.iter().map(|error| syntax(error, text)).collect()));
+            return Err(errors.iter().map(|error| syntax(error, text)).collect());
         }
         let mut validation = Validation::run(self.rules().schema.as_value(), &mut table);
         let spans = table.get_ref().clone();
@@ -112,16 +138,13 @@ impl Grammar {
             (Ok(abilities), Ok(raw)) => (abilities, raw),
             (Err(error), _) | (_, Err(error)) => {
                 validation.problems.push(syntax(&error, text));
-                return Err(report(validation.problems));
+                return Err(validation.problems);
             }
         };
-        let mut reader = Reader::new(text, file, env, look, spans, validation);
+        let mut reader = Reader::new(text, place.directory, env, look, spans, validation);
         let manifest = build::manifest(&mut reader, &raw, &abilities);
-        reader.check_places(file);
-        match reader.problems {
-            problems if problems.is_empty() => Ok(manifest),
-            problems => Err(report(problems)),
-        }
+        reader.check_places(place.file);
+        Ok((manifest, reader.problems))
     }
 
     /// Takes the keys of abilities out of the components of a file.

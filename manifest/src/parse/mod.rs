@@ -9,8 +9,10 @@
 pub(crate) mod ability;
 mod build;
 mod confine;
+mod egress;
 mod enums;
 mod files;
+mod flags;
 mod grammar;
 mod headers;
 mod interpolate;
@@ -24,13 +26,16 @@ mod raw_route;
 pub(crate) mod reader;
 mod redis;
 mod routes;
+pub(crate) mod secrets;
 pub(crate) mod spanned;
 mod stores;
 mod suggest;
+pub(crate) mod text_or;
 mod validate;
 mod values;
 
 pub(crate) use confine::same as same_path;
+pub use flags::{BucketFlag, DirectoryFlag, FlagFault, GrantFlags, PairFlag};
 pub use grammar::{Grammar, load, parse, schema};
 
 #[cfg(test)]

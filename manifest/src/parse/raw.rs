@@ -15,6 +15,7 @@ use super::listen::Listen;
 use super::listeners::Listener;
 use super::logs::{Log, Trace};
 use super::raw_route::Route;
+use super::secrets::SecretText;
 use super::spanned::{Spanned, Written};
 use super::values::number;
 use crate::{
@@ -121,6 +122,8 @@ pub(super) struct Component {
     /// The file that what it prints goes to, in place of the log of the host; relative to the manifest. SIGUSR1
     /// opens it again.
     pub(super) log: Option<Spanned<String>>,
+    /// A component that its outgoing HTTP requests go through, as a plugin: those that its grants allow, and no others.
+    pub(super) egress: Option<Spanned<String>>,
     /// What it may use. A limit that is not here is as in the table limits.
     pub(super) limits: Limits,
     /// How far instances are reused. A fresh instance for each request by default.
@@ -209,7 +212,7 @@ pub(super) struct Store {
     /// The file of `disk`; relative to the manifest. It is made if it is missing.
     pub(super) path: Option<Spanned<String>>,
     /// The server of `redis`: redis://HOST:PORT/DATABASE, or unix:///PATH?db=DATABASE.
-    pub(super) url: Option<Spanned<String>>,
+    pub(super) url: Option<SecretText>,
 }
 
 /// The schema of the whole file with the keys of these abilities; in one piece without references if

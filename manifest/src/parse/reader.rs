@@ -47,14 +47,13 @@ static ALONE: LoadContext = LoadContext { own: Vec::new(), total: None };
 impl<'a> Reader<'a> {
     pub(super) fn new(
         text: &'a str,
-        file: &'a Path,
+        directory: &'a Path,
         env: Env<'a>,
         look: Option<&'a LoadContext>,
         spans: DeTable<'a>,
         validation: Validation,
     ) -> Self {
         let Validation { problems, damaged, whole } = validation;
-        let directory = file.parent().unwrap_or_else(|| Path::new(""));
         let (context, look) = (look.unwrap_or(&ALONE), look.is_some());
         Self {
             text,
@@ -73,7 +72,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The line of this byte, counted from 1.
-    pub(super) fn line(&self, byte: usize) -> usize {
+    pub(crate) fn line(&self, byte: usize) -> usize {
         self.text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
     }
 
@@ -84,7 +83,7 @@ impl<'a> Reader<'a> {
 
     /// Reports each directory through which a guest could change a path that is not its own. Call it last,
     /// because it takes the paths that the manifest names.
-    pub(super) fn check_places(&mut self, manifest: &Path) {
+    pub(super) fn check_places(&mut self, manifest: Option<&Path>) {
         if self.look {
             let places = std::mem::take(&mut self.places);
             self.problems.extend(places.problems(manifest, &self.context.own));
@@ -119,6 +118,11 @@ impl<'a> Reader<'a> {
         };
         self.report(problem);
         None
+    }
+
+    /// An environment variable of the host.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        (self.env)(name)
     }
 
     /// The span of `part` in the source within `span`; the whole span if it is written in another way.

@@ -108,6 +108,13 @@ impl Rejected {
         Self { passing, ..Self::at(Step::Compile, format!("{} {why}", path.display())) }
     }
 
+    /// The same rejection, for what stands on this line of the manifest, if it does.
+    #[must_use]
+    pub(crate) fn on_line(self, line: Option<usize>) -> Self {
+        let Some(line) = line else { return self };
+        Self { why: format!("with the config on line {line}: {}", self.why), ..self }
+    }
+
     /// The same rejection, for a component with this name.
     #[must_use]
     pub fn for_component(self, component: &str) -> Self {

@@ -100,6 +100,23 @@ impl Source {
     }
 }
 
+/// Reads a component, or the text of one, and surveys it. For a command that does nothing else: text is parsed by
+/// this process. Blocks.
+///
+/// # Errors
+/// As for one that is to be served.
+pub fn survey_file(path: &Path, largest: FileSizeLimit) -> Result<(Kind, Survey), LoadError> {
+    let mut source = Source::read(path, largest)?;
+    if source.is_text() {
+        let bad = |why: wat::Error| LoadError::BadText {
+            path: path.into(),
+            why: quote(&why.to_string()),
+        };
+        source.bytes = wat::parse_bytes(&source.bytes).map_err(bad)?.into_owned();
+    }
+    source.check()
+}
+
 /// The result of a look into a file.
 #[derive(Debug, Default)]
 pub struct Glance {

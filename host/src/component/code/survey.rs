@@ -196,12 +196,17 @@ fn is_keyvalue(name: &str) -> bool {
 
 /// The kind of a file that is not WebAssembly, if it can be recognized.
 fn something_else(bytes: &[u8]) -> Option<&'static str> {
-    let begins: [(&[u8], &str); 7] = [
+    let begins: [(&[u8], &str); 8] = [
         (b"\x1f\x8b", "compressed by gzip: unpack it first"),
         (b"\x28\xb5\x2f\xfd", "compressed by zstd: unpack it first"),
         (b"\xfd7zXZ", "compressed by xz: unpack it first"),
         (b"BZh", "compressed by bzip2: unpack it first"),
         (b"PK\x03\x04", "a zip archive: unpack it first"),
+        // wasmtime marks its files by a number of its own for the operating system.
+        (
+            b"\x7fELF\x02\x01\x01\xc8",
+            "code that `wasmtime compile` has made: name the component that it was made from",
+        ),
         (b"\x7fELF", "a program or code for one kind of processor, not a WebAssembly component"),
         (
             b"hostcode",
@@ -224,6 +229,9 @@ fn something_else(bytes: &[u8]) -> Option<&'static str> {
     let begins_with = |word: &str| text.trim_start().starts_with(word);
     if begins_with("(component") || begins_with("(module") || begins_with(";;") {
         return Some("WebAssembly as text: give it a name that ends in .wat");
+    }
+    if begins_with("{") || begins_with("[{") {
+        return Some("JSON, not a WebAssembly component: name the .wasm file that is served");
     }
     Some("text, not a WebAssembly component (the name of a manifest ends in .toml)")
 }
@@ -305,6 +313,10 @@ mod tests {
             (b"  (component)", ".wat"),
             (b"(module)", ".wat"),
             (b"\x7fELF\x02\x01", "a program"),
+            (b"\x7fELF\x02\x01\x01\xc8", "wasmtime compile"),
+            (b" {\"name\": \"app\"}", "JSON"),
+            (b"[{}]", "JSON"),
+            (b"[component.app]", "manifest"),
             (b"hostcode\0\0", "host compile"),
         ] {
             let Err(NotAComponent::Else(what)) = Survey::read(bytes) else { panic!("{says}") };

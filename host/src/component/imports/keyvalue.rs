@@ -62,7 +62,12 @@ impl Ability for KeyValueAbility {
     }
 
     fn uses(&self) -> &'static [ImportUse] {
-        &[ImportUse { prefix: "wasi:keyvalue/", what: "key-value buckets", grant: "keyvalue" }]
+        &[ImportUse {
+            prefix: "wasi:keyvalue/",
+            what: "key-value buckets",
+            grant: "keyvalue",
+            example: "grants.keyvalue = { bucket = \"main\" }",
+        }]
     }
 
     fn provide(

@@ -15,4 +15,4 @@ mod outgoing;
 mod prefault;
 pub(crate) mod request_shutdown;
 mod tcp;
-mod wasi_config;
+pub(crate) mod wasi_config;

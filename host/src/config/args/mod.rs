@@ -1,5 +1,6 @@
 //! The command line, as clap sees it: each command and each group of flags has a file.
 
+mod author;
 mod check;
 mod compile;
 mod complaint;
@@ -18,12 +19,16 @@ mod swap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use host_manifest::Grammar;
 
-use super::checked::{CheckConfig, CompileConfig, DrainTestConfig, ServeConfig};
+use super::checked::{
+    CheckConfig, CompileConfig, DevConfig, DrainTestConfig, InitConfig, ServeConfig,
+};
 use super::file::is_manifest;
+use author::{DevArgs, InitArgs};
 use check::CheckArgs;
 use compile::CompileArgs;
 use complaint::complaint;
@@ -47,6 +52,10 @@ const VERSION: &str =
 pub enum Invocation {
     /// `host serve`
     Serve(Box<ServeConfig>),
+    /// `host init`
+    Init(InitConfig),
+    /// `host dev`
+    Dev(DevConfig),
     /// `host check`
     Check(Box<CheckConfig>),
     /// `host compile`
@@ -77,7 +86,10 @@ pub fn parse(
 ) -> Result<Invocation, clap::Error> {
     let line: Vec<OsString> = line.into_iter().collect();
     let name = called(line.first().map(OsString::as_os_str));
-    let matches = HiddenCommand::augment_subcommands(Cli::command()).try_get_matches_from(line)?;
+    let serves = line.get(1).is_some_and(|command| command == "serve");
+    let matches = HiddenCommand::augment_subcommands(Cli::command())
+        .try_get_matches_from(line)
+        .map_err(|why| if serves { point_to_grants(why) } else { why })?;
     // They are no part of `Cli`, so that neither help nor man pages nor completions can show them.
     match HiddenCommand::from_arg_matches(&matches) {
         Ok(HiddenCommand::Compiler { numbers }) => return Ok(Invocation::Compiler(numbers)),
@@ -92,10 +104,14 @@ pub fn parse(
             refuse_component_flags(&matches)?;
             raw.with_manifest(grammar).map(|serve| Invocation::Serve(Box::new(serve)))
         }
-        CliCommand::Serve(raw) => raw.checked().map(|serve| Invocation::Serve(Box::new(serve))),
+        CliCommand::Serve(raw) => {
+            raw.checked(grammar).map(|serve| Invocation::Serve(Box::new(serve)))
+        }
         CliCommand::Check(raw) => {
             check(raw, grammar).map(|check| Invocation::Check(Box::new(check)))
         }
+        CliCommand::Init(raw) => Ok(Invocation::Init(raw.checked())),
+        CliCommand::Dev(raw) => Ok(Invocation::Dev(raw.checked())),
         CliCommand::Compile(raw) => raw.checked().map(Invocation::Compile),
         CliCommand::Schema => Ok(Invocation::Schema),
         CliCommand::Ctl(raw) => raw.checked().map(Invocation::Ctl),
@@ -124,6 +140,13 @@ struct Cli {
 enum CliCommand {
     /// Serve a component, or all that a manifest names: a fresh, sandboxed instance per request
     Serve(Box<ServeArgs>),
+    /// Build a component whenever its sources change, and serve the newest version that builds
+    ///
+    /// Prints a line for each request, what guests print, and where they trapped. A version that does not
+    /// build, or cannot serve, leaves the one before in service.
+    Dev(DevArgs),
+    /// Print the manifest that a component needs, with each of its imports and how it would be granted
+    Init(InitArgs),
     /// Say whether a component, or all of a manifest, would serve: what each imports, what it is
     /// granted, and what it lacks
     ///
@@ -167,6 +190,16 @@ enum HiddenCommand {
     /// Write the man pages, for packagers
     #[command(hide = true)]
     Man(ManArgs),
+}
+
+/// Whoever gives a flag that is not there is likely to look for a grant.
+fn point_to_grants(mut why: clap::Error) -> clap::Error {
+    if why.kind() == ErrorKind::UnknownArgument && why.get(ContextKind::SuggestedArg).is_none() {
+        let tip = "grants are the flags --env, --dir, --outgoing, --keyvalue and --config; a manifest has \
+                   all there is, and `host init APP.wasm` prints one";
+        why.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    why
 }
 
 /// What a start with no other flags would be.

@@ -1,13 +1,13 @@
 //! `host serve`: what is served, and what the flags say of it.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use host_manifest::routes::{PathPattern, RoutePattern};
 use host_manifest::{
-    ComponentConfig, Fail, Grammar, GrantFlag, GrantsConfig, ListenConfig, ListenerConfig,
-    LoadContext, LogConfig, Manifest, RequestShutdownConfig, Route, Stamp, defaults,
+    ComponentConfig, Fail, Grammar, ListenConfig, ListenerConfig, LoadContext, LogConfig, Manifest,
+    Route, RouteConfigs, Stamp, defaults,
 };
 
 use super::super::checked::{CacheSetting, ControlSetting, ManifestFile, Overrides, ServeConfig};
@@ -59,7 +59,7 @@ pub(super) struct ServeArgs {
 
 impl ServeArgs {
     /// A manifest of one component, made of the flags.
-    pub(super) fn checked(self) -> Result<ServeConfig, clap::Error> {
+    pub(super) fn checked(self, grammar: &Grammar) -> Result<ServeConfig, clap::Error> {
         let (threads, control, dry_run) = (self.threads(), self.operating.control(), self.dry_run);
         let mut listeners = self.listen.checked()?;
         if listeners.is_empty() {
@@ -70,7 +70,8 @@ impl ServeArgs {
         let dashboard = self.operating.dashboard_addr.and_then(|dashboard| dashboard.0);
         let trusted_proxies = self.listen.trusted_proxies.iter().copied().collect();
         let listen = ListenConfig { listeners, control: None, health, dashboard, trusted_proxies };
-        let component = self.component()?;
+        let cache = self.cache.checked();
+        let component = self.component(grammar, self.own(&cache))?;
         let route = Route {
             pattern: RoutePattern {
                 host: None,
@@ -96,7 +97,6 @@ impl ServeArgs {
             routes: vec![route],
             lines: [].into(),
         };
-        let cache = self.cache.checked();
         let overrides = Overrides { log, ..Overrides::default() };
         apart(&manifest.listen, &control)?;
         Ok(ServeConfig { manifest, overrides, file: None, cache, threads, control, dry_run })
@@ -147,12 +147,16 @@ impl ServeArgs {
             .unwrap_or(NonZeroUsize::MIN)
     }
 
-    fn component(&self) -> Result<ComponentConfig, clap::Error> {
+    /// `own`: what no guest may change.
+    fn component(
+        &self,
+        grammar: &Grammar,
+        mut own: Vec<(String, PathBuf)>,
+    ) -> Result<ComponentConfig, clap::Error> {
         let name = self.app.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component");
-        let mut grants = GrantsConfig::default();
-        if self.guest.grants.contains(&GrantFlag::RequestShutdown) {
-            grants = grants.with(RequestShutdownConfig);
-        }
+        own.push(("the file of the component".to_owned(), self.app.clone()));
+        let context = LoadContext { own, total: None };
+        let grants = self.guest.grants(&component_name(&self.app), grammar, &context)?;
         Ok(ComponentConfig {
             name: name.into(),
             source: self.app.clone(),
@@ -164,7 +168,20 @@ impl ServeArgs {
             canary: None,
             fail: Fail::default(),
             log: None,
+            egress: None,
+            route_configs: RouteConfigs::default(),
         })
+    }
+}
+
+/// What a manifest would call the component of this file: small letters, digits and `-`.
+pub(crate) fn component_name(file: &Path) -> String {
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().to_lowercase());
+    let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+    let name: String = stem.unwrap_or_default().chars().map(letter).take(63).collect();
+    match name.trim_matches('-') {
+        "" => "app".to_owned(),
+        name => name.to_owned(),
     }
 }
 
