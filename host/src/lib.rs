@@ -24,6 +24,7 @@ pub mod http;
 pub mod init;
 mod lint;
 pub mod man;
+pub mod new;
 mod output;
 mod progress;
 mod provision;

@@ -99,6 +99,7 @@ impl Provisioner {
             usage,
             grants: self.grants(component)?,
             has_egress: component.egress.is_some(),
+            config: component.grants.get().cloned().unwrap_or_default(),
             route_configs: component.route_configs.clone(),
             reuse: component.reuse,
             idle: self.idle.clone(),

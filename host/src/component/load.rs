@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::code::code_loader::{CacheLookup, CodeError, CodeLoader, LoaderConfig, SurveyedSource};
+use super::code::config_schema::ConfigSchema;
 use super::code::load_error::FileSizeLimit;
 use super::code::rejected::{Rejected, Step};
 use super::code::shortage::is_shortage;
@@ -327,6 +328,7 @@ impl Loader {
         let generation = Generation::new(number, blueprint);
         let path = generation.path().display();
         let configs = &generation.blueprint().settings.route_configs;
+        check_configs(&generation)?;
         if !configs.only_own {
             start_one(&generation, None).await?;
         }
@@ -344,6 +346,24 @@ impl Loader {
         }
         Ok(generation)
     }
+}
+
+/// Checks all configurations that a component is used with by the schema that it carries.
+fn check_configs(generation: &Generation) -> Result<(), Rejected> {
+    let (blueprint, path) = (generation.blueprint(), generation.path().display());
+    let Some(schema) = &blueprint.survey().config_schema else { return Ok(()) };
+    let schema = ConfigSchema::read(schema).map_err(|why| {
+        let why = format!("{path} carries a schema of its configuration that is none: {why}");
+        Rejected::at(Step::Check, why)
+    })?;
+    let Settings { config, route_configs, .. } = &*blueprint.settings;
+    let own = (!route_configs.only_own).then_some(config);
+    for values in own.into_iter().chain(route_configs.own.iter().map(|own| &**own)) {
+        schema.check(values).map_err(|fault| {
+            Rejected::at(Step::Check, format!("{path}: {}", fault.why)).on_line(fault.line)
+        })?;
+    }
+    Ok(())
 }
 
 /// Starts one instance, with the configuration of a route or with its own.

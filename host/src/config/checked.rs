@@ -56,6 +56,21 @@ pub struct CompileConfig {
     pub memory: u64,
 }
 
+/// Everything that `host new` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewConfig {
+    /// The folder to make.
+    pub folder: PathBuf,
+    /// What the component is called.
+    pub name: String,
+    /// `rust`, `js`, `python` or `c`.
+    pub lang: String,
+    /// `app` or `plugin`.
+    pub kind: String,
+    /// `0.2` or `0.3`; the newest that there is if none.
+    pub wasi: Option<String>,
+}
+
 /// Everything that `host init` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitConfig {

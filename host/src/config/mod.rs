@@ -15,7 +15,7 @@ pub use args::{
 };
 pub use checked::{
     CacheSetting, CheckConfig, CompileConfig, ControlSetting, DevConfig, DrainTestConfig,
-    InitConfig, LogOverrides, ManifestFile, Overrides, ServeConfig,
+    InitConfig, LogOverrides, ManifestFile, NewConfig, Overrides, ServeConfig,
 };
 pub use file::read;
 pub use host_manifest::{ListenAddr, ListenConfig, ListenerConfig, Manifest, SmokeCheck};

@@ -13,7 +13,7 @@ use crate::parse::secrets::SecretText;
 use crate::parse::spanned::Spanned;
 
 /// Keys with their values. At most one of each key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WasiConfigValues(pub Vec<ConfigValue>);
 
 /// One of them.

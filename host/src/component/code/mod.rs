@@ -6,6 +6,7 @@
 
 pub(crate) mod code_cache;
 pub(crate) mod code_loader;
+pub(crate) mod config_schema;
 pub(crate) mod engine;
 pub(crate) mod epoch;
 pub(crate) mod footprint;

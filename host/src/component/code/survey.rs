@@ -5,6 +5,7 @@ use std::fmt;
 
 use wasmparser::{Encoding, MemoryType, Parser, Payload};
 
+use super::config_schema::SECTION;
 use super::engine::Needs;
 
 /// The interface through which a component serves requests.
@@ -41,6 +42,8 @@ pub struct Survey {
     pub imports: Vec<String>,
     /// Names of its exports, in its order.
     pub exports: Vec<String>,
+    /// The schema of its configuration, as it carries it, if it does.
+    pub(crate) config_schema: Option<Vec<u8>>,
     /// What an instance needs, if each core module is instantiated once, as toolchains have it.
     pub(crate) needs: Needs,
 }
@@ -111,6 +114,9 @@ impl Survey {
                     for memory in section {
                         survey.needs.add_memory(initial_bytes(&memory.map_err(malformed)?));
                     }
+                }
+                Payload::CustomSection(section) if section.name() == SECTION => {
+                    survey.config_schema = Some(section.data().to_owned());
                 }
                 Payload::TableSection(section) => survey.needs.add_tables(section.count()),
                 _ => {}
@@ -299,6 +305,18 @@ mod tests {
         .unwrap();
         let needs = Needs { memories: 2, tables: 3, initial_memory: 17 << 16 };
         assert_eq!(survey.needs, needs, "imports take no place in a pool");
+    }
+
+    /// Toolchains put the custom sections of a module into the module, which stands in the component.
+    #[test]
+    fn schema_of_the_configuration_is_found_in_a_module_too() {
+        for text in [
+            "(component (core module (@custom \"host:config-schema\" \"{}\")))",
+            "(component (@custom \"host:config-schema\" \"{}\"))",
+        ] {
+            assert_eq!(survey(text).unwrap().config_schema.as_deref(), Some(&b"{}"[..]), "{text}");
+        }
+        assert_eq!(survey("(component)").unwrap().config_schema, None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use host_manifest::{ComponentLimits, ReuseConfig, RouteConfigs};
+use host_manifest::{ComponentLimits, ReuseConfig, RouteConfigs, WasiConfigValues};
 use host_telemetry::ComponentUsage;
 
 use super::idle_room::IdleRoom;
@@ -34,6 +34,8 @@ pub struct Settings {
     pub grants: Grants,
     /// Its outgoing requests go through a plugin.
     pub has_egress: bool,
+    /// What `wasi:config` answers it, where no route says otherwise.
+    pub config: WasiConfigValues,
     /// The configurations that routes use it with.
     pub route_configs: RouteConfigs,
     /// How instances are reused. None for no reuse.

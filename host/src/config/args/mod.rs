@@ -25,10 +25,10 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 use host_manifest::Grammar;
 
 use super::checked::{
-    CheckConfig, CompileConfig, DevConfig, DrainTestConfig, InitConfig, ServeConfig,
+    CheckConfig, CompileConfig, DevConfig, DrainTestConfig, InitConfig, NewConfig, ServeConfig,
 };
 use super::file::is_manifest;
-use author::{DevArgs, InitArgs};
+use author::{DevArgs, InitArgs, NewArgs};
 use check::CheckArgs;
 use compile::CompileArgs;
 use complaint::complaint;
@@ -52,6 +52,8 @@ const VERSION: &str =
 pub enum Invocation {
     /// `host serve`
     Serve(Box<ServeConfig>),
+    /// `host new`
+    New(NewConfig),
     /// `host init`
     Init(InitConfig),
     /// `host dev`
@@ -110,6 +112,7 @@ pub fn parse(
         CliCommand::Check(raw) => {
             check(raw, grammar).map(|check| Invocation::Check(Box::new(check)))
         }
+        CliCommand::New(raw) => raw.checked().map(Invocation::New),
         CliCommand::Init(raw) => Ok(Invocation::Init(raw.checked())),
         CliCommand::Dev(raw) => Ok(Invocation::Dev(raw.checked())),
         CliCommand::Compile(raw) => raw.checked().map(Invocation::Compile),
@@ -140,6 +143,8 @@ struct Cli {
 enum CliCommand {
     /// Serve a component, or all that a manifest names: a fresh, sandboxed instance per request
     Serve(Box<ServeArgs>),
+    /// Write the folder of a new guest: source, interfaces, build, manifest and a test
+    New(NewArgs),
     /// Build a component whenever its sources change, and serve the newest version that builds
     ///
     /// Prints a line for each request, what guests print, and where they trapped. A version that does not
