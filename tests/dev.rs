@@ -52,7 +52,7 @@ fn source_that_changes_is_built_and_swapped_in_and_one_that_does_not_build_is_no
     site.put_text("src/another", "");
     host.wait_log_after(mark, RELOADED);
     assert_eq!(host.get("/").head.status, 500);
-    host.wait_log_after(mark, "wasm trap");
+    host.wait_log_after(mark, "guest trapped: ");
 
     // It builds, and cannot serve.
     let mark = host.mark();

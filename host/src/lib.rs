@@ -8,6 +8,7 @@
 //! `ARCHITECTURE.md` draws both ways and says which folder may know which.
 
 mod admin;
+pub mod artefacts;
 mod cgroup;
 pub mod check;
 pub mod compile;
@@ -32,6 +33,7 @@ mod resources;
 pub mod serve;
 pub mod site;
 mod size;
+mod supply;
 mod terminal;
 mod threads;
 mod upgrade;

@@ -69,8 +69,11 @@ impl Provisioner {
         let builder = SiteBuilder::fixed(manifest, workers, traffic, provision);
         let Some(file) = config.file.clone() else { return builder };
         let overrides = config.overrides.clone();
-        let context =
-            LoadContext { own: overrides.own.clone(), total: Some(config.manifest.total) };
+        let context = LoadContext {
+            own: overrides.own.clone(),
+            total: Some(config.manifest.total),
+            check_remote: config::check_remote,
+        };
         builder.with_file(file.path.clone(), file.stamp, move || {
             let manifest =
                 config::read(&file.path, manifest_grammar(), &context).map_err(|why| Rejected {

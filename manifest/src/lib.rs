@@ -25,6 +25,7 @@ mod overlap;
 mod parse;
 mod profile;
 mod rate_limit;
+mod registry;
 pub mod routes;
 mod secret;
 mod stamp;
@@ -54,10 +55,12 @@ pub use log::{AccessLogFormat, AccessLogTarget, LogConfig, LogFilter, LogFormat}
 pub use model::*;
 pub use overlap::Overlap;
 pub use parse::{
-    BucketFlag, DirectoryFlag, FlagFault, Grammar, GrantFlags, PairFlag, load, parse, schema,
+    BucketFlag, DirectoryFlag, FlagFault, Grammar, GrantFlags, PairFlag, is_remote, load, parse,
+    schema,
 };
 pub use profile::{ProfileLimits, STRICT};
 pub use rate_limit::{Rate, RateLimitConfig, RateLimitKey, RateOrOff, RatePeriod};
+pub use registry::{RegistryConfig, TrustConfig};
 pub use secret::Secret;
 pub use stamp::Stamp;
 pub use trace::{OtlpEndpoint, TraceConfig, TraceSample};

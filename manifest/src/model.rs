@@ -18,6 +18,7 @@ use crate::headers::RouteHeaders;
 use crate::listener::ListenerConfig;
 use crate::log::LogConfig;
 use crate::rate_limit::{Rate, RateLimitConfig};
+use crate::registry::{RegistryConfig, TrustConfig};
 use crate::routes::RoutePattern;
 use crate::units::{MinRateConfig, SmokeCheck};
 
@@ -36,6 +37,10 @@ pub struct Manifest {
     pub swap: SwapConfig,
     /// What is logged, how, and where it goes. Stays until a restart.
     pub log: LogConfig,
+    /// How registries are spoken to.
+    pub registry: RegistryConfig,
+    /// Who has to vouch for components.
+    pub trust: TrustConfig,
     /// What can serve, by name.
     pub components: BTreeMap<Arc<str>, ComponentConfig>,
     /// Which requests go where, in the order of the file.
@@ -45,13 +50,22 @@ pub struct Manifest {
 }
 
 /// What is to be known beside the text of a manifest: what it does not say, or not any more.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct LoadContext {
     /// Files and directories of the process that no guest may change, with what to call them in a
     /// sentence: `the code cache`.
     pub own: Vec<(String, PathBuf)>,
     /// Bounds that are in force whatever the manifest says now; those of the manifest if none.
     pub total: Option<TotalLimits>,
+    /// Whether a source that is no file can be pulled from; else what to write.
+    pub check_remote: fn(&str) -> Result<(), String>,
+}
+
+impl Default for LoadContext {
+    /// Every source will do.
+    fn default() -> Self {
+        Self { own: Vec::new(), total: None, check_remote: |_| Ok(()) }
+    }
 }
 
 /// Where a process listens, and how it is operated.
@@ -169,8 +183,10 @@ pub struct SwapConfig {
 pub struct ComponentConfig {
     /// What it is called in routes, chains, logs and `host ctl`.
     pub name: Arc<str>,
-    /// Its file.
+    /// Its file. Of one that comes from elsewhere, that in the store; empty until it has been pulled.
     pub source: PathBuf,
+    /// Where it comes from, if that is elsewhere.
+    pub remote: Option<Arc<str>>,
     /// What it may use.
     pub limits: ComponentLimits,
     /// How far instances are reused; a fresh one for each request without.

@@ -173,7 +173,9 @@ impl ContentStore {
         Ok(all)
     }
 
-    fn path(&self, digest: ContentDigest) -> PathBuf {
+    /// The file of the content with this digest, whether it is there or not.
+    #[must_use]
+    pub fn path(&self, digest: ContentDigest) -> PathBuf {
         self.files.join(digest.hex())
     }
 }

@@ -15,6 +15,7 @@ use crate::progress;
 use crate::provision::Provisioner;
 use crate::resources;
 use crate::serve;
+use crate::supply::Supply;
 use host_log::outlet;
 use report::{CheckReport, CheckedComponent, Findings};
 
@@ -60,17 +61,19 @@ fn print(what: &str, report: &CheckReport) -> io::Result<()> {
 
 fn examine(config: &ServeConfig) -> anyhow::Result<CheckReport> {
     let runtime = resources::runtime(config)?;
-    let mut loader_config = serve::loader_config(config, None, cgroup::memory_limit())?;
+    let supply = Supply::new(&config.cache);
+    let mut loader_config = serve::loader_config(config, None, cgroup::memory_limit(), &supply)?;
     (loader_config.instances, loader_config.report) = (1, progress::say);
     let loader = Arc::new(Loader::new(&loader_config));
     let builder = Provisioner::for_check(loader_config.clock.ticks()).into_site_builder(config);
     let report = runtime.block_on(async {
+        let builder = supply.for_builder(builder).await?;
         let checked = builder.check(&loader).await;
         progress::cleared().await;
-        describe(checked, config, &loader).await
+        Ok(describe(checked, config, &loader).await)
     });
     runtime.shutdown_background();
-    Ok(report)
+    report
 }
 
 /// Each component with what a start would make of it.

@@ -13,9 +13,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::code::code_loader::{CacheLookup, CodeError, CodeLoader, LoaderConfig, SurveyedSource};
+use super::code::code_loader::{
+    CacheLookup, CodeError, CodeLoader, LoaderConfig, SurveyedSource, VouchForFile,
+};
 use super::code::config_schema::ConfigSchema;
-use super::code::load_error::FileSizeLimit;
+use super::code::load_error::{FileSizeLimit, LoadError};
 use super::code::rejected::{Rejected, Step};
 use super::code::shortage::is_shortage;
 use super::code::single_flight::{Flight, Flights, Version, Versions};
@@ -50,6 +52,7 @@ impl From<Rejected> for Unmade {
 pub struct Loader {
     code_loader: CodeLoader<LinkedCode>,
     largest: FileSizeLimit,
+    vouch: VouchForFile,
     number: AtomicU64,
     /// Linked code in use, by its digest: many components may come from one file.
     known: Mutex<HashMap<Arc<str>, Weak<LinkedCode>>>,
@@ -105,6 +108,7 @@ impl Loader {
         Self {
             code_loader: CodeLoader::new(config, LinkedCode::link),
             largest: config.largest,
+            vouch: config.vouch.clone(),
             number: AtomicU64::new(1),
             known: Mutex::default(),
             flights: Flights::default(),
@@ -112,15 +116,19 @@ impl Loader {
         }
     }
 
-    /// Reads the file, and does nothing else.
+    /// Reads the file, if it may be loaded.
     ///
     /// # Errors
     /// See [`Rejected`].
     pub async fn read(&self, path: &Path) -> Result<Source, Rejected> {
         begin(Step::Read);
-        let (asked, largest): (PathBuf, _) = (path.to_owned(), self.largest);
+        let (asked, largest, vouch) = (path.to_owned(), self.largest, self.vouch.clone());
         // A thread that hangs in a dead file system is left behind, one per try.
-        let read = tokio::task::spawn_blocking(move || Source::read(&asked, largest));
+        let read = tokio::task::spawn_blocking(move || {
+            let source = Source::read(&asked, largest)?;
+            vouch.check(&asked, &source.bytes).map_err(LoadError::Untrusted)?;
+            Ok::<_, LoadError>(source)
+        });
         match host_clock::timeout(READ_PATIENCE, read).await {
             Ok(Ok(source)) => Ok(source?),
             Ok(Err(why)) => Err(Rejected::for_now(Step::Read, why.to_string())),

@@ -1,6 +1,7 @@
 //! From the raw tables to the checked manifest.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ability::{self, WrittenAbility};
@@ -11,6 +12,7 @@ use super::listen::{connection, listen};
 use super::logs;
 use super::raw;
 use super::reader::Reader;
+use super::registry;
 use super::routes;
 use super::spanned::Spanned;
 use super::stores;
@@ -61,6 +63,8 @@ pub(super) fn manifest(
         total: written,
         swap: swap(reader, &raw.swap),
         log: logs::log(reader, &raw.log, &raw.trace),
+        registry: registry::registry(reader, &raw.registry),
+        trust: registry::trust(reader, &raw.trust),
         components,
         routes,
         lines: raw
@@ -98,12 +102,10 @@ fn component(
     reported.extend(common.shared.faults_within(&common.total));
     faults.retain(|fault| !reported.contains(fault) || reader.blame(fault, &path).is_some());
     reader.report_faults(faults, &path);
-    let source = raw.source.as_ref().and_then(|source| reader.file(source));
-    if let Some(source) = &source {
-        reader.places.hold(format!("the file of component `{own}`"), source);
-    }
+    let (source, remote) = source(reader, &own, raw.source.as_ref());
     ComponentConfig {
-        source: source.unwrap_or_default(),
+        source,
+        remote,
         limits,
         reuse: raw.reuse.as_ref().and_then(|raw| reuse(reader, &name.value, &raw.value)),
         grants: grants(reader, &raw.grants, written),
@@ -116,6 +118,33 @@ fn component(
         route_configs: RouteConfigs::default(),
         name: own,
     }
+}
+
+/// Its file, or where it comes from.
+fn source(
+    reader: &mut Reader<'_>,
+    own: &Arc<str>,
+    written: Option<&Spanned<String>>,
+) -> (PathBuf, Option<Arc<str>>) {
+    let Some(written) = written else { return Default::default() };
+    let Some(text) = reader.text(written) else { return Default::default() };
+    if is_remote(&text) {
+        if let Err(why) = (reader.context.check_remote)(&text) {
+            reader.report(
+                Problem::new(written.span.clone(), "this is no source of a component").help(why),
+            );
+        }
+        return (PathBuf::new(), Some(text.into()));
+    }
+    let source = reader.file(written).unwrap_or_default();
+    reader.places.hold(format!("the file of component `{own}`"), &source);
+    (source, None)
+}
+
+/// Whether a source is no path.
+#[must_use]
+pub fn is_remote(source: &str) -> bool {
+    ["oci://", "https://", "http://"].iter().any(|scheme| source.starts_with(scheme))
 }
 
 fn grants(reader: &mut Reader<'_>, raw: &raw::Grants, written: &[WrittenAbility]) -> GrantsConfig {

@@ -91,12 +91,12 @@ fn a_guest_may_not_write_to_files_of_the_process() {
     let fine = shop("app.wasm", "data", true);
     for path in ["data", "data/deep", "data/made/later", ""] {
         let own = vec![("the code cache".into(), folder.at(path))];
-        let beside = LoadContext { own, total: None };
+        let beside = LoadContext { own, ..LoadContext::default() };
         let line = folder.load(&fine, &beside).expect_err(path).one_line();
         assert!(line.contains("could change the code cache"), "{path}: {line}");
     }
     let own = vec![("the code cache".into(), folder.at("cache"))];
-    folder.load(&fine, &LoadContext { own, total: None }).expect("apart");
+    folder.load(&fine, &LoadContext { own, ..LoadContext::default() }).expect("apart");
 }
 
 /// The reader waited for a pipe, and reported a file that existed as missing.

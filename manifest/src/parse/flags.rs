@@ -409,7 +409,7 @@ mod tests {
         let directory = std::env::temp_dir();
         let grammar = Grammar::new(abilities::ALL);
         let own = vec![("the file of the component".to_owned(), directory.join("app.wasm"))];
-        let context = LoadContext { own, total: None };
+        let context = LoadContext { own, ..LoadContext::default() };
         let ask = |how: &str| {
             let flag = format!("{}::/d{how}", directory.display());
             let flags = GrantFlags { directories: all(&[&flag]), ..GrantFlags::default() };

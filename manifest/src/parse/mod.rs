@@ -25,6 +25,7 @@ mod raw;
 mod raw_route;
 pub(crate) mod reader;
 mod redis;
+mod registry;
 mod routes;
 pub(crate) mod secrets;
 pub(crate) mod spanned;
@@ -34,6 +35,7 @@ pub(crate) mod text_or;
 mod validate;
 mod values;
 
+pub use build::is_remote;
 pub(crate) use confine::same as same_path;
 pub use flags::{BucketFlag, DirectoryFlag, FlagFault, GrantFlags, PairFlag};
 pub use grammar::{Grammar, load, parse, schema};

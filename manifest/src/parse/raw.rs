@@ -15,6 +15,7 @@ use super::listen::Listen;
 use super::listeners::Listener;
 use super::logs::{Log, Trace};
 use super::raw_route::Route;
+use super::registry::{Registry, Trust};
 use super::secrets::SecretText;
 use super::spanned::{Spanned, Written};
 use super::values::number;
@@ -50,6 +51,10 @@ pub(super) struct Raw {
     pub(super) component: BTreeMap<Spanned<String>, Spanned<Component>>,
     /// Where key-value buckets are kept, by name: small letters, digits and `-`.
     pub(super) keyvalue: BTreeMap<Spanned<String>, Spanned<Store>>,
+    /// How registries are spoken to that components come from.
+    pub(super) registry: Registry,
+    /// Who has to vouch for components. Nobody by default.
+    pub(super) trust: Trust,
     /// Which requests go where. A single component without any route gets all requests.
     pub(super) route: Vec<Spanned<Route>>,
 }
@@ -110,7 +115,8 @@ pub(super) struct Total {
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 #[schemars(extend("required" = ["source"]))]
 pub(super) struct Component {
-    /// Its file, .wasm or .wat; relative to the manifest.
+    /// Its file, .wasm or .wat, relative to the manifest; or where it is pulled from: oci://REGISTRY/REPOSITORY:TAG, with
+    /// @sha256:… behind it or in place of the tag, or https://HOST/PATH#sha256=….
     #[schemars(with = "String")]
     pub(super) source: Option<Spanned<String>>,
     /// Requests that a new version must answer with this status before it serves.

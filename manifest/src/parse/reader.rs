@@ -42,7 +42,7 @@ pub struct Reader<'a> {
 pub(super) type StoresByName = BTreeMap<String, Option<StoreConfig>>;
 
 /// No context beyond the text.
-static ALONE: LoadContext = LoadContext { own: Vec::new(), total: None };
+static ALONE: LoadContext = LoadContext { own: Vec::new(), total: None, check_remote: |_| Ok(()) };
 
 impl<'a> Reader<'a> {
     pub(super) fn new(

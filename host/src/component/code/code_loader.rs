@@ -72,6 +72,29 @@ pub struct LoaderConfig {
     pub largest: FileSizeLimit,
     /// Called for a compile that takes long.
     pub report: ReportCompile,
+    /// Says whether a file may be loaded, before anything is done with it.
+    pub vouch: VouchForFile,
+}
+
+/// Says whether a file with these bytes may be loaded; else why not, in one line. Blocks for a moment.
+#[derive(Clone)]
+pub struct VouchForFile(Arc<dyn Fn(&Path, &[u8]) -> Result<(), String> + Send + Sync>);
+
+impl VouchForFile {
+    /// By this function.
+    pub fn new(vouch: impl Fn(&Path, &[u8]) -> Result<(), String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(vouch))
+    }
+
+    pub(crate) fn check(&self, path: &Path, bytes: &[u8]) -> Result<(), String> {
+        (self.0)(path, bytes)
+    }
+}
+
+impl fmt::Debug for VouchForFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VouchForFile")
+    }
 }
 
 /// Waits for a compiler, and reports it if that takes long.

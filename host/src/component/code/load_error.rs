@@ -63,6 +63,9 @@ pub enum LoadError {
         /// The bound.
         largest: FileSizeLimit,
     },
+    /// Nobody who is trusted vouches for it.
+    #[error("{0}")]
+    Untrusted(String),
     /// The text does not parse.
     #[error("{} is not valid WebAssembly text: {why}", path.display())]
     BadText {
@@ -183,7 +186,8 @@ impl From<LoadError> for Rejected {
     fn from(why: LoadError) -> Self {
         let step = match &why {
             LoadError::Unreadable { .. } | LoadError::TooLarge { .. } => Step::Read,
-            LoadError::BadText { .. }
+            LoadError::Untrusted(_)
+            | LoadError::BadText { .. }
             | LoadError::CoreModule { .. }
             | LoadError::Else { .. }
             | LoadError::Malformed { .. }

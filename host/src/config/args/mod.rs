@@ -1,5 +1,6 @@
 //! The command line, as clap sees it: each command and each group of flags has a file.
 
+mod artefacts;
 mod author;
 mod check;
 mod compile;
@@ -25,9 +26,11 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcomm
 use host_manifest::Grammar;
 
 use super::checked::{
-    CheckConfig, CompileConfig, DevConfig, DrainTestConfig, InitConfig, NewConfig, ServeConfig,
+    CheckConfig, CompileConfig, DevConfig, DrainTestConfig, InitConfig, LockConfig, NewConfig,
+    PushConfig, ServeConfig, SignConfig, VerifyConfig,
 };
 use super::file::is_manifest;
+use artefacts::{LockArgs, PushArgs, SignArgs, VerifyArgs};
 use author::{DevArgs, InitArgs, NewArgs};
 use check::CheckArgs;
 use compile::CompileArgs;
@@ -42,6 +45,7 @@ pub use ctl::{
     GENERATION_COLUMNS, USAGE_COLUMNS,
 };
 pub use manual::CompletingShell;
+pub(crate) use serve::check_remote;
 
 /// Version of this program and of the wasmtime in it.
 const VERSION: &str =
@@ -60,6 +64,14 @@ pub enum Invocation {
     Dev(DevConfig),
     /// `host check`
     Check(Box<CheckConfig>),
+    /// `host lock`
+    Lock(LockConfig),
+    /// `host push`
+    Push(PushConfig),
+    /// `host sign`
+    Sign(SignConfig),
+    /// `host verify`
+    Verify(VerifyConfig),
     /// `host compile`
     Compile(CompileConfig),
     /// The child that compiles: numbers that only we write.
@@ -112,6 +124,10 @@ pub fn parse(
         CliCommand::Check(raw) => {
             check(raw, grammar).map(|check| Invocation::Check(Box::new(check)))
         }
+        CliCommand::Lock(raw) => raw.checked(grammar).map(Invocation::Lock),
+        CliCommand::Push(raw) => raw.checked().map(Invocation::Push),
+        CliCommand::Sign(raw) => raw.checked().map(Invocation::Sign),
+        CliCommand::Verify(raw) => raw.checked().map(Invocation::Verify),
         CliCommand::New(raw) => raw.checked().map(Invocation::New),
         CliCommand::Init(raw) => Ok(Invocation::Init(raw.checked())),
         CliCommand::Dev(raw) => Ok(Invocation::Dev(raw.checked())),
@@ -163,6 +179,17 @@ enum CliCommand {
     /// This is what `serve`, `check` and a swap do inside. The file shows what a component costs to
     /// compile, and how large its code is; `host serve` takes code from its own cache only.
     Compile(CompileArgs),
+    /// Pin what the sources of a manifest lead to now: the digests of components in registries, in host.lock
+    ///
+    /// From then on a start takes exactly those, wherever their tags lead to, and asks no registry for what
+    /// is in its store.
+    Lock(LockArgs),
+    /// Push a component into a registry
+    Push(PushArgs),
+    /// Sign a component: a file, or an image in a registry as cosign does
+    Sign(SignArgs),
+    /// Say whose signature a component has; fails if it has none of these keys
+    Verify(VerifyArgs),
     /// Print the JSON Schema of manifests, for editors and pipelines
     Schema,
     /// Ask or command a host that is running, over its control socket

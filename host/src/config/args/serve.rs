@@ -2,13 +2,15 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use host_manifest::routes::{PathPattern, RoutePattern};
 use host_manifest::{
     ComponentConfig, Fail, Grammar, ListenConfig, ListenerConfig, LoadContext, LogConfig, Manifest,
-    Route, RouteConfigs, Stamp, defaults,
+    RegistryConfig, Route, RouteConfigs, Stamp, TrustConfig, defaults, is_remote,
 };
+use host_registry::Reference;
 
 use super::super::checked::{CacheSetting, ControlSetting, ManifestFile, Overrides, ServeConfig};
 use super::super::file::read;
@@ -95,6 +97,8 @@ impl ServeArgs {
             log: log.over(LogConfig::default()),
             components: [(component.name.clone(), component)].into(),
             routes: vec![route],
+            registry: RegistryConfig::default(),
+            trust: TrustConfig::default(),
             lines: [].into(),
         };
         let overrides = Overrides { log, ..Overrides::default() };
@@ -106,7 +110,7 @@ impl ServeArgs {
     pub(super) fn with_manifest(self, grammar: &Grammar) -> Result<ServeConfig, clap::Error> {
         let cache = self.cache.checked();
         let own = self.own(&cache);
-        let beside = LoadContext { own: own.clone(), total: None };
+        let beside = LoadContext { own: own.clone(), total: None, check_remote };
         let stamp = Stamp::at(&self.app);
         let manifest =
             read(&self.app, grammar, &beside).map_err(|why| complaint(&why.to_string()))?;
@@ -154,12 +158,18 @@ impl ServeArgs {
         mut own: Vec<(String, PathBuf)>,
     ) -> Result<ComponentConfig, clap::Error> {
         let name = self.app.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component");
+        let remote = self.app.to_str().filter(|app| is_remote(app));
+        if let Some(remote) = remote {
+            check_remote(remote).map_err(|why| complaint(&why))?;
+        }
+        let remote: Option<Arc<str>> = remote.map(Into::into);
         own.push(("the file of the component".to_owned(), self.app.clone()));
-        let context = LoadContext { own, total: None };
+        let context = LoadContext { own, ..LoadContext::default() };
         let grants = self.guest.grants(&component_name(&self.app), grammar, &context)?;
         Ok(ComponentConfig {
             name: name.into(),
-            source: self.app.clone(),
+            source: if remote.is_some() { PathBuf::new() } else { self.app.clone() },
+            remote,
             limits: self.limits.guest(self.guest.hook_timeout.0)?,
             reuse: self.guest.reuse()?,
             grants,
@@ -183,6 +193,11 @@ pub(crate) fn component_name(file: &Path) -> String {
         "" => "app".to_owned(),
         name => name.to_owned(),
     }
+}
+
+/// Whether a component can be pulled from there; else what to write.
+pub(crate) fn check_remote(source: &str) -> Result<(), String> {
+    source.parse::<Reference>().map(drop).map_err(|why| why.to_string())
 }
 
 /// Refuses places to listen at that cannot be had at once.
