@@ -108,6 +108,7 @@ mod prefault;
 mod profiles;
 mod proxy_protocol;
 mod rate_limits;
+mod registry;
 mod reload;
 mod reload_flight;
 mod reload_load;
