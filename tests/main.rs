@@ -80,6 +80,8 @@ mod hostile_wire;
 mod idle;
 mod instances;
 mod keyvalue;
+mod keyvalue_ctl;
+mod keyvalue_extra;
 mod keyvalue_redis;
 mod kubernetes;
 mod leftovers;

@@ -85,12 +85,7 @@ pub(crate) enum AnySpace {
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match &self.space {
-            AnySpace::Memory(_) => "memory",
-            AnySpace::Disk(_) => "disk",
-            AnySpace::Redis(_) => "Redis",
-        };
-        f.debug_struct("Bucket").field("kind", &kind).field("limit", &self.limit).finish()
+        f.debug_struct("Bucket").field("kind", &self.backend()).field("limit", &self.limit).finish()
     }
 }
 
@@ -98,6 +93,16 @@ impl fmt::Debug for Bucket {
 impl Bucket {
     pub(crate) fn new(space: AnySpace, lease: Lease, limit: u64, clock: Clock) -> Self {
         Self { space, lease, limit, clock }
+    }
+
+    /// Where it is kept, in the word of the manifest.
+    #[must_use]
+    pub fn backend(&self) -> &'static str {
+        match &self.space {
+            AnySpace::Memory(_) => "memory",
+            AnySpace::Disk(_) => "disk",
+            AnySpace::Redis(_) => "redis",
+        }
     }
 
     /// The value of a key.

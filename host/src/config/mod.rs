@@ -11,7 +11,7 @@ mod log;
 
 pub use args::{
     CONNECTION_COLUMNS, CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget,
-    GENERATION_COLUMNS, USAGE_COLUMNS,
+    GENERATION_COLUMNS, KvAction, USAGE_COLUMNS,
 };
 pub use checked::{
     CacheSetting, CheckConfig, CompileConfig, ControlSetting, DrainTestConfig, LogOverrides,
