@@ -84,6 +84,8 @@ mod idle;
 mod init;
 mod instances;
 mod keyvalue;
+mod keyvalue_ctl;
+mod keyvalue_extra;
 mod keyvalue_redis;
 mod kubernetes;
 mod leftovers;

@@ -41,6 +41,7 @@ pub use host_code::Urgency;
 pub use host_manifest::{ComponentLimits, ReuseConfig};
 pub use imports::abilities::{grant_warnings, manifest_grammar, provide_grants, useful_grants};
 pub use imports::ability::{GrantResources, ImportUse, StopProcess};
+pub(crate) use imports::keyvalue::buckets;
 pub use imports::wasi_config::RouteConfig;
 pub use load::{Held, Loader, Unmade, Wanted};
 pub use load_progress::LoadProgress;

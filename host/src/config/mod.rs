@@ -12,7 +12,7 @@ mod log;
 pub(crate) use args::check_remote;
 pub use args::{
     CONNECTION_COLUMNS, CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget,
-    GENERATION_COLUMNS, USAGE_COLUMNS,
+    GENERATION_COLUMNS, KvAction, USAGE_COLUMNS,
 };
 pub use checked::{
     CacheSetting, CheckConfig, CompileConfig, ControlSetting, DevConfig, DrainTestConfig,

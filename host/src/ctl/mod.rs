@@ -3,6 +3,7 @@
 //! ```text
 //! find (which host) ─→ client (one request) ─→ status, lists, show (for people) or the host's own JSON
 //!                                          ├→ top (the same live)
+//!                                          ├→ kv (buckets and their pairs)
 //!                                          └→ follow (a stop, to its end), canary (a change, to its)
 //! ```
 
@@ -11,6 +12,7 @@ mod client;
 mod failure;
 mod find;
 mod follow;
+mod kv;
 mod lists;
 mod numbers;
 mod screen_size;
@@ -39,6 +41,7 @@ use client::{ANSWER, CtlClient, CtlRequest, NoAnswer};
 use failure::{CtlError, refusal_text};
 use find::NotFound;
 use host_log::outlet;
+use kv::KvSession;
 use screen_size::ScreenSize;
 
 /// A swap compiles, warms and is bounded by the host; this only ends the wait for a host that has
@@ -61,10 +64,11 @@ pub fn run(ask: &CtlConfig) -> Exit {
 fn carry_out(ask: &CtlConfig) -> Result<Exit, CtlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let socket = find::socket(&ask.target)?;
+    let input = kv::input(&ask.command)?;
     runtime.block_on(async {
         let client =
             CtlClient::connect(&socket, ANSWER).await.map_err(|why| not_there(&socket, &why))?;
-        let mut session = CtlSession { client, json: ask.json };
+        let mut session = CtlSession { client, json: ask.json, input };
         session.run(&ask.command).await
     })
 }
@@ -88,6 +92,8 @@ fn not_there(socket: &Path, why: &io::Error) -> CtlError {
 struct CtlSession {
     client: CtlClient,
     json: bool,
+    /// What the command needed of stdin.
+    input: Vec<u8>,
 }
 
 impl CtlSession {
@@ -98,6 +104,11 @@ impl CtlSession {
             CtlCommand::Connections { sort } => self.connections(sort.as_deref()).await,
             CtlCommand::Generations { sort } => self.generations(sort.as_deref()).await,
             CtlCommand::Usage { sort } => self.usage(sort.as_deref()).await,
+            CtlCommand::Kv { component, action } => {
+                let (client, json) = (&mut self.client, self.json);
+                let (component, input) = (component.clone(), std::mem::take(&mut self.input));
+                KvSession { client, json, component, input }.run(action).await
+            }
             CtlCommand::Reload { wait } => self.reload(*wait).await,
             CtlCommand::ReloadTls => self.reload_tls().await,
             CtlCommand::Swap { component, path, canary, wait } => {

@@ -19,7 +19,7 @@ pub enum Kind {
 
 /// Packages that components may import from. Whether each interface is there, with the exact type, the
 /// linker decides.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 11] = [
     "wasi:cli/",
     "wasi:clocks/",
     "wasi:config/",
@@ -29,6 +29,7 @@ const PACKAGES: [&str; 10] = [
     "wasi:keyvalue/",
     "wasi:random/",
     "wasi:sockets/",
+    "host:keyvalue/",
     "host:lifecycle/",
 ];
 

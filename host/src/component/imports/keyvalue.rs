@@ -1,5 +1,5 @@
 //! Imports from `wasi:keyvalue` 0.2.0-draft (`wit/deps/keyvalue.wit`), for buckets that the operator
-//! has granted.
+//! has granted. `keyvalue_extra.rs` has what the draft lacks.
 //!
 //! The crate `host-keyvalue` has the buckets and their bounds. A guest learns of a failure only what it
 //! can act upon; the log has the rest.
@@ -14,11 +14,11 @@ use host_telemetry::{ComponentUsage, SpanKind, SpanTimer};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use super::ability::{Ability, GrantResources, ImportUse};
-use crate::component::sandbox::grants::Grant;
+use crate::component::sandbox::grants::{Grant, Grants};
 use crate::component::sandbox::log_limit::{LogTopics, log_limited};
 use crate::component::sandbox::state::GuestState;
 
-mod bindings {
+pub(super) mod bindings {
     #![allow(
         missing_docs,
         unreachable_pub,
@@ -28,8 +28,8 @@ mod bindings {
         reason = "generated"
     )]
     wasmtime::component::bindgen!({
-        path: "../wit/deps/keyvalue.wit",
-        world: "imports",
+        path: ["../wit/deps/keyvalue.wit", "../wit/keyvalue"],
+        world: "host:keyvalue/imports",
         imports: {
             "wasi:keyvalue/store.open": trappable,
             "wasi:keyvalue/store.[drop]bucket": trappable,
@@ -40,8 +40,14 @@ mod bindings {
     });
 }
 
+use bindings::host::keyvalue::extra;
 use bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use bindings::wasi::keyvalue::{atomics, batch, store};
+
+/// The buckets that a component is granted, for operators.
+pub(crate) fn buckets(grants: &Grants) -> Option<&Buckets> {
+    grants.get().map(|KeyValueGrant(buckets)| buckets)
+}
 
 /// The ability.
 pub(super) struct KeyValueAbility;
@@ -62,12 +68,13 @@ impl Ability for KeyValueAbility {
     }
 
     fn uses(&self) -> &'static [ImportUse] {
-        &[ImportUse {
+        const USE: ImportUse = ImportUse {
             prefix: "wasi:keyvalue/",
             what: "key-value buckets",
             grant: "keyvalue",
             example: "grants.keyvalue = { bucket = \"main\" }",
-        }]
+        };
+        &[USE, ImportUse { prefix: "host:keyvalue/", ..USE }]
     }
 
     fn provide(
@@ -94,7 +101,8 @@ impl Ability for KeyValueAbility {
     fn link(&self, linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
         store::add_to_linker::<_, KeyValue>(linker, view)?;
         atomics::add_to_linker::<_, KeyValue>(linker, view)?;
-        batch::add_to_linker::<_, KeyValue>(linker, view)
+        batch::add_to_linker::<_, KeyValue>(linker, view)?;
+        extra::add_to_linker::<_, KeyValue>(linker, view)
     }
 }
 
@@ -104,7 +112,7 @@ fn view(state: &mut GuestState) -> View<'_> {
     let (grants, table, identity) = state.parts();
     View {
         timer,
-        buckets: grants.get().map(|KeyValueGrant(buckets)| buckets),
+        buckets: buckets(grants),
         table,
         component: &identity.component,
         number: identity.number,
@@ -120,7 +128,7 @@ impl HasData for KeyValue {
 }
 
 /// The parts of an instance that the imports use.
-struct View<'a> {
+pub(super) struct View<'a> {
     /// The span of this call, if it is wanted.
     timer: Option<SpanTimer>,
     /// None without a grant.
@@ -133,13 +141,13 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
+    pub(super) fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
         Ok(self.table.get(bucket)?.clone())
     }
 
     /// The guest's result. The log has more; the store itself logs, once for all components, that it
     /// is not available.
-    fn answer<T>(
+    pub(super) fn answer<T>(
         &self,
         operation: &'static str,
         result: Result<T, StoreError>,
@@ -303,6 +311,7 @@ mod tests {
 
     use super::atomics::Host as _;
     use super::batch::Host as _;
+    use super::extra::{CasError, Host as _};
     use super::store::{Host as _, HostBucket as _};
     use super::*;
 
@@ -375,6 +384,30 @@ mod tests {
         let pair = |key: &str, value: &str| Some((key.to_owned(), value.as_bytes().to_vec()));
         assert_eq!(pairs, [pair("l", "w"), None, pair("k", "v")]);
         assert_eq!(view.increment(lent(&second), "n".to_owned(), 2).await.unwrap().unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_the_draft_lacks_works_on_the_same_pairs_and_is_counted() {
+        let mut instance = Instance::with(&["carts"]);
+        let bucket = instance.open("carts").unwrap();
+        let mut view = instance.view();
+        let (k, seven) = (|| "k".to_owned(), Some(b"7".to_vec()));
+        view.set_with_ttl(lent(&bucket), k(), b"7".to_vec(), 600_000).await.unwrap().unwrap();
+        assert_eq!(view.get(lent(&bucket), k()).await.unwrap().unwrap(), seven);
+        let other = view.compare_and_swap(lent(&bucket), k(), None, None, None).await.unwrap();
+        assert!(matches!(other, Err(CasError::CasFailed(value)) if value == seven));
+        let done = view.compare_and_swap(lent(&bucket), k(), seven, None, None).await.unwrap();
+        assert!(done.is_ok());
+        let refused = view.compare_and_swap(lent(&bucket), k(), None, Some(vec![]), Some(0)).await;
+        assert!(matches!(refused.unwrap(), Err(CasError::StoreError(Error::Other(_)))));
+        let page = view.list_keys_with_prefix(lent(&bucket), String::new(), None, 0).await;
+        let page = page.unwrap().unwrap();
+        assert_eq!((page.keys, page.cursor), (vec![], None));
+        let counted = instance.usage.totals().keyvalue;
+        let counted = |operation: &str| (counted[operation].done, counted[operation].failed);
+        assert_eq!(counted("set-with-ttl"), (1, 0));
+        assert_eq!(counted("compare-and-swap"), (3, 1), "another value is no failure");
+        assert_eq!(counted("list-keys-with-prefix"), (1, 0));
     }
 
     #[tokio::test]

@@ -42,7 +42,7 @@ use serve::ServeArgs;
 
 pub use ctl::{
     CONNECTION_COLUMNS, CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget,
-    GENERATION_COLUMNS, USAGE_COLUMNS,
+    GENERATION_COLUMNS, KvAction, USAGE_COLUMNS,
 };
 pub use manual::CompletingShell;
 pub(crate) use serve::check_remote;
