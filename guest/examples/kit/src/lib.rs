@@ -81,12 +81,31 @@ pub fn now() -> u64 {
     wasip3::clocks::system_clock::now().seconds.try_into().unwrap_or(0)
 }
 
+/// A line in the log.
+pub async fn log(line: String) {
+    let (mut stderr, bytes) = wasip3::wit_stream::new();
+    let written = wasip3::cli::stderr::write_via_stream(bytes);
+    stderr.write_all(format!("{line}\n").into_bytes()).await;
+    drop(stderr);
+    // Nobody can be told that it is not written.
+    let _ = written.await;
+}
+
+/// What a plugin does at its start that has nothing to do.
+#[doc(hidden)]
+pub async fn ready<S>(_: &'static S) {}
+
 /// Exports `handle(&'static S, Request) -> Answer` as the component's handler, and reads its settings in the hook
 /// `on-start`: what they refuse, the host refuses to load. The file is the JSON Schema of the configuration; it lands in
 /// a custom section of the core module, which the component keeps.
+///
+/// `start: prepare` names an `async fn(&'static S)` that `on-start` calls with good settings.
 #[macro_export]
 macro_rules! plugin {
     ($settings:ty, $handle:path, schema: $schema:literal) => {
+        $crate::plugin!($settings, $handle, start: $crate::ready, schema: $schema);
+    };
+    ($settings:ty, $handle:path, start: $start:path, schema: $schema:literal) => {
         struct Plugin;
 
         std::thread_local! {
@@ -107,7 +126,8 @@ macro_rules! plugin {
 
         impl $crate::start::exports::host::lifecycle::on_start_async::Guest for Plugin {
             async fn on_start() -> Result<(), String> {
-                settings().map(drop).map_err(String::clone)
+                $start(settings().map_err(String::clone)?).await;
+                Ok(())
             }
         }
 
