@@ -11,15 +11,8 @@ use crate::support::chain::Chain;
 use crate::support::prelude::*;
 use crate::support::site::Site;
 
-const PLUGINS: [&str; 7] = [
-    "apikey_p3",
-    "cors_p3",
-    "ipallow_p3",
-    "jwt_p3",
-    "ratelimit_p3",
-    "rewrite_p3",
-    "validate_p3",
-];
+const PLUGINS: [&str; 7] =
+    ["apikey_p3", "cors_p3", "ipallow_p3", "jwt_p3", "ratelimit_p3", "rewrite_p3", "validate_p3"];
 
 /// What is in the custom section of a component or of a module in it.
 fn schema(guest: &str) -> Value {
@@ -56,7 +49,8 @@ fn schema_in_each_component_has_the_keys_that_the_component_knows() {
         assert_eq!(schema["additionalProperties"], Value::Bool(false), "{plugin}");
         let properties = schema["properties"].as_object().expect("an object");
         let named: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
-        let described = |key: &Value| key["description"].as_str().is_some_and(|text| text.ends_with('.'));
+        let described =
+            |key: &Value| key["description"].as_str().is_some_and(|text| text.ends_with('.'));
         assert!(properties.values().all(described), "{plugin}: each key is described");
         let good = match plugin {
             "cors_p3" => "config.origins = \"*\"",
@@ -70,7 +64,8 @@ fn schema_in_each_component_has_the_keys_that_the_component_knows() {
             "apikey_p3" => "grants.keyvalue.keys = \"main\"",
             _ => "grants.keyvalue.ratelimit = \"main\"",
         };
-        let store = if good.contains("keyvalue") { "[keyvalue.main]\nbackend = \"memory\"" } else { "" };
+        let store =
+            if good.contains("keyvalue") { "[keyvalue.main]\nbackend = \"memory\"" } else { "" };
         let chain = Chain::new(&[plugin], "info_p3").say("one", good).and(store);
         let exit =
             Site::new(&chain.say("one", "config.zebra = \"x\"").toml()).serve().start_in_vain();
@@ -87,7 +82,11 @@ fn configuration_that_is_wrong_refuses_the_load_with_a_sentence() {
     let jwt = "config.issuer = \"i\"\nconfig.audience = \"a\"\n";
     for (plugin, config, sentence) in [
         ("apikey_p3", "", "the bucket `keys` is not granted"),
-        ("apikey_p3", "config.client-header = \"x-forwarded-for\"", "x-forwarded-for is written by the host"),
+        (
+            "apikey_p3",
+            "config.client-header = \"x-forwarded-for\"",
+            "x-forwarded-for is written by the host",
+        ),
         ("apikey_p3", "config.header = \"a b\"", "config.header: \"a b\" is no name of a header"),
         ("cors_p3", "", "config.origins is needed"),
         (
@@ -95,17 +94,33 @@ fn configuration_that_is_wrong_refuses_the_load_with_a_sentence() {
             "config.origins = \"*\"\nconfig.credentials = \"true\"",
             "config.origins: \"*\" with credentials = \"true\"",
         ),
-        ("cors_p3", "config.origins = \"https://a.example/\"", "has more than a scheme, a host and a port"),
+        (
+            "cors_p3",
+            "config.origins = \"https://a.example/\"",
+            "has more than a scheme, a host and a port",
+        ),
         ("cors_p3", "config.origins = \"https://a.example:443\"", "has the port of its scheme"),
         ("cors_p3", "config.origins = \"https://*.example\"", "has a `*`"),
         ("cors_p3", "config.origins = \"null\"", "is no origin"),
-        ("cors_p3", "config.origins = \"*\"\nconfig.max-age = \"1h\"", "no whole number from 0 to 86400"),
-        ("cors_p3", "config.origins = \"*\"\nconfig.methods = \"GET,POST\"", "\"GET,POST\" is no name"),
+        (
+            "cors_p3",
+            "config.origins = \"*\"\nconfig.max-age = \"1h\"",
+            "no whole number from 0 to 86400",
+        ),
+        (
+            "cors_p3",
+            "config.origins = \"*\"\nconfig.methods = \"GET,POST\"",
+            "\"GET,POST\" is no name",
+        ),
         ("ipallow_p3", "", "config.allow or config.deny is needed"),
         ("ipallow_p3", "config.allow = \" \"", "config.allow is empty"),
         ("ipallow_p3", "config.allow = \"10.0.0.1/8\"", "10.0.0.0/8 may be meant"),
         ("ipallow_p3", "config.deny = \"10.0.0.0/33\"", "\"10.0.0.0/33\" is no network"),
-        ("ipallow_p3", "config.deny = \"::/0\"\nconfig.unknown = \"yes\"", "neither allow nor deny"),
+        (
+            "ipallow_p3",
+            "config.deny = \"::/0\"\nconfig.unknown = \"yes\"",
+            "neither allow nor deny",
+        ),
         ("jwt_p3", "config.audience = \"a\"", "config.issuer is needed"),
         ("jwt_p3", "config.issuer = \"i\"", "config.audience is needed"),
         ("jwt_p3", jwt, "one of config.jwks and config.jwks-url is needed"),
@@ -114,8 +129,16 @@ fn configuration_that_is_wrong_refuses_the_load_with_a_sentence() {
         ("ratelimit_p3", "config.key = \"cookie\"", "neither address nor header:NAME"),
         ("ratelimit_p3", "config.key = \"header:host\"", "config.key: host says which route"),
         ("rewrite_p3", "", "says nothing to rewrite"),
-        ("rewrite_p3", "config.request-set = \"Connection: close\"", "Connection is of one connection"),
-        ("rewrite_p3", "config.request-add = \"X_Forwarded_For: 1\"", "X_Forwarded_For is written by the host"),
+        (
+            "rewrite_p3",
+            "config.request-set = \"Connection: close\"",
+            "Connection is of one connection",
+        ),
+        (
+            "rewrite_p3",
+            "config.request-add = \"X_Forwarded_For: 1\"",
+            "X_Forwarded_For is written by the host",
+        ),
         ("rewrite_p3", "config.request-remove = \"content-length\"", "says where a message ends"),
         ("rewrite_p3", "config.response-remove = \"date\"", "date is written by the host"),
         ("rewrite_p3", "config.request-set = \"no colon\"", "is no line `name: value`"),
@@ -125,7 +148,11 @@ fn configuration_that_is_wrong_refuses_the_load_with_a_sentence() {
         ("validate_p3", "", "config.schema is needed"),
         ("validate_p3", "config.schema = \"{\"", "config.schema is no JSON"),
         ("validate_p3", "config.schema = '{\"type\": \"strin\"}'", "config.schema: "),
-        ("validate_p3", "config.schema = '{\"$ref\": \"http://x.example/\"}'", "nothing is fetched"),
+        (
+            "validate_p3",
+            "config.schema = '{\"$ref\": \"http://x.example/\"}'",
+            "nothing is fetched",
+        ),
         ("validate_p3", "config.schema = \"{}\"\nconfig.max-body = \"9999999\"", "1 to 8388608"),
     ] {
         let said = refusal(plugin, config);
@@ -145,7 +172,8 @@ fn keys_of_the_configuration_that_cannot_verify_refuse_the_load() {
             "the key \"off\" is no good",
         ),
     ] {
-        let config = format!("config.issuer = \"i\"\nconfig.audience = \"a\"\nconfig.jwks = '{jwks}'");
+        let config =
+            format!("config.issuer = \"i\"\nconfig.audience = \"a\"\nconfig.jwks = '{jwks}'");
         let said = refusal("jwt_p3", &config);
         assert!(said.contains(sentence), "{jwks}: {said}");
     }

@@ -50,10 +50,13 @@ fn ipallow_takes_ipv4_within_ipv6_for_ipv4_in_its_networks_too() {
 /// A client that is no trusted proxy names an address that would pass.
 #[test]
 fn ipallow_is_not_fooled_by_what_a_client_says_of_itself() {
-    for (config, status) in [("config.allow = \"10.0.0.0/8\"", 403), ("config.deny = \"10.0.0.0/8\"", 200)] {
+    for (config, status) in
+        [("config.allow = \"10.0.0.0/8\"", 403), ("config.deny = \"10.0.0.0/8\"", 200)]
+    {
         let host = Chain::new(&["ipallow_p3"], "info_p3").say("one", config).start();
         assert_eq!(status_for(&host, "10.1.2.3"), status, "{config}");
     }
-    let host = Chain::new(&["ipallow_p3"], "info_p3").say("one", "config.allow = \"127.0.0.1\"").start();
+    let host =
+        Chain::new(&["ipallow_p3"], "info_p3").say("one", "config.allow = \"127.0.0.1\"").start();
     assert_eq!(status_for(&host, "10.1.2.3"), 200, "it is at 127.0.0.1");
 }

@@ -7,7 +7,10 @@ use crate::support::prelude::*;
 
 /// Claims that count, and more of them.
 pub fn claims(more: &str) -> String {
-    format!("{{\"iss\":\"https://issuer\",\"aud\":\"shop\",\"sub\":\"ann\",\"exp\":{}{more}}}", now() + 600)
+    format!(
+        "{{\"iss\":\"https://issuer\",\"aud\":\"shop\",\"sub\":\"ann\",\"exp\":{}{more}}}",
+        now() + 600
+    )
 }
 
 #[track_caller]
@@ -61,8 +64,10 @@ fn jwt_lets_tokens_of_each_kind_of_key_pass_and_tells_the_component_behind_who_i
             );
             assert_eq!(answer.status(), 200, "{key:?} {}", answer.text());
             let text = answer.text();
-            let mut told: Vec<_> =
-                text.lines().filter(|line| line.to_lowercase().replace('_', "-").contains("x-jwt-")).collect();
+            let mut told: Vec<_> = text
+                .lines()
+                .filter(|line| line.to_lowercase().replace('_', "-").contains("x-jwt-"))
+                .collect();
             told.sort_unstable();
             assert_eq!(
                 told,
@@ -80,10 +85,12 @@ fn jwt_lets_tokens_of_each_kind_of_key_pass_and_tells_the_component_behind_who_i
 
 #[test]
 fn jwt_refuses_hostile_tokens_each_for_its_reason() {
-    let (Some(rsa), Some(ec)) = (SigningKey::new("RS256", "r"), SigningKey::new("ES256", "e")) else {
+    let (Some(rsa), Some(ec)) = (SigningKey::new("RS256", "r"), SigningKey::new("ES256", "e"))
+    else {
         return;
     };
-    let (Some(other), Some(ed)) = (SigningKey::new("RS256", "r"), SigningKey::new("EdDSA", "d")) else {
+    let (Some(other), Some(ed)) = (SigningKey::new("RS256", "r"), SigningKey::new("EdDSA", "d"))
+    else {
         return;
     };
     let host = chain(&[&rsa, &ec]).start();
@@ -95,9 +102,12 @@ fn jwt_refuses_hostile_tokens_each_for_its_reason() {
     let middle = flipped.len() - 100;
     flipped[middle] = if flipped[middle] == b'A' { b'B' } else { b'A' };
     let flipped = String::from_utf8(flipped).expect("text");
-    let swapped = format!("{}.{signature}", unsigned(r#"{"alg":"RS256","kid":"r"}"#, &claims(",\"x\":1")));
+    let swapped =
+        format!("{}.{signature}", unsigned(r#"{"alg":"RS256","kid":"r"}"#, &claims(",\"x\":1")));
     let none = |alg: &str| unsigned(&format!("{{\"alg\":\"{alg}\",\"kid\":\"r\"}}"), &good);
-    let confused = |alg: &str| hs256(&format!("{{\"alg\":\"{alg}\",\"kid\":\"r\"}}"), &good, &rsa.public_pem());
+    let confused = |alg: &str| {
+        hs256(&format!("{{\"alg\":\"{alg}\",\"kid\":\"r\"}}"), &good, &rsa.public_pem())
+    };
     let algorithm = "the algorithm does not count here";
     let malformed = "the token is malformed";
     let signature_wrong = "the signature is wrong";
@@ -114,31 +124,86 @@ fn jwt_refuses_hostile_tokens_each_for_its_reason() {
         ("EdDSA by a key that is not there", ed.token(&good), no_key),
         ("another key of that name", other.token(&good), signature_wrong),
         ("another key name", rsa.signed(r#"{"alg":"RS256","kid":"x"}"#, &good), no_key),
-        ("its own key along", rsa.signed(&format!("{{\"alg\":\"RS256\",\"kid\":\"x\",\"jwk\":{}}}", rsa.jwk()), &good), no_key),
-        ("critical extensions", rsa.signed(r#"{"alg":"RS256","kid":"r","crit":["b64"],"b64":false}"#, &good), "the token has critical extensions"),
-        ("the algorithm twice", rsa.signed(r#"{"alg":"RS256","alg":"none","kid":"r"}"#, &good), malformed),
+        (
+            "its own key along",
+            rsa.signed(
+                &format!("{{\"alg\":\"RS256\",\"kid\":\"x\",\"jwk\":{}}}", rsa.jwk()),
+                &good,
+            ),
+            no_key,
+        ),
+        (
+            "critical extensions",
+            rsa.signed(r#"{"alg":"RS256","kid":"r","crit":["b64"],"b64":false}"#, &good),
+            "the token has critical extensions",
+        ),
+        (
+            "the algorithm twice",
+            rsa.signed(r#"{"alg":"RS256","alg":"none","kid":"r"}"#, &good),
+            malformed,
+        ),
         ("cut off", token[..token.len() - 1].to_owned(), malformed),
         ("cut at the signature", signed.to_owned(), malformed),
         ("without its signature", format!("{signed}."), signature_wrong),
-        ("half a signature", format!("{signed}.{}", &signature[..signature.len() / 2 / 4 * 4]), signature_wrong),
+        (
+            "half a signature",
+            format!("{signed}.{}", &signature[..signature.len() / 2 / 4 * 4]),
+            signature_wrong,
+        ),
         ("a bit flipped", flipped, signature_wrong),
         ("other claims", swapped, signature_wrong),
         ("four parts", format!("{token}.x"), malformed),
         ("no parts", "x".to_owned(), malformed),
         ("nothing in its parts", "..".to_owned(), malformed),
-        ("no JSON", format!("{}.{signature}", [base64url(b"{"), base64url(b"{}")].join(".")), malformed),
+        (
+            "no JSON",
+            format!("{}.{signature}", [base64url(b"{"), base64url(b"{}")].join(".")),
+            malformed,
+        ),
         ("with padding", format!("{token}="), malformed),
         ("20 KB", format!("{signed}{}.{signature}", "A".repeat(20_000)), "the token is too long"),
-        ("expired", rsa.token(&good.replace(&(now() + 600).to_string(), &(now() - 60).to_string())), "the token has expired"),
-        ("no end", rsa.token(r#"{"iss":"https://issuer","aud":"shop"}"#), "the token does not say when it expires"),
-        ("an end of text", rsa.token(r#"{"iss":"https://issuer","aud":"shop","exp":"9999999999"}"#), "a time in the token is no number"),
-        ("not yet", rsa.token(&claims(&format!(",\"nbf\":{}", now() + 120))), "the token does not count yet"),
-        ("another audience", rsa.token(&good.replace("shop", "bank")), "the token is for somebody else"),
-        ("an audience that begins so", rsa.token(&good.replace("shop", "shop2")), "the token is for somebody else"),
+        (
+            "expired",
+            rsa.token(&good.replace(&(now() + 600).to_string(), &(now() - 60).to_string())),
+            "the token has expired",
+        ),
+        (
+            "no end",
+            rsa.token(r#"{"iss":"https://issuer","aud":"shop"}"#),
+            "the token does not say when it expires",
+        ),
+        (
+            "an end of text",
+            rsa.token(r#"{"iss":"https://issuer","aud":"shop","exp":"9999999999"}"#),
+            "a time in the token is no number",
+        ),
+        (
+            "not yet",
+            rsa.token(&claims(&format!(",\"nbf\":{}", now() + 120))),
+            "the token does not count yet",
+        ),
+        (
+            "another audience",
+            rsa.token(&good.replace("shop", "bank")),
+            "the token is for somebody else",
+        ),
+        (
+            "an audience that begins so",
+            rsa.token(&good.replace("shop", "shop2")),
+            "the token is for somebody else",
+        ),
         ("no audience", rsa.token(&good.replace("aud", "dua")), "the token is for somebody else"),
-        ("another issuer", rsa.token(&good.replace("https://issuer", "https://issuer/")), "the token is of another issuer"),
+        (
+            "another issuer",
+            rsa.token(&good.replace("https://issuer", "https://issuer/")),
+            "the token is of another issuer",
+        ),
         ("no issuer", rsa.token(&good.replace("iss", "ssi")), "the token is of another issuer"),
-        ("a claim of 4 KB", rsa.token(&good.replace("ann", &"x".repeat(4000))), "a claim is too long"),
+        (
+            "a claim of 4 KB",
+            rsa.token(&good.replace("ann", &"x".repeat(4000))),
+            "a claim is too long",
+        ),
     ] {
         let challenge = refused(&with_token(&host, &token));
         let expected = format!("Bearer error=\"invalid_token\", error_description=\"{why}\"");
@@ -146,7 +211,10 @@ fn jwt_refuses_hostile_tokens_each_for_its_reason() {
     }
     // The host takes no head of this size, and its guests do not see it.
     let mut conn = host.connect();
-    let megabyte = format!("GET / HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {}\r\n\r\n", "A".repeat(1 << 20));
+    let megabyte = format!(
+        "GET / HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {}\r\n\r\n",
+        "A".repeat(1 << 20)
+    );
     let _ = conn.send(megabyte);
     assert_eq!(conn.read_head().map(|head| head.status).unwrap_or(431), 431);
     assert_eq!(with_token(&host, &token).status(), 200, "it goes on");
@@ -157,7 +225,9 @@ fn jwt_asks_for_a_token_where_there_is_none_or_more_than_one() {
     let Some(key) = SigningKey::new("ES256", "e") else { return };
     let host = chain(&[&key]).start();
     let token = key.token(&claims(""));
-    for fields in ["", "Authorization: Basic eA==\r\n", "Authorization: Bearer\r\n", "Authorization: \r\n"] {
+    for fields in
+        ["", "Authorization: Basic eA==\r\n", "Authorization: Bearer\r\n", "Authorization: \r\n"]
+    {
         assert_eq!(refused(&ask(&host, fields)), "Bearer", "{fields:?}");
     }
     let twice = format!("Authorization: Bearer {token}\r\n").repeat(2);
@@ -186,9 +256,11 @@ fn jwt_takes_clocks_that_differ_and_audiences_in_a_list() {
 
 #[test]
 fn jwt_without_a_key_name_takes_the_only_key_of_the_algorithm() {
-    let keys = [("ES256", "a"), ("RS256", "b"), ("ES256", "c")].map(|(kind, kid)| SigningKey::new(kind, kid));
+    let keys = [("ES256", "a"), ("RS256", "b"), ("ES256", "c")]
+        .map(|(kind, kid)| SigningKey::new(kind, kid));
     let [Some(a), Some(b), Some(c)] = &keys else { return };
-    let token = |key: &SigningKey, alg: &str| key.signed(&format!("{{\"alg\":\"{alg}\"}}"), &claims(""));
+    let token =
+        |key: &SigningKey, alg: &str| key.signed(&format!("{{\"alg\":\"{alg}\"}}"), &claims(""));
     let one_each = chain(&[a, b]).start();
     assert_eq!(with_token(&one_each, &token(a, "ES256")).status(), 200);
     assert_eq!(with_token(&one_each, &token(b, "RS256")).status(), 200);

@@ -15,7 +15,10 @@ fn chain(issuer: &Upstream, config: &str) -> Chain {
     let origin = format!("http://127.0.0.1:{}", issuer.port());
     Chain::new(&["jwt_p3"], "info_p3")
         .say("one", PARTIES)
-        .say("one", &format!("config.jwks-url = \"{origin}{PATH}\"\ngrants.outgoing = [\"{origin}\"]"))
+        .say(
+            "one",
+            &format!("config.jwks-url = \"{origin}{PATH}\"\ngrants.outgoing = [\"{origin}\"]"),
+        )
         .say("one", "grants.keyvalue.jwks = \"main\"")
         .say("one", config)
         .and("[keyvalue.main]\nbackend = \"memory\"")
@@ -56,7 +59,8 @@ fn jwt_finds_a_new_key_of_the_issuer_when_the_first_token_comes_and_forgets_the_
     issuer.put(PATH, &jwks(&[&second]));
     // All of them come at once, and one of them fetches.
     let statuses: Vec<u16> = thread::scope(|scope| {
-        let clients: Vec<_> = (0..6).map(|_| scope.spawn(|| with_token(&host, &new).status())).collect();
+        let clients: Vec<_> =
+            (0..6).map(|_| scope.spawn(|| with_token(&host, &new).status())).collect();
         clients.into_iter().map(|client| client.join().expect("a client that failed")).collect()
     });
     assert_eq!(statuses, [200; 6]);

@@ -30,7 +30,8 @@ fn rewrite_removes_sets_and_adds_headers_in_both_directions() {
     assert_eq!(lines("x-from"), ["rewrite"]);
     assert_eq!(lines("x-request-id"), ["fixed: 1"]);
     assert_eq!(lines("x-list").join(", "), "one, two");
-    let answered = |name: &str| answer.head.headers_named(name).map(str::to_owned).collect::<Vec<_>>();
+    let answered =
+        |name: &str| answer.head.headers_named(name).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(answered("x-frame-options"), Vec::<String>::new());
     assert_eq!(answered("referrer-policy"), ["origin"]);
     assert_eq!(answered("x-content-type-options"), ["nosniff", "twice"]);

@@ -6,7 +6,7 @@ use crate::support::chain::Chain;
 use crate::support::prelude::*;
 use crate::support::wire;
 
-const SCHEMA: &str = r#"{
+const SCHEMA: &str = r##"{
     "type": "object", "required": ["name", "items"], "additionalProperties": false,
     "properties": {
         "name": { "type": "string", "pattern": "^[a-z]+$" },
@@ -14,7 +14,7 @@ const SCHEMA: &str = r#"{
         "mail": { "type": "string", "format": "email" }
     },
     "$defs": { "item": { "type": "object", "properties": { "price": { "type": "number", "minimum": 0 } } } }
-}"#;
+}"##;
 
 fn chain() -> Chain {
     Chain::new(&["validate_p3"], "echo_p3")
@@ -24,7 +24,8 @@ fn chain() -> Chain {
 #[track_caller]
 fn send(host: &Host, method: &str, fields: &str, body: &[u8]) -> Response {
     let mut conn = host.connect();
-    let head = format!("{method} / HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n{fields}\r\n", body.len());
+    let head =
+        format!("{method} / HTTP/1.1\r\nHost: t\r\nContent-Length: {}\r\n{fields}\r\n", body.len());
     conn.send([head.as_bytes(), body].concat()).unwrap();
     conn.read_response(method).unwrap()
 }

@@ -85,13 +85,18 @@ fn apikey_lets_requests_with_a_known_key_pass() {
             let site = Site::new(&keys(plugin, store));
             let host = site.serve().start();
             assert_eq!(with_key(&host, b"good").status(), 401, "nobody is known yet");
-            assert_eq!(host.get(&format!("/kv/set?bucket=keys&key={GOOD}&value=shop-1")).status(), 200);
+            assert_eq!(
+                host.get(&format!("/kv/set?bucket=keys&key={GOOD}&value=shop-1")).status(),
+                200
+            );
             let answer = with_key(&host, b"good");
             assert_eq!((answer.status(), answer.text().as_str()), (200, "hi"), "{plugin} {store}");
             assert_eq!(ask(&host, "").status(), 401);
             assert_eq!(ask(&host, "x-api-key: good\r\nx-api-key: good\r\n").status(), 401);
             let long = "x".repeat(2000);
-            for key in [&b"bad"[..], b"", b"Good", b"goo", b"\xff\xfe", long.as_bytes(), GOOD.as_bytes()] {
+            for key in
+                [&b"bad"[..], b"", b"Good", b"goo", b"\xff\xfe", long.as_bytes(), GOOD.as_bytes()]
+            {
                 let answer = with_key(&host, key);
                 assert_eq!(answer.status(), 401, "{plugin} {key:?}");
                 assert_ne!(answer.text(), "hi");

@@ -59,11 +59,15 @@ impl SigningKey {
             "RS256" => {
                 let bits = if der.len() > 200 { 256 } else { 128 };
                 let n = end(bits + 5, bits);
-                format!("{{\"kty\":\"RSA\",\"kid\":\"{kid}\",\"use\":\"sig\",\"n\":\"{n}\",\"e\":\"AQAB\"}}")
+                format!(
+                    "{{\"kty\":\"RSA\",\"kid\":\"{kid}\",\"use\":\"sig\",\"n\":\"{n}\",\"e\":\"AQAB\"}}"
+                )
             }
             "ES256" => {
                 let (x, y) = (end(64, 32), end(32, 32));
-                format!("{{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"{kid}\",\"x\":\"{x}\",\"y\":\"{y}\"}}")
+                format!(
+                    "{{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"{kid}\",\"x\":\"{x}\",\"y\":\"{y}\"}}"
+                )
             }
             _ => {
                 let x = end(32, 32);
@@ -82,9 +86,12 @@ impl SigningKey {
     pub fn signed(&self, header: &str, claims: &str) -> String {
         let signed = unsigned(header, claims);
         fs::write(self.file("signed"), &signed).expect("the folder takes files");
-        let (private, input, out) = (self.file("private.pem"), self.file("signed"), self.file("signature"));
+        let (private, input, out) =
+            (self.file("private.pem"), self.file("signed"), self.file("signature"));
         let sign: &[&str] = match self.kind {
-            "EdDSA" => &["pkeyutl", "-sign", "-rawin", "-inkey", &private, "-in", &input, "-out", &out],
+            "EdDSA" => {
+                &["pkeyutl", "-sign", "-rawin", "-inkey", &private, "-in", &input, "-out", &out]
+            }
             _ => &["dgst", "-sha256", "-sign", &private, "-out", &out, &input],
         };
         openssl(sign);
