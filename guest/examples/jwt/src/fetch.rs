@@ -1,4 +1,4 @@
-//! Keys that are fetched: found in memory, or in the bucket, or at the issuer, who is not asked often.
+//! Keys that are fetched: found in the bucket, or at the issuer, who is not asked often.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -55,6 +55,7 @@ const PAUSE: u64 = 20_000_000;
 const LONGEST: usize = 256 << 10;
 
 thread_local! {
+    /// What this instance has read from the bucket.
     static MEMORY: RefCell<Option<Record>> = const { RefCell::new(None) };
 }
 

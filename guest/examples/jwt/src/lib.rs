@@ -20,7 +20,7 @@
 //! be only one key of the algorithm. Headers `x-jwt-*` of clients are taken out. A value has everything outside of
 //! visible ASCII, and `%`, percent-encoded; lists of text are joined by spaces, what else is not text is JSON.
 //!
-//! Fetched keys are kept in memory, where instances are reused, and in the bucket, where all instances find them. What
+//! Fetched keys are kept in the bucket, where all instances find them, since each request has an instance of its own. What
 //! is old is fetched again beside a request that has already passed, so nobody waits, and a server that is away changes
 //! nothing for `max-stale`. A key that is not known is fetched while its request waits, for 5 s at most.
 //!
