@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::example_config::refusal;
 use crate::support::chain::Chain;
 use crate::support::memory::resident_kib;
 use crate::support::prelude::*;
@@ -51,6 +52,9 @@ fn headers_gives_each_request_an_id_and_the_answer_what_browsers_should_be_told(
     }
 }
 
+/// The SHA-256 of `good`.
+const GOOD: &str = "770e607624d689265ca6c44884d0807d9b054d23c473c106c72be9de08b7376c";
+
 /// An application behind API keys, and a component that keeps them.
 fn keys(plugin: &str, store: &str) -> String {
     Chain::new(&[plugin], "echo_p3")
@@ -81,13 +85,18 @@ fn apikey_lets_requests_with_a_known_key_pass() {
             let site = Site::new(&keys(plugin, store));
             let host = site.serve().start();
             assert_eq!(with_key(&host, b"good").status(), 401, "nobody is known yet");
-            assert_eq!(host.get("/kv/set?bucket=keys&key=good&value=1").status(), 200);
+            assert_eq!(
+                host.get(&format!("/kv/set?bucket=keys&key={GOOD}&value=shop-1")).status(),
+                200
+            );
             let answer = with_key(&host, b"good");
             assert_eq!((answer.status(), answer.text().as_str()), (200, "hi"), "{plugin} {store}");
             assert_eq!(ask(&host, "").status(), 401);
             assert_eq!(ask(&host, "x-api-key: good\r\nx-api-key: good\r\n").status(), 401);
             let long = "x".repeat(2000);
-            for key in [&b"bad"[..], b"", b"Good", b"goo", b"\xff\xfe", long.as_bytes()] {
+            for key in
+                [&b"bad"[..], b"", b"Good", b"goo", b"\xff\xfe", long.as_bytes(), GOOD.as_bytes()]
+            {
                 let answer = with_key(&host, key);
                 assert_eq!(answer.status(), 401, "{plugin} {key:?}");
                 assert_ne!(answer.text(), "hi");
@@ -97,16 +106,29 @@ fn apikey_lets_requests_with_a_known_key_pass() {
                 host.wait_exit().expect_code(0);
                 let host = site.serve().start();
                 assert_eq!(with_key(&host, b"good").status(), 200, "it is kept");
-                assert_eq!(host.get("/kv/delete?bucket=keys&key=good").status(), 200);
+                assert_eq!(host.get(&format!("/kv/delete?bucket=keys&key={GOOD}")).status(), 200);
                 assert_eq!(with_key(&host, b"good").status(), 401);
             }
         }
     }
 }
 
+#[test]
+fn apikey_tells_the_component_behind_whose_key_it_was() {
+    let manifest = keys("apikey_p3", "backend = \"memory\"")
+        .replace("guest:echo_p3", "guest:info_p3")
+        .replace("guest:apikey_p3\"", "guest:apikey_p3\"\nconfig.client-header = \"x-client\"");
+    let host = Site::new(&manifest).serve().start();
+    assert_eq!(host.get(&format!("/kv/set?bucket=keys&key={GOOD}&value=shop-1")).status(), 200);
+    let answer = ask(&host, "x-api-key: good\r\nX-Client: admin\r\nX_Client: admin\r\n");
+    assert_eq!((answer.status(), info_line(&answer.text(), "header.x-client")), (200, "shop-1"));
+    assert!(!answer.text().contains("admin"), "a client says who it is: {}", answer.text());
+}
+
 fn limited(capacity: &str, refill: &str) -> Chain {
     Chain::new(&["ratelimit_p3"], "info_p2")
         .say("one", &format!("config.capacity = {capacity:?}\nconfig.refill = {refill:?}"))
+        .say("one", "config.key = \"header:x-api-key\"")
         .say("one", "grants.keyvalue.ratelimit = \"main\"")
         .and("[keyvalue.main]\nbackend = \"memory\"")
 }
@@ -161,14 +183,30 @@ fn ratelimit_refills_with_time_and_not_faster() {
 #[test]
 fn ratelimit_whose_store_fails_does_as_the_operator_says() {
     for (fail, status) in [("open", 200), ("closed", 502)] {
+        // Nothing listens at this port.
         let host = Chain::new(&["ratelimit_p3"], "info_p2")
-            .say("one", &format!("fail = {fail:?}"))
+            .say("one", &format!("fail = {fail:?}\ngrants.keyvalue.ratelimit = \"main\""))
+            .and("[keyvalue.main]\nbackend = \"redis\"\nurl = \"redis://127.0.0.1:1\"")
             .start();
         assert_eq!(ask(&host, "").status(), status);
-        let why = "guest opens a key-value bucket that it was not granted";
-        let line = host.wait_log(why);
-        assert!(line.contains("component=\"one\""), "{line}");
     }
+    let said = refusal("ratelimit_p3", "");
+    assert!(said.contains("the bucket `ratelimit` is not granted"), "{said}");
+}
+
+/// Whoever can make up clients could otherwise fill the bucket, and the plugin would fail for everybody.
+#[test]
+fn ratelimit_forgets_clients_that_have_all_their_tokens_when_the_bucket_is_full() {
+    let host = limited("1", "1000").say("one", "limits.keyvalue-size = \"2KiB\"").start();
+    for client in 0..60 {
+        assert_eq!(ask(&host, &format!("x-api-key: {client}\r\n")).status(), 200, "{client}");
+    }
+    // Where nobody can be forgotten it fails, and does not count wrong.
+    let host = limited("1", "0.001").say("one", "limits.keyvalue-size = \"2KiB\"").start();
+    let status = |client: u32| ask(&host, &format!("x-api-key: {client}\r\n")).status();
+    let full = (0..60).find(|client| status(*client) == 502).expect("the bucket is full");
+    assert!((5..30).contains(&full), "{full} clients fit");
+    assert_eq!(status(0), 429, "who is known is counted on");
 }
 
 /// A site of files, with a secret beside its folder.

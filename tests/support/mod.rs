@@ -51,6 +51,7 @@ pub mod host;
 pub mod hpack;
 pub mod http1;
 pub mod image;
+pub mod issuer;
 pub mod lines;
 pub mod load;
 pub mod memory;

@@ -13,7 +13,8 @@ use super::PATIENCE;
 /// A server on a loopback address. It responds to every request with `GET /path` and the request's `Host`,
 /// one exchange per connection. On `/keep` it responds and waits for the next request on the same connection;
 /// on `/endless` the body has no end. On `/redirect?TO` it responds 302 with `TO` as the location; on `/hold`
-/// it responds when it is [released](Upstream::release). Dropping it ends it.
+/// it responds when it is [released](Upstream::release); a path with [text of its own](Upstream::put) has that as its
+/// body. Dropping it ends it.
 #[derive(Debug)]
 pub struct Upstream {
     shared: Arc<Shared>,
@@ -35,6 +36,7 @@ struct State {
     /// The number of connections so far.
     connections: usize,
     released: bool,
+    texts: BTreeMap<String, String>,
     open: BTreeMap<usize, TcpStream>,
 }
 
@@ -81,6 +83,11 @@ impl Upstream {
         }
     }
 
+    /// Responds with this text to requests for this path, from now on.
+    pub fn put(&self, path: &str, text: &str) {
+        self.shared.state().texts.insert(path.to_owned(), text.to_owned());
+    }
+
     /// Lets `/hold` respond, from now on.
     pub fn release(&self) {
         self.shared.state().released = true;
@@ -122,13 +129,14 @@ impl Shared {
         while path == "/hold" && !state.released && !self.ended.load(Ordering::Acquire) {
             state = self.changed.wait(state).expect("as in `state`");
         }
+        let text = state.texts.get(&path).cloned();
         drop(state);
         if path == "/endless" {
             return endless(stream);
         }
         let first = head.split(" HTTP/").next().unwrap_or_default();
         let host = head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
-        let body = format!("{first} at {host}\n");
+        let body = text.unwrap_or_else(|| format!("{first} at {host}\n"));
         let length = body.len();
         let status = match path.split_once("/redirect?") {
             Some((_, to)) => format!("302 Found\r\nlocation: {to}"),
