@@ -4,7 +4,7 @@ work=$(mktemp -d)
 host=${WASM_HOST-$(command -v wasm-host || echo host)}
 mkfifo "$work/ready"
 # `timeout` hands signals and exit codes on, and ends a host that would go on for ever.
-timeout 120 "$host" serve host.toml --addr 127.0.0.1:0 --control off >"$work/ready" &
+timeout 300 "$host" serve host.toml --addr 127.0.0.1:0 --control off >"$work/ready" &
 pid=$!
 trap 'kill "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
 read -r ready <"$work/ready" || { echo "host did not get ready"; exit 1; }

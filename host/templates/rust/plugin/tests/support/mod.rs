@@ -18,7 +18,7 @@ impl Host {
         }
         // `timeout` hands signals and exit codes on, and ends a host that would go on for ever.
         let mut process = Command::new("timeout")
-            .args(["120", &program(), "serve", "host.toml"])
+            .args(["300", &program(), "serve", "host.toml"])
             .args(["--addr", "127.0.0.1:0", "--control", "off"])
             .stdout(Stdio::piped())
             .spawn()
