@@ -1,12 +1,12 @@
 """A plugin: refuses requests without the header `x-tenant`, passes the others on, and gives the answers the
-header `x-plugin`. With WASI 0.2 it moves the bodies itself, both at once."""
-import asyncio
-
+header `x-plugin`. With WASI 0.2 it moves the bodies itself: relay.py."""
 from componentize_py_types import Err, Ok
-from poll_loop import PollLoop, Sink, Stream, send
+from relay import Relay, wait
 from wit_world import exports
+from wit_world.imports import outgoing_handler
 from wit_world.imports.types import (
-    Fields, IncomingRequest, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme_Http,
+    Fields, IncomingRequest, IncomingResponse, OutgoingBody, OutgoingRequest, OutgoingResponse, ResponseOutparam,
+    Scheme_Http,
 )
 
 
@@ -14,10 +14,8 @@ class IncomingHandler(exports.IncomingHandler):
     def handle(self, request: IncomingRequest, out: ResponseOutparam) -> None:
         if not request.headers().has("x-tenant"):
             refuse(out)
-            return
-        loop = PollLoop()
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(pass_on(request, out))
+        else:
+            pass_on(request, out)
 
 
 def refuse(out: ResponseOutparam) -> None:
@@ -30,12 +28,13 @@ def refuse(out: ResponseOutparam) -> None:
     OutgoingBody.finish(body, None)
 
 
-async def pass_on(request: IncomingRequest, out: ResponseOutparam) -> None:
+def pass_on(request: IncomingRequest, out: ResponseOutparam) -> None:
     onward = request_like(request)
-    upload = asyncio.create_task(relay(Stream(request.consume()), Sink(onward.body())))
+    upload = Relay(request.consume(), onward.body())
     try:
-        answer = await send(onward)
+        answer = ask(onward, upload)
     except Err as error:
+        upload.break_off()
         ResponseOutparam.set(out, error)
         return
     # The headers of a response that came cannot be changed, but a copy of them can.
@@ -43,9 +42,12 @@ async def pass_on(request: IncomingRequest, out: ResponseOutparam) -> None:
     headers.set("x-plugin", [b"{{name}}"])
     response = OutgoingResponse(headers)
     response.set_status_code(answer.status())
-    download = relay(Stream(answer.consume()), Sink(response.body()))
+    download = Relay(answer.consume(), response.body())
     ResponseOutparam.set(out, Ok(response))
-    await asyncio.gather(upload, download)
+    while not (upload.is_over and download.is_over):
+        upload.advance()
+        download.advance()
+        wait(upload.waits_for(), download.waits_for())
 
 
 def request_like(request: IncomingRequest) -> OutgoingRequest:
@@ -58,12 +60,14 @@ def request_like(request: IncomingRequest) -> OutgoingRequest:
     return onward
 
 
-async def relay(source: Stream, sink: Sink) -> None:
-    """Moves a body on, piece by piece as it comes, without its trailers."""
-    try:
-        while (piece := await source.next()) is not None:
-            await sink.send(piece)
-        sink.close()
-    except Err:
-        # One side broke. The other is not finished, so it breaks too.
-        del source, sink
+def ask(onward: OutgoingRequest, upload: Relay) -> IncomingResponse:
+    """The head of the answer. It may come before the request's body is at its end."""
+    coming = outgoing_handler.handle(onward, None)
+    while (got := coming.get()) is None:
+        upload.advance()
+        wait(coming.subscribe(), upload.waits_for())
+    match got:
+        case Ok(Ok(answer)):
+            return answer
+        case Ok(error):
+            raise error
