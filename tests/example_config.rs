@@ -8,7 +8,6 @@ use wasmparser::{Parser, Payload};
 
 use crate::support::app::bytes;
 use crate::support::chain::Chain;
-use crate::support::prelude::*;
 use crate::support::site::Site;
 
 const PLUGINS: [&str; 7] =
