@@ -2,7 +2,9 @@
 use std::io::Write;
 
 use wasip2::clocks::wall_clock;
-use wasip2::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
+use wasip2::http::types::{
+    Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
+};
 
 struct App;
 
@@ -12,7 +14,11 @@ impl wasip2::exports::http::incoming_handler::Guest for App {
         match path.as_str() {
             "/api/time" => {
                 let seconds = wall_clock::now().seconds;
-                answer(out, "application/json", &format!("{{\"unix\": {seconds}}}\n"));
+                answer(
+                    out,
+                    "application/json",
+                    &format!("{{\"unix\": {seconds}}}\n"),
+                );
             }
             _ => answer(out, "text/plain", &format!("hello from {path}\n")),
         }
@@ -26,7 +32,10 @@ fn answer(out: ResponseOutparam, content_type: &str, text: &str) {
     let body = response.body().expect("the body is taken once");
     ResponseOutparam::set(out, Ok(response));
     // A client that has gone away takes nothing any more, and that is all right.
-    let _ = body.write().expect("the stream is taken once").write_all(text.as_bytes());
+    let _ = body
+        .write()
+        .expect("the stream is taken once")
+        .write_all(text.as_bytes());
     let _ = OutgoingBody::finish(body, None);
 }
 

@@ -10,7 +10,10 @@ fn app_answers_with_the_path_and_with_json() {
     assert!(hello.starts_with("HTTP/1.1 200 "), "{hello}");
     assert!(hello.contains("hello from /you\n"), "{hello}");
     let time = host.send("GET /api/time HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
-    assert!(time.contains("content-type: application/json\r\n"), "{time}");
+    assert!(
+        time.contains("content-type: application/json\r\n"),
+        "{time}"
+    );
     assert!(time.contains("{\"unix\": "), "{time}");
     host.stop();
 }

@@ -59,7 +59,9 @@ fn pass_on(
         return Err((out, ErrorCode::HttpResponseHeaderSectionSize(None)));
     }
     let response = OutgoingResponse::new(headers);
-    response.set_status_code(answer.status()).expect("a status that came is one");
+    response
+        .set_status_code(answer.status())
+        .expect("a status that came is one");
     let mut download = Relay::new(
         answer.consume().expect("the body is taken once"),
         response.body().expect("the body is taken once"),

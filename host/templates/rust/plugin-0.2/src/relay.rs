@@ -5,7 +5,12 @@ use wasip2::io::streams::{InputStream, OutputStream, StreamError};
 
 /// One body. Where it breaks on one side, it is broken off on the other.
 pub enum Relay {
-    Bytes { from: InputStream, to: OutputStream, full: bool, bodies: (IncomingBody, OutgoingBody) },
+    Bytes {
+        from: InputStream,
+        to: OutputStream,
+        full: bool,
+        bodies: (IncomingBody, OutgoingBody),
+    },
     Trailers(FutureTrailers, OutgoingBody),
     Over,
 }
@@ -14,7 +19,12 @@ impl Relay {
     pub fn new(from: IncomingBody, to: OutgoingBody) -> Self {
         let input = from.stream().expect("the stream is taken once");
         let output = to.write().expect("the stream is taken once");
-        Self::Bytes { from: input, to: output, full: false, bodies: (from, to) }
+        Self::Bytes {
+            from: input,
+            to: output,
+            full: false,
+            bodies: (from, to),
+        }
     }
 
     pub fn is_over(&self) -> bool {
@@ -24,10 +34,17 @@ impl Relay {
     /// Moves a piece, if there is one and room for it.
     pub fn advance(&mut self) {
         *self = match std::mem::replace(self, Self::Over) {
-            Self::Bytes { from, to, bodies, .. } => {
+            Self::Bytes {
+                from, to, bodies, ..
+            } => {
                 let step = carry(&from, &to);
                 if let Ok(Some(full)) = step {
-                    *self = Self::Bytes { from, to, full, bodies };
+                    *self = Self::Bytes {
+                        from,
+                        to,
+                        full,
+                        bodies,
+                    };
                     return;
                 }
                 // The streams go before the bodies that they belong to.

@@ -35,7 +35,8 @@ fn refusal() -> Response {
     let (mut body, contents) = wit_stream::new();
     let (_, trailers) = wit_future::new(|| Ok(None));
     spawn_local(async move {
-        body.write_all(b"this needs the header x-tenant\n".into()).await;
+        body.write_all(b"this needs the header x-tenant\n".into())
+            .await;
     });
     let (response, _) = Response::new(Fields::new(), Some(contents), trailers);
     response.set_status_code(400).expect("400 is a status");

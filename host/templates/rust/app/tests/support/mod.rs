@@ -14,7 +14,13 @@ impl Host {
     pub fn serve() -> Self {
         if std::env::var_os("BUILT").is_none() {
             let build = ["build", "--release", "--target", "wasm32-wasip2"];
-            assert!(Command::new(env!("CARGO")).args(build).status().unwrap().success());
+            assert!(
+                Command::new(env!("CARGO"))
+                    .args(build)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
         }
         // `timeout` hands signals and exit codes on, and ends a host that would go on for ever.
         let mut process = Command::new("timeout")
@@ -24,16 +30,22 @@ impl Host {
             .spawn()
             .expect("timeout of coreutils is installed");
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
         let mut words = line.split_whitespace();
         let addr = words.find_map(|word| word.strip_prefix("addr="));
-        let addr = addr.expect("host is installed and says that it is ready").to_owned();
+        let addr = addr
+            .expect("host is installed and says that it is ready")
+            .to_owned();
         Self { process, addr }
     }
 
     fn connect(&self) -> TcpStream {
         let socket = TcpStream::connect(&self.addr).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
         socket
     }
 
@@ -52,7 +64,9 @@ impl Host {
     }
 
     fn signal(&self) {
-        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
+        let _ = Command::new("kill")
+            .arg(self.process.id().to_string())
+            .status();
     }
 }
 
