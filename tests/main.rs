@@ -108,6 +108,7 @@ mod manifest_refused;
 mod metrics;
 mod metrics_code;
 mod metrics_connections;
+mod new;
 mod outgoing_bodies;
 mod outputs;
 mod packaging;
