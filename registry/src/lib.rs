@@ -47,3 +47,14 @@ pub use push::{ComponentInterfaces, ComponentToPush};
 pub use reference::{FileReference, OciReference, Reference, ReferenceError};
 pub use store::{ContentStore, StoreFailure, Trimmed};
 pub use supply::{ComponentSupply, SuppliedComponent, SupplyError};
+
+#[cfg(test)]
+mod credentials_tests;
+#[cfg(test)]
+mod lock_file_tests;
+#[cfg(test)]
+mod reference_tests;
+#[cfg(test)]
+mod store_tests;
+#[cfg(test)]
+mod tests;

@@ -230,7 +230,11 @@ fn oci(rest: &str) -> Result<OciReference, &'static str> {
 fn is_registry(registry: &str) -> bool {
     let of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
     let Ok(url) = Url::parse(&format!("https://{registry}/")) else { return false };
-    registry.bytes().all(of_a_host) && url.host_str().is_some_and(|host| registry.starts_with(host))
+    let behind = url.host_str().and_then(|host| registry.strip_prefix(host));
+    let is_port =
+        |behind: &str| behind.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    registry.bytes().all(of_a_host)
+        && behind.is_some_and(|behind| behind.is_empty() || is_port(behind))
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, as the specification has it.
