@@ -118,7 +118,11 @@ fn what_is_there_is_never_overwritten_and_a_wrong_name_is_refused() {
     for name in ["My-Shop", "1st", "a_b", "shop-", "ü", "."] {
         let made = new(&empty.join(name), &["--lang", "rust"]);
         made.expect_code(2);
-        assert!(made.stderr.contains("the name of the folder is that of the component"), "{}", made.stderr);
+        assert!(
+            made.stderr.contains("the name of the folder is that of the component"),
+            "{}",
+            made.stderr
+        );
     }
     new(&empty.join("a"), &["--lang", "cobol"]).expect_code(2);
     new(&empty.join("a"), &[]).expect_code(2);

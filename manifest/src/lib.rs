@@ -29,6 +29,7 @@ mod registry;
 pub mod routes;
 mod secret;
 mod stamp;
+mod text;
 mod trace;
 mod units;
 

@@ -45,8 +45,17 @@ pub struct Manifest {
     pub components: BTreeMap<Arc<str>, ComponentConfig>,
     /// Which requests go where, in the order of the file.
     pub routes: Vec<Route>,
-    /// The line of the file on which each component begins; empty if there is no file.
-    pub lines: BTreeMap<Arc<str>, usize>,
+    /// Where each component begins; empty if there is no file.
+    pub places: BTreeMap<Arc<str>, ManifestPlace>,
+}
+
+/// A place in a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestPlace {
+    /// The file: the manifest's, or one that it includes.
+    pub file: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
 }
 
 /// What is to be known beside the text of a manifest: what it does not say, or not any more.

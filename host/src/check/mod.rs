@@ -80,14 +80,14 @@ fn examine(config: &ServeConfig) -> anyhow::Result<CheckReport> {
 type Checked = Vec<(host_manifest::ComponentConfig, Result<(), component::Rejected>)>;
 
 async fn describe(checked: Checked, config: &ServeConfig, loader: &Loader) -> CheckReport {
-    let (routes, places) = (&config.manifest.routes, &config.manifest.lines);
+    let (routes, places) = (&config.manifest.routes, &config.manifest.places);
     let mut surveys = lint::Surveys::new();
     let mut components = Vec::new();
     for (component, outcome) in checked {
         let chained = routes.iter().any(|route| route.has_plugin(&component.name));
         let Glance { survey, missing, footprint } = loader.glance(&component.source).await;
-        let place = config.file.as_ref().zip(places.get(&component.name));
-        let place = place.map(|(file, line)| (file.path.as_path(), *line));
+        let place = places.get(&component.name);
+        let place = place.map(|place| (place.file.as_path(), place.line));
         let found = Findings { survey: survey.as_ref(), chained, missing, footprint };
         components.push(CheckedComponent::new(&component, place, outcome, found));
         surveys.extend(survey.map(|survey| (component.name.clone(), survey)));

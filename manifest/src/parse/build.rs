@@ -67,10 +67,10 @@ pub(super) fn manifest(
         trust: registry::trust(reader, &raw.trust),
         components,
         routes,
-        lines: raw
+        places: raw
             .component
             .keys()
-            .map(|name| (name.value.as_str().into(), reader.line(name.span.start)))
+            .map(|name| (name.value.as_str().into(), reader.place(name.span.start)))
             .collect(),
     }
 }

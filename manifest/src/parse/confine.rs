@@ -53,17 +53,10 @@ impl Places {
     }
 
     /// A problem for each directory through which a guest could change a path that is not its own: the
-    /// `manifest` itself, if there is one, the process's `own` paths, and all that are held. Looks at links.
-    pub(super) fn problems(
-        mut self,
-        manifest: Option<&Path>,
-        own: &[(String, PathBuf)],
-    ) -> Vec<Problem> {
+    /// process's `own` paths, and all that are held. Looks at links.
+    pub(super) fn problems(mut self, own: &[(String, PathBuf)]) -> Vec<Problem> {
         if self.writable.is_empty() {
             return Vec::new();
-        }
-        if let Some(manifest) = manifest {
-            self.hold("the manifest", manifest);
         }
         for (what, path) in own {
             self.hold(what, path);

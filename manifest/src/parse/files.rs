@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::reader::Reader;
@@ -19,11 +20,12 @@ impl Reader<'_> {
             );
             return None;
         }
-        Some(self.relative(Path::new(&text)))
+        Some(self.relative(Path::new(&text), &written.span))
     }
 
-    pub(super) fn relative(&self, path: &Path) -> PathBuf {
-        self.directory.join(path)
+    /// A path that stands here, relative to the file that it stands in.
+    pub(super) fn relative(&self, path: &Path, span: &Range<usize>) -> PathBuf {
+        self.directory(span).join(path)
     }
 
     /// The path of a file that must exist.

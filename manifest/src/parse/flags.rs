@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::grammar::{Grammar, TextPlace};
+use super::grammar::Grammar;
 use crate::error::Problem;
+use crate::text::ManifestText;
 use crate::{GrantsConfig, LoadContext};
 
 /// `NAME=VALUE`, of `--env` and `--config`.
@@ -177,9 +178,9 @@ impl Grammar {
             return Ok(GrantsConfig::default());
         }
         let written = Written::new(name, flags);
-        let place = TextPlace { directory: Path::new(""), file: None };
+        let text = ManifestText::new(Path::new(""), &written.text);
         // Nothing is filled in: a shell has done that.
-        let read = self.interpret(&written.text, &place, &|_| None, Some(context));
+        let read = self.interpret(&text, false, &|_| None, Some(context));
         let (mut manifest, problems) = match read {
             Ok((manifest, problems)) => (Some(manifest), problems),
             Err(problems) => (None, problems),

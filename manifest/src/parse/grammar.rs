@@ -12,11 +12,13 @@ use toml::de::{DeTable, DeValue};
 
 use super::ability::{AbilitySyntax, KeyTable};
 use super::build::{self, WrittenAbilities};
+use super::include::{self, NotIncluded, include};
 use super::interpolate::Env;
 use super::raw;
 use super::reader::Reader;
 use super::validate::Validation;
 use crate::error::{ManifestError, Problem};
+use crate::text::ManifestText;
 use crate::{LoadContext, Manifest, abilities};
 
 /// The grammar with the abilities of this crate.
@@ -40,14 +42,6 @@ struct Rules {
     keys: Vec<Vec<String>>,
     /// In one piece, for the validation.
     schema: Schema,
-}
-
-/// Where a text stands.
-pub(super) struct TextPlace<'a> {
-    /// What relative paths are relative to.
-    pub(super) directory: &'a Path,
-    /// The manifest, which no guest may change; none for flags.
-    pub(super) file: Option<&'a Path>,
 }
 
 impl Grammar {
@@ -81,7 +75,11 @@ impl Grammar {
             let problem = problem.help("name a manifest that is there, in UTF-8");
             ManifestError::new(path, "", vec![problem]).passing(is_passing(&why))
         })?;
-        self.examine(&text, path, env, Some(context))
+        let mut text = ManifestText::new(path, &text);
+        if let Err(NotIncluded { problem, passing }) = include(&mut text) {
+            return Err(ManifestError::of(&text, vec![problem]).passing(passing));
+        }
+        self.examine(&text, true, env, Some(context))
     }
 
     /// Reads a manifest as if it stood in `file`, without looking at any file. Relative paths are
@@ -90,7 +88,7 @@ impl Grammar {
     /// # Errors
     /// All problems that can be reported at once.
     pub fn parse(&self, text: &str, file: &Path, env: Env<'_>) -> Result<Manifest, ManifestError> {
-        self.examine(text, file, env, None)
+        self.examine(&ManifestText::new(file, text), true, env, None)
     }
 
     /// The JSON Schema (2020-12) of a manifest, as text over several lines. Editors use it; `host schema`
@@ -102,30 +100,33 @@ impl Grammar {
 
     fn examine(
         &self,
-        text: &str,
-        file: &Path,
+        text: &ManifestText,
+        is_file: bool,
         env: Env<'_>,
         look: Option<&LoadContext>,
     ) -> Result<Manifest, ManifestError> {
-        let place =
-            TextPlace { directory: file.parent().unwrap_or(Path::new("")), file: Some(file) };
-        match self.interpret(text, &place, env, look) {
+        let strange = include::check(text);
+        if !strange.is_empty() {
+            return Err(ManifestError::of(text, strange));
+        }
+        match self.interpret(text, is_file, env, look) {
             Ok((manifest, problems)) if problems.is_empty() => Ok(manifest),
-            Ok((_, problems)) | Err(problems) => Err(ManifestError::new(file, text, problems)),
+            Ok((_, problems)) | Err(problems) => Err(ManifestError::of(text, problems)),
         }
     }
 
-    /// Reads a text. Use the result only if there are no problems.
+    /// Reads a text, which is that of a file or of flags. Use the result only if there are no problems.
     ///
     /// # Errors
     /// Problems for which nothing could be read.
     pub(super) fn interpret(
         &self,
-        text: &str,
-        place: &TextPlace<'_>,
+        whole: &ManifestText,
+        is_file: bool,
         env: Env<'_>,
         look: Option<&LoadContext>,
     ) -> Result<(Manifest, Vec<Problem>), Vec<Problem>> {
+        let text = whole.as_str();
         let (mut table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
             return Err(errors.iter().map(|error| syntax(error, text)).collect());
@@ -141,9 +142,9 @@ impl Grammar {
                 return Err(validation.problems);
             }
         };
-        let mut reader = Reader::new(text, place.directory, env, look, spans, validation);
+        let mut reader = Reader::new(whole, env, look, spans, validation);
         let manifest = build::manifest(&mut reader, &raw, &abilities);
-        reader.check_places(place.file);
+        reader.check_places(is_file);
         Ok((manifest, reader.problems))
     }
 
@@ -197,7 +198,7 @@ pub fn schema() -> String {
     GRAMMAR.schema()
 }
 
-fn read(path: &Path) -> io::Result<String> {
+pub(super) fn read(path: &Path) -> io::Result<String> {
     // Opening a pipe could wait for ever.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
@@ -211,7 +212,7 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 /// Whether a file that cannot be read may be readable a moment later although nothing visible has changed.
-fn is_passing(why: &io::Error) -> bool {
+pub(super) fn is_passing(why: &io::Error) -> bool {
     use io::ErrorKind::{
         FileTooLarge, InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound, Other,
         PermissionDenied,

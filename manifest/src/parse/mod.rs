@@ -15,6 +15,7 @@ mod files;
 mod flags;
 mod grammar;
 mod headers;
+mod include;
 mod interpolate;
 mod limits;
 mod listen;

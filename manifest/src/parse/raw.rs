@@ -35,6 +35,10 @@ pub(super) struct Raw {
     /// Where the process listens beside listen.addr: with TLS, or under a name. Certificates and what else belongs
     /// to TLS change by a reload, the rest by a restart.
     pub(super) listener: Vec<Spanned<Listener>>,
+    /// Files with more components and routes, relative to this one: a file, or a folder with a `*` in the name of its files, such as
+    /// `tenants/*.toml`. What stands in one is relative to it.
+    #[serde(rename = "include")]
+    pub(super) _include: Option<Include>,
     /// Deadlines of a stop. A change needs a restart.
     pub(super) stop: Stop,
     /// How a swap goes. A change needs a restart.
@@ -57,6 +61,16 @@ pub(super) struct Raw {
     pub(super) trust: Trust,
     /// Which requests go where. A single component without any route gets all requests.
     pub(super) route: Vec<Spanned<Route>>,
+}
+
+/// They have been read by then.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+#[expect(dead_code, reason = "they are read before, by `include`, to be one text with this file")]
+pub(super) enum Include {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// Deadlines of a stop.

@@ -51,7 +51,7 @@ const LEAST_POLL_SECONDS: u64 = 5;
 pub(super) fn registry(reader: &mut Reader<'_>, raw: &Registry) -> RegistryConfig {
     let lock = match &raw.lock {
         Some(lock) => reader.path(lock).unwrap_or_default(),
-        None => reader.relative(LOCK.as_ref()),
+        None => reader.relative(LOCK.as_ref(), &(0..0)),
     };
     reader.places.hold("the lock file", &lock);
     let poll = raw.poll.as_ref().and_then(|poll| {

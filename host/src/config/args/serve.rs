@@ -99,7 +99,7 @@ impl ServeArgs {
             routes: vec![route],
             registry: RegistryConfig::default(),
             trust: TrustConfig::default(),
-            lines: [].into(),
+            places: [].into(),
         };
         let overrides = Overrides { log, ..Overrides::default() };
         apart(&manifest.listen, &control)?;
