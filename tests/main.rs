@@ -25,6 +25,7 @@ mod blame;
 mod bodies;
 mod budget;
 mod bulkheads;
+mod bundles;
 mod cache;
 mod canary;
 mod canary_load;

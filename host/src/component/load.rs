@@ -17,7 +17,7 @@ use super::code::code_loader::{
     CacheLookup, CodeError, CodeLoader, LoaderConfig, SurveyedSource, VouchForFile,
 };
 use super::code::config_schema::ConfigSchema;
-use super::code::load_error::{FileSizeLimit, LoadError};
+use super::code::load_error::FileSizeLimit;
 use super::code::rejected::{Rejected, Step};
 use super::code::shortage::is_shortage;
 use super::code::single_flight::{Flight, Flights, Version, Versions};
@@ -125,9 +125,9 @@ impl Loader {
         let (asked, largest, vouch) = (path.to_owned(), self.largest, self.vouch.clone());
         // A thread that hangs in a dead file system is left behind, one per try.
         let read = tokio::task::spawn_blocking(move || {
-            let source = Source::read(&asked, largest)?;
-            vouch.check(&asked, &source.bytes).map_err(LoadError::Untrusted)?;
-            Ok::<_, LoadError>(source)
+            Source::read_vouched(&asked, largest, |bytes, is_bundle| {
+                vouch.check(&asked, bytes, is_bundle)
+            })
         });
         match host_clock::timeout(READ_PATIENCE, read).await {
             Ok(Ok(source)) => Ok(source?),

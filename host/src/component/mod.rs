@@ -29,7 +29,9 @@ mod slot_size;
 mod tick;
 
 pub use code::code_cache::CodeCacheSetting;
-pub use code::code_loader::{Compiling, LoaderConfig, ReportCompile, VouchForFile, compile_file};
+pub use code::code_loader::{
+    CompiledFile, Compiling, LoaderConfig, ReportCompile, VouchForFile, compile_file,
+};
 pub use code::epoch::EpochClock;
 pub use code::footprint::Footprint;
 pub use code::load_error::{FileSizeLimit, LoadError};

@@ -119,7 +119,7 @@ impl Supply {
     /// Says whether a file may be loaded.
     pub(crate) fn vouch(&self) -> VouchForFile {
         let trust = self.trust.clone();
-        VouchForFile::new(move |path, bytes| trust.vouch(path, bytes))
+        VouchForFile::new(move |path, bytes, is_bundle| trust.vouch(path, bytes, is_bundle))
     }
 
     fn store(&self) -> Result<ContentStore, Rejected> {
@@ -224,8 +224,8 @@ impl Pull<'_> {
         let is_signed = vouched.map_err(|why| unsigned(why.to_string()))?;
         if is_signed {
             kept_signatures::write(&self.store, manifest, &found);
+            self.trust.accept(supplied.pin.sha256);
         }
-        self.trust.accept(supplied.pin.sha256);
         Ok(())
     }
 }

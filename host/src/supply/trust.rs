@@ -60,7 +60,7 @@ impl Trust {
         lock(&self.policy).requires()
     }
 
-    /// A component with this digest may be loaded.
+    /// A component with this digest may be loaded, and code that is in it may run: a key has signed it.
     pub(super) fn accept(&self, component: ContentDigest) {
         lock(&self.accepted).insert(component);
     }
@@ -91,11 +91,22 @@ impl Trust {
     }
 
     /// Whether a file may be loaded: it came from a registry and was accepted, or a key has signed it beside it, in
-    /// `FILE.sig`. Called with the bytes that are loaded. Blocks for a moment.
+    /// `FILE.sig`. A bundle, whose code will run, always needs a key. Called with the bytes that are loaded. Blocks for a
+    /// moment.
     ///
     /// # Errors
     /// In one line, why not.
-    pub(crate) fn vouch(&self, path: &Path, bytes: &[u8]) -> Result<(), String> {
+    pub(crate) fn vouch(&self, path: &Path, bytes: &[u8], is_bundle: bool) -> Result<(), String> {
+        let code = || {
+            format!(
+                "{} has compiled code in it, which is run only if a key of [trust] has signed it (host sign): else \
+                 name the component that it was made from",
+                path.display()
+            )
+        };
+        if is_bundle && !self.asks() {
+            return Err(code());
+        }
         if !self.asks() || lock(&self.accepted).contains(&ContentDigest::of(bytes)) {
             return Ok(());
         }
@@ -105,6 +116,7 @@ impl Trust {
         let vouched = lock(&self.policy).verify_blob(bytes, signature.as_deref());
         match vouched {
             Ok(Vouched::By(_)) => Ok(()),
+            Ok(Vouched::Nobody(why)) if is_bundle => Err(format!("{}; {why}", code())),
             Ok(Vouched::Nobody(why)) => {
                 if signature.is_some() {
                     warn!(file = %path.display(), "the signature beside it counts for nothing: {why}");

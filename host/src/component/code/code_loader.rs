@@ -11,7 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use host_code::{
-    Artefact, ArtefactKey, CompileBounds, CompileError, Compiled, Compiler, Urgency, settings,
+    Artefact, ArtefactKey, CodeBundle, CompileBounds, CompileError, Compiled, Compiler, Urgency,
+    settings,
 };
 use host_symbols::SymbolTable;
 use host_telemetry::ComponentUsage;
@@ -76,18 +77,23 @@ pub struct LoaderConfig {
     pub vouch: VouchForFile,
 }
 
-/// Says whether a file with these bytes may be loaded; else why not, in one line. Blocks for a moment.
+/// Says whether a file with these bytes may be loaded; else why not, in one line. Of a bundle, whose code will run,
+/// only a key can say so. Blocks for a moment.
 #[derive(Clone)]
-pub struct VouchForFile(Arc<dyn Fn(&Path, &[u8]) -> Result<(), String> + Send + Sync>);
+pub struct VouchForFile(Arc<Vouch>);
+
+type Vouch = dyn Fn(&Path, &[u8], bool) -> Result<(), String> + Send + Sync;
 
 impl VouchForFile {
     /// By this function.
-    pub fn new(vouch: impl Fn(&Path, &[u8]) -> Result<(), String> + Send + Sync + 'static) -> Self {
+    pub fn new(
+        vouch: impl Fn(&Path, &[u8], bool) -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
         Self(Arc::new(vouch))
     }
 
-    pub(crate) fn check(&self, path: &Path, bytes: &[u8]) -> Result<(), String> {
-        (self.0)(path, bytes)
+    pub(crate) fn check(&self, path: &Path, bytes: &[u8], is_bundle: bool) -> Result<(), String> {
+        (self.0)(path, bytes, is_bundle)
     }
 }
 
@@ -264,7 +270,7 @@ impl<C: Send + 'static> CodeLoader<C> {
             Some(cache) => cache.get(&key, pace).await,
             None => None,
         };
-        Ok((key, kept))
+        Ok((key, kept.or_else(|| brought_along(surveyed, &key))))
     }
 
     /// Compiles a component that is not in the cache, and has this usage. Bounded in time.
@@ -324,7 +330,18 @@ async fn aside<T: Send + 'static>(
     done.map_err(|_| refused("loading it failed".into()))
 }
 
-/// Compiles a file without serving it. Returns its code, and how long that took.
+/// A component with its code, as it stands in a file.
+#[derive(Debug)]
+pub struct CompiledFile {
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// Bytes of code in it.
+    pub code: usize,
+    /// How long compiling it took.
+    pub took: Duration,
+}
+
+/// Compiles a file without serving it.
 ///
 /// # Errors
 /// See [`Rejected`].
@@ -332,7 +349,7 @@ pub async fn compile_file(
     path: &Path,
     (bounds, largest): (CompileBounds, FileSizeLimit),
     report: ReportCompile,
-) -> Result<(Artefact, Duration), Rejected> {
+) -> Result<CompiledFile, Rejected> {
     let compiler = Compiler::new(bounds);
     let source = Source::read(path, largest)?.parsed(&compiler).await?;
     let surveyed = SurveyedSource::new(source)?;
@@ -342,7 +359,10 @@ pub async fn compile_file(
     let key = ArtefactKey::new(&ruler, &surveyed.source.component_digest);
     let compiled = compiler.compile(bytes, &key, surveyed.concurrency, Urgency::Start);
     match reported(&surveyed.source, report, compiled).await {
-        Ok(Compiled { artefact, took, .. }) => Ok((artefact, took)),
+        Ok(Compiled { artefact, took, .. }) => {
+            let code = artefact.bytes().len();
+            Ok(CompiledFile { bytes: CodeBundle::seal(bytes, &artefact), code, took })
+        }
         Err(why) => Err(Rejected::not_compiled(path, &why)),
     }
 }
@@ -355,6 +375,17 @@ fn log_loaded(surveyed: &SurveyedSource, began: Instant, cached: bool) {
         cached,
         "component compiled, or taken from the cache"
     );
+}
+
+/// The code that it brings along, if that is for this host.
+fn brought_along(surveyed: &SurveyedSource, key: &ArtefactKey) -> Option<Artefact> {
+    let code = surveyed.source.code.clone()?;
+    code.vouched(key)
+        .inspect_err(|why| {
+            let file = surveyed.source.path.display();
+            info!(%file, "the code in it is of another version or processor ({why}): it is compiled anew");
+        })
+        .ok()
 }
 
 /// The key of its code in the cache.

@@ -177,7 +177,8 @@ enum CliCommand {
     /// to a file
     ///
     /// This is what `serve`, `check` and a swap do inside. The file shows what a component costs to
-    /// compile, and how large its code is; `host serve` takes code from its own cache only.
+    /// compile, and how large its code is. `host serve` takes code from it only if a key that is
+    /// trusted has signed it (docs/registry.md).
     Compile(CompileArgs),
     /// Pin what the sources of a manifest lead to now: the digests of components in registries, in host.lock
     ///
