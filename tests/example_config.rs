@@ -76,84 +76,74 @@ fn schema_in_each_component_has_the_keys_that_the_component_knows() {
     }
 }
 
+/// A plugin, its configuration, and what it says of that.
+const WRONG: [(&str, &str, &str); 37] = [
+    ("apikey_p3", "", "the bucket `keys` is not granted"),
+    (
+        "apikey_p3",
+        "config.client-header = \"x-forwarded-for\"",
+        "x-forwarded-for is written by the host",
+    ),
+    ("apikey_p3", "config.header = \"a b\"", "config.header: \"a b\" is no name of a header"),
+    ("cors_p3", "", "config.origins is needed"),
+    (
+        "cors_p3",
+        "config.origins = \"*\"\nconfig.credentials = \"true\"",
+        "config.origins: \"*\" with credentials = \"true\"",
+    ),
+    (
+        "cors_p3",
+        "config.origins = \"https://a.example/\"",
+        "has more than a scheme, a host and a port",
+    ),
+    ("cors_p3", "config.origins = \"https://a.example:443\"", "has the port of its scheme"),
+    ("cors_p3", "config.origins = \"https://*.example\"", "has a `*`"),
+    ("cors_p3", "config.origins = \"null\"", "is no origin"),
+    (
+        "cors_p3",
+        "config.origins = \"*\"\nconfig.max-age = \"1h\"",
+        "no whole number from 0 to 86400",
+    ),
+    ("cors_p3", "config.origins = \"*\"\nconfig.methods = \"GET,POST\"", "\"GET,POST\" is no name"),
+    ("ipallow_p3", "", "config.allow or config.deny is needed"),
+    ("ipallow_p3", "config.allow = \" \"", "config.allow is empty"),
+    ("ipallow_p3", "config.allow = \"10.0.0.1/8\"", "10.0.0.0/8 may be meant"),
+    ("ipallow_p3", "config.deny = \"10.0.0.0/33\"", "\"10.0.0.0/33\" is no network"),
+    ("ipallow_p3", "config.deny = \"::/0\"\nconfig.unknown = \"yes\"", "neither allow nor deny"),
+    ("jwt_p3", "config.audience = \"a\"", "config.issuer is needed"),
+    ("jwt_p3", "config.issuer = \"i\"", "config.audience is needed"),
+    (
+        "jwt_p3",
+        "config.issuer = \"i\"\nconfig.audience = \"a\"",
+        "one of config.jwks and config.jwks-url is needed",
+    ),
+    ("ratelimit_p3", "config.capacity = \"0.5\"", "no request would pass"),
+    ("ratelimit_p3", "config.refill = \"fast\"", "\"fast\" is no number from 0.001 to 1000000"),
+    ("ratelimit_p3", "config.key = \"cookie\"", "neither address nor header:NAME"),
+    ("ratelimit_p3", "config.key = \"header:host\"", "config.key: host says which route"),
+    ("rewrite_p3", "", "says nothing to rewrite"),
+    ("rewrite_p3", "config.request-set = \"Connection: close\"", "Connection is of one connection"),
+    (
+        "rewrite_p3",
+        "config.request-add = \"X_Forwarded_For: 1\"",
+        "X_Forwarded_For is written by the host",
+    ),
+    ("rewrite_p3", "config.request-remove = \"content-length\"", "says where a message ends"),
+    ("rewrite_p3", "config.response-remove = \"date\"", "date is written by the host"),
+    ("rewrite_p3", "config.request-set = \"no colon\"", "is no line `name: value`"),
+    ("rewrite_p3", "config.paths = \"/a/../b /c\"", "\"/a/../b\" is no path"),
+    ("rewrite_p3", "config.paths = \"/a\"", "is no line `/old /new`"),
+    ("rewrite_p3", "config.paths = \"\"\"/a /b\n/a/ /c\"\"\"", "has \"/a\" twice"),
+    ("validate_p3", "", "config.schema is needed"),
+    ("validate_p3", "config.schema = \"{\"", "config.schema is no JSON"),
+    ("validate_p3", "config.schema = '{\"type\": \"strin\"}'", "config.schema: "),
+    ("validate_p3", "config.schema = '{\"$ref\": \"http://x.example/\"}'", "nothing is fetched"),
+    ("validate_p3", "config.schema = \"{}\"\nconfig.max-body = \"9999999\"", "1 to 8388608"),
+];
+
 #[test]
 fn configuration_that_is_wrong_refuses_the_load_with_a_sentence() {
-    let jwt = "config.issuer = \"i\"\nconfig.audience = \"a\"\n";
-    for (plugin, config, sentence) in [
-        ("apikey_p3", "", "the bucket `keys` is not granted"),
-        (
-            "apikey_p3",
-            "config.client-header = \"x-forwarded-for\"",
-            "x-forwarded-for is written by the host",
-        ),
-        ("apikey_p3", "config.header = \"a b\"", "config.header: \"a b\" is no name of a header"),
-        ("cors_p3", "", "config.origins is needed"),
-        (
-            "cors_p3",
-            "config.origins = \"*\"\nconfig.credentials = \"true\"",
-            "config.origins: \"*\" with credentials = \"true\"",
-        ),
-        (
-            "cors_p3",
-            "config.origins = \"https://a.example/\"",
-            "has more than a scheme, a host and a port",
-        ),
-        ("cors_p3", "config.origins = \"https://a.example:443\"", "has the port of its scheme"),
-        ("cors_p3", "config.origins = \"https://*.example\"", "has a `*`"),
-        ("cors_p3", "config.origins = \"null\"", "is no origin"),
-        (
-            "cors_p3",
-            "config.origins = \"*\"\nconfig.max-age = \"1h\"",
-            "no whole number from 0 to 86400",
-        ),
-        (
-            "cors_p3",
-            "config.origins = \"*\"\nconfig.methods = \"GET,POST\"",
-            "\"GET,POST\" is no name",
-        ),
-        ("ipallow_p3", "", "config.allow or config.deny is needed"),
-        ("ipallow_p3", "config.allow = \" \"", "config.allow is empty"),
-        ("ipallow_p3", "config.allow = \"10.0.0.1/8\"", "10.0.0.0/8 may be meant"),
-        ("ipallow_p3", "config.deny = \"10.0.0.0/33\"", "\"10.0.0.0/33\" is no network"),
-        (
-            "ipallow_p3",
-            "config.deny = \"::/0\"\nconfig.unknown = \"yes\"",
-            "neither allow nor deny",
-        ),
-        ("jwt_p3", "config.audience = \"a\"", "config.issuer is needed"),
-        ("jwt_p3", "config.issuer = \"i\"", "config.audience is needed"),
-        ("jwt_p3", jwt, "one of config.jwks and config.jwks-url is needed"),
-        ("ratelimit_p3", "config.capacity = \"0.5\"", "no request would pass"),
-        ("ratelimit_p3", "config.refill = \"fast\"", "\"fast\" is no number from 0.001 to 1000000"),
-        ("ratelimit_p3", "config.key = \"cookie\"", "neither address nor header:NAME"),
-        ("ratelimit_p3", "config.key = \"header:host\"", "config.key: host says which route"),
-        ("rewrite_p3", "", "says nothing to rewrite"),
-        (
-            "rewrite_p3",
-            "config.request-set = \"Connection: close\"",
-            "Connection is of one connection",
-        ),
-        (
-            "rewrite_p3",
-            "config.request-add = \"X_Forwarded_For: 1\"",
-            "X_Forwarded_For is written by the host",
-        ),
-        ("rewrite_p3", "config.request-remove = \"content-length\"", "says where a message ends"),
-        ("rewrite_p3", "config.response-remove = \"date\"", "date is written by the host"),
-        ("rewrite_p3", "config.request-set = \"no colon\"", "is no line `name: value`"),
-        ("rewrite_p3", "config.paths = \"/a/../b /c\"", "\"/a/../b\" is no path"),
-        ("rewrite_p3", "config.paths = \"/a\"", "is no line `/old /new`"),
-        ("rewrite_p3", "config.paths = \"\"\"/a /b\n/a/ /c\"\"\"", "has \"/a\" twice"),
-        ("validate_p3", "", "config.schema is needed"),
-        ("validate_p3", "config.schema = \"{\"", "config.schema is no JSON"),
-        ("validate_p3", "config.schema = '{\"type\": \"strin\"}'", "config.schema: "),
-        (
-            "validate_p3",
-            "config.schema = '{\"$ref\": \"http://x.example/\"}'",
-            "nothing is fetched",
-        ),
-        ("validate_p3", "config.schema = \"{}\"\nconfig.max-body = \"9999999\"", "1 to 8388608"),
-    ] {
+    for (plugin, config, sentence) in WRONG {
         let said = refusal(plugin, config);
         assert!(said.contains(sentence), "{plugin} {config}: {said}");
     }

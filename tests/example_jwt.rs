@@ -7,10 +7,13 @@ use crate::support::prelude::*;
 
 /// Claims that count, and more of them.
 pub fn claims(more: &str) -> String {
-    format!(
-        "{{\"iss\":\"https://issuer\",\"aud\":\"shop\",\"sub\":\"ann\",\"exp\":{}{more}}}",
-        now() + 600
-    )
+    ending(600, more)
+}
+
+/// The same, ending in so many seconds.
+fn ending(seconds: i64, more: &str) -> String {
+    let end = now().checked_add_signed(seconds).expect("a time");
+    format!("{{\"iss\":\"https://issuer\",\"aud\":\"shop\",\"sub\":\"ann\",\"exp\":{end}{more}}}")
 }
 
 #[track_caller]
@@ -83,141 +86,145 @@ fn jwt_lets_tokens_of_each_kind_of_key_pass_and_tells_the_component_behind_who_i
     }
 }
 
+const ALGORITHM: &str = "the algorithm does not count here";
+const MALFORMED: &str = "the token is malformed";
+const SIGNATURE: &str = "the signature is wrong";
+const NO_KEY: &str = "no key fits the token";
+const ELSEWHERE: &str = "the token is for somebody else";
+
+/// Each of these tokens is refused for its reason.
+#[track_caller]
+fn assert_refused<const N: usize>(host: &Host, tokens: [(&str, String, &str); N]) {
+    for (what, token, why) in tokens {
+        let challenge = refused(&with_token(host, &token));
+        let expected = format!("Bearer error=\"invalid_token\", error_description=\"{why}\"");
+        assert_eq!(challenge, expected, "{what}");
+    }
+}
+
 #[test]
-fn jwt_refuses_hostile_tokens_each_for_its_reason() {
-    let (Some(rsa), Some(ec)) = (SigningKey::new("RS256", "r"), SigningKey::new("ES256", "e"))
-    else {
-        return;
-    };
-    let (Some(other), Some(ed)) = (SigningKey::new("RS256", "r"), SigningKey::new("EdDSA", "d"))
-    else {
-        return;
-    };
-    let host = chain(&[&rsa, &ec]).start();
+fn jwt_refuses_tokens_by_whose_algorithm_or_key_anybody_could_sign() {
+    let keys = [("RS256", "r"), ("ES256", "e"), ("RS256", "r"), ("EdDSA", "d")]
+        .map(|(kind, kid)| SigningKey::new(kind, kid));
+    let [Some(rsa), Some(ec), Some(other), Some(ed)] = &keys else { return };
+    let host = chain(&[rsa, ec]).start();
     let good = claims("");
     let token = rsa.token(&good);
     assert_eq!(with_token(&host, &token).status(), 200, "a token that counts");
+    let (_, signature) = token.rsplit_once('.').expect("three parts");
+    let header = |alg: &str| format!("{{\"alg\":\"{alg}\",\"kid\":\"r\"}}");
+    let none = |alg: &str| unsigned(&header(alg), &good);
+    let confused = |alg: &str| hs256(&header(alg), &good, &rsa.public_pem());
+    let rsa_with = |header: &str| rsa.signed(header, &good);
+    let along = format!("{{\"alg\":\"RS256\",\"kid\":\"x\",\"jwk\":{}}}", other.jwk());
+    assert_refused(
+        &host,
+        [
+            ("alg none", format!("{}.", none("none")), ALGORITHM),
+            ("alg None", format!("{}.", none("None")), ALGORITHM),
+            ("alg none with a signature", format!("{}.{signature}", none("none")), ALGORITHM),
+            ("HS256 with the public key", confused("HS256"), ALGORITHM),
+            ("the same that says RS256", confused("RS256"), SIGNATURE),
+            ("RS512", rsa_with(&header("RS512")), ALGORITHM),
+            ("RS256 by the key of ES256", rsa_with(r#"{"alg":"RS256","kid":"e"}"#), NO_KEY),
+            ("ES256 by the key of RS256", ec.signed(&header("ES256"), &good), NO_KEY),
+            ("EdDSA by a key that is not there", ed.token(&good), NO_KEY),
+            ("another key of that name", other.token(&good), SIGNATURE),
+            ("another key name", rsa_with(r#"{"alg":"RS256","kid":"x"}"#), NO_KEY),
+            ("its own key along", other.signed(&along, &good), NO_KEY),
+            (
+                "critical extensions",
+                rsa_with(r#"{"alg":"RS256","kid":"r","crit":["b64"],"b64":false}"#),
+                "the token has critical extensions",
+            ),
+            (
+                "the algorithm twice",
+                rsa_with(r#"{"alg":"RS256","alg":"none","kid":"r"}"#),
+                MALFORMED,
+            ),
+        ],
+    );
+    assert_eq!(with_token(&host, &token).status(), 200, "it goes on");
+}
+
+#[test]
+fn jwt_refuses_tokens_that_were_cut_changed_or_blown_up() {
+    let Some(key) = SigningKey::new("RS256", "r") else { return };
+    let host = chain(&[&key]).start();
+    let token = key.token(&claims(""));
     let (signed, signature) = token.rsplit_once('.').expect("three parts");
     let mut flipped = token.clone().into_bytes();
     let middle = flipped.len() - 100;
     flipped[middle] = if flipped[middle] == b'A' { b'B' } else { b'A' };
     let flipped = String::from_utf8(flipped).expect("text");
-    let swapped =
-        format!("{}.{signature}", unsigned(r#"{"alg":"RS256","kid":"r"}"#, &claims(",\"x\":1")));
-    let none = |alg: &str| unsigned(&format!("{{\"alg\":\"{alg}\",\"kid\":\"r\"}}"), &good);
-    let confused = |alg: &str| {
-        hs256(&format!("{{\"alg\":\"{alg}\",\"kid\":\"r\"}}"), &good, &rsa.public_pem())
-    };
-    let algorithm = "the algorithm does not count here";
-    let malformed = "the token is malformed";
-    let signature_wrong = "the signature is wrong";
-    let no_key = "no key fits the token";
-    for (what, token, why) in [
-        ("alg none", format!("{}.", none("none")), algorithm),
-        ("alg None", format!("{}.", none("None")), algorithm),
-        ("alg none with a signature", format!("{}.{signature}", none("none")), algorithm),
-        ("HS256 with the public key", confused("HS256"), algorithm),
-        ("the same that says RS256", confused("RS256"), signature_wrong),
-        ("RS512", rsa.signed(r#"{"alg":"RS512","kid":"r"}"#, &good), algorithm),
-        ("RS256 by the key of ES256", rsa.signed(r#"{"alg":"RS256","kid":"e"}"#, &good), no_key),
-        ("ES256 by the key of RS256", ec.signed(r#"{"alg":"ES256","kid":"r"}"#, &good), no_key),
-        ("EdDSA by a key that is not there", ed.token(&good), no_key),
-        ("another key of that name", other.token(&good), signature_wrong),
-        ("another key name", rsa.signed(r#"{"alg":"RS256","kid":"x"}"#, &good), no_key),
-        (
-            "its own key along",
-            rsa.signed(
-                &format!("{{\"alg\":\"RS256\",\"kid\":\"x\",\"jwk\":{}}}", rsa.jwk()),
-                &good,
+    let others = unsigned(r#"{"alg":"RS256","kid":"r"}"#, &claims(",\"x\":1"));
+    let no_json = format!("{}.{}.{signature}", base64url(b"{"), base64url(b"{}"));
+    let half = &signature[..signature.len() / 2 / 4 * 4];
+    assert_refused(
+        &host,
+        [
+            ("cut off", token[..token.len() - 1].to_owned(), MALFORMED),
+            ("cut at the signature", signed.to_owned(), MALFORMED),
+            ("without its signature", format!("{signed}."), SIGNATURE),
+            ("half a signature", format!("{signed}.{half}"), SIGNATURE),
+            ("a letter changed", flipped, SIGNATURE),
+            ("other claims", format!("{others}.{signature}"), SIGNATURE),
+            ("four parts", format!("{token}.x"), MALFORMED),
+            ("no parts", "x".to_owned(), MALFORMED),
+            ("nothing in its parts", "..".to_owned(), MALFORMED),
+            ("no JSON", no_json, MALFORMED),
+            ("with padding", format!("{token}="), MALFORMED),
+            (
+                "20 KB",
+                format!("{signed}{}.{signature}", "A".repeat(20_000)),
+                "the token is too long",
             ),
-            no_key,
-        ),
-        (
-            "critical extensions",
-            rsa.signed(r#"{"alg":"RS256","kid":"r","crit":["b64"],"b64":false}"#, &good),
-            "the token has critical extensions",
-        ),
-        (
-            "the algorithm twice",
-            rsa.signed(r#"{"alg":"RS256","alg":"none","kid":"r"}"#, &good),
-            malformed,
-        ),
-        ("cut off", token[..token.len() - 1].to_owned(), malformed),
-        ("cut at the signature", signed.to_owned(), malformed),
-        ("without its signature", format!("{signed}."), signature_wrong),
-        (
-            "half a signature",
-            format!("{signed}.{}", &signature[..signature.len() / 2 / 4 * 4]),
-            signature_wrong,
-        ),
-        ("a bit flipped", flipped, signature_wrong),
-        ("other claims", swapped, signature_wrong),
-        ("four parts", format!("{token}.x"), malformed),
-        ("no parts", "x".to_owned(), malformed),
-        ("nothing in its parts", "..".to_owned(), malformed),
-        (
-            "no JSON",
-            format!("{}.{signature}", [base64url(b"{"), base64url(b"{}")].join(".")),
-            malformed,
-        ),
-        ("with padding", format!("{token}="), malformed),
-        ("20 KB", format!("{signed}{}.{signature}", "A".repeat(20_000)), "the token is too long"),
-        (
-            "expired",
-            rsa.token(&good.replace(&(now() + 600).to_string(), &(now() - 60).to_string())),
-            "the token has expired",
-        ),
-        (
-            "no end",
-            rsa.token(r#"{"iss":"https://issuer","aud":"shop"}"#),
-            "the token does not say when it expires",
-        ),
-        (
-            "an end of text",
-            rsa.token(r#"{"iss":"https://issuer","aud":"shop","exp":"9999999999"}"#),
-            "a time in the token is no number",
-        ),
-        (
-            "not yet",
-            rsa.token(&claims(&format!(",\"nbf\":{}", now() + 120))),
-            "the token does not count yet",
-        ),
-        (
-            "another audience",
-            rsa.token(&good.replace("shop", "bank")),
-            "the token is for somebody else",
-        ),
-        (
-            "an audience that begins so",
-            rsa.token(&good.replace("shop", "shop2")),
-            "the token is for somebody else",
-        ),
-        ("no audience", rsa.token(&good.replace("aud", "dua")), "the token is for somebody else"),
-        (
-            "another issuer",
-            rsa.token(&good.replace("https://issuer", "https://issuer/")),
-            "the token is of another issuer",
-        ),
-        ("no issuer", rsa.token(&good.replace("iss", "ssi")), "the token is of another issuer"),
-        (
-            "a claim of 4 KB",
-            rsa.token(&good.replace("ann", &"x".repeat(4000))),
-            "a claim is too long",
-        ),
-    ] {
-        let challenge = refused(&with_token(&host, &token));
-        let expected = format!("Bearer error=\"invalid_token\", error_description=\"{why}\"");
-        assert_eq!(challenge, expected, "{what}");
-    }
-    // The host takes no head of this size, and its guests do not see it.
-    let mut conn = host.connect();
-    let megabyte = format!(
-        "GET / HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {}\r\n\r\n",
-        "A".repeat(1 << 20)
+        ],
     );
-    conn.send(megabyte).ok();
-    assert_eq!(conn.read_head().map(|head| head.status).unwrap_or(431), 431);
+    // The host takes no head of this size, and closes while it is still sent.
+    let mut conn = host.connect();
+    let megabyte = "A".repeat(1 << 20);
+    let sent =
+        conn.send(format!("GET / HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {megabyte}\r\n\r\n"));
+    match conn.read_head() {
+        Ok(head) => assert_eq!(head.status, 431),
+        Err(broken) => assert!(sent.is_err(), "all was taken, and no answer came: {broken:?}"),
+    }
     assert_eq!(with_token(&host, &token).status(), 200, "it goes on");
+}
+
+#[test]
+fn jwt_refuses_tokens_of_another_time_issuer_or_audience() {
+    let Some(key) = SigningKey::new("EdDSA", "d") else { return };
+    let host = chain(&[&key]).start();
+    let good = claims("");
+    let without_end = r#"{"iss":"https://issuer","aud":"shop"}"#;
+    let text_as_end = r#"{"iss":"https://issuer","aud":"shop","exp":"9999999999"}"#;
+    let issuer = "the token is of another issuer";
+    assert_refused(
+        &host,
+        [
+            ("expired", key.token(&ending(-60, "")), "the token has expired"),
+            ("no end", key.token(without_end), "the token does not say when it expires"),
+            ("text as its end", key.token(text_as_end), "a time in the token is no number"),
+            (
+                "not yet",
+                key.token(&claims(&format!(",\"nbf\":{}", now() + 120))),
+                "the token does not count yet",
+            ),
+            ("another audience", key.token(&good.replace("shop", "bank")), ELSEWHERE),
+            ("an audience that begins so", key.token(&good.replace("shop", "shop2")), ELSEWHERE),
+            ("no audience", key.token(&good.replace("aud", "dua")), ELSEWHERE),
+            ("another issuer", key.token(&good.replace("//issuer", "//issuer/")), issuer),
+            ("no issuer", key.token(&good.replace("\"iss\"", "\"ssi\"")), issuer),
+            (
+                "a claim of 4 KB",
+                key.token(&good.replace("ann", &"x".repeat(4000))),
+                "a claim is too long",
+            ),
+        ],
+    );
+    assert_eq!(with_token(&host, &key.token(&good)).status(), 200);
 }
 
 #[test]
@@ -238,13 +245,9 @@ fn jwt_asks_for_a_token_where_there_is_none_or_more_than_one() {
 fn jwt_takes_clocks_that_differ_and_audiences_in_a_list() {
     let Some(key) = SigningKey::new("EdDSA", "d") else { return };
     let host = chain(&[&key]).say("one", "config.leeway = \"60\"").start();
-    let ends = |seconds: i64| {
-        let at = now().checked_add_signed(seconds).expect("a time");
-        claims("").replace(&(now() + 600).to_string(), &at.to_string())
-    };
     for (what, claims, status) in [
-        ("ended 20 s ago", ends(-20), 200),
-        ("ended 120 s ago", ends(-120), 401),
+        ("ended 20 s ago", ending(-20, ""), 200),
+        ("ended 120 s ago", ending(-120, ""), 401),
         ("begins in 20 s", claims(&format!(",\"nbf\":{}", now() + 20)), 200),
         ("begins in 120 s", claims(&format!(",\"nbf\":{}.5", now() + 120)), 401),
         ("one of several", claims("").replace("\"shop\"", "[\"x\",\"other\"]"), 200),

@@ -186,7 +186,7 @@ fn ratelimit_whose_store_fails_does_as_the_operator_says() {
         // Nothing listens at this port.
         let host = Chain::new(&["ratelimit_p3"], "info_p2")
             .say("one", &format!("fail = {fail:?}\ngrants.keyvalue.ratelimit = \"main\""))
-            .and("[keyvalue.main]\nbackend = \"redis\"\nurl = \"redis://127.0.0.1:1\"")
+            .and("[keyvalue.main]\nbackend = \"redis\"\nurl = \"redis://127.0.0.1:1/0\"")
             .start();
         assert_eq!(ask(&host, "").status(), status);
     }
