@@ -224,18 +224,9 @@ impl Session {
                 self.finish(host.reload(), follow).await
             }
             Route::ReloadTls => self.reload_tls(body).await,
-            Route::Rollback => {
-                let RollbackRequest { component } = parse(body)?;
-                self.finish(host.rollback(component), false).await
-            }
-            Route::Promote => {
-                let RollbackRequest { component } = parse(body)?;
-                self.finish(host.promote(component), false).await
-            }
-            Route::Abort => {
-                let RollbackRequest { component } = parse(body)?;
-                self.finish(host.abort(component), false).await
-            }
+            Route::Rollback => self.change(body, |component| host.rollback(component)).await,
+            Route::Promote => self.change(body, |component| host.promote(component)).await,
+            Route::Abort => self.change(body, |component| host.abort(component)).await,
             Route::Upgrade => self.upgrade(body).await,
             Route::Canaries => {
                 let canaries = host.canaries();
@@ -281,6 +272,16 @@ impl Session {
             }
             Err(why) => Err(Rejection::panicked(&why)),
         }
+    }
+
+    /// A change of a component that names no file.
+    async fn change(
+        &self,
+        body: &[u8],
+        command: impl FnOnce(Option<String>) -> CommandFuture,
+    ) -> Result<Response<ReplyBody>, Rejection> {
+        let RollbackRequest { component } = parse(body)?;
+        self.finish(command(component), false).await
     }
 
     async fn reload_tls(&self, body: &[u8]) -> Result<Response<ReplyBody>, Rejection> {

@@ -73,18 +73,6 @@ async fn every_path_is_answered_and_every_command_reaches_the_host() {
             json!({"outcome": "rejected", "step": "load"}),
         ),
         ("POST", "/v1/rollback", "{}", 200, json!({"outcome": "swapped", "to": 1})),
-        ("GET", "/v1/kv", "", 200, json!({"buckets": []})),
-        ("POST", "/v1/kv/list", r#"{"bucket":"b"}"#, 200, json!({"keys": ["k"], "cursor": "c"})),
-        ("POST", "/v1/kv/get", r#"{"bucket":"b","key":"k"}"#, 200, json!({"value_base64": "dg=="})),
-        (
-            "POST",
-            "/v1/kv/set",
-            r#"{"component":"a","bucket":"b","key":"k","value_base64":"dg==","ttl_ms":5}"#,
-            200,
-            json!({"component": "a", "bucket": "b"}),
-        ),
-        ("POST", "/v1/kv/delete", r#"{"bucket":"none","key":"k"}"#, 404, json!({"error": "none"})),
-        ("POST", "/v1/kv/delete", r#"{"bucket":"full","key":"k"}"#, 422, json!({"error": "full"})),
         ("GET", "/v1/canaries", "", 200, json!({"canaries": []})),
         ("POST", "/v1/promote", "", 422, json!({"outcome": "rejected", "step": "ask"})),
         ("POST", "/v1/abort", "{}", 200, json!({"outcome": "aborted", "to": 2})),
@@ -108,17 +96,43 @@ async fn every_path_is_answered_and_every_command_reaches_the_host() {
             "swap /new.wasm",
             "swap /bad",
             "rollback",
-            r#"None b: List { prefix: "", cursor: None, limit: None }"#,
-            r#"None b: Get("k")"#,
-            r#"Some("a") b: Set("k", [118], Some(5ms))"#,
-            r#"None none: Delete("k")"#,
-            r#"None full: Delete("k")"#,
             "promote",
             "abort",
             "drain",
             "undrain",
             "stop now=false",
             "stop now=true"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn buckets_are_read_and_written_through_the_host() {
+    let world = world("buckets");
+    for (method, path, body, status, expected) in [
+        ("GET", "/v1/kv", "", 200, json!({"buckets": []})),
+        ("POST", "/v1/kv/list", r#"{"bucket":"b"}"#, 200, json!({"keys": ["k"], "cursor": "c"})),
+        ("POST", "/v1/kv/get", r#"{"bucket":"b","key":"k"}"#, 200, json!({"value_base64": "dg=="})),
+        (
+            "POST",
+            "/v1/kv/set",
+            r#"{"component":"a","bucket":"b","key":"k","value_base64":"dg==","ttl_ms":5}"#,
+            200,
+            json!({"component": "a", "bucket": "b"}),
+        ),
+        ("POST", "/v1/kv/delete", r#"{"bucket":"none","key":"k"}"#, 404, json!({"error": "none"})),
+        ("POST", "/v1/kv/delete", r#"{"bucket":"full","key":"k"}"#, 422, json!({"error": "full"})),
+    ] {
+        assert_eq!(world.ask(method, path, body).await, (status, expected), "{path}");
+    }
+    assert_eq!(
+        world.host.asked(),
+        [
+            r#"None b: List { prefix: "", cursor: None, limit: None }"#,
+            r#"None b: Get("k")"#,
+            r#"Some("a") b: Set("k", [118], Some(5ms))"#,
+            r#"None none: Delete("k")"#,
+            r#"None full: Delete("k")"#,
         ]
     );
 }

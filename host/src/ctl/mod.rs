@@ -101,9 +101,9 @@ impl CtlSession {
         match command {
             CtlCommand::Status { limits } => self.status(*limits).await,
             CtlCommand::Top => self.top().await,
-            CtlCommand::Connections { sort } => self.connections(sort.as_deref()).await,
-            CtlCommand::Generations { sort } => self.generations(sort.as_deref()).await,
-            CtlCommand::Usage { sort } => self.usage(sort.as_deref()).await,
+            CtlCommand::Connections { sort }
+            | CtlCommand::Generations { sort }
+            | CtlCommand::Usage { sort } => self.list(command, sort.as_deref()).await,
             CtlCommand::Kv { component, action } => {
                 let (client, json) = (&mut self.client, self.json);
                 let (component, input) = (component.clone(), std::mem::take(&mut self.input));
@@ -126,19 +126,22 @@ impl CtlSession {
         }
     }
 
-    async fn connections(&mut self, sort: Option<&str>) -> Result<Exit, CtlError> {
-        let show = |list: &_| lists::connections(list, sort, size());
-        self.look::<ConnectionList>("/v1/connections", show).await
-    }
-
-    async fn generations(&mut self, sort: Option<&str>) -> Result<Exit, CtlError> {
-        let show = |list: &_| lists::generations(list, sort, size());
-        self.look::<GenerationList>("/v1/generations", show).await
-    }
-
-    async fn usage(&mut self, sort: Option<&str>) -> Result<Exit, CtlError> {
-        let show = |list: &_| usage::usage(list, sort, size());
-        self.look::<UsageList>("/v1/usage", show).await
+    /// Connections, generations, or what is used.
+    async fn list(&mut self, what: &CtlCommand, sort: Option<&str>) -> Result<Exit, CtlError> {
+        match what {
+            CtlCommand::Connections { .. } => {
+                let show = |list: &_| lists::connections(list, sort, size());
+                self.look::<ConnectionList>("/v1/connections", show).await
+            }
+            CtlCommand::Generations { .. } => {
+                let show = |list: &_| lists::generations(list, sort, size());
+                self.look::<GenerationList>("/v1/generations", show).await
+            }
+            _ => {
+                let show = |list: &_| usage::usage(list, sort, size());
+                self.look::<UsageList>("/v1/usage", show).await
+            }
+        }
     }
 
     async fn reload(&mut self, wait: bool) -> Result<Exit, CtlError> {

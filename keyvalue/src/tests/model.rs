@@ -102,6 +102,21 @@ enum Outcome {
     Done,
 }
 
+impl From<()> for Outcome {
+    fn from((): ()) -> Self {
+        Self::Done
+    }
+}
+
+/// In order; they are of one page.
+async fn all(bucket: &Bucket) -> Result<Vec<String>, StoreError> {
+    let page = bucket.list_keys(None).await?;
+    assert_eq!(page.cursor, None);
+    let mut keys = page.keys;
+    keys.sort();
+    Ok(keys)
+}
+
 /// Over all pages, in order.
 async fn with_prefix(bucket: &Bucket, prefix: &str) -> Result<Vec<String>, StoreError> {
     let (mut keys, mut cursor) = (Vec::new(), None);
@@ -127,12 +142,12 @@ async fn carry_out(op: Op, Tried { stores, bucket, now }: &Tried) -> Result<Outc
     Ok(match op {
         Op::Get(key) => Outcome::Values(vec![bucket.get(key).await?]),
         Op::Exists(key) => Outcome::Yes(bucket.exists(key).await?),
-        Op::Set(key, value) => bucket.set(key, value).await.map(|()| Outcome::Done)?,
-        Op::Delete(key) => bucket.delete(key).await.map(|()| Outcome::Done)?,
+        Op::Set(key, value) => bucket.set(key, value).await?.into(),
+        Op::Delete(key) => bucket.delete(key).await?.into(),
         Op::Increment(key, delta) => Outcome::Number(bucket.increment(key, delta).await?),
         Op::SetFor(key, value, ttl) => {
             let ttl = Duration::from_millis(ttl);
-            bucket.set_with_ttl(key, value, ttl).await.map(|()| Outcome::Done)?
+            bucket.set_with_ttl(key, value, ttl).await?.into()
         }
         Op::Swap(key, expected, new, ttl) => {
             let ttl = ttl.map(Duration::from_millis);
@@ -147,15 +162,9 @@ async fn carry_out(op: Op, Tried { stores, bucket, now }: &Tried) -> Result<Outc
             Outcome::Done
         }
         Op::GetMany(keys) => Outcome::Values(bucket.get_many(keys).await?),
-        Op::SetMany(entries) => bucket.set_many(entries).await.map(|()| Outcome::Done)?,
-        Op::DeleteMany(keys) => bucket.delete_many(keys).await.map(|()| Outcome::Done)?,
-        Op::List => {
-            let page = bucket.list_keys(None).await?;
-            assert_eq!(page.cursor, None);
-            let mut keys = page.keys;
-            keys.sort();
-            Outcome::Keys(keys)
-        }
+        Op::SetMany(entries) => bucket.set_many(entries).await?.into(),
+        Op::DeleteMany(keys) => bucket.delete_many(keys).await?.into(),
+        Op::List => Outcome::Keys(all(bucket).await?),
         Op::ListPrefix(prefix) => Outcome::Keys(with_prefix(bucket, prefix).await?),
     })
 }
