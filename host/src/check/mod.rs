@@ -2,6 +2,7 @@
 
 mod listeners;
 mod report;
+mod wants;
 
 use std::io;
 use std::sync::Arc;

@@ -33,6 +33,9 @@ const PACKAGES: [&str; 11] = [
     "host:lifecycle/",
 ];
 
+/// The custom section with the grants that a component wants.
+const WANTS: &str = "host:wants";
+
 /// More names take more memory than their file, and no real component has as many.
 const MOST_NAMES: usize = 10_000;
 
@@ -45,6 +48,8 @@ pub struct Survey {
     pub exports: Vec<String>,
     /// The schema of its configuration, as it carries it, if it does.
     pub(crate) config_schema: Option<Vec<u8>>,
+    /// The grants that it wants, as it says so, if it does.
+    pub(crate) wants: Option<Vec<u8>>,
     /// What an instance needs, if each core module is instantiated once, as toolchains have it.
     pub(crate) needs: Needs,
 }
@@ -118,6 +123,9 @@ impl Survey {
                 }
                 Payload::CustomSection(section) if section.name() == SECTION => {
                     survey.config_schema = Some(section.data().to_owned());
+                }
+                Payload::CustomSection(section) if section.name() == WANTS => {
+                    survey.wants = Some(section.data().to_owned());
                 }
                 Payload::TableSection(section) => survey.needs.add_tables(section.count()),
                 _ => {}
