@@ -4,22 +4,25 @@
 //! templates/LANG/KIND-WASI/template.toml ─→ folders (also) + WIT (wit) ─→ names filled in ─→ NAME/
 //! ```
 
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
+use flate2::read::ZlibDecoder;
 use host_log::outlet;
-use include_dir::{Dir, File, include_dir};
 use serde::Deserialize;
 
 use crate::config::NewConfig;
 use crate::exit::Exit;
 
-/// What is written from here: a folder for each combination that there is, and what several share.
-static TEMPLATES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates");
+/// What is written from here, packed by build.rs: a folder for each combination that there is, and what several share.
+static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/templates"));
+
+/// Files by their paths.
+type Files = BTreeMap<String, String>;
 
 /// Of what a folder is made. Beside the files of the template itself.
 #[derive(Deserialize)]
@@ -30,6 +33,9 @@ struct Template {
     /// Folders whose files stand in this one too.
     also: Vec<String>,
 }
+
+/// The file of a template that says so.
+const TEMPLATE: &str = "template.toml";
 
 /// Writes the folder, and says what comes next.
 #[must_use]
@@ -45,12 +51,14 @@ pub fn run(ask: &NewConfig) -> Exit {
 
 fn write(ask: &NewConfig) -> anyhow::Result<String> {
     let NewConfig { folder, name, lang, kind, .. } = ask;
-    let wasi = wasi(ask)?;
-    let files = files(&format!("{lang}/{kind}-{wasi}"))?;
+    let templates = unpacked()?;
+    let wasi = wasi(&templates, ask)?;
+    let files = files(&templates, &format!("{lang}/{kind}-{wasi}"))?;
     make(folder)?;
-    for (path, file) in &files {
+    for (path, text) in &files {
         let path = folder.join(filled(path, name));
-        put(&path, file, name).with_context(|| format!("cannot write {}", path.display()))?;
+        put(&path, &filled(text, name))
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     let (folder, many) = (folder.display(), files.len());
     Ok(format!(
@@ -61,72 +69,59 @@ fn write(ask: &NewConfig) -> anyhow::Result<String> {
     ))
 }
 
+fn unpacked() -> anyhow::Result<Files> {
+    serde_json::from_reader(io::BufReader::new(ZlibDecoder::new(PACKED)))
+        .context("the templates in this program are damaged")
+}
+
+/// The templates that there are, as `LANG/KIND-WASI`.
+fn templates_in(files: &Files) -> impl Iterator<Item = &str> {
+    files.keys().filter_map(|path| path.strip_suffix(TEMPLATE)?.strip_suffix('/'))
+}
+
 /// The version of WASI: the one that is asked for, or the newest that there is a template for.
-fn wasi(ask: &NewConfig) -> anyhow::Result<String> {
+fn wasi(files: &Files, ask: &NewConfig) -> anyhow::Result<String> {
     let NewConfig { lang, kind, wasi, .. } = ask;
-    let prefix = format!("{kind}-");
-    let mut there: Vec<String> = TEMPLATES
-        .get_dir(lang)
-        .into_iter()
-        .flat_map(Dir::dirs)
-        .filter(|folder| folder.get_file(folder.path().join("template.toml")).is_some())
-        .filter_map(|folder| folder.path().file_name()?.to_str()?.strip_prefix(&prefix))
-        .map(str::to_owned)
-        .collect();
-    there.sort_unstable();
+    let prefix = format!("{lang}/{kind}-");
+    let there: BTreeSet<&str> =
+        templates_in(files).filter_map(|template| template.strip_prefix(&*prefix)).collect();
     match wasi {
-        Some(wasi) if there.contains(wasi) => Ok(wasi.clone()),
+        Some(wasi) if there.contains(&**wasi) => Ok(wasi.clone()),
         Some(wasi) => bail!(
             "there is no {kind} in {lang} for wasi:http {wasi}, because its tools make none; write --wasi {}",
-            there.join(" or ")
+            there.into_iter().collect::<Vec<_>>().join(" or ")
         ),
-        None => there.pop().with_context(|| format!("there is no {kind} in {lang}")),
+        None => match there.last() {
+            Some(newest) => Ok((*newest).to_owned()),
+            None => bail!("there is no {kind} in {lang}"),
+        },
     }
 }
 
-/// What is written: paths within the folder, and the files that they come from.
-fn files(template: &str) -> anyhow::Result<Vec<(String, &'static File<'static>)>> {
-    let folder = |path: &str| {
-        TEMPLATES
-            .get_dir(path)
-            .with_context(|| format!("the template {path} is not in this program"))
-    };
-    let own = folder(template)?;
-    let about = own.get_file(own.path().join("template.toml")).and_then(File::contents_utf8);
-    let about: Template =
-        toml::from_str(about.context("the template says not what it is made of")?)?;
-    let mut files = Vec::new();
-    add(&mut files, own, own.path(), "");
-    for path in &about.also {
-        let shared = folder(path)?;
-        add(&mut files, shared, shared.path(), "");
-    }
-    let wit = folder(&about.wit)?;
-    add(&mut files, wit, wit.path(), "wit/");
-    Ok(files)
-}
-
-/// Adds all files below `folder`, by their paths from `base` and behind `before`.
-fn add(
-    files: &mut Vec<(String, &'static File<'static>)>,
-    folder: &'static Dir<'static>,
-    base: &Path,
-    before: &str,
-) {
-    for file in folder.files() {
-        let Ok(path) = file.path().strip_prefix(base) else { continue };
-        if path != OsStr::new("template.toml") {
+/// What is written: paths within the folder, and texts.
+fn files<'a>(templates: &'a Files, template: &str) -> anyhow::Result<Vec<(String, &'a str)>> {
+    let about = templates.get(&format!("{template}/{TEMPLATE}"));
+    let about: Template = toml::from_str(about.context("there is no such template")?)?;
+    let mut found = Vec::new();
+    let mut add = |folder: &str, before: &str| {
+        let below = format!("{folder}/");
+        for (path, text) in templates {
+            let Some(path) = path.strip_prefix(&*below).filter(|path| *path != TEMPLATE) else {
+                continue;
+            };
             // A file that would mean something to the tools of this repository has another name in it.
-            let path = path.to_string_lossy();
-            let path = path.strip_suffix(".tmpl").unwrap_or(&path);
-            files.push((format!("{before}{path}"), file));
+            let path = path.strip_suffix(".tmpl").unwrap_or(path);
+            found.push((format!("{before}{path}"), text.as_str()));
         }
-    }
-    folder.dirs().for_each(|folder| add(files, folder, base, before));
+    };
+    add(template, "");
+    about.also.iter().for_each(|folder| add(folder, ""));
+    add(&about.wit, "wit/");
+    Ok(found)
 }
 
 /// Makes the folder. One that is there has to be empty: nothing is overwritten.
-fn make(folder: &PathBuf) -> anyhow::Result<()> {
+fn make(folder: &Path) -> anyhow::Result<()> {
     match fs::read_dir(folder) {
         Ok(mut entries) => {
             ensure!(
@@ -143,13 +138,12 @@ fn make(folder: &PathBuf) -> anyhow::Result<()> {
     }
 }
 
-fn put(path: &Path, file: &File<'_>, name: &str) -> io::Result<()> {
+fn put(path: &Path, text: &str) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    let text = file.contents_utf8().map(|text| filled(text, name));
-    fs::write(path, text.as_deref().map_or(file.contents(), str::as_bytes))?;
-    if file.contents().starts_with(b"#!") {
+    fs::write(path, text)?;
+    if text.starts_with("#!") {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
     }
     Ok(())
@@ -161,23 +155,14 @@ fn filled(text: &str, name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-
-    /// Each template, as `LANG/KIND-WASI`.
-    fn templates() -> Vec<String> {
-        let languages = TEMPLATES.dirs().flat_map(Dir::dirs);
-        let templates =
-            languages.filter(|it| it.get_file(it.path().join("template.toml")).is_some());
-        templates.map(|it| it.path().display().to_string()).collect()
-    }
 
     #[test]
     fn each_template_is_whole_and_writes_no_file_twice() {
-        assert!(templates().len() >= 8, "{:?}", templates());
-        for template in templates() {
-            let files = files(&template).unwrap();
+        let all = unpacked().unwrap();
+        assert!(templates_in(&all).count() >= 8);
+        for template in templates_in(&all) {
+            let files = files(&all, template).unwrap();
             let paths: BTreeSet<_> = files.iter().map(|(path, _)| path.as_str()).collect();
             assert_eq!(paths.len(), files.len(), "{template}");
             for needed in ["README.md", "dev.toml", "host.toml", ".gitignore", "wit/world.wit"] {
