@@ -62,7 +62,7 @@ pub fn refusal(plugin: &str, config: &str) -> String {
     exit(plugin, &chain, true);
     let exit = exit(plugin, &chain, false);
     let begin = "on-start gave an error: ";
-    let stderr = exit.stderr.clone();
+    let stderr = exit.stderr;
     let (_, sentence) = stderr.split_once(begin).unwrap_or_else(|| panic!("no {begin}{stderr}"));
     sentence.lines().next().expect("a line").to_owned()
 }

@@ -73,7 +73,7 @@ fn component_of_another_patch_of_wasi_is_served() {
     let site = Site::new("");
     site.put_bytes("two.wasm", &newer);
     // What a tool of 0.3.1 would have written: the same interfaces under another number.
-    let mut older = newer.clone();
+    let mut older = newer;
     let places: Vec<usize> =
         (0..older.len()).filter(|at| older[*at..].starts_with(text.as_bytes())).collect();
     assert!(!places.is_empty(), "the guest is of another version: {text}");

@@ -67,11 +67,8 @@ fn manifest(ask: &InitConfig, kind: Kind, survey: &Survey) -> String {
     }
     write!(text, "\n[[route]]\npath = \"/\"\ncomponent = \"{name}\"\n").ok();
     if survey.can_pass_on() {
-        write!(
-            text,
-            "# As a plugin it stands in the route of another component: chain = [\"{name}\"]\n"
-        )
-        .ok();
+        let line = "# As a plugin it stands in the route of another component: chain =";
+        writeln!(text, "{line} [\"{name}\"]").ok();
     }
     if uses.iter().any(|import| import.grant == "keyvalue") {
         text += "\n# The store of that bucket:\n# [keyvalue.main]\n# backend = \"disk\"                 \

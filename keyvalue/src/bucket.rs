@@ -12,7 +12,7 @@ use crate::limits::{MAX_ANSWER, MAX_BATCH, MAX_KEY, MAX_PAGE};
 use crate::memory::MemorySpace;
 use crate::page::{Page, PageMaker, PrefixPage};
 use crate::redis::RedisSpace;
-use crate::ttl::{Clock, NextEnd, ends, millis};
+use crate::ttl::{NextEnd, TtlClock, ends, millis};
 use crate::write::{LARGEST, Reply, Swap, Write};
 
 /// How long a store that fails is left alone by who frees what has ended, in milliseconds.
@@ -63,7 +63,7 @@ pub struct Bucket {
     space: AnySpace,
     lease: Lease,
     limit: u64,
-    clock: Clock,
+    clock: TtlClock,
 }
 
 /// What a compare-and-swap came to.
@@ -91,7 +91,7 @@ impl fmt::Debug for Bucket {
 
 #[expect(clippy::missing_errors_doc, reason = "said once, of the type")]
 impl Bucket {
-    pub(crate) fn new(space: AnySpace, lease: Lease, limit: u64, clock: Clock) -> Self {
+    pub(crate) fn new(space: AnySpace, lease: Lease, limit: u64, clock: TtlClock) -> Self {
         Self { space, lease, limit, clock }
     }
 

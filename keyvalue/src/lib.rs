@@ -12,6 +12,7 @@
 
 mod bucket;
 mod disk;
+mod end;
 mod error;
 mod health;
 mod lease;

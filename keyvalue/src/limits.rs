@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::ttl::NEVER;
+use crate::end::NEVER;
 
 /// Bytes of one key. A name, not a document; Redis and redb would take far longer ones.
 pub const MAX_KEY: usize = 1024;

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
+use crate::end::NEVER;
 use crate::error::StoreError;
 use crate::limits::{kept_size, position};
 use crate::page::{Page, PageMaker};
-use crate::ttl::{NEVER, NextEnd};
+use crate::ttl::NextEnd;
 use crate::usage::{Accounts, Usage};
 use crate::write::{Pair, Pairs, Reply, Write, apply};
 

@@ -15,7 +15,7 @@ use crate::lease::Lease;
 use crate::memory::Memory;
 use crate::redis::{Redis, RedisSpace};
 use crate::sweep::OpenBuckets;
-use crate::ttl::Clock;
+use crate::ttl::TtlClock;
 use crate::usage::Accounts;
 
 /// The stores of a process. One for all components and generations; clones are the same one.
@@ -36,7 +36,7 @@ struct Registry {
     accounts: Accounts,
     sharing: Arc<Sharing>,
     open: OpenBuckets,
-    clock: Clock,
+    clock: TtlClock,
     /// Those that are open, and some that were.
     disks: Mutex<Vec<Weak<Disk>>>,
 }
@@ -110,7 +110,7 @@ impl Stores {
     /// Stores for whose pairs it is as late as the test says.
     #[cfg(test)]
     pub(crate) fn at(now: Arc<std::sync::atomic::AtomicU64>) -> Self {
-        Self(Arc::new(Registry { clock: Clock::Hand(now), ..Registry::default() }))
+        Self(Arc::new(Registry { clock: TtlClock::Hand(now), ..Registry::default() }))
     }
 
     /// The stores in use that fail, as their last operations saw them. Blocks on nothing but the opening

@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use crate::end::NEVER;
 use crate::error::StoreError;
-
-/// When a pair without a time to live ends.
-pub(crate) const NEVER: u64 = u64::MAX;
 
 /// The last moment at which a pair may end, far away: numbers of Redis are whole up to here.
 const LAST: u64 = (1 << 53) - 1;
@@ -35,7 +33,7 @@ pub(crate) fn millis(ttl: Duration) -> Result<u64, StoreError> {
 
 /// What time it is.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Clock {
+pub(crate) enum TtlClock {
     #[default]
     Machine,
     /// Moved by a test.
@@ -43,7 +41,7 @@ pub(crate) enum Clock {
     Hand(Arc<AtomicU64>),
 }
 
-impl Clock {
+impl TtlClock {
     pub(crate) fn now(&self) -> u64 {
         match self {
             Self::Machine => {

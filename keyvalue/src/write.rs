@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::end::NEVER;
 use crate::error::StoreError;
 use crate::limits::kept_size;
-use crate::ttl::{MAX_FREED, NEVER, ends};
+use crate::ttl::{MAX_FREED, ends};
 use crate::usage::Usage;
 
 /// A change of one space. All of it happens, or nothing.

@@ -11,6 +11,7 @@ pub mod abilities;
 mod canary;
 mod checks;
 mod compress;
+mod config_values;
 pub mod defaults;
 mod error;
 pub mod escape;
@@ -34,15 +35,15 @@ mod trace;
 mod units;
 
 pub use abilities::{
-    BucketConfig, ConfigValue, DirectoriesConfig, DirectoryConfig, EnvironmentConfig,
-    InjectedHeaders, KeyValueConfig, NameLookupConfig, Namespace, OutgoingConfig,
-    RequestShutdownConfig, TcpConfig, WasiConfigValues,
+    BucketConfig, DirectoriesConfig, DirectoryConfig, EnvironmentConfig, InjectedHeaders,
+    KeyValueConfig, NameLookupConfig, Namespace, OutgoingConfig, RequestShutdownConfig, TcpConfig,
 };
 pub use canary::{
     AbortRule, AbortRules, CanaryConfig, CanaryOverrides, LatencyLimit, Stickiness, TrafficShare,
 };
 pub use checks::LimitFault;
 pub use compress::CompressConfig;
+pub use config_values::{ConfigValue, WasiConfigValues};
 pub use error::{ManifestError, Problem};
 pub use grants::{GrantsConfig, Stdio};
 pub use headers::{HeaderRules, RouteHeaders};

@@ -10,9 +10,9 @@ use std::time::Duration;
 use host_forwarded::TrustedProxies;
 use strum::{Display, EnumString, VariantNames};
 
-use crate::abilities::WasiConfigValues;
 use crate::canary::CanaryConfig;
 use crate::compress::CompressConfig;
+use crate::config_values::WasiConfigValues;
 use crate::grants::GrantsConfig;
 use crate::headers::RouteHeaders;
 use crate::listener::ListenerConfig;

@@ -49,8 +49,8 @@ impl Registry {
         let line = process.stderr.wait_for("listening on ", super::lines::Mark::START, 1, until);
         let line = line.unwrap_or_else(|_| panic!("docker-registry does not listen"));
         let rest = line.split_once("listening on ").expect("it was waited for").1;
-        let end = rest.find(['"', ',']).expect("the address ends");
-        Some(Self { address: rest[..end].to_owned(), process, _folder: folder })
+        let address = rest.split(['"', ',']).next().expect("the address ends").to_owned();
+        Some(Self { address, process, _folder: folder })
     }
 
     /// What a source says: `oci://127.0.0.1:PORT/NAME`.

@@ -7,7 +7,7 @@ use host_manifest::escape::quote;
 use tracing::info;
 
 use crate::component::buckets;
-use crate::control::schema::{BucketName, BucketStatus, KeyList, Written};
+use crate::control::schema::{BucketName, BucketStatus, KeyList, KeyWritten};
 use crate::control::{BucketAnswer, BucketOperation, BucketRefusal};
 use crate::site::App;
 
@@ -35,7 +35,7 @@ pub(super) fn list(apps: &[Arc<App>]) -> Vec<BucketStatus> {
 /// A bucket, with its names.
 pub(super) struct Found {
     bucket: Bucket,
-    names: Written,
+    names: KeyWritten,
 }
 
 /// The bucket that is meant.
@@ -52,7 +52,7 @@ pub(super) fn find(apps: &[Arc<App>], name: &BucketName) -> Result<Found, Bucket
     let app = apps.iter().find(|app| *app.manifest.name == **component);
     let found = app.and_then(|app| buckets(&app.settings.grants)?.get(bucket));
     let found = found.ok_or_else(|| BucketRefusal::Missing(not_one(name, &[], &there)))?;
-    let names = Written { component: component.clone(), bucket: bucket.clone() };
+    let names = KeyWritten { component: component.clone(), bucket: bucket.clone() };
     Ok(Found { bucket: found, names })
 }
 
@@ -81,7 +81,7 @@ impl Found {
         operation: BucketOperation,
     ) -> Result<BucketAnswer, BucketRefusal> {
         let Self { bucket, names } = self;
-        let Written { component, bucket: name } = &names;
+        let KeyWritten { component, bucket: name } = &names;
         let note = |what: &str, key: &str| {
             let key = quote(key);
             info!(component, bucket = name, key, "an operator {what} a key-value pair");

@@ -73,8 +73,7 @@ impl Serving {
         swaps: Swaps,
         runtime: Handle,
     ) -> Self {
-        let began = Instant::now();
-        Self(Arc::new(Served { began, addresses, slot, swaps, runtime }))
+        Self(Arc::new(Served { began: Instant::now(), addresses, slot, swaps, runtime }))
     }
 }
 
@@ -103,8 +102,8 @@ impl Admin {
         (seen, window, upgrader): (Seen, Window, Upgrader),
         (serving, ended): (watch::Receiver<Option<Serving>>, watch::Receiver<Option<StopEnd>>),
     ) -> Self {
-        let usage = UsageMeter::new(seen.traffic.clone(), memory_of(serving.clone()));
         Self {
+            usage: UsageMeter::new(seen.traffic.clone(), memory_of(serving.clone())),
             began: Instant::now(),
             phase: lifecycle.watch(),
             trackers: lifecycle.trackers(),
@@ -114,7 +113,6 @@ impl Admin {
             seen,
             window,
             upgrader,
-            usage,
             serving,
             ended,
         }

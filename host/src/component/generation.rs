@@ -119,7 +119,7 @@ impl Generation {
         self.sandbox.identity.retirement.deadline()
     }
 
-    /// Serves one request, of this exchange, on an instance of its own or a reused one. One with anything `beside` it
+    /// Serves one request, of this exchange, on an instance of its own or a reused one. One with anything `around` it
     /// is never reused, because an instance has one `next`, and one configuration of its route. Nothing runs until the result is polled, and
     /// dropping the result ends the guest.
     #[must_use]
@@ -127,9 +127,9 @@ impl Generation {
         &self,
         request: Request<WasiBody>,
         exchange: Option<ServedExchange>,
-        beside: Beside,
+        around: Surroundings,
     ) -> Running {
-        let Beside { next, config, egress } = beside;
+        let Surroundings { next, config, egress } = around;
         match &self.pool {
             Some(pool) if next.is_none() && egress.is_none() => pool.start(request, exchange),
             _ => {
@@ -222,7 +222,7 @@ impl Generation {
 
 /// What stands beside an instance for one exchange. Nothing, for a component at the end of its route.
 #[derive(Default)]
-pub struct Beside {
+pub struct Surroundings {
     /// What it passes its request on to, as a plugin.
     pub next: Option<Arc<dyn NextHandler>>,
     /// What it is configured with on its route, in place of what it is everywhere.
@@ -231,9 +231,9 @@ pub struct Beside {
     pub egress: Option<Arc<dyn EgressHandler>>,
 }
 
-impl fmt::Debug for Beside {
+impl fmt::Debug for Surroundings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Beside").finish_non_exhaustive()
+        f.debug_struct("Surroundings").finish_non_exhaustive()
     }
 }
 

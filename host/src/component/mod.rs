@@ -26,19 +26,20 @@ mod load_progress;
 mod run;
 mod sandbox;
 mod slot_size;
+mod starts;
 mod tick;
 
 pub use code::code_cache::CodeCacheSetting;
-pub use code::code_loader::{
-    CompiledFile, Compiling, LoaderConfig, ReportCompile, VouchForFile, compile_file,
-};
+pub use code::code_loader::{Compiling, LoaderConfig, ReportCompile};
+pub use code::compile_file::{CompiledFile, compile_file};
 pub use code::epoch::EpochClock;
 pub use code::footprint::Footprint;
 pub use code::load_error::{FileSizeLimit, LoadError};
 pub use code::rejected::{Rejected, Step};
 pub use code::source::{Glance, Source, survey_file};
 pub use code::survey::{Kind, Survey};
-pub use generation::{Beside, Generation};
+pub use code::vouch::VouchForFile;
+pub use generation::{Generation, Surroundings};
 pub use host_code::Urgency;
 pub use host_manifest::{ComponentLimits, ReuseConfig};
 pub use imports::abilities::{grant_warnings, manifest_grammar, provide_grants, useful_grants};

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use super::schema::{
     BucketName, BucketStatus, CanaryRequest, CanaryStatus, ChangeOutcome, CommandError,
     ConnectionActivity, ConnectionCounts, ConnectionStatus, GenerationStatus, InstanceCount,
-    KeyList, PhaseName, ProtocolName, SCHEMA, Status, StopEnd, StopProgress, TrafficHistory,
-    TrafficReport, TrafficStatus, UpgradeRequest, UsageStatus, Written,
+    KeyList, KeyWritten, PhaseName, ProtocolName, SCHEMA, Status, StopEnd, StopProgress,
+    TrafficHistory, TrafficReport, TrafficStatus, UpgradeRequest, UsageStatus,
 };
 use super::{
     BucketAnswer, BucketFuture, BucketOperation, BucketRefusal, CommandFuture, Host, UpgradeFuture,
@@ -117,7 +117,7 @@ impl Host for Fake {
             (_, BucketOperation::Get(_)) => Ok(BucketAnswer::Value(b"v".to_vec())),
             _ => {
                 let component = component.unwrap_or_default();
-                Ok(BucketAnswer::Written(Written { component, bucket }))
+                Ok(BucketAnswer::Written(KeyWritten { component, bucket }))
             }
         }))
     }

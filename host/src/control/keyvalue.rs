@@ -12,7 +12,9 @@ use super::rejection::Rejection;
 use super::reply::{self, ReplyBody};
 use super::request_body::parse;
 use super::routes::KeyValueRoute;
-use super::schema::{BucketName, KeyList, KeyRequest, KeyValue, KeysRequest, SetRequest, Written};
+use super::schema::{
+    BucketName, KeyList, KeyRequest, KeyValue, KeyWritten, KeysRequest, SetRequest,
+};
 
 /// Bytes of a value that an operator sets: as many as a guest may.
 pub const LARGEST_VALUE: usize = 8 << 20;
@@ -48,7 +50,7 @@ pub enum BucketAnswer {
     /// The value.
     Value(Vec<u8>),
     /// It is done.
-    Written(Written),
+    Written(KeyWritten),
 }
 
 /// Why nothing came of it.

@@ -19,7 +19,7 @@ use super::table::{Cell, Cut, Table, column};
 use crate::config::{CtlCommand, KvAction};
 use crate::control::LARGEST_VALUE;
 use crate::control::schema::{
-    BucketList, KeyList, KeyRequest, KeyValue, KeysRequest, SetRequest, Written,
+    BucketList, KeyList, KeyRequest, KeyValue, KeyWritten, KeysRequest, SetRequest,
 };
 use crate::exit::Exit;
 
@@ -146,8 +146,8 @@ impl KvSession<'_> {
         done: &str,
         key: &str,
     ) -> Result<Exit, CtlError> {
-        let written: Option<Written> = self.ask(path, request).await?;
-        if let Some(Written { component, bucket }) = written {
+        let written: Option<KeyWritten> = self.ask(path, request).await?;
+        if let Some(KeyWritten { component, bucket }) = written {
             let key = escape::quote(key);
             let line = format!("{done}: {key} in {bucket} of {component}\n");
             outlet::print(&line).map_err(CtlError::Unprinted)?;

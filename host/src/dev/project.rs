@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 use std::{fs, io};
 
 use anyhow::{Context as _, bail, ensure};
 use host_log::outlet;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::changes::Files;
 

@@ -22,20 +22,21 @@ use super::afterwork::Afterwork;
 use super::blame::{Awaited, Blame, Deadline, ExchangeError, blame};
 use super::chain::{ChainLink, Onward, OnwardRequest, Origin};
 use super::deadlines::Deadlines;
-use super::egress::{Egress, send_out};
+use super::egress::Egress;
 use super::error_response::error_response;
 use super::exchange_info::ExchangeInfo;
 use super::failure::Failure;
 use super::first_hop::Hop;
 use super::guest_body::{FirstLook, GuestBody};
 use super::guest_work::GuestWork;
+use super::network::send_out;
 use super::peer_fault::UploadFault;
 use super::pipeline::{Behind, Pipeline};
 use super::reply::Reply;
 use super::response_body::ResponseBody;
 use super::stage::Stage;
 use super::upload::{self, UploadLimits, declared_length};
-use crate::component::{Beside, EgressHandler, Generation, GuestFailure, Running, WasiBody};
+use crate::component::{EgressHandler, Generation, GuestFailure, Running, Surroundings, WasiBody};
 use crate::site::{GuestStart, Visitor};
 
 /// What all exchanges share.
@@ -191,13 +192,8 @@ impl Exchange<'_> {
         let mut stage = Stage::begin(admitted, &self.account.info, link.is_some());
         let (generation, limits) =
             (stage.admitted().generation(), &stage.admitted().config().limits);
-        let served = self.account.info.served();
-        let beside = Beside {
-            next: link.map(ChainLink::handle),
-            config: pipeline.route_config().cloned(),
-            egress: self.egress(stage.admitted().config()),
-        };
-        let mut running = generation.start(request, served, beside);
+        let around = self.surroundings(stage.admitted().config(), pipeline, link);
+        let mut running = generation.start(request, self.account.info.served(), around);
         if let Some(link) = link
             && running.is_polled_by_its_exchange_only()
         {
@@ -239,10 +235,22 @@ impl Exchange<'_> {
         Ok(GuestHead { response, running, stage, deadlines, idle_timeout, bodyless })
     }
 
-    /// What outgoing requests of its guest go through, if they do.
-    fn egress(&self, component: &ComponentConfig) -> Option<Arc<dyn EgressHandler>> {
-        let plugin = component.egress.as_ref()?;
-        Some(Egress::new(self.server, plugin, &self.account.info))
+    /// What stands beside the instance of a component.
+    fn surroundings(
+        &self,
+        component: &ComponentConfig,
+        pipeline: &Pipeline,
+        link: Option<&ChainLink>,
+    ) -> Surroundings {
+        let egress = component.egress.as_ref().map(|plugin| -> Arc<dyn EgressHandler> {
+            let (onward, site) = (self.server.clone(), self.server.admission.site_handle());
+            Arc::new(Egress::new(onward, site, plugin, &self.account.info))
+        });
+        Surroundings {
+            next: link.map(ChainLink::handle),
+            config: pipeline.route_config().cloned(),
+            egress,
+        }
     }
 
     fn blamed(&self, error: ExchangeError, awaited: Awaited) -> HeadError {

@@ -35,6 +35,7 @@ mod failure;
 mod first_hop;
 mod guest_body;
 mod guest_work;
+mod network;
 mod peer_fault;
 mod pipeline;
 mod prefetch;

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! manifest ─→ Supply::fill ─→ lock file, store or registry ─→ trust ─→ the same manifest, with files for sources
-//! file ─→ Trust::vouch ─→ load
+//! file ─→ TrustInForce::vouch ─→ load
 //! ```
 
 mod access;
@@ -25,7 +25,7 @@ use crate::component::{Rejected, Step, VouchForFile};
 use crate::config::CacheSetting;
 use crate::site::SiteBuilder;
 pub(crate) use access::RegistryAccesses;
-use trust::Trust;
+use trust::TrustInForce;
 pub(crate) use trust::{read_keys, signature_path};
 
 /// Bytes of the store. Beyond them the components go first that have not been used for longest.
@@ -38,7 +38,7 @@ pub(crate) struct Supply {
     directory: Option<PathBuf>,
     client: RegistryClient,
     /// Who vouches for what is loaded.
-    trust: Arc<Trust>,
+    trust: Arc<TrustInForce>,
     /// What sources that nothing pins led to last.
     tags: Mutex<BTreeMap<Reference, Tagged>>,
 }
@@ -70,7 +70,7 @@ impl Supply {
     /// The first that is not to be had, is another than the one that is pinned, or that nobody vouches for.
     pub(crate) async fn fill(&self, mut manifest: Manifest) -> Result<Manifest, Rejected> {
         let policy = read_keys(&manifest.trust).map_err(|why| Rejected::at(Step::Manifest, why))?;
-        let trust = Trust::new(policy);
+        let trust = TrustInForce::new(policy);
         let mut tags = BTreeMap::new();
         if manifest.components.values().any(|component| component.remote.is_some()) {
             let lock = LockFile::load(&manifest.registry.lock)
@@ -162,7 +162,7 @@ struct Pull<'a> {
     accesses: Arc<RegistryAccesses>,
     lock: LockFile,
     in_use: BTreeSet<ContentDigest>,
-    trust: &'a Trust,
+    trust: &'a TrustInForce,
 }
 
 impl Pull<'_> {

@@ -18,7 +18,7 @@ const LARGEST_SIGNATURE: u64 = 16 << 10;
 
 /// The keys that count now, and what they have vouched for.
 #[derive(Debug, Default)]
-pub(crate) struct Trust {
+pub(crate) struct TrustInForce {
     policy: Mutex<TrustPolicy>,
     /// Components that came from a registry, and whose images were signed.
     accepted: Mutex<BTreeSet<ContentDigest>>,
@@ -36,7 +36,7 @@ pub(crate) fn read_keys(config: &TrustConfig) -> Result<TrustPolicy, String> {
     Ok(TrustPolicy::new(keys, config.require))
 }
 
-impl Trust {
+impl TrustInForce {
     /// By these keys, and nothing accepted yet.
     pub(super) fn new(policy: TrustPolicy) -> Self {
         Self { policy: Mutex::new(policy), accepted: Mutex::default() }

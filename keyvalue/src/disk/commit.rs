@@ -6,9 +6,10 @@ use std::sync::Arc;
 use redb::{Database, ReadableTable as _, StorageError, Table, WriteTransaction};
 
 use super::database::{ENDS, PAIRS, SPACES, TIMED};
+use crate::end::NEVER;
 use crate::error::StoreError;
 use crate::limits::{kept_size, position};
-use crate::ttl::{NEVER, NextEnd};
+use crate::ttl::NextEnd;
 use crate::usage::Usage;
 use crate::write::{Pair, Pairs, Reply, Write, apply};
 

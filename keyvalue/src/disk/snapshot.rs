@@ -3,9 +3,9 @@
 use redb::{ReadOnlyTable, ReadableDatabase};
 
 use super::database::{PAIRS, TIMED};
+use crate::end::NEVER;
 use crate::limits::position;
 use crate::page::{Page, PageMaker};
-use crate::ttl::NEVER;
 
 type Place = (u32, u64, &'static str);
 

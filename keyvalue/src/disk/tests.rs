@@ -19,7 +19,7 @@ use crate::lease::Lease;
 use crate::limits::MAX_WAITING_BYTES;
 use crate::stores::Stores;
 use crate::tests::support::{OUTER, ROOM, one, own, runtime};
-use crate::ttl::Clock;
+use crate::ttl::TtlClock;
 use crate::usage::Accounts;
 use crate::write::{Reply, Write};
 
@@ -153,7 +153,7 @@ fn a_disk_that_was_full_takes_writes_again_and_nothing_is_counted_twice() {
 fn bucket(disk: &Arc<Disk>, component: &str) -> Bucket {
     let space = disk.space(&own(component, "data"), &Accounts::default()).unwrap();
     let lease = Lease::new(disk.clone());
-    Bucket::new(AnySpace::Disk(space), lease, ROOM, Clock::default())
+    Bucket::new(AnySpace::Disk(space), lease, ROOM, TtlClock::default())
 }
 
 /// Begins a write whose client leaves at once.

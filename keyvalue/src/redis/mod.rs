@@ -18,10 +18,11 @@ use redis::{Script, ScriptInvocation, ToRedisArgs};
 use self::connection::Call;
 pub(crate) use self::connection::Redis;
 use self::owner::Owner;
+use crate::end::NEVER;
 use crate::error::StoreError;
 use crate::names::space_name;
 use crate::page::{Page, PrefixPage};
-use crate::ttl::{NEVER, NextEnd};
+use crate::ttl::NextEnd;
 use crate::usage::Accounts;
 use crate::write::{Reply, Swap, Write};
 

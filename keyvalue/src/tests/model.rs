@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::support::{Kinds, ROOM, one, runtime};
+use crate::end::NEVER;
 use crate::limits::kept_size;
-use crate::ttl::NEVER;
 use crate::write::number;
 use crate::{Bucket, StoreError, Stores, Swapped};
 

@@ -21,7 +21,6 @@ pub use name_lookup::NameLookupConfig;
 pub use outgoing::{InjectedHeaders, OutgoingConfig};
 pub use request_shutdown::RequestShutdownConfig;
 pub use tcp::TcpConfig;
-pub use wasi_config::{ConfigValue, WasiConfigValues};
 pub(crate) use wasi_config::{WrittenConfig, read_config};
 
 pub use crate::grants::AbilityConfig;

@@ -1,8 +1,6 @@
 //! The grammar of a manifest, and reading one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::{LazyLock, OnceLock};
 
@@ -16,6 +14,7 @@ use super::include::{self, NotIncluded, include};
 use super::interpolate::Env;
 use super::raw;
 use super::reader::Reader;
+use super::text_file::{is_passing, read};
 use super::validate::Validation;
 use crate::error::{ManifestError, Problem};
 use crate::text::ManifestText;
@@ -23,9 +22,6 @@ use crate::{LoadContext, Manifest, abilities};
 
 /// The grammar with the abilities of this crate.
 static GRAMMAR: LazyLock<Grammar> = LazyLock::new(|| Grammar::new(abilities::ALL));
-
-/// Ten thousand routes take one MiB. A larger file is not a manifest.
-const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// The grammar of a manifest: all keys, including those of abilities.
 #[derive(Debug)]
@@ -196,38 +192,6 @@ pub fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Manifest, Manifest
 #[must_use]
 pub fn schema() -> String {
     GRAMMAR.schema()
-}
-
-pub(super) fn read(path: &Path) -> io::Result<String> {
-    // Opening a pipe could wait for ever.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut text = String::new();
-    File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 16 MiB"));
-    }
-    Ok(text)
-}
-
-/// Whether a file that cannot be read may be readable a moment later although nothing visible has changed.
-pub(super) fn is_passing(why: &io::Error) -> bool {
-    use io::ErrorKind::{
-        FileTooLarge, InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound, Other,
-        PermissionDenied,
-    };
-    !matches!(
-        why.kind(),
-        FileTooLarge
-            | InvalidData
-            | InvalidInput
-            | IsADirectory
-            | NotADirectory
-            | NotFound
-            | Other
-            | PermissionDenied
-    )
 }
 
 fn syntax(error: &toml::de::Error, text: &str) -> Problem {

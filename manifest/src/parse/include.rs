@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned as TomlSpanned;
 use toml::de::{DeTable, DeValue};
 
-use super::grammar::{is_passing, read};
+use super::text_file::{is_passing, read};
 use crate::error::Problem;
 use crate::text::ManifestText;
 

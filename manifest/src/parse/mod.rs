@@ -32,6 +32,7 @@ pub(crate) mod secrets;
 pub(crate) mod spanned;
 mod stores;
 mod suggest;
+mod text_file;
 pub(crate) mod text_or;
 mod validate;
 mod values;
@@ -43,6 +44,8 @@ pub use grammar::{Grammar, load, parse, schema};
 
 #[cfg(test)]
 mod files_tests;
+#[cfg(test)]
+mod flags_tests;
 #[cfg(test)]
 mod refused_tests;
 #[cfg(test)]

@@ -10,10 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use host_code::{
-    Artefact, ArtefactKey, CodeBundle, CompileBounds, CompileError, Compiled, Compiler, Urgency,
-    settings,
-};
+use host_code::{Artefact, ArtefactKey, CompileBounds, CompileError, Compiled, Compiler, Urgency};
 use host_symbols::SymbolTable;
 use host_telemetry::ComponentUsage;
 use tokio::sync::oneshot;
@@ -30,6 +27,7 @@ use super::rejected::{Rejected, Step};
 use super::shortage::is_shortage;
 use super::source::{Glance, Source};
 use super::survey::{Kind, Survey};
+use super::vouch::VouchForFile;
 
 /// Reading, checking, copying and linking compiled code takes a fraction of a second, and some seconds
 /// at the lowest priority on a busy machine.
@@ -77,34 +75,8 @@ pub struct LoaderConfig {
     pub vouch: VouchForFile,
 }
 
-/// Says whether a file with these bytes may be loaded; else why not, in one line. Of a bundle, whose code will run,
-/// only a key can say so. Blocks for a moment.
-#[derive(Clone)]
-pub struct VouchForFile(Arc<Vouch>);
-
-type Vouch = dyn Fn(&Path, &[u8], bool) -> Result<(), String> + Send + Sync;
-
-impl VouchForFile {
-    /// By this function.
-    pub fn new(
-        vouch: impl Fn(&Path, &[u8], bool) -> Result<(), String> + Send + Sync + 'static,
-    ) -> Self {
-        Self(Arc::new(vouch))
-    }
-
-    pub(crate) fn check(&self, path: &Path, bytes: &[u8], is_bundle: bool) -> Result<(), String> {
-        (self.0)(path, bytes, is_bundle)
-    }
-}
-
-impl fmt::Debug for VouchForFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("VouchForFile")
-    }
-}
-
 /// Waits for a compiler, and reports it if that takes long.
-async fn reported<T>(
+pub(super) async fn reported<T>(
     source: &Source,
     report: ReportCompile,
     compiles: impl Future<Output = T>,
@@ -140,7 +112,7 @@ pub(crate) struct SurveyedSource {
 }
 
 impl SurveyedSource {
-    fn new(source: Source) -> Result<Self, LoadError> {
+    pub(super) fn new(source: Source) -> Result<Self, LoadError> {
         let (kind, survey) = source.check()?;
         let concurrency = survey.needs_concurrency();
         Ok(Self { source, kind, survey, concurrency })
@@ -328,43 +300,6 @@ async fn aside<T: Send + 'static>(
     let took_too_long = |_| refused(format!("loading it took longer than {LOAD_PATIENCE:?}"));
     let done = host_clock::timeout(LOAD_PATIENCE, result).await.map_err(took_too_long)?;
     done.map_err(|_| refused("loading it failed".into()))
-}
-
-/// A component with its code, as it stands in a file.
-#[derive(Debug)]
-pub struct CompiledFile {
-    /// All of it.
-    pub bytes: Vec<u8>,
-    /// Bytes of code in it.
-    pub code: usize,
-    /// How long compiling it took.
-    pub took: Duration,
-}
-
-/// Compiles a file without serving it.
-///
-/// # Errors
-/// See [`Rejected`].
-pub async fn compile_file(
-    path: &Path,
-    (bounds, largest): (CompileBounds, FileSizeLimit),
-    report: ReportCompile,
-) -> Result<CompiledFile, Rejected> {
-    let compiler = Compiler::new(bounds);
-    let source = Source::read(path, largest)?.parsed(&compiler).await?;
-    let surveyed = SurveyedSource::new(source)?;
-    let ruler = Engine::new(&settings(surveyed.concurrency));
-    let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
-    let bytes = &surveyed.source.bytes;
-    let key = ArtefactKey::new(&ruler, &surveyed.source.component_digest);
-    let compiled = compiler.compile(bytes, &key, surveyed.concurrency, Urgency::Start);
-    match reported(&surveyed.source, report, compiled).await {
-        Ok(Compiled { artefact, took, .. }) => {
-            let code = artefact.bytes().len();
-            Ok(CompiledFile { bytes: CodeBundle::seal(bytes, &artefact), code, took })
-        }
-        Err(why) => Err(Rejected::not_compiled(path, &why)),
-    }
 }
 
 fn log_loaded(surveyed: &SurveyedSource, began: Instant, cached: bool) {

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use boon::{Compiler, ErrorKind, SchemaIndex, Schemas, UrlLoader, ValidationError};
+use boon::{CompileError, Compiler, ErrorKind, SchemaIndex, Schemas, UrlLoader, ValidationError};
 use host_manifest::WasiConfigValues;
 use host_manifest::escape::quote;
 use serde_json::Value;
@@ -53,9 +53,9 @@ impl ConfigSchema {
         let schema: Value = serde_json::from_slice(text).map_err(|why| quote(&why.to_string()))?;
         let (mut compiler, mut schemas) = (Compiler::new(), Schemas::new());
         compiler.use_loader(Box::new(NothingElse));
-        let added = compiler.add_resource(PLACE, schema);
-        let root = added.and_then(|()| compiler.compile(PLACE, &mut schemas));
-        let root = root.map_err(|why| quote(&format!("{why:#}")))?;
+        let wrong = |why: CompileError| quote(&format!("{why:#}"));
+        compiler.add_resource(PLACE, schema).map_err(wrong)?;
+        let root = compiler.compile(PLACE, &mut schemas).map_err(wrong)?;
         Ok(Self { schemas, root })
     }
 

@@ -124,7 +124,7 @@ impl HttpHooks {
             return Box::new(ready(Err(HttpError::HttpRequestDenied)));
         };
         let network = NetworkEnd::new(move |request| {
-            Box::into_pin(sender.send(request, options.clone(), &identity, hops))
+            Box::into_pin(sender.send(request, options, &identity, hops))
         });
         let passing = egress.send(request, network);
         Box::new(async move { passing.await.map_err(|_| HttpError::HttpResponseIncomplete) })

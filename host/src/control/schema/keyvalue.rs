@@ -100,7 +100,7 @@ pub struct SetRequest {
 
 /// It has been written, or removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
+pub struct KeyWritten {
     /// Whose bucket it was.
     pub component: String,
     /// Its name.

@@ -20,8 +20,8 @@ pub use changes::{
     RollbackRequest, SwapRequest,
 };
 pub use keyvalue::{
-    BucketList, BucketName, BucketStatus, KeyList, KeyRequest, KeyValue, KeysRequest, SetRequest,
-    Written,
+    BucketList, BucketName, BucketStatus, KeyList, KeyRequest, KeyValue, KeyWritten, KeysRequest,
+    SetRequest,
 };
 pub use status::{
     ComponentStatus, ConnectionActivity, ConnectionCounts, ConnectionList, ConnectionStatus,
