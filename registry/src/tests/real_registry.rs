@@ -11,7 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use host_trust::{
+    ImageIdentity, ImageSignature, KeyName, PrivateKey, PublicKey, TrustPolicy, Untrusted, Vouched,
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
 use crate::{
@@ -63,7 +66,7 @@ impl RealRegistry {
         );
         let mut authorities = PrivateAuthorities::default();
         if doors == Doors::PasswordAndTls {
-            authorities = certify(place.path());
+            authorities = certify(place.path(), "one of the test");
             let (chain, key) = (place.path().join("chain.pem"), place.path().join("key.pem"));
             config +=
                 &format!("  tls: {{certificate: {}, key: {}}}\n", chain.display(), key.display());
@@ -112,8 +115,9 @@ fn listening(process: &mut Child) -> String {
 }
 
 /// An authority, and a certificate by it for 127.0.0.1.
-fn certify(place: &Path) -> PrivateAuthorities {
+fn certify(place: &Path, name: &str) -> PrivateAuthorities {
     let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
@@ -200,7 +204,7 @@ async fn a_registry_with_tls_by_a_private_authority_is_believed_if_it_is_named()
     there_and_back(&registry, &registry.access(Some("user:sesame"))).await;
     let other = TempDir::new().unwrap();
     let stranger = RegistryAccess {
-        authorities: certify(other.path()),
+        authorities: certify(other.path(), "another one"),
         ..registry.access(Some("user:sesame"))
     };
     let source = Reference::Oci(registry.image("shop/cart:1.4"));
@@ -229,14 +233,96 @@ async fn signatures_are_added_to_those_that_are_there() {
     assert_eq!(another, []);
 }
 
+fn has_skopeo() -> bool {
+    let mut asked = Command::new("skopeo");
+    asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let runs = asked.status().is_ok_and(|status| status.success());
+    if !runs {
+        println!("no skopeo runs here (Debian: apt-get install skopeo), so nothing is shown");
+    }
+    runs
+}
+
+fn skopeo(arguments: &[&str]) -> Vec<u8> {
+    let ran = Command::new("skopeo").args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(ran.status.success(), "skopeo {arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    ran.stdout
+}
+
+/// The library behind skopeo and podman signs as cosign does, with a key of cosign's. What it pushes is trusted here, and
+/// for no other repository; what is signed here goes beside it.
+#[tokio::test]
+async fn a_signature_by_another_program_is_trusted_for_its_repository() {
+    let Some(registry) = RealRegistry::start(Doors::Open) else { return };
+    if !has_skopeo() {
+        return;
+    }
+    let digest = there_and_back(&registry, &nobody()).await;
+    let file = |name: &str, text: &str| {
+        let path = registry.place.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../trust/src/fixtures");
+    let key_path = fixtures.join("cosign.key").display().to_string();
+    let passphrase = file("passphrase", "correct horse");
+    file("registries.d/default.yaml", "default-docker: {use-sigstore-attachments: true}\n");
+    let directory = registry.place.path().join("registries.d").display().to_string();
+    let (from, to) = (
+        format!("docker://{}/shop/cart:1.4", registry.host),
+        format!("docker://{}/copy:1", registry.host),
+    );
+    skopeo(&[
+        "--insecure-policy",
+        "--registries.d",
+        &directory,
+        "copy",
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+        "--sign-by-sigstore-private-key",
+        &key_path,
+        "--sign-passphrase-file",
+        &passphrase,
+        &from,
+        &to,
+    ]);
+    let copy = registry.image("copy:1");
+    let found = client().signatures(&copy, digest, &nobody()).await.unwrap();
+    assert_eq!(found.len(), 1);
+    let name = KeyName::new("cosign.pub");
+    let key = PublicKey::from_pem(&name, &fs::read(fixtures.join("cosign.pub")).unwrap()).unwrap();
+    let policy = TrustPolicy::new(vec![key], true);
+    let verify = |repository: &str, found: &[RegistrySignature]| {
+        let found: Vec<ImageSignature> = found
+            .iter()
+            .map(|one| ImageSignature {
+                payload: one.payload.clone(),
+                signature: one.signature.clone(),
+            })
+            .collect();
+        policy.verify(ImageIdentity { repository, digest: &digest.to_string() }, &found)
+    };
+    assert_eq!(verify(&copy.identity(), &found), Ok(Vouched::By(name.clone())));
+    let moved = verify(&registry.image("shop/cart:1").identity(), &found).unwrap_err();
+    assert!(matches!(moved, Untrusted::OtherRepository { .. }), "{moved}");
+
+    let private = fs::read(fixtures.join("cosign.key")).unwrap();
+    let private = PrivateKey::from_pem(&name, &private, Some("correct horse")).unwrap();
+    let image = ImageIdentity { repository: &copy.identity(), digest: &digest.to_string() };
+    let ImageSignature { payload, signature } = ImageSignature::sign(&private, image).unwrap();
+    let added = RegistrySignature { payload, signature };
+    client().add_signature(&copy, digest, added.clone(), &nobody()).await.unwrap();
+    let both = client().signatures(&copy, digest, &nobody()).await.unwrap();
+    assert_eq!(both, [found[0].clone(), added.clone()]);
+    assert_eq!(verify(&copy.identity(), &[added]), Ok(Vouched::By(name)));
+}
+
 /// Another program sees the layout that the CNCF's working group has, and copies it.
 #[tokio::test]
 async fn skopeo_reads_and_copies_what_is_pushed_here() {
     let Some(registry) = RealRegistry::start(Doors::Open) else { return };
-    let mut asked = Command::new("skopeo");
-    asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if !asked.status().is_ok_and(|status| status.success()) {
-        println!("no skopeo runs here (Debian: apt-get install skopeo), so nothing is shown");
+    if !has_skopeo() {
         return;
     }
     let digest = there_and_back(&registry, &nobody()).await;
