@@ -102,7 +102,7 @@ fn what_is_wrong_is_told_with_its_line() {
         (&good.replace("manifest", "# manifest"), 2, "there is no manifest"),
         (
             &good.replace("oci://ghcr.io/a:1", &format!("https://a/b#sha256={HEX}")),
-            3,
+            4,
             "a file has no manifest",
         ),
         (&good.replace("size = 1", "size = \"1\""), 6, "this has to be a number"),

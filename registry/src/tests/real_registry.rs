@@ -249,73 +249,38 @@ fn skopeo(arguments: &[&str]) -> Vec<u8> {
     ran.stdout
 }
 
-/// The library behind skopeo and podman signs as cosign does, with a key of cosign's. What it pushes is trusted here, and
-/// for no other repository; what is signed here goes beside it.
+/// What `host-trust` signs goes beside the image, and is trusted when it comes back: for its repository and no other.
+/// Debian's skopeo cannot sign with keys of cosign, so there is no other program here.
 #[tokio::test]
-async fn a_signature_by_another_program_is_trusted_for_its_repository() {
+async fn a_signature_comes_back_as_it_was_made() {
     let Some(registry) = RealRegistry::start(Doors::Open) else { return };
-    if !has_skopeo() {
-        return;
-    }
     let digest = there_and_back(&registry, &nobody()).await;
-    let file = |name: &str, text: &str| {
-        let path = registry.place.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
+    let cart = registry.image("shop/cart:1.4");
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../trust/src/fixtures");
-    let key_path = fixtures.join("cosign.key").display().to_string();
-    let passphrase = file("passphrase", "correct horse");
-    file("registries.d/default.yaml", "default-docker: {use-sigstore-attachments: true}\n");
-    let directory = registry.place.path().join("registries.d").display().to_string();
-    let (from, to) = (
-        format!("docker://{}/shop/cart:1.4", registry.host),
-        format!("docker://{}/copy:1", registry.host),
-    );
-    skopeo(&[
-        "--insecure-policy",
-        "--registries.d",
-        &directory,
-        "copy",
-        "--src-tls-verify=false",
-        "--dest-tls-verify=false",
-        "--sign-by-sigstore-private-key",
-        &key_path,
-        "--sign-passphrase-file",
-        &passphrase,
-        &from,
-        &to,
-    ]);
-    let copy = registry.image("copy:1");
-    let found = client().signatures(&copy, digest, &nobody()).await.unwrap();
-    assert_eq!(found.len(), 1);
-    let name = KeyName::new("cosign.pub");
+    let (name, passphrase) = (KeyName::new("cosign.pub"), Some("correct horse"));
+    let private = fs::read(fixtures.join("cosign.key")).unwrap();
+    let private = PrivateKey::from_pem(&name, &private, passphrase).unwrap();
+    let signed = |repository: &str| {
+        let image = ImageIdentity { repository, digest: &digest.to_string() };
+        let ImageSignature { payload, signature } = ImageSignature::sign(&private, image).unwrap();
+        RegistrySignature { payload, signature }
+    };
     let key = PublicKey::from_pem(&name, &fs::read(fixtures.join("cosign.pub")).unwrap()).unwrap();
     let policy = TrustPolicy::new(vec![key], true);
-    let verify = |repository: &str, found: &[RegistrySignature]| {
-        let found: Vec<ImageSignature> = found
-            .iter()
-            .map(|one| ImageSignature {
-                payload: one.payload.clone(),
-                signature: one.signature.clone(),
-            })
-            .collect();
-        policy.verify(ImageIdentity { repository, digest: &digest.to_string() }, &found)
+    let verified = async || {
+        let found = client().signatures(&cart, digest, &nobody()).await.unwrap();
+        let found = found
+            .into_iter()
+            .map(|RegistrySignature { payload, signature }| ImageSignature { payload, signature });
+        let image = ImageIdentity { repository: &cart.identity(), digest: &digest.to_string() };
+        policy.verify(image, &found.collect::<Vec<_>>())
     };
-    assert_eq!(verify(&copy.identity(), &found), Ok(Vouched::By(name.clone())));
-    let moved = verify(&registry.image("shop/cart:1").identity(), &found).unwrap_err();
-    assert!(matches!(moved, Untrusted::OtherRepository { .. }), "{moved}");
-
-    let private = fs::read(fixtures.join("cosign.key")).unwrap();
-    let private = PrivateKey::from_pem(&name, &private, Some("correct horse")).unwrap();
-    let image = ImageIdentity { repository: &copy.identity(), digest: &digest.to_string() };
-    let ImageSignature { payload, signature } = ImageSignature::sign(&private, image).unwrap();
-    let added = RegistrySignature { payload, signature };
-    client().add_signature(&copy, digest, added.clone(), &nobody()).await.unwrap();
-    let both = client().signatures(&copy, digest, &nobody()).await.unwrap();
-    assert_eq!(both, [found[0].clone(), added.clone()]);
-    assert_eq!(verify(&copy.identity(), &[added]), Ok(Vouched::By(name)));
+    assert!(matches!(verified().await, Err(Untrusted::Unsigned { .. })));
+    let moved = signed("ghcr.io/shop/staging");
+    client().add_signature(&cart, digest, moved, &nobody()).await.unwrap();
+    assert!(matches!(verified().await, Err(Untrusted::OtherRepository { .. })));
+    client().add_signature(&cart, digest, signed(&cart.identity()), &nobody()).await.unwrap();
+    assert_eq!(verified().await, Ok(Vouched::By(name)));
 }
 
 /// Another program sees the layout that the CNCF's working group has, and copies it.
@@ -330,15 +295,6 @@ async fn skopeo_reads_and_copies_what_is_pushed_here() {
         format!("docker://{}/shop/cart:1.4", registry.host),
         format!("docker://{}/copy:1", registry.host),
     );
-    let skopeo = |arguments: &[&str]| {
-        let ran = Command::new("skopeo").args(arguments).stdin(Stdio::null()).output().unwrap();
-        assert!(
-            ran.status.success(),
-            "skopeo {arguments:?}: {}",
-            String::from_utf8_lossy(&ran.stderr)
-        );
-        ran.stdout
-    };
     let manifest = skopeo(&["inspect", "--raw", "--tls-verify=false", &from]);
     assert_eq!(ContentDigest::of(&manifest), digest);
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
