@@ -3,7 +3,7 @@
 
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
-use serde::Deserialize;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 /// A way to be let in.
@@ -15,19 +15,11 @@ pub(crate) enum Challenge {
     Bearer { realm: String, service: Option<String>, scope: Option<String> },
 }
 
-/// What the server of tokens answers.
-#[derive(Deserialize)]
-pub(crate) struct TokenAnswer {
-    #[serde(default)]
-    token: Option<Zeroizing<String>>,
-    #[serde(default)]
-    access_token: Option<Zeroizing<String>>,
-}
-
-impl TokenAnswer {
-    pub(crate) fn token(self) -> Option<Zeroizing<String>> {
-        self.token.or(self.access_token).filter(|token| !token.is_empty())
-    }
+/// The token in the answer of a server of tokens.
+pub(crate) fn token(answer: &[u8]) -> Option<Zeroizing<String>> {
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let token = answer.get("token").or_else(|| answer.get("access_token"))?.as_str()?;
+    if token.is_empty() { None } else { Some(Zeroizing::new(token.to_owned())) }
 }
 
 impl Challenge {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -39,12 +39,10 @@ pub enum CredentialsError {
     )]
     NotALine,
     /// Docker's file is none.
-    #[error("it is no config.json of Docker: {form} in line {line}")]
+    #[error("it is no config.json of Docker: {form}")]
     NotDockers {
-        /// What is wrong.
-        form: &'static str,
-        /// Where.
-        line: usize,
+        /// What is wrong, and where.
+        form: String,
     },
     /// Docker's file leaves a registry to a program.
     #[error(
@@ -119,21 +117,16 @@ impl fmt::Debug for RegistryLogin {
 }
 
 /// Docker's `config.json`.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Default)]
 pub struct DockerConfig {
-    #[serde(default)]
     auths: BTreeMap<String, DockerAuth>,
-    #[serde(default, rename = "credHelpers")]
     helpers: BTreeMap<String, String>,
-    #[serde(default, rename = "credsStore")]
     store: Option<String>,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone)]
 struct DockerAuth {
-    #[serde(default)]
     auth: Zeroizing<String>,
-    #[serde(default, rename = "identitytoken")]
     identity: Zeroizing<String>,
 }
 
@@ -143,11 +136,32 @@ impl DockerConfig {
     /// # Errors
     /// If it is none.
     pub fn parse(text: &[u8]) -> Result<Self, CredentialsError> {
-        serde_json::from_slice(text).map_err(|error| {
-            // What the library says may show a value, which may be a password.
-            let form = if error.is_data() { "a value of another kind" } else { "no JSON" };
-            CredentialsError::NotDockers { form, line: error.line() }
-        })
+        // What the library says may show a value, which may be a password.
+        let value: Value = serde_json::from_slice(text).map_err(|error| {
+            let form = format!("there is no JSON in line {}", error.line());
+            CredentialsError::NotDockers { form }
+        })?;
+        let wrong = |key: &str| {
+            let form = format!("{key} is not what it is in Docker's");
+            CredentialsError::NotDockers { form }
+        };
+        let object = value.as_object().ok_or_else(|| wrong("the whole"))?;
+        let mut config = Self::default();
+        for (registry, entry) in table(object, "auths").ok_or_else(|| wrong("auths"))? {
+            let entry = DockerAuth::read(entry).ok_or_else(|| wrong("auths"))?;
+            config.auths.insert(registry, entry);
+        }
+        for (registry, helper) in
+            table(object, "credHelpers").ok_or_else(|| wrong("credHelpers"))?
+        {
+            let helper = helper.as_str().ok_or_else(|| wrong("credHelpers"))?;
+            config.helpers.insert(registry, helper.to_owned());
+        }
+        config.store = match object.get("credsStore") {
+            Some(store) => Some(store.as_str().ok_or_else(|| wrong("credsStore"))?.to_owned()),
+            None => None,
+        };
+        Ok(config)
     }
 
     /// The credentials of a registry, if there are any.
@@ -173,7 +187,21 @@ impl DockerConfig {
     }
 }
 
+/// A table of the file; an empty one if it is not there, and nothing if something else is.
+fn table(object: &Map<String, Value>, key: &str) -> Option<Map<String, Value>> {
+    object.get(key).map_or_else(|| Some(Map::new()), |value| value.as_object().cloned())
+}
+
 impl DockerAuth {
+    fn read(entry: Value) -> Option<Self> {
+        let entry = entry.as_object()?;
+        let text = |key: &str| match entry.get(key) {
+            Some(value) => value.as_str().map(|text| Zeroizing::new(text.to_owned())),
+            None => Some(Zeroizing::default()),
+        };
+        Some(Self { auth: text("auth")?, identity: text("identitytoken")? })
+    }
+
     fn login(&self, registry: &str) -> Result<Option<RegistryLogin>, CredentialsError> {
         let damaged = |form| CredentialsError::DockerEntry { registry: registry.to_owned(), form };
         if self.auth.is_empty() {

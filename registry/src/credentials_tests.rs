@@ -54,13 +54,17 @@ fn a_registry_that_docker_leaves_to_a_program_is_refused_with_the_way() {
 
 #[test]
 fn a_file_that_is_not_dockers_is_told_by_its_line_and_without_its_words() {
-    for (text, form, line) in [
-        ("{\n\"auths\": \"c2VjcmV0\"}", "a value of another kind", 2),
-        ("{\n\n\"c2VjcmV0", "no JSON", 3),
-        ("c2VjcmV0", "no JSON", 1),
+    for (text, form) in [
+        ("{\"auths\": \"c2VjcmV0\"}", "auths is not what it is in Docker's"),
+        ("{\"auths\": {\"a\": {\"auth\": [\"c2VjcmV0\"]}}}", "auths is not what it is in Docker's"),
+        ("{\"credsStore\": [\"c2VjcmV0\"]}", "credsStore is not what it is in Docker's"),
+        ("{\"credHelpers\": {\"a\": [\"c2VjcmV0\"]}}", "credHelpers is not what it is in Docker's"),
+        ("[\"c2VjcmV0\"]", "the whole is not what it is in Docker's"),
+        ("{\n\n\"c2VjcmV0", "there is no JSON in line 3"),
+        ("c2VjcmV0", "there is no JSON in line 1"),
     ] {
         let error = DockerConfig::parse(text.as_bytes()).unwrap_err();
-        assert_eq!(error, CredentialsError::NotDockers { form, line });
+        assert_eq!(error, CredentialsError::NotDockers { form: form.to_owned() });
         assert!(!format!("{error} {error:?}").contains("c2VjcmV0"));
     }
     let of = |auth: &str| {

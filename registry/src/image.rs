@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::digest::ContentDigest;
 
@@ -24,32 +25,32 @@ pub(crate) const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, 
      application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// What a registry takes at most, by its specification.
-pub(crate) const LARGEST_MANIFEST: u64 = 4 * 1024 * 1024;
+/// A manifest of a component has 1 KiB, one of another image seldom 10. What is read of one takes some times its size.
+pub(crate) const LARGEST_MANIFEST: u64 = 1024 * 1024;
 
 /// A manifest of an image.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ImageManifest {
-    pub(crate) schema_version: u32,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) schema_version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) media_type: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) artifact_type: Option<String>,
     pub(crate) config: BlobDescriptor,
     pub(crate) layers: Vec<BlobDescriptor>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
 }
 
 /// A part of an image.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct BlobDescriptor {
     pub(crate) media_type: String,
     pub(crate) digest: String,
     pub(crate) size: u64,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
 }
 
@@ -60,35 +61,42 @@ pub(crate) struct ComponentLayer {
     pub(crate) size: u64,
 }
 
-/// Only what tells an index from a manifest.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AnyManifest {
-    media_type: Option<String>,
-    manifests: Option<serde::de::IgnoredAny>,
-}
-
 impl ImageManifest {
     /// Reads a manifest. The bytes say what it is: the head of the answer is by nobody's signature.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
-        let any: AnyManifest =
+        // Not by types of its own: the code for them would be many times of this.
+        let value: Value =
             serde_json::from_slice(text).map_err(|_| "its manifest is not in JSON".to_owned())?;
-        let kind = any.media_type.unwrap_or_else(|| OCI_MANIFEST.to_owned());
-        if any.manifests.is_some() || kind.contains(".index.") || kind.contains(".manifest.list.") {
-            return Err("it is a list of images, for several platforms; name the manifest of the component by its \
-                        digest"
+        let kind = text_at(&value, "mediaType").unwrap_or_else(|| OCI_MANIFEST.to_owned());
+        let is_list = value.get("manifests").is_some();
+        if is_list || kind.contains(".index.") || kind.contains(".manifest.list.") {
+            return Err("it is a list of images, for several platforms; name the manifest of the \
+                        component by its digest"
                 .into());
         }
         if kind != OCI_MANIFEST && kind != DOCKER_MANIFEST {
             return Err(format!("its manifest is of another kind ({})", plain(&kind)));
         }
-        let read: Result<Self, _> = serde_json::from_slice(text);
-        let manifest = read.map_err(|_| "its manifest has not what one has to have".to_owned())?;
+        let read = Self::read(&value);
+        let manifest =
+            read.ok_or_else(|| "its manifest has not what one has to have".to_owned())?;
         if manifest.schema_version == 2 {
             Ok(manifest)
         } else {
             Err(format!("its manifest is of version {}, not 2", manifest.schema_version))
         }
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        let layers = value.get("layers")?.as_array()?.iter().map(BlobDescriptor::read);
+        Some(Self {
+            schema_version: value.get("schemaVersion")?.as_u64()?,
+            media_type: text_at(value, "mediaType"),
+            artifact_type: text_at(value, "artifactType"),
+            config: BlobDescriptor::read(value.get("config")?)?,
+            layers: layers.collect::<Option<_>>()?,
+            annotations: annotations(value),
+        })
     }
 
     /// The one layer that is WebAssembly.
@@ -116,6 +124,15 @@ impl ImageManifest {
 }
 
 impl BlobDescriptor {
+    fn read(value: &Value) -> Option<Self> {
+        Some(Self {
+            media_type: text_at(value, "mediaType")?,
+            digest: text_at(value, "digest")?,
+            size: value.get("size")?.as_u64()?,
+            annotations: annotations(value),
+        })
+    }
+
     pub(crate) fn of(kind: &str, bytes: &[u8]) -> Self {
         Self {
             media_type: kind.to_owned(),
@@ -131,6 +148,16 @@ impl BlobDescriptor {
         let digest = digest.map_err(|_| "its layer is named by no SHA-256".to_owned())?;
         Ok(ComponentLayer { digest, size: self.size })
     }
+}
+
+fn text_at(value: &Value, key: &str) -> Option<String> {
+    value.get(key)?.as_str().map(str::to_owned)
+}
+
+fn annotations(value: &Value) -> BTreeMap<String, String> {
+    let written = value.get("annotations").and_then(Value::as_object);
+    let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
+    written.into_iter().flat_map(Map::iter).filter_map(text).collect()
 }
 
 /// A word of somebody else's, for a sentence.

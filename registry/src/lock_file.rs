@@ -14,9 +14,9 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use thiserror::Error;
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use crate::digest::ContentDigest;
 use crate::reference::Reference;
@@ -85,23 +85,6 @@ pub struct PinMismatch {
     pub found: ContentDigest,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLockFile {
-    version: Spanned<u32>,
-    #[serde(default)]
-    component: Vec<RawPin>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPin {
-    source: Spanned<String>,
-    manifest: Option<Spanned<String>>,
-    sha256: Spanned<String>,
-    size: u64,
-}
-
 impl LockFile {
     /// Reads a file. One that is not there has nothing in it.
     ///
@@ -137,18 +120,26 @@ impl LockFile {
             let line = before.matches('\n').count() + 1;
             LockFileError::Wrong { path: path.to_owned(), line, why: why.to_owned() }
         };
-        let raw: RawLockFile = toml::from_str(text)
-            .map_err(|error| wrong(error.span().map_or(0, |span| span.start), error.message()))?;
-        if *raw.version.get_ref() != 1 {
-            return Err(wrong(raw.version.span().start, "this host reads version 1 of lock files"));
+        Self::read(text).map_err(|(at, why)| wrong(at, &why))
+    }
+
+    fn read(text: &str) -> Result<Self, WrongPin> {
+        // Not by types of its own: the code for them would be many times of this.
+        let table = DeTable::parse(text).map_err(|error| {
+            (error.span().map_or(0, |span| span.start), error.message().to_owned())
+        })?;
+        let [version, components] = keys(table.get_ref(), ["version", "component"])?;
+        let version = version.ok_or_else(|| (0, "there is no version".to_owned()))?;
+        if number(version)? != 1 {
+            return Err(at(version, "this host reads version 1 of lock files"));
         }
         let mut pins = BTreeMap::new();
-        for pin in raw.component {
-            let (at, source) = (pin.source.span().start, pin.source.into_inner());
-            let pinned = RawPin::read((pin.manifest, pin.sha256, pin.size), &source)
-                .map_err(|(within, why)| wrong(within.unwrap_or(at), &why))?;
+        let Some(components) = components else { return Ok(Self(pins)) };
+        let wanted = || at(components, "component is [[component]], once for each");
+        for component in components.get_ref().as_array().ok_or_else(wanted)?.iter() {
+            let (source, pinned) = pin(component)?;
             if pins.insert(source, pinned).is_some() {
-                return Err(wrong(at, "this source stands in it twice"));
+                return Err(at(component, "this source stands in it twice"));
             }
         }
         Ok(Self(pins))
@@ -239,30 +230,62 @@ fn readable(file: &File) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(0o644))
 }
 
-type WrongPin = (Option<usize>, String);
+/// What is wrong, and at which byte.
+type WrongPin = (usize, String);
 
-impl RawPin {
-    fn read(
-        (manifest, sha256, size): (Option<Spanned<String>>, Spanned<String>, u64),
-        source: &str,
-    ) -> Result<PinnedComponent, WrongPin> {
-        let reference: Reference = source.parse().map_err(|why| (None, format!("{why}")))?;
-        if reference.to_string() != source {
-            return Err((None, format!("this source is written {:?}", reference.to_string())));
-        }
-        let is_image = matches!(reference, Reference::Oci(_));
-        if is_image != manifest.is_some() {
-            let why = if is_image { "there is no manifest" } else { "a file has no manifest" };
-            return Err((None, why.to_owned()));
-        }
-        let digest = |text: &Spanned<String>| {
-            let why = "manifest has to be sha256: and 64 hexadecimal digits in lower case";
-            text.get_ref().parse().map_err(|_| (Some(text.span().start), why.to_owned()))
-        };
-        let manifest = manifest.as_ref().map(digest).transpose()?;
-        let why = "sha256 has to be 64 hexadecimal digits in lower case";
-        let sha256 = ContentDigest::from_hex(sha256.get_ref())
-            .map_err(|_| (Some(sha256.span().start), why.to_owned()))?;
-        Ok(PinnedComponent { manifest, sha256, size })
+type Field<'a> = &'a Spanned<DeValue<'a>>;
+
+fn at(field: Field<'_>, why: &str) -> WrongPin {
+    (field.span().start, why.to_owned())
+}
+
+/// The values of these keys. There may be no others.
+fn keys<'a, const N: usize>(
+    table: &'a DeTable<'a>,
+    known: [&str; N],
+) -> Result<[Option<Field<'a>>; N], WrongPin> {
+    let unknown = table.keys().find(|key| !known.contains(&key.get_ref().as_ref()));
+    if let Some(key) = unknown {
+        return Err((key.span().start, format!("unknown key {:?}", key.get_ref())));
     }
+    Ok(known.map(|known| {
+        table.iter().find(|(key, _)| key.get_ref().as_ref() == known).map(|(_, value)| value)
+    }))
+}
+
+/// One component of the file.
+fn pin(component: Field<'_>) -> Result<(String, PinnedComponent), WrongPin> {
+    let wanted = || at(component, "component is [[component]], once for each");
+    let table = component.get_ref().as_table().ok_or_else(wanted)?;
+    let [source, manifest, sha256, size] = keys(table, ["source", "manifest", "sha256", "size"])?;
+    let missing = |key: &str| at(component, &format!("there is no {key}"));
+    let source = source.ok_or_else(|| missing("source"))?;
+    let sha256 = sha256.ok_or_else(|| missing("sha256"))?;
+    let size = number(size.ok_or_else(|| missing("size"))?)?;
+    let read: Result<Reference, _> = text(source)?.parse();
+    let reference = read.map_err(|why| at(source, &why.to_string()))?;
+    if reference.to_string() != text(source)? {
+        return Err(at(source, &format!("this source is written {:?}", reference.to_string())));
+    }
+    match (&reference, manifest) {
+        (Reference::Oci(_), None) => return Err(missing("manifest")),
+        (Reference::File(_), Some(manifest)) => return Err(at(manifest, "a file has no manifest")),
+        _ => {}
+    }
+    let why = "manifest has to be sha256: and 64 hexadecimal digits in lower case";
+    let digest = |field| text(field)?.parse().map_err(|_| at(field, why));
+    let manifest = manifest.map(digest).transpose()?;
+    let why = "sha256 has to be 64 hexadecimal digits in lower case";
+    let sha256 = ContentDigest::from_hex(text(sha256)?).map_err(|_| at(sha256, why))?;
+    Ok((reference.to_string(), PinnedComponent { manifest, sha256, size }))
+}
+
+fn text<'a>(field: Field<'a>) -> Result<&'a str, WrongPin> {
+    field.get_ref().as_str().ok_or_else(|| at(field, "this has to be a text"))
+}
+
+fn number(field: Field<'_>) -> Result<u64, WrongPin> {
+    let read = field.get_ref().as_integer();
+    let read = read.and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
+    read.ok_or_else(|| at(field, "this has to be a number, and not a negative one"))
 }

@@ -86,11 +86,11 @@ fn what_is_wrong_is_told_with_its_line() {
     for (text, line, part) in [
         ("garbage", 1, "key with no value"),
         ("\u{0}", 1, ""),
-        ("", 1, "missing field `version`"),
+        ("", 1, "there is no version"),
         ("version = 2\n", 1, "version 1 of lock files"),
-        (&good.replace("size = 1", "size = -1"), 6, "invalid value"),
-        (&good.replace("size = 1", "size = 1\ncolour = 1"), 7, "unknown field `colour`"),
-        (&good.replace("version", "colour = 1\nversion"), 1, "unknown field `colour`"),
+        (&good.replace("size = 1", "size = -1"), 6, "not a negative one"),
+        (&good.replace("size = 1", "size = 1\ncolour = 1"), 7, "unknown key \"colour\""),
+        (&good.replace("version", "colour = 1\nversion"), 1, "unknown key \"colour\""),
         (&good.replace("oci://ghcr.io/a:1", "./a.wasm"), 3, "no source of a component"),
         (
             &good.replace("oci://ghcr.io", "oci://GHCR.io"),
@@ -99,13 +99,19 @@ fn what_is_wrong_is_told_with_its_line() {
         ),
         (&good.replace("sha256:66", "sha256:6"), 4, "manifest has to be sha256:"),
         (&good.replace("sha256 = \"66", "sha256 = \"6"), 5, "sha256 has to be 64"),
-        (&good.replace("manifest", "# manifest"), 3, "there is no manifest"),
+        (&good.replace("manifest", "# manifest"), 2, "there is no manifest"),
         (
             &good.replace("oci://ghcr.io/a:1", &format!("https://a/b#sha256={HEX}")),
-            3,
+            4,
             "a file has no manifest",
         ),
-        (&twice, 8, "stands in it twice"),
+        (&good.replace("size = 1", "size = \"1\""), 6, "this has to be a number"),
+        (&good.replace("size = 1", "size = 0x10000000000000000"), 6, "this has to be a number"),
+        (&good.replace("size = 1", ""), 2, "there is no size"),
+        (&good.replace("[[component]]", "[component]"), 2, "component is [[component]]"),
+        ("version = 1\ncomponent = [1]\n", 2, "component is [[component]]"),
+        (&good.replace("\"oci", "1 # \"oci"), 3, "this has to be a text"),
+        (&twice, 7, "stands in it twice"),
     ] {
         let error = LockFile::parse(Path::new("host.lock"), text).unwrap_err().to_string();
         assert!(error.starts_with(&format!("host.lock, line {line}: ")), "{error}\n{text}");

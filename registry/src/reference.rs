@@ -75,14 +75,19 @@ impl FromStr for Reference {
             None if Self::is_one(text) => file(text).map(Self::File),
             None => Err("it begins with oci:// or https://"),
         };
-        // A text with a password in it is not shown.
-        let shown = |text: &str| match text.rsplit_once('@') {
-            Some((before, after)) if !after.starts_with("sha256:") && before.contains("://") => {
-                format!("…@{after}")
-            }
-            _ => text.to_owned(),
-        };
         read.map_err(|why| ReferenceError { text: shown(text), why })
+    }
+}
+
+/// A text that may have a password in it, for a sentence: without it, and without a query.
+fn shown(text: &str) -> String {
+    let text =
+        text.split_once('?').map_or_else(|| text.to_owned(), |(text, _)| format!("{text}?…"));
+    match text.rsplit_once('@') {
+        Some((before, after)) if before.contains("://") && !after.starts_with("sha256:") => {
+            format!("…@{after}")
+        }
+        _ => text,
     }
 }
 

@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use rustls::ClientConfig;
-use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 use zeroize::Zeroizing;
 
 use crate::bounds::Patience;
-use crate::challenge::{Challenge, TokenAnswer};
+use crate::challenge::{self, Challenge};
 use crate::credentials::RegistryLogin;
 use crate::error::RegistryError;
 use crate::exchange::{Ask, Told};
@@ -187,8 +187,7 @@ impl RegistrySession {
             return Err(self.failure(&url, answer).await);
         }
         let text = Zeroizing::new(answer.body(LONGEST_TOKEN, "the token").await?);
-        let answer: Option<TokenAnswer> = serde_json::from_slice(&text).ok();
-        answer.and_then(TokenAnswer::token).ok_or_else(|| odd("its server of tokens gives none"))
+        challenge::token(&text).ok_or_else(|| odd("its server of tokens gives none"))
     }
 
     /// What an answer that is no success means.
@@ -209,30 +208,15 @@ impl RegistrySession {
     }
 }
 
-#[derive(Deserialize)]
-struct ErrorAnswer {
-    #[serde(default)]
-    errors: Vec<ErrorEntry>,
-}
-
-#[derive(Deserialize)]
-struct ErrorEntry {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
 /// What the body of an answer says of an error, in a line.
 async fn said(answer: Told) -> String {
     let status = answer.status;
     let reason = || status.canonical_reason().unwrap_or("no reason").to_lowercase();
     let Ok(text) = answer.body(LONGEST_ERROR, "the error").await else { return reason() };
-    let Ok(answer) = serde_json::from_slice::<ErrorAnswer>(&text) else { return reason() };
-    let Some(ErrorEntry { code, message }) = answer.errors.into_iter().next() else {
-        return reason();
-    };
-    let line = if message.is_empty() { code } else { message };
+    let Ok(answer) = serde_json::from_slice::<Value>(&text) else { return reason() };
+    let text =
+        |place| answer.pointer(place).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let line = text("/errors/0/message").or_else(|| text("/errors/0/code")).unwrap_or_default();
     let plain: String =
         line.chars().filter(|one| !one.is_control()).take(LONGEST_SENTENCE).collect();
     if plain.is_empty() { reason() } else { plain }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use crypto_secretbox::aead::Aead as _;
 use crypto_secretbox::{KeyInit as _, Nonce, XSalsa20Poly1305};
 use scrypt::Params;
-use serde::Deserialize;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::error::KeyProblem;
@@ -18,34 +18,6 @@ const LABELS: [&str; 2] = ["ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN P
 const LARGEST_MEMORY: u64 = 128 * 1024 * 1024;
 const LARGEST_WORK: u64 = 16 * 32_768 * 8;
 
-#[derive(Deserialize)]
-struct Envelope {
-    kdf: Kdf,
-    cipher: Cipher,
-    ciphertext: String,
-}
-
-#[derive(Deserialize)]
-struct Kdf {
-    name: String,
-    params: ScryptParams,
-    salt: String,
-}
-
-#[derive(Deserialize)]
-struct ScryptParams {
-    #[serde(rename = "N")]
-    n: u64,
-    r: u32,
-    p: u32,
-}
-
-#[derive(Deserialize)]
-struct Cipher {
-    name: String,
-    nonce: String,
-}
-
 /// Whether a section of PEM with this label is such a key.
 pub(crate) fn is_label(label: &str) -> bool {
     LABELS.contains(&label)
@@ -56,20 +28,24 @@ pub(crate) fn open(
     section: &[u8],
     passphrase: Option<&str>,
 ) -> Result<Zeroizing<Vec<u8>>, KeyProblem> {
-    let envelope: Envelope =
-        serde_json::from_slice(section).map_err(|_| form("its JSON is of another form"))?;
-    if envelope.kdf.name != "scrypt" {
+    let other = || form("its JSON is of another form");
+    // Not by types of its own: the code for them would be many times of this.
+    let envelope: Value = serde_json::from_slice(section).map_err(|_| other())?;
+    let text = |place| envelope.pointer(place).and_then(Value::as_str).ok_or_else(other);
+    let number = |place| envelope.pointer(place).and_then(Value::as_u64).ok_or_else(other);
+    if text("/kdf/name")? != "scrypt" {
         return Err(form("its key is not made by scrypt"));
     }
-    if envelope.cipher.name != "nacl/secretbox" {
+    if text("/cipher/name")? != "nacl/secretbox" {
         return Err(form("its cipher is not nacl/secretbox"));
     }
-    let salt = decode(&envelope.kdf.salt)?;
-    let nonce: [u8; 24] = decode(&envelope.cipher.nonce)?
+    let salt = decode(text("/kdf/salt")?)?;
+    let nonce: [u8; 24] = decode(text("/cipher/nonce")?)?
         .try_into()
         .map_err(|_| form("its nonce has not 24 bytes"))?;
-    let boxed = decode(&envelope.ciphertext)?;
-    let params = params(&envelope.kdf.params)?;
+    let boxed = decode(text("/ciphertext")?)?;
+    let asked = [number("/kdf/params/N")?, number("/kdf/params/r")?, number("/kdf/params/p")?];
+    let params = params(asked)?;
     let passphrase = passphrase.ok_or(KeyProblem::NoPassphrase)?;
     let mut key = Zeroizing::new([0; 32]);
     scrypt::scrypt(passphrase.as_bytes(), &salt, &params, &mut *key)
@@ -80,16 +56,18 @@ pub(crate) fn open(
         .map_err(|_| KeyProblem::WrongPassphrase)
 }
 
-fn params(asked: &ScryptParams) -> Result<Params, KeyProblem> {
-    let ScryptParams { n, r, p } = *asked;
-    let blocks = n.saturating_mul(u64::from(r));
-    let too_much = blocks.saturating_mul(128) > LARGEST_MEMORY
-        || blocks.saturating_mul(u64::from(p)) > LARGEST_WORK;
+fn params([n, r, p]: [u64; 3]) -> Result<Params, KeyProblem> {
+    let numbers = || form("the numbers of its scrypt");
+    let blocks = n.saturating_mul(r);
+    let too_much =
+        blocks.saturating_mul(128) > LARGEST_MEMORY || blocks.saturating_mul(p) > LARGEST_WORK;
     if n < 2 || !n.is_power_of_two() || too_much {
-        return Err(form("the numbers of its scrypt"));
+        return Err(numbers());
     }
-    let log_n = u8::try_from(n.ilog2()).map_err(|_| form("the numbers of its scrypt"))?;
-    Params::new(log_n, r, p, 32).map_err(|_| form("the numbers of its scrypt"))
+    let log_n = u8::try_from(n.ilog2()).map_err(|_| numbers())?;
+    let (r, p) = (u32::try_from(r), u32::try_from(p));
+    let (Ok(r), Ok(p)) = (r, p) else { return Err(numbers()) };
+    Params::new(log_n, r, p, 32).map_err(|_| numbers())
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, KeyProblem> {

@@ -53,7 +53,7 @@ pub enum KeyProblem {
     )]
     Kind {
         /// What it is.
-        found: String,
+        found: &'static str,
     },
     /// The numbers of the key are not those of a key.
     #[error("its numbers are not those of a key of {kind}; write it anew, or copy it whole")]

@@ -65,7 +65,7 @@ fn keys_of_other_kinds_are_refused_by_name() {
             )
         );
     }
-    let found = "a key of P-384".to_owned();
+    let found = "a key of P-384";
     assert_eq!(private(P384_KEY, None).unwrap_err(), KeyProblem::Kind { found });
 }
 

@@ -34,12 +34,10 @@ impl KeyKind {
             return Self::of_curve(algorithm.parameters.as_ref());
         }
         let found = match named {
-            rsa if *rsa == oid!(1.2.840.113549.1.1.1) => "a key of RSA".to_owned(),
-            ed448 if *ed448 == oid!(1.3.101.113) => "a key of Ed448".to_owned(),
-            x25519 if *x25519 == oid!(1.3.101.110) => {
-                "a key of X25519, which signs nothing".to_owned()
-            }
-            other => format!("a key of another algorithm ({other})"),
+            rsa if *rsa == oid!(1.2.840.113549.1.1.1) => "a key of RSA",
+            ed448 if *ed448 == oid!(1.3.101.113) => "a key of Ed448",
+            x25519 if *x25519 == oid!(1.3.101.110) => "a key of X25519, which signs nothing",
+            _ => "a key of another algorithm",
         };
         Err(KeyProblem::Kind { found })
     }
@@ -47,18 +45,18 @@ impl KeyKind {
     fn of_curve(parameters: Option<&Any<'_>>) -> Result<Self, KeyProblem> {
         let named = parameters.and_then(|any| Oid::try_from(any.clone()).ok());
         let Some(curve) = named else {
-            return Err(KeyProblem::Kind { found: "a key of a curve that is not named".into() });
+            return Err(KeyProblem::Kind { found: "a key of a curve that is not named" });
         };
         if curve == oid!(1.2.840.10045.3.1.7) {
             return Ok(Self::P256);
         }
-        let curve = match &curve {
-            p384 if *p384 == oid!(1.3.132.0.34) => "P-384".to_owned(),
-            p521 if *p521 == oid!(1.3.132.0.35) => "P-521".to_owned(),
-            k256 if *k256 == oid!(1.3.132.0.10) => "secp256k1".to_owned(),
-            other => format!("the curve {other}"),
+        let found = match &curve {
+            p384 if *p384 == oid!(1.3.132.0.34) => "a key of P-384",
+            p521 if *p521 == oid!(1.3.132.0.35) => "a key of P-521",
+            k256 if *k256 == oid!(1.3.132.0.10) => "a key of secp256k1",
+            _ => "a key of another curve",
         };
-        Err(KeyProblem::Kind { found: format!("a key of {curve}") })
+        Err(KeyProblem::Kind { found })
     }
 
     pub(crate) fn name(self) -> &'static str {

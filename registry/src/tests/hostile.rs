@@ -122,7 +122,7 @@ async fn a_manifest_without_an_end_is_cut_off() {
     let registry =
         FakeRegistry::answering(move |_| Reply::raw(head, vec![b' '; 65536], Then::Repeat)).await;
     let error = pull(&registry).await.unwrap_err();
-    assert!(matches!(error, RegistryError::TooLarge { limit: 4_194_304, .. }), "{error}");
+    assert!(matches!(error, RegistryError::TooLarge { limit: 1_048_576, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -237,7 +237,7 @@ async fn what_is_no_image_of_a_component_is_told_by_what_it_is() {
         (json(&digest), "its layer is named by no SHA-256"),
         (b"<html>".to_vec(), "its manifest is not in JSON"),
         (b"{}".to_vec(), "its manifest has not what one has to have"),
-        (b"[1]".to_vec(), "its manifest is not in JSON"),
+        (b"[1]".to_vec(), "its manifest has not what one has to have"),
     ] {
         let registry = with_manifest(text).await;
         let error = pull(&registry).await.unwrap_err();

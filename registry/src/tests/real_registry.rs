@@ -11,7 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use host_trust::{
+    ImageIdentity, ImageSignature, KeyName, PrivateKey, PublicKey, TrustPolicy, Untrusted, Vouched,
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
 use crate::{
@@ -63,7 +66,7 @@ impl RealRegistry {
         );
         let mut authorities = PrivateAuthorities::default();
         if doors == Doors::PasswordAndTls {
-            authorities = certify(place.path());
+            authorities = certify(place.path(), "one of the test");
             let (chain, key) = (place.path().join("chain.pem"), place.path().join("key.pem"));
             config +=
                 &format!("  tls: {{certificate: {}, key: {}}}\n", chain.display(), key.display());
@@ -112,8 +115,9 @@ fn listening(process: &mut Child) -> String {
 }
 
 /// An authority, and a certificate by it for 127.0.0.1.
-fn certify(place: &Path) -> PrivateAuthorities {
+fn certify(place: &Path, name: &str) -> PrivateAuthorities {
     let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
@@ -200,7 +204,7 @@ async fn a_registry_with_tls_by_a_private_authority_is_believed_if_it_is_named()
     there_and_back(&registry, &registry.access(Some("user:sesame"))).await;
     let other = TempDir::new().unwrap();
     let stranger = RegistryAccess {
-        authorities: certify(other.path()),
+        authorities: certify(other.path(), "another one"),
         ..registry.access(Some("user:sesame"))
     };
     let source = Reference::Oci(registry.image("shop/cart:1.4"));
@@ -229,14 +233,61 @@ async fn signatures_are_added_to_those_that_are_there() {
     assert_eq!(another, []);
 }
 
+fn has_skopeo() -> bool {
+    let mut asked = Command::new("skopeo");
+    asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let runs = asked.status().is_ok_and(|status| status.success());
+    if !runs {
+        println!("no skopeo runs here (Debian: apt-get install skopeo), so nothing is shown");
+    }
+    runs
+}
+
+fn skopeo(arguments: &[&str]) -> Vec<u8> {
+    let ran = Command::new("skopeo").args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(ran.status.success(), "skopeo {arguments:?}: {}", String::from_utf8_lossy(&ran.stderr));
+    ran.stdout
+}
+
+/// What `host-trust` signs goes beside the image, and is trusted when it comes back: for its repository and no other.
+/// Debian's skopeo cannot sign with keys of cosign, so there is no other program here.
+#[tokio::test]
+async fn a_signature_comes_back_as_it_was_made() {
+    let Some(registry) = RealRegistry::start(Doors::Open) else { return };
+    let digest = there_and_back(&registry, &nobody()).await;
+    let cart = registry.image("shop/cart:1.4");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../trust/src/fixtures");
+    let (name, passphrase) = (KeyName::new("cosign.pub"), Some("correct horse"));
+    let private = fs::read(fixtures.join("cosign.key")).unwrap();
+    let private = PrivateKey::from_pem(&name, &private, passphrase).unwrap();
+    let signed = |repository: &str| {
+        let image = ImageIdentity { repository, digest: &digest.to_string() };
+        let ImageSignature { payload, signature } = ImageSignature::sign(&private, image).unwrap();
+        RegistrySignature { payload, signature }
+    };
+    let key = PublicKey::from_pem(&name, &fs::read(fixtures.join("cosign.pub")).unwrap()).unwrap();
+    let policy = TrustPolicy::new(vec![key], true);
+    let verified = async || {
+        let found = client().signatures(&cart, digest, &nobody()).await.unwrap();
+        let found = found
+            .into_iter()
+            .map(|RegistrySignature { payload, signature }| ImageSignature { payload, signature });
+        let image = ImageIdentity { repository: &cart.identity(), digest: &digest.to_string() };
+        policy.verify(image, &found.collect::<Vec<_>>())
+    };
+    assert!(matches!(verified().await, Err(Untrusted::Unsigned { .. })));
+    let moved = signed("ghcr.io/shop/staging");
+    client().add_signature(&cart, digest, moved, &nobody()).await.unwrap();
+    assert!(matches!(verified().await, Err(Untrusted::OtherRepository { .. })));
+    client().add_signature(&cart, digest, signed(&cart.identity()), &nobody()).await.unwrap();
+    assert_eq!(verified().await, Ok(Vouched::By(name)));
+}
+
 /// Another program sees the layout that the CNCF's working group has, and copies it.
 #[tokio::test]
 async fn skopeo_reads_and_copies_what_is_pushed_here() {
     let Some(registry) = RealRegistry::start(Doors::Open) else { return };
-    let mut asked = Command::new("skopeo");
-    asked.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if !asked.status().is_ok_and(|status| status.success()) {
-        println!("no skopeo runs here (Debian: apt-get install skopeo), so nothing is shown");
+    if !has_skopeo() {
         return;
     }
     let digest = there_and_back(&registry, &nobody()).await;
@@ -244,15 +295,6 @@ async fn skopeo_reads_and_copies_what_is_pushed_here() {
         format!("docker://{}/shop/cart:1.4", registry.host),
         format!("docker://{}/copy:1", registry.host),
     );
-    let skopeo = |arguments: &[&str]| {
-        let ran = Command::new("skopeo").args(arguments).stdin(Stdio::null()).output().unwrap();
-        assert!(
-            ran.status.success(),
-            "skopeo {arguments:?}: {}",
-            String::from_utf8_lossy(&ran.stderr)
-        );
-        ran.stdout
-    };
     let manifest = skopeo(&["inspect", "--raw", "--tls-verify=false", &from]);
     assert_eq!(ContentDigest::of(&manifest), digest);
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
