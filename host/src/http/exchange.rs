@@ -164,7 +164,8 @@ impl Exchange<'_> {
             pipeline = match rest {
                 Behind::Pipeline(rest) => rest,
                 Behind::Network(network) => {
-                    return send_out(&network, kept, Some(self.account)).await;
+                    // Rare, and no idle connection is to keep room for it.
+                    return Box::pin(send_out(&network, kept, Some(self.account))).await;
                 }
             };
             request = kept;
