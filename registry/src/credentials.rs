@@ -148,7 +148,7 @@ impl DockerConfig {
         let object = value.as_object().ok_or_else(|| wrong("the whole"))?;
         let mut config = Self::default();
         for (registry, entry) in table(object, "auths").ok_or_else(|| wrong("auths"))? {
-            let entry = DockerAuth::read(entry).ok_or_else(|| wrong("auths"))?;
+            let entry = DockerAuth::read(&entry).ok_or_else(|| wrong("auths"))?;
             config.auths.insert(registry, entry);
         }
         for (registry, helper) in
@@ -193,7 +193,7 @@ fn table(object: &Map<String, Value>, key: &str) -> Option<Map<String, Value>> {
 }
 
 impl DockerAuth {
-    fn read(entry: Value) -> Option<Self> {
+    fn read(entry: &Value) -> Option<Self> {
         let entry = entry.as_object()?;
         let text = |key: &str| match entry.get(key) {
             Some(value) => value.as_str().map(|text| Zeroizing::new(text.to_owned())),
