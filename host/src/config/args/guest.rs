@@ -33,8 +33,8 @@ pub(super) struct GuestArgs {
     #[arg(long = "dir", value_name = "HOST::GUEST[:ro]")]
     directories: Vec<DirectoryFlag>,
 
-    /// Where the guest may send HTTP requests: https://api.example.com, *.example.com,
-    /// http://127.0.0.1:9000 [default: nowhere]
+    /// Where the guest may send HTTP requests: `https://api.example.com`, `*.example.com:443`,
+    /// `http://127.0.0.1:9000` [default: nowhere]
     #[arg(long, value_name = "ORIGIN")]
     outgoing: Vec<String>,
 
