@@ -114,7 +114,7 @@ impl HttpHooks {
     /// Has the plugin serve a request, and send it out by `sender` if it passes it on.
     fn send_by_plugin(
         &self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         (sender, options, hops): (Arc<dyn HttpSender>, Option<RequestOptions>, Hops),
     ) -> Sending {
         let identity = self.sandbox.identity.clone();
@@ -126,6 +126,8 @@ impl HttpHooks {
         let network = NetworkEnd::new(move |request| {
             Box::into_pin(sender.send(request, options, &identity, hops))
         });
+        // What the plugin sends out itself is as deep as what it serves.
+        hops.keep(&mut request);
         let passing = egress.send(request, network);
         Box::new(async move { passing.await.map_err(|_| HttpError::HttpResponseIncomplete) })
     }
