@@ -106,9 +106,10 @@ def main():
         all_plugins = list(plugins(folder))
         Path(f"{folder}/host.toml").write_text(manifest(all_plugins))
         Path(f"{folder}/body").write_text('{"name":"ann"}')
-        host = subprocess.Popen([HOST, "serve", f"{folder}/host.toml"], stderr=subprocess.PIPE, text=True)
+        command = [HOST, "serve", f"{folder}/host.toml"]
+        host = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         try:
-            address = next(m.group(1) for m in (re.match(r"ready addr=(\S+)", line) for line in host.stderr) if m)
+            address = next(m.group(1) for m in (re.match(r"ready addr=(\S+)", line) for line in host.stdout) if m)
             sums = {}
             for _ in range(ROUNDS):
                 for number, (name, _, _, headers) in enumerate(all_plugins):
@@ -117,7 +118,6 @@ def main():
                     sums.setdefault(name, []).append((with_it, without))
         finally:
             host.send_signal(signal.SIGTERM)
-            host.stderr.close()
             host.wait(30)
     print("| plugin | size | CPU time, µs | without it, µs | ratio |\n|---|---:|---:|---:|---:|")
     for name, guest, _, _ in all_plugins:
