@@ -163,7 +163,7 @@ fn what_a_component_wants_is_shown_beside_what_it_is_given_and_gives_it_nothing(
     assert!(length < 128, "one byte of LEB128");
     let head = [0, length];
     site.put_bytes("app.wasm", &[&hello[..], &head, name, wants.as_bytes()].concat());
-    let exit = check(&site, &["--no-cache"]);
+    let exit = check(&site, &[]);
     exit.expect_code(0);
     for line in [
         "wants and has: config rate\n",
@@ -172,7 +172,7 @@ fn what_a_component_wants_is_shown_beside_what_it_is_given_and_gives_it_nothing(
     ] {
         assert!(exit.stdout.contains(line), "{line}: {}", exit.stdout);
     }
-    let report = json(&check(&site, &["--json", "--no-cache"]));
+    let report = json(&check(&site, &["--json"]));
     assert_eq!(report["components"][0]["wants"].as_array().unwrap().len(), 4);
     assert_eq!(report["components"][0]["not_wanted"][0]["what"], "more");
 }

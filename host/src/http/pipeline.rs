@@ -18,8 +18,8 @@ use crate::site::{App, ChainPermits, RouteRateLimit, RouteTarget, RoutesEdition,
 #[derive(Clone, Debug)]
 pub(super) struct Pipeline {
     first: Stage,
-    /// Most pipelines have one stage, and nothing is allocated for them.
-    behind: VecDeque<Stage>,
+    /// Most pipelines have one stage: nothing is allocated for them, and no idle connection keeps room for more.
+    behind: Option<Box<Rest>>,
     /// None for what goes out.
     route: Option<&'static RouteLabel>,
     routes: RoutesEdition,
@@ -28,7 +28,13 @@ pub(super) struct Pipeline {
     compress: Option<CompressConfig>,
     /// What is done with headers. None behind the first stage: that is done at the client's side.
     headers: Option<Arc<RouteHeaders>>,
-    /// None where there is one stage only.
+}
+
+/// What is behind the first stage, or was behind one that is over.
+#[derive(Clone, Debug, Default)]
+struct Rest {
+    stages: VecDeque<Stage>,
+    /// None for what goes out.
     permits: Option<ChainPermits>,
     /// Where the last one passes on to, if it is a plugin for egress.
     network: Option<NetworkEnd>,
@@ -115,13 +121,14 @@ impl Pipeline {
         let plugins = target.chain.iter().map(|(name, config)| (name, config.clone()));
         let mut stages = plugins.chain([(&target.component, None)]).map(stage);
         let first = stages.next()??;
-        let behind: VecDeque<_> = stages.collect::<Option<_>>()?;
+        let stages: VecDeque<_> = stages.collect::<Option<_>>()?;
         let (routes, strip) = (site.edition(), target.strip.clone());
-        let permits = (!behind.is_empty()).then(ChainPermits::default);
+        let behind = (!stages.is_empty()).then(|| {
+            Box::new(Rest { stages, permits: Some(ChainPermits::default()), network: None })
+        });
         let (route, compress) = (Some(target.label), target.compress);
         let headers = target.headers.clone();
-        let network = None;
-        Some(Self { first, behind, route, routes, strip, compress, headers, permits, network })
+        Some(Self { first, behind, route, routes, strip, compress, headers })
     }
 
     /// That of an outgoing request: the plugin of this name, and then the network. None where the site lacks it.
@@ -129,14 +136,12 @@ impl Pipeline {
         let component = StageComponent::Routed(site.app(plugin)?.clone());
         Some(Self {
             first: Stage { component, config: None },
-            behind: VecDeque::new(),
+            behind: Some(Box::new(Rest { network: Some(network), ..Rest::default() })),
             route: None,
             routes: site.edition(),
             strip: None,
             compress: None,
             headers: None,
-            permits: None,
-            network: Some(network),
         })
     }
 
@@ -176,7 +181,8 @@ impl Pipeline {
     /// No request waits on it any more: the components are looked up anew for the next one.
     pub(super) fn let_go(&mut self) {
         self.first.release();
-        self.behind.iter_mut().for_each(Stage::release);
+        let behind = self.behind.iter_mut().flat_map(|behind| &mut behind.stages);
+        behind.for_each(Stage::release);
     }
 
     /// The first stage has the request.
@@ -186,37 +192,39 @@ impl Pipeline {
 
     /// How many stages there are from here on.
     pub(super) fn length(&self) -> usize {
-        1 + self.behind.len()
+        1 + self.stages_behind().count()
     }
 
     /// The limits of each stage from here on.
     pub(super) fn limits(&self) -> impl Iterator<Item = &ComponentLimits> {
-        let stages = [&self.first].into_iter().chain(&self.behind);
+        let stages = [&self.first].into_iter().chain(self.stages_behind());
         stages.map(|stage| &stage.config().limits)
+    }
+
+    fn stages_behind(&self) -> impl Iterator<Item = &Stage> {
+        self.behind.iter().flat_map(|behind| &behind.stages)
     }
 
     /// The instances that its first one has taken for those behind it. The same from there on. None where there
     /// never was one behind it.
     pub(super) fn permits(&self) -> Option<&ChainPermits> {
-        self.permits.as_ref()
+        self.behind.as_ref()?.permits.as_ref()
     }
 
     /// What comes after, unless this is the last one.
     pub(super) fn rest(&self) -> Option<Behind> {
-        let mut behind = self.behind.iter().cloned();
-        let Some(first) = behind.next() else {
-            return self.network.clone().map(Behind::Network);
+        let mut behind = self.behind.clone()?;
+        let Some(first) = behind.stages.pop_front() else {
+            return behind.network.map(Behind::Network);
         };
         let rest = Self {
             first,
-            behind: behind.collect(),
+            behind: Some(behind),
             route: self.route,
             routes: self.routes,
             strip: self.strip.clone(),
             compress: self.compress,
             headers: None,
-            permits: self.permits.clone(),
-            network: self.network.clone(),
         };
         Some(Behind::Pipeline(rest))
     }
@@ -224,7 +232,7 @@ impl Pipeline {
     /// The request as the first stage sees it: the last one of a route that strips its prefix sees none.
     pub(super) fn stripped<B>(&self, mut request: Request<B>) -> Request<B> {
         if let Some(prefix) = &self.strip
-            && self.behind.is_empty()
+            && self.stages_behind().next().is_none()
         {
             strip(request.uri_mut(), prefix);
         }
