@@ -39,6 +39,11 @@ guests-js: ## Build two large guests from JavaScript, if npm is here and reaches
 guests-python: ## Build a large guest from Python, if its registry can be reached
 	@guest/python/build.sh
 
+.PHONY: templates
+templates: build ## Write, build and test what `host new` writes, in each language whose tools can be had
+	@host/templates/wit.sh --check
+	@host/templates/try.py
+
 .PHONY: build
 build: ## Build the host: target/release/host
 	$(CARGO) build $(BUILD)

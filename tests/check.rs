@@ -149,3 +149,30 @@ fn check_fills_the_cache_and_reads_it() {
     check();
     assert_eq!(entries().len(), 1);
 }
+
+#[test]
+fn what_a_component_wants_is_shown_beside_what_it_is_given_and_gives_it_nothing() {
+    let wants = "outgoing = ['https://api.example.com:443']\nconfig = ['rate', 'burst']\n\
+                 env = [\"\\u001b[2J\"]";
+    let hello = fs::read(guest("hello_p2")).unwrap();
+    let manifest = component("app") + "config = { rate = \"1\", more = \"2\" }\n";
+    let site = Site::new(&manifest);
+    // A custom section at the end of the component: its number, its length, its name, its content.
+    let name = b"\x0ahost:wants";
+    let length = u8::try_from(name.len() + wants.len()).unwrap();
+    assert!(length < 128, "one byte of LEB128");
+    let head = [0, length];
+    site.put_bytes("app.wasm", &[&hello[..], &head, name, wants.as_bytes()].concat());
+    let exit = check(&site, &["--no-cache"]);
+    exit.expect_code(0);
+    for line in [
+        "wants and has: config rate\n",
+        "wants and lacks: config burst, env \\u{1b}[2J, outgoing https://api.example.com:443\n",
+        "has and does not want: config more\n",
+    ] {
+        assert!(exit.stdout.contains(line), "{line}: {}", exit.stdout);
+    }
+    let report = json(&check(&site, &["--json", "--no-cache"]));
+    assert_eq!(report["components"][0]["wants"].as_array().unwrap().len(), 4);
+    assert_eq!(report["components"][0]["not_wanted"][0]["what"], "more");
+}

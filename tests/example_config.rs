@@ -8,7 +8,7 @@ use wasmparser::{Parser, Payload};
 
 use crate::support::app::bytes;
 use crate::support::chain::Chain;
-use crate::support::prelude::*;
+use crate::support::exit::Exit;
 use crate::support::site::Site;
 
 const PLUGINS: [&str; 7] =
@@ -29,14 +29,40 @@ fn schema(guest: &str) -> Value {
     serde_json::from_slice(&found[0]).expect("JSON")
 }
 
-/// The sentence with which a plugin with this configuration, and with buckets, refuses to be loaded.
+/// The same plugin, whose schema the host does not find: so what it says itself is heard.
+fn without_schema(plugin: &str) -> Vec<u8> {
+    let mut component = bytes(plugin);
+    let (name, other) = (b"host:config-schema", b"host:config-SCHEMA");
+    let found = component.windows(name.len()).position(|part| part == name);
+    let at = found.expect("it has a schema");
+    component[at..at + name.len()].copy_from_slice(other);
+    component
+}
+
+/// This chain with the plugin as it is, or as one without a schema.
+fn exit(plugin: &str, chain: &Chain, with_schema: bool) -> Exit {
+    let toml = chain.toml();
+    let named = format!("\"guest:{plugin}\"");
+    assert!(toml.contains(&named), "{toml}");
+    let site = match with_schema {
+        true => Site::new(&toml),
+        false => Site::new(&toml.replace(&named, "\"plugin.wasm\"")),
+    };
+    site.put_bytes("plugin.wasm", &without_schema(plugin));
+    let exit = site.serve().start_in_vain();
+    exit.expect_code(3);
+    exit
+}
+
+/// The sentence with which a plugin with this configuration, and with buckets, refuses to be loaded. By its schema the
+/// host refuses it too, or has it refused.
 #[track_caller]
 pub fn refusal(plugin: &str, config: &str) -> String {
     let chain = Chain::new(&[plugin], "info_p3").say("one", config);
-    let exit = Site::new(&chain.toml()).serve().start_in_vain();
-    exit.expect_code(3);
+    exit(plugin, &chain, true);
+    let exit = exit(plugin, &chain, false);
     let begin = "on-start gave an error: ";
-    let stderr = exit.stderr.clone();
+    let stderr = exit.stderr;
     let (_, sentence) = stderr.split_once(begin).unwrap_or_else(|| panic!("no {begin}{stderr}"));
     sentence.lines().next().expect("a line").to_owned()
 }
@@ -67,9 +93,11 @@ fn schema_in_each_component_has_the_keys_that_the_component_knows() {
         let store =
             if good.contains("keyvalue") { "[keyvalue.main]\nbackend = \"memory\"" } else { "" };
         let chain = Chain::new(&[plugin], "info_p3").say("one", good).and(store);
-        let exit =
-            Site::new(&chain.say("one", "config.zebra = \"x\"").toml()).serve().start_in_vain();
-        exit.expect_code(3);
+        let chain = chain.say("one", "config.zebra = \"x\"");
+        let by_schema = exit(plugin, &chain, true);
+        let says = "config.zebra means nothing to it; leave it out";
+        assert!(by_schema.stderr.contains(says), "{plugin}: {}", by_schema.stderr);
+        let exit = exit(plugin, &chain, false);
         let known = exit.stderr.split_once("config.zebra is not known; known are ");
         let (_, known) = known.unwrap_or_else(|| panic!("{plugin}: {}", exit.stderr));
         let known = known.lines().next().expect("a line").split(", ").collect();

@@ -1,7 +1,6 @@
 //! The plugin `rewrite` of `guest/examples`: headers and paths.
 
 use crate::support::chain::Chain;
-use crate::support::prelude::*;
 use crate::support::wire;
 
 #[test]

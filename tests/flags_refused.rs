@@ -42,7 +42,13 @@ const ABOUT_COMPONENTS: [&[&str]; 30] = [
 fn flag_about_components_is_refused_beside_a_manifest() {
     let manifest = LISTEN.to_owned() + &component("a") + &route("/", "a");
     let site = Site::with(&manifest, &[("a.wasm", "version_a_p2")]);
-    let more: [&[&str]; 7] = [
+    let more: [&[&str]; 13] = [
+        &["--env", "A=1"],
+        &["--config", "a=1"],
+        &["--dir", "/tmp::/tmp:ro"],
+        &["--outgoing", "https://a"],
+        &["--outgoing-addresses", "loopback"],
+        &["--keyvalue", "a=memory"],
         &["--profile", "strict"],
         &["--max-connections-per-client", "10"],
         &["--connection-rate", "10/s"],

@@ -297,16 +297,19 @@ fn schema_is_json_that_names_every_table_and_refuses_other_keys() {
         .collect();
     let all = [
         "component",
+        "include",
         "keyvalue",
         "limits",
         "listen",
         "listener",
         "log",
+        "registry",
         "route",
         "stop",
         "swap",
         "total",
         "trace",
+        "trust",
     ];
     assert_eq!(tables, all);
     assert_eq!(schema["additionalProperties"], false);

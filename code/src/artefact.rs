@@ -87,7 +87,7 @@ pub enum Damaged {
 
 /// Compiled code and its symbols with our checksum, which has been checked, in memory that only we can change.
 ///
-/// Comes only from a child of ours or from a directory of ours.
+/// Comes only from a child of ours, from a directory of ours, or from a bundle that is signed.
 pub struct Artefact {
     bytes: Vec<u8>,
     /// Where the code ends and the symbols begin.
@@ -163,9 +163,10 @@ impl Artefact {
             .inspect_err(|why| debug!(%why, "code is copied: no memory of it can be sealed"));
         #[expect(unsafe_code, reason = "wasmtime has no safe way to load code (ADR 0020)")]
         // SAFETY: the bytes must be what `Engine::precompile_component` gave, unchanged. An artefact is
-        // made in three places: from that very function (`seal`), from the pipe of a child of this
-        // program that called it, and from a file that such an artefact was written to, in a
-        // directory where only our user and root could write. The latter two went through
+        // made in four places: from that very function (`seal`), from the pipe of a child of this
+        // program that called it, from a file that such an artefact was written to, in a
+        // directory where only our user and root could write, and from a bundle that a key which
+        // the operator trusts has signed (`BundledCode::vouched`). All but the first went through
         // `check`, which finds every change by accident. No other code can change them: they are in a
         // vector of ours, which `deserialize` copies; or in a file without a name that was written from that
         // vector and then sealed, so that no process can write to it or cut it. That they fit the engine's

@@ -11,6 +11,7 @@
 //! (docs/adr/0020-compiled-code.md).
 
 mod artefact;
+mod bundle;
 mod cache;
 pub mod child;
 mod compile_error;
@@ -21,6 +22,7 @@ mod sandbox;
 mod settings;
 
 pub use artefact::{Artefact, ArtefactKey, Damaged};
+pub use bundle::{BundledCode, CodeBundle};
 pub use cache::{ArtefactCache, CacheError};
 pub use compile_error::CompileError;
 pub use compiler::{CompileBounds, Compiled, Compiler, Urgency};

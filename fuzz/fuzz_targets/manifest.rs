@@ -19,7 +19,12 @@ fuzz_target!(|text: &str| {
             for component in manifest.components.values() {
                 assert!(component.limits.faults().is_empty());
                 assert!(component.limits.faults_within(&manifest.total).is_empty());
-                for origin in component.grants.get().into_iter().flat_map(|OutgoingConfig(it)| it) {
+                for origin in component
+                    .grants
+                    .get()
+                    .into_iter()
+                    .flat_map(|OutgoingConfig { origins, .. }| origins)
+                {
                     assert_eq!(origin.to_string().parse().as_ref(), Ok(origin));
                 }
             }

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use host_code::ChildOrders;
 use host_code::child::ChildFailure;
 
-use crate::component::{self, FileSizeLimit};
+use crate::component::{self, CompiledFile, FileSizeLimit};
 use crate::config::CompileConfig;
 use crate::exit::Exit;
 use crate::output::Output;
@@ -47,9 +47,9 @@ fn compile(ask: &CompileConfig) -> anyhow::Result<(Output, String)> {
         progress::cleared().await;
         compiled
     });
-    let (artefact, took) = compiled?;
-    output.write(artefact.bytes(), &ask.app).map_err(unwritten)?;
-    let (name, bytes) = (ask.output.display(), artefact.bytes().len());
+    let CompiledFile { bytes, code, took } = compiled?;
+    output.write(&bytes, &ask.app).map_err(unwritten)?;
+    let (name, bytes) = (ask.output.display(), code);
     Ok((output, format!("{name}: {bytes} bytes of code, compiled in {took:.3?}\n")))
 }
 

@@ -8,6 +8,7 @@
 //! `ARCHITECTURE.md` draws both ways and says which folder may know which.
 
 mod admin;
+pub mod artefacts;
 mod cgroup;
 pub mod check;
 pub mod compile;
@@ -17,11 +18,14 @@ pub mod config;
 pub mod control;
 pub mod ctl;
 mod date;
+pub mod dev;
 pub mod drain_test;
 pub mod exit;
 pub mod http;
+pub mod init;
 mod lint;
 pub mod man;
+pub mod new;
 mod output;
 mod progress;
 mod provision;
@@ -29,6 +33,7 @@ mod resources;
 pub mod serve;
 pub mod site;
 mod size;
+mod supply;
 mod terminal;
 mod threads;
 mod upgrade;

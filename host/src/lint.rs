@@ -19,12 +19,14 @@ pub(crate) fn warnings<'a>(
     routes: &[Route],
     surveys: &Surveys,
 ) -> Vec<String> {
+    let components: Vec<&ComponentConfig> = components.into_iter().collect();
     let mut warnings = Vec::new();
-    for component in components {
+    for &component in &components {
         let name = &component.name;
-        let chained = routes.iter().any(|route| route.chain.contains(name));
+        let chained = routes.iter().any(|route| route.has_plugin(name));
+        let sends_out = components.iter().any(|other| other.egress.as_ref() == Some(name));
         let answers = routes.iter().any(|route| route.component == *name);
-        if !chained && !answers {
+        if !chained && !answers && !sends_out {
             warnings.push(format!("component {name}: no route leads to it"));
         }
         let survey = surveys.get(name);
@@ -32,7 +34,7 @@ pub(crate) fn warnings<'a>(
         warnings.extend(grant_warnings(component, imports));
         let Some((kind, survey)) = survey else { continue };
         warnings.extend(reach_without_names(component, chained));
-        if chained && !survey.can_pass_on() {
+        if (chained || sends_out) && !survey.can_pass_on() {
             warnings.push(format!(
                 "component {name}: it stands in a chain and can pass nothing on (it imports neither \
                  wasi:http/handler nor wasi:http/outgoing-handler): nobody behind it is ever asked"
@@ -74,7 +76,7 @@ fn reach_without_names(component: &ComponentConfig, chained: bool) -> Option<Str
 fn circle(routes: &[Route]) -> Option<Vec<&str>> {
     let mut next: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for route in routes {
-        let mut hops: Vec<&str> = route.chain.iter().map(|name| &**name).collect();
+        let mut hops: Vec<&str> = route.chain.iter().map(|entry| &*entry.plugin).collect();
         hops.push(&route.component);
         for pair in hops.windows(2) {
             next.entry(pair[0]).or_default().insert(pair[1]);

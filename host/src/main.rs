@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use host::component::manifest_grammar;
 use host::config::args::{self, Invocation};
 use host::exit::Exit;
-use host::{check, compile, completions, ctl, drain_test, man, serve};
+use host::{artefacts, check, compile, completions, ctl, dev, drain_test, init, man, new, serve};
 use host_log::outlet;
 use host_systemd::HandedSockets;
 
@@ -31,7 +31,14 @@ fn main() {
             let schema = format!("{}\n", manifest_grammar().schema());
             Exit::Clean.if_printed("host schema", outlet::pass(schema.as_bytes()))
         }
+        Ok(Invocation::New(ask)) => new::run(&ask),
+        Ok(Invocation::Init(ask)) => init::run(&ask),
+        Ok(Invocation::Dev(ask)) => dev::run(&ask, sockets),
         Ok(Invocation::Check(ask)) => check::run(&ask),
+        Ok(Invocation::Lock(ask)) => artefacts::lock(&ask),
+        Ok(Invocation::Push(ask)) => artefacts::push(&ask),
+        Ok(Invocation::Sign(ask)) => artefacts::sign(&ask),
+        Ok(Invocation::Verify(ask)) => artefacts::verify(&ask),
         Ok(Invocation::Compile(ask)) => compile::run(&ask),
         Ok(Invocation::Compiler(numbers)) => compile::child(&numbers),
         Ok(Invocation::Launch(line)) => launch(&line),

@@ -69,8 +69,11 @@ impl Provisioner {
         let builder = SiteBuilder::fixed(manifest, workers, traffic, provision);
         let Some(file) = config.file.clone() else { return builder };
         let overrides = config.overrides.clone();
-        let context =
-            LoadContext { own: overrides.own.clone(), total: Some(config.manifest.total) };
+        let context = LoadContext {
+            own: overrides.own.clone(),
+            total: Some(config.manifest.total),
+            check_remote: config::check_remote,
+        };
         builder.with_file(file.path.clone(), file.stamp, move || {
             let manifest =
                 config::read(&file.path, manifest_grammar(), &context).map_err(|why| Rejected {
@@ -98,6 +101,9 @@ impl Provisioner {
             share: self.scheduler.share(usage.clone()),
             usage,
             grants: self.grants(component)?,
+            has_egress: component.egress.is_some(),
+            config: component.grants.get().cloned().unwrap_or_default(),
+            route_configs: component.route_configs.clone(),
             reuse: component.reuse,
             idle: self.idle.clone(),
             keeper: self.keeper.clone(),

@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::disk::{self, DiskSpace};
 use crate::error::StoreError;
 use crate::lease::Lease;
-use crate::limits::{MAX_ANSWER, MAX_BATCH, MAX_KEY};
+use crate::limits::{MAX_ANSWER, MAX_BATCH, MAX_KEY, MAX_PAGE};
 use crate::memory::MemorySpace;
-use crate::page::Page;
+use crate::page::{Page, PageMaker, PrefixPage};
 use crate::redis::RedisSpace;
-use crate::write::{LARGEST, Reply, Write};
+use crate::ttl::{NextEnd, TtlClock, ends, millis};
+use crate::write::{LARGEST, Reply, Swap, Write};
+
+/// How long a store that fails is left alone by who frees what has ended, in milliseconds.
+const AGAIN: u64 = 10_000;
 
 /// The buckets of one generation. None by default. Clones are the same ones; the last of them to
 /// drop lets go of the stores.
@@ -27,6 +32,15 @@ impl Buckets {
     #[must_use]
     pub fn get(&self, identifier: &str) -> Option<Bucket> {
         self.0.get(identifier).cloned()
+    }
+
+    /// The names of all that were granted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    pub(crate) fn all(&self) -> &Arc<BTreeMap<String, Bucket>> {
+        &self.0
     }
 
     /// Whether no bucket was granted at all.
@@ -49,6 +63,16 @@ pub struct Bucket {
     space: AnySpace,
     lease: Lease,
     limit: u64,
+    clock: TtlClock,
+}
+
+/// What a compare-and-swap came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Swapped {
+    /// The value was as expected, and is the new one.
+    Done,
+    /// The value was this one, and still is.
+    Other(Option<Vec<u8>>),
 }
 
 /// One space, where it is kept.
@@ -61,26 +85,31 @@ pub(crate) enum AnySpace {
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match &self.space {
-            AnySpace::Memory(_) => "memory",
-            AnySpace::Disk(_) => "disk",
-            AnySpace::Redis(_) => "Redis",
-        };
-        f.debug_struct("Bucket").field("kind", &kind).field("limit", &self.limit).finish()
+        f.debug_struct("Bucket").field("kind", &self.backend()).field("limit", &self.limit).finish()
     }
 }
 
 #[expect(clippy::missing_errors_doc, reason = "said once, of the type")]
 impl Bucket {
-    pub(crate) fn new(space: AnySpace, lease: Lease, limit: u64) -> Self {
-        Self { space, lease, limit }
+    pub(crate) fn new(space: AnySpace, lease: Lease, limit: u64, clock: TtlClock) -> Self {
+        Self { space, lease, limit, clock }
+    }
+
+    /// Where it is kept, in the word of the manifest.
+    #[must_use]
+    pub fn backend(&self) -> &'static str {
+        match &self.space {
+            AnySpace::Memory(_) => "memory",
+            AnySpace::Disk(_) => "disk",
+            AnySpace::Redis(_) => "redis",
+        }
     }
 
     /// The value of a key.
     pub async fn get(&self, key: String) -> Result<Option<Vec<u8>>, StoreError> {
         if let AnySpace::Redis(space) = &self.space {
             check_keys(std::iter::once(&*key))?;
-            return space.value(&key).await;
+            return space.value(&key, self.clock.told()).await;
         }
         let values = self.values(vec![key], u64::MAX).await?;
         Ok(values.into_iter().next().flatten())
@@ -94,27 +123,61 @@ impl Bucket {
     /// Whether a key is there.
     pub async fn exists(&self, key: String) -> Result<bool, StoreError> {
         check_keys(std::iter::once(&*key))?;
+        let now = self.clock.now();
         match &self.space {
-            AnySpace::Memory(space) => Ok(space.exists(&key)),
+            AnySpace::Memory(space) => Ok(space.exists(&key, now)),
             AnySpace::Disk(space) => {
                 let bytes = key.len();
-                disk::read(space, &self.lease, bytes, move |space| space.exists(&key)).await
+                disk::read(space, &self.lease, bytes, move |space| space.exists(&key, now)).await
             }
-            AnySpace::Redis(space) => space.exists(&key).await,
+            AnySpace::Redis(space) => space.exists(&key, self.clock.told()).await,
         }
     }
 
     /// A page of keys: the first one, or the one that the cursor of another page names. A key that
     /// is there from the first page to the last is in one of them, whatever is written meanwhile.
     pub async fn list_keys(&self, cursor: Option<u64>) -> Result<Page, StoreError> {
-        let from = cursor.unwrap_or_default();
+        let (from, now) = (cursor.unwrap_or_default(), self.clock.now());
         match &self.space {
-            AnySpace::Memory(space) => Ok(space.list(from)),
+            AnySpace::Memory(space) => Ok(space.list(from, PageMaker::new(from, now))),
             AnySpace::Disk(space) => {
-                disk::read(space, &self.lease, 0, move |space| space.list(from)).await
+                let list = move |space: &DiskSpace| space.list(from, || PageMaker::new(from, now));
+                disk::read(space, &self.lease, 0, list).await
             }
-            AnySpace::Redis(space) => space.list(from).await,
+            AnySpace::Redis(space) => space.list(from, self.clock.told()).await,
         }
+    }
+
+    /// A page of keys that begin with `prefix`: the first one, or the one that the cursor of another page
+    /// names. A key that is there from the first page to the last is in exactly one of them, whatever is
+    /// written meanwhile. `most` is from 1 to [`MAX_PAGE`]; what is beyond counts as that.
+    pub async fn list_keys_with_prefix(
+        &self,
+        prefix: String,
+        cursor: Option<String>,
+        most: usize,
+    ) -> Result<PrefixPage, StoreError> {
+        check_keys(std::iter::once(&*prefix))?;
+        let most = most.clamp(1, MAX_PAGE);
+        if let AnySpace::Redis(space) = &self.space {
+            return space.list_prefix(&prefix, cursor, most, self.clock.told()).await;
+        }
+        let from = cursor.map_or(Ok(0), |cursor| cursor.parse());
+        let (from, now) = (from.map_err(|_| StoreError::WrongCursor)?, self.clock.now());
+        let page = match &self.space {
+            AnySpace::Disk(space) => {
+                let bytes = prefix.len();
+                let list = move |space: &DiskSpace| {
+                    space.list(from, || PageMaker::with_prefix(from, now, &prefix, most))
+                };
+                disk::read(space, &self.lease, bytes, list).await?
+            }
+            AnySpace::Memory(space) => {
+                space.list(from, PageMaker::with_prefix(from, now, &prefix, most))
+            }
+            AnySpace::Redis(_) => return Err(unexpected()),
+        };
+        Ok(PrefixPage { keys: page.keys, cursor: page.cursor.map(|next| next.to_string()) })
     }
 
     /// Sets the value of a key.
@@ -122,8 +185,29 @@ impl Bucket {
         self.set_many(vec![(key, value)]).await
     }
 
-    /// Sets the values of keys: of all or of none. Of a key that is there twice, the last counts.
+    /// Sets the value of a key for a time. Afterwards there is no such key. Any other write of the value but
+    /// an increment takes the end away, or sets another one.
+    pub async fn set_with_ttl(
+        &self,
+        key: String,
+        value: Vec<u8>,
+        ttl: Duration,
+    ) -> Result<(), StoreError> {
+        let ttl = Some(millis(ttl)?);
+        self.set_entries(vec![(key, value)], ttl).await
+    }
+
+    /// Sets the values of keys: of all or of none. Of a key that is there twice, the last counts. None of
+    /// them has a time to live afterwards.
     pub async fn set_many(&self, entries: Vec<(String, Vec<u8>)>) -> Result<(), StoreError> {
+        self.set_entries(entries, None).await
+    }
+
+    async fn set_entries(
+        &self,
+        entries: Vec<(String, Vec<u8>)>,
+        ttl: Option<u64>,
+    ) -> Result<(), StoreError> {
         check_keys(entries.iter().map(|(key, _)| &**key))?;
         for (key, value) in &entries {
             self.check_value(key, value)?;
@@ -131,7 +215,7 @@ impl Bucket {
         if entries.is_empty() {
             return Ok(());
         }
-        self.write(Write::Set(entries)).await.map(drop)
+        self.write(Write::Set { entries, ttl }).await.map(drop)
     }
 
     /// Removes a key, if it is there.
@@ -157,23 +241,59 @@ impl Bucket {
         }
         match self.write(Write::Increment { key, delta }).await? {
             Reply::Number(sum) => Ok(sum),
-            Reply::Done | Reply::Swapped(_) => Err(unexpected()),
+            _ => Err(unexpected()),
         }
     }
 
-    /// Sets the value of a key if it still is what the caller expects (none: that there is no such
-    /// key), and says whether it was. Atomic.
-    pub async fn swap(
+    /// Sets the value of a key if it still is what the caller expects (none: that there is no such key).
+    /// No new value: removes the key. Atomic: of N that expect the same value, one sets its own. With `ttl`
+    /// the new value stays for so long; without it, for good.
+    pub async fn compare_and_swap(
         &self,
         key: String,
         expected: Option<Vec<u8>>,
-        new: Vec<u8>,
-    ) -> Result<bool, StoreError> {
+        new: Option<Vec<u8>>,
+        ttl: Option<Duration>,
+    ) -> Result<Swapped, StoreError> {
         check_keys(std::iter::once(&*key))?;
-        self.check_value(&key, &new)?;
-        match self.write(Write::Swap { key, expected, new }).await? {
-            Reply::Swapped(swapped) => Ok(swapped),
-            Reply::Done | Reply::Number(_) => Err(unexpected()),
+        if let Some(new) = &new {
+            self.check_value(&key, new)?;
+        }
+        let ttl = ttl.map(millis).transpose()?;
+        match self.write(Write::Swap(Swap { key, expected, new, ttl })).await? {
+            Reply::Swapped => Ok(Swapped::Done),
+            Reply::Other(value) => Ok(Swapped::Other(value)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Frees pairs that have ended, in one step. Whether more may be there to be freed.
+    pub(crate) async fn free(&self) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        match &self.space {
+            // The other process frees by itself what it knows of.
+            AnySpace::Disk(space) if space.is_shared() => {
+                self.next_end().forget();
+                Ok(false)
+            }
+            _ if !self.next_end().take(now) => Ok(false),
+            _ => {
+                // Should it fail, or be dropped.
+                self.next_end().note(now.saturating_add(AGAIN));
+                let Reply::Freed { next_end } = self.write(Write::Free).await? else {
+                    return Err(unexpected());
+                };
+                self.next_end().note(next_end);
+                Ok(next_end <= now)
+            }
+        }
+    }
+
+    fn next_end(&self) -> &NextEnd {
+        match &self.space {
+            AnySpace::Memory(space) => space.next_end(),
+            AnySpace::Disk(space) => space.next_end(),
+            AnySpace::Redis(space) => space.next_end(),
         }
     }
 
@@ -186,23 +306,31 @@ impl Bucket {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
+        let now = self.clock.now();
         match &self.space {
-            AnySpace::Memory(space) => space.values(&keys, limit),
+            AnySpace::Memory(space) => space.values(&keys, limit, now),
             AnySpace::Disk(space) => {
                 let bytes = keys.iter().map(String::len).sum();
-                let values = move |space: &DiskSpace| space.values(&keys, limit);
+                let values = move |space: &DiskSpace| space.values(&keys, limit, now);
                 disk::read(space, &self.lease, bytes, values).await
             }
-            AnySpace::Redis(space) => space.values(&keys, limit).await,
+            AnySpace::Redis(space) => space.values(&keys, limit, self.clock.told()).await,
         }
     }
 
     async fn write(&self, write: Write) -> Result<Reply, StoreError> {
-        match &self.space {
-            AnySpace::Memory(space) => space.write(&write, self.limit),
-            AnySpace::Disk(space) => disk::write(space, &self.lease, write, self.limit).await,
-            AnySpace::Redis(space) => space.write(write, self.limit).await,
+        let (now, ttl) = (self.clock.now(), write.ttl());
+        let reply = match &self.space {
+            AnySpace::Memory(space) => space.write(&write, self.limit, now),
+            AnySpace::Disk(space) => {
+                disk::write(space, &self.lease, write, (self.limit, now)).await
+            }
+            AnySpace::Redis(space) => space.write(write, self.limit, self.clock.told()).await,
+        };
+        if ttl.is_some() {
+            self.next_end().note(ends(now, ttl));
         }
+        reply
     }
 
     fn check_value(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {

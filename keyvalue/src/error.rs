@@ -33,6 +33,12 @@ pub enum StoreError {
     /// The sum would be larger than 2^63 - 1, which is as far as Redis counts.
     #[error("the number would be larger than 9223372036854775807")]
     Overflow,
+    /// A time to live of less than a millisecond.
+    #[error("a time to live is less than a millisecond")]
+    NoTimeToLive,
+    /// A cursor that is of no list with this prefix.
+    #[error("the cursor is of no list with this prefix")]
+    WrongCursor,
     /// Too much of the component waits for the store already. Nothing has been done.
     #[error("too much of the component waits for the store already")]
     Busy,
@@ -53,6 +59,8 @@ impl StoreError {
             Self::Full { .. } => "the bucket is full",
             Self::NotANumber => "the value is not a number",
             Self::Overflow => "the number would be too large",
+            Self::NoTimeToLive => "the time to live is too short",
+            Self::WrongCursor => "the cursor is not one of this list",
             Self::Busy => "the store is busy",
             Self::Unavailable(_) => "the store is not available",
         }

@@ -3,8 +3,8 @@
 //! ```text
 //! manifest ─→ Stores::open ─→ Buckets ─→ Bucket ─┬→ memory.rs   ┐
 //!             (at load)       (per generation)   ├→ disk/       ┴ write.rs: what a write does
-//!                                                │                usage.rs: how much room is left
-//!                                                └→ redis/
+//!                               sweep.rs: frees  │                usage.rs: how much room is left
+//!                               what has ended   └→ redis/        ttl.rs: how long a pair stays
 //! ```
 //!
 //! A crate of its own, because it needs nothing of the host: it is tested without a guest.
@@ -12,6 +12,7 @@
 
 mod bucket;
 mod disk;
+mod end;
 mod error;
 mod health;
 mod lease;
@@ -21,15 +22,17 @@ mod names;
 mod page;
 mod redis;
 mod stores;
+mod sweep;
+mod ttl;
 mod usage;
 mod write;
 
-pub use bucket::{Bucket, Buckets};
+pub use bucket::{Bucket, Buckets, Swapped};
 pub use disk::{probe, wait_until_closed};
 pub use error::{OpenError, StoreError};
 pub use health::Trouble;
-pub use limits::{MAX_ANSWER, MAX_BATCH, MAX_KEY, MAX_PAGE, PAIR_OVERHEAD};
-pub use page::Page;
+pub use limits::{MAX_ANSWER, MAX_BATCH, MAX_KEY, MAX_LOOK, MAX_PAGE, PAIR_OVERHEAD};
+pub use page::{Page, PrefixPage};
 pub use stores::Stores;
 
 #[cfg(test)]

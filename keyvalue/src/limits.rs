@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::end::NEVER;
+
 /// Bytes of one key. A name, not a document; Redis and redb would take far longer ones.
 pub const MAX_KEY: usize = 1024;
 
@@ -12,6 +14,10 @@ pub const MAX_BATCH: usize = 1_000;
 
 /// Keys in one page of a list, so that a page is 1 MiB at most.
 pub const MAX_PAGE: usize = 1_000;
+
+/// Pairs that are looked at for one page of a list by prefix, so that a prefix that few keys have costs no
+/// more than a few milliseconds at a time.
+pub const MAX_LOOK: usize = 10_000;
 
 /// Bytes of all values that one batch gives back. As much as one call of a guest may hand in; a
 /// guest that names one large value a thousand times would cost the host a thousand copies.
@@ -45,6 +51,13 @@ pub(crate) const MAX_WAITING_BYTES: usize = 32 << 20;
 /// What a pair counts towards the limit of its bucket.
 pub(crate) fn pair_size(key: &str, value: u64) -> u64 {
     value.saturating_add(key.len() as u64).saturating_add(PAIR_OVERHEAD)
+}
+
+/// The same, of a pair that ends at this moment. One with a time to live is in the order of ends as well,
+/// by its key.
+pub(crate) fn kept_size(key: &str, value: u64, ends: u64) -> u64 {
+    let again = if ends == NEVER { 0 } else { pair_size(key, 0) };
+    pair_size(key, value).saturating_add(again)
 }
 
 /// Where a key stands in lists. Pages go by this number, and a cursor is such a number: so a

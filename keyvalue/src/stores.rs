@@ -14,6 +14,8 @@ use crate::health::Trouble;
 use crate::lease::Lease;
 use crate::memory::Memory;
 use crate::redis::{Redis, RedisSpace};
+use crate::sweep::OpenBuckets;
+use crate::ttl::TtlClock;
 use crate::usage::Accounts;
 
 /// The stores of a process. One for all components and generations; clones are the same one.
@@ -33,6 +35,8 @@ struct Registry {
     slots: Mutex<BTreeMap<StoreConfig, Arc<Slot>>>,
     accounts: Accounts,
     sharing: Arc<Sharing>,
+    open: OpenBuckets,
+    clock: TtlClock,
     /// Those that are open, and some that were.
     disks: Mutex<Vec<Weak<Disk>>>,
 }
@@ -83,9 +87,30 @@ impl Stores {
                 }
             };
             let space = opened.backend.space(&bucket.space, &self.0.accounts)?;
-            open.insert(name.clone(), Bucket::new(space, Lease::new(opened), size_limit));
+            let bucket = Bucket::new(space, Lease::new(opened), size_limit, self.0.clock.clone());
+            open.insert(name.clone(), bucket);
         }
-        Ok(Buckets::new(open))
+        let buckets = Buckets::new(open);
+        self.0.open.add(&buckets);
+        Ok(buckets)
+    }
+
+    /// Frees pairs whose time to live is over, in all buckets that are open, every second, for as long as its
+    /// future is polled. Without it they are as invisible, and take up room until a write needs it.
+    pub async fn keep_sweeping(self) {
+        self.0.open.keep_sweeping().await;
+    }
+
+    /// Does so once.
+    #[cfg(test)]
+    pub(crate) async fn sweep(&self) {
+        self.0.open.sweep().await;
+    }
+
+    /// Stores for whose pairs it is as late as the test says.
+    #[cfg(test)]
+    pub(crate) fn at(now: Arc<std::sync::atomic::AtomicU64>) -> Self {
+        Self(Arc::new(Registry { clock: TtlClock::Hand(now), ..Registry::default() }))
     }
 
     /// The stores in use that fail, as their last operations saw them. Blocks on nothing but the opening

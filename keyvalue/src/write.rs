@@ -2,78 +2,117 @@
 
 use std::collections::BTreeMap;
 
+use crate::end::NEVER;
 use crate::error::StoreError;
-use crate::limits::pair_size;
+use crate::limits::kept_size;
+use crate::ttl::{MAX_FREED, ends};
 use crate::usage::Usage;
 
 /// A change of one space. All of it happens, or nothing.
 #[derive(Clone, Debug)]
 pub(crate) enum Write {
-    /// Of a key that is there twice, the last value counts.
-    Set(Vec<(String, Vec<u8>)>),
+    /// Of a key that is there twice, the last value counts. Takes away a time to live that a key had.
+    Set {
+        entries: Vec<(String, Vec<u8>)>,
+        ttl: Option<u64>,
+    },
     Delete(Vec<String>),
-    /// A missing key counts as 0.
+    /// A missing key counts as 0. One that has a time to live keeps it.
     Increment {
         key: String,
         delta: u64,
     },
-    /// Sets the value if the one before is as expected; none is expected of a key that is not there.
-    Swap {
-        key: String,
-        expected: Option<Vec<u8>>,
-        new: Vec<u8>,
-    },
+    Swap(Swap),
+    /// Frees pairs that have ended, [`MAX_FREED`] at most.
+    Free,
+}
+
+/// Sets the value if the one before is as expected; none is expected of a key that is not there. No new
+/// value: removes the key.
+#[derive(Clone, Debug)]
+pub(crate) struct Swap {
+    pub(crate) key: String,
+    pub(crate) expected: Option<Vec<u8>>,
+    pub(crate) new: Option<Vec<u8>>,
+    pub(crate) ttl: Option<u64>,
 }
 
 impl Write {
     /// Bytes of keys and values.
     pub(crate) fn bytes(&self) -> usize {
+        let length = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
         match self {
-            Self::Set(entries) => entries.iter().map(|(key, value)| key.len() + value.len()).sum(),
+            Self::Set { entries, .. } => {
+                entries.iter().map(|(key, value)| key.len() + value.len()).sum()
+            }
             Self::Delete(keys) => keys.iter().map(String::len).sum(),
             Self::Increment { key, .. } => key.len(),
-            Self::Swap { key, expected, new } => {
-                key.len() + expected.as_ref().map_or(0, Vec::len) + new.len()
-            }
+            Self::Swap(swap) => swap.key.len() + length(&swap.expected) + length(&swap.new),
+            Self::Free => 0,
+        }
+    }
+
+    /// How long what it writes stays, in milliseconds, if that has an end.
+    pub(crate) fn ttl(&self) -> Option<u64> {
+        match self {
+            Self::Set { ttl, .. } | Self::Swap(Swap { ttl, .. }) => *ttl,
+            Self::Delete(_) | Self::Increment { .. } | Self::Free => None,
         }
     }
 }
 
 /// What a write came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
     Done,
     Number(u64),
-    /// Whether the value was as expected, and has been set.
-    Swapped(bool),
+    /// The value was as expected, and has been set.
+    Swapped,
+    /// It was not, but this.
+    Other(Option<Vec<u8>>),
+    /// What had ended is free, whatever it was; the next pair ends at this moment.
+    Freed {
+        next_end: u64,
+    },
 }
 
-/// The pairs of one space, while their one writer has them.
+/// A value, and the moment at which it ends.
+pub(crate) type Pair = (Vec<u8>, u64);
+
+/// The pairs of one space, while their one writer has them: those that have ended, too.
 pub(crate) trait Pairs {
     /// A failure of the store itself.
     type Broken;
 
-    fn value(&self, key: &str) -> Result<Option<Vec<u8>>, Self::Broken>;
-    /// Bytes of the value.
-    fn length(&self, key: &str) -> Result<Option<u64>, Self::Broken>;
-    fn put(&mut self, key: &str, value: &[u8]) -> Result<(), Self::Broken>;
+    fn pair(&self, key: &str) -> Result<Option<Pair>, Self::Broken>;
+    /// What counts of the key, 0 if it is not there.
+    fn size(&self, key: &str) -> Result<u64, Self::Broken>;
+    fn put(&mut self, key: &str, value: &[u8], ends: u64) -> Result<(), Self::Broken>;
     fn remove(&mut self, key: &str) -> Result<(), Self::Broken>;
+    /// Removes pairs that have ended. How much they counted.
+    fn free(&mut self, now: u64, most: usize) -> Result<u64, Self::Broken>;
+    /// When the next pair ends.
+    fn next_end(&self) -> Result<u64, Self::Broken>;
 }
 
-/// Carries out a write, within the limit. One that is refused has changed nothing. After a failure
-/// of the store itself the caller must undo what has been put, and correct the usage.
+/// Carries out a write, within the limit. One that is refused has changed nothing but freed what had ended.
+/// After a failure of the store itself the caller must undo what has been put, and correct the usage.
 pub(crate) fn apply<P: Pairs>(
     write: &Write,
     pairs: &mut P,
-    usage: &Usage,
-    limit: u64,
+    (usage, limit): (&Usage, u64),
+    now: u64,
 ) -> Result<Result<Reply, StoreError>, P::Broken> {
-    let mut room = Room { pairs, usage, limit };
+    let mut room = Room { pairs, usage, limit, now };
     let result = match write {
-        Write::Set(entries) => room.set(entries.iter().map(|(key, value)| (&**key, &**value))),
+        Write::Set { entries, ttl } => {
+            let entries = entries.iter().map(|(key, value)| (&**key, &**value));
+            room.set(entries, ends(now, *ttl))
+        }
         Write::Delete(keys) => room.delete(keys),
         Write::Increment { key, delta } => room.increment(key, *delta),
-        Write::Swap { key, expected, new } => room.swap(key, expected.as_deref(), new),
+        Write::Swap(swap) => room.swap(swap),
+        Write::Free => room.free(),
     };
     match result {
         Ok(reply) => Ok(Ok(reply)),
@@ -98,34 +137,39 @@ struct Room<'a, P> {
     pairs: &'a mut P,
     usage: &'a Usage,
     limit: u64,
+    now: u64,
 }
 
 impl<P: Pairs> Room<'_, P> {
-    fn size(&self, key: &str) -> Result<u64, Stop<P::Broken>> {
-        let length = self.pairs.length(key).map_err(Stop::Broken)?;
-        Ok(length.map_or(0, |length| pair_size(key, length)))
-    }
-
     fn set<'e>(
         &mut self,
         entries: impl Iterator<Item = (&'e str, &'e [u8])>,
+        ends: u64,
     ) -> Result<Reply, Stop<P::Broken>> {
         let entries: BTreeMap<&str, &[u8]> = entries.collect();
-        let (mut before, mut after) = (0_u64, 0_u64);
-        for (key, value) in &entries {
-            before = before.saturating_add(self.size(key)?);
-            after = after.saturating_add(pair_size(key, value.len() as u64));
+        if let Err(Stop::Refused(_)) = self.make_room(&entries, ends) {
+            // Then what has ended goes first.
+            self.free()?;
+            self.make_room(&entries, ends)?;
         }
-        self.usage.replace(before, after, self.limit)?;
         for (key, value) in entries {
-            self.pairs.put(key, value).map_err(Stop::Broken)?;
+            self.pairs.put(key, value, ends).map_err(Stop::Broken)?;
         }
         Ok(Reply::Done)
     }
 
+    fn make_room(&self, entries: &BTreeMap<&str, &[u8]>, ends: u64) -> Result<(), Stop<P::Broken>> {
+        let (mut before, mut after) = (0_u64, 0_u64);
+        for (key, value) in entries {
+            before = before.saturating_add(self.pairs.size(key).map_err(Stop::Broken)?);
+            after = after.saturating_add(kept_size(key, value.len() as u64, ends));
+        }
+        Ok(self.usage.replace(before, after, self.limit)?)
+    }
+
     fn delete(&mut self, keys: &[String]) -> Result<Reply, Stop<P::Broken>> {
         for key in keys {
-            let before = self.size(key)?;
+            let before = self.pairs.size(key).map_err(Stop::Broken)?;
             self.pairs.remove(key).map_err(Stop::Broken)?;
             self.usage.replace(before, 0, self.limit)?;
         }
@@ -133,28 +177,41 @@ impl<P: Pairs> Room<'_, P> {
     }
 
     fn increment(&mut self, key: &str, delta: u64) -> Result<Reply, Stop<P::Broken>> {
-        let now = match self.pairs.value(key).map_err(Stop::Broken)? {
-            None => 0,
-            Some(value) => number(&value)?,
+        let (now, ends) = match self.current(key)? {
+            None => (0, NEVER),
+            Some((value, ends)) => (number(&value)?, ends),
         };
         let sum = now.checked_add(delta).filter(|sum| *sum <= LARGEST);
         let sum = sum.ok_or(StoreError::Overflow)?;
-        self.set(std::iter::once((key, sum.to_string().as_bytes())))?;
+        self.set(std::iter::once((key, sum.to_string().as_bytes())), ends)?;
         Ok(Reply::Number(sum))
     }
 
-    fn swap(
-        &mut self,
-        key: &str,
-        expected: Option<&[u8]>,
-        new: &[u8],
-    ) -> Result<Reply, Stop<P::Broken>> {
-        let now = self.pairs.value(key).map_err(Stop::Broken)?;
-        if now.as_deref() != expected {
-            return Ok(Reply::Swapped(false));
+    fn swap(&mut self, swap: &Swap) -> Result<Reply, Stop<P::Broken>> {
+        let now = self.current(&swap.key)?.map(|(value, _)| value);
+        if now != swap.expected {
+            return Ok(Reply::Other(now));
         }
-        self.set(std::iter::once((key, new)))?;
-        Ok(Reply::Swapped(true))
+        match &swap.new {
+            Some(new) => {
+                self.set(std::iter::once((&*swap.key, &**new)), ends(self.now, swap.ttl))?
+            }
+            None => self.delete(std::slice::from_ref(&swap.key))?,
+        };
+        Ok(Reply::Swapped)
+    }
+
+    fn free(&mut self) -> Result<Reply, Stop<P::Broken>> {
+        let freed = self.pairs.free(self.now, MAX_FREED).map_err(Stop::Broken)?;
+        self.usage.replace(freed, 0, self.limit)?;
+        let next_end = self.pairs.next_end().map_err(Stop::Broken)?;
+        Ok(Reply::Freed { next_end })
+    }
+
+    /// The pair, if it has not ended.
+    fn current(&self, key: &str) -> Result<Option<Pair>, Stop<P::Broken>> {
+        let pair = self.pairs.pair(key).map_err(Stop::Broken)?;
+        Ok(pair.filter(|(_, ends)| *ends > self.now))
     }
 }
 

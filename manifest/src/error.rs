@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError,
     MietteSpanContents, SourceCode, SourceSpan, SpanContents,
 };
+
+use crate::text::ManifestText;
 
 /// More problems than anyone reads at once; each costs a picture.
 const MOST_SHOWN: usize = 20;
@@ -20,8 +22,7 @@ const LONGEST_LINE: usize = 500;
 /// `Display` gives the pictures without colour; [`ManifestError::one_line`] is for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManifestError {
-    file: PathBuf,
-    text: String,
+    text: ManifestText,
     problems: Vec<Problem>,
     passing: bool,
 }
@@ -74,10 +75,15 @@ impl Problem {
 
 impl ManifestError {
     /// In the order of the file, each problem once; those in no one place come last.
-    pub(crate) fn new(file: &Path, text: &str, mut problems: Vec<Problem>) -> Self {
+    pub(crate) fn new(file: &Path, text: &str, problems: Vec<Problem>) -> Self {
+        Self::of(&ManifestText::new(file, text), problems)
+    }
+
+    /// The same, of a text that may have several files.
+    pub(crate) fn of(text: &ManifestText, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.start().unwrap_or(usize::MAX));
         problems.dedup();
-        Self { file: file.to_owned(), text: text.to_owned(), problems, passing: false }
+        Self { text: text.clone(), problems, passing: false }
     }
 
     pub(crate) fn passing(self, passing: bool) -> Self {
@@ -138,30 +144,37 @@ impl ManifestError {
 
     /// `host.toml:12:1`, or the file alone for what is in no one place.
     fn place(&self, problem: &Problem) -> String {
-        let file = self.file.display();
-        match problem.start().map(|start| self.position(start)) {
-            Some((row, column)) => format!("{file}:{row}:{column}"),
-            None => file.to_string(),
+        let file = |byte| self.text.file_at(byte).path.display();
+        match problem.start() {
+            Some(start) => {
+                let (row, column) = self.position(start);
+                format!("{}:{row}:{column}", file(start))
+            }
+            None => file(0).to_string(),
         }
     }
 
     /// What the picture of a problem is drawn from; none if it has no place, or the lines there are
     /// too long.
     fn source(&self, problem: &Problem) -> Option<Source<'_>> {
-        let source = Source { name: self.file.display().to_string(), text: &self.text };
+        let file = self.text.file_at(problem.start()?);
+        let name = file.path.display().to_string();
+        let source = Source { name, text: file.text, start: file.start };
         let can_be_drawn = |(span, _): &(Range<usize>, String)| {
-            let span = SourceSpan::from(span.clone());
-            let drawn = self.text.as_bytes().read_span(&span, 1, 1);
+            // One picture is of one file.
+            let Some(span) = source.span(span) else { return false };
+            let drawn = file.text.as_bytes().read_span(&span, 1, 1);
             drawn.is_ok_and(|drawn| {
                 drawn.data().split(|byte| *byte == b'\n').all(|line| line.len() <= LONGEST_LINE)
             })
         };
-        (!problem.places.is_empty() && problem.places.iter().all(can_be_drawn)).then_some(source)
+        problem.places.iter().all(can_be_drawn).then_some(source)
     }
 
     /// Line and column, from 1, of a byte.
     fn position(&self, byte: usize) -> (usize, usize) {
-        let before = self.text.get(..byte).unwrap_or(&self.text);
+        let file = self.text.file_at(byte);
+        let before = file.text.get(..byte.saturating_sub(file.start)).unwrap_or(file.text);
         let row = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1;
         (row, column)
@@ -181,6 +194,16 @@ impl std::error::Error for ManifestError {}
 struct Source<'a> {
     name: String,
     text: &'a str,
+    /// Where it begins in the whole.
+    start: usize,
+}
+
+impl Source<'_> {
+    /// The place in this file of one in the whole.
+    fn span(&self, span: &Range<usize>) -> Option<SourceSpan> {
+        let start = span.start.checked_sub(self.start)?;
+        (start + span.len() <= self.text.len()).then(|| (start, span.len()).into())
+    }
 }
 
 impl SourceCode for Source<'_> {
@@ -234,11 +257,10 @@ impl Diagnostic for Picture<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let labels = self
-            .problem
-            .places
-            .iter()
-            .map(|(span, label)| LabeledSpan::new(Some(label.clone()), span.start, span.len()));
+        let source = self.source.as_ref()?;
+        let labels = self.problem.places.iter().filter_map(|(span, label)| {
+            Some(LabeledSpan::new_with_span(Some(label.clone()), source.span(span)?))
+        });
         Some(Box::new(labels))
     }
 }

@@ -11,6 +11,7 @@ pub mod abilities;
 mod canary;
 mod checks;
 mod compress;
+mod config_values;
 pub mod defaults;
 mod error;
 pub mod escape;
@@ -25,21 +26,24 @@ mod overlap;
 mod parse;
 mod profile;
 mod rate_limit;
+mod registry;
 pub mod routes;
+mod secret;
 mod stamp;
+mod text;
 mod trace;
 mod units;
 
 pub use abilities::{
-    BucketConfig, DirectoriesConfig, DirectoryConfig, EnvironmentConfig, KeyValueConfig,
-    NameLookupConfig, Namespace, OutgoingConfig, RequestShutdownConfig, TcpConfig,
-    WasiConfigValues,
+    BucketConfig, DirectoriesConfig, DirectoryConfig, EnvironmentConfig, InjectedHeaders,
+    KeyValueConfig, NameLookupConfig, Namespace, OutgoingConfig, RequestShutdownConfig, TcpConfig,
 };
 pub use canary::{
     AbortRule, AbortRules, CanaryConfig, CanaryOverrides, LatencyLimit, Stickiness, TrafficShare,
 };
 pub use checks::LimitFault;
 pub use compress::CompressConfig;
+pub use config_values::{ConfigValue, WasiConfigValues};
 pub use error::{ManifestError, Problem};
 pub use grants::{GrantsConfig, Stdio};
 pub use headers::{HeaderRules, RouteHeaders};
@@ -52,9 +56,14 @@ pub use listener::{
 pub use log::{AccessLogFormat, AccessLogTarget, LogConfig, LogFilter, LogFormat};
 pub use model::*;
 pub use overlap::Overlap;
-pub use parse::{Grammar, load, parse, schema};
+pub use parse::{
+    BucketFlag, DirectoryFlag, FlagFault, Grammar, GrantFlags, PairFlag, is_remote, load, parse,
+    schema,
+};
 pub use profile::{ProfileLimits, STRICT};
 pub use rate_limit::{Rate, RateLimitConfig, RateLimitKey, RateOrOff, RatePeriod};
+pub use registry::{RegistryConfig, TrustConfig};
+pub use secret::Secret;
 pub use stamp::Stamp;
 pub use trace::{OtlpEndpoint, TraceConfig, TraceSample};
 pub use units::{

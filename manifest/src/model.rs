@@ -12,11 +12,13 @@ use strum::{Display, EnumString, VariantNames};
 
 use crate::canary::CanaryConfig;
 use crate::compress::CompressConfig;
+use crate::config_values::WasiConfigValues;
 use crate::grants::GrantsConfig;
 use crate::headers::RouteHeaders;
 use crate::listener::ListenerConfig;
 use crate::log::LogConfig;
 use crate::rate_limit::{Rate, RateLimitConfig};
+use crate::registry::{RegistryConfig, TrustConfig};
 use crate::routes::RoutePattern;
 use crate::units::{MinRateConfig, SmokeCheck};
 
@@ -35,22 +37,44 @@ pub struct Manifest {
     pub swap: SwapConfig,
     /// What is logged, how, and where it goes. Stays until a restart.
     pub log: LogConfig,
+    /// How registries are spoken to.
+    pub registry: RegistryConfig,
+    /// Who has to vouch for components.
+    pub trust: TrustConfig,
     /// What can serve, by name.
     pub components: BTreeMap<Arc<str>, ComponentConfig>,
     /// Which requests go where, in the order of the file.
     pub routes: Vec<Route>,
-    /// The line of the file on which each component begins; empty if there is no file.
-    pub lines: BTreeMap<Arc<str>, usize>,
+    /// Where each component begins; empty if there is no file.
+    pub places: BTreeMap<Arc<str>, ManifestPlace>,
+}
+
+/// A place in a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManifestPlace {
+    /// The file: the manifest's, or one that it includes.
+    pub file: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
 }
 
 /// What is to be known beside the text of a manifest: what it does not say, or not any more.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct LoadContext {
     /// Files and directories of the process that no guest may change, with what to call them in a
     /// sentence: `the code cache`.
     pub own: Vec<(String, PathBuf)>,
     /// Bounds that are in force whatever the manifest says now; those of the manifest if none.
     pub total: Option<TotalLimits>,
+    /// Whether a source that is no file can be pulled from; else what to write.
+    pub check_remote: fn(&str) -> Result<(), String>,
+}
+
+impl Default for LoadContext {
+    /// Every source will do.
+    fn default() -> Self {
+        Self { own: Vec::new(), total: None, check_remote: |_| Ok(()) }
+    }
 }
 
 /// Where a process listens, and how it is operated.
@@ -168,8 +192,10 @@ pub struct SwapConfig {
 pub struct ComponentConfig {
     /// What it is called in routes, chains, logs and `host ctl`.
     pub name: Arc<str>,
-    /// Its file.
+    /// Its file. Of one that comes from elsewhere, that in the store; empty until it has been pulled.
     pub source: PathBuf,
+    /// Where it comes from, if that is elsewhere.
+    pub remote: Option<Arc<str>>,
     /// What it may use.
     pub limits: ComponentLimits,
     /// How far instances are reused; a fresh one for each request without.
@@ -186,6 +212,19 @@ pub struct ComponentConfig {
     pub fail: Fail,
     /// The file that what it prints goes to, in place of the log of the host.
     pub log: Option<PathBuf>,
+    /// The component that its outgoing requests go through, as a plugin.
+    pub egress: Option<Arc<str>>,
+    /// What `wasi:config` answers it on routes that say so, each once.
+    pub route_configs: RouteConfigs,
+}
+
+/// With which configurations a component is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteConfigs {
+    /// Each on its own is one of a route, and all of it.
+    pub own: Vec<Arc<WasiConfigValues>>,
+    /// No route has it with the configuration of the component alone: that need not be whole.
+    pub only_own: bool,
 }
 
 impl ComponentConfig {
@@ -317,13 +356,22 @@ fn no_fail(_: &str) -> String {
     "neither open nor closed; write open (a request goes on without the plugin) or closed".into()
 }
 
+/// A plugin of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainEntry {
+    /// The component.
+    pub plugin: Arc<str>,
+    /// What `wasi:config` answers it on this route, all of it; none for what it answers everywhere.
+    pub config: Option<Arc<WasiConfigValues>>,
+}
+
 /// Which requests go to a component, and through which plugins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Which requests.
     pub pattern: RoutePattern,
     /// Plugins before the component, the first one first.
-    pub chain: Vec<Arc<str>>,
+    pub chain: Vec<ChainEntry>,
     /// What answers them.
     pub component: Arc<str>,
     /// The component sees the path without the prefix.
@@ -334,4 +382,12 @@ pub struct Route {
     pub compress: Option<CompressConfig>,
     /// What is done with headers, if anything is.
     pub headers: Option<Arc<RouteHeaders>>,
+}
+
+impl Route {
+    /// Whether this component stands in its chain.
+    #[must_use]
+    pub fn has_plugin(&self, component: &str) -> bool {
+        self.chain.iter().any(|entry| &*entry.plugin == component)
+    }
 }

@@ -143,6 +143,14 @@ impl HttpClient {
     }
 }
 
+/// Whether an origin names where this URI points. A URI that is not sent points nowhere.
+#[must_use]
+pub fn names(origin: &Origin, uri: &Uri) -> bool {
+    Destination::from_uri(uri).is_ok_and(|Destination { scheme, host, port }| {
+        origin.admits(&scheme, &host.to_string(), port)
+    })
+}
+
 /// A request, as often as it may have to be sent.
 struct Message {
     head: request::Parts,

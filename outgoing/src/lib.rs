@@ -41,7 +41,7 @@ mod upload;
 mod wire;
 
 pub use body::UpstreamBody;
-pub use client::HttpClient;
+pub use client::{HttpClient, names};
 pub use endpoints::Endpoints;
 pub use error::SendError;
 pub use limits::{ClientLimits, Timeouts};

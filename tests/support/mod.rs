@@ -64,6 +64,7 @@ pub mod prometheus;
 pub mod pty;
 pub mod raw;
 pub mod redis;
+pub mod registry;
 pub mod rounds;
 pub mod says;
 pub mod scarce;

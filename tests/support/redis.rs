@@ -123,7 +123,7 @@ fn talk(mut stream: BufReader<TcpStream>, refusal: Option<&str>) {
             (_, Some(refusal)) => format!("-{refusal}\r\n"),
             ("HELLO", None) => "%1\r\n$5\r\nproto\r\n:3\r\n".to_owned(),
             ("PING", None) => "+PONG\r\n".to_owned(),
-            ("HGET", None) => "_\r\n".to_owned(),
+            ("HMGET", None) => "*2\r\n_\r\n_\r\n".to_owned(),
             _ => "+OK\r\n".to_owned(),
         };
         if stream.get_mut().write_all(answer.as_bytes()).is_err() {

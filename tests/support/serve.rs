@@ -36,6 +36,8 @@ impl fmt::Debug for Stderr {
 pub struct Serve {
     program: PathBuf,
     app: PathBuf,
+    /// `host dev`, which passes flags on.
+    dev: bool,
     tcp: bool,
     tls: bool,
     unix: Option<TempPath>,
@@ -53,6 +55,7 @@ impl Serve {
         Self {
             program: BINARY.into(),
             app,
+            dev: false,
             tcp: true,
             tls: false,
             unix: None,
@@ -147,6 +150,12 @@ impl Serve {
         self
     }
 
+    /// By `host dev`.
+    pub fn dev(mut self) -> Self {
+        self.dev = true;
+        self
+    }
+
     /// Does not listen on TCP.
     pub fn no_tcp(mut self) -> Self {
         self.tcp = false;
@@ -172,7 +181,10 @@ impl Serve {
 
     fn spawn(mut self) -> (Process, Self) {
         let mut command = started_from(&self.program, &self.under);
-        command.arg("serve").arg(&self.app);
+        match self.dev {
+            true => command.arg("dev").arg(&self.app).arg("--"),
+            false => command.arg("serve").arg(&self.app),
+        };
         if self.tcp {
             command.args(["--addr", "127.0.0.1:0"]);
         }

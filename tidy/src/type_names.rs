@@ -8,7 +8,7 @@ use crate::references::{attributes, is_for_tests};
 use crate::sources::Sources;
 
 /// Crates that are no part of the host, and the tests.
-const APART: &[&str] = &["guest", "tests", "fuzz", "bench", "tidy"];
+const APART: &[&str] = &["guest", "tests", "fuzz", "bench", "tidy", "host/templates"];
 
 pub(crate) fn repeated(sources: &Sources) -> Vec<String> {
     let mut types: BTreeMap<String, Vec<&Path>> = BTreeMap::new();

@@ -1,6 +1,7 @@
 //! What operators use: the control socket, health and the dashboard, and the process as they see it.
 
 mod convert;
+mod keyvalue;
 mod limits;
 mod log_counts;
 mod metrics;

@@ -19,14 +19,16 @@ use tokio::time::Instant;
 use super::limits::limits;
 use super::rate_limits::{self, RateLimitView};
 use super::seen::Seen;
-use super::{convert, tls, traffic};
+use super::{convert, keyvalue, tls, traffic};
 use crate::config::ServeConfig;
 use crate::control::schema::{
-    CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ComponentStatus, ConnectionStatus,
-    GenerationStatus, InstanceCount, SCHEMA, Status, StopEnd, StopProgress, StopStatus,
-    TrafficHistory, TrafficReport, UpgradeRequest, UsageStatus,
+    BucketName, BucketStatus, CanaryRequest, CanaryStatus, ChangeOutcome, CommandError,
+    ComponentStatus, ConnectionStatus, GenerationStatus, InstanceCount, SCHEMA, Status, StopEnd,
+    StopProgress, StopStatus, TrafficHistory, TrafficReport, UpgradeRequest, UsageStatus,
 };
-use crate::control::{CommandFuture, Host, UpgradeFuture};
+use crate::control::{
+    BucketFuture, BucketOperation, BucketRefusal, CommandFuture, Host, UpgradeFuture,
+};
 use crate::resources;
 use crate::site::{App, GenerationInfo, Slot, SwapCommand, Swaps};
 use crate::upgrade::{UpgradeOrder, Upgrader};
@@ -71,8 +73,13 @@ impl Serving {
         swaps: Swaps,
         runtime: Handle,
     ) -> Self {
-        let began = Instant::now();
-        Self(Arc::new(Served { began, addresses, slot, swaps, runtime }))
+        Self(Arc::new(Served { began: Instant::now(), addresses, slot, swaps, runtime }))
+    }
+}
+
+impl Served {
+    fn apps(&self) -> Vec<Arc<App>> {
+        self.slot.current().apps().cloned().collect()
     }
 }
 
@@ -95,8 +102,8 @@ impl Admin {
         (seen, window, upgrader): (Seen, Window, Upgrader),
         (serving, ended): (watch::Receiver<Option<Serving>>, watch::Receiver<Option<StopEnd>>),
     ) -> Self {
-        let usage = UsageMeter::new(seen.traffic.clone(), memory_of(serving.clone()));
         Self {
+            usage: UsageMeter::new(seen.traffic.clone(), memory_of(serving.clone())),
             began: Instant::now(),
             phase: lifecycle.watch(),
             trackers: lifecycle.trackers(),
@@ -106,7 +113,6 @@ impl Admin {
             seen,
             window,
             upgrader,
-            usage,
             serving,
             ended,
         }
@@ -183,7 +189,7 @@ impl Admin {
     pub(super) fn site(&self) -> Option<SiteView> {
         let serving = self.serving()?;
         Some(SiteView {
-            apps: serving.slot.current().apps().cloned().collect(),
+            apps: serving.apps(),
             generations: serving.swaps.generations(),
             changes: serving.swaps.counts(),
             rate_limits: rate_limits::views(&serving.slot.current()),
@@ -277,6 +283,30 @@ impl Host for Admin {
 
     fn usage(&self) -> Vec<UsageStatus> {
         self.usage.components().into_iter().map(convert::usage).collect()
+    }
+
+    fn buckets(&self) -> Vec<BucketStatus> {
+        self.serving().map_or_else(Vec::new, |serving| keyvalue::list(&serving.apps()))
+    }
+
+    fn key_value(&self, name: BucketName, operation: BucketOperation) -> BucketFuture {
+        let refused = |why: String| Err(BucketRefusal::Refused(why));
+        let Some(serving) = self.serving() else {
+            return Box::pin(ready(refused(NotNow::Starting.to_string())));
+        };
+        let found = match keyvalue::find(&serving.apps(), &name) {
+            Ok(found) => found,
+            Err(why) => return Box::pin(ready(Err(why))),
+        };
+        // Connections to a server live where guests run.
+        let done = serving.runtime.spawn(found.carry_out(operation));
+        Box::pin(async move {
+            match done.await {
+                Ok(answer) => answer,
+                Err(why) if why.is_cancelled() => refused("the host is ending".into()),
+                Err(why) => refused(why.to_string()),
+            }
+        })
     }
 
     fn history(&self, at_most: usize) -> TrafficHistory {

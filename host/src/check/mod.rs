@@ -2,6 +2,7 @@
 
 mod listeners;
 mod report;
+mod wants;
 
 use std::io;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::progress;
 use crate::provision::Provisioner;
 use crate::resources;
 use crate::serve;
+use crate::supply::Supply;
 use host_log::outlet;
 use report::{CheckReport, CheckedComponent, Findings};
 
@@ -60,43 +62,42 @@ fn print(what: &str, report: &CheckReport) -> io::Result<()> {
 
 fn examine(config: &ServeConfig) -> anyhow::Result<CheckReport> {
     let runtime = resources::runtime(config)?;
-    let mut loader_config = serve::loader_config(config, None, cgroup::memory_limit())?;
+    let supply = Supply::new(&config.cache);
+    let mut loader_config = serve::loader_config(config, None, cgroup::memory_limit(), &supply)?;
     (loader_config.instances, loader_config.report) = (1, progress::say);
     let loader = Arc::new(Loader::new(&loader_config));
     let builder = Provisioner::for_check(loader_config.clock.ticks()).into_site_builder(config);
     let report = runtime.block_on(async {
+        let builder = supply.for_builder(builder).await?;
         let checked = builder.check(&loader).await;
         progress::cleared().await;
-        describe(checked, config, &loader).await
+        Ok(describe(checked, config, &loader).await)
     });
     runtime.shutdown_background();
-    Ok(report)
+    report
 }
 
 /// Each component with what a start would make of it.
 type Checked = Vec<(host_manifest::ComponentConfig, Result<(), component::Rejected>)>;
 
 async fn describe(checked: Checked, config: &ServeConfig, loader: &Loader) -> CheckReport {
-    let (routes, places) = (&config.manifest.routes, &config.manifest.lines);
+    let (routes, places) = (&config.manifest.routes, &config.manifest.places);
     let mut surveys = lint::Surveys::new();
     let mut components = Vec::new();
     for (component, outcome) in checked {
-        let chained = routes.iter().any(|route| route.chain.contains(&component.name));
+        let chained = routes.iter().any(|route| route.has_plugin(&component.name));
         let Glance { survey, missing, footprint } = loader.glance(&component.source).await;
-        let place = config.file.as_ref().zip(places.get(&component.name));
-        let place = place.map(|(file, line)| (file.path.as_path(), *line));
+        let place = places.get(&component.name);
+        let place = place.map(|place| (place.file.as_path(), place.line));
         let found = Findings { survey: survey.as_ref(), chained, missing, footprint };
         components.push(CheckedComponent::new(&component, place, outcome, found));
         surveys.extend(survey.map(|survey| (component.name.clone(), survey)));
     }
-    // Of a single component the flags say nothing that could be in vain.
-    let (lines, mut warnings) = match &config.file {
-        None => (Vec::new(), Vec::new()),
-        Some(_) => {
-            let all = config.manifest.components.values();
-            (routes.iter().map(report::route_line).collect(), lint::warnings(all, routes, &surveys))
-        }
+    let lines = match &config.file {
+        None => Vec::new(),
+        Some(_) => routes.iter().map(report::route_line).collect(),
     };
+    let mut warnings = lint::warnings(config.manifest.components.values(), routes, &surveys);
     let file = config.file.as_ref().map(|file| file.path.as_path());
     let (listeners, ends) = listeners::check(&config.manifest.listen.listeners, file);
     warnings.extend(ends);

@@ -8,6 +8,7 @@ use host_manifest::routes::{PathPattern, RoutePattern};
 use serde::Serialize;
 
 use super::listeners::CheckedListener;
+use super::wants::{Wanted, Wants};
 use crate::component::{Footprint, ImportUse, Kind, Rejected, Survey, useful_grants};
 
 /// The name of the JSON's form. Fields may come to it; none changes its meaning or goes.
@@ -50,6 +51,12 @@ pub(super) struct CheckedComponent {
     /// Limits that it has in place of the profile's.
     beside_profile: Vec<String>,
     granted: Vec<Granted>,
+    /// What it says that it wants.
+    wants: Vec<Wanted>,
+    /// What it is granted and does not want, if it says what it wants.
+    not_wanted: Vec<Wanted>,
+    #[serde(skip)]
+    wants_text: String,
     /// What it imports and is not granted, in words.
     lacks: Vec<&'static str>,
     /// The same, of what most programs import, used or not.
@@ -110,6 +117,8 @@ impl CheckedComponent {
             lacking.partition(|lacking| COMMON.contains(&lacking.grant));
         let words = |list: Vec<ImportUse>| list.into_iter().map(|it| it.what).collect();
         let kind = found.survey.map(|(kind, _)| *kind);
+        let section = found.survey.and_then(|(_, survey)| survey.wants.as_deref());
+        let wants = Wants::new(section, component);
         let survey = found.survey.map(|(_, survey)| survey.clone()).unwrap_or_default();
         Self {
             name: component.name.to_string(),
@@ -137,6 +146,9 @@ impl CheckedComponent {
                 .map(|(key, value)| format!("{key} {value}"))
                 .collect(),
             granted: granted.into_iter().map(|(grant, what)| Granted { grant, what }).collect(),
+            wants_text: wants.text(),
+            wants: wants.wanted,
+            not_wanted: wants.unwanted,
             lacks: words(lacks),
             not_granted: words(common),
             interface: kind.map(|kind| (kind, kind.interface())),
@@ -187,6 +199,7 @@ impl CheckedComponent {
         for Granted { grant, what } in &self.granted {
             writeln!(text, "granted: {grant}: {what}").ok();
         }
+        text += &self.wants_text;
         let lacks = self.lacks.join(", ");
         text += &match (self.lacks.is_empty(), self.granted.is_empty()) {
             (true, true) => "grants: needs none".to_owned(),
@@ -264,7 +277,8 @@ pub(super) fn route_line(route: &Route) -> String {
         let methods: Vec<_> = methods.iter().map(http::Method::as_str).collect();
         text += &format!(" ({})", methods.join(", "));
     }
-    let hops: Vec<_> = route.chain.iter().chain([&route.component]).map(|name| &**name).collect();
+    let plugins = route.chain.iter().map(|entry| &entry.plugin);
+    let hops: Vec<_> = plugins.chain([&route.component]).map(|name| &**name).collect();
     text += &format!(": {}", hops.join(", "));
     if let Some(limit) = &route.rate_limit {
         text += &format!("; {limit}");

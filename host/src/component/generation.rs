@@ -14,11 +14,13 @@ use wasmtime_wasi_http::WasiBody;
 
 use super::code::survey::Kind;
 use super::imports::request_shutdown;
+use super::imports::wasi_config::RouteConfig;
 use super::run::blueprint::{Blueprint, Entry};
 use super::run::fresh::{self, InstanceMaker};
 use super::run::instance::Running;
 use super::run::instance_pool::InstancePool;
 use super::run::trial::Trial;
+use super::sandbox::egress::EgressHandler;
 use super::sandbox::guest_failure::GuestFailure;
 use super::sandbox::hops::Hops;
 use super::sandbox::next_handler::NextHandler;
@@ -117,25 +119,29 @@ impl Generation {
         self.sandbox.identity.retirement.deadline()
     }
 
-    /// Serves one request, of this exchange, on an instance of its own or a reused one. A plugin passes it on to `next`, and
-    /// is never reused, because an instance has one `next`. Nothing runs until the result is polled, and
+    /// Serves one request, of this exchange, on an instance of its own or a reused one. One with anything `around` it
+    /// is never reused, because an instance has one `next`, and one configuration of its route. Nothing runs until the result is polled, and
     /// dropping the result ends the guest.
     #[must_use]
     pub fn start(
         &self,
         request: Request<WasiBody>,
         exchange: Option<ServedExchange>,
-        next: Option<Arc<dyn NextHandler>>,
+        around: Surroundings,
     ) -> Running {
+        let Surroundings { next, config, egress } = around;
         match &self.pool {
-            Some(pool) if next.is_none() => pool.start(request, exchange),
+            Some(pool) if next.is_none() && egress.is_none() => pool.start(request, exchange),
             _ => {
                 let mut store = self.maker().store();
+                let state = store.data_mut();
                 let request = match &next {
-                    Some(_) => request.map(|body| store.data_mut().hooks().gone().give(body)),
+                    Some(_) => request.map(|body| state.hooks().gone().give(body)),
                     None => request,
                 };
-                store.data_mut().lead_to(next);
+                state.lead_to(next);
+                state.go_out_through(egress);
+                config.into_iter().for_each(|config| state.keep(config));
                 self.start_in(store, request, exchange)
             }
         }
@@ -167,13 +173,14 @@ impl Generation {
         self.makers.mine().get_or_init(make)
     }
 
-    /// Makes one instance that serves no request, so that a component which cannot start is rejected
+    /// Makes one instance, with the configuration of a route or its own, that serves no request, so that a component which cannot start is rejected
     /// before it serves.
     ///
     /// # Errors
     /// When the instance traps or takes longer than it may.
-    pub(crate) async fn instantiate(&self) -> wasmtime::Result<Trial> {
+    pub(crate) async fn instantiate(&self, config: Option<RouteConfig>) -> wasmtime::Result<Trial> {
         let mut store = self.trial_store();
+        config.into_iter().for_each(|config| store.data_mut().keep(config));
         let Blueprint { code, .. } = &*self.blueprint;
         // No exchange waits for it, so it has a deadline of its own.
         let limit = self.blueprint.limits().response_head;
@@ -210,6 +217,23 @@ impl Generation {
         let mut store = self.maker().store();
         request_shutdown::deny(store.data_mut());
         store
+    }
+}
+
+/// What stands beside an instance for one exchange. Nothing, for a component at the end of its route.
+#[derive(Default)]
+pub struct Surroundings {
+    /// What it passes its request on to, as a plugin.
+    pub next: Option<Arc<dyn NextHandler>>,
+    /// What it is configured with on its route, in place of what it is everywhere.
+    pub config: Option<RouteConfig>,
+    /// What its outgoing requests go through.
+    pub egress: Option<Arc<dyn EgressHandler>>,
+}
+
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surroundings").finish_non_exhaustive()
     }
 }
 

@@ -16,14 +16,14 @@ use tracing::warn;
 use super::code::code_loader::{CacheLookup, CodeError, CodeLoader, LoaderConfig, SurveyedSource};
 use super::code::load_error::FileSizeLimit;
 use super::code::rejected::{Rejected, Step};
-use super::code::shortage::is_shortage;
 use super::code::single_flight::{Flight, Flights, Version, Versions};
 use super::code::source::{Glance, Source};
+use super::code::vouch::VouchForFile;
 use super::generation::Generation;
 use super::load_progress::begin;
 use super::run::blueprint::{Blueprint, KeptCode, LinkedCode};
 use super::run::settings::Settings;
-use super::sandbox::guest_failure::GuestFailure;
+use super::starts;
 
 /// Reading a file takes less, unless the file system hangs.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
@@ -48,6 +48,7 @@ impl From<Rejected> for Unmade {
 pub struct Loader {
     code_loader: CodeLoader<LinkedCode>,
     largest: FileSizeLimit,
+    vouch: VouchForFile,
     number: AtomicU64,
     /// Linked code in use, by its digest: many components may come from one file.
     known: Mutex<HashMap<Arc<str>, Weak<LinkedCode>>>,
@@ -103,6 +104,7 @@ impl Loader {
         Self {
             code_loader: CodeLoader::new(config, LinkedCode::link),
             largest: config.largest,
+            vouch: config.vouch.clone(),
             number: AtomicU64::new(1),
             known: Mutex::default(),
             flights: Flights::default(),
@@ -110,15 +112,19 @@ impl Loader {
         }
     }
 
-    /// Reads the file, and does nothing else.
+    /// Reads the file, if it may be loaded.
     ///
     /// # Errors
     /// See [`Rejected`].
     pub async fn read(&self, path: &Path) -> Result<Source, Rejected> {
         begin(Step::Read);
-        let (asked, largest): (PathBuf, _) = (path.to_owned(), self.largest);
+        let (asked, largest, vouch) = (path.to_owned(), self.largest, self.vouch.clone());
         // A thread that hangs in a dead file system is left behind, one per try.
-        let read = tokio::task::spawn_blocking(move || Source::read(&asked, largest));
+        let read = tokio::task::spawn_blocking(move || {
+            Source::read_vouched(&asked, largest, |bytes, is_bundle| {
+                vouch.check(&asked, bytes, is_bundle)
+            })
+        });
         match host_clock::timeout(READ_PATIENCE, read).await {
             Ok(Ok(source)) => Ok(source?),
             Ok(Err(why)) => Err(Rejected::for_now(Step::Read, why.to_string())),
@@ -325,21 +331,7 @@ impl Loader {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let generation = Generation::new(number, blueprint);
         let path = generation.path().display();
-        begin(Step::Instantiate);
-        let trial = generation.instantiate().await.map_err(|why| {
-            let wants = is_shortage(&why);
-            let why = GuestFailure::from_error(&why);
-            let passing =
-                wants || matches!(why, GuestFailure::NoMemory(_) | GuestFailure::PoolFull);
-            let stack = why.stacktrace();
-            let why = format!("{path} does not start: {why}");
-            Rejected { passing, ..Rejected::at(Step::Instantiate, why) }.with_stack(stack)
-        })?;
-        begin(Step::OnStart);
-        trial.run_hooks().await.map_err(|why| {
-            Rejected::at(Step::OnStart, format!("{path} does not start: {why}"))
-                .with_stack(why.stacktrace())
-        })?;
+        starts::try_all(&generation).await?;
         for smoke in &generation.blueprint().settings.smoke {
             begin(Step::Smoke);
             smoke.run(|request| generation.start_alone(request)).await.map_err(|why| {

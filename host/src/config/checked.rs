@@ -1,15 +1,18 @@
 //! What the commands need to know, checked.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::log::{BadLogFilter, log_filter};
-use host_manifest::TraceConfig;
 use host_manifest::{
     AccessLogFormat, AccessLogTarget, DashboardAddr, HealthAddr, ListenerConfig, LogConfig,
     LogFilter, LogFormat, Manifest, Stamp, TrustedProxies,
 };
+use host_manifest::{RegistryConfig, TraceConfig};
 use tracing_subscriber::EnvFilter;
 
 /// Everything `host serve` needs to know, checked before any socket, component or compile.
@@ -53,6 +56,85 @@ pub struct CompileConfig {
     pub time: Duration,
     /// Memory that it may take, in bytes.
     pub memory: u64,
+}
+
+/// Everything that `host new` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewConfig {
+    /// The folder to make.
+    pub folder: PathBuf,
+    /// What the component is called.
+    pub name: String,
+    /// `rust`, `js`, `python` or `c`.
+    pub lang: String,
+    /// `app` or `plugin`.
+    pub kind: String,
+    /// `0.2` or `0.3`; the newest that there is if none.
+    pub wasi: Option<String>,
+}
+
+/// Everything that `host init` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitConfig {
+    /// The component.
+    pub app: PathBuf,
+    /// What the manifest calls it.
+    pub name: String,
+}
+
+/// Everything that `host dev` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DevConfig {
+    /// A folder with a dev.toml, a component or a manifest.
+    pub app: PathBuf,
+    /// Flags of `host serve`, not parsed yet.
+    pub flags: Vec<OsString>,
+}
+
+/// Everything that `host lock` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockConfig {
+    /// What is pinned.
+    pub sources: Vec<Arc<str>>,
+    /// How registries are spoken to, and the lock file.
+    pub registry: RegistryConfig,
+}
+
+/// Everything that `host push` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushConfig {
+    /// The component.
+    pub app: PathBuf,
+    /// Where it goes, `oci://…`.
+    pub to: String,
+    /// What is said of it there.
+    pub annotations: BTreeMap<String, String>,
+    /// The private key to sign it with.
+    pub key: Option<PathBuf>,
+    /// How the registry is spoken to.
+    pub registry: RegistryConfig,
+}
+
+/// Everything that `host sign` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignConfig {
+    /// A file, or an image.
+    pub what: String,
+    /// The private key.
+    pub key: PathBuf,
+    /// How the registry is spoken to.
+    pub registry: RegistryConfig,
+}
+
+/// Everything that `host verify` needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyConfig {
+    /// A file, or an image.
+    pub what: String,
+    /// Public keys. One is enough.
+    pub keys: Vec<PathBuf>,
+    /// How the registry is spoken to.
+    pub registry: RegistryConfig,
 }
 
 /// Everything that `host drain-test` needs to know.

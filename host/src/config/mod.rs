@@ -9,13 +9,15 @@ mod checked;
 mod file;
 mod log;
 
+pub(crate) use args::check_remote;
 pub use args::{
     CONNECTION_COLUMNS, CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget,
-    GENERATION_COLUMNS, USAGE_COLUMNS,
+    GENERATION_COLUMNS, KvAction, USAGE_COLUMNS,
 };
 pub use checked::{
-    CacheSetting, CheckConfig, CompileConfig, ControlSetting, DrainTestConfig, LogOverrides,
-    ManifestFile, Overrides, ServeConfig,
+    CacheSetting, CheckConfig, CompileConfig, ControlSetting, DevConfig, DrainTestConfig,
+    InitConfig, LockConfig, LogOverrides, ManifestFile, NewConfig, Overrides, PushConfig,
+    ServeConfig, SignConfig, VerifyConfig,
 };
 pub use file::read;
 pub use host_manifest::{ListenAddr, ListenConfig, ListenerConfig, Manifest, SmokeCheck};

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 use super::schema::{
-    CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ConnectionActivity, ConnectionCounts,
-    ConnectionStatus, GenerationStatus, InstanceCount, PhaseName, ProtocolName, SCHEMA, Status,
-    StopEnd, StopProgress, TrafficHistory, TrafficReport, TrafficStatus, UpgradeRequest,
-    UsageStatus,
+    BucketName, BucketStatus, CanaryRequest, CanaryStatus, ChangeOutcome, CommandError,
+    ConnectionActivity, ConnectionCounts, ConnectionStatus, GenerationStatus, InstanceCount,
+    KeyList, KeyWritten, PhaseName, ProtocolName, SCHEMA, Status, StopEnd, StopProgress,
+    TrafficHistory, TrafficReport, TrafficStatus, UpgradeRequest, UsageStatus,
 };
-use super::{CommandFuture, Host, UpgradeFuture};
+use super::{
+    BucketAnswer, BucketFuture, BucketOperation, BucketRefusal, CommandFuture, Host, UpgradeFuture,
+};
 
 pub(super) struct Fake {
     pub(super) asked: Mutex<Vec<String>>,
@@ -95,6 +97,29 @@ impl Host for Fake {
 
     fn usage(&self) -> Vec<UsageStatus> {
         Vec::new()
+    }
+
+    fn buckets(&self) -> Vec<BucketStatus> {
+        Vec::new()
+    }
+
+    /// Has one pair in each bucket but in two of them.
+    fn key_value(&self, name: BucketName, operation: BucketOperation) -> BucketFuture {
+        let BucketName { component, bucket } = name;
+        self.note(format!("{component:?} {bucket}: {operation:?}"));
+        Box::pin(std::future::ready(match (&*bucket, operation) {
+            ("none", _) => Err(BucketRefusal::Missing(bucket)),
+            ("full", _) => Err(BucketRefusal::Refused(bucket)),
+            (_, BucketOperation::List { .. }) => {
+                let (keys, cursor) = (vec!["k".into()], Some("c".into()));
+                Ok(BucketAnswer::Keys(KeyList { keys, cursor }))
+            }
+            (_, BucketOperation::Get(_)) => Ok(BucketAnswer::Value(b"v".to_vec())),
+            _ => {
+                let component = component.unwrap_or_default();
+                Ok(BucketAnswer::Written(KeyWritten { component, bucket }))
+            }
+        }))
     }
 
     fn history(&self, _: usize) -> TrafficHistory {

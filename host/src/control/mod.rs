@@ -17,11 +17,13 @@ mod dashboard;
 mod deadlines;
 mod follow;
 mod health;
+mod keyvalue;
 mod metrics_format;
 mod metrics_pages;
 mod opening;
 mod rejection;
 mod reply;
+mod request_body;
 mod routes;
 pub mod schema;
 mod server;
@@ -34,6 +36,7 @@ use tokio::sync::watch;
 
 pub use dashboard::DashboardServer;
 pub use health::HealthServer;
+pub use keyvalue::{BucketAnswer, BucketFuture, BucketOperation, BucketRefusal, LARGEST_VALUE};
 pub use metrics_format::MetricsFormat;
 pub use opening::{OperatorsHandle, TcpOpening};
 pub use server::ControlServer;
@@ -42,9 +45,9 @@ pub use socket::{
 };
 
 use schema::{
-    CanaryRequest, CanaryStatus, ChangeOutcome, CommandError, ConnectionStatus, GenerationStatus,
-    Status, StopEnd, StopProgress, TrafficHistory, TrafficReport, UpgradeReport, UpgradeRequest,
-    UsageStatus,
+    BucketName, BucketStatus, CanaryRequest, CanaryStatus, ChangeOutcome, CommandError,
+    ConnectionStatus, GenerationStatus, Status, StopEnd, StopProgress, TrafficHistory,
+    TrafficReport, UpgradeReport, UpgradeRequest, UsageStatus,
 };
 
 /// A command under way. It is run to its end even if the client has left.
@@ -71,6 +74,12 @@ pub trait Host: Send + Sync + 'static {
 
     /// What each component uses, by name.
     fn usage(&self) -> Vec<UsageStatus>;
+
+    /// The buckets of all components.
+    fn buckets(&self) -> Vec<BucketStatus>;
+
+    /// Carries out an operation on a bucket of a component. Bounded by the store.
+    fn key_value(&self, name: BucketName, operation: BucketOperation) -> BucketFuture;
 
     /// The last 15 minutes of all, and of the components with most traffic, at most so many.
     fn history(&self, at_most: usize) -> TrafficHistory;

@@ -11,6 +11,11 @@ pub(super) const ROUTES: &[(&str, Route)] = &[
     ("/v1/reload-tls", Route::ReloadTls),
     ("/v1/swap", Route::Swap),
     ("/v1/rollback", Route::Rollback),
+    ("/v1/kv", Route::Buckets),
+    ("/v1/kv/list", Route::KeyValue(KeyValueRoute::List)),
+    ("/v1/kv/get", Route::KeyValue(KeyValueRoute::Get)),
+    ("/v1/kv/set", Route::KeyValue(KeyValueRoute::Set)),
+    ("/v1/kv/delete", Route::KeyValue(KeyValueRoute::Delete)),
     ("/v1/canaries", Route::Canaries),
     ("/v1/canaries/follow", Route::FollowCanaries),
     ("/v1/promote", Route::Promote),
@@ -41,6 +46,17 @@ pub(super) enum Route {
     Drain,
     Undrain,
     Stop,
+    Buckets,
+    KeyValue(KeyValueRoute),
+}
+
+/// What may be asked of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyValueRoute {
+    List,
+    Get,
+    Set,
+    Delete,
 }
 
 impl Route {
@@ -50,6 +66,7 @@ impl Route {
             | Self::Connections
             | Self::Generations
             | Self::Usage
+            | Self::Buckets
             | Self::Canaries
             | Self::Traffic => "GET",
             Self::Reload
@@ -62,6 +79,7 @@ impl Route {
             | Self::Upgrade
             | Self::Drain
             | Self::Undrain
+            | Self::KeyValue(_)
             | Self::Stop => "POST",
         }
     }

@@ -9,12 +9,9 @@ use bytes::Bytes;
 use host_lifecycle::Alarm;
 use host_system::unix_socket::OwnedPath;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use serde::de::DeserializeOwned;
 use socket2::Socket;
 use tokio::runtime::Handle;
-use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{info, warn};
@@ -22,15 +19,18 @@ use tracing::{info, warn};
 use super::accept::{SameUserListener, ServerTasks, accept};
 use super::connection;
 use super::connection_limit::ConnectionLimit;
-use super::deadlines::{Deadlines, REQUEST_IN};
+use super::deadlines::Deadlines;
 use super::follow;
+use super::keyvalue::{self, LARGEST_SET};
 use super::opening::{Gated, OperatorsHandle};
 use super::rejection::Rejection;
 use super::reply::{self, ReplyBody};
-use super::routes::{ROUTES, Route};
+use super::request_body::{body, parse};
+use super::routes::{KeyValueRoute, ROUTES, Route};
 use super::schema::{
-    CanaryList, ChangeOutcome, CommandError, ConnectionList, EmptyRequest, GenerationList,
-    ReloadRequest, RollbackRequest, StopRequest, SwapRequest, UpgradeRequest, UsageList,
+    BucketList, CanaryList, ChangeOutcome, CommandError, ConnectionList, EmptyRequest,
+    GenerationList, ReloadRequest, RollbackRequest, StopRequest, SwapRequest, UpgradeRequest,
+    UsageList,
 };
 use super::socket::ControlSocket;
 use super::{CommandFuture, Host};
@@ -40,6 +40,14 @@ const MOST_CONNECTIONS: usize = 32;
 
 /// Requests name one file at most.
 const LARGEST_BODY: usize = 64 * 1024;
+
+/// The largest body of a request for `route`.
+fn largest_body(route: Route) -> usize {
+    match route {
+        Route::KeyValue(KeyValueRoute::Set) => LARGEST_SET,
+        _ => LARGEST_BODY,
+    }
+}
 
 /// The server of the control socket. Dropping it ends its connections and removes the socket's path,
 /// if it is still ours.
@@ -147,8 +155,10 @@ async fn answer(
 ) -> Response<ReplyBody> {
     let answer = async {
         let route = route(&request)?;
-        let body =
-            if request.method() == Method::GET { Bytes::new() } else { body(request).await? };
+        let body = match *request.method() {
+            Method::GET => Bytes::new(),
+            _ => body(request, largest_body(route)).await?,
+        };
         deadlines.request_received();
         session.carry_out(route, &body).await
     };
@@ -169,32 +179,6 @@ fn route(request: &Request<Incoming>) -> Result<Route, Rejection> {
     }
     let error = format!("{path} is asked for with {right}, not with {method}");
     Err(Rejection { allow: Some(right), ..Rejection::new(StatusCode::METHOD_NOT_ALLOWED, error) })
-}
-
-/// The whole body, within its bounds. The rest of a body that is refused is not read, so its connection
-/// ends.
-async fn body(request: Request<Incoming>) -> Result<Bytes, Rejection> {
-    let whole = Limited::new(request.into_body(), LARGEST_BODY).collect();
-    let (status, error) = match timeout(REQUEST_IN, whole).await {
-        Ok(Ok(body)) => return Ok(body.to_bytes()),
-        Ok(Err(why)) if why.is::<LengthLimitError>() => {
-            (StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {LARGEST_BODY} bytes"))
-        }
-        Ok(Err(why)) => (StatusCode::BAD_REQUEST, format!("the body is broken: {why}")),
-        Err(_) => (StatusCode::REQUEST_TIMEOUT, format!("a body comes within {REQUEST_IN:?}")),
-    };
-    Err(Rejection { last: true, ..Rejection::new(status, error) })
-}
-
-/// The body as what it is to be; none at all counts as `{}`.
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Rejection> {
-    let body = if body.trim_ascii().is_empty() { b"{}" } else { body.trim_ascii() };
-    // serde takes a list for a struct.
-    if body.first() != Some(&b'{') {
-        return Err(Rejection::new(StatusCode::BAD_REQUEST, "the body must be a JSON object"));
-    }
-    serde_json::from_slice(body)
-        .map_err(|why| Rejection::new(StatusCode::BAD_REQUEST, format!("the body: {why}")))
 }
 
 /// The body of a swap, whose path must be absolute.
@@ -225,6 +209,11 @@ impl Session {
                 let components = host.usage();
                 Ok(reply::json(StatusCode::OK, &UsageList { components }))
             }
+            Route::Buckets => {
+                let buckets = host.buckets();
+                Ok(reply::json(StatusCode::OK, &BucketList { buckets }))
+            }
+            Route::KeyValue(route) => self.key_value(route, body).await,
             Route::Swap => {
                 let SwapRequest { path, component, canary, follow } = parse_swap(body)?;
                 self.finish(host.swap(component, path, canary), follow).await
@@ -235,18 +224,9 @@ impl Session {
                 self.finish(host.reload(), follow).await
             }
             Route::ReloadTls => self.reload_tls(body).await,
-            Route::Rollback => {
-                let RollbackRequest { component } = parse(body)?;
-                self.finish(host.rollback(component), false).await
-            }
-            Route::Promote => {
-                let RollbackRequest { component } = parse(body)?;
-                self.finish(host.promote(component), false).await
-            }
-            Route::Abort => {
-                let RollbackRequest { component } = parse(body)?;
-                self.finish(host.abort(component), false).await
-            }
+            Route::Rollback => self.change(body, |component| host.rollback(component)).await,
+            Route::Promote => self.change(body, |component| host.promote(component)).await,
+            Route::Abort => self.change(body, |component| host.abort(component)).await,
             Route::Upgrade => self.upgrade(body).await,
             Route::Canaries => {
                 let canaries = host.canaries();
@@ -268,6 +248,19 @@ impl Session {
         }
     }
 
+    /// Runs to its end, also if the client leaves.
+    async fn key_value(
+        &self,
+        route: KeyValueRoute,
+        body: &[u8],
+    ) -> Result<Response<ReplyBody>, Rejection> {
+        let (name, operation) = keyvalue::asked(route, body)?;
+        match self.tasks.all.spawn(self.host.key_value(name, operation)).await {
+            Ok(answer) => keyvalue::reply(answer),
+            Err(why) => Err(Rejection::panicked(&why)),
+        }
+    }
+
     /// Runs to its end, as [`Self::finish`] does.
     async fn upgrade(&self, body: &[u8]) -> Result<Response<ReplyBody>, Rejection> {
         let request: UpgradeRequest = parse(body)?;
@@ -279,6 +272,16 @@ impl Session {
             }
             Err(why) => Err(Rejection::panicked(&why)),
         }
+    }
+
+    /// A change of a component that names no file.
+    async fn change(
+        &self,
+        body: &[u8],
+        command: impl FnOnce(Option<String>) -> CommandFuture,
+    ) -> Result<Response<ReplyBody>, Rejection> {
+        let RollbackRequest { component } = parse(body)?;
+        self.finish(command(component), false).await
     }
 
     async fn reload_tls(&self, body: &[u8]) -> Result<Response<ReplyBody>, Rejection> {

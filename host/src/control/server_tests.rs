@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
+use tokio::time::timeout;
 
 use std::path::PathBuf;
 
 use super::*;
-use crate::control::deadlines::IDLE;
+use crate::control::deadlines::{IDLE, REQUEST_IN};
 use crate::control::fake::Fake;
 use crate::control::schema::{CanaryStatus, StopEnd};
 use crate::control::{SocketChoice, open};
@@ -106,9 +107,41 @@ async fn every_path_is_answered_and_every_command_reaches_the_host() {
 }
 
 #[tokio::test]
+async fn buckets_are_read_and_written_through_the_host() {
+    let world = world("buckets");
+    for (method, path, body, status, expected) in [
+        ("GET", "/v1/kv", "", 200, json!({"buckets": []})),
+        ("POST", "/v1/kv/list", r#"{"bucket":"b"}"#, 200, json!({"keys": ["k"], "cursor": "c"})),
+        ("POST", "/v1/kv/get", r#"{"bucket":"b","key":"k"}"#, 200, json!({"value_base64": "dg=="})),
+        (
+            "POST",
+            "/v1/kv/set",
+            r#"{"component":"a","bucket":"b","key":"k","value_base64":"dg==","ttl_ms":5}"#,
+            200,
+            json!({"component": "a", "bucket": "b"}),
+        ),
+        ("POST", "/v1/kv/delete", r#"{"bucket":"none","key":"k"}"#, 404, json!({"error": "none"})),
+        ("POST", "/v1/kv/delete", r#"{"bucket":"full","key":"k"}"#, 422, json!({"error": "full"})),
+    ] {
+        assert_eq!(world.ask(method, path, body).await, (status, expected), "{path}");
+    }
+    assert_eq!(
+        world.host.asked(),
+        [
+            r#"None b: List { prefix: "", cursor: None, limit: None }"#,
+            r#"None b: Get("k")"#,
+            r#"Some("a") b: Set("k", [118], Some(5ms))"#,
+            r#"None none: Delete("k")"#,
+            r#"None full: Delete("k")"#,
+        ]
+    );
+}
+
+#[tokio::test]
 async fn what_is_malformed_or_unknown_is_refused_and_does_not_reach_the_host() {
     let world = world("refusals");
     let long = format!(r#"{{"path":"/{}"}}"#, "x".repeat(LARGEST_BODY));
+    let large = format!(r#"{{"value_base64":"{}"}}"#, "A".repeat(LARGEST_SET));
     for (method, path, body, status, says) in [
         ("POST", "/v1/stop", "now", 400, "JSON object"),
         ("POST", "/v1/stop", "[true,true]", 400, "JSON object"),
@@ -119,6 +152,17 @@ async fn what_is_malformed_or_unknown_is_refused_and_does_not_reach_the_host() {
         ("POST", "/v1/swap", r#"{"path":"new.wasm"}"#, 400, "absolute"),
         ("POST", "/v1/reload", r#"{"force":1}"#, 400, "force"),
         ("POST", "/v1/swap", &long, 413, "65536"),
+        ("POST", "/v1/kv/get", r#"{"bucket":"b"}"#, 400, "key"),
+        ("POST", "/v1/kv/get", &long, 413, "65536"),
+        ("POST", "/v1/kv/list", r#"{"bucket":"b","all":true}"#, 400, "all"),
+        (
+            "POST",
+            "/v1/kv/set",
+            r#"{"bucket":"b","key":"k","value_base64":"*"}"#,
+            400,
+            "value_base64",
+        ),
+        ("POST", "/v1/kv/set", &large, 413, "bytes"),
         ("GET", "/v1/stop", "", 405, "POST"),
         ("POST", "/v1/status", "", 405, "GET"),
         ("GET", "/", "", 404, "GET /v1/status"),

@@ -3,6 +3,7 @@
 //! ```text
 //! find (which host) ─→ client (one request) ─→ status, lists, show (for people) or the host's own JSON
 //!                                          ├→ top (the same live)
+//!                                          ├→ kv (buckets and their pairs)
 //!                                          └→ follow (a stop, to its end), canary (a change, to its)
 //! ```
 
@@ -11,6 +12,7 @@ mod client;
 mod failure;
 mod find;
 mod follow;
+mod kv;
 mod lists;
 mod numbers;
 mod screen_size;
@@ -39,6 +41,7 @@ use client::{ANSWER, CtlClient, CtlRequest, NoAnswer};
 use failure::{CtlError, refusal_text};
 use find::NotFound;
 use host_log::outlet;
+use kv::KvSession;
 use screen_size::ScreenSize;
 
 /// A swap compiles, warms and is bounded by the host; this only ends the wait for a host that has
@@ -61,10 +64,11 @@ pub fn run(ask: &CtlConfig) -> Exit {
 fn carry_out(ask: &CtlConfig) -> Result<Exit, CtlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let socket = find::socket(&ask.target)?;
+    let input = kv::input(&ask.command)?;
     runtime.block_on(async {
         let client =
             CtlClient::connect(&socket, ANSWER).await.map_err(|why| not_there(&socket, &why))?;
-        let mut session = CtlSession { client, json: ask.json };
+        let mut session = CtlSession { client, json: ask.json, input };
         session.run(&ask.command).await
     })
 }
@@ -88,6 +92,8 @@ fn not_there(socket: &Path, why: &io::Error) -> CtlError {
 struct CtlSession {
     client: CtlClient,
     json: bool,
+    /// What the command needed of stdin.
+    input: Vec<u8>,
 }
 
 impl CtlSession {
@@ -95,9 +101,14 @@ impl CtlSession {
         match command {
             CtlCommand::Status { limits } => self.status(*limits).await,
             CtlCommand::Top => self.top().await,
-            CtlCommand::Connections { sort } => self.connections(sort.as_deref()).await,
-            CtlCommand::Generations { sort } => self.generations(sort.as_deref()).await,
-            CtlCommand::Usage { sort } => self.usage(sort.as_deref()).await,
+            CtlCommand::Connections { sort }
+            | CtlCommand::Generations { sort }
+            | CtlCommand::Usage { sort } => self.list(command, sort.as_deref()).await,
+            CtlCommand::Kv { component, action } => {
+                let (client, json) = (&mut self.client, self.json);
+                let (component, input) = (component.clone(), std::mem::take(&mut self.input));
+                KvSession { client, json, component, input }.run(action).await
+            }
             CtlCommand::Reload { wait } => self.reload(*wait).await,
             CtlCommand::ReloadTls => self.reload_tls().await,
             CtlCommand::Swap { component, path, canary, wait } => {
@@ -115,19 +126,22 @@ impl CtlSession {
         }
     }
 
-    async fn connections(&mut self, sort: Option<&str>) -> Result<Exit, CtlError> {
-        let show = |list: &_| lists::connections(list, sort, size());
-        self.look::<ConnectionList>("/v1/connections", show).await
-    }
-
-    async fn generations(&mut self, sort: Option<&str>) -> Result<Exit, CtlError> {
-        let show = |list: &_| lists::generations(list, sort, size());
-        self.look::<GenerationList>("/v1/generations", show).await
-    }
-
-    async fn usage(&mut self, sort: Option<&str>) -> Result<Exit, CtlError> {
-        let show = |list: &_| usage::usage(list, sort, size());
-        self.look::<UsageList>("/v1/usage", show).await
+    /// Connections, generations, or what is used.
+    async fn list(&mut self, what: &CtlCommand, sort: Option<&str>) -> Result<Exit, CtlError> {
+        match what {
+            CtlCommand::Connections { .. } => {
+                let show = |list: &_| lists::connections(list, sort, size());
+                self.look::<ConnectionList>("/v1/connections", show).await
+            }
+            CtlCommand::Generations { .. } => {
+                let show = |list: &_| lists::generations(list, sort, size());
+                self.look::<GenerationList>("/v1/generations", show).await
+            }
+            _ => {
+                let show = |list: &_| usage::usage(list, sort, size());
+                self.look::<UsageList>("/v1/usage", show).await
+            }
+        }
     }
 
     async fn reload(&mut self, wait: bool) -> Result<Exit, CtlError> {

@@ -46,6 +46,11 @@ impl Admission {
         &self.site
     }
 
+    /// The same, to be kept.
+    pub(super) fn site_handle(&self) -> Arc<Slot> {
+        self.site.clone()
+    }
+
     /// What is told that requests wait.
     pub(super) fn scarcity(&self) -> &Arc<Scarcity> {
         &self.scarcity

@@ -29,7 +29,7 @@ use super::deadlines::Downstream;
 use super::exchange_info::ExchangeInfo;
 use super::first_hop::{FirstHop, Hop};
 use super::peer_fault::PeerFault;
-use super::pipeline::Pipeline;
+use super::pipeline::Behind;
 use super::reply::Reply;
 use super::validate::{METHOD, NAMELESS};
 use crate::component::{BodyError, Hops, NEXT_HOST, NextHandler, Passing, WasiBody};
@@ -54,7 +54,9 @@ pub(super) trait Onward: Send + Sync {
 pub(super) struct OnwardRequest {
     pub(super) request: Request<WasiBody>,
     /// Those behind the plugin.
-    pub(super) pipeline: Pipeline,
+    pub(super) behind: Behind,
+    /// It goes out to the network.
+    pub(super) is_egress: bool,
     /// The exchange, or the part of one, that the plugin serves.
     pub(super) exchange: Arc<ExchangeInfo>,
     /// What was done to the request that came to the plugin.
@@ -67,7 +69,7 @@ pub(super) struct ChainLink(Arc<Shared>);
 
 struct Shared {
     onward: Arc<dyn Onward>,
-    rest: Mutex<Pipeline>,
+    rest: Mutex<Behind>,
     origin: Origin,
     /// Requests passed on, in all.
     passed: AtomicUsize,
@@ -116,7 +118,7 @@ impl Origin {
 
 impl ChainLink {
     /// To pass on to the first one of `rest`.
-    pub(super) fn new(onward: Arc<dyn Onward>, rest: Pipeline, origin: Origin) -> Self {
+    pub(super) fn new(onward: Arc<dyn Onward>, rest: Behind, origin: Origin) -> Self {
         let downstream = Downstream::new(rest.length());
         Self(Arc::new(Shared {
             onward,
@@ -149,7 +151,7 @@ impl ChainLink {
 
     /// The request and those that are to serve it, when the plugin has failed. None if it was not kept, if
     /// the plugin has passed anything on, or has begun to read the body.
-    pub(super) fn leave_out(self) -> Option<(Request<WasiBody>, Pipeline)> {
+    pub(super) fn leave_out(self) -> Option<(Request<WasiBody>, Behind)> {
         let KeptRequest { head, unread } = lock(&self.0.kept).take()?;
         let body = lock(&unread).take()?;
         Some((Request::from_parts(head, body), lock(&self.0.rest).clone()))
@@ -199,17 +201,22 @@ impl NextHandler for Shared {
         let claim = claim.ok_or(BodyError::ConnectionLimitReached)?;
         self.restore(&mut request);
         self.origin.hops.keep(&mut request);
-        claims::remove_lookalikes(request.headers_mut());
-        self.origin.certificate.write(request.headers_mut());
+        let behind = lock(&self.rest).clone();
+        let is_egress = matches!(behind, Behind::Network(_));
+        if !is_egress {
+            claims::remove_lookalikes(request.headers_mut());
+            self.origin.certificate.write(request.headers_mut());
+        }
         // Those behind may have done already what is asked: it is not asked of them a second time.
         drop(lock(&self.kept).take());
         let onward = OnwardRequest {
             request,
-            pipeline: lock(&self.rest).clone(),
+            behind,
+            is_egress,
             exchange: self.origin.exchange.clone(),
             peer_fault: self.origin.peer_fault.clone(),
         };
-        let within = onward.pipeline.length() <= WITHIN;
+        let within = onward.behind.length() <= WITHIN;
         let (reply, passing) = Reply::new(claim, &self.downstream);
         let hop = self.onward.clone().serve_onward(onward, reply);
         if in_all == 0 && within {

@@ -85,6 +85,12 @@ impl Downstream {
         self.0.pending.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// A claim that nothing can refuse.
+    pub(super) fn first_claim(&self) -> Claim {
+        self.0.claims.fetch_add(1, Ordering::AcqRel);
+        Claim(self.clone())
+    }
+
     fn are_waited_for(&self) -> bool {
         self.0.pending.load(Ordering::Acquire) > 0
     }

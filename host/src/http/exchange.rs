@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use host_clock::Moment;
 use host_lifecycle::Tracker;
-use host_manifest::{Fail, LimitKey};
+use host_manifest::{ComponentConfig, Fail, LimitKey};
 use http::header::TE;
 use http::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
@@ -22,19 +22,21 @@ use super::afterwork::Afterwork;
 use super::blame::{Awaited, Blame, Deadline, ExchangeError, blame};
 use super::chain::{ChainLink, Onward, OnwardRequest, Origin};
 use super::deadlines::Deadlines;
+use super::egress::Egress;
 use super::error_response::error_response;
 use super::exchange_info::ExchangeInfo;
 use super::failure::Failure;
 use super::first_hop::Hop;
 use super::guest_body::{FirstLook, GuestBody};
 use super::guest_work::GuestWork;
+use super::network::send_out;
 use super::peer_fault::UploadFault;
-use super::pipeline::Pipeline;
+use super::pipeline::{Behind, Pipeline};
 use super::reply::Reply;
 use super::response_body::ResponseBody;
 use super::stage::Stage;
 use super::upload::{self, UploadLimits, declared_length};
-use crate::component::{Generation, GuestFailure, Running, WasiBody};
+use crate::component::{EgressHandler, Generation, GuestFailure, Running, Surroundings, WasiBody};
 use crate::site::{GuestStart, Visitor};
 
 /// What all exchanges share.
@@ -97,11 +99,18 @@ impl Onward for Server {
 impl Server {
     /// Serves what a plugin has passed on, as a part of the exchange around it.
     async fn part(self: &Arc<Self>, onward: OnwardRequest) -> Response<ResponseBody> {
-        let OnwardRequest { mut request, pipeline, exchange, peer_fault } = onward;
+        let OnwardRequest { mut request, behind, exchange, peer_fault, is_egress } = onward;
+        let pipeline = match behind {
+            Behind::Pipeline(pipeline) => pipeline,
+            Behind::Network(network) => return send_out(&network, request, None).await,
+        };
         let now = Instant::now();
         let info = ExchangeInfo::part(&request, now, exchange);
         info.write_trace(request.headers_mut());
-        info.client().write(request.headers_mut());
+        // The servers of others are not told who our clients are.
+        if !is_egress {
+            info.client().write(request.headers_mut());
+        }
         let peer_fault = peer_fault.behind();
         let account = Account::of_part(info, &self.parts, peer_fault.clone());
         let part = Exchange { server: self, account };
@@ -152,10 +161,16 @@ impl Exchange<'_> {
             let plugin = &*pipeline.first().name;
             self.report(&error, error.failure(is_plugin), Some(plugin));
             info!(exchange = self.account.number(), plugin, "passed by: fail = open");
+            pipeline = match rest {
+                Behind::Pipeline(rest) => rest,
+                Behind::Network(network) => {
+                    // Rare, and no idle connection is to keep room for it.
+                    return Box::pin(send_out(&network, kept, Some(self.account))).await;
+                }
+            };
             request = kept;
             // What a plugin has wasted is not the time of the next one.
             began = Moment::now();
-            pipeline = rest;
             self.account.info.set_generation(None);
         }
     }
@@ -178,8 +193,8 @@ impl Exchange<'_> {
         let mut stage = Stage::begin(admitted, &self.account.info, link.is_some());
         let (generation, limits) =
             (stage.admitted().generation(), &stage.admitted().config().limits);
-        let served = self.account.info.served();
-        let mut running = generation.start(request, served, link.map(ChainLink::handle));
+        let around = self.surroundings(stage.admitted().config(), pipeline, link);
+        let mut running = generation.start(request, self.account.info.served(), around);
         if let Some(link) = link
             && running.is_polled_by_its_exchange_only()
         {
@@ -219,6 +234,24 @@ impl Exchange<'_> {
         let idle_timeout = pipeline.limits().map(|limits| limits.body_idle).max();
         let idle_timeout = idle_timeout.unwrap_or_default();
         Ok(GuestHead { response, running, stage, deadlines, idle_timeout, bodyless })
+    }
+
+    /// What stands beside the instance of a component.
+    fn surroundings(
+        &self,
+        component: &ComponentConfig,
+        pipeline: &Pipeline,
+        link: Option<&ChainLink>,
+    ) -> Surroundings {
+        let egress = component.egress.as_ref().map(|plugin| -> Arc<dyn EgressHandler> {
+            let (onward, site) = (self.server.clone(), self.server.admission.site_handle());
+            Arc::new(Egress::new(onward, site, plugin, &self.account.info))
+        });
+        Surroundings {
+            next: link.map(ChainLink::handle),
+            config: pipeline.route_config().cloned(),
+            egress,
+        }
     }
 
     fn blamed(&self, error: ExchangeError, awaited: Awaited) -> HeadError {

@@ -36,6 +36,12 @@ pub(super) enum Failure {
     NoRoute,
     /// A plugin of the chain trapped, or returned without a response.
     Plugin,
+    /// Behind a plugin for egress, the network gives no response.
+    Network,
+    /// The same, in time.
+    NetworkTooSlow,
+    /// The same, because the request may not go there.
+    NetworkDenied,
     /// Too many instances or too long a queue.
     AtLimit,
     /// Its component keeps failing: seconds until it gets another chance.
@@ -84,6 +90,9 @@ impl Failure {
             Self::Loop => (StatusCode::LOOP_DETECTED, "request goes in circles\n", false),
             Self::NoRoute => (StatusCode::NOT_FOUND, "not found\n", false),
             Self::Plugin => (StatusCode::BAD_GATEWAY, "bad gateway\n", false),
+            Self::Network => (StatusCode::BAD_GATEWAY, "no response from there\n", false),
+            Self::NetworkTooSlow => (StatusCode::GATEWAY_TIMEOUT, "took too long\n", false),
+            Self::NetworkDenied => (StatusCode::FORBIDDEN, "not granted\n", false),
             Self::PutAside(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "out of service for a while\n", false)
             }
@@ -134,6 +143,9 @@ impl Failure {
             Self::Loop => "loop",
             Self::NoRoute => "no-route",
             Self::Plugin => "plugin",
+            Self::Network => "network",
+            Self::NetworkTooSlow => "network-too-slow",
+            Self::NetworkDenied => "network-denied",
             Self::AtLimit => "at-limit",
             Self::PutAside(_) => "put-aside",
             Self::RateLimited { .. } => "rate-limited",
@@ -203,6 +215,9 @@ mod tests {
             (Failure::Loop, 508),
             (Failure::NoRoute, 404),
             (Failure::Plugin, 502),
+            (Failure::Network, 502),
+            (Failure::NetworkTooSlow, 504),
+            (Failure::NetworkDenied, 403),
             (Failure::PutAside(7), 503),
             (Failure::AtLimit, 503),
             (Failure::RateLimited { answer: StatusCode::TOO_MANY_REQUESTS, retry: 7 }, 429),

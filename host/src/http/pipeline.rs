@@ -11,6 +11,7 @@ use http::{Method, Request, Uri};
 
 use super::failure::Failure;
 use super::validate::other_readings;
+use crate::component::{NetworkEnd, RouteConfig};
 use crate::site::{App, ChainPermits, RouteRateLimit, RouteTarget, RoutesEdition, Site};
 
 /// The components that a request goes through: plugins, then the one that is to answer.
@@ -19,7 +20,8 @@ pub(super) struct Pipeline {
     first: Stage,
     /// Most pipelines have one stage, and nothing is allocated for them.
     behind: VecDeque<Stage>,
-    route: &'static RouteLabel,
+    /// None for what goes out.
+    route: Option<&'static RouteLabel>,
     routes: RoutesEdition,
     /// What the last one does not see of the path.
     strip: Option<Arc<str>>,
@@ -28,11 +30,46 @@ pub(super) struct Pipeline {
     headers: Option<Arc<RouteHeaders>>,
     /// None where there is one stage only.
     permits: Option<ChainPermits>,
+    /// Where the last one passes on to, if it is a plugin for egress.
+    network: Option<NetworkEnd>,
+}
+
+/// What comes after a plugin.
+#[derive(Clone, Debug)]
+pub(super) enum Behind {
+    /// More components.
+    Pipeline(Pipeline),
+    /// The network.
+    Network(NetworkEnd),
+}
+
+impl Behind {
+    /// How many stages there are.
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Self::Pipeline(pipeline) => pipeline.length(),
+            Self::Network(_) => 1,
+        }
+    }
+
+    /// As [`Pipeline::let_go`].
+    pub(super) fn let_go(&mut self) {
+        if let Self::Pipeline(pipeline) = self {
+            pipeline.let_go();
+        }
+    }
 }
 
 /// One of them.
 #[derive(Clone, Debug)]
-enum Stage {
+struct Stage {
+    component: StageComponent,
+    /// What it is configured with on this route, in place of what it is everywhere.
+    config: Option<RouteConfig>,
+}
+
+#[derive(Clone, Debug)]
+enum StageComponent {
     /// As it was when the request was routed: one that is removed meanwhile serves it yet.
     Routed(Arc<App>),
     /// The request is there, or none waits on it any more: only an exchange on it may hold a generation.
@@ -71,19 +108,40 @@ impl Pipeline {
 
     /// None where the site lacks one of them, which a checked manifest does not.
     fn new(site: &Site, target: &RouteTarget) -> Option<Self> {
-        let stage = |name: &Arc<str>| site.app(name).cloned().map(Stage::Routed);
-        let mut names = target.chain.iter().chain([&target.component]);
-        let first = stage(names.next()?)?;
-        let behind: VecDeque<_> = names.map(stage).collect::<Option<_>>()?;
+        let stage = |(name, config): (&Arc<str>, Option<RouteConfig>)| {
+            let component = StageComponent::Routed(site.app(name)?.clone());
+            Some(Stage { component, config })
+        };
+        let plugins = target.chain.iter().map(|(name, config)| (name, config.clone()));
+        let mut stages = plugins.chain([(&target.component, None)]).map(stage);
+        let first = stages.next()??;
+        let behind: VecDeque<_> = stages.collect::<Option<_>>()?;
         let (routes, strip) = (site.edition(), target.strip.clone());
         let permits = (!behind.is_empty()).then(ChainPermits::default);
-        let (route, compress) = (target.label, target.compress);
+        let (route, compress) = (Some(target.label), target.compress);
         let headers = target.headers.clone();
-        Some(Self { first, behind, route, routes, strip, compress, headers, permits })
+        let network = None;
+        Some(Self { first, behind, route, routes, strip, compress, headers, permits, network })
+    }
+
+    /// That of an outgoing request: the plugin of this name, and then the network. None where the site lacks it.
+    pub(super) fn egress(site: &Site, plugin: &str, network: NetworkEnd) -> Option<Self> {
+        let component = StageComponent::Routed(site.app(plugin)?.clone());
+        Some(Self {
+            first: Stage { component, config: None },
+            behind: VecDeque::new(),
+            route: None,
+            routes: site.edition(),
+            strip: None,
+            compress: None,
+            headers: None,
+            permits: None,
+            network: Some(network),
+        })
     }
 
     /// What logs and metrics call its route.
-    pub(super) fn route(&self) -> &'static RouteLabel {
+    pub(super) fn route(&self) -> Option<&'static RouteLabel> {
         self.route
     }
 
@@ -104,10 +162,15 @@ impl Pipeline {
 
     /// Whose turn it is, in the site that is served now.
     pub(super) fn latest<'a>(&'a self, site: &'a Site) -> Option<&'a Arc<App>> {
-        match &self.first {
-            Stage::Routed(app) => Some(site.latest(app, self.routes)),
-            Stage::Released(config) => site.app(&config.name),
+        match &self.first.component {
+            StageComponent::Routed(app) => Some(site.latest(app, self.routes)),
+            StageComponent::Released(config) => site.app(&config.name),
         }
+    }
+
+    /// What the first one is configured with on this route, if not as everywhere.
+    pub(super) fn route_config(&self) -> Option<&RouteConfig> {
+        self.first.config.as_ref()
     }
 
     /// No request waits on it any more: the components are looked up anew for the next one.
@@ -139,12 +202,23 @@ impl Pipeline {
     }
 
     /// What comes after, unless this is the last one.
-    pub(super) fn rest(&self) -> Option<Self> {
+    pub(super) fn rest(&self) -> Option<Behind> {
         let mut behind = self.behind.iter().cloned();
-        let (first, behind) = (behind.next()?, behind.collect());
-        let (routes, strip) = (self.routes, self.strip.clone());
-        let (route, compress, permits) = (self.route, self.compress, self.permits.clone());
-        Some(Self { first, behind, route, routes, strip, compress, headers: None, permits })
+        let Some(first) = behind.next() else {
+            return self.network.clone().map(Behind::Network);
+        };
+        let rest = Self {
+            first,
+            behind: behind.collect(),
+            route: self.route,
+            routes: self.routes,
+            strip: self.strip.clone(),
+            compress: self.compress,
+            headers: None,
+            permits: self.permits.clone(),
+            network: self.network.clone(),
+        };
+        Some(Behind::Pipeline(rest))
     }
 
     /// The request as the first stage sees it: the last one of a route that strips its prefix sees none.
@@ -160,15 +234,15 @@ impl Pipeline {
 
 impl Stage {
     fn config(&self) -> &Arc<ComponentConfig> {
-        match self {
-            Self::Routed(app) => &app.manifest,
-            Self::Released(config) => config,
+        match &self.component {
+            StageComponent::Routed(app) => &app.manifest,
+            StageComponent::Released(config) => config,
         }
     }
 
     fn release(&mut self) {
-        if let Self::Routed(app) = self {
-            *self = Self::Released(app.manifest.clone());
+        if let StageComponent::Routed(app) = &self.component {
+            self.component = StageComponent::Released(app.manifest.clone());
         }
     }
 }

@@ -30,6 +30,11 @@ impl Reply {
         (Self { send, claim, downstream: downstream.clone(), unanswered }, passing)
     }
 
+    /// To a guest that sends a request out, which waits by deadlines of its own.
+    pub(super) fn to_guest(downstream: &Downstream) -> (Self, Passing) {
+        Self::new(downstream.first_claim(), downstream)
+    }
+
     /// Drives `serving` to its end. None if the plugin stops waiting before that: then it gets no further turn.
     pub(super) async fn while_wanted<T>(
         &mut self,

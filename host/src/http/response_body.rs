@@ -15,6 +15,7 @@ use super::account::Account;
 use super::blame::ExchangeError;
 use super::body_coding::BodyCoding;
 use super::guest_body::GuestBody;
+use crate::component::WasiBody;
 
 /// Of so many bytes a body that is here is compressed in one go.
 const AT_ONCE: usize = 64 * 1024;
@@ -31,6 +32,8 @@ enum Source {
     /// All of it is here; of a guest's, the exchange lasts until it is handed over.
     Whole(WholeBody),
     Guest(Box<GuestBody>),
+    /// From the network, behind a plugin.
+    Network(Box<NetworkBody>),
 }
 
 /// Why a message was broken off. hyper only needs to know that it was.
@@ -49,6 +52,11 @@ impl ResponseBody {
         Self::from(Source::Guest(Box::new(body)))
     }
 
+    /// One that comes from the network. With the account of a part that it ends, if it ends one.
+    pub(super) fn network(body: WasiBody, account: Option<Account>) -> Self {
+        Self::from(Source::Network(Box::new(NetworkBody { body, account })))
+    }
+
     /// How many bytes it will have, if that is known.
     pub(super) fn length(&self) -> Option<u64> {
         self.size_hint().exact()
@@ -58,7 +66,7 @@ impl ResponseBody {
     pub(super) fn compress(&mut self, place: EncoderPlace) {
         let place = match &mut self.source {
             Source::Whole(whole) => whole.compress(place),
-            Source::Guest(_) => Some(place),
+            Source::Guest(_) | Source::Network(_) => Some(place),
         };
         self.coding = place.map(|place| Box::new(BodyCoding::new(place)));
     }
@@ -67,7 +75,7 @@ impl ResponseBody {
     pub(super) fn take_whole(&mut self) -> Option<Bytes> {
         match &mut self.source {
             Source::Whole(whole) => Some(whole.take().unwrap_or_default()),
-            Source::Guest(_) => None,
+            Source::Guest(_) | Source::Network(_) => None,
         }
     }
 
@@ -76,7 +84,8 @@ impl ResponseBody {
     pub(super) fn is_overdue(&self) -> impl Future<Output = ()> + Send + 'static {
         let overdue = match &self.source {
             Source::Guest(body) => body.overdue(),
-            Source::Whole(_) => None,
+            // The client that fetches it has deadlines of its own.
+            Source::Whole(_) | Source::Network(_) => None,
         };
         async move {
             match overdue {
@@ -85,6 +94,12 @@ impl ResponseBody {
             }
         }
     }
+}
+
+/// The body of a response to a request that went out.
+struct NetworkBody {
+    body: WasiBody,
+    account: Option<Account>,
 }
 
 /// All of a body. Dropping it before it was taken says that its peer has gone.
@@ -161,6 +176,9 @@ impl Source {
                 Poll::Ready(whole.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             Self::Guest(body) => body.hand_over(cx),
+            Self::Network(body) => Pin::new(&mut body.body)
+                .poll_frame(cx)
+                .map_err(|why| ExchangeError::BodyBroken(why.to_string())),
         }
     }
 
@@ -168,6 +186,9 @@ impl Source {
         match self {
             Self::Whole(whole) => whole.sent(bytes),
             Self::Guest(body) => body.sent(bytes),
+            Self::Network(body) => {
+                body.account.iter_mut().for_each(|account| account.sent(bytes));
+            }
         }
     }
 
@@ -175,6 +196,7 @@ impl Source {
         match self {
             Self::Whole(whole) => whole.is_held_back = is_held_back,
             Self::Guest(body) => body.set_held_back(is_held_back),
+            Self::Network(_) => {}
         }
     }
 }
@@ -210,6 +232,7 @@ impl Body for ResponseBody {
             Source::Whole(whole) => whole.bytes.is_none(),
             // A guest may still fail before it has said that this was all.
             Source::Guest(body) => body.has_ended() && !self.end.is_due(),
+            Source::Network(body) => body.body.is_end_stream() && !self.end.is_due(),
         }
     }
 
@@ -222,6 +245,7 @@ impl Body for ResponseBody {
                 SizeHint::with_exact(whole.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
             Source::Guest(body) => body.owed().map_or_else(SizeHint::default, SizeHint::with_exact),
+            Source::Network(body) => body.body.size_hint(),
         }
     }
 }
@@ -231,6 +255,7 @@ impl fmt::Debug for ResponseBody {
         f.write_str(match self.source {
             Source::Whole(_) => "ResponseBody::Whole",
             Source::Guest(_) => "ResponseBody::Guest",
+            Source::Network(_) => "ResponseBody::Network",
         })
     }
 }

@@ -136,7 +136,7 @@ impl Exchanges {
             Err(unserved) => return self.turn_away((request, edge), info, unserved),
         };
         hops.keep(&mut request);
-        info.set_route(pipeline.route());
+        pipeline.route().into_iter().for_each(|route| info.set_route(route));
         info.write_trace(request.headers_mut());
         edge.set(&pipeline, &mut request, fields);
         let began = Moment::at(arrived);
@@ -178,7 +178,7 @@ impl Exchanges {
         unserved: Unserved,
     ) -> Response<ResponseBody> {
         if let Unserved::RateLimited(pipeline, ..) = &unserved {
-            info.set_route(pipeline.route());
+            pipeline.route().into_iter().for_each(|route| info.set_route(route));
             edge.set_headers(pipeline);
         }
         let account = Account::of_refused(self.client.clone(), info);

@@ -10,20 +10,22 @@ use tracing::info;
 use super::process::Process;
 use crate::component::{
     CodeCacheSetting, ComponentBudgets, CpuScheduler, EpochClock, FileSizeLimit, IdleRoom, Keeper,
-    Loader, LoaderConfig, MemoryBudget, StopProcess, TickCounter,
+    Loader, LoaderConfig, MemoryBudget, Rejected, StopProcess, TickCounter,
 };
 use crate::config::ServeConfig;
 use crate::progress;
 use crate::provision::Provisioner;
 use crate::resources;
 use crate::site::{Backlog, Site, SiteBuilder};
+use crate::supply::Supply;
 
 /// What all loads have in common. `memory`: of all guests together. `cgroup`: the limit of the process, if it has
-/// one.
+/// one. `supply`: what says which files may be loaded.
 pub(crate) fn loader_config(
     config: &ServeConfig,
     memory: Option<u64>,
     cgroup: Option<u64>,
+    supply: &Supply,
 ) -> anyhow::Result<LoaderConfig> {
     let manifest = &config.manifest;
     // Idle instances stay in the pool beside those that bulkheads count, as many at most. A manifest may
@@ -38,17 +40,19 @@ pub(crate) fn loader_config(
         largest: FileSizeLimit::new(manifest.swap.compile_memory, cgroup),
         memory,
         report: progress::log,
+        vouch: supply.vouch(),
         clock: EpochClock::start().context("the clock of guests")?,
     })
 }
 
 /// What builds the site that the manifest asks for, now and at every reload. `ticks`: of the clock of guests.
-pub(super) fn site_builder(
+pub(super) async fn site_builder(
     config: &ServeConfig,
     process: &Process,
     memory: Option<u64>,
     ticks: &TickCounter,
-) -> SiteBuilder {
+    supply: &Arc<Supply>,
+) -> Result<SiteBuilder, Rejected> {
     let commander = process.commander.clone();
     let provisioner = Provisioner {
         keeper: keeper(process.trackers.instances.clone()),
@@ -64,7 +68,8 @@ pub(super) fn site_builder(
     };
     let phase = process.phase.clone();
     let backlog = Backlog::until(move || phase.now() >= Phase::Draining);
-    provisioner.into_site_builder(config).with_backlog(backlog)
+    let builder = provisioner.into_site_builder(config).with_backlog(backlog);
+    supply.for_builder(builder).await
 }
 
 /// The certificates of listeners, and what their handshakes go by. Whether one has expired is no matter here: its

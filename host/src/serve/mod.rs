@@ -257,6 +257,8 @@ impl Armed {
             move |ending| drop(ended.send(ProcessEnding::Ended(ending)))
         })?;
         let commander = process.commander.clone();
+        // Ends with the runtime, at the end of the process.
+        runtime.spawn(process.stores.clone().keep_sweeping());
         let start = start::start(config.clone(), process, sockets, (ready, announcement));
         let start = runtime.spawn(start);
         let unstarted = start.abort_handle();

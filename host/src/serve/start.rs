@@ -39,6 +39,7 @@ use crate::config::{ListenAddr, ListenConfig, ListenerConfig, Manifest, ServeCon
 use crate::http::{Exchanges, Terms};
 use crate::resources;
 use crate::site::{ReloadScope, SiteBuilder, Slot};
+use crate::supply::Supply;
 use crate::upgrade::{Predecessor, Upgrader, prove};
 use crate::watch::Watch;
 use host_log::outlet;
@@ -151,7 +152,8 @@ impl Bound {
     async fn load(self, config: &ServeConfig, process: &Process) -> anyhow::Result<Loaded> {
         let cgroup = cgroup::memory_limit();
         let memory = resources::memory(config, cgroup);
-        let loading = loader_config(config, memory, cgroup)?;
+        let supply = Supply::new(&config.cache);
+        let loading = loader_config(config, memory, cgroup, &supply)?;
         let loader = Arc::new(Loader::new(&loading));
         let scopes = [
             (ReloadScope::All, config.manifest.swap.watch),
@@ -160,10 +162,11 @@ impl Bound {
         let scopes = scopes.into_iter().filter(|(_, watched)| *watched);
         let watches = scopes.map(|(scope, _)| Watch::start(scope)).collect::<Result<_, _>>();
         let watches = watches.context("watching files")?;
-        let builder = site_builder(config, process, memory, loading.clock.ticks())
-            .with_certificates(self.certificates);
+        let ticks = loading.clock.ticks();
+        let builder = site_builder(config, process, memory, ticks, &supply).await?;
+        let builder = builder.with_certificates(self.certificates);
         let slot = Arc::new(Slot::new(load_site(&builder, &loader).await?));
-        Ok(Loaded { listeners: self.listeners, loader, builder, slot, watches })
+        Ok(Loaded { listeners: self.listeners, loader, builder, slot, watches, supply })
     }
 }
 
@@ -174,6 +177,7 @@ struct Loaded {
     builder: SiteBuilder,
     slot: Arc<Slot>,
     watches: Vec<Watch>,
+    supply: Arc<Supply>,
 }
 
 impl Loaded {
@@ -186,9 +190,10 @@ impl Loaded {
         ready: Ready,
         announcement: &Announcement,
     ) -> Option<Announced> {
-        let Self { listeners, loader, builder, slot, watches } = self;
+        let Self { listeners, loader, builder, slot, watches, supply } = self;
         let addresses = listeners.iter().map(Listener::address).collect();
-        let swapping = Swapping::new(slot.clone(), (loader, builder), watches, config, process);
+        let swapping =
+            Swapping::new(slot.clone(), (loader, builder), (watches, supply), config, process);
         let (swaps, runtime) = (swapping.swaps(), Handle::current());
         announcement.send_replace(Some(Serving::new(addresses, slot.clone(), swaps, runtime)));
         let with_token = |listener| (listener, process.trackers.listeners.token());

@@ -1,6 +1,7 @@
 //! What changes what is served: the task that carries changes out, and those that ask for them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use host_lifecycle::{Phase, PhaseWatch, SignalWatch};
 use tokio::task::JoinSet;
@@ -16,6 +17,7 @@ use crate::lint;
 use crate::site::{
     ReloadScope, Reloads, RetirementPolicy, SiteBuilder, Slot, SwapOutcome, Swapper, Swaps, Trigger,
 };
+use crate::supply::Supply;
 use crate::watch::Watch;
 
 /// Everything that it takes to change what is served. Nothing of it runs before [`Self::spawn`];
@@ -25,6 +27,8 @@ pub(super) struct Swapping {
     swaps: Swaps,
     stopping: CancellationToken,
     watches: Vec<Watch>,
+    /// Whose tags are looked at, and how often.
+    polled: Option<(Arc<Supply>, Duration)>,
     /// What is served, to be looked through for what is served in vain; none without a manifest.
     linted: Option<Arc<Slot>>,
 }
@@ -33,7 +37,7 @@ impl Swapping {
     pub(super) fn new(
         slot: Arc<Slot>,
         (loader, builder): (Arc<Loader>, SiteBuilder),
-        watches: Vec<Watch>,
+        (watches, supply): (Vec<Watch>, Arc<Supply>),
         config: &ServeConfig,
         process: &Process,
     ) -> Self {
@@ -45,7 +49,8 @@ impl Swapping {
         let events = process.events.clone();
         let (swapper, swaps) =
             Swapper::new(slot, loader, builder, policy, stopping.clone(), (keeper, events));
-        Self { swapper, swaps, stopping, watches, linted }
+        let polled = config.manifest.registry.poll.map(|every| (supply, every));
+        Self { swapper, swaps, stopping, watches, polled, linted }
     }
 
     /// A handle to ask for changes.
@@ -55,7 +60,7 @@ impl Swapping {
 
     /// Spawns its tasks among those that are watched over.
     pub(super) fn spawn(self, process: Process, tasks: &mut JoinSet<()>) {
-        let Self { swapper, swaps, stopping, watches, linted } = self;
+        let Self { swapper, swaps, stopping, watches, polled, linted } = self;
         tasks.spawn(swapper.run());
         tasks.spawn(tell_guests_of_the_stop(swaps.clone(), process.phase, stopping));
         tasks.spawn(reload_on_hangup(swaps.clone(), process.hangups));
@@ -64,6 +69,9 @@ impl Swapping {
         }
         if let Some(store) = swaps.certificates() {
             tasks.spawn(expiry::warn(store.clone(), swaps.watch()));
+        }
+        if let Some((supply, every)) = polled {
+            tasks.spawn(reload_on_moved_tags(swaps.clone(), supply, every));
         }
         for watch in watches {
             tasks.spawn(watch.run(swaps.clone()));
@@ -87,6 +95,19 @@ async fn reload_on_hangup(swaps: Swaps, hangups: SignalWatch) {
             () = hangups.next() => reloads.ask(),
             // It is in the log.
             outcome = reloads.next() => drop(outcome),
+        }
+    }
+}
+
+/// Asks for a reload when a tag leads to something else than when it was read last.
+async fn reload_on_moved_tags(swaps: Swaps, supply: Arc<Supply>, every: Duration) {
+    let mut reloads = Reloads::new(swaps, ReloadScope::All, Trigger::Registry);
+    loop {
+        tokio::time::sleep(every).await;
+        if supply.has_moved().await {
+            reloads.ask();
+            // It is in the log. One that was refused is tried again the next time.
+            drop(reloads.next().await);
         }
     }
 }

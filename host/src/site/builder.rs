@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,13 @@ type Provision = Box<dyn Fn(&ComponentConfig) -> Result<Settings, String> + Send
 /// Reads the manifest. Its errors say what is wrong, with file and line.
 type ReadManifest = Box<dyn Fn() -> Result<Manifest, Rejected> + Send + Sync>;
 
+/// Puts files in the place of sources that are none. Its errors say in one line what is wrong.
+type FillSources = Arc<
+    dyn Fn(Manifest) -> Pin<Box<dyn Future<Output = Result<Manifest, Rejected>> + Send>>
+        + Send
+        + Sync,
+>;
+
 /// Builds the first site, and what a reload changes of it.
 pub struct SiteBuilder {
     /// In force since the start.
@@ -36,6 +44,7 @@ pub struct SiteBuilder {
     /// Those of listeners; none if no listener has TLS.
     pub(super) certificates: Option<Arc<CertificateStore>>,
     file: Option<ManifestFile>,
+    fill: Option<FillSources>,
 }
 
 /// The file of the manifest.
@@ -66,7 +75,16 @@ impl SiteBuilder {
         let provision = Arc::new(Box::new(provision) as Provision);
         let workers = (workers, Backlog::default());
         let certificates = None;
-        Self { first: manifest, provision, total, workers, traffic, certificates, file: None }
+        Self {
+            first: manifest,
+            provision,
+            total,
+            workers,
+            traffic,
+            certificates,
+            file: None,
+            fill: None,
+        }
     }
 
     /// Has each reload read the manifest from `path`. It was read before when the file was as `stamp` says.
@@ -79,6 +97,22 @@ impl SiteBuilder {
     ) -> Self {
         let (stamp, read) = (Mutex::new(stamp), Arc::new(Box::new(read) as ReadManifest));
         Self { file: Some(ManifestFile { path, stamp, read }), ..self }
+    }
+
+    /// Has `fill` put files in the place of sources that are none: now, and at each reload.
+    ///
+    /// # Errors
+    /// What it says of the first manifest.
+    pub async fn with_sources<F>(
+        self,
+        fill: impl Fn(Manifest) -> F + Send + Sync + 'static,
+    ) -> Result<Self, Rejected>
+    where
+        F: Future<Output = Result<Manifest, Rejected>> + Send + 'static,
+    {
+        let fill: FillSources = Arc::new(move |manifest| Box::pin(fill(manifest)));
+        let first = fill(self.first).await?;
+        Ok(Self { first, fill: Some(fill), ..self })
     }
 
     /// Has guests start as this backlog of the workers says.
@@ -186,7 +220,12 @@ impl SiteBuilder {
             let stamp = Stamp::at(&path);
             Ok((read()?, stamp))
         };
-        in_time("reading the manifest", Step::Manifest, read).await
+        let (manifest, stamp) = in_time("reading the manifest", Step::Manifest, read).await?;
+        let manifest = match &self.fill {
+            Some(fill) => fill(manifest).await?,
+            None => manifest,
+        };
+        Ok((manifest, stamp))
     }
 
     /// The manifest with this stamp is in force.

@@ -93,7 +93,9 @@ impl Change {
     pub(super) async fn abandoned(&mut self) {
         match self.queued.trigger {
             Trigger::Operator => pending().await,
-            Trigger::Hangup | Trigger::Watch | Trigger::Canary => self.queued.answer.closed().await,
+            Trigger::Hangup | Trigger::Watch | Trigger::Registry | Trigger::Canary => {
+                self.queued.answer.closed().await;
+            }
         }
     }
 

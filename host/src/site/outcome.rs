@@ -99,6 +99,8 @@ pub enum Trigger {
     Operator,
     /// The file has changed.
     Watch,
+    /// A tag in a registry leads to something else.
+    Registry,
     /// A canary has come to its end.
     Canary,
 }
@@ -111,6 +113,7 @@ impl Trigger {
             Self::Hangup => "SIGHUP",
             Self::Operator => "host ctl",
             Self::Watch => "--watch",
+            Self::Registry => "registry",
             Self::Canary => "canary",
         }
     }

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use host_manifest::routes::{PathPattern, RouteMatch, RoutePattern, RouteTable};
-use host_manifest::{CompressConfig, Route, RouteHeaders};
+use host_manifest::{ChainEntry, CompressConfig, Route, RouteHeaders};
 use host_telemetry::{RouteLabel, Traffic};
 use http::Method;
 
 use super::app::App;
 use super::rate_limits::{RateLimits, RouteRateLimit};
-use crate::component::{CutReason, Retirement};
+use crate::component::{CutReason, Retirement, RouteConfig};
 
 /// What is served at a moment. It holds the current generation of each component, so keep it for one
 /// look and no longer.
@@ -44,8 +44,8 @@ pub struct RouteTarget {
     pub label: &'static RouteLabel,
     /// The component that answers.
     pub component: Arc<str>,
-    /// Plugins before it, the first one first.
-    pub chain: Vec<Arc<str>>,
+    /// Plugins before it, the first one first, with their configurations on this route.
+    pub chain: Vec<(Arc<str>, Option<RouteConfig>)>,
     /// The prefix that is cut off the path before the component sees it.
     pub strip: Option<Arc<str>>,
     /// How many requests it takes; all if none.
@@ -149,10 +149,12 @@ fn by_name(apps: impl IntoIterator<Item = Arc<App>>) -> BTreeMap<Arc<str>, Arc<A
 }
 
 fn table(routes: &[Route], traffic: &Traffic, limits: &RateLimits) -> RouteTable<RouteTarget> {
+    let plugin =
+        |entry: &ChainEntry| (entry.plugin.clone(), entry.config.as_deref().map(RouteConfig::new));
     let target = |route: &Route| RouteTarget {
         label: traffic.route(&route.pattern.to_string(), &route.component),
         component: route.component.clone(),
-        chain: route.chain.clone(),
+        chain: route.chain.iter().map(plugin).collect(),
         compress: route.compress,
         headers: route.headers.clone(),
         strip: match &route.pattern.path {

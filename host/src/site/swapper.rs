@@ -97,7 +97,7 @@ impl Swapper {
                     let Some(queued) = queued else { return };
                     number += 1;
                     info!(asked = queued.trigger.name(), "swap: begins: {}", queued.command);
-                    self.attempt(Change::new(queued, number)).await;
+                    Box::pin(self.attempt(Change::new(queued, number))).await;
                 }
             }
         }
@@ -108,7 +108,7 @@ impl Swapper {
         match code {
             Ok(code) => {
                 change.hold(code);
-                self.attempt(change).await;
+                Box::pin(self.attempt(change)).await;
             }
             Err(why) => self.finish(change, SwapOutcome::Rejected(why)),
         }

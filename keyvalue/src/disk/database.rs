@@ -17,6 +17,15 @@ use crate::error::OpenError;
 pub(super) const PAIRS: TableDefinition<'_, (u32, u64, &str), &[u8]> =
     TableDefinition::new("pairs.v1");
 
+/// The moment at which a pair ends, and its value, by place. Apart from the others: an earlier version of
+/// the host does not see these pairs, and cannot take one for a pair that stays. What it sets, counts.
+pub(super) const TIMED: TableDefinition<'_, (u32, u64, &str), (u64, &[u8])> =
+    TableDefinition::new("timed.v1");
+
+/// Pairs that end, by space, moment and place.
+pub(super) const ENDS: TableDefinition<'_, (u32, u64, u64, &str), ()> =
+    TableDefinition::new("ends.v1");
+
 /// Ids and bytes in use of spaces, by name.
 pub(super) const SPACES: TableDefinition<'_, &str, (u32, u64)> = TableDefinition::new("spaces.v1");
 
@@ -30,7 +39,8 @@ const MODE: u32 = 0o600;
 pub(super) type Opener = fn(&Path) -> Result<Database, DatabaseError>;
 
 pub(super) fn is_empty(view: &dyn ReadableDatabase) -> Result<bool, redb::Error> {
-    Ok(view.begin_read()?.open_table(PAIRS)?.is_empty()?)
+    let transaction = view.begin_read()?;
+    Ok(transaction.open_table(PAIRS)?.is_empty()? && transaction.open_table(TIMED)?.is_empty()?)
 }
 
 /// The id of a space and the bytes in use, of one that the file knows.
@@ -104,14 +114,16 @@ pub(super) fn prepared(database: Database) -> Result<Database, DatabaseError> {
     let transaction = database.begin_write().map_err(storage)?;
     transaction.open_table(PAIRS).map(drop).map_err(storage)?;
     transaction.open_table(SPACES).map(drop).map_err(storage)?;
+    transaction.open_table(TIMED).map(drop).map_err(storage)?;
+    transaction.open_table(ENDS).map(drop).map_err(storage)?;
     transaction.commit().map_err(storage)?;
     Ok(database)
 }
 
 fn is_prepared(database: &Database) -> Result<bool, redb::Error> {
     let transaction = database.begin_read()?;
-    let pairs = transaction.open_table(PAIRS).map(drop);
-    match pairs.and_then(|()| transaction.open_table(SPACES).map(drop)) {
+    // The last one that is made.
+    match transaction.open_table(ENDS).map(drop) {
         Ok(()) => Ok(true),
         Err(TableError::TableDoesNotExist(_)) => Ok(false),
         Err(why) => Err(why.into()),

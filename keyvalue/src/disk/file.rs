@@ -36,6 +36,7 @@ use super::database::{self, Opener};
 use super::sharing::Sharing;
 use crate::error::{OpenError, StoreError};
 use crate::names::space_name;
+use crate::ttl::NextEnd;
 use crate::usage::{Accounts, Usage};
 
 /// How long a turn takes in further jobs: as long as opening and closing takes on a disk that is not
@@ -196,7 +197,7 @@ impl DatabaseFile {
         let entry = |(id, used)| {
             let new = || {
                 let usage = Usage::new(accounts.account(space), used);
-                Arc::new(Entry { name: name.clone(), id, usage })
+                Arc::new(Entry { name: name.clone(), id, usage, next_end: NextEnd::unknown() })
             };
             self.spaces().entry(space.clone()).or_insert_with(new).clone()
         };

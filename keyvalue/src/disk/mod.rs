@@ -17,6 +17,7 @@ mod file;
 mod probe;
 mod queue;
 mod sharing;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -30,16 +31,18 @@ use tokio::time::timeout;
 pub use self::closing::wait_until_closed;
 use self::closing::{Closing, wait_for};
 use self::commit::Entry;
-use self::database::{Opener, PAIRS};
+use self::database::Opener;
 use self::file::DatabaseFile;
 pub use self::probe::probe;
 use self::queue::{Job, Queue};
 pub(crate) use self::sharing::Sharing;
+use self::snapshot::Snapshot;
 use crate::error::{OpenError, StoreError};
 use crate::health::{StoreHealth, Trouble};
 use crate::lease::Lease;
-use crate::limits::{DISK_DEADLINE, MAX_PAGE, position};
-use crate::page::Page;
+use crate::limits::DISK_DEADLINE;
+use crate::page::{Page, PageMaker};
+use crate::ttl::NextEnd;
 use crate::usage::Accounts;
 use crate::write::{Reply, Write};
 
@@ -166,49 +169,48 @@ impl DiskSpace {
         &self,
         keys: &[String],
         limit: u64,
+        now: u64,
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
         let found = self.disk.with_view(|view| {
-            let table = view.begin_read()?.open_table(PAIRS)?;
+            let tables = Snapshot::open(view)?;
             let (mut values, mut total) = (Vec::new(), 0_u64);
             for key in keys {
-                let value = table.get((self.entry.id, position(key), &**key))?;
-                total += value.as_ref().map_or(0, |value| value.value().len() as u64);
+                let value = tables.value(self.entry.id, key, now, |value| {
+                    total += value.len() as u64;
+                    if total > limit { None } else { Some(value.to_vec()) }
+                })?;
                 if total > limit {
                     return Ok(None);
                 }
-                values.push(value.map(|value| value.value().to_vec()));
+                values.push(value.flatten());
             }
             Ok(Some(values))
         })?;
         found.ok_or(StoreError::AnswerTooLarge)
     }
 
-    pub(crate) fn exists(&self, key: &str) -> Result<bool, StoreError> {
+    pub(crate) fn exists(&self, key: &str, now: u64) -> Result<bool, StoreError> {
         self.disk.with_view(|view| {
-            let table = view.begin_read()?.open_table(PAIRS)?;
-            Ok(table.get((self.entry.id, position(key), key))?.is_some())
+            Ok(Snapshot::open(view)?.value(self.entry.id, key, now, |_| ())?.is_some())
         })
     }
 
-    pub(crate) fn list(&self, from: u64) -> Result<Page, StoreError> {
-        let id = self.entry.id;
-        self.disk.with_view(|view| {
-            let table = view.begin_read()?.open_table(PAIRS)?;
-            let mut page = Page::default();
-            let mut last = from;
-            // Ids are given out in order, far below the largest one.
-            for pair in table.range((id, from, "")..(id.saturating_add(1), 0, ""))? {
-                let (place, _) = pair?;
-                let (_, position, key) = place.value();
-                if page.keys.len() >= MAX_PAGE && position != last {
-                    page.cursor = Some(position);
-                    break;
-                }
-                last = position;
-                page.keys.push(key.to_owned());
-            }
-            Ok(page)
-        })
+    /// The page that `maker` makes; it is asked for another one if the file has to be opened again.
+    pub(crate) fn list<'m>(
+        &self,
+        from: u64,
+        maker: impl Fn() -> PageMaker<'m>,
+    ) -> Result<Page, StoreError> {
+        self.disk.with_view(|view| Snapshot::open(view)?.list(self.entry.id, from, maker()))
+    }
+
+    /// Whether another process may use the file, too.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.disk.file.is_shared()
+    }
+
+    pub(crate) fn next_end(&self) -> &NextEnd {
+        &self.entry.next_end
     }
 }
 
@@ -267,13 +269,13 @@ pub(crate) async fn write(
     space: &Arc<DiskSpace>,
     lease: &Lease,
     write: Write,
-    limit: u64,
+    (limit, now): (u64, u64),
 ) -> Result<Reply, StoreError> {
     let (done, reply) = oneshot::channel();
     let held = Held::new(space, lease);
     let (party, bytes, caller) = (held.party(), write.bytes(), Arc::new(()));
-    let work =
-        Writing { write: commit::Job { entry: space.entry.clone(), write, limit }, done, held };
+    let write = commit::Job { entry: space.entry.clone(), write, limit, now };
+    let work = Writing { write, done, held };
     space.disk.writes.push(Job { party, bytes, caller: Arc::downgrade(&caller), work })?;
     outcome(&space.disk, reply).await
 }

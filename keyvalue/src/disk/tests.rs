@@ -1,11 +1,12 @@
 //! A disk that fails, or hangs, and works again.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
+use host_manifest::StoreConfig;
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, StorageBackend};
 use tempfile::tempdir;
@@ -16,7 +17,9 @@ use crate::bucket::{AnySpace, Bucket};
 use crate::error::StoreError;
 use crate::lease::Lease;
 use crate::limits::MAX_WAITING_BYTES;
-use crate::tests::support::{OUTER, ROOM, own, runtime};
+use crate::stores::Stores;
+use crate::tests::support::{OUTER, ROOM, one, own, runtime};
+use crate::ttl::TtlClock;
 use crate::usage::Accounts;
 use crate::write::{Reply, Write};
 
@@ -111,13 +114,13 @@ fn open_hanging(path: &Path) -> Result<Database, DatabaseError> {
 }
 
 fn set(disk: &Disk, entry: &Arc<Entry>, key: &str, bytes: usize) -> Result<Reply, StoreError> {
-    let write = Write::Set(vec![(key.to_owned(), vec![0; bytes])]);
-    let job = commit::Job { entry: entry.clone(), write, limit: ROOM };
+    let write = Write::Set { entries: vec![(key.to_owned(), vec![0; bytes])], ttl: None };
+    let job = commit::Job { entry: entry.clone(), write, limit: ROOM, now: 0 };
     disk.with_database(|database| commit::commit(database, std::slice::from_ref(&job)))?.remove(0)
 }
 
 fn value(space: &DiskSpace, key: &str) -> Option<usize> {
-    space.values(&[key.to_owned()], ROOM).unwrap()[0].as_ref().map(Vec::len)
+    space.values(&[key.to_owned()], ROOM, 0).unwrap()[0].as_ref().map(Vec::len)
 }
 
 #[test]
@@ -150,7 +153,7 @@ fn a_disk_that_was_full_takes_writes_again_and_nothing_is_counted_twice() {
 fn bucket(disk: &Arc<Disk>, component: &str) -> Bucket {
     let space = disk.space(&own(component, "data"), &Accounts::default()).unwrap();
     let lease = Lease::new(disk.clone());
-    Bucket::new(AnySpace::Disk(space), lease, ROOM)
+    Bucket::new(AnySpace::Disk(space), lease, ROOM, TtlClock::default())
 }
 
 /// Begins a write whose client leaves at once.
@@ -278,5 +281,49 @@ fn who_waits_for_a_turn_for_too_long_is_told_so() {
         assert!(wait_until_closed(OUTER));
         shared.set("k".to_owned(), vec![1]).await.unwrap();
         assert_eq!(disk.trouble(), None);
+    });
+}
+
+/// A host of an earlier version has the same file, before an update or after it was taken back: it knows
+/// nothing of pairs that end.
+#[test]
+fn what_an_earlier_version_has_set_stays() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("data.redb");
+    let now = Arc::new(AtomicU64::new(1_000));
+    let store = StoreConfig::Disk(path.clone());
+    let ttl = Duration::from_secs(1);
+    runtime().block_on(async {
+        let stores = Stores::at(now.clone());
+        let bucket = one(&stores, &store, ROOM);
+        bucket.set_with_ttl("k".to_owned(), b"new".to_vec(), ttl).await.unwrap();
+        bucket.set_with_ttl("l".to_owned(), b"new".to_vec(), ttl).await.unwrap();
+        drop(bucket);
+    });
+    assert!(wait_until_closed(OUTER));
+    {
+        let database = database::open(&path).unwrap();
+        let (id, used) = database::known(&database, "own:app:data").unwrap().unwrap();
+        let transaction = database.begin_write().unwrap();
+        let place = (id, crate::limits::position("k"), "k");
+        transaction.open_table(database::PAIRS).unwrap().insert(place, &b"old"[..]).unwrap();
+        let used = used + crate::limits::pair_size("k", 3);
+        let mut spaces = transaction.open_table(database::SPACES).unwrap();
+        spaces.insert("own:app:data", (id, used)).unwrap();
+        drop(spaces);
+        transaction.commit().unwrap();
+    }
+    now.fetch_add(1_000, Ordering::SeqCst);
+    let stores = Stores::at(now);
+    let limit = crate::limits::pair_size("k", 3) + crate::limits::pair_size("m", 0);
+    let bucket = one(&stores, &store, limit);
+    runtime().block_on(async {
+        stores.sweep().await;
+        assert_eq!(bucket.get("k".to_owned()).await, Ok(Some(b"old".to_vec())));
+        assert_eq!(bucket.get("l".to_owned()).await, Ok(None));
+        assert_eq!(bucket.list_keys(None).await.unwrap().keys, ["k"]);
+        // Nothing is counted that is not there.
+        bucket.set("m".to_owned(), Vec::new()).await.unwrap();
+        assert_eq!(bucket.set("n".to_owned(), Vec::new()).await, Err(StoreError::Full { limit }));
     });
 }

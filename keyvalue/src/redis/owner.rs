@@ -25,11 +25,9 @@ impl Owner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The hash `first`, then the others.
-    pub(super) fn keys(&self, first: &str) -> Vec<String> {
-        let state = self.lock();
-        let others = state.keys.iter().filter(|key| *key != first);
-        std::iter::once(first).chain(others.map(String::as_str)).map(str::to_owned).collect()
+    /// The hashes other than this one.
+    pub(super) fn others(&self, hash: &str) -> Vec<String> {
+        self.lock().keys.iter().filter(|key| *key != hash).cloned().collect()
     }
 
     /// What the server may be filled to: `limit` less what lies in other stores.

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use tempfile::tempdir;
 
-use super::support::{ROOM, Server, one, open, own, runtime};
+use super::support::{ROOM, Server, one, open, own, runtime, swap};
 use crate::limits::pair_size;
 use crate::{Bucket, StoreError, Stores};
 
@@ -148,7 +148,7 @@ fn a_user_with_the_rights_that_the_docs_name_can_do_everything() {
         assert_eq!(bucket.get(key()).await, Ok(Some(b"2".to_vec())));
         assert_eq!(bucket.exists(key()).await, Ok(true));
         assert_eq!(bucket.list_keys(None).await.unwrap().keys, [key()]);
-        assert_eq!(bucket.swap(key(), None, Vec::new()).await, Ok(false));
+        assert_eq!(swap(&bucket, "k", None, Vec::new()).await, Ok(false));
         bucket.delete(key()).await.unwrap();
     });
 }

@@ -81,8 +81,8 @@ async fn talk(mut stream: BufReader<TcpStream>, state: &State) {
             (_, Some(refusal)) => format!("-{refusal}\r\n"),
             ("HELLO", None) => "%1\r\n$5\r\nproto\r\n:3\r\n".to_owned(),
             ("PING", None) => "+PONG\r\n".to_owned(),
-            ("HGET", None) => "_\r\n".to_owned(),
-            ("HEXISTS", None) => "-WRONGTYPE not a hash\r\n".to_owned(),
+            ("HMGET", None) => "*2\r\n_\r\n_\r\n".to_owned(),
+            ("EVALSHA", None) => "-WRONGTYPE not a hash\r\n".to_owned(),
             _ => "+OK\r\n".to_owned(),
         };
         if stream.get_mut().write_all(answer.as_bytes()).await.is_err() {

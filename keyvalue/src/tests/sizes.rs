@@ -2,7 +2,7 @@
 
 use host_manifest::{Namespace, StoreConfig};
 
-use super::support::{Kinds, ROOM, memory, one, open, own, runtime};
+use super::support::{Kinds, ROOM, memory, one, open, own, runtime, swap};
 use crate::limits::pair_size;
 use crate::{MAX_ANSWER, MAX_BATCH, MAX_KEY, StoreError, Stores};
 
@@ -27,7 +27,7 @@ fn a_bucket_takes_its_limit_exactly_and_room_comes_back() {
             bucket.set("k".to_owned(), value()).await.unwrap();
             assert_eq!(bucket.set("l".to_owned(), Vec::new()).await, full);
             assert_eq!(bucket.increment("l".to_owned(), 1).await, full.map(|()| 0));
-            assert!(bucket.swap("l".to_owned(), None, Vec::new()).await.is_err());
+            assert!(swap(&bucket, "l", None, Vec::new()).await.is_err());
             bucket.set("k".to_owned(), value()).await.unwrap();
             assert!(!bucket.exists("l".to_owned()).await.unwrap());
             bucket.delete("k".to_owned()).await.unwrap();
@@ -121,7 +121,7 @@ fn keys_values_and_batches_are_bounded_in_every_store() {
             let large = vec![0; usize::try_from(limit()).unwrap()];
             let too_large = StoreError::ValueTooLarge { limit: limit() };
             assert_eq!(bucket.set("k".to_owned(), large.clone()).await, Err(too_large.clone()));
-            assert_eq!(bucket.swap("k".to_owned(), None, large).await, Err(too_large));
+            assert_eq!(swap(&bucket, "k", None, large).await, Err(too_large));
             let many = vec!["k".to_owned(); MAX_BATCH + 1];
             assert_eq!(bucket.get_many(many.clone()).await, Err(StoreError::BatchTooLong));
             assert_eq!(bucket.delete_many(many).await, Err(StoreError::BatchTooLong));

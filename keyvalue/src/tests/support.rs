@@ -11,7 +11,7 @@ use host_manifest::{Namespace, StoreConfig};
 use rustix::process::{Pid, Signal};
 use tempfile::{TempDir, tempdir};
 
-use crate::{Bucket, Buckets, Stores};
+use crate::{Bucket, Buckets, StoreError, Stores, Swapped};
 
 /// Room for whatever a test does not count.
 pub(crate) const ROOM: u64 = 64 << 20;
@@ -41,6 +41,17 @@ pub(crate) fn open(
 /// Opens one bucket of a component of its own.
 pub(crate) fn one(stores: &Stores, store: &StoreConfig, limit: u64) -> Bucket {
     open(stores, store, &[own("app", "data")], limit).get("0").unwrap()
+}
+
+/// Sets a value if the one before is as expected, and says whether it was.
+pub(crate) async fn swap(
+    bucket: &Bucket,
+    key: &str,
+    expected: Option<Vec<u8>>,
+    new: Vec<u8>,
+) -> Result<bool, StoreError> {
+    let swapped = bucket.compare_and_swap(key.to_owned(), expected, Some(new), None).await?;
+    Ok(swapped == Swapped::Done)
 }
 
 /// Where a test has its database.

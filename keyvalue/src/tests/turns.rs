@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use host_manifest::StoreConfig;
 use tempfile::{TempDir, tempdir};
 
-use super::support::{Counting, OUTER, ROOM, file, one, refusal, runtime};
+use super::support::{Counting, OUTER, ROOM, file, one, refusal, runtime, swap};
 use crate::limits::pair_size;
 use crate::{Bucket, StoreError, Stores, wait_until_closed};
 
@@ -41,7 +41,7 @@ async fn append(bucket: &Bucket) {
         let now = bucket.get("log".to_owned()).await.unwrap();
         let mut next = now.clone().unwrap_or_default();
         next.push(b'.');
-        if bucket.swap("log".to_owned(), now, next).await.unwrap() {
+        if swap(bucket, "log", now, next).await.unwrap() {
             return;
         }
     }

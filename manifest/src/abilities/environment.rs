@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::Secret;
 use crate::error::Problem;
 use crate::grants::AbilityConfig;
 use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::{Reader, is_visible};
+use crate::parse::secrets::SecretText;
 use crate::parse::spanned::Spanned;
 
 /// The environment of a program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnvironmentConfig {
-    /// Environment variables.
-    pub env: Vec<(String, String)>,
+    /// Environment variables. Values may be secret.
+    pub env: Vec<(String, Secret)>,
     /// Arguments, the program's name among them.
     pub args: Vec<String>,
 }
@@ -35,7 +37,7 @@ pub(super) struct EnvironmentTable {
     /// Arguments, the program's name among them.
     args: Vec<Spanned<String>>,
     /// Environment variables.
-    env: BTreeMap<Spanned<String>, Spanned<String>>,
+    env: BTreeMap<Spanned<String>, SecretText>,
 }
 
 impl AbilityTable for EnvironmentTable {
@@ -52,7 +54,7 @@ impl AbilityTable for EnvironmentTable {
                         .help("leave out `=` and control characters"),
                 );
             }
-            env.extend(reader.plain_text(value).map(|value| (name.value.clone(), value)));
+            env.extend(reader.plain_secret(value).map(|value| (name.value.clone(), value)));
         }
         let args: Vec<String> = self.args.iter().filter_map(|arg| reader.plain_text(arg)).collect();
         (!env.is_empty() || !args.is_empty()).then_some(EnvironmentConfig { env, args })

@@ -12,6 +12,7 @@ use crate::grants::AbilityConfig;
 use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::Reader;
 use crate::parse::spanned::Spanned;
+use crate::parse::text_or::TextOr;
 
 /// Buckets, by the name with which the guest opens them. At least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +59,12 @@ impl AbilityTable for KeyValueTable {
         let mut out = BTreeMap::new();
         for (name, raw) in &self.keyvalue {
             reader.expect_visible(name);
-            let Some(written) = &raw.store else { continue };
-            let shared = raw.shared.as_ref().and_then(|shared| {
+            let (store, shared) = match raw {
+                TextOr::Text(store) => (Some(store), &None),
+                TextOr::Table(table) => (table.value.store.as_ref(), &table.value.shared),
+            };
+            let Some(written) = store else { continue };
+            let shared = shared.as_ref().and_then(|shared| {
                 reader.expect_visible(shared);
                 reader.text(shared)
             });

@@ -18,10 +18,10 @@ pub use directories::{DirectoriesConfig, DirectoryConfig};
 pub use environment::EnvironmentConfig;
 pub use keyvalue::{BucketConfig, KeyValueConfig, Namespace};
 pub use name_lookup::NameLookupConfig;
-pub use outgoing::OutgoingConfig;
+pub use outgoing::{InjectedHeaders, OutgoingConfig};
 pub use request_shutdown::RequestShutdownConfig;
 pub use tcp::TcpConfig;
-pub use wasi_config::WasiConfigValues;
+pub(crate) use wasi_config::{WrittenConfig, read_config};
 
 pub use crate::grants::AbilityConfig;
 pub use crate::parse::ability::{AbilitySyntax, AbilityTable, KeyTable};

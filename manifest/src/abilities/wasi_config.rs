@@ -5,18 +5,16 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config_values::{ConfigValue, WasiConfigValues};
 use crate::grants::AbilityConfig;
 use crate::parse::ability::{AbilityTable, KeyTable};
 use crate::parse::reader::Reader;
+use crate::parse::secrets::SecretText;
 use crate::parse::spanned::Spanned;
-
-/// Keys with their values. A value may be a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WasiConfigValues(pub Vec<(String, String)>);
 
 impl AbilityConfig for WasiConfigValues {
     fn summary(&self) -> Vec<(&'static str, String)> {
-        let names: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = self.0.iter().map(|value| value.key.as_str()).collect();
         vec![("config", names.join(", "))]
     }
 }
@@ -25,8 +23,11 @@ impl AbilityConfig for WasiConfigValues {
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct WasiConfigTable {
     /// What wasi:config answers.
-    config: BTreeMap<Spanned<String>, Spanned<String>>,
+    config: WrittenConfig,
 }
+
+/// Values as they are written.
+pub(crate) type WrittenConfig = BTreeMap<Spanned<String>, SecretText>;
 
 impl AbilityTable for WasiConfigTable {
     const TABLE: KeyTable = KeyTable::Component;
@@ -34,11 +35,19 @@ impl AbilityTable for WasiConfigTable {
     type Config = WasiConfigValues;
 
     fn read(&self, reader: &mut Reader<'_>) -> Option<WasiConfigValues> {
-        let mut values = Vec::new();
-        for (name, value) in &self.config {
-            reader.expect_visible(name);
-            values.extend(reader.text(value).map(|value| (name.value.clone(), value)));
-        }
-        (!values.is_empty()).then_some(WasiConfigValues(values))
+        let values = read_config(reader, &self.config);
+        (!values.0.is_empty()).then_some(values)
     }
+}
+
+/// Reads values, and reports what is wrong with them.
+pub(crate) fn read_config(reader: &mut Reader<'_>, written: &WrittenConfig) -> WasiConfigValues {
+    let mut values = Vec::new();
+    for (key, written) in written {
+        reader.expect_visible(key);
+        let line = reader.line(written.span().start);
+        let value = reader.secret(written);
+        values.extend(value.map(|value| ConfigValue { key: key.value.clone(), value, line }));
+    }
+    WasiConfigValues(values)
 }

@@ -1,15 +1,18 @@
 //! From the raw tables to the checked manifest.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ability::{self, WrittenAbility};
+use super::egress;
 use super::enums::Reached;
 use super::limits::{limits, shared_limits};
 use super::listen::{connection, listen};
 use super::logs;
 use super::raw;
 use super::reader::Reader;
+use super::registry;
 use super::routes;
 use super::spanned::Spanned;
 use super::stores;
@@ -18,7 +21,8 @@ use crate::error::Problem;
 use crate::outgoing::Reach;
 use crate::{
     BreakerConfig, ByteSize, CanaryConfig, ComponentConfig, ComponentLimits, GrantsConfig,
-    HumanDuration, Manifest, ReuseConfig, StopConfig, SwapConfig, TotalLimits, defaults,
+    HumanDuration, Manifest, ReuseConfig, RouteConfigs, StopConfig, SwapConfig, TotalLimits,
+    defaults,
 };
 
 /// The unchecked keys of abilities, by the name of the component.
@@ -35,7 +39,7 @@ pub(super) fn manifest(
     let total = reader.context.total.unwrap_or(written);
     let shared = shared_limits(reader, &raw.limits, &total);
     reader.stores = stores::stores(reader, &raw.keyvalue);
-    let components: BTreeMap<Arc<str>, ComponentConfig> = raw
+    let mut components: BTreeMap<Arc<str>, ComponentConfig> = raw
         .component
         .iter()
         .map(|(name, raw)| component(reader, name, raw, &Common { shared, total, abilities }))
@@ -48,6 +52,8 @@ pub(super) fn manifest(
         );
     }
     let routes = routes::routes(reader, &raw.route, &components, total.instances);
+    egress::egress(reader, &raw.component, &mut components);
+    routes::tell_components(&mut components, &routes);
     let longest = components.values().map(|component| component.limits.body_idle).max();
     let idle = longest.unwrap_or(shared.body_idle).max(shared.body_idle);
     Manifest {
@@ -57,12 +63,14 @@ pub(super) fn manifest(
         total: written,
         swap: swap(reader, &raw.swap),
         log: logs::log(reader, &raw.log, &raw.trace),
+        registry: registry::registry(reader, &raw.registry),
+        trust: registry::trust(reader, &raw.trust),
         components,
         routes,
-        lines: raw
+        places: raw
             .component
             .keys()
-            .map(|name| (name.value.as_str().into(), reader.line(name.span.start)))
+            .map(|name| (name.value.as_str().into(), reader.place(name.span.start)))
             .collect(),
     }
 }
@@ -94,12 +102,10 @@ fn component(
     reported.extend(common.shared.faults_within(&common.total));
     faults.retain(|fault| !reported.contains(fault) || reader.blame(fault, &path).is_some());
     reader.report_faults(faults, &path);
-    let source = raw.source.as_ref().and_then(|source| reader.file(source));
-    if let Some(source) = &source {
-        reader.places.hold(format!("the file of component `{own}`"), source);
-    }
+    let (source, remote) = source(reader, &own, raw.source.as_ref());
     ComponentConfig {
-        source: source.unwrap_or_default(),
+        source,
+        remote,
         limits,
         reuse: raw.reuse.as_ref().and_then(|raw| reuse(reader, &name.value, &raw.value)),
         grants: grants(reader, &raw.grants, written),
@@ -108,8 +114,37 @@ fn component(
         canary: raw.canary.as_ref().map(|raw| canary(reader, &name.value, &raw.value)),
         fail: raw.fail.as_ref().and_then(|fail| reader.parse(fail)).unwrap_or_default(),
         log: logs::guest_log(reader, &own, raw.log.as_ref()),
+        egress: None,
+        route_configs: RouteConfigs::default(),
         name: own,
     }
+}
+
+/// Its file, or where it comes from.
+fn source(
+    reader: &mut Reader<'_>,
+    own: &Arc<str>,
+    written: Option<&Spanned<String>>,
+) -> (PathBuf, Option<Arc<str>>) {
+    let Some(written) = written else { return Default::default() };
+    let Some(text) = reader.text(written) else { return Default::default() };
+    if is_remote(&text) {
+        if let Err(why) = (reader.context.check_remote)(&text) {
+            reader.report(
+                Problem::new(written.span.clone(), "this is no source of a component").help(why),
+            );
+        }
+        return (PathBuf::new(), Some(text.into()));
+    }
+    let source = reader.file(written).unwrap_or_default();
+    reader.places.hold(format!("the file of component `{own}`"), &source);
+    (source, None)
+}
+
+/// Whether a source is no path.
+#[must_use]
+pub fn is_remote(source: &str) -> bool {
+    ["oci://", "https://", "http://"].iter().any(|scheme| source.starts_with(scheme))
 }
 
 fn grants(reader: &mut Reader<'_>, raw: &raw::Grants, written: &[WrittenAbility]) -> GrantsConfig {

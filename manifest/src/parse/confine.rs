@@ -53,12 +53,11 @@ impl Places {
     }
 
     /// A problem for each directory through which a guest could change a path that is not its own: the
-    /// `manifest` itself, the process's `own` paths, and all that are held. Looks at links.
-    pub(super) fn problems(mut self, manifest: &Path, own: &[(String, PathBuf)]) -> Vec<Problem> {
+    /// process's `own` paths, and all that are held. Looks at links.
+    pub(super) fn problems(mut self, own: &[(String, PathBuf)]) -> Vec<Problem> {
         if self.writable.is_empty() {
             return Vec::new();
         }
-        self.hold("the manifest", manifest);
         for (what, path) in own {
             self.hold(what, path);
         }

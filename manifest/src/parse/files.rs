@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::reader::Reader;
@@ -19,11 +20,12 @@ impl Reader<'_> {
             );
             return None;
         }
-        Some(self.relative(Path::new(&text)))
+        Some(self.relative(Path::new(&text), &written.span))
     }
 
-    pub(super) fn relative(&self, path: &Path) -> PathBuf {
-        self.directory.join(path)
+    /// A path that stands here, relative to the file that it stands in.
+    pub(super) fn relative(&self, path: &Path, span: &Range<usize>) -> PathBuf {
+        self.directory(span).join(path)
     }
 
     /// The path of a file that must exist.
@@ -87,7 +89,7 @@ impl Reader<'_> {
 
     /// Reports a path. A path with a variable is shown as it is written, because the variable's value may be a
     /// secret.
-    fn unfit(&mut self, written: &Spanned<String>, what: &str, path: &Path, why: &str) {
+    pub(super) fn unfit(&mut self, written: &Spanned<String>, what: &str, path: &Path, why: &str) {
         let name = if written.value.contains('$') {
             written.value.clone()
         } else {
@@ -106,7 +108,7 @@ impl Reader<'_> {
 const MISSING: &str = "is not there";
 
 /// Why a file cannot be read. Does not wait: it does not open what is no regular file, such as a pipe.
-fn regular(path: &Path) -> Result<(), String> {
+pub(super) fn regular(path: &Path) -> Result<(), String> {
     let meta = fs::metadata(path).map_err(|why| reason(&why))?;
     if meta.is_dir() {
         return Err("is a directory".into());

@@ -91,12 +91,12 @@ fn a_guest_may_not_write_to_files_of_the_process() {
     let fine = shop("app.wasm", "data", true);
     for path in ["data", "data/deep", "data/made/later", ""] {
         let own = vec![("the code cache".into(), folder.at(path))];
-        let beside = LoadContext { own, total: None };
+        let beside = LoadContext { own, ..LoadContext::default() };
         let line = folder.load(&fine, &beside).expect_err(path).one_line();
         assert!(line.contains("could change the code cache"), "{path}: {line}");
     }
     let own = vec![("the code cache".into(), folder.at("cache"))];
-    folder.load(&fine, &LoadContext { own, total: None }).expect("apart");
+    folder.load(&fine, &LoadContext { own, ..LoadContext::default() }).expect("apart");
 }
 
 /// The reader waited for a pipe, and reported a file that existed as missing.
@@ -169,4 +169,81 @@ fn limits_that_follow_from_the_total_follow_from_the_total_in_force() {
     let text = text.replace("= 8", "= 1000\n[limits]\ninstances = 9");
     let line = load(&text, 8).expect_err("more than there are").one_line();
     assert!(line.contains("instances is more than total.instances, 8"), "{line}");
+}
+
+/// A file for each tenant, beside a manifest that includes them.
+fn tenants(files: &[(&str, &str)]) -> Folder {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.at("tenants/data")).expect("a folder");
+    fs::write(folder.at("tenants/own.wasm"), "").expect("a file");
+    for (name, text) in files {
+        fs::write(folder.at("tenants").join(name), text).expect("a file");
+    }
+    folder
+}
+
+const INCLUDE: &str = "include = \"tenants/*.toml\"\n[component.shop]\nsource = \"app.wasm\"\n[[route]]\n\
+                       path = \"/\"\ncomponent = \"shop\"\n";
+
+fn tenant(name: &str) -> String {
+    format!(
+        "# of {name}\n[component.{name}]\nsource = \"own.wasm\"\n[[route]]\npath = \"/{name}\"\n\
+         component = \"{name}\"\n"
+    )
+}
+
+#[test]
+fn files_that_are_included_are_read_with_it_and_are_relative_to_themselves() {
+    let (a, b) = (tenant("a"), tenant("b"));
+    let folder =
+        tenants(&[("a.toml", &a), ("b.toml", &b), (".hidden.toml", "x"), ("notes.txt", "x")]);
+    let manifest = folder.load(INCLUDE, &LoadContext::default()).expect("right");
+    let names: Vec<&str> = manifest.components.keys().map(|name| &**name).collect();
+    assert_eq!(names, ["a", "b", "shop"]);
+    assert_eq!(manifest.components["b"].source, folder.at("tenants/own.wasm"));
+    assert_eq!(manifest.routes.len(), 3);
+    let place = &manifest.places["b"];
+    assert_eq!((&place.file, place.line), (&folder.at("tenants/b.toml"), 2));
+    assert_eq!(manifest.places["shop"].line, 2);
+}
+
+#[test]
+fn what_is_wrong_with_an_included_file_is_said_with_its_own_name_and_line() {
+    for (bad, says) in [
+        ("[component.b]\nsource = \"none.wasm\"\n", "tenants/b.toml:2:10: the file "),
+        ("[component.b]\nsuorce = \"own.wasm\"\n", "tenants/b.toml:2:1: "),
+        ("[component.b\n", "tenants/b.toml:1:"),
+        ("source = \"own.wasm\"\n", "tenants/b.toml:1:1: this stands before any table"),
+        ("[listen]\naddr = []\n", "tenants/b.toml:1:2: [listen] does not belong"),
+        ("[component.a]\nsource = \"own.wasm\"\n", "tenants/b.toml:1:"),
+        ("[[route]]\npath = \"/a\"\ncomponent = \"a\"\n", "tenants/b.toml:1:1: two routes"),
+    ] {
+        let folder = tenants(&[("a.toml", &tenant("a")), ("b.toml", bad)]);
+        folder.refused(INCLUDE, says);
+        let report = folder.load(INCLUDE, &LoadContext::default()).expect_err("it is wrong");
+        assert!(report.render(false).contains("b.toml"), "{report}");
+    }
+    let folder = tenants(&[]);
+    for (include, says) in [
+        ("\"none/*.toml\"", "host.toml:1:11: "),
+        ("\"*/a.toml\"", "`*` stands once, in the name of a file"),
+        ("[\"none.toml\"]", "none.toml cannot be read"),
+        ("1", "host.toml:1:"),
+    ] {
+        folder.refused(&INCLUDE.replace("\"tenants/*.toml\"", include), says);
+    }
+}
+
+/// It would have given itself any grant at the next reload.
+#[test]
+fn a_guest_may_not_write_where_included_files_lie() {
+    let folder = tenants(&[("a.toml", &tenant("a"))]);
+    let text = |directory: &str| {
+        format!("include = \"tenants/*.toml\"\n{}", shop("app.wasm", directory, true))
+            + "[[route]]\npath = \"/\"\ncomponent = \"shop\"\n"
+    };
+    folder.refused(&text("tenants"), "a guest that may write here could change");
+    folder.load(&text("tenants/data"), &LoadContext::default()).expect("apart");
+    fs::remove_file(folder.at("tenants/a.toml")).expect("it is there");
+    folder.refused(&text("tenants"), "a guest that may write here could change");
 }

@@ -1,8 +1,6 @@
 //! The grammar of a manifest, and reading one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::{LazyLock, OnceLock};
 
@@ -12,18 +10,18 @@ use toml::de::{DeTable, DeValue};
 
 use super::ability::{AbilitySyntax, KeyTable};
 use super::build::{self, WrittenAbilities};
+use super::include::{self, NotIncluded, include};
 use super::interpolate::Env;
 use super::raw;
 use super::reader::Reader;
+use super::text_file::{is_passing, read};
 use super::validate::Validation;
 use crate::error::{ManifestError, Problem};
+use crate::text::ManifestText;
 use crate::{LoadContext, Manifest, abilities};
 
 /// The grammar with the abilities of this crate.
 static GRAMMAR: LazyLock<Grammar> = LazyLock::new(|| Grammar::new(abilities::ALL));
-
-/// Ten thousand routes take one MiB. A larger file is not a manifest.
-const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// The grammar of a manifest: all keys, including those of abilities.
 #[derive(Debug)]
@@ -73,7 +71,11 @@ impl Grammar {
             let problem = problem.help("name a manifest that is there, in UTF-8");
             ManifestError::new(path, "", vec![problem]).passing(is_passing(&why))
         })?;
-        self.examine(&text, path, env, Some(context))
+        let mut text = ManifestText::new(path, &text);
+        if let Err(NotIncluded { problem, passing }) = include(&mut text) {
+            return Err(ManifestError::of(&text, vec![problem]).passing(passing));
+        }
+        self.examine(&text, true, env, Some(context))
     }
 
     /// Reads a manifest as if it stood in `file`, without looking at any file. Relative paths are
@@ -82,7 +84,7 @@ impl Grammar {
     /// # Errors
     /// All problems that can be reported at once.
     pub fn parse(&self, text: &str, file: &Path, env: Env<'_>) -> Result<Manifest, ManifestError> {
-        self.examine(text, file, env, None)
+        self.examine(&ManifestText::new(file, text), true, env, None)
     }
 
     /// The JSON Schema (2020-12) of a manifest, as text over several lines. Editors use it; `host schema`
@@ -94,15 +96,36 @@ impl Grammar {
 
     fn examine(
         &self,
-        text: &str,
-        file: &Path,
+        text: &ManifestText,
+        is_file: bool,
         env: Env<'_>,
         look: Option<&LoadContext>,
     ) -> Result<Manifest, ManifestError> {
-        let report = |problems| ManifestError::new(file, text, problems);
+        let strange = include::check(text);
+        if !strange.is_empty() {
+            return Err(ManifestError::of(text, strange));
+        }
+        match self.interpret(text, is_file, env, look) {
+            Ok((manifest, problems)) if problems.is_empty() => Ok(manifest),
+            Ok((_, problems)) | Err(problems) => Err(ManifestError::of(text, problems)),
+        }
+    }
+
+    /// Reads a text, which is that of a file or of flags. Use the result only if there are no problems.
+    ///
+    /// # Errors
+    /// Problems for which nothing could be read.
+    pub(super) fn interpret(
+        &self,
+        whole: &ManifestText,
+        is_file: bool,
+        env: Env<'_>,
+        look: Option<&LoadContext>,
+    ) -> Result<(Manifest, Vec<Problem>), Vec<Problem>> {
+        let text = whole.as_str();
         let (mut table, errors) = DeTable::parse_recoverable(text);
         if !errors.is_empty() {
-            return Err(report(errors.iter().map(|error| syntax(error, text)).collect()));
+            return Err(errors.iter().map(|error| syntax(error, text)).collect());
         }
         let mut validation = Validation::run(self.rules().schema.as_value(), &mut table);
         let spans = table.get_ref().clone();
@@ -112,16 +135,13 @@ impl Grammar {
             (Ok(abilities), Ok(raw)) => (abilities, raw),
             (Err(error), _) | (_, Err(error)) => {
                 validation.problems.push(syntax(&error, text));
-                return Err(report(validation.problems));
+                return Err(validation.problems);
             }
         };
-        let mut reader = Reader::new(text, file, env, look, spans, validation);
+        let mut reader = Reader::new(whole, env, look, spans, validation);
         let manifest = build::manifest(&mut reader, &raw, &abilities);
-        reader.check_places(file);
-        match reader.problems {
-            problems if problems.is_empty() => Ok(manifest),
-            problems => Err(report(problems)),
-        }
+        reader.check_places(is_file);
+        Ok((manifest, reader.problems))
     }
 
     /// Takes the keys of abilities out of the components of a file.
@@ -172,38 +192,6 @@ pub fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Manifest, Manifest
 #[must_use]
 pub fn schema() -> String {
     GRAMMAR.schema()
-}
-
-fn read(path: &Path) -> io::Result<String> {
-    // Opening a pipe could wait for ever.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut text = String::new();
-    File::open(path)?.take(LARGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 16 MiB"));
-    }
-    Ok(text)
-}
-
-/// Whether a file that cannot be read may be readable a moment later although nothing visible has changed.
-fn is_passing(why: &io::Error) -> bool {
-    use io::ErrorKind::{
-        FileTooLarge, InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound, Other,
-        PermissionDenied,
-    };
-    !matches!(
-        why.kind(),
-        FileTooLarge
-            | InvalidData
-            | InvalidInput
-            | IsADirectory
-            | NotADirectory
-            | NotFound
-            | Other
-            | PermissionDenied
-    )
 }
 
 fn syntax(error: &toml::de::Error, text: &str) -> Problem {

@@ -151,7 +151,7 @@ pub(super) fn address(
 ) -> Option<ListenAddr> {
     let address = match reader.parse(written)? {
         ListenAddr::Unix(path) => {
-            let path = reader.relative(&path);
+            let path = reader.relative(&path, &written.text.span);
             reader.places.hold("a socket that is listened at", &path);
             ListenAddr::Unix(path)
         }

@@ -15,6 +15,8 @@ use super::listen::Listen;
 use super::listeners::Listener;
 use super::logs::{Log, Trace};
 use super::raw_route::Route;
+use super::registry::{Registry, Trust};
+use super::secrets::SecretText;
 use super::spanned::{Spanned, Written};
 use super::values::number;
 use crate::{
@@ -33,6 +35,10 @@ pub(super) struct Raw {
     /// Where the process listens beside listen.addr: with TLS, or under a name. Certificates and what else belongs
     /// to TLS change by a reload, the rest by a restart.
     pub(super) listener: Vec<Spanned<Listener>>,
+    /// Files with more components and routes, relative to this one: a file, or a folder with a `*` in the name of its files, such as
+    /// `tenants/*.toml`. What stands in one is relative to it.
+    #[serde(rename = "include")]
+    pub(super) _include: Option<Include>,
     /// Deadlines of a stop. A change needs a restart.
     pub(super) stop: Stop,
     /// How a swap goes. A change needs a restart.
@@ -49,8 +55,22 @@ pub(super) struct Raw {
     pub(super) component: BTreeMap<Spanned<String>, Spanned<Component>>,
     /// Where key-value buckets are kept, by name: small letters, digits and `-`.
     pub(super) keyvalue: BTreeMap<Spanned<String>, Spanned<Store>>,
+    /// How registries are spoken to that components come from.
+    pub(super) registry: Registry,
+    /// Who has to vouch for components. Nobody by default.
+    pub(super) trust: Trust,
     /// Which requests go where. A single component without any route gets all requests.
     pub(super) route: Vec<Spanned<Route>>,
+}
+
+/// They have been read by then.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+#[expect(dead_code, reason = "they are read before, by `include`, to be one text with this file")]
+pub(super) enum Include {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// Deadlines of a stop.
@@ -109,7 +129,8 @@ pub(super) struct Total {
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 #[schemars(extend("required" = ["source"]))]
 pub(super) struct Component {
-    /// Its file, .wasm or .wat; relative to the manifest.
+    /// Its file, .wasm or .wat, relative to the manifest; or where it is pulled from: oci://REGISTRY/REPOSITORY:TAG, with
+    /// @sha256:… behind it or in place of the tag, or https://HOST/PATH#sha256=….
     #[schemars(with = "String")]
     pub(super) source: Option<Spanned<String>>,
     /// Requests that a new version must answer with this status before it serves.
@@ -121,6 +142,8 @@ pub(super) struct Component {
     /// The file that what it prints goes to, in place of the log of the host; relative to the manifest. SIGUSR1
     /// opens it again.
     pub(super) log: Option<Spanned<String>>,
+    /// A component that its outgoing HTTP requests go through, as a plugin: those that its grants allow, and no others.
+    pub(super) egress: Option<Spanned<String>>,
     /// What it may use. A limit that is not here is as in the table limits.
     pub(super) limits: Limits,
     /// How far instances are reused. A fresh instance for each request by default.
@@ -209,7 +232,7 @@ pub(super) struct Store {
     /// The file of `disk`; relative to the manifest. It is made if it is missing.
     pub(super) path: Option<Spanned<String>>,
     /// The server of `redis`: redis://HOST:PORT/DATABASE, or unix:///PATH?db=DATABASE.
-    pub(super) url: Option<Spanned<String>>,
+    pub(super) url: Option<SecretText>,
 }
 
 /// The schema of the whole file with the keys of these abilities; in one piece without references if

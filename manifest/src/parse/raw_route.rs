@@ -7,6 +7,8 @@ use super::enums::Verb;
 use super::headers::Headers;
 use super::rate_limit::RateLimit;
 use super::spanned::{Spanned, Written};
+use super::text_or::TextOr;
+use crate::abilities::WrittenConfig;
 
 /// Which requests go to a component, and through which plugins. The best route has the most exact
 /// host, then the most exact path, then names the method.
@@ -26,8 +28,8 @@ pub(super) struct Route {
     /// The component that answers.
     #[schemars(with = "String")]
     pub(super) component: Option<Spanned<String>>,
-    /// Components that stand before it as plugins, the first one first.
-    pub(super) chain: Vec<Spanned<String>>,
+    /// Components that stand before it as plugins, the first one first: the name of each, or a table with it.
+    pub(super) chain: Vec<TextOr<Plugin>>,
     /// Responses are compressed for clients that take zstd, br or gzip: text, JSON, JavaScript, XML, SVG, WebAssembly of
     /// 1KiB and more. Not those to requests with a cookie or an authorization, nor those that set a cookie.
     #[schemars(extend("default" = false))]
@@ -42,4 +44,16 @@ pub(super) struct Route {
     pub(super) strip_prefix: bool,
     /// How many requests it takes of each client. All of them by default.
     pub(super) rate_limit: Option<RateLimit>,
+}
+
+/// A component that stands before another one.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["plugin"]))]
+pub(super) struct Plugin {
+    /// What wasi:config answers to it on this route, in place of its own values of the same keys.
+    pub(super) config: WrittenConfig,
+    /// The name of the component.
+    #[schemars(with = "String")]
+    pub(super) plugin: Option<Spanned<String>>,
 }

@@ -15,14 +15,13 @@ use super::spanned::{Spanned, Written};
 use super::suggest::nearest;
 use super::validate::Validation;
 use crate::error::Problem;
-use crate::{LimitFault, LoadContext, StoreConfig};
+use crate::text::ManifestText;
+use crate::{LimitFault, LoadContext, ManifestPlace, StoreConfig};
 
 /// The context for reading values, and the problems so far. Lives for one reading of one file.
 pub struct Reader<'a> {
-    text: &'a str,
+    text: &'a ManifestText,
     env: Env<'a>,
-    /// The manifest's directory.
-    pub(super) directory: &'a Path,
     /// Whether to look at files.
     pub(super) look: bool,
     pub(super) context: &'a LoadContext,
@@ -42,24 +41,21 @@ pub struct Reader<'a> {
 pub(super) type StoresByName = BTreeMap<String, Option<StoreConfig>>;
 
 /// No context beyond the text.
-static ALONE: LoadContext = LoadContext { own: Vec::new(), total: None };
+static ALONE: LoadContext = LoadContext { own: Vec::new(), total: None, check_remote: |_| Ok(()) };
 
 impl<'a> Reader<'a> {
     pub(super) fn new(
-        text: &'a str,
-        file: &'a Path,
+        text: &'a ManifestText,
         env: Env<'a>,
         look: Option<&'a LoadContext>,
         spans: DeTable<'a>,
         validation: Validation,
     ) -> Self {
         let Validation { problems, damaged, whole } = validation;
-        let directory = file.parent().unwrap_or_else(|| Path::new(""));
         let (context, look) = (look.unwrap_or(&ALONE), look.is_some());
         Self {
             text,
             env,
-            directory,
             look,
             context,
             places: Places::default(),
@@ -72,9 +68,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The line of this byte, counted from 1.
-    pub(super) fn line(&self, byte: usize) -> usize {
-        self.text.bytes().take(byte).filter(|byte| *byte == b'\n').count() + 1
+    /// What relative paths are relative to that stand here.
+    pub(super) fn directory(&self, span: &Range<usize>) -> &Path {
+        self.text.directory_at(span.start)
+    }
+
+    /// The file and the line of this byte, counted from 1.
+    pub(super) fn place(&self, byte: usize) -> ManifestPlace {
+        ManifestPlace { file: self.text.file_at(byte).path.to_owned(), line: self.line(byte) }
+    }
+
+    /// The line of this byte in its file, counted from 1.
+    pub(crate) fn line(&self, byte: usize) -> usize {
+        self.text.line(byte)
     }
 
     /// Adds a problem.
@@ -84,10 +90,13 @@ impl<'a> Reader<'a> {
 
     /// Reports each directory through which a guest could change a path that is not its own. Call it last,
     /// because it takes the paths that the manifest names.
-    pub(super) fn check_places(&mut self, manifest: &Path) {
+    pub(super) fn check_places(&mut self, is_file: bool) {
         if self.look {
-            let places = std::mem::take(&mut self.places);
-            self.problems.extend(places.problems(manifest, &self.context.own));
+            let mut places = std::mem::take(&mut self.places);
+            if is_file {
+                self.text.deciding_paths().for_each(|path| places.hold("the manifest", &path));
+            }
+            self.problems.extend(places.problems(&self.context.own));
         }
     }
 
@@ -121,9 +130,14 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// An environment variable of the host.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        (self.env)(name)
+    }
+
     /// The span of `part` in the source within `span`; the whole span if it is written in another way.
     fn within(&self, span: &Range<usize>, part: &str) -> Range<usize> {
-        let at = self.text.get(span.clone()).and_then(|text| text.find(part));
+        let at = self.text.as_str().get(span.clone()).and_then(|text| text.find(part));
         at.map_or_else(|| span.clone(), |at| span.start + at..span.start + at + part.len())
     }
 

@@ -8,13 +8,15 @@ use http::Method;
 
 use super::headers::headers;
 use super::rate_limit::rate_limit;
-use super::raw_route;
+use super::raw_route::{self, Plugin};
 use super::reader::Reader;
 use super::spanned::Spanned;
+use super::text_or::TextOr;
+use crate::abilities::read_config;
 use crate::error::Problem;
 use crate::outgoing::UriHost;
 use crate::routes::{PathPattern, RoutePattern, normalized};
-use crate::{ComponentConfig, CompressConfig, Route};
+use crate::{ChainEntry, ComponentConfig, CompressConfig, Route, RouteConfigs, WasiConfigValues};
 
 type Components = BTreeMap<Arc<str>, ComponentConfig>;
 
@@ -37,6 +39,25 @@ pub(super) fn routes(
         return implied(reader, components);
     }
     routes.into_iter().map(|(route, _)| route).collect()
+}
+
+/// Tells components with which configurations routes use them. Each is tried before it serves.
+pub(super) fn tell_components(components: &mut Components, routes: &[Route]) {
+    for (name, component) in components {
+        let mut configs = RouteConfigs { own: Vec::new(), only_own: true };
+        for route in routes {
+            configs.only_own &= route.component != *name;
+            for entry in route.chain.iter().filter(|entry| entry.plugin == *name) {
+                match &entry.config {
+                    None => configs.only_own = false,
+                    Some(config) if configs.own.contains(config) => {}
+                    Some(config) => configs.own.push(config.clone()),
+                }
+            }
+        }
+        configs.only_own &= !configs.own.is_empty();
+        component.route_configs = configs;
+    }
 }
 
 /// Without routes a single component gets all requests.
@@ -235,7 +256,7 @@ fn methods(reader: &mut Reader<'_>, raw: &raw_route::Route) -> Vec<Method> {
 }
 
 /// The name of a component, if it exists.
-fn known(
+pub(super) fn known(
     reader: &mut Reader<'_>,
     written: &Spanned<String>,
     components: &Components,
@@ -250,12 +271,19 @@ fn known(
 
 fn chain(
     reader: &mut Reader<'_>,
-    raw: &[Spanned<String>],
+    raw: &[TextOr<Plugin>],
     component: Option<&Arc<str>>,
     components: &Components,
-) -> Vec<Arc<str>> {
-    let mut chain: Vec<Arc<str>> = Vec::new();
-    for written in raw {
+) -> Vec<ChainEntry> {
+    let mut chain: Vec<ChainEntry> = Vec::new();
+    for entry in raw {
+        let (written, config) = match entry {
+            TextOr::Text(name) => (Some(name), None),
+            TextOr::Table(table) => (table.value.plugin.as_ref(), Some(&table.value.config)),
+        };
+        // The validation has reported that it is missing.
+        let Some(written) = written else { continue };
+        let own = config.map(|config| read_config(reader, config)).filter(|own| !own.0.is_empty());
         let Some(plugin) = known(reader, written, components) else { continue };
         if Some(&plugin) == component {
             reader.report(
@@ -266,7 +294,7 @@ fn chain(
                 .help("leave it out of chain: it is the component of this route"),
             );
         }
-        if chain.contains(&plugin) {
+        if chain.iter().any(|entry| entry.plugin == plugin) {
             reader.report(
                 Problem::new(
                     written.span.clone(),
@@ -275,18 +303,23 @@ fn chain(
                 .help("leave one of them out"),
             );
         }
-        chain.push(plugin);
+        let base = components.get(&plugin).and_then(|component| component.grants.get());
+        let config = own.map(|own| match base {
+            Some(base) => WasiConfigValues::overlaid(base, &own),
+            None => own,
+        });
+        chain.push(ChainEntry { plugin, config: config.map(Arc::new) });
     }
     chain
 }
 
 /// Refuses chains that are too long: each component in the chain of a request holds an instance until the
 /// response.
-fn refuse_too_long(reader: &mut Reader<'_>, chain: &[Spanned<String>], instances: usize) {
+fn refuse_too_long(reader: &mut Reader<'_>, chain: &[TextOr<Plugin>], instances: usize) {
     let needed = chain.len() + 1;
     let Some(last) = chain.last().filter(|_| instances > 0 && needed > instances) else { return };
     reader.report(
-        Problem::new(last.span.clone(), "this chain is too long to be served")
+        Problem::new(last.span(), "this chain is too long to be served")
             .label("the last one of it")
             .help(format!(
                 "a request takes {needed} instances at once, and total.instances is {instances}: \

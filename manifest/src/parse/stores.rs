@@ -7,7 +7,9 @@ use super::confine;
 use super::enums::Backend;
 use super::raw;
 use super::reader::{Reader, StoresByName};
+use super::secrets::SecretText;
 use super::spanned::Spanned;
+use super::text_or::TextOr;
 use crate::StoreConfig;
 use crate::error::Problem;
 
@@ -31,11 +33,12 @@ fn store(
     let backend = reader.parse(raw.value.backend.as_ref()?)?;
     let raw::Store { path, url, .. } = &raw.value;
     let (wants_path, wants_url) = (backend == Backend::Disk, backend == Backend::Redis);
-    for (key, value, wanted) in [("path", path, wants_path), ("url", url, wants_url)] {
-        match value {
-            Some(value) if !wanted => {
-                let problem =
-                    Problem::new(value.span.clone(), format!("this backend has no {key}"));
+    let path_place = path.as_ref().map(|path| path.span.clone());
+    let url_place = url.as_ref().map(SecretText::span);
+    for (key, place, wanted) in [("path", path_place, wants_path), ("url", url_place, wants_url)] {
+        match place {
+            Some(place) if !wanted => {
+                let problem = Problem::new(place, format!("this backend has no {key}"));
                 reader.report(problem.help(format!("leave {key} out")));
             }
             None if wanted && !reader.is_damaged(&raw.span) => {
@@ -65,14 +68,18 @@ fn disk(
     Some(path)
 }
 
-fn redis(reader: &mut Reader<'_>, written: &Spanned<String>) -> Option<String> {
-    let url = reader.text(written)?;
-    if let Err(why) = super::redis::check(&url) {
+fn redis(reader: &mut Reader<'_>, written: &SecretText) -> Option<String> {
+    let url = reader.secret(written)?;
+    if let (TextOr::Table(_), false) = (written, reader.look) {
+        // It has not been read.
+        return Some(url.reveal().to_owned());
+    }
+    if let Err(why) = super::redis::check(url.reveal()) {
         let (message, help) = why.split_once("; ").unwrap_or((&why, "write another URL"));
-        reader.report(Problem::new(written.span.clone(), message).help(help));
+        reader.report(Problem::new(written.span(), message).help(help));
         return None;
     }
-    Some(url)
+    Some(url.reveal().to_owned())
 }
 
 /// Refuses two stores that are the same: they would share their keys, and an operator would not see that.

@@ -128,7 +128,7 @@ fn grants_are_read_as_written() {
     let pairs = [("API_TOKEN".into(), "secret".into()), ("MODE".into(), "$5".into())];
     assert_eq!(environment.env, pairs);
     assert_eq!(environment.args, ["shop", "--fast"]);
-    assert_eq!(grants.get::<OutgoingConfig>().expect("granted").0.len(), 2);
+    assert_eq!(grants.get::<OutgoingConfig>().expect("granted").origins.len(), 2);
     assert!(grants.reach.private && !grants.reach.loopback);
     assert_eq!(grants.get::<TcpConfig>().expect("granted").0[0].port, 5432);
     assert!(grants.get::<NameLookupConfig>().is_some());
@@ -186,7 +186,8 @@ fn routes_are_in_the_order_of_the_file() {
     let [first, second, third] = &manifest.routes[..] else { panic!("three routes") };
     assert_eq!(first.pattern.host.as_deref(), Some("*.shop.example"));
     assert_eq!(first.pattern.methods, [Method::GET, Method::HEAD]);
-    assert_eq!(first.chain, ["auth".into()]);
+    assert_eq!(first.chain.len(), 1);
+    assert_eq!(&*first.chain[0].plugin, "auth");
     assert!(first.strip_prefix);
     assert_eq!(second.pattern.path, routes::PathPattern::Exact("/health".into()));
     assert_eq!(third.pattern.host, None);

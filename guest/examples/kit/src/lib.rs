@@ -23,31 +23,12 @@
 
 mod config;
 mod headers;
+mod imports;
 mod message;
 
 #[doc(hidden)]
 pub mod start {
     wit_bindgen::generate!({ path: "../../../wit", world: "start-p3", pub_export_macro: true });
-}
-
-/// A component imports of this only what it calls.
-mod imports {
-    wit_bindgen::generate!({
-        path: "../../wit",
-        inline: "
-            package example:kit;
-            world kit {
-                include host:plugin/next@0.1.0;
-                include host:plugin/stores@0.1.0;
-            }
-        ",
-        world: "example:kit/kit",
-        generate_all,
-        with: {
-            "wasi:clocks/types@0.3.0": wasip3::clocks::types,
-            "wasi:http/types@0.3.0": wasip3::http::types,
-        },
-    });
 }
 
 pub use config::{Config, Settings};

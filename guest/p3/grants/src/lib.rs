@@ -16,6 +16,9 @@
 //! - `/tcp?addr=HOST:PORT`: sends `ping`, answers what comes back; `/lookup?name=`: an address a line.
 //! - `/kv/get|set|delete|exists|incr|list?bucket=&key=&value=`, `/kv/many/get|set|delete` with `key`
 //!   and `value` by commas. A `get` of nothing is `none`, and `incr` adds `value`.
+//! - `/kv/set-with-ttl?bucket=&key=&value=&ttl=` in milliseconds; `/kv/cas?bucket=&key=&expected=&value=&ttl=`,
+//!   each of the last three may be left out: `swapped`, or `it is` and the value;
+//!   `/kv/prefix?bucket=&key=&limit=`: the keys that begin with `key`.
 //!
 //! Learnt from it: a guest has nothing that it was not given, and of that exactly what was granted.
 

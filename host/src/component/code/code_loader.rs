@@ -10,9 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use host_code::{
-    Artefact, ArtefactKey, CompileBounds, CompileError, Compiled, Compiler, Urgency, settings,
-};
+use host_code::{Artefact, ArtefactKey, CompileBounds, CompileError, Compiled, Compiler, Urgency};
 use host_symbols::SymbolTable;
 use host_telemetry::ComponentUsage;
 use tokio::sync::oneshot;
@@ -29,6 +27,7 @@ use super::rejected::{Rejected, Step};
 use super::shortage::is_shortage;
 use super::source::{Glance, Source};
 use super::survey::{Kind, Survey};
+use super::vouch::VouchForFile;
 
 /// Reading, checking, copying and linking compiled code takes a fraction of a second, and some seconds
 /// at the lowest priority on a busy machine.
@@ -72,10 +71,12 @@ pub struct LoaderConfig {
     pub largest: FileSizeLimit,
     /// Called for a compile that takes long.
     pub report: ReportCompile,
+    /// Says whether a file may be loaded, before anything is done with it.
+    pub vouch: VouchForFile,
 }
 
 /// Waits for a compiler, and reports it if that takes long.
-async fn reported<T>(
+pub(super) async fn reported<T>(
     source: &Source,
     report: ReportCompile,
     compiles: impl Future<Output = T>,
@@ -111,7 +112,7 @@ pub(crate) struct SurveyedSource {
 }
 
 impl SurveyedSource {
-    fn new(source: Source) -> Result<Self, LoadError> {
+    pub(super) fn new(source: Source) -> Result<Self, LoadError> {
         let (kind, survey) = source.check()?;
         let concurrency = survey.needs_concurrency();
         Ok(Self { source, kind, survey, concurrency })
@@ -241,7 +242,7 @@ impl<C: Send + 'static> CodeLoader<C> {
             Some(cache) => cache.get(&key, pace).await,
             None => None,
         };
-        Ok((key, kept))
+        Ok((key, kept.or_else(|| brought_along(surveyed, &key))))
     }
 
     /// Compiles a component that is not in the cache, and has this usage. Bounded in time.
@@ -301,29 +302,6 @@ async fn aside<T: Send + 'static>(
     done.map_err(|_| refused("loading it failed".into()))
 }
 
-/// Compiles a file without serving it. Returns its code, and how long that took.
-///
-/// # Errors
-/// See [`Rejected`].
-pub async fn compile_file(
-    path: &Path,
-    (bounds, largest): (CompileBounds, FileSizeLimit),
-    report: ReportCompile,
-) -> Result<(Artefact, Duration), Rejected> {
-    let compiler = Compiler::new(bounds);
-    let source = Source::read(path, largest)?.parsed(&compiler).await?;
-    let surveyed = SurveyedSource::new(source)?;
-    let ruler = Engine::new(&settings(surveyed.concurrency));
-    let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
-    let bytes = &surveyed.source.bytes;
-    let key = ArtefactKey::new(&ruler, &surveyed.source.component_digest);
-    let compiled = compiler.compile(bytes, &key, surveyed.concurrency, Urgency::Start);
-    match reported(&surveyed.source, report, compiled).await {
-        Ok(Compiled { artefact, took, .. }) => Ok((artefact, took)),
-        Err(why) => Err(Rejected::not_compiled(path, &why)),
-    }
-}
-
 fn log_loaded(surveyed: &SurveyedSource, began: Instant, cached: bool) {
     info!(
         file = %surveyed.source.path.display(),
@@ -332,6 +310,17 @@ fn log_loaded(surveyed: &SurveyedSource, began: Instant, cached: bool) {
         cached,
         "component compiled, or taken from the cache"
     );
+}
+
+/// The code that it brings along, if that is for this host.
+fn brought_along(surveyed: &SurveyedSource, key: &ArtefactKey) -> Option<Artefact> {
+    let code = surveyed.source.code.clone()?;
+    code.vouched(key)
+        .inspect_err(|why| {
+            let file = surveyed.source.path.display();
+            info!(%file, "the code in it is of another version or processor ({why}): it is compiled anew");
+        })
+        .ok()
 }
 
 /// The key of its code in the cache.

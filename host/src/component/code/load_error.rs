@@ -63,6 +63,9 @@ pub enum LoadError {
         /// The bound.
         largest: FileSizeLimit,
     },
+    /// Nobody who is trusted vouches for it.
+    #[error("{0}")]
+    Untrusted(String),
     /// The text does not parse.
     #[error("{} is not valid WebAssembly text: {why}", path.display())]
     BadText {
@@ -104,9 +107,10 @@ pub enum LoadError {
     /// A component that serves no requests.
     #[error(
         "{} exports neither wasi:http/incoming-handler@0.2 nor wasi:http/handler@0.3; it exports \
-         {}; build it against the world wasi:http/proxy (0.2) or wasi:http/service (0.3)",
+         {}; {}",
         path.display(),
-        list(exports)
+        list(exports),
+        instead(exports)
     )]
     NoHandler {
         /// The file.
@@ -163,11 +167,27 @@ fn list(names: &[String]) -> String {
     }
 }
 
+/// What to do about a component with these exports.
+fn instead(exports: &[String]) -> &'static str {
+    let exports_any = |prefixes: &[&str]| {
+        exports.iter().any(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)))
+    };
+    if exports_any(&["wasi:http/incoming-handler@", "wasi:http/handler@"]) {
+        "that is another version, or a draft of one: build it with tools that know 0.2 or 0.3 as released"
+    } else if exports_any(&["wasi:cli/run@"]) {
+        "that is a program for the command line, for `wasmtime run`: to serve, build it against the world \
+         wasi:http/proxy (0.2) or wasi:http/service (0.3)"
+    } else {
+        "build it against the world wasi:http/proxy (0.2) or wasi:http/service (0.3)"
+    }
+}
+
 impl From<LoadError> for Rejected {
     fn from(why: LoadError) -> Self {
         let step = match &why {
             LoadError::Unreadable { .. } | LoadError::TooLarge { .. } => Step::Read,
-            LoadError::BadText { .. }
+            LoadError::Untrusted(_)
+            | LoadError::BadText { .. }
             | LoadError::CoreModule { .. }
             | LoadError::Else { .. }
             | LoadError::Malformed { .. }
@@ -216,6 +236,20 @@ mod tests {
             (16 * MIB, Some(256 * MIB), 16 * MIB),
         ] {
             assert_eq!(FileSizeLimit::new(compiler, cgroup).bytes, most, "{compiler} {cgroup:?}");
+        }
+    }
+
+    #[test]
+    fn a_component_without_a_handler_is_told_what_it_is() {
+        for (export, says) in [
+            ("wasi:http/handler@0.3.0-rc-2026-01-06", "a draft of one"),
+            ("wasi:http/incoming-handler@0.4.0", "another version"),
+            ("wasi:cli/run@0.2.3", "for `wasmtime run`"),
+            ("acme:shop/cart@1.0.0", "build it against the world wasi:http/proxy"),
+        ] {
+            let (path, exports) = ("app.wasm".into(), vec![export.to_owned()]);
+            let text = LoadError::NoHandler { path, exports }.to_string();
+            assert!(text.contains(says) && text.contains(export), "{text}");
         }
     }
 

@@ -6,6 +6,8 @@
 
 pub(crate) mod code_cache;
 pub(crate) mod code_loader;
+pub(crate) mod compile_file;
+pub(crate) mod config_schema;
 pub(crate) mod engine;
 pub(crate) mod epoch;
 pub(crate) mod footprint;
@@ -15,3 +17,4 @@ pub(crate) mod shortage;
 pub(crate) mod single_flight;
 pub(crate) mod source;
 pub(crate) mod survey;
+pub(crate) mod vouch;

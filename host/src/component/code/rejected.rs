@@ -15,6 +15,8 @@ pub enum Step {
     Manifest,
     /// The certificates of listeners are read.
     Certificates,
+    /// Components are pulled from where they come from.
+    Fetch,
     /// The component's grants are opened.
     Grants,
     /// The file is read.
@@ -35,10 +37,11 @@ pub enum Step {
 
 impl Step {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Ask,
         Self::Manifest,
         Self::Certificates,
+        Self::Fetch,
         Self::Grants,
         Self::Read,
         Self::Check,
@@ -56,6 +59,7 @@ impl Step {
             Self::Ask => "ask",
             Self::Manifest => "manifest",
             Self::Certificates => "certificates",
+            Self::Fetch => "fetch",
             Self::Grants => "grants",
             Self::Read => "read",
             Self::Check => "check",
@@ -106,6 +110,13 @@ impl Rejected {
     pub(crate) fn not_compiled(path: &Path, why: &CompileError) -> Self {
         let passing = why.is_passing();
         Self { passing, ..Self::at(Step::Compile, format!("{} {why}", path.display())) }
+    }
+
+    /// The same rejection, for what stands on this line of the manifest, if it does.
+    #[must_use]
+    pub(crate) fn on_line(self, line: Option<usize>) -> Self {
+        let Some(line) = line else { return self };
+        Self { why: format!("with the config on line {line}: {}", self.why), ..self }
     }
 
     /// The same rejection, for a component with this name.

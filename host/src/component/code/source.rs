@@ -7,7 +7,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use host_code::{CompileError, Compiler, component_digest};
+use host_code::{BundledCode, CodeBundle, CompileError, Compiler, component_digest};
 use host_manifest::Stamp;
 
 use super::footprint::Footprint;
@@ -26,6 +26,8 @@ pub struct Source {
     pub(crate) digest: Arc<str>,
     /// SHA-256 of `bytes`.
     pub(crate) component_digest: [u8; 32],
+    /// Its code, of a bundle that a key has signed that is trusted.
+    pub(crate) code: Option<BundledCode>,
     stamp: Stamp,
 }
 
@@ -48,14 +50,38 @@ impl Source {
         self.stamp
     }
 
-    /// Reads a file. Blocks.
+    /// Reads a file that no code is taken from. Blocks.
     pub(crate) fn read(path: &Path, largest: FileSizeLimit) -> Result<Self, LoadError> {
+        let source = Self::read_vouched(path, largest, |_, _| Ok(()))?;
+        Ok(Self { code: None, ..source })
+    }
+
+    /// Reads a file. `vouch` says of its bytes whether it may be loaded, and whether it is a bundle, whose code will
+    /// run. Blocks.
+    pub(crate) fn read_vouched(
+        path: &Path,
+        largest: FileSizeLimit,
+        vouch: impl FnOnce(&[u8], bool) -> Result<(), String>,
+    ) -> Result<Self, LoadError> {
         let stamp = Stamp::at(path);
         let bytes = read(path, largest)?;
-        let component_digest = component_digest(&bytes);
-        let digest = hex(&component_digest).into();
+        let is_bundle = CodeBundle::is_one(&bytes);
+        vouch(&bytes, is_bundle).map_err(LoadError::Untrusted)?;
+        let file_digest = component_digest(&bytes);
+        let (bytes, code, component_digest) = match is_bundle {
+            false => (bytes, None, file_digest),
+            true => {
+                let bundle = CodeBundle::read(bytes).map_err(|why| {
+                    let why = format!("{} is damaged: {why}", path.display());
+                    LoadError::Untrusted(why)
+                })?;
+                let digest = component_digest(&bundle.component);
+                (bundle.component, Some(bundle.code), digest)
+            }
+        };
+        let digest = hex(&file_digest).into();
         let is_text = path.extension().is_some_and(|extension| extension == "wat");
-        Ok(Self { path: path.to_owned(), bytes, is_text, digest, component_digest, stamp })
+        Ok(Self { path: path.to_owned(), bytes, is_text, digest, component_digest, code, stamp })
     }
 
     /// Whether the file holds text, which only a compiler can read.
@@ -98,6 +124,23 @@ impl Source {
         }
         Ok((kind, survey))
     }
+}
+
+/// Reads a component, or the text of one, and surveys it. For a command that does nothing else: text is parsed by
+/// this process. Blocks.
+///
+/// # Errors
+/// As for one that is to be served.
+pub fn survey_file(path: &Path, largest: FileSizeLimit) -> Result<(Kind, Survey), LoadError> {
+    let mut source = Source::read(path, largest)?;
+    if source.is_text() {
+        let bad = |why: wat::Error| LoadError::BadText {
+            path: path.into(),
+            why: quote(&why.to_string()),
+        };
+        source.bytes = wat::parse_bytes(&source.bytes).map_err(bad)?.into_owned();
+    }
+    source.check()
 }
 
 /// The result of a look into a file.

@@ -5,6 +5,7 @@ use std::fmt;
 
 use wasmparser::{Encoding, MemoryType, Parser, Payload};
 
+use super::config_schema::SECTION;
 use super::engine::Needs;
 
 /// The interface through which a component serves requests.
@@ -18,7 +19,7 @@ pub enum Kind {
 
 /// Packages that components may import from. Whether each interface is there, with the exact type, the
 /// linker decides.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 11] = [
     "wasi:cli/",
     "wasi:clocks/",
     "wasi:config/",
@@ -28,8 +29,12 @@ const PACKAGES: [&str; 10] = [
     "wasi:keyvalue/",
     "wasi:random/",
     "wasi:sockets/",
+    "host:keyvalue/",
     "host:lifecycle/",
 ];
+
+/// The custom section with the grants that a component wants.
+const WANTS: &str = "host:wants";
 
 /// More names take more memory than their file, and no real component has as many.
 const MOST_NAMES: usize = 10_000;
@@ -41,6 +46,10 @@ pub struct Survey {
     pub imports: Vec<String>,
     /// Names of its exports, in its order.
     pub exports: Vec<String>,
+    /// The schema of its configuration, as it carries it, if it does.
+    pub(crate) config_schema: Option<Vec<u8>>,
+    /// The grants that it wants, as it says so, if it does.
+    pub(crate) wants: Option<Vec<u8>>,
     /// What an instance needs, if each core module is instantiated once, as toolchains have it.
     pub(crate) needs: Needs,
 }
@@ -111,6 +120,12 @@ impl Survey {
                     for memory in section {
                         survey.needs.add_memory(initial_bytes(&memory.map_err(malformed)?));
                     }
+                }
+                Payload::CustomSection(section) if section.name() == SECTION => {
+                    survey.config_schema = Some(section.data().to_owned());
+                }
+                Payload::CustomSection(section) if section.name() == WANTS => {
+                    survey.wants = Some(section.data().to_owned());
                 }
                 Payload::TableSection(section) => survey.needs.add_tables(section.count()),
                 _ => {}
@@ -196,12 +211,17 @@ fn is_keyvalue(name: &str) -> bool {
 
 /// The kind of a file that is not WebAssembly, if it can be recognized.
 fn something_else(bytes: &[u8]) -> Option<&'static str> {
-    let begins: [(&[u8], &str); 7] = [
+    let begins: [(&[u8], &str); 8] = [
         (b"\x1f\x8b", "compressed by gzip: unpack it first"),
         (b"\x28\xb5\x2f\xfd", "compressed by zstd: unpack it first"),
         (b"\xfd7zXZ", "compressed by xz: unpack it first"),
         (b"BZh", "compressed by bzip2: unpack it first"),
         (b"PK\x03\x04", "a zip archive: unpack it first"),
+        // wasmtime marks its files by a number of its own for the operating system.
+        (
+            b"\x7fELF\x02\x01\x01\xc8",
+            "code that `wasmtime compile` has made: name the component that it was made from",
+        ),
         (b"\x7fELF", "a program or code for one kind of processor, not a WebAssembly component"),
         (
             b"hostcode",
@@ -224,6 +244,9 @@ fn something_else(bytes: &[u8]) -> Option<&'static str> {
     let begins_with = |word: &str| text.trim_start().starts_with(word);
     if begins_with("(component") || begins_with("(module") || begins_with(";;") {
         return Some("WebAssembly as text: give it a name that ends in .wat");
+    }
+    if begins_with("{") || begins_with("[{") {
+        return Some("JSON, not a WebAssembly component: name the .wasm file that is served");
     }
     Some("text, not a WebAssembly component (the name of a manifest ends in .toml)")
 }
@@ -293,6 +316,18 @@ mod tests {
         assert_eq!(survey.needs, needs, "imports take no place in a pool");
     }
 
+    /// Toolchains put the custom sections of a module into the module, which stands in the component.
+    #[test]
+    fn schema_of_the_configuration_is_found_in_a_module_too() {
+        for text in [
+            "(component (core module (@custom \"host:config-schema\" \"{}\")))",
+            "(component (@custom \"host:config-schema\" \"{}\"))",
+        ] {
+            assert_eq!(survey(text).unwrap().config_schema.as_deref(), Some(&b"{}"[..]), "{text}");
+        }
+        assert_eq!(survey("(component)").unwrap().config_schema, None);
+    }
+
     #[test]
     fn a_core_module_is_told_from_garbage() {
         assert!(matches!(survey("(module)"), Err(NotAComponent::CoreModule)));
@@ -305,6 +340,10 @@ mod tests {
             (b"  (component)", ".wat"),
             (b"(module)", ".wat"),
             (b"\x7fELF\x02\x01", "a program"),
+            (b"\x7fELF\x02\x01\x01\xc8", "wasmtime compile"),
+            (b" {\"name\": \"app\"}", "JSON"),
+            (b"[{}]", "JSON"),
+            (b"[component.app]", "manifest"),
             (b"hostcode\0\0", "host compile"),
         ] {
             let Err(NotAComponent::Else(what)) = Survey::read(bytes) else { panic!("{says}") };

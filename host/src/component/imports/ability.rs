@@ -71,6 +71,8 @@ pub struct ImportUse {
     pub what: &'static str,
     /// The manifest's word for the grant.
     pub grant: &'static str,
+    /// The grant as it may stand in the table of a component, in one line of TOML.
+    pub example: &'static str,
 }
 
 /// The resources of the process that grants are made of.

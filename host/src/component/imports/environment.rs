@@ -23,7 +23,10 @@ impl std::fmt::Debug for Environment {
 
 impl Grant for Environment {
     fn build(&self, builder: &mut WasiCtxBuilder) {
-        builder.envs(&self.0.env).args(&self.0.args);
+        for (name, value) in &self.0.env {
+            builder.env(name, value.reveal());
+        }
+        builder.args(&self.0.args);
     }
 }
 
@@ -38,7 +41,12 @@ impl Ability for EnvironmentAbility {
 
     fn uses(&self) -> &'static [ImportUse] {
         // One import brings both; most programs need the variables.
-        &[ImportUse { prefix: "wasi:cli/environment", what: "environment variables", grant: "env" }]
+        &[ImportUse {
+            prefix: "wasi:cli/environment",
+            what: "environment variables",
+            grant: "env",
+            example: "env = { NAME = \"value\" }",
+        }]
     }
 
     fn provide(

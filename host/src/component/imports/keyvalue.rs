@@ -1,5 +1,5 @@
 //! Imports from `wasi:keyvalue` 0.2.0-draft (`wit/deps/keyvalue.wit`), for buckets that the operator
-//! has granted.
+//! has granted. `keyvalue_extra.rs` has what the draft lacks.
 //!
 //! The crate `host-keyvalue` has the buckets and their bounds. A guest learns of a failure only what it
 //! can act upon; the log has the rest.
@@ -14,11 +14,11 @@ use host_telemetry::{ComponentUsage, SpanKind, SpanTimer};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use super::ability::{Ability, GrantResources, ImportUse};
-use crate::component::sandbox::grants::Grant;
+use crate::component::sandbox::grants::{Grant, Grants};
 use crate::component::sandbox::log_limit::{LogTopics, log_limited};
 use crate::component::sandbox::state::GuestState;
 
-mod bindings {
+pub(super) mod bindings {
     #![allow(
         missing_docs,
         unreachable_pub,
@@ -28,8 +28,8 @@ mod bindings {
         reason = "generated"
     )]
     wasmtime::component::bindgen!({
-        path: "../wit/deps/keyvalue.wit",
-        world: "imports",
+        path: ["../wit/deps/keyvalue.wit", "../wit/keyvalue"],
+        world: "host:keyvalue/imports",
         imports: {
             "wasi:keyvalue/store.open": trappable,
             "wasi:keyvalue/store.[drop]bucket": trappable,
@@ -40,8 +40,14 @@ mod bindings {
     });
 }
 
+use bindings::host::keyvalue::extra;
 use bindings::wasi::keyvalue::store::{Error, KeyResponse};
 use bindings::wasi::keyvalue::{atomics, batch, store};
+
+/// The buckets that a component is granted, for operators.
+pub(crate) fn buckets(grants: &Grants) -> Option<&Buckets> {
+    grants.get().map(|KeyValueGrant(buckets)| buckets)
+}
 
 /// The ability.
 pub(super) struct KeyValueAbility;
@@ -62,7 +68,13 @@ impl Ability for KeyValueAbility {
     }
 
     fn uses(&self) -> &'static [ImportUse] {
-        &[ImportUse { prefix: "wasi:keyvalue/", what: "key-value buckets", grant: "keyvalue" }]
+        const USE: ImportUse = ImportUse {
+            prefix: "wasi:keyvalue/",
+            what: "key-value buckets",
+            grant: "keyvalue",
+            example: "grants.keyvalue = { bucket = \"main\" }",
+        };
+        &[USE, ImportUse { prefix: "host:keyvalue/", ..USE }]
     }
 
     fn provide(
@@ -89,7 +101,8 @@ impl Ability for KeyValueAbility {
     fn link(&self, linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
         store::add_to_linker::<_, KeyValue>(linker, view)?;
         atomics::add_to_linker::<_, KeyValue>(linker, view)?;
-        batch::add_to_linker::<_, KeyValue>(linker, view)
+        batch::add_to_linker::<_, KeyValue>(linker, view)?;
+        extra::add_to_linker::<_, KeyValue>(linker, view)
     }
 }
 
@@ -99,7 +112,7 @@ fn view(state: &mut GuestState) -> View<'_> {
     let (grants, table, identity) = state.parts();
     View {
         timer,
-        buckets: grants.get().map(|KeyValueGrant(buckets)| buckets),
+        buckets: buckets(grants),
         table,
         component: &identity.component,
         number: identity.number,
@@ -115,7 +128,7 @@ impl HasData for KeyValue {
 }
 
 /// The parts of an instance that the imports use.
-struct View<'a> {
+pub(super) struct View<'a> {
     /// The span of this call, if it is wanted.
     timer: Option<SpanTimer>,
     /// None without a grant.
@@ -128,13 +141,13 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
+    pub(super) fn bucket(&self, bucket: &Resource<Bucket>) -> wasmtime::Result<Bucket> {
         Ok(self.table.get(bucket)?.clone())
     }
 
     /// The guest's result. The log has more; the store itself logs, once for all components, that it
     /// is not available.
-    fn answer<T>(
+    pub(super) fn answer<T>(
         &self,
         operation: &'static str,
         result: Result<T, StoreError>,
@@ -290,98 +303,5 @@ impl batch::Host for View<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use host_keyvalue::Stores;
-    use host_manifest::Namespace;
-
-    use super::atomics::Host as _;
-    use super::batch::Host as _;
-    use super::store::{Host as _, HostBucket as _};
-    use super::*;
-
-    struct Instance {
-        buckets: Buckets,
-        table: ResourceTable,
-        topics: LogTopics,
-        usage: ComponentUsage,
-    }
-
-    impl Instance {
-        fn with(names: &[&str]) -> Self {
-            let space = |name: &str| Namespace::Own("shop".into(), name.to_owned());
-            let store = StoreConfig::Memory("main".to_owned());
-            let bucket = |name: &str| host_manifest::BucketConfig {
-                store: store.clone(),
-                space: space(name),
-            };
-            let buckets: BTreeMap<_, _> =
-                names.iter().map(|name| ((*name).to_owned(), bucket(name))).collect();
-            let buckets = Stores::default().open(&buckets, 1_000).unwrap();
-            let (table, topics) = (ResourceTable::new(), LogTopics::default());
-            Self { buckets, table, topics, usage: ComponentUsage::default() }
-        }
-
-        fn view(&mut self) -> View<'_> {
-            let Self { buckets, table, topics, usage } = self;
-            View {
-                timer: None,
-                buckets: Some(buckets),
-                table,
-                component: "shop",
-                number: 1,
-                topics,
-                usage,
-            }
-        }
-
-        fn open(&mut self, name: &str) -> Result<Resource<Bucket>, Error> {
-            self.view().open(name.to_owned()).unwrap()
-        }
-    }
-
-    /// The handle, as a guest passes it to each call.
-    fn lent(bucket: &Resource<Bucket>) -> Resource<Bucket> {
-        Resource::new_borrow(bucket.rep())
-    }
-
-    #[test]
-    fn a_bucket_that_was_not_granted_does_not_exist() {
-        let mut none = Instance::with(&[]);
-        assert!(matches!(none.open("carts"), Err(Error::AccessDenied)));
-        assert_eq!(none.topics.said("buckets"), 1);
-        let mut other = Instance::with(&["carts"]);
-        assert!(matches!(other.open(""), Err(Error::NoSuchStore)));
-        assert!(matches!(other.open("main"), Err(Error::NoSuchStore)));
-        assert!(other.open("carts").is_ok());
-    }
-
-    #[tokio::test]
-    async fn one_handle_reads_what_another_has_written() {
-        let mut instance = Instance::with(&["carts"]);
-        let [first, second] = [(); 2].map(|()| instance.open("carts").unwrap());
-        let mut view = instance.view();
-        view.set(lent(&first), "k".to_owned(), b"v".to_vec()).await.unwrap().unwrap();
-        view.set_many(lent(&first), vec![("l".to_owned(), b"w".to_vec())]).await.unwrap().unwrap();
-        store::HostBucket::drop(&mut view, first).unwrap();
-        let keys = ["l", "none", "k"].map(str::to_owned).to_vec();
-        let pairs = view.get_many(lent(&second), keys).await.unwrap().unwrap();
-        let pair = |key: &str, value: &str| Some((key.to_owned(), value.as_bytes().to_vec()));
-        assert_eq!(pairs, [pair("l", "w"), None, pair("k", "v")]);
-        assert_eq!(view.increment(lent(&second), "n".to_owned(), 2).await.unwrap().unwrap(), 2);
-    }
-
-    #[tokio::test]
-    async fn a_guest_learns_only_what_it_can_act_upon() {
-        let mut instance = Instance::with(&["carts"]);
-        let bucket = instance.open("carts").unwrap();
-        let mut view = instance.view();
-        let large = view.set(lent(&bucket), "k".to_owned(), vec![0; 2_000]).await.unwrap();
-        let Err(Error::Other(text)) = large else { panic!("{large:?}") };
-        assert_eq!(text, "the value is too large");
-        assert_eq!(instance.topics.said("stores"), 1);
-        let counted = instance.usage.totals().keyvalue["set"];
-        assert_eq!((counted.done, counted.failed), (1, 1));
-    }
-}
+#[path = "keyvalue_tests.rs"]
+mod tests;

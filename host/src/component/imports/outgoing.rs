@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use host_manifest::abilities::{AbilitySyntax, OUTGOING};
 use host_manifest::escape::quote;
-use host_manifest::{ComponentConfig, OutgoingConfig};
-use host_outgoing::{ClientLimits, HttpClient, SendError, Timeouts, Trust};
+use host_manifest::{ComponentConfig, InjectedHeaders, OutgoingConfig};
+use host_outgoing::{ClientLimits, HttpClient, SendError, Timeouts, Trust, names};
 use host_system::descriptors;
-use http::{Request, Uri};
+use http::{Method, Request, Uri};
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
 
@@ -20,31 +20,39 @@ use crate::component::sandbox::hops::Hops;
 use crate::component::sandbox::identity::Identity;
 use crate::component::sandbox::log_limit::log_limited;
 
+/// What `host init` proposes.
+const ORIGIN: &str = "grants.outgoing = [\"https://api.example.com\"]";
+
 /// The ability.
 pub(super) struct OutgoingAbility;
 
 /// Sends requests to granted origins, and refuses all without a grant.
 struct OutgoingGrant(Arc<Client>);
 
-struct Client(Option<HttpClient>);
+struct Client {
+    /// None without a grant.
+    http: Option<HttpClient>,
+    /// What requests get that their guest does not see.
+    inject: Vec<InjectedHeaders>,
+}
 
 impl fmt::Debug for OutgoingGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OutgoingGrant").field(&self.0.0.is_some()).finish()
+        f.debug_tuple("OutgoingGrant").field(&self.0.http.is_some()).finish()
     }
 }
 
 impl OutgoingGrant {
-    fn new(client: Option<HttpClient>) -> Self {
-        Self(Arc::new(Client(client)))
+    fn new(http: Option<HttpClient>, inject: Vec<InjectedHeaders>) -> Self {
+        Self(Arc::new(Client { http, inject }))
     }
 }
 
 impl Grant for OutgoingGrant {
     /// Connections do not outlive the code that opened them.
     fn for_blueprint(&self) -> Option<Arc<dyn Grant>> {
-        let client = self.0.0.as_ref()?;
-        Some(Arc::new(Self::new(Some(client.anew()))))
+        let http = self.0.http.as_ref()?.anew();
+        Some(Arc::new(Self::new(Some(http), self.0.inject.clone())))
     }
 
     fn http_sender(&self) -> Option<Arc<dyn HttpSender>> {
@@ -52,7 +60,27 @@ impl Grant for OutgoingGrant {
     }
 }
 
+impl Client {
+    /// Adds what the guest is not to see. Not to a TRACE: its response would show it (RFC 9110 §9.3.8).
+    fn inject(&self, request: &mut Request<WasiBody>) {
+        if request.method() == Method::TRACE {
+            return;
+        }
+        for InjectedHeaders { origin, headers } in &self.inject {
+            if names(origin, request.uri()) {
+                for (name, value) in headers {
+                    request.headers_mut().insert(name.clone(), value.clone());
+                }
+            }
+        }
+    }
+}
+
 impl HttpSender for Client {
+    fn admits(&self, uri: &Uri) -> bool {
+        self.http.as_ref().is_some_and(|http| http.granting(uri).is_some())
+    }
+
     fn send(
         &self,
         mut request: Request<WasiBody>,
@@ -60,12 +88,13 @@ impl HttpSender for Client {
         identity: &Identity,
         hops: Hops,
     ) -> Sending {
-        let Some(client) = self.0.clone() else {
+        let Some(client) = self.http.clone() else {
             let to = origin(request.uri());
             log_refused(identity, &format!("{to} is not granted; nothing is (grants.outgoing)"));
             return Box::new(ready(Err(HttpError::HttpRequestDenied)));
         };
         hops.write_next(request.headers_mut());
+        self.inject(&mut request);
         if !descriptors::are_left_for_guests() {
             log_refused(identity, "three quarters of the process's descriptors are taken");
             return Box::new(ready(Err(HttpError::ConnectionLimitReached)));
@@ -120,7 +149,7 @@ impl Ability for OutgoingAbility {
     }
 
     fn words(&self) -> &'static [&'static str] {
-        &["outgoing"]
+        &["outgoing", "inject"]
     }
 
     fn uses(&self) -> &'static [ImportUse] {
@@ -129,13 +158,20 @@ impl Ability for OutgoingAbility {
                 prefix: "wasi:http/outgoing-handler",
                 what: "outgoing HTTP",
                 grant: "outgoing",
+                example: ORIGIN,
             },
-            ImportUse { prefix: "wasi:http/client", what: "outgoing HTTP", grant: "outgoing" },
+            ImportUse {
+                prefix: "wasi:http/client",
+                what: "outgoing HTTP",
+                grant: "outgoing",
+                example: ORIGIN,
+            },
         ]
     }
 
     fn warnings(&self, component: &ComponentConfig) -> Vec<String> {
-        let named = component.grants.get().into_iter().flat_map(|OutgoingConfig(origins)| origins);
+        let named =
+            component.grants.get().into_iter().flat_map(|config: &OutgoingConfig| &config.origins);
         let named = named.filter(|target| target.names_loopback()).map(ToString::to_string);
         unreachable_loopback(component, named)
     }
@@ -146,7 +182,7 @@ impl Ability for OutgoingAbility {
         resources: &GrantResources<'_>,
     ) -> Result<Option<Arc<dyn Grant>>, String> {
         let granted: Option<&OutgoingConfig> = component.grants.get();
-        let client = granted.map(|OutgoingConfig(origins)| {
+        let client = granted.map(|OutgoingConfig { origins, .. }| {
             let limits = ClientLimits {
                 requests: component.limits.outgoing,
                 response_body: Some(component.limits.outgoing_response_body),
@@ -159,7 +195,8 @@ impl Ability for OutgoingAbility {
             let origins = (origins.clone(), component.grants.reach);
             HttpClient::with_parts(origins, limits, resources.resolver.clone(), Trust::process())
         });
-        Ok(Some(Arc::new(OutgoingGrant::new(client))))
+        let inject = granted.map(|config| config.inject.clone()).unwrap_or_default();
+        Ok(Some(Arc::new(OutgoingGrant::new(client, inject))))
     }
 }
 

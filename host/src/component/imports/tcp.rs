@@ -93,7 +93,12 @@ impl Ability for TcpAbility {
     }
 
     fn uses(&self) -> &'static [ImportUse] {
-        &[ImportUse { prefix: "wasi:sockets/", what: "network", grant: "tcp" }]
+        &[ImportUse {
+            prefix: "wasi:sockets/",
+            what: "network",
+            grant: "tcp",
+            example: "grants.tcp = [\"tcp://db.example.com:5432\"]",
+        }]
     }
 
     fn warnings(&self, component: &ComponentConfig) -> Vec<String> {

@@ -26,9 +26,34 @@ impl fmt::Debug for ConfigGrant {
 
 impl Grant for ConfigGrant {}
 
+/// What `wasi:config` answers a plugin on one route. Cheap to clone.
+#[derive(Clone)]
+pub struct RouteConfig(Arc<WasiConfigVariables>);
+
+impl RouteConfig {
+    /// These values, and no others.
+    #[must_use]
+    pub fn new(values: &WasiConfigValues) -> Self {
+        Self(Arc::new(variables(values)))
+    }
+}
+
+impl fmt::Debug for RouteConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RouteConfig")
+    }
+}
+
+fn variables(values: &WasiConfigValues) -> WasiConfigVariables {
+    values.0.iter().map(|it| (it.key.clone(), it.value.reveal().to_owned())).collect()
+}
+
 static NOTHING: LazyLock<WasiConfigVariables> = LazyLock::new(WasiConfigVariables::new);
 
 fn view(state: &mut GuestState) -> WasiConfig<'_> {
+    if let Some(RouteConfig(own)) = state.own::<RouteConfig>() {
+        return WasiConfig::new(own);
+    }
     WasiConfig::new(state.grants().get::<ConfigGrant>().map_or(&*NOTHING, |grant| &grant.0))
 }
 
@@ -42,7 +67,12 @@ impl Ability for WasiConfigAbility {
     }
 
     fn uses(&self) -> &'static [ImportUse] {
-        &[ImportUse { prefix: "wasi:config/", what: "configuration", grant: "config" }]
+        &[ImportUse {
+            prefix: "wasi:config/",
+            what: "configuration",
+            grant: "config",
+            example: "config = { name = \"value\" }",
+        }]
     }
 
     fn provide(
@@ -51,7 +81,7 @@ impl Ability for WasiConfigAbility {
         _: &GrantResources<'_>,
     ) -> Result<Option<Arc<dyn Grant>>, String> {
         let granted: Option<&WasiConfigValues> = component.grants.get();
-        Ok(granted.map(|values| Arc::new(ConfigGrant(values.0.iter().cloned().collect())) as _))
+        Ok(granted.map(|values| Arc::new(ConfigGrant(variables(values))) as _))
     }
 
     fn link(&self, linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {

@@ -132,6 +132,7 @@ impl Blueprint {
             outgoing_per_exchange: limits.outgoing_per_exchange,
             share: settings.share.clone(),
             grants: self.grants.clone(),
+            has_egress: settings.has_egress,
             prefault: Prefault::new(self.code.kept),
             symbols: Symbols::new(self.code.symbols.clone()),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use host_manifest::{ComponentLimits, ReuseConfig};
+use host_manifest::{ComponentLimits, ReuseConfig, RouteConfigs, WasiConfigValues};
 use host_telemetry::ComponentUsage;
 
 use super::idle_room::IdleRoom;
@@ -32,6 +32,12 @@ pub struct Settings {
     pub log: Arc<GuestLog>,
     /// The grants of its guests.
     pub grants: Grants,
+    /// Its outgoing requests go through a plugin.
+    pub has_egress: bool,
+    /// What `wasi:config` answers it, where no route says otherwise.
+    pub config: WasiConfigValues,
+    /// The configurations that routes use it with.
+    pub route_configs: RouteConfigs,
     /// How instances are reused. None for no reuse.
     pub reuse: Option<ReuseConfig>,
     /// Room for idle instances, shared with all other components.

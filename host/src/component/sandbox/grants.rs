@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use host_manifest::Stdio;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 use wasmtime_wasi_http::{Error as HttpError, RequestOptions, WasiBody};
 
@@ -39,6 +39,9 @@ pub(crate) trait Grant: Any + fmt::Debug + Send + Sync {
 
 /// Sends HTTP requests of guests, or refuses them.
 pub(crate) trait HttpSender: Send + Sync {
+    /// Whether some grant admits a request to this URI. What is not admitted, `send` refuses and says so.
+    fn admits(&self, uri: &Uri) -> bool;
+
     /// Sends a request for an exchange of this depth. Dropping the future ends it.
     fn send(
         &self,

@@ -13,6 +13,8 @@ use wasmtime_wasi_http::{
 };
 
 use super::body_guard::GuestGone;
+use super::egress::{EgressHandler, NetworkEnd};
+use super::grants::{HttpSender, Sending};
 use super::hops::Hops;
 use super::log_limit::log_limited;
 use super::next_handler::{NEXT_HOST, NextHandler};
@@ -24,6 +26,8 @@ use super::terms::Sandbox;
 pub(crate) struct HttpHooks {
     sandbox: Arc<Sandbox>,
     next: Option<Arc<dyn NextHandler>>,
+    /// The plugin that its outgoing requests go through.
+    egress: Option<Arc<dyn EgressHandler>>,
     /// The next request is passed on, whatever its authority.
     passes: bool,
     /// Set when the guest of this store is gone.
@@ -39,6 +43,7 @@ impl HttpHooks {
         Self {
             sandbox,
             next: None,
+            egress: None,
             passes: false,
             gone: GuestGone::default(),
             served: Served::one(None, Hops::default()),
@@ -70,6 +75,10 @@ impl HttpHooks {
         self.next = next;
     }
 
+    pub(crate) fn go_out_through(&mut self, egress: Option<Arc<dyn EgressHandler>>) {
+        self.egress = egress;
+    }
+
     /// Says whether the next request is passed on, whatever its authority.
     pub(crate) fn pass_next(&mut self, passes: bool) {
         self.passes = passes;
@@ -98,6 +107,29 @@ impl HttpHooks {
             }),
             Err(why) => refuse(why),
         }
+    }
+}
+
+impl HttpHooks {
+    /// Has the plugin serve a request, and send it out by `sender` if it passes it on.
+    fn send_by_plugin(
+        &self,
+        mut request: http::Request<WasiBody>,
+        (sender, options, hops): (Arc<dyn HttpSender>, Option<RequestOptions>, Hops),
+    ) -> Sending {
+        let identity = self.sandbox.identity.clone();
+        let Some(egress) = self.egress.clone() else {
+            let why = "its plugin for egress serves exchanges only: nothing is sent from on-start";
+            log_limited!(warn, identity, "outgoing", "outgoing request refused: {why}");
+            return Box::new(ready(Err(HttpError::HttpRequestDenied)));
+        };
+        let network = NetworkEnd::new(move |request| {
+            Box::into_pin(sender.send(request, options, &identity, hops))
+        });
+        // What the plugin sends out itself is as deep as what it serves.
+        hops.keep(&mut request);
+        let passing = egress.send(request, network);
+        Box::new(async move { passing.await.map_err(|_| HttpError::HttpResponseIncomplete) })
     }
 }
 
@@ -183,7 +215,13 @@ impl WasiHttpHooks for HttpHooks {
             }
             span
         });
-        let sending = sender.send(request, options, identity, self.served.deepest());
+        let hops = self.served.deepest();
+        // What no grant admits, the sender refuses, and no plugin sees it.
+        let sending = if self.sandbox.has_egress && sender.admits(request.uri()) {
+            self.send_by_plugin(request, (sender, options, hops))
+        } else {
+            sender.send(request, options, identity, hops)
+        };
         Box::new(async move {
             let sent = Box::into_pin(sending).await;
             if let Some(span) = span {

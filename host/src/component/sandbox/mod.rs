@@ -6,6 +6,7 @@ mod company;
 pub(crate) mod component_budgets;
 pub(crate) mod cpu_scheduler;
 pub(crate) mod cpu_time;
+pub(crate) mod egress;
 pub(crate) mod grants;
 pub(crate) mod guest_failure;
 pub(crate) mod guest_log;

@@ -12,6 +12,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::backtrace::Backtrace;
 use super::cpu_scheduler::CpuSlot;
+use super::egress::EgressHandler;
 use super::grants::Grants;
 use super::guest_failure::{GuestFailure, KnownOfTrap};
 use super::http_hooks::HttpHooks;
@@ -153,6 +154,16 @@ impl GuestState {
         self.states.iter_mut().find_map(|state| state.downcast_mut())
     }
 
+    /// The same, to be looked at.
+    pub(crate) fn own<S: Any>(&self) -> Option<&S> {
+        self.states.iter().find_map(|state| state.downcast_ref())
+    }
+
+    /// Gives this instance a state of its own beside those of its grants.
+    pub(crate) fn keep(&mut self, state: impl Any + Send) {
+        self.states.push(Box::new(state));
+    }
+
     /// Drops that state, and so takes the grant from the instance.
     pub(crate) fn drop_instance_state<S: Any>(&mut self) {
         self.states.retain(|state| !state.is::<S>());
@@ -166,6 +177,11 @@ impl GuestState {
     /// Sets the handler that the guest may pass its request on to.
     pub(crate) fn lead_to(&mut self, next: Option<Arc<dyn NextHandler>>) {
         self.hooks.lead_to(next);
+    }
+
+    /// Sets the plugin that the guest's outgoing requests go through.
+    pub(crate) fn go_out_through(&mut self, egress: Option<Arc<dyn EgressHandler>>) {
+        self.hooks.go_out_through(egress);
     }
 
     /// The hooks for the guest's outgoing requests.
@@ -250,6 +266,7 @@ mod tests {
             outgoing_per_exchange: 10,
             share: CpuScheduler::new(1, &TickCounter::default()).share(Arc::default()),
             grants: Grants::default(),
+            has_egress: false,
             prefault: Prefault::new(None),
             symbols: Symbols::default(),
         });

@@ -23,6 +23,8 @@ pub(crate) struct Sandbox {
     /// The component's share of the workers.
     pub(crate) share: ComponentShare,
     pub(crate) grants: Grants,
+    /// Its outgoing requests go through a plugin.
+    pub(crate) has_egress: bool,
     /// Pages that instances write to before they serve.
     pub(crate) prefault: Prefault,
     /// Of its code.
@@ -40,6 +42,7 @@ impl Sandbox {
             outgoing_per_exchange: self.outgoing_per_exchange,
             share: self.share.for_worker(),
             grants: self.grants.clone(),
+            has_egress: self.has_egress,
             prefault: self.prefault.for_worker(),
             symbols: self.symbols.clone(),
         }

@@ -73,6 +73,15 @@ pub enum CtlCommand {
         #[arg(long, value_name = "COLUMN", value_parser = USAGE_COLUMNS)]
         sort: Option<String>,
     },
+    /// List the buckets of components; read and write their pairs
+    Kv {
+        /// Which component, if several have a bucket of this name: its name in the manifest
+        #[arg(long, value_name = "NAME", global = true)]
+        component: Option<String>,
+        /// What is done.
+        #[command(subcommand)]
+        action: KvAction,
+    },
     /// Load again what is served, the manifest and its files or the component's file, and swap what
     /// has changed
     Reload {
@@ -136,6 +145,50 @@ pub enum CtlCommand {
         /// Follow the stop to its end and exit with the host's own code
         #[arg(long)]
         wait: bool,
+    },
+}
+
+/// What is done with the buckets of components.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum KvAction {
+    /// List the buckets: component, name, where it is kept
+    Buckets,
+    /// List the keys of a bucket, one a line
+    List {
+        /// The name by which the component opens it
+        bucket: String,
+        /// Only keys that begin with this
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        prefix: String,
+        /// So many keys at most [default: all]
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Print the value of a key, byte by byte
+    Get {
+        /// The name by which the component opens the bucket
+        bucket: String,
+        /// The key
+        key: String,
+    },
+    /// Set the value of a key
+    Set {
+        /// The name by which the component opens the bucket
+        bucket: String,
+        /// The key
+        key: String,
+        /// The value [default: what comes on stdin, byte by byte]
+        value: Option<String>,
+        /// How long it stays [default: for good]
+        #[arg(long, value_name = "TIME")]
+        ttl: Option<HumanDuration>,
+    },
+    /// Remove a key, if it is there
+    Del {
+        /// The name by which the component opens the bucket
+        bucket: String,
+        /// The key
+        key: String,
     },
 }
 

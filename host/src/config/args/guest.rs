@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use host_manifest::{GrantFlag, HumanDuration, ReuseConfig, STRICT, defaults};
+use host_manifest::{
+    BucketFlag, DirectoryFlag, Grammar, GrantFlag, GrantFlags, GrantsConfig, HumanDuration,
+    LoadContext, PairFlag, RequestShutdownConfig, ReuseConfig, STRICT, defaults,
+};
 
 use super::complaint::complaint;
 
@@ -14,7 +17,36 @@ pub(super) struct GuestArgs {
     /// request-shutdown: the import of that name in host:lifecycle stops the process
     /// [default: none]
     #[arg(long = "grant", value_name = "GRANT")]
-    pub(super) grants: Vec<GrantFlag>,
+    grants: Vec<GrantFlag>,
+
+    /// Set an environment variable for the guest; without a value, to that of the host. May be given several
+    /// times, as all grants [default: none]
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    env: Vec<PairFlag>,
+
+    /// What wasi:config answers for a name [default: nothing]
+    #[arg(long, value_name = "NAME=VALUE")]
+    config: Vec<PairFlag>,
+
+    /// Let the guest see a directory of the host, under a path of its own; with :ro it may not write
+    /// there [default: none]
+    #[arg(long = "dir", value_name = "HOST::GUEST[:ro]")]
+    directories: Vec<DirectoryFlag>,
+
+    /// Where the guest may send HTTP requests: `https://api.example.com`, `*.example.com:443`,
+    /// `http://127.0.0.1:9000` [default: nowhere]
+    #[arg(long, value_name = "ORIGIN")]
+    outgoing: Vec<String>,
+
+    /// Addresses beyond public ones that names in --outgoing may lead to: loopback, private or link-local
+    /// [default: none]
+    #[arg(long, value_name = "KIND")]
+    outgoing_addresses: Vec<String>,
+
+    /// A bucket of wasi:keyvalue, by the name that the guest opens: in memory, in a file (disk:data.redb),
+    /// or in Redis (redis://127.0.0.1:6379) [default: none]
+    #[arg(long = "keyvalue", value_name = "NAME=memory|disk:PATH|redis:URL")]
+    buckets: Vec<BucketFlag>,
 
     /// Requests that one instance serves in its life. 1, the default, is a fresh instance for each
     /// request: nothing of one is left for the next, and a guest that breaks breaks one. More is
@@ -37,6 +69,31 @@ pub(super) struct GuestArgs {
 }
 
 impl GuestArgs {
+    /// The grants of the component `name`; `context` has what no guest may write to.
+    pub(super) fn grants(
+        &self,
+        name: &str,
+        grammar: &Grammar,
+        context: &LoadContext,
+    ) -> Result<GrantsConfig, clap::Error> {
+        let flags = GrantFlags {
+            env: self.env.iter().map(inherited).collect::<Result<_, _>>()?,
+            config: self.config.iter().map(whole).collect::<Result<_, _>>()?,
+            directories: self.directories.clone(),
+            outgoing: self.outgoing.clone(),
+            outgoing_addresses: self.outgoing_addresses.clone(),
+            buckets: self.buckets.clone(),
+        };
+        let grants = grammar.grants(name, &flags, context).map_err(|faults| {
+            let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            complaint(&lines.join("\n"))
+        })?;
+        match self.grants.contains(&GrantFlag::RequestShutdown) {
+            true => Ok(grants.with(RequestShutdownConfig)),
+            false => Ok(grants),
+        }
+    }
+
     pub(super) fn reuse(&self) -> Result<Option<ReuseConfig>, clap::Error> {
         let Self { reuse, reuse_concurrency, reuse_idle, .. } = *self;
         if reuse == 0 || reuse_concurrency == 0 {
@@ -53,5 +110,24 @@ impl GuestArgs {
         let reuse =
             ReuseConfig { exchanges: reuse, concurrency: reuse_concurrency, idle: reuse_idle.0 };
         Ok((reuse.exchanges > 1).then_some(reuse))
+    }
+}
+
+/// A variable without a value has that of this process.
+fn inherited(flag: &PairFlag) -> Result<PairFlag, clap::Error> {
+    let PairFlag { name, value } = flag.clone();
+    let value = match value {
+        Some(value) => value,
+        None => std::env::var(&name).map_err(|why| {
+            complaint(&format!("--env {name}: {why}; write --env {name}=VALUE, or set it"))
+        })?,
+    };
+    Ok(PairFlag { name, value: Some(value) })
+}
+
+fn whole(flag: &PairFlag) -> Result<PairFlag, clap::Error> {
+    match flag.value {
+        Some(_) => Ok(flag.clone()),
+        None => Err(complaint(&format!("--config {0}: write --config {0}=VALUE", flag.name))),
     }
 }

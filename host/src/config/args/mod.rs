@@ -1,5 +1,7 @@
 //! The command line, as clap sees it: each command and each group of flags has a file.
 
+mod artefacts;
+mod author;
 mod check;
 mod compile;
 mod complaint;
@@ -18,12 +20,18 @@ mod swap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use host_manifest::Grammar;
 
-use super::checked::{CheckConfig, CompileConfig, DrainTestConfig, ServeConfig};
+use super::checked::{
+    CheckConfig, CompileConfig, DevConfig, DrainTestConfig, InitConfig, LockConfig, NewConfig,
+    PushConfig, ServeConfig, SignConfig, VerifyConfig,
+};
 use super::file::is_manifest;
+use artefacts::{LockArgs, PushArgs, SignArgs, VerifyArgs};
+use author::{DevArgs, InitArgs, NewArgs};
 use check::CheckArgs;
 use compile::CompileArgs;
 use complaint::complaint;
@@ -34,9 +42,10 @@ use serve::ServeArgs;
 
 pub use ctl::{
     CONNECTION_COLUMNS, CanaryAction, CanaryFlags, CanaryShare, CtlCommand, CtlConfig, CtlTarget,
-    GENERATION_COLUMNS, USAGE_COLUMNS,
+    GENERATION_COLUMNS, KvAction, USAGE_COLUMNS,
 };
 pub use manual::CompletingShell;
+pub(crate) use serve::check_remote;
 
 /// Version of this program and of the wasmtime in it.
 const VERSION: &str =
@@ -47,8 +56,22 @@ const VERSION: &str =
 pub enum Invocation {
     /// `host serve`
     Serve(Box<ServeConfig>),
+    /// `host new`
+    New(NewConfig),
+    /// `host init`
+    Init(InitConfig),
+    /// `host dev`
+    Dev(DevConfig),
     /// `host check`
     Check(Box<CheckConfig>),
+    /// `host lock`
+    Lock(LockConfig),
+    /// `host push`
+    Push(PushConfig),
+    /// `host sign`
+    Sign(SignConfig),
+    /// `host verify`
+    Verify(VerifyConfig),
     /// `host compile`
     Compile(CompileConfig),
     /// The child that compiles: numbers that only we write.
@@ -77,7 +100,10 @@ pub fn parse(
 ) -> Result<Invocation, clap::Error> {
     let line: Vec<OsString> = line.into_iter().collect();
     let name = called(line.first().map(OsString::as_os_str));
-    let matches = HiddenCommand::augment_subcommands(Cli::command()).try_get_matches_from(line)?;
+    let serves = line.get(1).is_some_and(|command| command == "serve");
+    let matches = HiddenCommand::augment_subcommands(Cli::command())
+        .try_get_matches_from(line)
+        .map_err(|why| if serves { point_to_grants(why) } else { why })?;
     // They are no part of `Cli`, so that neither help nor man pages nor completions can show them.
     match HiddenCommand::from_arg_matches(&matches) {
         Ok(HiddenCommand::Compiler { numbers }) => return Ok(Invocation::Compiler(numbers)),
@@ -92,10 +118,19 @@ pub fn parse(
             refuse_component_flags(&matches)?;
             raw.with_manifest(grammar).map(|serve| Invocation::Serve(Box::new(serve)))
         }
-        CliCommand::Serve(raw) => raw.checked().map(|serve| Invocation::Serve(Box::new(serve))),
+        CliCommand::Serve(raw) => {
+            raw.checked(grammar).map(|serve| Invocation::Serve(Box::new(serve)))
+        }
         CliCommand::Check(raw) => {
             check(raw, grammar).map(|check| Invocation::Check(Box::new(check)))
         }
+        CliCommand::Lock(raw) => raw.checked(grammar).map(Invocation::Lock),
+        CliCommand::Push(raw) => raw.checked().map(Invocation::Push),
+        CliCommand::Sign(raw) => raw.checked().map(Invocation::Sign),
+        CliCommand::Verify(raw) => raw.checked().map(Invocation::Verify),
+        CliCommand::New(raw) => raw.checked().map(Invocation::New),
+        CliCommand::Init(raw) => Ok(Invocation::Init(raw.checked())),
+        CliCommand::Dev(raw) => Ok(Invocation::Dev(raw.checked())),
         CliCommand::Compile(raw) => raw.checked().map(Invocation::Compile),
         CliCommand::Schema => Ok(Invocation::Schema),
         CliCommand::Ctl(raw) => raw.checked().map(Invocation::Ctl),
@@ -124,6 +159,15 @@ struct Cli {
 enum CliCommand {
     /// Serve a component, or all that a manifest names: a fresh, sandboxed instance per request
     Serve(Box<ServeArgs>),
+    /// Write the folder of a new guest: source, interfaces, build, manifest and a test
+    New(NewArgs),
+    /// Build a component whenever its sources change, and serve the newest version that builds
+    ///
+    /// Prints a line for each request, what guests print, and where they trapped. A version that does not
+    /// build, or cannot serve, leaves the one before in service.
+    Dev(DevArgs),
+    /// Print the manifest that a component needs, with each of its imports and how it would be granted
+    Init(InitArgs),
     /// Say whether a component, or all of a manifest, would serve: what each imports, what it is
     /// granted, and what it lacks
     ///
@@ -133,8 +177,20 @@ enum CliCommand {
     /// to a file
     ///
     /// This is what `serve`, `check` and a swap do inside. The file shows what a component costs to
-    /// compile, and how large its code is; `host serve` takes code from its own cache only.
+    /// compile, and how large its code is. `host serve` takes code from it only if a key that is
+    /// trusted has signed it (docs/registry.md).
     Compile(CompileArgs),
+    /// Pin what the sources of a manifest lead to now: the digests of components in registries, in host.lock
+    ///
+    /// From then on a start takes exactly those, wherever their tags lead to, and asks no registry for what
+    /// is in its store.
+    Lock(LockArgs),
+    /// Push a component into a registry
+    Push(PushArgs),
+    /// Sign a component: a file, or an image in a registry as cosign does
+    Sign(SignArgs),
+    /// Say whose signature a component has; fails if it has none of these keys
+    Verify(VerifyArgs),
     /// Print the JSON Schema of manifests, for editors and pipelines
     Schema,
     /// Ask or command a host that is running, over its control socket
@@ -167,6 +223,16 @@ enum HiddenCommand {
     /// Write the man pages, for packagers
     #[command(hide = true)]
     Man(ManArgs),
+}
+
+/// Whoever gives a flag that is not there is likely to look for a grant.
+fn point_to_grants(mut why: clap::Error) -> clap::Error {
+    if why.kind() == ErrorKind::UnknownArgument && why.get(ContextKind::SuggestedArg).is_none() {
+        let tip = "grants are the flags --env, --dir, --outgoing, --keyvalue and --config; a manifest has \
+                   all there is, and `host init APP.wasm` prints one";
+        why.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    why
 }
 
 /// What a start with no other flags would be.

@@ -1,14 +1,16 @@
 //! `host serve`: what is served, and what the flags say of it.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use host_manifest::routes::{PathPattern, RoutePattern};
 use host_manifest::{
-    ComponentConfig, Fail, Grammar, GrantFlag, GrantsConfig, ListenConfig, ListenerConfig,
-    LoadContext, LogConfig, Manifest, RequestShutdownConfig, Route, Stamp, defaults,
+    ComponentConfig, Fail, Grammar, ListenConfig, ListenerConfig, LoadContext, LogConfig, Manifest,
+    RegistryConfig, Route, RouteConfigs, Stamp, TrustConfig, defaults, is_remote,
 };
+use host_registry::Reference;
 
 use super::super::checked::{CacheSetting, ControlSetting, ManifestFile, Overrides, ServeConfig};
 use super::super::file::read;
@@ -59,7 +61,7 @@ pub(super) struct ServeArgs {
 
 impl ServeArgs {
     /// A manifest of one component, made of the flags.
-    pub(super) fn checked(self) -> Result<ServeConfig, clap::Error> {
+    pub(super) fn checked(self, grammar: &Grammar) -> Result<ServeConfig, clap::Error> {
         let (threads, control, dry_run) = (self.threads(), self.operating.control(), self.dry_run);
         let mut listeners = self.listen.checked()?;
         if listeners.is_empty() {
@@ -70,7 +72,8 @@ impl ServeArgs {
         let dashboard = self.operating.dashboard_addr.and_then(|dashboard| dashboard.0);
         let trusted_proxies = self.listen.trusted_proxies.iter().copied().collect();
         let listen = ListenConfig { listeners, control: None, health, dashboard, trusted_proxies };
-        let component = self.component()?;
+        let cache = self.cache.checked();
+        let component = self.component(grammar, self.own(&cache))?;
         let route = Route {
             pattern: RoutePattern {
                 host: None,
@@ -94,9 +97,10 @@ impl ServeArgs {
             log: log.over(LogConfig::default()),
             components: [(component.name.clone(), component)].into(),
             routes: vec![route],
-            lines: [].into(),
+            registry: RegistryConfig::default(),
+            trust: TrustConfig::default(),
+            places: [].into(),
         };
-        let cache = self.cache.checked();
         let overrides = Overrides { log, ..Overrides::default() };
         apart(&manifest.listen, &control)?;
         Ok(ServeConfig { manifest, overrides, file: None, cache, threads, control, dry_run })
@@ -106,7 +110,7 @@ impl ServeArgs {
     pub(super) fn with_manifest(self, grammar: &Grammar) -> Result<ServeConfig, clap::Error> {
         let cache = self.cache.checked();
         let own = self.own(&cache);
-        let beside = LoadContext { own: own.clone(), total: None };
+        let beside = LoadContext { own: own.clone(), total: None, check_remote };
         let stamp = Stamp::at(&self.app);
         let manifest =
             read(&self.app, grammar, &beside).map_err(|why| complaint(&why.to_string()))?;
@@ -147,15 +151,25 @@ impl ServeArgs {
             .unwrap_or(NonZeroUsize::MIN)
     }
 
-    fn component(&self) -> Result<ComponentConfig, clap::Error> {
+    /// `own`: what no guest may change.
+    fn component(
+        &self,
+        grammar: &Grammar,
+        mut own: Vec<(String, PathBuf)>,
+    ) -> Result<ComponentConfig, clap::Error> {
         let name = self.app.file_stem().and_then(|stem| stem.to_str()).unwrap_or("component");
-        let mut grants = GrantsConfig::default();
-        if self.guest.grants.contains(&GrantFlag::RequestShutdown) {
-            grants = grants.with(RequestShutdownConfig);
+        let remote = self.app.to_str().filter(|app| is_remote(app));
+        if let Some(remote) = remote {
+            check_remote(remote).map_err(|why| complaint(&why))?;
         }
+        let remote: Option<Arc<str>> = remote.map(Into::into);
+        own.push(("the file of the component".to_owned(), self.app.clone()));
+        let context = LoadContext { own, ..LoadContext::default() };
+        let grants = self.guest.grants(&component_name(&self.app), grammar, &context)?;
         Ok(ComponentConfig {
             name: name.into(),
-            source: self.app.clone(),
+            source: if remote.is_some() { PathBuf::new() } else { self.app.clone() },
+            remote,
             limits: self.limits.guest(self.guest.hook_timeout.0)?,
             reuse: self.guest.reuse()?,
             grants,
@@ -164,8 +178,26 @@ impl ServeArgs {
             canary: None,
             fail: Fail::default(),
             log: None,
+            egress: None,
+            route_configs: RouteConfigs::default(),
         })
     }
+}
+
+/// What a manifest would call the component of this file: small letters, digits and `-`.
+pub(crate) fn component_name(file: &Path) -> String {
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().to_lowercase());
+    let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+    let name: String = stem.unwrap_or_default().chars().map(letter).take(63).collect();
+    match name.trim_matches('-') {
+        "" => "app".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Whether a component can be pulled from there; else what to write.
+pub(crate) fn check_remote(source: &str) -> Result<(), String> {
+    source.parse::<Reference>().map(drop).map_err(|why| why.to_string())
 }
 
 /// Refuses places to listen at that cannot be had at once.

@@ -7,6 +7,7 @@
 
 mod canary;
 mod changes;
+mod keyvalue;
 mod status;
 mod stop;
 mod traffic;
@@ -17,6 +18,10 @@ pub use canary::{CanaryEndStatus, CanaryList, CanaryRequest, CanaryStatus, Canar
 pub use changes::{
     ChangeLine, ChangeOutcome, CommandError, EmptyRequest, LastChange, ReloadRequest,
     RollbackRequest, SwapRequest,
+};
+pub use keyvalue::{
+    BucketList, BucketName, BucketStatus, KeyList, KeyRequest, KeyValue, KeyWritten, KeysRequest,
+    SetRequest,
 };
 pub use status::{
     ComponentStatus, ConnectionActivity, ConnectionCounts, ConnectionList, ConnectionStatus,

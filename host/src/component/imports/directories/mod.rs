@@ -32,6 +32,7 @@ impl Ability for DirectoriesAbility {
             prefix: "wasi:filesystem/preopens",
             what: "directories",
             grant: "directories",
+            example: "grants.directories = [{ host = \"assets\", guest = \"/assets\" }]",
         }]
     }
 

@@ -1,0 +1,4 @@
+//! When pairs end.
+
+/// When a pair without a time to live ends.
+pub(crate) const NEVER: u64 = u64::MAX;
