@@ -12,7 +12,8 @@ fuzz_target!(|text: &str| {
         Ok(manifest) => {
             assert!(!manifest.components.is_empty());
             for route in &manifest.routes {
-                for name in route.chain.iter().chain([&route.component]) {
+                let plugins = route.chain.iter().map(|entry| &entry.plugin);
+                for name in plugins.chain([&route.component]) {
                     assert!(manifest.components.contains_key(name));
                 }
             }
