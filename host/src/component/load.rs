@@ -13,21 +13,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::code::code_loader::{
-    CacheLookup, CodeError, CodeLoader, LoaderConfig, SurveyedSource, VouchForFile,
-};
-use super::code::config_schema::ConfigSchema;
+use super::code::code_loader::{CacheLookup, CodeError, CodeLoader, LoaderConfig, VouchForFile};
 use super::code::load_error::{FileSizeLimit, LoadError};
 use super::code::rejected::{Rejected, Step};
-use super::code::shortage::is_shortage;
 use super::code::single_flight::{Flight, Flights, Version, Versions};
 use super::code::source::{Glance, Source};
+use super::code::surveyed::{Stage, SurveyedSource, code_name};
 use super::generation::Generation;
 use super::imports::wasi_config::RouteConfig;
 use super::load_progress::begin;
 use super::run::blueprint::{Blueprint, KeptCode, LinkedCode};
 use super::run::settings::Settings;
-use super::sandbox::guest_failure::GuestFailure;
+use super::trials::{check_configs, start_one};
+use super::warm_up::warm_up;
 
 /// Reading a file takes less, unless the file system hangs.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
@@ -54,7 +52,7 @@ pub struct Loader {
     largest: FileSizeLimit,
     vouch: VouchForFile,
     number: AtomicU64,
-    /// Linked code in use, by its digest: many components may come from one file.
+    /// Linked code in use, by its name: many components may come from one file.
     known: Mutex<HashMap<Arc<str>, Weak<LinkedCode>>>,
     flights: Flights<CompileOutcome>,
     versions: Versions,
@@ -72,6 +70,8 @@ pub struct Wanted {
     pub path: PathBuf,
     /// Where it is counted what its code takes.
     usage: Arc<ComponentUsage>,
+    /// A snapshot of it is to be taken.
+    snapshot: bool,
     /// Cancelled when the file is not wanted any more. Its compiler is killed, and the others go on.
     pub given_up: CancellationToken,
 }
@@ -80,7 +80,13 @@ impl Wanted {
     /// A file, wanted until `given_up` is cancelled. `usage` counts what its code takes.
     #[must_use]
     pub fn new(component: Option<Arc<str>>, path: PathBuf, usage: Arc<ComponentUsage>) -> Self {
-        Self { component, path, usage, given_up: CancellationToken::new() }
+        Self { component, path, usage, snapshot: false, given_up: CancellationToken::new() }
+    }
+
+    /// The same, for instances that begin where one is behind its `on-start`.
+    #[must_use]
+    pub fn with_snapshot(self, snapshot: bool) -> Self {
+        Self { snapshot, ..self }
     }
 
     /// Waits until its code is not wanted any more: it was given up, or the file has other content by now.
@@ -159,16 +165,17 @@ impl Loader {
         pace: Urgency,
     ) -> Result<Arc<Blueprint>, Unmade> {
         let path = source.path.clone();
-        let code = match self.known(&source.digest) {
+        let snapshot = settings.snapshot;
+        let code = match self.known(&code_name(&source.digest, snapshot)) {
             Some(code) => code,
             // Only a compiler reads text.
             None if source.is_text() => return Err(Unmade::Uncompiled),
             None => {
-                let found = self.find(source, &settings.usage, pace).await?;
+                let found = self.find((source, snapshot), &settings.usage, pace).await?;
                 found.map_err(|_| Unmade::Uncompiled)?
             }
         };
-        Ok(Arc::new(Blueprint::new(&path, code, settings)))
+        Ok(Arc::new(Blueprint::new(&path, code, settings, pace)))
     }
 
     /// Compiles those of the files that are neither in use nor in the cache: some at once, each in a child
@@ -194,12 +201,12 @@ impl Loader {
         };
         for wanted in wanted {
             let Ok(source) = self.read(&wanted.path).await else { continue };
-            if let Some(code) = self.known(&source.digest) {
+            if let Some(code) = self.known(&code_name(&source.digest, wanted.snapshot)) {
                 held.push(Held(code));
                 continue;
             }
             let version = self.versions.seen(&wanted.path, &source.digest);
-            if source.is_text() {
+            if source.is_text() || wanted.snapshot {
                 tell();
             }
             let (surveyed, key) = match self.code_of(source, &wanted, &version, pace).await? {
@@ -239,11 +246,12 @@ impl Loader {
         version: &Version,
         pace: Urgency,
     ) -> Result<Option<Result<Arc<LinkedCode>, (SurveyedSource, ArtefactKey)>>, Rejected> {
-        let is_text = source.is_text();
+        // A child has read it, and refused it. It would be asked again at once.
+        let is_text = source.is_text() || wanted.snapshot;
         let found = tokio::select! {
             biased;
             () = wanted.is_vain(version) => return Ok(None),
-            found = self.find(source, &wanted.usage, pace) => found,
+            found = self.find((source, wanted.snapshot), &wanted.usage, pace) => found,
         };
         match found {
             Ok(found) => Ok(Some(found)),
@@ -260,9 +268,9 @@ impl Loader {
         usage: Arc<ComponentUsage>,
         pace: Urgency,
     ) -> Arc<Flight<CompileOutcome>> {
-        let digest = surveyed.source.digest.clone();
-        let (loader, bytes) = (self.clone(), digest.clone());
-        self.flights.join(&digest, || async move {
+        let name = surveyed.code_name();
+        let (loader, bytes) = (self.clone(), name.clone());
+        self.flights.join(&name, || async move {
             if let Some(code) = loader.known(&bytes) {
                 return Ok(code);
             }
@@ -275,27 +283,27 @@ impl Loader {
     /// A blueprint of kept code with these settings.
     #[must_use]
     pub fn remake(&self, kept: &KeptCode, settings: &Arc<Settings>) -> Arc<Blueprint> {
-        Arc::new(Blueprint::new(&kept.path, kept.code.clone(), settings))
+        Arc::new(Blueprint::new(&kept.path, kept.code.clone(), settings, Urgency::BesideTraffic))
     }
 
-    fn known(&self, digest: &Arc<str>) -> Option<Arc<LinkedCode>> {
+    fn known(&self, name: &Arc<str>) -> Option<Arc<LinkedCode>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, code| code.strong_count() > 0);
-        known.get(digest)?.upgrade()
+        known.get(name)?.upgrade()
     }
 
     /// Linked code from the cache, or what it takes to compile it.
     async fn find(
         &self,
-        source: Source,
+        (source, snapshot): (Source, bool),
         usage: &ComponentUsage,
         pace: Urgency,
     ) -> Result<Result<Arc<LinkedCode>, (SurveyedSource, ArtefactKey)>, Rejected> {
         begin(Step::Check);
-        let surveyed = Arc::new(self.code_loader.survey(source).await?);
+        let surveyed = Arc::new(self.code_loader.survey(source, snapshot).await?);
         begin(Step::Compile);
         match self.code_loader.find(&surveyed, usage, pace).await? {
-            CacheLookup::Code(code) => Ok(Ok(self.learn(surveyed.source.digest.clone(), *code))),
+            CacheLookup::Code(code) => Ok(Ok(self.learn(surveyed.code_name(), *code))),
             CacheLookup::Nothing(key) => {
                 let surveyed = Arc::try_unwrap(surveyed);
                 let lost = |_| Rejected::for_now(Step::Compile, "loading it has not ended");
@@ -304,10 +312,10 @@ impl Loader {
         }
     }
 
-    fn learn(&self, digest: Arc<str>, code: LinkedCode) -> Arc<LinkedCode> {
+    fn learn(&self, name: Arc<str>, code: LinkedCode) -> Arc<LinkedCode> {
         let code = Arc::new(code);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(digest, Arc::downgrade(&code));
+        known.insert(name, Arc::downgrade(&code));
         code
     }
 
@@ -333,6 +341,13 @@ impl Loader {
 
     async fn try_out(&self, blueprint: Arc<Blueprint>) -> Result<Generation, Rejected> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let blueprint = match &blueprint.code.stage {
+            Stage::Cold(original) => {
+                let loads = (&self.code_loader, self.largest);
+                warm_up(loads, number, original, &blueprint).await?
+            }
+            Stage::Each | Stage::Warm => blueprint,
+        };
         let generation = Generation::new(number, blueprint);
         let path = generation.path().display();
         let configs = &generation.blueprint().settings.route_configs;
@@ -354,43 +369,6 @@ impl Loader {
         }
         Ok(generation)
     }
-}
-
-/// Checks all configurations that a component is used with by the schema that it carries.
-fn check_configs(generation: &Generation) -> Result<(), Rejected> {
-    let (blueprint, path) = (generation.blueprint(), generation.path().display());
-    let Some(schema) = &blueprint.survey().config_schema else { return Ok(()) };
-    let schema = ConfigSchema::read(schema).map_err(|why| {
-        let why = format!("{path} carries a schema of its configuration that is none: {why}");
-        Rejected::at(Step::Check, why)
-    })?;
-    let Settings { config, route_configs, .. } = &*blueprint.settings;
-    let own = (!route_configs.only_own).then_some(config);
-    for values in own.into_iter().chain(route_configs.own.iter().map(|own| &**own)) {
-        schema.check(values).map_err(|fault| {
-            Rejected::at(Step::Check, format!("{path}: {}", fault.why)).on_line(fault.line)
-        })?;
-    }
-    Ok(())
-}
-
-/// Starts one instance, with the configuration of a route or with its own.
-async fn start_one(generation: &Generation, config: Option<RouteConfig>) -> Result<(), Rejected> {
-    let path = generation.path().display();
-    begin(Step::Instantiate);
-    let trial = generation.instantiate(config).await.map_err(|why| {
-        let wants = is_shortage(&why);
-        let why = GuestFailure::from_error(&why);
-        let passing = wants || matches!(why, GuestFailure::NoMemory(_) | GuestFailure::PoolFull);
-        let stack = why.stacktrace();
-        let why = format!("{path} does not start: {why}");
-        Rejected { passing, ..Rejected::at(Step::Instantiate, why) }.with_stack(stack)
-    })?;
-    begin(Step::OnStart);
-    trial.run_hooks().await.map_err(|why| {
-        Rejected::at(Step::OnStart, format!("{path} does not start: {why}"))
-            .with_stack(why.stacktrace())
-    })
 }
 
 /// Linked code, held in memory until the load that needs it.

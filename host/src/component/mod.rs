@@ -27,6 +27,8 @@ mod run;
 mod sandbox;
 mod slot_size;
 mod tick;
+mod trials;
+mod warm_up;
 
 pub use code::code_cache::CodeCacheSetting;
 pub use code::code_loader::{Compiling, LoaderConfig, ReportCompile, VouchForFile, compile_file};
