@@ -4,13 +4,11 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use wasmparser::{
-    ComponentAlias, ComponentExternalKind, Encoding, Parser, Payload,
-};
+use wasmparser::{ComponentAlias, ComponentExternalKind, Encoding, Parser, Payload};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
 use crate::child::ChildFailure;
-use crate::warm::{self, HANDLES, TAKE_ONE, WarmPart, WarmState};
+use crate::warm::{self, HANDLES, WarmPart, WarmState};
 
 /// Makes a resource of its own and drops it. It can while the store may have one more handle.
 const HANDLE: &str = r#"(component
@@ -43,12 +41,13 @@ pub(crate) fn begin_warm(given: &[u8]) -> Result<Vec<u8>, ChildFailure> {
     let mut parts = Parts::read(state)?;
     let wizer = wizer();
     let (context, _) = wizer.instrument_component(component)?;
-    let made = pin!(wizer.snapshot_component(&context, &mut parts));
-    // Nothing is waited for: all of the state is here.
-    match made.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(made) => Ok(made?),
-        Poll::Pending => Err(garbled()),
-    }
+    let made = {
+        // Nothing is waited for: all of the state is here.
+        let making = pin!(wizer.snapshot_component(&context, &mut parts));
+        making.poll(&mut Context::from_waker(Waker::noop()))
+    };
+    let Poll::Ready(made) = made else { return Err(garbled()) };
+    if parts.is_short { Err(garbled()) } else { Ok(made?) }
 }
 
 /// Leaves all exports as they are.
@@ -142,7 +141,7 @@ impl Outline {
     fn with_instance(&self, component: &[u8]) -> Vec<u8> {
         use wasm_encoder::{
             ComponentExportKind, ComponentExportSection, ComponentInstanceSection,
-            ComponentSectionId, Encode as _, RawSection, ComponentSection as _,
+            ComponentSection as _, ComponentSectionId, RawSection,
         };
         let nested = RawSection { id: ComponentSectionId::Component.into(), data: component };
         let mut instances = ComponentInstanceSection::new();
@@ -159,7 +158,11 @@ impl Outline {
 }
 
 /// The state, ready to be asked for.
-struct Parts(Vec<(String, Value)>);
+struct Parts {
+    parts: Vec<(String, Value)>,
+    /// It was asked for something that it does not have. What comes of it is not to be used.
+    is_short: bool,
+}
 
 enum Value {
     Part(WarmPart),
@@ -187,23 +190,24 @@ impl Parts {
             }
             read.push((name, Value::Memory(memory)));
         }
-        Ok(Self(read))
+        Ok(Self { parts: read, is_short: false })
     }
 
     fn get(&self, name: &str) -> Option<&Value> {
-        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value)
+        self.parts.iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 
-    fn part(&self, name: &str) -> Option<&WarmPart> {
-        match self.get(name)? {
-            Value::Part(part) => Some(part),
-            Value::Memory(_) => None,
-        }
+    /// A global, or zero for one that is missing.
+    fn global<T: Default>(&mut self, name: &str, read: impl FnOnce(&WarmPart) -> Option<T>) -> T {
+        let found = match self.get(name) {
+            Some(Value::Part(part)) => read(part),
+            Some(Value::Memory(_)) | None => None,
+        };
+        self.is_short |= found.is_none();
+        found.unwrap_or_default()
     }
 }
 
-/// The parent has asked the same component for all of these: it has another one where one is missing, and the digest of
-/// what comes of it does not matter then.
 impl ComponentInstanceState for Parts {
     async fn call_func_ret_list_u8(
         &mut self,
@@ -211,28 +215,29 @@ impl ComponentInstanceState for Parts {
         func: &str,
         contents: impl FnOnce(&[u8]) + Send,
     ) {
-        if let Some(Value::Memory(memory)) = self.get(func) {
-            contents(memory);
+        match self.get(func) {
+            Some(Value::Memory(memory)) => contents(memory),
+            Some(Value::Part(_)) | None => self.is_short = true,
         }
     }
 
     async fn call_func_ret_s32(&mut self, _: &str, func: &str) -> i32 {
-        let Some(WarmPart::S32(value)) = self.part(func) else { return 0 };
-        *value
+        self.global(func, |part| if let WarmPart::S32(value) = part { Some(*value) } else { None })
     }
 
     async fn call_func_ret_s64(&mut self, _: &str, func: &str) -> i64 {
-        let Some(WarmPart::S64(value)) = self.part(func) else { return 0 };
-        *value
+        self.global(func, |part| if let WarmPart::S64(value) = part { Some(*value) } else { None })
     }
 
     async fn call_func_ret_f32(&mut self, _: &str, func: &str) -> u32 {
-        let Some(WarmPart::F32(value)) = self.part(func) else { return 0 };
-        *value
+        self.global(func, |part| if let WarmPart::F32(value) = part { Some(*value) } else { None })
     }
 
     async fn call_func_ret_f64(&mut self, _: &str, func: &str) -> u64 {
-        let Some(WarmPart::F64(value)) = self.part(func) else { return 0 };
-        *value
+        self.global(func, |part| if let WarmPart::F64(value) = part { Some(*value) } else { None })
     }
 }
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@
 //! length of the component, 8 │ length of the index, 8 │ component │ index │ bytes of all memories that are not zero
 //! ```
 
-use std::mem;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub const TAKE_ONE: &str = "take-one";
 /// Bytes of a memory that are looked at together. What is all zero is left out.
 const PAGE: usize = 4096;
 
-const LENGTH: usize = mem::size_of::<u64>();
+const LENGTH: usize = 8;
 
 /// One memory or global.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,8 +117,8 @@ impl WarmComponent {
     }
 }
 
-impl std::fmt::Debug for WarmComponent {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for WarmComponent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // What a guest has in its memory may be a secret.
         f.debug_struct("WarmComponent").field("bytes", &self.0.len()).finish()
     }
