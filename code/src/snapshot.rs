@@ -159,12 +159,12 @@ impl Outline {
 
 /// The state, ready to be asked for.
 struct Parts {
-    parts: Vec<(String, Value)>,
+    parts: Vec<(String, ReadPart)>,
     /// It was asked for something that it does not have. What comes of it is not to be used.
     is_short: bool,
 }
 
-enum Value {
+enum ReadPart {
     Part(WarmPart),
     Memory(Vec<u8>),
 }
@@ -176,7 +176,7 @@ impl Parts {
         let mut read = Vec::with_capacity(parts.len());
         for (name, part) in parts {
             let WarmPart::Memory(length, runs) = part else {
-                read.push((name, Value::Part(part)));
+                read.push((name, ReadPart::Part(part)));
                 continue;
             };
             let mut memory = vec![0; usize::try_from(length).map_err(|_| garbled())?];
@@ -188,20 +188,20 @@ impl Parts {
                 place.ok_or_else(garbled)?.copy_from_slice(run);
                 rest = behind;
             }
-            read.push((name, Value::Memory(memory)));
+            read.push((name, ReadPart::Memory(memory)));
         }
         Ok(Self { parts: read, is_short: false })
     }
 
-    fn get(&self, name: &str) -> Option<&Value> {
+    fn get(&self, name: &str) -> Option<&ReadPart> {
         self.parts.iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 
     /// A global, or zero for one that is missing.
     fn global<T: Default>(&mut self, name: &str, read: impl FnOnce(&WarmPart) -> Option<T>) -> T {
         let found = match self.get(name) {
-            Some(Value::Part(part)) => read(part),
-            Some(Value::Memory(_)) | None => None,
+            Some(ReadPart::Part(part)) => read(part),
+            Some(ReadPart::Memory(_)) | None => None,
         };
         self.is_short |= found.is_none();
         found.unwrap_or_default()
@@ -216,8 +216,8 @@ impl ComponentInstanceState for Parts {
         contents: impl FnOnce(&[u8]) + Send,
     ) {
         match self.get(func) {
-            Some(Value::Memory(memory)) => contents(memory),
-            Some(Value::Part(_)) | None => self.is_short = true,
+            Some(ReadPart::Memory(memory)) => contents(memory),
+            Some(ReadPart::Part(_)) | None => self.is_short = true,
         }
     }
 

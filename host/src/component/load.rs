@@ -18,7 +18,7 @@ use super::code::load_error::{FileSizeLimit, LoadError};
 use super::code::rejected::{Rejected, Step};
 use super::code::single_flight::{Flight, Flights, Version, Versions};
 use super::code::source::{Glance, Source};
-use super::code::surveyed::{Stage, SurveyedSource, code_name};
+use super::code::surveyed::{Beginning, SurveyedSource, code_name};
 use super::generation::Generation;
 use super::imports::wasi_config::RouteConfig;
 use super::load_progress::begin;
@@ -341,12 +341,12 @@ impl Loader {
 
     async fn try_out(&self, blueprint: Arc<Blueprint>) -> Result<Generation, Rejected> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
-        let blueprint = match &blueprint.code.stage {
-            Stage::Cold(original) => {
+        let blueprint = match &blueprint.code.beginning {
+            Beginning::Cold(original) => {
                 let loads = (&self.code_loader, self.largest);
                 warm_up(loads, number, original, &blueprint).await?
             }
-            Stage::Each | Stage::Warm => blueprint,
+            Beginning::Each | Beginning::Warm => blueprint,
         };
         let generation = Generation::new(number, blueprint);
         let path = generation.path().display();

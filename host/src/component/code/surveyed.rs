@@ -17,12 +17,12 @@ pub(crate) struct SurveyedSource {
     pub(crate) survey: Survey,
     /// It needs an engine with component-model async.
     pub(crate) concurrency: bool,
-    pub(crate) stage: Stage,
+    pub(crate) beginning: Beginning,
 }
 
 /// How instances of a component begin.
 #[derive(Clone, Debug)]
-pub(crate) enum Stage {
+pub(crate) enum Beginning {
     /// As the component says, and with its `on-start`.
     Each,
     /// As the component says: one of them is to run `on-start`, and to say what is in its memory then. Beside it the
@@ -37,7 +37,7 @@ impl SurveyedSource {
     pub(super) fn new(source: Source) -> Result<Self, LoadError> {
         let (kind, survey) = source.check()?;
         let concurrency = survey.needs_concurrency();
-        Ok(Self { source, kind, survey, concurrency, stage: Stage::Each })
+        Ok(Self { source, kind, survey, concurrency, beginning: Beginning::Each })
     }
 
     /// The same component with exports that say what is in its memory. Bounded in time.
@@ -52,7 +52,7 @@ impl SurveyedSource {
         };
         let bytes = compiler.instrument(&self.source.bytes).await.map_err(refused)?;
         let instrumented = Self::new(self.source.with_bytes(bytes))?;
-        Ok(Self { stage: Stage::Cold(Arc::new(self)), ..instrumented })
+        Ok(Self { beginning: Beginning::Cold(Arc::new(self)), ..instrumented })
     }
 
     /// The same component as its instances begin warm, with so many bytes of memory.
@@ -60,13 +60,13 @@ impl SurveyedSource {
         let Self { source, kind, survey, concurrency, .. } = self;
         let mut survey = survey.clone();
         survey.needs.initial_memory = survey.needs.initial_memory.max(memory);
-        let (kind, concurrency, stage) = (*kind, *concurrency, Stage::Warm);
-        Self { source: source.with_bytes(Vec::new()), kind, survey, concurrency, stage }
+        let (kind, concurrency, beginning) = (*kind, *concurrency, Beginning::Warm);
+        Self { source: source.with_bytes(Vec::new()), kind, survey, concurrency, beginning }
     }
 
     /// What its code is known by: the digest of its file, and whether it can say what is in its memory.
     pub(crate) fn code_name(&self) -> Arc<str> {
-        code_name(&self.source.digest, matches!(self.stage, Stage::Cold(_)))
+        code_name(&self.source.digest, matches!(self.beginning, Beginning::Cold(_)))
     }
 }
 

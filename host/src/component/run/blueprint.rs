@@ -16,7 +16,7 @@ use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 use super::hooks::Hooks;
 use super::settings::Settings;
 use crate::component::code::survey::{Kind, Survey};
-use crate::component::code::surveyed::{Stage, SurveyedSource};
+use crate::component::code::surveyed::{Beginning, SurveyedSource};
 use crate::component::imports::link::linker;
 use crate::component::sandbox::backtrace::Symbols;
 use crate::component::sandbox::grants::Grants;
@@ -32,7 +32,7 @@ pub(crate) struct LinkedCode {
     survey: Survey,
     pub(crate) entry: Entry,
     pub(crate) hooks: Hooks,
-    pub(crate) stage: Stage,
+    pub(crate) beginning: Beginning,
     pub(crate) pre: InstancePre<GuestState>,
     /// Bytes that its engine keeps of each slot. None where it resets without a scan.
     kept: Option<usize>,
@@ -67,7 +67,7 @@ impl LinkedCode {
         kept: Option<usize>,
         symbols: SymbolTable,
     ) -> wasmtime::Result<Self> {
-        let SurveyedSource { source, kind, survey, concurrency, stage } = surveyed;
+        let SurveyedSource { source, kind, survey, concurrency, beginning } = surveyed;
         let linker = linker(component.engine(), *concurrency)?;
         let pre = linker.instantiate_pre(component)?;
         let entry = match *kind {
@@ -75,11 +75,12 @@ impl LinkedCode {
             Kind::P3 => Entry::P3(ServiceIndices::new(&pre)?),
         };
         let hooks = Hooks::find(&pre, *kind)?;
-        let stage = stage.clone();
-        let hooks = if let Stage::Warm = stage { hooks.without_start() } else { hooks };
+        let beginning = beginning.clone();
+        let is_warm = matches!(beginning, Beginning::Warm);
+        let hooks = if is_warm { hooks.without_start() } else { hooks };
         let (digest, survey) = (source.digest.clone(), survey.clone());
         let symbols = Arc::new(symbols);
-        Ok(Self { digest, survey, entry, hooks, stage, pre, kept, symbols })
+        Ok(Self { digest, survey, entry, hooks, beginning, pre, kept, symbols })
     }
 }
 
