@@ -72,7 +72,8 @@ fn guest_that_holds_handles_behind_on_start_is_refused() {
         let held = ["--snapshot", "--config", "hold=1"];
         let exit = Host::serve(guest).args(held).start_in_vain();
         exit.expect_code(1);
-        for words in ["still holds handles", "1 other resources of the host", "leave out snapshot"] {
+        for words in ["still holds handles", "1 other resources of the host", "leave out snapshot"]
+        {
             assert!(exit.stderr.contains(words), "{guest}: {words}: {}", exit.stderr);
         }
         // It is no fault without a snapshot.
@@ -118,7 +119,10 @@ fn component_of_a_shape_that_no_snapshot_can_be_taken_of_is_refused() {
         )
     };
     for (module, words) in [
-        ("(table 1 funcref) (func (drop (table.grow 0 (ref.null func) (i32.const 1))))", "table.grow"),
+        (
+            "(table 1 funcref) (func (drop (table.grow 0 (ref.null func) (i32.const 1))))",
+            "table.grow",
+        ),
         ("(memory 1) (memory 1) (export \"m\" (memory 0))", "more than one memory"),
         ("(memory 1)", "exports nothing"),
     ] {

@@ -91,7 +91,8 @@ fn shapes_that_wizer_gets_wrong_are_refused() {
         ("(memory 1) (memory 1) (export \"m\" (memory 0))", "more than one memory"),
         ("(table 1 funcref) (func (table.set 0 (i32.const 0) (ref.null func)))", "table.set"),
     ] {
-        let component = format!("(component (core module $m {module}) (core instance (instantiate $m)))");
+        let component =
+            format!("(component (core module $m {module}) (core instance (instantiate $m)))");
         let refused = instrument(&wat::parse_str(component).unwrap()).unwrap_err();
         assert!(refused.to_string().contains(says), "{module}: {refused}");
     }

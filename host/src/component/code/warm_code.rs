@@ -29,7 +29,8 @@ impl<C: Send + 'static> CodeLoader<C> {
         let concurrency = surveyed.concurrency;
         let ruler = self.engines.ruler(concurrency);
         let ruler = ruler.map_err(|why| Rejected::from(LoadError::Engine(chain(&why))))?;
-        let (component, refused) = (original.clone(), |why: String| Rejected::at(Step::Snapshot, why));
+        let (component, refused) =
+            (original.clone(), |why: String| Rejected::at(Step::Snapshot, why));
         let join = move || {
             let warm = WarmComponent::new(&component.source.bytes, &state).map_err(refused)?;
             let key = ArtefactKey::new(&ruler, &warm.digest());

@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use host_manifest::ComponentLimits;
 use host_code::Urgency;
+use host_manifest::ComponentLimits;
 use host_symbols::SymbolTable;
 use tokio::time::Instant;
 use wasmtime::Store;

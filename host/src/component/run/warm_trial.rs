@@ -76,10 +76,7 @@ async fn settle(store: &mut Store<GuestState>, before: usize, limit: Duration) {
 }
 
 /// Takes a handle in a store that may have no other one. A call holds one itself, where calls are concurrent.
-async fn take_a_handle(
-    store: &mut Store<GuestState>,
-    instance: &Instance,
-) -> wasmtime::Result<()> {
+async fn take_a_handle(store: &mut Store<GuestState>, instance: &Instance) -> wasmtime::Result<()> {
     let calls = usize::from(store.concurrent_resource_table().is_some());
     let most = store.max_component_handles();
     store.set_max_component_handles(calls + 1);
