@@ -43,7 +43,7 @@ impl<C: Send + 'static> CodeLoader<C> {
         usage.compiled(took, memory);
         let (engines, component, linker) = (self.engines.clone(), surveyed.clone(), self.link);
         let code = aside(pace, move || link(&engines, &component, &artefact, linker)).await??;
-        log_loaded(&surveyed, began, false);
+        log_loaded(original, began, false);
         Ok(code)
     }
 }
