@@ -71,9 +71,8 @@ fn guest_that_holds_handles_behind_on_start_is_refused() {
     for guest in BOTH {
         let held = ["--snapshot", "--config", "hold=1"];
         let exit = Host::serve(guest).args(held).start_in_vain();
-        exit.expect_code(1);
-        for words in ["still holds handles", "1 other resources of the host", "leave out snapshot"]
-        {
+        exit.expect_code(3);
+        for words in ["it holds handles", "other resources of the host: 1", "leave out snapshot"] {
             assert!(exit.stderr.contains(words), "{guest}: {words}: {}", exit.stderr);
         }
         // It is no fault without a snapshot.
@@ -91,7 +90,7 @@ fn work_that_goes_on_behind_on_start_is_waited_for_and_refused_at_the_end_of_its
     let host = work("100").start();
     assert!(host.get("/").text().starts_with("warm=true "));
     let exit = work("600000").start_in_vain();
-    exit.expect_code(1);
+    exit.expect_code(3);
     assert!(exit.stderr.contains("that have not ended"), "{}", exit.stderr);
 }
 
@@ -104,7 +103,7 @@ fn component_without_on_start_and_one_whose_on_start_fails_are_refused() {
         ("start_trap_p3", "does not start: guest trapped"),
     ] {
         let exit = Host::serve(guest).args(["--snapshot"]).start_in_vain();
-        exit.expect_code(1);
+        exit.expect_code(3);
         assert!(exit.stderr.contains(words), "{guest}: {}", exit.stderr);
     }
 }
@@ -130,7 +129,7 @@ fn component_of_a_shape_that_no_snapshot_can_be_taken_of_is_refused() {
         let path = folder.join("app.wat");
         fs::write(&path, app(module)).unwrap();
         let exit = Host::run(["serve", text(&path), "--snapshot", "--addr", "127.0.0.1:0"]);
-        exit.expect_code(1);
+        exit.expect_code(3);
         let says = [words, "no snapshot can be taken of it", "leave out snapshot"];
         assert!(says.iter().all(|says| exit.stderr.contains(says)), "{words}: {}", exit.stderr);
     }

@@ -42,7 +42,7 @@ pub(super) async fn warm_up(
     begin(Step::OnStart);
     let state = trial.warm_up().await.map_err(|why| match why {
         NoState::NotStarted(why) => not_started(&cold, &why),
-        why => none(&format_args!("{why}; {LEAVE_OUT}")),
+        why => none(&format_args!("{why}, or {LEAVE_OUT}")),
     })?;
     begin(Step::Snapshot);
     let (memory, filled) = (state.largest_memory(), state.filled());

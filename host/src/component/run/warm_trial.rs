@@ -25,8 +25,7 @@ pub(crate) enum NoState {
     NotStarted(GuestFailure),
     /// A handle would lead nowhere in another instance.
     #[error(
-        "behind its on-start it still holds handles, which are of that one instance: {0}. Have it drop them before it \
-         returns"
+        "behind its on-start it holds handles, which are of that one instance ({0}); have it drop them before it returns"
     )]
     Holds(String),
     /// Its memory or its globals cannot be read.
@@ -44,8 +43,10 @@ impl Trial {
         // Bodies are copied within limits of their own. This is the whole memory at once, and not copied.
         self.store.set_hostcall_fuel(usize::MAX);
         settle(&mut self.store, before, limit).await;
+        // A call that fails leaves some itself.
+        let running = tasks(&mut self.store).saturating_sub(before);
         if take_a_handle(&mut self.store, &self.instance).await.is_err() {
-            return Err(NoState::Holds(handles(&mut self.store, before)));
+            return Err(NoState::Holds(handles(&mut self.store, running)));
         }
         let state = read(&mut self.store, &self.instance).await;
         state.map_err(|why| NoState::Unread(self.failure(why)))
@@ -90,22 +91,20 @@ async fn take_a_handle(store: &mut Store<GuestState>, instance: &Instance) -> wa
 }
 
 /// What is known of the handles that it holds.
-fn handles(store: &mut Store<GuestState>, tasks_before: usize) -> String {
-    let tasks = tasks(store).saturating_sub(tasks_before);
+fn handles(store: &mut Store<GuestState>, running: usize) -> String {
     let resources: Vec<bool> =
         store.data_mut().table().iter_mut().map(|one| one.is::<DynOutputStream>()).collect();
     let streams = resources.iter().filter(|is_stream| **is_stream).count();
-    let mut said = Vec::new();
-    if streams > 0 {
-        said.push(format!("{streams} output streams (what it prints goes through one)"));
-    }
-    match resources.len() - streams {
-        0 => {}
-        others => said.push(format!("{others} other resources of the host")),
-    }
-    if tasks > 0 {
-        said.push(format!("{tasks} calls, streams or futures that have not ended"));
-    }
+    let held = [
+        ("output streams (what it prints goes through one)", streams),
+        ("other resources of the host", resources.len() - streams),
+        ("parts of calls, streams or futures that have not ended", running),
+    ];
+    let said: Vec<String> = held
+        .iter()
+        .filter(|(_, many)| *many > 0)
+        .map(|(what, many)| format!("{what}: {many}"))
+        .collect();
     if said.is_empty() { "resources of its own".into() } else { said.join(", ") }
 }
 
