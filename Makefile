@@ -273,6 +273,10 @@ bench-swap: released guests guests-js ## Measure what a swap costs (BENCH="--wri
 bench-plugins: released guests ## Measure many routes and many idle components (BENCH="--write")
 	bench/plugins.py $(BENCH)
 
+.PHONY: bench-warm
+bench-warm: released guests ## Measure a start of 50 ms in each request, and with a snapshot
+	bench/warm.py $(BENCH)
+
 .PHONY: bench-slow
 bench-slow: released guests ## Send one request after the other beside 1,000 slow clients
 	bench/slow.py $(BENCH)

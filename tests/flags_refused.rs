@@ -5,7 +5,7 @@ use crate::support::prelude::*;
 use crate::support::site::{Site, component, route};
 
 /// Each flag about components, with a value that it takes.
-const ABOUT_COMPONENTS: [&[&str]; 30] = [
+const ABOUT_COMPONENTS: [&[&str]; 31] = [
     &["--smoke", "GET / 200"],
     &["--compile-timeout", "1m"],
     &["--compile-memory", "1GiB"],
@@ -15,6 +15,7 @@ const ABOUT_COMPONENTS: [&[&str]; 30] = [
     &["--reuse", "1"],
     &["--reuse-concurrency", "1"],
     &["--reuse-idle", "10s"],
+    &["--snapshot"],
     &["--hook-timeout", "5s"],
     &["--drain-delay", "0s"],
     &["--drain-timeout", "25s"],

@@ -138,6 +138,7 @@ mod serving;
 mod shares;
 mod signals;
 mod slow_bodies;
+mod snapshot;
 mod stopped;
 mod stopping;
 mod stopping_cut;

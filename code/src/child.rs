@@ -24,6 +24,7 @@ use wasmtime::{Engine, OutOfMemory};
 
 use crate::{
     Artefact, ArtefactKey, ChildOrders, ChildTask, Yields, component_digest, sandbox, settings,
+    snapshot,
 };
 
 /// The lowest priority for a core (setpriority(2)). Such a process gets the cores that are idle, and a
@@ -114,6 +115,8 @@ pub fn run(orders: &ChildOrders) -> Result<(), ChildFailure> {
     let made = match orders.task {
         ChildTask::Binary => binary(&given)?,
         ChildTask::Code => pool.install(|| code(given, orders.concurrency))?,
+        ChildTask::Instrument => snapshot::instrument(&given)?,
+        ChildTask::WarmCode => pool.install(|| warm_code(given, orders.concurrency))?,
     };
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(&made).and_then(|()| stdout.flush());
@@ -134,6 +137,16 @@ fn binary(text: &[u8]) -> Result<Vec<u8>, ChildFailure> {
 fn code(component: Vec<u8>, concurrency: bool) -> Result<Vec<u8>, ChildFailure> {
     let engine = Engine::new(&settings(concurrency))?;
     let key = ArtefactKey::new(&engine, &component_digest(&component));
+    let (code, symbols) = compile(&engine, &component)?;
+    drop(component);
+    Ok(Artefact::seal(&key, &code, &symbols).into_bytes())
+}
+
+fn warm_code(given: Vec<u8>, concurrency: bool) -> Result<Vec<u8>, ChildFailure> {
+    let engine = Engine::new(&settings(concurrency))?;
+    let key = ArtefactKey::new(&engine, &component_digest(&given));
+    let component = snapshot::begin_warm(&given)?;
+    drop(given);
     let (code, symbols) = compile(&engine, &component)?;
     drop(component);
     Ok(Artefact::seal(&key, &code, &symbols).into_bytes())

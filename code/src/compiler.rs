@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::process::{self, ChildOutput};
-use crate::{Artefact, ArtefactKey, ChildOrders, ChildTask, CompileError, Yields};
+use crate::{Artefact, ArtefactKey, ChildOrders, ChildTask, CompileError, WarmComponent, Yields};
 
 /// How urgent a load is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,31 @@ impl Compiler {
         concurrency: bool,
         pace: Urgency,
     ) -> Result<Compiled, CompileError> {
+        self.make_code((ChildTask::Code, component), key, concurrency, pace).await
+    }
+
+    /// Compiles a component that begins with a state; the key is that of [`WarmComponent::digest`]. Bounded in time;
+    /// dropping the future kills the child.
+    ///
+    /// # Errors
+    /// See [`CompileError`].
+    pub async fn compile_warm(
+        &self,
+        component: &WarmComponent,
+        key: &ArtefactKey,
+        concurrency: bool,
+        pace: Urgency,
+    ) -> Result<Compiled, CompileError> {
+        self.make_code((ChildTask::WarmCode, component.bytes()), key, concurrency, pace).await
+    }
+
+    async fn make_code(
+        &self,
+        (task, given): (ChildTask, &[u8]),
+        key: &ArtefactKey,
+        concurrency: bool,
+        pace: Urgency,
+    ) -> Result<Compiled, CompileError> {
         let CompileBounds { memory, time, output } = self.bounds;
         let deadline = Moment::now() + time;
         let permit = host_clock::timeout(deadline.left(), self.permits.acquire()).await;
@@ -111,7 +136,7 @@ impl Compiler {
         let threads = threads(self.cores, pace);
         let cpu = time.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
         let orders = ChildOrders {
-            task: ChildTask::Code,
+            task,
             memory,
             cpu,
             threads,
@@ -120,7 +145,7 @@ impl Compiler {
             parent: std::process::id(),
         };
         let began = Instant::now();
-        let left = self.run(&orders, component, deadline).await?;
+        let left = self.run(&orders, given, deadline).await?;
         let (took, memory) = (began.elapsed(), left.memory);
         let output = process::outcome(left, &orders, output)?;
         let artefact = Artefact::check(key, output).map_err(CompileError::Garbled)?;
@@ -132,13 +157,26 @@ impl Compiler {
     /// # Errors
     /// See [`CompileError`].
     pub async fn component(&self, text: &[u8]) -> Result<Vec<u8>, CompileError> {
+        self.rewritten(ChildTask::Binary, text).await
+    }
+
+    /// Has a component export what is in its memory and its globals, under [`crate::ACCESS`], and a function that takes
+    /// a handle, under [`crate::HANDLES`]. Bounded in time; dropping the future kills the child.
+    ///
+    /// # Errors
+    /// See [`CompileError`].
+    pub async fn instrument(&self, component: &[u8]) -> Result<Vec<u8>, CompileError> {
+        self.rewritten(ChildTask::Instrument, component).await
+    }
+
+    async fn rewritten(&self, task: ChildTask, given: &[u8]) -> Result<Vec<u8>, CompileError> {
         let bounds = CompileBounds { time: self.bounds.time.min(TEXT_TIME), ..self.bounds };
         let CompileBounds { memory, time, output } = bounds;
         let deadline = Moment::now() + time;
         let permit = host_clock::timeout(deadline.left(), self.texts.acquire()).await;
         let _permit = permit.map_err(|_| CompileError::Busy(time))?;
         let orders = ChildOrders {
-            task: ChildTask::Binary,
+            task,
             memory,
             // The clock bounds it, not its CPU time.
             cpu: self.bounds.time.saturating_mul(2),
@@ -147,7 +185,7 @@ impl Compiler {
             concurrency: false,
             parent: std::process::id(),
         };
-        let left = Self { bounds, ..self.clone() }.run(&orders, text, deadline).await;
+        let left = Self { bounds, ..self.clone() }.run(&orders, given, deadline).await;
         process::outcome(left.map_err(|why| why.for_text(TEXT_TIME))?, &orders, output)
     }
 

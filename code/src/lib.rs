@@ -20,6 +20,8 @@ mod orders;
 mod process;
 mod sandbox;
 mod settings;
+mod snapshot;
+mod warm;
 
 pub use artefact::{Artefact, ArtefactKey, Damaged};
 pub use bundle::{BundledCode, CodeBundle};
@@ -28,3 +30,4 @@ pub use compile_error::CompileError;
 pub use compiler::{CompileBounds, Compiled, Compiler, Urgency};
 pub use orders::{ChildOrders, ChildTask, Yields};
 pub use settings::{component_digest, settings};
+pub use warm::{ACCESS, HANDLES, TAKE_ONE, WarmComponent, WarmPart, WarmState};

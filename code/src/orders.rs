@@ -13,6 +13,10 @@ pub enum ChildTask {
     Code,
     /// Parse text into a component.
     Binary,
+    /// Have a component say what is in its memory.
+    Instrument,
+    /// Compile a component that begins with the state that comes with it.
+    WarmCode,
 }
 
 /// How a child yields the cores while requests are served.
@@ -49,7 +53,7 @@ impl ChildOrders {
     /// As words of a command line.
     pub(crate) fn words(&self) -> Vec<OsString> {
         let numbers = [
-            u64::from(self.task == ChildTask::Binary),
+            self.task as u64,
             self.memory,
             self.cpu.as_secs().max(1),
             self.threads as u64,
@@ -68,7 +72,9 @@ impl ChildOrders {
             return None;
         };
         Some(Self {
-            task: if task == 0 { ChildTask::Code } else { ChildTask::Binary },
+            task: [ChildTask::Code, ChildTask::Binary, ChildTask::Instrument, ChildTask::WarmCode]
+                .into_iter()
+                .find(|one| *one as u64 == task)?,
             memory,
             cpu: Duration::from_secs(cpu),
             threads: usize::try_from(threads).ok()?,

@@ -105,6 +105,7 @@ impl Provisioner {
             config: component.grants.get().cloned().unwrap_or_default(),
             route_configs: component.route_configs.clone(),
             reuse: component.reuse,
+            snapshot: component.snapshot,
             idle: self.idle.clone(),
             keeper: self.keeper.clone(),
             smoke: component.smoke.iter().map(smoke).collect::<Result<_, _>>()?,

@@ -200,6 +200,8 @@ pub struct ComponentConfig {
     pub limits: ComponentLimits,
     /// How far instances are reused; a fresh one for each request without.
     pub reuse: Option<ReuseConfig>,
+    /// Instances begin where one was behind its `on-start`.
+    pub snapshot: bool,
     /// What it is given. Nothing by default.
     pub grants: GrantsConfig,
     /// What a new version must answer before it serves, in this order.

@@ -7,8 +7,10 @@ use std::slice;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
 mod scatter;
+mod warm;
 
 pub use scatter::scatter;
+pub use warm::{warm_line, warm_up};
 
 /// A path with its query, taken as it stands: nothing is percent-decoded.
 #[derive(Debug)]

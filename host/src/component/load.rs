@@ -13,17 +13,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::code::code_loader::{CacheLookup, CodeError, CodeLoader, LoaderConfig, SurveyedSource};
+use super::code::code_loader::{CacheLookup, CodeError, CodeLoader, LoaderConfig};
 use super::code::load_error::FileSizeLimit;
 use super::code::rejected::{Rejected, Step};
 use super::code::single_flight::{Flight, Flights, Version, Versions};
 use super::code::source::{Glance, Source};
+use super::code::surveyed::{Beginning, SurveyedSource, code_name};
 use super::code::vouch::VouchForFile;
 use super::generation::Generation;
 use super::load_progress::begin;
 use super::run::blueprint::{Blueprint, KeptCode, LinkedCode};
 use super::run::settings::Settings;
 use super::starts;
+use super::warm_up::warm_up;
 
 /// Reading a file takes less, unless the file system hangs.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
@@ -50,7 +52,7 @@ pub struct Loader {
     largest: FileSizeLimit,
     vouch: VouchForFile,
     number: AtomicU64,
-    /// Linked code in use, by its digest: many components may come from one file.
+    /// Linked code in use, by its name: many components may come from one file.
     known: Mutex<HashMap<Arc<str>, Weak<LinkedCode>>>,
     flights: Flights<CompileOutcome>,
     versions: Versions,
@@ -68,6 +70,8 @@ pub struct Wanted {
     pub path: PathBuf,
     /// Where it is counted what its code takes.
     usage: Arc<ComponentUsage>,
+    /// A snapshot of it is to be taken.
+    snapshot: bool,
     /// Cancelled when the file is not wanted any more. Its compiler is killed, and the others go on.
     pub given_up: CancellationToken,
 }
@@ -76,7 +80,13 @@ impl Wanted {
     /// A file, wanted until `given_up` is cancelled. `usage` counts what its code takes.
     #[must_use]
     pub fn new(component: Option<Arc<str>>, path: PathBuf, usage: Arc<ComponentUsage>) -> Self {
-        Self { component, path, usage, given_up: CancellationToken::new() }
+        Self { component, path, usage, snapshot: false, given_up: CancellationToken::new() }
+    }
+
+    /// The same, for instances that begin where one is behind its `on-start`.
+    #[must_use]
+    pub fn with_snapshot(self, snapshot: bool) -> Self {
+        Self { snapshot, ..self }
     }
 
     /// Waits until its code is not wanted any more: it was given up, or the file has other content by now.
@@ -155,16 +165,17 @@ impl Loader {
         pace: Urgency,
     ) -> Result<Arc<Blueprint>, Unmade> {
         let path = source.path.clone();
-        let code = match self.known(&source.digest) {
+        let snapshot = settings.snapshot;
+        let code = match self.known(&code_name(&source.digest, snapshot)) {
             Some(code) => code,
             // Only a compiler reads text.
             None if source.is_text() => return Err(Unmade::Uncompiled),
             None => {
-                let found = self.find(source, &settings.usage, pace).await?;
+                let found = self.find((source, snapshot), &settings.usage, pace).await?;
                 found.map_err(|_| Unmade::Uncompiled)?
             }
         };
-        Ok(Arc::new(Blueprint::new(&path, code, settings)))
+        Ok(Arc::new(Blueprint::new(&path, code, settings, pace)))
     }
 
     /// Compiles those of the files that are neither in use nor in the cache: some at once, each in a child
@@ -190,12 +201,12 @@ impl Loader {
         };
         for wanted in wanted {
             let Ok(source) = self.read(&wanted.path).await else { continue };
-            if let Some(code) = self.known(&source.digest) {
+            if let Some(code) = self.known(&code_name(&source.digest, wanted.snapshot)) {
                 held.push(Held(code));
                 continue;
             }
             let version = self.versions.seen(&wanted.path, &source.digest);
-            if source.is_text() {
+            if source.is_text() || wanted.snapshot {
                 tell();
             }
             let (surveyed, key) = match self.code_of(source, &wanted, &version, pace).await? {
@@ -235,11 +246,12 @@ impl Loader {
         version: &Version,
         pace: Urgency,
     ) -> Result<Option<Result<Arc<LinkedCode>, (SurveyedSource, ArtefactKey)>>, Rejected> {
-        let is_text = source.is_text();
+        // A child has read it, and refused it. It would be asked again at once.
+        let is_text = source.is_text() || wanted.snapshot;
         let found = tokio::select! {
             biased;
             () = wanted.is_vain(version) => return Ok(None),
-            found = self.find(source, &wanted.usage, pace) => found,
+            found = self.find((source, wanted.snapshot), &wanted.usage, pace) => found,
         };
         match found {
             Ok(found) => Ok(Some(found)),
@@ -256,9 +268,9 @@ impl Loader {
         usage: Arc<ComponentUsage>,
         pace: Urgency,
     ) -> Arc<Flight<CompileOutcome>> {
-        let digest = surveyed.source.digest.clone();
-        let (loader, bytes) = (self.clone(), digest.clone());
-        self.flights.join(&digest, || async move {
+        let name = surveyed.code_name();
+        let (loader, bytes) = (self.clone(), name.clone());
+        self.flights.join(&name, || async move {
             if let Some(code) = loader.known(&bytes) {
                 return Ok(code);
             }
@@ -271,27 +283,27 @@ impl Loader {
     /// A blueprint of kept code with these settings.
     #[must_use]
     pub fn remake(&self, kept: &KeptCode, settings: &Arc<Settings>) -> Arc<Blueprint> {
-        Arc::new(Blueprint::new(&kept.path, kept.code.clone(), settings))
+        Arc::new(Blueprint::new(&kept.path, kept.code.clone(), settings, Urgency::BesideTraffic))
     }
 
-    fn known(&self, digest: &Arc<str>) -> Option<Arc<LinkedCode>> {
+    fn known(&self, name: &Arc<str>) -> Option<Arc<LinkedCode>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, code| code.strong_count() > 0);
-        known.get(digest)?.upgrade()
+        known.get(name)?.upgrade()
     }
 
     /// Linked code from the cache, or what it takes to compile it.
     async fn find(
         &self,
-        source: Source,
+        (source, snapshot): (Source, bool),
         usage: &ComponentUsage,
         pace: Urgency,
     ) -> Result<Result<Arc<LinkedCode>, (SurveyedSource, ArtefactKey)>, Rejected> {
         begin(Step::Check);
-        let surveyed = Arc::new(self.code_loader.survey(source).await?);
+        let surveyed = Arc::new(self.code_loader.survey(source, snapshot).await?);
         begin(Step::Compile);
         match self.code_loader.find(&surveyed, usage, pace).await? {
-            CacheLookup::Code(code) => Ok(Ok(self.learn(surveyed.source.digest.clone(), *code))),
+            CacheLookup::Code(code) => Ok(Ok(self.learn(surveyed.code_name(), *code))),
             CacheLookup::Nothing(key) => {
                 let surveyed = Arc::try_unwrap(surveyed);
                 let lost = |_| Rejected::for_now(Step::Compile, "loading it has not ended");
@@ -300,10 +312,10 @@ impl Loader {
         }
     }
 
-    fn learn(&self, digest: Arc<str>, code: LinkedCode) -> Arc<LinkedCode> {
+    fn learn(&self, name: Arc<str>, code: LinkedCode) -> Arc<LinkedCode> {
         let code = Arc::new(code);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(digest, Arc::downgrade(&code));
+        known.insert(name, Arc::downgrade(&code));
         code
     }
 
@@ -329,6 +341,13 @@ impl Loader {
 
     async fn try_out(&self, blueprint: Arc<Blueprint>) -> Result<Generation, Rejected> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let blueprint = match &blueprint.code.beginning {
+            Beginning::Cold(original) => {
+                let loads = (&self.code_loader, self.largest);
+                warm_up(loads, number, original, &blueprint).await?
+            }
+            Beginning::Each | Beginning::Warm => blueprint,
+        };
         let generation = Generation::new(number, blueprint);
         let path = generation.path().display();
         starts::try_all(&generation).await?;

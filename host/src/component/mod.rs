@@ -28,6 +28,7 @@ mod sandbox;
 mod slot_size;
 mod starts;
 mod tick;
+mod warm_up;
 
 pub use code::code_cache::CodeCacheSetting;
 pub use code::code_loader::{Compiling, LoaderConfig, ReportCompile};

@@ -7,6 +7,7 @@ use super::generation::Generation;
 use super::imports::wasi_config::RouteConfig;
 use super::load_progress::begin;
 use super::run::settings::Settings;
+use super::run::trial::Trial;
 use super::sandbox::guest_failure::GuestFailure;
 
 /// Has it show that it starts with each of its configurations.
@@ -28,7 +29,7 @@ pub(super) async fn try_all(generation: &Generation) -> Result<(), Rejected> {
 }
 
 /// Checks all configurations that a component is used with by the schema that it carries.
-fn check_configs(generation: &Generation) -> Result<(), Rejected> {
+pub(super) fn check_configs(generation: &Generation) -> Result<(), Rejected> {
     let (blueprint, path) = (generation.blueprint(), generation.path().display());
     let Some(schema) = &blueprint.survey().config_schema else { return Ok(()) };
     let schema = ConfigSchema::read(schema).map_err(|why| {
@@ -47,19 +48,31 @@ fn check_configs(generation: &Generation) -> Result<(), Rejected> {
 
 /// Starts one instance, with the configuration of a route or with its own.
 async fn start_one(generation: &Generation, config: Option<RouteConfig>) -> Result<(), Rejected> {
+    let trial = make_one(generation, config).await?;
+    begin(Step::OnStart);
+    trial.run_hooks().await.map_err(|why| not_started(generation, &why))
+}
+
+/// Makes one instance, whose hooks have not run.
+pub(super) async fn make_one(
+    generation: &Generation,
+    config: Option<RouteConfig>,
+) -> Result<Trial, Rejected> {
     let path = generation.path().display();
     begin(Step::Instantiate);
-    let trial = generation.instantiate(config).await.map_err(|why| {
+    generation.instantiate(config).await.map_err(|why| {
         let wants = is_shortage(&why);
         let why = GuestFailure::from_error(&why);
         let passing = wants || matches!(why, GuestFailure::NoMemory(_) | GuestFailure::PoolFull);
         let stack = why.stacktrace();
         let why = format!("{path} does not start: {why}");
         Rejected { passing, ..Rejected::at(Step::Instantiate, why) }.with_stack(stack)
-    })?;
-    begin(Step::OnStart);
-    trial.run_hooks().await.map_err(|why| {
-        Rejected::at(Step::OnStart, format!("{path} does not start: {why}"))
-            .with_stack(why.stacktrace())
     })
+}
+
+/// Its `on-start` has failed.
+pub(super) fn not_started(generation: &Generation, why: &GuestFailure) -> Rejected {
+    let path = generation.path().display();
+    Rejected::at(Step::OnStart, format!("{path} does not start: {why}"))
+        .with_stack(why.stacktrace())
 }

@@ -174,7 +174,8 @@ impl SiteBuilder {
                 Ok(next) => next,
                 Err(Unmade::Rejected(why)) => return Err(why),
                 Err(Unmade::Uncompiled) => {
-                    let wanted = Wanted::new(None, component.source.clone(), self.usage(component));
+                    let wanted = Wanted::new(None, component.source.clone(), self.usage(component))
+                        .with_snapshot(component.snapshot);
                     held.push(loader.compile([wanted], Urgency::Start, || {}).await?);
                     continue;
                 }
@@ -202,6 +203,7 @@ impl SiteBuilder {
         let wanted = |component: &ComponentConfig| {
             let name = named.then(|| component.name.clone());
             Wanted::new(name, component.source.clone(), self.usage(component))
+                .with_snapshot(component.snapshot)
         };
         manifest.components.values().map(wanted).collect()
     }

@@ -250,7 +250,8 @@ impl Swapper {
             Ok(blueprint) => blueprint,
             Err(Unmade::Rejected(why)) => return Err(why),
             Err(Unmade::Uncompiled) => {
-                let wanted = Wanted::new(None, path.to_owned(), target.settings.usage.clone());
+                let wanted = Wanted::new(None, path.to_owned(), target.settings.usage.clone())
+                    .with_snapshot(target.settings.snapshot);
                 let scope = ChangeScope::Component(target.manifest.name.clone());
                 return Ok(Attempt::Uncompiled(scope, vec![wanted]));
             }

@@ -54,6 +54,7 @@ pub(super) fn manifest(
     let routes = routes::routes(reader, &raw.route, &components, total.instances);
     egress::egress(reader, &raw.component, &mut components);
     routes::tell_components(&mut components, &routes);
+    refuse_snapshots(reader, &raw.component, &components);
     let longest = components.values().map(|component| component.limits.body_idle).max();
     let idle = longest.unwrap_or(shared.body_idle).max(shared.body_idle);
     Manifest {
@@ -72,6 +73,25 @@ pub(super) fn manifest(
             .keys()
             .map(|name| (name.value.as_str().into(), reader.place(name.span.start)))
             .collect(),
+    }
+}
+
+/// A snapshot has one configuration: what its `on-start` has read.
+fn refuse_snapshots(
+    reader: &mut Reader<'_>,
+    raw: &BTreeMap<Spanned<String>, Spanned<raw::Component>>,
+    components: &BTreeMap<Arc<str>, ComponentConfig>,
+) {
+    for (name, component) in raw {
+        let Some(snapshot) = &component.value.snapshot else { continue };
+        let has_configs = |component: &ComponentConfig| !component.route_configs.own.is_empty();
+        if snapshot.value && components.get(name.value.as_str()).is_some_and(has_configs) {
+            let problem = Problem::new(
+                snapshot.span.clone(),
+                "a route has a config of its own for it, and a snapshot has read one already",
+            );
+            reader.report(problem.help("leave out snapshot, or the config in the chain"));
+        }
     }
 }
 
@@ -108,6 +128,7 @@ fn component(
         remote,
         limits,
         reuse: raw.reuse.as_ref().and_then(|raw| reuse(reader, &name.value, &raw.value)),
+        snapshot: raw.snapshot.as_ref().is_some_and(|snapshot| snapshot.value),
         grants: grants(reader, &raw.grants, written),
         smoke: reader.parse_all(&raw.smoke),
         breaker: raw.breaker.as_ref().map(|raw| breaker(reader, &name.value, &raw.value)),

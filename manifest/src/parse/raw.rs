@@ -148,6 +148,9 @@ pub(super) struct Component {
     pub(super) limits: Limits,
     /// How far instances are reused. A fresh instance for each request by default.
     pub(super) reuse: Option<Spanned<Reuse>>,
+    /// Fresh instances begin where one was behind its `on-start`, which runs once, when the component is loaded.
+    #[schemars(extend("default" = false))]
+    pub(super) snapshot: Option<Spanned<bool>>,
     /// Puts the component aside for a while when it keeps failing. Never by default.
     pub(super) breaker: Option<Spanned<Breaker>>,
     /// Has a new version take over step by step, judged by its traffic. At once by default.

@@ -45,6 +45,13 @@ fn each_problem_names_its_line_and_what_to_do() {
         ("reuse = { exchanges = 0 }", ":3:23: exchanges must be at least 1", "reuse"),
         ("reuse = { exchanges = 1, concurrency = 2 }", ":3:40: concurrency takes reuse", ""),
         ("reuse = { idle = \"1s\" }", ":3:9: `component.shop.reuse` has no `exchanges`", "add"),
+        ("snapshot = 1", ":3:12: `component.shop.snapshot` is ", "true"),
+        (
+            "snapshot = true\n[component.b]\nsource = \"b\"\n[[route]]\npath = \"/\"\ncomponent = \"b\"\n\
+             chain = [{ plugin = \"shop\", config = { a = \"1\" } }]",
+            ":3:12: a route has a config of its own for it",
+            "leave out snapshot",
+        ),
         ("breaker = { failures = 0 }", ":3:24: failures must be at least 1", "breaker"),
         ("canary = { share = \"60%\" }", ":3:20: a canary gets between", "write it as 5%"),
         ("canary = { for = \"10ms\" }", ":3:18: for must be at least 1s", "nothing is seen"),

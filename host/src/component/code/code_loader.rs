@@ -26,7 +26,7 @@ use super::load_error::{FileSizeLimit, LoadError};
 use super::rejected::{Rejected, Step};
 use super::shortage::is_shortage;
 use super::source::{Glance, Source};
-use super::survey::{Kind, Survey};
+use super::surveyed::SurveyedSource;
 use super::vouch::VouchForFile;
 
 /// Reading, checking, copying and linking compiled code takes a fraction of a second, and some seconds
@@ -101,24 +101,6 @@ pub(super) async fn reported<T>(
     }
 }
 
-/// A component whose imports and exports have been read.
-#[derive(Debug)]
-pub(crate) struct SurveyedSource {
-    pub(crate) source: Source,
-    pub(crate) kind: Kind,
-    pub(crate) survey: Survey,
-    /// It needs an engine with component-model async.
-    pub(crate) concurrency: bool,
-}
-
-impl SurveyedSource {
-    pub(super) fn new(source: Source) -> Result<Self, LoadError> {
-        let (kind, survey) = source.check()?;
-        let concurrency = survey.needs_concurrency();
-        Ok(Self { source, kind, survey, concurrency })
-    }
-}
-
 /// Why there is no code of a component.
 #[derive(Debug)]
 pub(crate) enum CodeError {
@@ -166,11 +148,11 @@ pub(crate) type LinkCode<C> =
 /// Gets code from the cache or a compiler. `C` is linked code, ready to be instantiated; the caller
 /// brings the function that links, because this room knows no imports.
 pub(crate) struct CodeLoader<C> {
-    engines: Arc<Engines>,
-    link: LinkCode<C>,
+    pub(super) engines: Arc<Engines>,
+    pub(super) link: LinkCode<C>,
     cache: Option<CodeCache>,
-    compiler: Compiler,
-    report: ReportCompile,
+    pub(super) compiler: Compiler,
+    pub(super) report: ReportCompile,
 }
 
 impl<C: Send + 'static> CodeLoader<C> {
@@ -182,9 +164,15 @@ impl<C: Send + 'static> CodeLoader<C> {
         Self { engines: Arc::new(engines), link, cache, compiler, report: config.report }
     }
 
-    /// Reads imports and exports of a component, which may be text. Bounded in time.
-    pub(crate) async fn survey(&self, source: Source) -> Result<SurveyedSource, Rejected> {
-        Ok(SurveyedSource::new(source.parsed(&self.compiler).await?)?)
+    /// Reads imports and exports of a component, which may be text, and has it say what is in its memory, if a
+    /// snapshot is to be taken. Bounded in time.
+    pub(crate) async fn survey(
+        &self,
+        source: Source,
+        snapshot: bool,
+    ) -> Result<SurveyedSource, Rejected> {
+        let surveyed = SurveyedSource::new(source.parsed(&self.compiler).await?)?;
+        if snapshot { surveyed.instrumented(&self.compiler).await } else { Ok(surveyed) }
     }
 
     /// Reads imports and exports, if that is possible. Bounded in time.
@@ -279,7 +267,7 @@ impl<C> fmt::Debug for CodeLoader<C> {
 
 /// Runs work that needs a core on a thread of its own; at a start on one that is there already. The wait is
 /// bounded: a thread that hangs in a dead file system is left behind.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     pace: Urgency,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Rejected> {
@@ -302,7 +290,7 @@ async fn aside<T: Send + 'static>(
     done.map_err(|_| refused("loading it failed".into()))
 }
 
-fn log_loaded(surveyed: &SurveyedSource, began: Instant, cached: bool) {
+pub(super) fn log_loaded(surveyed: &SurveyedSource, began: Instant, cached: bool) {
     info!(
         file = %surveyed.source.path.display(),
         took = %format_args!("{:.3?}", began.elapsed()),
@@ -330,7 +318,7 @@ fn key(engines: &Engines, surveyed: &SurveyedSource) -> Result<ArtefactKey, Reje
     Ok(ArtefactKey::new(&ruler, &surveyed.source.component_digest))
 }
 
-fn link<C>(
+pub(super) fn link<C>(
     engines: &Engines,
     surveyed: &SurveyedSource,
     artefact: &Artefact,

@@ -6,10 +6,11 @@ use std::time::Duration;
 use host_code::{ArtefactKey, CodeBundle, CompileBounds, Compiled, Compiler, Urgency, settings};
 use wasmtime::Engine;
 
-use super::code_loader::{ReportCompile, SurveyedSource, chain, reported};
+use super::code_loader::{ReportCompile, chain, reported};
 use super::load_error::{FileSizeLimit, LoadError};
 use super::rejected::Rejected;
 use super::source::Source;
+use super::surveyed::SurveyedSource;
 
 /// A component with its code, as it stands in a file.
 #[derive(Debug)]

@@ -40,6 +40,17 @@ impl FileSizeLimit {
             rest.into_iter().fold(first, |least, next| if next.0 < least.0 { next } else { least });
         Self { bytes, why }
     }
+
+    /// Refuses a snapshot that would make a larger file.
+    pub(super) fn check(&self, bytes: usize) -> Result<(), String> {
+        if bytes as u64 <= self.bytes {
+            return Ok(());
+        }
+        let Self { bytes: most, why } = self;
+        Err(format!(
+            "its snapshot would be a component of {bytes} bytes, with what is in its memory, more than {most}: {why}"
+        ))
+    }
 }
 
 /// Why a component is not served. Each says what to do.

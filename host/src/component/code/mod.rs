@@ -17,4 +17,6 @@ pub(crate) mod shortage;
 pub(crate) mod single_flight;
 pub(crate) mod source;
 pub(crate) mod survey;
+pub(crate) mod surveyed;
 pub(crate) mod vouch;
+pub(crate) mod warm_code;

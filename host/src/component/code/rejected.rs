@@ -31,13 +31,15 @@ pub enum Step {
     Instantiate,
     /// That instance's hook `on-start` runs.
     OnStart,
+    /// What it has in its memory then is taken, for instances to begin with.
+    Snapshot,
     /// The operator's smoke requests are sent.
     Smoke,
 }
 
 impl Step {
     /// All of them, in their order.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Ask,
         Self::Manifest,
         Self::Certificates,
@@ -49,6 +51,7 @@ impl Step {
         Self::Link,
         Self::Instantiate,
         Self::OnStart,
+        Self::Snapshot,
         Self::Smoke,
     ];
 
@@ -67,6 +70,7 @@ impl Step {
             Self::Link => "link",
             Self::Instantiate => "instantiate",
             Self::OnStart => "on-start",
+            Self::Snapshot => "snapshot",
             Self::Smoke => "smoke",
         }
     }

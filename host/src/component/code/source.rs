@@ -84,6 +84,21 @@ impl Source {
         Ok(Self { path: path.to_owned(), bytes, is_text, digest, component_digest, code, stamp })
     }
 
+    /// Other bytes that were made of it, with the name of the file. Code that came with it is not theirs.
+    pub(super) fn with_bytes(&self, bytes: Vec<u8>) -> Self {
+        let component_digest = component_digest(&bytes);
+        let (path, digest) = (self.path.clone(), self.digest.clone());
+        Self {
+            path,
+            bytes,
+            is_text: false,
+            digest,
+            component_digest,
+            code: None,
+            stamp: self.stamp,
+        }
+    }
+
     /// Whether the file holds text, which only a compiler can read.
     pub(crate) fn is_text(&self) -> bool {
         self.is_text

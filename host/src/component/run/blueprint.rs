@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use host_code::Urgency;
 use host_manifest::ComponentLimits;
 use host_symbols::SymbolTable;
 use tokio::time::Instant;
@@ -14,8 +15,8 @@ use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 
 use super::hooks::Hooks;
 use super::settings::Settings;
-use crate::component::code::code_loader::SurveyedSource;
 use crate::component::code::survey::{Kind, Survey};
+use crate::component::code::surveyed::{Beginning, SurveyedSource};
 use crate::component::imports::link::linker;
 use crate::component::sandbox::backtrace::Symbols;
 use crate::component::sandbox::grants::Grants;
@@ -31,6 +32,7 @@ pub(crate) struct LinkedCode {
     survey: Survey,
     pub(crate) entry: Entry,
     pub(crate) hooks: Hooks,
+    pub(crate) beginning: Beginning,
     pub(crate) pre: InstancePre<GuestState>,
     /// Bytes that its engine keeps of each slot. None where it resets without a scan.
     kept: Option<usize>,
@@ -47,6 +49,8 @@ pub struct Blueprint {
     pub(crate) settings: Arc<Settings>,
     /// Its own, where blueprints may not share a grant: no connection outlives the code that opened it.
     pub(crate) grants: Grants,
+    /// How urgent its load is.
+    pub(crate) pace: Urgency,
 }
 
 /// How a request enters an instance.
@@ -63,7 +67,7 @@ impl LinkedCode {
         kept: Option<usize>,
         symbols: SymbolTable,
     ) -> wasmtime::Result<Self> {
-        let SurveyedSource { source, kind, survey, concurrency } = surveyed;
+        let SurveyedSource { source, kind, survey, concurrency, beginning } = surveyed;
         let linker = linker(component.engine(), *concurrency)?;
         let pre = linker.instantiate_pre(component)?;
         let entry = match *kind {
@@ -71,9 +75,12 @@ impl LinkedCode {
             Kind::P3 => Entry::P3(ServiceIndices::new(&pre)?),
         };
         let hooks = Hooks::find(&pre, *kind)?;
+        let beginning = beginning.clone();
+        let is_warm = matches!(beginning, Beginning::Warm);
+        let hooks = if is_warm { hooks.without_start() } else { hooks };
         let (digest, survey) = (source.digest.clone(), survey.clone());
         let symbols = Arc::new(symbols);
-        Ok(Self { digest, survey, entry, hooks, pre, kept, symbols })
+        Ok(Self { digest, survey, entry, hooks, beginning, pre, kept, symbols })
     }
 }
 
@@ -91,9 +98,14 @@ impl Blueprint {
         KeptCode { path: self.path.clone(), code: self.code.clone() }
     }
 
-    pub(crate) fn new(path: &Path, code: Arc<LinkedCode>, settings: &Arc<Settings>) -> Self {
+    pub(crate) fn new(
+        path: &Path,
+        code: Arc<LinkedCode>,
+        settings: &Arc<Settings>,
+        pace: Urgency,
+    ) -> Self {
         let (name, grants) = (settings.name.clone(), settings.grants.for_blueprint());
-        Self { name, path: path.to_owned(), code, settings: settings.clone(), grants }
+        Self { name, path: path.to_owned(), code, settings: settings.clone(), grants, pace }
     }
 
     /// The file that it was read from.

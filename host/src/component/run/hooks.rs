@@ -69,6 +69,17 @@ impl Hooks {
         })
     }
 
+    /// Whether there is an `on-start`.
+    pub(crate) fn has_start(&self) -> bool {
+        self.start.is_some()
+    }
+
+    /// The same without `on-start`, for instances that begin behind it.
+    #[must_use]
+    pub(crate) fn without_start(self) -> Self {
+        Self { start: None, ..self }
+    }
+
     /// Calls `on-start`, if there is one.
     pub(crate) async fn start(
         &self,

@@ -18,4 +18,5 @@ pub(crate) mod settings;
 pub(crate) mod shared_guest;
 pub(crate) mod smoke;
 pub(crate) mod trial;
+pub(crate) mod warm_trial;
 pub(crate) mod worker;

@@ -40,6 +40,8 @@ pub struct Settings {
     pub route_configs: RouteConfigs,
     /// How instances are reused. None for no reuse.
     pub reuse: Option<ReuseConfig>,
+    /// Instances begin where one was behind its `on-start`.
+    pub snapshot: bool,
     /// Room for idle instances, shared with all other components.
     pub idle: IdleRoom,
     /// Makes a stop wait for instances that are reused.

@@ -62,6 +62,11 @@ pub(super) struct GuestArgs {
     #[arg(long, value_name = "TIME", default_value = defaults::REUSE_IDLE)]
     reuse_idle: HumanDuration,
 
+    /// Begin each instance where one was behind its on-start, which runs once, when the component is loaded. All
+    /// instances then have what it has read: the environment, the clock, random numbers
+    #[arg(long)]
+    pub(super) snapshot: bool,
+
     /// How long a lifecycle hook of a guest may take: on-start, on-drain, on-shutdown
     #[arg(long, value_name = "TIME", default_value = defaults::HOOK_TIMEOUT)]
     #[arg(default_value_if("profile", "strict", STRICT.hook_timeout))]

@@ -172,6 +172,7 @@ impl ServeArgs {
             remote,
             limits: self.limits.guest(self.guest.hook_timeout.0)?,
             reuse: self.guest.reuse()?,
+            snapshot: self.guest.snapshot,
             grants,
             smoke: self.swap.smoke.clone(),
             breaker: None,
