@@ -32,7 +32,7 @@ impl Memory {
         let new = Arc::new(MemorySpace {
             tree: RwLock::default(),
             usage: Usage::new(accounts.account(space), 0),
-            next_end: NextEnd::none(),
+            next_end: NextEnd::new(NEVER),
         });
         spaces.insert(space.clone(), new.clone());
         new

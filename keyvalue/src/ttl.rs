@@ -68,14 +68,9 @@ impl TtlClock {
 pub(crate) struct NextEnd(AtomicU64);
 
 impl NextEnd {
-    /// Of a space in which nobody has looked.
-    pub(crate) fn unknown() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
-    /// Of a space in which no pair ends.
-    pub(crate) fn none() -> Self {
-        Self(AtomicU64::new(NEVER))
+    /// Of a space whose next pair ends at this moment; [`NEVER`]: none does.
+    pub(crate) fn new(ends: u64) -> Self {
+        Self(AtomicU64::new(ends))
     }
 
     /// A pair ends at this moment. To be called after it has been written.
@@ -113,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_is_noted_during_a_look_is_not_forgotten() {
-        let next = NextEnd::unknown();
+        let next = NextEnd::new(0);
         assert!(next.take(1));
         next.note(5);
         next.note(9);

@@ -122,7 +122,7 @@ impl RegistryClient {
     ) -> Result<PulledComponent, RegistryError> {
         let mut session = self.session(image, access, "pull").await?;
         let text = manifest(&mut session, image).await?;
-        let none = |why| RegistryError::NoComponent { image: image.to_string(), why };
+        let none = |why| RegistryError::UnusableImage { image: image.to_string(), why };
         let layer = ImageManifest::parse(&text).and_then(|read| read.component()).map_err(none)?;
         let bytes = blob(&mut session, image, layer, self.bounds.size, "the component").await?;
         Ok(PulledComponent { manifest: Some(text), bytes })

@@ -139,9 +139,9 @@ pub enum RegistryError {
         /// What is wrong.
         why: String,
     },
-    /// The image is none of a component.
-    #[error("{image} is no component: {why}")]
-    NoComponent {
+    /// The image is none of a component, or none of signatures.
+    #[error("{image} cannot be used: {why}")]
+    UnusableImage {
         /// The image.
         image: String,
         /// What it is.

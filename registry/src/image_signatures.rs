@@ -51,7 +51,7 @@ impl RegistryClient {
         let mut found = Vec::new();
         for layer in manifest.layers.iter().filter(|layer| layer.media_type == PAYLOAD) {
             let Some(signature) = layer.annotations.get(SIGNATURE) else { continue };
-            let none = |why| RegistryError::NoComponent { image: beside.to_string(), why };
+            let none = |why| RegistryError::UnusableImage { image: beside.to_string(), why };
             let content = layer.content().map_err(none)?;
             let payload =
                 blob(&mut session, &beside, content, LARGEST_PAYLOAD, "a payload").await?;
@@ -116,7 +116,7 @@ async fn existing(
         Err(RegistryError::Missing { .. }) => return Ok(None),
         other => other?,
     };
-    let none = |why| RegistryError::NoComponent { image: beside.to_string(), why };
+    let none = |why| RegistryError::UnusableImage { image: beside.to_string(), why };
     let manifest = ImageManifest::parse(&text).map_err(none)?;
     few(beside, manifest.layers.len())?;
     Ok(Some(manifest))
@@ -127,7 +127,7 @@ fn few(beside: &OciReference, layers: usize) -> Result<(), RegistryError> {
         return Ok(());
     }
     let why = format!("it has {layers} signatures, where {MOST} are the most; remove the old ones");
-    Err(RegistryError::NoComponent { image: beside.to_string(), why })
+    Err(RegistryError::UnusableImage { image: beside.to_string(), why })
 }
 
 #[derive(Serialize)]

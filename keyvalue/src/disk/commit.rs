@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableTable as _, StorageError, Table, WriteTransaction};
 
-use super::database::{ENDS, PAIRS, SPACES, TIMED};
+use super::database::{ENDS, PAIRS, SPACES, TIMED, ends_of};
 use crate::end::NEVER;
 use crate::error::StoreError;
 use crate::limits::{kept_size, position};
@@ -180,9 +180,7 @@ impl Pairs for View<'_> {
     }
 
     fn next_end(&self) -> Result<u64, StorageError> {
-        // Ids are given out in order, far below the largest one.
-        let range = (self.id, 0, 0, "")..(self.id.saturating_add(1), 0, 0, "");
-        let first = self.ends.range(range)?.next().transpose()?;
+        let first = self.ends.range(ends_of(self.id))?.next().transpose()?;
         Ok(first.map_or(NEVER, |(place, _)| place.value().1))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -11,6 +12,7 @@ use redb::{
 };
 use tracing::info;
 
+use crate::end::NEVER;
 use crate::error::OpenError;
 
 /// Values, by space, position in lists, and key.
@@ -72,6 +74,18 @@ pub(super) fn register(database: &Database, name: &str) -> Result<(u32, u64), re
     };
     transaction.commit()?;
     Ok(found)
+}
+
+/// When the next pair of a space ends.
+pub(super) fn next_end(view: &dyn ReadableDatabase, id: u32) -> Result<u64, redb::Error> {
+    let ends = view.begin_read()?.open_table(ENDS)?;
+    let first = ends.range(ends_of(id))?.next().transpose()?;
+    Ok(first.map_or(NEVER, |(place, _)| place.value().1))
+}
+
+/// All of [`ENDS`] that are of this space. Ids are given out in order, far below the largest one.
+pub(super) fn ends_of(id: u32) -> Range<(u32, u64, u64, &'static str)> {
+    (id, 0, 0, "")..(id.saturating_add(1), 0, 0, "")
 }
 
 /// Opens a file, or makes it.

@@ -34,6 +34,7 @@ use tracing::info;
 use super::commit::Entry;
 use super::database::{self, Opener};
 use super::sharing::Sharing;
+use crate::end::NEVER;
 use crate::error::{OpenError, StoreError};
 use crate::names::space_name;
 use crate::ttl::NextEnd;
@@ -194,16 +195,19 @@ impl DatabaseFile {
         }
         let name = space_name(space);
         // In the turn in which it was found: what is in use may be something else in the next one.
-        let entry = |(id, used)| {
+        let entry = |(id, used), ends| {
             let new = || {
                 let usage = Usage::new(accounts.account(space), used);
-                Arc::new(Entry { name: name.clone(), id, usage, next_end: NextEnd::unknown() })
+                Arc::new(Entry { name: name.clone(), id, usage, next_end: NextEnd::new(ends) })
             };
             self.spaces().entry(space.clone()).or_insert_with(new).clone()
         };
-        let found = self.read(|view| Ok(database::known(view, &name)?.map(entry)));
+        let found = self.read(|view| match database::known(view, &name)? {
+            Some(known) => Ok(Some(entry(known, database::next_end(view, known.0)?))),
+            None => Ok(None),
+        });
         let found = match found {
-            Ok(None) => self.write(|whole| Ok(entry(database::register(whole, &name)?))),
+            Ok(None) => self.write(|whole| Ok(entry(database::register(whole, &name)?, NEVER))),
             Ok(Some(entry)) => Ok(entry),
             Err(why) => Err(why),
         };

@@ -52,7 +52,7 @@ impl RedisSpace {
     ) -> Self {
         let key = format!("host:{}", space_name(space));
         let owner = redis.owners().owner(space, &key, accounts);
-        let (next_end, marked) = (NextEnd::none(), AtomicBool::new(false));
+        let (next_end, marked) = (NextEnd::new(NEVER), AtomicBool::new(false));
         Self { redis, key, owner, next_end, marked }
     }
 

@@ -32,7 +32,10 @@ const LOOK: &str = "
         local all = redis.pcall('HGET', hash, marks)
         return type(all) == 'string' and string.find(all, mark, 1, true) ~= nil
     end
-    local timed, ordered = marked(hash, 't'), marked(hash, 'o')
+    local timed, ordered = false, false
+    if redis.pcall('HEXISTS', hash, marks) == 1 then
+        timed, ordered = marked(hash, 't'), marked(hash, 'o')
+    end
     local moment
     local function now()
         if not moment then

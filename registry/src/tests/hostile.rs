@@ -191,7 +191,7 @@ async fn what_a_registry_says_of_an_error_is_told_and_what_may_pass_is_known() {
         (500, true, "says 500 Internal Server Error: not[31m today"),
         (503, true, "says 503"),
         (418, false, "says 418"),
-        (204, false, "is no component: its manifest is not in JSON"),
+        (204, false, "cannot be used: its manifest is not in JSON"),
     ] {
         let body = if status == 204 { "" } else { said };
         let registry = FakeRegistry::answering(move |_| Reply::new(status, body)).await;
@@ -241,7 +241,7 @@ async fn what_is_no_image_of_a_component_is_told_by_what_it_is() {
     ] {
         let registry = with_manifest(text).await;
         let error = pull(&registry).await.unwrap_err();
-        assert!(matches!(error, RegistryError::NoComponent { .. }), "{error}");
+        assert!(matches!(error, RegistryError::UnusableImage { .. }), "{error}");
         assert!(error.to_string().contains(part), "{error}");
     }
 }
