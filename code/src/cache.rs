@@ -198,9 +198,10 @@ impl ArtefactCache {
         Err(io::Error::other(wrong))
     }
 
-    /// Stores an entry for the next start, and logs a failure. Blocks.
-    pub fn put(&self, key: &ArtefactKey, artefact: &Artefact) {
-        if let Err(why) = self.keep(&entry(key), artefact.bytes()) {
+    /// Stores an entry for the next start, and logs a failure. Whether it is stored. Blocks.
+    pub fn put(&self, key: &ArtefactKey, artefact: &Artefact) -> bool {
+        let kept = self.keep(&entry(key), artefact.bytes());
+        if let Err(why) = &kept {
             let path = self.path.display();
             warn!(
                 %path,
@@ -211,6 +212,7 @@ impl ArtefactCache {
         if let Err(why) = self.sweep() {
             debug!(%why, "code cache: old entries stay");
         }
+        kept.is_ok()
     }
 
     /// Writes it. Tries again if the reason of a failure can be removed.

@@ -180,6 +180,9 @@ impl TotalLimits {
         if self.memory == Some(0) {
             faults.add("memory", "must be more than 0: no instance could start");
         }
+        if self.code_memory == Some(0) {
+            faults.add("code-memory", "must be more than 0: leave it out for no bound");
+        }
         faults.0
     }
 }

@@ -170,6 +170,8 @@ pub struct TotalLimits {
     pub instances: usize,
     /// Bytes of linear memory; no bound but that of each instance if none.
     pub memory: Option<u64>,
+    /// Bytes of compiled code that are mapped; no bound if none.
+    pub code_memory: Option<u64>,
 }
 
 /// How a swap goes.

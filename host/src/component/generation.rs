@@ -95,10 +95,7 @@ impl Generation {
     /// The interface that requests go through.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        match self.blueprint.code.entry {
-            Entry::P2(_) => Kind::P2,
-            Entry::P3(_) => Kind::P3,
-        }
+        self.blueprint.code.kind
     }
 
     /// Why its exchanges end at once, if they do.
@@ -181,7 +178,7 @@ impl Generation {
     pub(crate) async fn instantiate(&self, config: Option<RouteConfig>) -> wasmtime::Result<Trial> {
         let mut store = self.trial_store();
         config.into_iter().for_each(|config| store.data_mut().keep(config));
-        let Blueprint { code, .. } = &*self.blueprint;
+        let code = self.blueprint.code.get().await?.hold();
         // No exchange waits for it, so it has a deadline of its own.
         let limit = self.blueprint.limits().response_head;
         let instance = host_clock::timeout(limit, code.pre.instantiate_async(&mut store)).await;
@@ -191,7 +188,7 @@ impl Generation {
             Entry::P2(indices) => indices.load(&mut store, &instance).map(drop),
             Entry::P3(indices) => indices.load(&mut store, &instance).map(drop),
         }?;
-        Ok(Trial { store, instance, blueprint: self.blueprint.clone() })
+        Ok(Trial { store, instance, code, blueprint: self.blueprint.clone() })
     }
 
     /// The code, limits and grants that it was made of.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -13,7 +14,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::code::code_loader::{CacheLookup, CodeError, CodeLoader, LoaderConfig};
+use super::code::code_loader::{CacheLookup, CodeError, CodeLoader, Loaded, LoaderConfig};
+use super::code::code_memory::CodeMemory;
 use super::code::load_error::FileSizeLimit;
 use super::code::rejected::{Rejected, Step};
 use super::code::single_flight::{Flight, Flights, Version, Versions};
@@ -23,7 +25,9 @@ use super::code::vouch::VouchForFile;
 use super::generation::Generation;
 use super::load_progress::begin;
 use super::run::blueprint::{Blueprint, KeptCode, LinkedCode};
+use super::run::component_code::{ComponentCode, MappedAgain, OnDemand};
 use super::run::settings::Settings;
+use super::sandbox::guest_failure::GuestFailure;
 use super::starts;
 use super::warm_up::warm_up;
 
@@ -48,18 +52,22 @@ impl From<Rejected> for Unmade {
 /// Loads components. One per process, shared by swaps and by compiles that run meanwhile.
 #[derive(Debug)]
 pub struct Loader {
-    code_loader: CodeLoader<LinkedCode>,
+    code_loader: Arc<CodeLoader<LinkedCode>>,
     largest: FileSizeLimit,
     vouch: VouchForFile,
     number: AtomicU64,
     /// Linked code in use, by its name: many components may come from one file.
-    known: Mutex<HashMap<Arc<str>, Weak<LinkedCode>>>,
+    known: Mutex<HashMap<Arc<str>, Weak<ComponentCode>>>,
     flights: Flights<CompileOutcome>,
     versions: Versions,
+    /// None where code stays mapped.
+    code_memory: Option<Arc<CodeMemory>>,
+    /// Code that was given back, and is being mapped.
+    mapping: Arc<Flights<MappedAgain>>,
 }
 
 /// The outcome of a compile, for all its waiters.
-type CompileOutcome = Result<Arc<LinkedCode>, Arc<CodeError>>;
+type CompileOutcome = Result<Arc<ComponentCode>, Arc<CodeError>>;
 
 /// A file to compile, and the name of its component, if it has one.
 #[derive(Clone, Debug)]
@@ -112,13 +120,15 @@ impl Loader {
     #[must_use]
     pub fn new(config: &LoaderConfig) -> Self {
         Self {
-            code_loader: CodeLoader::new(config, LinkedCode::link),
+            code_loader: Arc::new(CodeLoader::new(config, LinkedCode::link)),
             largest: config.largest,
             vouch: config.vouch.clone(),
             number: AtomicU64::new(1),
             known: Mutex::default(),
             flights: Flights::default(),
             versions: Versions::default(),
+            code_memory: config.code_memory.map(|limit| Arc::new(CodeMemory::new(limit))),
+            mapping: Arc::default(),
         }
     }
 
@@ -245,7 +255,7 @@ impl Loader {
         wanted: &Wanted,
         version: &Version,
         pace: Urgency,
-    ) -> Result<Option<Result<Arc<LinkedCode>, (SurveyedSource, ArtefactKey)>>, Rejected> {
+    ) -> Result<Option<Result<Arc<ComponentCode>, (SurveyedSource, ArtefactKey)>>, Rejected> {
         // A child has read it, and refused it. It would be asked again at once.
         let is_text = source.is_text() || wanted.snapshot;
         let found = tokio::select! {
@@ -276,7 +286,7 @@ impl Loader {
             }
             let surveyed = Arc::new(surveyed);
             let code = loader.code_loader.compile(&surveyed, &key, &usage, pace).await?;
-            Ok(loader.learn(bytes, code))
+            Ok(loader.learn(&surveyed, code, &usage))
         })
     }
 
@@ -286,7 +296,7 @@ impl Loader {
         Arc::new(Blueprint::new(&kept.path, kept.code.clone(), settings, Urgency::BesideTraffic))
     }
 
-    fn known(&self, name: &Arc<str>) -> Option<Arc<LinkedCode>> {
+    fn known(&self, name: &Arc<str>) -> Option<Arc<ComponentCode>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, code| code.strong_count() > 0);
         known.get(name)?.upgrade()
@@ -296,14 +306,14 @@ impl Loader {
     async fn find(
         &self,
         (source, snapshot): (Source, bool),
-        usage: &ComponentUsage,
+        usage: &Arc<ComponentUsage>,
         pace: Urgency,
-    ) -> Result<Result<Arc<LinkedCode>, (SurveyedSource, ArtefactKey)>, Rejected> {
+    ) -> Result<Result<Arc<ComponentCode>, (SurveyedSource, ArtefactKey)>, Rejected> {
         begin(Step::Check);
         let surveyed = Arc::new(self.code_loader.survey(source, snapshot).await?);
         begin(Step::Compile);
         match self.code_loader.find(&surveyed, usage, pace).await? {
-            CacheLookup::Code(code) => Ok(Ok(self.learn(surveyed.code_name(), *code))),
+            CacheLookup::Code(code) => Ok(Ok(self.learn(&surveyed, *code, usage))),
             CacheLookup::Nothing(key) => {
                 let surveyed = Arc::try_unwrap(surveyed);
                 let lost = |_| Rejected::for_now(Step::Compile, "loading it has not ended");
@@ -312,11 +322,45 @@ impl Loader {
         }
     }
 
-    fn learn(&self, name: Arc<str>, code: LinkedCode) -> Arc<LinkedCode> {
-        let code = Arc::new(code);
+    fn learn(
+        &self,
+        surveyed: &SurveyedSource,
+        Loaded { code, cached }: Loaded<LinkedCode>,
+        usage: &Arc<ComponentUsage>,
+    ) -> Arc<ComponentCode> {
+        let name = surveyed.code_name();
+        let on_demand = cached.then(|| self.on_demand(surveyed, &code, usage)).flatten();
+        let code = Arc::new(ComponentCode::new(surveyed, code, on_demand));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(name, Arc::downgrade(&code));
         code
+    }
+
+    /// How the code of a component is given back and mapped again. None where it stays mapped: where that is not bounded,
+    /// and where it is only until its snapshot is taken.
+    fn on_demand(
+        &self,
+        surveyed: &SurveyedSource,
+        code: &LinkedCode,
+        usage: &Arc<ComponentUsage>,
+    ) -> Option<OnDemand> {
+        let memory = self.code_memory.clone()?;
+        let Beginning::Each = surveyed.beginning else { return None };
+        let (loader, usage, surveyed) =
+            (self.code_loader.clone(), usage.clone(), Arc::new(surveyed.without_bytes()));
+        let (engine, largest) = (code.pre.engine().clone(), self.largest);
+        let again = move || {
+            let (loader, usage, surveyed) = (loader.clone(), usage.clone(), surveyed.clone());
+            let engine = engine.clone();
+            Box::pin(async move {
+                let code = loader.load_again(&surveyed, &usage, (engine, largest)).await;
+                code.map(Arc::new).map_err(|why| {
+                    let why = why.rejected_at(surveyed.source.path());
+                    GuestFailure::NoCode(why.to_string().into())
+                })
+            }) as Pin<Box<dyn Future<Output = MappedAgain> + Send>>
+        };
+        Some(OnDemand { memory, flights: self.mapping.clone(), again: Box::new(again) })
     }
 
     /// Makes a generation and proves that it can serve: with one instance, its `on-start`, and the smoke
@@ -343,7 +387,7 @@ impl Loader {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
         let blueprint = match &blueprint.code.beginning {
             Beginning::Cold(original) => {
-                let loads = (&self.code_loader, self.largest);
+                let loads = (&*self.code_loader, self.largest);
                 warm_up(loads, number, original, &blueprint).await?
             }
             Beginning::Each | Beginning::Warm => blueprint,
@@ -363,7 +407,7 @@ impl Loader {
 }
 
 /// Linked code, held in memory until the load that needs it.
-pub struct Held(Arc<LinkedCode>);
+pub struct Held(Arc<ComponentCode>);
 
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

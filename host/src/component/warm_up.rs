@@ -13,6 +13,7 @@ use super::code::surveyed::{LEAVE_OUT, SurveyedSource};
 use super::generation::Generation;
 use super::load_progress::begin;
 use super::run::blueprint::{Blueprint, LinkedCode};
+use super::run::component_code::ComponentCode;
 use super::run::warm_trial::NoState;
 use super::starts::{check_configs, make_one, not_started};
 
@@ -31,7 +32,7 @@ pub(super) async fn warm_up(
     let none = |why: &dyn std::fmt::Display| {
         Rejected::at(Step::Snapshot, format!("{path}: no snapshot can be taken of it: {why}"))
     };
-    if !blueprint.code.hooks.has_start() {
+    if !blueprint.code.get().await.is_ok_and(|code| code.hooks.has_start()) {
         return Err(none(&format_args!("it has no on-start; {LEAVE_OUT}")));
     }
     // A manifest that asks for both has been refused: what has been read would be of one of them.
@@ -48,7 +49,7 @@ pub(super) async fn warm_up(
     let (memory, filled) = (state.largest_memory(), state.filled());
     let how = (blueprint.pace, largest);
     let code = loader.compile_warm(original, state, &settings.usage, how).await;
-    let code = code.map_err(|why| {
+    let (surveyed, code) = code.map_err(|why| {
         let why = why.rejected_at(blueprint.path());
         Rejected { step: Step::Snapshot, why: format!("its snapshot: {}", why.why), ..why }
     })?;
@@ -60,6 +61,8 @@ pub(super) async fn warm_up(
         took = %format_args!("{took:.3?}"),
         "on-start has run once: instances begin behind it"
     );
-    let warm = Blueprint::new(blueprint.path(), Arc::new(code), settings, blueprint.pace);
+    // It is in no cache.
+    let code = Arc::new(ComponentCode::new(&surveyed, code, None));
+    let warm = Blueprint::new(blueprint.path(), code, settings, blueprint.pace);
     Ok(Arc::new(warm))
 }

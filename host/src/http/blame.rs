@@ -95,9 +95,12 @@ pub(super) fn blame(error: &ExchangeError, peer: Option<UploadFault>, awaited: A
             Blame::Peer
         }
         (ExchangeError::Refused(_) | ExchangeError::AtLimit(_), _)
-        | (ExchangeError::Guest(GuestFailure::PoolFull | GuestFailure::NoMemory(_)), _) => {
-            Blame::Host
-        }
+        | (
+            ExchangeError::Guest(
+                GuestFailure::PoolFull | GuestFailure::NoMemory(_) | GuestFailure::NoCode(_),
+            ),
+            _,
+        ) => Blame::Host,
         // What a guest makes of half a request is no failure of its own.
         (_, Some(UploadFault::BrokenOffByPlugin)) => Blame::Plugin,
         (_, Some(_)) | (ExchangeError::Upload(_), None) => Blame::Peer,

@@ -181,7 +181,9 @@ impl From<&GuestFailure> for Failure {
             GuestFailure::CpuTime(_)
             | GuestFailure::StartTooSlow(_)
             | GuestFailure::HookTooSlow(..) => Self::GuestTooSlow,
-            GuestFailure::PoolFull | GuestFailure::NoMemory(_) => Self::AtLimit,
+            GuestFailure::PoolFull | GuestFailure::NoMemory(_) | GuestFailure::NoCode(_) => {
+                Self::AtLimit
+            }
             _ => Self::Guest,
         }
     }

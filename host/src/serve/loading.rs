@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use host_certs::{CertificateStore, TicketKeys};
 use host_lifecycle::{Cause, Phase, Tracker};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::process::Process;
 use crate::component::{
@@ -41,8 +41,21 @@ pub(crate) fn loader_config(
         memory,
         report: progress::log,
         vouch: supply.vouch(),
+        code_memory: code_memory(config),
         clock: EpochClock::start().context("the clock of guests")?,
     })
+}
+
+/// Bytes of code that are mapped. What is given back has to be found again.
+fn code_memory(config: &ServeConfig) -> Option<u64> {
+    let limit = config.manifest.total.code_memory;
+    if limit.is_some() && config.cache.directory().is_none() {
+        warn!(
+            "total.code-memory: there is no code cache to load code from again, so no code is given back"
+        );
+        return None;
+    }
+    limit
 }
 
 /// What builds the site that the manifest asks for, now and at every reload. `ticks`: of the clock of guests.

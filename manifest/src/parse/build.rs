@@ -241,6 +241,11 @@ fn total(reader: &mut Reader<'_>, raw: &raw::Total) -> TotalLimits {
     let total = TotalLimits {
         instances: count(raw.instances, default(defaults::MAX_INSTANCES)),
         memory: raw.memory.as_ref().and_then(|memory| reader.parse(memory)).map(|size| size.0),
+        code_memory: raw
+            .code_memory
+            .as_ref()
+            .and_then(|code| reader.parse(code))
+            .map(|size| size.0),
     };
     reader.report_faults(total.faults(), &["total"]);
     total

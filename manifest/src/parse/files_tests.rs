@@ -159,7 +159,7 @@ fn no_problem_shows_the_value_of_a_variable() {
 fn limits_that_follow_from_the_total_follow_from_the_total_in_force() {
     let folder = Folder::new();
     let load = |text: &str, instances| {
-        let total = Some(crate::TotalLimits { instances, memory: None });
+        let total = Some(crate::TotalLimits { instances, memory: None, code_memory: None });
         folder.load(text, &LoadContext { total, ..LoadContext::default() })
     };
     let text = "[component.shop]\nsource = \"app.wasm\"\n[total]\ninstances = 8";

@@ -122,6 +122,9 @@ pub(super) struct Total {
     /// Linear memory of all instances. By default three quarters of what the cgroup allows; without one
     /// there is no bound but that of each.
     pub(super) memory: Option<Written<ByteSize>>,
+    /// Compiled code that is mapped, in bytes of the code cache. Beyond it what has not run for longest is given back, and
+    /// loaded from the code cache again when a request needs it. What runs stays. No bound by default.
+    pub(super) code_memory: Option<Written<ByteSize>>,
 }
 
 /// One component with what it is given and what it may use.

@@ -84,16 +84,18 @@ impl CodeCache {
         self.threads.ask(READ_PATIENCE, get).await?
     }
 
-    /// Stores an entry, and waits for that for a moment only.
-    pub(crate) async fn put(&self, key: &ArtefactKey, artefact: Artefact, pace: Urgency) {
+    /// Stores an entry, and waits for that for a moment only. Whether it is stored by then.
+    pub(crate) async fn put(&self, key: &ArtefactKey, artefact: Artefact, pace: Urgency) -> bool {
         let (cache, key) = (self.cache.clone(), *key);
         let put = move || {
             give_way(pace);
-            cache.put(&key, &artefact);
+            cache.put(&key, &artefact)
         };
-        if self.threads.ask(WRITE_PATIENCE, put).await.is_none() {
+        let kept = self.threads.ask(WRITE_PATIENCE, put).await;
+        if kept.is_none() {
             debug!(%key, "code cache: compiled code is not kept, or later");
         }
+        kept == Some(true)
     }
 }
 

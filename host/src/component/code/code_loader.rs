@@ -73,6 +73,8 @@ pub struct LoaderConfig {
     pub report: ReportCompile,
     /// Says whether a file may be loaded, before anything is done with it.
     pub vouch: VouchForFile,
+    /// Bytes of code that are mapped at once, as far as no more runs. None for no bound.
+    pub code_memory: Option<u64>,
 }
 
 /// Waits for a compiler, and reports it if that takes long.
@@ -132,10 +134,17 @@ impl From<Rejected> for CodeError {
     }
 }
 
+/// Code that is ready to be instantiated.
+pub(crate) struct Loaded<C> {
+    pub(crate) code: C,
+    /// It is in the cache.
+    pub(crate) cached: bool,
+}
+
 /// The result of a look into the cache.
 pub(crate) enum CacheLookup<C> {
     /// Its code.
-    Code(Box<C>),
+    Code(Box<Loaded<C>>),
     /// No entry. New code is stored under this key.
     Nothing(ArtefactKey),
 }
@@ -150,7 +159,7 @@ pub(crate) type LinkCode<C> =
 pub(crate) struct CodeLoader<C> {
     pub(super) engines: Arc<Engines>,
     pub(super) link: LinkCode<C>,
-    cache: Option<CodeCache>,
+    pub(super) cache: Option<CodeCache>,
     pub(super) compiler: Compiler,
     pub(super) report: ReportCompile,
 }
@@ -198,13 +207,13 @@ impl<C: Send + 'static> CodeLoader<C> {
         // it. Held until the code is linked: the pool goes with its last handle.
         let (pool, found) = tokio::join!(self.pool(surveyed, pace), self.kept(surveyed, pace));
         let (key, kept) = found?;
-        let Some(artefact) = kept else { return Ok(CacheLookup::Nothing(key)) };
+        let Some((artefact, cached)) = kept else { return Ok(CacheLookup::Nothing(key)) };
         let (engines, component, linker) = (self.engines.clone(), surveyed.clone(), self.link);
         let code = aside(pace, move || link(&engines, &component, &artefact, linker)).await??;
         drop(pool);
         usage.code_from_cache();
         log_loaded(surveyed, began, true);
-        Ok(CacheLookup::Code(Box::new(code)))
+        Ok(CacheLookup::Code(Box::new(Loaded { code, cached })))
     }
 
     /// The engine that it seems to need, at a start: beside traffic none is made that may be of no use. None if
@@ -218,19 +227,22 @@ impl<C: Send + 'static> CodeLoader<C> {
         aside(pace, move || engines.get(needs, concurrency)).await.ok()?.ok()
     }
 
-    /// Its key in the cache, and what the cache has.
+    /// Its key in the cache, and the code that is there already: whether the cache has it, too.
     async fn kept(
         &self,
         surveyed: &Arc<SurveyedSource>,
         pace: Urgency,
-    ) -> Result<(ArtefactKey, Option<Artefact>), Rejected> {
+    ) -> Result<(ArtefactKey, Option<(Artefact, bool)>), Rejected> {
         let (engines, component) = (self.engines.clone(), surveyed.clone());
         let key = aside(pace, move || key(&engines, &component)).await??;
-        let kept = match &self.cache {
-            Some(cache) => cache.get(&key, pace).await,
-            None => None,
-        };
-        Ok((key, kept.or_else(|| brought_along(surveyed, &key))))
+        let kept = self.cached(&key, pace).await.map(|artefact| (artefact, true));
+        let brought_along = || brought_along(surveyed, &key).map(|artefact| (artefact, false));
+        Ok((key, kept.or_else(brought_along)))
+    }
+
+    /// What the cache has.
+    pub(super) async fn cached(&self, key: &ArtefactKey, pace: Urgency) -> Option<Artefact> {
+        self.cache.as_ref()?.get(key, pace).await
     }
 
     /// Compiles a component that is not in the cache, and has this usage. Bounded in time.
@@ -240,7 +252,7 @@ impl<C: Send + 'static> CodeLoader<C> {
         key: &ArtefactKey,
         usage: &ComponentUsage,
         pace: Urgency,
-    ) -> Result<C, CodeError> {
+    ) -> Result<Loaded<C>, CodeError> {
         let began = Instant::now();
         let source = &surveyed.source;
         let compiled = self.compiler.compile(&source.bytes, key, surveyed.concurrency, pace);
@@ -251,11 +263,12 @@ impl<C: Send + 'static> CodeLoader<C> {
         let link =
             move || Ok::<_, Rejected>((link(&engines, &component, &artefact, linker)?, artefact));
         let (code, artefact) = aside(pace, link).await??;
-        if let Some(cache) = &self.cache {
-            cache.put(key, artefact, pace).await;
-        }
+        let cached = match &self.cache {
+            Some(cache) => cache.put(key, artefact, pace).await,
+            None => false,
+        };
         log_loaded(surveyed, began, false);
-        Ok(code)
+        Ok(Loaded { code, cached })
     }
 }
 
@@ -312,7 +325,7 @@ fn brought_along(surveyed: &SurveyedSource, key: &ArtefactKey) -> Option<Artefac
 }
 
 /// The key of its code in the cache.
-fn key(engines: &Engines, surveyed: &SurveyedSource) -> Result<ArtefactKey, Rejected> {
+pub(super) fn key(engines: &Engines, surveyed: &SurveyedSource) -> Result<ArtefactKey, Rejected> {
     let ruler = engines.ruler(surveyed.concurrency);
     let ruler = ruler.map_err(|why| LoadError::Engine(chain(&why)))?;
     Ok(ArtefactKey::new(&ruler, &surveyed.source.component_digest))

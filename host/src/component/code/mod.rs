@@ -4,8 +4,10 @@
 //! path ─→ source ─→ survey ─→ code_loader ─→ (code_cache, or a compiler in a process of its own) ─→ engine
 //! ```
 
+mod code_again;
 pub(crate) mod code_cache;
 pub(crate) mod code_loader;
+pub(crate) mod code_memory;
 pub(crate) mod compile_file;
 pub(crate) mod config_schema;
 pub(crate) mod engine;

@@ -99,6 +99,21 @@ impl Source {
         }
     }
 
+    /// The same, as far as it is known without its bytes.
+    pub(super) fn without_bytes(&self) -> Self {
+        let Self { path, digest, component_digest, stamp, .. } = self;
+        let (path, digest, component_digest) = (path.clone(), digest.clone(), *component_digest);
+        Self {
+            path,
+            bytes: Vec::new(),
+            is_text: false,
+            digest,
+            component_digest,
+            code: None,
+            stamp: *stamp,
+        }
+    }
+
     /// Whether the file holds text, which only a compiler can read.
     pub(crate) fn is_text(&self) -> bool {
         self.is_text

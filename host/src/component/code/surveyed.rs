@@ -64,6 +64,20 @@ impl SurveyedSource {
         Self { source: source.with_bytes(Vec::new()), kind, survey, concurrency, beginning }
     }
 
+    /// The same without its bytes, which can be read again.
+    pub(crate) fn without_bytes(&self) -> Self {
+        let Self { source, kind, survey, concurrency, beginning } = self;
+        let (survey, beginning) =
+            (Survey { needs: survey.needs, ..Survey::default() }, beginning.clone());
+        Self {
+            source: source.without_bytes(),
+            kind: *kind,
+            survey,
+            concurrency: *concurrency,
+            beginning,
+        }
+    }
+
     /// What its code is known by: the digest of its file, and whether it can say what is in its memory.
     pub(crate) fn code_name(&self) -> Arc<str> {
         code_name(&self.source.digest, matches!(self.beginning, Beginning::Cold(_)))

@@ -21,7 +21,7 @@ impl<C: Send + 'static> CodeLoader<C> {
         state: WarmState,
         usage: &ComponentUsage,
         (pace, largest): (Urgency, FileSizeLimit),
-    ) -> Result<C, CodeError> {
+    ) -> Result<(Arc<SurveyedSource>, C), CodeError> {
         let began = Instant::now();
         let bytes = original.source.bytes.len().saturating_add(state.filled());
         largest.check(bytes).map_err(|why| Rejected::at(Step::Snapshot, why))?;
@@ -44,6 +44,6 @@ impl<C: Send + 'static> CodeLoader<C> {
         let (engines, component, linker) = (self.engines.clone(), surveyed.clone(), self.link);
         let code = aside(pace, move || link(&engines, &component, &artefact, linker)).await??;
         log_loaded(original, began, false);
-        Ok(code)
+        Ok((surveyed, code))
     }
 }

@@ -13,12 +13,12 @@ use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 
+use super::component_code::ComponentCode;
 use super::hooks::Hooks;
 use super::settings::Settings;
 use crate::component::code::survey::{Kind, Survey};
 use crate::component::code::surveyed::{Beginning, SurveyedSource};
 use crate::component::imports::link::linker;
-use crate::component::sandbox::backtrace::Symbols;
 use crate::component::sandbox::grants::Grants;
 use crate::component::sandbox::identity::Identity;
 use crate::component::sandbox::prefault::Prefault;
@@ -26,18 +26,17 @@ use crate::component::sandbox::retirement::RetirementWatch;
 use crate::component::sandbox::state::GuestState;
 use crate::component::sandbox::terms::Sandbox;
 
-/// Compiled, linked code. Shared by all blueprints of the same bytes.
+/// Compiled, linked code.
 pub(crate) struct LinkedCode {
-    pub(crate) digest: Arc<str>,
-    survey: Survey,
     pub(crate) entry: Entry,
     pub(crate) hooks: Hooks,
-    pub(crate) beginning: Beginning,
     pub(crate) pre: InstancePre<GuestState>,
     /// Bytes that its engine keeps of each slot. None where it resets without a scan.
-    kept: Option<usize>,
+    pub(crate) kept: Option<usize>,
     /// Of the code as it is compiled.
-    symbols: Arc<SymbolTable>,
+    pub(crate) symbols: Arc<SymbolTable>,
+    /// Bytes of code and symbols.
+    pub(crate) bytes: u64,
 }
 
 /// The code, limits and grants that generations of one component are made of. Held by those generations, and
@@ -45,7 +44,7 @@ pub(crate) struct LinkedCode {
 pub struct Blueprint {
     pub(crate) name: Arc<str>,
     pub(crate) path: PathBuf,
-    pub(crate) code: Arc<LinkedCode>,
+    pub(crate) code: Arc<ComponentCode>,
     pub(crate) settings: Arc<Settings>,
     /// Its own, where blueprints may not share a grant: no connection outlives the code that opened it.
     pub(crate) grants: Grants,
@@ -67,7 +66,7 @@ impl LinkedCode {
         kept: Option<usize>,
         symbols: SymbolTable,
     ) -> wasmtime::Result<Self> {
-        let SurveyedSource { source, kind, survey, concurrency, beginning } = surveyed;
+        let SurveyedSource { kind, concurrency, beginning, .. } = surveyed;
         let linker = linker(component.engine(), *concurrency)?;
         let pre = linker.instantiate_pre(component)?;
         let entry = match *kind {
@@ -75,20 +74,20 @@ impl LinkedCode {
             Kind::P3 => Entry::P3(ServiceIndices::new(&pre)?),
         };
         let hooks = Hooks::find(&pre, *kind)?;
-        let beginning = beginning.clone();
         let is_warm = matches!(beginning, Beginning::Warm);
         let hooks = if is_warm { hooks.without_start() } else { hooks };
-        let (digest, survey) = (source.digest.clone(), survey.clone());
+        let code = component.image_range();
+        let bytes = (code.end.addr() - code.start.addr()).saturating_add(symbols.bytes()) as u64;
         let symbols = Arc::new(symbols);
-        Ok(Self { digest, survey, entry, hooks, beginning, pre, kept, symbols })
+        Ok(Self { entry, hooks, pre, kept, symbols, bytes })
     }
 }
 
-/// Linked code to roll back to, without limits or grants, so that it keeps nothing of those open.
+/// Code to roll back to, without limits or grants, so that it keeps nothing of those open.
 #[derive(Clone)]
 pub struct KeptCode {
     pub(crate) path: PathBuf,
-    pub(crate) code: Arc<LinkedCode>,
+    pub(crate) code: Arc<ComponentCode>,
 }
 
 impl Blueprint {
@@ -100,7 +99,7 @@ impl Blueprint {
 
     pub(crate) fn new(
         path: &Path,
-        code: Arc<LinkedCode>,
+        code: Arc<ComponentCode>,
         settings: &Arc<Settings>,
         pace: Urgency,
     ) -> Self {
@@ -146,7 +145,7 @@ impl Blueprint {
             grants: self.grants.clone(),
             has_egress: settings.has_egress,
             prefault: Prefault::new(self.code.kept),
-            symbols: Symbols::new(self.code.symbols.clone()),
+            symbols: self.code.symbols(),
         }
     }
 
@@ -154,19 +153,23 @@ impl Blueprint {
         &self.settings.limits
     }
 
-    /// Makes an instance that may serve: its start functions and its hook `on-start` have run. The exchange that
+    /// Makes an instance of the component's code that may serve: its start functions and its hook `on-start` have run. The exchange that
     /// waits for it has a deadline for its head, and a limit of CPU time; only the hook has a deadline of its own.
     ///
     /// # Errors
     /// When the instance traps, and when the hook fails.
-    pub(crate) async fn start(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Instance> {
+    pub(crate) async fn start(
+        &self,
+        store: &mut Store<GuestState>,
+        code: &LinkedCode,
+    ) -> wasmtime::Result<Instance> {
         let usage = &self.settings.usage;
         let began = usage.starts().then(Instant::now);
-        let instance = self.code.pre.instantiate_async(&mut *store).await?;
+        let instance = code.pre.instantiate_async(&mut *store).await?;
         if let Some(began) = began {
             usage.started_in(began.elapsed());
         }
-        self.code.hooks.start(store, &instance, self.limits().hook).await?;
+        code.hooks.start(store, &instance, self.limits().hook).await?;
         Ok(instance)
     }
 }

@@ -11,6 +11,7 @@ use wasmtime_wasi_http::WasiBody;
 use super::blueprint::{Blueprint, Entry};
 use super::instance::{Head, Kept, Release, Running};
 use super::{p2, p3};
+use crate::component::code::survey::Kind;
 use crate::component::sandbox::state::GuestState;
 use crate::component::sandbox::terms::Sandbox;
 
@@ -30,7 +31,7 @@ impl InstanceMaker {
 
     /// A store for an instance. Dropping it ends the guest.
     pub(crate) fn store(&self) -> Store<GuestState> {
-        self.sandbox.store(self.blueprint.code.pre.engine())
+        self.sandbox.store(&self.blueprint.code.engine)
     }
 }
 
@@ -42,7 +43,7 @@ pub(crate) fn start(
     request: Request<WasiBody>,
 ) -> Running {
     let (send, head) = oneshot::channel();
-    let wakes_itself = matches!(maker.blueprint.code.entry, Entry::P3(_));
+    let wakes_itself = maker.blueprint.code.kind == Kind::P3;
     let (cpu, slot) = (maker.blueprint.limits().cpu, store.data().cpu_slot().clone());
     let release = Release::default();
     let released = release.clone();
@@ -67,10 +68,10 @@ async fn serve(
     send: oneshot::Sender<Head>,
     released: &Release,
 ) -> wasmtime::Result<()> {
-    let (code, limit) = (&blueprint.code, blueprint.limits().hook);
+    let (code, limit) = (blueprint.code.get().await?, blueprint.limits().hook);
     let notified = store.data().identity().retirement.is_ending();
     let starts = store.data().span_timer();
-    let started = blueprint.start(store).await;
+    let started = blueprint.start(store, &code).await;
     if let Some(starts) = starts {
         starts.end((SpanKind::Internal, "instantiate"), Vec::new(), started.is_err());
     }

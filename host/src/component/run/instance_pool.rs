@@ -26,13 +26,14 @@ use tokio::sync::oneshot;
 use tokio::task::coop::unconstrained;
 use wasmtime_wasi_http::WasiBody;
 
-use super::blueprint::{Blueprint, Entry};
+use super::blueprint::Blueprint;
 use super::free_instances::{FreeInstances, PoolMembership};
 use super::instance::{Kept, Release, Running};
 use super::instance_task::InstanceTask;
 use super::pooled_instance::{GuestCall, InstanceState, Job, Lost, PooledInstance};
 use super::shared_guest::SharedGuest;
 use super::worker::Worker;
+use crate::component::code::survey::Kind;
 use crate::component::imports::request_shutdown;
 use crate::component::sandbox::served::ServedExchange;
 use crate::component::sandbox::terms::Sandbox;
@@ -60,10 +61,10 @@ impl InstancePool {
         sandbox: Arc<Sandbox>,
         reuse: ReuseConfig,
     ) -> Arc<Self> {
-        let concurrency = match blueprint.code.entry {
+        let concurrency = match blueprint.code.kind {
             // A 0.2 instance runs one call at a time.
-            Entry::P2(_) => 1,
-            Entry::P3(_) => reuse.concurrency.max(1),
+            Kind::P2 => 1,
+            Kind::P3 => reuse.concurrency.max(1),
         };
         let reuse = ReuseConfig { concurrency, ..reuse };
         let free = FreeInstances::new(reuse, blueprint.settings.idle.clone());
@@ -130,7 +131,7 @@ impl Lease {
     /// waits for its `on-shutdown`, so that the hook still counts as one of the instances.
     async fn end(self, released: &Release) -> Box<dyn Any + Send> {
         let pool = &self.pool;
-        if !pool.blueprint.code.hooks.has_shutdown()
+        if !pool.blueprint.code.has_shutdown
             || !pool.free.is_last_exchange(&self.instance, pool.is_ending())
         {
             return Box::new(self);

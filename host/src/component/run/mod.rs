@@ -1,6 +1,7 @@
 //! A guest at work: from linked code to an instance that serves one request or many.
 
 pub(crate) mod blueprint;
+pub(crate) mod component_code;
 pub(crate) mod cpu_meter;
 pub(crate) mod free_instances;
 pub(crate) mod fresh;

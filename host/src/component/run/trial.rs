@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
-use super::blueprint::Blueprint;
+use super::blueprint::{Blueprint, LinkedCode};
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::state::GuestState;
 
@@ -14,13 +14,15 @@ use crate::component::sandbox::state::GuestState;
 pub(crate) struct Trial {
     pub(crate) store: Store<GuestState>,
     pub(crate) instance: Instance,
+    /// What it was made from.
+    pub(crate) code: Arc<LinkedCode>,
     pub(crate) blueprint: Arc<Blueprint>,
 }
 
 impl Trial {
     /// Runs all hooks of the instance's life, without a request.
     pub(crate) async fn run_hooks(mut self) -> Result<(), GuestFailure> {
-        let (hooks, limit) = (&self.blueprint.code.hooks, self.blueprint.limits().hook);
+        let (hooks, limit) = (&self.code.hooks, self.blueprint.limits().hook);
         hooks
             .start(&mut self.store, &self.instance, limit)
             .await

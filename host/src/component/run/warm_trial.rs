@@ -36,7 +36,7 @@ pub(crate) enum NoState {
 impl Trial {
     /// Runs `on-start`, and reads what the instance then has in its memory and its globals.
     pub(crate) async fn warm_up(mut self) -> Result<WarmState, NoState> {
-        let (hooks, limit) = (&self.blueprint.code.hooks, self.blueprint.limits().hook);
+        let (hooks, limit) = (&self.code.hooks, self.blueprint.limits().hook);
         let before = tasks(&mut self.store);
         let started = hooks.start(&mut self.store, &self.instance, limit).await;
         started.map_err(|why| NoState::NotStarted(self.failure(why)))?;

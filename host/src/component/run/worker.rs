@@ -14,7 +14,7 @@ use wasmtime::component::{Accessor, Instance};
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
 
-use super::blueprint::{Blueprint, Entry};
+use super::blueprint::{Blueprint, Entry, LinkedCode};
 use super::hooks::Beside;
 use super::pooled_instance::{GuestCall, InstanceState, Job, Lost, Order};
 use super::{p2, p3};
@@ -36,7 +36,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// Makes the instance, and serves until it ends.
     pub(crate) async fn live(self) {
-        let mut store = self.sandbox.store(self.blueprint.code.pre.engine());
+        let mut store = self.sandbox.store(&self.blueprint.code.engine);
         store.data_mut().hooks().serve(Served::shared());
         let (slot, cpu) = (store.data().cpu_slot().clone(), self.blueprint.limits().cpu);
         if let Err(why) = metered(&self.state, &slot, cpu, self.serve(&mut store)).await {
@@ -49,23 +49,25 @@ impl Worker {
     /// Serves until the instance ends. Run it metered: its hooks cost CPU time and take CPU slots, as its calls
     /// do.
     async fn serve(&self, store: &mut Store<GuestState>) -> wasmtime::Result<()> {
-        let (code, limits) = (&self.blueprint.code, self.blueprint.limits());
+        let (code, limits) = (self.blueprint.code.get().await?, self.blueprint.limits());
         let (hooks, entry) = (&code.hooks, &code.entry);
         request_shutdown::share(store.data_mut(), self.state.shutdown.clone());
         let gone = store.data_mut().hooks().gone().on_drop();
         let born_late = self.sandbox.identity.retirement.is_ending();
         self.state.meter.allow(limits.cpu, true);
-        let instance = self.blueprint.start(store).await?;
+        let instance = self.blueprint.start(store, &code).await?;
         self.state.set_born();
         match entry {
             Entry::P2(indices) => {
-                let notified = self.serve_p2(store, &instance, indices, born_late).await?;
+                let notified = self.serve_p2((store, &instance), &code, indices, born_late).await?;
                 if !notified && self.sandbox.identity.retirement.is_ending() {
                     self.state.meter.allow(limits.cpu, true);
                     hooks.drain(store, &instance, limits.hook).await?;
                 }
             }
-            Entry::P3(indices) => self.serve_p3(store, &instance, indices, born_late).await?,
+            Entry::P3(indices) => {
+                self.serve_p3((store, &instance), &code, indices, born_late).await?
+            }
         }
         self.state.meter.allow(limits.cpu, true);
         hooks.shutdown(store, &instance, limits.hook).await;
@@ -76,8 +78,8 @@ impl Worker {
     /// Serves one job after the other. Returns whether the guest has had its `on-drain`.
     async fn serve_p2(
         &self,
-        store: &mut Store<GuestState>,
-        instance: &Instance,
+        (store, instance): (&mut Store<GuestState>, &Instance),
+        code: &LinkedCode,
         indices: &ProxyIndices,
         mut notified: bool,
     ) -> wasmtime::Result<bool> {
@@ -105,7 +107,7 @@ impl Worker {
                 Order::Notify => {
                     notified = true;
                     self.state.meter.allow(limits.cpu, true);
-                    self.blueprint.code.hooks.drain(&mut *store, instance, limits.hook).await?;
+                    code.hooks.drain(&mut *store, instance, limits.hook).await?;
                 }
                 Order::End => break,
             }
@@ -116,13 +118,13 @@ impl Worker {
     /// Serves several jobs at once.
     async fn serve_p3(
         &self,
-        store: &mut Store<GuestState>,
-        instance: &Instance,
+        (store, instance): (&mut Store<GuestState>, &Instance),
+        code: &LinkedCode,
         indices: &ServiceIndices,
         notified: bool,
     ) -> wasmtime::Result<()> {
         let service = indices.load(&mut *store, instance)?;
-        let beside = self.blueprint.code.hooks.beside(store, instance)?;
+        let beside = code.hooks.beside(store, instance)?;
         let serve = async |accessor: &Accessor<GuestState>| {
             self.loop_p3(accessor, &service, beside.as_ref(), notified).await
         };

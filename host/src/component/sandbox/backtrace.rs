@@ -33,13 +33,17 @@ const PANICS: [&str; 8] = [
 ];
 
 /// The symbols of a generation's code. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Symbols(Arc<SymbolTable>, Arc<AtomicBool>);
+#[derive(Clone)]
+pub(crate) struct Symbols(Arc<dyn Fn() -> Arc<SymbolTable> + Send + Sync>, Arc<AtomicBool>);
 
 impl Symbols {
-    /// Those of this table.
-    pub(crate) fn new(table: Arc<SymbolTable>) -> Self {
-        Self(table, Arc::default())
+    /// Those that `table` finds when a trap is told.
+    pub(crate) fn new(table: impl Fn() -> Arc<SymbolTable> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(table), Arc::default())
+    }
+
+    fn table(&self) -> Arc<SymbolTable> {
+        (self.0)()
     }
 
     /// Whether it has not been said yet that there are no names.
@@ -104,13 +108,14 @@ impl Backtrace {
     }
 
     fn has_names(&self) -> bool {
-        !self.symbols.0.is_empty() || self.frames.iter().any(|frame| frame.name.is_some())
+        !self.symbols.table().is_empty() || self.frames.iter().any(|frame| frame.name.is_some())
     }
 
     /// One line for each function. What recurses is told once.
     pub(crate) fn lines(&self) -> Vec<String> {
         let offsets: Vec<_> = self.frames.iter().map(|frame| frame.offset.unwrap_or(0)).collect();
-        let places = self.symbols.0.find(&offsets);
+        let table = self.symbols.table();
+        let places = table.find(&offsets);
         let mut told = Vec::<(String, usize)>::new();
         for (index, (frame, places)) in self.frames.iter().zip(places).enumerate() {
             match told.last_mut() {
@@ -181,7 +186,7 @@ mod tests {
             Retirement::default().watch(),
             Arc::default(),
         );
-        Backtrace { frames, symbols: Symbols::default(), identity }
+        Backtrace { frames, symbols: Symbols::new(Arc::default), identity }
     }
 
     fn frame(name: Option<&str>, index: u32) -> Frame {

@@ -49,6 +49,9 @@ pub enum GuestFailure {
     /// The pool had no room, although admission had found some.
     #[error("no room in the instance pool")]
     PoolFull,
+    /// Its code had been given back, and could not be loaded again.
+    #[error("its code was given back (total.code-memory), and cannot be loaded again: {0}")]
+    NoCode(Arc<str>),
     /// The instance that it shared failed.
     #[error("its instance was lost to the failure of another exchange on it")]
     InstanceLost,

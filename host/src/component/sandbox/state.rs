@@ -268,7 +268,7 @@ mod tests {
             grants: Grants::default(),
             has_egress: false,
             prefault: Prefault::new(None),
-            symbols: Symbols::default(),
+            symbols: Symbols::new(Arc::default),
         });
         let mut state = GuestState::new(&sandbox);
         state.table().push(()).unwrap();

@@ -150,6 +150,7 @@ impl LimitArgs {
         let total = TotalLimits {
             instances: self.max_instances,
             memory: self.total_memory.map(|size| size.0),
+            code_memory: None,
         };
         if total.memory.is_some_and(|total| total < self.max_memory.0) {
             return Err(complaint(
