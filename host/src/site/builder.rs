@@ -1,11 +1,13 @@
 //! Builds sites: reads files, opens grants, loads and proves components.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::stream::{FuturesOrdered, StreamExt as _};
 use host_certs::CertificateStore;
 use host_manifest::{ComponentConfig, Manifest, Stamp};
 use host_telemetry::{ComponentUsage, GenerationTraffic, Traffic};
@@ -133,20 +135,23 @@ impl SiteBuilder {
         self.file.as_ref().map(|file| (file.path.as_path(), *file.stamp()))
     }
 
-    /// The first site: everything is compiled, loaded and proven.
+    /// The first site: everything is compiled, loaded and proven. Each component is proven once, as soon as its code is
+    /// there, so that no more code need be mapped at once than may be.
     ///
     /// # Errors
     /// The first component that cannot serve.
     pub async fn build(&self, loader: &Arc<Loader>) -> Result<Site, Rejected> {
-        let pace = Urgency::Start;
-        let mut held = Vec::new();
+        let (mut proven, mut held) = (BTreeMap::new(), Vec::new());
         for _ in 0..MAX_ATTEMPTS {
-            match self.first_site(loader).await {
-                Ok(site) => return Ok(site),
+            match self.prove_all(loader, &mut proven).await {
+                Ok(()) => {
+                    let apps: Vec<_> = proven.into_values().collect();
+                    return Ok(Site::new(apps, &self.first.routes, &self.traffic));
+                }
                 Err(Unmade::Rejected(why)) => return Err(why),
                 Err(Unmade::Uncompiled) => {}
             }
-            held.push(loader.compile(self.wanted(&self.first), pace, || {}).await?);
+            held.push(loader.compile(self.wanted(&self.first), Urgency::Start, || {}).await?);
         }
         Err(Rejected::for_now(Step::Compile, KEEPS_CHANGING))
     }
@@ -185,16 +190,35 @@ impl SiteBuilder {
         Err(Rejected::for_now(Step::Compile, KEEPS_CHANGING))
     }
 
-    async fn first_site(&self, loader: &Loader) -> Result<Site, Unmade> {
-        let mut loaded = Vec::new();
-        for component in self.first.components.values() {
-            loaded.push(self.load(component, loader, Urgency::Start).await?);
+    /// Loads and proves the components that have not been `proven`, some at once.
+    async fn prove_all(
+        &self,
+        loader: &Loader,
+        proven: &mut BTreeMap<Arc<str>, Arc<App>>,
+    ) -> Result<(), Unmade> {
+        let mut left = self.first.components.values();
+        let mut under_way = FuturesOrdered::new();
+        loop {
+            while under_way.len() < self.workers.0.clamp(1, STARTS)
+                && let Some(component) = left.next()
+            {
+                if !proven.contains_key(&component.name) {
+                    under_way.push_back(self.first_app(component, loader));
+                }
+            }
+            match under_way.next().await {
+                Some(app) => {
+                    let app = app?;
+                    proven.insert(app.manifest.name.clone(), Arc::new(app));
+                }
+                None => return Ok(()),
+            }
         }
-        let mut apps = Vec::new();
-        for next in loaded {
-            apps.push(Arc::new(self.prove(next, None, loader).await?));
-        }
-        Ok(Site::new(apps, &self.first.routes, &self.traffic))
+    }
+
+    async fn first_app(&self, component: &ComponentConfig, loader: &Loader) -> Result<App, Unmade> {
+        let next = self.load(component, loader, Urgency::Start).await?;
+        Ok(self.prove(next, None, loader).await?)
     }
 
     /// The files of all components, to be compiled.
@@ -313,6 +337,10 @@ pub(super) struct LoadedComponent {
     /// Its entry is what it was: limits, counts and queues go on.
     pub(super) same_entry: bool,
 }
+
+/// Components that are loaded and proven at once at a start: a pool of instances has room for as many beside what
+/// serves.
+const STARTS: usize = 4;
 
 /// How often something is compiled before it is loaded: the file may be another one by then.
 pub(super) const MAX_ATTEMPTS: usize = 3;
