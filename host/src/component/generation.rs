@@ -13,6 +13,7 @@ use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
 
 use super::code::survey::Kind;
+use super::code::surveyed::Beginning;
 use super::imports::request_shutdown;
 use super::imports::wasi_config::RouteConfig;
 use super::run::blueprint::{Blueprint, Entry};
@@ -84,6 +85,14 @@ impl Generation {
     #[must_use]
     pub fn digest(&self) -> &Arc<str> {
         &self.blueprint.code.digest
+    }
+
+    /// Whether its instances run other code than those of `other`: of another file, or of a snapshot of its own.
+    #[must_use]
+    pub fn runs_other_code(&self, other: &Self) -> bool {
+        let (mine, others) = (&self.blueprint.code, &other.blueprint.code);
+        let is_warm = matches!(mine.beginning, Beginning::Warm);
+        mine.digest != others.digest || is_warm && !Arc::ptr_eq(mine, others)
     }
 
     /// When it was made.

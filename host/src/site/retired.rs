@@ -153,8 +153,7 @@ impl RetiredGenerations {
                 let generation = &deployment.generation;
                 // Other limits on the same code are nothing to go back to, nor is a candidate.
                 let has_served = Arc::ptr_eq(deployment, &app.deployment);
-                if has_served
-                    && now.is_some_and(|now| now.generation().digest() != generation.digest())
+                if has_served && now.is_some_and(|now| generation.runs_other_code(now.generation()))
                 {
                     let kept = generation.blueprint().kept();
                     let info = GenerationInfo { deadline: None, ..retired.info.clone() };
