@@ -149,6 +149,7 @@ mod swap_refused;
 mod systemd;
 mod systemd_real;
 mod systemd_sockets;
+mod tenants;
 mod terminal;
 mod tls;
 mod tls_reload;

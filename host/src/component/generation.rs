@@ -95,6 +95,12 @@ impl Generation {
         mine.digest != others.digest || is_warm && !Arc::ptr_eq(mine, others)
     }
 
+    /// Bytes of its code that are mapped now: none if it has been given back.
+    #[must_use]
+    pub fn mapped_code(&self) -> u64 {
+        self.blueprint.code.mapped_bytes()
+    }
+
     /// When it was made.
     #[must_use]
     pub fn since(&self) -> Instant {

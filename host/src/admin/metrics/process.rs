@@ -80,7 +80,7 @@ pub(super) fn in_flight(page: &mut Page<'_>, trackers: &Trackers) -> fmt::Result
 /// Writes what bounds each component, and how much of that is taken.
 pub(super) fn apps(page: &mut Page<'_>, apps: &[std::sync::Arc<App>]) -> fmt::Result {
     type Value = fn(&App) -> f64;
-    let values: [(_, Value); 7] = [
+    let values: [(_, Value); 8] = [
         (family("host_instances", "Instances that serve."), |app| {
             app.limits().instances.saturating_sub(app.bulkhead.free()) as f64
         }),
@@ -100,6 +100,9 @@ pub(super) fn apps(page: &mut Page<'_>, apps: &[std::sync::Arc<App>]) -> fmt::Re
             bytes("host_memory_peak", "The most that it was since the component was loaded."),
             |app| number(app.settings.all_memory.peak()),
         ),
+        (bytes("host_code_mapped", "Compiled code that is mapped."), |app| {
+            number(app.generation().mapped_code())
+        }),
         (
             family(
                 "host_breaker_open",

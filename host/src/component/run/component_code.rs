@@ -97,6 +97,14 @@ impl ComponentCode {
         }
     }
 
+    /// Bytes that are mapped now.
+    pub(crate) fn mapped_bytes(&self) -> u64 {
+        match &self.mapping {
+            Mapping::Always(code) => code.bytes,
+            Mapping::WhenNeeded(code) => code.lock().as_ref().map_or(0, |code| code.bytes),
+        }
+    }
+
     /// The functions, files and lines of the code; of code that has been given back since, none.
     pub(crate) fn symbols(&self) -> Symbols {
         match &self.mapping {
