@@ -24,9 +24,16 @@ use tracing::{debug, warn};
 
 use crate::{Artefact, ArtefactKey};
 
-/// The size of all entries together. Above it, the least recently used entries are removed. The code of a
-/// small guest is some hundred KiB, that of the largest seen 40 MiB.
+/// The size of all entries together. Above it, entries that nobody has used [`LATELY`] are removed, the least recently
+/// used first. The code of a small guest is some hundred KiB, that of the largest seen 40 MiB.
 const LARGEST_CACHE: u64 = 1 << 30;
+
+/// Above so many times that size, those that were used lately go too. A host of thousands of components needs all of
+/// theirs at each start.
+const LATELY_USED: u64 = 8;
+
+/// A host that serves has used its entries at its start.
+const LATELY: Duration = Duration::from_secs(24 * 3600);
 
 /// No artefact is larger: the child that makes it has far less memory.
 const LARGEST_ENTRY: u64 = 4 << 30;
@@ -274,9 +281,10 @@ impl ArtefactCache {
             unlinkat(&*directory, name, AtFlags::empty()).ok();
         }
         let mut total = 0_u64;
-        for Entry { size, name, .. } in entries {
+        for Entry { size, name, unused } in entries {
             total = total.saturating_add(size);
-            if total > self.largest {
+            let most = if unused < LATELY { self.largest * LATELY_USED } else { self.largest };
+            if total > most {
                 debug!(name, "code cache: an old entry goes");
                 unlinkat(&*directory, name, AtFlags::empty()).ok();
             }

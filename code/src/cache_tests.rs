@@ -59,7 +59,7 @@ fn the_least_recently_used_entries_are_removed_and_foreign_files_stay() {
         cache.put(&key(byte), &artefact(byte));
     }
     for byte in 1..=3 {
-        aged(byte, 10 + u64::from(byte));
+        aged(byte, 24 + u64::from(byte));
     }
     // Use makes it young again.
     assert!(cache.get(&key(3)).is_some());
@@ -75,6 +75,22 @@ fn the_least_recently_used_entries_are_removed_and_foreign_files_stay() {
         assert!(folder.path.join(name).exists(), "{name}");
     }
     assert!(!stale.exists() && folder.path.join(".new-1-2").exists());
+}
+
+/// A host of thousands of components had more code than the cache kept: each start compiled all of it anew.
+#[test]
+fn what_was_used_lately_stays_where_it_is_eight_times_too_much() {
+    let folder = CacheFolder::new();
+    let mut cache = ArtefactCache::open(&folder.path).unwrap();
+    let artefact = Artefact::seal(&key(0), &[0; 1_000], &[]);
+    cache.largest = artefact.bytes().len() as u64;
+    let entries = || fs::read_dir(&folder.path).unwrap().count();
+    for byte in 1..=8 {
+        assert!(cache.put(&key(byte), &artefact));
+    }
+    assert_eq!(entries(), 8);
+    assert!(cache.put(&key(9), &artefact));
+    assert_eq!(entries(), 8);
 }
 
 /// Another host, with more memory, may have stored it. Reading it would kill this host.
