@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::support::app::{
-    App, Folder, component, expect_swapped, reload, slow_to_compile, text, version,
+    App, Folder, beside, component, expect_swapped, reload, slow_to_compile, text, version,
 };
 use crate::support::compiler::Compiler;
 use crate::support::memory::resident_kib;
@@ -308,4 +308,43 @@ fn compile_that_takes_longer_than_a_second_is_said_and_then_the_host_is_ready() 
     compiler.signal(Signal::CONT);
     process.stdout.wait_for("ready addr=", Mark::START, 1, until).expect("it is ready");
     assert!(!process.stdout.text().contains("compiling"), "{}", process.stdout.text());
+}
+
+/// Composed components, as `wac plug` makes them, killed the compiler: what passes a string from one memory to another has
+/// both, and modules with two memories were switched off.
+#[test]
+fn parts_of_a_composed_component_call_each_other() {
+    let composed = component(
+        r#"(component
+            (component $told
+                (core module $module
+                    (memory (export "memory") 1)
+                    (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+                    (func (export "length") (param i32 i32) (result i32)
+                        (if (i32.ne (i32.load8_u (local.get 0)) (i32.const 0x66)) (then unreachable))
+                        local.get 1))
+                (core instance $it (instantiate $module))
+                (func (export "length") (param "text" string) (result u32)
+                    (canon lift (core func $it "length") (memory $it "memory") (realloc (func $it "realloc")))))
+            (component $teller
+                (import "length" (func $length (param "text" string) (result u32)))
+                (core module $memory (memory (export "memory") 1) (data (i32.const 8) "four"))
+                (core instance $memory (instantiate $memory))
+                (core func $lowered (canon lower (func $length) (memory $memory "memory")))
+                (core module $module
+                    (import "" "length" (func $length (param i32 i32) (result i32)))
+                    (func $start
+                        (if (i32.ne (call $length (i32.const 8) (i32.const 4)) (i32.const 4)) (then unreachable)))
+                    (start $start))
+                (core instance
+                    (instantiate $module (with "" (instance (export "length" (func $lowered)))))))
+            (instance $told (instantiate $told))
+            (instance (instantiate $teller (with "length" (func $told "length")))))"#,
+    );
+    let app = App::new("hello_p2");
+    app.put_bytes(&beside("hello_p2", &composed));
+    let host = app.serve().start();
+    for _ in 0..3 {
+        assert_eq!(host.get("/").text(), "hello world\n");
+    }
 }

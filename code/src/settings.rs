@@ -22,7 +22,8 @@ pub fn settings(concurrency: bool) -> Config {
         .wasm_gc(false)
         .wasm_threads(false)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // Calls between the parts of a composed component copy from memory to memory.
+        .wasm_multi_memory(true)
         .native_unwind_info(false)
         // Lines come from our own table, which the compiling child makes (docs/adr/0044): wasmtime would copy the DWARF
         // into each process, and read it anew for each frame of each trap. Unset, a variable of the environment decides,

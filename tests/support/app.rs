@@ -103,10 +103,24 @@ pub fn one_more(component: &[u8], number: u8) -> Vec<u8> {
 /// for a test to find its compiler at work.
 pub fn slower(name: &str) -> Vec<u8> {
     let module = component(&format!("(module {})", functions(600)));
-    // Section 1, with its length as LEB128 of five bytes.
-    let septet = |n: usize| u8::try_from(module.len() >> (7 * n) & 0x7f).expect("seven bits");
+    [&bytes(name)[..], &section(1, &module)].concat()
+}
+
+/// A section of a component, with its length as LEB128 of five bytes.
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    let septet = |n: usize| u8::try_from(content.len() >> (7 * n) & 0x7f).expect("seven bits");
     let length = [0, 1, 2, 3, 4].map(|n| septet(n) | if n < 4 { 0x80 } else { 0 });
-    [&bytes(name)[..], &[1], &length, &module].concat()
+    [&[id][..], &length, content].concat()
+}
+
+/// The guest called `name` with another component in it, which is instantiated beside it. The guest has one already: what
+/// it exports, as toolchains have it.
+pub fn beside(name: &str, other: &[u8]) -> Vec<u8> {
+    const COMPONENTS: u8 = 4;
+    const INSTANCES: u8 = 5;
+    // One instance, of the component with index 1, without arguments.
+    let instance = section(INSTANCES, &[1, 0, 1, 0]);
+    [&bytes(name)[..], &section(COMPONENTS, other), &instance].concat()
 }
 
 /// A component that takes long to compile: very many different functions.
