@@ -325,12 +325,12 @@ fn parts_of_a_composed_component_call_each_other() {
                         local.get 1))
                 (core instance $it (instantiate $module))
                 (func (export "length") (param "text" string) (result u32)
-                    (canon lift (core func $it "length") (memory $it "memory") (realloc (func $it "realloc")))))
+                    (canon lift (core func $it "length") (memory (core memory $it "memory")) (realloc (core func $it "realloc")))))
             (component $teller
                 (import "length" (func $length (param "text" string) (result u32)))
                 (core module $memory (memory (export "memory") 1) (data (i32.const 8) "four"))
                 (core instance $memory (instantiate $memory))
-                (core func $lowered (canon lower (func $length) (memory $memory "memory")))
+                (core func $lowered (canon lower (func $length) (memory (core memory $memory "memory"))))
                 (core module $module
                     (import "" "length" (func $length (param i32 i32) (result i32)))
                     (func $start

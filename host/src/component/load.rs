@@ -1,21 +1,19 @@
 //! From a path to a proven generation: the steps before the pointer store.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use host_code::{ArtefactKey, Urgency};
 use host_telemetry::ComponentUsage;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::code::code_loader::{CacheLookup, CodeError, CodeLoader, Loaded, LoaderConfig};
-use super::code::code_memory::CodeMemory;
+use super::code::code_loader::{
+    CacheLookup, CodeError, CodeLoader, LinkCode, Loaded, LoaderConfig,
+};
 use super::code::load_error::FileSizeLimit;
 use super::code::rejected::{Rejected, Step};
 use super::code::single_flight::{Flight, Flights, Version, Versions};
@@ -23,12 +21,15 @@ use super::code::source::{Glance, Source};
 use super::code::surveyed::{Beginning, SurveyedSource, code_name};
 use super::code::vouch::VouchForFile;
 use super::generation::Generation;
+use super::imports::link::Linkers;
+use super::known_code::KnownCode;
 use super::load_progress::begin;
+use super::map_again::GivenBack;
 use super::run::blueprint::{Blueprint, KeptCode, LinkedCode};
-use super::run::component_code::{ComponentCode, MappedAgain, OnDemand};
+use super::run::component_code::ComponentCode;
 use super::run::settings::Settings;
-use super::sandbox::guest_failure::GuestFailure;
 use super::starts;
+use super::wanted::Wanted;
 use super::warm_up::warm_up;
 
 /// Reading a file takes less, unless the file system hangs.
@@ -56,79 +57,33 @@ pub struct Loader {
     largest: FileSizeLimit,
     vouch: VouchForFile,
     number: AtomicU64,
-    /// Linked code in use, by its name: many components may come from one file.
-    known: Mutex<HashMap<Arc<str>, Weak<ComponentCode>>>,
+    known: KnownCode,
     flights: Flights<CompileOutcome>,
     versions: Versions,
     /// None where code stays mapped.
-    code_memory: Option<Arc<CodeMemory>>,
-    /// Code that was given back, and is being mapped.
-    mapping: Arc<Flights<MappedAgain>>,
+    given_back: Option<GivenBack>,
 }
 
 /// The outcome of a compile, for all its waiters.
 type CompileOutcome = Result<Arc<ComponentCode>, Arc<CodeError>>;
 
-/// A file to compile, and the name of its component, if it has one.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// The name.
-    pub component: Option<Arc<str>>,
-    /// The file.
-    pub path: PathBuf,
-    /// Where it is counted what its code takes.
-    usage: Arc<ComponentUsage>,
-    /// A snapshot of it is to be taken.
-    snapshot: bool,
-    /// Cancelled when the file is not wanted any more. Its compiler is killed, and the others go on.
-    pub given_up: CancellationToken,
-}
-
-impl Wanted {
-    /// A file, wanted until `given_up` is cancelled. `usage` counts what its code takes.
-    #[must_use]
-    pub fn new(component: Option<Arc<str>>, path: PathBuf, usage: Arc<ComponentUsage>) -> Self {
-        Self { component, path, usage, snapshot: false, given_up: CancellationToken::new() }
-    }
-
-    /// The same, for instances that begin where one is behind its `on-start`.
-    #[must_use]
-    pub fn with_snapshot(self, snapshot: bool) -> Self {
-        Self { snapshot, ..self }
-    }
-
-    /// Waits until its code is not wanted any more: it was given up, or the file has other content by now.
-    /// Cancel-safe.
-    async fn is_vain(&self, version: &Version) {
-        tokio::select! {
-            () = self.given_up.cancelled() => {}
-            () = version.replaced() => {}
-        }
-    }
-
-    /// The rejection, with the name of its component.
-    fn refused(&self, why: Rejected) -> Rejected {
-        match &self.component {
-            Some(component) => why.for_component(component),
-            None => why,
-        }
-    }
-}
-
 impl Loader {
     /// A loader. Its engines are made when first needed. Opens the cache, which blocks for a moment.
     #[must_use]
     pub fn new(config: &LoaderConfig) -> Self {
+        let linkers = Linkers::default();
+        let link: LinkCode<LinkedCode> = Arc::new(move |surveyed, component, kept, symbols| {
+            LinkedCode::link(&linkers, surveyed, component, kept, symbols)
+        });
         Self {
-            code_loader: Arc::new(CodeLoader::new(config, LinkedCode::link)),
+            code_loader: Arc::new(CodeLoader::new(config, link)),
             largest: config.largest,
             vouch: config.vouch.clone(),
             number: AtomicU64::new(1),
-            known: Mutex::default(),
+            known: KnownCode::default(),
             flights: Flights::default(),
             versions: Versions::default(),
-            code_memory: config.code_memory.map(|limit| Arc::new(CodeMemory::new(limit))),
-            mapping: Arc::default(),
+            given_back: config.code_memory.map(GivenBack::new),
         }
     }
 
@@ -176,7 +131,7 @@ impl Loader {
     ) -> Result<Arc<Blueprint>, Unmade> {
         let path = source.path.clone();
         let snapshot = settings.snapshot;
-        let code = match self.known(&code_name(&source.digest, snapshot)) {
+        let code = match self.known.get(&code_name(&source.digest, snapshot)) {
             Some(code) => code,
             // Only a compiler reads text.
             None if source.is_text() => return Err(Unmade::Uncompiled),
@@ -211,7 +166,7 @@ impl Loader {
         };
         for wanted in wanted {
             let Ok(source) = self.read(&wanted.path).await else { continue };
-            if let Some(code) = self.known(&code_name(&source.digest, wanted.snapshot)) {
+            if let Some(code) = self.known.get(&code_name(&source.digest, wanted.snapshot)) {
                 held.push(Held(code));
                 continue;
             }
@@ -281,7 +236,7 @@ impl Loader {
         let name = surveyed.code_name();
         let (loader, bytes) = (self.clone(), name.clone());
         self.flights.join(&name, || async move {
-            if let Some(code) = loader.known(&bytes) {
+            if let Some(code) = loader.known.get(&bytes) {
                 return Ok(code);
             }
             let surveyed = Arc::new(surveyed);
@@ -294,12 +249,6 @@ impl Loader {
     #[must_use]
     pub fn remake(&self, kept: &KeptCode, settings: &Arc<Settings>) -> Arc<Blueprint> {
         Arc::new(Blueprint::new(&kept.path, kept.code.clone(), settings, Urgency::BesideTraffic))
-    }
-
-    fn known(&self, name: &Arc<str>) -> Option<Arc<ComponentCode>> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, code| code.strong_count() > 0);
-        known.get(name)?.upgrade()
     }
 
     /// Linked code from the cache, or what it takes to compile it.
@@ -325,42 +274,19 @@ impl Loader {
     fn learn(
         &self,
         surveyed: &SurveyedSource,
-        Loaded { code, cached }: Loaded<LinkedCode>,
+        code: Loaded<LinkedCode>,
         usage: &Arc<ComponentUsage>,
     ) -> Arc<ComponentCode> {
-        let name = surveyed.code_name();
-        let on_demand = cached.then(|| self.on_demand(surveyed, &code, usage)).flatten();
-        let code = Arc::new(ComponentCode::new(surveyed, code, on_demand));
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(name, Arc::downgrade(&code));
-        code
-    }
-
-    /// How the code of a component is given back and mapped again. None where it stays mapped: where that is not bounded,
-    /// and where it is only until its snapshot is taken.
-    fn on_demand(
-        &self,
-        surveyed: &SurveyedSource,
-        code: &LinkedCode,
-        usage: &Arc<ComponentUsage>,
-    ) -> Option<OnDemand> {
-        let memory = self.code_memory.clone()?;
-        let Beginning::Each = surveyed.beginning else { return None };
-        let (loader, usage, surveyed) =
-            (self.code_loader.clone(), usage.clone(), Arc::new(surveyed.without_bytes()));
-        let (engine, largest) = (code.pre.engine().clone(), self.largest);
-        let again = move || {
-            let (loader, usage, surveyed) = (loader.clone(), usage.clone(), surveyed.clone());
-            let engine = engine.clone();
-            Box::pin(async move {
-                let code = loader.load_again(&surveyed, &usage, (engine, largest)).await;
-                code.map(Arc::new).map_err(|why| {
-                    let why = why.rejected_at(surveyed.source.path());
-                    GuestFailure::NoCode(why.to_string().into())
-                })
-            }) as Pin<Box<dyn Future<Output = MappedAgain> + Send>>
+        let code = match &self.given_back {
+            Some(given_back) => {
+                let again = (&self.code_loader, self.largest);
+                given_back.component_code(surveyed, code, usage, again)
+            }
+            None => ComponentCode::new(surveyed, code.code, None),
         };
-        Some(OnDemand { memory, flights: self.mapping.clone(), again: Box::new(again) })
+        let code = Arc::new(code);
+        self.known.add(surveyed.code_name(), &code);
+        code
     }
 
     /// Makes a generation and proves that it can serve: with one instance, its `on-start`, and the smoke

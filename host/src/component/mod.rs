@@ -21,13 +21,16 @@
 mod code;
 mod generation;
 mod imports;
+mod known_code;
 mod load;
 mod load_progress;
+mod map_again;
 mod run;
 mod sandbox;
 mod slot_size;
 mod starts;
 mod tick;
+mod wanted;
 mod warm_up;
 
 pub use code::code_cache::CodeCacheSetting;
@@ -47,7 +50,7 @@ pub use imports::abilities::{grant_warnings, manifest_grammar, provide_grants, u
 pub use imports::ability::{GrantResources, ImportUse, StopProcess};
 pub(crate) use imports::keyvalue::buckets;
 pub use imports::wasi_config::RouteConfig;
-pub use load::{Held, Loader, Unmade, Wanted};
+pub use load::{Held, Loader, Unmade};
 pub use load_progress::LoadProgress;
 pub use run::blueprint::{Blueprint, KeptCode};
 pub use run::idle_room::IdleRoom;
@@ -67,4 +70,5 @@ pub use sandbox::next_handler::{NEXT_HOST, NextHandler, Passing};
 pub use sandbox::retirement::{CutReason, Retirement};
 pub use sandbox::served::ServedExchange;
 pub use tick::TickCounter;
+pub use wanted::Wanted;
 pub use wasmtime_wasi_http::{Error as BodyError, WasiBody};

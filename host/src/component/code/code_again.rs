@@ -35,7 +35,8 @@ impl<C: Send + 'static> CodeLoader<C> {
             }
             None => self.compile_again(surveyed, &key, usage, largest).await?,
         };
-        let (component, linker, kept) = (surveyed.clone(), self.link, self.engines.kept(&engine));
+        let (component, linker, kept) =
+            (surveyed.clone(), self.link.clone(), self.engines.kept(&engine));
         let link = move || {
             let path = component.source.path();
             let unloadable = |why: wasmtime::Error| LoadError::Unloadable {

@@ -151,8 +151,11 @@ pub(crate) enum CacheLookup<C> {
 
 /// Links compiled code, so that it can be instantiated. The last arguments are [`Engines::kept`] of its engine, and its
 /// symbols.
-pub(crate) type LinkCode<C> =
-    fn(&SurveyedSource, &Component, Option<usize>, SymbolTable) -> wasmtime::Result<C>;
+pub(crate) type LinkCode<C> = Arc<
+    dyn Fn(&SurveyedSource, &Component, Option<usize>, SymbolTable) -> wasmtime::Result<C>
+        + Send
+        + Sync,
+>;
 
 /// Gets code from the cache or a compiler. `C` is linked code, ready to be instantiated; the caller
 /// brings the function that links, because this room knows no imports.
@@ -208,8 +211,9 @@ impl<C: Send + 'static> CodeLoader<C> {
         let (pool, found) = tokio::join!(self.pool(surveyed, pace), self.kept(surveyed, pace));
         let (key, kept) = found?;
         let Some((artefact, cached)) = kept else { return Ok(CacheLookup::Nothing(key)) };
-        let (engines, component, linker) = (self.engines.clone(), surveyed.clone(), self.link);
-        let code = aside(pace, move || link(&engines, &component, &artefact, linker)).await??;
+        let (engines, component, linker) =
+            (self.engines.clone(), surveyed.clone(), self.link.clone());
+        let code = aside(pace, move || link(&engines, &component, &artefact, &linker)).await??;
         drop(pool);
         usage.code_from_cache();
         log_loaded(surveyed, began, true);
@@ -259,9 +263,10 @@ impl<C: Send + 'static> CodeLoader<C> {
         let compiled = reported(source, self.report, compiled).await?;
         let Compiled { artefact, took, memory } = compiled;
         usage.compiled(took, memory);
-        let (engines, component, linker) = (self.engines.clone(), surveyed.clone(), self.link);
+        let (engines, component, linker) =
+            (self.engines.clone(), surveyed.clone(), self.link.clone());
         let link =
-            move || Ok::<_, Rejected>((link(&engines, &component, &artefact, linker)?, artefact));
+            move || Ok::<_, Rejected>((link(&engines, &component, &artefact, &linker)?, artefact));
         let (code, artefact) = aside(pace, link).await??;
         let cached = match &self.cache {
             Some(cache) => cache.put(key, artefact, pace).await,
@@ -335,7 +340,7 @@ pub(super) fn link<C>(
     engines: &Engines,
     surveyed: &SurveyedSource,
     artefact: &Artefact,
-    link: LinkCode<C>,
+    link: &LinkCode<C>,
 ) -> Result<C, Rejected> {
     let component = fit(surveyed, artefact, engines)?;
     let unlinkable =

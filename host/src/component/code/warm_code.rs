@@ -41,8 +41,9 @@ impl<C: Send + 'static> CodeLoader<C> {
         let compiled = reported(&original.source, self.report, compiled).await?;
         let Compiled { artefact, took, memory } = compiled;
         usage.compiled(took, memory);
-        let (engines, component, linker) = (self.engines.clone(), surveyed.clone(), self.link);
-        let code = aside(pace, move || link(&engines, &component, &artefact, linker)).await??;
+        let (engines, component, linker) =
+            (self.engines.clone(), surveyed.clone(), self.link.clone());
+        let code = aside(pace, move || link(&engines, &component, &artefact, &linker)).await??;
         log_loaded(original, began, false);
         Ok((surveyed, code))
     }

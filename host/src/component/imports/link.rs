@@ -1,5 +1,7 @@
 //! Links every import for guests. Linking grants nothing.
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
 use wasmtime::Engine;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::p2::bindings::io::{error, poll, streams};
@@ -7,11 +9,39 @@ use wasmtime_wasi::p2::bindings::io::{error, poll, streams};
 use super::{abilities, field_limits, lifecycle, middleware, prefault};
 use crate::component::sandbox::state::GuestState;
 
+/// The linkers in use, one for each engine: to make one takes as long as to load a small component.
+#[derive(Default)]
+pub(crate) struct Linkers(Mutex<Vec<Weak<Linker<GuestState>>>>);
+
+impl Linkers {
+    /// All imports for an engine. It is shared for as long as somebody holds it. `concurrency` says that the engine has
+    /// component-model async.
+    ///
+    /// # Errors
+    /// See [`linker`].
+    pub(crate) fn get(
+        &self,
+        engine: &Engine,
+        concurrency: bool,
+    ) -> wasmtime::Result<Arc<Linker<GuestState>>> {
+        let mut linkers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        linkers.retain(|linker| linker.strong_count() > 0);
+        let mut known = linkers.iter().filter_map(Weak::upgrade);
+        if let Some(linker) = known.find(|linker| Engine::same(linker.engine(), engine)) {
+            return Ok(linker);
+        }
+        drop(known);
+        let linker = Arc::new(linker(engine, concurrency)?);
+        linkers.push(Arc::downgrade(&linker));
+        Ok(linker)
+    }
+}
+
 /// Links all imports for an engine. `concurrency` says that it has component-model async.
 ///
 /// # Errors
 /// When wasmtime already has an import of the same name, which is a mistake in this host.
-pub(crate) fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Linker<GuestState>> {
+fn linker(engine: &Engine, concurrency: bool) -> wasmtime::Result<Linker<GuestState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;

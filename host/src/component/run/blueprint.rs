@@ -9,7 +9,7 @@ use host_manifest::ComponentLimits;
 use host_symbols::SymbolTable;
 use tokio::time::Instant;
 use wasmtime::Store;
-use wasmtime::component::{Component, Instance, InstancePre};
+use wasmtime::component::{Component, Instance, InstancePre, Linker};
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 use wasmtime_wasi_http::p3::bindings::ServiceIndices;
 
@@ -18,7 +18,7 @@ use super::hooks::Hooks;
 use super::settings::Settings;
 use crate::component::code::survey::{Kind, Survey};
 use crate::component::code::surveyed::{Beginning, SurveyedSource};
-use crate::component::imports::link::linker;
+use crate::component::imports::link::Linkers;
 use crate::component::sandbox::grants::Grants;
 use crate::component::sandbox::identity::Identity;
 use crate::component::sandbox::prefault::Prefault;
@@ -37,6 +37,8 @@ pub(crate) struct LinkedCode {
     pub(crate) symbols: Arc<SymbolTable>,
     /// Bytes of code and symbols.
     pub(crate) bytes: u64,
+    /// For the next code in this engine.
+    _linker: Arc<Linker<GuestState>>,
 }
 
 /// The code, limits and grants that generations of one component are made of. Held by those generations, and
@@ -61,13 +63,14 @@ pub(crate) enum Entry {
 impl LinkedCode {
     /// Links a compiled component: all of WASI, and no grants. Its engine keeps so many bytes of each slot.
     pub(crate) fn link(
+        linkers: &Linkers,
         surveyed: &SurveyedSource,
         component: &Component,
         kept: Option<usize>,
         symbols: SymbolTable,
     ) -> wasmtime::Result<Self> {
         let SurveyedSource { kind, concurrency, beginning, .. } = surveyed;
-        let linker = linker(component.engine(), *concurrency)?;
+        let linker = linkers.get(component.engine(), *concurrency)?;
         let pre = linker.instantiate_pre(component)?;
         let entry = match *kind {
             Kind::P2 => Entry::P2(ProxyIndices::new(&pre)?),
@@ -79,7 +82,7 @@ impl LinkedCode {
         let code = component.image_range();
         let bytes = (code.end.addr() - code.start.addr()).saturating_add(symbols.bytes()) as u64;
         let symbols = Arc::new(symbols);
-        Ok(Self { entry, hooks, pre, kept, symbols, bytes })
+        Ok(Self { entry, hooks, pre, kept, symbols, bytes, _linker: linker })
     }
 }
 

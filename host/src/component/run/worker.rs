@@ -49,12 +49,14 @@ impl Worker {
     /// Serves until the instance ends. Run it metered: its hooks cost CPU time and take CPU slots, as its calls
     /// do.
     async fn serve(&self, store: &mut Store<GuestState>) -> wasmtime::Result<()> {
-        let (code, limits) = (self.blueprint.code.get().await?, self.blueprint.limits());
-        let (hooks, entry) = (&code.hooks, &code.entry);
+        let limits = self.blueprint.limits();
         request_shutdown::share(store.data_mut(), self.state.shutdown.clone());
         let gone = store.data_mut().hooks().gone().on_drop();
         let born_late = self.sandbox.identity.retirement.is_ending();
+        // To wait for code costs no time, but is metered.
         self.state.meter.allow(limits.cpu, true);
+        let code = self.blueprint.code.get().await?;
+        let (hooks, entry) = (&code.hooks, &code.entry);
         let instance = self.blueprint.start(store, &code).await?;
         self.state.set_born();
         match entry {
