@@ -10,7 +10,7 @@ use crate::support::prelude::*;
 use crate::support::site::{Site, component, route};
 
 /// A site with a file for each of these tenants, and this bound.
-fn site(code_memory: Option<u64>, tenants: &[(&str, Vec<u8>)]) -> Site {
+fn site(code_memory: Option<f64>, tenants: &[(&str, Vec<u8>)]) -> Site {
     let bound =
         code_memory.map_or(String::new(), |bytes| format!("[total]\ncode-memory = \"{bytes}B\"\n"));
     let site = Site::new(&format!("include = \"tenants/*.toml\"\n{bound}"));
@@ -45,12 +45,12 @@ fn loads(host: &Host, tenant: &str) -> [f64; 2] {
 }
 
 /// How much code these tenants have, all together.
-fn measured(tenants: &[(&str, Vec<u8>)]) -> u64 {
+fn measured(tenants: &[(&str, Vec<u8>)]) -> f64 {
     let site = site(None, tenants);
     let host = serve(&site).start();
     let all = all_mapped(&Metrics::of(&host));
     assert!(all > 10_000.0 * tenants.len() as f64, "{all}");
-    all as u64
+    all
 }
 
 #[test]
@@ -65,12 +65,12 @@ fn code_that_has_not_run_for_longest_is_given_back_and_mapped_again() {
         ("g", variant("hello_p3", 7)),
         ("h", variant("hello_p3", 8)),
     ];
-    let limit = measured(&tenants) / 2;
+    let limit = (measured(&tenants) / 2.0).floor();
     let site = site(Some(limit), &tenants);
     let host = serve(&site).start();
     let within = || {
         let all = all_mapped(&Metrics::of(&host));
-        assert!(all > 0.0 && all <= limit as f64, "{all} of {limit}");
+        assert!(all > 0.0 && all <= limit, "{all} of {limit}");
     };
     within();
     let mut conn = host.connect();
@@ -105,7 +105,7 @@ fn an_exchange_keeps_its_code_and_so_does_an_instance_that_is_reused() {
         ("x", variant("hello_p2", 1)),
         ("y", variant("hello_p3", 2)),
     ];
-    let site = site(Some(1), &tenants);
+    let site = site(Some(1.0), &tenants);
     site.put_text(
         "tenants/held3.toml",
         &(component("held3")
@@ -139,7 +139,7 @@ fn an_exchange_keeps_its_code_and_so_does_an_instance_that_is_reused() {
 #[test]
 fn code_that_the_cache_has_lost_is_compiled_again_but_never_from_another_file() {
     let tenants = [("a", variant("version_a_p2", 1)), ("b", variant("hello_p2", 2))];
-    let site = site(Some(1), &tenants);
+    let site = site(Some(1.0), &tenants);
     let host = serve(&site).start();
     let lose = || {
         // The other one takes the place of its code.
@@ -175,7 +175,7 @@ fn swaps_and_rollbacks_go_on_with_code_that_is_given_back() {
         ("x", variant("hello_p2", 1)),
         ("y", variant("hello_p2", 2)),
     ];
-    let site = site(Some(1), &tenants);
+    let site = site(Some(1.0), &tenants);
     let host = serve(&site).start();
     let away = || {
         for name in ["x", "y"] {
@@ -198,7 +198,7 @@ fn swaps_and_rollbacks_go_on_with_code_that_is_given_back() {
 #[test]
 fn trap_of_code_that_was_mapped_again_names_its_functions() {
     let tenants = [("a", bytes("crash_p2")), ("x", variant("hello_p2", 1))];
-    let site = site(Some(1), &tenants);
+    let site = site(Some(1.0), &tenants);
     let host = serve(&site).start();
     assert_eq!(host.get("/x").status(), 200);
     assert_eq!(host.get("/a/panic").status(), 500);
@@ -208,7 +208,7 @@ fn trap_of_code_that_was_mapped_again_names_its_functions() {
 #[test]
 fn without_a_code_cache_nothing_is_given_back_and_that_is_said() {
     let tenants = [("a", variant("hello_p2", 1)), ("b", variant("hello_p2", 2))];
-    let site = site(Some(1), &tenants);
+    let site = site(Some(1.0), &tenants);
     let host = site.serve().args(metrics::ARGS).args(["--no-cache"]).start();
     assert!(host.log().contains("no code is given back"), "{}", host.log());
     for name in ["a", "b", "a"] {

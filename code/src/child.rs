@@ -4,8 +4,6 @@
 //! It sets its bounds before it reads a byte, and gives up the network and the file system. The component may
 //! be hostile. The parent takes the output for code, and believes nothing else that the child says.
 
-use std::error::Error;
-use std::fmt;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 
@@ -20,8 +18,9 @@ use thread_priority::{
     NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
     set_thread_priority_and_policy, thread_native_id,
 };
-use wasmtime::{Engine, OutOfMemory};
+use wasmtime::Engine;
 
+use crate::child_failure::{ChildFailure, is_of_memory, one_line};
 use crate::{
     Artefact, ArtefactKey, ChildOrders, ChildTask, Yields, component_digest, sandbox, settings,
     snapshot,
@@ -37,60 +36,6 @@ pub(crate) const NOT_CONFINED: &str = "this kernel has no seccomp filters: the c
 
 /// Seconds of CPU time between the warning (SIGXCPU) and the kill by the kernel.
 const CPU_GRACE: u64 = 1;
-
-/// Why the child made nothing. The parent tells these apart by the exit code, because parts of the words may
-/// come from the component.
-#[derive(Debug)]
-pub enum ChildFailure {
-    /// This process cannot even try.
-    Unable(String),
-    /// The component does not compile.
-    Refused(String),
-    /// It took all the memory that this process may use.
-    NoMemory(String),
-}
-
-impl ChildFailure {
-    pub(crate) const UNABLE: u8 = 3;
-    pub(crate) const REFUSED: u8 = 10;
-    pub(crate) const NO_MEMORY: u8 = 11;
-
-    /// The exit code.
-    #[must_use]
-    pub fn code(&self) -> u8 {
-        match self {
-            Self::Unable(_) => Self::UNABLE,
-            Self::Refused(_) => Self::REFUSED,
-            Self::NoMemory(_) => Self::NO_MEMORY,
-        }
-    }
-}
-
-impl fmt::Display for ChildFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unable(why) | Self::Refused(why) | Self::NoMemory(why) => f.write_str(why),
-        }
-    }
-}
-
-impl From<wasmtime::Error> for ChildFailure {
-    fn from(why: wasmtime::Error) -> Self {
-        let words = one_line(&why.chain().map(ToString::to_string).collect::<Vec<_>>().join(": "));
-        if why.chain().any(is_of_memory) { Self::NoMemory(words) } else { Self::Refused(words) }
-    }
-}
-
-/// Whether the kernel or the engine ran out of memory.
-fn is_of_memory(why: &(dyn Error + 'static)) -> bool {
-    let kernel = |why: &io::Error| {
-        why.kind() == io::ErrorKind::OutOfMemory
-            || why.raw_os_error() == Some(Errno::NOMEM.raw_os_error())
-    };
-    why.is::<OutOfMemory>()
-        || why.downcast_ref::<io::Error>().is_some_and(kernel)
-        || why.downcast_ref::<Errno>() == Some(&Errno::NOMEM)
-}
 
 /// Reads stdin and writes to stdout what the orders ask for.
 ///
@@ -222,35 +167,4 @@ fn mapped() -> u64 {
         .and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
     // Without /proc: the measured size of this program, rounded up.
     pages.map_or(256 << 20, |pages| pages.saturating_mul(rustix::param::page_size() as u64))
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn end(why: impl Into<wasmtime::Error>) -> u8 {
-        ChildFailure::from(why.into()).code()
-    }
-
-    #[test]
-    fn a_shortage_of_memory_is_recognized_by_the_kind_of_error() {
-        let mapping =
-            || wasmtime::Error::from(io::Error::from(Errno::NOMEM)).context("mmap failed");
-        assert_eq!(end(mapping()), ChildFailure::NO_MEMORY);
-        assert_eq!(
-            end(wasmtime::Error::from(Errno::NOMEM).context("mmap")),
-            ChildFailure::NO_MEMORY
-        );
-        assert_eq!(end(io::Error::from(io::ErrorKind::OutOfMemory)), ChildFailure::NO_MEMORY);
-        assert_eq!(end(OutOfMemory::new(8)), ChildFailure::NO_MEMORY);
-        assert_eq!(
-            end(wasmtime::Error::msg("export `out of memory` twice")),
-            ChildFailure::REFUSED
-        );
-        assert_eq!(end(io::Error::from(Errno::PERM)), ChildFailure::REFUSED);
-    }
 }

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
 
-use crate::child::ChildFailure;
+use crate::child_failure::ChildFailure;
 use crate::{ChildOrders, CompileError};
 
 /// This program, even if its file has been replaced or removed: the kernel resolves the link to the program

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use wasmparser::{ComponentAlias, ComponentExternalKind, Encoding, Parser, Payload};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
-use crate::child::ChildFailure;
+use crate::child_failure::ChildFailure;
 use crate::warm::{self, HANDLES, WarmPart, WarmState};
 
 /// Makes a resource of its own and drops it. It can while the store may have one more handle.

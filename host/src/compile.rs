@@ -3,8 +3,8 @@
 
 use std::io::{self, Write as _};
 
+use host_code::ChildFailure;
 use host_code::ChildOrders;
-use host_code::child::ChildFailure;
 
 use crate::component::{self, CompiledFile, FileSizeLimit};
 use crate::config::CompileConfig;

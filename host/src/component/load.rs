@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::code::code_loader::{
-    CacheLookup, CodeError, CodeLoader, LinkCode, Loaded, LoaderConfig,
+    CacheLookup, CodeError, CodeLoader, LinkCode, LoadedCode, LoaderConfig,
 };
 use super::code::load_error::FileSizeLimit;
 use super::code::rejected::{Rejected, Step};
@@ -25,8 +25,9 @@ use super::imports::link::Linkers;
 use super::known_code::KnownCode;
 use super::load_progress::begin;
 use super::map_again::GivenBack;
-use super::run::blueprint::{Blueprint, KeptCode, LinkedCode};
+use super::run::blueprint::{Blueprint, KeptCode};
 use super::run::component_code::ComponentCode;
+use super::run::linked_code::LinkedCode;
 use super::run::settings::Settings;
 use super::starts;
 use super::wanted::Wanted;
@@ -274,7 +275,7 @@ impl Loader {
     fn learn(
         &self,
         surveyed: &SurveyedSource,
-        code: Loaded<LinkedCode>,
+        code: LoadedCode<LinkedCode>,
         usage: &Arc<ComponentUsage>,
     ) -> Arc<ComponentCode> {
         let code = match &self.given_back {

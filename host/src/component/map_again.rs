@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use host_telemetry::ComponentUsage;
 
-use super::code::code_loader::{CodeLoader, Loaded};
+use super::code::code_loader::{CodeLoader, LoadedCode};
 use super::code::code_memory::CodeMemory;
 use super::code::load_error::FileSizeLimit;
 use super::code::single_flight::Flights;
 use super::code::surveyed::{Beginning, SurveyedSource};
-use super::run::blueprint::LinkedCode;
 use super::run::component_code::{ComponentCode, MappedAgain, OnDemand};
+use super::run::linked_code::LinkedCode;
 use super::sandbox::guest_failure::GuestFailure;
 
 /// What all code of a process has in common that is given back.
@@ -33,7 +33,7 @@ impl GivenBack {
     pub(super) fn component_code(
         &self,
         surveyed: &SurveyedSource,
-        Loaded { code, cached }: Loaded<LinkedCode>,
+        LoadedCode { code, cached }: LoadedCode<LinkedCode>,
         usage: &Arc<ComponentUsage>,
         (loader, largest): (&Arc<CodeLoader<LinkedCode>>, FileSizeLimit),
     ) -> ComponentCode {

@@ -12,8 +12,9 @@ use super::code::rejected::{Rejected, Step};
 use super::code::surveyed::{LEAVE_OUT, SurveyedSource};
 use super::generation::Generation;
 use super::load_progress::begin;
-use super::run::blueprint::{Blueprint, LinkedCode};
+use super::run::blueprint::Blueprint;
 use super::run::component_code::ComponentCode;
+use super::run::linked_code::LinkedCode;
 use super::run::warm_trial::NoState;
 use super::starts::{check_configs, make_one, not_started};
 

@@ -135,7 +135,7 @@ impl From<Rejected> for CodeError {
 }
 
 /// Code that is ready to be instantiated.
-pub(crate) struct Loaded<C> {
+pub(crate) struct LoadedCode<C> {
     pub(crate) code: C,
     /// It is in the cache.
     pub(crate) cached: bool,
@@ -144,7 +144,7 @@ pub(crate) struct Loaded<C> {
 /// The result of a look into the cache.
 pub(crate) enum CacheLookup<C> {
     /// Its code.
-    Code(Box<Loaded<C>>),
+    Code(Box<LoadedCode<C>>),
     /// No entry. New code is stored under this key.
     Nothing(ArtefactKey),
 }
@@ -217,7 +217,7 @@ impl<C: Send + 'static> CodeLoader<C> {
         drop(pool);
         usage.code_from_cache();
         log_loaded(surveyed, began, true);
-        Ok(CacheLookup::Code(Box::new(Loaded { code, cached })))
+        Ok(CacheLookup::Code(Box::new(LoadedCode { code, cached })))
     }
 
     /// The engine that it seems to need, at a start: beside traffic none is made that may be of no use. None if
@@ -256,7 +256,7 @@ impl<C: Send + 'static> CodeLoader<C> {
         key: &ArtefactKey,
         usage: &ComponentUsage,
         pace: Urgency,
-    ) -> Result<Loaded<C>, CodeError> {
+    ) -> Result<LoadedCode<C>, CodeError> {
         let began = Instant::now();
         let source = &surveyed.source;
         let compiled = self.compiler.compile(&source.bytes, key, surveyed.concurrency, pace);
@@ -273,7 +273,7 @@ impl<C: Send + 'static> CodeLoader<C> {
             None => false,
         };
         log_loaded(surveyed, began, false);
-        Ok(Loaded { code, cached })
+        Ok(LoadedCode { code, cached })
     }
 }
 

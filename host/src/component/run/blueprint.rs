@@ -6,40 +6,20 @@ use std::sync::Arc;
 
 use host_code::Urgency;
 use host_manifest::ComponentLimits;
-use host_symbols::SymbolTable;
 use tokio::time::Instant;
 use wasmtime::Store;
-use wasmtime::component::{Component, Instance, InstancePre, Linker};
-use wasmtime_wasi_http::p2::bindings::ProxyIndices;
-use wasmtime_wasi_http::p3::bindings::ServiceIndices;
+use wasmtime::component::Instance;
 
 use super::component_code::ComponentCode;
-use super::hooks::Hooks;
+use super::linked_code::LinkedCode;
 use super::settings::Settings;
-use crate::component::code::survey::{Kind, Survey};
-use crate::component::code::surveyed::{Beginning, SurveyedSource};
-use crate::component::imports::link::Linkers;
+use crate::component::code::survey::Survey;
 use crate::component::sandbox::grants::Grants;
 use crate::component::sandbox::identity::Identity;
 use crate::component::sandbox::prefault::Prefault;
 use crate::component::sandbox::retirement::RetirementWatch;
 use crate::component::sandbox::state::GuestState;
 use crate::component::sandbox::terms::Sandbox;
-
-/// Compiled, linked code.
-pub(crate) struct LinkedCode {
-    pub(crate) entry: Entry,
-    pub(crate) hooks: Hooks,
-    pub(crate) pre: InstancePre<GuestState>,
-    /// Bytes that its engine keeps of each slot. None where it resets without a scan.
-    pub(crate) kept: Option<usize>,
-    /// Of the code as it is compiled.
-    pub(crate) symbols: Arc<SymbolTable>,
-    /// Bytes of code and symbols.
-    pub(crate) bytes: u64,
-    /// For the next code in this engine.
-    _linker: Arc<Linker<GuestState>>,
-}
 
 /// The code, limits and grants that generations of one component are made of. Held by those generations, and
 /// by a load that may make another.
@@ -52,38 +32,6 @@ pub struct Blueprint {
     pub(crate) grants: Grants,
     /// How urgent its load is.
     pub(crate) pace: Urgency,
-}
-
-/// How a request enters an instance.
-pub(crate) enum Entry {
-    P2(ProxyIndices),
-    P3(ServiceIndices),
-}
-
-impl LinkedCode {
-    /// Links a compiled component: all of WASI, and no grants. Its engine keeps so many bytes of each slot.
-    pub(crate) fn link(
-        linkers: &Linkers,
-        surveyed: &SurveyedSource,
-        component: &Component,
-        kept: Option<usize>,
-        symbols: SymbolTable,
-    ) -> wasmtime::Result<Self> {
-        let SurveyedSource { kind, concurrency, beginning, .. } = surveyed;
-        let linker = linkers.get(component.engine(), *concurrency)?;
-        let pre = linker.instantiate_pre(component)?;
-        let entry = match *kind {
-            Kind::P2 => Entry::P2(ProxyIndices::new(&pre)?),
-            Kind::P3 => Entry::P3(ServiceIndices::new(&pre)?),
-        };
-        let hooks = Hooks::find(&pre, *kind)?;
-        let is_warm = matches!(beginning, Beginning::Warm);
-        let hooks = if is_warm { hooks.without_start() } else { hooks };
-        let code = component.image_range();
-        let bytes = (code.end.addr() - code.start.addr()).saturating_add(symbols.bytes()) as u64;
-        let symbols = Arc::new(symbols);
-        Ok(Self { entry, hooks, pre, kept, symbols, bytes, _linker: linker })
-    }
 }
 
 /// Code to roll back to, without limits or grants, so that it keeps nothing of those open.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use host_symbols::SymbolTable;
 use wasmtime::Engine;
 
-use super::blueprint::LinkedCode;
+use super::linked_code::LinkedCode;
 use crate::component::code::code_memory::{CodeMemory, GiveBack, MappedCode};
 use crate::component::code::single_flight::Flights;
 use crate::component::code::survey::{Kind, Survey};

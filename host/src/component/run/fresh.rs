@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use wasmtime::Store;
 use wasmtime_wasi_http::WasiBody;
 
-use super::blueprint::{Blueprint, Entry};
+use super::blueprint::Blueprint;
 use super::instance::{Head, Kept, Release, Running};
+use super::linked_code::Entry;
 use super::{p2, p3};
 use crate::component::code::survey::Kind;
 use crate::component::sandbox::state::GuestState;

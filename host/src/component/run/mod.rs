@@ -12,6 +12,7 @@ pub(crate) mod instance;
 pub(crate) mod instance_pool;
 pub(crate) mod instance_task;
 pub(crate) mod keeper;
+pub(crate) mod linked_code;
 pub(crate) mod p2;
 pub(crate) mod p3;
 pub(crate) mod pooled_instance;

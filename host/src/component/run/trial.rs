@@ -6,7 +6,8 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
-use super::blueprint::{Blueprint, LinkedCode};
+use super::blueprint::Blueprint;
+use super::linked_code::LinkedCode;
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::state::GuestState;
 

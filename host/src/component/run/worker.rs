@@ -14,8 +14,9 @@ use wasmtime::component::{Accessor, Instance};
 use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
 
-use super::blueprint::{Blueprint, Entry, LinkedCode};
+use super::blueprint::Blueprint;
 use super::hooks::Beside;
+use super::linked_code::{Entry, LinkedCode};
 use super::pooled_instance::{GuestCall, InstanceState, Job, Lost, Order};
 use super::{p2, p3};
 use crate::component::imports::request_shutdown;
@@ -68,7 +69,7 @@ impl Worker {
                 }
             }
             Entry::P3(indices) => {
-                self.serve_p3((store, &instance), &code, indices, born_late).await?
+                self.serve_p3((store, &instance), &code, indices, born_late).await?;
             }
         }
         self.state.meter.allow(limits.cpu, true);
