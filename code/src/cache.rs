@@ -38,6 +38,9 @@ const LATELY: Duration = Duration::from_secs(24 * 3600);
 /// No artefact is larger: the child that makes it has far less memory.
 const LARGEST_ENTRY: u64 = 4 << 30;
 
+/// It is looked at as a whole once in this part of that size.
+const SWEEPS: u64 = 64;
+
 /// If a file has been under construction for this long, its writer has gone.
 const STALE: Duration = Duration::from_secs(3600);
 
@@ -102,6 +105,8 @@ pub struct ArtefactCache {
     largest_entry: u64,
     /// The counter in the names of new files.
     number: AtomicU64,
+    /// Bytes that were stored since the last sweep.
+    unswept: AtomicU64,
 }
 
 impl ArtefactCache {
@@ -118,6 +123,8 @@ impl ArtefactCache {
             largest: LARGEST_CACHE,
             largest_entry: LARGEST_ENTRY,
             number: AtomicU64::new(0),
+            // The first one that is stored sweeps.
+            unswept: AtomicU64::new(LARGEST_CACHE),
         })
     }
 
@@ -216,8 +223,14 @@ impl ArtefactCache {
                 "code cache: compiled code cannot be kept; the next start compiles again"
             );
         }
-        if let Err(why) = self.sweep() {
-            debug!(%why, "code cache: old entries stay");
+        let size = artefact.bytes().len() as u64;
+        let unswept = self.unswept.fetch_add(size, Ordering::Relaxed).saturating_add(size);
+        // A look at all entries, of which there may be thousands.
+        if unswept >= self.largest / SWEEPS {
+            self.unswept.store(0, Ordering::Relaxed);
+            if let Err(why) = self.sweep() {
+                debug!(%why, "code cache: old entries stay");
+            }
         }
         kept.is_ok()
     }
