@@ -1,7 +1,7 @@
 //! Warnings of what can be served and is hardly meant so: printed by `host check`, and logged at the start and
 //! after each change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use host_manifest::{ComponentConfig, OutgoingConfig, Route, TcpConfig};
@@ -20,13 +20,16 @@ pub(crate) fn warnings<'a>(
     surveys: &Surveys,
 ) -> Vec<String> {
     let components: Vec<&ComponentConfig> = components.into_iter().collect();
+    let plugins = plugins(routes);
+    let answer: HashSet<&str> = routes.iter().map(|route| &*route.component).collect();
+    let ways_out: HashSet<&str> =
+        components.iter().filter_map(|component| component.egress.as_deref()).collect();
     let mut warnings = Vec::new();
     for &component in &components {
         let name = &component.name;
-        let chained = routes.iter().any(|route| route.has_plugin(name));
-        let sends_out = components.iter().any(|other| other.egress.as_ref() == Some(name));
-        let answers = routes.iter().any(|route| route.component == *name);
-        if !chained && !answers && !sends_out {
+        let chained = plugins.contains(&**name);
+        let sends_out = ways_out.contains(&**name);
+        if !chained && !sends_out && !answer.contains(&**name) {
             warnings.push(format!("component {name}: no route leads to it"));
         }
         let survey = surveys.get(name);
@@ -56,6 +59,11 @@ pub(crate) fn warnings<'a>(
         )
     }));
     warnings
+}
+
+/// The components that stand in a chain.
+pub(crate) fn plugins(routes: &[Route]) -> HashSet<&str> {
+    routes.iter().flat_map(|route| &route.chain).map(|entry| &*entry.plugin).collect()
 }
 
 /// What it is granted of addresses without a name that could lead there.

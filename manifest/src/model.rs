@@ -387,11 +387,3 @@ pub struct Route {
     /// What is done with headers, if anything is.
     pub headers: Option<Arc<RouteHeaders>>,
 }
-
-impl Route {
-    /// Whether this component stands in its chain.
-    #[must_use]
-    pub fn has_plugin(&self, component: &str) -> bool {
-        self.chain.iter().any(|entry| &*entry.plugin == component)
-    }
-}

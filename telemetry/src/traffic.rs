@@ -1,6 +1,6 @@
 //! What all exchanges add up to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -98,7 +98,15 @@ struct Shard {
 #[derive(Debug, Default)]
 struct Names {
     routes: Vec<&'static RouteLabel>,
+    /// The same, by pattern and component.
+    known_routes: HashMap<(&'static str, &'static str), &'static RouteLabel>,
     components: BTreeMap<&'static str, Arc<ComponentTraffic>>,
+}
+
+impl Names {
+    fn known(&self, pattern: &str, component: &str) -> Option<&'static RouteLabel> {
+        self.known_routes.get(&(pattern, component)).copied()
+    }
 }
 
 /// The sums at one moment. `accepted` = those in `series` + those in flight.
@@ -142,15 +150,14 @@ impl Traffic {
     pub fn route(&self, pattern: &str, component: &str) -> &'static RouteLabel {
         let component = self.component(component).name();
         let mut names = self.names();
-        let is_it =
-            |known: &&&RouteLabel| *known.pattern == *pattern && known.component == component;
-        if let Some(known) = names.routes.iter().find(is_it) {
+        if let Some(known) = names.known(pattern, component) {
             return known;
         }
         let id = RouteId::try_from(names.routes.len()).unwrap_or(RouteId::MAX);
         let label: &'static RouteLabel =
             Box::leak(Box::new(RouteLabel { id, pattern: pattern.into(), component }));
         names.routes.push(label);
+        names.known_routes.insert((&label.pattern, component), label);
         label
     }
 

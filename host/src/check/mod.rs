@@ -84,8 +84,9 @@ async fn describe(checked: Checked, config: &ServeConfig, loader: &Loader) -> Ch
     let (routes, places) = (&config.manifest.routes, &config.manifest.places);
     let mut surveys = lint::Surveys::new();
     let mut components = Vec::new();
+    let plugins = lint::plugins(routes);
     for (component, outcome) in checked {
-        let chained = routes.iter().any(|route| route.has_plugin(&component.name));
+        let chained = plugins.contains(&*component.name);
         let Glance { survey, missing, footprint } = loader.glance(&component.source).await;
         let place = places.get(&component.name);
         let place = place.map(|place| (place.file.as_path(), place.line));

@@ -43,20 +43,27 @@ pub(super) fn routes(
 
 /// Tells components with which configurations routes use them. Each is tried before it serves.
 pub(super) fn tell_components(components: &mut Components, routes: &[Route]) {
-    for (name, component) in components {
-        let mut configs = RouteConfigs { own: Vec::new(), only_own: true };
-        for route in routes {
-            configs.only_own &= route.component != *name;
-            for entry in route.chain.iter().filter(|entry| entry.plugin == *name) {
-                match &entry.config {
-                    None => configs.only_own = false,
-                    Some(config) if configs.own.contains(config) => {}
-                    Some(config) => configs.own.push(config.clone()),
-                }
+    for component in components.values_mut() {
+        component.route_configs = RouteConfigs { own: Vec::new(), only_own: true };
+    }
+    for route in routes {
+        if let Some(component) = components.get_mut(&route.component) {
+            component.route_configs.only_own = false;
+        }
+        for entry in &route.chain {
+            let Some(component) = components.get_mut(&entry.plugin) else { continue };
+            let configs = &mut component.route_configs;
+            match &entry.config {
+                None => configs.only_own = false,
+                Some(config) if configs.own.contains(config) => {}
+                Some(config) => configs.own.push(config.clone()),
             }
         }
-        configs.only_own &= !configs.own.is_empty();
-        component.route_configs = configs;
+    }
+    for RouteConfigs { own, only_own } in
+        components.values_mut().map(|component| &mut component.route_configs)
+    {
+        *only_own &= !own.is_empty();
     }
 }
 

@@ -13,6 +13,9 @@ use host_manifest::{LimitKey, LimitReached};
 /// The most bytes in a pocket: several small instances, or one that is large.
 const POCKET: u64 = 32 << 20;
 
+/// Those that are gone are looked for from so many pockets on.
+const LEAST_POCKETS: usize = 16;
+
 /// A shared bound on bytes. Cheap to clone; clones share one budget.
 #[derive(Clone)]
 pub struct MemoryBudget(Arc<Inner>);
@@ -26,7 +29,14 @@ struct Inner {
     /// The budget that this one is part of: bytes taken here are taken there too.
     parent: Option<MemoryBudget>,
     /// Those of this budget and of its parts. Locked when one is made, and when bytes run out.
-    pockets: Mutex<Vec<Weak<Pocket>>>,
+    pockets: Mutex<Pockets>,
+}
+
+#[derive(Default)]
+struct Pockets {
+    all: Vec<Weak<Pocket>>,
+    /// How many there may be before those are looked for that are gone.
+    enough: usize,
 }
 
 /// A part of a budget. Cheap to clone; clones are one. The budget gets its bytes back with the last.
@@ -53,7 +63,7 @@ impl MemoryBudget {
     #[must_use]
     pub fn used(&self) -> u64 {
         let left = |pocket: Arc<Pocket>| pocket.left.load(Ordering::Relaxed);
-        let unused = self.pockets().iter().filter_map(Weak::upgrade).map(left).sum();
+        let unused = self.pockets().all.iter().filter_map(Weak::upgrade).map(left).sum();
         self.0.taken.load(Ordering::Relaxed).saturating_sub(unused)
     }
 
@@ -69,14 +79,13 @@ impl MemoryBudget {
         let mut budget = Some(self);
         while let Some(with) = budget {
             let mut pockets = with.pockets();
-            pockets.retain(|pocket| pocket.strong_count() > 0);
-            pockets.push(Arc::downgrade(&pocket));
+            pockets.add(&pocket);
             budget = with.0.parent.as_ref();
         }
         MemoryPocket(pocket)
     }
 
-    fn pockets(&self) -> MutexGuard<'_, Vec<Weak<Pocket>>> {
+    fn pockets(&self) -> MutexGuard<'_, Pockets> {
         self.0.pockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,7 +116,7 @@ impl MemoryBudget {
     }
 
     fn empty_pockets(&self) {
-        for pocket in self.pockets().iter().filter_map(Weak::upgrade) {
+        for pocket in self.pockets().all.iter().filter_map(Weak::upgrade) {
             if pocket.left.load(Ordering::Relaxed) > 0 {
                 pocket.budget.give(pocket.left.swap(0, Ordering::Relaxed));
             }
@@ -131,6 +140,16 @@ impl MemoryBudget {
         if let Some(parent) = &self.0.parent {
             parent.give(bytes);
         }
+    }
+}
+
+impl Pockets {
+    fn add(&mut self, pocket: &Arc<Pocket>) {
+        if self.all.len() >= self.enough {
+            self.all.retain(|pocket| pocket.strong_count() > 0);
+            self.enough = self.all.len().saturating_mul(2).max(LEAST_POCKETS);
+        }
+        self.all.push(Arc::downgrade(pocket));
     }
 }
 
