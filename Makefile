@@ -277,6 +277,10 @@ bench-plugins: released guests ## Measure many routes and many idle components (
 bench-warm: released guests ## Measure a start of 50 ms in each request, and with a snapshot
 	bench/warm.py $(BENCH)
 
+.PHONY: bench-tenants
+bench-tenants: released guests ## Start 10,000 components, ask cold ones, reload one (a quarter of an hour to compile them first)
+	bench/tenants.py $(BENCH)
+
 .PHONY: bench-slow
 bench-slow: released guests ## Send one request after the other beside 1,000 slow clients
 	bench/slow.py $(BENCH)
