@@ -72,3 +72,31 @@ fn depth_that_a_client_claims_is_its_own_affair() {
         assert_eq!(host.get(&nested(port, 1)).text().lines().next(), Some("200"), "nobody else's");
     }
 }
+
+/// The plugin on the way out sends the request on as its own: it keeps the depth, or a circle by way of it has no end.
+#[test]
+fn circle_by_way_of_egress_is_refused_at_the_ninth_time() {
+    for (guest, plugin) in
+        [("grants_p2", "pass_p3"), ("grants_p3", "pass_p2"), ("grants_p3", "pass_p3")]
+    {
+        let both = |grants: &str| {
+            format!(
+                "[component.app]\nsource = \"guest:{guest}\"\negress = \"policy\"\n{grants}\
+                 [component.policy]\nsource = \"guest:{plugin}\"\n\
+                 [[route]]\npath = \"/\"\ncomponent = \"app\"\n"
+            )
+        };
+        let site = Site::new(&both(""));
+        let host = site.serve().control().start();
+        let port = host.addr().port();
+        site.write(&both(&format!("grants.outgoing = [\"http://127.0.0.1:{port}\"]\n")));
+        host.ctl(["reload"]).expect_code(0);
+        let answer = host.get(&nested(port, 20));
+        assert_eq!(
+            answer.text(),
+            "200\n".repeat(8) + "508\nrequest goes in circles\n",
+            "{guest} {plugin}"
+        );
+        wait_in_use(&host, 0);
+    }
+}
