@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::support::app::{bytes, reload, text, variant, version};
+use crate::support::app::{bytes, reload, slower, text, variant, version};
 use crate::support::gate::Gate;
 use crate::support::metrics::{self, Metrics};
 use crate::support::prelude::*;
@@ -135,6 +135,13 @@ fn an_exchange_keeps_its_code_and_so_does_an_instance_that_is_reused() {
     assert_eq!(version(&host.get("/held3/")), "a");
 }
 
+/// Removes all that the code cache has.
+fn empty_the_cache(site: &Site) {
+    for entry in fs::read_dir(site.folder.join("cache")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+}
+
 /// The code cache may be swept or removed at any time.
 #[test]
 fn code_that_the_cache_has_lost_is_compiled_again_but_never_from_another_file() {
@@ -145,9 +152,7 @@ fn code_that_the_cache_has_lost_is_compiled_again_but_never_from_another_file() 
         // The other one takes the place of its code.
         assert_eq!(host.get("/b").status(), 200);
         assert_eq!(mapped(&Metrics::of(&host), "a"), 0.0);
-        for entry in fs::read_dir(site.folder.join("cache")).unwrap() {
-            fs::remove_file(entry.unwrap().path()).unwrap();
-        }
+        empty_the_cache(&site);
     };
     let serves = || version(&host.get("/a/"));
     assert_eq!(serves(), "a");
@@ -159,13 +164,60 @@ fn code_that_the_cache_has_lost_is_compiled_again_but_never_from_another_file() 
     site.put("tenants/a.wasm", "version_b_p2");
     let refused = host.get("/a/");
     assert_eq!((refused.status(), refused.text().as_str()), (503, "too busy\n"));
-    assert!(host.log().contains("is another file by now"), "{}", host.log());
+    assert!(host.log().contains("no file has that component any more"), "{}", host.log());
     assert_eq!(host.get("/b").status(), 200, "the others go on");
     assert!(reload(&host).contains("a"));
     assert_eq!(serves(), "b");
     // As it was before: that file is there again.
     lose();
     assert_eq!(serves(), "b");
+}
+
+/// A file that changed took the code of all other files with it that had the same bytes.
+#[test]
+fn code_of_one_of_several_files_is_found_in_any_of_them() {
+    let same = variant("version_a_p2", 1);
+    let tenants = [("a", same.clone()), ("b", same), ("x", variant("hello_p2", 2))];
+    let site = site(Some(1.0), &tenants);
+    let host = serve(&site).start();
+    site.put("tenants/a.wasm", "version_b_p2");
+    reload(&host);
+    assert_eq!(host.get("/x").status(), 200);
+    empty_the_cache(&site);
+    assert_eq!(version(&host.get("/b/")), "a");
+    assert_eq!(version(&host.get("/a/")), "b");
+}
+
+/// Each request that waited for a compile killed it at its own deadline, so that none ever ended, and the breaker put the component
+/// aside.
+#[test]
+fn compile_that_takes_longer_than_a_request_may_wait_goes_on_without_it() {
+    let tenants = [("a", slower("hello_p2")), ("x", variant("hello_p2", 1))];
+    let site = site(Some(1.0), &tenants);
+    let impatient = "limits = { response-head-timeout = \"60ms\" }\nbreaker = { failures = 1, pause = \"10h\" }\n";
+    let table = component("a") + impatient + &route("/a", "a") + "strip-prefix = true\n";
+    site.put_text("tenants/a.toml", &table);
+    let host = serve(&site).start();
+    assert_eq!(host.get("/x").status(), 200);
+    let before = loads(&host, "a");
+    empty_the_cache(&site);
+    let mut refused = 0;
+    let answer = loop {
+        let answer = host.get("/a");
+        if answer.status() != 503 {
+            break answer;
+        }
+        assert_eq!(answer.text(), "too busy\n");
+        refused += 1;
+    };
+    assert_eq!(
+        (answer.status(), answer.text().as_str()),
+        (200, "hello world\n"),
+        "after {refused}"
+    );
+    assert!(refused > 0, "it was compiled faster than that");
+    assert_eq!(loads(&host, "a"), [before[0], before[1] + 1.0]);
+    assert!(!host.log().contains("put aside"), "{}", host.log());
 }
 
 #[test]

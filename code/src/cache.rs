@@ -19,9 +19,10 @@ use rustix::fs::{
     fstat, futimens, open, openat, renameat, statat, unlinkat,
 };
 use rustix::process::geteuid;
-use thiserror::Error;
 use tracing::{debug, warn};
 
+use crate::cache_error::CacheError;
+use crate::entries_in_use::{EntriesInUse, EntryInUse};
 use crate::{Artefact, ArtefactKey};
 
 /// The size of all entries together. Above it, entries that nobody has used [`LATELY`] are removed, the least recently
@@ -56,45 +57,6 @@ const DIGITS: usize = 64;
 /// The beginning of a new file's name. A process number and a counter follow.
 const NEW: &str = ".new-";
 
-/// Why a directory is not used.
-#[derive(Debug, Error)]
-pub enum CacheError {
-    /// It cannot be created or opened.
-    #[error("{} cannot be used: {why}", path.display())]
-    Unopened {
-        /// The directory.
-        path: PathBuf,
-        /// What the kernel says.
-        why: io::Error,
-    },
-    /// Its code is run, and another user could put code there.
-    #[error(
-        "{} belongs to user {owner}, who could put code there: give it to user {user}, or name \
-         another with --cache-dir",
-        path.display()
-    )]
-    Foreign {
-        /// The directory.
-        path: PathBuf,
-        /// Its owner.
-        owner: u32,
-        /// The owner that it should have.
-        user: u32,
-    },
-    /// Other users may write to it, and could put code there.
-    #[error(
-        "{} can be written by others (mode {mode:03o}), who could put code there: `chmod go-w` it, \
-         or name another with --cache-dir",
-        path.display()
-    )]
-    Open {
-        /// The directory.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
-}
-
 /// A directory of compiled code that belongs to us or to root, and that no other user may write to.
 #[derive(Debug)]
 pub struct ArtefactCache {
@@ -107,6 +69,7 @@ pub struct ArtefactCache {
     number: AtomicU64,
     /// Bytes that were stored since the last sweep.
     unswept: AtomicU64,
+    in_use: EntriesInUse,
 }
 
 impl ArtefactCache {
@@ -125,6 +88,7 @@ impl ArtefactCache {
             number: AtomicU64::new(0),
             // The first one that is stored sweeps.
             unswept: AtomicU64::new(LARGEST_CACHE),
+            in_use: EntriesInUse::default(),
         })
     }
 
@@ -162,6 +126,13 @@ impl ArtefactCache {
         let may_write = accessat(&**self.directory(), c".", Access::WRITE_OK, AtFlags::EACCESS);
         let why = io::Error::from(may_write.err()?);
         Some(format!("{} cannot be written: {why}", self.path.display()))
+    }
+
+    /// Has this cache remove no entry of this key for as long as the result lives: it is to be read again. Others that use
+    /// the directory may remove it.
+    #[must_use]
+    pub fn use_entry(&self, key: &ArtefactKey) -> EntryInUse {
+        self.in_use.add(entry(key))
     }
 
     /// The entry of this key, if it is whole. Blocks.
@@ -297,7 +268,7 @@ impl ArtefactCache {
         for Entry { size, name, unused } in entries {
             total = total.saturating_add(size);
             let most = if unused < LATELY { self.largest * LATELY_USED } else { self.largest };
-            if total > most {
+            if total > most && !self.in_use.has(&name) {
                 debug!(name, "code cache: an old entry goes");
                 unlinkat(&*directory, name, AtFlags::empty()).ok();
             }
@@ -310,7 +281,7 @@ impl ArtefactCache {
     fn make_room(&self, of: &str, bytes: u64) -> io::Result<bool> {
         let directory = self.directory().clone();
         let (mut entries, _) = look(&directory)?;
-        entries.retain(|entry| entry.name != of);
+        entries.retain(|entry| entry.name != of && !self.in_use.has(&entry.name));
         if entries.iter().map(|entry| entry.size).sum::<u64>() < bytes {
             return Ok(false);
         }

@@ -93,6 +93,29 @@ fn what_was_used_lately_stays_where_it_is_eight_times_too_much() {
     assert_eq!(entries(), 8);
 }
 
+#[test]
+fn what_is_in_use_is_not_swept_however_old_it_is() {
+    let folder = CacheFolder::new();
+    let mut cache = ArtefactCache::open(&folder.path).unwrap();
+    let artefact = Artefact::seal(&key(0), &[0; 1_000], &[]);
+    cache.largest = artefact.bytes().len() as u64;
+    let put_old = |byte| {
+        assert!(cache.put(&key(byte), &artefact));
+        let file = File::options().write(true).open(folder.path.join(entry(&key(byte)))).unwrap();
+        file.set_modified(SystemTime::now() - 2 * LATELY).unwrap();
+    };
+    let is_there = |byte| folder.path.join(entry(&key(byte))).exists();
+    let (once, twice) = (cache.use_entry(&key(1)), cache.use_entry(&key(1)));
+    put_old(1);
+    put_old(2);
+    drop(once);
+    put_old(3);
+    assert_eq!([1, 2, 3].map(is_there), [true, false, true]);
+    drop(twice);
+    put_old(4);
+    assert_eq!([1, 3, 4].map(is_there), [false, false, true]);
+}
+
 /// Another host, with more memory, may have stored it. Reading it would kill this host.
 #[test]
 fn an_entry_that_cannot_be_held_is_not_read() {

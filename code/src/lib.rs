@@ -13,10 +13,12 @@
 mod artefact;
 mod bundle;
 mod cache;
+mod cache_error;
 pub mod child;
 mod child_failure;
 mod compile_error;
 mod compiler;
+mod entries_in_use;
 mod orders;
 mod process;
 mod sandbox;
@@ -26,10 +28,12 @@ mod warm;
 
 pub use artefact::{Artefact, ArtefactKey, Damaged};
 pub use bundle::{BundledCode, CodeBundle};
-pub use cache::{ArtefactCache, CacheError};
+pub use cache::ArtefactCache;
+pub use cache_error::CacheError;
 pub use child_failure::ChildFailure;
 pub use compile_error::CompileError;
 pub use compiler::{CompileBounds, Compiled, Compiler, Urgency};
+pub use entries_in_use::EntryInUse;
 pub use orders::{ChildOrders, ChildTask, Yields};
 pub use settings::{component_digest, settings};
 pub use warm::{ACCESS, HANDLES, TAKE_ONE, WarmComponent, WarmPart, WarmState};

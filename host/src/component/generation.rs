@@ -194,7 +194,7 @@ impl Generation {
     pub(crate) async fn instantiate(&self, config: Option<RouteConfig>) -> wasmtime::Result<Trial> {
         let mut store = self.trial_store();
         config.into_iter().for_each(|config| store.data_mut().keep(config));
-        let code = self.blueprint.code.get().await?.hold();
+        let code = self.blueprint.code().await?.hold();
         // No exchange waits for it, so it has a deadline of its own.
         let limit = self.blueprint.limits().response_head;
         let instance = host_clock::timeout(limit, code.pre.instantiate_async(&mut store)).await;

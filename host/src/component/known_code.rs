@@ -24,14 +24,19 @@ impl KnownCode {
         known.codes.get(name)?.upgrade()
     }
 
-    /// From now on this is the code of this name.
-    pub(super) fn add(&self, name: Arc<str>, code: &Arc<ComponentCode>) {
+    /// The code of this name: this, unless another load was faster.
+    pub(super) fn add(&self, name: Arc<str>, code: ComponentCode) -> Arc<ComponentCode> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.codes.insert(name, Arc::downgrade(code));
+        if let Some(faster) = known.codes.get(&name).and_then(Weak::upgrade) {
+            return faster;
+        }
+        let code = Arc::new(code);
+        known.codes.insert(name, Arc::downgrade(&code));
         if known.codes.len() > known.enough {
             known.codes.retain(|_, code| code.strong_count() > 0);
             known.enough = known.codes.len().saturating_mul(2);
         }
+        code
     }
 }
 

@@ -285,9 +285,7 @@ impl Loader {
             }
             None => ComponentCode::new(surveyed, code.code, None),
         };
-        let code = Arc::new(code);
-        self.known.add(surveyed.code_name(), &code);
-        code
+        self.known.add(surveyed.code_name(), code)
     }
 
     /// Makes a generation and proves that it can serve: with one instance, its `on-start`, and the smoke

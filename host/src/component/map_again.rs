@@ -1,6 +1,7 @@
 //! How code that was given back is mapped again (docs/adr/0065).
 
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -37,17 +38,17 @@ impl GivenBack {
         usage: &Arc<ComponentUsage>,
         (loader, largest): (&Arc<CodeLoader<LinkedCode>>, FileSizeLimit),
     ) -> ComponentCode {
-        if !cached || !matches!(surveyed.beginning, Beginning::Each) {
+        let Some(entry) = cached.filter(|_| matches!(surveyed.beginning, Beginning::Each)) else {
             return ComponentCode::new(surveyed, code, None);
-        }
+        };
         let (loader, usage, component) =
             (loader.clone(), usage.clone(), Arc::new(surveyed.without_bytes()));
         let engine = code.pre.engine().clone();
-        let again = move || {
+        let again = move |files: Vec<PathBuf>| {
             let (loader, usage, component) = (loader.clone(), usage.clone(), component.clone());
             let engine = engine.clone();
             let load = async move {
-                let code = loader.load_again(&component, &usage, (engine, largest)).await;
+                let code = loader.load_again(&component, &usage, (engine, files, largest)).await;
                 code.map(Arc::new).map_err(|why| {
                     let why = why.rejected_at(component.source.path());
                     GuestFailure::NoCode(why.to_string().into())
@@ -56,7 +57,7 @@ impl GivenBack {
             Box::pin(load) as Pin<Box<dyn Future<Output = MappedAgain> + Send>>
         };
         let (memory, flights) = (self.memory.clone(), self.flights.clone());
-        let how = OnDemand { memory, flights, again: Box::new(again) };
+        let how = OnDemand { memory, flights, again: Box::new(again), _entry: entry };
         ComponentCode::new(surveyed, code, Some(how))
     }
 }

@@ -63,7 +63,11 @@ pub(super) async fn make_one(
     generation.instantiate(config).await.map_err(|why| {
         let wants = is_shortage(&why);
         let why = GuestFailure::from_error(&why);
-        let passing = wants || matches!(why, GuestFailure::NoMemory(_) | GuestFailure::PoolFull);
+        let passing = wants
+            || matches!(
+                why,
+                GuestFailure::NoMemory(_) | GuestFailure::PoolFull | GuestFailure::NoCode(_)
+            );
         let stack = why.stacktrace();
         let why = format!("{path} does not start: {why}");
         Rejected { passing, ..Rejected::at(Step::Instantiate, why) }.with_stack(stack)

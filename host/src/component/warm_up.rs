@@ -33,7 +33,7 @@ pub(super) async fn warm_up(
     let none = |why: &dyn std::fmt::Display| {
         Rejected::at(Step::Snapshot, format!("{path}: no snapshot can be taken of it: {why}"))
     };
-    if !blueprint.code.get().await.is_ok_and(|code| code.hooks.has_start()) {
+    if !blueprint.code().await.is_ok_and(|code| code.hooks.has_start()) {
         return Err(none(&format_args!("it has no on-start; {LEAVE_OUT}")));
     }
     // A manifest that asks for both has been refused: what has been read would be of one of them.

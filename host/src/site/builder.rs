@@ -190,7 +190,7 @@ impl SiteBuilder {
         Err(Rejected::for_now(Step::Compile, KEEPS_CHANGING))
     }
 
-    /// Loads and proves the components that have not been `proven`, some at once.
+    /// Loads the components that have not been `proven`, some at once, and proves one after the other.
     async fn prove_all(
         &self,
         loader: &Loader,
@@ -199,26 +199,17 @@ impl SiteBuilder {
         let mut left = self.first.components.values();
         let mut under_way = FuturesOrdered::new();
         loop {
-            while under_way.len() < self.workers.0.clamp(1, STARTS)
+            while under_way.len() < LOADS
                 && let Some(component) = left.next()
             {
                 if !proven.contains_key(&component.name) {
-                    under_way.push_back(self.first_app(component, loader));
+                    under_way.push_back(self.load(component, loader, Urgency::Start));
                 }
             }
-            match under_way.next().await {
-                Some(app) => {
-                    let app = app?;
-                    proven.insert(app.manifest.name.clone(), Arc::new(app));
-                }
-                None => return Ok(()),
-            }
+            let Some(next) = under_way.next().await else { return Ok(()) };
+            let app = self.prove(next?, None, loader).await?;
+            proven.insert(app.manifest.name.clone(), Arc::new(app));
         }
-    }
-
-    async fn first_app(&self, component: &ComponentConfig, loader: &Loader) -> Result<App, Unmade> {
-        let next = self.load(component, loader, Urgency::Start).await?;
-        Ok(self.prove(next, None, loader).await?)
     }
 
     /// The files of all components, to be compiled.
@@ -338,9 +329,8 @@ pub(super) struct LoadedComponent {
     pub(super) same_entry: bool,
 }
 
-/// Components that are loaded and proven at once at a start: a pool of instances has room for as many beside what
-/// serves.
-const STARTS: usize = 4;
+/// Components that are loaded at once at a start.
+const LOADS: usize = 4;
 
 /// How often something is compiled before it is loaded: the file may be another one by then.
 pub(super) const MAX_ATTEMPTS: usize = 3;

@@ -197,6 +197,8 @@ impl DatabaseFile {
         // In the turn in which it was found: what is in use may be something else in the next one.
         let entry = |(id, used), ends| {
             let new = || {
+                // What another process writes is not told to this one.
+                let ends = if self.is_shared() { 0 } else { ends };
                 let usage = Usage::new(accounts.account(space), used);
                 Arc::new(Entry { name: name.clone(), id, usage, next_end: NextEnd::new(ends) })
             };

@@ -1,6 +1,7 @@
 //! Code that was given back, loaded again while a request waits for it: from the cache, or from a compiler if the cache
 //! has lost it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use host_code::{Artefact, ArtefactKey, Compiled, Urgency};
@@ -17,12 +18,12 @@ use super::surveyed::SurveyedSource;
 const PACE: Urgency = Urgency::Start;
 
 impl<C: Send + 'static> CodeLoader<C> {
-    /// Loads the code of a component again, into the engine that it was in. Bounded in time.
+    /// Loads the code of a component again, which was in these files, into the engine that it was in. Bounded in time.
     pub(crate) async fn load_again(
         &self,
         surveyed: &Arc<SurveyedSource>,
         usage: &ComponentUsage,
-        (engine, largest): (Engine, FileSizeLimit),
+        (engine, files, largest): (Engine, Vec<PathBuf>, FileSizeLimit),
     ) -> Result<C, CodeError> {
         let (engines, component) = (self.engines.clone(), surveyed.clone());
         let key = aside(PACE, move || key(&engines, &component)).await??;
@@ -33,7 +34,7 @@ impl<C: Send + 'static> CodeLoader<C> {
                 usage.code_from_cache();
                 artefact
             }
-            None => self.compile_again(surveyed, &key, usage, largest).await?,
+            None => self.compile_again(surveyed, &key, usage, (files, largest)).await?,
         };
         let (component, linker, kept) =
             (surveyed.clone(), self.link.clone(), self.engines.kept(&engine));
@@ -55,28 +56,45 @@ impl<C: Send + 'static> CodeLoader<C> {
         Ok(code)
     }
 
-    /// Compiles the file once more, if it is what it was.
+    /// Compiles the component once more, if one of the files is what it was.
     async fn compile_again(
         &self,
         surveyed: &SurveyedSource,
         key: &ArtefactKey,
         usage: &ComponentUsage,
-        largest: FileSizeLimit,
+        (files, largest): (Vec<PathBuf>, FileSizeLimit),
     ) -> Result<Artefact, CodeError> {
-        let known = &surveyed.source;
-        let path = known.path().to_owned();
-        let read = aside(PACE, move || Source::read(&path, largest)).await?;
-        let source = read.map_err(Rejected::from)?.parsed(&self.compiler).await?;
-        if source.component_digest != known.component_digest {
+        let source = self.unchanged(&surveyed.source.component_digest, files, largest).await;
+        let source = source.ok_or_else(|| {
+            let path = surveyed.source.path().display();
             let why = format!(
-                "{} is another file by now, and the code of what it was is not in the code cache any more: reload",
-                known.path().display()
+                "the code cache has lost the code of {path}, and no file has that component any more; if the manifest names \
+                 another by now, reload"
             );
-            return Err(Rejected::for_now(Step::Read, why).into());
-        }
+            Rejected::for_now(Step::Read, why)
+        })?;
         let compiled = self.compiler.compile(&source.bytes, key, surveyed.concurrency, PACE);
         let Compiled { artefact, took, memory } = reported(&source, self.report, compiled).await?;
         usage.compiled(took, memory);
         Ok(artefact)
+    }
+
+    /// The component with this digest, out of one of these files.
+    async fn unchanged(
+        &self,
+        component: &[u8; 32],
+        files: Vec<PathBuf>,
+        largest: FileSizeLimit,
+    ) -> Option<Source> {
+        for path in files {
+            let Ok(Ok(read)) = aside(PACE, move || Source::read(&path, largest)).await else {
+                continue;
+            };
+            match read.parsed(&self.compiler).await {
+                Ok(source) if source.component_digest == *component => return Some(source),
+                _ => {}
+            }
+        }
+        None
     }
 }

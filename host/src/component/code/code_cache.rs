@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use host_clock::{Moment, timeout};
-use host_code::{Artefact, ArtefactCache, ArtefactKey, Urgency};
+use host_code::{Artefact, ArtefactCache, ArtefactKey, EntryInUse, Urgency};
 use rustix::process::setpriority_process;
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{debug, info, warn};
@@ -72,6 +72,11 @@ impl CodeCache {
                 None
             }
         }
+    }
+
+    /// Has this process keep the entry of this key.
+    pub(crate) fn use_entry(&self, key: &ArtefactKey) -> EntryInUse {
+        self.cache.use_entry(key)
     }
 
     /// Reads the entry of this key. None if it is missing, damaged or not read in time.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use host_code::{Artefact, ArtefactKey, CompileBounds, CompileError, Compiled, Compiler, Urgency};
+use host_code::{
+    Artefact, ArtefactKey, CompileBounds, CompileError, Compiled, Compiler, EntryInUse, Urgency,
+};
 use host_symbols::SymbolTable;
 use host_telemetry::ComponentUsage;
 use tokio::sync::oneshot;
@@ -137,8 +139,8 @@ impl From<Rejected> for CodeError {
 /// Code that is ready to be instantiated.
 pub(crate) struct LoadedCode<C> {
     pub(crate) code: C,
-    /// It is in the cache.
-    pub(crate) cached: bool,
+    /// It is in the cache, which keeps it for as long as this lives.
+    pub(crate) cached: Option<EntryInUse>,
 }
 
 /// The result of a look into the cache.
@@ -217,6 +219,7 @@ impl<C: Send + 'static> CodeLoader<C> {
         drop(pool);
         usage.code_from_cache();
         log_loaded(surveyed, began, true);
+        let cached = self.cache.as_ref().filter(|_| cached).map(|cache| cache.use_entry(&key));
         Ok(CacheLookup::Code(Box::new(LoadedCode { code, cached })))
     }
 
@@ -269,8 +272,8 @@ impl<C: Send + 'static> CodeLoader<C> {
             move || Ok::<_, Rejected>((link(&engines, &component, &artefact, &linker)?, artefact));
         let (code, artefact) = aside(pace, link).await??;
         let cached = match &self.cache {
-            Some(cache) => cache.put(key, artefact, pace).await,
-            None => false,
+            Some(cache) if cache.put(key, artefact, pace).await => Some(cache.use_entry(key)),
+            _ => None,
         };
         log_loaded(surveyed, began, false);
         Ok(LoadedCode { code, cached })

@@ -4,6 +4,7 @@
 //! Which that is says a clock with one hand (second chance): code that ran since the hand last passed stays for a turn.
 //! To run marks code by one store, and only where it is not marked.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -17,10 +18,9 @@ pub(crate) trait MappedCode: Send + Sync {
 }
 
 /// What became of code that was to be given back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GiveBack {
-    /// It is gone.
-    Gone,
+    /// It is gone, once this is dropped.
+    Gone(Option<Arc<dyn Any + Send + Sync>>),
     /// It runs, or has run lately.
     Stays,
 }
@@ -47,6 +47,7 @@ impl CodeMemory {
 
     /// Counts code of so many bytes that has just been mapped, and gives back other code if it is too much now.
     pub(crate) fn add(&self, code: &Arc<dyn MappedCode>, bytes: u64) {
+        let mut given_back = Vec::new();
         let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
         mapped.codes.push_back((Arc::downgrade(code), bytes));
         mapped.bytes = mapped.bytes.saturating_add(bytes);
@@ -57,7 +58,7 @@ impl CodeMemory {
         let mut looks = mapped.codes.len().saturating_mul(2);
         while mapped.bytes > self.limit && looks > 0 {
             looks -= 1;
-            mapped.look_at_next();
+            given_back.extend(mapped.look_at_next());
         }
         if mapped.bytes > self.limit {
             debug!(
@@ -66,6 +67,9 @@ impl CodeMemory {
                 "code: more runs at once than is to be mapped"
             );
         }
+        // Whoever maps or asks now need not wait for the kernel.
+        drop(mapped);
+        drop(given_back);
     }
 
     /// Bytes that are mapped.
@@ -87,12 +91,18 @@ impl Mapped {
         });
     }
 
-    fn look_at_next(&mut self) {
-        let Some((code, bytes)) = self.codes.pop_front() else { return };
-        let outcome = code.upgrade().map_or(GiveBack::Gone, |code| code.give_back());
-        match outcome {
-            GiveBack::Gone => self.bytes = self.bytes.saturating_sub(bytes),
-            GiveBack::Stays => self.codes.push_back((code, bytes)),
+    /// What the next one gives back, if it does.
+    fn look_at_next(&mut self) -> Option<Arc<dyn Any + Send + Sync>> {
+        let (code, bytes) = self.codes.pop_front()?;
+        match code.upgrade().map_or(GiveBack::Gone(None), |code| code.give_back()) {
+            GiveBack::Gone(given_back) => {
+                self.bytes = self.bytes.saturating_sub(bytes);
+                given_back
+            }
+            GiveBack::Stays => {
+                self.codes.push_back((code, bytes));
+                None
+            }
         }
     }
 }
@@ -126,7 +136,7 @@ mod tests {
                 return GiveBack::Stays;
             }
             self.gone.store(true, Ordering::Relaxed);
-            GiveBack::Gone
+            GiveBack::Gone(None)
         }
     }
 

@@ -10,11 +10,12 @@ use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
-use super::component_code::ComponentCode;
+use super::component_code::{ComponentCode, HeldCode};
 use super::linked_code::LinkedCode;
 use super::settings::Settings;
 use crate::component::code::survey::Survey;
 use crate::component::sandbox::grants::Grants;
+use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::identity::Identity;
 use crate::component::sandbox::prefault::Prefault;
 use crate::component::sandbox::retirement::RetirementWatch;
@@ -54,6 +55,7 @@ impl Blueprint {
         settings: &Arc<Settings>,
         pace: Urgency,
     ) -> Self {
+        code.found_at(path);
         let (name, grants) = (settings.name.clone(), settings.grants.for_blueprint());
         Self { name, path: path.to_owned(), code, settings: settings.clone(), grants, pace }
     }
@@ -98,6 +100,12 @@ impl Blueprint {
             prefault: Prefault::new(self.code.kept),
             symbols: self.code.symbols(),
         }
+    }
+
+    /// The code of the component. Waits for it in less than an instance has for the head of its answer: who waits for
+    /// longer is told that it was the code.
+    pub(crate) async fn code(&self) -> Result<HeldCode<'_>, GuestFailure> {
+        self.code.get(self.limits().response_head * 3 / 4).await
     }
 
     pub(crate) fn limits(&self) -> &ComponentLimits {

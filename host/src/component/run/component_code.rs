@@ -3,14 +3,20 @@
 //! An instance and what is found in it by an index belong to the code that it was made from: who has both holds the code
 //! until the instance has ended.
 
+use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Deref;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use host_code::EntryInUse;
 use host_symbols::SymbolTable;
 use wasmtime::Engine;
+use wasmtime::component::Linker;
 
 use super::linked_code::LinkedCode;
 use crate::component::code::code_memory::{CodeMemory, GiveBack, MappedCode};
@@ -19,6 +25,7 @@ use crate::component::code::survey::{Kind, Survey};
 use crate::component::code::surveyed::{Beginning, SurveyedSource};
 use crate::component::sandbox::backtrace::Symbols;
 use crate::component::sandbox::guest_failure::GuestFailure;
+use crate::component::sandbox::state::GuestState;
 
 /// The code of a component, and what is known of it without the code. Shared by all blueprints of the same bytes.
 pub(crate) struct ComponentCode {
@@ -32,6 +39,8 @@ pub(crate) struct ComponentCode {
     pub(crate) engine: Engine,
     /// Bytes that its engine keeps of each slot. None where it resets without a scan.
     pub(crate) kept: Option<usize>,
+    /// For the next code in this engine.
+    _linker: Arc<Linker<GuestState>>,
     mapping: Mapping,
 }
 
@@ -51,9 +60,9 @@ pub(crate) enum HeldCode<'a> {
 /// Why code is not mapped again, or the code.
 pub(crate) type MappedAgain = Result<Arc<LinkedCode>, GuestFailure>;
 
-/// Maps code again. Bounded in time.
+/// Maps code again, of a component that was in these files. Bounded in time.
 pub(crate) type MapAgain =
-    Box<dyn Fn() -> Pin<Box<dyn Future<Output = MappedAgain> + Send>> + Send + Sync>;
+    Box<dyn Fn(Vec<PathBuf>) -> Pin<Box<dyn Future<Output = MappedAgain> + Send>> + Send + Sync>;
 
 /// How code is mapped when it is needed.
 pub(crate) struct OnDemand {
@@ -61,6 +70,8 @@ pub(crate) struct OnDemand {
     /// Those of the process that are being mapped.
     pub(crate) flights: Arc<Flights<MappedAgain>>,
     pub(crate) again: MapAgain,
+    /// Keeps the code in the cache.
+    pub(crate) _entry: EntryInUse,
 }
 
 impl ComponentCode {
@@ -73,27 +84,35 @@ impl ComponentCode {
         let SurveyedSource { source, kind, survey, beginning, .. } = surveyed;
         let (digest, survey, beginning) =
             (source.digest.clone(), survey.clone(), beginning.clone());
-        let (engine, kept) = (code.pre.engine().clone(), code.kept);
+        let (engine, kept, _linker) = (code.pre.engine().clone(), code.kept, code.linker.clone());
         let (kind, has_shutdown, code) = (*kind, code.hooks.has_shutdown(), Arc::new(code));
         let mapping = match on_demand {
             None => Mapping::Always(code),
             Some(how) => Mapping::WhenNeeded(CodeOnDemand::new(&digest, how, code)),
         };
-        Self { digest, kind, beginning, has_shutdown, survey, engine, kept, mapping }
+        Self { digest, kind, beginning, has_shutdown, survey, engine, kept, _linker, mapping }
     }
 
-    /// The code. If it has been given back, waits until it is mapped again. Cancel-safe.
+    /// The code. If it has been given back, waits for at most `patience` until it is mapped again, which goes on without
+    /// the caller. Cancel-safe.
     ///
     /// # Errors
-    /// When it cannot be mapped again.
-    pub(crate) async fn get(&self) -> Result<HeldCode<'_>, GuestFailure> {
+    /// When it cannot be mapped again, or not in time.
+    pub(crate) async fn get(&self, patience: Duration) -> Result<HeldCode<'_>, GuestFailure> {
         match &self.mapping {
             Mapping::Always(code) => Ok(HeldCode::Always(code)),
             Mapping::WhenNeeded(code) => match code.mapped() {
                 Some(code) => Ok(HeldCode::Held(code)),
                 // On the heap: hardly any request waits for it.
-                None => Box::pin(code.map_again()).await.map(HeldCode::Held),
+                None => Box::pin(code.mapped_within(patience)).await.map(HeldCode::Held),
             },
+        }
+    }
+
+    /// It is what stands in this file too.
+    pub(crate) fn found_at(&self, path: &Path) {
+        if let Mapping::WhenNeeded(code) = &self.mapping {
+            code.files().insert(path.to_owned());
         }
     }
 
@@ -125,6 +144,14 @@ impl ComponentCode {
 }
 
 impl HeldCode<'_> {
+    /// The handle, where it is counted who holds the code.
+    pub(crate) fn counted(self) -> Option<Arc<LinkedCode>> {
+        match self {
+            Self::Always(_) => None,
+            Self::Held(code) => Some(code),
+        }
+    }
+
     /// The same, for as long as the result is held.
     pub(crate) fn hold(&self) -> Arc<LinkedCode> {
         match self {
@@ -150,14 +177,17 @@ struct CodeOnDemand {
     digest: Arc<str>,
     how: OnDemand,
     mapped: Mutex<Option<Arc<LinkedCode>>>,
+    /// Files that had it when they were read: it may be in one of them still.
+    files: Mutex<BTreeSet<PathBuf>>,
     /// Since [`MappedCode::give_back`] was asked last.
     has_run: AtomicBool,
 }
 
 impl CodeOnDemand {
     fn new(digest: &Arc<str>, how: OnDemand, code: Arc<LinkedCode>) -> Arc<Self> {
-        let (digest, mapped) = (digest.clone(), Mutex::new(None));
-        let demand = Arc::new(Self { digest, how, mapped, has_run: AtomicBool::new(true) });
+        let (digest, mapped, files) = (digest.clone(), Mutex::default(), Mutex::default());
+        let has_run = AtomicBool::new(true);
+        let demand = Arc::new(Self { digest, how, mapped, files, has_run });
         demand.put(code);
         demand
     }
@@ -175,16 +205,35 @@ impl CodeOnDemand {
         Some(code)
     }
 
-    /// Maps it, or waits for who does.
+    fn files(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Maps it, or waits for who does. What takes too long goes on, and is there for the next one who asks.
+    async fn mapped_within(self: &Arc<Self>, patience: Duration) -> MappedAgain {
+        let demand = self.clone();
+        let mapping = tokio::spawn(async move { demand.map_again().await });
+        let late = || {
+            let why = format!("it takes longer than {patience:?}; later requests find it");
+            Err(GuestFailure::NoCode(why.into()))
+        };
+        match host_clock::timeout(patience, mapping).await {
+            Ok(mapped) => mapped.unwrap_or_else(|_| lost()),
+            Err(_) => late(),
+        }
+    }
+
     async fn map_again(self: &Arc<Self>) -> MappedAgain {
         let demand = self.clone();
         let flight = self.how.flights.join(&self.digest, || async move {
             match demand.mapped() {
                 Some(code) => Ok(code),
-                None => (demand.how.again)().await.map(|code| demand.put(code)),
+                None => {
+                    let files = demand.files().iter().cloned().collect();
+                    (demand.how.again)(files).await.map(|code| demand.put(code))
+                }
             }
         });
-        let lost = || Err(GuestFailure::NoCode("the task that loads it has failed".into()));
         flight.outcome().await.unwrap_or_else(lost)
     }
 
@@ -196,6 +245,10 @@ impl CodeOnDemand {
     }
 }
 
+fn lost() -> MappedAgain {
+    Err(GuestFailure::NoCode("the task that loads it has failed".into()))
+}
+
 impl MappedCode for CodeOnDemand {
     fn give_back(&self) -> GiveBack {
         let mut mapped = self.lock();
@@ -203,11 +256,7 @@ impl MappedCode for CodeOnDemand {
         if runs || self.has_run.swap(false, Ordering::Relaxed) {
             return GiveBack::Stays;
         }
-        let code = mapped.take();
-        // Whoever comes now need not wait for the kernel.
-        drop(mapped);
-        drop(code);
-        GiveBack::Gone
+        GiveBack::Gone(mapped.take().map(|code| code as Arc<dyn Any + Send + Sync>))
     }
 }
 

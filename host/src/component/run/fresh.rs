@@ -10,7 +10,7 @@ use wasmtime_wasi_http::WasiBody;
 
 use super::blueprint::Blueprint;
 use super::instance::{Head, Kept, Release, Running};
-use super::linked_code::Entry;
+use super::linked_code::{Entry, LinkedCode};
 use super::{p2, p3};
 use crate::component::code::survey::Kind;
 use crate::component::sandbox::state::GuestState;
@@ -50,26 +50,26 @@ pub(crate) fn start(
     let released = release.clone();
     let guest = async move {
         let gone = store.data_mut().hooks().gone().on_drop();
-        serve(&maker.blueprint, &mut store, request, send, &released)
+        let code = serve(&maker.blueprint, &mut store, request, send, &released)
             .await
             .map_err(|why| store.data().explain(why))?;
         gone.defuse();
         // The store outlives the call, so that a body which the guest leaked does not look finished.
-        Ok(Kept::Store { _store: store })
+        Ok(Kept::Store { _store: store, _code: code })
     };
     let running = Running::new(Box::pin(guest), head, cpu, release, Some(slot));
     if wakes_itself { running.with_noted_wakes() } else { running }
 }
 
-/// The life of the instance.
+/// The life of the instance. Gives what it ran on, where it is counted who holds that.
 async fn serve(
     blueprint: &Blueprint,
     store: &mut Store<GuestState>,
     request: Request<WasiBody>,
     send: oneshot::Sender<Head>,
     released: &Release,
-) -> wasmtime::Result<()> {
-    let (code, limit) = (blueprint.code.get().await?, blueprint.limits().hook);
+) -> wasmtime::Result<Option<Arc<LinkedCode>>> {
+    let (code, limit) = (blueprint.code().await?, blueprint.limits().hook);
     let notified = store.data().identity().retirement.is_ending();
     let starts = store.data().span_timer();
     let started = blueprint.start(store, &code).await;
@@ -95,5 +95,5 @@ async fn serve(
         }
     }
     code.hooks.end(store, &instance, limit, notified).await;
-    Ok(())
+    Ok(code.counted())
 }

@@ -24,6 +24,7 @@ use wasmtime::Store;
 use wasmtime_wasi_http::{Error as BodyError, WasiBody};
 
 use super::guest_wakes::{GuestWakes, ROUNDS};
+use super::linked_code::LinkedCode;
 use crate::component::sandbox::cpu_scheduler::{CpuSlot, SlotWait};
 use crate::component::sandbox::guest_failure::GuestFailure;
 use crate::component::sandbox::state::GuestState;
@@ -43,8 +44,8 @@ pub(crate) type Guest = Pin<Box<dyn Future<Output = wasmtime::Result<Kept>> + Se
 
 /// What the body of a guest that has returned still needs.
 pub(crate) enum Kept {
-    /// The store of an instance of its own.
-    Store { _store: Store<GuestState> },
+    /// The store of an instance of its own, and what it runs on, where it is counted who holds that.
+    Store { _store: Store<GuestState>, _code: Option<Arc<LinkedCode>> },
     /// A share in something, of any type.
     Share { _share: Box<dyn Any + Send> },
 }

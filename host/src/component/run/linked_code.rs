@@ -24,8 +24,8 @@ pub(crate) struct LinkedCode {
     pub(crate) symbols: Arc<SymbolTable>,
     /// Bytes of code and symbols.
     pub(crate) bytes: u64,
-    /// For the next code in this engine.
-    _linker: Arc<Linker<GuestState>>,
+    /// What it was linked with, to link the next code of its engine.
+    pub(crate) linker: Arc<Linker<GuestState>>,
 }
 
 /// How a request enters an instance.
@@ -56,6 +56,6 @@ impl LinkedCode {
         let code = component.image_range();
         let bytes = (code.end.addr() - code.start.addr()).saturating_add(symbols.bytes()) as u64;
         let symbols = Arc::new(symbols);
-        Ok(Self { entry, hooks, pre, kept, symbols, bytes, _linker: linker })
+        Ok(Self { entry, hooks, pre, kept, symbols, bytes, linker })
     }
 }

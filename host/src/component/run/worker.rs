@@ -56,7 +56,7 @@ impl Worker {
         let born_late = self.sandbox.identity.retirement.is_ending();
         // To wait for code costs no time, but is metered.
         self.state.meter.allow(limits.cpu, true);
-        let code = self.blueprint.code.get().await?;
+        let code = self.blueprint.code().await?;
         let (hooks, entry) = (&code.hooks, &code.entry);
         let instance = self.blueprint.start(store, &code).await?;
         self.state.set_born();
