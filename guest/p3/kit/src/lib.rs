@@ -5,7 +5,9 @@ pub mod lifecycle;
 pub mod stores;
 pub mod version;
 
-pub use common::{Target, best, case, eat, leak, life, octets, outcome, scatter, spin, warm_line, warm_up};
+pub use common::{
+    Target, best, case, eat, leak, life, octets, outcome, scatter, spin, warm_line, warm_up,
+};
 pub use wasip3;
 pub use wasip3::http::types;
 
