@@ -164,6 +164,8 @@ fn bucket_on_disk_outlives_a_restart_and_one_in_memory_does_not() {
         let host = site.serve().start();
         assert_eq!(kv(&host, "a", "get?bucket=own&key=k"), after);
         assert_eq!(kv(&host, "b", "get?bucket=own&key=k"), "none\n");
+        // Each stop left it open, and each start checked all of it.
+        assert!(!host.log().contains("was not closed"), "{}", host.log());
     }
 }
 
@@ -178,6 +180,7 @@ fn write_on_disk_that_was_answered_outlives_a_kill() {
     }
     let host = site.serve().start();
     assert_eq!(kv(&host, "b", "get?bucket=ours&key=lives"), "3\n");
+    assert!(host.log().contains("was not closed"), "{}", host.log());
 }
 
 #[test]

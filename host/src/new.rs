@@ -61,8 +61,9 @@ fn write(ask: &NewConfig) -> anyhow::Result<String> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     let (folder, many) = (folder.display(), files.len());
+    let article = if kind.to_string().starts_with('a') { "an" } else { "a" };
     Ok(format!(
-        "{folder}: {many} files, a {kind} for wasi:http {wasi} in {lang}\n\
+        "{folder}: {many} files, {article} {kind} for wasi:http {wasi} in {lang}\n\
          README.md in it says what to install. Then:\n\n\
          \x20   cd {folder}\n\
          \x20   host dev          # builds, serves, and builds again when a file changes\n"

@@ -60,6 +60,12 @@ impl Stores {
         self.0.follow();
     }
 
+    /// Has all database files closed, whoever still holds one: for the end of the process, when nobody uses them any more.
+    /// [`wait_until_closed`](crate::wait_until_closed) waits for that.
+    pub fn close(&self) {
+        self.0.open_disks().iter().for_each(|disk| disk.end());
+    }
+
     /// Opens buckets, by the names that a guest has for them. Blocks on files: for a thread that
     /// may. A Redis server is not asked until the first operation.
     ///
@@ -138,11 +144,14 @@ impl Stores {
 impl Registry {
     /// Tells the files that the mode has changed. Waits for none of them.
     fn follow(&self) {
-        // Those dropped here may be the last ones: after the lock.
-        let open: Vec<Arc<Disk>> = self.disks().iter().filter_map(Weak::upgrade).collect();
-        for disk in &open {
+        for disk in &self.open_disks() {
             disk.follow();
         }
+    }
+
+    /// Those that are open. The caller may have to drop the last handle of one: after the lock.
+    fn open_disks(&self) -> Vec<Arc<Disk>> {
+        self.disks().iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Opens a file. One that the mode changes for meanwhile follows at the latest when its spaces are opened.

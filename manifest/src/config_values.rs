@@ -1,5 +1,9 @@
 //! What `wasi:config` answers.
 
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
 use crate::secret::Secret;
 
 /// Keys with their values. At most one of each key.
@@ -13,8 +17,27 @@ pub struct ConfigValue {
     pub key: String,
     /// Its value. It may be a secret.
     pub value: Secret,
-    /// The line of the manifest where it stands, counted from 1. Another place makes it no other value.
-    pub line: usize,
+    /// Where it stands. Another place makes it no other value.
+    pub line: ConfigLine,
+}
+
+/// A line of a manifest: `line 12`, or `line 12 of tenants/a.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigLine {
+    /// Counted from 1.
+    pub number: usize,
+    /// Its file, if that is one that the manifest includes.
+    pub included: Option<Arc<Path>>,
+}
+
+impl fmt::Display for ConfigLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}", self.number)?;
+        match &self.included {
+            Some(file) => write!(f, " of {}", file.display()),
+            None => Ok(()),
+        }
+    }
 }
 
 impl PartialEq for ConfigValue {
@@ -28,8 +51,8 @@ impl Eq for ConfigValue {}
 impl WasiConfigValues {
     /// The line of the first of them that a route has of its own, or of the first.
     #[must_use]
-    pub fn line(&self) -> Option<usize> {
-        self.0.last().map(|value| value.line)
+    pub fn line(&self) -> Option<&ConfigLine> {
+        self.0.last().map(|value| &value.line)
     }
 
     /// These values, with those of `over` in place of what they have too.

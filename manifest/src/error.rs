@@ -48,6 +48,15 @@ impl Problem {
         Self { message: message.into(), help: None, places: Vec::new() }
     }
 
+    /// The same problem of a text that begins here in the whole.
+    #[must_use]
+    pub(crate) fn moved(mut self, start: usize) -> Self {
+        for (span, _) in &mut self.places {
+            *span = start + span.start..start + span.end;
+        }
+        self
+    }
+
     #[must_use]
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -68,6 +77,21 @@ impl Problem {
         self
     }
 
+    /// One picture is of one file: places in others are said in the message.
+    fn say_other_files(&mut self, text: &ManifestText) {
+        let Some(here) = self.start().map(|start| text.file_at(start).start) else { return };
+        let message = &mut self.message;
+        self.places.retain(|(span, label)| {
+            let file = text.file_at(span.start);
+            let is_here = file.start == here;
+            if !is_here {
+                let (path, line) = (file.path.display(), text.line(span.start));
+                message.push_str(&format!("; {label}: {path}:{line}"));
+            }
+            is_here
+        });
+    }
+
     fn start(&self) -> Option<usize> {
         self.places.first().map(|(span, _)| span.start)
     }
@@ -82,6 +106,7 @@ impl ManifestError {
     /// The same, of a text that may have several files.
     pub(crate) fn of(text: &ManifestText, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| problem.start().unwrap_or(usize::MAX));
+        problems.iter_mut().for_each(|problem| problem.say_other_files(text));
         problems.dedup();
         Self { text: text.clone(), problems, passing: false }
     }

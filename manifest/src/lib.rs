@@ -43,7 +43,7 @@ pub use canary::{
 };
 pub use checks::LimitFault;
 pub use compress::CompressConfig;
-pub use config_values::{ConfigValue, WasiConfigValues};
+pub use config_values::{ConfigLine, ConfigValue, WasiConfigValues};
 pub use error::{ManifestError, Problem};
 pub use grants::{GrantsConfig, Stdio};
 pub use headers::{HeaderRules, RouteHeaders};

@@ -40,7 +40,7 @@ pub(super) fn check_configs(generation: &Generation) -> Result<(), Rejected> {
     let own = (!route_configs.only_own).then_some(config);
     for values in own.into_iter().chain(route_configs.own.iter().map(|own| &**own)) {
         schema.check(values).map_err(|fault| {
-            Rejected::at(Step::Check, format!("{path}: {}", fault.why)).on_line(fault.line)
+            Rejected::at(Step::Check, format!("{path}: {}", fault.why)).on_line(fault.line.as_ref())
         })?;
     }
     Ok(())

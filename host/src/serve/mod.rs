@@ -72,7 +72,8 @@ pub fn run(
     };
     let takes_over = Predecessor::is_named();
     let manager = ServiceManager::begin(config, &lifecycle, runtime.handle(), takes_over);
-    let given = given(sockets, config, (&runtime, &manager));
+    let stores = Stores::default();
+    let given = given(sockets, config, (&runtime, &manager), &stores);
     let predecessor = given.as_ref().ok().and_then(|given| given.predecessor.clone());
     let (ending, servers) = live(config, (lifecycle, &logs, &traces), given, (&runtime, &manager));
     if let Some(predecessor) = predecessor {
@@ -82,6 +83,8 @@ pub fn run(
     // Its threads may be in a guest that never yields.
     runtime.shutdown_background();
     let (exit, last_line) = ending.exit_and_last_line();
+    // What serves is not dropped: operators are still answered.
+    stores.close();
     if !host_keyvalue::wait_until_closed(CLOSE_PATIENCE) {
         warn!("a key-value database is not closed yet; the next start will check it");
     }
@@ -98,6 +101,7 @@ pub fn run(
 struct GivenStart {
     sockets: GivenSockets,
     predecessor: Option<Arc<Predecessor>>,
+    stores: Stores,
 }
 
 /// What a predecessor hands over, or else the service manager.
@@ -105,13 +109,14 @@ fn given(
     sockets: Result<HandedSockets, HandedError>,
     config: &ServeConfig,
     (runtime, manager): (&Runtime, &ServiceManager),
+    stores: &Stores,
 ) -> anyhow::Result<GivenStart> {
     let predecessor = Predecessor::meet(runtime.handle())?.map(Arc::new);
     let sockets = match &predecessor {
         Some(predecessor) => taken_over(predecessor, config),
         None => given_sockets(sockets?, config, manager)?,
     };
-    Ok(GivenStart { sockets, predecessor })
+    Ok(GivenStart { sockets, predecessor, stores: stores.clone() })
 }
 
 /// Signals are heard, and all threads are known to be there. From here on there is a log.
@@ -154,8 +159,7 @@ impl ProcessEnding {
     }
 }
 
-/// Databases that are being closed, because nothing uses them any more, have this long at the end. What
-/// they have acknowledged is on the disk already.
+/// Databases have this long at the end to be closed. What they have acknowledged is on the disk already.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Says why nothing runs where there is no log yet.
@@ -204,8 +208,7 @@ impl Armed {
         (given, manager): (GivenStart, &ServiceManager),
     ) -> anyhow::Result<(Self, AdminServers)> {
         host_clock::start().context("starting the thread that notices lost time")?;
-        let GivenStart { sockets, predecessor } = given;
-        let stores = Stores::default();
+        let GivenStart { sockets, predecessor, stores } = given;
         if predecessor.is_some() {
             // It has the same databases.
             stores.share();

@@ -144,8 +144,9 @@ impl Disk {
     }
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
+impl Disk {
+    /// Has the file closed as soon as what waits is done. Nothing can be done with it after that. Does not wait.
+    pub(crate) fn end(&self) {
         self.reads.close();
         let (file, closing) = (self.file.clone(), Closing::begin(self.file.path()));
         // If there is no such thread, because it could not be made, they go with the queue.
@@ -153,6 +154,12 @@ impl Drop for Disk {
             file.close();
             drop(closing);
         }));
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn read_config(reader: &mut Reader<'_>, written: &WrittenConfig) -> W
     let mut values = Vec::new();
     for (key, written) in written {
         reader.expect_visible(key);
-        let line = reader.line(written.span().start);
+        let line = reader.config_line(written.span().start);
         let value = reader.secret(written);
         values.extend(value.map(|value| ConfigValue { key: key.value.clone(), value, line }));
     }

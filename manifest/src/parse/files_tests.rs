@@ -215,8 +215,21 @@ fn what_is_wrong_with_an_included_file_is_said_with_its_own_name_and_line() {
         ("[component.b\n", "tenants/b.toml:1:"),
         ("source = \"own.wasm\"\n", "tenants/b.toml:1:1: this stands before any table"),
         ("[listen]\naddr = []\n", "tenants/b.toml:1:2: [listen] does not belong"),
-        ("[component.a]\nsource = \"own.wasm\"\n", "tenants/b.toml:1:"),
-        ("[[route]]\npath = \"/a\"\ncomponent = \"a\"\n", "tenants/b.toml:1:1: two routes"),
+        ("[component.x\nsource = \"own.wasm\"\n", "tenants/b.toml:1:13: unclosed table"),
+        (
+            "include = \"more/*.toml\"\n",
+            "tenants/b.toml:1:1: a file that is included cannot include others",
+        ),
+        (
+            "[component.a]\nsource = \"own.wasm\"\n",
+            "tenants/b.toml:1:12: component a is in another file too; the first one: ",
+        ),
+        ("[component.shop]\nsource = \"own.wasm\"\n", "host.toml:2"),
+        (
+            "[[route]]\npath = \"/a\"\ncomponent = \"a\"\n",
+            "tenants/b.toml:1:1: two routes are for the same requests; the first one: ",
+        ),
+        ("[listen]\n[total]\n", " (and 1 more)"),
     ] {
         let folder = tenants(&[("a.toml", &tenant("a")), ("b.toml", bad)]);
         folder.refused(INCLUDE, says);
@@ -224,11 +237,18 @@ fn what_is_wrong_with_an_included_file_is_said_with_its_own_name_and_line() {
         assert!(report.render(false).contains("b.toml"), "{report}");
     }
     let folder = tenants(&[]);
+    let twice = tenants(&[("a.toml", &tenant("a"))]);
+    let include = "[\"tenants/*.toml\", \"tenants/a.toml\"]";
+    twice.refused(
+        &INCLUDE.replace("\"tenants/*.toml\"", include),
+        "tenants/a.toml is included twice",
+    );
     for (include, says) in [
         ("\"none/*.toml\"", "host.toml:1:11: "),
         ("\"*/a.toml\"", "`*` stands once, in the name of a file"),
         ("[\"none.toml\"]", "none.toml cannot be read"),
         ("1", "host.toml:1:"),
+        ("\"\"", "this names no file"),
     ] {
         folder.refused(&INCLUDE.replace("\"tenants/*.toml\"", include), says);
     }

@@ -14,6 +14,7 @@ use super::include::{self, NotIncluded, include};
 use super::interpolate::Env;
 use super::raw;
 use super::reader::Reader;
+use super::syntax::syntax;
 use super::text_file::{is_passing, read};
 use super::validate::Validation;
 use crate::error::{ManifestError, Problem};
@@ -192,11 +193,4 @@ pub fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Manifest, Manifest
 #[must_use]
 pub fn schema() -> String {
     GRAMMAR.schema()
-}
-
-fn syntax(error: &toml::de::Error, text: &str) -> Problem {
-    let span = error.span().unwrap_or(0..0);
-    let end = text.len();
-    Problem::new(span.start.min(end)..span.end.min(end), error.message().replace('\n', ", "))
-        .help("the file is TOML: text in quotes, lists in brackets, [table] heads; see toml.io")
 }

@@ -1,15 +1,18 @@
 //! Files that a manifest includes: tables of components and routes, a file for each tenant.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned as TomlSpanned;
 use toml::de::{DeTable, DeValue};
 
+use super::syntax::syntax;
 use super::text_file::{is_passing, read};
 use crate::error::Problem;
-use crate::text::ManifestText;
+use crate::text::{ManifestText, TextFile};
 
 /// Tables that may stand in a file that is included.
 const TABLES: [&str; 2] = ["component", "route"];
@@ -37,7 +40,11 @@ pub(super) fn include(text: &mut ManifestText) -> Result<(), NotIncluded> {
         let wrong = |message: String, help: &str| Problem::new(span.clone(), message).help(help);
         let Some((folder, name)) = split(text.directory_at(0), &pattern) else {
             let help = "write a file, or a folder and one `*`: tenants/*.toml";
-            return Err(wrong("`*` stands once, in the name of a file".into(), help).into());
+            let message = match pattern.as_str() {
+                "" => "this names no file",
+                _ => "`*` stands once, in the name of a file",
+            };
+            return Err(wrong(message.into(), help).into());
         };
         let files = matching(&folder, name).map_err(|why| NotIncluded {
             problem: wrong(
@@ -52,6 +59,10 @@ pub(super) fn include(text: &mut ManifestText) -> Result<(), NotIncluded> {
             return Err(wrong(message, "name fewer").into());
         }
         for file in files {
+            if text.has(&file) {
+                let message = format!("{} is included twice", file.display());
+                return Err(wrong(message, "name it once").into());
+            }
             let content = read(&file).map_err(|why| NotIncluded {
                 problem: wrong(
                     format!("{} cannot be read: {why}", file.display()),
@@ -66,7 +77,7 @@ pub(super) fn include(text: &mut ManifestText) -> Result<(), NotIncluded> {
 }
 
 /// The texts under `include`, with their places.
-fn patterns(text: &str) -> Vec<(String, std::ops::Range<usize>)> {
+fn patterns(text: &str) -> Vec<(String, Range<usize>)> {
     let (table, _) = DeTable::parse_recoverable(text);
     let one = |value: &TomlSpanned<DeValue<'_>>| match value.get_ref() {
         DeValue::String(text) => Some((text.to_string(), value.span())),
@@ -116,39 +127,92 @@ fn matching(folder: &Path, (begin, end): (&str, Option<&str>)) -> io::Result<Vec
     Ok(files)
 }
 
-/// Problems of files that have more in them than may be included, or whose beginning would belong to the file before.
+/// Problems of files that have more in them than may be included, or whose beginning would belong to the file before; and
+/// components that stand in several files.
 pub(super) fn check(text: &ManifestText) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut at = text.file_at(0).text.len() + 1;
+    let first = text.file_at(0);
+    let (mut problems, mut known) = (Vec::new(), HashMap::new());
+    let mut at = first.text.len() + 1;
+    if at < text.as_str().len() {
+        let (table, _) = DeTable::parse_recoverable(first.text);
+        names(&table, first.start, &mut known, &mut problems);
+    }
     while at < text.as_str().len() {
         let file = text.file_at(at);
-        if let Some(problem) = check_file(file.text, file.start) {
-            problems.push(problem);
-        }
+        check_file(file, &mut known, &mut problems);
         at = file.start + file.text.len() + 1;
     }
     problems
 }
 
-fn check_file(text: &str, start: usize) -> Option<Problem> {
-    let help = "an included file has [component.NAME] and [[route]], and tables below them; the rest stands in the \
-                manifest that includes it";
+/// Where each component stands, by its name.
+type Known = HashMap<String, Range<usize>>;
+
+fn check_file(file: TextFile<'_>, known: &mut Known, problems: &mut Vec<Problem>) {
+    let TextFile { text, start, .. } = file;
+    let (table, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let whole = |problem: Problem| problem.moved(start);
+        problems.extend(errors.iter().map(|error| whole(syntax(error, text))));
+        return;
+    }
+    if let Some(span) = before_tables(text) {
+        let span = start + span.start..start + span.end;
+        problems.push(match text.get(span.start - start..).unwrap_or_default() {
+            line if line.starts_with("include") => {
+                Problem::new(span, "a file that is included cannot include others")
+                    .help("name them in the manifest too, or use `*`: tenants/*.toml")
+            }
+            _ => Problem::new(span, "this stands before any table").help(HELP),
+        });
+        return;
+    }
+    for strange in table.get_ref().keys().filter(|key| !TABLES.contains(&&**key.get_ref())) {
+        let span = strange.span();
+        let message =
+            format!("[{}] does not belong into a file that is included", strange.get_ref());
+        problems.push(Problem::new(start + span.start..start + span.end, message).help(HELP));
+    }
+    names(&table, start, known, problems);
+}
+
+const HELP: &str = "an included file has [component.NAME] and [[route]], and tables below them; the rest stands in the \
+                    manifest that includes it";
+
+/// The first line that stands before any table.
+fn before_tables(text: &str) -> Option<Range<usize>> {
     let mut from = 0;
     for line in text.split_inclusive('\n') {
         let written = line.trim();
         if !written.is_empty() && !written.starts_with('#') {
-            if written.starts_with('[') {
-                break;
-            }
-            let span = start + from..start + from + line.trim_end().len();
-            return Some(Problem::new(span, "this stands before any table").help(help));
+            return (!written.starts_with('[')).then(|| from..from + line.trim_end().len());
         }
         from += line.len();
     }
-    let (table, _) = DeTable::parse_recoverable(text);
-    let mut keys = table.get_ref().keys();
-    let strange = keys.find(|key| !TABLES.contains(&&**key.get_ref()))?;
-    let span = strange.span();
-    let message = format!("[{}] does not belong into a file that is included", strange.get_ref());
-    Some(Problem::new(start + span.start..start + span.end, message).help(help))
+    None
+}
+
+/// Notes the components of a file that begins here, and reports those that another file has too.
+fn names(
+    table: &TomlSpanned<DeTable<'_>>,
+    start: usize,
+    known: &mut Known,
+    problems: &mut Vec<Problem>,
+) {
+    let Some(DeValue::Table(components)) = table.get_ref().get("component").map(|it| it.get_ref())
+    else {
+        return;
+    };
+    for name in components.keys() {
+        let span = start + name.span().start..start + name.span().end;
+        let name = name.get_ref();
+        match known.get(&**name) {
+            Some(first) => problems.push(
+                Problem::new(span, format!("component {name} is in another file too"))
+                    .also(first.clone(), "the first one")
+                    .help("give it another name: all files are one manifest"),
+            ),
+            None => drop(known.insert(name.to_string(), span)),
+        }
+    }
 }

@@ -32,6 +32,7 @@ pub(crate) mod secrets;
 pub(crate) mod spanned;
 mod stores;
 mod suggest;
+mod syntax;
 mod text_file;
 pub(crate) mod text_or;
 mod validate;

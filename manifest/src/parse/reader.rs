@@ -16,7 +16,7 @@ use super::suggest::nearest;
 use super::validate::Validation;
 use crate::error::Problem;
 use crate::text::ManifestText;
-use crate::{LimitFault, LoadContext, ManifestPlace, StoreConfig};
+use crate::{ConfigLine, LimitFault, LoadContext, ManifestPlace, StoreConfig};
 
 /// The context for reading values, and the problems so far. Lives for one reading of one file.
 pub struct Reader<'a> {
@@ -76,6 +76,13 @@ impl<'a> Reader<'a> {
     /// The file and the line of this byte, counted from 1.
     pub(super) fn place(&self, byte: usize) -> ManifestPlace {
         ManifestPlace { file: self.text.file_at(byte).path.to_owned(), line: self.line(byte) }
+    }
+
+    /// The line of this byte, with its file if that is an included one.
+    pub(crate) fn config_line(&self, byte: usize) -> ConfigLine {
+        let file = self.text.file_at(byte);
+        let included = (file.start > 0).then(|| file.path.into());
+        ConfigLine { number: self.line(byte), included }
     }
 
     /// The line of this byte in its file, counted from 1.

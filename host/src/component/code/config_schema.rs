@@ -4,8 +4,8 @@
 use std::error::Error;
 
 use boon::{CompileError, Compiler, ErrorKind, SchemaIndex, Schemas, UrlLoader, ValidationError};
-use host_manifest::WasiConfigValues;
 use host_manifest::escape::quote;
+use host_manifest::{ConfigLine, WasiConfigValues};
 use serde_json::Value;
 
 /// The name of the section. Its content is the text of the schema.
@@ -29,7 +29,7 @@ pub(crate) struct ConfigFault {
     /// In a sentence.
     pub(crate) why: String,
     /// The line of the manifest, if it is known.
-    pub(crate) line: Option<usize>,
+    pub(crate) line: Option<ConfigLine>,
 }
 
 /// A schema refers to nothing outside of itself: this process fetches nothing for a stranger.
@@ -73,7 +73,7 @@ impl ConfigSchema {
         let key = why.instance_location.to_string();
         let key = key.trim_start_matches('/').replace("~1", "/").replace("~0", "~");
         let line = values.0.iter().find(|value| value.key == key || names(&why.kind, &value.key));
-        let line = line.map(|value| value.line).or_else(|| values.line());
+        let line = line.map(|value| &value.line).or_else(|| values.line()).cloned();
         Err(ConfigFault { why: sentence(&key, &why.kind), line })
     }
 }
@@ -137,11 +137,11 @@ mod tests {
         let values = values.iter().enumerate().map(|(at, (key, value))| ConfigValue {
             key: (*key).to_owned(),
             value: (*value).into(),
-            line: at + 1,
+            line: ConfigLine { number: at + 1, included: None },
         });
         let schema = ConfigSchema::read(schema.as_bytes()).unwrap();
         let checked = schema.check(&WasiConfigValues(values.collect()));
-        checked.map_err(|fault| (fault.why, fault.line))
+        checked.map_err(|fault| (fault.why, fault.line.map(|line| line.number)))
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use host_code::CompileError;
-use host_manifest::escape;
+use host_manifest::{ConfigLine, escape};
 
 /// A step of a load or a swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,9 +118,9 @@ impl Rejected {
 
     /// The same rejection, for what stands on this line of the manifest, if it does.
     #[must_use]
-    pub(crate) fn on_line(self, line: Option<usize>) -> Self {
+    pub(crate) fn on_line(self, line: Option<&ConfigLine>) -> Self {
         let Some(line) = line else { return self };
-        Self { why: format!("with the config on line {line}: {}", self.why), ..self }
+        Self { why: format!("with the config on {line}: {}", self.why), ..self }
     }
 
     /// The same rejection, for a component with this name.
