@@ -1,6 +1,5 @@
 //! The text of a manifest: that of its file, and behind it those of the files that it includes.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The text, and where each file begins in it.
@@ -9,8 +8,6 @@ pub(crate) struct ManifestText {
     all: String,
     /// At least one, in their order.
     files: Vec<(usize, PathBuf)>,
-    /// The same files.
-    paths: BTreeSet<PathBuf>,
     /// Folders whose files are looked through at each reload.
     folders: Vec<PathBuf>,
 }
@@ -26,21 +23,14 @@ pub(crate) struct TextFile<'a> {
 
 impl ManifestText {
     pub(crate) fn new(file: &Path, text: &str) -> Self {
-        let paths = BTreeSet::from([file.to_owned()]);
-        Self { all: text.to_owned(), files: vec![(0, file.to_owned())], paths, folders: Vec::new() }
+        Self { all: text.to_owned(), files: vec![(0, file.to_owned())], folders: Vec::new() }
     }
 
     /// Adds a file, which begins in a line of its own.
     pub(crate) fn add(&mut self, file: &Path, text: &str) {
         self.all.push('\n');
         self.files.push((self.all.len(), file.to_owned()));
-        self.paths.insert(file.to_owned());
         self.all.push_str(text);
-    }
-
-    /// Whether this file is one of them.
-    pub(crate) fn has(&self, file: &Path) -> bool {
-        self.paths.contains(file)
     }
 
     /// A file that comes into this folder may be one of them.

@@ -1,6 +1,6 @@
 //! Files that a manifest includes: tables of components and routes, a file for each tenant.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -36,6 +36,7 @@ impl From<Problem> for NotIncluded {
 pub(super) fn include(text: &mut ManifestText) -> Result<(), NotIncluded> {
     // What is wrong with the first one as a whole is reported when it is read.
     let patterns = patterns(text.as_str());
+    let mut included = HashSet::new();
     for (pattern, span) in patterns {
         let wrong = |message: String, help: &str| Problem::new(span.clone(), message).help(help);
         let Some((folder, name)) = split(text.directory_at(0), &pattern) else {
@@ -59,7 +60,7 @@ pub(super) fn include(text: &mut ManifestText) -> Result<(), NotIncluded> {
             return Err(wrong(message, "name fewer").into());
         }
         for file in files {
-            if text.has(&file) {
+            if !included.insert(file.clone()) {
                 let message = format!("{} is included twice", file.display());
                 return Err(wrong(message, "name it once").into());
             }
