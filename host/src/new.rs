@@ -61,7 +61,7 @@ fn write(ask: &NewConfig) -> anyhow::Result<String> {
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     let (folder, many) = (folder.display(), files.len());
-    let article = if kind.to_string().starts_with('a') { "an" } else { "a" };
+    let article = if kind.starts_with('a') { "an" } else { "a" };
     Ok(format!(
         "{folder}: {many} files, {article} {kind} for wasi:http {wasi} in {lang}\n\
          README.md in it says what to install. Then:\n\n\
