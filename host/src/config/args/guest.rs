@@ -63,7 +63,7 @@ pub(super) struct GuestArgs {
     reuse_idle: HumanDuration,
 
     /// Begin each instance where one was behind its on-start, which runs once, when the component is loaded. All
-    /// instances then have what it has read: the environment, the clock, random numbers
+    /// instances then have what it has read: the environment, the clock, random numbers [default: off]
     #[arg(long)]
     pub(super) snapshot: bool,
 
