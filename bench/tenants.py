@@ -64,7 +64,7 @@ def make(tenants, code_memory, folder=FOLDER):
 
 def started(args, manifest):
     """A host that serves the folder, with its control socket."""
-    return servers.Host(args, manifest, "--max-connections", "100")
+    return servers.Host(args, manifest)
 
 
 def resident(host, shared_before):
