@@ -22,6 +22,9 @@ use crate::component::sandbox::retirement::RetirementWatch;
 use crate::component::sandbox::state::GuestState;
 use crate::component::sandbox::terms::Sandbox;
 
+/// Of the time for the head of an answer, what may pass until the code is there: the rest is for telling that it was not.
+const QUARTERS_FOR_CODE: u32 = 3;
+
 /// The code, limits and grants that generations of one component are made of. Held by those generations, and
 /// by a load that may make another.
 pub struct Blueprint {
@@ -105,7 +108,7 @@ impl Blueprint {
     /// The code of the component. Waits for it in less than an instance has for the head of its answer: who waits for
     /// longer is told that it was the code.
     pub(crate) async fn code(&self) -> Result<HeldCode<'_>, GuestFailure> {
-        self.code.get(self.limits().response_head * 3 / 4).await
+        self.code.get(self.limits().response_head / 4 * QUARTERS_FOR_CODE).await
     }
 
     pub(crate) fn limits(&self) -> &ComponentLimits {
